@@ -1,0 +1,89 @@
+"""The errors of the wire, shared by scorer and client. A leaf: it imports nothing of the project.
+
+IcmError                    everything a person can be told in one line
+├── RequestError            the request is wrong; sending it again will not help         422, 413, 400
+├── BusyError               the scorer is full; try again after `retry_after_s`          429
+├── UnavailableError        the scorer is not there, or not ready yet                    503
+├── AccessError             the key is missing, wrong, or not allowed to do this         401, 403
+└── ScorerError             the scorer failed, or answered something it should not have  500
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class IcmError(Exception):
+    """Base class: `code` is for programs, the message for people, `details` for both."""
+
+    code = "error"
+    status = 500
+
+    def __init__(self, message: str, *, code: str | None = None, details: dict[str, Any] | None = None):
+        super().__init__(message)
+        self.message = message
+        self.code = code or self.code
+        self.details = details or {}
+
+
+class RequestError(IcmError):
+    """The request is wrong as it stands."""
+
+    code = "invalid_request"
+    status = 422
+
+
+class BusyError(IcmError):
+    """The scorer has more work than it accepts."""
+
+    code = "busy"
+    status = 429
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0, **kwargs: Any):
+        super().__init__(message, **kwargs)
+        self.retry_after_s = retry_after_s
+
+
+class UnavailableError(IcmError):
+    """Nobody answers at the address, or who answers is not ready."""
+
+    code = "unavailable"
+    status = 503
+
+
+class AccessError(IcmError):
+    """The caller may not do this."""
+
+    code = "access_denied"
+    status = 401
+
+
+class ScorerError(IcmError):
+    """The scorer broke, or its answer does not fit the request."""
+
+    code = "scorer_failed"
+    status = 500
+
+
+def error_body(error: IcmError) -> dict[str, Any]:
+    """The one shape that every error has on the wire."""
+    return {"error": {"code": error.code, "message": error.message, "details": error.details}}
+
+
+def error_from_body(status: int, body: Any, retry_after_s: float | None = None) -> IcmError:
+    """The typed error for an HTTP answer; `body` is whatever JSON came, possibly none of ours."""
+    inner = body.get("error") if isinstance(body, dict) else None
+    if isinstance(inner, dict):
+        message, code = str(inner.get("message", "")), str(inner.get("code", "error"))
+        details = inner.get("details") if isinstance(inner.get("details"), dict) else {}
+    else:
+        message, code, details = f"the server answered {status} without saying why", f"http_{status}", {}
+    if status == 429:
+        return BusyError(message, code=code, details=details, retry_after_s=retry_after_s or 1.0)
+    if status in (401, 403):
+        return AccessError(message, code=code, details=details)
+    if status in (502, 503, 504):
+        return UnavailableError(message, code=code, details=details)
+    if 400 <= status < 500:
+        return RequestError(message, code=code, details=details)
+    return ScorerError(message, code=code, details=details)

@@ -1,0 +1,54 @@
+"""Cutting a request that is too large for the scorer into several, along its prefix tree. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from icm_client.wire import ScoreRequest
+
+
+def split(request: ScoreRequest, max_prompts: int) -> Iterator[ScoreRequest]:
+    """Requests of at most `max_prompts` consecutive prompts each, which concatenated ask the same.
+
+    Plans list their prompts depth first, so consecutive prompts are neighbours in the tree: a cut costs the
+    shared path once more in the body, and nothing in the engine, whose prefix cache outlives the request.
+    Each part carries only the prefixes and segments that it uses.
+    """
+    if len(request.prompts) <= max_prompts:
+        yield request
+        return
+    for start in range(0, len(request.prompts), max_prompts):
+        yield _part(request, start, start + max_prompts)
+
+
+def _part(request: ScoreRequest, start: int, stop: int) -> ScoreRequest:
+    segments: dict[int, int] = {}
+    prefixes: dict[int, int] = {}
+    new_prefixes: list[list[int | None]] = []
+
+    def segment(old: int | None) -> int | None:
+        return None if old is None else segments.setdefault(old, len(segments))
+
+    def prefix(old: int | None) -> int | None:
+        path = []
+        while old is not None and old not in prefixes:  # a loop, since a chain may be deeper than the stack
+            path.append(old)
+            old = request.prefixes[old][0]
+        for node in reversed(path):
+            parent, *appended = request.prefixes[node]
+            new_parent = None if parent is None else prefixes[parent]
+            prefixes[node] = len(new_prefixes)
+            new_prefixes.append([new_parent, *map(segment, appended)])
+            old = node
+        return None if old is None else prefixes[old]
+
+    prompts = [
+        p if isinstance(p, str) else [prefix(p[0]), *map(segment, p[1:])] for p in request.prompts[start:stop]
+    ]
+    return request.model_copy(
+        update={
+            "segments": [request.segments[old] for old in segments],
+            "prefixes": new_prefixes,
+            "prompts": prompts,
+        }
+    )

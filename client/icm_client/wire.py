@@ -1,0 +1,126 @@
+"""The contract between scorer and client, as data. A leaf: no behaviour beyond checking shapes.
+
+`POST /v1/score` takes a `ScoreRequest` and answers a `ScoreResponse`; `GET /v1/model` answers a `ModelInfo`.
+
+A request names each text once (`segments`), builds contexts out of them as a prefix tree (`prefixes`), and asks for
+the log-probability of every label after every prompt:
+
+    {"segments": ["Word: cod\\nGroup: living", "\\n\\nWord: cup\\nGroup:"],
+     "prefixes": [[null, 0]],
+     "prompts":  [[0, 1]],
+     "labels":   [[" living"], [" object"]]}
+
+The short form, for people and curl, is a prompt as plain text and a label as a plain string:
+
+    {"prompts": ["Word: cod\\nGroup:"], "labels": [" living", " object"]}
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_PROMPTS = 65_536
+MAX_SEGMENTS = 262_144
+MAX_PREFIXES = 262_144
+MAX_LABELS = 256
+
+Label = str | Annotated[list[str], Field(min_length=1, max_length=64)]
+"""One label: its text, or several texts (aliases) whose probabilities are added."""
+
+Prompt = str | Annotated[list[int | None], Field(min_length=1)]
+"""One prompt: plain text, or `[prefix or null, segment, segment, ...]`."""
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ScoreRequest(_Wire):
+    """How likely is each of these labels after each of these prompts?"""
+
+    segments: list[str] = Field(default=[], max_length=MAX_SEGMENTS)
+    """Texts, each sent once; prefixes and prompts refer to them by number."""
+
+    prefixes: list[Annotated[list[int | None], Field(min_length=1)]] = Field(
+        default=[], max_length=MAX_PREFIXES
+    )
+    """The prefix tree, parents first: `[parent prefix or null, segments appended ...]`."""
+
+    prompts: list[Prompt] = Field(min_length=1, max_length=MAX_PROMPTS)
+    """What to score after; answers come in the same order."""
+
+    labels: list[Label] = Field(min_length=1, max_length=MAX_LABELS)
+    """The labels whose log-probabilities are wanted, with their leading space if they have one."""
+
+    terminator: str | None = None
+    """The text that follows a label inside a context (the separator). Named, it is checked that a label keeps its
+    tokens in front of it, and a label whose tokens begin another label's is scored together with it."""
+
+    experiment: str = Field(default="default", min_length=1, max_length=128, pattern=r"^[\w.:@/+-]+$")
+    """The tenant that the work is counted for."""
+
+    model: str = Field(default="base", min_length=1, max_length=256)
+    """`base`, or the name of an adapter that the scorer serves."""
+
+
+class Usage(_Wire):
+    """What a request cost; all counts are of tokens but the last two."""
+
+    prompt_tokens: int = 0
+    """Tokens of all prompts as if each were sent alone."""
+    computed_tokens: int = 0
+    """Tokens that the engine really computed."""
+    cached_tokens: int = 0
+    """Tokens that the engine found in its prefix cache; the rest of all reads' tokens were computed."""
+    num_reads: int = 0
+    """Engine requests made: one for each inner node of the labels' trie, per prompt."""
+    reused_prompts: int = 0
+    """Prompts answered from finished work instead of the engine."""
+    joined_texts: int = 0
+    """Boundaries at which the fast path was not safe, so that joined texts were tokenized as a whole."""
+
+    def __add__(self, other: Usage) -> Usage:
+        mine, its = self.model_dump(), other.model_dump()
+        return Usage(**{name: mine[name] + its[name] for name in mine})
+
+
+class ModelInfo(_Wire):
+    """Who answers: two answers are comparable only where `digest` and `dtype` agree."""
+
+    name: str
+    digest: str
+    """Hash of the weights' files, the tokenizer and the engine's version."""
+    dtype: str
+    engine: str
+    """Engine and version, such as `vllm 0.32.0`."""
+    max_prompt_tokens: int
+    """The longest prompt that is accepted, in tokens (the window less one)."""
+    adds_bos: bool
+    """True if every prompt starts with the tokenizer's beginning-of-text token."""
+    max_prompts: int = MAX_PROMPTS
+    """The most prompts in one request."""
+    adapters: list[str] = []
+
+
+class ScoreResponse(_Wire):
+    """Log-probabilities (natural logs), one row a prompt in the order asked, one column a label.
+
+    Raw: not renormalised over the labels, so that the mass they miss can be seen.
+    """
+
+    logprobs: list[list[float]]
+    usage: Usage
+    model: ModelInfo
+
+
+def label_texts(label: Label) -> list[str]:
+    """A label's texts in either form."""
+    return [label] if isinstance(label, str) else label
+
+
+def is_logprob(value: float) -> bool:
+    """A finite natural log of a probability, give or take rounding."""
+    return math.isfinite(value) and value <= 1e-3

@@ -1,0 +1,59 @@
+"""What the scorer needs of an engine: tokens in, log-probabilities of wanted tokens out. A leaf."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from icm_client.wire import ModelInfo
+
+MAX_READ_IDS = 128
+"""The most token ids that one read may ask for (vLLM's limit); `label_trie` splits larger sets."""
+
+
+class Encoded(NamedTuple):
+    """A text's tokens, no special tokens added, and for each the number of the word that it belongs to.
+
+    A word is a piece that the tokenizer cuts off before merging, so a boundary between two words is a place that
+    no token can span whatever else the text holds. A tokenizer without words has all tokens in word 0.
+    """
+
+    ids: list[int]
+    words: list[int]
+
+
+class TextTokenizer(Protocol):
+    """The engine's tokenizer, as `prefix_tokens` uses it. `bos` holds the ids that start every prompt."""
+
+    bos: list[int]
+
+    def encode_many(self, texts: Sequence[str]) -> list[Encoded]: ...
+
+
+class ReadAnswer(NamedTuple):
+    """Natural-log probabilities in the order of the ids asked, and how many prompt tokens the cache held."""
+
+    logprobs: list[float]
+    num_cached_tokens: int
+
+
+class Engine(Protocol):
+    """One running model. `read` may be called concurrently; cancelling it gives the work up."""
+
+    info: ModelInfo
+    tokenizer: TextTokenizer
+    max_concurrent_reads: int
+    """How many reads the scorer keeps in the engine at once."""
+
+    async def read(self, token_ids: Sequence[int], wanted_ids: Sequence[int], model: str) -> ReadAnswer:
+        """log p(id | token_ids) for each of at most MAX_READ_IDS ids, under `base` or an adapter's name.
+
+        Raises ScorerError if the engine fails, EngineDied if it will never answer again.
+        """
+        ...
+
+    async def close(self) -> None: ...
+
+
+class EngineDied(Exception):
+    """The engine is gone for good; the process has to end and be started anew."""
