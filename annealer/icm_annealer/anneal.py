@@ -1,0 +1,210 @@
+"""The one loop: ask, plan, score, journal, tell."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from icm_annealer.consistency import Consistency
+from icm_annealer.examples import Example, consistency_of, digest
+from icm_annealer.journal import Journal
+from icm_annealer.passes import Ask, Pass, PassScorer, Scorer
+from icm_annealer.search.base import Problem, Result
+from icm_annealer.settings import Settings
+from icm_annealer.task import Task
+from icm_client.wire import ModelInfo, Usage
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PassEvent:
+    """One pass that was answered, for progress and journal."""
+
+    number: int
+    """Counted from 1 over the whole run."""
+    ask: Ask
+    answer: Pass
+    u: float | None
+    """U of the labels asked about, None for a pass that scores examples outside of its context."""
+    predictability: float | None
+    num_contradictions: int
+    label_rates: list[float]
+    """Share of each label among the labelled; empty if none is."""
+    resumed: bool
+    """True if the answer came from the journal and cost nothing."""
+
+    def facts(self) -> dict[str, Any]:
+        """What the journal says of the pass besides question and answer."""
+        return {
+            "u": self.u,
+            "p": self.predictability,
+            "contradictions": self.num_contradictions,
+            "label_rates": self.label_rates,
+        }
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished search over one dataset."""
+
+    examples: Sequence[Example]
+    task: Task
+    settings: Settings
+    model: ModelInfo
+    result: Result
+    num_passes: int
+    usage: Usage
+    """Of this process: passes told from a journal cost nothing."""
+    seconds: float
+
+    @property
+    def labels(self) -> Ints:
+        """The winner's label numbers, by example."""
+        return self.result.winner.labels
+
+    def rows(self, run: str = "") -> list[dict[str, Any]]:
+        """One row an example: id, label, probs, label_mass, margin, group, run.
+
+        `probs` are the leave-one-out probabilities renormalised over the labels, `margin` is log p(label) less
+        log p of the best other label; both averaged (as log-probabilities) over the common orders.
+        """
+        answer = Pass(self.result.winner.logprobs)
+        normalized, mass = answer.normalized, answer.label_mass
+        rows = []
+        for number, (example, label) in enumerate(zip(self.examples, self.labels, strict=True)):
+            others = np.delete(normalized[number], label)
+            rows.append(
+                {
+                    "id": example.id,
+                    "label": self.task.label_names[label],
+                    "probs": {
+                        name: round(float(p), 6)
+                        for name, p in zip(self.task.label_names, np.exp(normalized[number]), strict=True)
+                    },
+                    "label_mass": round(float(mass[number]), 6),
+                    "margin": round(float(normalized[number, label] - others.max()), 6),
+                    "group": example.group,
+                    "run": run,
+                }
+            )
+        return rows
+
+
+def run_header(examples: Sequence[Example], task: Task, settings: Settings, model: ModelInfo) -> dict[str, Any]:
+    """What must not change between the beginning of a run and its resumption."""
+    return {
+        "settings": settings.described(),
+        "task": task.model_dump(exclude={"data", "source", "notes", "title", "gold", "gold_values"}),
+        "data": digest(list(examples)),
+        "model": model.model_dump(include={"name", "digest", "dtype", "engine"}),
+        "ids": [example.id for example in examples],
+    }
+
+
+async def anneal(
+    examples: Sequence[Example],
+    task: Task,
+    scorer: Scorer,
+    settings: Settings | None = None,
+    *,
+    journal: Journal | None = None,
+    on_pass: Callable[[PassEvent], None] | None = None,
+    experiment: str = "default",
+) -> Run:
+    """Searches for the most coherent labels of `examples`.
+
+    With a `journal`, every answer is written down before the search is told, and answers that it already holds are
+    told instead of asked. `on_pass` is called once a pass. Raises what the scorer's client raises; the journal is
+    then a valid run that can be resumed.
+    """
+    settings = settings or Settings()
+    model = await scorer.model()
+    consistency = consistency_of(task, list(examples))
+    units = consistency.groups if task.leave_out == "group" else [np.array([i]) for i in range(len(examples))]
+    problem = Problem(len(examples), len(task.labels), units, consistency, settings.objective(), settings.plan_kind())
+    passes = PassScorer(scorer, task, examples, units, model, experiment, settings.model)
+    loop = _Loop(problem, consistency, passes, journal, on_pass)
+    search = settings.start(problem)
+    asks = next(search)
+    while True:
+        answers = await loop.answer(asks)
+        try:
+            asks = search.send(answers)
+        except StopIteration as stop:
+            return Run(examples, task, settings, model, stop.value, loop.num_passes, loop.usage, loop.seconds)
+
+
+class _Loop:
+    """Answers rounds of asks, from the journal while it lasts, then from the scorer."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        consistency: Consistency,
+        passes: PassScorer,
+        journal: Journal | None,
+        on_pass: Callable[[PassEvent], None] | None,
+    ):
+        self._problem, self._consistency, self._passes = problem, consistency, passes
+        self._journal, self._on_pass = journal, on_pass
+        self.num_passes = 0
+        self.usage = Usage()
+        self.seconds = 0.0
+
+    async def answer(self, asks: Sequence[Ask]) -> list[Pass]:
+        """One round. Passes are journalled in the order asked, whichever the scorer finishes first."""
+        recorded = [self._journal.recorded_pass(ask) if self._journal else None for ask in asks]
+        tasks = [
+            None if answer else asyncio.create_task(self._passes.score(ask))
+            for ask, answer in zip(asks, recorded, strict=True)
+        ]
+        answers: list[Pass] = []
+        start = asyncio.get_running_loop().time()
+        try:
+            for ask, known, task in zip(asks, recorded, tasks, strict=True):
+                answer = known if known is not None else await _required(task)
+                self._note(ask, answer, resumed=known is not None)
+                answers.append(answer)
+        finally:
+            for task in tasks:
+                if task is not None:
+                    task.cancel()
+            await asyncio.gather(*(task for task in tasks if task is not None), return_exceptions=True)
+        self.seconds += asyncio.get_running_loop().time() - start
+        return answers
+
+    def _note(self, ask: Ask, answer: Pass, resumed: bool) -> None:
+        self.num_passes += 1
+        self._passes.learn_lengths(ask, answer)
+        if not resumed:
+            self.usage = self.usage + answer.usage
+        own = ask.labels[ask.queries]
+        known = ask.labels[ask.labels >= 0]
+        inside = bool((own >= 0).all())
+        num_contradictions = self._consistency.num_contradictions(ask.labels)
+        objective = self._problem.objective
+        event = PassEvent(
+            self.num_passes,
+            ask,
+            answer,
+            objective.u(answer.logprobs, own, num_contradictions) if inside else None,
+            objective.predictability(answer.logprobs, own) if inside else None,
+            num_contradictions,
+            (np.bincount(known, minlength=self._problem.num_labels) / len(known)).tolist() if len(known) else [],
+            resumed,
+        )
+        if self._journal and not resumed:
+            self._journal.write_pass(event.number, ask, answer, event.facts())
+        if self._on_pass:
+            self._on_pass(event)
+
+
+async def _required(task: asyncio.Task[Pass] | None) -> Pass:
+    assert task is not None
+    return await task

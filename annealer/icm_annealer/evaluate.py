@@ -1,0 +1,117 @@
+"""Evaluation: how well labels prompt the model on unseen examples. The only module of a run that meets gold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from icm_annealer.examples import Example
+from icm_annealer.objective import calibrated
+from icm_annealer.passes import Ask, Pass, PassScorer, Scorer
+from icm_annealer.plan import PlanKind
+from icm_annealer.task import Task
+from icm_client.wire import ModelInfo, Usage
+
+Ints = npt.NDArray[np.int64]
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+def wilson(num_right: int, num: int) -> Estimate:
+    """An accuracy with Wilson's 95 % score interval."""
+    if not num:
+        return Estimate(float("nan"), 0.0, 1.0)
+    z, p = 1.959964, num_right / num
+    centre = (p + z * z / (2 * num)) / (1 + z * z / num)
+    half = z / (1 + z * z / num) * float(np.sqrt(p * (1 - p) / num + z * z / (4 * num * num)))
+    return Estimate(p, centre - half, centre + half)
+
+
+def median_over_seeds(values: Sequence[float], seed: int = 0, num_resamples: int = 10_000) -> Estimate:
+    """The median with a 95 % percentile-bootstrap interval over the seeds."""
+    rng = np.random.default_rng(seed)
+    array = np.array(values)
+    medians = np.median(array[rng.integers(len(array), size=(num_resamples, len(array)))], axis=1)
+    low, high = np.quantile(medians, [0.025, 0.975])
+    return Estimate(float(np.median(array)), float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Raw log-probabilities [test example, label], averaged over the orders of the context."""
+
+    logprobs: Array
+    usage: Usage
+
+    @property
+    def raw(self) -> Ints:
+        return self.logprobs.argmax(axis=1)
+
+    @property
+    def calibrated(self) -> Ints:
+        """Predictions after subtracting each label's mean over the test batch."""
+        return calibrated(self.logprobs).argmax(axis=1)
+
+
+class ManyShot:
+    """Prompts the model with labelled examples in front of unseen ones."""
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        task: Task,
+        train: Sequence[Example],
+        test: Sequence[Example],
+        model: ModelInfo,
+        *,
+        num_orders: int = 2,
+        seed: int = 0,
+        experiment: str = "default",
+    ):
+        units = [np.array([i]) for i in range(len(train) + len(test))]
+        self._passes = PassScorer(scorer, task, [*train, *test], units, model, experiment)
+        self._num_train, self._num_test = len(train), len(test)
+        # The same orders for every set of labels, so that they are compared like with like.
+        rng = np.random.default_rng(seed)
+        self._orders = [rng.permutation(len(units)) for _ in range(num_orders)]
+
+    async def predict(self, train_labels: Ints | None) -> Predictions:
+        """Predictions behind all training examples with these labels; zero-shot for None."""
+        labels = np.full(self._num_train + self._num_test, -1)
+        queries = np.arange(self._num_train, len(labels))
+        orders = self._orders if train_labels is not None else self._orders[:1]
+        if train_labels is not None:
+            labels[: self._num_train] = train_labels
+        answers: list[Pass] = []
+        for order in orders:
+            ask = Ask(labels, queries, order, PlanKind("tree"), "evaluate")
+            answer = await self._passes.score(ask)
+            self._passes.learn_lengths(ask, answer)
+            answers.append(answer)
+        usage = sum((answer.usage for answer in answers), Usage())
+        return Predictions(np.mean([answer.logprobs for answer in answers], axis=0), usage)
+
+
+def accuracy(predicted: Ints, gold: Ints) -> Estimate:
+    """Share of right labels among those whose gold is known (>= 0), with Wilson's interval."""
+    known = gold >= 0
+    return wilson(int((predicted[known] == gold[known]).sum()), int(known.sum()))
+
+
+def random_labels(num: int, num_labels: int, rng: np.random.Generator) -> Ints:
+    """Uniform random labels, the random few-shot baseline's."""
+    return rng.integers(num_labels, size=num)

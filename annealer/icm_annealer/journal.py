@@ -1,0 +1,166 @@
+"""The journal is the run: append-only lines of what was decided and answered, from which a run is told again.
+
+It holds no times and no costs (those are in `costs.jsonl`), so the same answers give the same bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from icm_annealer.passes import Ask, Pass
+from icm_client.errors import RequestError
+from icm_client.wire import Usage
+
+FORMAT = 1
+
+
+class JournalError(RequestError):
+    """The journal cannot be continued; nothing was written."""
+
+    code = "journal"
+
+
+class Journal:
+    """`journal.jsonl` of one run directory. A line counts once it ends in a newline; a cut last line does not."""
+
+    def __init__(self, path: Path, header: dict[str, Any], recorded: list[dict[str, Any]]):
+        self._path, self._header = path, header
+        self._recorded = recorded
+        self._file = path.open("ab")
+
+    @classmethod
+    def begin(cls, path: Path, header: dict[str, Any]) -> Journal:
+        """A new journal; raises JournalError if there is one already."""
+        if path.exists() and path.stat().st_size:
+            raise JournalError(f"{path} already holds a run; use --resume to go on with it, or --overwrite")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        journal = cls(path, header, [])
+        journal.write({"kind": "start", "format": FORMAT, **header})
+        return journal
+
+    @classmethod
+    def resume(cls, path: Path, header: dict[str, Any]) -> Journal:
+        """The journal at `path`, to be told again and then continued.
+
+        Raises JournalError if the file is broken, or was begun with other settings, data or model.
+        """
+        lines, num_bytes = _read(path)
+        if not lines:
+            return cls.begin(_emptied(path), header)
+        begun = {key: value for key, value in lines[0].items() if key not in ("kind", "format")}
+        if lines[0].get("kind") != "start" or lines[0].get("format") != FORMAT:
+            raise JournalError(f"{path} is not a journal of this version")
+        for key, value in json.loads(json.dumps(header)).items():
+            if begun.get(key) != value:
+                raise JournalError(f"{path} was begun with another {key}: {_difference(begun.get(key), value)}")
+        if path.stat().st_size > num_bytes:  # the line that was being written when the run was killed
+            with path.open("r+b") as file:
+                file.truncate(num_bytes)
+        return cls(path, header, lines[1:])
+
+    def recorded_pass(self, ask: Ask) -> Pass | None:
+        """The next recorded answer, if one is left; raises JournalError if it answers another question."""
+        if not self._recorded or self._recorded[0].get("kind") != "pass":
+            return None
+        line = self._recorded.pop(0)
+        if line["ask"] != _ask_line(ask):
+            raise JournalError(f"{self._path} cannot be continued: its pass {line['number']} asks something else")
+        usage = Usage(prompt_tokens=line["prompt_tokens"])
+        return Pass(np.array(line["logprobs"]), usage, num_dropped=line["num_dropped"])
+
+    def write_pass(self, number: int, ask: Ask, answer: Pass, facts: dict[str, Any]) -> None:
+        """One answered pass. `facts` are for readers; the search is told only the answer."""
+        self.write(
+            {
+                "kind": "pass",
+                "number": number,
+                **facts,
+                "ask": _ask_line(ask),
+                "num_dropped": answer.num_dropped,
+                "prompt_tokens": answer.usage.prompt_tokens,
+                "logprobs": answer.logprobs.tolist(),
+            }
+        )
+
+    def write_end(self, line: dict[str, Any]) -> None:
+        """The last line, unless the journal already has it."""
+        if not any(recorded.get("kind") == "end" for recorded in self._recorded):
+            self.write({"kind": "end", **line})
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Appends a line and sees it to the disk; raises JournalError if that fails."""
+        data = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        try:
+            self._file.write(data)
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise JournalError(
+                f"cannot write {self._path} ({error.strerror}); what stands there is valid: make room and use --resume"
+            ) from None
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # write() has told it already
+            self._file.close()
+
+
+def read_journal(path: Path) -> list[dict[str, Any]]:
+    """All whole lines of a journal; raises JournalError if it is missing or broken."""
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise JournalError(f"{path}: {error.strerror}") from None
+    whole = content[: content.rfind(b"\n") + 1]
+    lines = []
+    for number, line in enumerate(whole.splitlines(), start=1):
+        try:
+            parsed = json.loads(line)
+        except ValueError:
+            raise JournalError(f"{path}, line {number}: not valid JSON; the file was changed or damaged") from None
+        if not isinstance(parsed, dict):
+            raise JournalError(f"{path}, line {number}: not a journal line")
+        lines.append(parsed)
+    return lines, len(whole)
+
+
+def _emptied(path: Path) -> Path:
+    path.write_bytes(b"")
+    return path
+
+
+def _ask_line(ask: Ask) -> dict[str, Any]:
+    return {
+        "purpose": ask.purpose,
+        "plan": str(ask.plan),
+        "labels": ask.labels.tolist(),
+        "queries": "all" if len(ask.queries) == len(ask.labels) else ask.queries.tolist(),
+        "order": _order_line(ask.order.tolist()),
+    }
+
+
+def _order_line(order: Sequence[int]) -> Any:
+    return "data" if order == list(range(len(order))) else order
+
+
+def _difference(old: Any, new: Any) -> str:
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in new:
+            if old.get(key) != new[key]:
+                return f"{key} {_difference(old.get(key), new[key])}"
+    return f"was {_short(old)}, is now {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 80 else text[:77] + "..."

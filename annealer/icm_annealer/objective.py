@@ -1,0 +1,67 @@
+"""U: what a search maximises, in nats per example.
+
+    U = P - I / alpha           P by one of the measures below, I the number of contradicting pairs
+
+Dividing the paper's alpha * P - I by alpha changes no comparison and makes U of different alpha comparable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+Measure = Literal["information", "logprob", "sum", "margin"]
+MEASURES: tuple[str, ...] = get_args(Measure)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """How a pass becomes one number.
+
+    information   mean log p(y_i) renormalised over the labels + entropy of the label rates: an estimate of the
+                  information that the other examples give about a label. A constant labelling scores 0 at most.
+    logprob       mean log p(y_i), raw
+    sum           sum log p(y_i), raw: the paper's formula (every added label lowers it)
+    margin        mean of log p(y_i) - log of the best other label: the authors' code
+    """
+
+    measure: Measure = "information"
+    alpha: float = 50.0
+
+    def u(self, logprobs: Array, labels: Ints, num_contradictions: int) -> float:
+        """U of `labels` [n] under `logprobs` [n, C] of the same examples."""
+        return self.predictability(logprobs, labels) - num_contradictions / self.alpha
+
+    def predictability(self, logprobs: Array, labels: Ints) -> float:
+        """P of `labels` [n] under raw `logprobs` [n, C]."""
+        own = logprobs[np.arange(len(labels)), labels]
+        if self.measure == "logprob":
+            return float(own.mean())
+        if self.measure == "sum":
+            return float(own.sum())
+        if self.measure == "margin":
+            others = logprobs.copy()
+            others[np.arange(len(labels)), labels] = -np.inf
+            return float((own - others.max(axis=1)).mean())
+        top = logprobs.max(axis=1)
+        mass = top + np.log(np.exp(logprobs - top[:, None]).sum(axis=1))
+        return float((own - mass).mean()) + entropy(labels, logprobs.shape[1])
+
+
+def entropy(labels: Ints, num_labels: int) -> float:
+    """Entropy of the label rates in nats, between 0 and ln(num_labels)."""
+    rates = np.bincount(labels, minlength=num_labels) / len(labels)
+    rates = rates[rates > 0]
+    return float(-(rates * np.log(rates)).sum())
+
+
+def calibrated(logprobs: Array) -> Array:
+    """`logprobs` less each label's mean over the batch (batch calibration, arXiv 2309.17249)."""
+    centred: Array = logprobs - logprobs.mean(axis=0, keepdims=True)
+    return centred

@@ -1,0 +1,169 @@
+"""A pass: what a search asks, laid out by a plan, rendered as text, scored, and brought back as an array."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from icm_annealer.examples import Example
+from icm_annealer.plan import Plan, PlanKind, behind_all
+from icm_annealer.task import Task
+from icm_client.errors import ScorerError
+from icm_client.wire import Label, ModelInfo, ScoreRequest, ScoreResponse, Usage, label_texts
+
+Array = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+CHARS_PER_TOKEN_FLOOR = 1.0
+"""A text of n characters is taken to have at most n tokens until a pass has shown the real rate."""
+
+
+class Scorer(Protocol):
+    """What a pass needs of a client."""
+
+    async def score(self, request: ScoreRequest) -> ScoreResponse: ...
+
+    async def model(self) -> ModelInfo: ...
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One pass that a search wants.
+
+    `labels[i]` is example i's label, -1 for an example that stands in no context. `queries` are the examples to
+    score; those with a label are scored by `plan` with their own unit left out, the others behind all of them.
+    `order` is the permutation of units that contexts are laid out by.
+    """
+
+    labels: Ints
+    queries: Ints
+    order: Ints
+    plan: PlanKind
+    purpose: str = "pass"
+
+
+@dataclass(frozen=True)
+class Pass:
+    """The answer to an Ask: `logprobs[k, c]` is log p(label c) for the k-th query, in nats, raw."""
+
+    logprobs: Array
+    usage: Usage = field(default_factory=Usage)
+    seconds: float = 0.0
+    num_dropped: int = 0
+
+    @property
+    def label_mass(self) -> Array:
+        """The probability that all labels together have, by query."""
+        mass: Array = np.exp(self.logprobs).sum(axis=1)
+        return mass
+
+    @property
+    def normalized(self) -> Array:
+        """Log-probabilities renormalised over the labels."""
+        return self.logprobs - _logsumexp(self.logprobs)
+
+
+class PassScorer:
+    """Scores Asks over one dataset through one scorer."""
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        task: Task,
+        examples: Sequence[Example],
+        units: Sequence[Ints],
+        model: ModelInfo,
+        experiment: str = "default",
+        adapter: str = "base",
+    ):
+        self._scorer, self._task, self._units, self._model = scorer, task, units, model
+        self._texts = [example.text for example in examples]
+        self._experiment, self._adapter = experiment, adapter
+        self._labels: list[Label] = [label_texts(texts) for texts in task.labels.values()]
+        self._verbalizers = task.verbalizers
+        longest = max(map(len, self._verbalizers)) + len(task.separator)
+        self._shot_chars = np.array([len(text) + longest for text in self._texts], dtype=np.float64)
+        self._chars_per_token = CHARS_PER_TOKEN_FLOOR
+
+    async def score(self, ask: Ask) -> Pass:
+        """One pass. Raises what the client raises, and ScorerError if another model answers than at the start."""
+        plan = self._plan(ask)
+        request = self._request(plan, ask.labels)
+        start = time.monotonic()
+        response = await self._scorer.score(request)
+        seconds = time.monotonic() - start
+        self._check_model(response.model)
+        row_of = {example: row for row, (_, example) in enumerate(plan.reads)}
+        rows = [row_of[int(query)] for query in ask.queries]
+        return Pass(np.array(response.logprobs)[rows], response.usage, seconds, plan.num_dropped)
+
+    def learn_lengths(self, ask: Ask, answer: Pass) -> None:
+        """Learns characters per token from a pass without context, so that windows are filled well.
+
+        The rate is taken a tenth below the mean, since texts differ. Passes told from a journal teach the same.
+        """
+        chars = sum(len(self._texts[int(i)]) for i in ask.queries)
+        if (ask.labels < 0).all() and answer.usage.prompt_tokens:
+            self._chars_per_token = max(CHARS_PER_TOKEN_FLOOR, 0.9 * chars / answer.usage.prompt_tokens)
+
+    def _plan(self, ask: Ask) -> Plan:
+        units = [unit[ask.labels[unit] >= 0] for unit in (self._units[int(u)] for u in ask.order)]
+        units = [unit for unit in units if len(unit)]
+        lengths = self._shot_chars / self._chars_per_token
+        room = self._model.max_prompt_tokens - float(lengths[ask.queries].max()) - 16
+        outside = ask.queries[ask.labels[ask.queries] < 0]
+        if len(outside) == len(ask.queries):
+            return behind_all(units, outside.tolist(), lengths, room)
+        if len(outside):
+            raise ValueError("a pass scores examples inside their own context, or outside of it, not both")
+        return ask.plan.build(units, lengths, room)
+
+    def _request(self, plan: Plan, labels: Ints) -> ScoreRequest:
+        segments: dict[str, int] = {}
+
+        def segment(text: str) -> int:
+            return segments.setdefault(text, len(segments))
+
+        def shot(example: int, leads: bool) -> list[int | None]:
+            text = self._texts[example] if leads else self._task.separator + self._texts[example]
+            return [segment(text), segment(self._verbalizers[labels[example]])]
+
+        prefixes: list[list[int | None]] = []
+        for parent, shots in plan.prefixes:
+            row: list[int | None] = [parent]
+            for place, example in enumerate(shots):
+                row += shot(example, leads=parent is None and place == 0)
+            prefixes.append(row)
+        prompts: list[str | list[int | None]] = [
+            [prefix, segment(self._texts[i] if prefix is None else self._task.separator + self._texts[i])]
+            for prefix, i in plan.reads
+        ]
+        return ScoreRequest(
+            segments=list(segments),
+            prefixes=prefixes,
+            prompts=prompts,
+            labels=self._labels,
+            terminator=self._task.separator,
+            experiment=self._experiment,
+            model=self._adapter,
+        )
+
+    def _check_model(self, model: ModelInfo) -> None:
+        if (model.digest, model.dtype) != (self._model.digest, self._model.dtype):
+            raise ScorerError(
+                f"the scorer now serves another model ({model.name}, {model.dtype}, {model.digest[:12]}) than this run "
+                f"began with ({self._model.name}, {self._model.dtype}, {self._model.digest[:12]}); "
+                "start the first one again and use --resume",
+                code="model_changed",
+            )
+
+
+def _logsumexp(values: Array) -> Array:
+    top: Array = values.max(axis=1, keepdims=True)
+    total: Array = top + np.log(np.exp(values - top).sum(axis=1, keepdims=True))
+    return total

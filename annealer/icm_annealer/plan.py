@@ -1,0 +1,153 @@
+"""Plans: which contexts a pass sends, as a prefix tree of example numbers. Pure integers, no text, no labels.
+
+Every plan scores each unit (an example, or a group) with other units as context. With N units, counting shots that
+an engine with a perfect prefix cache computes:
+
+    tree      each half is scored with the other half put in front of it, recursively: exact leave-one-unit-out
+              in N*log2(N) shots
+    folds=k   the same tree cut off at k leaves, whose units are left out together: N*log2(k) + N shots
+    fixed     one order for all, as the published code: exact leave-one-unit-out in about N*N/2 shots
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from icm_client.errors import RequestError
+
+Unit = npt.NDArray[np.int64]
+"""The example numbers that are left out of their own context together."""
+
+
+@dataclass
+class Plan:
+    """A prefix tree and what is scored where, depth first.
+
+    `prefixes[k]` is (parent prefix or None, shots appended); `reads[i]` is (prefix or None, example to score).
+    """
+
+    prefixes: list[tuple[int | None, list[int]]] = field(default_factory=list)
+    reads: list[tuple[int | None, int]] = field(default_factory=list)
+    num_dropped: int = 0
+    """Shots left out of contexts because the model's window is too small, summed over the tree's nodes."""
+
+    def append(self, parent: int | None, shots: Sequence[int]) -> int | None:
+        """The prefix that continues `parent` by `shots`; `parent` itself if there are none."""
+        if not len(shots):
+            return parent
+        self.prefixes.append((parent, list(shots)))
+        return len(self.prefixes) - 1
+
+    def contexts(self) -> list[list[int]]:
+        """Every read's whole context, shot by shot: N*N integers, for tests and explanations."""
+        paths: list[list[int]] = []
+        for parent, shots in self.prefixes:
+            paths.append((paths[parent] if parent is not None else []) + shots)
+        return [paths[prefix] if prefix is not None else [] for prefix, _ in self.reads]
+
+
+@dataclass(frozen=True)
+class PlanKind:
+    """A plan by name: `tree`, `fixed` or `folds=k`."""
+
+    name: str
+    num_folds: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> PlanKind:
+        """Raises RequestError for anything but the known names."""
+        match = re.fullmatch(r"(tree|fixed)|folds=(\d{1,6})", text)
+        if not match or (match[2] and int(match[2]) < 2):
+            raise RequestError(f"no plan {text!r}: it is `tree`, `fixed`, or `folds=k` with k of 2 or more")
+        return cls("folds", int(match[2])) if match[2] else cls(text)
+
+    def __str__(self) -> str:
+        return f"folds={self.num_folds}" if self.num_folds else self.name
+
+    def build(self, units: Sequence[Unit], lengths: npt.NDArray[np.float64], max_length: float) -> Plan:
+        """The plan over units in the order given.
+
+        `lengths` is the length of every example's shot and `max_length` that of the longest context, both in tokens
+        (estimates do). Where all shots together are longer, shots are left out evenly along the order, per subtree,
+        so that contexts stay shared, and counted in `num_dropped`.
+        """
+        plan = Plan()
+        if self.name == "fixed":
+            _fixed(plan, units, _Window(units, lengths, max_length))
+        else:
+            _halve(plan, units, None, self.num_folds or len(units), _Window(units, lengths, max_length))
+        return plan
+
+
+def behind_all(
+    units: Sequence[Unit], queries: Sequence[int], lengths: npt.NDArray[np.float64], max_length: float
+) -> Plan:
+    """Every query behind one context of all units: for examples that are not in the context themselves."""
+    plan = Plan()
+    window = _Window(units, lengths, max_length)
+    kept = window.keep(units)
+    plan.num_dropped = window.num_dropped
+    root = plan.append(None, _members(kept))
+    plan.reads = [(root, int(query)) for query in queries]
+    return plan
+
+
+class _Window:
+    """Decides which shots stay when all do not fit: a share of every subtree, spread evenly along the order."""
+
+    def __init__(self, units: Sequence[Unit], lengths: npt.NDArray[np.float64], max_length: float):
+        total = float(sum(lengths[unit].sum() for unit in units))
+        self._lengths = lengths
+        self._share = 1.0 if total <= max_length else max_length / total
+        self.num_dropped = 0
+
+    def keep(self, units: Sequence[Unit]) -> Sequence[Unit]:
+        if self._share >= 1.0:
+            return units
+        kept: list[Unit] = []
+        budget = used = 0.0
+        for unit in units:
+            length = float(self._lengths[unit].sum())
+            budget += self._share * length
+            if used + length <= budget + 1e-9:
+                kept.append(unit)
+                used += length
+            else:
+                self.num_dropped += len(unit)
+        return kept
+
+
+def _members(units: Sequence[Unit]) -> list[int]:
+    return [int(i) for unit in units for i in unit]
+
+
+def _halve(plan: Plan, units: Sequence[Unit], prefix: int | None, num_leaves: int, window: _Window) -> None:
+    if len(units) <= 1 or num_leaves <= 1:
+        plan.reads.extend((prefix, i) for i in _members(units))
+        plan.num_dropped = window.num_dropped
+        return
+    middle = len(units) // 2
+    left, right = units[:middle], units[middle:]
+    fewer = num_leaves // 2
+    _halve(plan, left, plan.append(prefix, _members(window.keep(right))), fewer, window)
+    _halve(plan, right, plan.append(prefix, _members(window.keep(left))), num_leaves - fewer, window)
+
+
+def _fixed(plan: Plan, units: Sequence[Unit], window: _Window) -> None:
+    kept = list(window.keep(units))
+    trunk: int | None = None
+    place = 0
+    for unit in units:
+        is_kept = place < len(kept) and kept[place] is unit
+        rest = kept[place + is_kept :]
+        prefix = plan.append(trunk, _members(rest))
+        plan.reads.extend((prefix, int(i)) for i in unit)
+        if is_kept:
+            trunk = plan.append(trunk, _members([unit]))
+            place += 1
+    plan.num_dropped = window.num_dropped

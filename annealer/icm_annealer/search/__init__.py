@@ -1,0 +1,1 @@
+"""Searches: pure state machines that ask for passes and are told the answers."""

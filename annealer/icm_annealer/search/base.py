@@ -1,0 +1,146 @@
+"""What a search is: a generator that yields rounds of Asks, is sent their passes, and returns a Result.
+
+    search = blocks(problem, settings, seed)
+    asks = next(search)                      ask
+    asks = search.send(passes)               tell, and ask again
+    StopIteration.value                      the Result
+
+A search touches no network, no file, no clock and no global random generator, so the same answers always give the
+same labels, and a run is resumed by telling its search once more what the journal holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from icm_annealer.consistency import Consistency
+from icm_annealer.objective import Objective
+from icm_annealer.passes import Ask, Pass
+from icm_annealer.plan import PlanKind
+
+Ints = npt.NDArray[np.int64]
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a search knows of the data: numbers, never texts, never gold."""
+
+    num_examples: int
+    num_labels: int
+    units: Sequence[Ints]
+    """What is left out of its own context together."""
+    consistency: Consistency
+    objective: Objective
+    plan: PlanKind
+
+    @property
+    def everybody(self) -> Ints:
+        return np.arange(self.num_examples)
+
+    def u(self, answer: Pass, labels: Ints) -> float:
+        """U of a complete assignment by a pass over everybody."""
+        return self.objective.u(answer.logprobs, labels, self.consistency.num_contradictions(labels))
+
+    def ask(self, labels: Ints, order: Ints, purpose: str) -> Ask:
+        """A leave-one-unit-out pass over everybody."""
+        return Ask(labels, self.everybody, order, self.plan, purpose)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Where one chain ended, weighed on the orders that all candidates share."""
+
+    start: str
+    """What the chain began with: `zero-shot` or `random`."""
+    labels: Ints
+    logprobs: Array
+    """[example, label], raw, averaged over the common orders."""
+    us: list[float]
+    """U on each common order."""
+
+    @property
+    def u(self) -> float:
+        return float(np.mean(self.us))
+
+    @property
+    def u_se(self) -> float:
+        """Standard error of U over the orders; 0 if there is but one."""
+        return float(np.std(self.us, ddof=1) / np.sqrt(len(self.us))) if len(self.us) > 1 else 0.0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a search found: all candidates, the winner first."""
+
+    candidates: list[Candidate]
+    zero_shot: Pass | None
+    notes: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def winner(self) -> Candidate:
+        return self.candidates[0]
+
+
+Round = list[Ask]
+Search = Generator[Round, list[Pass], Result]
+Chain = Generator[Ask, Pass, Ints]
+"""One chain: yields single Asks and returns its final labels."""
+
+
+def lockstep(chains: Sequence[Chain]) -> Generator[Round, list[Pass], list[Ints]]:
+    """Runs chains side by side: a round holds one Ask of each that still runs. Returns their labels, in order."""
+    finals: list[Ints | None] = [None] * len(chains)
+    answers: list[Pass | None] = [None] * len(chains)
+    running = list(range(len(chains)))
+    while running:
+        asks: list[Ask] = []
+        for number in list(running):
+            try:
+                answer = answers[number]
+                ask = next(chains[number]) if answer is None else chains[number].send(answer)
+                asks.append(replace(ask, purpose=f"chain {number + 1}"))
+            except StopIteration as stop:
+                finals[number] = stop.value
+                running.remove(number)
+        if asks:
+            told = yield asks
+            for number, answer in zip(running, told, strict=True):
+                answers[number] = answer
+    return [labels for labels in finals if labels is not None]
+
+
+def zero_shot_ask(problem: Problem) -> Ask:
+    """Every example alone, without any context."""
+    nobody = np.full(problem.num_examples, -1)
+    return Ask(nobody, problem.everybody, np.arange(len(problem.units)), problem.plan, "zero-shot")
+
+
+def weigh(
+    problem: Problem, finals: Sequence[tuple[str, Ints]], num_orders: int, rng: np.random.Generator
+) -> Generator[Round, list[Pass], list[Candidate]]:
+    """Scores final labels on common fresh orders and returns candidates, the highest mean U first."""
+    orders = [rng.permutation(len(problem.units)) for _ in range(num_orders)]
+    distinct: dict[bytes, tuple[str, Ints]] = {}
+    for start, labels in finals:
+        distinct.setdefault(labels.tobytes(), (start, labels))
+    contenders = list(distinct.values())
+    passes: list[list[Pass]] = [[] for _ in contenders]
+    for order in orders:
+        told = yield [problem.ask(labels, order, "finalists") for _, labels in contenders]
+        for mine, answer in zip(passes, told, strict=True):
+            mine.append(answer)
+    candidates = [
+        Candidate(
+            start,
+            labels,
+            np.mean([answer.logprobs for answer in mine], axis=0),
+            [problem.u(answer, labels) for answer in mine],
+        )
+        for (start, labels), mine in zip(contenders, passes, strict=True)
+    ]
+    return sorted(candidates, key=lambda candidate: -candidate.u)

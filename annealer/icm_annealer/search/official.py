@@ -1,0 +1,168 @@
+"""The published search: Algorithms 1 and 2 of Wen et al. 2025 (arXiv 2506.10139), one example at a time.
+
+Where the authors' code differs from the paper, `OfficialSettings` names the difference. The order of the contexts is
+the data's own and never changes, as in the authors' code; the final labels are weighed on fresh orders as well.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from icm_annealer.passes import Ask, Pass
+from icm_annealer.search.base import Problem, Result, Round, Search, weigh, zero_shot_ask
+
+Ints = npt.NDArray[np.int64]
+_Steps = Generator[Round, list[Pass], "_State"]
+
+
+@dataclass(frozen=True)
+class OfficialSettings:
+    """The paper's constants, and what the authors' code does otherwise."""
+
+    num_initial: int = 8
+    """K: examples labelled at random at the start."""
+    iterations_per_example: float = 2.5
+    """Iterations, as a multiple of the number of examples."""
+    t0: float = 10.0
+    t_min: float = 0.01
+    beta: float = 0.99
+    """Cooling; the authors' code has 2."""
+    schedule: Literal["iterations", "accepted"] = "iterations"
+    """What n counts in T = max(t_min, t0 / (1 + beta * ln n)): iterations (paper), or accepted flips (code)."""
+    max_repairs: int = 10
+    """M of Algorithm 2."""
+    pair_options: Literal["all", "two"] = "all"
+    """Algorithm 2 tries every consistent pair of labels (paper), or two of them (code)."""
+    group_weight: float = 100.0
+    """Weight of an unlabelled example that shares a group with labelled ones, when one is drawn."""
+    num_final_orders: int = 3
+
+
+class _State(NamedTuple):
+    labels: Ints
+    u: float
+
+
+def official(problem: Problem, settings: OfficialSettings, seed: int) -> Search:
+    """Algorithm 1. Every proposal that changes a label costs a pass over all that is labelled so far."""
+    rng, order_rng = np.random.default_rng(seed).spawn(2)
+    (zero_shot,) = yield [zero_shot_ask(problem)]
+    labels = np.full(problem.num_examples, -1)
+    initial = rng.permutation(problem.num_examples)[: settings.num_initial]
+    labels[initial] = rng.integers(problem.num_labels, size=len(initial))
+    state = yield from _weighed(problem, labels)
+    state = yield from _repair(problem, settings, state)
+    num_iterations = math.ceil(settings.iterations_per_example * problem.num_examples)
+    num_accepted = 0
+    for iteration in range(1, num_iterations + 1):
+        n = iteration if settings.schedule == "iterations" else 1 + num_accepted
+        temperature = max(settings.t_min, settings.t0 / (1 + settings.beta * math.log(n)))
+        proposal = yield from _propose(problem, settings, state, rng)
+        if proposal is None:
+            continue
+        # The paper's temperature is made for alpha * P - I; our U is that divided by alpha.
+        gain = (proposal.u - state.u) * problem.objective.alpha
+        if gain > 0 or rng.random() < math.exp(max(gain / temperature, -700.0)):
+            state, num_accepted = proposal, num_accepted + 1
+    final = state.labels.copy()
+    never = final < 0
+    if never.any():  # labelled as any proposal would be: by argmax behind all that is labelled
+        (answer,) = yield [replace(_pass(problem, final), queries=np.flatnonzero(never), purpose="remaining")]
+        final[never] = answer.logprobs.argmax(axis=1)
+    candidates = yield from weigh(problem, [("official", final)], settings.num_final_orders, order_rng)
+    return Result(candidates, zero_shot, {"u_own_order": state.u, "num_accepted": num_accepted})
+
+
+def _propose(
+    problem: Problem, settings: OfficialSettings, state: _State, rng: np.random.Generator
+) -> Generator[Round, list[Pass], _State | None]:
+    """Draws an example, labels it by argmax behind all others, repairs; None if nothing would change."""
+    example = _draw(problem, settings, state.labels, rng)
+    without = state.labels.copy()
+    without[example] = -1
+    (answer,) = yield [replace(_pass(problem, without), queries=np.array([example]), purpose="propose")]
+    labels = without
+    labels[example] = int(answer.logprobs[0].argmax())
+    if labels[example] == state.labels[example]:
+        return None
+    proposal = yield from _weighed(problem, labels)
+    proposal = yield from _repair(problem, settings, proposal)
+    return proposal
+
+
+def _draw(problem: Problem, settings: OfficialSettings, labels: Ints, rng: np.random.Generator) -> int:
+    weights = np.ones(problem.num_examples)
+    for group in problem.consistency.groups:
+        labelled = labels[group] >= 0
+        if labelled.any() and not labelled.all():
+            weights[group[~labelled]] = settings.group_weight
+    return int(rng.choice(problem.num_examples, p=weights / weights.sum()))
+
+
+def _repair(problem: Problem, settings: OfficialSettings, state: _State) -> _Steps:
+    """Algorithm 2: relabels contradicting pairs as long as that raises U."""
+    settled: set[tuple[int, int]] = set()
+    for _ in range(settings.max_repairs):
+        pair = _contradiction(problem, state.labels, settled)
+        if pair is None:
+            break
+        settled.add(pair)
+        best = state
+        options = _consistent_pairs(problem, state.labels, pair)
+        for option in options if settings.pair_options == "all" else options[:2]:
+            labels = state.labels.copy()
+            labels[list(pair)] = option
+            tried = yield from _weighed(problem, labels)
+            best = tried if tried.u > best.u else best
+        if best is not state:
+            state = best
+            settled.clear()
+    return state
+
+
+def _contradiction(problem: Problem, labels: Ints, settled: set[tuple[int, int]]) -> tuple[int, int] | None:
+    """The first pair, in data order, that contradicts by itself and was not tried since the last change."""
+    for group in problem.consistency.groups:
+        known = [int(i) for i in group if labels[i] >= 0]
+        for k, first in enumerate(known):
+            for second in known[k + 1 :]:
+                if (first, second) not in settled and _contradicts(problem, labels, (first, second)):
+                    return first, second
+    return None
+
+
+def _contradicts(problem: Problem, labels: Ints, pair: tuple[int, int]) -> bool:
+    alone = np.full(problem.num_examples, -1)
+    alone[list(pair)] = labels[list(pair)]
+    return problem.consistency.num_contradictions(alone) > 0
+
+
+def _consistent_pairs(problem: Problem, labels: Ints, pair: tuple[int, int]) -> list[list[int]]:
+    options = []
+    for a in range(problem.num_labels):
+        for b in range(problem.num_labels):
+            tried = labels.copy()
+            tried[list(pair)] = [a, b]
+            if not _contradicts(problem, tried, pair):
+                options.append([a, b])
+    return options
+
+
+def _weighed(problem: Problem, labels: Ints) -> _Steps:
+    ask = _pass(problem, labels)
+    (answer,) = yield [ask]
+    known = labels[ask.queries]
+    u = problem.objective.u(answer.logprobs, known, problem.consistency.num_contradictions(labels))
+    return _State(labels, u)
+
+
+def _pass(problem: Problem, labels: Ints) -> Ask:
+    """A pass over what is labelled, in the data's own order."""
+    order = np.arange(len(problem.units))
+    return Ask(labels, np.flatnonzero(labels >= 0), order, problem.plan, "official")

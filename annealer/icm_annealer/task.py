@@ -1,0 +1,118 @@
+"""A task: how an example becomes text, what its labels are called, and what may not be labelled together."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from icm_annealer.consistency import Rule
+from icm_client.errors import RequestError
+from icm_client.wire import label_texts
+
+BUILT_IN = Path(__file__).parent / "tasks"
+
+
+class Task(BaseModel):
+    """One task file (YAML). `template` is filled with the fields of a data row; the label follows it directly."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[\w-]+$")
+    title: str = ""
+    template: str
+    """The example's text, such as "Word: {word}\\nGroup:"; `{field}` stands for a field of the row."""
+    separator: str = "\n\n"
+    """Leads every shot but the first of a prompt."""
+    labels: dict[str, str | list[str]] = Field(min_length=2, max_length=256)
+    """Label name -> its verbalizer, the text that the model sees (with its leading space), or several aliases;
+    the first of them stands in contexts."""
+    data: str | None = None
+    """The data file, relative to the task file; `--data` overrides it."""
+    gold: str | None = None
+    """The field that holds reference labels; split off at loading, for evaluation only."""
+    gold_values: dict[str, str] = {}
+    """Value of the gold field -> label name, where they differ (JSON values as text: "true", "1")."""
+    id: str = "id"
+    """The field that names a row; rows without it are numbered."""
+    group: str | None = None
+    """The field whose equal values tie rows together for `rules` and `leave_out: group`."""
+    leave_out: Literal["example", "group"] = "example"
+    """What is left out of its own context: the example, or its whole group, needed where a rule lets one
+    member's label be read off another's."""
+    rules: list[Rule] = []
+    """What makes labels of one group contradict each other."""
+    source: str = ""
+    notes: str = ""
+
+    @property
+    def label_names(self) -> list[str]:
+        return list(self.labels)
+
+    @property
+    def verbalizers(self) -> list[str]:
+        """The text that stands for each label in a context."""
+        return [label_texts(texts)[0] for texts in self.labels.values()]
+
+    def render(self, row: dict[str, Any]) -> str:
+        """The example's text; raises KeyError with the missing field's name."""
+        return self.template.format_map(row)
+
+    @property
+    def fields(self) -> list[str]:
+        """The row's fields that the template needs."""
+        return [name for _, name, _, _ in string.Formatter().parse(self.template) if name]
+
+
+class LoadedTask(BaseModel):
+    """A task with the place that it was read from, which its data file is relative to."""
+
+    model_config = ConfigDict(frozen=True)
+
+    task: Task
+    path: Path
+
+    @property
+    def data_path(self) -> Path | None:
+        return self.path.parent / self.task.data if self.task.data else None
+
+
+def built_in_tasks() -> list[str]:
+    """The names of the tasks in the package."""
+    return sorted(path.parent.name for path in BUILT_IN.glob("*/task.yaml"))
+
+
+def load_task(name_or_path: str) -> LoadedTask:
+    """A task of the package by name, or a user's own by path. Raises RequestError in one line."""
+    path = BUILT_IN / name_or_path / "task.yaml"
+    if name_or_path not in built_in_tasks():
+        path = Path(name_or_path)
+        if not path.is_file():
+            raise RequestError(
+                f"no task {name_or_path!r}: it is neither a file nor one of {', '.join(built_in_tasks())}",
+                code="unknown_task",
+            )
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        task = Task.model_validate(raw)
+        # A template is data from outside: plain field names only, no attribute or index look-ups.
+        for field in task.fields:
+            if not field.isidentifier():
+                raise ValueError(f"template: {{{field}}} is not a plain field name")
+        seen: dict[str, str] = {}
+        for label, texts in task.labels.items():
+            for text in label_texts(texts):
+                if not text.strip() or text in seen:
+                    raise ValueError(f"labels: {label!r} needs a text of its own, not {text!r}")
+                seen[text] = label
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise RequestError(f"{path}: {where}: {first['msg']}", code="bad_task") from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError, ValueError) as error:
+        raise RequestError(f"{path}: {' '.join(str(error).split())}", code="bad_task") from None
+    return LoadedTask(task=task, path=path)
