@@ -59,12 +59,14 @@ class Predictions:
 
     @property
     def raw(self) -> Ints:
-        return self.logprobs.argmax(axis=1)
+        labels: Ints = self.logprobs.argmax(axis=1)
+        return labels
 
     @property
     def calibrated(self) -> Ints:
         """Predictions after subtracting each label's mean over the test batch."""
-        return calibrated(self.logprobs).argmax(axis=1)
+        labels: Ints = calibrated(self.logprobs).argmax(axis=1)
+        return labels
 
 
 class ManyShot:

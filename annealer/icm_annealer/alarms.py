@@ -1,0 +1,162 @@
+"""Alarms: what a finished search shows of its own failure, without gold. Each says what it saw and what to try."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from icm_annealer.objective import calibrated, entropy
+from icm_annealer.passes import Pass
+from icm_annealer.search.base import Candidate, Problem, Result
+
+MIN_RELATIVE_ENTROPY = 0.5
+"""Of ln C; two labels at rates 11 : 89 have it."""
+MIN_AGREEMENT = 0.8
+MIN_LABEL_MASS = 0.5
+MAX_CORRELATION = 0.5
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """`warning`: the labels are probably not what was wanted. `note`: worth a look, may be genuine."""
+
+    code: str
+    level: Literal["warning", "note"]
+    saw: str
+    try_: str
+
+    def __str__(self) -> str:
+        return f"{self.saw} {self.try_}"
+
+
+def alarms(problem: Problem, result: Result, texts: Sequence[str], num_dropped: int = 0) -> list[Alarm]:
+    """Everything that speaks against `result`, the most serious first."""
+    found = [
+        *_not_above_zero(problem, result),
+        *_uneven(problem, result),
+        *_chains_disagree(result),
+        *_worse_than_start(problem, result),
+        *_low_mass(result),
+        *_tie(result),
+        *_surface(result, texts),
+        *_cut(num_dropped, problem),
+    ]
+    return sorted(found, key=lambda alarm: alarm.level != "warning")
+
+
+def agreement(candidates: Sequence[Candidate]) -> float:
+    """Share of examples that the winner and the median other chain label alike; 1 for a single candidate."""
+    if len(candidates) < 2:
+        return 1.0
+    return float(np.median([(other.labels == candidates[0].labels).mean() for other in candidates[1:]]))
+
+
+def _not_above_zero(problem: Problem, result: Result) -> Iterator[Alarm]:
+    winner = result.winner
+    if problem.objective.measure == "information" and winner.u <= 2 * winner.u_se:
+        yield Alarm(
+            "no-information",
+            "warning",
+            f"U is {winner.u:.3f} ± {winner.u_se:.3f} nats per example: the other examples say no more about a label "
+            "than the label rates do.",
+            "The model does not see this concept here: try a larger model, another wording, or more examples.",
+        )
+
+
+def _uneven(problem: Problem, result: Result) -> Iterator[Alarm]:
+    labels = result.winner.labels
+    relative = entropy(labels, problem.num_labels) / np.log(problem.num_labels)
+    if relative < MIN_RELATIVE_ENTROPY:
+        rates = np.bincount(labels, minlength=problem.num_labels) / len(labels)
+        yield Alarm(
+            "uneven-labels",
+            "warning",
+            f"The labels are far from even ({', '.join(f'{rate:.0%}' for rate in rates)}).",
+            "If the data are not so themselves, the search has collapsed: try other label words or a consistency rule.",
+        )
+
+
+def _chains_disagree(result: Result) -> Iterator[Alarm]:
+    share = agreement(result.candidates)
+    if share < MIN_AGREEMENT:
+        yield Alarm(
+            "chains-disagree",
+            "warning",
+            f"The chains ended at different labels (the winner agrees with the others on {share:.0%} of examples).",
+            "Several readings of the data are coherent: look at the runner-up, add examples, or run more chains.",
+        )
+
+
+def _worse_than_start(problem: Problem, result: Result) -> Iterator[Alarm]:
+    """Zero-shot's own confidence in its labels against the search's, as label mass cannot tell them apart."""
+    if result.zero_shot is None:
+        return
+    start = calibrated(result.zero_shot.logprobs).argmax(axis=1)
+    alike = float((start == result.winner.labels).mean())
+    if problem.num_labels == 2 and alike < 0.4:
+        yield Alarm(
+            "opposite-of-start",
+            "warning",
+            f"The labels agree with calibrated zero-shot's on {alike:.0%} of examples only, less than chance.",
+            "They may be the wanted ones turned round: look at some, and exchange the label words if so.",
+        )
+
+
+def _low_mass(result: Result) -> Iterator[Alarm]:
+    mass = float(np.median(Pass(result.winner.logprobs).label_mass))
+    if mass < MIN_LABEL_MASS:
+        yield Alarm(
+            "low-label-mass",
+            "warning",
+            f"Behind its context the median example gives all labels together a probability of {mass:.2f} only.",
+            "The prompt does not ask for these words: check template, separator and label texts (leading space).",
+        )
+
+
+def _tie(result: Result) -> Iterator[Alarm]:
+    for rival in result.candidates[1:]:
+        differences = np.array(result.winner.us) - np.array(rival.us)
+        if len(differences) < 2:
+            continue
+        error = float(differences.std(ddof=1) / np.sqrt(len(differences)))
+        alike = float((rival.labels == result.winner.labels).mean())
+        if differences.mean() < 2 * error and alike < MIN_AGREEMENT:
+            yield Alarm(
+                "too-close-to-call",
+                "warning",
+                f"A chain with other labels ({alike:.0%} alike) comes as high as the winner "
+                f"(U {rival.u:.3f} against {result.winner.u:.3f}, difference {differences.mean():.3f} ± {error:.3f}).",
+                "Which of the two is wanted, U cannot tell: look at both, or use more examples.",
+            )
+            return
+
+
+def _surface(result: Result, texts: Sequence[str]) -> Iterator[Alarm]:
+    lengths = np.array([len(text) for text in texts], dtype=float)
+    positions = np.arange(len(texts), dtype=float)
+    for code, name, values in (("length", "text length", lengths), ("position", "position in the data", positions)):
+        for label in range(int(result.winner.labels.max()) + 1):
+            member = (result.winner.labels == label).astype(float)
+            if values.std() and member.std():
+                correlation = float(np.corrcoef(values, member)[0, 1])
+                if abs(correlation) > MAX_CORRELATION:
+                    yield Alarm(
+                        f"surface-{code}",
+                        "note",
+                        f"The labels go with {name} (correlation {correlation:.2f}).",
+                        "That can be genuine; if not, the search has found this instead of the concept.",
+                    )
+                    break
+
+
+def _cut(num_dropped: int, problem: Problem) -> Iterator[Alarm]:
+    if num_dropped:
+        yield Alarm(
+            "contexts-cut",
+            "note",
+            f"Contexts did not fit the model's window: {num_dropped} shots were left out over all subtrees of a pass.",
+            "Labels are scored behind a sample of the others; fewer or shorter examples would fit.",
+        )
