@@ -1,0 +1,299 @@
+"""`icm`: the annealer's command line. A thin caller of the library; argv and environment are read here only."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+import typer
+from rich.console import Console
+
+from icm_annealer.demo import DemoPlan, print_table, run_demo
+from icm_annealer.examples import Loaded, load_examples
+from icm_annealer.labelling import label
+from icm_annealer.local_scorer import local_scorer
+from icm_annealer.progress import RunProgress
+from icm_annealer.rundir import LABELS, METRICS, SCORER_LOG, RunDir
+from icm_annealer.search.blocks import BlockSettings
+from icm_annealer.settings import Settings
+from icm_annealer.task import LoadedTask, built_in_tasks, load_task
+from icm_client import IcmError, RequestError, ScoreRequest, ScorerClient
+from icm_client.retry import RetryPolicy
+
+DEFAULT_MODEL = "smollm2-135m"
+USUAL_START_S, USUAL_DEMO_S = 45.0, 240.0
+"""What a local scorer's start and a demo's single seed take on two cores; shown only until something is measured."""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Label a dataset with what a language model finds most coherent. No labels needed.\n\n"
+    "Start with [bold]icm demo[/]. For your own data, write a task file and use [bold]icm run[/].",
+)
+
+ScorerOption = Annotated[
+    str,
+    typer.Option(
+        "--scorer",
+        envvar="ICM_SCORER_URL",
+        help="URL of a running icm-server, or `local:MODEL` to start one for this run (MODEL: a name, path or hub id).",
+    ),
+]
+TaskOption = Annotated[str, typer.Option("--task", help=f"A built-in task ({', '.join(built_in_tasks())}) or a file.")]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", help="Your rows, JSONL or a JSON list; the task's own if left out.")
+]
+KeyOption = Annotated[Path | None, typer.Option("--api-key-file", help="File that holds the scorer's API key.")]
+EngineOption = Annotated[
+    str, typer.Option("--engine", help="Engine of a scorer started here: vllm, or fake (no model, for trying out).")
+]
+
+
+@app.command()
+def run(
+    task: TaskOption,
+    out: Annotated[Path, typer.Option("--out", help="Folder for journal, labels and metrics of this run.")],
+    scorer: ScorerOption = f"local:{DEFAULT_MODEL}",
+    data: DataOption = None,
+    examples: Annotated[int | None, typer.Option(min=2, help="Label only the first N rows.")] = None,
+    search: Annotated[Literal["blocks", "official"], typer.Option(help="Our search, or the paper's.")] = "blocks",
+    plan: Annotated[str, typer.Option(help="How contexts are laid out: tree, fixed, folds=k.")] = "tree",
+    measure: Annotated[
+        Literal["information", "logprob", "sum", "margin"] | None, typer.Option(help="What U measures.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    chains: Annotated[int, typer.Option(min=1, max=64, help="Chains of a block search.")] = BlockSettings().num_chains,
+    passes: Annotated[int, typer.Option(min=1, max=10_000, help="Passes of each chain.")] = BlockSettings().num_passes,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew in --out.")] = False,
+    experiment: Annotated[str, typer.Option(help="The name that the scorer counts this work for.")] = "default",
+    wait: Annotated[float, typer.Option(help="Seconds to wait for a scorer that is away.")] = 300.0,
+    api_key_file: KeyOption = None,
+    engine: EngineOption = "vllm",
+) -> None:
+    """Label a dataset: search for the most coherent labels and write them to OUT/labels.jsonl.
+
+    Example: icm run --task my_task.yaml --data rows.jsonl --scorer http://gpu-box:8000 --out runs/first
+    """
+    console = Console()
+    loaded_task, loaded = _load(task, data)
+    rows = loaded.examples[:examples]
+    block_settings = BlockSettings(num_chains=chains, num_passes=passes)
+    settings = Settings(search=search, plan=plan, measure=measure, seed=seed, blocks=block_settings)
+    settings.plan_kind()  # a wrong plan is told before anything is started
+    folder = RunDir(out)
+    folder.prepare(resume=resume, overwrite=overwrite)
+
+    async def work() -> None:
+        with RunProgress(console, loaded_task.task.name, loaded_task.task.label_names) as progress:
+            progress.expect(settings.num_passes() or 0)
+            async with _scorer(scorer, engine, wait, api_key_file, progress, folder / SCORER_LOG) as client:
+                progress.status(f"searching labels for {len(rows)} examples")
+                labelling = await label(
+                    folder,
+                    rows,
+                    loaded_task.task,
+                    client,
+                    settings,
+                    resume=resume,
+                    on_pass=progress.on_pass,
+                    experiment=experiment,
+                )
+        summary = labelling.summary()
+        folder.write_json(METRICS, {"task": loaded_task.task.name, "settings": settings.described(), **summary})
+        console.print(
+            f"U {summary['u']:+.3f} ± {summary['u_se']:.3f} nats per example; {summary['num_passes']} passes, "
+            f"{summary['computed_tokens']:,} tokens computed. Labels: {folder / LABELS}",
+            highlight=False,
+            soft_wrap=True,
+        )
+        for alarm in labelling.alarms:
+            console.print(f"{alarm.level}: {alarm}", markup=False, highlight=False)
+
+    _interruptible(work(), console, f"icm run ... --out {out} --resume")
+
+
+@app.command()
+def demo(
+    task: TaskOption = "living",
+    examples: Annotated[int, typer.Option(min=8, help="How many examples to label.")] = DemoPlan().num_examples,
+    test: Annotated[int, typer.Option(min=1, help="How many unseen examples to test on.")] = DemoPlan().num_test,
+    seeds: Annotated[int, typer.Option(min=1, help="How many times, with other examples and starts.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
+    scorer: ScorerOption = f"local:{DEFAULT_MODEL}",
+    data: DataOption = None,
+    out: Annotated[Path, typer.Option("--out")] = Path("runs/demo"),
+    engine: EngineOption = "vllm",
+    api_key_file: KeyOption = None,
+) -> None:
+    """Label words with a real language model, then see how well the labels prompt it on unseen words.
+
+    Starts a scorer (vLLM on this machine), labels, compares with zero-shot, random and gold labels, and writes
+    metrics.json, labels.jsonl, journal.jsonl and report.html. An earlier demo in the same folder is replaced.
+    """
+    console = Console()
+    start = time.monotonic()
+    loaded_task, loaded = _load(task, data)
+    if not loaded.gold:
+        raise RequestError(f"the demo compares with gold labels, and {task!r} has none; use `icm run` instead")
+    folder = RunDir(out)
+    folder.prepare(overwrite=True)
+    plan = DemoPlan(examples, test, seeds, seed)
+
+    async def work() -> dict[str, Any]:
+        with RunProgress(console, f"demo: {loaded_task.task.name}", loaded_task.task.label_names) as progress:
+            progress.guess(USUAL_START_S + USUAL_DEMO_S * seeds * examples / DemoPlan().num_examples)
+            async with _scorer(scorer, engine, 300.0, api_key_file, progress, folder / SCORER_LOG) as client:
+                return await run_demo(
+                    folder,
+                    loaded,
+                    loaded_task.task,
+                    client,
+                    Settings(),
+                    plan,
+                    console,
+                    progress,
+                    lambda: time.monotonic() - start,
+                )
+
+    metrics = _interruptible(work(), console, f"icm demo --task {task}")
+    print_table(console, loaded_task.task, metrics, folder)
+
+
+@app.command()
+def score(
+    file: Annotated[Path, typer.Argument(help="JSON of the short form: {'prompts': [...], 'labels': [...]}; - is stdin.")],
+    scorer: ScorerOption = f"local:{DEFAULT_MODEL}",
+    engine: EngineOption = "vllm",
+    api_key_file: KeyOption = None,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for a scorer that is away.")] = 60.0,
+) -> None:
+    """Log-probabilities of labels after prompts, without any search: one JSON line a prompt on standard output."""
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+        request = ScoreRequest.model_validate_json(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise RequestError(f"{file}: {error}") from None
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        raise RequestError(f"{file}: {'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}") from None
+    console = Console(stderr=True)
+
+    async def work() -> None:
+        with RunProgress(console, "score", []) as progress:
+            async with _scorer(scorer, engine, wait, api_key_file, progress, None) as client:
+                progress.status(f"scoring {len(request.prompts)} prompts")
+                answer = await client.score(request)
+        for prompt, row in zip(request.prompts, answer.logprobs, strict=True):
+            print(json.dumps({"prompt": prompt, "logprobs": row}, ensure_ascii=False))
+        console.print_json(data=answer.usage.model_dump())
+
+    _interruptible(work(), console, f"icm score {file}")
+
+
+@app.command()
+def tasks() -> None:
+    """The built-in tasks."""
+    for name in built_in_tasks():
+        print(f"{name:12} {load_task(name).task.title}")
+
+
+@app.command()
+def bench(
+    out: Annotated[Path, typer.Option("--out", help="Where the figures go.")] = Path("bench.json"),
+    scorer: ScorerOption = f"local:{DEFAULT_MODEL}",
+    engine: EngineOption = "vllm",
+    sizes: Annotated[str, typer.Option(help="Numbers of examples.")] = "64,128,256",
+    shot_tokens: Annotated[str, typer.Option(help="Tokens a shot.")] = "10,60",
+) -> None:
+    """Measure the plans: tokens computed, seconds and body bytes of `tree` against `fixed` on the same engine."""
+    from icm_annealer.bench import bench_plans, print_plans
+
+    console = Console()
+
+    async def work() -> None:
+        with RunProgress(console, "bench", []) as progress:
+            async with _scorer(scorer, engine, 300.0, None, progress, None) as client:
+                figures = await bench_plans(client, _numbers(sizes), _numbers(shot_tokens), progress)
+        out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        print_plans(console, figures)
+        console.print(f"Written to {out}")
+
+    _interruptible(work(), console, "icm bench")
+
+
+def main() -> None:
+    """Runs the command line; a user's mistake ends in one line and exit code 2, a scorer's failure in 1."""
+    try:
+        app()
+    except IcmError as error:
+        Console(stderr=True).print(f"error: {error.message}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2 if isinstance(error, RequestError) else 1)
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise RequestError(f"{text!r} is not a list of numbers such as 64,128") from None
+
+
+def _load(task: str, data: Path | None) -> tuple[LoadedTask, Loaded]:
+    loaded_task = load_task(task)
+    path = data or loaded_task.data_path
+    if path is None:
+        raise RequestError(f"the task {task!r} names no data file; give one with --data")
+    return loaded_task, load_examples(path, loaded_task.task)
+
+
+@asynccontextmanager
+async def _scorer(
+    where: str, engine: str, wait_s: float, api_key_file: Path | None, progress: RunProgress, log: Path | None
+) -> AsyncIterator[ScorerClient]:
+    """A client of the scorer at `where`, which is ready."""
+    key = None
+    if api_key_file is not None:
+        try:
+            key = api_key_file.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise RequestError(f"{api_key_file}: {error.strerror}") from None
+
+    def waiting(what: str, seconds: float) -> None:
+        progress.status(f"waiting for the scorer: {what}")
+
+    retry = RetryPolicy(patience_s=wait_s)
+    kind, _, model = where.partition(":")
+    if kind == "local":
+        async with (
+            local_scorer(model or DEFAULT_MODEL, waiting, engine=engine, log=log) as url,
+            ScorerClient(url, retry=retry) as client,
+        ):
+            yield client
+    else:
+        async with ScorerClient(where, api_key=key, retry=retry) as client:
+            await client.wait_ready(wait_s, waiting)
+            yield client
+
+
+def _interruptible(work: Any, console: Console, again: str) -> Any:
+    """Runs to the end, or to Ctrl-C: then says how to go on, and exits with 130."""
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        console.print(f"\nstopped; what was answered is saved. Go on with: {again}", highlight=False, soft_wrap=True)
+        sys.stdout.flush()
+        os._exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""The demo: label examples of a task without gold, then see how well the labels prompt the model on unseen ones."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from icm_annealer.evaluate import Estimate, ManyShot, accuracy, median_over_seeds, random_labels
+from icm_annealer.examples import Loaded, labels_of, sample
+from icm_annealer.labelling import Labelling, label
+from icm_annealer.passes import Scorer
+from icm_annealer.progress import RunProgress
+from icm_annealer.report import SeedReport, render_report
+from icm_annealer.rundir import METRICS, REPORT, RunDir
+from icm_annealer.settings import Settings
+from icm_annealer.task import Task
+from icm_client.errors import RequestError
+
+METHODS = ("zero_shot", "random_few_shot", "icm", "gold")
+TITLES = {
+    "zero_shot": "zero-shot",
+    "random_few_shot": "random labels",
+    "icm": "ICM (no labels used)",
+    "gold": "gold labels",
+}
+EVALUATION_STEPS = 4.0
+"""What an evaluation takes, in passes of the search; only the time left depends on it."""
+
+
+@dataclass(frozen=True)
+class DemoPlan:
+    """What the demo does."""
+
+    num_examples: int = 128
+    num_test: int = 200
+    num_seeds: int = 1
+    first_seed: int = 0
+
+
+@dataclass(frozen=True)
+class SeedOutcome:
+    """One seed's figures: test accuracies by method (raw and `_calibrated`), and the search's own."""
+
+    seed: int
+    test_accuracy: dict[str, Estimate]
+    label_accuracy: Estimate
+    zero_shot_label_accuracy: Estimate
+    labelling: Labelling
+    seconds: float
+
+    def metrics(self) -> dict[str, Any]:
+        return {
+            "seed": self.seed,
+            "test_accuracy": {name: estimate.value for name, estimate in self.test_accuracy.items()},
+            "test_accuracy_interval": {name: [e.low, e.high] for name, e in self.test_accuracy.items()},
+            "label_accuracy": self.label_accuracy.value,
+            "label_accuracy_interval": [self.label_accuracy.low, self.label_accuracy.high],
+            "zero_shot_calibrated_label_accuracy": self.zero_shot_label_accuracy.value,
+            **self.labelling.summary(),
+            "seconds": self.seconds,
+        }
+
+
+async def run_seed(
+    folder: RunDir,
+    loaded: Loaded,
+    task: Task,
+    scorer: Scorer,
+    settings: Settings,
+    plan: DemoPlan,
+    progress: RunProgress,
+) -> SeedOutcome:
+    """Samples, labels and evaluates under one seed, which is `settings.seed`."""
+    start = time.monotonic()
+    train, test = sample(loaded.examples, plan.num_examples, plan.num_test, np.random.default_rng(settings.seed))
+    gold_test = labels_of(test, loaded.gold, task)
+    if len(train) < plan.num_examples or not test or (gold_test < 0).all():
+        raise RequestError(
+            f"the data hold {len(loaded.examples)} examples: too few for {plan.num_examples} to label and a test set "
+            "with gold labels"
+        )
+    progress.status(f"seed {settings.seed}: searching labels for {len(train)} examples")
+    labelling = await label(folder, train, task, scorer, settings, on_pass=progress.on_pass)
+    gold_train = labels_of(train, loaded.gold, task)
+    many_shot = ManyShot(scorer, task, train, test, labelling.run.model, seed=settings.seed)
+    rng = np.random.default_rng([settings.seed, 1])
+    shots = {
+        "zero_shot": None,
+        "random_few_shot": random_labels(len(train), len(task.labels), rng),
+        "icm": labelling.run.labels,
+        "gold": gold_train,
+    }
+    figures: dict[str, Estimate] = {}
+    for method in METHODS:
+        progress.status(f"seed {settings.seed}: testing on {len(test)} unseen examples: {TITLES[method]}")
+        predictions = await many_shot.predict(shots[method])
+        figures[method] = accuracy(predictions.raw, gold_test)
+        figures[f"{method}_calibrated"] = accuracy(predictions.calibrated, gold_test)
+        progress.step(EVALUATION_STEPS / len(METHODS))
+    zero_shot = labelling.run.result.zero_shot
+    start_labels = np.full(len(train), -1) if zero_shot is None else _calibrated_labels(zero_shot.logprobs)
+    return SeedOutcome(
+        settings.seed,
+        figures,
+        accuracy(labelling.run.labels, gold_train),
+        accuracy(start_labels, gold_train),
+        labelling,
+        time.monotonic() - start,
+    )
+
+
+async def run_demo(
+    folder: RunDir,
+    loaded: Loaded,
+    task: Task,
+    scorer: Scorer,
+    settings: Settings,
+    plan: DemoPlan,
+    console: Console,
+    progress: RunProgress,
+    seconds_so_far: Callable[[], float],
+) -> dict[str, Any]:
+    """All seeds, one after the other; writes metrics and report and prints the table."""
+    passes = settings.num_passes() or 0
+    progress.expect(plan.num_seeds * (passes + EVALUATION_STEPS) if passes else 0)
+    outcomes: list[SeedOutcome] = []
+    gold: dict[str, str] = loaded.gold
+    for seed in range(plan.first_seed, plan.first_seed + plan.num_seeds):
+        place = folder if plan.num_seeds == 1 else RunDir(folder / f"seed-{seed}")
+        place.prepare(overwrite=True)
+        own = settings.model_copy(update={"seed": seed})
+        outcome = await run_seed(place, loaded, task, scorer, own, plan, progress)
+        outcomes.append(outcome)
+        metrics = _metrics(task, outcomes, seconds_so_far())
+        folder.write_json(METRICS, metrics)  # after every seed, so that a stopped demo keeps what it has
+        if plan.num_seeds > 1:
+            place.write_json(METRICS, outcome.metrics())
+        reports = [SeedReport.of(o.labelling, o.metrics(), gold) for o in outcomes]
+        folder.write_text(REPORT, render_report(task, metrics, reports))
+    return metrics
+
+
+def print_table(console: Console, task: Task, metrics: dict[str, Any], folder: RunDir) -> None:
+    """The result as a person reads it."""
+    seeds = metrics["seeds"]
+    many = len(seeds) > 1
+    spread = f"median of {len(seeds)} seeds" if many else "accuracy"
+    table = Table(title=f"{task.title or task.name}: test accuracy on unseen examples, {spread} [95 % interval]")
+    table.add_column("prompted with")
+    table.add_column("raw", justify="right")
+    table.add_column("calibrated", justify="right")
+    for method in METHODS:
+        cells = []
+        for name in (method, f"{method}_calibrated"):
+            low, high = metrics["test_accuracy_interval"][name]
+            cells.append(str(Estimate(metrics["test_accuracy"][name], low, high)))
+        table.add_row(TITLES[method], *cells, style="bold" if method == "icm" else "")
+    console.print(table)
+    for seed in seeds:
+        chains = ", ".join(f"{c['u']:+.3f}±{c['u_se']:.3f}" for c in seed["chains"])
+        console.print(
+            f"seed {seed['seed']}: {seed['label_accuracy']:.0%} of the labels found are right "
+            f"(calibrated zero-shot {seed['zero_shot_calibrated_label_accuracy']:.0%}); "
+            f"U of the chains {chains}; test {seed['test_accuracy']['icm']:.3f}",
+            highlight=False,
+        )
+        for alarm in seed["alarms"]:
+            colour = "yellow" if alarm["level"] == "warning" else "dim"
+            console.print(f"  [{colour}]{alarm['level']}: {alarm['saw']} {alarm['try_']}[/]", highlight=False)
+    console.print(
+        f"{metrics['num_passes']} passes, {metrics['computed_tokens']:,} tokens computed, {metrics['seconds']:.0f} s. "
+        f"Files: {folder.path}/ ({METRICS}, {REPORT}, {'seed-*/' if many else ''}labels.jsonl)",
+        highlight=False,
+    )
+
+
+def _metrics(task: Task, outcomes: list[SeedOutcome], seconds: float) -> dict[str, Any]:
+    names = list(outcomes[0].test_accuracy)
+    if len(outcomes) == 1:
+        figures = outcomes[0].test_accuracy
+        label_accuracy = outcomes[0].label_accuracy
+    else:
+        figures = {n: median_over_seeds([o.test_accuracy[n].value for o in outcomes]) for n in names}
+        label_accuracy = median_over_seeds([o.label_accuracy.value for o in outcomes])
+    seeds = [outcome.metrics() for outcome in outcomes]
+    return {
+        "task": task.name,
+        "test_accuracy": {name: figures[name].value for name in names},
+        "test_accuracy_interval": {name: [figures[name].low, figures[name].high] for name in names},
+        "label_accuracy": label_accuracy.value,
+        "label_accuracy_interval": [label_accuracy.low, label_accuracy.high],
+        "num_passes": sum(seed["num_passes"] for seed in seeds),
+        "computed_tokens": sum(seed["computed_tokens"] for seed in seeds),
+        "seconds": seconds,
+        "model": outcomes[0].labelling.run.model.model_dump(include={"name", "digest", "dtype", "engine"}),
+        "settings": outcomes[0].labelling.run.settings.described(),
+        "seeds": seeds,
+    }
+
+
+def _calibrated_labels(logprobs: Any) -> Any:
+    return (logprobs - logprobs.mean(axis=0)).argmax(axis=1)

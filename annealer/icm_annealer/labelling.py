@@ -1,0 +1,113 @@
+"""One labelling into one folder: the search, its journal, its costs, its labels, its alarms."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from icm_annealer.alarms import Alarm, alarms
+from icm_annealer.anneal import PassEvent, Run, anneal, run_header
+from icm_annealer.examples import Example, consistency_of
+from icm_annealer.journal import Journal
+from icm_annealer.passes import Scorer
+from icm_annealer.rundir import COSTS, JOURNAL, LABELS, RunDir
+from icm_annealer.search.base import Problem
+from icm_annealer.settings import Settings
+from icm_annealer.task import Task
+
+
+class Step(NamedTuple):
+    """One pass of the run's way: what it was for, the labels that it asked about, and their U."""
+
+    purpose: str
+    labels: npt.NDArray[np.int64]
+    u: float | None
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """A finished run and what speaks against it."""
+
+    run: Run
+    alarms: list[Alarm]
+    trace: list[Step]
+
+    def summary(self) -> dict[str, Any]:
+        """What `metrics.json` says of the search."""
+        result, usage = self.run.result, self.run.usage
+        rates = np.bincount(self.run.labels, minlength=len(self.run.task.labels)) / len(self.run.labels)
+        return {
+            "num_examples": len(self.run.examples),
+            "u": result.winner.u,
+            "u_se": result.winner.u_se,
+            "chains": [
+                {
+                    "start": candidate.start,
+                    "u": candidate.u,
+                    "u_se": candidate.u_se,
+                    "agreement": float((candidate.labels == self.run.labels).mean()),
+                }
+                for candidate in result.candidates
+            ],
+            "label_rates": dict(zip(self.run.task.label_names, rates.tolist(), strict=True)),
+            "num_passes": self.run.num_passes,
+            "prompt_tokens": usage.prompt_tokens,
+            "computed_tokens": usage.computed_tokens,
+            "cached_tokens": usage.cached_tokens,
+            "search_seconds": self.run.seconds,
+            "alarms": [asdict(alarm) for alarm in self.alarms],
+            **({"notes": result.notes} if result.notes else {}),
+        }
+
+
+async def label(
+    folder: RunDir,
+    examples: Sequence[Example],
+    task: Task,
+    scorer: Scorer,
+    settings: Settings,
+    *,
+    resume: bool = False,
+    on_pass: Callable[[PassEvent], None] = lambda event: None,
+    experiment: str = "default",
+) -> Labelling:
+    """Runs (or resumes) a search in `folder`, which `prepare` has made ready, and writes its labels there."""
+    header = run_header(examples, task, settings, await scorer.model())
+    journal = (Journal.resume if resume else Journal.begin)(folder / JOURNAL, header)
+    num_dropped = 0
+    trace: list[Step] = []
+
+    def note(event: PassEvent) -> None:
+        nonlocal num_dropped
+        num_dropped = max(num_dropped, event.answer.num_dropped)
+        if not event.resumed:
+            cost = {"pass": event.number, "seconds": round(event.answer.seconds, 3), **event.answer.usage.model_dump()}
+            with (folder / COSTS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(cost) + "\n")
+        trace.append(Step(event.ask.purpose, event.ask.labels, event.u))
+        on_pass(event)
+
+    try:
+        run = await anneal(examples, task, scorer, settings, journal=journal, on_pass=note, experiment=experiment)
+        consistency = consistency_of(task, list(examples))
+        problem = Problem(len(examples), len(task.labels), [], consistency, settings.objective(), settings.plan_kind())
+        found = alarms(problem, run.result, [example.text for example in examples], num_dropped)
+        winner = run.result.winner
+        journal.write_end(
+            {
+                "labels": run.labels.tolist(),
+                "u": winner.u,
+                "u_se": winner.u_se,
+                "candidates": [[c.start, c.u, c.u_se] for c in run.result.candidates],
+                "alarms": [alarm.code for alarm in found],
+            }
+        )
+    finally:
+        journal.close()
+    folder.write_jsonl(LABELS, run.rows(folder.path.name))
+    return Labelling(run, found, trace)

@@ -1,0 +1,65 @@
+"""A run directory: the files of one run, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from icm_client.errors import RequestError
+
+JOURNAL, COSTS, LABELS = "journal.jsonl", "costs.jsonl", "labels.jsonl"
+METRICS, REPORT, SCORER_LOG = "metrics.json", "report.html", "scorer.log"
+OUR_FILES = (JOURNAL, COSTS, LABELS, METRICS, REPORT, SCORER_LOG)
+
+
+class RunDir:
+    """One run's folder."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def prepare(self, *, resume: bool = False, overwrite: bool = False) -> None:
+        """Makes the folder ready. Raises RequestError if a run is there and neither option was given.
+
+        `overwrite` removes only files that runs write, never anything else that is there.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise RequestError(f"{self.path} is a file, not a folder for a run", code="run_exists")
+        if (self / JOURNAL).exists() and not resume and not overwrite:
+            raise RequestError(
+                f"{self.path} already holds a run; use --resume to go on with it, --overwrite to begin anew, "
+                "or another --out",
+                code="run_exists",
+            )
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if overwrite and not resume:
+                for name in OUR_FILES:
+                    (self / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise RequestError(f"{self.path}: {error.strerror}", code="run_folder") from None
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Writes a file by renaming a finished one into place."""
+        target, partial = self / name, self / f".{name}.partial"
+        try:
+            with partial.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(target)
+        except OSError as error:
+            raise RequestError(f"cannot write {target}: {error.strerror}", code="run_folder") from None
+        return target
+
+    def write_json(self, name: str, value: Any) -> Path:
+        return self.write_text(name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+    def write_jsonl(self, name: str, rows: Iterable[dict[str, Any]]) -> Path:
+        return self.write_text(name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
