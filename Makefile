@@ -1,0 +1,71 @@
+# `make` alone says what there is. Everything runs from .venv, which is made and kept up to date by itself.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test check bench lock clean
+
+PYTHON ?= $(or $(shell command -v python3.11),python3)
+ARGS ?=
+
+BIN := .venv/bin
+# -qq: errors only. -m pip: never another Python's pip.
+INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-warn-script-location --no-deps
+LOCK := requirements/cpu.txt
+TORCH = $(shell grep '^torch==' $(LOCK))
+TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
+
+help:
+	@echo 'make demo     label 128 words with a real language model on this machine, and see how good the labels are'
+	@echo 'make test     all tests; some start vLLM on small models                   ARGS="-k plan" picks'
+	@echo 'make check    formatting, types, and that imports go one way'
+	@echo 'make bench    tokens and seconds of a pass by each plan, into bench.json'
+	@echo 'make lock     write requirements/cpu.txt anew from pyproject.toml          ARGS=--upgrade takes the newest'
+	@echo 'make clean    remove .venv and what tools leave behind (runs/ stays)'
+	@echo
+	@echo 'The first of demo, test, check and bench makes .venv: some minutes and 3.5 GB, once.'
+	@echo 'ARGS="..." is handed on to demo, test and bench:  make demo ARGS="--seeds 3 --out runs/three"'
+	@echo 'PYTHON=... picks the Python that .venv is made of (3.11 or newer; here $(PYTHON)).'
+
+demo: .venv/.installed
+	@$(BIN)/icm demo $(ARGS)
+
+test: .venv/.installed
+	@$(BIN)/python -m pytest tests $(ARGS)
+
+check: .venv/.installed
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest tests/unit/test_imports.py
+
+bench: .venv/.installed
+	@$(BIN)/icm bench $(ARGS)
+
+lock:
+	@requirements/lock.sh $(PYTHON) $(ARGS)
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Two stamps, so that an edit of pyproject.toml does not go through 3 GB of packages again.
+.venv/.dependencies: $(LOCK)
+	@if ! $(PYTHON) -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	  echo 'error: $(PYTHON) is missing, older than 3.11, or lacks the venv module (Debian and Ubuntu: apt install python3.11-venv).' >&2; \
+	  echo 'Name another one:  make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)' >&2; \
+	  exit 1; \
+	fi
+	@[ -x $(BIN)/python ] || { echo 'Making .venv ...'; $(PYTHON) -m venv .venv; }
+	@echo 'Installing $(LOCK) into .venv: some minutes and 3.5 GB the first time.'
+	@$(INSTALL) $(TORCH) 2>.venv/torch.log || { \
+	  echo "Getting $(TORCH) from PyTorch's CPU index ..."; \
+	  $(INSTALL) --index-url $(TORCH_CPU_INDEX) $(TORCH); \
+	}
+	@$(INSTALL) -r $(LOCK)
+	@touch $@
+
+.venv/.installed: pyproject.toml .venv/.dependencies
+	@echo 'Installing this project into .venv ...'
+	@$(INSTALL) -e .
+	@touch $@

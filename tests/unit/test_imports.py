@@ -1,0 +1,127 @@
+"""Imports go one way: icm_annealer -> icm_client <- icm_server, and the light programs stay light."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {
+    "icm_client": ROOT / "client/icm_client",
+    "icm_server": ROOT / "server/icm_server",
+    "icm_annealer": ROOT / "annealer/icm_annealer",
+}
+HEAVY = {"torch", "vllm", "transformers"}
+
+
+def module_files(package: str) -> dict[str, Path]:
+    """Every module of `package` by its dotted name."""
+    folder = PACKAGES[package]
+    names = {}
+    for path in sorted(folder.rglob("*.py")):
+        parts = path.relative_to(folder.parent).with_suffix("").parts
+        names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return names
+
+
+FILES = {name: path for package in PACKAGES for name, path in module_files(package).items()}
+
+
+def imported_names(source: str, module: str, *, is_package: bool) -> Iterator[str]:
+    """Dotted names that `source` imports anywhere, also inside functions; `from a import b` gives a.b."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parents = module.split(".")[: None if is_package else -1]
+                parents = parents[: len(parents) - node.level + 1]
+                base = ".".join([*parents, base] if base else parents)
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def imports_of(module: str) -> set[str]:
+    path = FILES[module]
+    source = path.read_text(encoding="utf-8")
+    return set(imported_names(source, module, is_package=path.name == "__init__.py"))
+
+
+def modules_imported_by(module: str) -> set[str]:
+    """The project's own modules that `module` imports; for a.b that is no module, a, which defines b."""
+    names = imports_of(module)
+    return {name if name in FILES else name.rpartition(".")[0] for name in names} & set(FILES)
+
+
+def packages_imported_by(module: str) -> set[str]:
+    return {name.split(".")[0] for name in imports_of(module)}
+
+
+def modules_of(package: str) -> list[str]:
+    return [module for module in FILES if module.split(".")[0] == package]
+
+
+def test_the_finder_sees_local_and_relative_imports() -> None:
+    source = "from ..wire import Usage\nfrom . import plan\ndef f():\n    import torch.nn as nn\n"
+    found = set(imported_names(source, "icm_annealer.search.blocks", is_package=False))
+    assert found >= {"icm_annealer.wire", "icm_annealer.search.plan", "torch.nn"}
+    assert "icm_annealer.plan" in set(imported_names("from . import plan", "icm_annealer", is_package=True))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_finder_sees_each_package(package: str) -> None:
+    assert modules_of(package)
+
+
+@pytest.mark.parametrize("module", modules_of("icm_client"))
+def test_the_client_knows_neither_server_nor_annealer(module: str) -> None:
+    assert not packages_imported_by(module) & {"icm_server", "icm_annealer"}
+
+
+@pytest.mark.parametrize("module", ["icm_client.wire", "icm_client.errors"])
+def test_the_contract_is_a_leaf(module: str) -> None:
+    assert not packages_imported_by(module) & set(PACKAGES)
+
+
+@pytest.mark.parametrize("module", modules_of("icm_server"))
+def test_the_server_takes_only_the_contract_from_the_client(module: str) -> None:
+    assert "icm_annealer" not in packages_imported_by(module)
+    from_client = {name for name in modules_imported_by(module) if name.split(".")[0] == "icm_client"}
+    assert from_client <= {"icm_client.wire", "icm_client.errors"}
+
+
+@pytest.mark.parametrize("module", modules_of("icm_annealer"))
+def test_the_annealer_does_not_know_the_server(module: str) -> None:
+    assert "icm_server" not in packages_imported_by(module)
+
+
+@pytest.mark.parametrize("module", [*modules_of("icm_client"), *modules_of("icm_annealer")])
+def test_client_and_annealer_import_nothing_heavy(module: str) -> None:
+    assert not packages_imported_by(module) & HEAVY
+
+
+@pytest.mark.parametrize("module", modules_of("icm_server"))
+def test_one_module_imports_vllm(module: str) -> None:
+    assert ("vllm" in packages_imported_by(module)) == (module == "icm_server.engines.vllm")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_import_cycles(package: str) -> None:
+    graph = {module: modules_imported_by(module) - {module} for module in modules_of(package)}
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_the_command_line_of_the_annealer_loads_nothing_heavy() -> None:
+    program = f"import sys, icm_annealer.cli; print(*sorted({HEAVY!r} & set(sys.modules)))"
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.split() == []
