@@ -1,0 +1,120 @@
+"""What can be said of docker/ without an engine; tests/docker/up-cpu.sh tries the rest."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = ROOT / "docker/compose.yaml"
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE.read_text())["services"]
+SCORERS = ["scorer", "scorer-cpu"]
+DOCKERFILES = sorted((ROOT / "docker").glob("Dockerfile*"))
+
+
+def instructions(path: Path) -> list[tuple[str, str]]:
+    """(instruction, its arguments) of a Dockerfile, continued lines joined."""
+    text = re.sub(r"\\\n", " ", path.read_text())
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return [(word, rest) for word, _, rest in (line.partition(" ") for line in lines)]
+
+
+def test_the_gpu_is_the_default() -> None:
+    settings = dict(line.split("=") for line in (ROOT / "docker/.env").read_text().splitlines() if "=" in line)
+    assert settings["COMPOSE_PROFILES"] == "gpu"
+    assert {name for name, service in SERVICES.items() if "gpu" in service["profiles"]} == {"scorer"}
+    assert SERVICES["scorer"]["deploy"]["resources"]["reservations"]["devices"][0]["capabilities"] == ["gpu"]
+    assert "deploy" not in SERVICES["scorer-cpu"]
+
+
+@pytest.mark.parametrize("name", SCORERS)
+def test_scorers_are_watched_and_come_back(name: str) -> None:
+    scorer = SERVICES[name]
+    assert "/readyz" in scorer["healthcheck"]["test"][-1]
+    assert scorer["healthcheck"]["start_period"].endswith("m")
+    assert scorer["restart"] == "unless-stopped"
+    assert scorer["stop_grace_period"] == "1m"
+
+
+@pytest.mark.parametrize("name", SCORERS)
+def test_scorers_keep_models_on_a_volume(name: str) -> None:
+    assert "cache:/cache" in SERVICES[name]["volumes"]
+
+
+@pytest.mark.parametrize("name", SCORERS)
+def test_scorers_are_not_open_to_other_machines_unless_asked(name: str) -> None:
+    assert SERVICES[name]["ports"] == ["${BIND:-127.0.0.1}:${PORT:-8000}:8000"]
+
+
+@pytest.mark.parametrize("name", SCORERS)
+def test_the_annealer_finds_either_scorer(name: str) -> None:
+    assert "scorer" in SERVICES[name]["networks"]["default"]["aliases"]
+    assert SERVICES["annealer"]["environment"]["ICM_SCORER_URL"].endswith("http://scorer:8000}")
+
+
+def test_the_annealer_is_a_run_and_not_a_service() -> None:
+    annealer = SERVICES["annealer"]
+    assert annealer["restart"] == "no"
+    assert annealer["healthcheck"] == {"disable": True}
+    assert annealer["profiles"] == ["annealer"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_services_have_no_rights_that_they_do_not_need(name: str) -> None:
+    service = SERVICES[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+    # The GPU image compiles kernels at its start.
+    assert service.get("read_only", False) == (name != "scorer")
+    assert service["init"] is True
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_what_is_built_is_there(name: str) -> None:
+    build = SERVICES[name]["build"]
+    assert (COMPOSE.parent / build["context"]).resolve() == ROOT
+    assert ROOT / build["dockerfile"] in DOCKERFILES
+
+
+def test_every_variable_has_a_default_and_is_explained() -> None:
+    text = COMPOSE.read_text()
+    head = text[: text.index("x-scorer:")]
+    body = text[len(head) :]
+    variables = set(re.findall(r"\$\{(\w+)", body))
+    assert variables
+    assert set(re.findall(r"\$\{(\w+):-", body)) == variables
+    assert {name for name in variables if not re.search(rf"\b{name}\b", head)} == set()
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_images_do_not_run_as_root(path: Path) -> None:
+    users = [rest for word, rest in instructions(path) if word == "USER"]
+    assert users[-1] == "2000:0"
+
+
+@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)
+def test_what_images_copy_is_sent_to_the_engine(path: Path) -> None:
+    sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    sources = [source for word, rest in instructions(path) if word == "COPY" for source in rest.split()[:-1]]
+    assert sources
+    for source in sources:
+        assert (ROOT / source).exists()
+        assert source.split("/")[0] in sent
+
+
+def test_the_gpu_image_is_of_the_version_that_the_package_asks_for() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    base = dict(rest.split("=") for word, rest in instructions(ROOT / "docker/Dockerfile") if word == "ARG")["BASE"]
+    assert base.startswith("vllm/vllm-openai:v")
+    assert f"vllm=={base.rpartition(':v')[2]}" in extras["server-gpu"]
+
+
+def test_the_lock_is_what_the_cpu_images_install() -> None:
+    cpu = (ROOT / "docker/Dockerfile.cpu").read_text()
+    assert "-r requirements/cpu.txt" in cpu
+    assert "--constraint requirements/cpu.txt" in (ROOT / "docker/Dockerfile.annealer").read_text()
