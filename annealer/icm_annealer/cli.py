@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -291,8 +290,7 @@ def _interruptible(work: Any, console: Console, again: str) -> Any:
         return asyncio.run(work)
     except KeyboardInterrupt:
         console.print(f"\nstopped; what was answered is saved. Go on with: {again}", highlight=False, soft_wrap=True)
-        sys.stdout.flush()
-        os._exit(130)
+        raise typer.Exit(130) from None
 
 
 if __name__ == "__main__":

@@ -65,9 +65,7 @@ class ScorerClient:
         """Which model answers, and its limits."""
         return await self._ask("GET", "/v1/model", None, ModelInfo)
 
-    async def wait_ready(
-        self, deadline_s: float, on_wait: Callable[[str, float], None] | None = None
-    ) -> ModelInfo:
+    async def wait_ready(self, deadline_s: float, on_wait: Callable[[str, float], None] | None = None) -> ModelInfo:
         """Waits until the scorer has answered a real read, at most `deadline_s` seconds in all.
 
         `on_wait(reason, seconds_waited)` is called before each pause. Raises UnavailableError at the deadline.
@@ -98,7 +96,7 @@ class ScorerClient:
         Raises RequestError for what the scorer will never accept, UnavailableError or BusyError when patience
         ends, ScorerError for an answer that does not fit the request.
         """
-        answers = []
+        answers: list[ScoreResponse] = []
         for part in split(request, self._max_prompts):
             answer = await self._ask("POST", "/v1/score", part, ScoreResponse)
             _check(part, answer)
@@ -205,11 +203,7 @@ def _error(response: httpx.Response) -> IcmError:
 def _check(request: ScoreRequest, answer: ScoreResponse) -> None:
     """An answer of the wrong shape or with impossible values must never become a label."""
     if len(answer.logprobs) != len(request.prompts):
-        raise ScorerError(
-            f"asked for {len(request.prompts)} prompts, the scorer answered {len(answer.logprobs)}"
-        )
+        raise ScorerError(f"asked for {len(request.prompts)} prompts, the scorer answered {len(answer.logprobs)}")
     for number, row in enumerate(answer.logprobs):
         if len(row) != len(request.labels) or not all(map(is_logprob, row)):
-            raise ScorerError(
-                f"the scorer's answer to prompt {number} is not {len(request.labels)} log-probabilities"
-            )
+            raise ScorerError(f"the scorer's answer to prompt {number} is not {len(request.labels)} log-probabilities")

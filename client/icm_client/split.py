@@ -42,9 +42,7 @@ def _part(request: ScoreRequest, start: int, stop: int) -> ScoreRequest:
             old = node
         return None if old is None else prefixes[old]
 
-    prompts = [
-        p if isinstance(p, str) else [prefix(p[0]), *map(segment, p[1:])] for p in request.prompts[start:stop]
-    ]
+    prompts = [p if isinstance(p, str) else [prefix(p[0]), *map(segment, p[1:])] for p in request.prompts[start:stop]]
     return request.model_copy(
         update={
             "segments": [request.segments[old] for old in segments],

@@ -44,9 +44,7 @@ class ScoreRequest(_Wire):
     segments: list[str] = Field(default=[], max_length=MAX_SEGMENTS)
     """Texts, each sent once; prefixes and prompts refer to them by number."""
 
-    prefixes: list[Annotated[list[int | None], Field(min_length=1)]] = Field(
-        default=[], max_length=MAX_PREFIXES
-    )
+    prefixes: list[Annotated[list[int | None], Field(min_length=1)]] = Field(default=[], max_length=MAX_PREFIXES)
     """The prefix tree, parents first: `[parent prefix or null, segments appended ...]`."""
 
     prompts: list[Prompt] = Field(min_length=1, max_length=MAX_PROMPTS)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import logging
 import socket
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import uvicorn
 
@@ -17,6 +20,8 @@ from icm_server.app import ScorerState, create_app
 from icm_server.config import ServerConfig
 from icm_server.engines.base import Engine
 from icm_server.models import model_digest, resolve
+
+Say = Callable[[str], None]
 
 READY = """\
 ready: {name} ({dtype}, {engine}) at {url}   try it:
@@ -59,7 +64,7 @@ async def _serve(config: ServerConfig, listener: socket.socket, url: str) -> int
     return 0
 
 
-async def _watch(state: ScorerState, server: uvicorn.Server, config: ServerConfig, url: str, say) -> None:  # type: ignore[no-untyped-def]
+async def _watch(state: ScorerState, server: uvicorn.Server, config: ServerConfig, url: str, say: Say) -> None:
     """Tells when the scorer is ready, and ends the server when the engine fails, then or later."""
     while not state.changed.is_set():
         try:
@@ -77,7 +82,7 @@ async def _watch(state: ScorerState, server: uvicorn.Server, config: ServerConfi
     server.should_exit = True
 
 
-async def _make_engine(config: ServerConfig, say) -> Engine:  # type: ignore[no-untyped-def]
+async def _make_engine(config: ServerConfig, say: Say) -> Engine:
     if config.engine == "fake":
         from icm_server.engines.fake import FakeEngine
 
@@ -93,13 +98,11 @@ async def _make_engine(config: ServerConfig, say) -> Engine:  # type: ignore[no-
     return engine
 
 
-def _import_vllm(verbose: bool):  # type: ignore[no-untyped-def]
+def _import_vllm(verbose: bool) -> ModuleType:
     from icm_server.engines import vllm as vllm_engine
 
     try:
         vllm_engine.prepare_environment(verbose)
-        import importlib
-
         importlib.import_module("vllm")
     except ImportError as error:
         raise RequestError(
