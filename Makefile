@@ -56,6 +56,10 @@ clean:
 	  echo 'Name another one:  make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)' >&2; \
 	  exit 1; \
 	fi
+	@if ! $(PYTHON) -c 'import ctypes; ctypes.CDLL("libnuma.so.1")' 2>/dev/null; then \
+	  echo 'error: vLLM on a CPU needs the system library libnuma (Debian and Ubuntu: apt install libnuma1; Fedora: dnf install numactl-libs).' >&2; \
+	  exit 1; \
+	fi
 	@[ -x $(BIN)/python ] || { echo 'Making .venv ...'; $(PYTHON) -m venv .venv; }
 	@echo 'Installing $(LOCK) into .venv: some minutes and 3.5 GB the first time.'
 	@$(INSTALL) $(TORCH) 2>.venv/torch.log || { \
