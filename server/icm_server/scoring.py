@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+import hashlib
 from typing import NamedTuple
 
-from icm_client.errors import RequestError
-from icm_client.wire import ScoreRequest, ScoreResponse, Usage
+from icm_client.errors import RequestError, ScorerError
+from icm_client.wire import ScoreRequest, ScoreResponse, Usage, is_logprob
 from icm_server.engines.base import Engine, ReadAnswer
-from icm_server.label_trie import LabelTrie, TrieRead
+from icm_server.label_trie import TrieRead
 from icm_server.prefix_tokens import PrefixTokenizer, Tokenized, TokenizedPrompt
+from icm_server.request_tree import depth_first, read_tree
 
 
 class _Read(NamedTuple):
@@ -18,6 +19,14 @@ class _Read(NamedTuple):
 
     prompt: int
     read: TrieRead
+
+
+class _Plan(NamedTuple):
+    """What a request needs of the engine: its prompts in tokens, for each the first that asks the same, the reads."""
+
+    tokenized: Tokenized
+    first_of: list[int]
+    reads: list[_Read]
 
 
 class Scorer:
@@ -35,24 +44,33 @@ class Scorer:
         info = self.engine.info
         if request.model != "base" and request.model not in info.adapters:
             raise RequestError(
-                f"no model {request.model!r}: this scorer serves base{''.join(', ' + a for a in info.adapters)}",
+                f"no model {request.model!r} here; there is {', '.join(['base', *info.adapters])}",
                 code="unknown_model",
             )
         async with self._tokenizing:
-            tokenized = await asyncio.to_thread(self._tokenizer.tokenize, request)
+            plan = await asyncio.to_thread(self._plan, request)
+        answers = await self._read_all(plan, request.model)
+        by_prompt: dict[int, dict[TrieRead, list[float]]] = {}
+        for (prompt, read), answer in zip(plan.reads, answers, strict=True):
+            if not all(map(is_logprob, answer.logprobs)):
+                raise ScorerError(
+                    f"the model answered prompt {prompt} with something that is not a log-probability: it overflows "
+                    f"in {info.dtype}, or its weights are broken. Try --dtype float32",
+                    code="not_finite",
+                )
+            by_prompt.setdefault(prompt, {})[read] = answer.logprobs
+        rows = {k: plan.tokenized.prompts[k].trie.logprobs(found) for k, found in by_prompt.items()}
+        return ScoreResponse(logprobs=[rows[first] for first in plan.first_of], usage=_usage(plan, answers), model=info)
+
+    def _plan(self, request: ScoreRequest) -> _Plan:
+        """All that needs no engine: slow for large requests, so it runs in a thread, one request at a time."""
+        tree = read_tree(request)
+        tokenized = self._tokenizer.tokenize(tree, request.terminator)
         self._check_window(tokenized)
         first_of = _first_of(tokenized.prompts)
-        reads = [_Read(k, read) for k in dict.fromkeys(first_of) for read in tokenized.prompts[k].trie.reads]
-        answers = await self._read_all(reads, tokenized.prompts, request.model)
-        by_prompt: dict[int, dict[TrieRead, list[float]]] = {}
-        for (prompt, read), answer in zip(reads, answers, strict=True):
-            by_prompt.setdefault(prompt, {})[read] = answer.logprobs
-        rows = {k: tokenized.prompts[k].trie.logprobs(found) for k, found in by_prompt.items()}
-        return ScoreResponse(
-            logprobs=[rows[first] for first in first_of],
-            usage=_usage(tokenized, reads, answers, first_of),
-            model=info,
-        )
+        numbers = dict.fromkeys(first_of[number] for number in depth_first(tree))
+        reads = [_Read(number, read) for number in numbers for read in tokenized.prompts[number].trie.reads]
+        return _Plan(tokenized, first_of, reads)
 
     def _check_window(self, tokenized: Tokenized) -> None:
         limit = self.engine.info.max_prompt_tokens
@@ -60,19 +78,20 @@ class Scorer:
             length = len(ids) + trie.max_path
             if length > limit:
                 raise RequestError(
-                    f"prompt {number} has {length} tokens with its labels, more than the model's limit of {limit}",
+                    f"prompt {number} has {length} tokens with its labels, more than the model's limit of {limit}: "
+                    "put less in front of it",
                     code="prompt_too_long",
                     details={"prompt": number, "tokens": length, "limit": limit},
                 )
 
-    async def _read_all(self, reads: list[_Read], prompts: list[TokenizedPrompt], model: str) -> list[ReadAnswer]:
+    async def _read_all(self, plan: _Plan, model: str) -> list[ReadAnswer]:
         """All reads, begun in order; the first failure cancels the others."""
         tasks: list[asyncio.Task[ReadAnswer]] = []
         try:
             async with asyncio.TaskGroup() as group:
-                for prompt, read in reads:
+                for prompt, read in plan.reads:
                     await self._window.acquire()
-                    ids = [*prompts[prompt].ids, *read.path]
+                    ids = [*plan.tokenized.prompts[prompt].ids, *read.path]
                     task = group.create_task(self.engine.read(ids, read.ids, model))
                     task.add_done_callback(lambda _: self._window.release())  # also if it never got to run
                     tasks.append(task)
@@ -81,20 +100,24 @@ class Scorer:
         return [task.result() for task in tasks]
 
 
-def _first_of(prompts: Iterable[TokenizedPrompt]) -> list[int]:
+def _first_of(prompts: list[TokenizedPrompt]) -> list[int]:
     """For every prompt the number of the first that asks the same."""
-    first: dict[tuple[tuple[int, ...], LabelTrie], int] = {}
-    return [first.setdefault((tuple(ids), trie), number) for number, (ids, trie) in enumerate(prompts)]
+    first: dict[tuple[bytes, int], int] = {}
+    return [
+        first.setdefault((hashlib.blake2b(prompt.ids, digest_size=16).digest(), id(prompt.trie)), number)
+        for number, prompt in enumerate(prompts)
+    ]
 
 
-def _usage(tokenized: Tokenized, reads: list[_Read], answers: list[ReadAnswer], first_of: list[int]) -> Usage:
-    read_tokens = sum(len(tokenized.prompts[prompt].ids) + len(read.path) for prompt, read in reads)
+def _usage(plan: _Plan, answers: list[ReadAnswer]) -> Usage:
+    prompts = plan.tokenized.prompts
+    read_tokens = sum(len(prompts[prompt].ids) + len(read.path) for prompt, read in plan.reads)
     cached = sum(answer.num_cached_tokens for answer in answers)
     return Usage(
-        prompt_tokens=sum(len(prompt.ids) for prompt in tokenized.prompts),
+        prompt_tokens=sum(len(prompt.ids) for prompt in prompts),
         computed_tokens=read_tokens - cached,
         cached_tokens=cached,
-        num_reads=len(reads),
-        reused_prompts=len(first_of) - len(set(first_of)),
-        joined_texts=tokenized.joined_texts,
+        num_reads=len(plan.reads),
+        reused_prompts=len(plan.first_of) - len(set(plan.first_of)),
+        joined_texts=plan.tokenized.joined_texts,
     )

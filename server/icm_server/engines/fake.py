@@ -1,7 +1,8 @@
 """A deterministic engine without a model: a small in-context learner, fast enough for any test.
 
-It reads a prompt as shots between blank lines and answers as a kernel classifier would: an earlier shot votes for
-the token that follows it, the more the more words it shares with the query. So a search on it has something to find.
+It reads a prompt as shots between blank lines. Where the prompt's last token stood before, what followed it there is
+voted for, the more the more words that shot shares with the last one. So a search on it has something to find, and
+as in any language model a token's probability does not depend on which others are asked for.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from icm_client.wire import ModelInfo
 from icm_server.engines.base import Encoded, ReadAnswer
@@ -59,7 +61,7 @@ class FakeEngine:
         self.tokenizer = FakeTokenizer()
         self.max_concurrent_reads = max_concurrent_reads
         self._seed, self._delay_s, self._sharpness = seed, delay_s, sharpness
-        self._separator = self.tokenizer.encode_many(["\n\n"])[0].ids[0]
+        self._separators = [self.tokenizer.encode_many(["\n" * n])[0].ids[0] for n in range(2, 9)]
         self._blocks: OrderedDict[int, None] = OrderedDict()
 
     async def read(self, token_ids: Sequence[int], wanted_ids: Sequence[int], model: str) -> ReadAnswer:
@@ -71,37 +73,46 @@ class FakeEngine:
     async def close(self) -> None:
         self._blocks.clear()
 
-    def _logprobs(self, ids: np.ndarray, wanted_ids: Sequence[int]) -> list[float]:
-        bounds = np.flatnonzero(ids == self._separator)
+    def _logprobs(self, ids: NDArray[np.int64], wanted_ids: Sequence[int]) -> list[float]:
+        """log((prior + votes) / (1 + all votes)), with priors of a few thousandths by hash."""
+        bounds = np.flatnonzero(np.isin(ids, self._separators))
         query_start = int(bounds[-1]) + 1 if len(bounds) else 0
-        in_query = np.isin(ids, ids[query_start:])
-        shot_of = np.searchsorted(bounds, np.arange(len(ids)))
-        num_shots = len(bounds) + 1
-        sizes = np.bincount(shot_of, minlength=num_shots)
-        shared = np.bincount(shot_of, weights=in_query, minlength=num_shots)
-        # Shared words beside what all shots share (the template): only those tell two examples apart.
-        usual = shared[:-1].min() if num_shots > 1 else 0.0
-        weight = np.exp(self._sharpness * (shared - usual) / np.maximum(sizes, 1))
-        votes = []
-        for wanted in wanted_ids:
-            places = np.flatnonzero(ids[:query_start] == wanted)
-            prior = 0.5 + zlib.crc32(f"{self._seed} {wanted}".encode()) / 2**32
-            votes.append(prior + float(weight[shot_of[places]].sum()))
-        total = sum(votes)
-        elsewhere = 1.0 / (1.0 + total)  # the mass of all other words shrinks as the context grows
-        return [float(np.log(vote / total * (1.0 - elsewhere))) for vote in votes]
+        followed = np.flatnonzero(ids[: max(query_start - 1, 0)] == ids[-1])
+        followers, votes = ids[followed + 1], np.zeros(0)
+        if len(followed):
+            votes = self._weights(ids, bounds, query_start)[np.searchsorted(bounds, followed)]
+        total = 1.0 + float(votes.sum())
+        return [
+            float(np.log((self._prior(wanted) + float(votes[followers == wanted].sum())) / total))
+            for wanted in wanted_ids
+        ]
 
-    def _cached(self, ids: np.ndarray) -> int:
+    def _weights(self, ids: NDArray[np.int64], bounds: NDArray[np.intp], query_start: int) -> NDArray[np.float64]:
+        """For each shot how much its votes count: by the share of its words that stand in the query too."""
+        edges = [0, *(bounds[:-1] + 1)]
+        in_query = np.isin(ids[:query_start], ids[query_start:])
+        shared = np.add.reduceat(in_query, edges, dtype=np.int64)
+        sizes = np.diff([*edges, query_start])
+        # Words that every shot shares with it are the template: they tell no two examples apart.
+        usual = shared[sizes > 1].min(initial=len(ids))
+        weights: NDArray[np.float64] = np.exp(self._sharpness * np.maximum(shared - usual, 0) / sizes)
+        return weights
+
+    def _prior(self, wanted: int) -> float:
+        return 0.004 + 0.003 * zlib.crc32(f"{self._seed} {wanted}".encode()) / 2**32
+
+    def _cached(self, ids: NDArray[np.int64]) -> int:
         """What a prefix cache of whole blocks would have held, and holds from now on."""
-        cached, chain, unbroken = 0, 0, True
-        for start in range(0, len(ids) - _BLOCK_TOKENS + 1, _BLOCK_TOKENS):
-            chain = zlib.crc32(ids[start : start + _BLOCK_TOKENS].tobytes(), chain) + (start << 32)
-            known = chain in self._blocks
-            unbroken = unbroken and known
-            cached += _BLOCK_TOKENS if unbroken else 0
-            self._blocks[chain] = None
-            self._blocks.move_to_end(chain)
-            chain &= 0xFFFFFFFF
+        num_cached, chain, unbroken = 0, 0, True
+        usable = (len(ids) - 1) // _BLOCK_TOKENS  # the last token is always computed
+        for number in range(len(ids) // _BLOCK_TOKENS):
+            start = number * _BLOCK_TOKENS
+            chain = zlib.crc32(ids[start : start + _BLOCK_TOKENS].tobytes(), chain)
+            block = (start << 32) + chain
+            unbroken = unbroken and block in self._blocks
+            num_cached += _BLOCK_TOKENS if unbroken and number < usable else 0
+            self._blocks[block] = None
+            self._blocks.move_to_end(block)
         while len(self._blocks) > _MAX_BLOCKS:
             self._blocks.popitem(last=False)
-        return min(cached, len(ids) - 1)
+        return num_cached

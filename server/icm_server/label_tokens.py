@@ -1,0 +1,95 @@
+"""What tokens a label is, and what makes labels impossible to tell apart. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+from icm_client.errors import RequestError
+from icm_server.label_trie import LabelTrie, TokenPath
+
+Sequences = tuple[tuple[TokenPath, ...], ...]
+"""Every label's token sequences, one for each of its texts."""
+
+
+def label_behind(number: int, prompt: str, prompt_ids: Sequence[int], label: str, joined: Sequence[int]) -> TokenPath:
+    """tokens(prompt + label) after tokens(prompt), which have to stay as they are: else RequestError."""
+    if joined[: len(prompt_ids)] != prompt_ids or len(joined) == len(prompt_ids):
+        raise RequestError(
+            f"the label {label!r} merges with the end of prompt {number} ({prompt[-40:]!r}): their tokens together are "
+            "not the prompt's and then the label's. End the prompt without a space and begin the label with one",
+            code="label_merges",
+            details={"prompt": number, "label": label},
+        )
+    return tuple(joined[len(prompt_ids) :])
+
+
+def token_behind(label: str, tokens: TokenPath, shown: Sequence[int], terminator: str) -> int:
+    """The token after the label's own in `shown`, which is how a context shows label and terminator."""
+    if tuple(shown[: len(tokens)]) != tokens:
+        raise RequestError(
+            f"the label {label!r} has other tokens in front of the terminator {terminator!r} than at the end of a "
+            "prompt, so what contexts show is not what is scored: end the label, or begin the terminator, otherwise",
+            code="label_merges",
+            details={"label": label},
+        )
+    if len(shown) == len(tokens):
+        raise RequestError(f"the terminator {terminator!r} has no tokens", code="empty_terminator")
+    return shown[len(tokens)]
+
+
+def label_tries(
+    all_sequences: Sequence[Sequences], labels: list[list[str]], ends: Mapping[str, int] | None
+) -> dict[Sequences, LabelTrie]:
+    """The trie for each of the prompts' label sequences.
+
+    Where the tokens of one label begin another's, all labels of the request are scored with the terminator's token
+    behind them (`ends`, by label text). RequestError names both labels if that is not possible, or not enough.
+    """
+    distinct = list(dict.fromkeys(all_sequences))
+    if not any(_ambiguous(sequences, labels) for sequences in distinct):
+        return {sequences: LabelTrie(sequences) for sequences in distinct}
+    tries = {}
+    for sequences in distinct:
+        ended = sequences if ends is None else _ended(sequences, labels, ends)
+        names = _ambiguous(ended, labels)
+        if names:
+            raise RequestError(
+                f"the tokens of the label {names[0]!r} begin those of {names[1]!r}; "
+                + (
+                    "name the text that follows a label in contexts as `terminator`, so that the two can be told apart"
+                    if ends is None
+                    else "even with the terminator behind both: use other labels"
+                ),
+                code="ambiguous_labels",
+                details={"labels": list(names)},
+            )
+        tries[sequences] = LabelTrie(ended)
+    return tries
+
+
+def _ended(sequences: Sequences, labels: list[list[str]], ends: Mapping[str, int]) -> Sequences:
+    return tuple(
+        tuple((*tokens, ends[text]) for text, tokens in zip(texts, found, strict=True))
+        for texts, found in zip(labels, sequences, strict=True)
+    )
+
+
+def _ambiguous(sequences: Sequences, labels: list[list[str]]) -> tuple[str, str] | None:
+    """Two label texts of which one's tokens begin the other's, if there are any; RequestError for equal tokens."""
+    owners = sorted(
+        (tokens, text)
+        for texts, found in zip(labels, sequences, strict=True)
+        for text, tokens in zip(texts, found, strict=True)
+    )
+    names = None
+    for (tokens, text), (longer, other) in pairwise(owners):  # sorted: what begins with `tokens` follows it
+        if tokens == longer:
+            raise RequestError(
+                f"the labels {text!r} and {other!r} have the same tokens",
+                code="duplicate_label",
+                details={"labels": [text, other]},
+            )
+        if longer[: len(tokens)] == tokens:
+            names = names or (text, other)
+    return names

@@ -1,0 +1,103 @@
+"""A request's references looked up: its prefix tree as texts, and the order in which to walk it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from icm_client.errors import RequestError
+from icm_client.wire import ScoreRequest, label_texts
+
+
+class Node(NamedTuple):
+    """A prefix or a prompt: the prefix that it continues, and the texts that it adds (never an empty one)."""
+
+    parent: int | None
+    added: tuple[str, ...]
+
+
+class RequestTree(NamedTuple):
+    """All prefixes (parents first), the prompts in the order asked, and every label's texts."""
+
+    prefixes: list[Node]
+    prompts: list[Node]
+    labels: list[list[str]]
+
+
+def read_tree(request: ScoreRequest) -> RequestTree:
+    """Raises RequestError naming the prefix, prompt, segment or label that is wrong."""
+    prefixes = [_node(request, "prefix", k, row[0], row[1:], k) for k, row in enumerate(request.prefixes)]
+    prompts = [
+        Node(None, (row,) if row else ())
+        if isinstance(row, str)
+        else _node(request, "prompt", k, row[0], row[1:], len(prefixes))
+        for k, row in enumerate(request.prompts)
+    ]
+    _check_not_empty(prefixes, prompts)
+    return RequestTree(prefixes, prompts, _labels(request))
+
+
+def depth_first(tree: RequestTree) -> list[int]:
+    """The prompts' numbers, those below one prefix next to each other; else in the order asked.
+
+    So a prefix is still in the engine's cache when it is next wanted. Plans send their prompts so already.
+    """
+    children: dict[int | None, list[int]] = {}
+    for number, node in enumerate(tree.prefixes):
+        children.setdefault(node.parent, []).append(number)
+    rank: dict[int | None, int] = {None: 0}
+    stack = children.get(None, [])[::-1]
+    while stack:
+        number = stack.pop()
+        rank[number] = len(rank)
+        stack.extend(reversed(children.get(number, [])))
+    return sorted(range(len(tree.prompts)), key=lambda number: rank[tree.prompts[number].parent])
+
+
+def _node(
+    request: ScoreRequest, kind: str, number: int, parent: int | None, segments: Sequence[int | None], num_known: int
+) -> Node:
+    if parent is not None and not 0 <= parent < num_known:
+        if kind == "prefix" and 0 <= parent < len(request.prefixes):
+            what = f"continues prefix {parent}, which does not stand before it (parents come first)"
+        else:
+            what = f"continues prefix {parent}, but there are {len(request.prefixes)}, counted from 0"
+        raise RequestError(f"{kind} {number} {what}", code="bad_prefix", details={kind: number})
+    texts = []
+    for segment in segments:
+        if segment is None or not 0 <= segment < len(request.segments):
+            raise RequestError(
+                f"{kind} {number} names segment {'null' if segment is None else segment}, "
+                f"but there are {len(request.segments)}, counted from 0",
+                code="bad_segment",
+                details={kind: number},
+            )
+        if request.segments[segment]:
+            texts.append(request.segments[segment])
+    return Node(parent, tuple(texts))
+
+
+def _check_not_empty(prefixes: list[Node], prompts: list[Node]) -> None:
+    empty: list[bool] = []
+    for node in prefixes:
+        empty.append(not node.added and (node.parent is None or empty[node.parent]))
+    for number, node in enumerate(prompts):
+        if not node.added and (node.parent is None or empty[node.parent]):
+            raise RequestError(f"prompt {number} is empty", code="empty_prompt", details={"prompt": number})
+
+
+def _labels(request: ScoreRequest) -> list[list[str]]:
+    labels = [label_texts(label) for label in request.labels]
+    owner: dict[str, int] = {}
+    for number, texts in enumerate(labels):
+        for text in texts:
+            if not text:
+                raise RequestError(f"label {number} has an empty text", code="empty_label", details={"label": number})
+            if text in owner:
+                raise RequestError(
+                    f"the label text {text!r} stands there twice, in label {owner[text]} and in label {number}",
+                    code="duplicate_label",
+                    details={"label": number},
+                )
+            owner[text] = number
+    return labels

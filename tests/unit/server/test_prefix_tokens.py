@@ -1,0 +1,176 @@
+"""Tokens along a prefix tree are those of the joined texts, whatever the tokenizer."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from tests.tiny_models import STYLES
+from transformers import PreTrainedTokenizerFast
+
+from icm_client.errors import RequestError
+from icm_client.wire import ScoreRequest
+from icm_server.engines.fake import FakeTokenizer
+from icm_server.engines.vllm import HfTokenizer
+from icm_server.prefix_tokens import PrefixTokenizer, Tokenized
+from icm_server.request_tree import read_tree
+
+SHOTS = ["\n\nWord: salmon\nGroup: living", "\n\nWord: hammer\nGroup:", " living", " object"]
+SPACES = ["\n", "\n\n", " ", "  ", "\r\n"]
+PIECES = ["<", "s", ">", "</", "<s>", "'", "'r", "e", "12", "3", "4567", "é", "e\u0301", "\u0301", "東", ".", ":"]
+SEGMENTS = st.one_of(st.sampled_from([*SHOTS, *SPACES, *PIECES]), st.text(alphabet="ab '\n1\u0301<s>/", max_size=6))
+
+
+@functools.cache
+def tokenizer(style: str) -> HfTokenizer:
+    return HfTokenizer(PreTrainedTokenizerFast(tokenizer_object=STYLES[style]()))
+
+
+def tokenize(style: str, **request: object) -> Tokenized:
+    asked = ScoreRequest.model_validate(request)
+    return PrefixTokenizer(tokenizer(style)).tokenize(read_tree(asked), asked.terminator)
+
+
+@pytest.mark.parametrize("style", STYLES)
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_tokens_are_those_of_the_joined_text(style: str, data: st.DataObject) -> None:
+    segments = data.draw(st.lists(SEGMENTS, min_size=1, max_size=8))
+    numbers = st.lists(st.integers(0, len(segments) - 1), max_size=4)
+    prefixes: list[list[int | None]] = []
+    for k in range(data.draw(st.integers(0, 4))):
+        parent = data.draw(st.one_of(st.none(), st.integers(0, k - 1)) if k else st.none())
+        prefixes.append([parent, *data.draw(numbers)])
+    parent = data.draw(st.one_of(st.none(), st.integers(0, len(prefixes) - 1)) if prefixes else st.none())
+    prompt = [parent, *data.draw(numbers)]
+    text, node = "".join(segments[k] for k in prompt[1:] if k is not None), parent
+    while node is not None:
+        text = "".join(segments[k] for k in prefixes[node][1:] if k is not None) + text
+        node = prefixes[node][0]
+    real = tokenizer(style)
+    expected = real.encode_many([text])[0].ids
+    request = {"segments": segments, "prefixes": prefixes, "prompts": [prompt], "labels": [" living", " object"]}
+    try:
+        (found,) = tokenize(style, **request).prompts
+    except RequestError as refusal:
+        code = refusal.code
+    else:
+        code = ""
+    joined = [real.encode_many([text + label])[0].ids for label in (" living", " object")]
+    merges = any(ids[: len(expected)] != expected or len(ids) == len(expected) for ids in joined)
+    assert code == ("empty_prompt" if not expected else "label_merges" if merges else "")
+    if code:
+        return
+    assert found.ids.tolist() == real.bos + expected
+    for ids in joined:
+        label = tuple(ids[len(expected) :])
+        assert any(read.path == label[:-1] and label[-1] in read.ids for read in found.trie.reads)
+
+
+@pytest.mark.parametrize(("style", "is_joined"), [("gpt2", 0), ("llama3", 0), ("metaspace", 0), ("llama2", 1)])
+def test_shots_take_the_fast_path(style: str, is_joined: int) -> None:
+    shots = [f"\n\nWord: {word}\nGroup: living" for word in ("salmon", "hammer", "spider")]
+    if style == "metaspace":
+        shots = [" " + shot.strip() for shot in shots]  # its words are what stands between spaces
+    found = tokenize(
+        style,
+        segments=[*shots, shots[0].rpartition(" ")[0]],
+        prefixes=[[None, 0, 1], [0, 2]],
+        prompts=[[0, 3], [1, 3]],
+        labels=[" living", " object"],
+    )
+    assert (found.joined_texts > 0) == bool(is_joined)
+
+
+def test_a_separator_at_the_end_of_a_shot_is_not_safe() -> None:
+    found = tokenize("gpt2", segments=["Word: a\n\n", "Word:"], prompts=[[None, 0, 1]], labels=[" living"])
+    assert found.joined_texts > 0
+    assert found.prompts[0].ids.tolist() == tokenizer("gpt2").encode_many(["Word: a\n\nWord:"])[0].ids
+
+
+def test_a_special_token_put_together_by_three_texts_is_seen() -> None:
+    found = tokenize("gpt2", segments=["<", "s", ">", " Word:"], prompts=[[None, 0, 1, 2, 3]], labels=[" living"])
+    assert found.prompts[0].ids[0] == 0
+
+
+def test_what_is_remembered_changes_nothing() -> None:
+    one = PrefixTokenizer(tokenizer("gpt2"), max_remembered=3)
+    request = ScoreRequest(
+        segments=[f"\n\nWord: {k}" for k in range(20)],
+        prompts=[[None, k, (7 * k) % 20, 3] for k in range(20)],
+        labels=[" living", " object"],
+    )
+    first = one.tokenize(read_tree(request), None)
+    again = one.tokenize(read_tree(request), None)
+    assert [p.ids for p in first.prompts] == [p.ids for p in again.prompts]
+    assert [p.ids for p in first.prompts] == [p.ids for p in tokenize("gpt2", **request.model_dump()).prompts]
+
+
+def error(style: str, **request: object) -> RequestError:
+    with pytest.raises(RequestError) as raised:
+        tokenize(style, **request)
+    return raised.value
+
+
+def test_a_label_that_merges_is_named_with_its_prompt() -> None:
+    found = error("gpt2", prompts=["Word: salmon", "Word: "], labels=["living", "object"])
+    assert found.code == "label_merges"
+    assert "'living'" in found.message
+    found = error("gpt2", prompts=["Group:", "Group: "], labels=["living"])
+    assert "prompt 1" in found.message
+
+
+def test_labels_that_begin_each_other_need_a_terminator() -> None:
+    labels = [" living", " living object"]
+    found = error("gpt2", prompts=["Group:"], labels=labels)
+    assert found.code == "ambiguous_labels"
+    assert "' living'" in found.message
+    assert "' living object'" in found.message
+    with_end = tokenize("gpt2", prompts=["Group:"], labels=labels, terminator="\n\n")
+    end = tokenizer("gpt2").encode_many(["\n\n"])[0].ids[0]
+    assert sum(end in read.ids for read in with_end.prompts[0].trie.reads) == 2
+
+
+def test_without_ambiguity_the_terminator_is_only_checked() -> None:
+    plain = tokenize("gpt2", prompts=["Group:"], labels=[" living", " object"])
+    ended = tokenize("gpt2", prompts=["Group:"], labels=[" living", " object"], terminator="\n\n")
+    assert plain.prompts[0].trie.reads == ended.prompts[0].trie.reads
+
+
+def test_the_terminator_is_cut_as_contexts_show_it() -> None:
+    # Alone "\n\n" may be one token; in front of a word GPT-2's splitting makes two of it.
+    labels = [" living", " living object"]
+    shot = "\n\nWord: salmon\nGroup: living"
+    found = tokenize(
+        "gpt2", segments=[shot, "\n\nWord: cup\nGroup:"], prompts=[[None, 0, 1]], labels=labels, terminator="\n\n"
+    )
+    shown = tokenizer("gpt2").encode_many([shot])[0].ids[0]
+    assert any(shown in read.ids for read in found.prompts[0].trie.reads)
+
+
+def test_a_label_that_merges_with_the_terminator_is_refused() -> None:
+    found = error("gpt2", prompts=["Group:"], labels=[" 12", " object"], terminator="3 and more")
+    assert found.code == "label_merges"
+    assert "'3 and more'" in found.message
+
+
+def test_labels_with_the_same_tokens_are_refused() -> None:
+    found = error("wordpiece", prompts=["Group:"], labels=[" Living", " living"])
+    assert found.code == "duplicate_label"
+    assert "' Living'" in found.message
+
+
+def test_aliases_are_sequences_of_one_label() -> None:
+    found = tokenize("gpt2", prompts=["Group:"], labels=[[" living", " male"], [" object"]])
+    assert len(found.prompts) == 1
+
+
+def test_prompts_share_tries_and_the_fake_tokenizer_is_safe_between_words() -> None:
+    request = ScoreRequest(
+        segments=["Word: a\nGroup: x", "\n\nWord: b\nGroup:"], prompts=[[None, 0, 1], [None, 1]], labels=[" x", " y"]
+    )
+    found = PrefixTokenizer(FakeTokenizer()).tokenize(read_tree(request), None)
+    assert found.joined_texts == 0
+    assert found.prompts[0].trie is found.prompts[1].trie
