@@ -1,18 +1,16 @@
 # `make` alone says what there is. Everything runs from .venv, which is made and kept up to date by itself.
-SHELL := bash
-.SHELLFLAGS := -eu -o pipefail -c
+export PATH := $(or $(PATH),/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test check bench lock clean
 
-PYTHON ?= $(or $(shell command -v python3.11),python3)
+PYTHON ?= $(or $(shell command -v python3.11 2>/dev/null),python3)
 ARGS ?=
 
 BIN := .venv/bin
 # -qq: errors only. -m pip: never another Python's pip.
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-warn-script-location --no-deps
 LOCK := requirements/cpu.txt
-TORCH = $(shell grep '^torch==' $(LOCK))
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
 help:
@@ -62,9 +60,10 @@ clean:
 	fi
 	@[ -x $(BIN)/python ] || { echo 'Making .venv ...'; $(PYTHON) -m venv .venv; }
 	@echo 'Installing $(LOCK) into .venv: some minutes and 3.5 GB the first time.'
-	@$(INSTALL) $(TORCH) 2>.venv/torch.log || { \
-	  echo "Getting $(TORCH) from PyTorch's CPU index ..."; \
-	  $(INSTALL) --index-url $(TORCH_CPU_INDEX) $(TORCH); \
+	@torch=$$(grep '^torch==' $(LOCK)); \
+	$(INSTALL) $$torch 2>.venv/torch.log || { \
+	  echo "Getting $$torch from PyTorch's CPU index ..."; \
+	  $(INSTALL) --index-url $(TORCH_CPU_INDEX) $$torch; \
 	}
 	@$(INSTALL) -r $(LOCK)
 	@touch $@
