@@ -24,7 +24,7 @@ from icm_annealer.rundir import LABELS, METRICS, SCORER_LOG, RunDir
 from icm_annealer.search.blocks import BlockSettings
 from icm_annealer.settings import Settings
 from icm_annealer.task import LoadedTask, built_in_tasks, load_task
-from icm_client import IcmError, RequestError, ScoreRequest, ScorerClient
+from icm_client import IcmError, RequestError, ScorerClient, ScoreRequest
 from icm_client.retry import RetryPolicy
 
 DEFAULT_MODEL = "smollm2-135m"
@@ -171,7 +171,9 @@ def demo(
 
 @app.command()
 def score(
-    file: Annotated[Path, typer.Argument(help="JSON of the short form: {'prompts': [...], 'labels': [...]}; - is stdin.")],
+    file: Annotated[
+        Path, typer.Argument(help="JSON, such as {'prompts': [...], 'labels': [...]}; - is standard input.")
+    ],
     scorer: ScorerOption = f"local:{DEFAULT_MODEL}",
     engine: EngineOption = "vllm",
     api_key_file: KeyOption = None,

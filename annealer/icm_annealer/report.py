@@ -122,7 +122,6 @@ def bar_chart(bars: Sequence[tuple[str, str, str]], metrics: dict[str, Any]) -> 
     def y(value: float) -> float:
         return round(HEIGHT - BOTTOM - value * (HEIGHT - BOTTOM - TOP), 1)
 
-    many = len(metrics["seeds"]) > 1
     placed = []
     for k, (name, title, colour) in enumerate(bars):
         low, high = metrics["test_accuracy_interval"][name]
@@ -139,9 +138,7 @@ def bar_chart(bars: Sequence[tuple[str, str, str]], metrics: dict[str, Any]) -> 
                 "colour": colour,
                 "title": title,
                 "value": f"{value:.2f}",
-                "dots": [y(seed["test_accuracy"][name]) for seed in metrics["seeds"]]
-                if len(metrics["seeds"]) > 1
-                else [],
+                "dots": [y(seed["test_accuracy"][name]) for seed in metrics["seeds"] if len(metrics["seeds"]) > 1],
             }
         )
     return {"bars": placed, "y_ticks": [(y(v), f"{v:.1f}") for v in (0, 0.25, 0.5, 0.75, 1)], **_size()}

@@ -1,0 +1,186 @@
+"""What the plans cost, side by side on one running engine: tokens, seconds, body bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import time
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from icm_annealer.examples import Example
+from icm_annealer.passes import Ask, PassScorer
+from icm_annealer.plan import PlanKind
+from icm_annealer.progress import RunProgress
+from icm_annealer.task import Task
+from icm_client import ScorerClient, ScoreRequest
+
+WORDS = [
+    "time",
+    "year",
+    "people",
+    "way",
+    "day",
+    "man",
+    "thing",
+    "woman",
+    "life",
+    "child",
+    "world",
+    "school",
+    "state",
+    "family",
+    "student",
+    "group",
+    "country",
+    "problem",
+    "hand",
+    "part",
+    "place",
+    "case",
+    "week",
+    "company",
+    "system",
+    "program",
+    "question",
+    "work",
+    "government",
+    "number",
+    "night",
+    "point",
+    "home",
+    "water",
+    "room",
+    "mother",
+    "area",
+    "money",
+    "story",
+    "fact",
+    "month",
+    "lot",
+    "right",
+    "study",
+    "book",
+    "eye",
+    "job",
+    "word",
+    "business",
+    "issue",
+    "side",
+    "kind",
+    "head",
+    "house",
+    "service",
+    "friend",
+]
+TASK = Task(name="bench", template="{text}", labels={"yes": " yes", "no": " no"})
+TEMPLATE_TOKENS = 5
+"""Tokens of a shot besides its words: the separator, the label and what leads to it."""
+
+
+async def bench_plans(
+    client: ScorerClient, sizes: list[int], shot_tokens: list[int], progress: RunProgress
+) -> dict[str, Any]:
+    """Leave-one-out passes over random words, `fixed` after `tree`, each over texts that no cache has seen."""
+    rng = np.random.default_rng(0)
+    rows = []
+    cases = [(n, tokens, plan) for tokens in shot_tokens for n in sizes for plan in ("tree", "fixed")]
+    weights = [n * n * tokens if plan == "fixed" else 10 * n * tokens for n, tokens, plan in cases]
+    progress.expect(float(sum(weights)))
+    model = await client.model()
+    for (n, tokens, plan), weight in zip(cases, weights, strict=True):
+        progress.status(f"{plan}: {n} examples of {tokens} tokens")
+        examples = [Example(str(k), _text(rng, tokens), None, {}) for k in range(n)]
+        meter = _Meter(client)
+        passes = PassScorer(meter, TASK, examples, [np.array([k]) for k in range(n)], model, "bench")
+        start = Ask(np.full(n, -1), np.arange(n), np.arange(n), PlanKind.parse(plan))
+        passes.learn_lengths(start, await passes.score(start))
+        ask = Ask(rng.integers(2, size=n), np.arange(n), rng.permutation(n), PlanKind.parse(plan))
+        answer = await passes.score(ask)
+        rows.append(
+            {
+                "n": n,
+                "shot_tokens": tokens,
+                "plan": plan,
+                "prompt_tokens": answer.usage.prompt_tokens,
+                "computed_tokens": answer.usage.computed_tokens,
+                "seconds": round(answer.seconds, 3),
+                "body_bytes": meter.body_bytes,
+                "text_bytes": meter.text_bytes,
+                "dropped_shots": answer.num_dropped,
+            }
+        )
+        progress.step(float(weight))
+    machine = {"processor": _processor(), "cores": os.cpu_count(), "date": time.strftime("%Y-%m-%d")}
+    return {"machine": machine, "model": model.model_dump(include={"name", "dtype", "engine"}), "plans": rows}
+
+
+def print_plans(console: Console, figures: dict[str, Any]) -> None:
+    """The figures as a table, with `fixed` over `tree`."""
+    table = Table(title="A leave-one-out pass: fixed against tree, on the same engine")
+    for name in ("shot tokens", "N", "tree tokens", "fixed tokens", "ratio", "tree s", "fixed s", "body / text"):
+        table.add_column(name, justify="right")
+    by_case: dict[tuple[int, int], dict[str, Any]] = {}
+    for row in figures["plans"]:
+        by_case.setdefault((row["shot_tokens"], row["n"]), {})[row["plan"]] = row
+    for (tokens, n), case in by_case.items():
+        tree, fixed = case["tree"], case["fixed"]
+        table.add_row(
+            str(tokens),
+            str(n),
+            f"{tree['computed_tokens']:,}",
+            f"{fixed['computed_tokens']:,}",
+            f"{fixed['computed_tokens'] / tree['computed_tokens']:.1f}",
+            f"{tree['seconds']:.1f}",
+            f"{fixed['seconds']:.1f}",
+            f"{tree['body_bytes'] / tree['text_bytes']:.1%}",
+        )
+    console.print(table)
+
+
+class _Meter:
+    """A client that measures what it sends."""
+
+    def __init__(self, client: ScorerClient):
+        self._client = client
+        self.body_bytes = self.text_bytes = 0
+
+    async def score(self, request: ScoreRequest) -> Any:
+        self.body_bytes, self.text_bytes = await asyncio.to_thread(_sizes, request)
+        return await self._client.score(request)
+
+    async def model(self) -> Any:
+        return await self._client.model()
+
+
+def _sizes(request: ScoreRequest) -> tuple[int, int]:
+    """Bytes of the body, and of its prompts if each were sent as text."""
+    own = [len(segment.encode()) for segment in request.segments]
+    prefixes: list[int] = []
+    for parent, *segments in request.prefixes:
+        prefixes.append(
+            (prefixes[parent] if parent is not None else 0) + sum(own[s] for s in segments if s is not None)
+        )
+    text = 0
+    for prompt in request.prompts:
+        if not isinstance(prompt, str):
+            prefix, *segments = prompt
+            text += (prefixes[prefix] if prefix is not None else 0) + sum(own[s] for s in segments if s is not None)
+    return len(request.model_dump_json().encode()), text
+
+
+def _text(rng: np.random.Generator, tokens: int) -> str:
+    words = rng.choice(WORDS, size=max(1, tokens - TEMPLATE_TOKENS))
+    return " ".join(words) + "\nAnswer:"
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
