@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from fastapi import FastAPI
 
-from icm_client.errors import BusyError, IcmError, RequestError, ScorerError, UnavailableError, error_body
+from icm_client.errors import IcmError, UnavailableError
 from icm_client.wire import ScoreRequest
-from icm_server.engines.base import Engine, EngineDiedError
+from icm_server.body_limit import BodyLimit
+from icm_server.engines.base import Engine
+from icm_server.http_errors import add_error_handlers
 from icm_server.routes import router
 from icm_server.scoring import Scorer
 
-log = logging.getLogger("icm_server")
-
 EngineFactory = Callable[[], Awaitable[Engine]]
+
+FIRST_READ = ScoreRequest(prompts=["The sky is"], labels=[" blue", " green"])
 
 
 class ScorerState:
@@ -31,23 +27,28 @@ class ScorerState:
     def __init__(self) -> None:
         self.scorer: Scorer | None = None
         self.reason = "the model is loading"
-        self.failure: BaseException | None = None
+        self.failure: str | None = None
         """Why the process has to end, once it has."""
-        self.changed = asyncio.Event()
-        """Set when the scorer has become ready or has failed."""
+        self.settled = asyncio.Event()
+        """Set when the scorer is ready, or has failed."""
+        self.failed = asyncio.Event()
+        self.stopping = asyncio.Event()
+        """Set when the process is to end; requests under way are given up."""
 
     def required(self) -> Scorer:
         """The scorer; raises UnavailableError with the reason while there is none."""
-        if self.scorer is None:
-            raise UnavailableError(self.reason, code="not_ready")
+        if self.scorer is None or self.stopping.is_set():
+            reason = "the scorer is being stopped" if self.stopping.is_set() else self.reason
+            raise UnavailableError(reason, code="not_ready")
         return self.scorer
 
-    def fail(self, error: BaseException, reason: str) -> None:
-        self.scorer, self.reason, self.failure = None, reason, error
-        self.changed.set()
+    def fail(self, reason: str) -> None:
+        self.reason, self.failure = reason, reason
+        self.settled.set()
+        self.failed.set()
 
 
-def create_app(make_engine: EngineFactory, *, max_body_bytes: int = 256 * 1024 * 1024) -> FastAPI:
+def create_app(make_engine: EngineFactory, *, max_body_bytes: int = 256 * 2**20) -> FastAPI:
     """The application; its lifespan makes the engine in the background and closes it at the end."""
 
     @asynccontextmanager
@@ -66,81 +67,29 @@ def create_app(make_engine: EngineFactory, *, max_body_bytes: int = 256 * 1024 *
     app.state.scoring = ScorerState()
     app.include_router(router)
     app.add_middleware(BodyLimit, max_body_bytes=max_body_bytes)
-    app.add_exception_handler(IcmError, _icm_error)
-    app.add_exception_handler(RequestValidationError, _validation_error)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(EngineDiedError, _engine_died)
+    add_error_handlers(app)
     return app
 
 
 async def _load(state: ScorerState, make_engine: EngineFactory) -> None:
     try:
         engine = await make_engine()
-        scorer = Scorer(engine)
-        state.reason = "the model is loaded; a first read is under way"
-        await scorer.score(ScoreRequest(prompts=["The sky is"], labels=[" blue", " green"]))
     except Exception as error:  # whatever it was, the process cannot serve: the command line tells and exits
-        state.fail(error, f"the engine did not start: {error}")
+        state.fail(_told(error))
+        return
+    scorer = Scorer(engine)
+    state.reason = "the model is loaded; a first read is under way"
+    try:
+        await scorer.score(FIRST_READ)
+    except BaseException as error:
+        await engine.close()
+        if not isinstance(error, Exception):
+            raise
+        state.fail(f"the model is loaded, but its first read failed: {_told(error)}")
         return
     state.scorer = scorer
-    state.changed.set()
+    state.settled.set()
 
 
-async def _icm_error(request: Request, error: Any) -> JSONResponse:
-    headers = {"Retry-After": str(max(1, round(error.retry_after_s)))} if isinstance(error, BusyError) else None
-    if isinstance(error, ScorerError):
-        log.error("%s: %s", error.code, error.message)
-    return JSONResponse(error_body(error), status_code=error.status, headers=headers)
-
-
-async def _validation_error(request: Request, error: Any) -> JSONResponse:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"][1:]) or "the body"
-    message = f"{where[:200]}: {first['msg'][:300]}"
-    return JSONResponse(error_body(RequestError(message)), status_code=422)
-
-
-async def _http_error(request: Request, error: Any) -> JSONResponse:
-    body = error_body(IcmError(str(error.detail), code=f"http_{error.status_code}"))
-    return JSONResponse(body, status_code=error.status_code, headers=error.headers)
-
-
-async def _engine_died(request: Request, error: Any) -> JSONResponse:
-    request.app.state.scoring.fail(error, f"the engine died: {error}")
-    return JSONResponse(error_body(UnavailableError("the engine died; the scorer is ending")), status_code=503)
-
-
-class BodyLimit:
-    """Refuses bodies that are too large, by their length if it is told, else while they arrive."""
-
-    def __init__(self, app: ASGIApp, max_body_bytes: int):
-        self._app, self._limit = app, max_body_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        length = dict(scope["headers"]).get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > self._limit:
-            await self._refuse(scope, receive, send)
-            return
-        seen = 0
-
-        async def limited() -> Message:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > self._limit:
-                raise _too_large(self._limit)
-            return message
-
-        await self._app(scope, limited, send)
-
-    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await JSONResponse(error_body(_too_large(self._limit)), status_code=413)(scope, receive, send)
-
-
-def _too_large(limit: int) -> RequestError:
-    error = RequestError(f"the body is larger than {limit} bytes: split the request", code="body_too_large")
-    error.status = 413
-    return error
+def _told(error: Exception) -> str:
+    return error.message if isinstance(error, IcmError) else f"{type(error).__name__}: {error}"

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-import threading
-import time
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import pydantic
 import typer
@@ -54,9 +50,8 @@ def serve(
     Example: icm-server serve --model meta-llama/Llama-3.1-8B --host 0.0.0.0 --engine-arg tensor_parallel_size=2
     """
     from icm_server.serve import serve as run
+    from icm_server.stopping import follow_parent, guard_children
 
-    if exit_with_parent:
-        _follow_parent()
     try:
         config = ServerConfig(
             model=model,
@@ -64,7 +59,7 @@ def serve(
             host=host,
             port=port,
             dtype=dtype,
-            engine_args={key: yaml.safe_load(value) for key, value in map(_pair, engine_arg)},
+            engine_args={key.replace("-", "_"): yaml.safe_load(value) for key, value in map(_pair, engine_arg)},
             adapters=dict(map(_pair, adapter)),
             cache=cache,
             max_body_bytes=max_body_mb * 2**20,
@@ -73,6 +68,9 @@ def serve(
         )
     except (pydantic.ValidationError, yaml.YAMLError) as error:
         raise RequestError(" ".join(str(error).split())) from None
+    guard_children()
+    if exit_with_parent:
+        follow_parent()
     raise typer.Exit(run(config))
 
 
@@ -98,23 +96,11 @@ def main() -> None:
         sys.exit(130)
 
 
-def _pair(text: str) -> tuple[str, Any]:
+def _pair(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise RequestError(f"{text!r} is not of the form key=value")
-    return key.replace("-", "_"), value
-
-
-def _follow_parent() -> None:
-    """Ends this process when the one that started it is gone, however that ended."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, daemon=True).start()
+    return key, value
 
 
 if __name__ == "__main__":

@@ -91,10 +91,13 @@ def pull(name: str, cache: Path, progress: Progress) -> Path:
         progress(f"checking {source.name}")
         if _sha256(source) != model.sha256:
             raise RequestError(f"{source} is not the file that this project knows; reinstall {model.requirement}")
+        for left_over in cache.glob(f".{target.name}-*"):  # of a conversion that was killed
+            shutil.rmtree(left_over, ignore_errors=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=cache))
         try:
             _convert(source, partial, progress)
-            partial.chmod(0o755)
+            for path in (partial, *partial.iterdir()):
+                path.chmod(0o755 if path.is_dir() else 0o644)  # others may share the cache
             partial.rename(target)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -102,8 +105,15 @@ def pull(name: str, cache: Path, progress: Progress) -> Path:
     return target
 
 
-def model_digest(folder: Path) -> str:
-    """SHA-256 over the folder's weights, tokenizer and configuration; remembered by sizes and times."""
+def model_digest(folder: Path, engine_version: str) -> str:
+    """SHA-256 over the folder's weights, tokenizer and configuration, and the engine that reads them.
+
+    The files' own part is remembered beside them by sizes and times. Raises RequestError if there are none.
+    """
+    return hashlib.sha256(f"{_files_digest(folder)} {engine_version}".encode()).hexdigest()
+
+
+def _files_digest(folder: Path) -> str:
     files = sorted({file for pattern in DIGESTED for file in folder.glob(pattern) if not file.name.startswith(".")})
     if not files:
         raise RequestError(f"{folder} holds no model (no weights, no configuration)", code="unknown_model")

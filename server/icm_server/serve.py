@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
+import contextlib
 import json
-import logging
+import os
 import socket
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import uvicorn
 
 from icm_client.errors import RequestError
 from icm_server.app import ScorerState, create_app
+from icm_server.captured_output import CapturedOutput, explained
 from icm_server.config import ServerConfig
 from icm_server.engines.base import Engine
-from icm_server.models import model_digest, resolve
+from icm_server.loading import Say, load_engine
+from icm_server.stopping import end_children, on_signal
 
-Say = Callable[[str], None]
+PROGRESS_EVERY_S = 5.0
 
 READY = """\
 ready: {name} ({dtype}, {engine}) at {url}   try it:
@@ -31,86 +33,105 @@ curl -s {url}/v1/score -H 'Content-Type: application/json' -d '{{"prompts": ["Wo
 
 def serve(config: ServerConfig) -> int:
     """Serves until a signal ends it (0) or the engine fails (1). Raises RequestError for a busy port."""
+    if config.ready_file and not config.ready_file.parent.is_dir():
+        raise RequestError(f"cannot write the ready file {config.ready_file}: there is no such folder")
     listener = _listen(config.host, config.port)
-    host = "127.0.0.1" if config.host in ("0.0.0.0", "::") else config.host
+    captured = CapturedOutput() if config.engine == "vllm" and not config.verbose else None
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(config.host, config.host)
     url = f"http://{host}:{listener.getsockname()[1]}"
-    return asyncio.run(_serve(config, listener, url))
+    failure = asyncio.run(_serve(config, listener, url))
+    end_children()
+    if failure:
+        cause = captured.cause() if captured else None
+        print(f"error: {explained(failure, cause)}", file=sys.stderr, flush=True)
+    code = 1 if failure else 0
+    if any(thread.name == "load-engine" for thread in threading.enumerate()):
+        sys.stdout.flush()
+        os._exit(code)  # a half-loaded engine cannot be waited for
+    return code
 
 
-async def _serve(config: ServerConfig, listener: socket.socket, url: str) -> int:
+async def _serve(config: ServerConfig, listener: socket.socket, url: str) -> str | None:
+    """Returns why it failed, if it did."""
     start = time.monotonic()
 
     def say(text: str) -> None:
         print(f"[{time.monotonic() - start:5.1f} s] {text}", file=sys.stderr, flush=True)
 
     async def make_engine() -> Engine:
-        return await _make_engine(config, say)
+        return await _load_in_thread(config, step)
 
     app = create_app(make_engine, max_body_bytes=config.max_body_bytes)
-    level = "info" if config.verbose else "warning"
-    server = uvicorn.Server(
-        uvicorn.Config(app, log_level=level, timeout_graceful_shutdown=10, access_log=config.verbose)
-    )
-    watching = asyncio.create_task(_watch(app.state.scoring, server, config, url, say))
-    try:
-        await server.serve(sockets=[listener])
-    finally:
-        watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
-    failure = app.state.scoring.failure
-    if failure is not None:
-        print(f"error: {failure}", file=sys.stderr, flush=True)
-        return 1
-    return 0
+    state: ScorerState = app.state.scoring
+
+    def step(text: str) -> None:
+        state.reason = text
+        say(text)
+
+    level = "info" if config.verbose else "error"
+    server = _Server(uvicorn.Config(app, log_level=level, timeout_graceful_shutdown=5, access_log=config.verbose))
+
+    def stop() -> None:
+        state.stopping.set()
+        server.should_exit = True
+
+    on_signal(stop)
+    watching = asyncio.create_task(_watch(state, config, url, say))
+    watching.add_done_callback(lambda _: stop())
+    await server.serve(sockets=[listener])
+    watching.cancel()
+    return state.failure
 
 
-async def _watch(state: ScorerState, server: uvicorn.Server, config: ServerConfig, url: str, say: Say) -> None:
-    """Tells when the scorer is ready, and ends the server when the engine fails, then or later."""
-    while not state.changed.is_set():
-        try:
-            await asyncio.wait_for(state.changed.wait(), 5)
-        except TimeoutError:
-            say(state.reason)
-    while state.failure is None:
-        if state.scorer is not None and state.changed.is_set():
-            info = state.scorer.engine.info
-            print(READY.format(name=info.name, dtype=info.dtype, engine=info.engine, url=url), flush=True)
-            if config.ready_file:
+async def _watch(state: ScorerState, config: ServerConfig, url: str, say: Say) -> None:
+    """Says how loading goes and when the scorer is ready; returns when it has failed, then or later."""
+    while not state.settled.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(state.settled.wait(), PROGRESS_EVERY_S)
+            break
+        say(state.reason)
+    if state.scorer is not None:
+        info = state.scorer.engine.info
+        print(READY.format(name=info.name, dtype=info.dtype, engine=info.engine, url=url), flush=True)
+        if config.ready_file:
+            try:
                 _write(config.ready_file, url)
-        state.changed.clear()
-        await state.changed.wait()
-    server.should_exit = True
+            except OSError as error:
+                state.fail(f"cannot write the ready file {config.ready_file}: {error.strerror}")
+    await state.failed.wait()
 
 
-async def _make_engine(config: ServerConfig, say: Say) -> Engine:
-    if config.engine == "fake":
-        from icm_server.engines.fake import FakeEngine
+async def _load_in_thread(config: ServerConfig, say: Say) -> Engine:
+    """Loading blocks for half a minute, and must be able to be left behind: so a thread that nobody waits for."""
+    loop = asyncio.get_running_loop()
+    loaded: asyncio.Future[Engine] = loop.create_future()
 
-        return FakeEngine(**config.engine_args)
-    say("importing vLLM")
-    vllm_engine = await asyncio.to_thread(_import_vllm, config.verbose)
-    path = Path(await asyncio.to_thread(resolve, config.model, config.cache.expanduser(), say))
-    digest = await asyncio.to_thread(model_digest, path)
-    say(f"loading {config.model} into vLLM")
-    engine: Engine = await vllm_engine.VllmEngine.start(
-        config.model, path, digest, dtype=config.dtype, extra=config.engine_args, adapters=config.adapters
-    )
-    return engine
+    def settle(engine: Engine | None, error: BaseException | None) -> None:
+        if loaded.cancelled():
+            return
+        if engine is not None:
+            loaded.set_result(engine)
+        elif error is not None:
+            loaded.set_exception(error)
+
+    def run() -> None:
+        engine, failure = None, None
+        try:
+            engine = load_engine(config, say)
+        except Exception as error:
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(settle, engine, failure)
+
+    threading.Thread(target=run, name="load-engine", daemon=True).start()
+    return await loaded
 
 
-def _import_vllm(verbose: bool) -> ModuleType:
-    from icm_server.engines import vllm as vllm_engine
-
-    try:
-        vllm_engine.prepare_environment(verbose)
-        importlib.import_module("vllm")
-    except ImportError as error:
-        raise RequestError(
-            f"vLLM is not installed here ({error}): install the extra server-cpu or server-gpu, or use --engine fake"
-        ) from None
-    if not verbose:
-        logging.getLogger("vllm").setLevel(logging.ERROR)
-    return vllm_engine
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are `stopping`'s: uvicorn would raise them once more after its orderly end."""
+        yield
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -119,6 +140,7 @@ def _listen(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(1024)  # at once, so that a second scorer finds the port busy
     except OSError as error:
         listener.close()
         raise RequestError(

@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from icm_client.errors import RequestError
 from icm_client.wire import ScoreRequest
 from icm_server.engines.fake import FakeTokenizer
-from icm_server.engines.vllm import HfTokenizer
+from icm_server.engines.hf_tokenizer import HfTokenizer
 from icm_server.prefix_tokens import PrefixTokenizer, Tokenized
 from icm_server.request_tree import read_tree
 

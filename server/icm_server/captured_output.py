@@ -1,0 +1,52 @@
+"""Keeps what an engine and its processes print off the terminal, and finds in it why they failed. A leaf."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import tempfile
+
+_CAUSE = re.compile(r"(?:^|[\s\]])((?:\w+\.)*\w*(?:Error|Exception): .+)$")
+_FOLLOWING = ("Engine core initialization failed", "WorkerProc initialization failed", "EngineCore encountered")
+"""Errors that only say that another process failed before."""
+
+_READ_BYTES = 256 * 1024
+
+
+class CapturedOutput:
+    """From its creation on, file descriptors 1 and 2 are a nameless file, in child processes too.
+
+    `sys.stdout` and `sys.stderr` still reach where they went before.
+    """
+
+    def __init__(self) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the process)
+        for name, number in (("stdout", 1), ("stderr", 2)):
+            setattr(sys, name, os.fdopen(os.dup(number), "w", buffering=1, errors="backslashreplace"))
+            os.dup2(self._file.fileno(), number)
+
+    def cause(self) -> str | None:
+        """The last error in what was printed that is not only the consequence of another one."""
+        size = os.fstat(self._file.fileno()).st_size
+        text = os.pread(self._file.fileno(), _READ_BYTES, max(0, size - _READ_BYTES)).decode(errors="replace")
+        return find_cause(text)
+
+
+def find_cause(text: str) -> str | None:
+    """See `CapturedOutput.cause`."""
+    for line in reversed(text.splitlines()):
+        found = _CAUSE.search(line.rstrip())
+        if found and not any(following in line for following in _FOLLOWING):
+            return found[1][:400]
+    return None
+
+
+def explained(failure: str, cause: str | None) -> str:
+    """`failure` with the cause in place of what only points at it."""
+    places = [failure.find(following) for following in _FOLLOWING if following in failure]
+    if cause is None:
+        return failure
+    return f"{failure[: min(places)]}{cause}" if places else failure

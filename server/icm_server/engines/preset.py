@@ -1,0 +1,90 @@
+"""How vLLM is set up for a machine: environment and engine arguments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from icm_client.errors import RequestError
+
+CPU_ENVIRONMENT = {
+    # Without it the first read takes twenty seconds: a helper is compiled.
+    "TORCH_COMPILE_DISABLE": "1",
+    # Two engines on one machine would both bind the first core.
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+}
+QUIET_ENVIRONMENT = {"VLLM_LOGGING_LEVEL": "ERROR", "TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore"}
+NO_REPORTS = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+
+
+GPU_PRESET: dict[str, Any] = {
+    "max_num_seqs": 512,
+    "max_num_batched_tokens": 16_384,
+    "gpu_memory_utilization": 0.9,
+}
+CPU_PRESET: dict[str, Any] = {
+    "enforce_eager": True,
+    "block_size": 32,
+    "kv_cache_memory_bytes": 2 * 1024**3,
+    "max_num_batched_tokens": 4096,
+    "max_num_seqs": 128,
+}
+LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+
+
+def has_gpu() -> bool:
+    """True where a GPU can be used."""
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+def engine_arguments(
+    model: Path, dtype: str | None, extra: Mapping[str, Any], adapters: Mapping[str, str], *, gpu: bool
+) -> dict[str, Any]:
+    """vLLM's arguments: our preset for this machine, overridden by `extra`.
+
+    Scoring is prefill alone: with cached prefixes the number of sequences in a step binds, not their tokens. Small
+    cache blocks matter, since only whole blocks are shared and a shot is short. Raises RequestError for an adapter
+    that is none.
+    """
+    arguments: dict[str, Any] = {
+        "model": str(model),
+        "dtype": dtype or default_dtype(gpu),
+        "enable_prefix_caching": True,
+        "disable_log_stats": True,
+        "seed": 0,
+        # Log-probabilities of bfloat16 logits would be rounded to two digits.
+        "hf_overrides": {"head_dtype": "float32"},
+    }
+    arguments |= GPU_PRESET if gpu else CPU_PRESET
+    if adapters:
+        arguments |= {"enable_lora": True, "max_loras": min(len(adapters), 4), "max_lora_rank": _rank(adapters)}
+    return {**arguments, **extra}
+
+
+def _rank(adapters: Mapping[str, str]) -> int:
+    """The smallest rank that vLLM is built for and that holds all adapters."""
+    ranks = []
+    for name, folder in adapters.items():
+        try:
+            ranks.append(int(json.loads(Path(folder, "adapter_config.json").read_text())["r"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            raise RequestError(
+                f"adapter {name!r}: {folder} holds no LoRA adapter (an adapter_config.json with its rank)",
+                code="bad_adapter",
+            ) from None
+    return min((rank for rank in LORA_RANKS if rank >= max(ranks)), default=max(ranks))
+
+
+def default_dtype(gpu: bool) -> str:
+    """bfloat16 where the processor computes in it, else float32."""
+    if gpu:
+        return "bfloat16"
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return "float32"
+    return "bfloat16" if "avx512_bf16" in flags or "amx_bf16" in flags else "float32"

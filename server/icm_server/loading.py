@@ -1,0 +1,45 @@
+"""From a configuration to a running engine, with every foreseeable mistake told in a line. Blocking."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+from icm_client.errors import RequestError
+from icm_server.config import ServerConfig
+from icm_server.engines.base import Engine
+from icm_server.models import model_digest, resolve
+
+Say = Callable[[str], None]
+
+
+def load_engine(config: ServerConfig, say: Say) -> Engine:
+    """Raises RequestError for what the user named wrongly, ScorerError if the engine does not start."""
+    if config.engine == "fake":
+        return _fake(config)
+    from icm_server.engines import vllm as vllm_engine
+
+    say("importing vLLM")
+    vllm_engine.prepare(config.verbose)
+    path = Path(resolve(config.model, config.cache.expanduser(), say))
+    say(f"loading {config.model} into vLLM")
+    engine: Engine = vllm_engine.VllmEngine.load(
+        config.model,
+        path,
+        model_digest(path, f"vllm {vllm_engine.version()}"),
+        dtype=config.dtype,
+        extra=config.engine_args,
+        adapters=config.adapters,
+    )
+    return engine
+
+
+def _fake(config: ServerConfig) -> Engine:
+    from icm_server.engines.fake import FakeEngine
+
+    known = set(inspect.signature(FakeEngine).parameters)
+    for key in config.engine_args:
+        if key not in known:
+            raise RequestError(f"the fake engine has no argument {key!r}; it has {', '.join(sorted(known))}")
+    return FakeEngine(**config.engine_args)

@@ -1,0 +1,101 @@
+"""Ending cleanly: signals, a starter that is gone, processes that an engine left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+PARENT_CHECK_S = 0.5
+GRACE_S = 15.0
+"""How long an orderly end may take before it is forced."""
+GUARD_EVERY_S = 2.0
+
+
+def on_signal(stop: Callable[[], None]) -> None:
+    """Calls `stop` in the running loop at SIGTERM and SIGINT."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+
+
+def follow_parent() -> None:
+    """Ends this process when the one that started it is gone, however that ended."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_CHECK_S)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE_S)
+        end_children()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="follow-parent", daemon=True).start()
+
+
+def end_children() -> None:
+    """Ends the processes that this one started and that are still there, first kindly."""
+    children = multiprocessing.active_children()
+    for child in children:
+        child.terminate()
+    deadline = time.monotonic() + GRACE_S / 2
+    for child in children:
+        child.join(max(0.0, deadline - time.monotonic()))
+        if child.is_alive():
+            child.kill()
+
+
+def guard_children() -> None:
+    """Has a small process of its own end this one's children if this one is killed (Linux).
+
+    An engine does not notice that its starter was killed, and would keep its memory for ever. Call it early, while
+    this process is small and has one thread.
+    """
+    guarded = os.getpid()
+    if not Path(f"/proc/{guarded}/task/{guarded}/children").exists():
+        return
+    alive, held = os.pipe()  # `held` is closed when this process ends, however it ends
+    if os.fork() != 0:
+        os.close(alive)
+        return
+    os.close(held)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(null, stream)
+    children: dict[int, str] = {}
+    while not select.select([alive], [], [], GUARD_EVERY_S)[0]:
+        children = {pid: _started(pid) for pid in _children(guarded) if pid != os.getpid()} or children
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid, started in children.items():
+            if started and _started(pid) == started:  # else the id is another process's by now
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, number)
+        time.sleep(GUARD_EVERY_S)
+    os._exit(0)
+
+
+def _children(pid: int) -> list[int]:
+    """The processes that any thread of `pid` started and that are still there."""
+    found: list[int] = []
+    for place in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # a thread that has ended
+            found += map(int, place.read_text().split())
+    return found
+
+
+def _started(pid: int) -> str:
+    """When process `pid` was started, in ticks since boot; empty if there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
