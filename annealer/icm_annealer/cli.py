@@ -28,6 +28,7 @@ from icm_client import IcmError, RequestError, ScorerClient, ScoreRequest
 from icm_client.retry import RetryPolicy
 
 DEFAULT_MODEL = "smollm2-135m"
+DEFAULTS = Settings()
 USUAL_START_S, USUAL_DEMO_S = 45.0, 240.0
 """What a local scorer's start and a demo's single seed take on two cores; shown only until something is measured."""
 
@@ -66,7 +67,9 @@ def run(
     data: DataOption = None,
     examples: Annotated[int | None, typer.Option(min=2, help="Label only the first N rows.")] = None,
     search: Annotated[Literal["blocks", "official"], typer.Option(help="Our search, or the paper's.")] = "blocks",
-    plan: Annotated[str, typer.Option(help="How contexts are laid out: tree, fixed, folds=k.")] = "tree",
+    plan: Annotated[
+        str, typer.Option(help="How final labels are weighed: tree (exact), folds=k (cheaper), fixed (as published).")
+    ] = DEFAULTS.plan,
     measure: Annotated[
         Literal["information", "logprob", "sum", "margin"] | None, typer.Option(help="What U measures.")
     ] = None,

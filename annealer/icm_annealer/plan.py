@@ -80,7 +80,7 @@ class PlanKind:
         if self.name == "fixed":
             _fixed(plan, units, _Window(units, lengths, max_length))
         else:
-            _halve(plan, units, None, self.num_folds or len(units), _Window(units, lengths, max_length))
+            _halve(plan, units, None, self.num_folds or len(units), _Window(units, lengths, max_length), max_length)
         return plan
 
 
@@ -90,7 +90,7 @@ def behind_all(
     """Every query behind one context of all units: for examples that are not in the context themselves."""
     plan = Plan()
     window = _Window(units, lengths, max_length)
-    kept = window.keep(units)
+    kept = window.keep(units, max_length)
     plan.num_dropped = window.num_dropped
     root = plan.append(None, _members(kept))
     plan.reads = [(root, int(query)) for query in queries]
@@ -101,24 +101,36 @@ class _Window:
     """Decides which shots stay when all do not fit: a share of every subtree, spread evenly along the order."""
 
     def __init__(self, units: Sequence[Unit], lengths: npt.NDArray[np.float64], max_length: float):
-        total = float(sum(lengths[unit].sum() for unit in units))
-        self._lengths = lengths
-        self._share = 1.0 if total <= max_length else max_length / total
+        self._lengths, self.max_length = lengths, max_length
+        self._all_fit = self.length(units) <= max_length
         self.num_dropped = 0
 
-    def keep(self, units: Sequence[Unit]) -> Sequence[Unit]:
-        if self._share >= 1.0:
+    def length(self, units: Sequence[Unit]) -> float:
+        return float(sum(self._lengths[unit].sum() for unit in units))
+
+    def keep(self, units: Sequence[Unit], room: float, behind: Sequence[Unit] = ()) -> Sequence[Unit]:
+        """Those of `units` that are put into `room`, where each unit `behind` will want the other ones there too.
+
+        Where anything fits, something stays: examples must not be scored without context because they are long.
+        """
+        if self._all_fit:
+            return units
+        wanted = self.length(units)
+        if len(behind) > 1:
+            wanted += self.length(behind) - min(self.length([unit]) for unit in behind)
+        if wanted <= room:
             return units
         kept: list[Unit] = []
         budget = used = 0.0
         for unit in units:
-            length = float(self._lengths[unit].sum())
-            budget += self._share * length
+            length = self.length([unit])
+            budget += length * room / wanted
             if used + length <= budget + 1e-9:
                 kept.append(unit)
                 used += length
-            else:
-                self.num_dropped += len(unit)
+        if not kept:
+            kept = [unit for unit in units if self.length([unit]) <= room][:1]
+        self.num_dropped += sum(map(len, units)) - sum(map(len, kept))
         return kept
 
 
@@ -126,20 +138,23 @@ def _members(units: Sequence[Unit]) -> list[int]:
     return [int(i) for unit in units for i in unit]
 
 
-def _halve(plan: Plan, units: Sequence[Unit], prefix: int | None, num_leaves: int, window: _Window) -> None:
+def _halve(
+    plan: Plan, units: Sequence[Unit], prefix: int | None, num_leaves: int, window: _Window, room: float
+) -> None:
     if len(units) <= 1 or num_leaves <= 1:
         plan.reads.extend((prefix, i) for i in _members(units))
         plan.num_dropped = window.num_dropped
         return
     middle = len(units) // 2
-    left, right = units[:middle], units[middle:]
     fewer = num_leaves // 2
-    _halve(plan, left, plan.append(prefix, _members(window.keep(right))), fewer, window)
-    _halve(plan, right, plan.append(prefix, _members(window.keep(left))), num_leaves - fewer, window)
+    halves = (units[:middle], fewer), (units[middle:], num_leaves - fewer)
+    for (half, leaves), (sibling, _) in zip(halves, halves[::-1], strict=True):
+        kept = window.keep(sibling, room, half if leaves > 1 else ())
+        _halve(plan, half, plan.append(prefix, _members(kept)), leaves, window, room - window.length(kept))
 
 
 def _fixed(plan: Plan, units: Sequence[Unit], window: _Window) -> None:
-    kept = list(window.keep(units))
+    kept = list(window.keep(units, window.max_length))
     trunk: int | None = None
     place = 0
     for unit in units:

@@ -19,8 +19,8 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     search: Literal["blocks", "official"] = "blocks"
-    plan: str = "tree"
-    """`tree`, `fixed` or `folds=k`."""
+    plan: str = "folds=8"
+    """`tree`, `fixed` or `folds=k`: what labels are weighed by, so what U means."""
     seed: int = Field(default=0, ge=0)
     measure: Measure | None = None
     """What U measures; None is the search's own default: `information` for blocks, `margin` for official."""

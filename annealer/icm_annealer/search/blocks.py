@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from icm_annealer.objective import calibrated
+from icm_annealer.plan import PlanKind
 from icm_annealer.search.base import Chain, Problem, Result, Search, lockstep, weigh, zero_shot_ask
 
 Ints = npt.NDArray[np.int64]
@@ -24,6 +25,9 @@ class BlockSettings:
     first_share: float = 0.5
     """The share of the groups that may change after a chain's first pass; it grows evenly to `last_share`."""
     last_share: float = 0.9
+    early_plan: str = "folds=4"
+    """The plan of the chains' passes: a cheap one, since it only has to propose. Final labels are weighed by the
+    run's own plan."""
     num_final_orders: int = 3
     """Common fresh orders that the chains' final labels are weighed on."""
 
@@ -51,8 +55,9 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
 
 def _chain(problem: Problem, settings: BlockSettings, labels: Ints, rng: np.random.Generator) -> Chain:
     groups = problem.consistency.groups
+    early = replace(problem, plan=PlanKind.parse(settings.early_plan))
     for share in np.linspace(settings.first_share, settings.last_share, settings.num_passes):
-        answer = yield problem.ask(labels, rng.permutation(len(problem.units)), "chain")
+        answer = yield early.ask(labels, rng.permutation(len(problem.units)), "chain")
         proposed = problem.consistency.best(calibrated(answer.logprobs))
         moved = rng.random(len(groups)) < share
         labels = labels.copy()
