@@ -17,7 +17,7 @@ COLOURS = ("#2563eb", "#d97706", "#059669", "#9333ea", "#dc2626", "#0891b2", "#6
 BARS = (
     ("zero_shot", "zero-shot", "#94a3b8"),
     ("zero_shot_calibrated", "zero-shot, calibrated", "#64748b"),
-    ("random_few_shot", "random labels", "#d6b48a"),
+    ("random_few_shot", "random", "#d6b48a"),
     ("random_few_shot_calibrated", "random, calibrated", "#b08d5b"),
     ("icm", "ICM", "#2563eb"),
     ("icm_calibrated", "ICM, calibrated", "#1e40af"),
@@ -141,7 +141,7 @@ def bar_chart(bars: Sequence[tuple[str, str, str]], metrics: dict[str, Any]) -> 
                 "dots": [y(seed["test_accuracy"][name]) for seed in metrics["seeds"] if len(metrics["seeds"]) > 1],
             }
         )
-    return {"bars": placed, "y_ticks": [(y(v), f"{v:.1f}") for v in (0, 0.25, 0.5, 0.75, 1)], **_size()}
+    return {"bars": placed, "y_ticks": [(y(v), f"{v:.2f}") for v in (0, 0.25, 0.5, 0.75, 1)], **_size()}
 
 
 def _size() -> dict[str, int]:
