@@ -1,0 +1,45 @@
+"""Fixtures for all tests: the scorer's application with the fake engine, reached through ASGI, and its client."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from icm_client import ScorerClient
+from icm_server.app import create_app
+from icm_server.engines.fake import FakeEngine
+
+Serving = Callable[..., AbstractAsyncContextManager[ScorerClient]]
+
+
+@asynccontextmanager
+async def fake_scorer(*, max_prompts: int = 16_384, **engine_settings: Any) -> AsyncIterator[ScorerClient]:
+    """A client, ready, of an application of its own whose fake engine has these settings."""
+
+    async def make_engine() -> FakeEngine:
+        return FakeEngine(**engine_settings)
+
+    app = create_app(make_engine)
+    async with (
+        app.router.lifespan_context(app),
+        ScorerClient("http://scorer", transport=httpx.ASGITransport(app=app), max_prompts=max_prompts) as client,
+    ):
+        await client.wait_ready(30)
+        yield client
+
+
+@pytest.fixture
+def serving() -> Serving:
+    """`async with serving(max_prompts=..., seed=..., max_prompt_tokens=...) as client`."""
+    return fake_scorer
+
+
+@pytest.fixture
+async def scorer() -> AsyncIterator[ScorerClient]:
+    """A client of a fake scorer that is ready."""
+    async with fake_scorer() as client:
+        yield client
