@@ -54,12 +54,14 @@ def load_examples(path: Path, task: Task) -> Loaded:
             raise RequestError(f"{where}: the id {example_id!r} stands there a second time", code="bad_data")
         seen.add(example_id)
         facts = {name: value for name, value in row.items() if name != task.gold}
-        for field in (*task.fields, *([task.group] if task.group else [])):
+        for field in task.fields:
             if field not in facts or facts[field] is None or isinstance(facts[field], dict | list):
                 raise RequestError(f"{where}: the field {field!r} is missing or not a plain value", code="bad_data")
         text = task.render(facts)
         if not text.strip():
             raise RequestError(f"{where}: the example's text is empty", code="bad_data")
+        if not _is_unicode(text, example_id, facts):
+            raise RequestError(f"{where}: holds half of a surrogate pair, which is no character", code="bad_data")
         examples.append(Example(example_id, text, str(facts[task.group]) if task.group else None, facts))
         if task.gold is not None and row.get(task.gold) is not None:
             gold[example_id] = _gold_label(row[task.gold], task, where)
@@ -105,8 +107,16 @@ def labels_of(examples: list[Example], gold: dict[str, str], task: Task) -> npt.
 
 def digest(examples: list[Example]) -> str:
     """A hash of everything that the search sees of the data."""
-    content = json.dumps([[e.id, e.text, e.group] for e in examples], ensure_ascii=False)
+    content = json.dumps([[e.id, e.text, e.group, e.facts] for e in examples], ensure_ascii=False)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _is_unicode(*values: Any) -> bool:
+    try:
+        json.dumps(values, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _gold_label(value: Any, task: Task, where: str) -> str:
@@ -136,7 +146,7 @@ def _rows(path: Path) -> Iterator[tuple[str, Any]]:
                     yield where, _parse(line, where)
     except OSError as error:
         raise RequestError(f"{path}: {error.strerror or error}", code="bad_data") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise RequestError(f"{path}: not valid JSON in UTF-8 ({error})", code="bad_data") from None
 
 
@@ -145,5 +155,5 @@ def _parse(line: bytes, where: str) -> Any:
         return json.loads(line.decode("utf-8-sig" if where.endswith("line 1") else "utf-8"))
     except UnicodeDecodeError as error:
         raise RequestError(f"{where}: not UTF-8 (byte {error.start})", code="bad_data") from None
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: also of numbers with thousands of digits
         raise RequestError(f"{where}: not valid JSON ({error})", code="bad_data") from None

@@ -10,7 +10,7 @@ import pydantic
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from icm_annealer.consistency import Rule
+from icm_annealer.consistency import DifferentKeys, Rule, SameKey
 from icm_client.errors import RequestError
 from icm_client.wire import label_texts
 
@@ -64,8 +64,10 @@ class Task(BaseModel):
 
     @property
     def fields(self) -> list[str]:
-        """The row's fields that the template needs."""
-        return [name for _, name, _, _ in string.Formatter().parse(self.template) if name]
+        """The row's fields that template, group and rules need."""
+        template = [name for _, name, _, _ in string.Formatter().parse(self.template) if name]
+        keys = [rule.key for rule in self.rules if isinstance(rule, DifferentKeys | SameKey)]
+        return [*template, *([self.group] if self.group else []), *keys]
 
 
 class LoadedTask(BaseModel):
@@ -99,10 +101,19 @@ def load_task(name_or_path: str) -> LoadedTask:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
         task = Task.model_validate(raw)
-        # A template is data from outside: plain field names only, no attribute or index look-ups.
-        for field in task.fields:
-            if not field.isidentifier():
+        # A template is data from outside: plain field names only, no attribute or index look-ups, no formats
+        # (which may hold look-ups of their own).
+        for _, field, form, conversion in string.Formatter().parse(task.template):
+            if field is not None and (not field.isidentifier() or form or conversion):
                 raise ValueError(f"template: {{{field}}} is not a plain field name")
+        for rule in task.rules:
+            label, key = getattr(rule, "label", None), getattr(rule, "key", None)
+            if label is not None and label not in task.labels:
+                raise ValueError(f"rules: {rule.kind} names the label {label!r}, which is none of the task's")
+            if key is not None and key == task.gold:
+                raise ValueError(f"rules: {rule.kind} looks at the gold field {key!r}, which a search never sees")
+            if rule.kind != "python" and task.group is None:
+                raise ValueError(f"rules: {rule.kind} judges groups, and the task names no group field")
         seen: dict[str, str] = {}
         for label, texts in task.labels.items():
             for text in label_texts(texts):
