@@ -1,0 +1,138 @@
+"""The built-in tasks, and task files of one's own: what is refused, in one line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from icm_annealer.examples import load_examples
+from icm_annealer.task import built_in_tasks, load_task
+from icm_client import RequestError
+
+GOOD: dict[str, Any] = {
+    "name": "words",
+    "template": "Word: {word}\nGroup:",
+    "labels": {"living": " living", "object": " object"},
+    "gold": "label",
+    "group": "kin",
+}
+
+
+def write(folder: Path, **changes: Any) -> str:
+    path = folder / "task.yaml"
+    path.write_text(yaml.safe_dump(GOOD | changes), encoding="utf-8")
+    return str(path)
+
+
+def test_there_are_built_in_tasks() -> None:
+    assert {"living", "names", "kinds"} <= set(built_in_tasks())
+
+
+@pytest.mark.parametrize("name", built_in_tasks())
+def test_built_in_tasks_are_large_and_balanced(name: str) -> None:
+    loaded = load_task(name)
+    path = loaded.data_path
+    assert path is not None
+    examples, gold = load_examples(path, loaded.task)
+    assert loaded.task.name == name
+    assert loaded.task.title
+    assert len(examples) >= 400
+    assert len(gold) == len(examples)
+    assert len({example.text for example in examples}) == len(examples)
+    counts = Counter(gold.values())
+    assert set(counts) == set(loaded.task.label_names)
+    assert max(counts.values()) <= 1.25 * min(counts.values())
+
+
+@pytest.mark.parametrize("name", built_in_tasks())
+def test_built_in_prompts_end_where_the_label_begins(name: str) -> None:
+    task = load_task(name).task
+    assert not task.template.endswith((" ", "\n"))
+    assert all(text.startswith(" ") and text.rstrip() == text for text in task.verbalizers)
+
+
+def test_a_task_file_of_ones_own(tmp_path: Path) -> None:
+    loaded = load_task(write(tmp_path, data="rows.jsonl", labels={"a": [" alpha", " first"], "b": " beta"}))
+    assert loaded.data_path == tmp_path / "rows.jsonl"
+    assert loaded.task.label_names == ["a", "b"]
+    assert loaded.task.verbalizers == [" alpha", " beta"]
+    assert loaded.task.render({"word": "cod"}) == "Word: cod\nGroup:"
+
+
+def test_doubled_braces_are_text(tmp_path: Path) -> None:
+    task = load_task(write(tmp_path, template="{{x}} {word}")).task
+    assert task.render({"word": "cod"}) == "{x} cod"
+    assert set(task.fields) == {"word", "kin"}
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{word.__class__}",
+        "{word.__class__.__mro__}",
+        "{word[0]}",
+        "{}",
+        "{0}",
+        "{word!r}",
+        "{word:>10}",
+        "{word:>999999999}",
+        "{word:{other.__class__}}",
+        "{word",
+        "word}",
+        "{two words}",
+    ],
+)
+def test_templates_hold_plain_field_names_only(tmp_path: Path, template: str) -> None:
+    with pytest.raises(RequestError) as raised:
+        load_task(write(tmp_path, template=template))
+    assert "\n" not in raised.value.message
+    assert "task.yaml" in raised.value.message
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"labels": {"one": " one"}}, "labels"),
+        ({"labels": {"a": " same", "b": " same"}}, "'b' needs a text of its own"),
+        ({"labels": {"a": " x", "b": [" y", " x"]}}, "'b' needs a text of its own"),
+        ({"labels": {"a": " ", "b": " b"}}, "'a' needs a text of its own"),
+        ({"labels": {"a": "", "b": " b"}}, "'a' needs a text of its own"),
+        ({"name": "two words"}, "name"),
+        ({"tempate": "x"}, "tempate"),
+        ({"rules": [{"kind": "no_such_rule"}]}, "rules"),
+        ({"rules": [{"kind": "same_key"}]}, "rules"),
+        ({"rules": [{"kind": "python", "function": "os.system('x')"}]}, "rules"),
+        ({"rules": [{"kind": "at_most_one", "label": "Living"}]}, "'Living', which is none of the task's"),
+        ({"rules": [{"kind": "same_key", "key": "label"}]}, "gold field 'label'"),
+        ({"rules": [{"kind": "mirrored"}], "group": None}, "no group field"),
+        ({"leave_out": "groups"}, "leave_out"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(tmp_path: Path, changes: dict[str, Any], says: str) -> None:
+    with pytest.raises(RequestError) as raised:
+        load_task(write(tmp_path, **changes))
+    assert says in raised.value.message
+    assert "task.yaml" in raised.value.message
+    assert "\n" not in raised.value.message
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"- a\n- b\n", b"name: [", b"name: a\n  b: c\n d", b"\xff\xfe", b"just text", b"!!python/none"]
+)
+def test_a_file_that_is_no_task_is_told_in_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_bytes(content)
+    with pytest.raises(RequestError) as raised:
+        load_task(str(path))
+    assert "broken.yaml" in raised.value.message
+    assert "\n" not in raised.value.message
+
+
+@pytest.mark.parametrize("name", ["nothing", "../living", "tasks/none.yaml", ""])
+def test_an_unknown_task_lists_those_there_are(name: str) -> None:
+    with pytest.raises(RequestError, match=r"neither a file nor one of .*living"):
+        load_task(name)
