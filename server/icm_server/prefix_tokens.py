@@ -64,11 +64,22 @@ class _Path(NamedTuple):
         return "".join(reversed(parts))
 
 
+def prompt_too_long(kind: str, number: int, num_tokens: int, limit: int) -> RequestError:
+    """The error for a prefix or prompt that does not fit the model's window."""
+    return RequestError(
+        f"{kind} {number} has {num_tokens} tokens, more than the model's limit of {limit}: put less in front of it",
+        code="prompt_too_long",
+        details={kind: number, "tokens": num_tokens, "limit": limit},
+    )
+
+
 class PrefixTokenizer:
     """Tokenizes requests, and remembers texts and boundaries over all of them. One call at a time."""
 
-    def __init__(self, tokenizer: TextTokenizer, max_remembered: int = MAX_REMEMBERED):
-        self._tokenizer = tokenizer
+    def __init__(
+        self, tokenizer: TextTokenizer, *, max_prompt_tokens: int = 2**20, max_remembered: int = MAX_REMEMBERED
+    ):
+        self._tokenizer, self._max_prompt_tokens = tokenizer, max_prompt_tokens
         self._ids: Remembered[str, list[int]] = Remembered(self._encode, max_remembered)
         self._safe: Remembered[tuple[Tail, str], bool] = Remembered(self._judge, max_remembered)
 
@@ -104,7 +115,10 @@ class PrefixTokenizer:
         paths: list[_Path] = []
         for node, tail in zip([*tree.prefixes, *tree.prompts], tails, strict=True):
             before = paths[node.parent] if node.parent is not None else root
-            paths.append(_Path(before, node.added, tail, _appended(before, node.added, safe, ids)))
+            found = _appended(before, node.added, safe, ids)
+            if found is not None and len(found) > self._max_prompt_tokens:
+                raise _too_long(len(paths), len(tree.prefixes), len(found), self._max_prompt_tokens)
+            paths.append(_Path(before, node.added, tail, found))
         return paths[len(tree.prefixes) :]
 
     def _label_sequences(
@@ -182,6 +196,11 @@ class PrefixTokenizer:
 def _is_safe(before: list[int], after: list[int], both: Encoded) -> bool:
     place = len(before)
     return 0 < place < len(both.ids) and both.ids == before + after and both.words[place - 1] != both.words[place]
+
+
+def _too_long(place: int, num_prefixes: int, num_tokens: int, limit: int) -> RequestError:
+    kind, number = ("prefix", place) if place < num_prefixes else ("prompt", place - num_prefixes)
+    return prompt_too_long(kind, number, num_tokens, limit)
 
 
 def _longer(tail: Tail, text: str) -> Tail:

@@ -10,7 +10,7 @@ from icm_client.errors import RequestError, ScorerError
 from icm_client.wire import ScoreRequest, ScoreResponse, Usage, is_logprob
 from icm_server.engines.base import Engine, ReadAnswer
 from icm_server.label_trie import TrieRead
-from icm_server.prefix_tokens import PrefixTokenizer, Tokenized, TokenizedPrompt
+from icm_server.prefix_tokens import PrefixTokenizer, Tokenized, TokenizedPrompt, prompt_too_long
 from icm_server.request_tree import depth_first, read_tree
 
 
@@ -34,7 +34,7 @@ class Scorer:
 
     def __init__(self, engine: Engine):
         self.engine = engine
-        self._tokenizer = PrefixTokenizer(engine.tokenizer)
+        self._tokenizer = PrefixTokenizer(engine.tokenizer, max_prompt_tokens=engine.info.max_prompt_tokens)
         self._tokenizing = asyncio.Lock()
         # A bounded window: a shared prefix must still be in the cache when its next read comes.
         self._window = asyncio.Semaphore(engine.max_concurrent_reads)
@@ -73,16 +73,12 @@ class Scorer:
         return _Plan(tokenized, first_of, reads)
 
     def _check_window(self, tokenized: Tokenized) -> None:
+        """A prompt and the longest path of its labels have to fit; the window's last token is the engine's own."""
         limit = self.engine.info.max_prompt_tokens
         for number, (ids, trie) in enumerate(tokenized.prompts):
             length = len(ids) + trie.max_path
             if length > limit:
-                raise RequestError(
-                    f"prompt {number} has {length} tokens with its labels, more than the model's limit of {limit}: "
-                    "put less in front of it",
-                    code="prompt_too_long",
-                    details={"prompt": number, "tokens": length, "limit": limit},
-                )
+                raise prompt_too_long("prompt", number, length, limit)
 
     async def _read_all(self, plan: _Plan, model: str) -> list[ReadAnswer]:
         """All reads, begun in order; the first failure cancels the others."""

@@ -1,0 +1,198 @@
+"""A request's way: what is wrong with it is named, order is kept, work is shared and given up."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from icm_client.errors import RequestError, ScorerError
+from icm_client.wire import ScoreRequest, ScoreResponse
+from icm_server.engines.base import EngineDiedError, ReadAnswer
+from icm_server.engines.fake import FakeEngine
+from icm_server.request_tree import depth_first, read_tree
+from icm_server.scoring import Scorer
+
+LABELS = [" living", " object"]
+
+
+def score(engine: FakeEngine, **request: Any) -> ScoreResponse:
+    return asyncio.run(Scorer(engine).score(ScoreRequest.model_validate({"labels": LABELS, **request})))
+
+
+class Recording(FakeEngine):
+    """Remembers what it was asked, and how many reads were under way at most."""
+
+    def __init__(self, **settings: Any):
+        super().__init__(**settings)
+        self.asked: list[list[int]] = []
+        self.num_now, self.num_most, self.num_cancelled = 0, 0, 0
+        self.all_begun = asyncio.Event()
+
+    async def read(self, token_ids: Sequence[int], wanted_ids: Sequence[int], model: str) -> ReadAnswer:
+        self.asked.append(list(token_ids))
+        self.num_now += 1
+        self.num_most = max(self.num_most, self.num_now)
+        if self.num_now == 2:
+            self.all_begun.set()
+        try:
+            return await super().read(token_ids, wanted_ids, model)
+        except asyncio.CancelledError:
+            self.num_cancelled += 1
+            raise
+        finally:
+            self.num_now -= 1
+
+
+class Failing(Recording):
+    """Fails at its third read, while the others are slow."""
+
+    def __init__(self, error: Exception):
+        super().__init__(delay_s=60.0)
+        self._error = error
+
+    async def read(self, token_ids: Sequence[int], wanted_ids: Sequence[int], model: str) -> ReadAnswer:
+        if len(self.asked) == 2:
+            raise self._error
+        return await super().read(token_ids, wanted_ids, model)
+
+
+class Broken(FakeEngine):
+    """Its weights overflow."""
+
+    async def read(self, token_ids: Sequence[int], wanted_ids: Sequence[int], model: str) -> ReadAnswer:
+        return ReadAnswer([math.nan for _ in wanted_ids], 0)
+
+
+def test_a_tree_is_scored_as_its_joined_texts_in_the_order_asked() -> None:
+    segments = [
+        "Word: cod\nGroup: living",
+        "\n\nWord: cup\nGroup: object",
+        "\n\nWord: eel\nGroup:",
+        "\n\nWord: pot\nGroup:",
+    ]
+    tree = score(
+        FakeEngine(), segments=segments, prefixes=[[None, 0], [0, 1]], prompts=[[1, 3], [0, 2], [1, 2], [None, 3]]
+    )
+    plain = [segments[0] + segments[1] + segments[3], segments[0] + segments[2]]
+    plain += [segments[0] + segments[1] + segments[2], segments[3]]
+    assert tree.logprobs == score(FakeEngine(), prompts=plain).logprobs
+    alone = [score(FakeEngine(), prompts=[text]).logprobs[0] for text in plain]
+    assert tree.logprobs == alone
+
+
+def test_reads_go_depth_first_whatever_the_order_asked() -> None:
+    request = ScoreRequest(
+        segments=["a", " b", " c", " d"],
+        prefixes=[[None, 0], [None, 1], [0, 2], [1, 2]],
+        prompts=[[3, 3], [0, 3], [1, 3], [2, 3], [None, 3]],
+        labels=LABELS,
+    )
+    assert depth_first(read_tree(request)) == [4, 1, 3, 2, 0]
+
+
+def test_what_is_asked_twice_is_read_once() -> None:
+    engine = Recording()
+    answer = score(engine, segments=["Word: ", "a", "Word: a"], prompts=["Word: a", "Word: b", [None, 2], [None, 0, 1]])
+    assert len(engine.asked) == answer.usage.num_reads == 2
+    assert answer.usage.reused_prompts == 2
+    assert answer.logprobs[0] == answer.logprobs[2] == answer.logprobs[3] != answer.logprobs[1]
+
+
+def test_usage_counts_tokens() -> None:
+    engine = FakeEngine()
+    context = " w" * 40
+    answer = score(engine, prompts=[context + " a:", context + " b:"])
+    assert answer.usage.prompt_tokens == 82
+    assert answer.usage.cached_tokens == 32
+    assert answer.usage.computed_tokens == 82 - 32
+    assert answer.model == engine.info
+
+
+def test_labels_of_several_tokens_and_aliases() -> None:
+    engine = FakeEngine()
+    answer = score(engine, prompts=["Thing: eel\nGroup:"], labels=[[" sea animal", " fish"], " sea thing", " pot"])
+    one = score(engine, prompts=["Thing: eel\nGroup:"], labels=[" fish"]).logprobs[0][0]
+    other = score(engine, prompts=["Thing: eel\nGroup:"], labels=[" sea animal"]).logprobs[0][0]
+    assert answer.logprobs[0][0] == pytest.approx(math.log(math.exp(one) + math.exp(other)))
+    assert answer.usage.num_reads == 2
+
+
+def test_no_more_reads_are_in_the_engine_than_it_takes() -> None:
+    engine = Recording(max_concurrent_reads=3, delay_s=0.001)
+    scorer = Scorer(engine)
+
+    async def two_requests() -> None:
+        await asyncio.gather(
+            *(
+                scorer.score(ScoreRequest(prompts=[f"Word: {name}{k}" for k in range(20)], labels=LABELS))
+                for name in "ab"
+            )
+        )
+
+    asyncio.run(two_requests())
+    assert engine.num_most == 3
+    assert len(engine.asked) == 40
+
+
+@pytest.mark.parametrize("error", [ScorerError("out of memory"), EngineDiedError("gone")])
+def test_the_first_failure_ends_all_reads_and_frees_the_window(error: Exception) -> None:
+    engine = Failing(error)
+    scorer = Scorer(engine)
+
+    async def fail_then_score() -> None:
+        with pytest.raises(type(error)) as raised:
+            await scorer.score(ScoreRequest(prompts=[f"Word: {k}" for k in range(9)], labels=LABELS))
+        assert raised.value is error
+        assert engine.num_now == 0
+        assert not scorer._window.locked()
+
+    asyncio.run(fail_then_score())
+    assert engine.num_cancelled == len(engine.asked)
+
+
+def test_a_cancelled_request_cancels_its_reads() -> None:
+    engine = Recording(delay_s=60.0)
+
+    async def cancel() -> None:
+        task = asyncio.create_task(Scorer(engine).score(ScoreRequest(prompts=["a", "b"], labels=LABELS)))
+        await engine.all_begun.wait()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(cancel())
+    assert engine.num_cancelled == 2
+
+
+def test_an_answer_that_is_no_log_probability_is_never_passed_on() -> None:
+    with pytest.raises(ScorerError, match="prompt 0"):
+        score(Broken(), prompts=["a"])
+
+
+def test_a_prompt_that_is_too_long_is_named_with_its_tokens() -> None:
+    with pytest.raises(RequestError) as raised:
+        score(FakeEngine(max_prompt_tokens=10), prompts=["short", " w" * 10, " w" * 11])
+    assert raised.value.details == {"prompt": 2, "tokens": 11, "limit": 10}
+    with pytest.raises(RequestError, match="prompt 0 has 11 tokens"):
+        score(FakeEngine(max_prompt_tokens=10), prompts=[" w" * 10], labels=[" a b", " a c"])
+
+
+def test_an_unknown_model_is_named_with_those_there_are() -> None:
+    with pytest.raises(RequestError, match="no model 'mine' here; there is base"):
+        score(FakeEngine(), prompts=["a"], model="mine")
+
+
+def test_a_deep_chain_of_prefixes_is_no_problem() -> None:
+    num = 2000
+    prefixes: list[list[int | None]] = [[None, 0], *([k, 0] for k in range(num - 1))]
+    answer = score(FakeEngine(), segments=["\n\nw w"], prefixes=prefixes, prompts=[[num - 1, 0], [5, 0]])
+    assert len(answer.logprobs) == 2
+
+
+def test_a_prefix_that_is_too_long_is_named_before_all_of_them_are_built() -> None:
+    prefixes: list[list[int | None]] = [[None, 0], *([k, 0] for k in range(50_000))]
+    with pytest.raises(RequestError, match="prefix 5 has 12 tokens"):
+        score(FakeEngine(max_prompt_tokens=10), segments=[" w w"], prefixes=prefixes, prompts=[[50_000, 0]])
