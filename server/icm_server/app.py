@@ -37,9 +37,10 @@ class ScorerState:
 
     def required(self) -> Scorer:
         """The scorer; raises UnavailableError with the reason while there is none."""
-        if self.scorer is None or self.stopping.is_set():
-            reason = "the scorer is being stopped" if self.stopping.is_set() else self.reason
-            raise UnavailableError(reason, code="not_ready")
+        if self.stopping.is_set() and self.failure is None:
+            raise UnavailableError("the scorer is being stopped", code="not_ready")
+        if self.scorer is None or self.failure is not None:
+            raise UnavailableError(self.reason, code="not_ready")
         return self.scorer
 
     def fail(self, reason: str) -> None:
