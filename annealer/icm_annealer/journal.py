@@ -47,10 +47,12 @@ class Journal:
 
     @classmethod
     def resume(cls, path: Path, header: dict[str, Any]) -> Journal:
-        """The journal at `path`, to be told again and then continued.
+        """The journal at `path`, to be told again and then continued; begun, if the run was stopped before it was.
 
         Raises JournalError if the file is broken, or was begun with other settings, data or model.
         """
+        if not path.exists():
+            return cls.begin(path, header)
         lines, num_bytes = _read(path)
         if not lines:
             return cls.begin(_emptied(path), header)

@@ -25,7 +25,8 @@ class RunDir:
         return self.path / name
 
     def prepare(self, *, resume: bool = False, overwrite: bool = False) -> None:
-        """Makes the folder ready. Raises RequestError if a run is there and neither option was given.
+        """Makes the folder ready. Raises RequestError if a run is there and neither option was given, or if none is
+        there to resume.
 
         `overwrite` removes only files that runs write, never anything else that is there.
         """
@@ -37,6 +38,8 @@ class RunDir:
                 "or another --out",
                 code="run_exists",
             )
+        if resume and not self.path.exists():
+            raise RequestError(f"{self.path}: there is no run to go on with", code="no_run")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if overwrite and not resume:
