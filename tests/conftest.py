@@ -28,6 +28,7 @@ async def fake_scorer(*, max_prompts: int = 16_384, **engine_settings: Any) -> A
         app.router.lifespan_context(app),
         ScorerClient("http://scorer", transport=httpx.ASGITransport(app=app), max_prompts=max_prompts) as client,
     ):
+        await app.state.scoring.settled.wait()
         await client.wait_ready(30)
         yield client
 

@@ -1,0 +1,232 @@
+"""The journal is the run: stopped anywhere and resumed, it ends as if it had never been stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests import planted
+from tests.conftest import Serving
+
+from icm_annealer.examples import Example
+from icm_annealer.journal import Journal, JournalError, read_journal
+from icm_annealer.labelling import Labelling, label
+from icm_annealer.passes import Scorer
+from icm_annealer.rundir import JOURNAL, LABELS, RunDir
+from icm_annealer.search.blocks import BlockSettings
+from icm_annealer.search.official import OfficialSettings
+from icm_annealer.settings import Settings
+from icm_annealer.task import Task
+from icm_client import ModelInfo, ScorerClient, ScoreRequest, ScoreResponse, UnavailableError
+
+SETTINGS = Settings(seed=3, blocks=BlockSettings(num_chains=2, num_passes=2, num_final_orders=2))
+OFFICIAL = Settings(seed=1, search="official", official=OfficialSettings(iterations_per_example=1.0))
+
+
+class Data:
+    """Examples and task of a planted data set."""
+
+    def __init__(self, folder: Path, num: int = 12, seed: int = 0):
+        loaded_task, loaded = planted.load(planted.write_task(folder, num, seed=seed))
+        self.task: Task = loaded_task.task
+        self.examples: list[Example] = loaded.examples
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Data:
+    return Data(tmp_path / "data")
+
+
+async def run(
+    folder: Path, data: Data, scorer: Scorer, settings: Settings = SETTINGS, *, resume: bool = False
+) -> Labelling:
+    place = RunDir(folder)
+    place.prepare(resume=resume)
+    return await label(place, data.examples, data.task, scorer, settings, resume=resume)
+
+
+def cuts(content: bytes, num: int = 12) -> Iterator[int]:
+    """Where a write may have ended: at and around the ends of lines, and at places in between."""
+    ends = [place + 1 for place, byte in enumerate(content) if byte == ord("\n")]
+    around = {0, 1, ends[0] // 2, *(end + by for end in ends for by in (-1, 0, 1))}
+    between = np.random.default_rng(0).integers(1, len(content), size=num).tolist()
+    yield from sorted(cut for cut in {*around, *between} if cut <= len(content))
+
+
+class Counted:
+    """A scorer that counts, and that breaks down at its `last` request if one is named."""
+
+    def __init__(self, scorer: Scorer, last: int | None = None):
+        self._scorer, self._last = scorer, last
+        self.num_requests = 0
+
+    async def model(self) -> ModelInfo:
+        return await self._scorer.model()
+
+    async def score(self, request: ScoreRequest) -> ScoreResponse:
+        self.num_requests += 1
+        if self._last is not None and self.num_requests > self._last:
+            raise UnavailableError("the scorer went away")
+        return await self._scorer.score(request)
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, OFFICIAL], ids=["blocks", "official"])
+async def test_a_run_killed_at_any_byte_resumes_to_the_same(
+    tmp_path: Path, data: Data, scorer: ScorerClient, settings: Settings
+) -> None:
+    whole = await run(tmp_path / "whole", data, scorer, settings)
+    journal, labels = (tmp_path / "whole" / JOURNAL).read_bytes(), (tmp_path / "whole" / LABELS).read_text()
+    places = list(cuts(journal))
+    for cut in places if settings is SETTINGS else places[:: max(1, len(places) // 15)]:
+        folder = tmp_path / "again" / "whole"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / LABELS).unlink(missing_ok=True)
+        (folder / JOURNAL).write_bytes(journal[:cut])
+        counted = Counted(scorer)
+        again = await run(folder, data, counted, settings, resume=True)
+        assert (folder / JOURNAL).read_bytes() == journal, f"cut at {cut}"
+        assert (folder / LABELS).read_text() == labels
+        assert (again.run.result.winner.us, again.run.num_passes) == (whole.run.result.winner.us, whole.run.num_passes)
+        num_known = journal[: journal.rfind(b"\n", 0, cut) + 1].count(b'{"kind":"pass"')
+        assert counted.num_requests == whole.run.num_passes - num_known
+    assert counted.num_requests == 0  # a finished run asks nothing
+
+
+@pytest.mark.parametrize("last", [0, 1, 2, 4, 7])
+async def test_a_run_whose_scorer_broke_down_can_be_resumed(
+    tmp_path: Path, data: Data, scorer: ScorerClient, last: int
+) -> None:
+    await run(tmp_path / "whole", data, scorer)
+    with pytest.raises(UnavailableError):
+        await run(tmp_path / "broken", data, Counted(scorer, last))
+    assert len(read_journal(tmp_path / "broken" / JOURNAL)) <= last + 1
+    await run(tmp_path / "broken", data, scorer, resume=True)
+    assert (tmp_path / "broken" / JOURNAL).read_bytes() == (tmp_path / "whole" / JOURNAL).read_bytes()
+
+
+async def test_a_run_stopped_before_its_journal_began_is_resumed_as_a_new_one(
+    tmp_path: Path, data: Data, scorer: ScorerClient
+) -> None:
+    RunDir(tmp_path / "early").prepare()
+    await run(tmp_path / "early", data, scorer, resume=True)
+    await run(tmp_path / "whole", data, scorer)
+    assert (tmp_path / "early" / JOURNAL).read_bytes() == (tmp_path / "whole" / JOURNAL).read_bytes()
+
+
+async def unfinished(folder: Path, data: Data, scorer: ScorerClient) -> bytes:
+    """A run that stopped after three passes; returns its journal."""
+    with pytest.raises(UnavailableError):
+        await run(folder, data, Counted(scorer, 3))
+    return (folder / JOURNAL).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        (SETTINGS.model_copy(update={"seed": 4}), "settings: seed was 3, is now 4"),
+        (SETTINGS.model_copy(update={"measure": "margin"}), 'measure was null, is now "margin"'),
+        (SETTINGS.model_copy(update={"plan": "fixed"}), "plan"),
+        (SETTINGS.model_copy(update={"blocks": BlockSettings(num_chains=3)}), "num_chains was 2, is now 3"),
+        (OFFICIAL, "search"),
+    ],
+)
+async def test_other_settings_do_not_continue_a_run(
+    tmp_path: Path, data: Data, scorer: ScorerClient, settings: Settings, says: str
+) -> None:
+    before = await unfinished(tmp_path / "run", data, scorer)
+    with pytest.raises(JournalError) as raised:
+        await run(tmp_path / "run", data, scorer, settings, resume=True)
+    assert says in raised.value.message
+    assert "\n" not in raised.value.message
+    assert (tmp_path / "run" / JOURNAL).read_bytes() == before
+
+
+async def test_other_data_do_not_continue_a_run(tmp_path: Path, data: Data, scorer: ScorerClient) -> None:
+    before = await unfinished(tmp_path / "run", data, scorer)
+    with pytest.raises(JournalError, match="another data"):
+        await run(tmp_path / "run", Data(tmp_path / "other", seed=1), scorer, resume=True)
+    assert (tmp_path / "run" / JOURNAL).read_bytes() == before
+
+
+async def test_another_task_does_not_continue_a_run(tmp_path: Path, data: Data, scorer: ScorerClient) -> None:
+    before = await unfinished(tmp_path / "run", data, scorer)
+    data.task = data.task.model_copy(update={"labels": {"hot": " hot", "cool": " cold"}})
+    with pytest.raises(JournalError, match="another task: labels"):
+        await run(tmp_path / "run", data, scorer, resume=True)
+    assert (tmp_path / "run" / JOURNAL).read_bytes() == before
+
+
+async def test_another_model_does_not_continue_a_run(
+    tmp_path: Path, data: Data, scorer: ScorerClient, serving: Serving
+) -> None:
+    before = await unfinished(tmp_path / "run", data, scorer)
+    async with serving(seed=1) as other:
+        with pytest.raises(JournalError, match="another model: digest"):
+            await run(tmp_path / "run", data, other, resume=True)
+    assert (tmp_path / "run" / JOURNAL).read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["cut", "noise", "list", "empty"])
+async def test_a_damaged_line_is_named(tmp_path: Path, data: Data, scorer: ScorerClient, damage: str) -> None:
+    lines = (await unfinished(tmp_path / "run", data, scorer)).splitlines(keepends=True)
+    lines[2] = {"cut": lines[2][:50] + b"\n", "noise": b"\0\xff\n", "list": b"[1]\n", "empty": b"\n"}[damage]
+    path = tmp_path / "run" / JOURNAL
+    path.write_bytes(b"".join(lines))
+    with pytest.raises(JournalError, match=r"line 3: "):
+        await run(tmp_path / "run", data, scorer, resume=True)
+    assert path.read_bytes() == b"".join(lines)
+
+
+@pytest.mark.parametrize("change", ["labels", "missing"])
+async def test_answers_to_other_questions_are_refused(
+    tmp_path: Path, data: Data, scorer: ScorerClient, change: str
+) -> None:
+    await unfinished(tmp_path / "run", data, scorer)
+    path = tmp_path / "run" / JOURNAL
+    lines = path.read_text().splitlines()
+    if change == "labels":
+        second: dict[str, Any] = json.loads(lines[2])
+        second["ask"]["labels"] = [1 - each for each in second["ask"]["labels"]]
+        lines[2] = json.dumps(second)
+    else:
+        del lines[1]
+    path.write_text("\n".join(lines) + "\n")
+    before = path.read_bytes()
+    with pytest.raises(JournalError, match="asks something else"):
+        await run(tmp_path / "run", data, scorer, resume=True)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("first", ['{"kind":"pass"}', '{"kind":"start","format":0}', "{}"])
+async def test_a_file_that_is_no_journal_is_refused(
+    tmp_path: Path, data: Data, scorer: ScorerClient, first: str
+) -> None:
+    path = tmp_path / "run" / JOURNAL
+    path.parent.mkdir()
+    path.write_text(first + "\n")
+    with pytest.raises(JournalError, match="not a journal of this version"):
+        await run(tmp_path / "run", data, scorer, resume=True)
+    assert path.read_text() == first + "\n"
+
+
+def test_a_run_that_is_there_is_not_begun_again(tmp_path: Path) -> None:
+    path = tmp_path / JOURNAL
+    Journal.begin(path, {"settings": 1}).close()
+    before = path.read_bytes()
+    with pytest.raises(JournalError, match="already holds a run"):
+        Journal.begin(path, {"settings": 1})
+    assert path.read_bytes() == before
+
+
+async def test_the_journal_holds_no_times_and_no_texts(tmp_path: Path, data: Data, scorer: ScorerClient) -> None:
+    await run(tmp_path / "run", data, scorer)
+    lines = read_journal(tmp_path / "run" / JOURNAL)
+    assert [line["kind"] for line in lines] == ["start", *["pass"] * (len(lines) - 2), "end"]
+    assert not any("second" in key or "time" in key for line in lines for key in line)
+    assert [line["number"] for line in lines[1:-1]] == list(range(1, len(lines) - 1))
+    content = (tmp_path / "run" / JOURNAL).read_text()
+    assert not any(example.text in content for example in data.examples)
