@@ -87,7 +87,7 @@ def _propose(
     without = state.labels.copy()
     without[example] = -1
     (answer,) = yield [replace(_pass(problem, without), queries=np.array([example]), purpose="propose")]
-    labels = without
+    labels = without.copy()  # what was asked stays as it was
     labels[example] = int(answer.logprobs[0].argmax())
     if labels[example] == state.labels[example]:
         return None
