@@ -43,6 +43,8 @@ class ScorerClient:
         self._max_prompts = max_prompts
         self._jitter = np.random.default_rng()  # spreads retries of many clients; touches no result
         try:
+            if not httpx.URL(self.base_url).host:
+                raise ValueError("it names no host; write http://HOST:PORT")
             self._http = httpx.AsyncClient(
                 base_url=self.base_url,
                 headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
@@ -73,12 +75,15 @@ class ScorerClient:
         start = time.monotonic()
         while True:
             try:
-                response = await self._send("GET", "/readyz", None)
+                async with asyncio.timeout(max(deadline_s - (time.monotonic() - start), 1.0)):
+                    response = await self._send("GET", "/readyz", None)
                 if response.status_code == 200:
                     return await self.model()
                 reason = str(_error(response))
             except UnavailableError as error:
-                reason = error.message
+                reason = error.details.get("reason", error.message)
+            except TimeoutError:
+                reason = "it takes connections, but does not answer"
             waited_s = time.monotonic() - start
             if waited_s >= deadline_s:
                 raise UnavailableError(
@@ -142,9 +147,11 @@ class ScorerClient:
         except httpx.UnsupportedProtocol as error:
             raise RequestError(f"{self.base_url!r} is not a URL of a scorer: {error}") from None
         except httpx.TransportError as error:
+            reason = str(error) or type(error).__name__
             raise UnavailableError(
-                f"cannot reach the scorer at {self.base_url} ({str(error) or type(error).__name__}). "
-                "Start one with `icm-server serve`, or check the address."
+                f"cannot reach the scorer at {self.base_url} ({reason}). "
+                "Start one with `icm-server serve`, or check the address.",
+                details={"reason": reason},
             ) from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from icm_client.errors import RequestError
 from icm_client.wire import ScoreRequest
 
 
@@ -12,13 +13,28 @@ def split(request: ScoreRequest, max_prompts: int) -> Iterator[ScoreRequest]:
 
     Plans list their prompts depth first, so consecutive prompts are neighbours in the tree: a cut costs the
     shared path once more in the body, and nothing in the engine, whose prefix cache outlives the request.
-    Each part carries only the prefixes and segments that it uses.
+    Each part carries only the prefixes and segments that it uses. Raises RequestError, as the scorer would, where
+    a number refers to nothing.
     """
     if len(request.prompts) <= max_prompts:
         yield request
         return
+    _check_numbers(request)
     for start in range(0, len(request.prompts), max_prompts):
         yield _part(request, start, start + max_prompts)
+
+
+def _check_numbers(request: ScoreRequest) -> None:
+    rows = [(f"prefix {number}", row, number) for number, row in enumerate(request.prefixes)]
+    for number, prompt in enumerate(request.prompts):
+        if not isinstance(prompt, str):
+            rows.append((f"prompt {number}", prompt, len(request.prefixes)))
+    for name, (parent, *appended), num_before in rows:
+        if parent is not None and not 0 <= parent < num_before:
+            raise RequestError(f"{name} continues prefix {parent}, which does not come before it")
+        for segment in appended:
+            if segment is None or not 0 <= segment < len(request.segments):
+                raise RequestError(f"{name} names segment {segment}; there are {len(request.segments)}")
 
 
 def _part(request: ScoreRequest, start: int, stop: int) -> ScoreRequest:
