@@ -13,8 +13,8 @@ import numpy.typing as npt
 from icm_annealer.examples import Example
 from icm_annealer.plan import Plan, PlanKind, behind_all
 from icm_annealer.task import Task
-from icm_client.errors import ScorerError
-from icm_client.wire import Label, ModelInfo, ScoreRequest, ScoreResponse, Usage, label_texts
+from icm_client.errors import RequestError, ScorerError
+from icm_client.wire import MAX_PROMPTS, Label, ModelInfo, ScoreRequest, ScoreResponse, Usage, label_texts
 
 Array = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -81,6 +81,11 @@ class PassScorer:
         experiment: str = "default",
         adapter: str = "base",
     ):
+        if len(examples) > MAX_PROMPTS:
+            raise RequestError(
+                f"{len(examples)} examples are more than a pass can hold ({MAX_PROMPTS}); label them in parts",
+                code="too_many_examples",
+            )
         self._scorer, self._task, self._units, self._model = scorer, task, units, model
         self._texts = [example.text for example in examples]
         self._experiment, self._adapter = experiment, adapter
