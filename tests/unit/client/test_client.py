@@ -1,0 +1,313 @@
+"""The client against the real application with the fake engine, and against scorers that misbehave."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from tests.conftest import Serving
+
+import icm_client
+from icm_client import (
+    AccessError,
+    BusyError,
+    IcmError,
+    ModelInfo,
+    RequestError,
+    ScorerClient,
+    ScoreRequest,
+    ScorerError,
+    ScoreResponse,
+    SyncScorerClient,
+    UnavailableError,
+    Usage,
+)
+from icm_client.errors import error_body
+from icm_client.retry import RetryPolicy
+from icm_server.app import create_app
+from icm_server.engines.fake import FakeEngine
+from icm_server.scoring import Scorer
+
+REQUEST = ScoreRequest(
+    segments=[
+        "Word: cod\nGroup: living",
+        "\n\nWord: cup\nGroup: object",
+        "\n\nWord: hen\nGroup:",
+        "\n\nWord: pan\nGroup:",
+    ],
+    prefixes=[[None, 0], [0, 1]],
+    prompts=[[1, 2], [0, 3], "Word: cod\nGroup:", [1, 3], [0, 2], [None, 0, 1, 2]],
+    labels=[" living", [" object", " thing"]],
+    terminator="\n\n",
+)
+INFO = ModelInfo(
+    name="m", digest="d", dtype="float32", engine="e", max_prompt_tokens=100, adds_bos=False, max_prompts=100
+)
+GOOD = ScoreResponse(logprobs=[[-0.5, -1.5]] * 6, usage=Usage(prompt_tokens=6), model=INFO)
+QUICK = RetryPolicy(patience_s=5.0, first_wait_s=0.001, max_wait_s=0.002)
+
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+class Scripted:
+    """A scorer that answers by a script; the last entry stays. Exceptions in it are raised, as a transport would."""
+
+    def __init__(self, *script: httpx.Response | Exception):
+        self._script = list(script)
+        self.requests: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        step = self._script[min(len(self.requests), len(self._script)) - 1]
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+
+def client_of(handler: Handler, **settings: Any) -> ScorerClient:
+    return ScorerClient("http://scorer", transport=httpx.MockTransport(handler), **{"retry": QUICK, **settings})
+
+
+def answer(response: ScoreResponse = GOOD) -> httpx.Response:
+    return httpx.Response(200, content=response.model_dump_json())
+
+
+def refusal(error: IcmError, **headers: str) -> httpx.Response:
+    return httpx.Response(error.status, json=error_body(error), headers=headers)
+
+
+@pytest.mark.parametrize("max_prompts", [1, 2, 4, 5])
+async def test_answers_keep_the_order_however_a_batch_is_split(serving: Serving, max_prompts: int) -> None:
+    async with serving() as whole, serving(max_prompts=max_prompts) as parts:
+        expected, got = await whole.score(REQUEST), await parts.score(REQUEST)
+    assert got.logprobs == expected.logprobs
+    assert got.model == expected.model
+    assert got.usage.prompt_tokens == expected.usage.prompt_tokens
+    assert len({tuple(row) for row in got.logprobs}) > 3
+    assert got.logprobs[0] == got.logprobs[5]  # the same text in two forms
+
+
+async def test_the_scorers_refusals_are_typed(scorer: ScorerClient) -> None:
+    with pytest.raises(RequestError, match="no model 'other'"):
+        await scorer.score(REQUEST.model_copy(update={"model": "other"}))
+    with pytest.raises(RequestError, match="prompt 0"):
+        await scorer.score(ScoreRequest(prompts=["word " * 9000], labels=[" a", " b"]))
+    with pytest.raises(RequestError):
+        await scorer.score(ScoreRequest(segments=["a"], prompts=[[4, 0]], labels=[" a", " b"]))
+
+
+async def test_the_model_is_told(scorer: ScorerClient) -> None:
+    info = await scorer.model()
+    assert (info.name, info.max_prompt_tokens) == ("fake", 8191)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        httpx.ConnectError("refused"),
+        httpx.ReadError("reset"),
+        httpx.RemoteProtocolError("gone"),
+        httpx.ReadTimeout("slow"),
+        refusal(UnavailableError("loading")),
+        refusal(BusyError("full"), **{"Retry-After": "0.001"}),
+        httpx.Response(503, text="<html>proxy</html>"),
+    ],
+)
+async def test_what_passes_is_retried(failure: httpx.Response | Exception) -> None:
+    script = Scripted(failure, failure, answer())
+    async with client_of(script) as client:
+        assert await client.score(REQUEST) == GOOD
+    assert len(script.requests) == 3
+    assert len({request.content for request in script.requests}) == 1
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind"),
+    [
+        (refusal(RequestError("wrong")), RequestError),
+        (httpx.Response(413, text="too large"), RequestError),
+        (refusal(AccessError("no")), AccessError),
+        (refusal(ScorerError("broke")), ScorerError),
+        (httpx.Response(404, json={"detail": "Not Found"}), RequestError),
+    ],
+)
+async def test_what_stays_is_not_retried(failure: httpx.Response, kind: type[IcmError]) -> None:
+    script = Scripted(failure, answer())
+    async with client_of(script) as client:
+        with pytest.raises(kind):
+            await client.score(REQUEST)
+    assert len(script.requests) == 1
+
+
+async def test_retry_after_is_respected() -> None:
+    """Longer than patience: given up at once, telling the wait."""
+    script = Scripted(refusal(BusyError("full"), **{"Retry-After": "60"}), answer())
+    async with client_of(script) as client:
+        with pytest.raises(BusyError) as raised:
+            await client.score(REQUEST)
+    assert raised.value.retry_after_s == 60.0
+    assert len(script.requests) == 1
+
+
+async def test_patience_ends_with_the_reason() -> None:
+    script = Scripted(httpx.ConnectError("refused"))
+    async with client_of(script, retry=RetryPolicy(patience_s=0.05, first_wait_s=0.01)) as client:
+        with pytest.raises(UnavailableError, match="icm-server serve") as raised:
+            await client.score(REQUEST)
+    assert "http://scorer" in raised.value.message
+    assert "refused" in raised.value.message
+    assert len(script.requests) > 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"logprobs": [[-0.5, -1.5]] * 5},
+        {"logprobs": [[-0.5, -1.5]] * 7},
+        {"logprobs": [[-0.5]] * 6},
+        {"logprobs": [[-0.5, -1.5, -3.0]] * 6},
+        {"logprobs": [[-0.5, 0.7]] * 6},
+        {"logprobs": [[-0.5, float("nan")]] * 6},
+        {"logprobs": [[-0.5, float("-inf")]] * 6},
+        {"logprobs": [[-0.5, None]] * 6},
+        {"logprobs": "none"},
+        {"model": {"name": "m"}},
+        {"surplus": 1},
+    ],
+)
+async def test_an_answer_that_does_not_fit_never_becomes_labels(change: dict[str, Any]) -> None:
+    body = json.dumps(GOOD.model_dump() | change)
+    script = Scripted(httpx.Response(200, content=body))
+    async with client_of(script) as client:
+        with pytest.raises(ScorerError) as raised:
+            await client.score(REQUEST)
+    assert "\n" not in raised.value.message
+    assert len(script.requests) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", b"{}", b"[]", b"\xff"])
+async def test_another_service_is_recognised(content: bytes) -> None:
+    async with client_of(Scripted(httpx.Response(200, content=content))) as client:
+        for call in (client.model(), client.score(REQUEST)):
+            with pytest.raises(ScorerError, match="is it an icm-server"):
+                await call
+
+
+async def test_a_model_that_changes_between_parts_is_told() -> None:
+    def part(digest: str) -> httpx.Response:
+        model = INFO.model_copy(update={"digest": digest})
+        return answer(GOOD.model_copy(update={"logprobs": [[-0.5, -1.5]] * 3, "model": model}))
+
+    async with client_of(Scripted(part("one"), part("two")), max_prompts=3) as client:
+        with pytest.raises(ScorerError, match="changed its model"):
+            await client.score(REQUEST)
+
+
+async def test_the_key_is_sent() -> None:
+    script = Scripted(answer())
+    async with client_of(script, api_key="secret") as client:
+        await client.score(REQUEST)
+    assert script.requests[0].headers["Authorization"] == "Bearer secret"
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+async def test_nobody_there() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    async with ScorerClient(url, retry=RetryPolicy(patience_s=0.0)) as client:
+        with pytest.raises(UnavailableError, match="icm-server serve") as raised:
+            await client.model()
+        assert url in raised.value.message
+        with pytest.raises(UnavailableError, match="no scorer was ready") as raised:
+            await client.wait_ready(0.0)
+        assert raised.value.code == "not_ready"
+        assert raised.value.message.count("icm-server serve") == 1
+        assert url in raised.value.message
+        assert "\n" not in raised.value.message
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://somewhere", "nonsense", "http://host:port", "http://"])
+async def test_what_is_no_url_is_told(url: str) -> None:
+    async def ask() -> None:
+        async with ScorerClient(url, retry=QUICK) as client:
+            await client.wait_ready(0.0)
+
+    with pytest.raises(RequestError, match="is not a URL of a scorer"):
+        await ask()
+
+
+async def test_waiting_ends_when_the_scorer_is_ready() -> None:
+    script = Scripted(
+        httpx.ConnectError("refused"),
+        refusal(UnavailableError("the model is loading")),
+        httpx.Response(200, json={"status": "ready"}),
+        httpx.Response(200, content=INFO.model_dump_json()),
+    )
+    told: list[str] = []
+    async with client_of(script) as client:
+        assert await client.wait_ready(30.0, lambda reason, seconds: told.append(reason)) == INFO
+    assert len(told) == 2
+    assert "refused" in told[0]
+    assert told[1] == "the model is loading"
+    assert [request.url.path for request in script.requests] == ["/readyz"] * 3 + ["/v1/model"]
+
+
+async def test_waiting_ends_at_the_deadline_also_if_nothing_is_answered() -> None:
+    async def hang(request: httpx.Request) -> httpx.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with ScorerClient("http://scorer", transport=httpx.MockTransport(hang)) as client:
+        with pytest.raises(UnavailableError, match="does not answer"):
+            await asyncio.wait_for(client.wait_ready(0.1), 30)
+
+
+def ready_transport() -> httpx.ASGITransport:
+    """The application, ready without its lifespan, which a transport does not run."""
+
+    async def no_engine() -> FakeEngine:
+        raise AssertionError
+
+    app = create_app(no_engine)
+    app.state.scoring.scorer = Scorer(FakeEngine())
+    return httpx.ASGITransport(app=app)
+
+
+def test_the_synchronous_face_answers_the_same() -> None:
+    async def asynchronous() -> ScoreResponse:
+        async with ScorerClient("http://scorer", transport=ready_transport()) as client:
+            return await client.score(REQUEST)
+
+    with SyncScorerClient("http://scorer", transport=ready_transport(), max_prompts=2) as client:
+        info = client.wait_ready(30.0)
+        assert info == client.model()
+        got = client.score(REQUEST)
+        with pytest.raises(RequestError, match="no model 'other'"):
+            client.score(REQUEST.model_copy(update={"model": "other"}))
+    assert got.logprobs == asyncio.run(asynchronous()).logprobs
+
+
+async def test_the_synchronous_face_works_inside_a_running_loop() -> None:
+    with SyncScorerClient("http://scorer", transport=ready_transport()) as client:
+        assert len(client.score(REQUEST).logprobs) == 6
+
+
+def test_the_synchronous_face_leaves_no_thread_behind_when_it_cannot_begin() -> None:
+    before = threading.active_count()
+    with pytest.raises(RequestError, match="is not a URL"):
+        SyncScorerClient("http://host:port")
+    assert threading.active_count() == before
+
+
+def test_what_is_exported_is_there() -> None:
+    assert all(getattr(icm_client, name).__module__.startswith("icm_client.") for name in icm_client.__all__)
