@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from icm_annealer.objective import calibrated, entropy
+from icm_annealer.objective import entropy
 from icm_annealer.passes import Pass
 from icm_annealer.search.base import Candidate, Problem, Result
 
@@ -16,6 +16,7 @@ MIN_RELATIVE_ENTROPY = 0.5
 """Of ln C; two labels at rates 11 : 89 have it."""
 MIN_AGREEMENT = 0.8
 MIN_LABEL_MASS = 0.5
+MIN_LIKENESS_TO_START = 0.4
 MAX_CORRELATION = 0.5
 
 
@@ -38,7 +39,7 @@ def alarms(problem: Problem, result: Result, texts: Sequence[str], num_dropped: 
         *_not_above_zero(problem, result),
         *_uneven(problem, result),
         *_chains_disagree(result),
-        *_worse_than_start(problem, result),
+        *_opposite_of_start(problem, result),
         *_low_mass(result),
         *_tie(result),
         *_surface(result, texts),
@@ -90,13 +91,10 @@ def _chains_disagree(result: Result) -> Iterator[Alarm]:
         )
 
 
-def _worse_than_start(problem: Problem, result: Result) -> Iterator[Alarm]:
-    """Zero-shot's own confidence in its labels against the search's, as label mass cannot tell them apart."""
-    if result.zero_shot is None:
-        return
-    start = calibrated(result.zero_shot.logprobs).argmax(axis=1)
-    alike = float((start == result.winner.labels).mean())
-    if problem.num_labels == 2 and alike < 0.4:
+def _opposite_of_start(problem: Problem, result: Result) -> Iterator[Alarm]:
+    """With two labels, a search can find the concept with its label words exchanged; U is then just as high."""
+    alike = float((result.zero_shot_labels == result.winner.labels).mean())
+    if result.zero_shot is not None and problem.num_labels == 2 and alike < MIN_LIKENESS_TO_START:
         yield Alarm(
             "opposite-of-start",
             "warning",

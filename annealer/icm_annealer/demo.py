@@ -103,13 +103,11 @@ async def run_seed(
         figures[method] = accuracy(predictions.raw, gold_test)
         figures[f"{method}_calibrated"] = accuracy(predictions.calibrated, gold_test)
         progress.step(EVALUATION_STEPS / len(METHODS))
-    zero_shot = labelling.run.result.zero_shot
-    start_labels = np.full(len(train), -1) if zero_shot is None else _calibrated_labels(zero_shot.logprobs)
     return SeedOutcome(
         settings.seed,
         figures,
         accuracy(labelling.run.labels, gold_train),
-        accuracy(start_labels, gold_train),
+        accuracy(labelling.run.result.zero_shot_labels, gold_train),
         labelling,
         time.monotonic() - start,
     )
@@ -202,7 +200,3 @@ def _metrics(task: Task, outcomes: list[SeedOutcome], seconds: float) -> dict[st
         "settings": outcomes[0].labelling.run.settings.described(),
         "seeds": seeds,
     }
-
-
-def _calibrated_labels(logprobs: Any) -> Any:
-    return (logprobs - logprobs.mean(axis=0)).argmax(axis=1)

@@ -91,6 +91,7 @@ class RunProgress:
                 + (f"  {left}" if left else ""),
                 highlight=False,
                 markup=False,
+                soft_wrap=True,
             )
 
     def _left(self) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from icm_annealer.consistency import Consistency
-from icm_annealer.objective import Objective
+from icm_annealer.objective import Objective, calibrated
 from icm_annealer.passes import Ask, Pass
 from icm_annealer.plan import PlanKind
 
@@ -84,6 +84,14 @@ class Result:
     @property
     def winner(self) -> Candidate:
         return self.candidates[0]
+
+    @property
+    def zero_shot_labels(self) -> Ints:
+        """What calibrated zero-shot would have said; -1 throughout if it was not asked."""
+        if self.zero_shot is None:
+            return np.full(len(self.winner.labels), -1)
+        labels: Ints = calibrated(self.zero_shot.logprobs).argmax(axis=1)
+        return labels
 
 
 Round = list[Ask]
