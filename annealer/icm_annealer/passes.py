@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+import pydantic
 
 from icm_annealer.examples import Example
 from icm_annealer.plan import Plan, PlanKind, behind_all
@@ -90,6 +91,11 @@ class PassScorer:
         self._texts = [example.text for example in examples]
         self._experiment, self._adapter = experiment, adapter
         self._labels: list[Label] = [label_texts(texts) for texts in task.labels.values()]
+        try:  # what all passes have in common is checked once, before anything is asked
+            ScoreRequest(prompts=["x"], labels=self._labels, experiment=experiment, model=adapter)
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            raise RequestError(f"{first['loc'][0]}: {first['msg']}, not {first['input']!r}") from None
         self._verbalizers = task.verbalizers
         longest = max(map(len, self._verbalizers)) + len(task.separator)
         self._shot_chars = np.array([len(text) + longest for text in self._texts], dtype=np.float64)
