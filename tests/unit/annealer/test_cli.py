@@ -1,0 +1,301 @@
+"""The command line against a scorer program with the fake engine: files, exit codes, one-line errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from tests import planted
+
+from icm_annealer import cli
+from icm_annealer.rundir import JOURNAL, LABELS, METRICS, REPORT
+
+ROW = ["id", "label", "probs", "label_mass", "margin", "group", "run"]
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Icm:
+    """`icm` in this process, as the console script calls it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+        self._monkeypatch, self._capsys = monkeypatch, capsys
+
+    def __call__(self, *args: object) -> Ended:
+        self._monkeypatch.setattr(sys, "argv", ["icm", *map(str, args)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        return Ended(code, *self._capsys.readouterr())
+
+
+@pytest.fixture
+def icm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Icm:
+    monkeypatch.delenv("ICM_SCORER_URL", raising=False)
+    return Icm(monkeypatch, capsys)
+
+
+def wait_for(process: subprocess.Popen[bytes], what: Any, limit_s: float = 60.0) -> None:
+    """Until `what()` is true, the process has ended, or patience has."""
+    end = time.monotonic() + limit_s
+    while not what():
+        assert process.poll() is None, f"ended with {process.returncode}"
+        assert time.monotonic() < end, "took too long"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A scorer program's address."""
+    ready = tmp_path_factory.mktemp("scorer") / "ready.json"
+    command = [sys.executable, "-m", "icm_server.cli", "serve", "--engine", "fake", "--port", "0"]
+    with subprocess.Popen([*command, "--ready-file", str(ready)], stdout=subprocess.DEVNULL) as process:
+        try:
+            wait_for(process, ready.exists)
+            yield json.loads(ready.read_text())["url"]
+        finally:
+            process.terminate()
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / LABELS).read_text().splitlines()]
+
+
+def check_refused(ended: Ended, code: int, *says: str) -> None:
+    assert ended.code == code, ended
+    assert ended.err.startswith("error: ")
+    assert ended.err.count("\n") == 1
+    assert "Traceback" not in ended.err + ended.out
+    for text in says:
+        assert text in ended.err
+
+
+def test_run_starts_a_scorer_and_writes_labels(icm: Icm, tmp_path: Path) -> None:
+    task, out = planted.write_task(tmp_path / "data", 16), tmp_path / "runs" / "first"
+    ended = icm("run", "--task", task, "--scorer", "local:fake", "--engine", "fake", "--out", out)
+    assert ended.code == 0, ended
+    assert str(out / LABELS) in ended.out
+    found = rows(out)
+    assert len(found) == 16
+    assert all(list(row) == ROW and row["run"] == "first" for row in found)
+    gold = {row["id"]: row["label"] for row in planted.rows(16)}
+    share = sum(row["label"] == gold[row["id"]] for row in found) / 16
+    assert max(share, 1 - share) == 1.0
+    metrics = json.loads((out / METRICS).read_text())
+    assert metrics["num_examples"] == 16
+    assert metrics["num_passes"] > 1
+    assert metrics["computed_tokens"] > 0
+
+
+def test_only_the_first_rows(icm: Icm, tmp_path: Path, url: str) -> None:
+    task = planted.write_task(tmp_path / "data", 16)
+    data = tmp_path / "other.jsonl"
+    planted.write_rows(data, [{"words": f"red word{k}"} for k in range(10)])
+    ended = icm("run", "--task", task, "--data", data, "--examples", 6, "--scorer", url, "--out", tmp_path / "run")
+    assert ended.code == 0, ended
+    assert [row["id"] for row in rows(tmp_path / "run")] == [str(k) for k in range(6)]
+
+
+@pytest.mark.parametrize("options", [["--search", "official"], ["--plan", "fixed", "--measure", "margin"]])
+def test_other_searches_and_plans(icm: Icm, tmp_path: Path, url: str, options: list[str]) -> None:
+    task = planted.write_task(tmp_path / "data", 8)
+    ended = icm("run", "--task", task, "--scorer", url, "--out", tmp_path / "run", *options)
+    assert ended.code == 0, ended
+    assert len(rows(tmp_path / "run")) == 8
+
+
+def test_a_run_that_is_there_is_refused_resumed_or_overwritten(icm: Icm, tmp_path: Path, url: str) -> None:
+    task, out = planted.write_task(tmp_path / "data", 8), tmp_path / "run"
+    command = ["run", "--task", task, "--scorer", url, "--out", out]
+    assert icm(*command).code == 0
+    (out / "notes.txt").write_text("mine")
+    before = {name: (out / name).read_bytes() for name in (JOURNAL, LABELS)}
+    check_refused(icm(*command), 2, str(out), "--resume", "--overwrite")
+    assert icm(*command, "--resume").code == 0
+    assert {name: (out / name).read_bytes() for name in before} == before
+    check_refused(icm(*command, "--resume", "--seed", 1), 2, "seed was 0, is now 1")
+    assert {name: (out / name).read_bytes() for name in before} == before
+    assert icm(*command, "--overwrite", "--seed", 1).code == 0
+    assert (out / JOURNAL).read_bytes() != before[JOURNAL]
+    assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_nothing_to_resume(icm: Icm, tmp_path: Path, url: str) -> None:
+    task = planted.write_task(tmp_path / "data", 8)
+    ended = icm("run", "--task", task, "--scorer", url, "--out", tmp_path / "nowhere", "--resume")
+    check_refused(ended, 2, "nowhere", "no run")
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_scorer_that_is_not_there(icm: Icm, tmp_path: Path) -> None:
+    task = planted.write_task(tmp_path / "data", 8)
+    nobody = "http://127.0.0.1:9"
+    ended = icm("run", "--task", task, "--scorer", nobody, "--wait", 1, "--out", tmp_path / "run")
+    check_refused(ended, 1, nobody, "icm-server serve")
+
+
+def test_a_local_scorer_that_does_not_start(icm: Icm, tmp_path: Path) -> None:
+    task = planted.write_task(tmp_path / "data", 8)
+    ended = icm("run", "--task", task, "--engine", "no-such-engine", "--out", tmp_path / "run")
+    check_refused(ended, 1, "the scorer did not start")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--plan", "bush"], "no plan 'bush'"),
+        (["--task", "no-such-task"], "no task 'no-such-task'"),
+        (["--data", "nowhere.jsonl"], "nowhere.jsonl"),
+        (["--scorer", "localhost:8000"], "localhost:8000"),
+        (["--experiment", "two words"], "experiment"),
+        (["--api-key-file", "no-key-here"], "no-key-here"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(icm: Icm, tmp_path: Path, url: str, options: list[str], says: str) -> None:
+    task = planted.write_task(tmp_path / "data", 8)
+    ended = icm("run", "--task", task, "--scorer", url, "--wait", 1, "--out", tmp_path / "run", *options)
+    check_refused(ended, 2, says)
+
+
+@pytest.mark.parametrize("broken", ['{"words": ', '{"id": "row-0", "words": "red"}', "{}", '{"words": "\\ud800"}'])
+def test_bad_data_are_named(icm: Icm, tmp_path: Path, url: str, broken: str) -> None:
+    task = planted.write_task(tmp_path / "data", 8)
+    data = tmp_path / "rows.jsonl"
+    data.write_text(f'{{"id": "row-0", "words": "blue"}}\n\n{broken}\n')
+    ended = icm("run", "--task", task, "--data", data, "--scorer", url, "--out", tmp_path / "run")
+    check_refused(ended, 2, f"{data}, line 3: ")
+    assert not (tmp_path / "run").exists()
+
+
+def test_demo_compares_and_reports(icm: Icm, tmp_path: Path, url: str) -> None:
+    out = tmp_path / "demo"
+    ended = icm("demo", "--scorer", url, "--examples", 16, "--test", 16, "--seeds", 2, "--out", out)
+    assert ended.code == 0, ended
+    metrics = json.loads((out / METRICS).read_text())
+    methods = {"zero_shot", "zero_shot_calibrated", "random_few_shot", "icm", "gold"}
+    assert methods <= set(metrics["test_accuracy"])
+    for method, value in metrics["test_accuracy"].items():
+        low, high = metrics["test_accuracy_interval"][method]
+        assert 0 <= low <= value <= high <= 1
+    assert 0 <= metrics["label_accuracy"] <= 1
+    assert metrics["seconds"] > 0
+    assert [seed["seed"] for seed in metrics["seeds"]] == [0, 1]
+    for key in ("num_passes", "computed_tokens"):
+        assert metrics[key] == sum(seed[key] for seed in metrics["seeds"]) > 0
+    assert all(len(rows(out / f"seed-{seed}")) == 16 for seed in (0, 1))
+    assert rows(out / "seed-0") != rows(out / "seed-1")
+    report = (out / REPORT).read_text()
+    assert report.lstrip().lower().startswith("<!doctype html")
+    assert "http://" not in report.replace("http://www.w3.org", "")  # self-contained: nothing is fetched
+    for method in ("zero-shot", "ICM", "gold"):
+        assert method in report
+
+
+def test_demo_finds_what_is_planted(icm: Icm, tmp_path: Path, url: str) -> None:
+    task, out = planted.write_task(tmp_path / "data", 60), tmp_path / "demo"
+    command = ["demo", "--task", task, "--scorer", url, "--examples", 24, "--test", 24, "--out", out]
+    assert icm(*command).code == 0
+    metrics = json.loads((out / METRICS).read_text())
+    assert metrics["test_accuracy"]["gold"] >= 0.95
+    share = metrics["label_accuracy"]
+    assert max(share, 1 - share) >= 0.95
+    # Labels that are right, or all turned round, prompt as the gold ones do, or the other way round.
+    assert abs(metrics["test_accuracy"]["icm"] - share) <= 0.05
+    assert len(rows(out)) == 24
+    assert icm(*command, "--seed", 1).code == 0  # an earlier demo is replaced
+    assert json.loads((out / METRICS).read_text())["seeds"][0]["seed"] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "says"), [(["--examples", 500, "--test", 16], "too few"), (["--data", "GOLDLESS"], "no")]
+)
+def test_demo_needs_enough_rows_and_gold(icm: Icm, tmp_path: Path, url: str, options: list[object], says: str) -> None:
+    task = planted.write_task(tmp_path / "data", 40)
+    goldless = tmp_path / "goldless.jsonl"
+    planted.write_rows(goldless, [{"words": row["words"]} for row in planted.rows(40)])
+    options = [goldless if option == "GOLDLESS" else option for option in options]
+    ended = icm("demo", "--task", task, "--scorer", url, "--examples", 16, "--out", tmp_path / "demo", *options)
+    check_refused(ended, 2, says)
+
+
+def test_score_prints_a_line_a_prompt(icm: Icm, tmp_path: Path, url: str) -> None:
+    file = tmp_path / "request.json"
+    file.write_text(json.dumps({"prompts": ["Word: cod\nGroup:", "größer"], "labels": [" living", " object"]}))
+    ended = icm("score", file, "--scorer", url)
+    assert ended.code == 0, ended
+    lines = [json.loads(line) for line in ended.out.splitlines()]
+    assert [line["prompt"] for line in lines] == ["Word: cod\nGroup:", "größer"]
+    assert all(len(line["logprobs"]) == 2 and max(line["logprobs"]) < 0 for line in lines)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"prompts": ["a"]}', '{"prompts": [], "labels": [" a"]}'])
+def test_score_refuses_what_is_no_request(icm: Icm, tmp_path: Path, url: str, content: str) -> None:
+    file = tmp_path / "request.json"
+    file.write_text(content)
+    check_refused(icm("score", file, "--scorer", url), 2, str(file))
+
+
+def test_score_refuses_a_file_that_is_not_there(icm: Icm, tmp_path: Path, url: str) -> None:
+    check_refused(icm("score", tmp_path / "nothing.json", "--scorer", url), 2, "nothing.json")
+
+
+def test_tasks_lists_them(icm: Icm) -> None:
+    ended = icm("tasks")
+    assert ended.code == 0
+    assert "living" in ended.out
+
+
+def start(task: Path, out: Path, url: str, *more: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "icm_annealer.cli", "run", "--task", str(task), "--scorer", url]
+    command += ["--chains", "1", "--passes", "60", "--out", str(out), *more]
+    environment = {key: value for key, value in os.environ.items() if key != "ICM_SCORER_URL"}
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory, url: str) -> Path:
+    """The folder that holds a run's task, and the run, which nothing stopped."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    task = planted.write_task(folder / "data", 12)
+    with start(task, folder / "run", url) as process:
+        process.communicate()
+    assert process.returncode == 0
+    return folder
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_a_run_that_was_stopped_is_resumed_to_the_same_labels(
+    tmp_path: Path, url: str, uninterrupted: Path, number: signal.Signals, code: int
+) -> None:
+    whole, out, task = uninterrupted / "run", tmp_path / "run", uninterrupted / "data" / "task.yaml"
+    with start(task, out, url) as process:
+        wait_for(process, lambda: (out / JOURNAL).exists() and (out / JOURNAL).read_bytes().count(b"\n") >= 5)
+        process.send_signal(number)
+        printed = process.communicate()[0].decode()
+    assert process.returncode == code
+    assert "Traceback" not in printed
+    if number is signal.SIGINT:
+        assert "--resume" in printed
+    assert not (out / LABELS).exists()
+    assert 5 <= (out / JOURNAL).read_bytes().count(b"\n") < (whole / JOURNAL).read_bytes().count(b"\n")
+    with start(task, out, url, "--resume") as process:
+        process.communicate()
+    assert process.returncode == 0
+    assert rows(out) == rows(whole)
+    assert (out / JOURNAL).read_bytes() == (whole / JOURNAL).read_bytes()
