@@ -30,7 +30,6 @@ from icm_client.retry import RetryPolicy
 DEFAULT_MODEL = "smollm2-135m"
 BENCH_MODEL = "tiny-random"
 """Plans are compared on a model that hardly takes time and has a window for 256 long shots."""
-DEFAULTS = Settings()
 USUAL_START_S, USUAL_DEMO_S = 45.0, 240.0
 """What a local scorer's start and a demo's single seed take on two cores; shown only until something is measured."""
 
@@ -70,8 +69,9 @@ def run(
     examples: Annotated[int | None, typer.Option(min=2, help="Label only the first N rows.")] = None,
     search: Annotated[Literal["blocks", "official"], typer.Option(help="Our search, or the paper's.")] = "blocks",
     plan: Annotated[
-        str, typer.Option(help="How final labels are weighed: tree (exact), folds=k (cheaper), fixed (as published).")
-    ] = DEFAULTS.plan,
+        str | None,
+        typer.Option(help="How labels are weighed: tree (exact), folds=k (cheaper), fixed (as published)."),
+    ] = None,
     measure: Annotated[
         Literal["information", "logprob", "sum", "margin"] | None, typer.Option(help="What U measures.")
     ] = None,

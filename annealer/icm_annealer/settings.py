@@ -19,8 +19,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     search: Literal["blocks", "official"] = "blocks"
-    plan: str = "folds=8"
-    """`tree`, `fixed` or `folds=k`: what labels are weighed by, so what U means."""
+    plan: str | None = None
+    """`tree`, `fixed` or `folds=k`: what labels are weighed by, so what U means. None is the search's own default:
+    `folds=8` for blocks, `fixed` for official, as in the authors' code."""
     seed: int = Field(default=0, ge=0)
     measure: Measure | None = None
     """What U measures; None is the search's own default: `information` for blocks, `margin` for official."""
@@ -35,7 +36,7 @@ class Settings(BaseModel):
         return Objective(self.measure or ("information" if self.search == "blocks" else "margin"), self.alpha)
 
     def plan_kind(self) -> PlanKind:
-        return PlanKind.parse(self.plan)
+        return PlanKind.parse(self.plan or ("folds=8" if self.search == "blocks" else "fixed"))
 
     def start(self, problem: Problem) -> Search:
         """The search that these settings name, at its beginning."""
