@@ -121,6 +121,36 @@ def save_tiny_llama(folder: Path) -> Path:
     return folder
 
 
+def save_tiny_lora(model: Path, folder: Path) -> Path:
+    """A LoRA adapter of `save_tiny_llama`'s model that changes its answers clearly."""
+    import json
+
+    import torch
+    from safetensors.torch import save_file
+
+    targets = {"q_proj": (64, 128), "v_proj": (64, 64)}
+    config = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": str(model),
+        "r": 4,
+        "lora_alpha": 8,
+        "target_modules": list(targets),
+        "bias": "none",
+    }
+    torch.manual_seed(1)
+    weights = {}
+    for layer in range(2):
+        for target, (width_in, width_out) in targets.items():
+            place = f"base_model.model.model.layers.{layer}.self_attn.{target}"
+            weights[f"{place}.lora_A.weight"] = 0.2 * torch.randn(4, width_in)
+            weights[f"{place}.lora_B.weight"] = 0.2 * torch.randn(width_out, 4)
+    folder.mkdir()
+    save_file(weights, folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    return folder
+
+
 def _trained_bpe(tokenizer: Tokenizer) -> Tokenizer:
     trainer = trainers.BpeTrainer(
         vocab_size=600,

@@ -50,6 +50,7 @@ class VllmEngine:
 
     def __init__(self, engine: Any, tokenizer: HfTokenizer, info: ModelInfo, adapters: Mapping[str, Any], window: int):
         from vllm import SamplingParams
+        from vllm.exceptions import VLLMValidationError
         from vllm.inputs import tokens_input
         from vllm.sampling_params import RequestOutputKind
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
@@ -58,7 +59,7 @@ class VllmEngine:
         self.tokenizer, self.info, self.max_concurrent_reads = tokenizer, info, window
         self._params, self._tokens_input = SamplingParams, tokens_input
         self._final_only = RequestOutputKind.FINAL_ONLY
-        self._dead, self._failed = EngineDeadError, EngineGenerateError
+        self._dead, self._failed = EngineDeadError, (EngineGenerateError, VLLMValidationError, ValueError)
         self._numbers = itertools.count()
 
     @classmethod
@@ -127,7 +128,7 @@ class VllmEngine:
             output = [output async for output in outputs][-1]
         except self._dead as error:
             raise EngineDiedError(_first_line(error)) from error
-        except (self._failed, ValueError) as error:
+        except self._failed as error:
             raise ScorerError(f"vLLM failed on a read: {_first_line(error)}") from error
         # Flat: the sampled token first, then the wanted ids in their order.
         flat = output.outputs[0].logprobs.logprobs
@@ -137,7 +138,8 @@ class VllmEngine:
         return ReadAnswer(values, output.num_cached_tokens or 0)
 
     async def close(self) -> None:
-        await asyncio.to_thread(self._engine.shutdown, timeout=1.0)
+        engine, self._engine = self._engine, None
+        await asyncio.to_thread(engine.shutdown, timeout=1.0)
 
 
 def _first_line(error: BaseException) -> str:

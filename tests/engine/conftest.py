@@ -1,0 +1,67 @@
+"""Real engines, each started once for all tests that use it, in the session's event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from tests.tiny_models import save_tiny_llama, save_tiny_lora
+
+from icm_server.engines import vllm as vllm_engine
+from icm_server.models import model_digest, pull
+
+SMALL = {"kv_cache_memory_bytes": 256 * 2**20}
+
+
+@asynccontextmanager
+async def started(path: Path, **settings: Any) -> AsyncIterator[vllm_engine.VllmEngine]:
+    """An engine with the preset of this machine and a small cache."""
+    vllm_engine.prepare(verbose=False)
+    settings = {"extra": SMALL, **settings}
+    digest = model_digest(path, vllm_engine.version())
+    engine = await asyncio.to_thread(vllm_engine.VllmEngine.load, path.name, path, digest, **settings)
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny Llama with random weights."""
+    return save_tiny_llama(tmp_path_factory.mktemp("models") / "tiny-llama")
+
+
+@pytest.fixture(scope="session")
+def tiny_lora(tiny_llama: Path) -> Path:
+    """The folder of a LoRA adapter of it, with random weights."""
+    return save_tiny_lora(tiny_llama, tiny_llama.parent / "tiny-lora")
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The folder of the packaged language model, converted on first use."""
+    return pull("smollm2-135m", Path("~/.cache/icm/models").expanduser(), print)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def tiny_engine(tiny_llama: Path, tiny_lora: Path) -> AsyncIterator[vllm_engine.VllmEngine]:
+    async with started(tiny_llama, dtype="float32", adapters={"tiny-lora": str(tiny_lora)}) as engine:
+        yield engine
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def smollm2_float32(smollm2: Path) -> AsyncIterator[vllm_engine.VllmEngine]:
+    async with started(smollm2, dtype="float32", extra={**SMALL, "max_model_len": 2048}) as engine:
+        yield engine
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def smollm2_bfloat16(smollm2: Path) -> AsyncIterator[vllm_engine.VllmEngine]:
+    async with started(smollm2, dtype="bfloat16", extra={**SMALL, "max_model_len": 2048}) as engine:
+        yield engine

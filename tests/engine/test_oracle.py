@@ -1,0 +1,163 @@
+"""What vLLM answers is what transformers computes from the same weights, cold and with cached prefixes."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests.tiny_models import WORDS
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from icm_client.errors import RequestError, ScorerError
+from icm_client.wire import ScoreRequest
+from icm_server.engines.vllm import VllmEngine
+from icm_server.scoring import Scorer
+
+pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
+
+LABELS = [[" living"], [" object"], [" male", " female"], [" Word Group"], [" Word: salmon"], ["2024!"]]
+"""One token and several, some sharing their first, one with an alias."""
+
+TOLERANCE = 1e-3
+
+
+class Oracle:
+    """Log-probabilities of labels after a prompt by whole forward passes, without any cache."""
+
+    def __init__(self, folder: Path, dtype: torch.dtype = torch.float32):
+        torch.set_num_threads(1)  # threads that wait for each other are slower than one where cores are shared
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
+
+    def logprobs(self, prompt: str, labels: list[list[str]]) -> list[float]:
+        start = len(self.tokenizer(prompt)["input_ids"])
+        steps: dict[tuple[int, ...], torch.Tensor] = {}
+
+        def text_logprob(text: str) -> torch.Tensor:
+            ids = self.tokenizer(prompt + text)["input_ids"]
+            for stop in range(start, len(ids)):
+                if tuple(ids[:stop]) not in steps:
+                    steps[tuple(ids[:stop])] = self._next(ids[:stop])
+            return torch.stack([steps[tuple(ids[:stop])][ids[stop]] for stop in range(start, len(ids))]).sum()
+
+        return [float(torch.logsumexp(torch.stack([text_logprob(t) for t in texts]), 0)) for texts in labels]
+
+    def _next(self, ids: list[int]) -> torch.Tensor:
+        with torch.inference_mode():
+            return torch.log_softmax(self.model(torch.tensor([ids]), logits_to_keep=1).logits[0, -1].double(), -1)
+
+    def add_lora(self, folder: Path, scale: float) -> None:
+        """Adds an adapter into the weights, as its paper defines it."""
+        adapter = load_file(folder / "adapter_model.safetensors")
+        for place in {name.removesuffix(".lora_A.weight") for name in adapter if name.endswith(".lora_A.weight")}:
+            module = self.model.get_submodule(place.removeprefix("base_model.model."))
+            module.weight.data += scale * adapter[f"{place}.lora_B.weight"] @ adapter[f"{place}.lora_A.weight"]
+
+
+def shot(rng: random.Random, label: str = "") -> str:
+    return f"\n\nWord: {' '.join(rng.choices(WORDS, k=rng.randint(1, 4)))}\nGroup:{label}"
+
+
+def tree(seed: int, num_contexts: int, num_queries: int, num_shots: int) -> dict[str, Any]:
+    """Prompts that share their contexts: `num_queries` behind each."""
+    rng = random.Random(seed)
+    segments, prefixes, prompts = [], [], []
+    for context in range(num_contexts):
+        shots = [shot(rng, rng.choice([" living", " object"])) for _ in range(rng.randint(0, num_shots))]
+        prefixes.append([None, *range(len(segments), len(segments) + len(shots))])
+        segments += shots
+        for _ in range(num_queries):
+            prompts.append([context, len(segments)])
+            segments.append(shot(rng))
+    return {"segments": segments, "prefixes": prefixes, "prompts": prompts}
+
+
+SMOLLM2_TREE = tree(2, num_contexts=6, num_queries=5, num_shots=8)
+
+
+def texts(request: ScoreRequest) -> list[str]:
+    def text(numbers: Any) -> str:
+        return "".join(request.segments[k] for k in numbers)
+
+    return [text(request.prefixes[p[0]][1:]) + text(p[1:]) for p in request.prompts if not isinstance(p, str)]
+
+
+def worst(found: list[list[float]], expected: list[list[float]]) -> float:
+    return max(abs(a - b) for row, other in zip(found, expected, strict=True) for a, b in zip(row, other, strict=True))
+
+
+async def test_tiny_llama_cold_and_cached(tiny_engine: VllmEngine, tiny_llama: Path) -> None:
+    plan = tree(0, num_contexts=90, num_queries=12, num_shots=8)
+    request = ScoreRequest(**plan, labels=LABELS[:4])
+    scorer, oracle = Scorer(tiny_engine), Oracle(tiny_llama)
+    answer = await scorer.score(request)
+    expected = [oracle.logprobs(text, LABELS[:4]) for text in texts(request)]
+    assert len(expected) > 1000
+    assert worst(answer.logprobs, expected) <= TOLERANCE
+    again = await scorer.score(ScoreRequest(**{**plan, "prompts": plan["prompts"][-240:]}, labels=LABELS[:4]))
+    assert worst(again.logprobs, expected[-240:]) <= TOLERANCE
+    assert again.usage.cached_tokens > again.usage.computed_tokens
+    assert answer.usage.joined_texts == again.usage.joined_texts == 0
+    assert tiny_engine.info.adds_bos
+
+
+async def test_an_adapter_is_scored_beside_the_base_model(
+    tiny_engine: VllmEngine, tiny_llama: Path, tiny_lora: Path
+) -> None:
+    plan = tree(1, num_contexts=5, num_queries=4, num_shots=6)
+    scorer = Scorer(tiny_engine)
+    base = await scorer.score(ScoreRequest(**plan, labels=LABELS))
+    adapted = await scorer.score(ScoreRequest(**plan, labels=LABELS, model="tiny-lora"))
+    oracle = Oracle(tiny_llama)
+    prompts = texts(ScoreRequest(**plan, labels=LABELS))
+    assert worst(base.logprobs, [oracle.logprobs(text, LABELS) for text in prompts]) <= TOLERANCE
+    oracle.add_lora(tiny_lora, scale=2.0)
+    expected = [oracle.logprobs(text, LABELS) for text in prompts]
+    assert worst(adapted.logprobs, expected) <= TOLERANCE
+    assert worst(base.logprobs, expected) > 0.1
+
+
+async def test_the_longest_prompt_is_answered_and_no_longer_one(tiny_engine: VllmEngine) -> None:
+    scorer, limit = Scorer(tiny_engine), tiny_engine.info.max_prompt_tokens
+    assert limit == 1023
+    answer = await scorer.score(ScoreRequest(prompts=["Word" * (limit - 1)], labels=[" living", " object"]))
+    assert answer.usage.prompt_tokens == limit  # BOS with it
+    with pytest.raises(RequestError, match="prompt 0 has 1024 tokens"):
+        await scorer.score(ScoreRequest(prompts=["Word" * limit], labels=[" living", " object"]))
+
+
+async def test_more_labels_than_one_read_takes(tiny_engine: VllmEngine) -> None:
+    labels = [f"{k}" for k in range(200)]
+    answer = await Scorer(tiny_engine).score(ScoreRequest(prompts=["Word:"], labels=labels, terminator="\n\nWord"))
+    assert len(answer.logprobs[0]) == 200
+
+
+async def test_a_read_that_vllm_refuses_fails_alone(tiny_engine: VllmEngine) -> None:
+    with pytest.raises(ScorerError):
+        await tiny_engine.read([1] * 5000, [5], "base")
+    assert len((await tiny_engine.read([1], [5], "base")).logprobs) == 1
+
+
+async def test_smollm2_in_float32(smollm2_float32: VllmEngine, smollm2: Path) -> None:
+    request = ScoreRequest(**SMOLLM2_TREE, labels=LABELS[:4])
+    scorer, oracle = Scorer(smollm2_float32), Oracle(smollm2)
+    expected = [oracle.logprobs(text, LABELS[:4]) for text in texts(request)]
+    assert worst((await scorer.score(request)).logprobs, expected) <= TOLERANCE
+    assert worst((await scorer.score(request)).logprobs, expected) <= TOLERANCE
+
+
+async def test_smollm2_in_bfloat16(smollm2_bfloat16: VllmEngine, smollm2: Path) -> None:
+    """Not exact; its differences are printed (-s), and a wrong head or a rounded one would exceed the bound."""
+    request = ScoreRequest(**SMOLLM2_TREE, labels=LABELS[:2])
+    oracle = Oracle(smollm2)
+    expected = torch.tensor([oracle.logprobs(text, LABELS[:2]) for text in texts(request)])
+    found = torch.tensor((await Scorer(smollm2_bfloat16).score(request)).logprobs)
+    apart = (found - expected).abs()
+    margins = ((found[:, 0] - found[:, 1]) - (expected[:, 0] - expected[:, 1])).abs()
+    print(f"\nbfloat16 against float32: {apart.mean():.4f} nats in the mean, {apart.max():.4f} at most;")
+    print(f"between two labels: {margins.mean():.4f} in the mean, {margins.max():.4f} at most")
+    assert apart.mean() < 0.1
