@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 import typer
@@ -59,14 +59,14 @@ def serve(
             host=host,
             port=port,
             dtype=dtype,
-            engine_args={key.replace("-", "_"): yaml.safe_load(value) for key, value in map(_pair, engine_arg)},
+            engine_args=dict(map(_engine_argument, engine_arg)),
             adapters=dict(map(_pair, adapter)),
             cache=cache,
             max_body_bytes=max_body_mb * 2**20,
             ready_file=ready_file,
             verbose=verbose,
         )
-    except (pydantic.ValidationError, yaml.YAMLError) as error:
+    except pydantic.ValidationError as error:
         raise RequestError(" ".join(str(error).split())) from None
     guard_children()
     if exit_with_parent:
@@ -94,6 +94,14 @@ def main() -> None:
         sys.exit(2 if isinstance(error, RequestError) else 1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _engine_argument(text: str) -> tuple[str, Any]:
+    key, value = _pair(text)
+    try:
+        return key.replace("-", "_"), yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise RequestError(f"the value of {text!r} is not YAML: quote it, or close its brackets") from None
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -1,0 +1,162 @@
+"""`icm-server` as a program, with the fake engine: how it starts, what it says, how it ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+LIMIT_S = 30.0
+PROGRAM = [sys.executable, "-m", "icm_server.cli"]
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts `icm-server serve --engine fake` with more arguments; whatever still runs is ended after the test."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def begin(*arguments: str) -> subprocess.Popen[str]:
+        command = [*PROGRAM, "serve", "--engine", "fake", *arguments]
+        processes.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def once(condition: Callable[[], bool]) -> None:
+    """Waits until it holds."""
+    deadline = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def url_in(ready_file: Path) -> str:
+    once(ready_file.exists)
+    return str(json.loads(ready_file.read_text())["url"])
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*PROGRAM, *arguments], capture_output=True, text=True, timeout=LIMIT_S, check=False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_on_a_free_port_until_a_signal(start: Start, tmp_path: Path, number: signal.Signals) -> None:
+    process = start("--port", "0", "--ready-file", str(tmp_path / "ready.json"))
+    url = url_in(tmp_path / "ready.json")
+    assert httpx.get(f"{url}/readyz").json() == {"status": "ready", "model": "fake"}
+    process.send_signal(number)
+    said, complained = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 0
+    assert url in said
+    assert "Traceback" not in complained
+
+
+def test_the_command_that_it_prints_works(start: Start, tmp_path: Path) -> None:
+    process = start("--port", "0", "--ready-file", str(tmp_path / "ready.json"))
+    url_in(tmp_path / "ready.json")
+    process.terminate()
+    # The server is gone by then; a fresh one at the same port answers the printed command.
+    said, _ = process.communicate(timeout=LIMIT_S)
+    command = said.splitlines()[1]
+    assert command.startswith("curl ")
+    port = command.split("/v1/score")[0].rpartition(":")[2]
+    start("--port", port, "--ready-file", str(tmp_path / "again.json"))
+    url_in(tmp_path / "again.json")
+    answer = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=LIMIT_S, check=True)
+    assert len(json.loads(answer.stdout)["logprobs"][0]) == 2
+
+
+def test_a_busy_port_is_told_in_a_line() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        answer = run("serve", "--engine", "fake", "--port", str(port))
+    assert answer.returncode == 2
+    assert answer.stderr.splitlines() == [
+        f"error: cannot listen on 127.0.0.1:{port} (Address already in use); choose another --port, or 0 for a free one"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--engine-arg", "nonsense=1"], 1, "no argument 'nonsense'"),
+        (["--engine-arg", "nonsense"], 2, "'nonsense' is not of the form key=value"),
+        (["--engine-arg", "seed=[1"], 2, "seed"),
+        (["--ready-file", "/no/such/folder/ready.json"], 2, "/no/such/folder"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(arguments: list[str], code: int, words: str) -> None:
+    answer = run("serve", "--engine", "fake", "--port", "0", *arguments)
+    assert answer.returncode == code
+    assert words in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1
+
+
+def test_an_unknown_packaged_model_is_told_with_those_there_are() -> None:
+    answer = run("pull", "gpt-17")
+    assert answer.returncode == 2
+    assert "gpt-17" in answer.stderr
+    assert "smollm2-135m" in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1
+
+
+def test_help_teaches() -> None:
+    assert "serve" in run("--help").stdout
+    assert "--engine-arg" in run("serve", "--help").stdout
+
+
+def test_it_ends_with_its_starter(tmp_path: Path) -> None:
+    ready = tmp_path / "ready.json"
+    command = [*PROGRAM, "serve", "--engine", "fake", "--port", "0", "--ready-file", str(ready), "--exit-with-parent"]
+    program = f"import subprocess; print(subprocess.Popen({command!r}).pid, flush=True); input()"
+    starter = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert starter.stdout is not None
+    pid = int(starter.stdout.readline())
+    url_in(ready)
+    starter.kill()
+    starter.communicate()
+    once(lambda: not runs(pid))
+
+
+def test_the_guard_ends_the_children_of_a_server_that_is_killed() -> None:
+    program = """
+import subprocess, time
+from icm_server.stopping import guard_children
+guard_children()
+print(subprocess.Popen(["sleep", "60"]).pid, flush=True)
+time.sleep(60)
+"""
+    server = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    child = int(server.stdout.readline())
+    time.sleep(3)  # the guard looks every two seconds
+    server.kill()
+    server.wait()
+    once(lambda: not runs(child))
+    server.stdout.close()
+
+
+def runs(pid: int) -> bool:
+    """Whether the process is there and no zombie."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
