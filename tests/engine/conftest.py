@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -29,6 +30,8 @@ async def started(path: Path, **settings: Any) -> AsyncIterator[vllm_engine.Vllm
         yield engine
     finally:
         await engine.close()
+        del engine
+        gc.collect()  # vLLM's own clean-up complains if it is left to the interpreter's end
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,36 @@
+"""vLLM's arguments: the machine's preset, adapters, and what the user says over both."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from icm_client.errors import RequestError
+from icm_server.engines.preset import engine_arguments
+
+
+def test_what_the_user_says_counts_more_than_the_preset() -> None:
+    plain = engine_arguments(Path("m"), None, {}, {}, gpu=False)
+    changed = engine_arguments(Path("m"), "float32", {"block_size": 64, "max_model_len": 100}, {}, gpu=False)
+    assert plain["block_size"] == 32
+    assert changed == {**plain, "dtype": "float32", "block_size": 64, "max_model_len": 100}
+    assert "enforce_eager" not in engine_arguments(Path("m"), None, {}, {}, gpu=True)
+
+
+def test_adapters_get_the_smallest_rank_that_holds_them(tmp_path: Path) -> None:
+    adapters = {}
+    for name, rank in (("a", 4), ("b", 20)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "adapter_config.json").write_text(json.dumps({"r": rank}))
+        adapters[name] = str(tmp_path / name)
+    found = engine_arguments(Path("m"), None, {}, adapters, gpu=False)
+    assert found["enable_lora"]
+    assert found["max_lora_rank"] == 32
+    assert found["max_loras"] == 2
+
+
+def test_a_folder_that_is_no_adapter_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="adapter 'mine'"):
+        engine_arguments(Path("m"), None, {}, {"mine": str(tmp_path)}, gpu=False)
