@@ -47,6 +47,6 @@ def find_cause(text: str) -> str | None:
 def explained(failure: str, cause: str | None) -> str:
     """`failure` with the cause in place of what only points at it."""
     places = [failure.find(following) for following in _FOLLOWING if following in failure]
-    if cause is None:
+    if not places:
         return failure
-    return f"{failure[: min(places)]}{cause}" if places else failure
+    return failure[: min(places)] + (cause or "its process has ended; --verbose shows what it prints")
