@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from icm_annealer.objective import entropy
+from icm_annealer.objective import entropy, label_rates
 from icm_annealer.passes import Pass
 from icm_annealer.search.base import Candidate, Problem, Result
 
@@ -71,7 +71,7 @@ def _uneven(problem: Problem, result: Result) -> Iterator[Alarm]:
     labels = result.winner.labels
     relative = entropy(labels, problem.num_labels) / np.log(problem.num_labels)
     if relative < MIN_RELATIVE_ENTROPY:
-        rates = np.bincount(labels, minlength=problem.num_labels) / len(labels)
+        rates = label_rates(labels, problem.num_labels)
         yield Alarm(
             "uneven-labels",
             "warning",

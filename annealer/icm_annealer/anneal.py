@@ -8,18 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from icm_annealer.consistency import Consistency
+from icm_annealer.arrays import Ints
 from icm_annealer.examples import Example, consistency_of, digest
 from icm_annealer.journal import Journal
+from icm_annealer.objective import label_rates
 from icm_annealer.passes import Ask, Pass, PassScorer, Scorer
 from icm_annealer.search.base import Problem, Result
 from icm_annealer.settings import Settings
 from icm_annealer.task import Task
 from icm_client.wire import ModelInfo, Usage
-
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,7 @@ class Run:
     task: Task
     settings: Settings
     model: ModelInfo
+    problem: Problem
     result: Result
     num_passes: int
     usage: Usage
@@ -101,7 +100,7 @@ def run_header(examples: Sequence[Example], task: Task, settings: Settings, mode
     return {
         "settings": settings.described(),
         "task": task.model_dump(exclude={"data", "source", "notes", "title", "gold", "gold_values"}),
-        "data": digest(list(examples)),
+        "data": digest(examples),
         "model": model.model_dump(include={"name", "digest", "dtype", "engine"}),
         "ids": [example.id for example in examples],
     }
@@ -125,11 +124,11 @@ async def anneal(
     """
     settings = settings or Settings()
     model = await scorer.model()
-    consistency = consistency_of(task, list(examples))
+    consistency = consistency_of(task, examples)
     units = consistency.groups if task.leave_out == "group" else [np.array([i]) for i in range(len(examples))]
     problem = Problem(len(examples), len(task.labels), units, consistency, settings.objective(), settings.plan_kind())
     passes = PassScorer(scorer, task, examples, units, model, experiment, settings.model)
-    loop = _Loop(problem, consistency, passes, journal, on_pass)
+    loop = _Loop(problem, passes, journal, on_pass)
     search = settings.start(problem)
     asks = next(search)
     while True:
@@ -137,7 +136,8 @@ async def anneal(
         try:
             asks = search.send(answers)
         except StopIteration as stop:
-            return Run(examples, task, settings, model, stop.value, loop.num_passes, loop.usage, loop.seconds)
+            result: Result = stop.value
+            return Run(examples, task, settings, model, problem, result, loop.num_passes, loop.usage, loop.seconds)
 
 
 class _Loop:
@@ -146,12 +146,11 @@ class _Loop:
     def __init__(
         self,
         problem: Problem,
-        consistency: Consistency,
         passes: PassScorer,
         journal: Journal | None,
         on_pass: Callable[[PassEvent], None] | None,
     ):
-        self._problem, self._consistency, self._passes = problem, consistency, passes
+        self._problem, self._passes = problem, passes
         self._journal, self._on_pass = journal, on_pass
         self.num_passes = 0
         self.usage = Usage()
@@ -187,7 +186,7 @@ class _Loop:
         own = ask.labels[ask.queries]
         known = ask.labels[ask.labels >= 0]
         inside = bool((own >= 0).all())
-        num_contradictions = self._consistency.num_contradictions(ask.labels)
+        num_contradictions = self._problem.consistency.num_contradictions(ask.labels)
         objective = self._problem.objective
         event = PassEvent(
             self.num_passes,
@@ -196,7 +195,7 @@ class _Loop:
             objective.u(answer.logprobs, own, num_contradictions) if inside else None,
             objective.predictability(answer.logprobs, own) if inside else None,
             num_contradictions,
-            (np.bincount(known, minlength=self._problem.num_labels) / len(known)).tolist() if len(known) else [],
+            label_rates(known, self._problem.num_labels).tolist() if len(known) else [],
             resumed,
         )
         if self._journal and not resumed:

@@ -165,7 +165,6 @@ def demo(
                     client,
                     Settings(),
                     plan,
-                    console,
                     progress,
                     lambda: time.monotonic() - start,
                 )

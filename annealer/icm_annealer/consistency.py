@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
+from icm_annealer.arrays import Array, Ints
 from icm_client.errors import RequestError
 
 Facts = dict[str, Any]
@@ -111,46 +111,44 @@ class Consistency:
     `groups` holds the example numbers of each group; examples without a group are groups of one.
     """
 
-    def __init__(
-        self, rules: Sequence[Rule], groups: Sequence[npt.NDArray[np.int64]], facts: Sequence[Facts], names: Labels
-    ):
+    def __init__(self, rules: Sequence[Rule], groups: Sequence[Ints], facts: Sequence[Facts], names: Labels):
         self.groups = list(groups)
         self._rules, self._facts, self._names = rules, facts, names
-        self._states: dict[int, npt.NDArray[np.int64]] = {}
+        self._states: dict[int, Ints] = {}
         if rules:
             for number, group in enumerate(self.groups):
                 if len(group) > 1 or any(isinstance(rule, ExactlyOne | PythonRule) for rule in rules):
                     self._states[number] = self._consistent_states(group)
 
-    def num_contradictions(self, labels: npt.NDArray[np.int64]) -> int:
+    def num_contradictions(self, labels: Ints) -> int:
         """I(D): contradicting pairs over all groups; examples labelled -1 (not yet) take no part."""
         return sum(self._count(self.groups[number], labels) for number in self._states)
 
-    def group_of(self) -> npt.NDArray[np.int64]:
+    def group_of(self) -> Ints:
         """The group number of every example."""
         owner = np.empty(len(self._facts), dtype=np.int64)
         for number, group in enumerate(self.groups):
             owner[group] = number
         return owner
 
-    def best(self, scores: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    def best(self, scores: Array) -> Ints:
         """The labels with the highest total score among those without contradiction, group by group, exactly.
 
         `scores` is [example, label]. Where a group has no consistent labels at all, the least contradictory win.
         """
-        labels: npt.NDArray[np.int64] = scores.argmax(axis=1)
+        labels: Ints = scores.argmax(axis=1)
         for number, states in self._states.items():
             group = self.groups[number]
             totals = scores[group[None, :], states].sum(axis=1)
             labels[group] = states[int(totals.argmax())]
         return labels
 
-    def _count(self, group: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> int:
+    def _count(self, group: Ints, labels: Ints) -> int:
         known = [int(i) for i in group if labels[i] >= 0]
         facts, names = [self._facts[i] for i in known], [self._names[labels[i]] for i in known]
         return sum(rule.count(facts, names) for rule in self._rules) if known else 0
 
-    def _consistent_states(self, group: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def _consistent_states(self, group: Ints) -> Ints:
         num_labels = len(self._names)
         if num_labels ** len(group) > MAX_ENUMERATED:
             raise RequestError(
@@ -163,5 +161,5 @@ class Consistency:
         counts = np.array(
             [sum(rule.count(facts, [self._names[c] for c in state]) for rule in self._rules) for state in states]
         )
-        consistent: npt.NDArray[np.int64] = states[counts == counts.min()]
+        consistent: Ints = states[counts == counts.min()]
         return consistent

@@ -120,15 +120,14 @@ async def run_demo(
     scorer: Scorer,
     settings: Settings,
     plan: DemoPlan,
-    console: Console,
     progress: RunProgress,
     seconds_so_far: Callable[[], float],
 ) -> dict[str, Any]:
-    """All seeds, one after the other; writes metrics and report and prints the table."""
+    """All seeds, one after the other; writes metrics and report, and returns the metrics."""
     passes = settings.num_passes() or 0
     progress.expect(plan.num_seeds * (passes + EVALUATION_STEPS) if passes else 0)
     outcomes: list[SeedOutcome] = []
-    gold: dict[str, str] = loaded.gold
+    reports: list[SeedReport] = []
     for seed in range(plan.first_seed, plan.first_seed + plan.num_seeds):
         place = folder if plan.num_seeds == 1 else RunDir(folder / f"seed-{seed}")
         place.prepare(overwrite=True)
@@ -139,7 +138,7 @@ async def run_demo(
         folder.write_json(METRICS, metrics)  # after every seed, so that a stopped demo keeps what it has
         if plan.num_seeds > 1:
             place.write_json(METRICS, outcome.metrics())
-        reports = [SeedReport.of(o.labelling, o.metrics(), gold) for o in outcomes]
+        reports.append(SeedReport.of(outcome.labelling, outcome.metrics(), loaded.gold))
         folder.write_text(REPORT, render_report(task, metrics, reports))
     return metrics
 

@@ -6,17 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from icm_annealer.arrays import Array, Ints
 from icm_annealer.examples import Example
 from icm_annealer.objective import calibrated
 from icm_annealer.passes import Ask, Pass, PassScorer, Scorer
 from icm_annealer.plan import PlanKind
 from icm_annealer.task import Task
 from icm_client.wire import ModelInfo, Usage
-
-Ints = npt.NDArray[np.int64]
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from icm_annealer.arrays import Ints
 from icm_annealer.consistency import Consistency
 from icm_annealer.task import Task
 from icm_client.errors import RequestError
@@ -70,45 +70,45 @@ def load_examples(path: Path, task: Task) -> Loaded:
     return Loaded(examples, gold)
 
 
-def consistency_of(task: Task, examples: list[Example]) -> Consistency:
+def consistency_of(task: Task, examples: Sequence[Example]) -> Consistency:
     """The task's rules over these examples, in groups in order of their first member."""
-    members: dict[str, list[int]] = {}
-    for number, example in enumerate(examples):
-        # A tuple-like key keeps ungrouped examples apart from any group that a user may name.
-        members.setdefault(f"group {example.group}" if example.group is not None else f"alone {number}", []).append(
-            number
-        )
-    groups = [np.array(group, dtype=np.int64) for group in members.values()]
+    groups = [np.array(group, dtype=np.int64) for group in _groups(examples)]
     return Consistency(task.rules, groups, [example.facts for example in examples], task.label_names)
 
 
 def sample(
-    examples: list[Example], num_examples: int, num_test: int, rng: np.random.Generator
+    examples: Sequence[Example], num_examples: int, num_test: int, rng: np.random.Generator
 ) -> tuple[list[Example], list[Example]]:
     """A random part to label and another, disjoint, to test on; whole groups stay on one side."""
-    groups: dict[str, list[Example]] = {}
-    for number, example in enumerate(examples):
-        groups.setdefault(example.group if example.group is not None else f"\0{number}", []).append(example)
-    names = list(groups)
+    groups = _groups(examples)
     parts: tuple[list[Example], list[Example]] = ([], [])
-    for name in (names[i] for i in rng.permutation(len(names))):
+    for group in (groups[i] for i in rng.permutation(len(groups))):
         for part, size in zip(parts, (num_examples, num_test), strict=True):
-            if len(part) + len(groups[name]) <= size:
-                part.extend(groups[name])
+            if len(part) + len(group) <= size:
+                part.extend(examples[i] for i in group)
                 break
     return parts
 
 
-def labels_of(examples: list[Example], gold: dict[str, str], task: Task) -> npt.NDArray[np.int64]:
+def labels_of(examples: Sequence[Example], gold: dict[str, str], task: Task) -> Ints:
     """Label numbers by example, -1 where there is none. For evaluation only."""
     number = {name: k for k, name in enumerate(task.label_names)}
     return np.array([number[gold[e.id]] if e.id in gold else -1 for e in examples], dtype=np.int64)
 
 
-def digest(examples: list[Example]) -> str:
+def digest(examples: Sequence[Example]) -> str:
     """A hash of everything that the search sees of the data."""
     content = json.dumps([[e.id, e.text, e.group, e.facts] for e in examples], ensure_ascii=False)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _groups(examples: Sequence[Example]) -> list[list[int]]:
+    """The numbers of each group's examples, in order of their first; an example without a group is alone."""
+    members: dict[tuple[str | None, int], list[int]] = {}
+    for number, example in enumerate(examples):
+        key = (example.group, -1) if example.group is not None else (None, number)
+        members.setdefault(key, []).append(number)
+    return list(members.values())
 
 
 def _is_unicode(*values: Any) -> bool:

@@ -30,9 +30,8 @@ class JournalError(RequestError):
 class Journal:
     """`journal.jsonl` of one run directory. A line counts once it ends in a newline; a cut last line does not."""
 
-    def __init__(self, path: Path, header: dict[str, Any], recorded: list[dict[str, Any]]):
-        self._path, self._header = path, header
-        self._recorded = recorded
+    def __init__(self, path: Path, recorded: list[dict[str, Any]]):
+        self._path, self._recorded = path, recorded
         self._file = path.open("ab")
 
     @classmethod
@@ -41,7 +40,7 @@ class Journal:
         if path.exists() and path.stat().st_size:
             raise JournalError(f"{path} already holds a run; use --resume to go on with it, or --overwrite")
         path.parent.mkdir(parents=True, exist_ok=True)
-        journal = cls(path, header, [])
+        journal = cls(path, [])
         journal.write({"kind": "start", "format": FORMAT, **header})
         return journal
 
@@ -65,7 +64,7 @@ class Journal:
         if path.stat().st_size > num_bytes:  # the line that was being written when the run was killed
             with path.open("r+b") as file:
                 file.truncate(num_bytes)
-        return cls(path, header, lines[1:])
+        return cls(path, lines[1:])
 
     def recorded_pass(self, ask: Ask) -> Pass | None:
         """The next recorded answer, if one is left; raises JournalError if it answers another question."""

@@ -7,16 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from icm_annealer.alarms import Alarm, alarms
 from icm_annealer.anneal import PassEvent, Run, anneal, run_header
-from icm_annealer.examples import Example, consistency_of
+from icm_annealer.arrays import Ints
+from icm_annealer.examples import Example
 from icm_annealer.journal import Journal
+from icm_annealer.objective import label_rates
 from icm_annealer.passes import Scorer
 from icm_annealer.rundir import COSTS, JOURNAL, LABELS, RunDir
-from icm_annealer.search.base import Problem
 from icm_annealer.settings import Settings
 from icm_annealer.task import Task
 
@@ -25,7 +23,7 @@ class Step(NamedTuple):
     """One pass of the run's way: what it was for, the labels that it asked about, and their U."""
 
     purpose: str
-    labels: npt.NDArray[np.int64]
+    labels: Ints
     u: float | None
 
 
@@ -40,7 +38,7 @@ class Labelling:
     def summary(self) -> dict[str, Any]:
         """What `metrics.json` says of the search."""
         result, usage = self.run.result, self.run.usage
-        rates = np.bincount(self.run.labels, minlength=len(self.run.task.labels)) / len(self.run.labels)
+        rates = label_rates(self.run.labels, len(self.run.task.labels))
         return {
             "num_examples": len(self.run.examples),
             "u": result.winner.u,
@@ -94,9 +92,7 @@ async def label(
 
     try:
         run = await anneal(examples, task, scorer, settings, journal=journal, on_pass=note, experiment=experiment)
-        consistency = consistency_of(task, list(examples))
-        problem = Problem(len(examples), len(task.labels), [], consistency, settings.objective(), settings.plan_kind())
-        found = alarms(problem, run.result, [example.text for example in examples], num_dropped)
+        found = alarms(run.problem, run.result, [example.text for example in examples], num_dropped)
         winner = run.result.winner
         journal.write_end(
             {

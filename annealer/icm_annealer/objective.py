@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from icm_annealer.arrays import Array, Ints
 
 Measure = Literal["information", "logprob", "sum", "margin"]
 MEASURES: tuple[str, ...] = get_args(Measure)
@@ -49,16 +47,28 @@ class Objective:
             others = logprobs.copy()
             others[np.arange(len(labels)), labels] = -np.inf
             return float((own - others.max(axis=1)).mean())
-        top = logprobs.max(axis=1)
-        mass = top + np.log(np.exp(logprobs - top[:, None]).sum(axis=1))
-        return float((own - mass).mean()) + entropy(labels, logprobs.shape[1])
+        own = normalized(logprobs)[np.arange(len(labels)), labels]
+        return float(own.mean()) + entropy(labels, logprobs.shape[1])
+
+
+def label_rates(labels: Ints, num_labels: int) -> Array:
+    """The share of each label among `labels`, of which there has to be one."""
+    rates: Array = np.bincount(labels, minlength=num_labels) / len(labels)
+    return rates
 
 
 def entropy(labels: Ints, num_labels: int) -> float:
     """Entropy of the label rates in nats, between 0 and ln(num_labels)."""
-    rates = np.bincount(labels, minlength=num_labels) / len(labels)
+    rates = label_rates(labels, num_labels)
     rates = rates[rates > 0]
     return float(-(rates * np.log(rates)).sum())
+
+
+def normalized(logprobs: Array) -> Array:
+    """`logprobs` renormalised over the labels, which are then taken to be all that there is."""
+    top: Array = logprobs.max(axis=1, keepdims=True)
+    shares: Array = logprobs - (top + np.log(np.exp(logprobs - top).sum(axis=1, keepdims=True)))
+    return shares
 
 
 def calibrated(logprobs: Array) -> Array:

@@ -8,17 +8,15 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import pydantic
 
+from icm_annealer.arrays import Array, Ints
 from icm_annealer.examples import Example
+from icm_annealer.objective import normalized
 from icm_annealer.plan import Plan, PlanKind, behind_all
 from icm_annealer.task import Task
 from icm_client.errors import RequestError, ScorerError
 from icm_client.wire import MAX_PROMPTS, Label, ModelInfo, ScoreRequest, ScoreResponse, Usage, label_texts
-
-Array = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 CHARS_PER_TOKEN_FLOOR = 1.0
 """A text of n characters is taken to have at most n tokens until a pass has shown the real rate."""
@@ -66,7 +64,7 @@ class Pass:
     @property
     def normalized(self) -> Array:
         """Log-probabilities renormalised over the labels."""
-        return self.logprobs - _logsumexp(self.logprobs)
+        return normalized(self.logprobs)
 
 
 class PassScorer:
@@ -172,9 +170,3 @@ class PassScorer:
                 "start the first one again and use --resume",
                 code="model_changed",
             )
-
-
-def _logsumexp(values: Array) -> Array:
-    top: Array = values.max(axis=1, keepdims=True)
-    total: Array = top + np.log(np.exp(values - top).sum(axis=1, keepdims=True))
-    return total

@@ -27,7 +27,7 @@ class RunProgress:
     """Shows a job of known or unknown length, measured in steps whose mean time tells what is left."""
 
     def __init__(self, console: Console, title: str, label_names: list[str]):
-        self._console, self._title, self._names = console, title, label_names
+        self._console, self._names = console, label_names
         self._bar = Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(),

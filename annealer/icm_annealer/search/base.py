@@ -15,15 +15,12 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from icm_annealer.arrays import Array, Ints
 from icm_annealer.consistency import Consistency
 from icm_annealer.objective import Objective, calibrated
 from icm_annealer.passes import Ask, Pass
 from icm_annealer.plan import PlanKind
-
-Ints = npt.NDArray[np.int64]
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

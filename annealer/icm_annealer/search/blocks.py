@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from icm_annealer.arrays import Ints
 from icm_annealer.objective import calibrated
 from icm_annealer.plan import PlanKind
 from icm_annealer.search.base import Chain, Problem, Result, Search, lockstep, weigh, zero_shot_ask
-
-Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from icm_annealer.arrays import Ints
 from icm_annealer.passes import Ask, Pass
 from icm_annealer.search.base import Problem, Result, Round, Search, weigh, zero_shot_ask
 
-Ints = npt.NDArray[np.int64]
 _Steps = Generator[Round, list[Pass], "_State"]
 
 
