@@ -4,6 +4,7 @@ IcmError                    everything a person can be told in one line
 ├── RequestError            the request is wrong; sending it again will not help         422, 413, 400
 ├── BusyError               the scorer is full; try again after `retry_after_s`          429
 ├── UnavailableError        the scorer is not there, or not ready yet                    503
+├── DeadlineError           the deadline that the request itself named has passed        504
 ├── AccessError             the key is missing, wrong, or not allowed to do this         401, 403
 └── ScorerError             the scorer failed, or answered something it should not have  500
 """
@@ -51,6 +52,13 @@ class UnavailableError(IcmError):
     status = 503
 
 
+class DeadlineError(IcmError):
+    """What was asked for was not done by the deadline that the request named."""
+
+    code = "deadline"
+    status = 504
+
+
 class AccessError(IcmError):
     """The caller may not do this."""
 
@@ -82,6 +90,8 @@ def error_from_body(status: int, body: Any, retry_after_s: float | None = None) 
         return BusyError(message, code=code, details=details, retry_after_s=retry_after_s or 1.0)
     if status in (401, 403):
         return AccessError(message, code=code, details=details)
+    if status == 504 and code == DeadlineError.code:
+        return DeadlineError(message, code=code, details=details)
     if status in (502, 503, 504):
         return UnavailableError(message, code=code, details=details)
     if 400 <= status < 500:

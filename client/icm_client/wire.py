@@ -1,6 +1,7 @@
 """The contract between scorer and client, as data. A leaf: no behaviour beyond checking shapes.
 
-`POST /v1/score` takes a `ScoreRequest` and answers a `ScoreResponse`; `GET /v1/model` answers a `ModelInfo`.
+`POST /v1/score` takes a `ScoreRequest` and answers a `ScoreResponse`; asked for `application/x-ndjson`, it answers a
+`StreamLine` a line as results come. `GET /v1/model` answers a `ModelInfo`.
 
 A request names each text once (`segments`), builds contexts out of them as a prefix tree (`prefixes`), and asks for
 the log-probability of every label after every prompt:
@@ -18,7 +19,7 @@ The short form, for people and curl, is a prompt as plain text and a label as a 
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,6 +27,8 @@ MAX_PROMPTS = 65_536
 MAX_SEGMENTS = 262_144
 MAX_PREFIXES = 262_144
 MAX_LABELS = 256
+MAX_PRIORITY = 4
+STREAM_TYPE = "application/x-ndjson"
 
 Label = str | Annotated[list[str], Field(min_length=1, max_length=64)]
 """One label: its text, or several texts (aliases) whose probabilities are added."""
@@ -63,6 +66,12 @@ class ScoreRequest(_Wire):
     model: str = Field(default="base", min_length=1, max_length=256)
     """`base`, or the name of an adapter that the scorer serves."""
 
+    priority: int = Field(default=0, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
+    """Whatever has a higher one goes first, of all experiments; within one priority they share fairly."""
+
+    deadline_s: float | None = Field(default=None, gt=0, le=30 * 86_400, allow_inf_nan=False)
+    """Seconds until the answer is not wanted any more: what is not read by then is given up (504, code `deadline`)."""
+
 
 class Usage(_Wire):
     """What a request cost; all counts are of tokens but the last two."""
@@ -70,13 +79,13 @@ class Usage(_Wire):
     prompt_tokens: int = 0
     """Tokens of all prompts as if each were sent alone."""
     computed_tokens: int = 0
-    """Tokens that the engine really computed."""
+    """Tokens that the engine really computed, for this request alone."""
     cached_tokens: int = 0
-    """Tokens that the engine found in its prefix cache; the rest of all reads' tokens were computed."""
+    """Tokens that the engine found in its prefix cache; the rest of its reads' tokens were computed."""
     num_reads: int = 0
-    """Engine requests made: one for each inner node of the labels' trie, per prompt."""
+    """Reads that this request had the engine make: up to one for each inner node of the labels' trie, per prompt."""
     reused_prompts: int = 0
-    """Prompts answered from finished work instead of the engine."""
+    """Prompts answered without the engine: by reads that were made before, or just then for somebody else."""
     joined_texts: int = 0
     """Boundaries at which the fast path was not safe, so that joined texts were tokenized as a whole."""
 
@@ -112,6 +121,49 @@ class ScoreResponse(_Wire):
     logprobs: list[list[float]]
     usage: Usage
     model: ModelInfo
+
+
+class StreamStart(_Wire):
+    """A stream's first line: the request is taken."""
+
+    kind: Literal["start"] = "start"
+    model: ModelInfo
+    num_prompts: int
+
+
+class StreamRows(_Wire):
+    """Results in the order in which they are done: `logprobs[k]` is the row of prompt number `prompts[k]`."""
+
+    kind: Literal["rows"] = "rows"
+    prompts: list[int]
+    logprobs: list[list[float]]
+
+
+class StreamEnd(_Wire):
+    """A whole stream's last line: every prompt's row has been sent, once."""
+
+    kind: Literal["end"] = "end"
+    usage: Usage
+
+
+class StreamFault(_Wire):
+    """What ended a stream early."""
+
+    code: str
+    message: str
+    details: dict[str, Any]
+    status: int
+    """The HTTP status that the answer would have had, had this been known at its start."""
+
+
+class StreamError(_Wire):
+    """The last line of a stream that was not completed; rows sent before it are right."""
+
+    kind: Literal["error"] = "error"
+    error: StreamFault
+
+
+StreamLine = Annotated[StreamStart | StreamRows | StreamEnd | StreamError, Field(discriminator="kind")]
 
 
 def label_texts(label: Label) -> list[str]:
