@@ -2,6 +2,7 @@
 
 IcmError                    everything a person can be told in one line
 ├── RequestError            the request is wrong; sending it again will not help         422, 413, 400
+│   └── TooLargeError       the request alone is more than the scorer ever takes at once 413
 ├── BusyError               the scorer is full; try again after `retry_after_s`          429
 ├── UnavailableError        the scorer is not there, or not ready yet                    503
 ├── DeadlineError           the deadline that the request itself named has passed        504
@@ -32,6 +33,13 @@ class RequestError(IcmError):
 
     code = "invalid_request"
     status = 422
+
+
+class TooLargeError(RequestError):
+    """The request would be refused also by an idle scorer; several smaller ones would not."""
+
+    code = "request_too_large"
+    status = 413
 
 
 class BusyError(IcmError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -11,6 +12,7 @@ from fastapi import FastAPI
 from icm_client.errors import IcmError, UnavailableError
 from icm_client.wire import ScoreRequest
 from icm_server.body_limit import BodyLimit
+from icm_server.config import ScoringConfig
 from icm_server.engines.base import Engine
 from icm_server.http_errors import add_error_handlers
 from icm_server.routes import router
@@ -18,7 +20,10 @@ from icm_server.scoring import Scorer
 
 EngineFactory = Callable[[], Awaitable[Engine]]
 
-FIRST_READ = ScoreRequest(prompts=["The sky is"], labels=[" blue", " green"])
+
+def first_request() -> ScoreRequest:
+    """One that no memory of finished reads knows."""
+    return ScoreRequest(prompts=[f"At {time.time_ns()} the sky is"], labels=[" blue", " green"])
 
 
 class ScorerState:
@@ -49,20 +54,22 @@ class ScorerState:
         self.failed.set()
 
 
-def create_app(make_engine: EngineFactory, *, max_body_bytes: int = 256 * 2**20) -> FastAPI:
+def create_app(
+    make_engine: EngineFactory, *, scoring: ScoringConfig | None = None, max_body_bytes: int = 256 * 2**20
+) -> FastAPI:
     """The application; its lifespan makes the engine in the background and closes it at the end."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         state: ScorerState = app.state.scoring
-        loading = asyncio.create_task(_load(state, make_engine))
+        loading = asyncio.create_task(_load(state, make_engine, scoring))
         try:
             yield
         finally:
             loading.cancel()
             await asyncio.gather(loading, return_exceptions=True)
             if state.scorer is not None:
-                await state.scorer.engine.close()
+                await state.scorer.close()
 
     app = FastAPI(title="icm-server", version="1", lifespan=lifespan)
     app.state.scoring = ScorerState()
@@ -72,18 +79,18 @@ def create_app(make_engine: EngineFactory, *, max_body_bytes: int = 256 * 2**20)
     return app
 
 
-async def _load(state: ScorerState, make_engine: EngineFactory) -> None:
+async def _load(state: ScorerState, make_engine: EngineFactory, scoring: ScoringConfig | None) -> None:
     try:
         engine = await make_engine()
     except Exception as error:  # whatever it was, the process cannot serve: the command line tells and exits
         state.fail(_told(error))
         return
-    scorer = Scorer(engine)
+    scorer = Scorer(engine, scoring)
     state.reason = "the model is loaded; a first read is under way"
     try:
-        await scorer.score(FIRST_READ)
+        await scorer.score(first_request())
     except BaseException as error:
-        await engine.close()
+        await scorer.close()
         if not isinstance(error, Exception):
             raise
         state.fail(f"the model is loaded, but its first read failed: {_told(error)}")

@@ -11,9 +11,11 @@ import typer
 import yaml
 
 from icm_client.errors import IcmError, RequestError
-from icm_server.config import ServerConfig
+from icm_server.config import Limits, ScoringConfig, ServerConfig
 
 DEFAULTS = ServerConfig()
+SCORING = DEFAULTS.scoring
+LIMIT_NAMES = ", ".join(f"{name}={value}" for name, value in SCORING.limits)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -40,6 +42,21 @@ def serve(
     adapter: Annotated[list[str], typer.Option(help="A LoRA adapter, as name=folder; may be repeated.")] = [],  # noqa: B006
     max_body_mb: Annotated[int, typer.Option(min=1, help="The largest request body.")] = DEFAULTS.max_body_bytes
     // 2**20,
+    limit: Annotated[
+        list[str], typer.Option(help=f"A limit on work let in, as name=number; may be repeated: {LIMIT_NAMES}.")
+    ] = [],  # noqa: B006
+    weight: Annotated[
+        list[str], typer.Option(help="An experiment's part beside others, as name=number (else 1); may be repeated.")
+    ] = [],  # noqa: B006
+    reuse_memory_mb: Annotated[
+        int, typer.Option(min=0, help="Memory for finished reads, which are not made again.")
+    ] = SCORING.reuse_memory_bytes // 2**20,
+    reuse_file: Annotated[Path | None, typer.Option(help="Keep finished reads there over restarts.")] = None,
+    reuse_file_mb: Annotated[int, typer.Option(min=1, help="How large that file gets.")] = SCORING.reuse_file_bytes
+    // 2**20,
+    isolate_reuse: Annotated[
+        bool, typer.Option("--isolate-reuse", help="Answer no experiment from another one's reads.")
+    ] = False,
     cache: Annotated[Path, typer.Option(envvar="ICM_CACHE", help="Where packaged models are made.")] = DEFAULTS.cache,
     ready_file: Annotated[Path | None, typer.Option(help="Write {'url': ...} there once ready.")] = None,
     exit_with_parent: Annotated[bool, typer.Option("--exit-with-parent", help="End when the starter ends.")] = False,
@@ -62,6 +79,14 @@ def serve(
             engine_args=dict(map(_engine_argument, engine_arg)),
             adapters=dict(map(_pair, adapter)),
             cache=cache,
+            scoring=ScoringConfig(
+                limits=Limits.model_validate(dict(map(_pair, limit))),
+                weights=dict(map(_pair, weight)),  # type: ignore[arg-type]  # pydantic makes numbers of them
+                reuse_memory_bytes=reuse_memory_mb * 2**20,
+                reuse_file=reuse_file,
+                reuse_file_bytes=reuse_file_mb * 2**20,
+                isolate_reuse=isolate_reuse,
+            ),
             max_body_bytes=max_body_mb * 2**20,
             ready_file=ready_file,
             verbose=verbose,

@@ -60,6 +60,13 @@ class Work(Generic[R]):
         return self.quanta[self._quantum].cache_tokens
 
 
+class Taken(NamedTuple, Generic[R]):
+    """The next read, and whose it is."""
+
+    work: Work[R]
+    read: R
+
+
 @dataclass(eq=False, slots=True)
 class _Share(Generic[R]):
     """One experiment's part of the engine, at one priority."""
@@ -132,7 +139,7 @@ class FairQueue(Generic[R]):
             if len(group.idle) > MAX_IDLE:
                 del group.idle[next(iter(group.idle))]
 
-    def take(self) -> R | None:
+    def take(self) -> Taken[R] | None:
         """The next read, charged to its experiment; None if none waits, or only paused work does."""
         if self._now is None or self._now.paused:
             self._now = self._next()
@@ -147,7 +154,7 @@ class FairQueue(Generic[R]):
             work._quantum, work._read, self._now = work._quantum + 1, 0, None
             if work._quantum == len(work.quanta):
                 self.remove(work)
-        return read
+        return Taken(work, read)
 
     def correct(self, work: Work[R], tokens: int) -> None:
         """Charges whose work it is so many tokens more than was estimated, or fewer if negative."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from starlette.exceptions import HTTPException
 from icm_client.errors import BusyError, IcmError, RequestError, ScorerError, UnavailableError, error_body
 from icm_client.wire import ScoreRequest
 from icm_server.engines.base import EngineDiedError
+from icm_server.wanted import CallerGoneError
 
 log = logging.getLogger("icm_server")
 
@@ -26,14 +28,25 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(EngineDiedError, _engine_died)
+    app.add_exception_handler(CallerGoneError, _caller_gone)
     app.add_exception_handler(Exception, _bug)
 
 
+def as_told(app: FastAPI, error: Exception) -> IcmError:
+    """What a caller is told of an exception; what it says of the scorer itself is noted."""
+    if isinstance(error, IcmError):
+        if isinstance(error, ScorerError):
+            log.error("%s: %s", error.code, error.message)
+        return error
+    if isinstance(error, EngineDiedError):
+        app.state.scoring.fail(f"the engine died: {error}")
+        return UnavailableError("the engine died, so this scorer ends", code="engine_died")
+    return ScorerError(f"the scorer failed in a way that it does not know ({type(error).__name__}); its log tells more")
+
+
 async def _icm_error(request: Request, error: Any) -> JSONResponse:
-    headers = {"Retry-After": str(max(1, round(error.retry_after_s)))} if isinstance(error, BusyError) else None
-    if isinstance(error, ScorerError):
-        log.error("%s: %s", error.code, error.message)
-    return JSONResponse(error_body(error), status_code=error.status, headers=headers)
+    headers = {"Retry-After": str(math.ceil(error.retry_after_s))} if isinstance(error, BusyError) else None
+    return JSONResponse(error_body(as_told(request.app, error)), status_code=error.status, headers=headers)
 
 
 async def _validation_error(request: Request, error: Any) -> JSONResponse:
@@ -50,15 +63,18 @@ async def _http_error(request: Request, error: Any) -> JSONResponse:
 
 
 async def _engine_died(request: Request, error: Any) -> JSONResponse:
-    request.app.state.scoring.fail(f"the engine died: {error}")
-    gone = UnavailableError("the engine died, so this scorer ends", code="engine_died")
+    gone = as_told(request.app, error)
     return JSONResponse(error_body(gone), status_code=gone.status)
 
 
+async def _caller_gone(request: Request, error: Any) -> JSONResponse:
+    """Nobody reads it."""
+    return JSONResponse(error_body(UnavailableError("the caller has gone", code="given_up")), status_code=503)
+
+
 async def _bug(request: Request, error: Any) -> JSONResponse:
-    """Not foreseen: the traceback goes to the log, the caller learns the kind."""
-    message = f"the scorer failed in a way that it does not know ({type(error).__name__}); its log tells more"
-    return JSONResponse(error_body(ScorerError(message)), status_code=500)
+    """Not foreseen: the traceback goes to the log (the server writes it), the caller learns the kind."""
+    return JSONResponse(error_body(as_told(request.app, error)), status_code=500)
 
 
 def _told(errors: Sequence[Any]) -> str:

@@ -61,7 +61,7 @@ async def _serve(config: ServerConfig, listener: socket.socket, url: str) -> str
     async def make_engine() -> Engine:
         return await _load_in_thread(config, step)
 
-    app = create_app(make_engine, max_body_bytes=config.max_body_bytes)
+    app = create_app(make_engine, scoring=config.scoring, max_body_bytes=config.max_body_bytes)
     state: ScorerState = app.state.scoring
 
     def step(text: str) -> None:

@@ -48,10 +48,19 @@ class Engine(Protocol):
 
     max_concurrent_reads: int
     """How many reads the scorer keeps in the engine at once."""
+    max_concurrent_tokens: int
+    """With so many tokens to compute in the engine, the scorer begins no more reads."""
+    cache_tokens: int
+    """How many tokens its prefix cache holds."""
 
-    async def read(self, token_ids: Sequence[int], wanted_ids: Sequence[int], model: str) -> ReadAnswer:
+    def identity(self, model: str) -> str:
+        """All that answers under `base` or an adapter's name depend on besides tokens: weights, precision, engine."""
+        ...
+
+    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], model: str) -> ReadAnswer:
         """log p(id | token_ids) for each of at most MAX_READ_IDS ids, under `base` or an adapter's name.
 
+        The list of tokens is the engine's own from here on.
         Raises ScorerError if the engine fails, EngineDiedError if it will never answer again.
         """
         ...

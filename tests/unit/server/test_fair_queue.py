@@ -43,8 +43,8 @@ def work(
 
 def all_of(queue: FairQueue[Read]) -> list[Read]:
     reads = []
-    while (read := queue.take()) is not None:
-        reads.append(read)
+    while (taken := queue.take()) is not None:
+        reads.append(taken.read)
     return reads
 
 
@@ -66,8 +66,9 @@ def test_shares_are_proportional_to_weights_within_a_quantum(
     largest = {name: max(map(sum, costs)) / weight for name, (costs, weight) in tenants.items()}
     served = dict.fromkeys(tenants, 0.0)
     waiting = {name: sum(map(len, costs)) for name, (costs, _) in tenants.items()}
-    while (read := queue.take()) is not None:
-        queue.correct(works[read.experiment], read.computed - read.tokens)
+    while (taken := queue.take()) is not None:
+        read = taken.read
+        queue.correct(taken.work, read.computed - read.tokens)
         served[read.experiment] += read.computed / tenants[read.experiment][1]
         waiting[read.experiment] -= 1
         both = [name for name in tenants if waiting[name]]
@@ -90,24 +91,24 @@ def test_every_read_is_taken_once_and_in_its_request_s_order(
         work(name, costs, request=k, priority=priority, cache_tokens=cache_tokens)
         for k, (name, costs, priority, cache_tokens) in enumerate(requests)
     ]
-    taken: list[Read] = []
+    reads: list[Read] = []
     for one in works:
         queue.add(one)
         for _ in range(data.draw(st.integers(0, 5))):
-            read = queue.take()
-            if read is None:
+            found = queue.take()
+            if found is None:
                 break
-            taken.append(read)
-            queue.correct(works[read.request], data.draw(st.integers(-30, 30)))
-    taken += all_of(queue)
+            reads.append(found.read)
+            queue.correct(found.work, data.draw(st.integers(-30, 30)))
+    reads += all_of(queue)
     by_request = defaultdict(list)
-    for read in taken:
+    for read in reads:
         by_request[read.request].append(read.number)
     assert by_request == {k: list(range(sum(map(len, costs)))) for k, (_, costs, _, _) in enumerate(requests)}
     for name in NAMES:  # one experiment's requests of one priority, one after the other
         for priority in (-1, 0, 1):
             mine = [k for k, request in enumerate(requests) if request[0] == name and request[2] == priority]
-            order = [read.request for read in taken if read.request in mine]
+            order = [read.request for read in reads if read.request in mine]
             assert order == sorted(order)
 
 
@@ -122,9 +123,9 @@ def test_nobody_waits_for_ever_beside_those_who_never_stop(num_others: int, cach
     queue.add(work("light", [[10]] * 3, cache_tokens=needed))
     served: dict[str, int] = defaultdict(int)
     while served["light"] < 30:
-        read = queue.take()
-        assert read is not None
-        served[read.experiment] += read.tokens
+        taken = queue.take()
+        assert taken is not None
+        served[taken.work.experiment] += taken.read.tokens
         assert sum(served.values()) <= (TURN * needed + 50) * (num_others + 1)
 
 
@@ -172,10 +173,9 @@ def test_whoever_comes_is_next_and_nothing_is_saved_up_in_a_pause() -> None:
 def test_a_higher_priority_goes_first_and_interrupts_a_quantum() -> None:
     queue: FairQueue[Read] = FairQueue(1_000)
     queue.add(work("a", [[1] * 4]))
-    first = queue.take()
+    assert queue.take() is not None
     queue.add(work("b", [[1] * 3], priority=1))
     queue.add(work("c", [[1] * 2], priority=-1))
-    assert first is not None
     assert [read.experiment for read in all_of(queue)] == ["b"] * 3 + ["a"] * 3 + ["c"] * 2
 
 
@@ -191,7 +191,7 @@ def test_what_is_removed_is_not_taken(costs: list[list[int]], num_taken: int) ->
     queue.remove(gone)
     rest = all_of(queue)
     assert not any(read.request == 0 for read in rest)
-    others = [read for read in [*before, *rest] if read is not None and read.request]
+    others = [read for read in [*(taken.read for taken in before if taken), *rest] if read.request]
     assert len(others) == len(set(others)) == 2 * sum(map(len, costs))
 
 
