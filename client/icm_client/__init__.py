@@ -10,6 +10,7 @@ from icm_client.errors import (
     ScorerError,
     UnavailableError,
 )
+from icm_client.stream import Rows
 from icm_client.wire import ModelInfo, ScoreRequest, ScoreResponse, Usage
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "IcmError",
     "ModelInfo",
     "RequestError",
+    "Rows",
     "ScoreRequest",
     "ScoreResponse",
     "ScorerClient",

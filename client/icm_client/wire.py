@@ -1,7 +1,7 @@
 """The contract between scorer and client, as data. A leaf: no behaviour beyond checking shapes.
 
 `POST /v1/score` takes a `ScoreRequest` and answers a `ScoreResponse`; asked for `application/x-ndjson`, it answers a
-`StreamLine` a line as results come. `GET /v1/model` answers a `ModelInfo`.
+`StreamLine` a line as results come; blank lines mean nothing. `GET /v1/model` answers a `ModelInfo`.
 
 A request names each text once (`segments`), builds contexts out of them as a prefix tree (`prefixes`), and asks for
 the log-probability of every label after every prompt:
@@ -27,13 +27,20 @@ MAX_PROMPTS = 65_536
 MAX_SEGMENTS = 262_144
 MAX_PREFIXES = 262_144
 MAX_LABELS = 256
+MAX_LABEL_CHARS = 1000
 MAX_PRIORITY = 4
 STREAM_TYPE = "application/x-ndjson"
+DEFAULT_EXPERIMENT = "default"
+"""What a request counts for that names no experiment."""
 
-Label = str | Annotated[list[str], Field(min_length=1, max_length=64)]
+LabelText = Annotated[str, Field(max_length=MAX_LABEL_CHARS)]
+
+Label = LabelText | Annotated[list[LabelText], Field(min_length=1, max_length=64, fail_fast=True)]
 """One label: its text, or several texts (aliases) whose probabilities are added."""
 
-Prompt = str | Annotated[list[int | None], Field(min_length=1)]
+Row = Annotated[list[int | None], Field(min_length=1, fail_fast=True)]
+
+Prompt = str | Row
 """One prompt: plain text, or `[prefix or null, segment, segment, ...]`."""
 
 
@@ -44,23 +51,23 @@ class _Wire(BaseModel):
 class ScoreRequest(_Wire):
     """How likely is each of these labels after each of these prompts?"""
 
-    segments: list[str] = Field(default=[], max_length=MAX_SEGMENTS)
+    segments: list[str] = Field(default=[], max_length=MAX_SEGMENTS, fail_fast=True)
     """Texts, each sent once; prefixes and prompts refer to them by number."""
 
-    prefixes: list[Annotated[list[int | None], Field(min_length=1)]] = Field(default=[], max_length=MAX_PREFIXES)
+    prefixes: list[Row] = Field(default=[], max_length=MAX_PREFIXES, fail_fast=True)
     """The prefix tree, parents first: `[parent prefix or null, segments appended ...]`."""
 
-    prompts: list[Prompt] = Field(min_length=1, max_length=MAX_PROMPTS)
+    prompts: list[Prompt] = Field(min_length=1, max_length=MAX_PROMPTS, fail_fast=True)
     """What to score after; answers come in the same order."""
 
-    labels: list[Label] = Field(min_length=1, max_length=MAX_LABELS)
+    labels: list[Label] = Field(min_length=1, max_length=MAX_LABELS, fail_fast=True)
     """The labels whose log-probabilities are wanted, with their leading space if they have one."""
 
-    terminator: str | None = None
+    terminator: Annotated[str, Field(max_length=MAX_LABEL_CHARS)] | None = None
     """The text that follows a label inside a context (the separator). Named, it is checked that a label keeps its
     tokens in front of it, and a label whose tokens begin another label's is scored together with it."""
 
-    experiment: str = Field(default="default", min_length=1, max_length=128, pattern=r"^[\w.:@/+-]+$")
+    experiment: str = Field(default=DEFAULT_EXPERIMENT, min_length=1, max_length=128, pattern=r"^[\w.:@/+-]+$")
     """The tenant that the work is counted for."""
 
     model: str = Field(default="base", min_length=1, max_length=256)
@@ -123,6 +130,20 @@ class ScoreResponse(_Wire):
     model: ModelInfo
 
 
+class ErrorInfo(_Wire):
+    """What is wrong: `code` for programs, `message` for people, `details` for both."""
+
+    code: str
+    message: str
+    details: dict[str, Any]
+
+
+class ErrorAnswer(_Wire):
+    """The body of every answer that is not a success."""
+
+    error: ErrorInfo
+
+
 class StreamStart(_Wire):
     """A stream's first line: the request is taken."""
 
@@ -146,12 +167,9 @@ class StreamEnd(_Wire):
     usage: Usage
 
 
-class StreamFault(_Wire):
+class StreamFault(ErrorInfo):
     """What ended a stream early."""
 
-    code: str
-    message: str
-    details: dict[str, Any]
     status: int
     """The HTTP status that the answer would have had, had this been known at its start."""
 

@@ -6,11 +6,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
 
 from icm_client.errors import IcmError, UnavailableError
-from icm_client.wire import ScoreRequest
+from icm_client.wire import ErrorAnswer, ScoreRequest
+from icm_server.access import Access, Keyring
 from icm_server.body_limit import BodyLimit
 from icm_server.config import ScoringConfig
 from icm_server.engines.base import Engine
@@ -19,6 +22,13 @@ from icm_server.routes import router
 from icm_server.scoring import Scorer
 
 EngineFactory = Callable[[], Awaitable[Engine]]
+
+MIN_GZIP_BYTES = 4096
+"""Smaller answers are not compressed."""
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"model": ErrorAnswer, "description": text}
+    for status, text in (("4XX", "What is wrong with the request"), ("5XX", "Why there is no answer"))
+}
 
 
 def first_request() -> ScoreRequest:
@@ -55,9 +65,16 @@ class ScorerState:
 
 
 def create_app(
-    make_engine: EngineFactory, *, scoring: ScoringConfig | None = None, max_body_bytes: int = 256 * 2**20
+    make_engine: EngineFactory,
+    *,
+    scoring: ScoringConfig | None = None,
+    max_body_bytes: int = 256 * 2**20,
+    keyring: Keyring | None = None,
 ) -> FastAPI:
-    """The application; its lifespan makes the engine in the background and closes it at the end."""
+    """The application; its lifespan makes the engine in the background and closes it at the end.
+
+    With a `keyring`, every path but those of `access.OPEN_PATHS` asks for a key.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -71,10 +88,12 @@ def create_app(
             if state.scorer is not None:
                 await state.scorer.close()
 
-    app = FastAPI(title="icm-server", version="1", lifespan=lifespan)
+    app = FastAPI(title="icm-server", version="1", lifespan=lifespan, responses=ERRORS)
     app.state.scoring = ScorerState()
     app.include_router(router)
     app.add_middleware(BodyLimit, max_body_bytes=max_body_bytes)
+    app.add_middleware(GZipMiddleware, minimum_size=MIN_GZIP_BYTES, compresslevel=1)  # flushes every streamed piece
+    app.add_middleware(Access, keyring=keyring)  # the last one added is the first one met
     add_error_handlers(app)
     return app
 

@@ -67,6 +67,12 @@ class ServerConfig(BaseModel):
     """Where packaged models are converted to."""
     scoring: ScoringConfig = ScoringConfig()
     max_body_bytes: int = Field(default=256 * 1024 * 1024, ge=1)
+    keys_file: Path | None = None
+    """The API keys; see `keys_file.py`. None asks for none, which is refused where others can reach the scorer."""
+    allow_no_keys: bool = False
+    """No keys there all the same."""
+    published_at: str | None = None
+    """The address at which others reach it, where that is not `host`: a container's port on its machine."""
     ready_file: Path | None = None
     """Written once the scorer is ready: {"url": ...}."""
     verbose: bool = False
