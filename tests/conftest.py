@@ -15,7 +15,7 @@ from icm_server.app import create_app
 from icm_server.engines.fake import FakeEngine
 
 settings.register_profile("icm", deadline=None)  # a test is no slower for what else the machine does
-settings.register_profile("hostile", deadline=None, max_examples=3500)  # see contract/test_hostile.py
+settings.register_profile("hostile", deadline=None, max_examples=10_000)  # see contract/test_hostile.py
 settings.load_profile("icm")
 
 Serving = Callable[..., AbstractAsyncContextManager[ScorerClient]]

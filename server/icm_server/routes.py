@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from icm_client.wire import STREAM_TYPE, ModelInfo, ScoreRequest, ScoreResponse
-from icm_server.score_body import DOCUMENTED, asked
+from icm_server.json_body import asked, documented
 from icm_server.scoring import Scorer
 from icm_server.streaming import LineResponse
 from icm_server.wanted import while_wanted
@@ -26,7 +26,10 @@ Asked = Annotated[ScoreRequest, Depends(asked)]
 
 
 @router.post(
-    "/v1/score", response_model=ScoreResponse, responses={200: {"content": {STREAM_TYPE: {}}}}, openapi_extra=DOCUMENTED
+    "/v1/score",
+    response_model=ScoreResponse,
+    responses={200: {"content": {STREAM_TYPE: {}}}},
+    openapi_extra=documented(ScoreRequest),
 )
 async def score(body: Asked, scorer: ReadyScorer, request: Request) -> Response:
     """Log-probabilities of every label after every prompt; as they come if `Accept` is application/x-ndjson."""

@@ -1,7 +1,9 @@
 """Whatever is sent, a scorer answers it: a success, or what is wrong in the one shape that errors have; never a 5xx.
 
-`pytest tests/contract/test_hostile.py --hypothesis-profile hostile` tries 10,000 generated requests instead of some
-hundred.
+But one: 504, where the request itself names a deadline that cannot be kept.
+
+`pytest tests/contract/test_hostile.py --hypothesis-profile hostile` generates 10,000 requests of each kind instead of a
+hundred (20 minutes).
 """
 
 from __future__ import annotations
@@ -89,10 +91,11 @@ def http(url: str) -> Iterator[httpx.Client]:
 
 def check(response: httpx.Response) -> None:
     """A success, or an error of the caller's in the one shape, which does not grow with what was sent."""
-    assert response.status_code == 200 or 400 <= response.status_code < 500, response.text[:300]
     if response.status_code != 200:
         assert len(response.content) < 20_000
-        assert ErrorAnswer.model_validate_json(response.content).error.message
+        error = ErrorAnswer.model_validate_json(response.content).error
+        assert error.message
+        assert 400 <= response.status_code < 500 or (response.status_code, error.code) == (504, "deadline"), error
 
 
 @SCHEMA.parametrize()
@@ -100,7 +103,10 @@ def check(response: httpx.Response) -> None:
 def test_requests_made_from_the_schema(case: schemathesis.Case, url: str) -> None:
     response = case.call(base_url=url, timeout=LIMIT_S)
     if response.status_code != 200:
-        ErrorAnswer.model_validate_json(response.content)
+        error = ErrorAnswer.model_validate_json(response.content).error
+        if (response.status_code, error.code) == (504, "deadline"):
+            assert "deadline_s" in error.details
+            return
     case.validate_response(response, checks=CHECKS)
 
 

@@ -1,8 +1,8 @@
-"""A score request out of a body: parsed as strictly as JSON and Unicode are, and allowed."""
+"""Requests out of bodies: parsed as strictly as JSON and Unicode are, and allowed."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import pydantic
 from fastapi import Request
@@ -11,17 +11,22 @@ from icm_client.errors import RequestError
 from icm_client.wire import ScoreRequest
 from icm_server.access import allowed
 
-DOCUMENTED: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": ScoreRequest.model_json_schema()}},
-    }
-}
-"""What OpenAPI says of it."""
+_Model = TypeVar("_Model", bound=pydantic.BaseModel)
+
+
+def documented(model: type[pydantic.BaseModel]) -> dict[str, Any]:
+    """What OpenAPI says of a body that is parsed here."""
+    content = {"application/json": {"schema": model.model_json_schema()}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 async def asked(request: Request) -> ScoreRequest:
-    """The request, in the name of the key that it came with. Raises RequestError or AccessError."""
+    """The request to score, in the name of the key that it came with. Raises RequestError or AccessError."""
+    return allowed(request.state.tenant, await parsed(request, ScoreRequest))
+
+
+async def parsed(request: Request, model: type[_Model]) -> _Model:
+    """The body. Raises RequestError that names what is wrong and where, and never shows what stands there."""
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json":
         raise RequestError(
@@ -33,11 +38,10 @@ async def asked(request: Request) -> ScoreRequest:
     if not body:
         raise RequestError("the body is empty: send a request as JSON")
     try:
-        # Not json.loads: that lets half characters through, and gives up at deep nesting with an exception.
-        found = ScoreRequest.model_validate_json(body)
+        # Not json.loads: that lets half characters through, and ends at deep nesting with an exception.
+        return model.model_validate_json(body)
     except pydantic.ValidationError as error:
         raise RequestError(_told(error)) from None
-    return allowed(request.state.tenant, found)
 
 
 def _told(error: pydantic.ValidationError) -> str:
