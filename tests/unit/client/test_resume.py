@@ -11,6 +11,8 @@ from tests.streaming import ROWS_PER_LINE, StreamingScorer, breaking, served
 
 from icm_client import ScorerClient, ScoreRequest, UnavailableError
 from icm_client.retry import RetryPolicy
+from icm_server.app import create_app
+from icm_server.engines.fake import FakeEngine
 
 NUM_PROMPTS = 60
 QUICK = RetryPolicy(patience_s=20.0, first_wait_s=0.001, max_wait_s=0.002)
@@ -100,6 +102,22 @@ async def test_only_what_is_missing_is_asked_again() -> None:
     assert len(second.prompts) == NUM_PROMPTS - before
     asked = (await scorer.scorer.score(second)).logprobs
     assert asked == [expected.logprobs[number] for number in sorted(set(range(NUM_PROMPTS)) - set(seen[:before]))]
+
+
+async def test_the_real_scorer_on_a_wire_that_breaks() -> None:
+    async def make_engine() -> FakeEngine:
+        return FakeEngine(delay_s=0.02, max_concurrent_reads=4)
+
+    expected = await StreamingScorer().scorer.score(tree())
+    app = create_app(make_engine)
+    async with (
+        served(app) as port,
+        breaking(port, lambda connection: 900 + 300 * connection if connection < 6 else None) as broken,
+        client_at(broken) as client,
+    ):
+        await app.state.scoring.settled.wait()
+        got = await client.score(tree())
+    assert got.logprobs == expected.logprobs
 
 
 async def test_patience_ends_also_in_the_middle() -> None:
