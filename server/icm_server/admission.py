@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from icm_client.errors import BusyError, TooLargeError
 from icm_server.config import Limits
 from icm_server.rate import Rate
+from icm_server.tenant import ANYONE, Tenant
 
 UNKNOWN_WAIT_S = 5.0
 """How long to wait while it is not known how fast work gets done."""
@@ -34,44 +35,48 @@ class Held:
 
 
 class Admission:
-    """Counts what is held, in all and by experiment."""
+    """Counts what is held, in all, by experiment and by tenant."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic):
         self._limits = limits
         self.total = Held()
         self.by_experiment: dict[str, Held] = {}
+        self.by_tenant: dict[str, Held] = {}
         self.rate = Rate(clock)
         """Tokens done a second."""
 
-    def admit(self, experiment: str, num_prompts: int) -> Ticket:
+    def admit(self, experiment: str, num_prompts: int, tenant: Tenant = ANYONE) -> Ticket:
         """Lets a request in as far as its prompts' number goes. Raises TooLargeError or BusyError."""
         if num_prompts > self._limits.max_prompts:
             raise _too_large("prompts", num_prompts, self._limits.max_prompts)
-        self._check(experiment, 1, num_prompts, 0)
-        ticket = Ticket(self, experiment)
+        self._check(experiment, tenant, 1, num_prompts, 0)
+        ticket = Ticket(self, experiment, tenant)
         ticket._add(1, num_prompts, 0)
         return ticket
 
-    def _check(self, experiment: str, requests: int, reads: int, tokens: int) -> None:
+    def _check(self, experiment: str, tenant: Tenant, requests: int, reads: int, tokens: int) -> None:
         """Raises if so much more does not fit."""
         limits, mine = self._limits, self.by_experiment.get(experiment, Held())
-        theirs = f"experiment {experiment!r}"
+        theirs = self.by_tenant.get(tenant.name, Held())
+        name, key = f"experiment {experiment!r}", f"the API key {tenant.name!r}"
         for what, more, held, limit, whose in (
-            ("reads", reads, mine.reads, limits.max_experiment_reads, theirs),
-            ("reads", reads, self.total.reads, limits.max_reads, "the scorer"),
-            ("tokens", tokens, mine.tokens, limits.max_experiment_tokens, theirs),
-            ("tokens", tokens, self.total.tokens, limits.max_tokens, "the scorer"),
-            ("requests", requests, mine.requests, limits.max_experiment_requests, theirs),
-            ("requests", requests, self.total.requests, limits.max_requests, "the scorer"),
+            ("reads", reads, mine, limits.max_experiment_reads, name),
+            ("reads", reads, self.total, limits.max_reads, "the scorer"),
+            ("tokens", tokens, mine, limits.max_experiment_tokens, name),
+            ("tokens", tokens, theirs, tenant.max_queued_tokens or limits.max_tokens, key),
+            ("tokens", tokens, self.total, limits.max_tokens, "the scorer"),
+            ("requests", requests, mine, limits.max_experiment_requests, name),
+            ("requests", requests, self.total, limits.max_requests, "the scorer"),
         ):
+            num_held = getattr(held, what)
             if more > limit:
                 raise _too_large(what, more, limit)
-            if held + more > limit:
-                over = (held + more - limit) / held
+            if num_held + more > limit:
+                over = (num_held + more - limit) / num_held
                 raise BusyError(
-                    f"{whose} has {held} {what} waiting, and takes {limit} at most: {more} more do not fit now",
-                    retry_after_s=self._wait_s(over, mine if whose is theirs else self.total),
-                    details={what: more, "held": held, "limit": limit},
+                    f"{whose} has {num_held} {what} waiting, and takes {limit} at most: {more} more do not fit now",
+                    retry_after_s=self._wait_s(over, held),
+                    details={what: more, "held": num_held, "limit": limit},
                 )
 
     def _wait_s(self, part: float, held: Held) -> float:
@@ -87,14 +92,15 @@ class Admission:
 class Ticket:
     """One request's part of what is held. Close it, whatever becomes of the request."""
 
-    def __init__(self, admission: Admission, experiment: str):
-        self._admission, self._experiment = admission, experiment
+    def __init__(self, admission: Admission, experiment: str, tenant: Tenant):
+        self._admission, self._experiment, self._tenant = admission, experiment, tenant
         self._held = Held()
 
     def settle(self, reads: int, tokens: int) -> None:
         """Now that it is known what the request needs. Raises TooLargeError or BusyError; it is to be closed then."""
         mine = self._held
-        self._admission._check(self._experiment, 0, max(0, reads - mine.reads), max(0, tokens - mine.tokens))
+        more_reads, more_tokens = max(0, reads - mine.reads), max(0, tokens - mine.tokens)
+        self._admission._check(self._experiment, self._tenant, 0, more_reads, more_tokens)
         self._add(0, reads - mine.reads, tokens - mine.tokens)
 
     def done(self, tokens: int) -> None:
@@ -111,10 +117,13 @@ class Ticket:
         if requests > 0 and not admission.total.requests:
             admission.rate.begin()
         mine = admission.by_experiment.setdefault(self._experiment, Held())
-        for held in (self._held, mine, admission.total):
+        theirs = admission.by_tenant.setdefault(self._tenant.name, Held())
+        for held in (self._held, mine, theirs, admission.total):
             held.add(requests, reads, tokens)
         if not mine.requests:
             del admission.by_experiment[self._experiment]
+        if not theirs.requests:
+            del admission.by_tenant[self._tenant.name]
         if requests < 0 and not admission.total.requests:
             admission.rate.end()
 

@@ -35,10 +35,12 @@ class Answers:
     Use it in one event loop. `resume` is called when work that was paused may go on.
     """
 
-    def __init__(self, request: ScoreRequest, plan: Plan, ticket: Ticket, resume: Callable[[], None]):
+    def __init__(
+        self, request: ScoreRequest, plan: Plan, ticket: Ticket, resume: Callable[[], None], weight: float = 1.0
+    ):
         self.model = request.model
         self.num_prompts = len(plan.first_of)
-        self.work: Work[PlannedRead] = Work(request.experiment, plan.quanta, request.priority)
+        self.work: Work[PlannedRead] = Work(request.experiment, plan.quanta, request.priority, weight)
         self.closing = ExitStack()
         """What `close` does."""
         self._plan, self._ticket, self._resume = plan, ticket, resume

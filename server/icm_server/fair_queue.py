@@ -50,6 +50,8 @@ class Work(Generic[R]):
     experiment: str
     quanta: Sequence[Quantum[R]]
     priority: int = 0
+    weight: float = 1.0
+    """Its experiment's, unless the queue was told another one."""
     paused: bool = False
     _quantum: int = 0
     _read: int = 0
@@ -117,7 +119,8 @@ class FairQueue(Generic[R]):
         group = self._classes.setdefault(work.priority, _Class())
         share = group.busy.get(work.experiment)
         if share is None:
-            share = group.idle.pop(work.experiment, None) or _Share(self._weights.get(work.experiment, 1.0))
+            share = group.idle.pop(work.experiment, None) or _Share(1.0)
+            share.weight = self._weights.get(work.experiment, work.weight)
             share.service = max(share.service, group.start)
             group.busy[work.experiment] = share
         share.works.append(work)

@@ -10,6 +10,7 @@ from icm_client.wire import STREAM_TYPE, ModelInfo, ScoreRequest, ScoreResponse
 from icm_server.json_body import asked, documented
 from icm_server.scoring import Scorer
 from icm_server.streaming import LineResponse
+from icm_server.tenant import Tenant
 from icm_server.wanted import while_wanted
 
 router = APIRouter()
@@ -33,9 +34,10 @@ Asked = Annotated[ScoreRequest, Depends(asked)]
 )
 async def score(body: Asked, scorer: ReadyScorer, request: Request) -> Response:
     """Log-probabilities of every label after every prompt; as they come if `Accept` is application/x-ndjson."""
+    tenant: Tenant = request.state.tenant
     if STREAM_TYPE in request.headers.get("accept", ""):
-        return LineResponse(await while_wanted(request, scorer.begin(body)), scorer.engine.info)
-    answer = await while_wanted(request, scorer.score(body))
+        return LineResponse(await while_wanted(request, scorer.begin(body, tenant)), scorer.engine.info)
+    answer = await while_wanted(request, scorer.score(body, tenant))
     return Response(answer.model_dump_json(), media_type="application/json")
 
 

@@ -22,6 +22,7 @@ from icm_server.prefix_tokens import PrefixTokenizer
 from icm_server.request_plan import Plan, PlannedRead, Planner
 from icm_server.reuse import Reuse
 from icm_server.reuse_file import ReuseFile
+from icm_server.tenant import ANYONE, Tenant
 
 
 class Scorer:
@@ -50,28 +51,28 @@ class Scorer:
         self._planning = ThreadPoolExecutor(1, "planning")
 
     @asynccontextmanager
-    async def answering(self, request: ScoreRequest) -> AsyncIterator[Answers]:
+    async def answering(self, request: ScoreRequest, tenant: Tenant = ANYONE) -> AsyncIterator[Answers]:
         """The request's answers as they come; what is not read when the context is left is given up.
 
         Raises RequestError, TooLargeError, BusyError or DeadlineError before anything is computed, and ScorerError,
         EngineDiedError or DeadlineError from the answers.
         """
-        answers = await self.begin(request)
+        answers = await self.begin(request, tenant)
         try:
             yield answers
         finally:
             answers.close()
 
-    async def score(self, request: ScoreRequest) -> ScoreResponse:
+    async def score(self, request: ScoreRequest, tenant: Tenant = ANYONE) -> ScoreResponse:
         """All answers, in the order asked. Raises what `begin` and the answers raise."""
-        async with self.answering(request) as answers:
+        async with self.answering(request, tenant) as answers:
             rows: list[list[float]] = [[]] * answers.num_prompts
             async for batch in answers.batches():
                 for number, row in zip(batch.prompts, batch.logprobs, strict=True):
                     rows[number] = row
             return ScoreResponse.model_construct(logprobs=rows, usage=answers.usage, model=self.engine.info)
 
-    async def begin(self, request: ScoreRequest) -> Answers:
+    async def begin(self, request: ScoreRequest, tenant: Tenant = ANYONE) -> Answers:
         """Lets the request in, plans it and queues it. Close the answers, whatever becomes of them.
 
         Raises RequestError for what is wrong with it, TooLargeError, BusyError, or DeadlineError.
@@ -80,11 +81,11 @@ class Scorer:
         loop = asyncio.get_running_loop()
         until = loop.time() + request.deadline_s if request.deadline_s is not None else None
         with ExitStack() as undo:
-            ticket = self.admission.admit(request.experiment, len(request.prompts))
+            ticket = self.admission.admit(request.experiment, len(request.prompts), tenant)
             undo.callback(ticket.close)
-            plan = await self._planned(request, until)
+            plan = await self._planned(request, tenant, until)
             ticket.settle(plan.num_reads, plan.tokens)
-            answers = Answers(request, plan, ticket, self.window.fill)
+            answers = Answers(request, plan, ticket, self.window.fill, tenant.weight)
             undo.callback(self.window.give_up, answers)
             if until is not None:
                 undo.callback(loop.call_at(until, answers.fail, _too_late(request)).cancel)
@@ -99,9 +100,9 @@ class Scorer:
         await self.engine.close()
         await asyncio.to_thread(self.reuse.close)
 
-    async def _planned(self, request: ScoreRequest, until: float | None) -> Plan:
+    async def _planned(self, request: ScoreRequest, tenant: Tenant, until: float | None) -> Plan:
         work = asyncio.get_running_loop().run_in_executor(
-            self._planning, self._planner.plan, request, self._context(request)
+            self._planning, self._planner.plan, request, self._context(request, tenant)
         )
         try:
             async with asyncio.timeout_at(until):
@@ -116,10 +117,11 @@ class Scorer:
                 code="unknown_model",
             )
 
-    def _context(self, request: ScoreRequest) -> bytes:
+    def _context(self, request: ScoreRequest, tenant: Tenant) -> bytes:
         """All that its answers depend on besides tokens, and whose they are if that matters."""
-        tenant = request.experiment if self._isolated else None
-        return hashlib.blake2b(json.dumps([self.engine.identity(request.model), tenant]).encode()).digest()
+        experiment = request.experiment if self._isolated else None
+        key = tenant.name if tenant.isolated else None
+        return hashlib.blake2b(json.dumps([self.engine.identity(request.model), experiment, key]).encode()).digest()
 
 
 def _too_late(request: ScoreRequest) -> DeadlineError:

@@ -29,7 +29,8 @@ class Tenant(BaseModel):
     max_priority: int = Field(default=0, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
     """The highest priority that its requests may have: what has a higher one goes before everybody else's."""
     max_queued_tokens: int | None = Field(default=None, ge=1)
-    """The most prompt tokens of its work that may wait or be under way; None: only the scorer's own limit."""
+    """The most tokens of its work that may wait or be under way, a shared prefix counted once; None: the scorer's own
+    limit alone."""
     isolated: bool = False
     """True: its finished work is neither taken from others' nor given to them."""
 
