@@ -43,6 +43,7 @@ class PassEvent:
             "u": self.u,
             "p": self.predictability,
             "contradictions": self.num_contradictions,
+            "temperature": self.ask.temperature,
             "label_rates": self.label_rates,
         }
 

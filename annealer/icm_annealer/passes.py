@@ -44,6 +44,8 @@ class Ask:
     order: Ints
     plan: PlanKind
     purpose: str = "pass"
+    temperature: float | None = None
+    """The search's temperature when it asks, in its own units; None where none is in force. For readers only."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,8 @@ class PassScorer:
             return behind_all(units, outside.tolist(), lengths, room)
         if len(outside):
             raise ValueError("a pass scores examples inside their own context, or outside of it, not both")
-        return ask.plan.build(units, lengths, room)
+        plan = ask.plan.build(units, lengths, room)
+        return plan if len(ask.queries) == len(plan.reads) else plan.only(ask.queries.tolist())
 
     def _request(self, plan: Plan, labels: Ints) -> ScoreRequest:
         segments: dict[str, int] = {}

@@ -43,6 +43,23 @@ class Plan:
         self.prefixes.append((parent, list(shots)))
         return len(self.prefixes) - 1
 
+    def only(self, queries: Sequence[int]) -> Plan:
+        """This plan for some of its examples: other reads are left out, and so are prefixes that nobody needs then."""
+        wanted = set(queries)
+        reads = [(prefix, example) for prefix, example in self.reads if example in wanted]
+        needed = {prefix for prefix, _ in reads if prefix is not None}
+        for number in range(len(self.prefixes) - 1, -1, -1):  # parents come first
+            parent = self.prefixes[number][0]
+            if number in needed and parent is not None:
+                needed.add(parent)
+        kept: dict[int | None, int | None] = {None: None}
+        plan = Plan(num_dropped=self.num_dropped)
+        for number, (parent, shots) in enumerate(self.prefixes):
+            if number in needed:
+                kept[number] = plan.append(kept[parent], shots)
+        plan.reads = [(kept[prefix], example) for prefix, example in reads]
+        return plan
+
     def contexts(self) -> list[list[int]]:
         """Every read's whole context, shot by shot: N*N integers, for tests and explanations."""
         paths: list[list[int]] = []
