@@ -10,7 +10,7 @@ import numpy as np
 
 from icm_annealer.objective import entropy, label_rates
 from icm_annealer.passes import Pass
-from icm_annealer.search.base import Candidate, Problem, Result
+from icm_annealer.search.base import Problem, Result
 
 MIN_RELATIVE_ENTROPY = 0.5
 """Of ln C; two labels at rates 11 : 89 have it."""
@@ -48,11 +48,11 @@ def alarms(problem: Problem, result: Result, texts: Sequence[str], num_dropped: 
     return sorted(found, key=lambda alarm: alarm.level != "warning")
 
 
-def agreement(candidates: Sequence[Candidate]) -> float:
-    """Share of examples that the winner and the median other chain label alike; 1 for a single candidate."""
-    if len(candidates) < 2:
+def agreement(result: Result) -> float:
+    """Share of examples that the winner and the median chain label alike; 1 where there are no several chains."""
+    if len(result.chains) < 2:
         return 1.0
-    return float(np.median([(other.labels == candidates[0].labels).mean() for other in candidates[1:]]))
+    return float(np.median([(labels == result.winner.labels).mean() for labels in result.chains]))
 
 
 def _not_above_zero(problem: Problem, result: Result) -> Iterator[Alarm]:
@@ -81,12 +81,12 @@ def _uneven(problem: Problem, result: Result) -> Iterator[Alarm]:
 
 
 def _chains_disagree(result: Result) -> Iterator[Alarm]:
-    share = agreement(result.candidates)
+    share = agreement(result)
     if share < MIN_AGREEMENT:
         yield Alarm(
             "chains-disagree",
             "warning",
-            f"The chains ended at different labels (the winner agrees with the others on {share:.0%} of examples).",
+            f"The chains ended at different labels (the median one agrees with the answer on {share:.0%} of examples).",
             "Several readings of the data are coherent: look at the runner-up, add examples, or run more chains.",
         )
 

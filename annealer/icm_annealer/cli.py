@@ -77,7 +77,9 @@ def run(
     ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     chains: Annotated[int, typer.Option(min=1, max=64, help="Chains of a block search.")] = BlockSettings().num_chains,
-    passes: Annotated[int, typer.Option(min=1, max=10_000, help="Passes of each chain.")] = BlockSettings().num_passes,
+    passes: Annotated[
+        int, typer.Option(min=1, max=10_000, help="The most passes of a chain.")
+    ] = BlockSettings().max_passes,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew in --out.")] = False,
     experiment: Annotated[str, typer.Option(help="The name that the scorer counts this work for.")] = "default",
@@ -92,7 +94,7 @@ def run(
     console = Console()
     loaded_task, loaded = _load(task, data)
     rows = loaded.examples[:examples]
-    block_settings = BlockSettings(num_chains=chains, num_passes=passes)
+    block_settings = BlockSettings(num_chains=chains, max_passes=passes)
     settings = Settings(search=search, plan=plan, measure=measure, seed=seed, blocks=block_settings)
     settings.plan_kind()  # a wrong plan is told before anything is started
     folder = RunDir(out)
@@ -100,7 +102,7 @@ def run(
 
     async def work() -> None:
         with RunProgress(console, loaded_task.task.name, loaded_task.task.label_names) as progress:
-            progress.expect(settings.num_passes() or 0)
+            progress.expect(settings.usual_passes() or 0)
             async with _scorer(scorer, engine, wait, api_key_file, progress, folder / SCORER_LOG) as client:
                 progress.status(f"searching labels for {len(rows)} examples")
                 labelling = await label(

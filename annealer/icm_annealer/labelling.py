@@ -43,15 +43,16 @@ class Labelling:
             "num_examples": len(self.run.examples),
             "u": result.winner.u,
             "u_se": result.winner.u_se,
-            "chains": [
+            "answers": [
                 {
-                    "start": candidate.start,
+                    "starts": candidate.starts,
                     "u": candidate.u,
                     "u_se": candidate.u_se,
                     "agreement": float((candidate.labels == self.run.labels).mean()),
                 }
                 for candidate in result.candidates
             ],
+            "chain_agreement": [float((labels == self.run.labels).mean()) for labels in result.chains],
             "label_rates": dict(zip(self.run.task.label_names, rates.tolist(), strict=True)),
             "num_passes": self.run.num_passes,
             "prompt_tokens": usage.prompt_tokens,
@@ -99,7 +100,7 @@ async def label(
                 "labels": run.labels.tolist(),
                 "u": winner.u,
                 "u_se": winner.u_se,
-                "candidates": [[c.start, c.u, c.u_se] for c in run.result.candidates],
+                "candidates": [[list(c.starts), c.u, c.u_se] for c in run.result.candidates],
                 "alarms": [alarm.code for alarm in found],
             }
         )

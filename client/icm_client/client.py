@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -16,7 +16,16 @@ from anyio.from_thread import start_blocking_portal
 from icm_client.errors import IcmError, RequestError, ScorerError, UnavailableError, error_from_body
 from icm_client.retry import RetryPolicy
 from icm_client.split import split
-from icm_client.wire import ModelInfo, ScoreRequest, ScoreResponse, Usage, is_logprob
+from icm_client.wire import (
+    MAX_TEXTS,
+    ModelInfo,
+    ScoreRequest,
+    ScoreResponse,
+    TokensRequest,
+    TokensResponse,
+    Usage,
+    is_logprob,
+)
 
 _Answer = TypeVar("_Answer", bound=pydantic.BaseModel)
 
@@ -116,6 +125,17 @@ class ScorerClient:
             model=answers[0].model,
         )
 
+    async def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text has by itself, in the order given."""
+        counts: list[int] = []
+        for start in range(0, len(texts), MAX_TEXTS):
+            part = TokensRequest(texts=list(texts[start : start + MAX_TEXTS]))
+            answer = await self._ask("POST", "/v1/tokens", part, TokensResponse)
+            if len(answer.counts) != len(part.texts) or min(answer.counts, default=0) < 0:
+                raise ScorerError(f"the scorer's answer does not count the tokens of {len(part.texts)} texts")
+            counts += answer.counts
+        return counts
+
     async def _ask(
         self, method: str, path: str, body: pydantic.BaseModel | None, answer_type: type[_Answer]
     ) -> _Answer:
@@ -189,6 +209,10 @@ class SyncScorerClient:
     def wait_ready(self, deadline_s: float) -> ModelInfo:
         """See `ScorerClient.wait_ready`."""
         return self._portal.call(self._client.wait_ready, deadline_s)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """See `ScorerClient.count_tokens`."""
+        return self._portal.call(self._client.count_tokens, texts)
 
     def score(self, request: ScoreRequest) -> ScoreResponse:
         """See `ScorerClient.score`."""

@@ -1,6 +1,7 @@
 """The contract between scorer and client, as data. A leaf: no behaviour beyond checking shapes.
 
-`POST /v1/score` takes a `ScoreRequest` and answers a `ScoreResponse`; `GET /v1/model` answers a `ModelInfo`.
+`POST /v1/score` takes a `ScoreRequest` and answers a `ScoreResponse`; `POST /v1/tokens` takes a `TokensRequest` and
+answers a `TokensResponse`; `GET /v1/model` answers a `ModelInfo`.
 
 A request names each text once (`segments`), builds contexts out of them as a prefix tree (`prefixes`), and asks for
 the log-probability of every label after every prompt:
@@ -26,6 +27,7 @@ MAX_PROMPTS = 65_536
 MAX_SEGMENTS = 262_144
 MAX_PREFIXES = 262_144
 MAX_LABELS = 256
+MAX_TEXTS = 16_384
 
 Label = str | Annotated[list[str], Field(min_length=1, max_length=64)]
 """One label: its text, or several texts (aliases) whose probabilities are added."""
@@ -64,6 +66,18 @@ class ScoreRequest(_Wire):
     """`base`, or the name of an adapter that the scorer serves."""
 
 
+class TokensRequest(_Wire):
+    """How many tokens does each of these texts have by itself?"""
+
+    texts: list[str] = Field(max_length=MAX_TEXTS)
+
+
+class TokensResponse(_Wire):
+    """Tokens of each text by itself, in the order asked, without the beginning-of-text token."""
+
+    counts: list[int]
+
+
 class Usage(_Wire):
     """What a request cost; all counts are of tokens but the last two."""
 
@@ -98,6 +112,9 @@ class ModelInfo(_Wire):
     """The longest prompt that is accepted, in tokens (the window less one)."""
     adds_bos: bool
     """True if every prompt starts with the tokenizer's beginning-of-text token."""
+    cache_block_tokens: int = 1
+    """The prefix cache holds whole blocks of that many tokens; what a context has beyond them is computed by every
+    read."""
     max_prompts: int = MAX_PROMPTS
     """The most prompts in one request."""
     adapters: list[str] = []

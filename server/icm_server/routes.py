@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Depends, Request
 
 from icm_client.errors import UnavailableError
-from icm_client.wire import ModelInfo, ScoreRequest, ScoreResponse
+from icm_client.wire import ModelInfo, ScoreRequest, ScoreResponse, TokensRequest, TokensResponse
 from icm_server.scoring import Scorer
 
 router = APIRouter()
@@ -30,6 +30,12 @@ ReadyScorer = Annotated[Scorer, Depends(ready_scorer)]
 async def score(body: ScoreRequest, scorer: ReadyScorer, request: Request) -> ScoreResponse:
     """Log-probabilities of every label after every prompt."""
     return await _while_wanted(request, scorer.score(body))
+
+
+@router.post("/v1/tokens")
+async def tokens(body: TokensRequest, scorer: ReadyScorer) -> TokensResponse:
+    """How many tokens each text has: for laying out contexts."""
+    return TokensResponse(counts=await scorer.count_tokens(body.texts))
 
 
 @router.get("/v1/model")

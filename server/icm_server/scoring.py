@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from icm_client.errors import RequestError, ScorerError
@@ -61,6 +62,12 @@ class Scorer:
             by_prompt.setdefault(prompt, {})[read] = answer.logprobs
         rows = {k: plan.tokenized.prompts[k].trie.logprobs(found) for k, found in by_prompt.items()}
         return ScoreResponse(logprobs=[rows[first] for first in plan.first_of], usage=_usage(plan, answers), model=info)
+
+    async def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text by itself."""
+        async with self._tokenizing:
+            encoded = await asyncio.to_thread(self.engine.tokenizer.encode_many, texts)
+        return [len(each.ids) for each in encoded]
 
     def _plan(self, request: ScoreRequest) -> _Plan:
         """All that needs no engine: slow for large requests, so it runs in a thread, one request at a time."""

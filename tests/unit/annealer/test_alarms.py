@@ -28,11 +28,13 @@ def logprobs(labels: Ints, mass: float = 0.9) -> npt.NDArray[np.float64]:
 
 
 def candidate(labels: Ints = GOOD, us: Any = (0.40, 0.42, 0.41), mass: float = 0.9) -> Candidate:
-    return Candidate("random", labels, logprobs(labels, mass), list(us))
+    return Candidate(("random",), labels, logprobs(labels, mass), list(us))
 
 
 def result(*candidates: Candidate, zero_shot: Ints | None = GOOD) -> Result:
-    return Result(list(candidates), None if zero_shot is None else Pass(logprobs(zero_shot)))
+    """Each candidate is where one chain ended."""
+    start = None if zero_shot is None else Pass(logprobs(zero_shot))
+    return Result(list(candidates), start, [each.labels for each in candidates])
 
 
 def codes(
@@ -74,14 +76,14 @@ def test_uneven_labels(num_ones: int, raised: bool) -> None:
 
 def test_chains_that_disagree() -> None:
     other = candidate(changed(GOOD, 15), (0.1, 0.1, 0.1))
-    assert codes(result(candidate(), other)) == ["chains-disagree"]
-    assert codes(result(candidate(), NEARLY, NEARLY, other)) == []  # one of three that fell behind is no alarm
+    assert codes(result(candidate(), other, other)) == ["chains-disagree"]
+    assert codes(result(candidate(), NEARLY, other)) == []  # one of three that fell behind is no alarm
 
 
 def test_the_median_chain_decides() -> None:
     other = candidate(changed(GOOD, 15), (0.1, 0.1, 0.1))
-    assert agreement([candidate()]) == 1.0
-    assert agreement([candidate(), NEARLY, other]) == pytest.approx((0.9 + 0.5) / 2)
+    assert agreement(result(candidate())) == 1.0
+    assert agreement(result(candidate(), NEARLY, other)) == pytest.approx(0.9)
 
 
 def test_labels_opposite_to_the_start() -> None:
