@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from icm_annealer.examples import Example
 from icm_annealer.objective import entropy, label_rates
 from icm_annealer.passes import Pass
 from icm_annealer.search.base import Problem, Result
@@ -18,6 +19,10 @@ MIN_AGREEMENT = 0.8
 MIN_LABEL_MASS = 0.5
 MIN_LIKENESS_TO_START = 0.4
 MAX_CORRELATION = 0.5
+MIN_FALL = 0.05
+"""Nats per example; smaller differences between U on different orders are noise."""
+MIN_FOR_NEIGHBOURS = 16
+MAX_NEIGHBOUR_Z = 4.0
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,7 @@ class Alarm:
         return f"{self.saw} {self.try_}"
 
 
-def alarms(problem: Problem, result: Result, texts: Sequence[str], num_dropped: int = 0) -> list[Alarm]:
+def alarms(problem: Problem, result: Result, examples: Sequence[Example], num_dropped: int = 0) -> list[Alarm]:
     """Everything that speaks against `result`, the most serious first."""
     found = [
         *_not_above_zero(problem, result),
@@ -42,7 +47,11 @@ def alarms(problem: Problem, result: Result, texts: Sequence[str], num_dropped: 
         *_opposite_of_start(problem, result),
         *_low_mass(result),
         *_tie(result),
-        *_surface(result, texts),
+        *_below_start(result),
+        *_falls_on_fresh_orders(result),
+        *_surface(result, examples),
+        *_source(result, examples),
+        *_neighbours(result),
         *_cut(num_dropped, problem),
     ]
     return sorted(found, key=lambda alarm: alarm.level != "warning")
@@ -132,9 +141,74 @@ def _tie(result: Result) -> Iterator[Alarm]:
             return
 
 
-def _surface(result: Result, texts: Sequence[str]) -> Iterator[Alarm]:
-    lengths = np.array([len(text) for text in texts], dtype=float)
-    positions = np.arange(len(texts), dtype=float)
+def _below_start(result: Result) -> Iterator[Alarm]:
+    winner = result.winner
+    if result.u_start is not None and winner.u < result.u_start - max(2 * winner.u_se, MIN_FALL):
+        yield Alarm(
+            "below-start",
+            "warning",
+            f"The labels found are less coherent (U {winner.u:.3f}) than the zero-shot labels that a chain began "
+            f"with (U {result.u_start:.3f}).",
+            "The search has lost something: use the zero-shot labels, or more chains and examples.",
+        )
+
+
+def _falls_on_fresh_orders(result: Result) -> Iterator[Alarm]:
+    """A search that meets one order again and again learns the order."""
+    winner = result.winner
+    if winner.u_own - winner.u > max(3 * winner.u_se, MIN_FALL, 0.5 * abs(winner.u_own)):
+        yield Alarm(
+            "order-exploited",
+            "warning",
+            f"U falls from {winner.u_own:.3f} on the search's own orders to {winner.u:.3f} on fresh ones.",
+            "The labels fit the order of the contexts, not the examples: trust the second figure.",
+        )
+
+
+def _neighbours(result: Result) -> Iterator[Alarm]:
+    """More pairs of neighbours in the data labelled alike than a shuffle of the labels would show."""
+    labels = result.winner.labels
+    if len(labels) < MIN_FOR_NEIGHBOURS:
+        return
+    alike = int((labels[1:] == labels[:-1]).sum())
+    rng = np.random.default_rng(0)
+    shuffled = np.array([(s[1:] == s[:-1]).sum() for s in (rng.permutation(labels) for _ in range(1000))])
+    if alike > shuffled.mean() + MAX_NEIGHBOUR_Z * max(float(shuffled.std()), 0.5):
+        yield Alarm(
+            "neighbours-alike",
+            "note",
+            f"{alike} of {len(labels) - 1} neighbours in the data have the same label; {shuffled.mean():.0f} would by "
+            "chance.",
+            "If the data are not sorted by what they are, the order was labelled: shuffle them and run again.",
+        )
+
+
+def _source(result: Result, examples: Sequence[Example]) -> Iterator[Alarm]:
+    """Labels that go with the rows' field `source`, by Cramér's V."""
+    sources = [str(example.facts.get("source", "")) for example in examples]
+    names = sorted(set(sources))
+    if not 1 < len(names) <= len(sources) / 4:
+        return
+    numbers = np.array([names.index(source) for source in sources])
+    counts = np.zeros((len(names), int(result.winner.labels.max()) + 1))
+    np.add.at(counts, (numbers, result.winner.labels), 1)
+    counts = counts[:, counts.sum(axis=0) > 0]
+    if counts.shape[1] < 2:
+        return
+    expected = counts.sum(axis=1, keepdims=True) * counts.sum(axis=0, keepdims=True) / counts.sum()
+    strength = float(np.sqrt(((counts - expected) ** 2 / expected).sum() / counts.sum() / (min(counts.shape) - 1)))
+    if strength > MAX_CORRELATION:
+        yield Alarm(
+            "surface-source",
+            "note",
+            f"The labels go with the rows' source (Cramér's V {strength:.2f}).",
+            "That can be genuine; if not, the search has found this instead of the concept.",
+        )
+
+
+def _surface(result: Result, examples: Sequence[Example]) -> Iterator[Alarm]:
+    lengths = np.array([len(example.text) for example in examples], dtype=float)
+    positions = np.arange(len(examples), dtype=float)
     for code, name, values in (("length", "text length", lengths), ("position", "position in the data", positions)):
         for label in range(int(result.winner.labels.max()) + 1):
             member = (result.winner.labels == label).astype(float)

@@ -93,7 +93,7 @@ async def label(
 
     try:
         run = await anneal(examples, task, scorer, settings, journal=journal, on_pass=note, experiment=experiment)
-        found = alarms(run.problem, run.result, [example.text for example in examples], num_dropped)
+        found = alarms(run.problem, run.result, examples, num_dropped)
         winner = run.result.winner
         journal.write_end(
             {

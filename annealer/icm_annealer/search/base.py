@@ -64,8 +64,13 @@ class ChainEnd(NamedTuple):
     labels: Ints
     evidence: Array
     """[example, label]: what the chain's last passes said, calibrated."""
-    u: float
-    """By its last passes; not comparable with another chain's, whose orders were others."""
+    us: list[float]
+    """U by each of its passes, before their moves; not comparable with another chain's, whose orders were others."""
+
+    @property
+    def u(self) -> float:
+        """U by the last two passes, which together reach everybody."""
+        return float(np.mean(self.us[-2:])) if self.us else 0.0
 
 
 class Finalist(NamedTuple):
@@ -74,6 +79,8 @@ class Finalist(NamedTuple):
     starts: tuple[str, ...]
     """What the chains that found it began with: `zero-shot`, `random`."""
     labels: Ints
+    u_own: float
+    """U by the search's own last passes."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,7 @@ class Candidate:
 
     starts: tuple[str, ...]
     labels: Ints
+    u_own: float
     logprobs: Array
     """[example, label], raw, averaged over the common orders."""
     us: list[float]
@@ -103,6 +111,8 @@ class Result:
 
     candidates: list[Candidate]
     zero_shot: Pass | None
+    u_start: float | None = None
+    """U of the calibrated zero-shot labels by a chain's first pass; None if none began there."""
     chains: Sequence[Ints] = ()
     """Every chain's own last labels."""
     notes: dict[str, float] = field(default_factory=dict)
@@ -172,6 +182,7 @@ def weigh(
         Candidate(
             finalist.starts,
             finalist.labels,
+            finalist.u_own,
             np.mean([answer.logprobs for answer in mine], axis=0),
             [problem.u(answer, finalist.labels) for answer in mine],
         )

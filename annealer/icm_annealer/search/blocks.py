@@ -59,7 +59,8 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
     ends = yield from lockstep(chains)
     finalists = _answers(problem, settings, [start for start, _ in starts], ends)
     candidates = yield from weigh(problem, finalists, settings.num_final_orders, rngs[-1])
-    return Result(candidates, zero_shot, [end.labels for end in ends])
+    u_start = ends[0].us[0] if ends[0].us else None
+    return Result(candidates, zero_shot, u_start, [end.labels for end in ends])
 
 
 def _chain(problem: Problem, settings: BlockSettings, labels: Ints, heat: float, rng: np.random.Generator) -> Chain:
@@ -90,7 +91,7 @@ def _chain(problem: Problem, settings: BlockSettings, labels: Ints, heat: float,
         num_quiet = num_quiet + 1 if is_quiet else 0
         if num_quiet == 2:
             break
-    return ChainEnd(labels, evidence, float(np.mean(us[-2:] or [0.0])))
+    return ChainEnd(labels, evidence, us)
 
 
 def usual_chain_passes(settings: BlockSettings) -> int:
@@ -145,6 +146,7 @@ def _answers(
         Finalist(
             tuple(starts[number] for number in cluster),
             problem.consistency.best(np.mean([ends[number].evidence for number in cluster], axis=0)),
+            ends[cluster[0]].u,
         )
         for cluster in clusters
     ]

@@ -75,8 +75,10 @@ def official(problem: Problem, settings: OfficialSettings, seed: int) -> Search:
     if never.any():  # labelled as any proposal would be: by argmax behind all that is labelled
         (answer,) = yield [replace(_pass(problem, final), queries=np.flatnonzero(never), purpose="remaining")]
         final[never] = answer.logprobs.argmax(axis=1)
-    candidates = yield from weigh(problem, [Finalist(("official",), final)], settings.num_final_orders, order_rng)
-    return Result(candidates, zero_shot, notes={"u_own_order": state.u, "num_accepted": num_accepted})
+    candidates = yield from weigh(
+        problem, [Finalist(("official",), final, state.u)], settings.num_final_orders, order_rng
+    )
+    return Result(candidates, zero_shot, notes={"num_accepted": num_accepted})
 
 
 def _at(temperature: float, steps: Generator[Round, list[Pass], _Outcome]) -> Generator[Round, list[Pass], _Outcome]:

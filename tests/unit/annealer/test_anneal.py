@@ -148,7 +148,7 @@ async def test_official_search_runs_to_its_end_with_a_rule(tmp_path: Path, score
     assert run.result.notes["num_accepted"] >= 1
     first = next(event.u for event in events if event.ask.purpose == "official")
     assert first is not None
-    assert run.result.notes["u_own_order"] > first
+    assert run.result.winner.u_own > first
 
 
 LETTERS = [f"letter {chr(ord('a') + number)}" for number in range(26)]
