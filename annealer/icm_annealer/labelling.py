@@ -48,6 +48,7 @@ class Labelling:
                     "starts": candidate.starts,
                     "u": candidate.u,
                     "u_se": candidate.u_se,
+                    "u_own_orders": candidate.u_own,
                     "agreement": float((candidate.labels == self.run.labels).mean()),
                 }
                 for candidate in result.candidates
