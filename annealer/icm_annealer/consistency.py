@@ -62,7 +62,10 @@ class AtMostOne(_Rule):
 
 
 class ExactlyOne(_Rule):
-    """Exactly one example of a group is `label`; none at all counts as one contradiction."""
+    """Exactly one example of a group is `label`; none at all counts as one contradiction.
+
+    A group that is only partly labelled may still get its one.
+    """
 
     kind: Literal["exactly_one"]
     label: str
@@ -114,6 +117,9 @@ class Consistency:
     def __init__(self, rules: Sequence[Rule], groups: Sequence[Ints], facts: Sequence[Facts], names: Labels):
         self.groups = list(groups)
         self._rules, self._facts, self._names = rules, facts, names
+        self._partial_rules = [
+            AtMostOne(kind="at_most_one", label=rule.label) if isinstance(rule, ExactlyOne) else rule for rule in rules
+        ]
         self._states: dict[int, Ints] = {}
         if rules:
             for number, group in enumerate(self.groups):
@@ -123,13 +129,6 @@ class Consistency:
     def num_contradictions(self, labels: Ints) -> int:
         """I(D): contradicting pairs over all groups; examples labelled -1 (not yet) take no part."""
         return sum(self._count(self.groups[number], labels) for number in self._states)
-
-    def group_of(self) -> Ints:
-        """The group number of every example."""
-        owner = np.empty(len(self._facts), dtype=np.int64)
-        for number, group in enumerate(self.groups):
-            owner[group] = number
-        return owner
 
     def best(self, scores: Array) -> Ints:
         """The labels with the highest total score among those without contradiction, group by group, exactly.
@@ -146,7 +145,8 @@ class Consistency:
     def _count(self, group: Ints, labels: Ints) -> int:
         known = [int(i) for i in group if labels[i] >= 0]
         facts, names = [self._facts[i] for i in known], [self._names[labels[i]] for i in known]
-        return sum(rule.count(facts, names) for rule in self._rules) if known else 0
+        rules = self._rules if len(known) == len(group) else self._partial_rules
+        return sum(rule.count(facts, names) for rule in rules) if known else 0
 
     def _consistent_states(self, group: Ints) -> Ints:
         num_labels = len(self._names)
