@@ -21,10 +21,10 @@ def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a Parquet file, a batch in memory at a time. Raises RequestError."""
     parquet = _required("pyarrow.parquet", f"{path}: a Parquet file")
     try:
-        with parquet.ParquetFile(path) as file:
+        with path.open("rb") as raw, parquet.ParquetFile(raw) as file:
             for batch in file.iter_batches(batch_size=BATCH_ROWS):
                 yield from _plain_rows(batch)
-    except OSError as error:  # of the system, or pyarrow's own, which says more in its text
+    except OSError as error:  # of the system, or pyarrow's own for broken data
         raise RequestError(f"{path}: {error.strerror or _one_line(error)}", code="bad_data") from None
     except ValueError as error:  # all that pyarrow raises for broken files is one
         raise RequestError(f"{path}: not a Parquet file ({_one_line(error)})", code="bad_data") from None

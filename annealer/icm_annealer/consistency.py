@@ -128,7 +128,14 @@ class Consistency:
 
     def num_contradictions(self, labels: Ints) -> int:
         """I(D): contradicting pairs over all groups; examples labelled -1 (not yet) take no part."""
-        return sum(self._count(self.groups[number], labels) for number in self._states)
+        return int(self.by_group(labels).sum())
+
+    def by_group(self, labels: Ints) -> Ints:
+        """The contradicting pairs within each group."""
+        counts = np.zeros(len(self.groups), dtype=np.int64)
+        for number in self._states:
+            counts[number] = self._count(self.groups[number], labels)
+        return counts
 
     def best(self, scores: Array) -> Ints:
         """The labels with the highest total score among those without contradiction, group by group, exactly.

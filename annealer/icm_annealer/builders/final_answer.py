@@ -7,7 +7,10 @@ import re
 from typing import NamedTuple
 
 MARK = re.compile(r"(?:answer\s+is|####)\s*:?", re.IGNORECASE)
-NUMBER = re.compile(r"[\s:=*(]{0,6}[$€£]?(-?)[$€£]?\s?(\d[\d,]*(?:\.\d+)?|\.\d+)[%.]?")
+NUMBER = re.compile(
+    r"[\s:=*(]{0,6}[$€£]?(-?)[$€£]?\s?((?:\d[\d,]*)?\d(?:\.\d+)?|\.\d+)[%*]{0,3}\.?"
+    r"(?!\w|,\d)(?!\s*[-+*/x×÷^=]\s*[\w$(])"  # the beginning of a term is no answer
+)
 
 
 class Solution(NamedTuple):
@@ -18,7 +21,7 @@ class Solution(NamedTuple):
 
 
 def final_answer(text: str) -> Solution | None:
-    """Reads the number behind the first "answer is" or "####"; None if there is none.
+    """Reads the number behind the first "answer is" or "####" that has one; None if none has.
 
     What follows the answer is cut off: models go on with a next problem of their own.
     """

@@ -129,7 +129,7 @@ async def _solve(problem: Problem, endpoint: Completions, sampling: Sampling) ->
             seed=int(state[0] >> 1),  # servers want it to fit a signed number of 32 bits
             temperature=sampling.temperature,
             max_tokens=sampling.max_tokens,
-            stop=["\n\n", "\nQuestion:"],
+            stop=["\n\n", "\nQuestion:", "\nQ:"],
         )
         for text in texts[:missing]:
             solution = final_answer(text)

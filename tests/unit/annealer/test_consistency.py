@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
+from tests.released import released_file
 
 from icm_annealer.consistency import Consistency, Facts, Labels, Rule
 from icm_annealer.examples import consistency_of, labels_of, load_examples
@@ -20,7 +20,6 @@ from icm_annealer.task import Task
 from icm_client import RequestError
 
 NAMES = ["True", "False"]
-RELEASED = Path(os.environ.get("ICM_SHARED", Path(__file__).parents[3] / "../shared")) / "data"
 RULES: list[dict[str, Any]] = [
     {"kind": "different_keys", "key": "answer", "label": "True"},
     {"kind": "same_key", "key": "answer"},
@@ -129,8 +128,11 @@ def test_examples_without_a_label_contradict_nothing() -> None:
     assert judge.num_contradictions(np.array([-1, -1, -1])) == 0
 
 
-def test_group_of_names_every_examples_group() -> None:
-    assert consistency([], [2, 1, 3], "abcdef").group_of().tolist() == [0, 0, 1, 2, 2, 2]
+def test_a_group_that_is_partly_labelled_may_still_get_its_one() -> None:
+    judge = consistency([rule(**RULES[3])], [3], "abc")
+    assert judge.num_contradictions(np.array([1, 1, -1])) == 0
+    assert judge.num_contradictions(np.array([0, 0, -1])) == 1
+    assert judge.num_contradictions(np.array([1, 1, 1])) == 1
 
 
 def test_a_group_too_large_to_enumerate_is_told() -> None:
@@ -146,9 +148,7 @@ class Released:
     """A released file as a task sees it, with its gold labels."""
 
     def __init__(self, name: str, rules: list[dict[str, Any]], template: str = "{choice}"):
-        path = RELEASED / name
-        if not path.exists():
-            pytest.skip(f"{path} is not there: set ICM_SHARED to the folder that holds data/{name}")
+        path = released_file(name)
         task = Task.model_validate(
             {
                 "name": "released",
@@ -165,22 +165,13 @@ class Released:
         self.gold = labels_of(examples, gold, task)
         assert len(self.gold) == len(json.loads(path.read_text()))
 
-    def contradictions(self) -> list[int]:
-        """By group, of the gold labels."""
-        counts = []
-        for group in self.judge.groups:
-            alone = np.full(len(self.gold), -1)
-            alone[group] = self.gold[group]
-            counts.append(self.judge._count(group, alone))
-        return counts
-
 
 def test_truthfulqa_gold_has_several_true_claims_in_434_groups() -> None:
     released = Released("truthfulqa_train.json", [{"kind": "different_keys", "key": "choice", "label": "True"}])
-    counts = released.contradictions()
+    counts = released.judge.by_group(released.gold)
     assert len(counts) == 652
-    assert sum(count > 0 for count in counts) == 434
-    assert released.judge.num_contradictions(released.gold) == sum(counts) == 725
+    assert (counts > 0).sum() == 434
+    assert released.judge.num_contradictions(released.gold) == counts.sum() == 725
 
 
 def test_gsm8k_gold_never_has_two_true_answers() -> None:
