@@ -17,33 +17,36 @@ from icm_client.errors import RequestError
 from icm_client.wire import Label, ScoreRequest, ScoreResponse, label_texts
 
 NUM_SHOTS, NUM_QUERIES = 16, 64
-MIN_MASS, MIN_SHOWN_MASS = 0.01, 0.5
-"""Label mass below the first without shots, or below the second with them, looks wrong."""
+MIN_SHOWN_MASS = 0.5
+"""Label mass below this behind shots looks wrong. Without shots it may be small for tasks that work well."""
 MAX_LABELS_TOLD = 16
 
 
 async def look_with_model(task: Task, loaded: Loaded, scorer: Scorer, seed: int) -> Findings:
-    """Asks a model about a random part of the data. Raises what the scorer's client raises, but for labels that the
-    scorer refuses, which are findings."""
-    queries, shots = sample(loaded.examples, NUM_QUERIES, NUM_SHOTS, np.random.default_rng(seed))
-    check = _ModelCheck(task, scorer, (await scorer.model()).max_prompt_tokens)
-    try:
-        tokens = await check.label_tokens(queries[0].text)
-        zero = await check.score("", queries)
-    except RequestError as error:
-        return Findings([], [f"the scorer refuses: {error.message}"])
-    chars_per_token = sum(len(example.text) for example in queries) / zero.usage.prompt_tokens
-    findings = tokens + await check.lengths(loaded, chars_per_token)
+    """Asks a model about a random part of the data. Raises what the scorer's client raises, but for what the scorer
+    refuses (labels, long prompts), which is a finding."""
+    num_shots = min(NUM_SHOTS, len(loaded.examples) // 2)
+    shots, queries = sample(loaded.examples, num_shots, NUM_QUERIES, np.random.default_rng(seed))
+    if not queries:  # a single group, say
+        shots, queries = [], loaded.examples[:NUM_QUERIES]
+    given, kind = labels_of(shots, loaded.gold, task), "gold"
+    if not (given >= 0).all():
+        given, kind = np.random.default_rng([seed, 1]).integers(len(task.labels), size=len(shots)), "random"
     gold = labels_of(queries, loaded.gold, task)
-    findings += _zero_shot(np.array(zero.logprobs), gold)
-    given = labels_of(shots, loaded.gold, task)
-    kind = "gold" if len(shots) and (given >= 0).all() else "random"
-    if kind == "random":
-        given = np.random.default_rng([seed, 1]).integers(len(task.labels), size=len(shots))
-    context = check.context(shots, given, chars_per_token, max(len(example.text) for example in queries))
-    if context:
-        shown = await check.score(context, queries)
-        findings += _few_shot(np.array(shown.logprobs), gold, kind)
+    check = _ModelCheck(task, scorer, (await scorer.model()).max_prompt_tokens)
+    findings = Findings([], [])
+    try:
+        findings += await check.label_tokens(queries[0].text)
+        zero = await check.score("", queries)
+        chars_per_token = sum(len(example.text) for example in queries) / zero.usage.prompt_tokens
+        findings += await check.lengths(loaded, chars_per_token)
+        findings += _zero_shot(np.array(zero.logprobs), gold)
+        context = check.context(shots, given, chars_per_token, max(len(example.text) for example in queries))
+        if context:
+            shown = await check.score("".join(context), queries)
+            findings += _few_shot(np.array(shown.logprobs), gold, f"{len(context)} shots with {kind} labels")
+    except RequestError as error:
+        findings += Findings([], [f"the scorer refuses: {error.message}"])
     return findings
 
 
@@ -54,7 +57,7 @@ class _ModelCheck:
         self._task, self._scorer, self._window = task, scorer, window
         self._labels: list[Label] = [label_texts(texts) for texts in task.labels.values()]
 
-    async def score(self, context: str, queries: Sequence[Example], labels: list[Label] | None = None) -> ScoreResponse:
+    async def score(self, context: str, queries: Sequence[Example]) -> ScoreResponse:
         """Labels behind every query, with the same context (shots, or nothing) in front of each."""
         lead = self._task.separator if context else ""
         texts = list(dict.fromkeys(lead + query.text for query in queries))
@@ -64,23 +67,30 @@ class _ModelCheck:
                 segments=[*texts, context] if context else texts,
                 prefixes=[[None, len(texts)]] if context else [],
                 prompts=[[0 if context else None, number[lead + query.text]] for query in queries],
-                labels=labels or self._labels,
+                labels=self._labels,
                 terminator=self._task.separator or None,
             )
         )
 
     async def label_tokens(self, text: str) -> Findings:
         """How many tokens the labels have; a scorer makes one read for each inner node of the trie over them."""
-        query = [Example("", text, None, {})]
         verbalizers = self._task.verbalizers[:MAX_LABELS_TOLD]
-        counts = [(await self.score("", query, [text])).usage.num_reads for text in verbalizers]
-        together = (await self.score("", query, list(verbalizers))).usage.num_reads
+        counts = [await self._num_reads(text, [label]) for label in verbalizers]
+        try:
+            together = await self._num_reads(text, verbalizers)
+        except RequestError as error:
+            if error.code != "ambiguous_labels":
+                raise
+            together = 0  # one label's tokens begin another's: a terminator tells them apart
         if not all(counts):
             return Findings([], [])  # a scorer that does not count its reads
         shown = ", ".join(f"{text!r} {count}" for text, count in zip(verbalizers, counts, strict=True))
         shared = sum(count - 1 for count in counts) + 1 > together
         told = "labels share first tokens, which do not tell them apart: other words are scored faster and more evenly"
         return Findings([f"tokens of the labels: {shown}"], [told] if shared else [])
+
+    async def _num_reads(self, text: str, labels: Sequence[str]) -> int:
+        return (await self._scorer.score(ScoreRequest(prompts=[text], labels=list(labels)))).usage.num_reads
 
     async def lengths(self, loaded: Loaded, chars_per_token: float) -> Findings:
         """Tokens of a shot, of the longest example, and how many shots the window holds."""
@@ -101,35 +111,35 @@ class _ModelCheck:
         )
         return Findings([fact], [few] if room < min(NUM_SHOTS, len(loaded.examples) - 1) else [])
 
-    def context(self, shots: Sequence[Example], labels: Ints, chars_per_token: float, query_chars: int) -> str:
-        """As many of the shots as fit the window in front of a query, with a tenth to spare."""
+    def context(self, shots: Sequence[Example], labels: Ints, chars_per_token: float, query_chars: int) -> list[str]:
+        """As many of the shots, in order, as fit the window in front of a query with a tenth to spare; the separator
+        leads all but the first."""
         texts: list[str] = []
         room = 0.9 * self._window * chars_per_token - query_chars
         for example, label in zip(shots, labels, strict=True):
             text = example.text + self._task.verbalizers[label]
             room -= len(text) + len(self._task.separator)
             if room >= 0:
-                texts.append(text)
-        return self._task.separator.join(texts)
+                texts.append(self._task.separator * bool(texts) + text)
+        return texts
 
 
 def _zero_shot(logprobs: Array, gold: Ints) -> Findings:
     mass = float(np.exp(logprobs).sum(axis=1).mean())
-    facts = [f"zero-shot, {len(gold)} examples: the labels have {mass:.1%} of the probability"]
+    facts = [f"zero-shot, {len(gold)} examples: the labels have {mass:.2%} of the probability"]
     if (gold >= 0).any():
         raw, even = accuracy(logprobs.argmax(axis=1), gold), accuracy(calibrated(logprobs).argmax(axis=1), gold)
         facts[0] += f"; accuracy {raw}, calibrated {even}"
-    told = "without shots the model hardly considers the labels: does the template lead up to them?"
-    return Findings(facts, [told] if mass < MIN_MASS else [])
+    return Findings(facts, [])
 
 
-def _few_shot(logprobs: Array, gold: Ints, kind: str) -> Findings:
+def _few_shot(logprobs: Array, gold: Ints, shots: str) -> Findings:
     mass = float(np.exp(logprobs).sum(axis=1).mean())
-    facts = [f"behind {NUM_SHOTS} shots with {kind} labels: the labels have {mass:.1%} of the probability"]
+    facts = [f"behind {shots}: the labels have {mass:.1%} of the probability"]
     wrong = []
     if mass < MIN_SHOWN_MASS:
         wrong.append(f"even behind shots the labels have only {mass:.1%} of the probability: are they read as meant?")
-    if kind == "gold" and (gold >= 0).any():
+    if "gold" in shots and (gold >= 0).any():
         predicted = logprobs.argmax(axis=1)
         facts[0] += f"; accuracy {accuracy(predicted, gold)}"
         if len(set(predicted.tolist())) == 1 and len(set(gold[gold >= 0].tolist())) > 1:

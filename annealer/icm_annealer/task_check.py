@@ -59,7 +59,7 @@ def look_at_task(task: Task) -> Findings:
         if not text[0].isspace() and not end.isspace() and end not in OPENING:
             wrong.append(
                 f"the label {label!r} does not begin with a space, so that the model reads "
-                f"{task.template[-12:] + text!r}: write {' ' + text!r}"
+                f"{task.template.splitlines()[-1][-12:] + text!r}: write {' ' + text!r}"
             )
         if text != text.rstrip():
             wrong.append(f"the label {label!r} ends in white space ({text!r})")

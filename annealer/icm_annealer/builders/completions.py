@@ -120,4 +120,5 @@ class Completions:
         after = response.headers.get("Retry-After", "")
         error = error_from_body(response.status_code, body, float(after) if after.isdigit() else None)
         error.message = f"{self._base}{path}: {error.message}"
+        error.args = (error.message,)
         return error

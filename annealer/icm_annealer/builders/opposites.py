@@ -30,7 +30,7 @@ def gender_pairs(rows: Iterable[Row], seed: int, num_pairs: int, min_chars: int,
         text = " ".join(value.split()) if isinstance(value, str) else ""
         if not min_chars <= len(text) <= max_chars:
             continue
-        author = str(row.value.get("id") or f"row {number}")
+        author = f"row {number}" if row.value.get("id") is None else str(row.value["id"])
         seen[author] = seen.get(author, 0) + 1
         if rng.integers(seen[author]) == 0:  # each of an author's posts is as likely to be the one that stays
             chosen[author] = (gender, text)
