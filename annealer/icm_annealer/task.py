@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from icm_annealer.columnar import HUB
-from icm_annealer.consistency import DifferentKeys, Rule, SameKey
+from icm_annealer.rules import DifferentKeys, Rule, SameKey
 from icm_client.errors import RequestError
 from icm_client.wire import label_texts
 

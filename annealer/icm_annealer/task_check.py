@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from icm_annealer.consistency import ExactlyOne, Mirrored, Rule, SameKey
 from icm_annealer.examples import Example, Loaded, consistency_of, labels_of
+from icm_annealer.rules import ExactlyOne, Mirrored, Rule, SameKey
 from icm_annealer.task import Task
 from icm_client.errors import RequestError
 from icm_client.wire import label_texts
