@@ -22,8 +22,8 @@ from icm_annealer.builders.truthfulqa import claims, preference_pairs
 from icm_annealer.rows import Row
 from icm_client.errors import RequestError
 
-QUIET_S = 2.0
-"""What takes longer than this says how far it has come, that often."""
+QUIET_S, AGAIN_S = 2.0, 10.0
+"""What takes longer than the first says how far it has come; where that is not a terminal, again after the second."""
 
 app = typer.Typer(no_args_is_help=True, help="Make data files for tasks, from published files or a pairs file.")
 
@@ -176,7 +176,7 @@ class _Reports:
     def __init__(self, console: Console):
         self._console = console
         self._status = console.status("")
-        self._shown = time.monotonic()
+        self._next = time.monotonic() + QUIET_S
 
     def __enter__(self) -> _Reports:
         return self
@@ -185,11 +185,12 @@ class _Reports:
         self._status.stop()
 
     def __call__(self, text: str) -> None:
-        if time.monotonic() - self._shown < QUIET_S:
+        if time.monotonic() < self._next:
             return
-        self._shown = time.monotonic()
         if self._console.is_terminal:
+            self._next = time.monotonic() + 0.1
             self._status.update(text)
             self._status.start()
         else:
+            self._next = time.monotonic() + AGAIN_S
             self._console.print(text, markup=False, highlight=False)

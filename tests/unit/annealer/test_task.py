@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import yaml
 from tests.released import released_file
 
 from icm_annealer.examples import consistency_of, labels_of, load_examples
-from icm_annealer.task import built_in_tasks, load_task
+from icm_annealer.task import Task, built_in_tasks, load_task
+from icm_annealer.task_check import look_at_task
 from icm_client import RequestError
 
 GOOD: dict[str, Any] = {
@@ -110,6 +112,21 @@ def test_a_task_file_of_ones_own(tmp_path: Path) -> None:
     assert loaded.task.label_names == ["a", "b"]
     assert loaded.task.verbalizers == [" alpha", " beta"]
     assert loaded.task.render({"word": "cod"}) == "Word: cod\nGroup:"
+
+
+DOCS = Path(__file__).parents[3] / "docs" / "tasks.md"
+
+
+@pytest.mark.parametrize("example", re.findall(r"```yaml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL))
+def test_the_examples_of_the_docs_are_good_tasks(tmp_path: Path, example: str) -> None:
+    path = tmp_path / "task.yaml"
+    path.write_text(example, encoding="utf-8")
+    assert look_at_task(load_task(str(path)).task).wrong == []
+
+
+def test_the_docs_name_every_field() -> None:
+    fields = DOCS.read_text(encoding="utf-8").partition("## Every field")[2].partition("## Data")[0]
+    assert set(Task.model_fields) <= set(re.findall(r"`(\w+)`", fields))
 
 
 def test_doubled_braces_are_text(tmp_path: Path) -> None:
