@@ -7,11 +7,15 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import httpx
+import hypothesis
 import pytest
 
 from icm_client import ScorerClient
 from icm_server.app import create_app
 from icm_server.engines.fake import FakeEngine
+
+hypothesis.settings.register_profile("icm", deadline=None)  # no test depends on how busy the machine is
+hypothesis.settings.load_profile("icm")
 
 Serving = Callable[..., AbstractAsyncContextManager[ScorerClient]]
 
