@@ -3,39 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from icm_annealer.alarm import Alarm
 from icm_annealer.examples import Example
 from icm_annealer.objective import entropy, label_rates
 from icm_annealer.passes import Pass
 from icm_annealer.search.base import Problem, Result
+from icm_annealer.surface_alarms import surface_alarms
 
 MIN_RELATIVE_ENTROPY = 0.5
 """Of ln C; two labels at rates 11 : 89 have it."""
 MIN_AGREEMENT = 0.8
 MIN_LABEL_MASS = 0.5
 MIN_LIKENESS_TO_START = 0.4
-MAX_CORRELATION = 0.5
 MIN_FALL = 0.05
 """Nats per example; smaller differences between U on different orders are noise."""
-MIN_FOR_NEIGHBOURS = 16
-MAX_NEIGHBOUR_Z = 4.0
-
-
-@dataclass(frozen=True)
-class Alarm:
-    """`warning`: the labels are probably not what was wanted. `note`: worth a look, may be genuine."""
-
-    code: str
-    level: Literal["warning", "note"]
-    saw: str
-    try_: str
-
-    def __str__(self) -> str:
-        return f"{self.saw} {self.try_}"
 
 
 def alarms(problem: Problem, result: Result, examples: Sequence[Example], num_dropped: int = 0) -> list[Alarm]:
@@ -49,9 +33,7 @@ def alarms(problem: Problem, result: Result, examples: Sequence[Example], num_dr
         *_tie(result),
         *_below_start(result),
         *_falls_on_fresh_orders(result),
-        *_surface(result, examples),
-        *_source(result, examples),
-        *_neighbours(result),
+        *surface_alarms(result.winner.labels, examples),
         *_cut(num_dropped, problem),
     ]
     return sorted(found, key=lambda alarm: alarm.level != "warning")
@@ -163,65 +145,6 @@ def _falls_on_fresh_orders(result: Result) -> Iterator[Alarm]:
             f"U falls from {winner.u_own:.3f} on the search's own orders to {winner.u:.3f} on fresh ones.",
             "The labels fit the order of the contexts, not the examples: trust the second figure.",
         )
-
-
-def _neighbours(result: Result) -> Iterator[Alarm]:
-    """More pairs of neighbours in the data labelled alike than a shuffle of the labels would show."""
-    labels = result.winner.labels
-    if len(labels) < MIN_FOR_NEIGHBOURS:
-        return
-    alike = int((labels[1:] == labels[:-1]).sum())
-    rng = np.random.default_rng(0)
-    shuffled = np.array([(s[1:] == s[:-1]).sum() for s in (rng.permutation(labels) for _ in range(1000))])
-    if alike > shuffled.mean() + MAX_NEIGHBOUR_Z * max(float(shuffled.std()), 0.5):
-        yield Alarm(
-            "neighbours-alike",
-            "note",
-            f"{alike} of {len(labels) - 1} neighbours in the data have the same label; {shuffled.mean():.0f} would by "
-            "chance.",
-            "If the data are not sorted by what they are, the order was labelled: shuffle them and run again.",
-        )
-
-
-def _source(result: Result, examples: Sequence[Example]) -> Iterator[Alarm]:
-    """Labels that go with the rows' field `source`, by Cramér's V."""
-    sources = [str(example.facts.get("source", "")) for example in examples]
-    names = sorted(set(sources))
-    if not 1 < len(names) <= len(sources) / 4:
-        return
-    numbers = np.array([names.index(source) for source in sources])
-    counts = np.zeros((len(names), int(result.winner.labels.max()) + 1))
-    np.add.at(counts, (numbers, result.winner.labels), 1)
-    counts = counts[:, counts.sum(axis=0) > 0]
-    if counts.shape[1] < 2:
-        return
-    expected = counts.sum(axis=1, keepdims=True) * counts.sum(axis=0, keepdims=True) / counts.sum()
-    strength = float(np.sqrt(((counts - expected) ** 2 / expected).sum() / counts.sum() / (min(counts.shape) - 1)))
-    if strength > MAX_CORRELATION:
-        yield Alarm(
-            "surface-source",
-            "note",
-            f"The labels go with the rows' source (Cramér's V {strength:.2f}).",
-            "That can be genuine; if not, the search has found this instead of the concept.",
-        )
-
-
-def _surface(result: Result, examples: Sequence[Example]) -> Iterator[Alarm]:
-    lengths = np.array([len(example.text) for example in examples], dtype=float)
-    positions = np.arange(len(examples), dtype=float)
-    for code, name, values in (("length", "text length", lengths), ("position", "position in the data", positions)):
-        for label in range(int(result.winner.labels.max()) + 1):
-            member = (result.winner.labels == label).astype(float)
-            if values.std() and member.std():
-                correlation = float(np.corrcoef(values, member)[0, 1])
-                if abs(correlation) > MAX_CORRELATION:
-                    yield Alarm(
-                        f"surface-{code}",
-                        "note",
-                        f"The labels go with {name} (correlation {correlation:.2f}).",
-                        "That can be genuine; if not, the search has found this instead of the concept.",
-                    )
-                    break
 
 
 def _cut(num_dropped: int, problem: Problem) -> Iterator[Alarm]:

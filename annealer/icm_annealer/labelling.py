@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-from icm_annealer.alarms import Alarm, alarms
+from icm_annealer.alarm import Alarm
+from icm_annealer.alarms import alarms
 from icm_annealer.anneal import PassEvent, Run, anneal, run_header
 from icm_annealer.arrays import Ints
 from icm_annealer.examples import Example
