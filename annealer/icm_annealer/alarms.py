@@ -32,6 +32,7 @@ def alarms(problem: Problem, result: Result, examples: Sequence[Example], num_dr
         *_low_mass(result),
         *_tie(result),
         *_below_start(result),
+        *_oscillating(result),
         *_falls_on_fresh_orders(result),
         *surface_alarms(result.winner.labels, examples),
         *_cut(num_dropped, problem),
@@ -121,6 +122,16 @@ def _tie(result: Result) -> Iterator[Alarm]:
                 "Which of the two is wanted, U cannot tell: look at both, or use more examples.",
             )
             return
+
+
+def _oscillating(result: Result) -> Iterator[Alarm]:
+    if result.num_oscillating:
+        yield Alarm(
+            "chains-oscillate",
+            "warning",
+            f"{result.num_oscillating} of {len(result.chains)} chains went back and forth between two labellings.",
+            "Examples seem to prefer labels unlike their context's: check template and separator, or use more passes.",
+        )
 
 
 def _below_start(result: Result) -> Iterator[Alarm]:

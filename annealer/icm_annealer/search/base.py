@@ -66,6 +66,8 @@ class ChainEnd(NamedTuple):
     """[example, label]: what the chain's last passes said, calibrated."""
     us: list[float]
     """U by each of its passes, before their moves; not comparable with another chain's, whose orders were others."""
+    oscillates: bool
+    """True if it was going back and forth between two labellings."""
 
     @property
     def u(self) -> float:
@@ -115,6 +117,8 @@ class Result:
     """U of the calibrated zero-shot labels by a chain's first pass; None if none began there."""
     chains: Sequence[Ints] = ()
     """Every chain's own last labels."""
+    num_oscillating: int = 0
+    """Chains that were going back and forth between two labellings."""
     notes: dict[str, float] = field(default_factory=dict)
 
     @property

@@ -15,6 +15,8 @@ from icm_annealer.search.base import Chain, ChainEnd, Finalist, Problem, Result,
 
 HALVES = PlanKind("folds", 2)
 UNTOLD = 1e-9
+OSCILLATION = 0.2
+"""Share of the labels that has to change for a chain to be called oscillating; single undecided examples always do."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
     finalists = _answers(problem, settings, [start for start, _ in starts], ends)
     candidates = yield from weigh(problem, finalists, settings.num_final_orders, rngs[-1])
     u_start = ends[0].us[0] if ends[0].us else None
-    return Result(candidates, zero_shot, u_start, [end.labels for end in ends])
+    num_oscillating = sum(end.oscillates for end in ends)
+    return Result(candidates, zero_shot, u_start, [end.labels for end in ends], num_oscillating)
 
 
 def _chain(problem: Problem, settings: BlockSettings, labels: Ints, heat: float, rng: np.random.Generator) -> Chain:
@@ -69,13 +72,15 @@ def _chain(problem: Problem, settings: BlockSettings, labels: Ints, heat: float,
     is_known = np.zeros(problem.num_examples, dtype=bool)
     first_temperature, num_quiet = 0.0, 0
     us: list[float] = []
+    cold: list[Ints] = []
     halves: tuple[Ints, Ints] = (np.array([]), np.array([]))
     for number in range(settings.max_passes if len(problem.consistency.groups) > 1 else 0):
         # What was context is relabelled next, so that two passes reach everybody.
         halves = _split(problem, rng) if number % 2 == 0 else halves[::-1]
         order, queries = _half(problem, *halves, rng)
         temperature = first_temperature * max(0.0, 1 - number / max(settings.num_hot_passes, 1))
-        answer = yield Ask(labels, queries, order, HALVES, "chain", temperature)
+        told = None if number == 0 and heat else temperature  # the first temperature is taken from this pass
+        answer = yield Ask(labels, queries, order, HALVES, "chain", told)
         us.append(problem.objective.predictability(answer.logprobs, labels[queries]))
         said = calibrated(answer.logprobs)
         if number == 0 and settings.num_hot_passes:
@@ -89,9 +94,20 @@ def _chain(problem: Problem, settings: BlockSettings, labels: Ints, heat: float,
         labels[queries] = proposed[queries]
         is_quiet = temperature == 0 and num_changed <= settings.settled * len(labels)
         num_quiet = num_quiet + 1 if is_quiet else 0
+        if temperature == 0 and number % 2:
+            cold.append(labels)
         if num_quiet == 2:
             break
-    return ChainEnd(labels, evidence, us)
+    return ChainEnd(labels, evidence, us, _is_two_cycle(cold))
+
+
+def _is_two_cycle(states: Sequence[Ints]) -> bool:
+    """True if the last change of many labels took back the one before: what labels that all move at once can do."""
+    if len(states) < 3:
+        return False
+    changed = states[-1] != states[-2]
+    taken_back = changed & (states[-1] == states[-3])
+    return bool(changed.mean() > OSCILLATION and taken_back.sum() > 0.9 * changed.sum())
 
 
 def usual_chain_passes(settings: BlockSettings) -> int:

@@ -166,3 +166,7 @@ def test_labels_that_go_with_their_source() -> None:
 def test_neighbours_that_are_labelled_alike() -> None:
     in_runs = (np.arange(NUM) // 6 % 2).astype(np.int64)
     assert codes(result(candidate(in_runs), zero_shot=in_runs)) == ["neighbours-alike"]
+
+
+def test_chains_that_go_back_and_forth() -> None:
+    assert codes(replace(result(candidate()), num_oscillating=1)) == ["chains-oscillate"]
