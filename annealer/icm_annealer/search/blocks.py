@@ -67,9 +67,7 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
 
 
 def _chain(problem: Problem, settings: BlockSettings, labels: Ints, heat: float, rng: np.random.Generator) -> Chain:
-    # Until a pass says something of an example, it keeps its label.
-    evidence = UNTOLD * np.eye(problem.num_labels)[labels]
-    is_known = np.zeros(problem.num_examples, dtype=bool)
+    evidence = _Evidence(labels, problem.num_labels, settings.memory)
     first_temperature, num_quiet = 0.0, 0
     us: list[float] = []
     cold: list[Ints] = []
@@ -85,20 +83,34 @@ def _chain(problem: Problem, settings: BlockSettings, labels: Ints, heat: float,
         said = calibrated(answer.logprobs)
         if number == 0 and settings.num_hot_passes:
             first_temperature = temperature = heat * _median_gain(said)
-        remembered = np.where(is_known[queries], settings.memory, 0.0)[:, None]
-        evidence[queries] = remembered * evidence[queries] + (1 - remembered) * said
-        is_known[queries] = temperature == 0
-        proposed = problem.consistency.best(_heated(evidence, temperature, rng))
+        is_cold = temperature == 0
+        evidence.hear(queries, said, is_cold)
+        proposed = problem.consistency.best(_heated(evidence.scores, temperature, rng))
         num_changed = int((proposed[queries] != labels[queries]).sum())
         labels = labels.copy()  # what was asked stays as it was
         labels[queries] = proposed[queries]
-        is_quiet = temperature == 0 and num_changed <= settings.settled * len(labels)
-        num_quiet = num_quiet + 1 if is_quiet else 0
-        if temperature == 0 and number % 2:
+        if is_cold and number % 2:
             cold.append(labels)
+        num_quiet = num_quiet + 1 if is_cold and num_changed <= settings.settled * len(labels) else 0
         if num_quiet == 2:
             break
-    return ChainEnd(labels, evidence, us, _is_two_cycle(cold))
+    return ChainEnd(labels, evidence.scores, us, _is_two_cycle(cold))
+
+
+class _Evidence:
+    """What a chain's passes said of each example: cold passes are averaged, hot ones forgotten."""
+
+    def __init__(self, labels: Ints, num_labels: int, memory: float):
+        # Until a pass says something of an example, it keeps its label.
+        self.scores: Array = UNTOLD * np.eye(num_labels)[labels]
+        self._is_kept = np.zeros(len(labels), dtype=bool)
+        self._memory = memory
+
+    def hear(self, queries: Ints, said: Array, is_cold: bool) -> None:
+        """A pass said this, [query, label], calibrated."""
+        kept = np.where(self._is_kept[queries], self._memory, 0.0)[:, None]
+        self.scores[queries] = kept * self.scores[queries] + (1 - kept) * said
+        self._is_kept[queries] = is_cold
 
 
 def _is_two_cycle(states: Sequence[Ints]) -> bool:
