@@ -7,16 +7,16 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import httpx
+import hypothesis
 import pytest
-from hypothesis import settings
 
 from icm_client import ScorerClient
 from icm_server.app import create_app
 from icm_server.engines.fake import FakeEngine
 
-settings.register_profile("icm", deadline=None)  # a test is no slower for what else the machine does
-settings.register_profile("hostile", deadline=None, max_examples=10_000)  # see contract/test_hostile.py
-settings.load_profile("icm")
+hypothesis.settings.register_profile("icm", deadline=None)  # no test depends on how busy the machine is
+hypothesis.settings.register_profile("hostile", deadline=None, max_examples=10_000)  # contract/test_hostile.py
+hypothesis.settings.load_profile("icm")
 
 Serving = Callable[..., AbstractAsyncContextManager[ScorerClient]]
 

@@ -3,37 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
+from icm_annealer.alarm import Alarm
+from icm_annealer.examples import Example
 from icm_annealer.objective import entropy, label_rates
 from icm_annealer.passes import Pass
-from icm_annealer.search.base import Candidate, Problem, Result
+from icm_annealer.search.base import Problem, Result
+from icm_annealer.surface_alarms import surface_alarms
 
 MIN_RELATIVE_ENTROPY = 0.5
 """Of ln C; two labels at rates 11 : 89 have it."""
 MIN_AGREEMENT = 0.8
 MIN_LABEL_MASS = 0.5
 MIN_LIKENESS_TO_START = 0.4
-MAX_CORRELATION = 0.5
+MIN_FALL = 0.05
+"""Nats per example; smaller differences between U on different orders are noise."""
 
 
-@dataclass(frozen=True)
-class Alarm:
-    """`warning`: the labels are probably not what was wanted. `note`: worth a look, may be genuine."""
-
-    code: str
-    level: Literal["warning", "note"]
-    saw: str
-    try_: str
-
-    def __str__(self) -> str:
-        return f"{self.saw} {self.try_}"
-
-
-def alarms(problem: Problem, result: Result, texts: Sequence[str], num_dropped: int = 0) -> list[Alarm]:
+def alarms(problem: Problem, result: Result, examples: Sequence[Example], num_dropped: int = 0) -> list[Alarm]:
     """Everything that speaks against `result`, the most serious first."""
     found = [
         *_not_above_zero(problem, result),
@@ -42,17 +31,20 @@ def alarms(problem: Problem, result: Result, texts: Sequence[str], num_dropped: 
         *_opposite_of_start(problem, result),
         *_low_mass(result),
         *_tie(result),
-        *_surface(result, texts),
+        *_below_start(result),
+        *_oscillating(result),
+        *_falls_on_fresh_orders(result),
+        *surface_alarms(result.winner.labels, examples),
         *_cut(num_dropped, problem),
     ]
     return sorted(found, key=lambda alarm: alarm.level != "warning")
 
 
-def agreement(candidates: Sequence[Candidate]) -> float:
-    """Share of examples that the winner and the median other chain label alike; 1 for a single candidate."""
-    if len(candidates) < 2:
+def agreement(result: Result) -> float:
+    """Share of examples that the winner and the median chain label alike; 1 where there are no several chains."""
+    if len(result.chains) < 2:
         return 1.0
-    return float(np.median([(other.labels == candidates[0].labels).mean() for other in candidates[1:]]))
+    return float(np.median([(labels == result.winner.labels).mean() for labels in result.chains]))
 
 
 def _not_above_zero(problem: Problem, result: Result) -> Iterator[Alarm]:
@@ -81,12 +73,12 @@ def _uneven(problem: Problem, result: Result) -> Iterator[Alarm]:
 
 
 def _chains_disagree(result: Result) -> Iterator[Alarm]:
-    share = agreement(result.candidates)
+    share = agreement(result)
     if share < MIN_AGREEMENT:
         yield Alarm(
             "chains-disagree",
             "warning",
-            f"The chains ended at different labels (the winner agrees with the others on {share:.0%} of examples).",
+            f"The chains ended at different labels (the median one agrees with the answer on {share:.0%} of examples).",
             "Several readings of the data are coherent: look at the runner-up, add examples, or run more chains.",
         )
 
@@ -132,22 +124,38 @@ def _tie(result: Result) -> Iterator[Alarm]:
             return
 
 
-def _surface(result: Result, texts: Sequence[str]) -> Iterator[Alarm]:
-    lengths = np.array([len(text) for text in texts], dtype=float)
-    positions = np.arange(len(texts), dtype=float)
-    for code, name, values in (("length", "text length", lengths), ("position", "position in the data", positions)):
-        for label in range(int(result.winner.labels.max()) + 1):
-            member = (result.winner.labels == label).astype(float)
-            if values.std() and member.std():
-                correlation = float(np.corrcoef(values, member)[0, 1])
-                if abs(correlation) > MAX_CORRELATION:
-                    yield Alarm(
-                        f"surface-{code}",
-                        "note",
-                        f"The labels go with {name} (correlation {correlation:.2f}).",
-                        "That can be genuine; if not, the search has found this instead of the concept.",
-                    )
-                    break
+def _oscillating(result: Result) -> Iterator[Alarm]:
+    if result.num_oscillating:
+        yield Alarm(
+            "chains-oscillate",
+            "warning",
+            f"{result.num_oscillating} of {len(result.chains)} chains went back and forth between two labellings.",
+            "Examples seem to prefer labels unlike their context's: check template and separator, or use more passes.",
+        )
+
+
+def _below_start(result: Result) -> Iterator[Alarm]:
+    winner = result.winner
+    if result.u_start is not None and winner.u < result.u_start - max(2 * winner.u_se, MIN_FALL):
+        yield Alarm(
+            "below-start",
+            "warning",
+            f"The labels found are less coherent (U {winner.u:.3f}) than the zero-shot labels that a chain began "
+            f"with (U {result.u_start:.3f}).",
+            "The search has lost something: use the zero-shot labels, or more chains and examples.",
+        )
+
+
+def _falls_on_fresh_orders(result: Result) -> Iterator[Alarm]:
+    """A search that meets one order again and again learns the order."""
+    winner = result.winner
+    if winner.u_own - winner.u > max(3 * winner.u_se, MIN_FALL, 0.5 * abs(winner.u_own)):
+        yield Alarm(
+            "order-exploited",
+            "warning",
+            f"U falls from {winner.u_own:.3f} on the search's own orders to {winner.u:.3f} on fresh ones.",
+            "The labels fit the order of the contexts, not the examples: trust the second figure.",
+        )
 
 
 def _cut(num_dropped: int, problem: Problem) -> Iterator[Alarm]:

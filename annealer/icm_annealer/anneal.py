@@ -43,6 +43,7 @@ class PassEvent:
             "u": self.u,
             "p": self.predictability,
             "contradictions": self.num_contradictions,
+            "temperature": self.ask.temperature,
             "label_rates": self.label_rates,
         }
 
@@ -127,7 +128,7 @@ async def anneal(
     consistency = consistency_of(task, examples)
     units = consistency.groups if task.leave_out == "group" else [np.array([i]) for i in range(len(examples))]
     problem = Problem(len(examples), len(task.labels), units, consistency, settings.objective(), settings.plan_kind())
-    passes = PassScorer(scorer, task, examples, units, model, experiment, settings.model)
+    passes = await PassScorer.open(scorer, task, examples, units, model, experiment, settings.model)
     loop = _Loop(problem, passes, journal, on_pass)
     search = settings.start(problem)
     asks = next(search)
@@ -180,7 +181,6 @@ class _Loop:
 
     def _note(self, ask: Ask, answer: Pass, resumed: bool) -> None:
         self.num_passes += 1
-        self._passes.learn_lengths(ask, answer)
         if not resumed:
             self.usage = self.usage + answer.usage
         own = ask.labels[ask.queries]

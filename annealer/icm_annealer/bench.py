@@ -6,6 +6,7 @@ import asyncio
 import os
 import platform
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -44,9 +45,7 @@ async def bench_plans(
         progress.status(f"{plan}: {n} examples of {tokens} tokens")
         examples = [Example(str(k), _text(rng, tokens), None, {}) for k in range(n)]
         meter = _Meter(client)
-        passes = PassScorer(meter, TASK, examples, [np.array([k]) for k in range(n)], model, "bench")
-        start = Ask(np.full(n, -1), np.arange(n), np.arange(n), PlanKind.parse(plan))
-        passes.learn_lengths(start, await passes.score(start))
+        passes = await PassScorer.open(meter, TASK, examples, [np.array([k]) for k in range(n)], model, "bench")
         ask = Ask(rng.integers(2, size=n), np.arange(n), rng.permutation(n), PlanKind.parse(plan))
         answer = await passes.score(ask)
         rows.append(
@@ -100,6 +99,9 @@ class _Meter:
     async def score(self, request: ScoreRequest) -> Any:
         self.body_bytes, self.text_bytes = await asyncio.to_thread(_sizes, request)
         return await self._client.score(request)
+
+    async def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return await self._client.count_tokens(texts)
 
     async def model(self) -> Any:
         return await self._client.model()

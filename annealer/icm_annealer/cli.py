@@ -15,15 +15,18 @@ import pydantic
 import typer
 from rich.console import Console
 
+from icm_annealer.builders.cli import app as data_app
 from icm_annealer.demo import DemoPlan, print_table, run_demo
 from icm_annealer.examples import Loaded, load_examples
 from icm_annealer.labelling import label
 from icm_annealer.local_scorer import local_scorer
+from icm_annealer.model_check import look_with_model
 from icm_annealer.progress import RunProgress
 from icm_annealer.rundir import LABELS, METRICS, SCORER_LOG, RunDir
 from icm_annealer.search.blocks import BlockSettings
 from icm_annealer.settings import Settings
 from icm_annealer.task import LoadedTask, built_in_tasks, load_task
+from icm_annealer.task_check import Findings, look_at_data, look_at_task, three_shots
 from icm_client import IcmError, RequestError, ScorerClient, ScoreRequest
 from icm_client.retry import RetryPolicy
 
@@ -42,6 +45,10 @@ app = typer.Typer(
     "Start with [bold]icm demo[/]. For your own data, write a task file and use [bold]icm run[/].",
 )
 
+task_app = typer.Typer(no_args_is_help=True, help="Look at a task.")
+app.add_typer(task_app, name="task")
+app.add_typer(data_app, name="data")
+
 ScorerOption = Annotated[
     str,
     typer.Option(
@@ -52,7 +59,12 @@ ScorerOption = Annotated[
 ]
 TaskOption = Annotated[str, typer.Option("--task", help=f"A built-in task ({', '.join(built_in_tasks())}) or a file.")]
 DataOption = Annotated[
-    Path | None, typer.Option("--data", help="Your rows, JSONL or a JSON list; the task's own if left out.")
+    str | None,
+    typer.Option(
+        "--data",
+        help="Your rows: JSON lines or list, CSV, TSV, Parquet, a folder of save_to_disk, or "
+        "hf:owner/name[:config][:split]; the task's own if left out.",
+    ),
 ]
 KeyOption = Annotated[
     Path | None,
@@ -80,7 +92,9 @@ def run(
     ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     chains: Annotated[int, typer.Option(min=1, max=64, help="Chains of a block search.")] = BlockSettings().num_chains,
-    passes: Annotated[int, typer.Option(min=1, max=10_000, help="Passes of each chain.")] = BlockSettings().num_passes,
+    passes: Annotated[
+        int, typer.Option(min=1, max=10_000, help="The most passes of a chain.")
+    ] = BlockSettings().max_passes,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew in --out.")] = False,
     experiment: Annotated[str, typer.Option(help="The name that the scorer counts this work for.")] = "default",
@@ -95,7 +109,7 @@ def run(
     console = Console()
     loaded_task, loaded = _load(task, data)
     rows = loaded.examples[:examples]
-    block_settings = BlockSettings(num_chains=chains, num_passes=passes)
+    block_settings = BlockSettings(num_chains=chains, max_passes=passes)
     settings = Settings(search=search, plan=plan, measure=measure, seed=seed, blocks=block_settings)
     settings.plan_kind()  # a wrong plan is told before anything is started
     folder = RunDir(out)
@@ -103,7 +117,7 @@ def run(
 
     async def work() -> None:
         with RunProgress(console, loaded_task.task.name, loaded_task.task.label_names) as progress:
-            progress.expect(settings.num_passes() or 0)
+            progress.expect(settings.usual_passes() or 0)
             async with _scorer(scorer, engine, wait, api_key_file, progress, folder / SCORER_LOG) as client:
                 progress.status(f"searching labels for {len(rows)} examples")
                 labelling = await label(
@@ -213,7 +227,50 @@ def score(
 def tasks() -> None:
     """The built-in tasks."""
     for name in built_in_tasks():
-        print(f"{name:12} {load_task(name).task.title}")
+        task = load_task(name).task
+        print(f"{name:22} {task.title}" + ("" if task.data else f" (needs --data, see `{task.builder} --help`)"))
+
+
+@task_app.command(name="check")
+def check_task(
+    file: Annotated[str, typer.Argument(help="A task file, or a built-in task's name.")],
+    data: DataOption = None,
+    scorer: Annotated[
+        str | None,
+        typer.Option(envvar="ICM_SCORER_URL", help="Also ask a model: a scorer's URL, or `local:MODEL`."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Which examples a model is asked about.")] = 0,
+    engine: EngineOption = "vllm",
+    api_key_file: KeyOption = None,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for a scorer that is away.")] = 60.0,
+) -> None:
+    """Look at a task before using it: three shots as the model sees them, lengths, groups, gold, what looks wrong.
+
+    Example: icm task check my_task.yaml --data rows.csv --scorer local:smollm2-135m
+    """
+    loaded_task, loaded = _load(file, data)
+    task = loaded_task.task
+    console = Console()
+    labels = "gold labels" if any(e.id in loaded.gold for e in loaded.examples[:3]) else "labels in turn, not gold"
+    console.rule(f"{task.name}: the first three examples as shots, with {labels}")
+    console.print(three_shots(task, loaded), markup=False, highlight=False, soft_wrap=True)
+    console.rule()
+    findings = look_at_task(task) + look_at_data(task, loaded)
+    if scorer is not None:
+
+        async def ask() -> Findings:
+            with RunProgress(Console(stderr=True), "task check", []) as progress:
+                async with _scorer(scorer, engine, wait, api_key_file, progress, None) as client:
+                    progress.status("asking the model")
+                    return await look_with_model(task, loaded, client, seed)
+
+        findings += _interruptible(ask(), console, f"icm task check {file}")
+    for fact in findings.facts:
+        console.print(fact, markup=False, highlight=False, soft_wrap=True)
+    for wrong in findings.wrong:
+        console.print(f"looks wrong: {wrong}", markup=False, highlight=False, soft_wrap=True)
+    if not findings.wrong:
+        console.print("Nothing looks wrong.")
 
 
 @app.command()
@@ -256,12 +313,16 @@ def _numbers(text: str) -> list[int]:
         raise RequestError(f"{text!r} is not a list of numbers such as 64,128") from None
 
 
-def _load(task: str, data: Path | None) -> tuple[LoadedTask, Loaded]:
+def _load(task: str, data: str | None) -> tuple[LoadedTask, Loaded]:
     loaded_task = load_task(task)
-    path = data or loaded_task.data_path
-    if path is None:
-        raise RequestError(f"the task {task!r} names no data file; give one with --data")
-    return loaded_task, load_examples(path, loaded_task.task)
+    source = data or loaded_task.data_path
+    if source is None:
+        builder = loaded_task.task.builder
+        raise RequestError(
+            f"the task {task!r} brings no data; give a file with --data"
+            + (f" (`{builder}` makes one; `{builder} --help` says of what)" if builder else "")
+        )
+    return loaded_task, load_examples(source, loaded_task.task)
 
 
 @asynccontextmanager

@@ -88,7 +88,7 @@ async def run_seed(
     progress.status(f"seed {settings.seed}: searching labels for {len(train)} examples")
     labelling = await label(folder, train, task, scorer, settings, on_pass=progress.on_pass)
     gold_train = labels_of(train, loaded.gold, task)
-    many_shot = ManyShot(scorer, task, train, test, labelling.run.model, seed=settings.seed)
+    many_shot = await ManyShot.open(scorer, task, train, test, labelling.run.model, seed=settings.seed)
     rng = np.random.default_rng([settings.seed, 1])
     shots = {
         "zero_shot": None,
@@ -124,7 +124,7 @@ async def run_demo(
     seconds_so_far: Callable[[], float],
 ) -> dict[str, Any]:
     """All seeds, one after the other; writes metrics and report, and returns the metrics."""
-    passes = settings.num_passes() or 0
+    passes = settings.usual_passes() or 0
     progress.expect(plan.num_seeds * (passes + EVALUATION_STEPS) if passes else 0)
     outcomes: list[SeedOutcome] = []
     reports: list[SeedReport] = []
@@ -160,11 +160,11 @@ def print_table(console: Console, task: Task, metrics: dict[str, Any], folder: R
         table.add_row(TITLES[method], *cells, style="bold" if method == "icm" else "")
     console.print(table)
     for seed in seeds:
-        chains = ", ".join(f"{c['u']:+.3f}±{c['u_se']:.3f}" for c in seed["chains"])
+        answers = ", ".join(f"{a['u']:+.3f}±{a['u_se']:.3f} ({' + '.join(a['starts'])})" for a in seed["answers"])
         console.print(
             f"seed {seed['seed']}: {seed['label_accuracy']:.0%} of the labels found are right "
             f"(calibrated zero-shot {seed['zero_shot_calibrated_label_accuracy']:.0%}); "
-            f"U of the chains {chains}; test {seed['test_accuracy']['icm']:.3f}",
+            f"U {answers}; test {seed['test_accuracy']['icm']:.3f}",
             highlight=False,
         )
         for alarm in seed["alarms"]:

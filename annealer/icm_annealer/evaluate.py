@@ -15,6 +15,9 @@ from icm_annealer.plan import PlanKind
 from icm_annealer.task import Task
 from icm_client.wire import ModelInfo, Usage
 
+ONE_CONTEXT = PlanKind("folds", 2)
+"""All test examples stand behind one context whatever the plan; this kind may end it on a cache block."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -67,10 +70,14 @@ class Predictions:
 
 
 class ManyShot:
-    """Prompts the model with labelled examples in front of unseen ones."""
+    """Prompts the model with labelled examples in front of unseen ones. Create it with `open`."""
 
-    def __init__(
-        self,
+    def __init__(self, passes: PassScorer, num_train: int, num_test: int, orders: Sequence[Ints]):
+        self._passes, self._num_train, self._num_test, self._orders = passes, num_train, num_test, orders
+
+    @classmethod
+    async def open(
+        cls,
         scorer: Scorer,
         task: Task,
         train: Sequence[Example],
@@ -80,13 +87,12 @@ class ManyShot:
         num_orders: int = 2,
         seed: int = 0,
         experiment: str = "default",
-    ):
+    ) -> ManyShot:
+        """`num_orders` contexts from `seed`, the same for every set of labels, so that like is compared with like."""
         units = [np.array([i]) for i in range(len(train) + len(test))]
-        self._passes = PassScorer(scorer, task, [*train, *test], units, model, experiment)
-        self._num_train, self._num_test = len(train), len(test)
-        # The same orders for every set of labels, so that they are compared like with like.
+        passes = await PassScorer.open(scorer, task, [*train, *test], units, model, experiment)
         rng = np.random.default_rng(seed)
-        self._orders = [rng.permutation(len(units)) for _ in range(num_orders)]
+        return cls(passes, len(train), len(test), [rng.permutation(len(units)) for _ in range(num_orders)])
 
     async def predict(self, train_labels: Ints | None) -> Predictions:
         """Predictions behind all training examples with these labels; zero-shot for None."""
@@ -97,10 +103,7 @@ class ManyShot:
             labels[: self._num_train] = train_labels
         answers: list[Pass] = []
         for order in orders:
-            ask = Ask(labels, queries, order, PlanKind("tree"), "evaluate")
-            answer = await self._passes.score(ask)
-            self._passes.learn_lengths(ask, answer)
-            answers.append(answer)
+            answers.append(await self._passes.score(Ask(labels, queries, order, ONE_CONTEXT, "evaluate")))
         usage = sum((answer.usage for answer in answers), Usage())
         return Predictions(np.mean([answer.logprobs for answer in answers], axis=0), usage)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,10 +13,10 @@ import numpy as np
 
 from icm_annealer.arrays import Ints
 from icm_annealer.consistency import Consistency
+from icm_annealer.rows import MAX_LINE_BYTES, read_rows
 from icm_annealer.task import Task
 from icm_client.errors import RequestError
 
-MAX_LINE_BYTES = 4 * 1024 * 1024
 MAX_ROWS = 5_000_000
 
 
@@ -38,35 +38,36 @@ class Loaded(NamedTuple):
     gold: dict[str, str]
 
 
-def load_examples(path: Path, task: Task) -> Loaded:
-    """Reads JSONL, or a JSON list. Raises RequestError naming the file and the line for the first broken row."""
+def load_examples(source: Path | str, task: Task) -> Loaded:
+    """Reads what `rows.read_rows` can. Raises RequestError naming the file and the row for the first broken one."""
     examples: list[Example] = []
     gold: dict[str, str] = {}
     seen: set[str] = set()
-    for where, row in _rows(path):
+    key_kinds: dict[str, str] = {}
+    for where, row in read_rows(source):
         number = len(examples)
         if number >= MAX_ROWS:
             raise RequestError(f"{where}: more than {MAX_ROWS} rows", code="bad_data")
         if not isinstance(row, dict):
             raise RequestError(f"{where}: a row must be a JSON object, not {type(row).__name__}", code="bad_data")
-        example_id = str(row.get(task.id, number))
+        example_id = str(number if _is_absent(row.get(task.id)) else row[task.id])
         if example_id in seen:
             raise RequestError(f"{where}: the id {example_id!r} stands there a second time", code="bad_data")
         seen.add(example_id)
         facts = {name: value for name, value in row.items() if name != task.gold}
-        for field in task.fields:
-            if field not in facts or facts[field] is None or isinstance(facts[field], dict | list):
-                raise RequestError(f"{where}: the field {field!r} is missing or not a plain value", code="bad_data")
+        _check_fields(facts, task, key_kinds, where)
         text = task.render(facts)
+        if len(text) > MAX_LINE_BYTES:
+            raise RequestError(f"{where}: the example's text is longer than {MAX_LINE_BYTES} characters")
         if not text.strip():
             raise RequestError(f"{where}: the example's text is empty", code="bad_data")
         if not _is_unicode(text, example_id, facts):
             raise RequestError(f"{where}: holds half of a surrogate pair, which is no character", code="bad_data")
         examples.append(Example(example_id, text, str(facts[task.group]) if task.group else None, facts))
-        if task.gold is not None and row.get(task.gold) is not None:
+        if task.gold is not None and not _is_absent(row.get(task.gold)):
             gold[example_id] = _gold_label(row[task.gold], task, where)
     if not examples:
-        raise RequestError(f"{path}: no rows", code="bad_data")
+        raise RequestError(f"{source}: no rows", code="bad_data")
     return Loaded(examples, gold)
 
 
@@ -79,14 +80,25 @@ def consistency_of(task: Task, examples: Sequence[Example]) -> Consistency:
 def sample(
     examples: Sequence[Example], num_examples: int, num_test: int, rng: np.random.Generator
 ) -> tuple[list[Example], list[Example]]:
-    """A random part to label and another, disjoint, to test on; whole groups stay on one side."""
+    """A random part to label and another, disjoint, to test on; whole groups stay on one side.
+
+    Where whole groups do not reach a size exactly, a part is larger than asked, by as little as a group that is left
+    allows; it is smaller only if the data end.
+    """
     groups = _groups(examples)
     parts: tuple[list[Example], list[Example]] = ([], [])
+    left: list[list[int]] = []
     for group in (groups[i] for i in rng.permutation(len(groups))):
         for part, size in zip(parts, (num_examples, num_test), strict=True):
             if len(part) + len(group) <= size:
                 part.extend(examples[i] for i in group)
                 break
+        else:
+            left.append(group)
+    for part, size in zip(parts, (num_examples, num_test), strict=True):
+        if len(part) < size and left:
+            group = left.pop(left.index(min(left, key=len)))
+            part.extend(examples[i] for i in group)
     return parts
 
 
@@ -111,6 +123,23 @@ def _groups(examples: Sequence[Example]) -> list[list[int]]:
     return list(members.values())
 
 
+def _check_fields(facts: dict[str, Any], task: Task, key_kinds: dict[str, str], where: str) -> None:
+    """What the task needs of a row is there; `key_kinds` remembers what kind of value each rule's key has."""
+    for field in task.fields:
+        if _is_absent(facts.get(field)) or isinstance(facts[field], dict | list):
+            there = ", ".join(list(facts)[:20])
+            raise RequestError(
+                f"{where}: the field {field!r} is missing or not a plain value (there are: {there})", code="bad_data"
+            )
+    for key in task.rule_keys:
+        kind = "text" if isinstance(facts[key], str) else "a number"
+        if key_kinds.setdefault(key, kind) != kind:  # 600 and "600" would count as different
+            raise RequestError(
+                f"{where}: {key!r}, which a rule compares, is {kind} here and {key_kinds[key]} in earlier rows",
+                code="bad_data",
+            )
+
+
 def _is_unicode(*values: Any) -> bool:
     try:
         json.dumps(values, ensure_ascii=False).encode()
@@ -119,41 +148,18 @@ def _is_unicode(*values: Any) -> bool:
     return True
 
 
+def _is_absent(value: Any) -> bool:
+    """Nothing, or the NaN that stands for nothing where a column holds numbers."""
+    return value is None or value != value
+
+
 def _gold_label(value: Any, task: Task, where: str) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # as a column of whole numbers comes that has gaps
     text = value if isinstance(value, str) else json.dumps(value)
-    label = task.gold_values.get(text, text)
+    # Text files hold truth values as their programs write them: True, TRUE or true.
+    label = task.gold_values.get(text) or task.gold_values.get(text.lower(), text)
     if label not in task.labels:
         known = ", ".join([*task.labels, *task.gold_values])
         raise RequestError(f"{where}: the gold label {text!r} is none of {known}", code="bad_data")
     return label
-
-
-def _rows(path: Path) -> Iterator[tuple[str, Any]]:
-    try:
-        with path.open("rb") as file:
-            if file.read(1) == b"[":
-                file.seek(0)
-                yield from ((f"{path}, row {k}", row) for k, row in enumerate(json.load(file), start=1))
-                return
-            file.seek(0)
-            number = 0
-            while line := file.readline(MAX_LINE_BYTES + 1):
-                number += 1
-                where = f"{path}, line {number}"
-                if len(line) > MAX_LINE_BYTES:
-                    raise RequestError(f"{where}: longer than {MAX_LINE_BYTES} bytes", code="bad_data")
-                if line.strip():
-                    yield where, _parse(line, where)
-    except OSError as error:
-        raise RequestError(f"{path}: {error.strerror or error}", code="bad_data") from None
-    except (ValueError, RecursionError) as error:
-        raise RequestError(f"{path}: not valid JSON in UTF-8 ({error})", code="bad_data") from None
-
-
-def _parse(line: bytes, where: str) -> Any:
-    try:
-        return json.loads(line.decode("utf-8-sig" if where.endswith("line 1") else "utf-8"))
-    except UnicodeDecodeError as error:
-        raise RequestError(f"{where}: not UTF-8 (byte {error.start})", code="bad_data") from None
-    except (ValueError, RecursionError) as error:  # ValueError: also of numbers with thousands of digits
-        raise RequestError(f"{where}: not valid JSON ({error})", code="bad_data") from None

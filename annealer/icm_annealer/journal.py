@@ -16,7 +16,6 @@ import numpy as np
 
 from icm_annealer.passes import Ask, Pass
 from icm_client.errors import RequestError
-from icm_client.wire import Usage
 
 FORMAT = 1
 
@@ -73,8 +72,7 @@ class Journal:
         line = self._recorded.pop(0)
         if line["ask"] != _ask_line(ask):
             raise JournalError(f"{self._path} cannot be continued: its pass {line['number']} asks something else")
-        usage = Usage(prompt_tokens=line["prompt_tokens"])
-        return Pass(np.array(line["logprobs"]), usage, num_dropped=line["num_dropped"])
+        return Pass(np.array(line["logprobs"]), num_dropped=line["num_dropped"])
 
     def write_pass(self, number: int, ask: Ask, answer: Pass, facts: dict[str, Any]) -> None:
         """One answered pass. `facts` are for readers; the search is told only the answer."""
@@ -85,7 +83,6 @@ class Journal:
                 **facts,
                 "ask": _ask_line(ask),
                 "num_dropped": answer.num_dropped,
-                "prompt_tokens": answer.usage.prompt_tokens,
                 "logprobs": answer.logprobs.tolist(),
             }
         )

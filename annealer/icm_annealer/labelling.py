@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-from icm_annealer.alarms import Alarm, alarms
+from icm_annealer.alarm import Alarm
+from icm_annealer.alarms import alarms
 from icm_annealer.anneal import PassEvent, Run, anneal, run_header
 from icm_annealer.arrays import Ints
 from icm_annealer.examples import Example
@@ -43,15 +44,17 @@ class Labelling:
             "num_examples": len(self.run.examples),
             "u": result.winner.u,
             "u_se": result.winner.u_se,
-            "chains": [
+            "answers": [
                 {
-                    "start": candidate.start,
+                    "starts": candidate.starts,
                     "u": candidate.u,
                     "u_se": candidate.u_se,
+                    "u_own_orders": candidate.u_own,
                     "agreement": float((candidate.labels == self.run.labels).mean()),
                 }
                 for candidate in result.candidates
             ],
+            "chain_agreement": [float((labels == self.run.labels).mean()) for labels in result.chains],
             "label_rates": dict(zip(self.run.task.label_names, rates.tolist(), strict=True)),
             "num_passes": self.run.num_passes,
             "prompt_tokens": usage.prompt_tokens,
@@ -92,14 +95,14 @@ async def label(
 
     try:
         run = await anneal(examples, task, scorer, settings, journal=journal, on_pass=note, experiment=experiment)
-        found = alarms(run.problem, run.result, [example.text for example in examples], num_dropped)
+        found = alarms(run.problem, run.result, examples, num_dropped)
         winner = run.result.winner
         journal.write_end(
             {
                 "labels": run.labels.tolist(),
                 "u": winner.u,
                 "u_se": winner.u_se,
-                "candidates": [[c.start, c.u, c.u_se] for c in run.result.candidates],
+                "candidates": [[list(c.starts), c.u, c.u_se] for c in run.result.candidates],
                 "alarms": [alarm.code for alarm in found],
             }
         )

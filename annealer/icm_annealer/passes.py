@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pydantic
@@ -18,14 +18,16 @@ from icm_annealer.task import Task
 from icm_client.errors import RequestError, ScorerError
 from icm_client.wire import MAX_PROMPTS, Label, ModelInfo, ScoreRequest, ScoreResponse, Usage, label_texts
 
-CHARS_PER_TOKEN_FLOOR = 1.0
-"""A text of n characters is taken to have at most n tokens until a pass has shown the real rate."""
+WINDOW_MARGIN = 16
+"""Tokens of the window that are left free for a label of several tokens."""
 
 
 class Scorer(Protocol):
     """What a pass needs of a client."""
 
     async def score(self, request: ScoreRequest) -> ScoreResponse: ...
+
+    async def count_tokens(self, texts: Sequence[str]) -> list[int]: ...
 
     async def model(self) -> ModelInfo: ...
 
@@ -44,6 +46,8 @@ class Ask:
     order: Ints
     plan: PlanKind
     purpose: str = "pass"
+    temperature: float | None = None
+    """The search's temperature when it asks, in its own units; None where none is in force. For readers only."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,41 @@ class Pass:
         return normalized(self.logprobs)
 
 
+class _Lengths(NamedTuple):
+    """Lengths in tokens: of the separator, of each label's text, of each example's text with its separator."""
+
+    separator: int
+    labels: Array
+    texts: Array
+
+    def shots(self, labels: Ints) -> Array:
+        """The length of every example's shot under these labels; of its text alone where it has none."""
+        shots: Array = self.texts + np.where(labels >= 0, self.labels[labels], 0)
+        return shots
+
+
 class PassScorer:
-    """Scores Asks over one dataset through one scorer."""
+    """Scores Asks over one dataset through one scorer. Create it with `open`."""
+
+    @classmethod
+    async def open(
+        cls,
+        scorer: Scorer,
+        task: Task,
+        examples: Sequence[Example],
+        units: Sequence[Ints],
+        model: ModelInfo,
+        experiment: str = "default",
+        adapter: str = "base",
+    ) -> PassScorer:
+        """Checks what all passes have in common, and asks how long the texts are in tokens."""
+        passes = cls(scorer, task, examples, units, model, experiment, adapter)
+        separated = [task.separator + example.text for example in examples]
+        counts = await scorer.count_tokens([task.separator, *task.verbalizers, *separated])
+        passes._lengths = _Lengths(
+            counts[0], np.array(counts[1 : 1 + len(task.labels)]), np.array(counts[1 + len(task.labels) :])
+        )
+        return passes
 
     def __init__(
         self,
@@ -95,9 +132,7 @@ class PassScorer:
             first = error.errors()[0]
             raise RequestError(f"{first['loc'][0]}: {first['msg']}, not {first['input']!r}") from None
         self._verbalizers = task.verbalizers
-        longest = max(map(len, self._verbalizers)) + len(task.separator)
-        self._shot_chars = np.array([len(text) + longest for text in self._texts], dtype=np.float64)
-        self._chars_per_token = CHARS_PER_TOKEN_FLOOR
+        self._lengths = _Lengths(0, np.zeros(len(task.labels)), np.zeros(len(examples)))
 
     async def score(self, ask: Ask) -> Pass:
         """One pass. Raises what the client raises, and ScorerError if another model answers than at the start."""
@@ -111,26 +146,22 @@ class PassScorer:
         rows = [row_of[int(query)] for query in ask.queries]
         return Pass(np.array(response.logprobs)[rows], response.usage, seconds, plan.num_dropped)
 
-    def learn_lengths(self, ask: Ask, answer: Pass) -> None:
-        """Learns characters per token from a pass without context, so that windows are filled well.
-
-        The rate is taken a tenth below the mean, since texts differ. Passes told from a journal teach the same.
-        """
-        chars = sum(len(self._texts[int(i)]) for i in ask.queries)
-        if (ask.labels < 0).all() and answer.usage.prompt_tokens:
-            self._chars_per_token = max(CHARS_PER_TOKEN_FLOOR, 0.9 * chars / answer.usage.prompt_tokens)
-
     def _plan(self, ask: Ask) -> Plan:
         units = [unit[ask.labels[unit] >= 0] for unit in (self._units[int(u)] for u in ask.order)]
         units = [unit for unit in units if len(unit)]
-        lengths = self._shot_chars / self._chars_per_token
-        room = self._model.max_prompt_tokens - float(lengths[ask.queries].max()) - 16
+        lengths = self._lengths.shots(ask.labels)
+        room = self._model.max_prompt_tokens - float(self._lengths.texts[ask.queries].max()) - WINDOW_MARGIN
         outside = ask.queries[ask.labels[ask.queries] < 0]
         if len(outside) == len(ask.queries):
-            return behind_all(units, outside.tolist(), lengths, room)
-        if len(outside):
+            plan = behind_all(units, outside.tolist(), lengths, room)
+        elif len(outside):
             raise ValueError("a pass scores examples inside their own context, or outside of it, not both")
-        return ask.plan.build(units, lengths, room)
+        else:
+            plan = ask.plan.build(units, lengths, room)
+            plan = plan if len(ask.queries) == len(plan.reads) else plan.only(ask.queries.tolist())
+        # A prompt's first shot has no separator in front of it.
+        before = int(self._model.adds_bos) - self._lengths.separator
+        return plan if ask.plan.is_exact else plan.aligned(lengths, before, self._model.cache_block_tokens)
 
     def _request(self, plan: Plan, labels: Ints) -> ScoreRequest:
         segments: dict[str, int] = {}

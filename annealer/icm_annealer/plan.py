@@ -11,6 +11,7 @@ an engine with a perfect prefix cache computes:
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,13 @@ Unit = npt.NDArray[np.int64]
 """The example numbers that are left out of their own context together."""
 
 
+MIN_READS_TO_ALIGN = 8
+MAX_TRIMMED = 3
+"""So many shots, and no more than a sixteenth of a context, are left out to end it on a block."""
+TAIL = 16
+"""Shots at the end of a context among which those are looked for."""
+
+
 @dataclass
 class Plan:
     """A prefix tree and what is scored where, depth first.
@@ -33,6 +41,8 @@ class Plan:
 
     prefixes: list[tuple[int | None, list[int]]] = field(default_factory=list)
     reads: list[tuple[int | None, int]] = field(default_factory=list)
+    num_trimmed: int = 0
+    """Shots left out so that contexts end where a cache block ends."""
     num_dropped: int = 0
     """Shots left out of contexts because the model's window is too small, summed over the tree's nodes."""
 
@@ -42,6 +52,48 @@ class Plan:
             return parent
         self.prefixes.append((parent, list(shots)))
         return len(self.prefixes) - 1
+
+    def only(self, queries: Sequence[int]) -> Plan:
+        """This plan for some of its examples: other reads are left out, and so are prefixes that nobody needs then."""
+        wanted = set(queries)
+        reads = [(prefix, example) for prefix, example in self.reads if example in wanted]
+        needed = {prefix for prefix, _ in reads if prefix is not None}
+        for number in range(len(self.prefixes) - 1, -1, -1):  # parents come first
+            parent = self.prefixes[number][0]
+            if number in needed and parent is not None:
+                needed.add(parent)
+        kept: dict[int | None, int | None] = {None: None}
+        plan = Plan(num_dropped=self.num_dropped)
+        for number, (parent, shots) in enumerate(self.prefixes):
+            if number in needed:
+                kept[number] = plan.append(kept[parent], shots)
+        plan.reads = [(kept[prefix], example) for prefix, example in reads]
+        return plan
+
+    def aligned(self, lengths: npt.NDArray[np.float64], before: int, block: int) -> Plan:
+        """This plan with contexts that end where a cache block ends, where many examples are read behind one.
+
+        A prefix cache holds whole blocks of `block` tokens, and what a context has beyond them is computed by every
+        read: half a block on average, which for short shots is most of a read. Leaving out up to MAX_TRIMMED of the
+        context's last shots avoids that. `before` is the tokens in a context beside its shots (may be negative).
+        """
+        num_reads, is_parent = [0] * len(self.prefixes), [False] * len(self.prefixes)
+        for prefix, _ in self.reads:
+            if prefix is not None:
+                num_reads[prefix] += 1
+        totals: list[float] = []
+        for parent, shots in self.prefixes:
+            totals.append((totals[parent] if parent is not None else before) + float(lengths[shots].sum()))
+            if parent is not None:
+                is_parent[parent] = True
+        plan = Plan(reads=self.reads, num_dropped=self.num_dropped)
+        for number, (parent, shots) in enumerate(self.prefixes):
+            if not is_parent[number] and num_reads[number] >= MIN_READS_TO_ALIGN:
+                dropped = _best_drop(lengths[shots], totals[number], block, num_reads[number])
+                plan.num_trimmed += len(dropped)
+                shots = [shot for place, shot in enumerate(shots) if place not in dropped]
+            plan.prefixes.append((parent, shots))
+        return plan
 
     def contexts(self) -> list[list[int]]:
         """Every read's whole context, shot by shot: N*N integers, for tests and explanations."""
@@ -69,6 +121,11 @@ class PlanKind:
     def __str__(self) -> str:
         return f"folds={self.num_folds}" if self.num_folds else self.name
 
+    @property
+    def is_exact(self) -> bool:
+        """True if every context holds all units but the one left out, as far as the window allows."""
+        return self.num_folds is None
+
     def build(self, units: Sequence[Unit], lengths: npt.NDArray[np.float64], max_length: float) -> Plan:
         """The plan over units in the order given.
 
@@ -95,6 +152,20 @@ def behind_all(
     root = plan.append(None, _members(kept))
     plan.reads = [(root, int(query)) for query in queries]
     return plan
+
+
+def _best_drop(lengths: npt.NDArray[np.float64], total: float, block: int, num_reads: int) -> tuple[int, ...]:
+    """The places of the shots to leave out of a context of `total` tokens, so that reads compute least."""
+    places = range(max(0, len(lengths) - TAIL), len(lengths))
+    best: tuple[int, ...] = ()
+    least = num_reads * (total % block)
+    for num in range(1, min(MAX_TRIMMED, len(lengths) // 16) + 1):
+        for some in itertools.combinations(places, num):
+            # A shot less in everybody's context has to be worth a block of computing.
+            cost = num_reads * ((total - lengths[list(some)].sum()) % block) + num * block
+            if cost < least:
+                best, least = some, cost
+    return best
 
 
 class _Window:

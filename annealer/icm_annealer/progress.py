@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from icm_annealer.anneal import PassEvent
+from icm_annealer.passes import Ask
 from icm_client.wire import Usage
 
 NUM_ROWS = 9
@@ -115,7 +116,7 @@ class RunProgress:
 
     def _table(self) -> Table:
         table = Table(box=None, padding=(0, 1), header_style="dim")
-        for name in ("pass", "what", "U", "P", "I", "label rates", "computed", "cached"):
+        for name in ("pass", "what", "U", "P", "I", "T", "label rates", "computed", "cached"):
             table.add_column(name, justify="left" if name in ("what", "label rates") else "right")
         for event in self._events[-NUM_ROWS:]:
             usage = event.answer.usage
@@ -125,21 +126,29 @@ class RunProgress:
                 _number(event.u),
                 _number(event.predictability),
                 str(event.num_contradictions),
+                _temperature(event.ask),
                 _rates(event, self._names),
                 f"{usage.computed_tokens:,}",
                 f"{usage.cached_tokens:,}",
             )
-        table.add_row("", "all", "", "", "", "", f"{self._usage.computed_tokens:,}", f"{self._usage.cached_tokens:,}")
+        table.add_row(
+            "", "all", "", "", "", "", "", f"{self._usage.computed_tokens:,}", f"{self._usage.cached_tokens:,}"
+        )
         return table
 
 
 def _line(event: PassEvent, names: list[str]) -> str:
-    usage = event.answer.usage
+    usage, ask = event.answer.usage, event.ask
     return (
-        f"pass {event.number} ({event.ask.purpose}{', from the journal' if event.resumed else ''})"
+        f"pass {event.number} ({ask.purpose}{', from the journal' if event.resumed else ''})"
         f"  U {_number(event.u)}  P {_number(event.predictability)}  I {event.num_contradictions}"
-        f"  {_rates(event, names)}  {usage.computed_tokens:,} tokens computed, {usage.cached_tokens:,} cached"
+        f"  T {_temperature(ask)}  {_rates(event, names)}"
+        f"  {usage.computed_tokens:,} tokens computed, {usage.cached_tokens:,} cached"
     )
+
+
+def _temperature(ask: Ask) -> str:
+    return "-" if ask.temperature is None else f"{ask.temperature:.2f}"
 
 
 def _number(value: float | None) -> str:

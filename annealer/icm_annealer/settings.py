@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from icm_annealer.objective import Measure, Objective
 from icm_annealer.plan import PlanKind
 from icm_annealer.search.base import Problem, Search
-from icm_annealer.search.blocks import BlockSettings, blocks
+from icm_annealer.search.blocks import BlockSettings, blocks, usual_chain_passes
 from icm_annealer.search.official import OfficialSettings, official
 
 
@@ -21,7 +21,7 @@ class Settings(BaseModel):
     search: Literal["blocks", "official"] = "blocks"
     plan: str | None = None
     """`tree`, `fixed` or `folds=k`: what labels are weighed by, so what U means. None is the search's own default:
-    `folds=8` for blocks, `fixed` for official, as in the authors' code."""
+    `folds=2` for blocks, `fixed` for official, as in the authors' code."""
     seed: int = Field(default=0, ge=0)
     measure: Measure | None = None
     """What U measures; None is the search's own default: `information` for blocks, `margin` for official."""
@@ -36,7 +36,7 @@ class Settings(BaseModel):
         return Objective(self.measure or ("information" if self.search == "blocks" else "margin"), self.alpha)
 
     def plan_kind(self) -> PlanKind:
-        return PlanKind.parse(self.plan or ("folds=8" if self.search == "blocks" else "fixed"))
+        return PlanKind.parse(self.plan or ("folds=2" if self.search == "blocks" else "fixed"))
 
     def start(self, problem: Problem) -> Search:
         """The search that these settings name, at its beginning."""
@@ -44,11 +44,11 @@ class Settings(BaseModel):
             return blocks(problem, self.blocks, self.seed)
         return official(problem, self.official, self.seed)
 
-    def num_passes(self) -> int | None:
-        """How many passes the search will take, or None where that depends on the answers."""
+    def usual_passes(self) -> int | None:
+        """About how many passes the search will take, or None where nobody knows: it depends on the answers."""
         if self.search == "official":
             return None
-        return 1 + self.blocks.num_chains * (self.blocks.num_passes + self.blocks.num_final_orders)
+        return 1 + self.blocks.num_chains * usual_chain_passes(self.blocks) + 2 * self.blocks.num_final_orders
 
     def described(self) -> dict[str, Any]:
         """The settings that matter to this search, for the journal and the report."""

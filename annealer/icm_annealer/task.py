@@ -10,7 +10,8 @@ import pydantic
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from icm_annealer.consistency import DifferentKeys, Rule, SameKey
+from icm_annealer.columnar import HUB
+from icm_annealer.rules import DifferentKeys, Rule, SameKey
 from icm_client.errors import RequestError
 from icm_client.wire import label_texts
 
@@ -32,7 +33,9 @@ class Task(BaseModel):
     """Label name -> its verbalizer, the text that the model sees (with its leading space), or several aliases;
     the first of them stands in contexts."""
     data: str | None = None
-    """The data file, relative to the task file; `--data` overrides it."""
+    """The data file, relative to the task file, or `hf:owner/name[:config][:split]`; `--data` overrides it."""
+    builder: str = Field(default="", exclude=True)
+    """How data for a task that ships none are made; told to whom uses the task without."""
     gold: str | None = None
     """The field that holds reference labels; split off at loading, for evaluation only."""
     gold_values: dict[str, str] = {}
@@ -66,8 +69,12 @@ class Task(BaseModel):
     def fields(self) -> list[str]:
         """The row's fields that template, group and rules need."""
         template = [name for _, name, _, _ in string.Formatter().parse(self.template) if name]
-        keys = [rule.key for rule in self.rules if isinstance(rule, DifferentKeys | SameKey)]
-        return [*template, *([self.group] if self.group else []), *keys]
+        return [*template, *([self.group] if self.group else []), *self.rule_keys]
+
+    @property
+    def rule_keys(self) -> list[str]:
+        """The fields whose values rules compare."""
+        return [rule.key for rule in self.rules if isinstance(rule, DifferentKeys | SameKey)]
 
 
 class LoadedTask(BaseModel):
@@ -79,8 +86,11 @@ class LoadedTask(BaseModel):
     path: Path
 
     @property
-    def data_path(self) -> Path | None:
-        return self.path.parent / self.task.data if self.task.data else None
+    def data_path(self) -> Path | str | None:
+        """Where the task's own data are; None if it has none."""
+        if self.task.data is None or self.task.data.startswith(HUB):
+            return self.task.data
+        return self.path.parent / self.task.data
 
 
 def built_in_tasks() -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, TypeVar
@@ -21,6 +21,7 @@ from icm_client.retry import RetryPolicy, Tries
 from icm_client.split import split, subset
 from icm_client.stream import Outstanding, Rows, lines_of, not_of_this_protocol, read_lines
 from icm_client.wire import (
+    MAX_TEXTS,
     STREAM_TYPE,
     ModelInfo,
     ScoreRequest,
@@ -28,8 +29,12 @@ from icm_client.wire import (
     StreamEnd,
     StreamRows,
     StreamStart,
+    TokensRequest,
+    TokensResponse,
     Usage,
 )
+
+_Model = TypeVar("_Model", bound=pydantic.BaseModel)
 
 
 class ScorerClient:
@@ -71,12 +76,7 @@ class ScorerClient:
 
     async def model(self) -> ModelInfo:
         """Which model answers, and its limits."""
-        tries = Tries(self._retry, time.monotonic())
-        while True:
-            try:
-                return _parsed(ModelInfo, await self._exchange.get("/v1/model"))
-            except IcmError as error:
-                await self._wait(tries, error)
+        return await self._ask(ModelInfo, "/v1/model")
 
     async def wait_ready(self, deadline_s: float, on_wait: Callable[[str, float], None] | None = None) -> ModelInfo:
         """Waits until the scorer has answered a real read, at most `deadline_s` seconds in all.
@@ -127,6 +127,17 @@ class ScorerClient:
         assert model is not None  # rows came, and a start comes before them
         return ScoreResponse(logprobs=logprobs, usage=usage, model=model)
 
+    async def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text has by itself, in the order given."""
+        counts: list[int] = []
+        for start in range(0, len(texts), MAX_TEXTS):
+            part = TokensRequest(texts=list(texts[start : start + MAX_TEXTS]))
+            answer = await self._ask(TokensResponse, "/v1/tokens", part)
+            if len(answer.counts) != len(part.texts) or min(answer.counts, default=0) < 0:
+                raise ScorerError(f"the scorer's answer does not count the tokens of {len(part.texts)} texts")
+            counts += answer.counts
+        return counts
+
     async def stream(self, request: ScoreRequest) -> AsyncGenerator[Rows]:
         """The same rows as soon as they come, in any order, each prompt's exactly once. Raises what `score` raises.
 
@@ -136,6 +147,18 @@ class ScorerClient:
             async for line in answer:
                 if isinstance(line, Rows):
                     yield line
+
+    async def _ask(self, answer_type: type[_Model], path: str, body: pydantic.BaseModel | None = None) -> _Model:
+        """A small answer, whole: to a POST if there is a body."""
+        tries = Tries(self._retry, time.monotonic())
+        while True:
+            try:
+                if body is None:
+                    return _parsed(answer_type, await self._exchange.get(path))
+                async with self._exchange.post(path, _json(body), accept="application/json") as response:
+                    return _parsed(answer_type, await response.aread())
+            except IcmError as error:
+                await self._wait(tries, error)
 
     async def _answer(self, request: ScoreRequest) -> AsyncGenerator[StreamStart | Rows | StreamEnd]:
         """All lines of all parts, rows numbered as in `request`; every part is asked until it is whole."""
@@ -167,11 +190,7 @@ class ScorerClient:
 
     async def _lines(self, request: ScoreRequest) -> AsyncGenerator[StreamStart | StreamRows | StreamEnd]:
         """One try."""
-        try:
-            content = request.model_dump_json().encode()
-        except (pydantic_core.PydanticSerializationError, UnicodeEncodeError):
-            raise RequestError("a text of the request holds half a character (a lone surrogate): clean it") from None
-        async with self._exchange.post("/v1/score", content, accept=STREAM_TYPE) as response:
+        async with self._exchange.post("/v1/score", _json(request), accept=STREAM_TYPE) as response:
             if response.headers.get("Content-Type", "").startswith(STREAM_TYPE):
                 async for line in read_lines(response.aiter_bytes()):
                     yield line
@@ -223,6 +242,10 @@ class SyncScorerClient:
         """See `ScorerClient.wait_ready`."""
         return self._portal.call(self._client.wait_ready, deadline_s)
 
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """See `ScorerClient.count_tokens`."""
+        return self._portal.call(self._client.count_tokens, texts)
+
     def score(self, request: ScoreRequest) -> ScoreResponse:
         """See `ScorerClient.score`."""
         return self._portal.call(self._client.score, request)
@@ -249,7 +272,11 @@ def _within_deadline(request: ScoreRequest, spent_s: float) -> ScoreRequest:
     return request.model_copy(update={"deadline_s": request.deadline_s - spent_s})
 
 
-_Model = TypeVar("_Model", bound=pydantic.BaseModel)
+def _json(body: pydantic.BaseModel) -> bytes:
+    try:
+        return body.model_dump_json().encode()
+    except (pydantic_core.PydanticSerializationError, UnicodeEncodeError):
+        raise RequestError("a text of the request holds half a character (a lone surrogate): clean it") from None
 
 
 def _parsed(model: type[_Model], content: bytes) -> _Model:

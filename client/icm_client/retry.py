@@ -22,10 +22,10 @@ class RetryPolicy:
 
     patience_s: float = 300.0
     """How long a scorer may be away: unreachable, or not ready."""
-    busy_patience_s: float = 3600.0
-    """How long a scorer that is there may refuse work because it is full."""
     first_wait_s: float = 0.25
     max_wait_s: float = 15.0
+    busy_patience_s: float = 3600.0
+    """How long a scorer that is there may refuse work because it is full."""
 
     def wait_s(self, error: IcmError, attempt: int, spent_s: float, rng: np.random.Generator) -> float | None:
         """Seconds to wait before attempt number `attempt` + 1 (counted from 1), or None to give up."""

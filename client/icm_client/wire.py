@@ -1,7 +1,8 @@
 """The contract between scorer and client, as data. A leaf: no behaviour beyond checking shapes.
 
 `POST /v1/score` takes a `ScoreRequest` and answers a `ScoreResponse`; asked for `application/x-ndjson`, it answers a
-`StreamLine` a line as results come; blank lines mean nothing. `GET /v1/model` answers a `ModelInfo`.
+`StreamLine` a line as results come; blank lines mean nothing. `POST /v1/tokens` takes a `TokensRequest` and answers a
+`TokensResponse`; `GET /v1/model` answers a `ModelInfo`.
 
 A request names each text once (`segments`), builds contexts out of them as a prefix tree (`prefixes`), and asks for
 the log-probability of every label after every prompt:
@@ -27,6 +28,7 @@ MAX_PROMPTS = 65_536
 MAX_SEGMENTS = 262_144
 MAX_PREFIXES = 262_144
 MAX_LABELS = 256
+MAX_TEXTS = 16_384
 MAX_LABEL_CHARS = 1000
 MAX_PRIORITY = 4
 STREAM_TYPE = "application/x-ndjson"
@@ -80,6 +82,18 @@ class ScoreRequest(_Wire):
     """Seconds until the answer is not wanted any more: what is not read by then is given up (504, code `deadline`)."""
 
 
+class TokensRequest(_Wire):
+    """How many tokens does each of these texts have by itself?"""
+
+    texts: list[str] = Field(max_length=MAX_TEXTS, fail_fast=True)
+
+
+class TokensResponse(_Wire):
+    """Tokens of each text by itself, in the order asked, without the beginning-of-text token."""
+
+    counts: list[int]
+
+
 class Usage(_Wire):
     """What a request cost; all counts are of tokens but the last two."""
 
@@ -114,6 +128,9 @@ class ModelInfo(_Wire):
     """The longest prompt that is accepted, in tokens (the window less one)."""
     adds_bos: bool
     """True if every prompt starts with the tokenizer's beginning-of-text token."""
+    cache_block_tokens: int = 1
+    """The prefix cache holds whole blocks of that many tokens; what a context has beyond them is computed by every
+    read."""
     max_prompts: int = MAX_PROMPTS
     """The most prompts in one request."""
     adapters: list[str] = []

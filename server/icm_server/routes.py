@@ -6,8 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from icm_client.wire import STREAM_TYPE, ModelInfo, ScoreRequest, ScoreResponse
-from icm_server.json_body import asked, documented
+from icm_client.wire import STREAM_TYPE, ModelInfo, ScoreRequest, ScoreResponse, TokensRequest, TokensResponse
+from icm_server.json_body import asked, documented, parsed
 from icm_server.scoring import Scorer
 from icm_server.streaming import LineResponse
 from icm_server.tenant import Tenant
@@ -39,6 +39,13 @@ async def score(body: Asked, scorer: ReadyScorer, request: Request) -> Response:
         return LineResponse(await while_wanted(request, scorer.begin(body, tenant)), scorer.engine.info)
     answer = await while_wanted(request, scorer.score(body, tenant))
     return Response(answer.model_dump_json(), media_type="application/json")
+
+
+@router.post("/v1/tokens", openapi_extra=documented(TokensRequest))
+async def tokens(request: Request, scorer: ReadyScorer) -> TokensResponse:
+    """How many tokens each text has: for laying out contexts."""
+    body = await parsed(request, TokensRequest)
+    return TokensResponse(counts=await scorer.count_tokens(body.texts))
 
 
 @router.get("/v1/model")

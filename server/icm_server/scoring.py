@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 
@@ -116,6 +116,12 @@ class Scorer:
                 f"no model {model!r} here; there is {', '.join(['base', *self.engine.info.adapters])}",
                 code="unknown_model",
             )
+
+    async def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text by itself."""
+        loop = asyncio.get_running_loop()
+        encoded = await loop.run_in_executor(self._planning, self.engine.tokenizer.encode_many, texts)
+        return [len(each.ids) for each in encoded]
 
     def _context(self, request: ScoreRequest, tenant: Tenant) -> bytes:
         """All that its answers depend on besides tokens, and whose they are if that matters."""

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -43,18 +45,53 @@ class Problem:
         """U of a complete assignment by a pass over everybody."""
         return self.objective.u(answer.logprobs, labels, self.consistency.num_contradictions(labels))
 
+    @cached_property
+    def units_of_group(self) -> list[Ints]:
+        """The numbers of the units that hold each group's examples."""
+        unit_of = np.empty(self.num_examples, dtype=np.int64)
+        for number, unit in enumerate(self.units):
+            unit_of[unit] = number
+        return [np.unique(unit_of[group]) for group in self.consistency.groups]
+
     def ask(self, labels: Ints, order: Ints, purpose: str) -> Ask:
-        """A leave-one-unit-out pass over everybody."""
+        """A leave-one-unit-out pass over everybody, by the run's plan."""
         return Ask(labels, self.everybody, order, self.plan, purpose)
+
+
+class ChainEnd(NamedTuple):
+    """Where one chain ended."""
+
+    labels: Ints
+    evidence: Array
+    """[example, label]: what the chain's last passes said, calibrated."""
+    us: list[float]
+    """U by each of its passes, before their moves; not comparable with another chain's, whose orders were others."""
+    oscillates: bool
+    """True if it was going back and forth between two labellings."""
+
+    @property
+    def u(self) -> float:
+        """U by the last two passes, which together reach everybody."""
+        return float(np.mean(self.us[-2:])) if self.us else 0.0
+
+
+class Finalist(NamedTuple):
+    """An answer that is to be weighed."""
+
+    starts: tuple[str, ...]
+    """What the chains that found it began with: `zero-shot`, `random`."""
+    labels: Ints
+    u_own: float
+    """U by the search's own last passes."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """Where one chain ended, weighed on the orders that all candidates share."""
+    """An answer, weighed on the orders that all candidates share."""
 
-    start: str
-    """What the chain began with: `zero-shot` or `random`."""
+    starts: tuple[str, ...]
     labels: Ints
+    u_own: float
     logprobs: Array
     """[example, label], raw, averaged over the common orders."""
     us: list[float]
@@ -76,6 +113,12 @@ class Result:
 
     candidates: list[Candidate]
     zero_shot: Pass | None
+    u_start: float | None = None
+    """U of the calibrated zero-shot labels by a chain's first pass; None if none began there."""
+    chains: Sequence[Ints] = ()
+    """Every chain's own last labels."""
+    num_oscillating: int = 0
+    """Chains that were going back and forth between two labellings."""
     notes: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -93,13 +136,13 @@ class Result:
 
 Round = list[Ask]
 Search = Generator[Round, list[Pass], Result]
-Chain = Generator[Ask, Pass, Ints]
-"""One chain: yields single Asks and returns its final labels."""
+Chain = Generator[Ask, Pass, ChainEnd]
+"""One chain: yields single Asks."""
 
 
-def lockstep(chains: Sequence[Chain]) -> Generator[Round, list[Pass], list[Ints]]:
-    """Runs chains side by side: a round holds one Ask of each that still runs. Returns their labels, in order."""
-    finals: list[Ints | None] = [None] * len(chains)
+def lockstep(chains: Sequence[Chain]) -> Generator[Round, list[Pass], list[ChainEnd]]:
+    """Runs chains side by side: a round holds one Ask of each that still runs. Returns their ends, in order."""
+    ends: list[ChainEnd | None] = [None] * len(chains)
     answers: list[Pass | None] = [None] * len(chains)
     running = list(range(len(chains)))
     while running:
@@ -110,13 +153,13 @@ def lockstep(chains: Sequence[Chain]) -> Generator[Round, list[Pass], list[Ints]
                 ask = next(chains[number]) if answer is None else chains[number].send(answer)
                 asks.append(replace(ask, purpose=f"chain {number + 1}"))
             except StopIteration as stop:
-                finals[number] = stop.value
+                ends[number] = stop.value
                 running.remove(number)
         if asks:
             told = yield asks
             for number, answer in zip(running, told, strict=True):
                 answers[number] = answer
-    return [labels for labels in finals if labels is not None]
+    return [end for end in ends if end is not None]
 
 
 def zero_shot_ask(problem: Problem) -> Ask:
@@ -126,26 +169,27 @@ def zero_shot_ask(problem: Problem) -> Ask:
 
 
 def weigh(
-    problem: Problem, finals: Sequence[tuple[str, Ints]], num_orders: int, rng: np.random.Generator
+    problem: Problem, finalists: Sequence[Finalist], num_orders: int, rng: np.random.Generator
 ) -> Generator[Round, list[Pass], list[Candidate]]:
     """Scores final labels on common fresh orders and returns candidates, the highest mean U first."""
     orders = [rng.permutation(len(problem.units)) for _ in range(num_orders)]
-    distinct: dict[bytes, tuple[str, Ints]] = {}
-    for start, labels in finals:
-        distinct.setdefault(labels.tobytes(), (start, labels))
+    distinct: dict[bytes, Finalist] = {}
+    for finalist in finalists:
+        distinct.setdefault(finalist.labels.tobytes(), finalist)
     contenders = list(distinct.values())
     passes: list[list[Pass]] = [[] for _ in contenders]
     for order in orders:
-        told = yield [problem.ask(labels, order, "finalists") for _, labels in contenders]
+        told = yield [problem.ask(finalist.labels, order, "finalists") for finalist in contenders]
         for mine, answer in zip(passes, told, strict=True):
             mine.append(answer)
     candidates = [
         Candidate(
-            start,
-            labels,
+            finalist.starts,
+            finalist.labels,
+            finalist.u_own,
             np.mean([answer.logprobs for answer in mine], axis=0),
-            [problem.u(answer, labels) for answer in mine],
+            [problem.u(answer, finalist.labels) for answer in mine],
         )
-        for (start, labels), mine in zip(contenders, passes, strict=True)
+        for finalist, mine in zip(contenders, passes, strict=True)
     ]
     return sorted(candidates, key=lambda candidate: -candidate.u)

@@ -1,15 +1,22 @@
-"""Block search: the project's own. One pass proposes a label for every example, so whole blocks move at once."""
+"""Block search: the project's own. One pass proposes labels for half of the examples, and they move at once."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from icm_annealer.arrays import Ints
+from icm_annealer.arrays import Array, Ints
 from icm_annealer.objective import calibrated
+from icm_annealer.passes import Ask
 from icm_annealer.plan import PlanKind
-from icm_annealer.search.base import Chain, Problem, Result, Search, lockstep, weigh, zero_shot_ask
+from icm_annealer.search.base import Chain, ChainEnd, Finalist, Problem, Result, Search, lockstep, weigh, zero_shot_ask
+
+HALVES = PlanKind("folds", 2)
+UNTOLD = 1e-9
+OSCILLATION = 0.2
+"""Share of the labels that has to change for a chain to be called oscillating; single undecided examples always do."""
 
 
 @dataclass(frozen=True)
@@ -18,24 +25,28 @@ class BlockSettings:
 
     num_chains: int = 3
     """The first chain starts from calibrated zero-shot labels, the others from random ones."""
-    num_passes: int = 6
-    """Passes of each chain."""
-    first_share: float = 0.5
-    """The share of the groups that may change after a chain's first pass; it grows evenly to `last_share`."""
-    last_share: float = 0.9
-    early_plan: str = "folds=4"
-    """The plan of the chains' passes: a cheap one, since it only has to propose. Final labels are weighed by the
-    run's own plan."""
+    max_passes: int = 12
+    """The most passes of a chain; each relabels half of the groups."""
+    num_hot_passes: int = 5
+    """Passes over which a chain that began at random cools down."""
+    heat: float = 0.5
+    """Its first temperature, in units of the median gain that its first pass proposes."""
+    memory: float = 0.5
+    """Weight of what earlier cold passes said of an example against what the present one says."""
+    settled: float = 0.04
+    """A cold chain ends when two passes in a row changed no more than this share of the labels."""
+    min_agreement: float = 0.8
+    """Chains whose labels agree on at least this share are taken for one answer, and averaged."""
     num_final_orders: int = 3
-    """Common fresh orders that the chains' final labels are weighed on."""
+    """Common fresh orders that the answers are weighed on."""
 
 
 def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
-    """Several chains of block moves, weighed at the end on common fresh orders.
+    """Several chains of block moves; those that end alike are averaged; answers are weighed on common fresh orders.
 
-    Each pass is laid out by a fresh order; proposals are calibrated (each label's mean over the pass is subtracted)
-    and consistent. Moves are not rejected: on fresh orders, dU between two passes is mostly the noise of the orders,
-    and a chain that moves on is drawn to what most orders agree on.
+    A move is a draw from the calibrated conditional distribution (each label's mean over the pass is subtracted) at
+    the chain's temperature, so nothing has to be accepted or rejected: between two fresh orders, dU is mostly the
+    orders' noise. The chain that begins with zero-shot labels knows something that heat would destroy, and stays cold.
     """
     rngs = np.random.default_rng(seed).spawn(settings.num_chains + 1)
     (zero_shot,) = yield [zero_shot_ask(problem)]
@@ -43,23 +54,127 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
     for rng in rngs[1 : settings.num_chains]:
         draws = rng.random((problem.num_examples, problem.num_labels))
         starts.append(("random", problem.consistency.best(draws)))
-    starts = starts[: settings.num_chains]
-    chains = [_chain(problem, settings, labels, rng) for (_, labels), rng in zip(starts, rngs, strict=False)]
-    finals = yield from lockstep(chains)
-    named = [(start, labels) for (start, _), labels in zip(starts, finals, strict=True)]
-    candidates = yield from weigh(problem, named, settings.num_final_orders, rngs[-1])
-    return Result(candidates, zero_shot)
+    chains = [
+        _chain(problem, settings, labels, settings.heat if start == "random" else 0.0, rng)
+        for (start, labels), rng in zip(starts, rngs, strict=False)
+    ]
+    ends = yield from lockstep(chains)
+    finalists = _answers(problem, settings, [start for start, _ in starts], ends)
+    candidates = yield from weigh(problem, finalists, settings.num_final_orders, rngs[-1])
+    u_start = ends[0].us[0] if ends[0].us else None
+    num_oscillating = sum(end.oscillates for end in ends)
+    return Result(candidates, zero_shot, u_start, [end.labels for end in ends], num_oscillating)
 
 
-def _chain(problem: Problem, settings: BlockSettings, labels: Ints, rng: np.random.Generator) -> Chain:
-    groups = problem.consistency.groups
-    early = replace(problem, plan=PlanKind.parse(settings.early_plan))
-    for share in np.linspace(settings.first_share, settings.last_share, settings.num_passes):
-        answer = yield early.ask(labels, rng.permutation(len(problem.units)), "chain")
-        proposed = problem.consistency.best(calibrated(answer.logprobs))
-        moved = rng.random(len(groups)) < share
-        labels = labels.copy()
-        for group, moves in zip(groups, moved, strict=True):
-            if moves:
-                labels[group] = proposed[group]
-    return labels
+def _chain(problem: Problem, settings: BlockSettings, labels: Ints, heat: float, rng: np.random.Generator) -> Chain:
+    evidence = _Evidence(labels, problem.num_labels, settings.memory)
+    first_temperature, num_quiet = 0.0, 0
+    us: list[float] = []
+    cold: list[Ints] = []
+    halves: tuple[Ints, Ints] = (np.array([]), np.array([]))
+    for number in range(settings.max_passes if len(problem.consistency.groups) > 1 else 0):
+        # What was context is relabelled next, so that two passes reach everybody.
+        halves = _split(problem, rng) if number % 2 == 0 else halves[::-1]
+        order, queries = _half(problem, *halves, rng)
+        temperature = first_temperature * max(0.0, 1 - number / max(settings.num_hot_passes, 1))
+        told = None if number == 0 and heat else temperature  # the first temperature is taken from this pass
+        answer = yield Ask(labels, queries, order, HALVES, "chain", told)
+        us.append(problem.objective.predictability(answer.logprobs, labels[queries]))
+        said = calibrated(answer.logprobs)
+        if number == 0 and settings.num_hot_passes:
+            first_temperature = temperature = heat * _median_gain(said)
+        is_cold = temperature == 0
+        evidence.hear(queries, said, is_cold)
+        proposed = problem.consistency.best(_heated(evidence.scores, temperature, rng))
+        num_changed = int((proposed[queries] != labels[queries]).sum())
+        labels = labels.copy()  # what was asked stays as it was
+        labels[queries] = proposed[queries]
+        if is_cold and number % 2:
+            cold.append(labels)
+        num_quiet = num_quiet + 1 if is_cold and num_changed <= settings.settled * len(labels) else 0
+        if num_quiet == 2:
+            break
+    return ChainEnd(labels, evidence.scores, us, _is_two_cycle(cold))
+
+
+class _Evidence:
+    """What a chain's passes said of each example: cold passes are averaged, hot ones forgotten."""
+
+    def __init__(self, labels: Ints, num_labels: int, memory: float):
+        # Until a pass says something of an example, it keeps its label.
+        self.scores: Array = UNTOLD * np.eye(num_labels)[labels]
+        self._is_kept = np.zeros(len(labels), dtype=bool)
+        self._memory = memory
+
+    def hear(self, queries: Ints, said: Array, is_cold: bool) -> None:
+        """A pass said this, [query, label], calibrated."""
+        kept = np.where(self._is_kept[queries], self._memory, 0.0)[:, None]
+        self.scores[queries] = kept * self.scores[queries] + (1 - kept) * said
+        self._is_kept[queries] = is_cold
+
+
+def _is_two_cycle(states: Sequence[Ints]) -> bool:
+    """True if the last change of many labels took back the one before: what labels that all move at once can do."""
+    if len(states) < 3:
+        return False
+    changed = states[-1] != states[-2]
+    taken_back = changed & (states[-1] == states[-3])
+    return bool(changed.mean() > OSCILLATION and taken_back.sum() > 0.9 * changed.sum())
+
+
+def usual_chain_passes(settings: BlockSettings) -> int:
+    """A chain cools and then settles within a few passes, where there is something to find."""
+    return min(settings.max_passes, settings.num_hot_passes + 3)
+
+
+def _split(problem: Problem, rng: np.random.Generator) -> tuple[Ints, Ints]:
+    """Two random halves of the groups' numbers."""
+    shuffled = rng.permutation(len(problem.consistency.groups))
+    return shuffled[: (len(shuffled) + 1) // 2], shuffled[(len(shuffled) + 1) // 2 :]
+
+
+def _half(problem: Problem, first: Ints, second: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:
+    """An order of units with those of the `first` groups in front, and the examples that all of these can predict:
+    those of the `second` groups, except groups that the order's middle cuts."""
+    in_front, behind = (
+        rng.permutation(np.concatenate([problem.units_of_group[group] for group in groups]))
+        for groups in (first, second)
+    )
+    order = np.concatenate([in_front, behind])
+    context = order[: len(order) // 2]
+    whole = [group for group in second if not np.isin(problem.units_of_group[group], context).any()]
+    return order, np.sort(np.concatenate([problem.consistency.groups[group] for group in whole]))
+
+
+def _median_gain(scores: Array) -> float:
+    """By how much the median example's best label beats its next best."""
+    ranked = np.sort(scores, axis=1)
+    return float(np.median(ranked[:, -1] - ranked[:, -2]))
+
+
+def _heated(scores: Array, temperature: float, rng: np.random.Generator) -> Array:
+    """Scores whose argmax is a draw by softmax(scores / temperature): Gumbel noise is added (a heat bath)."""
+    return scores + temperature * rng.gumbel(size=scores.shape) if temperature else scores
+
+
+def _answers(
+    problem: Problem, settings: BlockSettings, starts: Sequence[str], ends: Sequence[ChainEnd]
+) -> list[Finalist]:
+    """Chains that ended alike as one answer: the best labels by the mean of what their last passes said."""
+    clusters: list[list[int]] = []
+    for number in sorted(range(len(ends)), key=lambda number: -ends[number].u):
+        labels = ends[number].labels
+        for cluster in clusters:
+            if (ends[cluster[0]].labels == labels).mean() >= settings.min_agreement:
+                cluster.append(number)
+                break
+        else:
+            clusters.append([number])
+    return [
+        Finalist(
+            tuple(starts[number] for number in cluster),
+            problem.consistency.best(np.mean([ends[number].evidence for number in cluster], axis=0)),
+            ends[cluster[0]].u,
+        )
+        for cluster in clusters
+    ]

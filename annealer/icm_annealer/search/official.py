@@ -9,14 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Generator
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
 from icm_annealer.arrays import Ints
 from icm_annealer.passes import Ask, Pass
-from icm_annealer.search.base import Problem, Result, Round, Search, weigh, zero_shot_ask
+from icm_annealer.search.base import Finalist, Problem, Result, Round, Search, weigh, zero_shot_ask
 
+_Outcome = TypeVar("_Outcome")
 _Steps = Generator[Round, list[Pass], "_State"]
 
 
@@ -62,7 +63,7 @@ def official(problem: Problem, settings: OfficialSettings, seed: int) -> Search:
     for iteration in range(1, num_iterations + 1):
         n = iteration if settings.schedule == "iterations" else 1 + num_accepted
         temperature = max(settings.t_min, settings.t0 / (1 + settings.beta * math.log(n)))
-        proposal = yield from _propose(problem, settings, state, rng)
+        proposal = yield from _at(temperature, _propose(problem, settings, state, rng))
         if proposal is None:
             continue
         # The paper's temperature is made for alpha * P - I; our U is that divided by alpha.
@@ -74,8 +75,22 @@ def official(problem: Problem, settings: OfficialSettings, seed: int) -> Search:
     if never.any():  # labelled as any proposal would be: by argmax behind all that is labelled
         (answer,) = yield [replace(_pass(problem, final), queries=np.flatnonzero(never), purpose="remaining")]
         final[never] = answer.logprobs.argmax(axis=1)
-    candidates = yield from weigh(problem, [("official", final)], settings.num_final_orders, order_rng)
-    return Result(candidates, zero_shot, {"u_own_order": state.u, "num_accepted": num_accepted})
+    candidates = yield from weigh(
+        problem, [Finalist(("official",), final, state.u)], settings.num_final_orders, order_rng
+    )
+    return Result(candidates, zero_shot, notes={"num_accepted": num_accepted})
+
+
+def _at(temperature: float, steps: Generator[Round, list[Pass], _Outcome]) -> Generator[Round, list[Pass], _Outcome]:
+    """`steps`, whose asks tell the temperature at which they are made."""
+    answers: list[Pass] | None = None
+    while True:
+        try:
+            asks = next(steps) if answers is None else steps.send(answers)
+        except StopIteration as stop:
+            outcome: _Outcome = stop.value
+            return outcome
+        answers = yield [replace(ask, temperature=temperature) for ask in asks]
 
 
 def _propose(

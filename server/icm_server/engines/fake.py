@@ -60,6 +60,7 @@ class FakeEngine:
             engine="fake 1",
             max_prompt_tokens=max_prompt_tokens,
             adds_bos=False,
+            cache_block_tokens=_BLOCK_TOKENS,
         )
         self.tokenizer = FakeTokenizer()
         self.max_concurrent_reads, self.max_concurrent_tokens = max_concurrent_reads, max_concurrent_tokens

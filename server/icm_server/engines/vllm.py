@@ -117,6 +117,7 @@ class VllmEngine:
             engine=f"vllm {version()}",
             max_prompt_tokens=config.max_model_len - 1,
             adds_bos=bool(tokenizer.bos),
+            cache_block_tokens=engine.vllm_config.cache_config.block_size,
             adapters=list(adapters or {}),
         )
         requests = {

@@ -11,6 +11,7 @@ import pytest
 
 from icm_annealer.alarms import agreement, alarms
 from icm_annealer.consistency import Consistency
+from icm_annealer.examples import Example
 from icm_annealer.objective import Measure, Objective
 from icm_annealer.passes import Pass
 from icm_annealer.plan import PlanKind
@@ -28,19 +29,30 @@ def logprobs(labels: Ints, mass: float = 0.9) -> npt.NDArray[np.float64]:
 
 
 def candidate(labels: Ints = GOOD, us: Any = (0.40, 0.42, 0.41), mass: float = 0.9) -> Candidate:
-    return Candidate("random", labels, logprobs(labels, mass), list(us))
+    return Candidate(("random",), labels, float(np.mean(us)), logprobs(labels, mass), list(us))
 
 
 def result(*candidates: Candidate, zero_shot: Ints | None = GOOD) -> Result:
-    return Result(list(candidates), None if zero_shot is None else Pass(logprobs(zero_shot)))
+    """Each candidate is where one chain ended."""
+    start = None if zero_shot is None else Pass(logprobs(zero_shot))
+    return Result(list(candidates), start, chains=[each.labels for each in candidates])
 
 
 def codes(
-    found: Result, *, texts: list[str] = TEXTS, num_dropped: int = 0, measure: Measure = "information"
+    found: Result,
+    *,
+    texts: list[str] = TEXTS,
+    sources: list[str] | None = None,
+    num_dropped: int = 0,
+    measure: Measure = "information",
 ) -> list[str]:
     judge = Consistency([], [np.array([i]) for i in range(NUM)], [{}] * NUM, ["a", "b"])
     problem = Problem(NUM, 2, [], judge, Objective(measure), PlanKind("tree"))
-    return [alarm.code for alarm in alarms(problem, found, texts, num_dropped)]
+    examples = [
+        Example(str(k), text, None, {"source": source})
+        for k, (text, source) in enumerate(zip(texts, sources or ["here"] * NUM, strict=True))
+    ]
+    return [alarm.code for alarm in alarms(problem, found, examples, num_dropped)]
 
 
 def changed(labels: Ints, num: int) -> Ints:
@@ -74,14 +86,14 @@ def test_uneven_labels(num_ones: int, raised: bool) -> None:
 
 def test_chains_that_disagree() -> None:
     other = candidate(changed(GOOD, 15), (0.1, 0.1, 0.1))
-    assert codes(result(candidate(), other)) == ["chains-disagree"]
-    assert codes(result(candidate(), NEARLY, NEARLY, other)) == []  # one of three that fell behind is no alarm
+    assert codes(result(candidate(), other, other)) == ["chains-disagree"]
+    assert codes(result(candidate(), NEARLY, other)) == []  # one of three that fell behind is no alarm
 
 
 def test_the_median_chain_decides() -> None:
     other = candidate(changed(GOOD, 15), (0.1, 0.1, 0.1))
-    assert agreement([candidate()]) == 1.0
-    assert agreement([candidate(), NEARLY, other]) == pytest.approx((0.9 + 0.5) / 2)
+    assert agreement(result(candidate())) == 1.0
+    assert agreement(result(candidate(), NEARLY, other)) == pytest.approx(0.9)
 
 
 def test_labels_opposite_to_the_start() -> None:
@@ -108,7 +120,7 @@ def test_labels_that_go_with_length() -> None:
 
 def test_labels_that_go_with_position() -> None:
     labels = (np.arange(NUM) >= NUM // 2).astype(np.int64)
-    assert codes(result(candidate(labels), zero_shot=labels)) == ["surface-position"]
+    assert codes(result(candidate(labels), zero_shot=labels)) == ["surface-position", "neighbours-alike"]
 
 
 def test_contexts_that_were_cut() -> None:
@@ -119,7 +131,8 @@ def test_warnings_come_before_notes_and_say_what_to_try() -> None:
     judge = Consistency([], [np.array([i]) for i in range(NUM)], [{}] * NUM, ["a", "b"])
     problem = Problem(NUM, 2, [], judge, Objective(), PlanKind("tree"))
     labels = (np.arange(NUM) >= NUM // 2).astype(np.int64)
-    found = alarms(problem, result(candidate(labels, mass=0.2), zero_shot=1 - labels), TEXTS, 3)
+    examples = [Example(str(k), text, None, {}) for k, text in enumerate(TEXTS)]
+    found = alarms(problem, result(candidate(labels, mass=0.2), zero_shot=1 - labels), examples, 3)
     levels = [alarm.level for alarm in found]
     assert levels == sorted(levels, reverse=True)
     assert {"warning", "note"} == set(levels)
@@ -128,3 +141,32 @@ def test_warnings_come_before_notes_and_say_what_to_try() -> None:
         assert alarm.try_
         assert str(alarm) == f"{alarm.saw} {alarm.try_}"
         assert "\n" not in str(alarm)
+
+
+def test_labels_less_coherent_than_those_it_began_with() -> None:
+    found = result(candidate())
+    assert codes(replace(found, u_start=0.6)) == ["below-start"]
+    assert codes(replace(found, u_start=0.42)) == []
+    assert codes(replace(found, u_start=None)) == []
+
+
+def test_u_that_falls_under_fresh_orders() -> None:
+    assert codes(result(replace(candidate(us=(0.1, 0.12, 0.11)), u_own=0.6))) == ["order-exploited"]
+    assert codes(result(replace(candidate(), u_own=0.45))) == []
+
+
+def test_labels_that_go_with_their_source() -> None:
+    sources = ["books" if label else "news" for label in GOOD]
+    assert codes(result(candidate()), sources=sources) == ["surface-source"]
+    mixed = [("books", "news")[int(k)] for k in np.random.default_rng(3).integers(0, 2, NUM)]
+    assert codes(result(candidate()), sources=mixed) == []
+    assert codes(result(candidate()), sources=["all"] * NUM) == []
+
+
+def test_neighbours_that_are_labelled_alike() -> None:
+    in_runs = (np.arange(NUM) // 6 % 2).astype(np.int64)
+    assert codes(result(candidate(in_runs), zero_shot=in_runs)) == ["neighbours-alike"]
+
+
+def test_chains_that_go_back_and_forth() -> None:
+    assert codes(replace(result(candidate()), num_oscillating=1)) == ["chains-oscillate"]

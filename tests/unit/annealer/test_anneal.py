@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from icm_annealer.settings import Settings
 from icm_annealer.task import Task
 from icm_client import ModelInfo, ScorerClient, ScoreRequest, ScorerError, ScoreResponse
 
-QUICK = Settings(blocks=BlockSettings(num_chains=2, num_passes=3, num_final_orders=2))
+QUICK = Settings(blocks=BlockSettings(num_chains=2, max_passes=4, num_final_orders=2))
 PAIRED = planted.TASK + "group: pair\nleave_out: group\nrules: [{kind: mirrored}]\n"
 
 
@@ -45,6 +46,9 @@ class Watched:
 
     async def model(self) -> ModelInfo:
         return await self._scorer.model()
+
+    async def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return await self._scorer.count_tokens(texts)
 
     async def score(self, request: ScoreRequest) -> ScoreResponse:
         self.requests.append(request)
@@ -144,7 +148,7 @@ async def test_official_search_runs_to_its_end_with_a_rule(tmp_path: Path, score
     assert run.result.notes["num_accepted"] >= 1
     first = next(event.u for event in events if event.ask.purpose == "official")
     assert first is not None
-    assert run.result.notes["u_own_order"] > first
+    assert run.result.winner.u_own > first
 
 
 LETTERS = [f"letter {chr(ord('a') + number)}" for number in range(26)]
@@ -173,7 +177,7 @@ async def test_26_classes_with_labels_of_several_tokens(scorer: ScorerClient) ->
     assert all(list(row["probs"]) == LETTERS and abs(sum(row["probs"].values()) - 1) < 1e-4 for row in rows)
     assert set(run.labels.tolist()) <= set(range(26))
     test, test_gold = letters(26)
-    many_shot = ManyShot(scorer, task, examples, test, run.model)
+    many_shot = await ManyShot.open(scorer, task, examples, test, run.model)
     zero_shot = accuracy((await many_shot.predict(None)).raw, test_gold)
     behind_gold = accuracy((await many_shot.predict(gold)).raw, test_gold)
     assert behind_gold.value >= 0.95
@@ -184,7 +188,7 @@ async def test_contexts_are_shots_parted_by_the_separator(tmp_path: Path, scorer
     loaded_task, loaded = planted.load(planted.write_task(tmp_path, 8))
     watched = Watched(scorer)
     events: list[PassEvent] = []
-    settings = Settings(plan="tree", blocks=BlockSettings(num_chains=1, num_passes=1, num_final_orders=1))
+    settings = Settings(plan="tree", blocks=BlockSettings(num_chains=1, max_passes=1, num_final_orders=1))
     await anneal(loaded.examples, loaded_task.task, watched, settings, on_pass=events.append)
     texts = [example.text for example in loaded.examples]
     assert sorted(prompts(watched.requests[0])) == sorted(texts)  # zero-shot: nothing in front

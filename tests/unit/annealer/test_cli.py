@@ -14,42 +14,11 @@ from typing import Any, NamedTuple
 
 import pytest
 from tests import planted
+from tests.icm_command import Icm, check_refused
 
-from icm_annealer import cli
 from icm_annealer.rundir import JOURNAL, LABELS, METRICS, REPORT
 
 ROW = ["id", "label", "probs", "label_mass", "margin", "group", "run"]
-
-
-class Ended(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-class Icm:
-    """`icm` in this process, as the console script calls it."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-        self._monkeypatch, self._capsys = monkeypatch, capsys
-
-    def __call__(self, *args: object) -> Ended:
-        self._monkeypatch.setattr(sys, "argv", ["icm", *map(str, args)])
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        return Ended(code, *self._capsys.readouterr())
-
-
-@pytest.fixture
-def icm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Icm:
-    monkeypatch.delenv("ICM_SCORER_URL", raising=False)
-    monkeypatch.delenv("ICM_API_KEY_FILE", raising=False)
-    return Icm(monkeypatch, capsys)
 
 
 def wait_for(process: subprocess.Popen[bytes], what: Any, limit_s: float = 60.0) -> None:
@@ -99,15 +68,6 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
 
 def rows(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / LABELS).read_text().splitlines()]
-
-
-def check_refused(ended: Ended, code: int, *says: str) -> None:
-    assert ended.code == code, ended
-    assert ended.err.startswith("error: ")
-    assert ended.err.count("\n") == 1
-    assert "Traceback" not in ended.err + ended.out
-    for text in says:
-        assert text in ended.err
 
 
 def test_run_starts_a_scorer_and_writes_labels(icm: Icm, tmp_path: Path) -> None:

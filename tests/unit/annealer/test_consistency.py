@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
+from tests.released import released_file
 
-from icm_annealer.consistency import Consistency, Facts, Labels, Rule
+from icm_annealer.consistency import Consistency
 from icm_annealer.examples import consistency_of, labels_of, load_examples
+from icm_annealer.group_labels import AllLabels, ChosenLabels
+from icm_annealer.rules import Facts, Labels, Rule
 from icm_annealer.task import Task
 from icm_client import RequestError
 
 NAMES = ["True", "False"]
-RELEASED = Path(os.environ.get("ICM_SHARED", Path(__file__).parents[3] / "../shared")) / "data"
 RULES: list[dict[str, Any]] = [
     {"kind": "different_keys", "key": "answer", "label": "True"},
     {"kind": "same_key", "key": "answer"},
@@ -85,6 +86,22 @@ def consistency(rules: list[Rule], sizes: list[int], answers: str, names: Labels
     return Consistency(rules, groups, facts(answers), names)
 
 
+@given(st.sampled_from(RULES), st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("TF")), max_size=12))
+def test_counts_are_of_unordered_pairs(fields: dict[str, Any], given_pairs: list[tuple[str, str]]) -> None:
+    def contradict(one: tuple[str, str], other: tuple[str, str]) -> bool:
+        (a, x), (b, y) = one, other
+        if fields["kind"] == "same_key":
+            return a == b and x != y
+        both = x == y if fields["kind"] == "mirrored" else x == y == "T"
+        return both and (a != b or fields["kind"] != "different_keys")
+
+    expected = sum(contradict(*pair) for pair in itertools.combinations(given_pairs, 2))
+    if fields["kind"] == "exactly_one" and not any(label == "T" for _, label in given_pairs):
+        expected = 1
+    answers, letters = ("".join(each) for each in (zip(*given_pairs, strict=True) if given_pairs else ("", "")))
+    assert rule(**fields).count(facts(answers), labels(letters)) == expected
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.sampled_from(RULES), max_size=2),
@@ -129,13 +146,94 @@ def test_examples_without_a_label_contradict_nothing() -> None:
     assert judge.num_contradictions(np.array([-1, -1, -1])) == 0
 
 
-def test_group_of_names_every_examples_group() -> None:
-    assert consistency([], [2, 1, 3], "abcdef").group_of().tolist() == [0, 0, 1, 2, 2, 2]
+def test_a_group_that_is_partly_labelled_may_still_get_its_one() -> None:
+    judge = consistency([rule(**RULES[3])], [3], "abc")
+    assert judge.num_contradictions(np.array([1, 1, -1])) == 0
+    assert judge.num_contradictions(np.array([0, 0, -1])) == 1
+    assert judge.num_contradictions(np.array([1, 1, 1])) == 1
 
 
 def test_a_group_too_large_to_enumerate_is_told() -> None:
     with pytest.raises(RequestError, match="group of 18 examples with 2 labels"):
         consistency([rule(kind="mirrored")], [18], "a" * 18)
+
+
+KEYED: list[dict[str, Any]] = [
+    *RULES,
+    {"kind": "different_keys", "key": "other", "label": "True"},
+    {"kind": "different_keys", "key": "answer", "label": "False"},
+    {"kind": "same_key", "key": "other"},
+    {"kind": "at_most_one", "label": "False"},
+    {"kind": "exactly_one", "label": "Unknown"},
+]
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(st.sampled_from(KEYED), min_size=1, max_size=3),
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("xyz")), min_size=1, max_size=5),
+    st.integers(3, 4),
+    st.integers(0, 2**32),
+)
+def test_choosing_finds_what_trying_all_finds(
+    fields: list[dict[str, Any]], keys: list[tuple[str, str]], num_labels: int, seed: int
+) -> None:
+    names = [*NAMES, "Unknown", "Both"][:num_labels]
+    rules = [rule(**each) for each in fields]
+    given_facts: list[Facts] = [{"answer": answer, "other": other} for answer, other in keys]
+    scores = np.random.default_rng(seed).normal(size=(len(keys), num_labels))
+
+    def judged(found: Any) -> tuple[int, float]:
+        count = sum(each.count(given_facts, [names[c] for c in found]) for each in rules)
+        return count, float(scores[np.arange(len(keys)), found].sum())
+
+    count, total = judged(AllLabels(rules, given_facts, names).best(scores))
+    if count:
+        with pytest.raises(RequestError, match="no labels keep all rules"):
+            ChosenLabels(rules, given_facts, names)
+    else:
+        assert judged(ChosenLabels(rules, given_facts, names).best(scores)) == pytest.approx((0, total))
+
+
+def test_large_groups_keep_their_rules() -> None:
+    rng = np.random.default_rng(0)
+    answers = [str(k) for k in rng.integers(100, size=600)]
+    scores = rng.normal(size=(600, 2))
+    judge = Consistency([rule(**RULES[0])], [np.arange(600)], [{"answer": answer} for answer in answers], NAMES)
+    best = judge.best(scores)
+    assert judge.num_contradictions(best) == 0
+    gain = np.maximum(scores[:, 0] - scores[:, 1], 0)
+    gains = [gain[[answer == chosen for answer in answers]].sum() for chosen in set(answers)]
+    assert scores[np.arange(600), best].sum() == pytest.approx(scores[:, 1].sum() + max(gains))
+    judge = Consistency([rule(**RULES[1])], [np.arange(600)], [{"answer": answer} for answer in answers], NAMES)
+    assert judge.num_contradictions(judge.best(scores)) == 0
+
+
+def test_opposites_among_many_labels_are_the_best_assignment() -> None:
+    names = [f"label {k}" for k in range(9)]
+    judge = Consistency([rule(kind="mirrored")], [np.arange(9)], facts("a" * 9), names)
+    order = np.random.default_rng(1).permutation(9)
+    assert judge.best(-np.abs(np.arange(9)[:, None] - order[None, :]).astype(float))[order].tolist() == list(range(9))
+    one = rule(kind="exactly_one", label="label 3")
+    judge = Consistency([one], [np.arange(30)], facts("a" * 30), names)
+    scores = np.zeros((30, 9))
+    scores[:, 3] = -1.0 - np.arange(30) % 7
+    best = judge.best(scores)
+    assert (best == 3).sum() == 1
+    assert scores[np.arange(30), best].sum() == -1.0
+
+
+@pytest.mark.parametrize(
+    ("fields", "names", "says"),
+    [
+        (RULES[4], NAMES, "no labels keep all rules"),
+        ({"kind": "python", "function": "json:loads"}, NAMES, "a python rule is known by trying all"),
+        ({"kind": "mirrored"}, [f"label {k}" for k in range(60)], "leave too much open"),
+    ],
+)
+def test_a_large_group_that_nothing_solves_is_told(fields: dict[str, Any], names: list[str], says: str) -> None:
+    with pytest.raises(RequestError, match=f"a group of 40 examples with {len(names)} labels .*{says}"):
+        Consistency([rule(**fields)], [np.arange(40)], facts("a" * 40), names)
 
 
 def test_a_large_group_without_rules_is_fine() -> None:
@@ -146,9 +244,7 @@ class Released:
     """A released file as a task sees it, with its gold labels."""
 
     def __init__(self, name: str, rules: list[dict[str, Any]], template: str = "{choice}"):
-        path = RELEASED / name
-        if not path.exists():
-            pytest.skip(f"{path} is not there: set ICM_SHARED to the folder that holds data/{name}")
+        path = released_file(name)
         task = Task.model_validate(
             {
                 "name": "released",
@@ -165,22 +261,13 @@ class Released:
         self.gold = labels_of(examples, gold, task)
         assert len(self.gold) == len(json.loads(path.read_text()))
 
-    def contradictions(self) -> list[int]:
-        """By group, of the gold labels."""
-        counts = []
-        for group in self.judge.groups:
-            alone = np.full(len(self.gold), -1)
-            alone[group] = self.gold[group]
-            counts.append(self.judge._count(group, alone))
-        return counts
-
 
 def test_truthfulqa_gold_has_several_true_claims_in_434_groups() -> None:
     released = Released("truthfulqa_train.json", [{"kind": "different_keys", "key": "choice", "label": "True"}])
-    counts = released.contradictions()
+    counts = released.judge.by_group(released.gold)
     assert len(counts) == 652
-    assert sum(count > 0 for count in counts) == 434
-    assert released.judge.num_contradictions(released.gold) == sum(counts) == 725
+    assert (counts > 0).sum() == 434
+    assert released.judge.num_contradictions(released.gold) == counts.sum() == 725
 
 
 def test_gsm8k_gold_never_has_two_true_answers() -> None:

@@ -45,7 +45,7 @@ async def test_gold_labels_prompt_better_than_none_and_wrong_ones_worse(tmp_path
     loaded_task, loaded = planted.load(planted.write_task(tmp_path, 48))
     gold = labels_of(loaded.examples, loaded.gold, loaded_task.task)
     train, test = loaded.examples[:24], loaded.examples[24:]
-    many_shot = ManyShot(scorer, loaded_task.task, train, test, await scorer.model())
+    many_shot = await ManyShot.open(scorer, loaded_task.task, train, test, await scorer.model())
     results = [
         accuracy((await many_shot.predict(labels)).raw, gold[24:]).value for labels in (None, gold[:24], 1 - gold[:24])
     ]
@@ -60,8 +60,8 @@ async def test_test_examples_stand_in_no_context(tmp_path: Path, scorer: ScorerC
     gold = labels_of(loaded.examples, loaded.gold, loaded_task.task)
     train, test = loaded.examples[:20], loaded.examples[20:]
     info = await scorer.model()
-    alone = ManyShot(scorer, loaded_task.task, train, test[:1], info, num_orders=1)
-    together = ManyShot(scorer, loaded_task.task, train, test, info, num_orders=1)
+    alone = await ManyShot.open(scorer, loaded_task.task, train, test[:1], info, num_orders=1)
+    together = await ManyShot.open(scorer, loaded_task.task, train, test, info, num_orders=1)
     zero = [(await many.predict(None)).logprobs[0].tolist() for many in (alone, together)]
     assert zero[0] == zero[1]
     # Another number of units draws another order, which this engine's sums feel in their last digits only.

@@ -183,10 +183,30 @@ def test_groups_are_in_order_of_their_first_member() -> None:
 def test_samples_are_disjoint_and_keep_groups_together(seed: int) -> None:
     examples = grouped([f"group {number // 3}" for number in range(60)] + [None] * 10)
     train, test = sample(examples, 30, 20, np.random.default_rng(seed))
-    assert 30 - 2 <= len(train) <= 30
-    assert 20 - 2 <= len(test) <= 20
+    assert 30 <= len(train) <= 30 + 2
+    assert 20 <= len(test) <= 20 + 2
     assert not {e.id for e in train} & {e.id for e in test}
     assert not {e.group for e in train if e.group} & {e.group for e in test if e.group}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "asked", "got"),
+    [
+        ([4] * 20, (30, 10), (32, 12)),
+        ([4] * 20, (32, 12), (32, 12)),
+        ([2, 5] * 10, (11, 3), (11, 4)),
+        ([4] * 4, (30, 10), (16, 0)),
+        ([4] * 4, (12, 1), (12, 4)),
+        ([7, 9], (4, 4), (7, 9)),
+    ],
+)
+def test_samples_of_whole_groups_reach_what_was_asked_if_the_data_do(
+    sizes: list[int], asked: tuple[int, int], got: tuple[int, int]
+) -> None:
+    groups: list[str | None] = [f"group {number}" for number, size in enumerate(sizes) for _ in range(size)]
+    train, test = sample(grouped(groups), *asked, np.random.default_rng(0))
+    assert (len(train), len(test)) == got
+    assert not {e.group for e in train} & {e.group for e in test}
 
 
 def test_samples_depend_on_the_seed_alone() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from icm_annealer.settings import Settings
 from icm_annealer.task import Task
 from icm_client import ModelInfo, ScorerClient, ScoreRequest, ScoreResponse, UnavailableError
 
-SETTINGS = Settings(seed=3, blocks=BlockSettings(num_chains=2, num_passes=2, num_final_orders=2))
+SETTINGS = Settings(seed=3, blocks=BlockSettings(num_chains=2, max_passes=2, num_final_orders=2))
 OFFICIAL = Settings(seed=1, search="official", official=OfficialSettings(iterations_per_example=1.0))
 
 
@@ -66,6 +66,9 @@ class Counted:
 
     async def model(self) -> ModelInfo:
         return await self._scorer.model()
+
+    async def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return await self._scorer.count_tokens(texts)
 
     async def score(self, request: ScoreRequest) -> ScoreResponse:
         self.num_requests += 1

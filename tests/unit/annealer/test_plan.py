@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icm_annealer.plan import Plan, PlanKind, Unit, behind_all
+from icm_annealer.plan import MAX_TRIMMED, Plan, PlanKind, Unit, behind_all
 from icm_client import RequestError
 
 FEW = settings(max_examples=50, deadline=None)
@@ -112,8 +112,8 @@ def test_fixed_keeps_the_order() -> None:
 )
 def test_contexts_fit_a_window_that_is_too_small(units: list[Unit], name: str, share: float, seed: int) -> None:
     lengths = np.random.default_rng(seed).uniform(1.0, 20.0, num_examples(units))
-    others = max(lengths.sum() - lengths[unit].sum() for unit in units)
-    window = share * others
+    longest = max(lengths[context].sum() for context in PlanKind.parse(name).build(units, lengths, ROOMY).contexts())
+    window = share * longest
     plan = PlanKind.parse(name).build(units, lengths, window)
     check_is_tree(plan)
     check_reads(plan, units)
@@ -151,6 +151,44 @@ def test_a_cut_tree_samples_evenly() -> None:
     contexts = PlanKind("tree").build(units, np.ones(64), 32.0).contexts()
     quarters = np.array([np.bincount(np.array(context) // 16, minlength=4) for context in contexts]).mean(axis=0)
     assert (quarters > 5).all()
+
+
+@FEW
+@given(st.integers(2, 200), st.sampled_from(["folds=2", "folds=4", "tree"]), st.integers(-2, 1), st.integers(0, 2**32))
+def test_aligned_contexts_end_on_a_block(num: int, name: str, before: int, seed: int) -> None:
+    block = 32
+    units = [np.array([i]) for i in range(num)]
+    lengths = np.random.default_rng(seed).integers(8, 13, num).astype(np.float64)
+    plan = PlanKind.parse(name).build(units, lengths, ROOMY)
+    aligned = plan.aligned(lengths, before, block)
+    check_is_tree(aligned)
+    check_reads(aligned, units)
+    assert num_shots(plan) - num_shots(aligned) == aligned.num_trimmed
+    rests = []
+    for whole, context in zip(plan.contexts(), aligned.contexts(), strict=True):
+        assert set(context) <= set(whole)
+        assert len(whole) - len(context) <= min(MAX_TRIMMED, len(whole) / 16)
+        assert (before + lengths[context].sum()) % block <= (before + lengths[whole].sum()) % block
+        rests.append((before + lengths[context].sum()) % block)
+    if name == "tree":  # one read a context: nothing to win
+        assert aligned.num_trimmed == 0
+    elif name == "folds=2" and num >= 128:
+        assert np.mean(rests) <= 4
+
+
+@FEW
+@given(ordered_units(), st.integers(2, 12), st.integers(0, 2**32))
+def test_a_plan_for_some_examples_leaves_their_contexts_alone(units: list[Unit], num_folds: int, seed: int) -> None:
+    plan = PlanKind.parse(f"folds={num_folds}").build(units, equal_lengths(units), ROOMY)
+    contexts = {example: context for (_, example), context in zip(plan.reads, plan.contexts(), strict=True)}
+    num = num_examples(units)
+    some = np.flatnonzero(np.random.default_rng(seed).random(num) < 0.3).tolist()
+    part = plan.only(some)
+    check_is_tree(part)
+    assert {example: context for (_, example), context in zip(part.reads, part.contexts(), strict=True)} == {
+        example: contexts[example] for example in some
+    }
+    assert num_shots(part) <= num_shots(plan)
 
 
 @FEW

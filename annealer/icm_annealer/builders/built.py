@@ -1,0 +1,72 @@
+"""What a builder makes, and how it is written. A leaf of the builders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from icm_annealer.rows import Row
+from icm_annealer.rundir import RunDir
+from icm_client.errors import RequestError
+
+Report = Callable[[str], None]
+"""Is told how far a builder has come; whoever listens decides how much of it to show."""
+
+
+class Built(NamedTuple):
+    """A builder's rows, and what it left out."""
+
+    rows: list[dict[str, Any]]
+    notes: list[str]
+
+
+def fields_of(row: Row) -> dict[str, Any]:
+    """The row as an object. Raises RequestError naming the row if it is none."""
+    if not isinstance(row.value, dict):
+        raise RequestError(f"{row.where}: a row must be an object, not {type(row.value).__name__}", code="bad_data")
+    return row.value
+
+
+def field_of(row: Row, *names: str) -> Any:
+    """The value of the first of these fields that the row has. Raises RequestError naming the row."""
+    fields = fields_of(row)
+    for name in names:
+        if fields.get(name) is not None:
+            return fields[name]
+    there = ", ".join(list(fields)[:20])
+    raise RequestError(f"{row.where}: the field {' or '.join(names)} is missing (there are: {there})", code="bad_data")
+
+
+def text_of(row: Row, *names: str) -> str:
+    """The same for a text, which must not be empty."""
+    value = field_of(row, *names)
+    if not isinstance(value, str) or not value.strip():
+        raise RequestError(f"{row.where}: the field {' or '.join(names)} is not a text", code="bad_data")
+    return value.strip()
+
+
+def generator(seed: int, *path: int) -> np.random.Generator:
+    """Random numbers for one part of a builder's work, which do not depend on how much the other parts draw."""
+    return np.random.default_rng([seed, *path])
+
+
+def check_out(out: Path, *, overwrite: bool) -> None:
+    """Refuses, before any work is done, to write where it must not or cannot. Raises RequestError."""
+    if out.is_dir():
+        raise RequestError(f"{out} is a folder; name the file to write")
+    if out.exists() and not overwrite:
+        raise RequestError(f"{out} is there already; use --overwrite to replace it, or another --out")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(f"{out.parent}: {error.strerror}") from None
+
+
+def write_rows(out: Path, built: Built) -> None:
+    """One JSON object a line, the whole file or none of it. Raises RequestError, also if there are no rows."""
+    if not built.rows:
+        raise RequestError(f"nothing to write to {out}: " + ("; ".join(built.notes) or "the source has no rows"))
+    RunDir(out.parent).write_jsonl(out.name, built.rows)

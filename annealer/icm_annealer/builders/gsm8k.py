@@ -1,0 +1,138 @@
+"""Problems of GSM8K -> solutions that a language model writes, right if their final answer is the reference's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from icm_annealer.builders.built import Built, Report, text_of
+from icm_annealer.builders.completions import Completions
+from icm_annealer.builders.final_answer import Solution, final_answer, plain
+from icm_annealer.rows import Row
+from icm_client.errors import RequestError
+
+WORKED = """\
+Question: A baker sells 12 rolls an hour. She works from 7 to 11 in the morning, and 9 rolls are left over at the end. \
+How many rolls did she bake?
+Answer: From 7 to 11 are 4 hours. In 4 hours she sells 4 * 12 = 48 rolls. With the 9 that are left she baked \
+48 + 9 = 57 rolls. The answer is 57.
+
+Question: Tom has twice as many stamps as Ann. Together they have 54 stamps. How many stamps does Tom have?
+Answer: Ann has one share and Tom two, so 54 stamps are 3 shares. One share is 54 / 3 = 18 stamps. Tom has \
+2 * 18 = 36 stamps. The answer is 36.
+
+Question: A ticket costs $8 for adults and half as much for children. What do two adults and five children pay?
+Answer: A child's ticket costs 8 / 2 = 4 dollars. Two adults pay 2 * 8 = 16 dollars and five children 5 * 4 = 20 \
+dollars. Together they pay 16 + 20 = 36 dollars. The answer is 36.
+
+Question: A tank holds 240 litres and is a quarter full. Water runs in at 15 litres a minute. After how many minutes \
+is it full?
+Answer: A quarter of 240 is 240 / 4 = 60 litres. There is room for 240 - 60 = 180 litres. At 15 litres a minute that \
+takes 180 / 15 = 12 minutes. The answer is 12.
+
+"""
+"""Worked problems, written for this project, that show a base model what a solution looks like."""
+
+MAX_ROUNDS = 4
+"""How often an endpoint is asked for a problem's missing solutions."""
+
+
+class Problem(NamedTuple):
+    """One problem with the reference's final answer."""
+
+    number: int
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How solutions are sampled."""
+
+    num_solutions: int = 4
+    temperature: float = 0.7
+    max_tokens: int = 320
+    seed: int = 0
+    num_connections: int = 16
+
+
+async def solutions(problems: list[Problem], endpoint: Completions, sampling: Sampling, report: Report) -> Built:
+    """Different solutions of every problem, in order; gold is whether the final answer is the reference's.
+
+    Solutions without a final answer are left out, so some problems may get fewer. Raises what the endpoint raises;
+    problems still waiting are then given up.
+    """
+    limit = asyncio.Semaphore(sampling.num_connections)
+    num_done = 0
+
+    async def solve(problem: Problem) -> list[Solution]:
+        nonlocal num_done
+        async with limit:
+            found = await _solve(problem, endpoint, sampling)
+        num_done += 1
+        report(f"{num_done} of {len(problems)} problems solved")
+        return found
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(solve(problem)) for problem in problems]
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    rows: list[dict[str, Any]] = []
+    few = 0
+    for problem, task in zip(problems, tasks, strict=True):
+        few += len(task.result()) < sampling.num_solutions
+        for place, solution in enumerate(task.result()):
+            rows.append(
+                {
+                    "id": f"gsm8k-{problem.number:04d}-{place}",
+                    "question": problem.question,
+                    "cot": solution.text,
+                    "answer": solution.answer,
+                    "label": solution.answer == problem.answer,
+                    "consistency_id": problem.number,
+                }
+            )
+    note = f"{few} problems got fewer than {sampling.num_solutions} different solutions with a final answer"
+    return Built(rows, [note] if few else [])
+
+
+def problems_of(rows: Iterable[Row], max_problems: int | None = None) -> list[Problem]:
+    """Problems from rows with `question` and `answer` (GSM8K's "... #### 600", or the number alone)."""
+    problems: list[Problem] = []
+    for number, row in enumerate(rows):
+        if number == max_problems:
+            break
+        reference = text_of(row, "answer").rpartition("####")[2].strip()
+        found = final_answer(f"#### {reference}")
+        if found is None:
+            raise RequestError(f"{row.where}: the answer {reference[:40]!r} is not a number", code="bad_data")
+        problems.append(Problem(number, text_of(row, "question"), plain(found.answer)))
+    return problems
+
+
+async def _solve(problem: Problem, endpoint: Completions, sampling: Sampling) -> list[Solution]:
+    prompt = f"{WORKED}Question: {problem.question}\nAnswer:"
+    found: dict[str, Solution] = {}
+    for round_number in range(MAX_ROUNDS):
+        missing = sampling.num_solutions - len(found)
+        if missing <= 0:
+            break
+        state = np.random.SeedSequence([sampling.seed, problem.number, round_number]).generate_state(1)
+        texts = await endpoint.sample(
+            prompt,
+            num=missing,
+            seed=int(state[0] >> 1),  # servers want it to fit a signed number of 32 bits
+            temperature=sampling.temperature,
+            max_tokens=sampling.max_tokens,
+            stop=["\n\n", "\nQuestion:", "\nQ:"],
+        )
+        for text in texts[:missing]:
+            solution = final_answer(text)
+            if solution is not None:
+                found.setdefault(solution.text, solution)
+    return list(found.values())

@@ -1,0 +1,115 @@
+"""Pairs and their mirrors: both orders of every pair, as opposites of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from icm_annealer.builders.built import Built, fields_of, text_of
+from icm_annealer.rows import Row
+from icm_client.errors import RequestError
+
+FIELDS = ("choice", "choice_2")
+OPPOSITES: tuple[tuple[Any, Any], ...] = (
+    (True, False),
+    (1, 0),
+    ("True", "False"),
+    ("TRUE", "FALSE"),
+    ("true", "false"),
+    ("1", "0"),
+)
+"""Truth values and their negations; any other two labels are each other's opposites."""
+
+
+class Pair(NamedTuple):
+    """Two texts to compare; `first_wins` is gold, None where it is not known."""
+
+    first: str
+    second: str
+    first_wins: bool | None
+    shared: dict[str, Any]
+    """Fields that both orders have, such as the question."""
+
+
+def in_both_orders(name: str, number: int, pair: Pair, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """A pair's two rows, ids `name-number-a` and `-b`; which order comes first is random, so that it tells nothing."""
+    if rng.integers(2):
+        wins = None if pair.first_wins is None else not pair.first_wins
+        pair = Pair(pair.second, pair.first, wins, pair.shared)
+    row: dict[str, Any] = {"id": f"{name}-{number:05d}-a", **pair.shared}
+    row |= {FIELDS[0]: pair.first, FIELDS[1]: pair.second}
+    row |= {"label": pair.first_wins, "consistency_id": number}
+    mirror = row | {"id": f"{name}-{number:05d}-b", FIELDS[0]: pair.second, FIELDS[1]: pair.first}
+    if pair.first_wins is None:
+        del row["label"], mirror["label"]
+    else:
+        mirror["label"] = not pair.first_wins
+    return [row, mirror]
+
+
+def opposed(
+    name: str, winners: Sequence[str], losers: Sequence[str], num_pairs: int, rng: np.random.Generator
+) -> list[dict[str, Any]]:
+    """Random pairs of one of each, none used twice, in both orders; fewer than `num_pairs` if the texts end."""
+    first, second = rng.permutation(len(winners)), rng.permutation(len(losers))
+    rows: list[dict[str, Any]] = []
+    for number, (i, j) in enumerate(list(zip(first, second, strict=False))[:num_pairs]):
+        rows += in_both_orders(name, number, Pair(winners[i], losers[j], True, {}), rng)
+    return rows
+
+
+def mirror(rows: Iterable[Row], fields: tuple[str, str], gold: str, group: str, id_field: str) -> Built:
+    """Behind every row of a pairs file its mirror: the two fields exchanged, gold (if the row has any) turned round.
+
+    `group` becomes the pair's number and `id_field` gets `-mirror` behind it; all other fields stay. Raises
+    RequestError for a file that holds a mirror already, or whose gold has no opposite.
+    """
+    known = [(row, fields_of(row)) for row in rows]
+    opposite = _opposites(known, gold)
+    seen: dict[tuple[str, str, str], str] = {}
+    out: list[dict[str, Any]] = []
+    for number, (row, values) in enumerate(known):
+        first, second = (text_of(row, field) for field in fields)
+        shared = repr(
+            sorted((name, value) for name, value in values.items() if name not in (*fields, gold, group, id_field))
+        )
+        if (shared, second, first) in seen:
+            raise RequestError(f"{row.where}: is the mirror of {seen[shared, second, first]}; give each pair once")
+        seen[shared, first, second] = row.where
+        row_id = number if values.get(id_field) is None else values[id_field]
+        turned = {id_field: f"{row_id}-mirror", fields[0]: values[fields[1]], fields[1]: values[fields[0]]}
+        if values.get(gold) is not None:
+            turned[gold] = opposite[_key(values[gold])]
+        out.append(values | {id_field: row_id, group: number})
+        out.append(out[-1] | turned)
+    unknown = sum(values.get(gold) is None for _, values in known)
+    return Built(out, [f"{unknown} pairs have no {gold!r}"] if unknown else [])
+
+
+def _key(value: Any) -> tuple[str, Any]:
+    return type(value).__name__, value  # True == 1, but they are not the same label
+
+
+def _opposites(rows: Iterable[tuple[Row, dict[str, Any]]], gold: str) -> dict[tuple[str, Any], Any]:
+    """Gold value -> its opposite, by `_key`: the file's other label, or the negation of a truth value."""
+    found: dict[tuple[str, Any], Any] = {}
+    for row, values in rows:
+        value = values.get(gold)
+        if isinstance(value, dict | list):
+            raise RequestError(f"{row.where}: {gold!r} is not a plain value")
+        if value is not None:
+            found[_key(value)] = value
+    opposite = {_key(a): b for pair in OPPOSITES for a, b in (pair, pair[::-1])}
+    others = [value for key, value in found.items() if key not in opposite]
+    if others and len(found) != 2:
+        some = ", ".join(repr(value) for value in list(found.values())[:5])
+        raise RequestError(
+            f"{gold!r} has {len(found)} different values ({some}), so the opposite of each cannot be known; "
+            "there have to be two, or true and false"
+        )
+    if others:
+        a, b = found.values()
+        opposite |= {_key(a): b, _key(b): a}
+    return opposite

@@ -1,0 +1,43 @@
+"""`icm` in the tests' own process."""
+
+from __future__ import annotations
+
+import sys
+from typing import NamedTuple
+
+import pytest
+
+from icm_annealer import cli
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+class Icm:
+    """`icm` in this process, as the console script calls it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+        self._monkeypatch, self._capsys = monkeypatch, capsys
+
+    def __call__(self, *args: object) -> Ended:
+        self._monkeypatch.setattr(sys, "argv", ["icm", *map(str, args)])
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        return Ended(code, *self._capsys.readouterr())
+
+
+def check_refused(ended: Ended, code: int, *says: str) -> None:
+    assert ended.code == code, ended
+    assert ended.err.startswith("error: ")
+    assert ended.err.count("\n") == 1
+    assert "Traceback" not in ended.err + ended.out
+    for text in says:
+        assert text in ended.err

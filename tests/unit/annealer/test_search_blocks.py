@@ -1,0 +1,110 @@
+"""The block search on answers made for it: what it asks, when its chains end, what it takes for one answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from icm_annealer.arrays import Array, Ints
+from icm_annealer.consistency import Consistency
+from icm_annealer.objective import Objective
+from icm_annealer.passes import Ask, Pass
+from icm_annealer.plan import PlanKind
+from icm_annealer.search.base import Problem, Result
+from icm_annealer.search.blocks import BlockSettings, blocks
+
+NUM = 40
+GOLD = np.arange(NUM) % 2
+Answer = Callable[[Ask], Array]
+
+
+def problem(group_size: int = 1) -> Problem:
+    groups = [np.arange(k, k + group_size) for k in range(0, NUM, group_size)]
+    judge = Consistency([], groups, [{}] * NUM, ["a", "b"])
+    return Problem(NUM, 2, [np.array([k]) for k in range(NUM)], judge, Objective(), PlanKind.parse("folds=2"))
+
+
+def searched(given: Problem, answer: Answer, settings: BlockSettings | None = None) -> tuple[Result, list[Ask]]:
+    """The search's result when every ask is answered by `answer`, and all asks."""
+    search = blocks(given, settings or BlockSettings(), seed=1)
+    asks, told = next(search), []
+    while True:
+        told += asks
+        try:
+            asks = search.send([Pass(answer(ask)) for ask in asks])
+        except StopIteration as stop:
+            return stop.value, told
+
+
+def confident(labels: Ints) -> Array:
+    """Nine to one for these labels."""
+    return np.log(np.where(np.arange(2) == labels[:, None], 0.9, 0.1))
+
+
+def chain_asks(asks: list[Ask], number: int) -> list[Ask]:
+    return [ask for ask in asks if ask.purpose == f"chain {number}"]
+
+
+@pytest.mark.parametrize("group_size", [1, 4])
+def test_two_passes_reach_every_group_once_and_whole(group_size: int) -> None:
+    given = problem(group_size)
+    _, asks = searched(given, lambda ask: confident(GOLD[ask.queries]))
+    for number in (1, 2, 3):
+        mine = chain_asks(asks, number)
+        for first, second in zip(mine[::2], mine[1::2], strict=False):
+            assert sorted([*first.queries, *second.queries]) == list(range(NUM))
+        for ask in mine:
+            middle = set(ask.order[: NUM // 2].tolist())  # units are single examples here
+            assert not middle & set(ask.queries.tolist())
+            assert {int(i) // group_size for i in ask.queries} & {int(i) // group_size for i in middle} == set()
+
+
+def test_orders_are_never_met_twice() -> None:
+    _, asks = searched(problem(), lambda ask: confident(GOLD[ask.queries]))
+    orders = [tuple(ask.order) for ask in asks if ask.purpose.startswith("chain")]
+    assert len(set(orders)) == len(orders)
+
+
+def test_chains_that_agree_are_one_answer_and_settle_early() -> None:
+    result, asks = searched(problem(), lambda ask: confident(GOLD[ask.queries]))
+    assert result.winner.labels.tolist() == GOLD.tolist()
+    assert sorted(result.winner.starts) == ["random", "random", "zero-shot"]
+    assert len(result.candidates) == 1
+    assert sum(ask.purpose == "finalists" for ask in asks) == 3
+    assert len(chain_asks(asks, 1)) < len(chain_asks(asks, 2)) < BlockSettings().max_passes
+    assert result.num_oscillating == 0
+
+
+def test_only_random_chains_are_heated_and_they_cool_to_nothing() -> None:
+    _, asks = searched(problem(), lambda ask: confident(GOLD[ask.queries]))
+    assert {ask.temperature for ask in chain_asks(asks, 1)} == {0.0}
+    first, *temperatures = [ask.temperature for ask in chain_asks(asks, 2)]
+    assert first is None  # it is taken from what the first pass says
+    later = [t for t in temperatures if t is not None]
+    assert later == sorted(later, reverse=True)
+    assert later[0] > 0
+    assert later[-1] == 0
+
+
+def test_chains_that_go_back_and_forth_are_told() -> None:
+    """Every example wants the other label than it has; without a memory, nothing stops that."""
+    settings = BlockSettings(memory=0.0, max_passes=10, heat=0.0)
+    result, asks = searched(problem(), lambda ask: _contrary(ask), settings)
+    assert len(chain_asks(asks, 1)) == 10
+    assert result.num_oscillating == 3
+
+
+def _contrary(ask: Ask) -> Array:
+    labels = ask.labels[ask.queries]
+    return confident(1 - labels) if (labels >= 0).all() else confident(GOLD[ask.queries])
+
+
+def test_an_example_that_no_pass_reached_keeps_its_label() -> None:
+    settings = BlockSettings(num_chains=1, max_passes=1)
+    result, asks = searched(problem(), _contrary, settings)
+    (ask,) = chain_asks(asks, 1)
+    expected = GOLD.copy()
+    expected[ask.queries] = 1 - GOLD[ask.queries]
+    assert result.winner.labels.tolist() == expected.tolist()

@@ -1,0 +1,203 @@
+"""`icm task check`: what looks wrong is told plainly, and what is right is left alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tests import planted
+from tests.conftest import Serving
+from tests.released import released_file
+
+from icm_annealer.examples import Example, Loaded, load_examples
+from icm_annealer.model_check import look_with_model
+from icm_annealer.task import Task, built_in_tasks, load_task
+from icm_annealer.task_check import look_at_data, look_at_task, three_shots
+
+GOOD: dict[str, Any] = {
+    "name": "words",
+    "template": "Word: {word}\nGroup:",
+    "labels": {"living": " living", "object": " object"},
+    "gold": "label",
+    "group": "kin",
+}
+
+
+def make_task(**changes: Any) -> Task:
+    return Task.model_validate(GOOD | changes)
+
+
+def make_data(texts: list[str], groups: list[str] | None = None, gold: str = "") -> Loaded:
+    """`gold`: a letter an example, l(iving), o(bject) or - for none."""
+    examples = [Example(str(k), text, groups[k] if groups else None, {"word": text}) for k, text in enumerate(texts)]
+    names = {"l": "living", "o": "object"}
+    return Loaded(examples, {str(k): names[letter] for k, letter in enumerate(gold) if letter != "-"})
+
+
+WORDS = ["cod", "cup", "eel", "hat", "owl", "pan"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"template": "Word: {word}\nGroup: "}, "the template ends in a space"),
+        ({"template": "Word: {word}\nGroup:\t"}, "the template ends in a space"),
+        ({"labels": {"a": "living", "b": " object"}}, "'a' does not begin with a space, so that the model reads"),
+        ({"labels": {"a": [" living", "alive"], "b": " object"}}, "'Group:alive': write ' alive'"),
+        ({"labels": {"a": " living ", "b": " object"}}, "'a' ends in white space"),
+        ({"labels": {"a": " not good", "b": " not bad"}}, "' not good' and ' not bad' begin with the same word"),
+        ({"labels": {"a": " -1", "b": " -2"}}, "begin with the same word"),
+        ({"separator": ""}, "the separator is empty"),
+        ({"leave_out": "group", "group": None}, "leave_out: group does nothing"),
+        ({"rules": [{"kind": "mirrored"}]}, "the rule mirrored lets one label be read off"),
+    ],
+)
+def test_what_is_wrong_with_a_task(changes: dict[str, Any], says: str) -> None:
+    wrong = look_at_task(make_task(**changes)).wrong
+    assert len(wrong) == 1
+    assert says in wrong[0]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"template": "Word: {word}\n", "labels": {"a": "living", "b": "object"}},
+        {"template": 'Word: {word}\nGroup: "', "labels": {"a": "living", "b": "object"}},
+        {"labels": {"a": [" good", " goods"], "b": " bad"}},
+        {"rules": [{"kind": "mirrored"}], "leave_out": "group"},
+        {"rules": [{"kind": "different_keys", "key": "x", "label": "living"}]},
+    ],
+)
+def test_what_is_not_wrong_with_a_task(changes: dict[str, Any]) -> None:
+    assert look_at_task(make_task(**changes)).wrong == []
+
+
+@pytest.mark.parametrize("name", built_in_tasks())
+def test_nothing_is_wrong_with_the_built_in_tasks(name: str) -> None:
+    loaded = load_task(name)
+    assert look_at_task(loaded.task).wrong == []
+    if loaded.data_path is not None:
+        assert look_at_data(loaded.task, load_examples(loaded.data_path, loaded.task)).wrong == []
+
+
+PAIRED = {"rules": [{"kind": "mirrored"}], "leave_out": "group"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "data", "says"),
+    [
+        ({}, make_data([*WORDS, "cod"], gold="lololol"), "1 texts stand there more than once (such as '0' and '6')"),
+        ({}, make_data([*WORDS, "cod"], gold="lololoo"), "1 of them have differing gold labels"),
+        ({}, make_data([*WORDS, "x" * 3000]), "1 examples are very long: '6' takes the place of 1000 others"),
+        ({}, make_data(WORDS, list("aabbcc"), "llllll"), "all gold labels are 'living'"),
+        ({}, make_data([str(k) for k in range(20)], None, "l" * 19 + "o"), "gold is uneven"),
+        (PAIRED, make_data(WORDS, list("abcdef")), "every value of 'kin' stands there once"),
+        (PAIRED, make_data(WORDS, list("aabbcd")), "2 groups have one example, and no mirror"),
+        (PAIRED, make_data(WORDS, list("aaabbc")), "1 groups have more examples than there are labels"),
+        (PAIRED, make_data(WORDS, list("aabbcc"), "looolo"), "gold contradicts the rule mirrored in 1 groups"),
+        ({"leave_out": "group"}, make_data(WORDS, list("aaaabb")), "a group has 4 of all examples"),
+        (
+            {"rules": [{"kind": "at_most_one", "label": "object"}, {"kind": "mirrored"}], "leave_out": "group"},
+            make_data(["x" + str(k) for k in range(20)], ["a"] * 18 + ["b"] * 2, "lo" * 10),
+            "group of 18 examples",
+        ),
+    ],
+)
+def test_what_is_wrong_with_data(changes: dict[str, Any], data: Loaded, says: str) -> None:
+    wrong = look_at_data(make_task(**changes), data).wrong
+    assert any(says in each for each in wrong), wrong
+    assert all("\n" not in each for each in wrong)
+
+
+def test_what_is_said_of_good_data() -> None:
+    findings = look_at_data(make_task(**PAIRED), make_data(WORDS, list("aabbcc"), "loollo"))
+    assert findings.wrong == []
+    assert findings.facts == [
+        "6 examples of 3 characters in the mean, 3 in the median; the longest, '0', has 3",
+        "3 groups: 3 of 2",
+        "gold labels of 6 examples: living 50.0%, object 50.0%",
+        "gold and the rule mirrored: 0 contradictions, in 0 of 3 groups",
+    ]
+    assert look_at_data(make_task(group=None), make_data(WORDS)).facts[1:] == ["no groups", "no gold labels"]
+
+
+def test_partly_known_gold_contradicts_no_rule_that_it_may_still_keep() -> None:
+    rules = {"rules": [{"kind": "exactly_one", "label": "living"}], "leave_out": "group"}
+    assert look_at_data(make_task(**rules), make_data(WORDS, list("aaabbb"), "-oo-lo")).wrong == []
+    assert look_at_data(make_task(**rules), make_data(WORDS, list("aaabbb"), "oooolo")).wrong != []
+
+
+def test_shots_are_shown_as_a_context_has_them() -> None:
+    task = make_task()
+    texts = [task.render({"word": word}) for word in WORDS]
+    assert three_shots(task, make_data(texts, None, "ooo")) == (
+        "Word: cod\nGroup: object\n\nWord: cup\nGroup: object\n\nWord: eel\nGroup: object"
+    )
+    assert three_shots(task, make_data(texts[:2])) == "Word: cod\nGroup: living\n\nWord: cup\nGroup: object"
+
+
+def test_the_papers_rule_contradicts_truthfulqas_gold() -> None:
+    task = load_task("truthfulqa").task
+    stated = task.model_dump() | {"rules": [{"kind": "different_keys", "key": "choice", "label": "True"}]}
+    task = Task.model_validate(stated)
+    findings = look_at_data(task, load_examples(released_file("truthfulqa_train.json"), task))
+    assert "gold and the rule different_keys: 725 contradictions, in 434 of 652 groups" in findings.facts
+    assert [line.partition(",")[0] for line in findings.wrong] == [
+        "gold contradicts the rule different_keys in 434 groups"
+    ]
+
+
+@pytest.fixture
+def warm_and_cold(tmp_path: Any) -> tuple[Task, Loaded]:
+    """Data in which the fake engine finds the gold labels behind shots."""
+    task, loaded = planted.load(planted.write_task(tmp_path, 96))
+    return task.task, loaded
+
+
+async def test_a_model_is_asked(serving: Serving, warm_and_cold: tuple[Task, Loaded]) -> None:
+    async with serving() as scorer:
+        findings = await look_with_model(*warm_and_cold, scorer, seed=0)
+        again = await look_with_model(*warm_and_cold, scorer, seed=0)
+    assert findings == again
+    tokens, lengths, zero, few = findings.facts
+    assert tokens == "tokens of the labels: ' hot' 1, ' cool' 1"
+    assert "about 9 tokens a shot" in lengths  # "Words:", four words, a line break, "Kind:", label, separator
+    assert "zero-shot, 64 examples: the labels have" in zero
+    assert "behind 16 shots with gold labels" in few
+    assert float(few.split("accuracy ")[1].split()[0]) > float(zero.split("accuracy ")[1].split()[0])
+
+
+async def test_a_model_is_asked_without_gold(serving: Serving, warm_and_cold: tuple[Task, Loaded]) -> None:
+    task, loaded = warm_and_cold
+    async with serving() as scorer:
+        findings = await look_with_model(task, Loaded(loaded.examples[:9], {}), scorer, seed=0)
+    assert not any("accuracy" in fact for fact in findings.facts)
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        ({"a": " un happy", "b": " un usual"}, "labels share first tokens"),
+        ({"a": " hot", "b": " hot cold"}, "labels share first tokens"),
+        ({"a": "hot", "b": " cold"}, "the scorer refuses: the label 'hot' merges with the end of prompt 0"),
+    ],
+)
+async def test_labels_that_a_model_cannot_tell_apart(
+    serving: Serving, warm_and_cold: tuple[Task, Loaded], labels: dict[str, str], says: str
+) -> None:
+    task, loaded = warm_and_cold
+    other = Task.model_validate(task.model_dump() | {"labels": labels})
+    async with serving() as scorer:
+        findings = await look_with_model(other, Loaded(loaded.examples, {}), scorer, seed=0)
+    assert any(says in wrong for wrong in findings.wrong), findings
+
+
+async def test_a_window_that_is_too_small(serving: Serving, warm_and_cold: tuple[Task, Loaded]) -> None:
+    async with serving(max_prompt_tokens=60) as scorer:
+        findings = await look_with_model(*warm_and_cold, scorer, seed=0)
+        assert any("mean shots fit in front of the longest example" in wrong for wrong in findings.wrong)
+        task, loaded = warm_and_cold
+        long = Example("long", " ".join(["red"] * 100), None, {})
+        findings = await look_with_model(task, Loaded([*loaded.examples, long], {}), scorer, seed=3)
+        assert any("too long" in wrong or "tokens" in wrong for wrong in findings.wrong), findings
