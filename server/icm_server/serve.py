@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import socket
@@ -93,6 +94,9 @@ async def _watch(state: ScorerState, config: ServerConfig, url: str, say: Say) -
             break
         say(state.reason)
     if state.scorer is not None:
+        # What was loaded stays; looking through it for garbage would stop all requests for a tenth of a second.
+        gc.collect()
+        gc.freeze()
         info = state.scorer.engine.info
         print(READY.format(name=info.name, dtype=info.dtype, engine=info.engine, url=url), flush=True)
         if config.ready_file:

@@ -8,6 +8,7 @@ as in any language model a token's probability does not depend on which others a
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import zlib
 from collections import OrderedDict
@@ -28,13 +29,15 @@ class FakeTokenizer:
     """Words with their leading space, runs of newlines, other space; ids are checksums, so no vocabulary is kept."""
 
     bos: list[int] = []  # noqa: RUF012  (read only)
+    special_tokens: Sequence[str] = ()
 
     def encode_many(self, texts: Sequence[str]) -> list[Encoded]:
         return [self._encode(text) for text in texts]
 
     def _encode(self, text: str) -> Encoded:
-        ids = [zlib.crc32(piece.encode()) % _VOCABULARY for piece in _PIECE.findall(text)]
-        return Encoded(ids, list(range(len(ids))))
+        pieces = _PIECE.findall(text)
+        ids = [zlib.crc32(piece.encode()) % _VOCABULARY for piece in pieces]
+        return Encoded(ids, list(range(len(ids))), list(itertools.accumulate(map(len, pieces))))
 
 
 class FakeEngine:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icm_server.fair_queue import TURN, FairQueue, Quantum, Work
@@ -52,6 +52,7 @@ COSTS = st.lists(st.lists(st.integers(1, 50), min_size=1, max_size=4), min_size=
 NAMES = "abcde"
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(st.sampled_from(NAMES), st.tuples(COSTS, st.floats(0.1, 10)), min_size=2),
     st.integers(-20, 20),
@@ -81,6 +82,7 @@ def test_shares_are_proportional_to_weights_within_a_quantum(
 REQUESTS = st.lists(st.tuples(st.sampled_from(NAMES), COSTS, st.integers(-1, 1), st.integers(1, 60)), max_size=8)
 
 
+@settings(deadline=None)
 @given(REQUESTS, st.data())
 def test_every_read_is_taken_once_and_in_its_request_s_order(
     requests: list[tuple[str, list[list[int]], int, int]], data: st.DataObject
@@ -112,6 +114,7 @@ def test_every_read_is_taken_once_and_in_its_request_s_order(
             assert order == sorted(order)
 
 
+@settings(deadline=None)
 @given(st.integers(2, 6), st.integers(20, 200), st.integers(10, 60))
 def test_nobody_waits_for_ever_beside_those_who_never_stop(num_others: int, cache_tokens: int, needed: int) -> None:
     """Also where only one fits in the cache: by a turn for each of the others, its place has come."""
@@ -129,6 +132,7 @@ def test_nobody_waits_for_ever_beside_those_who_never_stop(num_others: int, cach
         assert sum(served.values()) <= (TURN * needed + 50) * (num_others + 1)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(5, 80), min_size=1, max_size=8), st.integers(10, 150))
 def test_no_more_are_interleaved_than_fit_in_the_cache(needs: list[int], cache_tokens: int) -> None:
     queue: FairQueue[Read] = FairQueue(cache_tokens)
@@ -179,6 +183,7 @@ def test_a_higher_priority_goes_first_and_interrupts_a_quantum() -> None:
     assert [read.experiment for read in all_of(queue)] == ["b"] * 3 + ["a"] * 3 + ["c"] * 2
 
 
+@settings(deadline=None)
 @given(COSTS, st.integers(0, 10))
 def test_what_is_removed_is_not_taken(costs: list[list[int]], num_taken: int) -> None:
     queue: FairQueue[Read] = FairQueue(1_000)

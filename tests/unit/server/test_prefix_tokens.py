@@ -96,7 +96,7 @@ def test_a_special_token_put_together_by_three_texts_is_seen() -> None:
 
 
 def test_what_is_remembered_changes_nothing() -> None:
-    one = PrefixTokenizer(tokenizer("gpt2"), max_remembered=3)
+    one = PrefixTokenizer(tokenizer("gpt2"), max_remembered_chars=250)
     request = ScoreRequest(
         segments=[f"\n\nWord: {k}" for k in range(20)],
         prompts=[[None, k, (7 * k) % 20, 3] for k in range(20)],
