@@ -12,15 +12,15 @@ from typing import Any, TypeVar
 import httpx
 import numpy as np
 import pydantic
-import pydantic_core
 from anyio.from_thread import start_blocking_portal
 
 from icm_client.errors import BusyError, DeadlineError, IcmError, RequestError, ScorerError, UnavailableError
 from icm_client.exchange import Exchange
 from icm_client.retry import RetryPolicy, Tries
-from icm_client.split import split, subset
+from icm_client.split import batches, split, subset
 from icm_client.stream import Outstanding, Rows, lines_of, not_of_this_protocol, read_lines
 from icm_client.wire import (
+    MAX_REQUEST_CHARS,
     MAX_TEXTS,
     STREAM_TYPE,
     ModelInfo,
@@ -130,8 +130,11 @@ class ScorerClient:
     async def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text has by itself, in the order given."""
         counts: list[int] = []
-        for start in range(0, len(texts), MAX_TEXTS):
-            part = TokensRequest(texts=list(texts[start : start + MAX_TEXTS]))
+        for some in batches(texts, MAX_TEXTS, MAX_REQUEST_CHARS):
+            try:
+                part = TokensRequest(texts=some)
+            except pydantic.ValidationError as error:
+                raise RequestError(f"a text to count the tokens of: {error.errors()[0]['msg']}") from None
             answer = await self._ask(TokensResponse, "/v1/tokens", part)
             if len(answer.counts) != len(part.texts) or min(answer.counts, default=0) < 0:
                 raise ScorerError(f"the scorer's answer does not count the tokens of {len(part.texts)} texts")
@@ -155,7 +158,9 @@ class ScorerClient:
             try:
                 if body is None:
                     return _parsed(answer_type, await self._exchange.get(path))
-                async with self._exchange.post(path, _json(body), accept="application/json") as response:
+                async with self._exchange.post(
+                    path, body.model_dump_json().encode(), accept="application/json"
+                ) as response:
                     return _parsed(answer_type, await response.aread())
             except IcmError as error:
                 await self._wait(tries, error)
@@ -190,7 +195,7 @@ class ScorerClient:
 
     async def _lines(self, request: ScoreRequest) -> AsyncGenerator[StreamStart | StreamRows | StreamEnd]:
         """One try."""
-        async with self._exchange.post("/v1/score", _json(request), accept=STREAM_TYPE) as response:
+        async with self._exchange.post("/v1/score", request.model_dump_json().encode(), accept=STREAM_TYPE) as response:
             if response.headers.get("Content-Type", "").startswith(STREAM_TYPE):
                 async for line in read_lines(response.aiter_bytes()):
                     yield line
@@ -270,13 +275,6 @@ def _within_deadline(request: ScoreRequest, spent_s: float) -> ScoreRequest:
     if spent_s >= request.deadline_s:
         raise DeadlineError(f"the answer was not there within {request.deadline_s:g} s")
     return request.model_copy(update={"deadline_s": request.deadline_s - spent_s})
-
-
-def _json(body: pydantic.BaseModel) -> bytes:
-    try:
-        return body.model_dump_json().encode()
-    except (pydantic_core.PydanticSerializationError, UnicodeEncodeError):
-        raise RequestError("a text of the request holds half a character (a lone surrogate): clean it") from None
 
 
 def _parsed(model: type[_Model], content: bytes) -> _Model:

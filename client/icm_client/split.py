@@ -1,4 +1,4 @@
-"""Requests for some of a request's prompts, cut along its prefix tree. Pure."""
+"""Requests cut into smaller ones, those to score along their prefix tree. Pure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,20 @@ from collections.abc import Iterator, Sequence
 
 from icm_client.errors import RequestError
 from icm_client.wire import ScoreRequest
+
+
+def batches(texts: Sequence[str], max_texts: int, max_chars: int) -> Iterator[list[str]]:
+    """The texts in order, in lists of at most so many texts and characters; a longer one stands alone."""
+    batch: list[str] = []
+    num_chars = 0
+    for text in texts:
+        if batch and (len(batch) == max_texts or num_chars + len(text) > max_chars):
+            yield batch
+            batch, num_chars = [], 0
+        batch.append(text)
+        num_chars += len(text)
+    if batch:
+        yield batch
 
 
 def split(request: ScoreRequest, max_prompts: int) -> Iterator[range]:

@@ -30,19 +30,27 @@ MAX_PREFIXES = 262_144
 MAX_LABELS = 256
 MAX_TEXTS = 16_384
 MAX_LABEL_CHARS = 1000
+MAX_TEXT_CHARS = 2**21
+MAX_REQUEST_CHARS = 2**26
+MAX_ROW = 2**18
+MAX_REQUEST_NUMBERS = 2**21
+"""Numbers in all rows of a request together."""
 MAX_PRIORITY = 4
 STREAM_TYPE = "application/x-ndjson"
 DEFAULT_EXPERIMENT = "default"
 """What a request counts for that names no experiment."""
+
+Text = Annotated[str, Field(max_length=MAX_TEXT_CHARS)]
+"""More characters than any window holds."""
 
 LabelText = Annotated[str, Field(max_length=MAX_LABEL_CHARS)]
 
 Label = LabelText | Annotated[list[LabelText], Field(min_length=1, max_length=64, fail_fast=True)]
 """One label: its text, or several texts (aliases) whose probabilities are added."""
 
-Row = Annotated[list[int | None], Field(min_length=1, fail_fast=True)]
+Row = Annotated[list[int | None], Field(min_length=1, max_length=MAX_ROW, fail_fast=True)]
 
-Prompt = str | Row
+Prompt = Text | Row
 """One prompt: plain text, or `[prefix or null, segment, segment, ...]`."""
 
 
@@ -53,7 +61,7 @@ class _Wire(BaseModel):
 class ScoreRequest(_Wire):
     """How likely is each of these labels after each of these prompts?"""
 
-    segments: list[str] = Field(default=[], max_length=MAX_SEGMENTS, fail_fast=True)
+    segments: list[Text] = Field(default=[], max_length=MAX_SEGMENTS, fail_fast=True)
     """Texts, each sent once; prefixes and prompts refer to them by number."""
 
     prefixes: list[Row] = Field(default=[], max_length=MAX_PREFIXES, fail_fast=True)
@@ -85,7 +93,7 @@ class ScoreRequest(_Wire):
 class TokensRequest(_Wire):
     """How many tokens does each of these texts have by itself?"""
 
-    texts: list[str] = Field(max_length=MAX_TEXTS, fail_fast=True)
+    texts: list[Text] = Field(max_length=MAX_TEXTS, fail_fast=True)
 
 
 class TokensResponse(_Wire):

@@ -9,10 +9,10 @@ words are cut; one that spans a boundary begins in the characters in front of it
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from icm_server.engines.base import Encoded, TextTokenizer
+from icm_server.engines.base import Encoded, TextTokenizer, encoded
 from icm_server.remembered import Remembered
 
 MAX_REMEMBERED_CHARS = 2**24
@@ -102,18 +102,15 @@ class Boundaries:
             self._behind.clear()
             self._num_chars = 0
 
-    def _encode(self, texts: Sequence[str]) -> list[TextTokens]:
-        return [
-            self._text_tokens(text, encoded)
-            for text, encoded in zip(texts, self._tokenizer.encode_many(texts), strict=True)
-        ]
+    def _encode(self, texts: Sequence[str]) -> Iterator[TextTokens]:
+        return map(self._text_tokens, texts, encoded(self._tokenizer, texts))
 
-    def _text_tokens(self, text: str, encoded: Encoded) -> TextTokens:
-        words = _words(text, encoded)
+    def _text_tokens(self, text: str, found: Encoded) -> TextTokens:
+        words = _words(text, found)
         head = "".join(words[:NEAR_WORDS])
         is_long = len(words) >= NEAR_WORDS
         return TextTokens(
-            ids=array("i", encoded.ids),
+            ids=array("i", found.ids),
             head=head,
             long_head=head + text[len(head) : self._near_chars],
             tail=self._last(words),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from icm_client.errors import RequestError
-from icm_client.wire import ScoreRequest, label_texts
+from icm_client.errors import RequestError, TooLargeError
+from icm_client.wire import MAX_REQUEST_CHARS, MAX_REQUEST_NUMBERS, ScoreRequest, label_texts
 
 
 class Node(NamedTuple):
@@ -25,7 +25,11 @@ class RequestTree(NamedTuple):
 
 
 def read_tree(request: ScoreRequest) -> RequestTree:
-    """Raises RequestError naming the prefix, prompt, segment or label that is wrong."""
+    """Raises RequestError naming the prefix, prompt, segment or label that is wrong, TooLargeError for too much."""
+    rows = [*request.prefixes, *(row for row in request.prompts if not isinstance(row, str))]
+    check_size("numbers in its prefixes and prompts", sum(map(len, rows)), MAX_REQUEST_NUMBERS)
+    texts = [*request.segments, *(text for text in request.prompts if isinstance(text, str))]
+    check_size("characters", sum(map(len, texts)), MAX_REQUEST_CHARS)
     prefixes = [_node(request, "prefix", k, row[0], row[1:], k) for k, row in enumerate(request.prefixes)]
     prompts = [
         Node(None, (row,) if row else ())
@@ -35,6 +39,14 @@ def read_tree(request: ScoreRequest) -> RequestTree:
     ]
     _check_not_empty(prefixes, prompts)
     return RequestTree(prefixes, prompts, _labels(request))
+
+
+def check_size(what: str, number: int, limit: int) -> None:
+    """Raises TooLargeError if there are more."""
+    if number > limit:
+        raise TooLargeError(
+            f"the request has {number} {what}, more than {limit}: send fewer prompts at once", details={"limit": limit}
+        )
 
 
 def depth_first(tree: RequestTree) -> list[int]:

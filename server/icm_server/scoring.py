@@ -11,15 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 
 from icm_client.errors import DeadlineError, RequestError
-from icm_client.wire import ScoreRequest, ScoreResponse
+from icm_client.wire import MAX_REQUEST_CHARS, ScoreRequest, ScoreResponse
 from icm_server.admission import Admission
 from icm_server.answers import Answers
 from icm_server.config import ScoringConfig
 from icm_server.engine_window import EngineWindow
-from icm_server.engines.base import Engine
+from icm_server.engines.base import Engine, encoded
 from icm_server.fair_queue import FairQueue
 from icm_server.prefix_tokens import PrefixTokenizer
 from icm_server.request_plan import Plan, PlannedRead, Planner
+from icm_server.request_tree import check_size
 from icm_server.reuse import Reuse
 from icm_server.reuse_file import ReuseFile
 from icm_server.tenant import ANYONE, Tenant
@@ -118,10 +119,13 @@ class Scorer:
             )
 
     async def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text by itself."""
-        loop = asyncio.get_running_loop()
-        encoded = await loop.run_in_executor(self._planning, self.engine.tokenizer.encode_many, texts)
-        return [len(each.ids) for each in encoded]
+        """Tokens of each text by itself. Raises TooLargeError."""
+        check_size("characters", sum(map(len, texts)), MAX_REQUEST_CHARS)
+
+        def count() -> list[int]:
+            return [len(found.ids) for found in encoded(self.engine.tokenizer, texts)]
+
+        return await asyncio.get_running_loop().run_in_executor(self._planning, count)
 
     def _context(self, request: ScoreRequest, tenant: Tenant) -> bytes:
         """All that its answers depend on besides tokens, and whose they are if that matters."""

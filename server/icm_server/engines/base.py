@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from icm_client.wire import ModelInfo
 
+BATCH_CHARS = 2**20
 MAX_READ_IDS = 128
 """The most token ids that one read may ask for (vLLM's limit); `label_trie` splits larger sets."""
 
@@ -36,6 +37,20 @@ class TextTokenizer(Protocol):
         ...
 
     def encode_many(self, texts: Sequence[str]) -> list[Encoded]: ...
+
+
+def encoded(tokenizer: TextTokenizer, texts: Iterable[str]) -> Iterator[Encoded]:
+    """Every text's tokens, in batches: what a tokenizer says of a text takes a hundred times its memory."""
+    batch: list[str] = []
+    num_chars = 0
+    for text in texts:
+        if batch and num_chars + len(text) > BATCH_CHARS:
+            yield from tokenizer.encode_many(batch)
+            batch, num_chars = [], 0
+        batch.append(text)
+        num_chars += len(text)
+    if batch:
+        yield from tokenizer.encode_many(batch)
 
 
 class ReadAnswer(NamedTuple):

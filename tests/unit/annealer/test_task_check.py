@@ -156,9 +156,9 @@ def warm_and_cold(tmp_path: Any) -> tuple[Task, Loaded]:
 
 
 async def test_a_model_is_asked(serving: Serving, warm_and_cold: tuple[Task, Loaded]) -> None:
-    async with serving() as scorer:
+    async with serving() as scorer, serving() as other:  # the same one would remember what it has read
         findings = await look_with_model(*warm_and_cold, scorer, seed=0)
-        again = await look_with_model(*warm_and_cold, scorer, seed=0)
+        again = await look_with_model(*warm_and_cold, other, seed=0)
     assert findings == again
     tokens, lengths, zero, few = findings.facts
     assert tokens == "tokens of the labels: ' hot' 1, ' cool' 1"

@@ -12,6 +12,7 @@ from email.utils import formatdate
 from typing import Any
 
 import httpx
+import pydantic
 import pytest
 from tests.conftest import Serving
 
@@ -212,12 +213,10 @@ async def test_a_model_that_changes_between_parts_is_told() -> None:
             await client.score(REQUEST)
 
 
-async def test_half_a_character_is_told_before_it_is_sent() -> None:
-    script = Scripted(answer())
-    async with client_of(script) as client:
-        with pytest.raises(RequestError, match="half a character"):
-            await client.score(ScoreRequest(prompts=["a \ud800"], labels=[" x", " y"]))
-    assert not script.requests
+@pytest.mark.parametrize("field", ["prompts", "segments", "labels"])
+def test_half_a_character_is_told_before_it_is_sent(field: str) -> None:
+    with pytest.raises(pydantic.ValidationError, match="unicode"):
+        ScoreRequest.model_validate({"prompts": ["a"], "labels": [" x", " y"], field: ["a \ud800"]})
 
 
 async def test_a_redirect_is_told_and_not_followed() -> None:
@@ -435,7 +434,7 @@ def test_the_synchronous_face_leaves_no_thread_behind_when_it_cannot_begin() -> 
     before = threading.active_count()
     with pytest.raises(RequestError, match="is not a URL"):
         SyncScorerClient("http://host:port")
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 def test_what_is_exported_is_there() -> None:

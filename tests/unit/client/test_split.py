@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icm_client import RequestError, ScoreRequest
-from icm_client.split import split, subset
+from icm_client.split import batches, split, subset
 
 
 @st.composite
@@ -115,3 +115,12 @@ def test_numbers_of_nothing_are_told(
     request = ScoreRequest(segments=["s"], prefixes=prefixes, prompts=prompts, labels=[" x"])
     with pytest.raises(RequestError, match=says):
         parts_of(request, 1)
+
+
+@given(st.lists(st.text(max_size=12), max_size=30), st.integers(1, 5), st.integers(1, 20))
+def test_texts_are_cut_by_number_and_length(some: list[str], max_texts: int, max_chars: int) -> None:
+    found = list(batches(some, max_texts, max_chars))
+    assert [text for batch in found for text in batch] == some
+    for batch in found:
+        assert 1 <= len(batch) <= max_texts
+        assert len(batch) == 1 or sum(map(len, batch)) <= max_chars
