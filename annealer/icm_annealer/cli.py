@@ -24,7 +24,9 @@ from icm_annealer.model_check import look_with_model
 from icm_annealer.progress import RunProgress
 from icm_annealer.rundir import LABELS, METRICS, SCORER_LOG, RunDir
 from icm_annealer.search.blocks import BlockSettings
-from icm_annealer.settings import Settings
+from icm_annealer.search.gibbs import GibbsSettings
+from icm_annealer.search.joint import JointSettings
+from icm_annealer.settings import SearchName, Settings
 from icm_annealer.task import LoadedTask, built_in_tasks, load_task
 from icm_annealer.task_check import Findings, look_at_data, look_at_task, three_shots
 from icm_client import IcmError, RequestError, ScorerClient, ScoreRequest
@@ -79,10 +81,15 @@ def run(
     scorer: ScorerOption = f"local:{DEFAULT_MODEL}",
     data: DataOption = None,
     examples: Annotated[int | None, typer.Option(min=2, help="Label only the first N rows.")] = None,
-    search: Annotated[Literal["blocks", "official"], typer.Option(help="Our search, or the paper's.")] = "blocks",
+    search: Annotated[
+        SearchName, typer.Option(help="Our search (blocks), the paper's (official), or a baseline.")
+    ] = "blocks",
     plan: Annotated[
         str | None,
-        typer.Option(help="How labels are weighed: tree (exact), folds=k (cheaper), fixed (as published)."),
+        typer.Option(
+            help="How labels are weighed: tree (exact), folds=k (cheaper), fixed (as published), chain (by the chain "
+            "rule, another measure)."
+        ),
     ] = None,
     measure: Annotated[
         Literal["information", "logprob", "sum", "margin"] | None, typer.Option(help="What U measures.")
@@ -90,8 +97,9 @@ def run(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     chains: Annotated[int, typer.Option(min=1, max=64, help="Chains of a block search.")] = BlockSettings().num_chains,
     passes: Annotated[
-        int, typer.Option(min=1, max=10_000, help="The most passes of a chain.")
-    ] = BlockSettings().max_passes,
+        int | None,
+        typer.Option(min=1, max=10_000, help="The most passes of a chain (blocks), rounds (joint) or sweeps (gibbs)."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew in --out.")] = False,
     experiment: Annotated[str, typer.Option(help="The name that the scorer counts this work for.")] = "default",
@@ -106,8 +114,15 @@ def run(
     console = Console()
     loaded_task, loaded = _load(task, data)
     rows = loaded.examples[:examples]
-    block_settings = BlockSettings(num_chains=chains, max_passes=passes)
-    settings = Settings(search=search, plan=plan, measure=measure, seed=seed, blocks=block_settings)
+    settings = Settings(
+        search=search,
+        plan=plan,
+        measure=measure,
+        seed=seed,
+        blocks=BlockSettings(num_chains=chains, max_passes=passes or BlockSettings().max_passes),
+        joint=JointSettings(num_rounds=passes or JointSettings().num_rounds),
+        gibbs=GibbsSettings().within(passes) if passes else GibbsSettings(),
+    )
     settings.plan_kind()  # a wrong plan is told before anything is started
     folder = RunDir(out)
     folder.prepare(resume=resume, overwrite=overwrite)
