@@ -295,14 +295,16 @@ def bench(
 ) -> None:
     """Measure the plans: tokens computed, seconds and body bytes of `tree` against `fixed` on the same engine."""
     from icm_annealer.bench import bench_plans, print_plans
+    from icm_annealer.figures import read_figures, save_figures
 
     console = Console()
+    read_figures(out)  # a file that is something else is told before anything is measured
 
     async def work() -> None:
         with RunProgress(console, "bench", []) as progress:
             async with _scorer(scorer, engine, 300.0, None, progress, None) as client:
                 figures = await bench_plans(client, _numbers(sizes), _numbers(shot_tokens), progress)
-        out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        save_figures(out, **figures)
         print_plans(console, figures)
         console.print(f"Written to {out}")
 
