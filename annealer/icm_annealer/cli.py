@@ -26,6 +26,8 @@ from icm_annealer.rundir import LABELS, METRICS, SCORER_LOG, RunDir
 from icm_annealer.search.blocks import BlockSettings
 from icm_annealer.search.gibbs import GibbsSettings
 from icm_annealer.search.joint import JointSettings
+from icm_annealer.search_bench.contestants import CONTESTANTS, FULL, GOLD, SHORT, check_names
+from icm_annealer.search_bench.plan import BenchPlan
 from icm_annealer.settings import SearchName, Settings
 from icm_annealer.task import LoadedTask, built_in_tasks, load_task
 from icm_annealer.task_check import Findings, look_at_data, look_at_task, three_shots
@@ -309,6 +311,94 @@ def bench(
         console.print(f"Written to {out}")
 
     _interruptible(work(), console, "icm bench")
+
+
+@app.command(name="search-bench")
+def search_bench(
+    out: Annotated[
+        Path, typer.Option("--out", help="Where the figures go; a page of the same name in .html stands beside it.")
+    ] = Path("bench.json"),
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full",
+            help="10 seeds, 64 and 128 examples, living and kinds, all searches: hours on a CPU; see --resume.",
+        ),
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep what --out has of the same model, data and settings.")
+    ] = False,
+    tasks: Annotated[str | None, typer.Option(help="Built-in tasks or files. [default: living]")] = None,
+    sizes: Annotated[str | None, typer.Option(help="Numbers of examples. [default: 64]")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds. [default: 1]")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
+    searches: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Of {', '.join([*CONTESTANTS, GOLD])}. All baselines that could go on are stopped at the tokens of "
+            f"blocks. [default: {','.join(SHORT)}]"
+        ),
+    ] = None,
+    test: Annotated[int, typer.Option(min=1, help="How many unseen examples to test on.")] = BenchPlan([]).num_test,
+    orders: Annotated[
+        int, typer.Option(min=1, max=100, help="Common fresh orders that all labels are weighed on.")
+    ] = BenchPlan([]).num_orders,
+    weigh_plan: Annotated[str, typer.Option(help="The plan by which they are weighed.")] = BenchPlan([]).weigh_plan,
+    official_iterations: Annotated[
+        int | None,
+        typer.Option(min=1, help="Stop the published search after so many iterations, and extrapolate its tokens."),
+    ] = None,
+    official_plan: Annotated[
+        str, typer.Option(help="How the published search really asks: tree (cheap), or fixed as published (slow).")
+    ] = BenchPlan([]).official_plan,
+    chain: Annotated[
+        bool | None,
+        typer.Option("--chain/--no-chain", help="Compare U by the chain rule with U by tree. [default: with --full]"),
+    ] = None,
+    scorer: ScorerOption = f"local:{DEFAULT_MODEL}",
+    engine: EngineOption = "vllm",
+    api_key_file: KeyOption = None,
+) -> None:
+    """Searches side by side on the same engine and examples: what they cost, and what they find.
+
+    The short form takes minutes. All of it, which can be stopped and gone on with: icm search-bench --full --resume
+    """
+    from icm_annealer.figures import read_figures
+    from icm_annealer.search_bench.case import BenchTask
+    from icm_annealer.search_bench.contest import run_contest
+    from icm_annealer.search_bench.page import render_page
+    from icm_annealer.search_bench.standings import heats
+    from icm_annealer.search_bench.tables import print_chain, print_heats
+
+    console = Console()
+    plan = BenchPlan(
+        check_names((searches or ",".join(FULL if full else SHORT)).split(",")),
+        _numbers(sizes or ("64,128" if full else "64")),
+        seeds or (10 if full else 1),
+        seed,
+        test,
+        orders,
+        weigh_plan,
+        official_iterations,
+        official_plan,
+        full if chain is None else chain,
+    )
+    plan.check()
+    loaded = [_load(name, None) for name in (tasks or ("living,kinds" if full else "living")).split(",")]
+    read_figures(out)  # a file that is something else is told before anything is measured
+
+    async def work() -> Any:
+        with RunProgress(console, "search-bench", []) as progress:
+            async with _scorer(scorer, engine, 300.0, api_key_file, progress, None) as client:
+                bench_tasks = [BenchTask(loaded_task.task, data) for loaded_task, data in loaded]
+                return await run_contest(out, client, bench_tasks, plan, progress, resume=resume)
+
+    found = _interruptible(work(), console, "icm search-bench ... --resume")
+    standing = heats(found.searches)
+    page = RunDir(out.parent).write_text(out.with_suffix(".html").name, render_page(standing, found.model))
+    print_heats(console, standing)
+    print_chain(console, found.checks)
+    console.print(f"Written to {out} and {page}", highlight=False, soft_wrap=True)
 
 
 def main() -> None:

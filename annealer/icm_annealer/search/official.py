@@ -79,7 +79,7 @@ def official(problem: Problem, settings: OfficialSettings, seed: int) -> Search:
     candidates = yield from weigh(
         problem, [Finalist(("official",), final, state.u)], settings.num_final_orders, order_rng
     )
-    notes = {"num_accepted": num_accepted, "num_labelled": num_labelled}
+    notes: dict[str, float] = {"num_accepted": num_accepted, "num_labelled": num_labelled}
     return Result(candidates, zero_shot, notes=notes)
 
 

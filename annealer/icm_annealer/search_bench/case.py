@@ -49,15 +49,12 @@ class Steps:
         self._progress.step((share - self._told) * self._weight)
         self._told = share
 
-    def done(self) -> None:
-        self.reach(1.0)
-
 
 class Case:
     """One task, size and seed: the same examples, test set and orders for all searches."""
 
     def __init__(self, task: BenchTask, num: int, seed: int, plan: BenchPlan, model: ModelInfo, scorer: Scorer):
-        (self._task, loaded), self._num, self._seed = task, num, seed
+        (self._task, loaded), self._seed = task, seed
         self.key = (self._task.name, num, seed)
         self._plan, self._model, self._scorer = plan, model, scorer
         rng = np.random.default_rng(seed)
@@ -68,8 +65,9 @@ class Case:
                 f"{self._task.name} holds {len(loaded.examples)} examples: too few, or too few with gold labels, for "
                 f"{num} to label and a test set"
             )
+        self._num = len(self._train)  # whole groups may make it a few more than were asked for
         self._consistency = consistency_of(self._task, self._train)
-        alone = [np.array([i]) for i in range(num)]
+        alone = [np.array([i]) for i in range(self._num)]
         self._units = self._consistency.groups if self._task.leave_out == "group" else alone
         self._opened: tuple[Arena, ManyShot] | None = None
 
@@ -95,21 +93,25 @@ class Case:
     async def run(self, search: str, ours: dict[str, Any] | None, steps: Steps) -> dict[str, Any]:
         """The row of one search."""
         arena, many_shot = self._opened = self._opened or await self._open()
-        found: dict[str, Any] = {"task": self._task.name, "n": self._num, "seed": self._seed}
+        task, num, seed = self.key
+        row: dict[str, Any] = {"task": task, "n": num, "seed": seed}
         if search == CHAIN:
-            assert ours is not None
+            assert ours is not None  # a plan that checks it has our search take part, and first
             problem = self._problem(Objective(), PlanKind("tree"))
             final = np.array(ours["labels"].split(), dtype=np.int64)
-            return {**found, "rows": await chain_check(arena, problem, final, self._seed, steps.reach)}
-        found["search"], labels = search, self._gold
+            return {**row, "rows": await chain_check(arena, problem, final, self._seed, steps.reach)}
+        costs, labels = {}, self._gold
         if search != GOLD:
             budget = ours["tokens"] if ours and search in STOPPED else None
             trial = await self._search(arena, search, budget, steps)
-            found, labels = {**found, **self._costs(trial, search, budget)}, trial.labels
-        found |= await self._weighed(arena, labels)
+            costs, labels = self._costs(trial, search, budget), trial.labels
+        weighed = await self._weighed(arena, labels)
         predictions = await many_shot.predict(labels)
         return {
-            **found,
+            **row,
+            "search": search,
+            **costs,
+            **weighed,
             "label_accuracy": accuracy(labels, self._gold).value,
             "test_accuracy": accuracy(predictions.raw, self._gold_test).value,
             "test_accuracy_calibrated": accuracy(predictions.calibrated, self._gold_test).value,
@@ -163,6 +165,7 @@ class Case:
             labelled = int(trial.result.notes["num_labelled"])
             row |= {
                 "fixed_tokens": costs.fixed_tokens,
+                "fixed_tokens_cold": costs.fixed_tokens_cold,
                 "iterations": [done, in_all],
                 "num_labelled": labelled,
                 # What a whole search would cost, if every label took as much as those that it has.

@@ -20,6 +20,14 @@ SEARCHES = "searches"
 """The part of `bench.json` that holds the searches' rows; CHAIN is the other one written here."""
 
 
+class Found(NamedTuple):
+    """All rows of a contest, and who answered."""
+
+    searches: list[dict[str, Any]]
+    checks: list[dict[str, Any]]
+    model: dict[str, Any]
+
+
 class Job(NamedTuple):
     """One row to come. `search` is CHAIN for the comparison of measures."""
 
@@ -36,15 +44,10 @@ class Job(NamedTuple):
         return f"{self.task.task.name}, {self.num} examples, seed {self.seed}: {self.search}"
 
 
-def key_of(row: dict[str, Any]) -> tuple[str, int, int, str]:
-    """What no two rows have in common."""
-    return row["task"], row["n"], row["seed"], row.get("search", CHAIN)
-
-
 async def run_contest(
     out: Path, scorer: Scorer, tasks: Sequence[BenchTask], plan: BenchPlan, progress: RunProgress, *, resume: bool
-) -> dict[str, list[dict[str, Any]]]:
-    """Runs all jobs, or with `resume` those that `out` has no such row of, and returns the rows of all by part.
+) -> Found:
+    """Runs all jobs, or with `resume` those that `out` has no such row of, and returns the rows of all.
 
     Rows in `out` of other jobs stay there. A search that is stopped half-way leaves no row.
     """
@@ -52,33 +55,61 @@ async def run_contest(
     if len(set(names)) < len(names):
         raise RequestError(f"two of the tasks have the same name ({', '.join(names)}): their rows would be one")
     model = await scorer.model()
-    kept = {part: {key_of(row): row for row in read_figures(out).get(part, [])} for part in (SEARCHES, CHAIN)}
+    for task in tasks:  # data that do not reach are told before anything is measured
+        Case(task, max(plan.sizes), plan.first_seed, plan, model, scorer)
+    saved = _Saved(out)
     jobs = list(_jobs(tasks, plan))
-    weights = [_weight(job, plan) for job in jobs]
-    progress.expect(len(jobs))
-    mine: dict[str, list[dict[str, Any]]] = {SEARCHES: [], CHAIN: []}
+    steps_per_shot = len(jobs) / sum(_weight(job, plan) for job in jobs)
+    num_steps, found = float(len(jobs)), Found([], [], model.model_dump(include={"name", "dtype", "engine"}))
+    progress.expect(num_steps)
     case: Case | None = None
-    num_skipped = 0.0
-    for job, weight in zip(jobs, weights, strict=True):
+    for job in jobs:
+        num_mine = steps_per_shot * _weight(job, plan)
         if case is None or case.key != job.key[:3]:
             case = Case(job.task, job.num, job.seed, plan, model, scorer)
-        part = CHAIN if job.search == CHAIN else SEARCHES
-        ours = kept[SEARCHES].get((*job.key[:3], OURS)) if OURS in plan.searches else None
+        ours = saved.row(job._replace(search=OURS)) if OURS in plan.searches else None
         of = case.described(job.search, ours)
-        row = kept[part].get(job.key)
-        if resume and row is not None and row["of"] == of:
-            num_skipped += weight
-            progress.expect((sum(weights) - num_skipped) * len(jobs) / sum(weights))
+        row = saved.row(job) if resume else None
+        if row is not None and row["of"] == of:
+            num_steps -= num_mine
+            progress.expect(num_steps)
         else:
             progress.status(str(job))
-            step = Steps(progress, weight * len(jobs) / sum(weights))
-            row = await case.run(job.search, ours, step)
-            row = {**row, "of": of, "machine": machine()}
-            step.done()
-            kept[part][job.key] = row
-            save_figures(out, **{part: list(kept[part].values())})
-        mine[part].append(row)
-    return mine
+            steps = Steps(progress, num_mine)
+            row = {**await case.run(job.search, ours, steps), "of": of, "machine": machine()}
+            saved.put(job, row)
+            steps.reach(1.0)
+        (found.checks if job.search == CHAIN else found.searches).append(row)
+    return found
+
+
+class _Saved:
+    """The rows in `bench.json`, by what no two of a part have in common."""
+
+    def __init__(self, out: Path):
+        self._out = out
+        figures = read_figures(out)
+        try:
+            self._rows = {part: {_key(row): row for row in figures.get(part, [])} for part in (SEARCHES, CHAIN)}
+        except (KeyError, TypeError):
+            raise RequestError(f"{out} holds rows of another version; move it away, or give another --out") from None
+
+    def row(self, job: Job) -> dict[str, Any] | None:
+        return self._rows[_part(job)].get(job.key)
+
+    def put(self, job: Job, row: dict[str, Any]) -> None:
+        """Takes the row in and writes the file."""
+        part = _part(job)
+        self._rows[part][job.key] = row
+        save_figures(self._out, **{part: list(self._rows[part].values())})
+
+
+def _key(row: dict[str, Any]) -> tuple[str, int, int, str]:
+    return row["task"], row["n"], row["seed"], row.get("search", CHAIN)
+
+
+def _part(job: Job) -> str:
+    return CHAIN if job.search == CHAIN else SEARCHES
 
 
 def _jobs(tasks: Sequence[BenchTask], plan: BenchPlan) -> Iterator[Job]:
@@ -87,7 +118,7 @@ def _jobs(tasks: Sequence[BenchTask], plan: BenchPlan) -> Iterator[Job]:
         for task in tasks:
             for num in plan.sizes:
                 yield from (Job(task, num, seed, search) for search in plan.searches)
-                if plan.checks_chain and seed == plan.first_seed and OURS in plan.searches:
+                if plan.checks_chain and seed == plan.first_seed:
                     yield Job(task, num, seed, CHAIN)
 
 

@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from icm_annealer.search_bench.contestants import CONTESTANTS, OFFICIAL
+from icm_annealer.plan import PlanKind
+from icm_annealer.search_bench.contestants import CONTESTANTS, OFFICIAL, OURS
 from icm_annealer.settings import Settings
+from icm_client.errors import RequestError
 
 
 @dataclass(frozen=True)
@@ -47,3 +49,13 @@ class BenchPlan:
         """The published search's iterations: those that are run, and all."""
         in_all = math.ceil(CONTESTANTS[OFFICIAL].official.iterations_per_example * num)
         return min(in_all, self.official_iterations or in_all), in_all
+
+    def check(self) -> None:
+        """Raises RequestError for what could not be run."""
+        PlanKind.parse(self.weigh_plan)
+        if self.official_plan not in ("tree", "fixed"):
+            raise RequestError(f"the published search asks by plan tree or fixed, not {self.official_plan!r}")
+        if not self.sizes or min(self.sizes) < 8:
+            raise RequestError("searches are compared on 8 examples or more")
+        if self.checks_chain and OURS not in self.searches:
+            raise RequestError(f"the chain rule is tried on the labels that {OURS} finds: let it take part")

@@ -24,7 +24,10 @@ class Costs:
     tokens: int = 0
     """Computed tokens counted by a cold prefix cache that forgets nothing."""
     fixed_tokens: int = 0
-    """The same if all asks had been sent by plan `fixed`; 0 where nobody wants to know."""
+    """The same if all asks had been sent by plan `fixed`; 0 where nobody wants to know. Where the order never changes,
+    as in the published search, most of a pass is what the pass before left in the cache."""
+    fixed_tokens_cold: int = 0
+    """The same if the cache forgot everything after each ask: what an engine computes that has no room for a pass."""
     usage: Usage = field(default_factory=Usage)
     """As the engine reported it."""
     num_asks: int = 0
@@ -71,7 +74,9 @@ class Arena:
             answers = await self.answer(asks, costs)
             for ask in asks:
                 costs.tokens += self.count(own, ask)
-                costs.fixed_tokens += self.count(fixed, replace(ask, plan=FIXED)) if fixed else 0
+                if fixed:
+                    costs.fixed_tokens += self.count(fixed, replace(ask, plan=FIXED))
+                    costs.fixed_tokens_cold += self.cold_cost(replace(ask, plan=FIXED))
             on_round(costs)
             try:
                 asks = search.send(answers)
