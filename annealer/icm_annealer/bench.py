@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import platform
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from icm_annealer.examples import Example
+from icm_annealer.figures import machine
 from icm_annealer.passes import Ask, PassScorer
 from icm_annealer.plan import PlanKind
 from icm_annealer.progress import RunProgress
@@ -62,8 +60,7 @@ async def bench_plans(
             }
         )
         progress.step(float(weight))
-    machine = {"processor": _processor(), "cores": os.cpu_count(), "date": time.strftime("%Y-%m-%d")}
-    return {"machine": machine, "model": model.model_dump(include={"name", "dtype", "engine"}), "plans": rows}
+    return {"machine": machine(), "model": model.model_dump(include={"name", "dtype", "engine"}), "plans": rows}
 
 
 def print_plans(console: Console, figures: dict[str, Any]) -> None:
@@ -126,11 +123,3 @@ def _sizes(request: ScoreRequest) -> tuple[int, int]:
 def _text(rng: np.random.Generator, tokens: int) -> str:
     words = rng.choice(WORDS, size=max(1, tokens - TEMPLATE_TOKENS))
     return " ".join(words) + "\nAnswer:"
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()

@@ -24,7 +24,11 @@ from icm_annealer.model_check import look_with_model
 from icm_annealer.progress import RunProgress
 from icm_annealer.rundir import LABELS, METRICS, SCORER_LOG, RunDir
 from icm_annealer.search.blocks import BlockSettings
-from icm_annealer.settings import Settings
+from icm_annealer.search.gibbs import GibbsSettings
+from icm_annealer.search.joint import JointSettings
+from icm_annealer.search_bench.contestants import CONTESTANTS, FULL, GOLD, SHORT, check_names
+from icm_annealer.search_bench.plan import BenchPlan
+from icm_annealer.settings import SearchName, Settings
 from icm_annealer.task import LoadedTask, built_in_tasks, load_task
 from icm_annealer.task_check import Findings, look_at_data, look_at_task, three_shots
 from icm_client import IcmError, RequestError, ScorerClient, ScoreRequest
@@ -79,10 +83,15 @@ def run(
     scorer: ScorerOption = f"local:{DEFAULT_MODEL}",
     data: DataOption = None,
     examples: Annotated[int | None, typer.Option(min=2, help="Label only the first N rows.")] = None,
-    search: Annotated[Literal["blocks", "official"], typer.Option(help="Our search, or the paper's.")] = "blocks",
+    search: Annotated[
+        SearchName, typer.Option(help="Our search (blocks), the paper's (official), or a baseline.")
+    ] = "blocks",
     plan: Annotated[
         str | None,
-        typer.Option(help="How labels are weighed: tree (exact), folds=k (cheaper), fixed (as published)."),
+        typer.Option(
+            help="How labels are weighed: tree (exact), folds=k (cheaper), fixed (as published), chain (by the chain "
+            "rule, another measure)."
+        ),
     ] = None,
     measure: Annotated[
         Literal["information", "logprob", "sum", "margin"] | None, typer.Option(help="What U measures.")
@@ -90,8 +99,9 @@ def run(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     chains: Annotated[int, typer.Option(min=1, max=64, help="Chains of a block search.")] = BlockSettings().num_chains,
     passes: Annotated[
-        int, typer.Option(min=1, max=10_000, help="The most passes of a chain.")
-    ] = BlockSettings().max_passes,
+        int | None,
+        typer.Option(min=1, max=10_000, help="The most passes of a chain (blocks), rounds (joint) or sweeps (gibbs)."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew in --out.")] = False,
     experiment: Annotated[str, typer.Option(help="The name that the scorer counts this work for.")] = "default",
@@ -106,8 +116,15 @@ def run(
     console = Console()
     loaded_task, loaded = _load(task, data)
     rows = loaded.examples[:examples]
-    block_settings = BlockSettings(num_chains=chains, max_passes=passes)
-    settings = Settings(search=search, plan=plan, measure=measure, seed=seed, blocks=block_settings)
+    settings = Settings(
+        search=search,
+        plan=plan,
+        measure=measure,
+        seed=seed,
+        blocks=BlockSettings(num_chains=chains, max_passes=passes or BlockSettings().max_passes),
+        joint=JointSettings(num_rounds=passes or JointSettings().num_rounds),
+        gibbs=GibbsSettings().within(passes) if passes else GibbsSettings(),
+    )
     settings.plan_kind()  # a wrong plan is told before anything is started
     folder = RunDir(out)
     folder.prepare(resume=resume, overwrite=overwrite)
@@ -280,18 +297,108 @@ def bench(
 ) -> None:
     """Measure the plans: tokens computed, seconds and body bytes of `tree` against `fixed` on the same engine."""
     from icm_annealer.bench import bench_plans, print_plans
+    from icm_annealer.figures import read_figures, save_figures
 
     console = Console()
+    read_figures(out)  # a file that is something else is told before anything is measured
 
     async def work() -> None:
         with RunProgress(console, "bench", []) as progress:
             async with _scorer(scorer, engine, 300.0, None, progress, None) as client:
                 figures = await bench_plans(client, _numbers(sizes), _numbers(shot_tokens), progress)
-        out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        save_figures(out, **figures)
         print_plans(console, figures)
         console.print(f"Written to {out}")
 
     _interruptible(work(), console, "icm bench")
+
+
+@app.command(name="search-bench")
+def search_bench(
+    out: Annotated[
+        Path, typer.Option("--out", help="Where the figures go; a page of the same name in .html stands beside it.")
+    ] = Path("bench.json"),
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full",
+            help="10 seeds, 64 and 128 examples, living and kinds, all searches: hours on a CPU; see --resume.",
+        ),
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep what --out has of the same model, data and settings.")
+    ] = False,
+    tasks: Annotated[str | None, typer.Option(help="Built-in tasks or files. [default: living]")] = None,
+    sizes: Annotated[str | None, typer.Option(help="Numbers of examples. [default: 64]")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds. [default: 1]")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
+    searches: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Of {', '.join([*CONTESTANTS, GOLD])}. All baselines that could go on are stopped at the tokens of "
+            f"blocks. [default: {','.join(SHORT)}]"
+        ),
+    ] = None,
+    test: Annotated[int, typer.Option(min=1, help="How many unseen examples to test on.")] = BenchPlan([]).num_test,
+    orders: Annotated[
+        int, typer.Option(min=1, max=100, help="Common fresh orders that all labels are weighed on.")
+    ] = BenchPlan([]).num_orders,
+    weigh_plan: Annotated[str, typer.Option(help="The plan by which they are weighed.")] = BenchPlan([]).weigh_plan,
+    official_iterations: Annotated[
+        int | None,
+        typer.Option(min=1, help="Stop the published search after so many iterations, and extrapolate its tokens."),
+    ] = None,
+    official_plan: Annotated[
+        str, typer.Option(help="How the published search really asks: tree (cheap), or fixed as published (slow).")
+    ] = BenchPlan([]).official_plan,
+    chain: Annotated[
+        bool | None,
+        typer.Option("--chain/--no-chain", help="Compare U by the chain rule with U by tree. [default: with --full]"),
+    ] = None,
+    scorer: ScorerOption = f"local:{DEFAULT_MODEL}",
+    engine: EngineOption = "vllm",
+    api_key_file: KeyOption = None,
+) -> None:
+    """Searches side by side on the same engine and examples: what they cost, and what they find.
+
+    The short form takes minutes. All of it, which can be stopped and gone on with: icm search-bench --full --resume
+    """
+    from icm_annealer.figures import read_figures
+    from icm_annealer.search_bench.case import BenchTask
+    from icm_annealer.search_bench.contest import run_contest
+    from icm_annealer.search_bench.page import render_page
+    from icm_annealer.search_bench.standings import heats
+    from icm_annealer.search_bench.tables import print_chain, print_heats
+
+    console = Console()
+    plan = BenchPlan(
+        check_names((searches or ",".join(FULL if full else SHORT)).split(",")),
+        _numbers(sizes or ("64,128" if full else "64")),
+        seeds or (10 if full else 1),
+        seed,
+        test,
+        orders,
+        weigh_plan,
+        official_iterations,
+        official_plan,
+        full if chain is None else chain,
+    )
+    plan.check()
+    loaded = [_load(name, None) for name in (tasks or ("living,kinds" if full else "living")).split(",")]
+    read_figures(out)  # a file that is something else is told before anything is measured
+
+    async def work() -> Any:
+        with RunProgress(console, "search-bench", []) as progress:
+            async with _scorer(scorer, engine, 300.0, api_key_file, progress, None) as client:
+                bench_tasks = [BenchTask(loaded_task.task, data) for loaded_task, data in loaded]
+                return await run_contest(out, client, bench_tasks, plan, progress, resume=resume)
+
+    found = _interruptible(work(), console, "icm search-bench ... --resume")
+    standing = heats(found.searches)
+    page = RunDir(out.parent).write_text(out.with_suffix(".html").name, render_page(standing, found.model))
+    print_heats(console, standing)
+    print_chain(console, found.checks)
+    console.print(f"Written to {out} and {page}", highlight=False, soft_wrap=True)
 
 
 def main() -> None:

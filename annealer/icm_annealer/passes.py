@@ -37,8 +37,8 @@ class Ask:
     """One pass that a search wants.
 
     `labels[i]` is example i's label, -1 for an example that stands in no context. `queries` are the examples to
-    score; those with a label are scored by `plan` with their own unit left out, the others behind all of them.
-    `order` is the permutation of units that contexts are laid out by.
+    score, with a label or without, by `plan` with their own unit left out; those of whose unit nobody is labelled
+    stand behind all that is. `order` is the permutation of units that contexts are laid out by.
     """
 
     labels: Ints
@@ -136,7 +136,7 @@ class PassScorer:
 
     async def score(self, ask: Ask) -> Pass:
         """One pass. Raises what the client raises, and ScorerError if another model answers than at the start."""
-        plan = self._plan(ask)
+        plan = self.plan(ask)
         request = self._request(plan, ask.labels)
         start = time.monotonic()
         response = await self._scorer.score(request)
@@ -146,19 +146,31 @@ class PassScorer:
         rows = [row_of[int(query)] for query in ask.queries]
         return Pass(np.array(response.logprobs)[rows], response.usage, seconds, plan.num_dropped)
 
-    def _plan(self, ask: Ask) -> Plan:
-        units = [unit[ask.labels[unit] >= 0] for unit in (self._units[int(u)] for u in ask.order)]
-        units = [unit for unit in units if len(unit)]
+    def plan(self, ask: Ask) -> Plan:
+        """The prefix tree that `ask` sends."""
+        units: list[Ints] = []
+        in_context: dict[int, int] = {}  # an example -> one of its unit that stands in contexts
+        for unit in (self._units[int(number)] for number in ask.order):
+            labelled = unit[ask.labels[unit] >= 0]
+            if len(labelled):
+                units.append(labelled)
+                in_context.update({int(i): int(labelled[0]) for i in unit})
         lengths = self._lengths.shots(ask.labels)
         room = self._model.max_prompt_tokens - float(self._lengths.texts[ask.queries].max()) - WINDOW_MARGIN
-        outside = ask.queries[ask.labels[ask.queries] < 0]
-        if len(outside) == len(ask.queries):
-            plan = behind_all(units, outside.tolist(), lengths, room)
-        elif len(outside):
-            raise ValueError("a pass scores examples inside their own context, or outside of it, not both")
-        else:
+        reads_at: dict[int, list[int]] = {}
+        outside: list[int] = []
+        for query in ask.queries.tolist():
+            if query not in in_context:
+                outside.append(query)
+            else:
+                reads_at.setdefault(query if ask.labels[query] >= 0 else in_context[query], []).append(query)
+        plan = Plan()
+        if reads_at:
             plan = ask.plan.build(units, lengths, room)
-            plan = plan if len(ask.queries) == len(plan.reads) else plan.only(ask.queries.tolist())
+            is_whole = len(ask.queries) == len(plan.reads) and bool((ask.labels[ask.queries] >= 0).all())
+            plan = plan if is_whole else plan.only(reads_at)
+        if outside:
+            plan = plan + behind_all(units, outside, lengths, room)
         # A prompt's first shot has no separator in front of it.
         before = int(self._model.adds_bos) - self._lengths.separator
         return plan if ask.plan.is_exact else plan.aligned(lengths, before, self._model.cache_block_tokens)
