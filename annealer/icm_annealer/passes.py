@@ -72,7 +72,10 @@ class Pass:
 
 
 class _Lengths(NamedTuple):
-    """Lengths in tokens: of the separator, of each label's text, of each example's text with its separator."""
+    """Lengths in tokens: of the separator, of each label's text, of each example's text with its separator.
+
+    The separator's is what it adds to a text: by itself it can be cut into fewer tokens ("\\n\\n" by GPT-2's rules).
+    """
 
     separator: int
     labels: Array
@@ -101,10 +104,10 @@ class PassScorer:
         """Checks what all passes have in common, and asks how long the texts are in tokens."""
         passes = cls(scorer, task, examples, units, model, experiment, adapter)
         separated = [task.separator + example.text for example in examples]
-        counts = await scorer.count_tokens([task.separator, *task.verbalizers, *separated])
-        passes._lengths = _Lengths(
-            counts[0], np.array(counts[1 : 1 + len(task.labels)]), np.array(counts[1 + len(task.labels) :])
-        )
+        num_labels = len(task.labels)
+        counts = await scorer.count_tokens([examples[0].text, *task.verbalizers, *separated])
+        labels, texts = np.array(counts[1 : 1 + num_labels]), np.array(counts[1 + num_labels :])
+        passes._lengths = _Lengths(int(texts[0]) - counts[0], labels, texts)
         return passes
 
     def __init__(

@@ -44,17 +44,16 @@ class TextTokens(NamedTuple):
         texts = [example.text for example in examples]
         lead = task.separator + _common_start(texts)
         separated = [task.separator + text for text in texts]
-        num_separator, num_lead, *counts = await scorer.count_tokens(
-            [task.separator, lead, *task.verbalizers, *separated]
-        )
-        num_labels, num_texts = counts[: len(task.labels)], counts[len(task.labels) :]
+        num_lead, *counts = await scorer.count_tokens([lead, *task.verbalizers, *texts, *separated])
+        num_labels, counts = counts[: len(task.labels)], counts[len(task.labels) :]
+        num_alone, num_texts = counts[: len(texts)], counts[len(texts) :]
         rows = [
             np.concatenate([np.arange(min(num_lead, num)), _EXAMPLES + k * _MOST_TOKENS + np.arange(num_lead, num)])
             for k, num in enumerate(num_texts)
         ]
         return cls(
             np.full(int(model.adds_bos), -1),
-            [row[num_separator:] for row in rows],
+            [row[max(len(row) - num, 0) :] for row, num in zip(rows, num_alone, strict=True)],
             rows,
             [_LABELS + k * _MOST_TOKENS + np.arange(num) for k, num in enumerate(num_labels)],
         )
