@@ -126,7 +126,9 @@ async def test_rules_are_kept_and_whole_groups_left_out(
     judge = consistency_of(loaded_task.task, loaded.examples)
     model = await scorer.model()
     passes = await PassScorer.open(scorer, loaded_task.task, loaded.examples, judge.groups, model)
-    group, num_contexts = judge.group_of(), 0
+    group, num_contexts = np.zeros(len(loaded.examples), dtype=np.int64), 0
+    for number, members in enumerate(judge.groups):
+        group[members] = number
 
     def check(event: PassEvent) -> None:
         nonlocal num_contexts
