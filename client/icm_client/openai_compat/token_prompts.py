@@ -39,7 +39,8 @@ class TokenPrompts:
         whole = await self._tokenized(prompt.text for prompt in prompts)
         paths = await self._label_paths(prompts, whole, [text for texts in labels for text in texts])
         if following:
-            await self._check_shown(prompts[0], paths[0], following)
+            place = min(range(len(prompts)), key=lambda place: prompts[place].number)
+            await self._check_shown(prompts[place], paths[place], following)
         tries: dict[tuple[TokenPath, ...], LabelPaths] = {}
         reads, owners = [], []
         for place, (prompt, found) in enumerate(zip(prompts, paths, strict=True)):
