@@ -11,9 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests import planted
 from tests.engine.test_oracle import LABELS, TOLERANCE, tree, worst
 
-from icm_client import OpenAIScorer, ScoreRequest
+from icm_annealer.anneal import anneal
+from icm_annealer.search.blocks import BlockSettings
+from icm_annealer.settings import Settings
+from icm_client import ModelInfo, OpenAIScorer, ScoreRequest
 from icm_client.retry import RetryPolicy
 from icm_server.engines.preset import CPU_ENVIRONMENT, NO_REPORTS
 from icm_server.engines.vllm import VllmEngine
@@ -71,3 +75,21 @@ async def test_stock_vllm_answers_what_our_own_scorer_does(stock: str, tiny_engi
     assert 0 < theirs.usage.cached_tokens < theirs.usage.prompt_tokens
     assert (info.name, info.max_prompt_tokens, info.adds_bos, info.cache_block_tokens) == ("tiny", 1023, True, 32)
     assert info.engine.startswith("vllm 0.")
+
+
+class Own(Scorer):
+    """Our own scorer, without HTTP between."""
+
+    async def model(self) -> ModelInfo:
+        return self.engine.info
+
+
+async def test_a_run_on_stock_vllm_finds_the_same_labels(stock: str, tiny_engine: VllmEngine, tmp_path: Path) -> None:
+    task, loaded = planted.load(planted.write_task(tmp_path, 12))
+    settings = Settings(blocks=BlockSettings(num_chains=2, max_passes=2))
+    ours = await anneal(loaded.examples, task.task, Own(tiny_engine), settings)
+    async with await OpenAIScorer.open(stock, retry=RetryPolicy(300.0)) as scorer:
+        theirs = await anneal(loaded.examples, task.task, scorer, settings)
+    assert theirs.labels.tolist() == ours.labels.tolist()
+    assert theirs.num_passes == ours.num_passes > 5
+    assert theirs.result.winner.logprobs == pytest.approx(ours.result.winner.logprobs, abs=TOLERANCE)
