@@ -12,11 +12,11 @@ from rich.table import Table
 
 from icm_annealer.examples import Example
 from icm_annealer.figures import machine
-from icm_annealer.passes import Ask, PassScorer
+from icm_annealer.passes import Ask, PassScorer, Scorer
 from icm_annealer.plan import PlanKind
 from icm_annealer.progress import RunProgress
 from icm_annealer.task import Task
-from icm_client import ScorerClient, ScoreRequest
+from icm_client import ScoreRequest
 
 WORDS = """
 time year people way day man thing woman life child world school state family student group country problem
@@ -30,7 +30,7 @@ TEMPLATE_TOKENS = 5
 
 
 async def bench_plans(
-    client: ScorerClient, sizes: list[int], shot_tokens: list[int], progress: RunProgress
+    client: Scorer, sizes: list[int], shot_tokens: list[int], progress: RunProgress
 ) -> dict[str, Any]:
     """Leave-one-out passes over random words, `fixed` after `tree`, each over texts that no cache has seen."""
     rng = np.random.default_rng(0)
@@ -89,7 +89,7 @@ def print_plans(console: Console, figures: dict[str, Any]) -> None:
 class _Meter:
     """A client that measures what it sends."""
 
-    def __init__(self, client: ScorerClient):
+    def __init__(self, client: Scorer):
         self._client = client
         self.body_bytes = self.text_bytes = 0
 

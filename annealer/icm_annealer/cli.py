@@ -21,6 +21,7 @@ from icm_annealer.examples import Loaded, load_examples
 from icm_annealer.labelling import label
 from icm_annealer.local_scorer import local_scorer
 from icm_annealer.model_check import look_with_model
+from icm_annealer.passes import Scorer
 from icm_annealer.progress import RunProgress
 from icm_annealer.rundir import LABELS, METRICS, SCORER_LOG, RunDir
 from icm_annealer.search.blocks import BlockSettings
@@ -31,7 +32,7 @@ from icm_annealer.search_bench.plan import BenchPlan
 from icm_annealer.settings import SearchName, Settings
 from icm_annealer.task import LoadedTask, built_in_tasks, load_task
 from icm_annealer.task_check import Findings, look_at_data, look_at_task, three_shots
-from icm_client import IcmError, RequestError, ScorerClient, ScoreRequest
+from icm_client import IcmError, OpenAIScorer, RequestError, ScorerClient, ScoreRequest
 from icm_client.retry import RetryPolicy
 
 DEFAULT_MODEL = "smollm2-135m"
@@ -58,7 +59,8 @@ ScorerOption = Annotated[
     typer.Option(
         "--scorer",
         envvar="ICM_SCORER_URL",
-        help="URL of a running icm-server, or `local:MODEL` to start one for this run (MODEL: a name, path or hub id).",
+        help="URL of a running icm-server; `local:MODEL` to start one for this run (MODEL: a name, path or hub id); or "
+        "`openai:URL` of any OpenAI-compatible server with /v1/completions.",
     ),
 ]
 TaskOption = Annotated[str, typer.Option("--task", help=f"A built-in task ({', '.join(built_in_tasks())}) or a file.")]
@@ -69,6 +71,9 @@ DataOption = Annotated[
         help="Your rows: JSON lines or list, CSV, TSV, Parquet, a folder of save_to_disk, or "
         "hf:owner/name[:config][:split]; the task's own if left out.",
     ),
+]
+ScorerModelOption = Annotated[
+    str | None, typer.Option("--scorer-model", help="With openai:URL: the model's name there, if it has several.")
 ]
 KeyOption = Annotated[Path | None, typer.Option("--api-key-file", help="File that holds the scorer's API key.")]
 EngineOption = Annotated[
@@ -106,6 +111,7 @@ def run(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew in --out.")] = False,
     experiment: Annotated[str, typer.Option(help="The name that the scorer counts this work for.")] = "default",
     wait: Annotated[float, typer.Option(help="Seconds to wait for a scorer that is away.")] = 300.0,
+    scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
     engine: EngineOption = "vllm",
 ) -> None:
@@ -132,7 +138,9 @@ def run(
     async def work() -> None:
         with RunProgress(console, loaded_task.task.name, loaded_task.task.label_names) as progress:
             progress.expect(settings.usual_passes() or 0)
-            async with _scorer(scorer, engine, wait, api_key_file, progress, folder / SCORER_LOG) as client:
+            async with _scorer(
+                scorer, engine, wait, api_key_file, progress, folder / SCORER_LOG, scorer_model
+            ) as client:
                 progress.status(f"searching labels for {len(rows)} examples")
                 labelling = await label(
                     folder,
@@ -169,6 +177,7 @@ def demo(
     data: DataOption = None,
     out: Annotated[Path, typer.Option("--out")] = Path("runs/demo"),
     engine: EngineOption = "vllm",
+    scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
 ) -> None:
     """Label words with a real language model, then see how well the labels prompt it on unseen words.
@@ -188,7 +197,9 @@ def demo(
     async def work() -> dict[str, Any]:
         with RunProgress(console, f"demo: {loaded_task.task.name}", loaded_task.task.label_names) as progress:
             progress.guess(USUAL_START_S + USUAL_DEMO_S * seeds * examples / DemoPlan().num_examples)
-            async with _scorer(scorer, engine, 300.0, api_key_file, progress, folder / SCORER_LOG) as client:
+            async with _scorer(
+                scorer, engine, 300.0, api_key_file, progress, folder / SCORER_LOG, scorer_model
+            ) as client:
                 return await run_demo(
                     folder,
                     loaded,
@@ -211,6 +222,7 @@ def score(
     ],
     scorer: ScorerOption = f"local:{DEFAULT_MODEL}",
     engine: EngineOption = "vllm",
+    scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
     wait: Annotated[float, typer.Option(help="Seconds to wait for a scorer that is away.")] = 60.0,
 ) -> None:
@@ -227,7 +239,7 @@ def score(
 
     async def work() -> None:
         with RunProgress(console, "score", []) as progress:
-            async with _scorer(scorer, engine, wait, api_key_file, progress, None) as client:
+            async with _scorer(scorer, engine, wait, api_key_file, progress, None, scorer_model) as client:
                 progress.status(f"scoring {len(request.prompts)} prompts")
                 answer = await client.score(request)
         for prompt, row in zip(request.prompts, answer.logprobs, strict=True):
@@ -251,10 +263,11 @@ def check_task(
     data: DataOption = None,
     scorer: Annotated[
         str | None,
-        typer.Option(envvar="ICM_SCORER_URL", help="Also ask a model: a scorer's URL, or `local:MODEL`."),
+        typer.Option(envvar="ICM_SCORER_URL", help="Also ask a model: a scorer's URL, `local:MODEL` or `openai:URL`."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Which examples a model is asked about.")] = 0,
     engine: EngineOption = "vllm",
+    scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
     wait: Annotated[float, typer.Option(help="Seconds to wait for a scorer that is away.")] = 60.0,
 ) -> None:
@@ -274,7 +287,7 @@ def check_task(
 
         async def ask() -> Findings:
             with RunProgress(Console(stderr=True), "task check", []) as progress:
-                async with _scorer(scorer, engine, wait, api_key_file, progress, None) as client:
+                async with _scorer(scorer, engine, wait, api_key_file, progress, None, scorer_model) as client:
                     progress.status("asking the model")
                     return await look_with_model(task, loaded, client, seed)
 
@@ -431,8 +444,14 @@ def _load(task: str, data: str | None) -> tuple[LoadedTask, Loaded]:
 
 @asynccontextmanager
 async def _scorer(
-    where: str, engine: str, wait_s: float, api_key_file: Path | None, progress: RunProgress, log: Path | None
-) -> AsyncIterator[ScorerClient]:
+    where: str,
+    engine: str,
+    wait_s: float,
+    api_key_file: Path | None,
+    progress: RunProgress,
+    log: Path | None,
+    scorer_model: str | None = None,
+) -> AsyncIterator[Scorer]:
     """A client of the scorer at `where`, which is ready."""
     key = None
     if api_key_file is not None:
@@ -446,12 +465,22 @@ async def _scorer(
 
     retry = RetryPolicy(patience_s=wait_s)
     kind, _, model = where.partition(":")
+    if scorer_model is not None and kind != "openai":
+        raise RequestError("--scorer-model is for --scorer openai:URL; a local:MODEL names its own")
     if kind == "local":
         async with (
             local_scorer(model or DEFAULT_MODEL, waiting, engine=engine, log=log) as url,
             ScorerClient(url, retry=retry) as client,
         ):
             yield client
+    elif kind == "openai":
+        progress.status(f"looking at {model}")
+        async with await OpenAIScorer.open(
+            model, model=scorer_model, api_key=key, retry=retry, on_wait=waiting
+        ) as endpoint:
+            for note in endpoint.notes:
+                progress.note(f"note: {note}")
+            yield endpoint
     else:
         async with ScorerClient(where, api_key=key, retry=retry) as client:
             await client.wait_ready(wait_s, waiting)

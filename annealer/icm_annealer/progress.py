@@ -80,6 +80,10 @@ class RunProgress:
         self._status = text
         self._update()
 
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+
     def step(self, steps: float = 1.0) -> None:
         """That much more is done."""
         self._done += steps

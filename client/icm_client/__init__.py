@@ -2,6 +2,7 @@
 
 from icm_client.client import ScorerClient, SyncScorerClient
 from icm_client.errors import AccessError, BusyError, IcmError, RequestError, ScorerError, UnavailableError
+from icm_client.openai_compat import OpenAIScorer
 from icm_client.wire import ModelInfo, ScoreRequest, ScoreResponse, Usage
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "BusyError",
     "IcmError",
     "ModelInfo",
+    "OpenAIScorer",
     "RequestError",
     "ScoreRequest",
     "ScoreResponse",

@@ -19,12 +19,13 @@ def split(request: ScoreRequest, max_prompts: int) -> Iterator[ScoreRequest]:
     if len(request.prompts) <= max_prompts:
         yield request
         return
-    _check_numbers(request)
+    check_numbers(request)
     for start in range(0, len(request.prompts), max_prompts):
         yield _part(request, start, start + max_prompts)
 
 
-def _check_numbers(request: ScoreRequest) -> None:
+def check_numbers(request: ScoreRequest) -> None:
+    """Raises RequestError, as the scorer would, where a number refers to nothing."""
     rows = [(f"prefix {number}", row, number) for number, row in enumerate(request.prefixes)]
     for number, prompt in enumerate(request.prompts):
         if not isinstance(prompt, str):
