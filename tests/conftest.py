@@ -15,6 +15,7 @@ from icm_server.app import create_app
 from icm_server.engines.fake import FakeEngine
 
 hypothesis.settings.register_profile("icm", deadline=None)  # no test depends on how busy the machine is
+hypothesis.settings.register_profile("hostile", deadline=None, max_examples=10_000)  # contract/test_hostile.py
 hypothesis.settings.load_profile("icm")
 
 Serving = Callable[..., AbstractAsyncContextManager[ScorerClient]]

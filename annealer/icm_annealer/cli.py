@@ -75,7 +75,10 @@ DataOption = Annotated[
 ScorerModelOption = Annotated[
     str | None, typer.Option("--scorer-model", help="With openai:URL: the model's name there, if it has several.")
 ]
-KeyOption = Annotated[Path | None, typer.Option("--api-key-file", help="File that holds the scorer's API key.")]
+KeyOption = Annotated[
+    Path | None,
+    typer.Option("--api-key-file", envvar="ICM_API_KEY_FILE", help="File that holds the scorer's API key."),
+]
 EngineOption = Annotated[
     str, typer.Option("--engine", help="Engine of a scorer started here: vllm, or fake (no model, for trying out).")
 ]
@@ -453,12 +456,6 @@ async def _scorer(
     scorer_model: str | None = None,
 ) -> AsyncIterator[Scorer]:
     """A client of the scorer at `where`, which is ready."""
-    key = None
-    if api_key_file is not None:
-        try:
-            key = api_key_file.read_text(encoding="utf-8").strip()
-        except OSError as error:
-            raise RequestError(f"{api_key_file}: {error.strerror}") from None
 
     def waiting(what: str, seconds: float) -> None:
         progress.status(f"waiting for the scorer: {what}")
@@ -476,15 +473,27 @@ async def _scorer(
     elif kind == "openai":
         progress.status(f"looking at {model}")
         async with await OpenAIScorer.open(
-            model, model=scorer_model, api_key=key, retry=retry, on_wait=waiting
+            model, model=scorer_model, api_key=_key(api_key_file), retry=retry, on_wait=waiting
         ) as endpoint:
             for note in endpoint.notes:
                 progress.note(f"note: {note}")
             yield endpoint
     else:
-        async with ScorerClient(where, api_key=key, retry=retry) as client:
+        async with ScorerClient(where, api_key=_key(api_key_file), retry=retry) as client:
             await client.wait_ready(wait_s, waiting)
             yield client
+
+
+def _key(file: Path | None) -> str | None:
+    """The API key in a file; /dev/null, which stands for a secret that is not there, holds none."""
+    if file is None or file.is_char_device():
+        return None
+    try:
+        return file.read_text(encoding="utf-8-sig").strip()
+    except OSError as error:
+        raise RequestError(f"{file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise RequestError(f"{file} holds no API key: it is not text") from None
 
 
 def _interruptible(work: Any, console: Console, again: str) -> Any:

@@ -1,17 +1,28 @@
 """The scorer's wire contract and its client."""
 
 from icm_client.client import ScorerClient, SyncScorerClient
-from icm_client.errors import AccessError, BusyError, IcmError, RequestError, ScorerError, UnavailableError
+from icm_client.errors import (
+    AccessError,
+    BusyError,
+    DeadlineError,
+    IcmError,
+    RequestError,
+    ScorerError,
+    UnavailableError,
+)
 from icm_client.openai_compat import OpenAIScorer
+from icm_client.stream import Rows
 from icm_client.wire import ModelInfo, ScoreRequest, ScoreResponse, Usage
 
 __all__ = [
     "AccessError",
     "BusyError",
+    "DeadlineError",
     "IcmError",
     "ModelInfo",
     "OpenAIScorer",
     "RequestError",
+    "Rows",
     "ScoreRequest",
     "ScoreResponse",
     "ScorerClient",

@@ -4,37 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from types import TracebackType
 from typing import Any, TypeVar
 
 import httpx
 import numpy as np
 import pydantic
+import pydantic_core
 from anyio.from_thread import start_blocking_portal
 
-from icm_client.errors import IcmError, RequestError, ScorerError, UnavailableError, error_from_body
-from icm_client.retry import RetryPolicy
-from icm_client.split import split
+from icm_client.errors import BusyError, DeadlineError, IcmError, RequestError, ScorerError, UnavailableError
+from icm_client.exchange import Exchange
+from icm_client.retry import RetryPolicy, Tries
+from icm_client.split import split, subset
+from icm_client.stream import Outstanding, Rows, lines_of, not_of_this_protocol, read_lines
 from icm_client.wire import (
     MAX_TEXTS,
+    STREAM_TYPE,
     ModelInfo,
     ScoreRequest,
     ScoreResponse,
+    StreamEnd,
+    StreamRows,
+    StreamStart,
     TokensRequest,
     TokensResponse,
     Usage,
-    is_logprob,
 )
 
-_Answer = TypeVar("_Answer", bound=pydantic.BaseModel)
+_Model = TypeVar("_Model", bound=pydantic.BaseModel)
 
 
 class ScorerClient:
     """Scores batches against one scorer. Use it as an async context manager.
 
     Answers keep the order of the prompts however the batch was split. Errors are those of `icm_client.errors`;
-    connection errors, 429 and 503 are retried by `retry` before they reach the caller.
+    connection errors, 429 and 503 are retried by `retry` before they reach the caller, and of an answer that was cut
+    off only what is missing is asked again.
     """
 
     def __init__(
@@ -47,21 +55,15 @@ class ScorerClient:
         max_prompts: int = 16_384,
         transport: httpx.AsyncBaseTransport | None = None,
     ):
-        self.base_url = base_url.rstrip("/")
+        self._exchange = Exchange(base_url, api_key=api_key, read_timeout_s=read_timeout_s, transport=transport)
         self._retry = retry or RetryPolicy()
         self._max_prompts = max_prompts
         self._jitter = np.random.default_rng()  # spreads retries of many clients; touches no result
-        try:
-            if not httpx.URL(self.base_url).host:
-                raise ValueError("it names no host; write http://HOST:PORT")
-            self._http = httpx.AsyncClient(
-                base_url=self.base_url,
-                headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
-                timeout=httpx.Timeout(10.0, read=read_timeout_s, write=300.0),
-                transport=transport,
-            )
-        except (httpx.InvalidURL, ValueError) as error:
-            raise RequestError(f"{base_url!r} is not a URL of a scorer: {error}") from None
+
+    @property
+    def base_url(self) -> str:
+        """The scorer's address, without a password."""
+        return self._exchange.url
 
     async def __aenter__(self) -> ScorerClient:
         return self
@@ -70,11 +72,11 @@ class ScorerClient:
         await self.close()
 
     async def close(self) -> None:
-        await self._http.aclose()
+        await self._exchange.close()
 
     async def model(self) -> ModelInfo:
         """Which model answers, and its limits."""
-        return await self._ask("GET", "/v1/model", None, ModelInfo)
+        return await self._ask(ModelInfo, "/v1/model")
 
     async def wait_ready(self, deadline_s: float, on_wait: Callable[[str, float], None] | None = None) -> ModelInfo:
         """Waits until the scorer has answered a real read, at most `deadline_s` seconds in all.
@@ -85,11 +87,11 @@ class ScorerClient:
         while True:
             try:
                 async with asyncio.timeout(max(deadline_s - (time.monotonic() - start), 1.0)):
-                    response = await self._send("GET", "/readyz", None)
-                if response.status_code == 200:
+                    await self._exchange.get("/readyz")
                     return await self.model()
-                reason = str(_error(response))
-            except UnavailableError as error:
+            except IcmError as error:
+                if not _may_pass(error):
+                    raise
                 reason = error.details.get("reason", error.message)
             except TimeoutError:
                 reason = "it takes connections, but does not answer"
@@ -107,72 +109,102 @@ class ScorerClient:
     async def score(self, request: ScoreRequest) -> ScoreResponse:
         """Log-probabilities of every label after every prompt, in the order asked; see `wire.ScoreResponse`.
 
-        Raises RequestError for what the scorer will never accept, UnavailableError or BusyError when patience
-        ends, ScorerError for an answer that does not fit the request.
+        `usage` leaves out what was computed for answers that were cut off. Raises RequestError for what the scorer
+        will never accept, UnavailableError or BusyError when patience ends, ScorerError for an answer that does not
+        fit the request.
         """
-        answers: list[ScoreResponse] = []
-        for part in split(request, self._max_prompts):
-            answer = await self._ask("POST", "/v1/score", part, ScoreResponse)
-            _check(part, answer)
-            if answers and answer.model.digest != answers[0].model.digest:
-                raise ScorerError("the scorer changed its model between two parts of one request")
-            answers.append(answer)
-        if len(answers) == 1:
-            return answers[0]
-        return ScoreResponse(
-            logprobs=[row for answer in answers for row in answer.logprobs],
-            usage=sum((answer.usage for answer in answers), Usage()),
-            model=answers[0].model,
-        )
+        logprobs: list[list[float]] = [[]] * len(request.prompts)
+        usage, model = Usage(), None
+        async with aclosing(self._answer(request)) as answer:
+            async for line in answer:
+                if isinstance(line, StreamStart):
+                    model = line.model
+                elif isinstance(line, StreamEnd):
+                    usage += line.usage
+                else:
+                    for number, row in zip(line.prompts, line.logprobs, strict=True):
+                        logprobs[number] = row
+        assert model is not None  # rows came, and a start comes before them
+        return ScoreResponse(logprobs=logprobs, usage=usage, model=model)
 
     async def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text has by itself, in the order given."""
         counts: list[int] = []
         for start in range(0, len(texts), MAX_TEXTS):
             part = TokensRequest(texts=list(texts[start : start + MAX_TEXTS]))
-            answer = await self._ask("POST", "/v1/tokens", part, TokensResponse)
+            answer = await self._ask(TokensResponse, "/v1/tokens", part)
             if len(answer.counts) != len(part.texts) or min(answer.counts, default=0) < 0:
                 raise ScorerError(f"the scorer's answer does not count the tokens of {len(part.texts)} texts")
             counts += answer.counts
         return counts
 
-    async def _ask(
-        self, method: str, path: str, body: pydantic.BaseModel | None, answer_type: type[_Answer]
-    ) -> _Answer:
-        content = None if body is None else body.model_dump_json().encode()
-        start, attempt = time.monotonic(), 0
-        while True:
-            attempt += 1
-            try:
-                response = await self._send(method, path, content)
-                if response.status_code != 200:
-                    raise _error(response)
-                return answer_type.model_validate_json(response.content)
-            except pydantic.ValidationError as error:
-                raise ScorerError(
-                    f"{self.base_url}{path} answered something that is not of this protocol "
-                    f"({error.error_count()} fields differ): is it an icm-server of this version?",
-                    code="bad_answer",
-                ) from None
-            except IcmError as error:
-                wait_s = self._retry.wait_s(error, attempt, time.monotonic() - start, self._jitter)
-                if wait_s is None:
-                    raise
-                await asyncio.sleep(wait_s)
+    async def stream(self, request: ScoreRequest) -> AsyncGenerator[Rows]:
+        """The same rows as soon as they come, in any order, each prompt's exactly once. Raises what `score` raises.
 
-    async def _send(self, method: str, path: str, content: bytes | None) -> httpx.Response:
-        headers = {"Content-Type": "application/json"} if content is not None else None
-        try:
-            return await self._http.request(method, path, content=content, headers=headers)
-        except httpx.UnsupportedProtocol as error:
-            raise RequestError(f"{self.base_url!r} is not a URL of a scorer: {error}") from None
-        except httpx.TransportError as error:
-            reason = str(error) or type(error).__name__
-            raise UnavailableError(
-                f"cannot reach the scorer at {self.base_url} ({reason}). "
-                "Start one with `icm-server serve`, or check the address.",
-                details={"reason": reason},
-            ) from error
+        To stop early, close it: `async with contextlib.aclosing(client.stream(request)) as rows: ...`.
+        """
+        async with aclosing(self._answer(request)) as answer:
+            async for line in answer:
+                if isinstance(line, Rows):
+                    yield line
+
+    async def _ask(self, answer_type: type[_Model], path: str, body: pydantic.BaseModel | None = None) -> _Model:
+        """A small answer, whole: to a POST if there is a body."""
+        tries = Tries(self._retry, time.monotonic())
+        while True:
+            try:
+                if body is None:
+                    return _parsed(answer_type, await self._exchange.get(path))
+                async with self._exchange.post(path, _json(body), accept="application/json") as response:
+                    return _parsed(answer_type, await response.aread())
+            except IcmError as error:
+                await self._wait(tries, error)
+
+    async def _answer(self, request: ScoreRequest) -> AsyncGenerator[StreamStart | Rows | StreamEnd]:
+        """All lines of all parts, rows numbered as in `request`; every part is asked until it is whole."""
+        digest, start = None, time.monotonic()
+        for numbers in split(request, self._max_prompts):
+            outstanding = Outstanding(request, numbers)
+            tries = Tries(self._retry, time.monotonic())
+            while asked := outstanding.numbers():
+                try:
+                    left = _within_deadline(subset(request, asked), time.monotonic() - start)
+                    async with aclosing(self._lines(left)) as lines:
+                        async for line in lines:
+                            if isinstance(line, StreamRows):
+                                rows = outstanding.take(line, asked)
+                                if rows.prompts:
+                                    tries.progressed(time.monotonic())
+                                yield rows
+                                continue
+                            if isinstance(line, StreamStart):
+                                _check_start(line, len(asked), digest)
+                                digest = line.model.digest
+                            yield line
+                    if missing := outstanding.numbers():
+                        raise ScorerError(f"the scorer's answer ended without {len(missing)} of its prompts")
+                except IcmError as error:
+                    if outstanding.numbers() or not isinstance(error, UnavailableError):
+                        deadline_s = None if request.deadline_s is None else start + request.deadline_s
+                        await self._wait(tries, error, deadline_s)
+
+    async def _lines(self, request: ScoreRequest) -> AsyncGenerator[StreamStart | StreamRows | StreamEnd]:
+        """One try."""
+        async with self._exchange.post("/v1/score", _json(request), accept=STREAM_TYPE) as response:
+            if response.headers.get("Content-Type", "").startswith(STREAM_TYPE):
+                async for line in read_lines(response.aiter_bytes()):
+                    yield line
+            else:
+                for line in lines_of(_parsed(ScoreResponse, await response.aread())):
+                    yield line
+
+    async def _wait(self, tries: Tries, error: IcmError, deadline_s: float | None = None) -> None:
+        """Until it is time to try again, or the clock shows the deadline; raises the error if it is not to be tried."""
+        now_s = time.monotonic()
+        wait_s = tries.failed(error, now_s, self._jitter)
+        if wait_s is None:
+            raise error
+        await asyncio.sleep(wait_s if deadline_s is None else min(wait_s, deadline_s - now_s))
 
 
 class SyncScorerClient:
@@ -219,22 +251,36 @@ class SyncScorerClient:
         return self._portal.call(self._client.score, request)
 
 
-def _error(response: httpx.Response) -> IcmError:
-    try:
-        body = response.json()
-    except ValueError:
-        body = None
-    try:
-        retry_after_s = float(response.headers.get("Retry-After", ""))
-    except ValueError:
-        retry_after_s = None
-    return error_from_body(response.status_code, body, retry_after_s)
+def _may_pass(error: IcmError) -> bool:
+    """Whether it is worth waiting: a proxy in front answers what it likes while the scorer is not there."""
+    return isinstance(error, UnavailableError | BusyError) or error.code.startswith("http_")
 
 
-def _check(request: ScoreRequest, answer: ScoreResponse) -> None:
-    """An answer of the wrong shape or with impossible values must never become a label."""
-    if len(answer.logprobs) != len(request.prompts):
-        raise ScorerError(f"asked for {len(request.prompts)} prompts, the scorer answered {len(answer.logprobs)}")
-    for number, row in enumerate(answer.logprobs):
-        if len(row) != len(request.labels) or not all(map(is_logprob, row)):
-            raise ScorerError(f"the scorer's answer to prompt {number} is not {len(request.labels)} log-probabilities")
+def _check_start(line: StreamStart, num_asked: int, digest: str | None) -> None:
+    if line.num_prompts != num_asked:
+        raise ScorerError(f"asked for {num_asked} prompts, the scorer answered {line.num_prompts}")
+    if digest not in (None, line.model.digest):
+        raise ScorerError("the scorer changed its model between two parts of one request", code="model_changed")
+
+
+def _within_deadline(request: ScoreRequest, spent_s: float) -> ScoreRequest:
+    """The request with what is left of its deadline."""
+    if request.deadline_s is None or not spent_s:
+        return request
+    if spent_s >= request.deadline_s:
+        raise DeadlineError(f"the answer was not there within {request.deadline_s:g} s")
+    return request.model_copy(update={"deadline_s": request.deadline_s - spent_s})
+
+
+def _json(body: pydantic.BaseModel) -> bytes:
+    try:
+        return body.model_dump_json().encode()
+    except (pydantic_core.PydanticSerializationError, UnicodeEncodeError):
+        raise RequestError("a text of the request holds half a character (a lone surrogate): clean it") from None
+
+
+def _parsed(model: type[_Model], content: bytes) -> _Model:
+    try:
+        return model.model_validate_json(content)
+    except pydantic.ValidationError as error:
+        raise not_of_this_protocol(error) from None

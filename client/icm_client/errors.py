@@ -1,9 +1,11 @@
 """The errors of the wire, shared by scorer and client. A leaf: it imports nothing of the project.
 
 IcmError                    everything a person can be told in one line
-├── RequestError            the request is wrong; sending it again will not help         422, 413, 400
+├── RequestError            the request is wrong; sending it again will not help         422, 413, 400, 415, ...
+│   └── TooLargeError       the request alone is more than the scorer ever takes at once 413
 ├── BusyError               the scorer is full; try again after `retry_after_s`          429
 ├── UnavailableError        the scorer is not there, or not ready yet                    503
+├── DeadlineError           the deadline that the request itself named has passed        504
 ├── AccessError             the key is missing, wrong, or not allowed to do this         401, 403
 └── ScorerError             the scorer failed, or answered something it should not have  500
 """
@@ -12,18 +14,29 @@ from __future__ import annotations
 
 from typing import Any
 
+MAX_TOLD = 4000
+"""How many characters of another program's message are passed on."""
+
 
 class IcmError(Exception):
-    """Base class: `code` is for programs, the message for people, `details` for both."""
+    """Base class: `code` is for programs, the message for people, `details` for both; `status` is HTTP's."""
 
     code = "error"
     status = 500
 
-    def __init__(self, message: str, *, code: str | None = None, details: dict[str, Any] | None = None):
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        details: dict[str, Any] | None = None,
+        status: int | None = None,
+    ):
         super().__init__(message)
         self.message = message
         self.code = code or self.code
         self.details = details or {}
+        self.status = status or self.status
 
 
 class RequestError(IcmError):
@@ -31,6 +44,13 @@ class RequestError(IcmError):
 
     code = "invalid_request"
     status = 422
+
+
+class TooLargeError(RequestError):
+    """The request would be refused also by an idle scorer; several smaller ones would not."""
+
+    code = "request_too_large"
+    status = 413
 
 
 class BusyError(IcmError):
@@ -45,14 +65,25 @@ class BusyError(IcmError):
 
 
 class UnavailableError(IcmError):
-    """Nobody answers at the address, or who answers is not ready."""
+    """Nobody answers at the address, or who answers is not ready; `retry_after_s` is None if no time was named."""
 
     code = "unavailable"
     status = 503
 
+    def __init__(self, message: str, *, retry_after_s: float | None = None, **kwargs: Any):
+        super().__init__(message, **kwargs)
+        self.retry_after_s = retry_after_s
+
+
+class DeadlineError(IcmError):
+    """What was asked for was not done by the deadline that the request named."""
+
+    code = "deadline"
+    status = 504
+
 
 class AccessError(IcmError):
-    """The caller may not do this."""
+    """The caller may not do this: 401 without a valid key, 403 with one that is not for this."""
 
     code = "access_denied"
     status = 401
@@ -74,16 +105,19 @@ def error_from_body(status: int, body: Any, retry_after_s: float | None = None) 
     """The typed error for an HTTP answer; `body` is whatever JSON came, possibly none of ours."""
     inner = body.get("error") if isinstance(body, dict) else None
     if isinstance(inner, dict):
-        message, code = str(inner.get("message", "")), str(inner.get("code", "error"))
+        message, code = str(inner.get("message", ""))[:MAX_TOLD], str(inner.get("code", "error"))[:MAX_TOLD]
         details = inner.get("details") if isinstance(inner.get("details"), dict) else {}
     else:
         message, code, details = f"the server answered {status} without saying why", f"http_{status}", {}
     if status == 429:
-        return BusyError(message, code=code, details=details, retry_after_s=retry_after_s or 1.0)
+        wait_s = 1.0 if retry_after_s is None else retry_after_s
+        return BusyError(message, code=code, details=details, retry_after_s=wait_s)
     if status in (401, 403):
-        return AccessError(message, code=code, details=details)
-    if status in (502, 503, 504):
-        return UnavailableError(message, code=code, details=details)
-    if 400 <= status < 500:
-        return RequestError(message, code=code, details=details)
+        return AccessError(message, code=code, details=details, status=status)
+    if status == 504 and code == DeadlineError.code:
+        return DeadlineError(message, code=code, details=details)
+    if status in (408, 502, 503, 504):
+        return UnavailableError(message, code=code, details=details, retry_after_s=retry_after_s)
+    if 300 <= status < 500:
+        return RequestError(message, code=code, details=details, status=status)
     return ScorerError(message, code=code, details=details)

@@ -1,44 +1,32 @@
-"""Cutting a request that is too large for the scorer into several, along its prefix tree. Pure."""
+"""Requests for some of a request's prompts, cut along its prefix tree. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from icm_client.errors import RequestError
 from icm_client.wire import ScoreRequest
 
 
-def split(request: ScoreRequest, max_prompts: int) -> Iterator[ScoreRequest]:
-    """Requests of at most `max_prompts` consecutive prompts each, which concatenated ask the same.
+def split(request: ScoreRequest, max_prompts: int) -> Iterator[range]:
+    """The request's prompts in ranges of at most `max_prompts`.
 
     Plans list their prompts depth first, so consecutive prompts are neighbours in the tree: a cut costs the
     shared path once more in the body, and nothing in the engine, whose prefix cache outlives the request.
-    Each part carries only the prefixes and segments that it uses. Raises RequestError, as the scorer would, where
-    a number refers to nothing.
     """
-    if len(request.prompts) <= max_prompts:
-        yield request
-        return
-    check_numbers(request)
     for start in range(0, len(request.prompts), max_prompts):
-        yield _part(request, start, start + max_prompts)
+        yield range(start, min(start + max_prompts, len(request.prompts)))
 
 
-def check_numbers(request: ScoreRequest) -> None:
-    """Raises RequestError, as the scorer would, where a number refers to nothing."""
-    rows = [(f"prefix {number}", row, number) for number, row in enumerate(request.prefixes)]
-    for number, prompt in enumerate(request.prompts):
-        if not isinstance(prompt, str):
-            rows.append((f"prompt {number}", prompt, len(request.prefixes)))
-    for name, (parent, *appended), num_before in rows:
-        if parent is not None and not 0 <= parent < num_before:
-            raise RequestError(f"{name} continues prefix {parent}, which does not come before it")
-        for segment in appended:
-            if segment is None or not 0 <= segment < len(request.segments):
-                raise RequestError(f"{name} names segment {segment}; there are {len(request.segments)}")
+def subset(request: ScoreRequest, numbers: Sequence[int]) -> ScoreRequest:
+    """The request for these prompts alone, in this order: with all of them, the request itself.
 
-
-def _part(request: ScoreRequest, start: int, stop: int) -> ScoreRequest:
+    It carries only the prefixes and segments that they use. Raises RequestError, as the scorer would, where a
+    number of the request refers to nothing.
+    """
+    if list(numbers) == list(range(len(request.prompts))):
+        return request
+    check_numbers(request)
     segments: dict[int, int] = {}
     prefixes: dict[int, int] = {}
     new_prefixes: list[list[int | None]] = []
@@ -59,7 +47,8 @@ def _part(request: ScoreRequest, start: int, stop: int) -> ScoreRequest:
             old = node
         return None if old is None else prefixes[old]
 
-    prompts = [p if isinstance(p, str) else [prefix(p[0]), *map(segment, p[1:])] for p in request.prompts[start:stop]]
+    chosen = [request.prompts[number] for number in numbers]
+    prompts = [p if isinstance(p, str) else [prefix(p[0]), *map(segment, p[1:])] for p in chosen]
     return request.model_copy(
         update={
             "segments": [request.segments[old] for old in segments],
@@ -67,3 +56,16 @@ def _part(request: ScoreRequest, start: int, stop: int) -> ScoreRequest:
             "prompts": prompts,
         }
     )
+
+
+def check_numbers(request: ScoreRequest) -> None:
+    rows = [(f"prefix {number}", row, number) for number, row in enumerate(request.prefixes)]
+    for number, prompt in enumerate(request.prompts):
+        if not isinstance(prompt, str):
+            rows.append((f"prompt {number}", prompt, len(request.prefixes)))
+    for name, (parent, *appended), num_before in rows:
+        if parent is not None and not 0 <= parent < num_before:
+            raise RequestError(f"{name} continues prefix {parent}, which does not come before it")
+        for segment in appended:
+            if segment is None or not 0 <= segment < len(request.segments):
+                raise RequestError(f"{name} names segment {segment}; there are {len(request.segments)}")

@@ -1,7 +1,8 @@
 """The contract between scorer and client, as data. A leaf: no behaviour beyond checking shapes.
 
-`POST /v1/score` takes a `ScoreRequest` and answers a `ScoreResponse`; `POST /v1/tokens` takes a `TokensRequest` and
-answers a `TokensResponse`; `GET /v1/model` answers a `ModelInfo`.
+`POST /v1/score` takes a `ScoreRequest` and answers a `ScoreResponse`; asked for `application/x-ndjson`, it answers a
+`StreamLine` a line as results come; blank lines mean nothing. `POST /v1/tokens` takes a `TokensRequest` and answers a
+`TokensResponse`; `GET /v1/model` answers a `ModelInfo`.
 
 A request names each text once (`segments`), builds contexts out of them as a prefix tree (`prefixes`), and asks for
 the log-probability of every label after every prompt:
@@ -19,7 +20,7 @@ The short form, for people and curl, is a prompt as plain text and a label as a 
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -28,11 +29,20 @@ MAX_SEGMENTS = 262_144
 MAX_PREFIXES = 262_144
 MAX_LABELS = 256
 MAX_TEXTS = 16_384
+MAX_LABEL_CHARS = 1000
+MAX_PRIORITY = 4
+STREAM_TYPE = "application/x-ndjson"
+DEFAULT_EXPERIMENT = "default"
+"""What a request counts for that names no experiment."""
 
-Label = str | Annotated[list[str], Field(min_length=1, max_length=64)]
+LabelText = Annotated[str, Field(max_length=MAX_LABEL_CHARS)]
+
+Label = LabelText | Annotated[list[LabelText], Field(min_length=1, max_length=64, fail_fast=True)]
 """One label: its text, or several texts (aliases) whose probabilities are added."""
 
-Prompt = str | Annotated[list[int | None], Field(min_length=1)]
+Row = Annotated[list[int | None], Field(min_length=1, fail_fast=True)]
+
+Prompt = str | Row
 """One prompt: plain text, or `[prefix or null, segment, segment, ...]`."""
 
 
@@ -43,33 +53,39 @@ class _Wire(BaseModel):
 class ScoreRequest(_Wire):
     """How likely is each of these labels after each of these prompts?"""
 
-    segments: list[str] = Field(default=[], max_length=MAX_SEGMENTS)
+    segments: list[str] = Field(default=[], max_length=MAX_SEGMENTS, fail_fast=True)
     """Texts, each sent once; prefixes and prompts refer to them by number."""
 
-    prefixes: list[Annotated[list[int | None], Field(min_length=1)]] = Field(default=[], max_length=MAX_PREFIXES)
+    prefixes: list[Row] = Field(default=[], max_length=MAX_PREFIXES, fail_fast=True)
     """The prefix tree, parents first: `[parent prefix or null, segments appended ...]`."""
 
-    prompts: list[Prompt] = Field(min_length=1, max_length=MAX_PROMPTS)
+    prompts: list[Prompt] = Field(min_length=1, max_length=MAX_PROMPTS, fail_fast=True)
     """What to score after; answers come in the same order."""
 
-    labels: list[Label] = Field(min_length=1, max_length=MAX_LABELS)
+    labels: list[Label] = Field(min_length=1, max_length=MAX_LABELS, fail_fast=True)
     """The labels whose log-probabilities are wanted, with their leading space if they have one."""
 
-    terminator: str | None = None
+    terminator: Annotated[str, Field(max_length=MAX_LABEL_CHARS)] | None = None
     """The text that follows a label inside a context (the separator). Named, it is checked that a label keeps its
     tokens in front of it, and a label whose tokens begin another label's is scored together with it."""
 
-    experiment: str = Field(default="default", min_length=1, max_length=128, pattern=r"^[\w.:@/+-]+$")
+    experiment: str = Field(default=DEFAULT_EXPERIMENT, min_length=1, max_length=128, pattern=r"^[\w.:@/+-]+$")
     """The tenant that the work is counted for."""
 
     model: str = Field(default="base", min_length=1, max_length=256)
     """`base`, or the name of an adapter that the scorer serves."""
 
+    priority: int = Field(default=0, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
+    """Whatever has a higher one goes first, of all experiments; within one priority they share fairly."""
+
+    deadline_s: float | None = Field(default=None, gt=0, le=30 * 86_400, allow_inf_nan=False)
+    """Seconds until the answer is not wanted any more: what is not read by then is given up (504, code `deadline`)."""
+
 
 class TokensRequest(_Wire):
     """How many tokens does each of these texts have by itself?"""
 
-    texts: list[str] = Field(max_length=MAX_TEXTS)
+    texts: list[str] = Field(max_length=MAX_TEXTS, fail_fast=True)
 
 
 class TokensResponse(_Wire):
@@ -84,13 +100,13 @@ class Usage(_Wire):
     prompt_tokens: int = 0
     """Tokens of all prompts as if each were sent alone."""
     computed_tokens: int = 0
-    """Tokens that the engine really computed."""
+    """Tokens that the engine really computed, for this request alone."""
     cached_tokens: int = 0
-    """Tokens that the engine found in its prefix cache; the rest of all reads' tokens were computed."""
+    """Tokens that the engine found in its prefix cache; the rest of its reads' tokens were computed."""
     num_reads: int = 0
-    """Engine requests made: one for each inner node of the labels' trie, per prompt."""
+    """Reads that this request had the engine make: up to one for each inner node of the labels' trie, per prompt."""
     reused_prompts: int = 0
-    """Prompts answered from finished work instead of the engine."""
+    """Prompts answered without the engine: by reads that were made before, or just then for somebody else."""
     joined_texts: int = 0
     """Boundaries at which the fast path was not safe, so that joined texts were tokenized as a whole."""
 
@@ -129,6 +145,60 @@ class ScoreResponse(_Wire):
     logprobs: list[list[float]]
     usage: Usage
     model: ModelInfo
+
+
+class ErrorInfo(_Wire):
+    """What is wrong: `code` for programs, `message` for people, `details` for both."""
+
+    code: str
+    message: str
+    details: dict[str, Any]
+
+
+class ErrorAnswer(_Wire):
+    """The body of every answer that is not a success."""
+
+    error: ErrorInfo
+
+
+class StreamStart(_Wire):
+    """A stream's first line: the request is taken."""
+
+    kind: Literal["start"] = "start"
+    model: ModelInfo
+    num_prompts: int
+
+
+class StreamRows(_Wire):
+    """Results in the order in which they are done: `logprobs[k]` is the row of prompt number `prompts[k]`."""
+
+    kind: Literal["rows"] = "rows"
+    prompts: list[int]
+    logprobs: list[list[float]]
+
+
+class StreamEnd(_Wire):
+    """A whole stream's last line: every prompt's row has been sent, once."""
+
+    kind: Literal["end"] = "end"
+    usage: Usage
+
+
+class StreamFault(ErrorInfo):
+    """What ended a stream early."""
+
+    status: int
+    """The HTTP status that the answer would have had, had this been known at its start."""
+
+
+class StreamError(_Wire):
+    """The last line of a stream that was not completed; rows sent before it are right."""
+
+    kind: Literal["error"] = "error"
+    error: StreamFault
+
+
+StreamLine = Annotated[StreamStart | StreamRows | StreamEnd | StreamError, Field(discriminator="kind")]
 
 
 def label_texts(label: Label) -> list[str]:

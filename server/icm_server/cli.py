@@ -11,9 +11,11 @@ import typer
 import yaml
 
 from icm_client.errors import IcmError, RequestError
-from icm_server.config import ServerConfig
+from icm_server.config import Limits, ScoringConfig, ServerConfig
 
 DEFAULTS = ServerConfig()
+SCORING = DEFAULTS.scoring
+LIMIT_NAMES = ", ".join(f"{name}={value}" for name, value in SCORING.limits)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,6 +25,9 @@ app = typer.Typer(
     help="Serve a language model that says how likely labels are after prompts.\n\n"
     "[bold]icm-server serve[/] starts one on this machine, with a GPU or without.",
 )
+
+keys = typer.Typer(no_args_is_help=True, help="API keys.")
+app.add_typer(keys, name="key")
 
 
 @app.command()
@@ -40,6 +45,31 @@ def serve(
     adapter: Annotated[list[str], typer.Option(help="A LoRA adapter, as name=folder; may be repeated.")] = [],  # noqa: B006
     max_body_mb: Annotated[int, typer.Option(min=1, help="The largest request body.")] = DEFAULTS.max_body_bytes
     // 2**20,
+    limit: Annotated[
+        list[str], typer.Option(help=f"A limit on work let in, as name=number; may be repeated: {LIMIT_NAMES}.")
+    ] = [],  # noqa: B006
+    weight: Annotated[
+        list[str], typer.Option(help="An experiment's part beside others, as name=number (else 1); may be repeated.")
+    ] = [],  # noqa: B006
+    reuse_memory_mb: Annotated[
+        int, typer.Option(min=0, help="Memory for finished reads, which are not made again.")
+    ] = SCORING.reuse_memory_bytes // 2**20,
+    reuse_file: Annotated[Path | None, typer.Option(help="Keep finished reads there over restarts.")] = None,
+    reuse_file_mb: Annotated[int, typer.Option(min=1, help="How large that file gets.")] = SCORING.reuse_file_bytes
+    // 2**20,
+    isolate_reuse: Annotated[
+        bool, typer.Option("--isolate-reuse", help="Answer no experiment from another one's reads.")
+    ] = False,
+    keys_file: Annotated[
+        Path | None, typer.Option(envvar="ICM_KEYS_FILE", help="API keys; `icm-server key new NAME` makes one.")
+    ] = None,
+    allow_no_keys: Annotated[
+        bool, typer.Option("--allow-no-keys", help="No keys, though other machines can reach it.")
+    ] = False,
+    published_at: Annotated[
+        str | None,
+        typer.Option(envvar="ICM_PUBLISHED_AT", help="In a container: the address its port has on the machine."),
+    ] = None,
     cache: Annotated[Path, typer.Option(envvar="ICM_CACHE", help="Where packaged models are made.")] = DEFAULTS.cache,
     ready_file: Annotated[Path | None, typer.Option(help="Write {'url': ...} there once ready.")] = None,
     exit_with_parent: Annotated[bool, typer.Option("--exit-with-parent", help="End when the starter ends.")] = False,
@@ -62,6 +92,17 @@ def serve(
             engine_args=dict(map(_engine_argument, engine_arg)),
             adapters=dict(map(_pair, adapter)),
             cache=cache,
+            scoring=ScoringConfig(
+                limits=Limits.model_validate(dict(map(_pair, limit))),
+                weights=dict(map(_pair, weight)),  # type: ignore[arg-type]  # pydantic makes numbers of them
+                reuse_memory_bytes=reuse_memory_mb * 2**20,
+                reuse_file=reuse_file,
+                reuse_file_bytes=reuse_file_mb * 2**20,
+                isolate_reuse=isolate_reuse,
+            ),
+            keys_file=keys_file,
+            allow_no_keys=allow_no_keys,
+            published_at=published_at,
             max_body_bytes=max_body_mb * 2**20,
             ready_file=ready_file,
             verbose=verbose,
@@ -83,6 +124,43 @@ def pull(
     from icm_server.models import pull as make
 
     print(make(name, cache.expanduser(), lambda text: print(text, file=sys.stderr, flush=True)))
+
+
+@keys.command("new")
+def new_key(
+    name: Annotated[str, typer.Argument(help="Whose key it is; also an experiment that it may always run.")],
+    keys_file: Annotated[
+        Path, typer.Option(envvar="ICM_KEYS_FILE", help="Its hash is added there; a scorer that runs sees it.")
+    ] = Path("keys.yaml"),
+    experiment: Annotated[
+        list[str] | None, typer.Option(help="More that it may run, * for any; may be repeated. Default: NAME-*")
+    ] = None,
+    adapter: Annotated[
+        list[str] | None, typer.Option(help="An adapter that it may use; may be repeated. Default: all.")
+    ] = None,
+    max_priority: Annotated[int | None, typer.Option(help="The highest priority of its requests; default 0.")] = None,
+    weight: Annotated[float | None, typer.Option(help="Its share of the engine; others have 1.")] = None,
+    max_queued_tokens: Annotated[int | None, typer.Option(help="How much of its work may wait.")] = None,
+    isolated: Annotated[bool, typer.Option("--isolated", help="Share no finished work with other keys.")] = False,
+) -> None:
+    """Make an API key: it is printed once, only its hash is kept.
+
+    Example: icm-server key new alice --keys-file keys.yaml > alice.key
+    """
+    from icm_server.keys_file import add_key
+
+    key = add_key(
+        keys_file.expanduser(),
+        name,
+        experiments=tuple(experiment) if experiment else None,
+        adapters=tuple(adapter) if adapter else None,
+        max_priority=max_priority,
+        weight=weight,
+        max_queued_tokens=max_queued_tokens,
+        isolated=isolated or None,
+    )
+    print(key)
+    print(f"added {name} to {keys_file}; the key stands nowhere else", file=sys.stderr)
 
 
 def main() -> None:

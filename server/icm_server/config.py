@@ -3,9 +3,47 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from icm_client.wire import MAX_PROMPTS
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class Limits(BaseModel):
+    """How much work is let in. Tokens are counted as a perfect prefix cache computes them: a shared prefix once."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_prompts: int = Field(default=MAX_PROMPTS, ge=1, le=MAX_PROMPTS)
+    """In one request."""
+    max_request_tokens: Count = 2**24
+    """In one request; four bytes each are held until it is done."""
+    max_experiment_requests: Count = 1024
+    max_experiment_reads: Count = 2**17
+    max_experiment_tokens: Count = 2**25
+    max_requests: Count = 4096
+    max_reads: Count = 2**19
+    max_tokens: Count = 2**27
+
+
+class ScoringConfig(BaseModel):
+    """How work is let in, shared out and remembered."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    limits: Limits = Limits()
+    weights: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
+    """An experiment's part of the engine beside others with work; 1 if it is not named."""
+    reuse_memory_bytes: int = Field(default=64 * 2**20, ge=0)
+    """For finished reads."""
+    reuse_file: Path | None = None
+    """Where finished reads outlive the process."""
+    reuse_file_bytes: int = Field(default=2 * 2**30, ge=2**20)
+    isolate_reuse: bool = False
+    """Experiments are not answered from each other's reads."""
 
 
 class ServerConfig(BaseModel):
@@ -27,7 +65,14 @@ class ServerConfig(BaseModel):
     """LoRA adapters: name -> folder."""
     cache: Path = Path("~/.cache/icm/models")
     """Where packaged models are converted to."""
+    scoring: ScoringConfig = ScoringConfig()
     max_body_bytes: int = Field(default=256 * 1024 * 1024, ge=1)
+    keys_file: Path | None = None
+    """The API keys; see `keys_file.py`. None asks for none, which is refused where others can reach the scorer."""
+    allow_no_keys: bool = False
+    """No keys there all the same."""
+    published_at: str | None = None
+    """The address at which others reach it, where that is not `host`: a container's port on its machine."""
     ready_file: Path | None = None
     """Written once the scorer is ready: {"url": ...}."""
     verbose: bool = False

@@ -8,6 +8,9 @@ from itertools import pairwise
 from icm_client.errors import RequestError
 from icm_server.label_trie import LabelTrie, TokenPath
 
+MAX_LABEL_TOKENS = 4096
+"""Of all texts of all labels of a request together."""
+
 Sequences = tuple[tuple[TokenPath, ...], ...]
 """Every label's token sequences, one for each of its texts."""
 
@@ -47,6 +50,14 @@ def label_tries(
     behind them (`ends`, by label text). RequestError names both labels if that is not possible, or not enough.
     """
     distinct = list(dict.fromkeys(all_sequences))
+    for sequences in distinct:
+        num_tokens = sum(len(tokens) for texts in sequences for tokens in texts)
+        if num_tokens > MAX_LABEL_TOKENS:
+            raise RequestError(
+                f"the labels have {num_tokens} tokens together, more than {MAX_LABEL_TOKENS}: each of them can take a "
+                "read of its own behind every prompt. Use shorter or fewer texts",
+                code="labels_too_long",
+            )
     if not any(_ambiguous(sequences, labels) for sequences in distinct):
         return {sequences: LabelTrie(sequences) for sequences in distinct}
     tries = {}

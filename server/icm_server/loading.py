@@ -23,14 +23,16 @@ def load_engine(config: ServerConfig, say: Say) -> Engine:
     say("importing vLLM")
     vllm_engine.prepare(config.verbose)
     path = Path(resolve(config.model, config.cache.expanduser(), say))
+    version = f"vllm {vllm_engine.version()}"
     say(f"loading {config.model} into vLLM")
     engine: Engine = vllm_engine.VllmEngine.load(
         config.model,
         path,
-        model_digest(path, f"vllm {vllm_engine.version()}"),
+        model_digest(path, version),
         dtype=config.dtype,
         extra=config.engine_args,
         adapters=config.adapters,
+        adapter_digests={name: model_digest(Path(folder), version) for name, folder in config.adapters.items()},
     )
     return engine
 

@@ -1,8 +1,7 @@
 """From texts along a prefix tree to token ids: exactly those of each prompt's joined text, mostly without joining it.
 
-Tokens are kept per text and put together where the boundary is *safe*: tokenizing the texts around it together gives
-the tokens of both, and no word spans the boundary, so no token can whatever stands further away. What was found out
-is remembered over requests. A prompt with an unsafe boundary is tokenized as one joined text, and counted.
+Tokens are kept per text and put together where the boundary between two is safe (see `boundaries`). A prompt with an
+unsafe boundary is tokenized as one joined text, and counted.
 """
 
 from __future__ import annotations
@@ -11,31 +10,26 @@ from array import array
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from icm_client.errors import RequestError
-from icm_server.engines.base import Encoded, TextTokenizer
+from icm_client.errors import RequestError, TooLargeError
+from icm_server.boundaries import MAX_REMEMBERED_CHARS, Boundaries, Tail, TextTokens
+from icm_server.engines.base import TextTokenizer
 from icm_server.label_tokens import Sequences, label_behind, label_tries, token_behind
 from icm_server.label_trie import LabelTrie
-from icm_server.remembered import Remembered
-from icm_server.request_tree import RequestTree
+from icm_server.request_tree import Node, RequestTree
+from icm_server.token_path import PathDigest, TokenPath
 
-MAX_REMEMBERED = 200_000
-"""Texts, and boundaries between texts, that are remembered."""
-
-MIN_TAIL_CHARS = 32
-"""How much text in front of a boundary is looked at when it is judged: more than any special token is long, since
-one could be put together by several short texts of which no two neighbours show it."""
-
-Tail = tuple[str, ...]
-"""The last texts in front of a boundary, at least MIN_TAIL_CHARS if there are so many."""
+JOINED_CHARS_PER_TOKEN = 16
+"""Characters of joined texts that a request may have tokenized as wholes, for each token that it may have."""
 
 
 class TokenizedPrompt(NamedTuple):
-    """One prompt: its ids (with the tokenizer's BOS), and the trie of the labels behind it.
+    """One prompt: its tokens (with the tokenizer's BOS), their digest, and the trie of the labels behind it.
 
-    Prompts with the same labels' tokens share one trie object.
+    Prompts share the tokens of their prefix, and those with the same labels' tokens one trie object.
     """
 
-    ids: array[int]
+    path: TokenPath
+    digest: bytes
     trie: LabelTrie
 
 
@@ -47,13 +41,22 @@ class Tokenized(NamedTuple):
     """Joined texts that were tokenized as a whole, since a boundary in them was not safe."""
 
 
+class _Tokens(NamedTuple):
+    path: TokenPath
+    digest: PathDigest
+
+    def extended(self, own: array[int]) -> _Tokens:
+        return _Tokens(TokenPath(self.path, own), PathDigest(own, self.digest)) if own else self
+
+
 class _Path(NamedTuple):
     """All texts from the root, linked, and their tokens with BOS: None once a boundary was not safe."""
 
     before: _Path | None
     added: tuple[str, ...]
+    num_chars: int
     tail: Tail
-    ids: array[int] | None
+    tokens: _Tokens | None
 
     def text(self) -> str:
         parts: list[str] = []
@@ -77,79 +80,91 @@ class PrefixTokenizer:
     """Tokenizes requests, and remembers texts and boundaries over all of them. One call at a time."""
 
     def __init__(
-        self, tokenizer: TextTokenizer, *, max_prompt_tokens: int = 2**20, max_remembered: int = MAX_REMEMBERED
+        self,
+        tokenizer: TextTokenizer,
+        *,
+        max_prompt_tokens: int = 2**20,
+        max_request_tokens: int = 2**24,
+        max_remembered_chars: int = MAX_REMEMBERED_CHARS,
     ):
         self._tokenizer, self._max_prompt_tokens = tokenizer, max_prompt_tokens
-        self._ids: Remembered[str, list[int]] = Remembered(self._encode, max_remembered)
-        self._safe: Remembered[tuple[Tail, str], bool] = Remembered(self._judge, max_remembered)
+        self._max_request_tokens = max_request_tokens
+        self._boundaries = Boundaries(tokenizer, max_remembered_chars)
 
     def tokenize(self, tree: RequestTree, terminator: str | None) -> Tokenized:
-        """Raises RequestError naming the prompt or the labels that are wrong."""
-        paths = self._paths(tree)
-        joined = {number: path.text() for number, path in enumerate(paths) if path.ids is None}
-        whole = self._encode_whole(joined.values())
-        ids = [path.ids if path.ids is not None else self._with_bos(whole[path.text()]) for path in paths]
-        for number, found in enumerate(ids):
-            if len(found) == len(self._tokenizer.bos):
+        """Raises RequestError naming the prompt or the labels that are wrong, or TooLargeError."""
+        bos = array("i", self._tokenizer.bos)
+        root = _Tokens(TokenPath(None, bos), PathDigest(bos))
+        paths = self._paths(tree, root)
+        whole = self._encode_whole([path for path in paths if path.tokens is None], [""])
+        found = [path.tokens or root.extended(array("i", whole[path.text()])) for path in paths]
+        for number, tokens in enumerate(found):
+            if tokens.path.length == root.path.length:
                 raise RequestError(f"prompt {number} has no tokens", code="empty_prompt", details={"prompt": number})
-        sequences, num_joined_labels = self._label_sequences(tree, paths, ids)
+        sequences, num_joined_labels = self._label_sequences(tree, paths, found)
         ends = self._terminator_ids(tree, paths[0], sequences[0], terminator) if terminator else None
         tries = label_tries(sequences, tree.labels, ends)
-        prompts = [TokenizedPrompt(found, tries[labels]) for found, labels in zip(ids, sequences, strict=True)]
+        prompts = [
+            TokenizedPrompt(tokens.path, tokens.digest.value(), tries[labels])
+            for tokens, labels in zip(found, sequences, strict=True)
+        ]
         return Tokenized(prompts, len(whole) + num_joined_labels)
 
-    def _paths(self, tree: RequestTree) -> list[_Path]:
-        """The prompts' paths. All boundaries of the request are judged first, in one batch."""
-        tails: list[Tail] = []
-        boundaries: dict[tuple[Tail, str], None] = {}
-        for node in [*tree.prefixes, *tree.prompts]:
-            tail: Tail = tails[node.parent] if node.parent is not None else ()
-            for text in node.added:
-                if tail:
-                    boundaries[tail, text] = None
-                tail = _longer(tail, text)
-            tails.append(tail)
-        safe = self._safe.of(boundaries)
-        ids = self._ids.of(text for node in [*tree.prefixes, *tree.prompts] for text in node.added)
-        root = _Path(None, (), (), self._with_bos([]))
+    def _paths(self, tree: RequestTree, root: _Tokens) -> list[_Path]:
+        """The prompts' paths."""
+        texts = self._boundaries.tokens(text for node in [*tree.prefixes, *tree.prompts] for text in node.added)
+        start = _Path(None, (), 0, Boundaries.start, root)
         paths: list[_Path] = []
-        for node, tail in zip([*tree.prefixes, *tree.prompts], tails, strict=True):
-            before = paths[node.parent] if node.parent is not None else root
-            found = _appended(before, node.added, safe, ids)
-            if found is not None and len(found) > self._max_prompt_tokens:
-                raise _too_long(len(paths), len(tree.prefixes), len(found), self._max_prompt_tokens)
-            paths.append(_Path(before, node.added, tail, found))
+        num_tokens = 0
+        for place, node in enumerate([*tree.prefixes, *tree.prompts]):
+            path = self._path(paths[node.parent] if node.parent is not None else start, node, texts)
+            if path.tokens is not None and node.added:
+                if path.tokens.path.length > self._max_prompt_tokens:
+                    raise _too_long(place, len(tree.prefixes), path.tokens.path.length, self._max_prompt_tokens)
+                num_tokens += len(path.tokens.path.own)
+            if num_tokens > self._max_request_tokens:
+                raise TooLargeError(
+                    f"the request's prefixes and prompts have more than the {self._max_request_tokens} tokens that "
+                    "this scorer takes at once, each prefix counted once: send fewer prompts at once"
+                )
+            paths.append(path)
         return paths[len(tree.prefixes) :]
 
+    def _path(self, before: _Path, node: Node, texts: dict[str, TextTokens]) -> _Path:
+        own, tail, is_safe = array("i"), before.tail, before.tokens is not None
+        num_chars = before.num_chars
+        for text in node.added:
+            tokens = texts[text]
+            is_safe = is_safe and self._boundaries.is_safe(tail, tokens)
+            tail = self._boundaries.behind(tail, tokens)
+            own.extend(tokens.ids)
+            num_chars += len(text)
+        tokens_so_far = before.tokens.extended(own) if before.tokens is not None and is_safe else None
+        return _Path(before, node.added, num_chars, tail, tokens_so_far)
+
     def _label_sequences(
-        self, tree: RequestTree, paths: list[_Path], ids: list[array[int]]
+        self, tree: RequestTree, paths: list[_Path], found: list[_Tokens]
     ) -> tuple[list[Sequences], int]:
         """For every prompt the labels' tokens behind it, and how many joined texts that took."""
         texts = [text for label in tree.labels for text in label]
-        tails = dict.fromkeys(path.tail for path in paths if path.ids is not None)
-        safe = self._safe.of((tail, text) for tail in tails for text in texts)
-        safe_tails = {tail for tail in tails if all(safe[tail, text] for text in texts)}
-        alone = self._ids.of(texts)
-        plain = tuple(tuple(tuple(alone[text]) for text in label) for label in tree.labels)
+        alone = self._boundaries.tokens(texts)
+        tails = dict.fromkeys(path.tail for path in paths if path.tokens is not None)
+        safe_tails = {tail for tail in tails if all(self._boundaries.is_safe(tail, alone[text]) for text in texts)}
+        plain = tuple(tuple(tuple(alone[text].ids) for text in label) for label in tree.labels)
         joined = {
-            number: path.text() for number, path in enumerate(paths) if path.ids is None or path.tail not in safe_tails
+            number: path for number, path in enumerate(paths) if path.tokens is None or path.tail not in safe_tails
         }
-        whole = self._encode_whole(prompt + text for prompt in joined.values() for text in texts)
+        whole = self._encode_whole(list(joined.values()), texts)
         skip = len(self._tokenizer.bos)
-        sequences = [
-            tuple(
-                tuple(
-                    label_behind(
-                        number, joined[number], ids[number][skip:].tolist(), text, whole[joined[number] + text]
-                    )
-                    for text in label
-                )
+
+        def behind(number: int, path: _Path) -> Sequences:
+            prompt, ids = path.text(), found[number].path.ids()[skip:].tolist()
+            return tuple(
+                tuple(label_behind(number, prompt, ids, text, whole[prompt + text]) for text in label)
                 for label in tree.labels
             )
-            if number in joined
-            else plain
-            for number in range(len(paths))
-        ]
+
+        sequences = [behind(number, path) if number in joined else plain for number, path in enumerate(paths)]
         return sequences, len(whole)
 
     def _terminator_ids(self, tree: RequestTree, path: _Path, sequences: Sequences, terminator: str) -> dict[str, int]:
@@ -161,67 +176,37 @@ class PrefixTokenizer:
         following = next(
             (t for node in [*tree.prefixes, *tree.prompts] for t in node.added if t.startswith(terminator)), terminator
         )
-        prompt = path.text() if path.ids is None else "".join(path.tail)
+        prompt = path.text() if path.tokens is None else "".join(path.tail.words)
         labels = [
             (text, tokens)
             for texts, found in zip(tree.labels, sequences, strict=True)
             for text, tokens in zip(texts, found, strict=True)
         ]
-        whole = self._encode_whole([prompt, *(prompt + text + following for text, _ in labels)])
+        whole = self._encode_distinct([prompt, *(prompt + text + following for text, _ in labels)])
         start = len(whole[prompt])
         return {
             text: token_behind(text, tokens, whole[prompt + text + following][start:], terminator)
             for text, tokens in labels
         }
 
-    def _with_bos(self, ids: list[int]) -> array[int]:
-        return array("i", [*self._tokenizer.bos, *ids])
+    def _encode_whole(self, paths: list[_Path], endings: Sequence[str]) -> dict[str, list[int]]:
+        """The tokens of the paths' joined texts with each of the endings."""
+        limit = JOINED_CHARS_PER_TOKEN * self._max_request_tokens
+        longest = max(map(len, endings))
+        if sum(path.num_chars + longest for path in paths) * len(endings) > limit:
+            raise TooLargeError(
+                f"{len(paths)} prompts have to be tokenized as joined texts, of more than {limit} characters in all: "
+                "send fewer prompts at once"
+            )
+        return self._encode_distinct(text + ending for text in (path.text() for path in paths) for ending in endings)
 
-    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
-        return [encoded.ids for encoded in self._tokenizer.encode_many(texts)]
-
-    def _encode_whole(self, texts: Iterable[str]) -> dict[str, list[int]]:
+    def _encode_distinct(self, texts: Iterable[str]) -> dict[str, list[int]]:
         """Texts that are too long and too many to be remembered."""
         distinct = list(dict.fromkeys(texts))
-        return dict(zip(distinct, self._encode(distinct), strict=True)) if distinct else {}
-
-    def _judge(self, boundaries: Sequence[tuple[Tail, str]]) -> list[bool]:
-        tails = ["".join(tail) for tail, _ in boundaries]
-        texts = [text for _, text in boundaries]
-        ids = self._ids.of([*tails, *texts])
-        joined = self._tokenizer.encode_many([tail + text for tail, text in zip(tails, texts, strict=True)])
-        return [_is_safe(ids[tail], ids[text], both) for tail, text, both in zip(tails, texts, joined, strict=True)]
-
-
-def _is_safe(before: list[int], after: list[int], both: Encoded) -> bool:
-    place = len(before)
-    return 0 < place < len(both.ids) and both.ids == before + after and both.words[place - 1] != both.words[place]
+        encoded = self._tokenizer.encode_many(distinct) if distinct else []
+        return {text: each.ids for text, each in zip(distinct, encoded, strict=True)}
 
 
 def _too_long(place: int, num_prefixes: int, num_tokens: int, limit: int) -> RequestError:
     kind, number = ("prefix", place) if place < num_prefixes else ("prompt", place - num_prefixes)
     return prompt_too_long(kind, number, num_tokens, limit)
-
-
-def _longer(tail: Tail, text: str) -> Tail:
-    """The tail behind one more text, without what is no longer needed of it."""
-    tail = (*tail, text)
-    num_chars = sum(map(len, tail))
-    while num_chars - len(tail[0]) >= MIN_TAIL_CHARS:
-        num_chars -= len(tail[0])
-        tail = tail[1:]
-    return tail
-
-
-def _appended(
-    before: _Path, added: tuple[str, ...], safe: dict[tuple[Tail, str], bool], ids: dict[str, list[int]]
-) -> array[int] | None:
-    if before.ids is None or not added:
-        return before.ids
-    longer, tail = before.ids[:], before.tail
-    for text in added:
-        if tail and not safe[tail, text]:
-            return None
-        longer.extend(ids[text])
-        tail = _longer(tail, text)
-    return longer

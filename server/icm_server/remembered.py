@@ -12,11 +12,14 @@ V = TypeVar("V")
 
 
 class Remembered(Generic[K, V]):
-    """`compute(keys)` answers a value for each key; at most `max_entries` are kept, the least recently used go."""
+    """`compute(keys)` answers a value for each key. They are kept up to `max_weight` in all, as `weight(key)` counts.
 
-    def __init__(self, compute: Callable[[Sequence[K]], Iterable[V]], max_entries: int):
-        self._compute = compute
-        self._known: LRUCache[K, V] = LRUCache(max_entries)
+    The least recently used go first.
+    """
+
+    def __init__(self, compute: Callable[[Sequence[K]], Iterable[V]], max_weight: int, weight: Callable[[K], int]):
+        self._compute, self._weight, self._max_weight = compute, weight, max_weight
+        self._known: LRUCache[K, tuple[int, V]] = LRUCache(max_weight, getsizeof=lambda entry: entry[0])
 
     def of(self, keys: Iterable[K]) -> dict[K, V]:
         """The values of all keys, those not remembered computed in one call."""
@@ -25,13 +28,15 @@ class Remembered(Generic[K, V]):
         for key in keys:
             if key in found or key in unknown:
                 continue
-            value = self._known.get(key)
-            if value is None:
+            entry = self._known.get(key)
+            if entry is None:
                 unknown[key] = None
             else:
-                found[key] = value
+                found[key] = entry[1]
         if unknown:
-            computed = dict(zip(unknown, self._compute(list(unknown)), strict=True))
-            found.update(computed)
-            self._known.update(computed)
+            for key, value in zip(unknown, self._compute(list(unknown)), strict=True):
+                found[key] = value
+                weight = self._weight(key)
+                if weight <= self._max_weight:
+                    self._known[key] = (weight, value)
         return found

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
 
-from icm_client.errors import UnavailableError
-from icm_client.wire import ModelInfo, ScoreRequest, ScoreResponse, TokensRequest, TokensResponse
+from icm_client.wire import STREAM_TYPE, ModelInfo, ScoreRequest, ScoreResponse, TokensRequest, TokensResponse
+from icm_server.json_body import asked, documented, parsed
 from icm_server.scoring import Scorer
+from icm_server.streaming import LineResponse
+from icm_server.tenant import Tenant
+from icm_server.wanted import while_wanted
 
 router = APIRouter()
-
-_Answer = TypeVar("_Answer")
 
 
 def ready_scorer(request: Request) -> Scorer:
@@ -24,17 +23,28 @@ def ready_scorer(request: Request) -> Scorer:
 
 
 ReadyScorer = Annotated[Scorer, Depends(ready_scorer)]
+Asked = Annotated[ScoreRequest, Depends(asked)]
 
 
-@router.post("/v1/score")
-async def score(body: ScoreRequest, scorer: ReadyScorer, request: Request) -> ScoreResponse:
-    """Log-probabilities of every label after every prompt."""
-    return await _while_wanted(request, scorer.score(body))
+@router.post(
+    "/v1/score",
+    response_model=ScoreResponse,
+    responses={200: {"content": {STREAM_TYPE: {}}}},
+    openapi_extra=documented(ScoreRequest),
+)
+async def score(body: Asked, scorer: ReadyScorer, request: Request) -> Response:
+    """Log-probabilities of every label after every prompt; as they come if `Accept` is application/x-ndjson."""
+    tenant: Tenant = request.state.tenant
+    if STREAM_TYPE in request.headers.get("accept", ""):
+        return LineResponse(await while_wanted(request, scorer.begin(body, tenant)), scorer.engine.info)
+    answer = await while_wanted(request, scorer.score(body, tenant))
+    return Response(answer.model_dump_json(), media_type="application/json")
 
 
-@router.post("/v1/tokens")
-async def tokens(body: TokensRequest, scorer: ReadyScorer) -> TokensResponse:
+@router.post("/v1/tokens", openapi_extra=documented(TokensRequest))
+async def tokens(request: Request, scorer: ReadyScorer) -> TokensResponse:
     """How many tokens each text has: for laying out contexts."""
+    body = await parsed(request, TokensRequest)
     return TokensResponse(counts=await scorer.count_tokens(body.texts))
 
 
@@ -54,25 +64,3 @@ async def healthz() -> dict[str, str]:
 async def readyz(scorer: ReadyScorer) -> dict[str, str]:
     """A real read has succeeded."""
     return {"status": "ready", "model": scorer.engine.info.name}
-
-
-async def _while_wanted(request: Request, work: Coroutine[Any, Any, _Answer]) -> _Answer:
-    """The work's answer; given up when the caller has gone or the scorer is being stopped, so that it costs no more."""
-    task = asyncio.create_task(work)
-    gone = asyncio.create_task(_gone(request))
-    stopping = asyncio.create_task(request.app.state.scoring.stopping.wait())
-    try:
-        await asyncio.wait({task, gone, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        reason = "the scorer is being stopped" if stopping.done() else "the caller has gone"
-        raise UnavailableError(reason, code="given_up")
-    finally:
-        for each in (task, gone, stopping):
-            each.cancel()
-        await asyncio.gather(task, gone, stopping, return_exceptions=True)
-
-
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass

@@ -1,126 +1,137 @@
-"""A request's way through the scorer: prefix tree -> tokens -> reads, depth first -> log-probabilities."""
+"""A request's way through the scorer: let in, planned, queued, read by the engine, answered."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
-from typing import NamedTuple
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager
 
-from icm_client.errors import RequestError, ScorerError
-from icm_client.wire import ScoreRequest, ScoreResponse, Usage, is_logprob
-from icm_server.engines.base import Engine, ReadAnswer
-from icm_server.label_trie import TrieRead
-from icm_server.prefix_tokens import PrefixTokenizer, Tokenized, TokenizedPrompt, prompt_too_long
-from icm_server.request_tree import depth_first, read_tree
-
-
-class _Read(NamedTuple):
-    """One engine request, for all prompts of the request that have the same tokens and labels."""
-
-    prompt: int
-    read: TrieRead
-
-
-class _Plan(NamedTuple):
-    """What a request needs of the engine: its prompts in tokens, for each the first that asks the same, the reads."""
-
-    tokenized: Tokenized
-    first_of: list[int]
-    reads: list[_Read]
+from icm_client.errors import DeadlineError, RequestError
+from icm_client.wire import ScoreRequest, ScoreResponse
+from icm_server.admission import Admission
+from icm_server.answers import Answers
+from icm_server.config import ScoringConfig
+from icm_server.engine_window import EngineWindow
+from icm_server.engines.base import Engine
+from icm_server.fair_queue import FairQueue
+from icm_server.prefix_tokens import PrefixTokenizer
+from icm_server.request_plan import Plan, PlannedRead, Planner
+from icm_server.reuse import Reuse
+from icm_server.reuse_file import ReuseFile
+from icm_server.tenant import ANYONE, Tenant
 
 
 class Scorer:
-    """Scores requests on one engine; any number of them at once."""
+    """Scores requests on one engine; any number of them at once, in one event loop."""
 
-    def __init__(self, engine: Engine):
+    def __init__(
+        self, engine: Engine, config: ScoringConfig | None = None, *, clock: Callable[[], float] = time.monotonic
+    ):
+        config = config or ScoringConfig()
+        limits, info = config.limits, engine.info
         self.engine = engine
-        self._tokenizer = PrefixTokenizer(engine.tokenizer, max_prompt_tokens=engine.info.max_prompt_tokens)
-        self._tokenizing = asyncio.Lock()
-        # A bounded window: a shared prefix must still be in the cache when its next read comes.
-        self._window = asyncio.Semaphore(engine.max_concurrent_reads)
+        self.admission = Admission(limits, clock)
+        file = ReuseFile(config.reuse_file.expanduser(), config.reuse_file_bytes) if config.reuse_file else None
+        self.reuse = Reuse(config.reuse_memory_bytes, file)
+        self.queue = FairQueue[PlannedRead](engine.cache_tokens, config.weights)
+        self.window = EngineWindow(engine, self.queue, self.reuse)
+        tokenizer = PrefixTokenizer(
+            engine.tokenizer,
+            max_prompt_tokens=info.max_prompt_tokens,
+            max_request_tokens=limits.max_request_tokens,
+        )
+        max_reads = min(limits.max_experiment_reads, limits.max_reads)
+        self._planner = Planner(tokenizer, info.max_prompt_tokens, self.reuse.known, max_reads)
+        self._isolated = config.isolate_reuse
+        # One request at a time: tokenizing is the processor's work, and what is remembered of it has no lock.
+        self._planning = ThreadPoolExecutor(1, "planning")
 
-    async def score(self, request: ScoreRequest) -> ScoreResponse:
-        """Log-probabilities in the order asked. Raises RequestError before anything is computed, or ScorerError."""
-        info = self.engine.info
-        if request.model != "base" and request.model not in info.adapters:
+    @asynccontextmanager
+    async def answering(self, request: ScoreRequest, tenant: Tenant = ANYONE) -> AsyncIterator[Answers]:
+        """The request's answers as they come; what is not read when the context is left is given up.
+
+        Raises RequestError, TooLargeError, BusyError or DeadlineError before anything is computed, and ScorerError,
+        EngineDiedError or DeadlineError from the answers.
+        """
+        answers = await self.begin(request, tenant)
+        try:
+            yield answers
+        finally:
+            answers.close()
+
+    async def score(self, request: ScoreRequest, tenant: Tenant = ANYONE) -> ScoreResponse:
+        """All answers, in the order asked. Raises what `begin` and the answers raise."""
+        async with self.answering(request, tenant) as answers:
+            rows: list[list[float]] = [[]] * answers.num_prompts
+            async for batch in answers.batches():
+                for number, row in zip(batch.prompts, batch.logprobs, strict=True):
+                    rows[number] = row
+            return ScoreResponse.model_construct(logprobs=rows, usage=answers.usage, model=self.engine.info)
+
+    async def begin(self, request: ScoreRequest, tenant: Tenant = ANYONE) -> Answers:
+        """Lets the request in, plans it and queues it. Close the answers, whatever becomes of them.
+
+        Raises RequestError for what is wrong with it, TooLargeError, BusyError, or DeadlineError.
+        """
+        self._check_model(request.model)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + request.deadline_s if request.deadline_s is not None else None
+        with ExitStack() as undo:
+            ticket = self.admission.admit(request.experiment, len(request.prompts), tenant)
+            undo.callback(ticket.close)
+            plan = await self._planned(request, tenant, until)
+            ticket.settle(plan.num_reads, plan.tokens)
+            answers = Answers(request, plan, ticket, self.window.fill, tenant.weight)
+            undo.callback(self.window.give_up, answers)
+            if until is not None:
+                undo.callback(loop.call_at(until, answers.fail, _too_late(request)).cancel)
+            self.window.add(answers)
+            answers.closing = undo.pop_all()
+        return answers
+
+    async def close(self) -> None:
+        """Gives up all work, and closes the engine."""
+        await self.window.close()
+        self._planning.shutdown(wait=False, cancel_futures=True)
+        await self.engine.close()
+        await asyncio.to_thread(self.reuse.close)
+
+    async def _planned(self, request: ScoreRequest, tenant: Tenant, until: float | None) -> Plan:
+        work = asyncio.get_running_loop().run_in_executor(
+            self._planning, self._planner.plan, request, self._context(request, tenant)
+        )
+        try:
+            async with asyncio.timeout_at(until):
+                return await work
+        except TimeoutError:
+            raise _too_late(request) from None
+
+    def _check_model(self, model: str) -> None:
+        if model != "base" and model not in self.engine.info.adapters:
             raise RequestError(
-                f"no model {request.model!r} here; there is {', '.join(['base', *info.adapters])}",
+                f"no model {model!r} here; there is {', '.join(['base', *self.engine.info.adapters])}",
                 code="unknown_model",
             )
-        async with self._tokenizing:
-            plan = await asyncio.to_thread(self._plan, request)
-        answers = await self._read_all(plan, request.model)
-        by_prompt: dict[int, dict[TrieRead, list[float]]] = {}
-        for (prompt, read), answer in zip(plan.reads, answers, strict=True):
-            if not all(map(is_logprob, answer.logprobs)):
-                raise ScorerError(
-                    f"the model answered prompt {prompt} with something that is not a log-probability: it overflows "
-                    f"in {info.dtype}, or its weights are broken. Try --dtype float32",
-                    code="not_finite",
-                )
-            by_prompt.setdefault(prompt, {})[read] = answer.logprobs
-        rows = {k: plan.tokenized.prompts[k].trie.logprobs(found) for k, found in by_prompt.items()}
-        return ScoreResponse(logprobs=[rows[first] for first in plan.first_of], usage=_usage(plan, answers), model=info)
 
     async def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text by itself."""
-        async with self._tokenizing:
-            encoded = await asyncio.to_thread(self.engine.tokenizer.encode_many, texts)
+        loop = asyncio.get_running_loop()
+        encoded = await loop.run_in_executor(self._planning, self.engine.tokenizer.encode_many, texts)
         return [len(each.ids) for each in encoded]
 
-    def _plan(self, request: ScoreRequest) -> _Plan:
-        """All that needs no engine: slow for large requests, so it runs in a thread, one request at a time."""
-        tree = read_tree(request)
-        tokenized = self._tokenizer.tokenize(tree, request.terminator)
-        self._check_window(tokenized)
-        first_of = _first_of(tokenized.prompts)
-        numbers = dict.fromkeys(first_of[number] for number in depth_first(tree))
-        reads = [_Read(number, read) for number in numbers for read in tokenized.prompts[number].trie.reads]
-        return _Plan(tokenized, first_of, reads)
-
-    def _check_window(self, tokenized: Tokenized) -> None:
-        """A prompt and the longest path of its labels have to fit; the window's last token is the engine's own."""
-        limit = self.engine.info.max_prompt_tokens
-        for number, (ids, trie) in enumerate(tokenized.prompts):
-            length = len(ids) + trie.max_path
-            if length > limit:
-                raise prompt_too_long("prompt", number, length, limit)
-
-    async def _read_all(self, plan: _Plan, model: str) -> list[ReadAnswer]:
-        """All reads, begun in order; the first failure cancels the others."""
-        tasks: list[asyncio.Task[ReadAnswer]] = []
-        try:
-            async with asyncio.TaskGroup() as group:
-                for prompt, read in plan.reads:
-                    await self._window.acquire()
-                    ids = [*plan.tokenized.prompts[prompt].ids, *read.path]
-                    task = group.create_task(self.engine.read(ids, read.ids, model))
-                    task.add_done_callback(lambda _: self._window.release())  # also if it never got to run
-                    tasks.append(task)
-        except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from None
-        return [task.result() for task in tasks]
+    def _context(self, request: ScoreRequest, tenant: Tenant) -> bytes:
+        """All that its answers depend on besides tokens, and whose they are if that matters."""
+        experiment = request.experiment if self._isolated else None
+        key = tenant.name if tenant.isolated else None
+        return hashlib.blake2b(json.dumps([self.engine.identity(request.model), experiment, key]).encode()).digest()
 
 
-def _first_of(prompts: list[TokenizedPrompt]) -> list[int]:
-    """For every prompt the number of the first that asks the same."""
-    first: dict[tuple[bytes, int], int] = {}
-    return [
-        first.setdefault((hashlib.blake2b(prompt.ids, digest_size=16).digest(), id(prompt.trie)), number)
-        for number, prompt in enumerate(prompts)
-    ]
-
-
-def _usage(plan: _Plan, answers: list[ReadAnswer]) -> Usage:
-    prompts = plan.tokenized.prompts
-    read_tokens = sum(len(prompts[prompt].ids) + len(read.path) for prompt, read in plan.reads)
-    cached = sum(answer.num_cached_tokens for answer in answers)
-    return Usage(
-        prompt_tokens=sum(len(prompt.ids) for prompt in prompts),
-        computed_tokens=read_tokens - cached,
-        cached_tokens=cached,
-        num_reads=len(plan.reads),
-        reused_prompts=len(plan.first_of) - len(set(plan.first_of)),
-        joined_texts=plan.tokenized.joined_texts,
+def _too_late(request: ScoreRequest) -> DeadlineError:
+    return DeadlineError(
+        f"not done within the {request.deadline_s} s that the request gave it: what was left is given up",
+        details={"deadline_s": request.deadline_s},
     )

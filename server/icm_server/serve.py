@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import socket
@@ -16,6 +17,7 @@ from pathlib import Path
 import uvicorn
 
 from icm_client.errors import RequestError
+from icm_server.access import Keyring, keyring_for
 from icm_server.app import ScorerState, create_app
 from icm_server.captured_output import CapturedOutput, explained
 from icm_server.config import ServerConfig
@@ -32,14 +34,15 @@ curl -s {url}/v1/score -H 'Content-Type: application/json' -d '{{"prompts": ["Wo
 
 
 def serve(config: ServerConfig) -> int:
-    """Serves until a signal ends it (0) or the engine fails (1). Raises RequestError for a busy port."""
+    """Serves until a signal ends it (0) or the engine fails (1). Raises RequestError for a busy port or bad keys."""
     if config.ready_file and not config.ready_file.parent.is_dir():
         raise RequestError(f"cannot write the ready file {config.ready_file}: there is no such folder")
+    keyring = keyring_for(config)
     listener = _listen(config.host, config.port)
     captured = CapturedOutput() if config.engine == "vllm" and not config.verbose else None
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(config.host, config.host)
     url = f"http://{host}:{listener.getsockname()[1]}"
-    failure = asyncio.run(_serve(config, listener, url))
+    failure = asyncio.run(_serve(config, keyring, listener, url))
     end_children()
     if failure:
         cause = captured.cause() if captured else None
@@ -51,7 +54,7 @@ def serve(config: ServerConfig) -> int:
     return code
 
 
-async def _serve(config: ServerConfig, listener: socket.socket, url: str) -> str | None:
+async def _serve(config: ServerConfig, keyring: Keyring | None, listener: socket.socket, url: str) -> str | None:
     """Returns why it failed, if it did."""
     start = time.monotonic()
 
@@ -61,7 +64,7 @@ async def _serve(config: ServerConfig, listener: socket.socket, url: str) -> str
     async def make_engine() -> Engine:
         return await _load_in_thread(config, step)
 
-    app = create_app(make_engine, max_body_bytes=config.max_body_bytes)
+    app = create_app(make_engine, scoring=config.scoring, max_body_bytes=config.max_body_bytes, keyring=keyring)
     state: ScorerState = app.state.scoring
 
     def step(text: str) -> None:
@@ -91,6 +94,9 @@ async def _watch(state: ScorerState, config: ServerConfig, url: str, say: Say) -
             break
         say(state.reason)
     if state.scorer is not None:
+        # What was loaded stays; looking through it for garbage would stop all requests for a tenth of a second.
+        gc.collect()
+        gc.freeze()
         info = state.scorer.engine.info
         print(READY.format(name=info.name, dtype=info.dtype, engine=info.engine, url=url), flush=True)
         if config.ready_file:

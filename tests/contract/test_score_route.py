@@ -126,6 +126,13 @@ BAD: list[tuple[str, dict[str, Any], str, Sequence[str]]] = [
         ["' a'", "' a b'", "even with the terminator"],
     ),
     ("a label that merges with the terminator", {"terminator": "x"}, "label_merges", ["' living'", "'x'"]),
+    ("a label of 1,001 characters", {"labels": ["x" * 1001, " b"]}, "invalid_request", ["labels.0", "1000"]),
+    (
+        "labels of too many tokens",
+        {"labels": [[f"{' w' * 400} {k}" for k in range(11)], " b"]},
+        "labels_too_long",
+        ["4412", "4096"],
+    ),
     ("an unknown model", {"model": "mine"}, "unknown_model", ["'mine'", "base"]),
     ("a prompt that is too long", {"prompts": ["a", LONG]}, "prompt_too_long", ["prompt 1", "101", "100"]),
     ("a label that is too long", {"prompts": [LONG[2:]], "labels": [" a b", " c"]}, "prompt_too_long", ["101", "100"]),
@@ -152,6 +159,19 @@ async def test_bodies_that_are_no_request(http: httpx.AsyncClient, body: str, wo
     response = await http.post("/v1/score", content=body, headers={"Content-Type": "application/json"})
     assert response.status_code == 422
     assert words in error_of(response)["message"]
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""])
+async def test_what_is_not_called_json_is_not_read(http: httpx.AsyncClient, content_type: str) -> None:
+    """A page of another site could make a browser send these without asking."""
+    response = await http.post("/v1/score", content=json.dumps(GOOD), headers={"Content-Type": content_type})
+    assert response.status_code == 415
+    assert "Content-Type: application/json" in error_of(response)["message"]
+
+
+async def test_json_may_name_its_characters(http: httpx.AsyncClient) -> None:
+    headers = {"Content-Type": "Application/JSON; charset=utf-8"}
+    assert (await http.post("/v1/score", content=json.dumps(GOOD), headers=headers)).status_code == 200
 
 
 async def test_a_huge_wrong_input_is_not_echoed(http: httpx.AsyncClient) -> None:

@@ -108,6 +108,65 @@ def test_mistakes_are_told_in_a_line(arguments: list[str], code: int, words: str
     assert len(answer.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_other_machines_are_not_let_in_without_keys(host: str) -> None:
+    answer = run("serve", "--engine", "fake", "--port", "0", "--host", host)
+    assert answer.returncode == 2
+    assert answer.stderr.startswith(f"error: whoever reaches {host} could use this scorer: give it --keys-file")
+    assert len(answer.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("more", [["--allow-no-keys"], ["--published-at", "127.0.0.1"]])
+def test_unless_it_is_asked_for(start: Start, tmp_path: Path, more: list[str]) -> None:
+    start("--port", "0", "--host", "0.0.0.0", "--ready-file", str(tmp_path / "ready.json"), *more)
+    assert httpx.get(f"{url_in(tmp_path / 'ready.json')}/v1/model").status_code == 200
+
+
+def test_a_key_is_printed_once_and_opens_a_scorer_that_runs(start: Start, tmp_path: Path) -> None:
+    file = tmp_path / "keys.yaml"
+    made = run("key", "new", "alice", "--keys-file", str(file))
+    assert made.returncode == 0, made.stderr
+    alice = made.stdout.strip()
+    assert alice not in made.stderr + file.read_text()
+    process = start(
+        "--port", "0", "--host", "0.0.0.0", "--ready-file", str(tmp_path / "ready.json"), "--keys-file", str(file)
+    )
+    url = url_in(tmp_path / "ready.json")
+
+    def status(key: str) -> int:
+        return httpx.get(f"{url}/v1/model", headers={"Authorization": f"Bearer {key}"}).status_code
+
+    assert [status(alice), status(alice[:-1])] == [200, 401]
+    bob = run("key", "new", "bob", "--keys-file", str(file), "--experiment", "paper-*", "--weight", "2").stdout.strip()
+    assert status(bob) == 200
+    process.terminate()
+    said, complained = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 0
+    for key in (alice, bob):
+        assert key not in said + complained
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["serve", "--engine", "fake", "--port", "0", "--keys-file", "none.yaml"], "none.yaml: No such file"),
+        (["key", "new", "a b"], "name"),
+        (["key", "new", "alice", "--weight", "-1"], "weight"),
+        (["key", "new", "alice", "--keys-file", "/no/such/folder/keys.yaml"], "/no/such/folder"),
+    ],
+)
+def test_mistakes_with_keys_are_told_in_a_line(
+    arguments: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = run(*arguments)
+    assert answer.returncode == 2
+    assert words in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1
+    assert answer.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_unknown_packaged_model_is_told_with_those_there_are() -> None:
     answer = run("pull", "gpt-17")
     assert answer.returncode == 2

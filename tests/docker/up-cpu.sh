@@ -40,6 +40,8 @@ config.pop("networks", None)
 yaml.safe_dump(config, sys.stdout)'
 }
 
+# Of secrets only the place is needed yet.
+export KEYS=$room/keys.yaml API_KEY=$room/key
 if [ "${HOST_NETWORK:-}" = 1 ]; then
   build_args="--network host $build_args"
   compose config >"$room/resolved.yaml"
@@ -61,6 +63,11 @@ say "building the images"
 docker build -q $build_args -t icm-scorer-cpu -f docker/Dockerfile.cpu .
 docker build -q $build_args -t icm-annealer -f docker/Dockerfile.annealer .
 
+say "making an API key"
+docker run --rm --network none --user "$(id -u):$(id -g)" --volume "$room:/keys" icm-scorer-cpu \
+  key new tester --keys-file /keys/keys.yaml >"$API_KEY"
+chmod 644 "$KEYS" "$API_KEY" # the containers' users read them
+
 say "starting the scorer ($engine)"
 compose up --detach --no-build scorer-cpu
 scorer=$(compose ps -q scorer-cpu)
@@ -69,7 +76,9 @@ until [ "$(docker inspect --format '{{.State.Health.Status}}' "$scorer")" = heal
   [ "$SECONDS" -lt 1800 ] || { say "the scorer is not ready after half an hour"; exit 1; }
   sleep 2
 done
-say "ready; running the annealer"
+say "ready; running the annealer, first without its key"
+refused=$(compose run --rm -e ICM_API_KEY_FILE=/dev/null annealer run --task living --out /runs/none 2>&1) && code=0 || code=$?
+grep -q "asks for an API key" <<<"$refused" && [ "$code" = 1 ] || { say "without a key it ended with $code: $refused"; exit 1; }
 
 compose run --rm annealer run --task living --examples "$examples" --chains 1 --passes 3 --out /runs/demo
 labels=$(compose run --rm --entrypoint cat annealer /runs/demo/labels.jsonl | grep -c '"label"')

@@ -12,7 +12,8 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker/compose.yaml"
-SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE.read_text())["services"]
+CONFIG: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())
+SERVICES: dict[str, dict[str, Any]] = CONFIG["services"]
 SCORERS = ["scorer", "scorer-cpu"]
 DOCKERFILES = sorted((ROOT / "docker").glob("Dockerfile*"))
 
@@ -49,6 +50,24 @@ def test_scorers_keep_models_on_a_volume(name: str) -> None:
 @pytest.mark.parametrize("name", SCORERS)
 def test_scorers_are_not_open_to_other_machines_unless_asked(name: str) -> None:
     assert SERVICES[name]["ports"] == ["${BIND:-127.0.0.1}:${PORT:-8000}:8000"]
+
+
+@pytest.mark.parametrize("name", SCORERS)
+def test_scorers_get_their_keys_as_a_secret_and_know_who_can_reach_them(name: str) -> None:
+    scorer = SERVICES[name]
+    assert scorer["secrets"] == ["icm_keys"]
+    assert scorer["environment"]["ICM_KEYS_FILE"] == "/run/secrets/icm_keys"
+    assert scorer["environment"]["ICM_PUBLISHED_AT"] == scorer["ports"][0].removesuffix(":${PORT:-8000}:8000")
+    assert "--allow-no-keys" not in scorer["command"]
+
+
+def test_secrets_are_files_that_need_not_be_there() -> None:
+    assert CONFIG["secrets"] == {
+        "icm_keys": {"file": "${KEYS:-/dev/null}"},
+        "icm_api_key": {"file": "${API_KEY:-/dev/null}"},
+    }
+    assert SERVICES["annealer"]["secrets"] == ["icm_api_key"]
+    assert SERVICES["annealer"]["environment"]["ICM_API_KEY_FILE"] == "/run/secrets/icm_api_key"
 
 
 @pytest.mark.parametrize("name", SCORERS)

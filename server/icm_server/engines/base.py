@@ -12,14 +12,16 @@ MAX_READ_IDS = 128
 
 
 class Encoded(NamedTuple):
-    """A text's tokens, no special tokens added, and for each the number of the word that it belongs to.
+    """A text's tokens, no special tokens added; for each the number of the word that it belongs to, and its end.
 
     A word is a piece that the tokenizer cuts off before merging, so a boundary between two words is a place that
-    no token can span whatever else the text holds. A tokenizer without words has all tokens in word 0.
+    no token can span whatever else the text holds. A tokenizer without words has all tokens in word 0. A token's end
+    is the number of the text's characters up to it.
     """
 
     ids: list[int]
     words: list[int]
+    ends: list[int]
 
 
 class TextTokenizer(Protocol):
@@ -27,6 +29,11 @@ class TextTokenizer(Protocol):
 
     @property
     def bos(self) -> list[int]: ...
+
+    @property
+    def special_tokens(self) -> Sequence[str] | None:
+        """Texts that are one token each wherever they stand; None if it is not known what they look like."""
+        ...
 
     def encode_many(self, texts: Sequence[str]) -> list[Encoded]: ...
 
@@ -48,10 +55,19 @@ class Engine(Protocol):
 
     max_concurrent_reads: int
     """How many reads the scorer keeps in the engine at once."""
+    max_concurrent_tokens: int
+    """With so many tokens to compute in the engine, the scorer begins no more reads."""
+    cache_tokens: int
+    """How many tokens its prefix cache holds."""
 
-    async def read(self, token_ids: Sequence[int], wanted_ids: Sequence[int], model: str) -> ReadAnswer:
+    def identity(self, model: str) -> str:
+        """All that answers under `base` or an adapter's name depend on besides tokens: weights, precision, engine."""
+        ...
+
+    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], model: str) -> ReadAnswer:
         """log p(id | token_ids) for each of at most MAX_READ_IDS ids, under `base` or an adapter's name.
 
+        The list of tokens is the engine's own from here on.
         Raises ScorerError if the engine fails, EngineDiedError if it will never answer again.
         """
         ...

@@ -8,6 +8,7 @@ as in any language model a token's probability does not depend on which others a
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import zlib
 from collections import OrderedDict
@@ -22,20 +23,21 @@ from icm_server.engines.base import Encoded, ReadAnswer
 _PIECE = re.compile(r"\n+| ?[^\s]+|[^\S\n]+")
 _VOCABULARY = 2**31 - 1
 _BLOCK_TOKENS = 16
-_MAX_BLOCKS = 262_144
 
 
 class FakeTokenizer:
     """Words with their leading space, runs of newlines, other space; ids are checksums, so no vocabulary is kept."""
 
     bos: list[int] = []  # noqa: RUF012  (read only)
+    special_tokens: Sequence[str] = ()
 
     def encode_many(self, texts: Sequence[str]) -> list[Encoded]:
         return [self._encode(text) for text in texts]
 
     def _encode(self, text: str) -> Encoded:
-        ids = [zlib.crc32(piece.encode()) % _VOCABULARY for piece in _PIECE.findall(text)]
-        return Encoded(ids, list(range(len(ids))))
+        pieces = _PIECE.findall(text)
+        ids = [zlib.crc32(piece.encode()) % _VOCABULARY for piece in pieces]
+        return Encoded(ids, list(range(len(ids))), list(itertools.accumulate(map(len, pieces))))
 
 
 class FakeEngine:
@@ -47,9 +49,13 @@ class FakeEngine:
         seed: int = 0,
         max_prompt_tokens: int = 8191,
         max_concurrent_reads: int = 256,
+        max_concurrent_tokens: int = 2**20,
+        cache_tokens: int = 2**22,
         delay_s: float = 0.0,
+        tokens_per_s: float = 0.0,
         sharpness: float = 6.0,
     ):
+        """A read takes `delay_s`, and if a speed is given, its computed tokens' time, one read after the other."""
         self.info = ModelInfo(
             name="fake",
             digest=f"fake-{seed}-{sharpness}",
@@ -60,16 +66,26 @@ class FakeEngine:
             cache_block_tokens=_BLOCK_TOKENS,
         )
         self.tokenizer = FakeTokenizer()
-        self.max_concurrent_reads = max_concurrent_reads
-        self._seed, self._delay_s, self._sharpness = seed, delay_s, sharpness
+        self.max_concurrent_reads, self.max_concurrent_tokens = max_concurrent_reads, max_concurrent_tokens
+        self.cache_tokens = cache_tokens
+        self._seed, self._delay_s, self._tokens_per_s, self._sharpness = seed, delay_s, tokens_per_s, sharpness
+        self._free_at = 0.0
         self._separators = [self.tokenizer.encode_many(["\n" * n])[0].ids[0] for n in range(2, 9)]
         self._blocks: OrderedDict[int, None] = OrderedDict()
 
-    async def read(self, token_ids: Sequence[int], wanted_ids: Sequence[int], model: str) -> ReadAnswer:
+    def identity(self, model: str) -> str:
+        return f"{self.info.digest} {model}"
+
+    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], model: str) -> ReadAnswer:
         if self._delay_s:
             await asyncio.sleep(self._delay_s)
         ids = np.array(token_ids, dtype=np.int64)
-        return ReadAnswer(self._logprobs(ids, wanted_ids), self._cached(ids))
+        num_cached = self._cached(ids)
+        if self._tokens_per_s:
+            now = asyncio.get_running_loop().time()
+            self._free_at = max(self._free_at, now) + (len(ids) - num_cached) / self._tokens_per_s
+            await asyncio.sleep(self._free_at - now)
+        return ReadAnswer(self._logprobs(ids, wanted_ids), num_cached)
 
     async def close(self) -> None:
         self._blocks.clear()
@@ -112,7 +128,7 @@ class FakeEngine:
             num_cached += _BLOCK_TOKENS if unbroken and number < usable else 0
             self._blocks[block] = None
             self._blocks.move_to_end(block)
-        while len(self._blocks) > _MAX_BLOCKS:
+        while len(self._blocks) > self.cache_tokens // _BLOCK_TOKENS:
             self._blocks.popitem(last=False)
         return num_cached
 

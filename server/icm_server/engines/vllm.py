@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -48,7 +49,14 @@ def version() -> str:
 class VllmEngine:
     """One AsyncLLM. Create it with `load`."""
 
-    def __init__(self, engine: Any, tokenizer: HfTokenizer, info: ModelInfo, adapters: Mapping[str, Any], window: int):
+    def __init__(
+        self,
+        engine: Any,
+        tokenizer: HfTokenizer,
+        info: ModelInfo,
+        adapters: Mapping[str, Any],
+        identities: Mapping[str, str],
+    ):
         from vllm import SamplingParams
         from vllm.exceptions import VLLMValidationError
         from vllm.inputs import tokens_input
@@ -56,7 +64,12 @@ class VllmEngine:
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
         self._engine, self._adapters = engine, adapters
-        self.tokenizer, self.info, self.max_concurrent_reads = tokenizer, info, window
+        self.tokenizer, self.info, self._identities = tokenizer, info, identities
+        config = engine.vllm_config
+        # Twice what a step takes: the next step's reads are there when one ends.
+        self.max_concurrent_reads = 2 * int(config.scheduler_config.max_num_seqs)
+        self.max_concurrent_tokens = 2 * int(config.scheduler_config.max_num_batched_tokens)
+        self.cache_tokens = _cache_tokens(config.cache_config)
         self._params, self._tokens_input = SamplingParams, tokens_input
         self._final_only = RequestOutputKind.FINAL_ONLY
         self._dead, self._failed = EngineDeadError, (EngineGenerateError, VLLMValidationError, ValueError)
@@ -72,9 +85,11 @@ class VllmEngine:
         dtype: str | None = None,
         extra: Mapping[str, Any] | None = None,
         adapters: Mapping[str, str] | None = None,
+        adapter_digests: Mapping[str, str] | None = None,
     ) -> VllmEngine:
         """Loads the model: half a minute or more. It may be called in any thread and used in one event loop after.
 
+        `adapters` are folders by name.
         Raises RequestError for arguments that vLLM does not take, ScorerError if it fails.
         """
         from transformers import AutoTokenizer
@@ -109,10 +124,18 @@ class VllmEngine:
             adapter: LoRARequest(adapter, number, place)
             for number, (adapter, place) in enumerate((adapters or {}).items(), start=1)
         }
-        # Twice what a step takes: the next step's reads are there when one ends.
-        return cls(engine, tokenizer, info, requests, 2 * int(arguments["max_num_seqs"]))
+        # What the user sets may change answers (quantization, for one), so all of it counts.
+        same = [digest, info.dtype, info.engine, dict(sorted((extra or {}).items()))]
+        identities = {"base": json.dumps(same, default=str)} | {
+            adapter: json.dumps([*same, adapter, (adapter_digests or {}).get(adapter)], default=str)
+            for adapter in requests
+        }
+        return cls(engine, tokenizer, info, requests, identities)
 
-    async def read(self, token_ids: Sequence[int], wanted_ids: Sequence[int], model: str) -> ReadAnswer:
+    def identity(self, model: str) -> str:
+        return self._identities[model]
+
+    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], model: str) -> ReadAnswer:
         params = self._params(
             max_tokens=1,
             temperature=0,
@@ -122,7 +145,7 @@ class VllmEngine:
             output_kind=self._final_only,
             skip_clone=True,
         )
-        prompt = self._tokens_input(list(token_ids))
+        prompt = self._tokens_input(token_ids)
         number = str(next(self._numbers))
         try:
             outputs = self._engine.generate(prompt, params, number, lora_request=self._adapters.get(model))
@@ -141,6 +164,11 @@ class VllmEngine:
     async def close(self) -> None:
         engine, self._engine = self._engine, None
         await asyncio.to_thread(engine.shutdown, timeout=1.0)
+
+
+def _cache_tokens(config: Any) -> int:
+    """The prefix cache's size, known once the engine has started."""
+    return int(config.kv_cache_size_tokens or (config.num_gpu_blocks or 1) * config.block_size)
 
 
 def _first_line(error: BaseException) -> str:

@@ -14,6 +14,7 @@ from tests.icm_command import Icm, wait_for
 @pytest.fixture
 def icm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Icm:
     monkeypatch.delenv("ICM_SCORER_URL", raising=False)
+    monkeypatch.delenv("ICM_API_KEY_FILE", raising=False)
     return Icm(monkeypatch, capsys)
 
 

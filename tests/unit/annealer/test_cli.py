@@ -7,8 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from tests import planted
@@ -17,6 +18,29 @@ from tests.icm_command import Icm, check_refused, wait_for
 from icm_annealer.rundir import JOURNAL, LABELS, METRICS, REPORT
 
 ROW = ["id", "label", "probs", "label_mass", "margin", "group", "run"]
+
+
+class Keyed(NamedTuple):
+    """A scorer that asks for keys, and a file with one of them."""
+
+    url: str
+    key_file: Path
+
+
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keyed]:
+    folder = tmp_path_factory.mktemp("keyed")
+    keys, key, ready = folder / "keys.yaml", folder / "alice.key", folder / "ready.json"
+    program = [sys.executable, "-m", "icm_server.cli"]
+    made = subprocess.run([*program, "key", "new", "alice", "--keys-file", keys], capture_output=True, check=True)
+    key.write_bytes(made.stdout)
+    command = [*program, "serve", "--engine", "fake", "--port", "0", "--keys-file", keys, "--ready-file", ready]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            wait_for(process, ready.exists)
+            yield Keyed(json.loads(ready.read_text())["url"], key)
+        finally:
+            process.terminate()
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -236,3 +260,51 @@ def test_a_run_that_was_stopped_is_resumed_to_the_same_labels(
     assert process.returncode == 0
     assert rows(out) == rows(whole)
     assert (out / JOURNAL).read_bytes() == (whole / JOURNAL).read_bytes()
+
+
+@pytest.mark.parametrize("how", ["option", "environment"])
+def test_a_run_against_a_scorer_with_keys(
+    icm: Icm, tmp_path: Path, keyed: Keyed, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, out = planted.write_task(tmp_path / "data", 8), tmp_path / "run"
+    if how == "environment":
+        monkeypatch.setenv("ICM_API_KEY_FILE", str(keyed.key_file))
+    more = ["--api-key-file", keyed.key_file] if how == "option" else []
+    more += ["--experiment", "alice-1"] if how == "option" else []  # else the key's own
+    ended = icm("run", "--task", task, "--scorer", keyed.url, "--out", out, *more)
+    assert ended.code == 0, ended
+    assert len(rows(out)) == 8
+    key = keyed.key_file.read_text().strip()
+    assert key not in ended.out + ended.err
+    for path in out.iterdir():
+        assert key not in path.read_text()
+
+
+def test_without_the_right_key_a_run_ends_at_once(icm: Icm, tmp_path: Path, keyed: Keyed) -> None:
+    task = planted.write_task(tmp_path / "data", 8)
+    (tmp_path / "wrong").write_text("icm_wrong\n")
+    run = ["run", "--task", task, "--scorer", keyed.url, "--out", tmp_path / "run"]
+    check_refused(icm(*run), 1, "--api-key-file")
+    check_refused(icm(*run, "--api-key-file", "/dev/null"), 1, "--api-key-file")
+    check_refused(icm(*run, "--api-key-file", tmp_path / "wrong"), 1, "not one of this scorer's")
+    other = icm(*run, "--api-key-file", keyed.key_file, "--experiment", "bob")
+    check_refused(other, 1, "alice, alice-*", "not for 'bob'")
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "empty"),
+        (b"\n", "empty"),
+        (b"\xff\xfe", "not text"),
+        ("schlüssel".encode(), "character 5"),
+        (b"a b", "character 2"),
+    ],
+)
+def test_a_file_that_holds_no_key_is_told(icm: Icm, tmp_path: Path, keyed: Keyed, content: bytes, says: str) -> None:
+    task, file = planted.write_task(tmp_path / "data", 8), tmp_path / "key"
+    file.write_bytes(content)
+    run = ["run", "--task", task, "--scorer", keyed.url, "--out", tmp_path / "run", "--api-key-file"]
+    check_refused(icm(*run, file), 2, says)
+    check_refused(icm(*run, tmp_path / "none"), 2, "No such file")
+    check_refused(icm(*run, tmp_path), 2, "Is a directory")

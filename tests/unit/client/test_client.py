@@ -6,7 +6,9 @@ import asyncio
 import json
 import socket
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable
+from email.utils import formatdate
 from typing import Any
 
 import httpx
@@ -17,6 +19,7 @@ import icm_client
 from icm_client import (
     AccessError,
     BusyError,
+    DeadlineError,
     IcmError,
     ModelInfo,
     RequestError,
@@ -50,7 +53,7 @@ INFO = ModelInfo(
     name="m", digest="d", dtype="float32", engine="e", max_prompt_tokens=100, adds_bos=False, max_prompts=100
 )
 GOOD = ScoreResponse(logprobs=[[-0.5, -1.5]] * 6, usage=Usage(prompt_tokens=6), model=INFO)
-QUICK = RetryPolicy(patience_s=5.0, first_wait_s=0.001, max_wait_s=0.002)
+QUICK = RetryPolicy(patience_s=5.0, busy_patience_s=5.0, first_wait_s=0.001, max_wait_s=0.002)
 
 Handler = Callable[[httpx.Request], httpx.Response]
 
@@ -157,7 +160,7 @@ async def test_retry_after_is_respected() -> None:
 
 async def test_patience_ends_with_the_reason() -> None:
     script = Scripted(httpx.ConnectError("refused"))
-    async with client_of(script, retry=RetryPolicy(patience_s=0.05, first_wait_s=0.01)) as client:
+    async with client_of(script, retry=RetryPolicy(patience_s=0.5, first_wait_s=0.001)) as client:
         with pytest.raises(UnavailableError, match="icm-server serve") as raised:
             await client.score(REQUEST)
     assert "http://scorer" in raised.value.message
@@ -207,6 +210,132 @@ async def test_a_model_that_changes_between_parts_is_told() -> None:
     async with client_of(Scripted(part("one"), part("two")), max_prompts=3) as client:
         with pytest.raises(ScorerError, match="changed its model"):
             await client.score(REQUEST)
+
+
+async def test_half_a_character_is_told_before_it_is_sent() -> None:
+    script = Scripted(answer())
+    async with client_of(script) as client:
+        with pytest.raises(RequestError, match="half a character"):
+            await client.score(ScoreRequest(prompts=["a \ud800"], labels=[" x", " y"]))
+    assert not script.requests
+
+
+async def test_a_redirect_is_told_and_not_followed() -> None:
+    script = Scripted(httpx.Response(307, headers={"Location": "https://elsewhere/v1/score"}), answer())
+    async with client_of(script, api_key="secret") as client:
+        for call in (client.score(REQUEST), client.wait_ready(30.0)):
+            script.requests.clear()
+            with pytest.raises(RequestError, match="moved, to 'https://elsewhere/v1/score'"):
+                await call
+            assert len(script.requests) == 1
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+async def test_an_answer_that_cannot_be_unpacked_is_told(encoding: str) -> None:
+    def damaged() -> httpx.Response:
+        async def content() -> AsyncIterator[bytes]:
+            yield b"this is not what the header says"
+
+        return httpx.Response(200, headers={"Content-Encoding": encoding}, content=content())
+
+    async with client_of(lambda request: damaged()) as client:
+        for call in (client.model(), client.score(REQUEST)):
+            with pytest.raises(ScorerError, match="cannot be decompressed"):
+                await call
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"[" * 100_000, UnavailableError),
+        (b"\xff", UnavailableError),
+        (b'{"error": {"message": "' + b"x" * 2**21 + b'"}}', UnavailableError),
+        (b'{"error": {"code": "c", "message": "' + b"x" * 10_000 + b'", "details": 3}}', UnavailableError),
+    ],
+)
+async def test_an_error_of_any_kind_becomes_a_short_one(body: bytes, kind: type[IcmError]) -> None:
+    async with client_of(Scripted(httpx.Response(503, content=body)), retry=RetryPolicy(patience_s=0.0)) as client:
+        with pytest.raises(kind) as raised:
+            await client.score(REQUEST)
+    assert len(raised.value.message) <= 4000
+
+
+async def test_waiting_for_a_scorer_ends_at_once_where_the_key_is_wrong() -> None:
+    def guarded(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={}) if request.url.path == "/readyz" else refusal(AccessError("not yours"))
+
+    async with client_of(guarded, api_key="secret") as client:
+        with pytest.raises(AccessError, match="not yours"):
+            await asyncio.wait_for(client.wait_ready(60.0), 30)
+
+
+@pytest.mark.parametrize("form", ["0.02", "date"])
+async def test_both_forms_of_retry_after(form: str) -> None:
+    value = formatdate(time.time() + 2.0, usegmt=True) if form == "date" else form
+    script = Scripted(refusal(BusyError("full"), **{"Retry-After": value}), answer())
+    async with client_of(script) as client:
+        assert await asyncio.wait_for(client.score(REQUEST), 30) == GOOD
+    assert len(script.requests) == 2
+
+
+async def test_a_deadline_counts_over_all_tries() -> None:
+    script = Scripted(refusal(BusyError("full"), **{"Retry-After": "0.05"}))
+    async with client_of(script) as client:
+        with pytest.raises(DeadlineError):
+            await asyncio.wait_for(client.score(REQUEST.model_copy(update={"deadline_s": 0.3})), 30)
+    named = [json.loads(request.content)["deadline_s"] for request in script.requests]
+    assert len(named) > 2
+    assert named == sorted(named, reverse=True)
+    assert 0 < named[-1] < named[0] <= 0.3
+
+
+@pytest.mark.parametrize(
+    ("announced", "encoding"),
+    [(None, None), ("", None), ("br", None), ("gzip", "gzip"), ("zstd, gzip", "zstd"), ("GZIP;q=0.5,ZSTD", "zstd")],
+)
+async def test_bodies_are_compressed_by_what_the_scorer_takes(announced: str | None, encoding: str | None) -> None:
+    request = ScoreRequest(prompts=["Word: cod\nGroup:" * 5000], labels=[" living", " object"])
+    response = ScoreResponse(logprobs=[[-0.5, -1.5]], usage=Usage(), model=INFO)
+    headers = {"Accept-Encoding": announced} if announced is not None else {}
+    script = Scripted(
+        httpx.Response(200, content=INFO.model_dump_json(), headers=headers),
+        httpx.Response(200, content=response.model_dump_json(), headers=headers),
+    )
+    async with client_of(script) as client:
+        await client.model()
+        assert await client.score(request) == response
+    sent = script.requests[1]
+    assert sent.headers.get("Content-Encoding") == encoding
+    content = httpx.Response(
+        200, headers=dict.fromkeys(["Content-Encoding"], encoding or "identity"), content=sent.content
+    )
+    assert ScoreRequest.model_validate_json(content.content) == request
+    assert (len(sent.content) < 10_000) == (encoding is not None)
+
+
+@pytest.mark.parametrize("key", ["", "schl\u00fcssel", "two words", "line\nline", "\u2026", "\0"])
+def test_a_key_that_cannot_be_one_is_told_but_not_shown(key: str) -> None:
+    with pytest.raises(RequestError, match="cannot be an API key") as raised:
+        ScorerClient("http://scorer", api_key=key)
+    assert not key or key not in raised.value.message
+    assert "\n" not in raised.value.message
+
+
+async def test_secrets_are_in_no_message() -> None:
+    script = Scripted(httpx.ConnectError("refused"))
+    url = "http://me:hunter2@scorer:8000"
+    client = ScorerClient(url, api_key="s3cr3t", retry=RetryPolicy(patience_s=0), transport=httpx.MockTransport(script))
+    async with client:
+        with pytest.raises(UnavailableError) as raised:
+            await client.score(REQUEST)
+        with pytest.raises(UnavailableError) as waited:
+            await client.wait_ready(0.0)
+    told = f"{raised.value!r} {raised.value.details} {waited.value!r} {client!r} {vars(client)!r} {client.base_url}"
+    for secret in ("hunter2", "s3cr3t"):
+        assert secret not in told
+    with pytest.raises(RequestError) as wrong:
+        ScorerClient("http://me:hunter2@host:port")
+    assert "hunter2" not in wrong.value.message
 
 
 async def test_the_key_is_sent() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from icm_client import AccessError, BusyError, IcmError, RequestError, ScorerError, UnavailableError
 from icm_client.errors import error_body, error_from_body
-from icm_client.retry import RetryPolicy
+from icm_client.retry import RetryPolicy, Tries, retry_after_s
 
-POLICY = RetryPolicy(patience_s=100.0, first_wait_s=0.5, max_wait_s=8.0)
+POLICY = RetryPolicy(patience_s=100.0, busy_patience_s=1000.0, first_wait_s=0.5, max_wait_s=8.0)
 
 
 def wait_s(error: IcmError, attempt: int = 1, spent_s: float = 0.0) -> float | None:
@@ -42,8 +46,75 @@ def test_a_busy_scorer_names_the_wait() -> None:
 def test_patience_ends() -> None:
     assert wait_s(UnavailableError("gone"), 5, spent_s=85.0) is not None
     assert wait_s(UnavailableError("gone"), 5, spent_s=93.0) is None
-    assert wait_s(BusyError("full", retry_after_s=101.0)) is None
+    assert wait_s(BusyError("full", retry_after_s=101.0)) is not None
+    assert wait_s(BusyError("full", retry_after_s=1001.0)) is None
     assert wait_s(BusyError("full", retry_after_s=float("inf"))) is None
+
+
+def test_an_unready_scorer_may_name_the_wait_too() -> None:
+    wait = wait_s(UnavailableError("draining", retry_after_s=30.0), 1)
+    assert wait is not None
+    assert 30.0 <= wait <= 37.5
+
+
+def test_a_time_that_has_passed_is_no_reason_to_hurry() -> None:
+    assert (wait_s(BusyError("full", retry_after_s=0.0)) or 0.0) >= POLICY.first_wait_s
+
+
+NOW = datetime(2026, 11, 25, 12, 0, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("0", 0.0),
+        ("7", 7.0),
+        (" 2.5 ", 2.5),
+        ("-3", 0.0),
+        ("Wed, 25 Nov 2026 12:00:30 GMT", 30.0),
+        ("Wed, 25 Nov 2026 12:00:30 -0000", 30.0),
+        ("Wed, 25 Nov 2026 13:00:30 +0100", 30.0),
+        ("Wednesday, 25-Nov-26 12:01:00 GMT", 60.0),
+        ("Wed Nov 25 12:00:10 2026", 10.0),
+        ("Wed, 25 Nov 2026 11:00:00 GMT", 0.0),
+        ("", None),
+        ("soon", None),
+        ("nan", None),
+        ("inf", None),
+        ("1e999", None),
+        ("Wed, 99 Nov 2026 12:00:30 GMT", None),
+    ],
+)
+def test_a_wait_is_named_in_seconds_or_by_date(header: str, seconds: float | None) -> None:
+    assert retry_after_s(header, NOW) == seconds
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=60) | st.from_regex(r"\w{3}, \d+ \w{3} \d+ [\d:]+ (GMT|[+-]\d+)?", fullmatch=True))
+def test_no_header_is_an_accident(header: str) -> None:
+    seconds = retry_after_s(header, NOW)
+    assert seconds is None or 0.0 <= seconds < float("inf")
+
+
+def test_patience_begins_anew_when_something_has_come() -> None:
+    rng = np.random.default_rng(0)
+    tries = Tries(POLICY, 0.0)
+    assert tries.failed(UnavailableError("gone"), 98.0, rng) is not None
+    assert tries.failed(UnavailableError("gone"), 100.0, rng) is None
+    tries.progressed(100.0)
+    wait = tries.failed(UnavailableError("gone"), 150.0, rng)
+    assert wait is not None
+    assert wait <= 0.5 * 1.25  # the first of a new series
+
+
+def test_a_busy_scorer_is_there() -> None:
+    """Being refused does not use up the patience with a scorer that is away; each has its own end."""
+    rng = np.random.default_rng(0)
+    tries = Tries(POLICY, 0.0)
+    assert tries.failed(BusyError("full"), 500.0, rng) is not None
+    assert tries.failed(UnavailableError("gone"), 560.0, rng) is not None
+    assert tries.failed(UnavailableError("gone"), 601.0, rng) is None
+    assert tries.failed(BusyError("full"), 1000.0, rng) is None
 
 
 @pytest.mark.parametrize(
@@ -60,6 +131,10 @@ def test_patience_ends() -> None:
         (503, UnavailableError),
         (504, UnavailableError),
         (500, ScorerError),
+        (408, UnavailableError),
+        (415, RequestError),
+        (304, RequestError),
+        (204, ScorerError),
     ],
 )
 @pytest.mark.parametrize("body", [{"error": {"code": "c", "message": "m", "details": {"k": 1}}}, "<html>", None, [1]])

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icm_client import RequestError, ScoreRequest
-from icm_client.split import split
+from icm_client.split import split, subset
 
 
 @st.composite
@@ -32,6 +32,10 @@ def requests(draw: st.DrawFn) -> ScoreRequest:
     )
 
 
+def parts_of(request: ScoreRequest, max_prompts: int) -> list[ScoreRequest]:
+    return [subset(request, numbers) for numbers in split(request, max_prompts)]
+
+
 def texts(request: ScoreRequest) -> list[str]:
     """Every prompt's whole text."""
     paths: list[str] = []
@@ -52,7 +56,7 @@ def joined(request: ScoreRequest, numbers: list[int | None]) -> str:
 @settings(max_examples=50, deadline=None)
 @given(requests(), st.integers(1, 8))
 def test_parts_ask_the_same(request: ScoreRequest, max_prompts: int) -> None:
-    parts = list(split(request, max_prompts))
+    parts = parts_of(request, max_prompts)
     assert [text for part in parts for text in texts(part)] == texts(request)
     assert all(len(part.prompts) <= max_prompts for part in parts)
     assert len(parts) == -(-len(request.prompts) // max_prompts)
@@ -67,7 +71,7 @@ def test_parts_ask_the_same(request: ScoreRequest, max_prompts: int) -> None:
 @settings(max_examples=50, deadline=None)
 @given(requests(), st.integers(1, 8))
 def test_parts_carry_only_what_they_use(request: ScoreRequest, max_prompts: int) -> None:
-    parts = list(split(request, max_prompts))
+    parts = parts_of(request, max_prompts)
     for part in parts if len(parts) > 1 else []:
         ends = {prompt[0] for prompt in part.prompts if not isinstance(prompt, str)}
         used = {number for number in ends if number is not None}
@@ -82,14 +86,14 @@ def test_parts_carry_only_what_they_use(request: ScoreRequest, max_prompts: int)
 
 def test_a_small_request_stays_as_it_is() -> None:
     request = ScoreRequest(segments=["a", "unused"], prompts=[[None, 0]], labels=[" x"])
-    assert list(split(request, 1)) == [request]
+    assert parts_of(request, 1) == [request]
 
 
 def test_a_chain_deeper_than_the_stack() -> None:
     depth = 5000
     prefixes: list[list[int | None]] = [[None, 0], *([number, 0] for number in range(depth - 1))]
     request = ScoreRequest(segments=["s"], prefixes=prefixes, prompts=[[depth - 1], [depth - 1]], labels=[" x"])
-    parts = list(split(request, 1))
+    parts = parts_of(request, 1)
     assert [len(texts(part)[0]) for part in parts] == [depth, depth]
 
 
@@ -110,4 +114,4 @@ def test_numbers_of_nothing_are_told(
 ) -> None:
     request = ScoreRequest(segments=["s"], prefixes=prefixes, prompts=prompts, labels=[" x"])
     with pytest.raises(RequestError, match=says):
-        list(split(request, 1))
+        parts_of(request, 1)

@@ -63,7 +63,7 @@ def test_tokens_are_those_of_the_joined_text(style: str, data: st.DataObject) ->
     assert code == ("empty_prompt" if not expected else "label_merges" if merges else "")
     if code:
         return
-    assert found.ids.tolist() == real.bos + expected
+    assert found.path.ids().tolist() == real.bos + expected
     for ids in joined:
         label = tuple(ids[len(expected) :])
         assert any(read.path == label[:-1] and label[-1] in read.ids for read in found.trie.reads)
@@ -87,16 +87,16 @@ def test_shots_take_the_fast_path(style: str, is_joined: int) -> None:
 def test_a_separator_at_the_end_of_a_shot_is_not_safe() -> None:
     found = tokenize("gpt2", segments=["Word: a\n\n", "Word:"], prompts=[[None, 0, 1]], labels=[" living"])
     assert found.joined_texts > 0
-    assert found.prompts[0].ids.tolist() == tokenizer("gpt2").encode_many(["Word: a\n\nWord:"])[0].ids
+    assert found.prompts[0].path.ids().tolist() == tokenizer("gpt2").encode_many(["Word: a\n\nWord:"])[0].ids
 
 
 def test_a_special_token_put_together_by_three_texts_is_seen() -> None:
     found = tokenize("gpt2", segments=["<", "s", ">", " Word:"], prompts=[[None, 0, 1, 2, 3]], labels=[" living"])
-    assert found.prompts[0].ids[0] == 0
+    assert found.prompts[0].path.ids()[0] == 0
 
 
 def test_what_is_remembered_changes_nothing() -> None:
-    one = PrefixTokenizer(tokenizer("gpt2"), max_remembered=3)
+    one = PrefixTokenizer(tokenizer("gpt2"), max_remembered_chars=250)
     request = ScoreRequest(
         segments=[f"\n\nWord: {k}" for k in range(20)],
         prompts=[[None, k, (7 * k) % 20, 3] for k in range(20)],
@@ -104,8 +104,10 @@ def test_what_is_remembered_changes_nothing() -> None:
     )
     first = one.tokenize(read_tree(request), None)
     again = one.tokenize(read_tree(request), None)
-    assert [p.ids for p in first.prompts] == [p.ids for p in again.prompts]
-    assert [p.ids for p in first.prompts] == [p.ids for p in tokenize("gpt2", **request.model_dump()).prompts]
+    assert [p.path.ids() for p in first.prompts] == [p.path.ids() for p in again.prompts]
+    assert [p.path.ids() for p in first.prompts] == [
+        p.path.ids() for p in tokenize("gpt2", **request.model_dump()).prompts
+    ]
 
 
 def error(style: str, **request: object) -> RequestError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -65,6 +65,13 @@ class Broken(FakeEngine):
 
     async def read(self, token_ids: Sequence[int], wanted_ids: Sequence[int], model: str) -> ReadAnswer:
         return ReadAnswer([math.nan for _ in wanted_ids], 0)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Lets the event loop run until it holds."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110  (what is waited for has no event)
+            await asyncio.sleep(0.001)
 
 
 def test_a_tree_is_scored_as_its_joined_texts_in_the_order_asked() -> None:
@@ -147,8 +154,8 @@ def test_the_first_failure_ends_all_reads_and_frees_the_window(error: Exception)
         with pytest.raises(type(error)) as raised:
             await scorer.score(ScoreRequest(prompts=[f"Word: {k}" for k in range(9)], labels=LABELS))
         assert raised.value is error
-        assert engine.num_now == 0
-        assert not scorer._window.locked()
+        await until(lambda: engine.num_now == scorer.window.num_reads == 0)
+        assert scorer.admission.total.requests == 0
 
     asyncio.run(fail_then_score())
     assert engine.num_cancelled == len(engine.asked)

@@ -1,0 +1,169 @@
+"""Who may ask for what: the guard before every path, and what a key is for."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import ipaddress
+import logging
+from pathlib import Path
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from icm_client.errors import AccessError, RequestError
+from icm_client.wire import DEFAULT_EXPERIMENT, ScoreRequest
+from icm_server.config import ServerConfig
+from icm_server.incoming import Incoming, refuse
+from icm_server.keys_file import digest_of, read_keys
+from icm_server.tenant import ANYONE, Tenant
+
+log = logging.getLogger("icm_server")
+
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+"""What needs no key; every other path does, also one that does not exist."""
+CHALLENGE = {"WWW-Authenticate": 'Bearer, Basic realm="icm-server: any name, the API key as password"'}
+
+
+class Keyring:
+    """The keys of one file, read anew when it changes. Raises RequestError if it cannot be read, or holds none."""
+
+    def __init__(self, path: Path):
+        self._path, self._stamp = path, _stamp(path)
+        self._tenants = _tenants(path)
+        if not self._tenants:
+            raise RequestError(f"{path} holds no keys; make one with `icm-server key new NAME --keys-file {path}`")
+
+    def tenant_of(self, key: str) -> Tenant | None:
+        """Whose key it is, None if nobody's; which of them can not be told from the time that it takes."""
+        self._follow()
+        digest = digest_of(key)
+        found = None
+        for expected, tenant in self._tenants:
+            if hmac.compare_digest(digest, expected):
+                found = tenant
+        return found
+
+    def _follow(self) -> None:
+        """Nobody's run has to be interrupted for a new key. A file that is wrong or gone changes nothing."""
+        stamp = _stamp(self._path)
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self._tenants = _tenants(self._path)
+            log.warning("%s has changed: %d keys", self._path, len(self._tenants))
+        except RequestError as error:
+            log.error("the keys stay as they were: %s", error.message)
+
+
+class Access:
+    """ASGI middleware: 401 without a valid key; else the application finds its holder in `request.state.tenant`.
+
+    A key comes as `Authorization: Bearer KEY`, or as the password of Basic, which is what a browser can send.
+    """
+
+    def __init__(self, app: ASGIApp, keyring: Keyring | None):
+        self._app, self._keyring = app, keyring
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        try:
+            tenant = self._tenant(scope)
+        except AccessError as error:
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})
+            else:
+                await refuse(error, CHALLENGE, Incoming(receive), scope, receive, send)
+            return
+        scope.setdefault("state", {})["tenant"] = tenant
+        await self._app(scope, receive, send)
+
+    def _tenant(self, scope: Scope) -> Tenant:
+        if self._keyring is None or scope["path"] in OPEN_PATHS:
+            return ANYONE
+        header = Headers(scope=scope).get("authorization")
+        if header is None:
+            raise AccessError(
+                "this scorer asks for an API key: --api-key-file FILE, or ICM_API_KEY_FILE", code="no_key"
+            )
+        tenant = self._keyring.tenant_of(key_in(header))
+        if tenant is None:
+            raise AccessError("this API key is not one of this scorer's", code="wrong_key")
+        return tenant
+
+
+def allowed(tenant: Tenant, request: ScoreRequest) -> ScoreRequest:
+    """The request in the name of its tenant: one that names no experiment counts for the tenant's own.
+
+    Raises AccessError (403) if the tenant may not ask for the experiment, the model or the priority.
+    """
+    if not tenant.may_use(request.model):
+        raise AccessError(f"this API key is not for the model {request.model!r}", code="not_your_model", status=403)
+    if request.priority > tenant.max_priority:
+        raise AccessError(
+            f"this API key is for priorities up to {tenant.max_priority}, not for {request.priority}",
+            code="not_your_priority",
+            status=403,
+        )
+    if tenant.may_run(request.experiment):
+        return request
+    if request.experiment == DEFAULT_EXPERIMENT:
+        return request.model_copy(update={"experiment": tenant.name})
+    names = ", ".join([tenant.name, *(tenant.experiments or [f"{tenant.name}-*"])])
+    raise AccessError(
+        f"this API key is for the experiments {names}, not for {request.experiment!r}",
+        code="not_your_experiment",
+        status=403,
+    )
+
+
+def keyring_for(config: ServerConfig) -> Keyring | None:
+    """The keys that a scorer is started with. Raises RequestError if others could reach it and it has none.
+
+    /dev/null, which stands for a secret that is not there, is no keys file.
+    """
+    if config.keys_file is not None and not config.keys_file.is_char_device():
+        return Keyring(config.keys_file.expanduser())
+    host = config.published_at or config.host
+    if not (config.allow_no_keys or _is_loopback(host)):
+        raise RequestError(
+            f"whoever reaches {host} could use this scorer: give it --keys-file FILE (`icm-server key new NAME` makes "
+            "one), or --allow-no-keys if the network around it is private",
+            code="no_keys",
+        )
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def key_in(header: str) -> str:
+    """The key of an Authorization header; empty if it holds none."""
+    scheme, _, value = header.partition(" ")
+    value = value.strip()
+    if scheme.lower() != "basic":
+        return value if scheme.lower() == "bearer" else ""
+    try:
+        return base64.b64decode(value, validate=True).decode().partition(":")[2]
+    except (binascii.Error, ValueError):
+        return ""
+
+
+def _tenants(path: Path) -> list[tuple[bytes, Tenant]]:
+    return [(bytes.fromhex(entry.sha256), entry.tenant) for entry in read_keys(path)]
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -1,0 +1,134 @@
+"""Reads under way: as many as the engine takes at once, in the fair queue's order, and each made only once."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from icm_client.errors import ScorerError
+from icm_client.wire import is_logprob
+from icm_server.answers import Answers
+from icm_server.engines.base import Engine, ReadAnswer
+from icm_server.fair_queue import FairQueue, Work
+from icm_server.request_plan import PlannedRead
+from icm_server.reuse import Reuse, decoded, encoded
+
+MAX_AT_ONCE = 256
+"""Reads that are begun without letting anybody else have the event loop."""
+
+
+@dataclass(eq=False, slots=True)
+class _Flight:
+    """One read in the engine, and all who wait for it, the one who pays for it first."""
+
+    tokens: int
+    waiting: list[tuple[Answers, PlannedRead]] = field(default_factory=list)
+    task: asyncio.Task[None] | None = None
+
+
+class EngineWindow:
+    """Takes requests' work and hands them the answers. In one event loop."""
+
+    def __init__(self, engine: Engine, queue: FairQueue[PlannedRead], reuse: Reuse):
+        self._engine, self._queue, self._reuse = engine, queue, reuse
+        self._requests: dict[Work[PlannedRead], Answers] = {}
+        self._flights: dict[bytes, _Flight] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._fill_soon: asyncio.Handle | None = None
+        self.num_reads = self.num_tokens = 0
+        """In the engine now; tokens as estimated."""
+
+    def add(self, answers: Answers) -> None:
+        """Has a request's work done, when its turn comes."""
+        self._requests[answers.work] = answers
+        self._queue.add(answers.work)
+        self.fill()
+
+    def give_up(self, answers: Answers) -> None:
+        """Whatever of it has not been done is left, also in the engine, unless somebody else waits for it as well."""
+        self._queue.remove(answers.work)
+        if self._requests.pop(answers.work, None) is None or answers.is_complete:
+            return
+        for key, flight in list(self._flights.items()):
+            flight.waiting = [(other, read) for other, read in flight.waiting if other is not answers]
+            if not flight.waiting and flight.task is not None:
+                del self._flights[key]  # whoever wants it from now on begins anew
+                flight.task.cancel()
+
+    def fill(self) -> None:
+        """Begins reads while there is room."""
+        if self._fill_soon is not None:
+            self._fill_soon.cancel()
+            self._fill_soon = None
+        for _ in range(MAX_AT_ONCE):
+            taken = self._queue.take() if self._has_room() else None
+            if taken is None:
+                return
+            self._begin(self._requests[taken.work], taken.read)
+        self._fill_soon = asyncio.get_running_loop().call_soon(self.fill)
+
+    def _has_room(self) -> bool:
+        engine = self._engine
+        return self.num_reads < engine.max_concurrent_reads and self.num_tokens < engine.max_concurrent_tokens
+
+    async def close(self) -> None:
+        """Gives up all reads."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _begin(self, answers: Answers, read: PlannedRead) -> None:
+        known = self._reuse.get(read.key)
+        if known is not None:
+            self._queue.correct(answers.work, -read.tokens)
+            answers.reused(read, decoded(known))
+            return
+        flight = self._flights.get(read.key)
+        if flight is None:
+            flight = self._flights[read.key] = _Flight(read.tokens)
+            self.num_reads += 1
+            self.num_tokens += read.tokens
+            flight.task = asyncio.create_task(self._make(flight, read, answers.ids(read), answers.model))
+            self._tasks.add(flight.task)
+            flight.task.add_done_callback(self._tasks.discard)
+        flight.waiting.append((answers, read))
+
+    async def _make(self, flight: _Flight, read: PlannedRead, ids: list[int], model: str) -> None:
+        outcome: ReadAnswer | Exception | None = None
+        try:
+            outcome = await self._engine.read(ids, read.read.ids, model)
+        except Exception as error:  # told to whoever waits for the read
+            outcome = error
+        finally:
+            self.num_reads -= 1
+            self.num_tokens -= flight.tokens
+            if self._flights.get(read.key) is flight:
+                del self._flights[read.key]
+            if outcome is not None:
+                self._settle(flight, read, outcome)
+            self.fill()
+
+    def _settle(self, flight: _Flight, read: PlannedRead, outcome: ReadAnswer | Exception) -> None:
+        if isinstance(outcome, Exception):
+            for answers, _ in flight.waiting:
+                answers.fail(outcome)
+        elif not all(map(is_logprob, outcome.logprobs)):
+            for answers, same in flight.waiting:
+                answers.fail(_not_finite(same.prompt, self._engine.info.dtype))
+        else:
+            self._reuse.remember(read.key, encoded(outcome.logprobs))
+            for number, (answers, same) in enumerate(flight.waiting):
+                if number == 0:
+                    self._queue.correct(answers.work, same.num_tokens - outcome.num_cached_tokens - same.tokens)
+                    answers.made(same, *outcome)
+                else:
+                    self._queue.correct(answers.work, -same.tokens)
+                    answers.reused(same, outcome.logprobs)
+
+
+def _not_finite(prompt: int, dtype: str) -> ScorerError:
+    return ScorerError(
+        f"the model answered prompt {prompt} with something that is not a log-probability: it overflows in {dtype}, or "
+        "its weights are broken. Try --dtype float32",
+        code="not_finite",
+    )

@@ -1,0 +1,61 @@
+"""Requests out of bodies: parsed as strictly as JSON and Unicode are, and allowed."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import pydantic
+from fastapi import Request
+
+from icm_client.errors import RequestError
+from icm_client.wire import ScoreRequest
+from icm_server.access import allowed
+
+_Model = TypeVar("_Model", bound=pydantic.BaseModel)
+
+
+def documented(model: type[pydantic.BaseModel]) -> dict[str, Any]:
+    """What OpenAPI says of a body that is parsed here."""
+    content = {"application/json": {"schema": model.model_json_schema()}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+async def asked(request: Request) -> ScoreRequest:
+    """The request to score, in the name of the key that it came with. Raises RequestError or AccessError."""
+    return allowed(request.state.tenant, await parsed(request, ScoreRequest))
+
+
+async def parsed(request: Request, model: type[_Model]) -> _Model:
+    """The body. Raises RequestError that names what is wrong and where, and never shows what stands there."""
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "application/json":
+        raise RequestError(
+            "a request is JSON: send it with the header Content-Type: application/json",
+            code="unsupported_media_type",
+            status=415,
+        )
+    body = await request.body()
+    if not body:
+        raise RequestError("the body is empty: send a request as JSON")
+    try:
+        # Not json.loads: that lets half characters through, and ends at deep nesting with an exception.
+        return model.model_validate_json(body)
+    except pydantic.ValidationError as error:
+        raise RequestError(_told(error)) from None
+
+
+def _told(error: pydantic.ValidationError) -> str:
+    """The first place that is wrong and what is wrong there, in a line, never what stands there."""
+    errors = error.errors(include_url=False, include_input=False)
+    if errors[0]["type"] == "json_invalid":
+        return f"the body is not JSON: {errors[0]['ctx']['error']}"
+    where = _where(errors[0]["loc"])
+    what = dict.fromkeys(each["msg"][:200] for each in errors if _where(each["loc"]) == where)
+    return f"{where}: {', or '.join(what)}"
+
+
+def _where(loc: tuple[int | str, ...]) -> str:
+    """`prompts.3` of ("prompts", 3, "list[nullable[int]]", 0): without the names of union members."""
+    parts = [str(part)[:100] for part in loc[:1]]
+    parts += [str(part) for part in loc[1:] if isinstance(part, int)]
+    return ".".join(parts) or "the body"

@@ -1,0 +1,170 @@
+"""API keys: the file that holds their hashes.
+
+It is YAML or JSON, a list of entries. `icm-server key new NAME` adds one; what stands here behind `sha256` may be left
+out, and is explained in `tenant.py`:
+
+    - name: alice
+      sha256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+      experiments: ["paper-*", "sweep-*"]
+      adapters: ["alice-*"]
+      weight: 2
+      max_queued_tokens: 5000000
+      isolated: true
+
+A key is 256 random bits, so its plain SHA-256 cannot be turned round by guessing, as that of a password could: a slow
+hash would protect nothing more, and every request would pay for it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pydantic
+import yaml
+from pydantic import Field
+
+from icm_client.errors import RequestError
+from icm_server.tenant import Tenant
+
+PREFIX = "icm_"
+"""What every key begins with, so that one that has leaked can be found."""
+
+
+class Entry(Tenant):
+    """A tenant and the hash of its key."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", repr=False)
+
+    @property
+    def tenant(self) -> Tenant:
+        return Tenant(**self.model_dump(exclude={"sha256"}))
+
+
+_ENTRIES = pydantic.TypeAdapter(list[Entry])
+
+
+def digest_of(key: str) -> bytes:
+    """What is kept of a key."""
+    return hashlib.sha256(key.encode(errors="surrogatepass")).digest()
+
+
+def read_keys(path: Path) -> list[Entry]:
+    """The file's entries, which may be none. Raises RequestError."""
+    try:
+        return _parsed(path.read_text(encoding="utf-8"), path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unusable(path, error) from None
+
+
+def add_key(path: Path, name: str, **fields: Any) -> str:
+    """Makes a key, adds its hash to the file, and returns it: it stands nowhere else.
+
+    `fields` are a Tenant's; those that are None are left out. The file is replaced in one step, so that a scorer reads
+    all of the new one or of the old. A new file has mode 0600; one that is there keeps owner and mode. Raises
+    RequestError.
+    """
+    key = PREFIX + secrets.token_urlsafe(32)
+    given = {field: value for field, value in fields.items() if value is not None}
+    try:
+        entry = Entry(name=name, sha256=digest_of(key).hex(), **given)
+    except pydantic.ValidationError as error:
+        raise RequestError(f"no key was made: {_told(error)}", code="bad_key") from None
+    path = path.resolve()
+    try:
+        with _locked(path.parent):
+            before = path.read_text(encoding="utf-8") if path.exists() else ""
+            if any(other.name == name for other in _parsed(before, path)):
+                raise RequestError(f"{path} has a key for {name!r} already: remove that, or take another name")
+            after = _with(before, entry, path)
+            _replace(path, after)
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unusable(path, error) from None
+    return key
+
+
+def _parsed(text: str, path: Path) -> list[Entry]:
+    try:
+        found = yaml.safe_load(text)
+        entries = _ENTRIES.validate_python([] if found is None else found)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" (line {mark.line + 1})" if mark else ""
+        raise RequestError(f"{path} is neither YAML nor JSON{place}", code="bad_keys_file") from None
+    except pydantic.ValidationError as error:
+        raise RequestError(f"{path}: {_told(error)}", code="bad_keys_file") from None
+    for what in ("name", "sha256"):
+        values = [getattr(entry, what) for entry in entries]
+        for number, value in enumerate(values):
+            if value in values[:number]:
+                raise RequestError(
+                    f"{path}: entry {number} has the {what} of entry {values.index(value)}", code="bad_keys_file"
+                )
+    return entries
+
+
+def _with(before: str, entry: Entry, path: Path) -> str:
+    """The text with one more entry, comments and all as they were."""
+    fields = entry.model_dump(mode="json", exclude_unset=True)
+    if before.lstrip().startswith("["):
+        return json.dumps([*yaml.safe_load(before), fields], indent=2, ensure_ascii=False) + "\n"
+    lines = [
+        f"{'  ' if number else '- '}{name}: {json.dumps(value)}" for number, (name, value) in enumerate(fields.items())
+    ]
+    after = "\n".join([*([before.rstrip("\n")] if before.strip() else []), *lines]) + "\n"
+    try:
+        complete = _parsed(after, path)[-1] == entry
+    except (RequestError, IndexError):
+        complete = False
+    if not complete:
+        raise RequestError(f"cannot add to the end of {path}: let each entry begin with `- ` at the start of a line")
+    return after
+
+
+def _replace(path: Path, text: str) -> None:
+    number, partial = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(number, "w", encoding="utf-8") as file:
+            if path.exists():
+                known = path.stat()
+                os.fchown(file.fileno(), known.st_uid, known.st_gid)
+                os.fchmod(file.fileno(), stat.S_IMODE(known.st_mode))
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        os.unlink(partial)
+        raise
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Two that add a key at once would lose one."""
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(number)
+
+
+def _unusable(path: Path, error: OSError | UnicodeDecodeError) -> RequestError:
+    reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+    return RequestError(f"cannot use the keys file {path}: {reason}", code="bad_keys_file")
+
+
+def _told(error: pydantic.ValidationError) -> str:
+    """The first mistake, without what stands there."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    where = " ".join(f"entry {part}" if isinstance(part, int) else str(part) for part in first["loc"][:2])
+    return f"{where or 'the file'}: {first['msg']}"

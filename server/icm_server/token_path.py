@@ -1,0 +1,106 @@
+"""Tokens along a prefix tree, each stored once: whatever lies below a prefix points at it. A leaf."""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import Sequence
+
+DIGEST_BYTES = 16
+
+
+class TokenPath:
+    """All tokens from the root to here: those `before`, and then its own. Never changed."""
+
+    __slots__ = ("before", "length", "own")
+
+    def __init__(self, before: TokenPath | None, own: array[int]):
+        self.before, self.own = before, own
+        self.length: int = len(own) + (before.length if before is not None else 0)
+
+    def ids(self) -> array[int]:
+        """The tokens in one piece."""
+        parts: list[array[int]] = []
+        path: TokenPath | None = self
+        while path is not None:
+            parts.append(path.own)
+            path = path.before
+        whole = array("i")
+        for part in reversed(parts):
+            whole.extend(part)
+        return whole
+
+
+class PathDigest:
+    """A digest of all tokens along a path, however they are cut; `extended` costs what is added to it."""
+
+    __slots__ = ("_hash",)
+
+    def __init__(self, own: array[int], before: PathDigest | None = None):
+        self._hash: hashlib.blake2b = (
+            before._hash.copy() if before is not None else hashlib.blake2b(digest_size=DIGEST_BYTES)
+        )
+        self._hash.update(own)
+
+    def value(self) -> bytes:
+        return self._hash.digest()
+
+
+class PathCursor:
+    """Tokens in one piece for paths that follow each other depth first: what two have in common is built once."""
+
+    def __init__(self) -> None:
+        self._paths: list[TokenPath] = []
+        self._places: dict[int, int] = {}
+        self._ids: list[int] = []
+
+    def ids(self, path: TokenPath, more: Sequence[int] = ()) -> list[int]:
+        """The path's tokens and `more` behind them; the list is the caller's own."""
+        fresh: list[TokenPath] = []
+        found: TokenPath | None = path
+        while found is not None and id(found) not in self._places:
+            fresh.append(found)
+            found = found.before
+        keep = self._places[id(found)] + 1 if found is not None else 0
+        for left in self._paths[keep:]:
+            del self._places[id(left)]
+        del self._paths[keep:]
+        del self._ids[found.length if found is not None else 0 :]
+        for each in reversed(fresh):
+            self._places[id(each)] = len(self._paths)
+            self._paths.append(each)
+            self._ids.extend(each.own)
+        return [*self._ids, *more]
+
+
+class FreshTokens:
+    """What a perfect prefix cache would have to compute for paths that follow each other depth first."""
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+        self._last: TokenPath | None = None
+
+    def of(self, path: TokenPath) -> int:
+        """How many tokens of it are in no path before it (at least one, since the last is always computed)."""
+        known: TokenPath | None = path
+        while known is not None and id(known) not in self._seen:
+            self._seen.add(id(known))
+            known = known.before
+        num_known = known.length if known is not None else 0
+        last, self._last = self._last, path
+        if last is not None and last.before is path.before is known:
+            num_known += _num_common(last.own, path.own)
+        return max(1, path.length - num_known)
+
+
+def _num_common(one: array[int], other: array[int]) -> int:
+    """How many tokens both start with."""
+    stop = min(len(one), len(other))
+    low = 0
+    while low < stop:  # by halves, since comparing pieces is fast and comparing tokens is not
+        middle = (low + stop + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            stop = middle - 1
+    return low

@@ -1,0 +1,164 @@
+"""A scorer with keys, over HTTP: what is guarded, who gets in, and what is never said."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from starlette.routing import Route
+
+from icm_client import AccessError, ScorerClient, ScoreRequest
+from icm_server.access import OPEN_PATHS, Keyring
+from icm_server.app import create_app
+from icm_server.engines.fake import FakeEngine
+from icm_server.keys_file import add_key
+
+GOOD: dict[str, Any] = {"prompts": ["Word: salmon\nGroup:"], "labels": [" living", " object"]}
+
+
+class Guarded(NamedTuple):
+    app: FastAPI
+    http: httpx.AsyncClient
+    alice: str
+    bob: str
+
+
+@pytest.fixture
+async def guarded(tmp_path: Path) -> AsyncIterator[Guarded]:
+    path = tmp_path / "keys.yaml"
+    alice = add_key(path, "alice")
+    bob = add_key(path, "bob", experiments=("paper-*",), adapters=("bobs",))
+
+    async def make_engine() -> FakeEngine:
+        engine = FakeEngine()
+        engine.info = engine.info.model_copy(update={"adapters": ["bobs", "alices"]})
+        return engine
+
+    app = create_app(make_engine, keyring=Keyring(path), max_body_bytes=10_000)
+    transport = httpx.ASGITransport(app=app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://scorer") as http,
+    ):
+        await app.state.scoring.settled.wait()
+        yield Guarded(app, http, alice, bob)
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+async def test_every_path_but_the_health_checks_asks_for_a_key(guarded: Guarded) -> None:
+    paths = {route.path for route in guarded.app.routes if isinstance(route, Route)}
+    assert {"/v1/score", "/v1/model", "/docs", "/openapi.json"} <= paths
+    assert paths > OPEN_PATHS
+    unknown = {"/", "/metrics", "/v1/experiments", "/no/such", "/healthz/", "/HEALTHZ", "//healthz", "/readyz/x"}
+    for path in paths | unknown:
+        for method in ("GET", "POST", "OPTIONS", "HEAD", "DELETE"):
+            response = await guarded.http.request(method, path)
+            if path in OPEN_PATHS:
+                assert response.status_code in (200, 405)
+                continue
+            assert response.status_code == 401, path
+            assert response.headers["WWW-Authenticate"].startswith("Bearer")
+            if method != "HEAD":
+                assert response.json()["error"]["code"] == "no_key"
+    assert (await guarded.http.get("/healthz")).status_code == 200
+    assert (await guarded.http.get("/readyz")).json()["status"] == "ready"
+
+
+@pytest.mark.parametrize("path", ["/healthz?x", "/%68ealthz"])
+async def test_an_open_path_is_the_one_that_is_routed(guarded: Guarded, path: str) -> None:
+    """What is judged is the path that the router sees, however it was written."""
+    assert (await guarded.http.get(path)).json() == {"status": "ok"}
+
+
+async def test_a_key_opens(guarded: Guarded) -> None:
+    basic = base64.b64encode(f"anything:{guarded.alice}".encode()).decode()
+    for headers in (bearer(guarded.alice), {"Authorization": f"Basic {basic}"}):
+        assert (await guarded.http.get("/v1/model", headers=headers)).status_code == 200
+        response = await guarded.http.post("/v1/score", json=GOOD, headers=headers)
+        assert response.status_code == 200
+        assert len(response.json()["logprobs"]) == 1
+    assert (await guarded.http.get("/no/such", headers=bearer(guarded.alice))).status_code == 404
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "Basic", "Digest", ""])
+async def test_a_wrong_key_does_not(guarded: Guarded, scheme: str) -> None:
+    for key in (guarded.alice[:-1], guarded.alice + "x", "", "icm_", "\xe9", base64.b64encode(b"alice:x").decode()):
+        headers = [(b"Authorization", f"{scheme} {key}".encode("latin-1"))]
+        response = await guarded.http.post("/v1/score", json=GOOD, headers=headers)
+        assert response.status_code == 401
+        assert response.json()["error"]["code"] == "wrong_key"
+        assert "icm_" not in response.text
+
+
+async def test_a_key_is_for_its_own_experiments_and_adapters(guarded: Guarded) -> None:
+    async def ask(key: str, **changes: Any) -> tuple[int, str]:
+        response = await guarded.http.post("/v1/score", json={**GOOD, **changes}, headers=bearer(key))
+        return response.status_code, response.json().get("error", {}).get("code", "")
+
+    assert await ask(guarded.alice, experiment="alice-1") == (200, "")
+    assert await ask(guarded.alice, experiment="paper-1") == (403, "not_your_experiment")
+    assert await ask(guarded.bob, experiment="paper-1", model="bobs") == (200, "")
+    assert await ask(guarded.bob, experiment="alice-1") == (403, "not_your_experiment")
+    assert await ask(guarded.bob, model="alices") == (403, "not_your_model")
+    assert await ask(guarded.bob, model="none") == (403, "not_your_model")  # whether there is one is not said
+    assert await ask(guarded.alice, model="none") == (422, "unknown_model")
+    assert await ask(guarded.alice, priority=4) == (403, "not_your_priority")
+
+
+async def test_a_stranger_is_refused_before_the_body_is_looked_at(guarded: Guarded) -> None:
+    for content, headers in (
+        (b"x" * 20_000, {}),
+        (b"\x1f\x8b", {"Content-Encoding": "gzip"}),
+        (b"{", {"Content-Encoding": "br"}),
+    ):
+        assert (await guarded.http.post("/v1/score", content=content, headers=headers)).status_code == 401
+
+
+async def test_keys_are_in_no_log_and_no_answer(guarded: Guarded, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    wrong = "icm_" + "w" * 43
+    for key in (guarded.alice, wrong):
+        for path, changes in (("/v1/score", {}), ("/v1/score", {"experiment": "other"}), ("/no/such", {})):
+            response = await guarded.http.post(path, json={**GOOD, **changes}, headers=bearer(key))
+            assert key not in response.text
+            assert key not in str(response.headers)
+    for key in (guarded.alice, wrong):
+        assert key not in caplog.text
+
+
+async def test_the_client_is_told_what_it_lacks(guarded: Guarded) -> None:
+    transport = httpx.ASGITransport(app=guarded.app)
+    request = ScoreRequest(prompts=["a"], labels=[" x", " y"])
+    async with ScorerClient("http://scorer", transport=transport) as client:
+        with pytest.raises(AccessError, match="--api-key-file"):
+            await client.wait_ready(30)
+    async with ScorerClient("http://scorer", transport=transport, api_key=guarded.bob) as client:
+        await client.wait_ready(30)
+        assert len((await client.score(request)).logprobs) == 1
+        with pytest.raises(AccessError, match="not for 'alice'") as raised:
+            await client.score(request.model_copy(update={"experiment": "alice"}))
+        assert raised.value.status == 403
+
+
+async def test_without_keys_everything_is_open() -> None:
+    async def make_engine() -> FakeEngine:
+        return FakeEngine()
+
+    app = create_app(make_engine)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://scorer") as http,
+    ):
+        await app.state.scoring.settled.wait()
+        body = {**GOOD, "experiment": "any", "priority": 4}
+        assert (await http.post("/v1/score", json=body, headers=bearer("whatever"))).status_code == 200
+        assert (await http.get("/openapi.json")).status_code == 200

@@ -1,0 +1,200 @@
+"""The file of API keys: how it is read, how a key is added, and that no key stands in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import multiprocessing
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from icm_client import RequestError
+from icm_server.keys_file import add_key, digest_of, read_keys
+
+HASH = hashlib.sha256(b"a key").hexdigest()
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_new_key_is_kept_as_a_hash_only(tmp_path: Path) -> None:
+    path = tmp_path / "keys.yaml"
+    key = add_key(path, "alice")
+    assert len(key) > 40
+    assert key not in path.read_text()
+    (entry,) = read_keys(path)
+    assert entry.sha256 == digest_of(key).hex() == hashlib.sha256(key.encode()).hexdigest()
+    assert mode(path) == 0o600
+    assert os.listdir(tmp_path) == ["keys.yaml"]
+
+
+def test_keys_are_never_the_same(tmp_path: Path) -> None:
+    keys = {add_key(tmp_path / "keys.yaml", f"name{number}") for number in range(20)}
+    assert len(keys) == 20
+    assert len({entry.sha256 for entry in read_keys(tmp_path / "keys.yaml")}) == 20
+
+
+def test_what_is_said_of_a_key_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "keys.yaml"
+    add_key(path, "alice")
+    add_key(
+        path,
+        "bob",
+        experiments=("paper-*", "yes"),
+        adapters=("bob-*",),
+        weight=2.5,
+        max_priority=1,
+        max_queued_tokens=1000,
+        isolated=True,
+    )
+    alice, bob = (entry.tenant for entry in read_keys(path))
+    assert (alice.name, alice.weight, alice.max_queued_tokens, alice.isolated, alice.max_priority) == (
+        "alice",
+        1.0,
+        None,
+        False,
+        0,
+    )
+    assert bob.model_dump() == {
+        "name": "bob",
+        "experiments": ("paper-*", "yes"),
+        "adapters": ("bob-*",),
+        "weight": 2.5,
+        "max_priority": 1,
+        "max_queued_tokens": 1000,
+        "isolated": True,
+    }
+
+
+@pytest.mark.parametrize("name", ["yes", "123", "null", "a:b", "1e3", "bär"])
+def test_names_that_yaml_takes_for_something_else(tmp_path: Path, name: str) -> None:
+    add_key(tmp_path / "keys.yaml", name)
+    assert [entry.name for entry in read_keys(tmp_path / "keys.yaml")] == [name]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "",
+        "\n",
+        "# nobody yet\n",
+        f"# who may\n- name: alice  # since May\n  sha256: {HASH}\n",
+        f"- {{name: alice, sha256: {HASH}}}",
+        json.dumps([{"name": "alice", "sha256": HASH, "weight": 3}]),
+        "[]",
+    ],
+)
+def test_a_key_is_added_and_the_rest_stays(tmp_path: Path, before: str) -> None:
+    path = tmp_path / "keys"
+    path.write_text(before)
+    path.chmod(0o640)
+    old = read_keys(path)
+    add_key(path, "bob")
+    after = read_keys(path)
+    assert after[:-1] == old
+    assert after[-1].name == "bob"
+    assert mode(path) == 0o640
+    for comment in ("# nobody yet", "# who may", "# since May"):
+        assert (comment in before) == (comment in path.read_text())
+
+
+def test_a_file_behind_a_link_is_replaced_and_not_the_link(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "keys.yaml"
+    link.symlink_to(tmp_path / "real" / "keys.yaml")
+    add_key(link, "alice")
+    add_key(link, "bob")
+    assert link.is_symlink()
+    assert len(read_keys(tmp_path / "real" / "keys.yaml")) == 2
+
+
+def _add_many(path: Path, start: int) -> None:
+    for number in range(start, start + 20):
+        add_key(path, f"name{number}")
+
+
+def test_several_that_add_at_once_lose_none(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=_add_many, args=(tmp_path / "keys.yaml", 20 * k)) for k in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    assert {entry.name for entry in read_keys(tmp_path / "keys.yaml")} == {f"name{number}" for number in range(80)}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "neither YAML nor JSON"),
+        ("name: alice", "list"),
+        ("- alice", "entry 0"),
+        (f"- sha256: {HASH}", "entry 0 name"),
+        ("- name: alice", "entry 0 sha256"),
+        ("- name: alice\n  sha256: secret-not-a-hash", "entry 0 sha256"),
+        (f"- name: a b\n  sha256: {HASH}", "entry 0 name"),
+        (f"- name: alice\n  sha256: {HASH}\n  wieght: 2", "entry 0 wieght"),
+        (f"- name: alice\n  sha256: {HASH}\n  weight: 0", "entry 0 weight"),
+        (f"- name: alice\n  sha256: {HASH}\n  weight: .nan", "entry 0 weight"),
+        (f"- name: alice\n  sha256: {HASH}\n  max_priority: 5", "entry 0 max_priority"),
+        (f"- name: alice\n  sha256: {HASH}\n- name: alice\n  sha256: {'0' * 64}", "neither YAML|entry 1"),
+        (f"- name: alice\n  sha256: {HASH}\n- name: bob\n  sha256: {HASH}", "entry 1 has the sha256 of entry 0"),
+        (f"- name: alice\n  sha256: {HASH}\n- name: alice\n  sha256: a{HASH[1:]}", "entry 1 has the name of entry 0"),
+        ("- &x [*x, *x]", "entry 0|neither"),
+        ("!!python/object/apply:os.system ['true']", "neither YAML nor JSON"),
+    ],
+)
+def test_a_wrong_file_is_told_in_a_line_without_its_hashes(tmp_path: Path, text: str, says: str) -> None:
+    path = tmp_path / "keys.yaml"
+    path.write_text(text)
+    with pytest.raises(RequestError, match=says) as raised:
+        read_keys(path)
+    assert "\n" not in raised.value.message
+    assert str(path) in raised.value.message
+    assert HASH not in raised.value.message
+    assert "secret" not in raised.value.message
+    with pytest.raises(RequestError):
+        add_key(path, "bob")
+    assert path.read_text() == text
+
+
+def test_a_file_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="No such file"):
+        read_keys(tmp_path / "none.yaml")
+    with pytest.raises(RequestError, match="No such file"):
+        add_key(tmp_path / "none" / "keys.yaml", "alice")
+    with pytest.raises(RequestError, match="Is a directory"):
+        read_keys(tmp_path)
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff\xfe")
+    for call in (lambda: read_keys(binary), lambda: add_key(binary, "alice")):
+        with pytest.raises(RequestError, match="not UTF-8"):
+            call()
+
+
+def test_a_key_that_is_there_already_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "keys.yaml"
+    add_key(path, "alice")
+    before = path.read_bytes()
+    with pytest.raises(RequestError, match="'alice' already"):
+        add_key(path, "alice")
+    for name in ("", "a b", "x" * 101, "line\nline"):
+        with pytest.raises(RequestError, match="name"):
+            add_key(path, name)
+    with pytest.raises(RequestError, match="weight"):
+        add_key(path, "bob", weight=-1)
+    assert path.read_bytes() == before
+
+
+def test_a_layout_that_nothing_can_be_added_to_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "keys.yaml"
+    text = f"  - name: alice\n    sha256: {HASH}\n"
+    path.write_text(text)
+    with pytest.raises(RequestError, match="`- `"):
+        add_key(path, "bob")
+    assert path.read_text() == text
