@@ -16,6 +16,7 @@ from icm_annealer.plan import PlanKind
 from icm_annealer.prefix_cache import PrefixCache, TextTokens
 from icm_annealer.task import Task
 from icm_client import ScorerClient
+from icm_server.config import ScoringConfig
 
 WORDS = Task(name="words", template="Word: {word}\nKind:", labels={"hot": " hot", "cool": " cool"})
 
@@ -27,6 +28,10 @@ def words(num: int, rng: np.random.Generator) -> list[Example]:
         Example(str(k), f"Word: {' '.join(f'w{k}-{n}' for n in range(size))}\nKind:", None, {})
         for k, size in enumerate(sizes)
     ]
+
+
+FORGETFUL = ScoringConfig(reuse_memory_bytes=0)
+"""Every prompt is read, also one that was read before."""
 
 
 async def counted_and_measured(
@@ -60,7 +65,7 @@ async def test_counts_are_the_engines_where_texts_share_no_tokens(serving: Servi
     rng = np.random.default_rng(seed)
     examples = words(30, rng)
     units = np.arange(30).reshape(-1, unit_size)
-    async with serving() as scorer:
+    async with serving(scoring=FORGETFUL) as scorer:
         counted, measured = await counted_and_measured(
             scorer, WORDS, examples, many_asks(30, len(units), rng), list(units)
         )
@@ -71,7 +76,7 @@ async def test_counts_are_the_engines_where_texts_share_no_tokens(serving: Servi
 async def test_counts_are_close_where_texts_share_words(tmp_path: Path, serving: Serving) -> None:
     loaded_task, loaded = planted.load(planted.write_task(tmp_path, 40))
     asks = many_asks(40, 40, np.random.default_rng(0))
-    async with serving() as scorer:
+    async with serving(scoring=FORGETFUL) as scorer:
         counted, measured = await counted_and_measured(
             scorer, loaded_task.task, loaded.examples, asks, list(np.arange(40).reshape(-1, 1))
         )
@@ -80,7 +85,7 @@ async def test_counts_are_close_where_texts_share_words(tmp_path: Path, serving:
 
 async def test_one_example_and_texts_that_are_alike(serving: Serving) -> None:
     examples = [Example("0", "Word: one\nKind:", None, {})]
-    async with serving() as scorer:
+    async with serving(scoring=FORGETFUL) as scorer:
         asks = [Ask(np.array([0]), np.array([0]), np.array([0]), PlanKind("tree"))]
         counted, measured = await counted_and_measured(scorer, WORDS, examples, asks, [np.array([0])])
     assert counted == measured == [4]
