@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -72,19 +73,27 @@ class Pass:
 
 
 class _Lengths(NamedTuple):
-    """Lengths in tokens: of the separator, of each label's text, of each example's text with its separator.
-
-    The separator's is what it adds to a text: by itself it can be cut into fewer tokens ("\\n\\n" by GPT-2's rules).
-    """
+    """Lengths in tokens."""
 
     separator: int
+    """What the separator adds to a text: by itself it can be cut into fewer tokens ("\\n\\n" by GPT-2's rules)."""
+    lead: int
+    """What all texts with their separators begin with."""
     labels: Array
     texts: Array
+    """Of each example's text with its separator."""
 
     def shots(self, labels: Ints) -> Array:
         """The length of every example's shot under these labels; of its text alone where it has none."""
         shots: Array = self.texts + np.where(labels >= 0, self.labels[labels], 0)
         return shots
+
+
+def common_start(texts: Sequence[str]) -> str:
+    """The whole words that all texts begin with: those that the first and the last in alphabetical order do."""
+    first, last = min(texts), max(texts)
+    num = next((k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    return re.sub(r"\s*\S*$", "", first[:num])
 
 
 class PassScorer:
@@ -103,11 +112,14 @@ class PassScorer:
     ) -> PassScorer:
         """Checks what all passes have in common, and asks how long the texts are in tokens."""
         passes = cls(scorer, task, examples, units, model, experiment, adapter)
-        separated = [task.separator + example.text for example in examples]
+        own = [example.text for example in examples]
+        separated = [task.separator + text for text in own]
         num_labels = len(task.labels)
-        counts = await scorer.count_tokens([examples[0].text, *task.verbalizers, *separated])
-        labels, texts = np.array(counts[1 : 1 + num_labels]), np.array(counts[1 + num_labels :])
-        passes._lengths = _Lengths(int(texts[0]) - counts[0], labels, texts)
+        alone, lead, *counts = await scorer.count_tokens(
+            [own[0], task.separator + common_start(own), *task.verbalizers, *separated]
+        )
+        labels, texts = np.array(counts[:num_labels]), np.array(counts[num_labels:])
+        passes._lengths = _Lengths(int(texts[0]) - alone, lead, labels, texts)
         return passes
 
     def __init__(
@@ -135,7 +147,7 @@ class PassScorer:
             first = error.errors()[0]
             raise RequestError(f"{first['loc'][0]}: {first['msg']}, not {first['input']!r}") from None
         self._verbalizers = task.verbalizers
-        self._lengths = _Lengths(0, np.zeros(len(task.labels)), np.zeros(len(examples)))
+        self._lengths = _Lengths(0, 0, np.zeros(len(task.labels)), np.zeros(len(examples)))
 
     async def score(self, ask: Ask) -> Pass:
         """One pass. Raises what the client raises, and ScorerError if another model answers than at the start."""
@@ -174,8 +186,8 @@ class PassScorer:
             plan = plan if is_whole else plan.only(reads_at)
         if outside:
             plan = plan + behind_all(units, outside, lengths, room)
-        # A prompt's first shot has no separator in front of it.
-        before = int(self._model.adds_bos) - self._lengths.separator
+        # A prompt's first shot has no separator in front of it. What all queries begin with is as good as context.
+        before = int(self._model.adds_bos) - self._lengths.separator + self._lengths.lead
         return plan if ask.plan.is_exact else plan.aligned(lengths, before, self._model.cache_block_tokens)
 
     def _request(self, plan: Plan, labels: Ints) -> ScoreRequest:

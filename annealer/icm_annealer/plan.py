@@ -87,7 +87,8 @@ class Plan:
 
         A prefix cache holds whole blocks of `block` tokens, and what a context has beyond them is computed by every
         read: half a block on average, which for short shots is most of a read. Leaving out up to MAX_TRIMMED of the
-        context's last shots avoids that. `before` is the tokens in a context beside its shots (may be negative).
+        context's last shots avoids that. `before` is the tokens beside its shots that all reads behind a context share
+        (may be negative).
         """
         num_reads, is_parent = [0] * len(self.prefixes), [False] * len(self.prefixes)
         for prefix, _ in self.reads:

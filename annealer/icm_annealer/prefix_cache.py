@@ -8,7 +8,6 @@ an engine can compute a little less (a block now and then); where its memory is 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ import numpy as np
 
 from icm_annealer.arrays import Ints
 from icm_annealer.examples import Example
-from icm_annealer.passes import Scorer
+from icm_annealer.passes import Scorer, common_start
 from icm_annealer.plan import Plan
 from icm_annealer.task import Task
 from icm_client.wire import ModelInfo
@@ -42,8 +41,8 @@ class TextTokens(NamedTuple):
     async def of(cls, scorer: Scorer, task: Task, examples: Sequence[Example], model: ModelInfo) -> TextTokens:
         """Asks the scorer how long all texts are."""
         texts = [example.text for example in examples]
-        lead = task.separator + _common_start(texts)
         separated = [task.separator + text for text in texts]
+        lead = task.separator + common_start(texts)
         num_lead, *counts = await scorer.count_tokens([lead, *task.verbalizers, *texts, *separated])
         num_labels, counts = counts[: len(task.labels)], counts[len(task.labels) :]
         num_alone, num_texts = counts[: len(texts)], counts[len(texts) :]
@@ -115,10 +114,3 @@ class PrefixCache:
                 self._num_new += 1
             block = self._blocks[key]
         return _End(block, rest[num_whole * self._size :])
-
-
-def _common_start(texts: Sequence[str]) -> str:
-    """The whole words that all texts begin with: those that the first and the last in alphabetical order do."""
-    first, last = min(texts), max(texts)
-    num = next((k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
-    return re.sub(r"\s*\S*$", "", first[:num])
