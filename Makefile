@@ -6,6 +6,7 @@ export PATH := $(or $(PATH),/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 PYTHON ?= $(or $(shell command -v python3.11 2>/dev/null),python3)
 ARGS ?=
+SEARCH_ARGS ?=
 
 BIN := .venv/bin
 # -qq: errors only. -m pip: never another Python's pip.
@@ -17,7 +18,8 @@ help:
 	@echo 'make demo     label 128 words with a real language model on this machine, and see how good the labels are'
 	@echo 'make test     all tests; some start vLLM on small models                   ARGS="-k plan" picks'
 	@echo 'make check    formatting, types, and that imports go one way'
-	@echo 'make bench    tokens and seconds of a pass by each plan, into bench.json'
+	@echo 'make bench    what plans and searches cost, and what searches find: some minutes, into bench.json and bench.html'
+	@echo '              SEARCH_ARGS="--full --resume" compares all searches, 10 seeds each: hours'
 	@echo 'make lock     write requirements/cpu.txt anew from pyproject.toml          ARGS=--upgrade takes the newest'
 	@echo 'make clean    remove .venv and what tools leave behind (runs/ stays)'
 	@echo
@@ -39,6 +41,7 @@ check: .venv/.installed
 
 bench: .venv/.installed
 	@$(BIN)/icm bench $(ARGS)
+	@$(BIN)/icm search-bench $(SEARCH_ARGS)
 
 lock:
 	@requirements/lock.sh $(PYTHON) $(ARGS)

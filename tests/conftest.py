@@ -12,6 +12,7 @@ import pytest
 
 from icm_client import ScorerClient
 from icm_server.app import create_app
+from icm_server.config import ScoringConfig
 from icm_server.engines.fake import FakeEngine
 
 hypothesis.settings.register_profile("icm", deadline=None)  # no test depends on how busy the machine is
@@ -22,13 +23,15 @@ Serving = Callable[..., AbstractAsyncContextManager[ScorerClient]]
 
 
 @asynccontextmanager
-async def fake_scorer(*, max_prompts: int = 16_384, **engine_settings: Any) -> AsyncIterator[ScorerClient]:
+async def fake_scorer(
+    *, max_prompts: int = 16_384, scoring: ScoringConfig | None = None, **engine_settings: Any
+) -> AsyncIterator[ScorerClient]:
     """A client, ready, of an application of its own whose fake engine has these settings."""
 
     async def make_engine() -> FakeEngine:
         return FakeEngine(**engine_settings)
 
-    app = create_app(make_engine)
+    app = create_app(make_engine, scoring=scoring)
     async with (
         app.router.lifespan_context(app),
         ScorerClient("http://scorer", transport=httpx.ASGITransport(app=app), max_prompts=max_prompts) as client,

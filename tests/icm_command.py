@@ -1,9 +1,11 @@
-"""`icm` in the tests' own process."""
+"""`icm` in the tests' own process, and programs of theirs."""
 
 from __future__ import annotations
 
+import subprocess
 import sys
-from typing import NamedTuple
+import time
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -41,3 +43,12 @@ def check_refused(ended: Ended, code: int, *says: str) -> None:
     assert "Traceback" not in ended.err + ended.out
     for text in says:
         assert text in ended.err
+
+
+def wait_for(process: subprocess.Popen[bytes], what: Any, limit_s: float = 60.0) -> None:
+    """Until `what()` is true, the process has ended, or patience has."""
+    end = time.monotonic() + limit_s
+    while not what():
+        assert process.poll() is None, f"ended with {process.returncode}"
+        assert time.monotonic() < end, "took too long"
+        time.sleep(0.02)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import platform
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,11 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from icm_annealer.examples import Example
-from icm_annealer.passes import Ask, PassScorer
+from icm_annealer.figures import machine
+from icm_annealer.passes import Ask, PassScorer, Scorer
 from icm_annealer.plan import PlanKind
 from icm_annealer.progress import RunProgress
 from icm_annealer.task import Task
-from icm_client import ScorerClient, ScoreRequest
+from icm_client import ScoreRequest
 
 WORDS = """
 time year people way day man thing woman life child world school state family student group country problem
@@ -32,7 +30,7 @@ TEMPLATE_TOKENS = 5
 
 
 async def bench_plans(
-    client: ScorerClient, sizes: list[int], shot_tokens: list[int], progress: RunProgress
+    client: Scorer, sizes: list[int], shot_tokens: list[int], progress: RunProgress
 ) -> dict[str, Any]:
     """Leave-one-out passes over random words, `fixed` after `tree`, each over texts that no cache has seen."""
     rng = np.random.default_rng(0)
@@ -62,8 +60,7 @@ async def bench_plans(
             }
         )
         progress.step(float(weight))
-    machine = {"processor": _processor(), "cores": os.cpu_count(), "date": time.strftime("%Y-%m-%d")}
-    return {"machine": machine, "model": model.model_dump(include={"name", "dtype", "engine"}), "plans": rows}
+    return {"machine": machine(), "model": model.model_dump(include={"name", "dtype", "engine"}), "plans": rows}
 
 
 def print_plans(console: Console, figures: dict[str, Any]) -> None:
@@ -92,7 +89,7 @@ def print_plans(console: Console, figures: dict[str, Any]) -> None:
 class _Meter:
     """A client that measures what it sends."""
 
-    def __init__(self, client: ScorerClient):
+    def __init__(self, client: Scorer):
         self._client = client
         self.body_bytes = self.text_bytes = 0
 
@@ -126,11 +123,3 @@ def _sizes(request: ScoreRequest) -> tuple[int, int]:
 def _text(rng: np.random.Generator, tokens: int) -> str:
     words = rng.choice(WORDS, size=max(1, tokens - TEMPLATE_TOKENS))
     return " ".join(words) + "\nAnswer:"
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()

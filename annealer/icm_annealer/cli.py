@@ -21,13 +21,18 @@ from icm_annealer.examples import Loaded, load_examples
 from icm_annealer.labelling import label
 from icm_annealer.local_scorer import local_scorer
 from icm_annealer.model_check import look_with_model
+from icm_annealer.passes import Scorer
 from icm_annealer.progress import RunProgress
 from icm_annealer.rundir import LABELS, METRICS, SCORER_LOG, RunDir
 from icm_annealer.search.blocks import BlockSettings
-from icm_annealer.settings import Settings
+from icm_annealer.search.gibbs import GibbsSettings
+from icm_annealer.search.joint import JointSettings
+from icm_annealer.search_bench.contestants import CONTESTANTS, FULL, GOLD, SHORT, check_names
+from icm_annealer.search_bench.plan import BenchPlan
+from icm_annealer.settings import SearchName, Settings
 from icm_annealer.task import LoadedTask, built_in_tasks, load_task
 from icm_annealer.task_check import Findings, look_at_data, look_at_task, three_shots
-from icm_client import IcmError, RequestError, ScorerClient, ScoreRequest
+from icm_client import IcmError, OpenAIScorer, RequestError, ScorerClient, ScoreRequest
 from icm_client.retry import RetryPolicy
 
 DEFAULT_MODEL = "smollm2-135m"
@@ -54,7 +59,8 @@ ScorerOption = Annotated[
     typer.Option(
         "--scorer",
         envvar="ICM_SCORER_URL",
-        help="URL of a running icm-server, or `local:MODEL` to start one for this run (MODEL: a name, path or hub id).",
+        help="URL of a running icm-server; `local:MODEL` to start one for this run (MODEL: a name, path or hub id); or "
+        "`openai:URL` of any OpenAI-compatible server with /v1/completions.",
     ),
 ]
 TaskOption = Annotated[str, typer.Option("--task", help=f"A built-in task ({', '.join(built_in_tasks())}) or a file.")]
@@ -65,6 +71,9 @@ DataOption = Annotated[
         help="Your rows: JSON lines or list, CSV, TSV, Parquet, a folder of save_to_disk, or "
         "hf:owner/name[:config][:split]; the task's own if left out.",
     ),
+]
+ScorerModelOption = Annotated[
+    str | None, typer.Option("--scorer-model", help="With openai:URL: the model's name there, if it has several.")
 ]
 KeyOption = Annotated[
     Path | None,
@@ -82,10 +91,15 @@ def run(
     scorer: ScorerOption = f"local:{DEFAULT_MODEL}",
     data: DataOption = None,
     examples: Annotated[int | None, typer.Option(min=2, help="Label only the first N rows.")] = None,
-    search: Annotated[Literal["blocks", "official"], typer.Option(help="Our search, or the paper's.")] = "blocks",
+    search: Annotated[
+        SearchName, typer.Option(help="Our search (blocks), the paper's (official), or a baseline.")
+    ] = "blocks",
     plan: Annotated[
         str | None,
-        typer.Option(help="How labels are weighed: tree (exact), folds=k (cheaper), fixed (as published)."),
+        typer.Option(
+            help="How labels are weighed: tree (exact), folds=k (cheaper), fixed (as published), chain (by the chain "
+            "rule, another measure)."
+        ),
     ] = None,
     measure: Annotated[
         Literal["information", "logprob", "sum", "margin"] | None, typer.Option(help="What U measures.")
@@ -93,12 +107,14 @@ def run(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     chains: Annotated[int, typer.Option(min=1, max=64, help="Chains of a block search.")] = BlockSettings().num_chains,
     passes: Annotated[
-        int, typer.Option(min=1, max=10_000, help="The most passes of a chain.")
-    ] = BlockSettings().max_passes,
+        int | None,
+        typer.Option(min=1, max=10_000, help="The most passes of a chain (blocks), rounds (joint) or sweeps (gibbs)."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew in --out.")] = False,
     experiment: Annotated[str, typer.Option(help="The name that the scorer counts this work for.")] = "default",
     wait: Annotated[float, typer.Option(help="Seconds to wait for a scorer that is away.")] = 300.0,
+    scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
     engine: EngineOption = "vllm",
 ) -> None:
@@ -109,8 +125,15 @@ def run(
     console = Console()
     loaded_task, loaded = _load(task, data)
     rows = loaded.examples[:examples]
-    block_settings = BlockSettings(num_chains=chains, max_passes=passes)
-    settings = Settings(search=search, plan=plan, measure=measure, seed=seed, blocks=block_settings)
+    settings = Settings(
+        search=search,
+        plan=plan,
+        measure=measure,
+        seed=seed,
+        blocks=BlockSettings(num_chains=chains, max_passes=passes or BlockSettings().max_passes),
+        joint=JointSettings(num_rounds=passes or JointSettings().num_rounds),
+        gibbs=GibbsSettings().within(passes) if passes else GibbsSettings(),
+    )
     settings.plan_kind()  # a wrong plan is told before anything is started
     folder = RunDir(out)
     folder.prepare(resume=resume, overwrite=overwrite)
@@ -118,7 +141,9 @@ def run(
     async def work() -> None:
         with RunProgress(console, loaded_task.task.name, loaded_task.task.label_names) as progress:
             progress.expect(settings.usual_passes() or 0)
-            async with _scorer(scorer, engine, wait, api_key_file, progress, folder / SCORER_LOG) as client:
+            async with _scorer(
+                scorer, engine, wait, api_key_file, progress, folder / SCORER_LOG, scorer_model
+            ) as client:
                 progress.status(f"searching labels for {len(rows)} examples")
                 labelling = await label(
                     folder,
@@ -155,6 +180,7 @@ def demo(
     data: DataOption = None,
     out: Annotated[Path, typer.Option("--out")] = Path("runs/demo"),
     engine: EngineOption = "vllm",
+    scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
 ) -> None:
     """Label words with a real language model, then see how well the labels prompt it on unseen words.
@@ -174,7 +200,9 @@ def demo(
     async def work() -> dict[str, Any]:
         with RunProgress(console, f"demo: {loaded_task.task.name}", loaded_task.task.label_names) as progress:
             progress.guess(USUAL_START_S + USUAL_DEMO_S * seeds * examples / DemoPlan().num_examples)
-            async with _scorer(scorer, engine, 300.0, api_key_file, progress, folder / SCORER_LOG) as client:
+            async with _scorer(
+                scorer, engine, 300.0, api_key_file, progress, folder / SCORER_LOG, scorer_model
+            ) as client:
                 return await run_demo(
                     folder,
                     loaded,
@@ -197,6 +225,7 @@ def score(
     ],
     scorer: ScorerOption = f"local:{DEFAULT_MODEL}",
     engine: EngineOption = "vllm",
+    scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
     wait: Annotated[float, typer.Option(help="Seconds to wait for a scorer that is away.")] = 60.0,
 ) -> None:
@@ -213,7 +242,7 @@ def score(
 
     async def work() -> None:
         with RunProgress(console, "score", []) as progress:
-            async with _scorer(scorer, engine, wait, api_key_file, progress, None) as client:
+            async with _scorer(scorer, engine, wait, api_key_file, progress, None, scorer_model) as client:
                 progress.status(f"scoring {len(request.prompts)} prompts")
                 answer = await client.score(request)
         for prompt, row in zip(request.prompts, answer.logprobs, strict=True):
@@ -237,10 +266,11 @@ def check_task(
     data: DataOption = None,
     scorer: Annotated[
         str | None,
-        typer.Option(envvar="ICM_SCORER_URL", help="Also ask a model: a scorer's URL, or `local:MODEL`."),
+        typer.Option(envvar="ICM_SCORER_URL", help="Also ask a model: a scorer's URL, `local:MODEL` or `openai:URL`."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Which examples a model is asked about.")] = 0,
     engine: EngineOption = "vllm",
+    scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
     wait: Annotated[float, typer.Option(help="Seconds to wait for a scorer that is away.")] = 60.0,
 ) -> None:
@@ -260,7 +290,7 @@ def check_task(
 
         async def ask() -> Findings:
             with RunProgress(Console(stderr=True), "task check", []) as progress:
-                async with _scorer(scorer, engine, wait, api_key_file, progress, None) as client:
+                async with _scorer(scorer, engine, wait, api_key_file, progress, None, scorer_model) as client:
                     progress.status("asking the model")
                     return await look_with_model(task, loaded, client, seed)
 
@@ -283,18 +313,108 @@ def bench(
 ) -> None:
     """Measure the plans: tokens computed, seconds and body bytes of `tree` against `fixed` on the same engine."""
     from icm_annealer.bench import bench_plans, print_plans
+    from icm_annealer.figures import read_figures, save_figures
 
     console = Console()
+    read_figures(out)  # a file that is something else is told before anything is measured
 
     async def work() -> None:
         with RunProgress(console, "bench", []) as progress:
             async with _scorer(scorer, engine, 300.0, None, progress, None) as client:
                 figures = await bench_plans(client, _numbers(sizes), _numbers(shot_tokens), progress)
-        out.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        save_figures(out, **figures)
         print_plans(console, figures)
         console.print(f"Written to {out}")
 
     _interruptible(work(), console, "icm bench")
+
+
+@app.command(name="search-bench")
+def search_bench(
+    out: Annotated[
+        Path, typer.Option("--out", help="Where the figures go; a page of the same name in .html stands beside it.")
+    ] = Path("bench.json"),
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full",
+            help="10 seeds, 64 and 128 examples, living and kinds, all searches: hours on a CPU; see --resume.",
+        ),
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep what --out has of the same model, data and settings.")
+    ] = False,
+    tasks: Annotated[str | None, typer.Option(help="Built-in tasks or files. [default: living]")] = None,
+    sizes: Annotated[str | None, typer.Option(help="Numbers of examples. [default: 64]")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds. [default: 1]")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
+    searches: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Of {', '.join([*CONTESTANTS, GOLD])}. All baselines that could go on are stopped at the tokens of "
+            f"blocks. [default: {','.join(SHORT)}]"
+        ),
+    ] = None,
+    test: Annotated[int, typer.Option(min=1, help="How many unseen examples to test on.")] = BenchPlan([]).num_test,
+    orders: Annotated[
+        int, typer.Option(min=1, max=100, help="Common fresh orders that all labels are weighed on.")
+    ] = BenchPlan([]).num_orders,
+    weigh_plan: Annotated[str, typer.Option(help="The plan by which they are weighed.")] = BenchPlan([]).weigh_plan,
+    official_iterations: Annotated[
+        int | None,
+        typer.Option(min=1, help="Stop the published search after so many iterations, and extrapolate its tokens."),
+    ] = None,
+    official_plan: Annotated[
+        str, typer.Option(help="How the published search really asks: tree (cheap), or fixed as published (slow).")
+    ] = BenchPlan([]).official_plan,
+    chain: Annotated[
+        bool | None,
+        typer.Option("--chain/--no-chain", help="Compare U by the chain rule with U by tree. [default: with --full]"),
+    ] = None,
+    scorer: ScorerOption = f"local:{DEFAULT_MODEL}",
+    engine: EngineOption = "vllm",
+    api_key_file: KeyOption = None,
+) -> None:
+    """Searches side by side on the same engine and examples: what they cost, and what they find.
+
+    The short form takes minutes. All of it, which can be stopped and gone on with: icm search-bench --full --resume
+    """
+    from icm_annealer.figures import read_figures
+    from icm_annealer.search_bench.case import BenchTask
+    from icm_annealer.search_bench.contest import run_contest
+    from icm_annealer.search_bench.page import render_page
+    from icm_annealer.search_bench.standings import heats
+    from icm_annealer.search_bench.tables import print_chain, print_heats
+
+    console = Console()
+    plan = BenchPlan(
+        check_names((searches or ",".join(FULL if full else SHORT)).split(",")),
+        _numbers(sizes or ("64,128" if full else "64")),
+        seeds or (10 if full else 1),
+        seed,
+        test,
+        orders,
+        weigh_plan,
+        official_iterations,
+        official_plan,
+        full if chain is None else chain,
+    )
+    plan.check()
+    loaded = [_load(name, None) for name in (tasks or ("living,kinds" if full else "living")).split(",")]
+    read_figures(out)  # a file that is something else is told before anything is measured
+
+    async def work() -> Any:
+        with RunProgress(console, "search-bench", []) as progress:
+            async with _scorer(scorer, engine, 300.0, api_key_file, progress, None) as client:
+                bench_tasks = [BenchTask(loaded_task.task, data) for loaded_task, data in loaded]
+                return await run_contest(out, client, bench_tasks, plan, progress, resume=resume)
+
+    found = _interruptible(work(), console, "icm search-bench ... --resume")
+    standing = heats(found.searches)
+    page = RunDir(out.parent).write_text(out.with_suffix(".html").name, render_page(standing, found.model))
+    print_heats(console, standing)
+    print_chain(console, found.checks)
+    console.print(f"Written to {out} and {page}", highlight=False, soft_wrap=True)
 
 
 def main() -> None:
@@ -327,8 +447,14 @@ def _load(task: str, data: str | None) -> tuple[LoadedTask, Loaded]:
 
 @asynccontextmanager
 async def _scorer(
-    where: str, engine: str, wait_s: float, api_key_file: Path | None, progress: RunProgress, log: Path | None
-) -> AsyncIterator[ScorerClient]:
+    where: str,
+    engine: str,
+    wait_s: float,
+    api_key_file: Path | None,
+    progress: RunProgress,
+    log: Path | None,
+    scorer_model: str | None = None,
+) -> AsyncIterator[Scorer]:
     """A client of the scorer at `where`, which is ready."""
 
     def waiting(what: str, seconds: float) -> None:
@@ -336,12 +462,22 @@ async def _scorer(
 
     retry = RetryPolicy(patience_s=wait_s)
     kind, _, model = where.partition(":")
+    if scorer_model is not None and kind != "openai":
+        raise RequestError("--scorer-model is for --scorer openai:URL; a local:MODEL names its own")
     if kind == "local":
         async with (
             local_scorer(model or DEFAULT_MODEL, waiting, engine=engine, log=log) as url,
             ScorerClient(url, retry=retry) as client,
         ):
             yield client
+    elif kind == "openai":
+        progress.status(f"looking at {model}")
+        async with await OpenAIScorer.open(
+            model, model=scorer_model, api_key=_key(api_key_file), retry=retry, on_wait=waiting
+        ) as endpoint:
+            for note in endpoint.notes:
+                progress.note(f"note: {note}")
+            yield endpoint
     else:
         async with ScorerClient(where, api_key=_key(api_key_file), retry=retry) as client:
             await client.wait_ready(wait_s, waiting)

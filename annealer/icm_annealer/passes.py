@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -37,8 +38,8 @@ class Ask:
     """One pass that a search wants.
 
     `labels[i]` is example i's label, -1 for an example that stands in no context. `queries` are the examples to
-    score; those with a label are scored by `plan` with their own unit left out, the others behind all of them.
-    `order` is the permutation of units that contexts are laid out by.
+    score, with a label or without, by `plan` with their own unit left out; those of whose unit nobody is labelled
+    stand behind all that is. `order` is the permutation of units that contexts are laid out by.
     """
 
     labels: Ints
@@ -72,16 +73,27 @@ class Pass:
 
 
 class _Lengths(NamedTuple):
-    """Lengths in tokens: of the separator, of each label's text, of each example's text with its separator."""
+    """Lengths in tokens."""
 
     separator: int
+    """What the separator adds to a text: by itself it can be cut into fewer tokens ("\\n\\n" by GPT-2's rules)."""
+    lead: int
+    """What all texts with their separators begin with."""
     labels: Array
     texts: Array
+    """Of each example's text with its separator."""
 
     def shots(self, labels: Ints) -> Array:
         """The length of every example's shot under these labels; of its text alone where it has none."""
         shots: Array = self.texts + np.where(labels >= 0, self.labels[labels], 0)
         return shots
+
+
+def common_start(texts: Sequence[str]) -> str:
+    """The whole words that all texts begin with: those that the first and the last in alphabetical order do."""
+    first, last = min(texts), max(texts)
+    num = next((k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    return re.sub(r"\s*\S*$", "", first[:num])
 
 
 class PassScorer:
@@ -100,11 +112,14 @@ class PassScorer:
     ) -> PassScorer:
         """Checks what all passes have in common, and asks how long the texts are in tokens."""
         passes = cls(scorer, task, examples, units, model, experiment, adapter)
-        separated = [task.separator + example.text for example in examples]
-        counts = await scorer.count_tokens([task.separator, *task.verbalizers, *separated])
-        passes._lengths = _Lengths(
-            counts[0], np.array(counts[1 : 1 + len(task.labels)]), np.array(counts[1 + len(task.labels) :])
+        own = [example.text for example in examples]
+        separated = [task.separator + text for text in own]
+        num_labels = len(task.labels)
+        alone, lead, *counts = await scorer.count_tokens(
+            [own[0], task.separator + common_start(own), *task.verbalizers, *separated]
         )
+        labels, texts = np.array(counts[:num_labels]), np.array(counts[num_labels:])
+        passes._lengths = _Lengths(int(texts[0]) - alone, lead, labels, texts)
         return passes
 
     def __init__(
@@ -132,11 +147,11 @@ class PassScorer:
             first = error.errors()[0]
             raise RequestError(f"{first['loc'][0]}: {first['msg']}, not {first['input']!r}") from None
         self._verbalizers = task.verbalizers
-        self._lengths = _Lengths(0, np.zeros(len(task.labels)), np.zeros(len(examples)))
+        self._lengths = _Lengths(0, 0, np.zeros(len(task.labels)), np.zeros(len(examples)))
 
     async def score(self, ask: Ask) -> Pass:
         """One pass. Raises what the client raises, and ScorerError if another model answers than at the start."""
-        plan = self._plan(ask)
+        plan = self.plan(ask)
         request = self._request(plan, ask.labels)
         start = time.monotonic()
         response = await self._scorer.score(request)
@@ -146,21 +161,33 @@ class PassScorer:
         rows = [row_of[int(query)] for query in ask.queries]
         return Pass(np.array(response.logprobs)[rows], response.usage, seconds, plan.num_dropped)
 
-    def _plan(self, ask: Ask) -> Plan:
-        units = [unit[ask.labels[unit] >= 0] for unit in (self._units[int(u)] for u in ask.order)]
-        units = [unit for unit in units if len(unit)]
+    def plan(self, ask: Ask) -> Plan:
+        """The prefix tree that `ask` sends."""
+        units: list[Ints] = []
+        in_context: dict[int, int] = {}  # an example -> one of its unit that stands in contexts
+        for unit in (self._units[int(number)] for number in ask.order):
+            labelled = unit[ask.labels[unit] >= 0]
+            if len(labelled):
+                units.append(labelled)
+                in_context.update({int(i): int(labelled[0]) for i in unit})
         lengths = self._lengths.shots(ask.labels)
         room = self._model.max_prompt_tokens - float(self._lengths.texts[ask.queries].max()) - WINDOW_MARGIN
-        outside = ask.queries[ask.labels[ask.queries] < 0]
-        if len(outside) == len(ask.queries):
-            plan = behind_all(units, outside.tolist(), lengths, room)
-        elif len(outside):
-            raise ValueError("a pass scores examples inside their own context, or outside of it, not both")
-        else:
+        reads_at: dict[int, list[int]] = {}
+        outside: list[int] = []
+        for query in ask.queries.tolist():
+            if query not in in_context:
+                outside.append(query)
+            else:
+                reads_at.setdefault(query if ask.labels[query] >= 0 else in_context[query], []).append(query)
+        plan = Plan()
+        if reads_at:
             plan = ask.plan.build(units, lengths, room)
-            plan = plan if len(ask.queries) == len(plan.reads) else plan.only(ask.queries.tolist())
-        # A prompt's first shot has no separator in front of it.
-        before = int(self._model.adds_bos) - self._lengths.separator
+            is_whole = len(ask.queries) == len(plan.reads) and bool((ask.labels[ask.queries] >= 0).all())
+            plan = plan if is_whole else plan.only(reads_at)
+        if outside:
+            plan = plan + behind_all(units, outside, lengths, room)
+        # A prompt's first shot has no separator in front of it. What all queries begin with is as good as context.
+        before = int(self._model.adds_bos) - self._lengths.separator + self._lengths.lead
         return plan if ask.plan.is_exact else plan.aligned(lengths, before, self._model.cache_block_tokens)
 
     def _request(self, plan: Plan, labels: Ints) -> ScoreRequest:

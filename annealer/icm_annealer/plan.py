@@ -7,13 +7,15 @@ an engine with a perfect prefix cache computes:
               in N*log2(N) shots
     folds=k   the same tree cut off at k leaves, whose units are left out together: N*log2(k) + N shots
     fixed     one order for all, as the published code: exact leave-one-unit-out in about N*N/2 shots
+    chain     one growing context, each unit behind those before it, in N shots: not leave-one-out but the joint
+              probability by the chain rule, so U by it is another measure
 """
 
 from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -53,10 +55,20 @@ class Plan:
         self.prefixes.append((parent, list(shots)))
         return len(self.prefixes) - 1
 
-    def only(self, queries: Sequence[int]) -> Plan:
-        """This plan for some of its examples: other reads are left out, and so are prefixes that nobody needs then."""
-        wanted = set(queries)
-        reads = [(prefix, example) for prefix, example in self.reads if example in wanted]
+    def __add__(self, other: Plan) -> Plan:
+        """Both plans' reads, with no prefix in common."""
+        shift = len(self.prefixes)
+        return Plan(
+            self.prefixes + [(parent if parent is None else parent + shift, shots) for parent, shots in other.prefixes],
+            self.reads + [(prefix if prefix is None else prefix + shift, example) for prefix, example in other.reads],
+            self.num_trimmed + other.num_trimmed,
+            self.num_dropped + other.num_dropped,
+        )
+
+    def only(self, reads_at: Mapping[int, Sequence[int]]) -> Plan:
+        """This plan with `reads_at[i]` read where example i is: other reads are left out, and so are prefixes that
+        nobody needs then."""
+        reads = [(prefix, query) for prefix, example in self.reads for query in reads_at.get(example, ())]
         needed = {prefix for prefix, _ in reads if prefix is not None}
         for number in range(len(self.prefixes) - 1, -1, -1):  # parents come first
             parent = self.prefixes[number][0]
@@ -75,7 +87,8 @@ class Plan:
 
         A prefix cache holds whole blocks of `block` tokens, and what a context has beyond them is computed by every
         read: half a block on average, which for short shots is most of a read. Leaving out up to MAX_TRIMMED of the
-        context's last shots avoids that. `before` is the tokens in a context beside its shots (may be negative).
+        context's last shots avoids that. `before` is the tokens beside its shots that all reads behind a context share
+        (may be negative).
         """
         num_reads, is_parent = [0] * len(self.prefixes), [False] * len(self.prefixes)
         for prefix, _ in self.reads:
@@ -105,7 +118,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class PlanKind:
-    """A plan by name: `tree`, `fixed` or `folds=k`."""
+    """A plan by name: `tree`, `fixed`, `chain` or `folds=k`."""
 
     name: str
     num_folds: int | None = None
@@ -113,9 +126,9 @@ class PlanKind:
     @classmethod
     def parse(cls, text: str) -> PlanKind:
         """Raises RequestError for anything but the known names."""
-        match = re.fullmatch(r"(tree|fixed)|folds=(\d{1,6})", text)
+        match = re.fullmatch(r"(tree|fixed|chain)|folds=(\d{1,6})", text)
         if not match or (match[2] and int(match[2]) < 2):
-            raise RequestError(f"no plan {text!r}: it is `tree`, `fixed`, or `folds=k` with k of 2 or more")
+            raise RequestError(f"no plan {text!r}: it is `tree`, `fixed`, `chain`, or `folds=k` with k of 2 or more")
         return cls("folds", int(match[2])) if match[2] else cls(text)
 
     def __str__(self) -> str:
@@ -124,7 +137,7 @@ class PlanKind:
     @property
     def is_exact(self) -> bool:
         """True if every context holds all units but the one left out, as far as the window allows."""
-        return self.num_folds is None
+        return self.name in ("tree", "fixed")
 
     def build(self, units: Sequence[Unit], lengths: npt.NDArray[np.float64], max_length: float) -> Plan:
         """The plan over units in the order given.
@@ -136,6 +149,8 @@ class PlanKind:
         plan = Plan()
         if self.name == "fixed":
             _fixed(plan, units, _Window(units, lengths, max_length))
+        elif self.name == "chain":
+            _chain(plan, units, _Window(units, lengths, max_length))
         else:
             _halve(plan, units, None, self.num_folds or len(units), _Window(units, lengths, max_length), max_length)
         return plan
@@ -234,6 +249,18 @@ def _fixed(plan: Plan, units: Sequence[Unit], window: _Window) -> None:
         prefix = plan.append(trunk, _members(rest))
         plan.reads.extend((prefix, int(i)) for i in unit)
         if is_kept:
+            trunk = plan.append(trunk, _members([unit]))
+            place += 1
+    plan.num_dropped = window.num_dropped
+
+
+def _chain(plan: Plan, units: Sequence[Unit], window: _Window) -> None:
+    kept = list(window.keep(units, window.max_length))
+    trunk: int | None = None
+    place = 0
+    for unit in units:
+        plan.reads.extend((trunk, int(i)) for i in unit)
+        if place < len(kept) and kept[place] is unit:
             trunk = plan.append(trunk, _members([unit]))
             place += 1
     plan.num_dropped = window.num_dropped

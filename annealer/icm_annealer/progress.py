@@ -70,9 +70,19 @@ class RunProgress:
     def status(self, text: str) -> None:
         """What is happening now, in one line."""
         if text != self._status and not self._console.is_terminal:
-            self._console.print(f"{duration(time.monotonic() - self._start)}  {text}", highlight=False, markup=False)
+            left = self._left()
+            self._console.print(
+                f"{duration(time.monotonic() - self._start)}  {text}" + (f"  {left}" if left else ""),
+                highlight=False,
+                markup=False,
+                soft_wrap=True,
+            )
         self._status = text
         self._update()
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def step(self, steps: float = 1.0) -> None:
         """That much more is done."""

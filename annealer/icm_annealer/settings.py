@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,7 +11,22 @@ from icm_annealer.objective import Measure, Objective
 from icm_annealer.plan import PlanKind
 from icm_annealer.search.base import Problem, Search
 from icm_annealer.search.blocks import BlockSettings, blocks, usual_chain_passes
+from icm_annealer.search.gibbs import GibbsSettings, gibbs
+from icm_annealer.search.growing import GrowingSettings, growing
+from icm_annealer.search.joint import JointSettings, joint
 from icm_annealer.search.official import OfficialSettings, official
+from icm_annealer.search.zero_shot import ZeroShotSettings, zero_shot
+
+SearchName = Literal["blocks", "official", "zero_shot", "growing", "joint", "gibbs"]
+SEARCHES: dict[SearchName, Callable[[Problem, Any, int], Search]] = {
+    "blocks": blocks,
+    "official": official,
+    "zero_shot": zero_shot,
+    "growing": growing,
+    "joint": joint,
+    "gibbs": gibbs,
+}
+"""Every search by its name, which is also the name of its settings' field."""
 
 
 class Settings(BaseModel):
@@ -18,38 +34,46 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    search: Literal["blocks", "official"] = "blocks"
+    search: SearchName = "blocks"
+    """Ours, the paper's, or a baseline."""
     plan: str | None = None
-    """`tree`, `fixed` or `folds=k`: what labels are weighed by, so what U means. None is the search's own default:
-    `folds=2` for blocks, `fixed` for official, as in the authors' code."""
+    """`tree`, `fixed`, `folds=k` or `chain`: what labels are weighed by, so what U means. None is the search's own
+    default: `fixed` for official, as in the authors' code, `folds=2` for all others."""
     seed: int = Field(default=0, ge=0)
     measure: Measure | None = None
-    """What U measures; None is the search's own default: `information` for blocks, `margin` for official."""
+    """What U measures; None is the search's own default: `margin` for official, `information` for all others."""
     alpha: float = Field(default=50.0, gt=0)
     """Weight of P against contradictions, as in the paper."""
     model: str = "base"
     """`base`, or an adapter that the scorer serves."""
     blocks: BlockSettings = BlockSettings()
     official: OfficialSettings = OfficialSettings()
+    zero_shot: ZeroShotSettings = ZeroShotSettings()
+    growing: GrowingSettings = GrowingSettings()
+    joint: JointSettings = JointSettings()
+    gibbs: GibbsSettings = GibbsSettings()
 
     def objective(self) -> Objective:
-        return Objective(self.measure or ("information" if self.search == "blocks" else "margin"), self.alpha)
+        return Objective(self.measure or ("margin" if self.search == "official" else "information"), self.alpha)
 
     def plan_kind(self) -> PlanKind:
-        return PlanKind.parse(self.plan or ("folds=2" if self.search == "blocks" else "fixed"))
+        return PlanKind.parse(self.plan or ("fixed" if self.search == "official" else "folds=2"))
 
     def start(self, problem: Problem) -> Search:
         """The search that these settings name, at its beginning."""
-        if self.search == "blocks":
-            return blocks(problem, self.blocks, self.seed)
-        return official(problem, self.official, self.seed)
+        return SEARCHES[self.search](problem, getattr(self, self.search), self.seed)
 
     def usual_passes(self) -> int | None:
-        """About how many passes the search will take, or None where nobody knows: it depends on the answers."""
-        if self.search == "official":
-            return None
-        return 1 + self.blocks.num_chains * usual_chain_passes(self.blocks) + 2 * self.blocks.num_final_orders
+        """About how many passes the search will take, or None where nobody knows: it depends on the answers, or on
+        the number of examples."""
+        if self.search == "blocks":
+            return 1 + self.blocks.num_chains * usual_chain_passes(self.blocks) + 2 * self.blocks.num_final_orders
+        if self.search == "joint":
+            return 1 + self.joint.num_rounds * self.joint.num_draws + self.joint.num_final_orders
+        if self.search == "growing":
+            return 1 + len(self.growing.sizes) + self.growing.num_final_orders
+        return 1 + self.zero_shot.num_final_orders if self.search == "zero_shot" else None
 
     def described(self) -> dict[str, Any]:
         """The settings that matter to this search, for the journal and the report."""
-        return self.model_dump(exclude={"official" if self.search == "blocks" else "blocks"})
+        return self.model_dump(exclude={str(name) for name in SEARCHES if name != self.search})

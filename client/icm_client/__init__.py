@@ -10,6 +10,7 @@ from icm_client.errors import (
     ScorerError,
     UnavailableError,
 )
+from icm_client.openai_compat import OpenAIScorer
 from icm_client.stream import Rows
 from icm_client.wire import ModelInfo, ScoreRequest, ScoreResponse, Usage
 
@@ -19,6 +20,7 @@ __all__ = [
     "DeadlineError",
     "IcmError",
     "ModelInfo",
+    "OpenAIScorer",
     "RequestError",
     "Rows",
     "ScoreRequest",

@@ -40,7 +40,7 @@ def subset(request: ScoreRequest, numbers: Sequence[int]) -> ScoreRequest:
     """
     if list(numbers) == list(range(len(request.prompts))):
         return request
-    _check_numbers(request)
+    check_numbers(request)
     segments: dict[int, int] = {}
     prefixes: dict[int, int] = {}
     new_prefixes: list[list[int | None]] = []
@@ -72,7 +72,7 @@ def subset(request: ScoreRequest, numbers: Sequence[int]) -> ScoreRequest:
     )
 
 
-def _check_numbers(request: ScoreRequest) -> None:
+def check_numbers(request: ScoreRequest) -> None:
     rows = [(f"prefix {number}", row, number) for number, row in enumerate(request.prefixes)]
     for number, prompt in enumerate(request.prompts):
         if not isinstance(prompt, str):

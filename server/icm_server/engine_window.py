@@ -64,7 +64,7 @@ class EngineWindow:
             taken = self._queue.take() if self._has_room() else None
             if taken is None:
                 return
-            self._begin(self._requests[taken.work], taken.read)
+            self._begin(self._requests[taken.work], taken.read, taken.rank)
         self._fill_soon = asyncio.get_running_loop().call_soon(self.fill)
 
     def _has_room(self) -> bool:
@@ -77,7 +77,7 @@ class EngineWindow:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _begin(self, answers: Answers, read: PlannedRead) -> None:
+    def _begin(self, answers: Answers, read: PlannedRead, rank: int) -> None:
         known = self._reuse.get(read.key)
         if known is not None:
             self._queue.correct(answers.work, -read.tokens)
@@ -88,15 +88,15 @@ class EngineWindow:
             flight = self._flights[read.key] = _Flight(read.tokens)
             self.num_reads += 1
             self.num_tokens += read.tokens
-            flight.task = asyncio.create_task(self._make(flight, read, answers.ids(read), answers.model))
+            flight.task = asyncio.create_task(self._make(flight, read, answers.ids(read), answers.model, rank))
             self._tasks.add(flight.task)
             flight.task.add_done_callback(self._tasks.discard)
         flight.waiting.append((answers, read))
 
-    async def _make(self, flight: _Flight, read: PlannedRead, ids: list[int], model: str) -> None:
+    async def _make(self, flight: _Flight, read: PlannedRead, ids: list[int], model: str, rank: int) -> None:
         outcome: ReadAnswer | Exception | None = None
         try:
-            outcome = await self._engine.read(ids, read.read.ids, model)
+            outcome = await self._engine.read(ids, read.read.ids, model, rank)
         except Exception as error:  # told to whoever waits for the read
             outcome = error
         finally:

@@ -3,8 +3,8 @@
 Start-time fair queueing. An experiment's *service* is the tokens computed for it over its weight; the one with the
 least is next, for a whole quantum: neighbouring reads of one request, a subtree of its prefix tree. Tokens are
 charged as estimated when a read is taken, and corrected once the engine has told what it computed. Whoever comes
-back after a pause starts with the service of the one whose turn it is: nothing is saved up. Every priority is such a
-queue of its own, and goes before all lower ones.
+back after a pause is at most a burst behind the one whose turn it is: so much is saved up, so that who asks for
+little now and then has it at once. Every priority is such a queue of its own, and goes before all lower ones.
 
 Experiments are interleaved only as far as their prefixes fit in the engine's cache side by side, since each would
 else compute again what the others drove out. The others wait for a place: one whose request is done gives it up, and
@@ -13,6 +13,7 @@ so does the one served most once somebody waiting has fallen behind by a turn.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, Protocol, TypeVar
@@ -20,6 +21,9 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 TURN = 8
 """How far one that waits falls behind before it is given another's place, in times of the tokens that it has to have
 in the cache: what is computed again for its sake is a small part of what is computed in between."""
+
+CLASS = 2**48
+"""More tokens than are ever computed: ranks of a priority are so far from those of the next."""
 
 MAX_IDLE = 4096
 """Experiments without work whose service is remembered, by priority."""
@@ -67,6 +71,8 @@ class Taken(NamedTuple, Generic[R]):
 
     work: Work[R]
     read: R
+    rank: int
+    """Where it stands among the reads taken before it and not made: the lowest goes first."""
 
 
 @dataclass(eq=False, slots=True)
@@ -74,7 +80,7 @@ class _Share(Generic[R]):
     """One experiment's part of the engine, at one priority."""
 
     weight: float
-    service: float = 0.0
+    service: float = -math.inf
     in_cache: int = 0
     """Tokens that its place in the cache is for; 0 if it has none."""
     works: list[Work[R]] = field(default_factory=list)
@@ -90,7 +96,7 @@ class _Class(Generic[R]):
     busy: dict[str, _Share[R]] = field(default_factory=dict)
     idle: dict[str, _Share[R]] = field(default_factory=dict)
     start: float = 0.0
-    """The service that whoever comes starts with, at least."""
+    """The service of the one whose turn it is."""
 
     def ready(self) -> dict[_Share[R], Work[R]]:
         """For every experiment that is not paused the request that it goes on with."""
@@ -106,8 +112,8 @@ class _Class(Generic[R]):
 class FairQueue(Generic[R]):
     """See the module. Within one experiment and priority, requests go one after the other, as they came."""
 
-    def __init__(self, cache_tokens: int, weights: Mapping[str, float] | None = None):
-        self._cache_tokens, self._weights = cache_tokens, weights or {}
+    def __init__(self, cache_tokens: int, weights: Mapping[str, float] | None = None, burst_tokens: int = 0):
+        self._cache_tokens, self._weights, self._burst_tokens = cache_tokens, weights or {}, burst_tokens
         self._classes: dict[int, _Class[R]] = {}
         self._now: Work[R] | None = None
         """Whose quantum has been begun and not ended."""
@@ -121,7 +127,7 @@ class FairQueue(Generic[R]):
         if share is None:
             share = group.idle.pop(work.experiment, None) or _Share(1.0)
             share.weight = self._weights.get(work.experiment, work.weight)
-            share.service = max(share.service, group.start)
+            share.service = max(share.service, group.start - self._burst_tokens / share.weight)
             group.busy[work.experiment] = share
         share.works.append(work)
         if self._now is not None and work.priority > self._now.priority:
@@ -150,14 +156,14 @@ class FairQueue(Generic[R]):
         if work is None:
             return None
         quantum = work.quanta[work._quantum]
-        read = quantum.reads[work._read]
-        self.correct(work, read.tokens)
+        taken = Taken(work, quantum.reads[work._read], self._rank(work))
+        self.correct(work, taken.read.tokens)
         work._read += 1
         if work._read == len(quantum.reads):
             work._quantum, work._read, self._now = work._quantum + 1, 0, None
             if work._quantum == len(work.quanta):
                 self.remove(work)
-        return Taken(work, read)
+        return taken
 
     def correct(self, work: Work[R], tokens: int) -> None:
         """Charges whose work it is so many tokens more than was estimated, or fewer if negative."""
@@ -174,6 +180,9 @@ class FairQueue(Generic[R]):
                 if share.in_cache:
                     places[experiment] = places.get(experiment, 0) + share.in_cache
         return places
+
+    def _rank(self, work: Work[R]) -> int:
+        return int(self._classes[work.priority].busy[work.experiment].service) - work.priority * CLASS
 
     def _next(self) -> Work[R] | None:
         """Whose next quantum is begun."""

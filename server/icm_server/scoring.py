@@ -38,7 +38,7 @@ class Scorer:
         self.admission = Admission(limits, clock)
         file = ReuseFile(config.reuse_file.expanduser(), config.reuse_file_bytes) if config.reuse_file else None
         self.reuse = Reuse(config.reuse_memory_bytes, file)
-        self.queue = FairQueue[PlannedRead](engine.cache_tokens, config.weights)
+        self.queue = FairQueue[PlannedRead](engine.cache_tokens, config.weights, engine.max_concurrent_tokens)
         self.window = EngineWindow(engine, self.queue, self.reuse)
         tokenizer = PrefixTokenizer(
             engine.tokenizer,

@@ -232,7 +232,7 @@ class Dying(FakeEngine):
 
     num_reads = 0
 
-    async def read(self, token_ids: Sequence[int], wanted_ids: Sequence[int], model: str) -> ReadAnswer:
+    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], model: str, rank: int = 0) -> ReadAnswer:
         self.num_reads += 1
         if self.num_reads > 1:
             raise EngineDiedError("its process was killed")
@@ -264,7 +264,7 @@ async def test_an_engine_that_dies() -> None:
 
 async def test_what_nobody_foresaw_has_the_same_shape() -> None:
     class Buggy(Dying):
-        async def read(self, token_ids: Sequence[int], wanted_ids: Sequence[int], model: str) -> ReadAnswer:
+        async def read(self, token_ids: list[int], wanted_ids: Sequence[int], model: str, rank: int = 0) -> ReadAnswer:
             self.num_reads += 1
             return [][0] if self.num_reads > 1 else await FakeEngine.read(self, token_ids, wanted_ids, model)
 
@@ -284,7 +284,7 @@ class Slow(FakeEngine):
         self.num_reads = self.num_cancelled = 0
         self.begun = asyncio.Event()
 
-    async def read(self, token_ids: Sequence[int], wanted_ids: Sequence[int], model: str) -> ReadAnswer:
+    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], model: str, rank: int = 0) -> ReadAnswer:
         self.num_reads += 1
         if self.num_reads > 1:
             self.begun.set()

@@ -7,6 +7,10 @@
 
 A search touches no network, no file, no clock and no global random generator, so the same answers always give the
 same labels, and a run is resumed by telling its search once more what the journal holds.
+
+A baseline that has no end of its own can be stopped between two rounds, and ends with what it has:
+
+    search.throw(Enough())                   goes on like send
 """
 
 from __future__ import annotations
@@ -23,6 +27,10 @@ from icm_annealer.consistency import Consistency
 from icm_annealer.objective import Objective, calibrated
 from icm_annealer.passes import Ask, Pass
 from icm_annealer.plan import PlanKind
+
+
+class Enough(Exception):  # noqa: N818  (no error)
+    """Thrown into a search that is to ask no more and end with the labels that it has."""
 
 
 @dataclass(frozen=True)
@@ -92,14 +100,15 @@ class Candidate:
     starts: tuple[str, ...]
     labels: Ints
     u_own: float
+    """U by the search's own last passes; `u` where it had none that tell."""
     logprobs: Array
     """[example, label], raw, averaged over the common orders."""
     us: list[float]
-    """U on each common order."""
+    """U on each common order; none if nobody wanted it weighed."""
 
     @property
     def u(self) -> float:
-        return float(np.mean(self.us))
+        return float(np.mean(self.us)) if self.us else float("nan")
 
     @property
     def u_se(self) -> float:
@@ -171,7 +180,10 @@ def zero_shot_ask(problem: Problem) -> Ask:
 def weigh(
     problem: Problem, finalists: Sequence[Finalist], num_orders: int, rng: np.random.Generator
 ) -> Generator[Round, list[Pass], list[Candidate]]:
-    """Scores final labels on common fresh orders and returns candidates, the highest mean U first."""
+    """Scores final labels on common fresh orders and returns candidates, the highest mean U first.
+
+    With no order at all nothing is asked: the candidates keep their order, and their log-probabilities are NaN.
+    """
     orders = [rng.permutation(len(problem.units)) for _ in range(num_orders)]
     distinct: dict[bytes, Finalist] = {}
     for finalist in finalists:
@@ -187,9 +199,24 @@ def weigh(
             finalist.starts,
             finalist.labels,
             finalist.u_own,
-            np.mean([answer.logprobs for answer in mine], axis=0),
+            _mean(problem, mine),
             [problem.u(answer, finalist.labels) for answer in mine],
         )
         for finalist, mine in zip(contenders, passes, strict=True)
     ]
     return sorted(candidates, key=lambda candidate: -candidate.u)
+
+
+def weigh_alone(
+    problem: Problem, name: str, labels: Ints, zero_shot: Pass, num_orders: int, rng: np.random.Generator
+) -> Search:
+    """The end of a search that has found a single answer, and has no U of its own."""
+    (found,) = yield from weigh(problem, [Finalist((name,), labels, float("nan"))], num_orders, rng)
+    return Result([replace(found, u_own=found.u)], zero_shot)
+
+
+def _mean(problem: Problem, passes: Sequence[Pass]) -> Array:
+    if not passes:
+        return np.full((problem.num_examples, problem.num_labels), np.nan)
+    mean: Array = np.mean([answer.logprobs for answer in passes], axis=0)
+    return mean

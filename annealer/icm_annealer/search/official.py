@@ -72,13 +72,15 @@ def official(problem: Problem, settings: OfficialSettings, seed: int) -> Search:
             state, num_accepted = proposal, num_accepted + 1
     final = state.labels.copy()
     never = final < 0
+    num_labelled = int((~never).sum())
     if never.any():  # labelled as any proposal would be: by argmax behind all that is labelled
         (answer,) = yield [replace(_pass(problem, final), queries=np.flatnonzero(never), purpose="remaining")]
         final[never] = answer.logprobs.argmax(axis=1)
     candidates = yield from weigh(
         problem, [Finalist(("official",), final, state.u)], settings.num_final_orders, order_rng
     )
-    return Result(candidates, zero_shot, notes={"num_accepted": num_accepted})
+    notes: dict[str, float] = {"num_accepted": num_accepted, "num_labelled": num_labelled}
+    return Result(candidates, zero_shot, notes=notes)
 
 
 def _at(temperature: float, steps: Generator[Round, list[Pass], _Outcome]) -> Generator[Round, list[Pass], _Outcome]:

@@ -79,10 +79,10 @@ class Engine(Protocol):
         """All that answers under `base` or an adapter's name depend on besides tokens: weights, precision, engine."""
         ...
 
-    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], model: str) -> ReadAnswer:
+    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], model: str, rank: int = 0) -> ReadAnswer:
         """log p(id | token_ids) for each of at most MAX_READ_IDS ids, under `base` or an adapter's name.
 
-        The list of tokens is the engine's own from here on.
+        The list of tokens is the engine's own from here on. Of reads that wait in it, it begins with the lowest rank.
         Raises ScorerError if the engine fails, EngineDiedError if it will never answer again.
         """
         ...

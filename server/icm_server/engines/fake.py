@@ -76,7 +76,7 @@ class FakeEngine:
     def identity(self, model: str) -> str:
         return f"{self.info.digest} {model}"
 
-    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], model: str) -> ReadAnswer:
+    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], model: str, rank: int = 0) -> ReadAnswer:
         if self._delay_s:
             await asyncio.sleep(self._delay_s)
         ids = np.array(token_ids, dtype=np.int64)

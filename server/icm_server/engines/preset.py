@@ -56,6 +56,8 @@ def engine_arguments(
         "model": str(model),
         "dtype": dtype or default_dtype(gpu),
         "enable_prefix_caching": True,
+        # So that reads which wait in the engine stand in the fair queue's order as well.
+        "scheduling_policy": "priority",
         "disable_log_stats": True,
         "seed": 0,
         # Log-probabilities of bfloat16 logits would be rounded to two digits.

@@ -135,7 +135,7 @@ class VllmEngine:
     def identity(self, model: str) -> str:
         return self._identities[model]
 
-    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], model: str) -> ReadAnswer:
+    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], model: str, rank: int = 0) -> ReadAnswer:
         params = self._params(
             max_tokens=1,
             temperature=0,
@@ -148,7 +148,8 @@ class VllmEngine:
         prompt = self._tokens_input(token_ids)
         number = str(next(self._numbers))
         try:
-            outputs = self._engine.generate(prompt, params, number, lora_request=self._adapters.get(model))
+            lora = self._adapters.get(model)
+            outputs = self._engine.generate(prompt, params, number, lora_request=lora, priority=rank)
             output = [output async for output in outputs][-1]
         except self._dead as error:
             raise EngineDiedError(_first_line(error)) from error

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+
 import pytest
-from tests.icm_command import Icm
+from tests.icm_command import Icm, wait_for
 
 
 @pytest.fixture
@@ -11,3 +16,16 @@ def icm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     monkeypatch.delenv("ICM_SCORER_URL", raising=False)
     monkeypatch.delenv("ICM_API_KEY_FILE", raising=False)
     return Icm(monkeypatch, capsys)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A scorer program's address."""
+    ready = tmp_path_factory.mktemp("scorer") / "ready.json"
+    command = [sys.executable, "-m", "icm_server.cli", "serve", "--engine", "fake", "--port", "0"]
+    with subprocess.Popen([*command, "--ready-file", str(ready)], stdout=subprocess.DEVNULL) as process:
+        try:
+            wait_for(process, ready.exists)
+            yield json.loads(ready.read_text())["url"]
+        finally:
+            process.terminate()

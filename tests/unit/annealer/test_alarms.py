@@ -74,7 +74,7 @@ def test_good_results_raise_none() -> None:
 
 @pytest.mark.parametrize("us", [(0.0, 0.01, -0.01), (-0.2, -0.2, -0.2), (0.1, 0.5, -0.1), (0.0,)])
 def test_u_not_above_zero(us: tuple[float, ...]) -> None:
-    assert codes(result(candidate(us=us))) == ["no-information"]
+    assert codes(result(candidate(us=us))) == ["little-information"]
     assert codes(result(candidate(us=us)), measure="margin") == []
 
 
@@ -151,7 +151,7 @@ def test_labels_less_coherent_than_those_it_began_with() -> None:
 
 
 def test_u_that_falls_under_fresh_orders() -> None:
-    assert codes(result(replace(candidate(us=(0.1, 0.12, 0.11)), u_own=0.6))) == ["order-exploited"]
+    assert codes(result(replace(candidate(us=(0.2, 0.22, 0.21)), u_own=0.6))) == ["order-exploited"]
     assert codes(result(replace(candidate(), u_own=0.45))) == []
 
 

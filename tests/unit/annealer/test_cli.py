@@ -7,40 +7,17 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 from tests import planted
-from tests.icm_command import Icm, check_refused
+from tests.icm_command import Icm, check_refused, wait_for
 
 from icm_annealer.rundir import JOURNAL, LABELS, METRICS, REPORT
 
 ROW = ["id", "label", "probs", "label_mass", "margin", "group", "run"]
-
-
-def wait_for(process: subprocess.Popen[bytes], what: Any, limit_s: float = 60.0) -> None:
-    """Until `what()` is true, the process has ended, or patience has."""
-    end = time.monotonic() + limit_s
-    while not what():
-        assert process.poll() is None, f"ended with {process.returncode}"
-        assert time.monotonic() < end, "took too long"
-        time.sleep(0.02)
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A scorer program's address."""
-    ready = tmp_path_factory.mktemp("scorer") / "ready.json"
-    command = [sys.executable, "-m", "icm_server.cli", "serve", "--engine", "fake", "--port", "0"]
-    with subprocess.Popen([*command, "--ready-file", str(ready)], stdout=subprocess.DEVNULL) as process:
-        try:
-            wait_for(process, ready.exists)
-            yield json.loads(ready.read_text())["url"]
-        finally:
-            process.terminate()
 
 
 class Keyed(NamedTuple):

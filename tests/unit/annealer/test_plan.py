@@ -106,7 +106,7 @@ def test_fixed_keeps_the_order() -> None:
 @FEW
 @given(
     ordered_units(),
-    st.sampled_from(["tree", "fixed", "folds=3"]),
+    st.sampled_from(["tree", "fixed", "chain", "folds=3"]),
     st.floats(0.05, 0.95),
     st.integers(0, 2**32),
 )
@@ -183,12 +183,51 @@ def test_a_plan_for_some_examples_leaves_their_contexts_alone(units: list[Unit],
     contexts = {example: context for (_, example), context in zip(plan.reads, plan.contexts(), strict=True)}
     num = num_examples(units)
     some = np.flatnonzero(np.random.default_rng(seed).random(num) < 0.3).tolist()
-    part = plan.only(some)
+    part = plan.only({example: [example] for example in some})
     check_is_tree(part)
     assert {example: context for (_, example), context in zip(part.reads, part.contexts(), strict=True)} == {
         example: contexts[example] for example in some
     }
     assert num_shots(part) <= num_shots(plan)
+
+
+@FEW
+@given(ordered_units(), st.integers(0, 2**32))
+def test_others_are_read_where_an_example_is(units: list[Unit], seed: int) -> None:
+    plan = PlanKind("tree").build(units, equal_lengths(units), ROOMY)
+    contexts = {example: context for (_, example), context in zip(plan.reads, plan.contexts(), strict=True)}
+    hosts = np.random.default_rng(seed).integers(num_examples(units), size=5).tolist()
+    guests = {host: [1000 + host, 2000 + host] for host in hosts}
+    part = plan.only(guests)
+    assert sorted(example for _, example in part.reads) == sorted(guest for pair in guests.values() for guest in pair)
+    for (_, guest), context in zip(part.reads, part.contexts(), strict=True):
+        assert context == contexts[guest % 1000]
+
+
+@FEW
+@given(ordered_units(), ordered_units())
+def test_two_plans_in_one_keep_their_contexts(units: list[Unit], others: list[Unit]) -> None:
+    first = PlanKind("tree").build(units, equal_lengths(units), ROOMY)
+    second = PlanKind("fixed").build(others, equal_lengths(others), ROOMY)
+    both = first + second
+    check_is_tree(both)
+    assert [example for _, example in both.reads] == [example for _, example in first.reads + second.reads]
+    assert both.contexts() == first.contexts() + second.contexts()
+
+
+@FEW
+@given(ordered_units())
+def test_a_chain_reads_each_unit_behind_those_before_it(units: list[Unit]) -> None:
+    plan = PlanKind("chain").build(units, equal_lengths(units), ROOMY)
+    check_is_tree(plan)
+    check_reads(plan, units)
+    assert plan.num_dropped == 0
+    assert num_shots(plan) == num_examples(units)  # N shots a pass
+    before: list[int] = []
+    contexts = {example: context for (_, example), context in zip(plan.reads, plan.contexts(), strict=True)}
+    for unit in units:
+        assert all(contexts[int(example)] == before for example in unit)
+        before = before + unit.tolist()
 
 
 @FEW
@@ -211,6 +250,6 @@ def test_unknown_plans_are_told(text: str) -> None:
         PlanKind.parse(text)
 
 
-@pytest.mark.parametrize("text", ["tree", "fixed", "folds=2", "folds=16"])
+@pytest.mark.parametrize("text", ["tree", "fixed", "chain", "folds=2", "folds=16"])
 def test_a_plan_prints_as_it_is_named(text: str) -> None:
     assert str(PlanKind.parse(text)) == text

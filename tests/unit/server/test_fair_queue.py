@@ -174,13 +174,34 @@ def test_whoever_comes_is_next_and_nothing_is_saved_up_in_a_pause() -> None:
     assert order[:20].count("light") == 10
 
 
+def test_who_asks_for_little_now_and_then_has_it_at_once() -> None:
+    """Also where it is more than a quantum, up to a burst; and the engine is told to let it pass."""
+    queue: FairQueue[Read] = FairQueue(1_000, burst_tokens=100)
+    for k in range(7):
+        queue.add(work(f"heavy{k}", [[10]] * 100))
+    ranks = []
+    for _ in range(150):
+        taken = queue.take()
+        assert taken is not None
+        ranks.append(taken.rank)
+    queue.add(work("light", [[10]] * 20))
+    after = [queue.take() for _ in range(30)]
+    order = [taken.work.experiment for taken in after if taken]
+    assert order[:10] == ["light"] * 10
+    assert order[10:].count("light") <= 4
+    assert after[0] is not None
+    assert after[0].rank < min(ranks[-14:])
+
+
 def test_a_higher_priority_goes_first_and_interrupts_a_quantum() -> None:
     queue: FairQueue[Read] = FairQueue(1_000)
     queue.add(work("a", [[1] * 4]))
     assert queue.take() is not None
     queue.add(work("b", [[1] * 3], priority=1))
     queue.add(work("c", [[1] * 2], priority=-1))
-    assert [read.experiment for read in all_of(queue)] == ["b"] * 3 + ["a"] * 3 + ["c"] * 2
+    rest = [taken for taken in iter(queue.take, None)]
+    assert [taken.work.experiment for taken in rest] == ["b"] * 3 + ["a"] * 3 + ["c"] * 2
+    assert [taken.rank for taken in rest] == sorted(taken.rank for taken in rest)
 
 
 @settings(deadline=None)

@@ -32,7 +32,7 @@ class Recording(FakeEngine):
         self.num_now, self.num_most, self.num_cancelled = 0, 0, 0
         self.all_begun = asyncio.Event()
 
-    async def read(self, token_ids: Sequence[int], wanted_ids: Sequence[int], model: str) -> ReadAnswer:
+    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], model: str, rank: int = 0) -> ReadAnswer:
         self.asked.append(list(token_ids))
         self.num_now += 1
         self.num_most = max(self.num_most, self.num_now)
@@ -54,7 +54,7 @@ class Failing(Recording):
         super().__init__(delay_s=60.0)
         self._error = error
 
-    async def read(self, token_ids: Sequence[int], wanted_ids: Sequence[int], model: str) -> ReadAnswer:
+    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], model: str, rank: int = 0) -> ReadAnswer:
         if len(self.asked) == 2:
             raise self._error
         return await super().read(token_ids, wanted_ids, model)
@@ -63,7 +63,7 @@ class Failing(Recording):
 class Broken(FakeEngine):
     """Its weights overflow."""
 
-    async def read(self, token_ids: Sequence[int], wanted_ids: Sequence[int], model: str) -> ReadAnswer:
+    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], model: str, rank: int = 0) -> ReadAnswer:
         return ReadAnswer([math.nan for _ in wanted_ids], 0)
 
 

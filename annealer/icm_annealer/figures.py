@@ -1,0 +1,47 @@
+"""`bench.json`: a file of several parts, each written by another command, none of which loses another's."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+from icm_annealer.rundir import RunDir
+from icm_client.errors import RequestError
+
+
+def read_figures(path: Path) -> dict[str, Any]:
+    """What the file holds; nothing if it is not there. Raises RequestError if it is something else."""
+    try:
+        figures = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise RequestError(f"{path}: {error.strerror}") from None
+    except ValueError:
+        figures = None
+    if not isinstance(figures, dict):
+        raise RequestError(f"{path} is not a file of figures; move it away, or give another --out")
+    return figures
+
+
+def save_figures(path: Path, **parts: Any) -> None:
+    """Replaces the parts named, and writes the file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    RunDir(path.parent).write_json(path.name, {**read_figures(path), **parts})
+
+
+def machine() -> dict[str, Any]:
+    """Where and when figures were measured."""
+    return {"processor": _processor(), "cores": os.cpu_count(), "date": time.strftime("%Y-%m-%d")}
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()

@@ -1,0 +1,108 @@
+"""Gibbs sampling (Choi et al. 2026, arXiv 2606.19264; hyeok9855/large-language-gibbs).
+
+One label at a time is drawn from its conditional distribution given all others; the labels are a vote over samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from icm_annealer.arrays import Array, Ints
+from icm_annealer.objective import calibrated
+from icm_annealer.passes import Ask
+from icm_annealer.plan import PlanKind
+from icm_annealer.search.base import Enough, Problem, Search, weigh_alone, zero_shot_ask
+
+TREE, HALVES = PlanKind("tree"), PlanKind("folds", 2)
+
+
+@dataclass(frozen=True)
+class GibbsSettings:
+    """The published code's settings (`run_eval.py`), and what differs from it. A sweep is as many draws as examples."""
+
+    num_samples: int = 25
+    """Samples that vote, one a sweep (published: thinning by a sweep)."""
+    num_burn_in: int = 10
+    """Sweeps before them."""
+    temperature: float = 1.0
+    scan: Literal["random", "sweep"] = "random"
+    """`random`: any example next, a fresh order for each draw. `sweep`: every example once a sweep, whose draws share
+    its order, so that a prefix cache helps (published as --sweep --fast_demo_order)."""
+    start: Literal["balanced", "zero-shot"] = "balanced"
+    """Random labels, as many of each as there are, or calibrated zero-shot ones (not published)."""
+    is_calibrated: bool = False
+    """Subtract each label's mean over what was last said of every example, at first by a pass in halves (not
+    published)."""
+    num_final_orders: int = 3
+
+    @property
+    def num_sweeps(self) -> int:
+        return self.num_burn_in + self.num_samples
+
+    def within(self, num_sweeps: int) -> GibbsSettings:
+        """These settings for so many sweeps in all, divided as they are here."""
+        num_burn_in = num_sweeps * self.num_burn_in // self.num_sweeps
+        return replace(self, num_burn_in=num_burn_in, num_samples=num_sweeps - num_burn_in)
+
+
+class _Next(NamedTuple):
+    example: int
+    order: Ints
+    ends_sweep: bool
+
+
+def gibbs(problem: Problem, settings: GibbsSettings, seed: int) -> Search:
+    """A chain of single draws. Stopped before a sample was kept, it ends with its present labels."""
+    rng, order_rng = np.random.default_rng(seed).spawn(2)
+    (zero_shot,) = yield [zero_shot_ask(problem)]
+    if settings.start == "zero-shot":
+        labels = problem.consistency.best(calibrated(zero_shot.logprobs))
+    else:
+        labels = rng.permutation(problem.num_examples) % problem.num_labels
+    said = np.zeros((problem.num_examples, problem.num_labels))
+    votes = np.zeros_like(said)
+    num_swept = 0
+    try:
+        if settings.is_calibrated:
+            order = rng.permutation(len(problem.units))
+            (answer,) = yield [Ask(labels, problem.everybody, order, HALVES, "gibbs start")]
+            said = answer.logprobs.copy()
+        for example, order, ends_sweep in _scan(problem, settings, rng):
+            others = labels.copy()
+            others[example] = -1
+            (answer,) = yield [Ask(others, np.array([example]), order, TREE, "gibbs", settings.temperature)]
+            said[example] = answer.logprobs[0]
+            bias = said.mean(axis=0) if settings.is_calibrated else 0.0
+            labels = labels.copy()  # what was asked stays as it was
+            labels[example] = _drawn(said[example] - bias, settings.temperature, rng)
+            num_swept += ends_sweep
+            if ends_sweep and num_swept > settings.num_burn_in:
+                votes += np.eye(problem.num_labels)[labels]
+    except Enough:
+        pass
+    labels = problem.consistency.best(votes + 0.5 * np.eye(problem.num_labels)[labels])  # a tie goes to the last labels
+    return (yield from weigh_alone(problem, "gibbs", labels, zero_shot, settings.num_final_orders, order_rng))
+
+
+def _scan(problem: Problem, settings: GibbsSettings, rng: np.random.Generator) -> Iterator[_Next]:
+    """Whose label is drawn next, behind which order of the others."""
+    last = problem.num_examples - 1
+    for _ in range(settings.num_sweeps):
+        order = rng.permutation(len(problem.units))
+        if settings.scan == "random":
+            for draw in range(problem.num_examples):
+                yield _Next(int(rng.integers(problem.num_examples)), order, draw == last)
+                order = rng.permutation(len(problem.units))
+        else:
+            # From the back, so that what stands in front of the last label drawn is still the same.
+            for draw, example in enumerate(np.concatenate([problem.units[unit] for unit in order[::-1]])):
+                yield _Next(int(example), order, draw == last)
+
+
+def _drawn(scores: Array, temperature: float, rng: np.random.Generator) -> int:
+    """A label by softmax(scores / temperature)."""
+    return int((scores + temperature * rng.gumbel(size=len(scores))).argmax())

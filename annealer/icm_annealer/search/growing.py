@@ -1,0 +1,58 @@
+"""Growing self-labels: the most confident labels become shots, more of them every round, and all are labelled anew.
+
+Pseudo-labels chosen by confidence are those of semi-supervised in-context learning (arXiv 2503.03062); growing them
+from very few, balanced by label, is the cheap baseline that block search has to beat.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from icm_annealer.arrays import Array, Ints
+from icm_annealer.objective import calibrated
+from icm_annealer.passes import Ask
+from icm_annealer.plan import PlanKind
+from icm_annealer.search.base import Enough, Problem, Search, weigh_alone, zero_shot_ask
+from icm_annealer.search.shots import balanced, only
+
+TREE = PlanKind("tree")
+
+
+@dataclass(frozen=True)
+class GrowingSettings:
+    """How fast the context grows."""
+
+    sizes: tuple[int, ...] = (2, 4, 16, 64)
+    """Shots of each round, one of every label at least; sizes that would take all examples are left out."""
+    num_final_orders: int = 3
+
+
+def growing(problem: Problem, settings: GrowingSettings, seed: int) -> Search:
+    """Calibrated zero-shot labels; then a pass a size, each behind the best labels of the pass before."""
+    rng, order_rng = np.random.default_rng(seed).spawn(2)
+    (zero_shot,) = yield [zero_shot_ask(problem)]
+    scores = calibrated(zero_shot.logprobs)
+    labels = problem.consistency.best(scores)
+    try:
+        for size in sorted({max(size, problem.num_labels) for size in settings.sizes}):
+            if size >= problem.num_examples:
+                break
+            context = only(balanced(labels, _lead(scores, labels), size), labels)
+            order = rng.permutation(len(problem.units))
+            (answer,) = yield [Ask(context, problem.everybody, order, TREE, "growing")]
+            scores = calibrated(answer.logprobs)
+            labels = problem.consistency.best(scores)
+    except Enough:
+        pass
+    return (yield from weigh_alone(problem, "growing", labels, zero_shot, settings.num_final_orders, order_rng))
+
+
+def _lead(scores: Array, labels: Ints) -> Array:
+    """By how much each example's label beats its best other one."""
+    rows = np.arange(len(labels))
+    others = scores.copy()
+    others[rows, labels] = -np.inf
+    lead: Array = scores[rows, labels] - others.max(axis=1)
+    return lead

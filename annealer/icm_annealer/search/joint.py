@@ -1,0 +1,62 @@
+"""Joint inference by in-context learning (Gadetsky et al., ICLR 2025; mlbio-epfl/joint-inference).
+
+Every round labels all examples anew by a vote over several draws of a few shots, balanced by their present labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from icm_annealer.arrays import Array
+from icm_annealer.objective import calibrated
+from icm_annealer.passes import Ask
+from icm_annealer.plan import PlanKind
+from icm_annealer.search.base import Enough, Problem, Search, weigh_alone, zero_shot_ask
+from icm_annealer.search.shots import balanced, only
+
+TREE = PlanKind("tree")
+
+
+@dataclass(frozen=True)
+class JointSettings:
+    """The published code's settings (`unsupervised_icl_llm.py`: n, num_repeats, T), and what differs from it."""
+
+    num_shots: int = 16
+    num_draws: int = 5
+    num_rounds: int = 8
+    is_calibrated: bool = False
+    """Subtract each label's mean over the examples before an argmax; the published code does not.
+
+    What always differs: the examples of a draw share its shots, so that a prefix cache helps (published: each example
+    draws its own), and an example's own unit is never among its shots (published: it can be)."""
+    num_final_orders: int = 3
+
+
+def joint(problem: Problem, settings: JointSettings, seed: int) -> Search:
+    """Zero-shot labels, then rounds of draws. A round that is stopped is voted by the draws that it has."""
+    rng, order_rng = np.random.default_rng(seed).spawn(2)
+    (zero_shot,) = yield [zero_shot_ask(problem)]
+    labels = problem.consistency.best(_scores(zero_shot.logprobs, settings))
+    num_draws = settings.num_draws * settings.num_rounds if problem.num_examples > 1 else 0
+    # Small sets must not be their own context.
+    num_shots = min(settings.num_shots, problem.num_examples // 2)
+    one_each = np.eye(problem.num_labels)
+    votes = np.zeros((problem.num_examples, problem.num_labels))
+    try:
+        for draw in range(1, num_draws + 1):
+            context = only(balanced(labels, rng.random(problem.num_examples), num_shots), labels)
+            order = rng.permutation(len(problem.units))
+            (answer,) = yield [Ask(context, problem.everybody, order, TREE, "joint")]
+            votes += one_each[_scores(answer.logprobs, settings).argmax(axis=1)]
+            if draw % settings.num_draws == 0:
+                labels = problem.consistency.best(votes + 0.5 * one_each[labels])  # a tie changes nothing
+                votes = np.zeros_like(votes)
+    except Enough:
+        labels = problem.consistency.best(votes + 0.5 * one_each[labels])
+    return (yield from weigh_alone(problem, "joint", labels, zero_shot, settings.num_final_orders, order_rng))
+
+
+def _scores(logprobs: Array, settings: JointSettings) -> Array:
+    return calibrated(logprobs) if settings.is_calibrated else logprobs

@@ -1,0 +1,25 @@
+"""Calibrated zero-shot: every example alone, each label's mean over the batch subtracted (arXiv 2309.17249)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from icm_annealer.objective import calibrated
+from icm_annealer.search.base import Problem, Search, weigh_alone, zero_shot_ask
+
+
+@dataclass(frozen=True)
+class ZeroShotSettings:
+    """A baseline without any context."""
+
+    num_final_orders: int = 3
+
+
+def zero_shot(problem: Problem, settings: ZeroShotSettings, seed: int) -> Search:
+    """One pass; the seed matters only to the orders that the labels are weighed on."""
+    (answer,) = yield [zero_shot_ask(problem)]
+    labels = problem.consistency.best(calibrated(answer.logprobs))
+    rng = np.random.default_rng(seed)
+    return (yield from weigh_alone(problem, "zero-shot", labels, answer, settings.num_final_orders, rng))

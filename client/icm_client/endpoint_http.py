@@ -1,0 +1,106 @@
+"""JSON over HTTP to a server that others wrote: retries, bounded answers, and its refusals as one line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import numpy as np
+
+from icm_client.errors import IcmError, RequestError, ScorerError, UnavailableError, error_from_body
+from icm_client.retry import RetryPolicy
+
+MAX_ANSWER_BYTES = 64 * 1024**2
+MAX_TOLD_CHARS = 400
+"""As much of a server's own message is told."""
+
+
+class EndpointHttp:
+    """The endpoint at `url` (`http://host:8000` or `.../v1`); close it when done.
+
+    Connection errors, 429 and 503 are tried again as long as `retry` says; `on_wait(reason, seconds_waited)` is called
+    before each pause. Raises the errors of `icm_client.errors`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        api_key: str | None = None,
+        retry: RetryPolicy | None = None,
+        read_timeout_s: float = 600.0,
+        on_wait: Callable[[str, float], None] | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ):
+        self.root = url.rstrip("/").removesuffix("/v1")
+        self._retry = retry or RetryPolicy(patience_s=60.0)
+        self._on_wait = on_wait
+        self._jitter = np.random.default_rng()  # spreads retries; touches no result
+        try:
+            if httpx.URL(self.root).scheme not in ("http", "https") or not httpx.URL(self.root).host:
+                raise ValueError("write http://HOST:PORT")
+            self._http = httpx.AsyncClient(
+                headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
+                timeout=httpx.Timeout(10.0, read=read_timeout_s, write=300.0, pool=None),
+                transport=transport,
+            )
+        except (httpx.InvalidURL, ValueError) as error:
+            raise RequestError(f"{url!r} is not a URL of an endpoint: {error}") from None
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """The JSON that the server answers at `path`, such as `/v1/models`."""
+        content = await self.content(method, path, body)
+        try:
+            return json.loads(content)
+        except ValueError:
+            raise ScorerError(f"{self.root}{path} answered something that is not JSON") from None
+
+    async def content(self, method: str, path: str, body: dict[str, Any] | None = None) -> bytes:
+        """What the server answers at `path`, as it is."""
+        start, attempt = time.monotonic(), 0
+        while True:
+            attempt += 1
+            try:
+                return await self._send(method, path, body)
+            except IcmError as error:
+                waited_s = time.monotonic() - start
+                wait_s = self._retry.wait_s(error, attempt, waited_s, self._jitter)
+                if wait_s is None:
+                    raise
+                if self._on_wait:
+                    self._on_wait(error.message, waited_s)
+                await asyncio.sleep(wait_s)
+
+    async def _send(self, method: str, path: str, body: dict[str, Any] | None) -> bytes:
+        content = bytearray()
+        try:
+            async with self._http.stream(method, self.root + path, json=body) as response:
+                async for chunk in response.aiter_bytes():
+                    content += chunk
+                    if len(content) > MAX_ANSWER_BYTES:
+                        raise ScorerError(f"{self.root}{path} answered more than {MAX_ANSWER_BYTES} bytes")
+        except httpx.TransportError as error:
+            raise UnavailableError(
+                f"cannot reach {self.root}{path} ({error or type(error).__name__}); is the address right?"
+            ) from None
+        if response.status_code != 200:
+            raise self._refusal(path, response, content)
+        return bytes(content)
+
+    def _refusal(self, path: str, response: httpx.Response, content: bytes | bytearray) -> IcmError:
+        try:
+            body = json.loads(content)
+        except ValueError:
+            body = None
+        after = response.headers.get("Retry-After", "")
+        error = error_from_body(response.status_code, body, float(after) if after.isdigit() else None)
+        error.message = f"{self.root}{path}: {' '.join(error.message.split())[:MAX_TOLD_CHARS]}"
+        error.args = (error.message,)
+        return error

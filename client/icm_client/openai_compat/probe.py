@@ -1,0 +1,185 @@
+"""What an endpoint can do, and whether its log-probabilities can be believed: asked once, before anything else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from icm_client.errors import AccessError, RequestError, ScorerError
+from icm_client.openai_compat.endpoint import Answer, OpenAIEndpoint, TokenIds, checked, token_name
+from icm_client.openai_compat.reads import MAX_PROMPTS
+
+SHOTS = 2 * "Colour: red\nNext: blue\n\nColour: blue\nNext: red\n\n"
+EASY, TURNED = SHOTS + "Colour: red\nNext:", SHOTS + "Colour: blue\nNext:"
+"""Their answers, " blue" and " red", are clear to any language model."""
+OTHER = "The days of the week are Monday, Tuesday, Wednesday,"
+NUM_TOP = (20, 5)
+"""How many of the likeliest tokens are asked for, the first that the endpoint takes."""
+MAX_APART, MAX_BELOW = 0.5, 7.0
+"""Two answers to one prompt are the same if no value is further apart than the first, in nats, of those that are at
+most the second below the best: batches and cached prefixes change the last digits, in 16 bits by tenths of a nat."""
+
+
+class Abilities(NamedTuple):
+    """What an endpoint was found to do."""
+
+    takes_tokens: bool
+    """Prompts in tokens with logprob_token_ids; else texts, and `num_top` of the likeliest tokens are told."""
+    num_top: int
+    bos: TokenIds
+    """Tokens that the tokenizer puts in front of a prompt; only their number is known where tokens are not taken."""
+    max_prompts: int
+    """The most prompts that are put in one request."""
+    fingerprint: str | None
+    notes: list[str]
+    """What a person should know, a line each."""
+
+
+async def probe(endpoint: OpenAIEndpoint, model: str) -> Abilities:
+    """Raises ScorerError for an endpoint whose log-probabilities are missing, not finite, the same for everything, or
+    depend on what else is asked; and what the endpoint raises."""
+    questions = await _token_questions(endpoint, model) or await _text_questions(endpoint, model)
+    first = await questions.ask([EASY])
+    easy = _believable(endpoint, first.tops[0])
+    turned = (await questions.ask([TURNED])).tops[0]
+    other = (await questions.ask([OTHER])).tops[0]
+    if easy in (turned, other):
+        raise _unusable(endpoint, "its log-probabilities do not depend on the prompt", "constant")
+    again = (await questions.ask([EASY])).tops[0]
+    _check_same(endpoint, easy, again, "when a prompt is asked again")
+    reordered = (await questions.ask([EASY], reverse=True)).tops[0]
+    _check_same(endpoint, easy, reordered, "when the labels are asked for in another order")
+    together = await _together(questions, [OTHER, EASY, TURNED, EASY])
+    for one, beside in zip([other, easy, turned, easy], together.tops if together else [], strict=bool(together)):
+        _check_same(endpoint, one, beside, "when other prompts stand beside it")
+    notes = list(questions.notes)
+    if [_best(easy), _best(turned)] != [questions.after_easy, questions.after_turned]:
+        notes.append(f"{model} gets the easiest of prompts wrong: is it a language model, and is it trained?")
+    # vLLM counts the cached tokens of a request's last prompt only, so where they are counted each has its request.
+    one_by_one = together is None or first.cached_tokens is not None
+    return Abilities(
+        questions.takes_tokens,
+        questions.num_top,
+        questions.bos,
+        1 if one_by_one else MAX_PROMPTS,
+        first.fingerprint,
+        notes,
+    )
+
+
+@dataclass(frozen=True)
+class _Questions:
+    """How prompts are put to the endpoint, and which tokens should be the likeliest behind the easy ones."""
+
+    endpoint: OpenAIEndpoint
+    model: str
+    prompts: Mapping[str, str | TokenIds]
+    after_easy: str
+    after_turned: str
+    bos: TokenIds
+    wanted: tuple[int, ...] = ()
+    num_top: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def takes_tokens(self) -> bool:
+        return bool(self.wanted)
+
+    async def ask(self, texts: Sequence[str], *, reverse: bool = False) -> Answer:
+        """With no token in the answers but the wanted ones, where there are any."""
+        prompts = [self.prompts[text] for text in texts]
+        wanted = self.wanted[::-1] if reverse else self.wanted
+        answer = await self.endpoint.complete(self.model, prompts, num_top=self.num_top, wanted=wanted)
+        names = [token_name(token) for token in wanted]
+        tops = [{name: top[name] for name in names if name in top} if names else top for top in answer.tops]
+        return answer._replace(tops=tops)
+
+
+async def _token_questions(endpoint: OpenAIEndpoint, model: str) -> _Questions | None:
+    """None if the endpoint has no /tokenize, or does not answer with the wanted ids."""
+    try:
+        texts = (EASY, TURNED, OTHER, EASY + " blue", TURNED + " red")
+        ids = {text: await endpoint.tokenize(model, text) for text in texts}
+        full = await endpoint.tokenize(model, EASY, special=True)
+        num = len(ids[EASY])
+        bos = full[: next(k for k in range(len(full)) if full[k : k + num] == ids[EASY])]
+        questions = _Questions(
+            endpoint,
+            model,
+            {text: [*bos, *ids[text]] for text in (EASY, TURNED, OTHER)},
+            token_name(ids[EASY + " blue"][num]),
+            token_name(ids[TURNED + " red"][len(ids[TURNED])]),
+            bos,
+            wanted=tuple(dict.fromkeys(ids[EASY])),
+        )
+        answer = await questions.ask([EASY])
+    except (RequestError, ScorerError, AccessError, StopIteration, IndexError):
+        return None
+    return questions if len(answer.tops[0]) == len(questions.wanted) else None
+
+
+async def _text_questions(endpoint: OpenAIEndpoint, model: str) -> _Questions:
+    num_top = NUM_TOP[0]
+    try:
+        answer = await endpoint.complete(model, ["a"], num_top=num_top)
+    except RequestError:
+        num_top = NUM_TOP[1]
+        answer = await endpoint.complete(model, ["a"], num_top=num_top)
+    if answer.prompt_tokens is None:
+        raise _unusable(endpoint, "it does not count prompt tokens (usage.prompt_tokens)", "no_usage")
+    note = (
+        f"{endpoint.url} takes no logprob_token_ids: labels are looked for among the {num_top} likeliest tokens, and "
+        "the run stops where one is not among them"
+    )
+    bos = [0] if answer.prompt_tokens > 1 else []
+    prompts = {text: text for text in (EASY, TURNED, OTHER)}
+    return _Questions(endpoint, model, prompts, " blue", " red", bos, num_top=num_top, notes=(note,))
+
+
+async def _together(questions: _Questions, texts: list[str]) -> Answer | None:
+    """None if the endpoint takes one prompt at a time."""
+    try:
+        return await questions.ask(texts)
+    except (RequestError, ScorerError):
+        return None
+
+
+def _best(top: dict[str, float]) -> str:
+    return max(top, key=lambda token: top[token])
+
+
+def _believable(endpoint: OpenAIEndpoint, top: dict[str, float]) -> dict[str, float]:
+    """The values, if they are log-probabilities, and not all the same."""
+    try:
+        for token, value in top.items():
+            checked(value, f"the token {token!r}")
+    except ScorerError as error:
+        raise _unusable(endpoint, error.message, error.code) from None
+    if len(top) < 2:
+        what = "log-probability alone" if top else "log-probabilities"
+        raise _unusable(endpoint, f"it tells {'one' if top else 'no'} {what}", "missing_value")
+    if len(set(top.values())) == 1:
+        raise _unusable(endpoint, f"it gives every token the same log-probability, {min(top.values())}", "constant")
+    return top
+
+
+def _check_same(endpoint: OpenAIEndpoint, one: dict[str, float], other: dict[str, float], when: str) -> None:
+    """What is likely in one answer has about the same value in the other."""
+    for token, value in one.items():
+        if value < max(one.values()) - MAX_BELOW:
+            continue
+        # Of the likeliest tokens the last may change places with one that is not told.
+        beside = other.get(token, min(other.values(), default=-math.inf))
+        if not abs(value - beside) <= MAX_APART:
+            raise _unusable(
+                endpoint,
+                f"the log-probability of {token!r} changes from {value:.2f} to "
+                f"{f'{beside:.2f}' if token in other else 'none'} {when}",
+                "order_dependent",
+            )
+
+
+def _unusable(endpoint: OpenAIEndpoint, why: str, code: str) -> ScorerError:
+    return ScorerError(f"{endpoint.url} cannot be used as a scorer: {why}", code=code)

@@ -1,0 +1,102 @@
+"""Many reads through one endpoint: several prompts a request, a bounded number of requests at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple, TypeVar
+
+from icm_client.openai_compat.endpoint import Answer, OpenAIEndpoint
+
+MAX_PROMPTS, MAX_SIZE = 32, 100_000
+"""The most prompts in one request, and tokens (or characters) of them."""
+MAX_WANTED = 128
+"""The most token ids that one request may ask for: vLLM's limit."""
+MAX_REQUESTS, MAX_SINGLE_REQUESTS = 8, 32
+"""Requests at a time: of several prompts, and of one. A bounded window, so that a shared prefix is still in the
+endpoint's cache when it is next wanted."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Read(NamedTuple):
+    """One prompt, as text or as tokens, and the ids whose log-probabilities are wanted behind it (at most MAX_WANTED;
+    none: the likeliest tokens are)."""
+
+    prompt: str | list[int]
+    wanted: tuple[int, ...] = ()
+
+
+class Answers(NamedTuple):
+    """By read, in order, log-probabilities by token; what the endpoint says of the cost of all."""
+
+    tops: list[dict[str, float]]
+    prompt_tokens: int | None
+    cached_tokens: int
+    fingerprint: str | None
+
+
+class Scored(NamedTuple):
+    """By prompt its labels' log-probabilities, and its length in tokens where that is known; and the cost."""
+
+    rows: list[list[float]]
+    lengths: list[int] | None
+    num_reads: int
+    answers: Answers
+
+
+class Reader:
+    """Reads of one model. `max_prompts` is the most prompts that the endpoint takes in one request."""
+
+    def __init__(self, endpoint: OpenAIEndpoint, *, num_top: int, max_prompts: int):
+        self.endpoint, self.num_top, self._max_prompts = endpoint, num_top, min(max_prompts, MAX_PROMPTS)
+
+    async def read(self, model: str, reads: Sequence[Read]) -> Answers:
+        """Requests are begun in the order of the reads; the first failure gives the others up."""
+        limit = MAX_REQUESTS if self._max_prompts > 1 else MAX_SINGLE_REQUESTS
+
+        async def request(batch: Sequence[Read]) -> Answer:
+            wanted = sorted({token for read in batch for token in read.wanted})
+            prompts = [read.prompt for read in batch]
+            return await self.endpoint.complete(model, prompts, num_top=self.num_top, wanted=wanted)
+
+        answers = await gathered(request, batches(reads, self._max_prompts), limit)
+        counts = [answer.prompt_tokens for answer in answers]
+        return Answers(
+            [top for answer in answers for top in answer.tops],
+            None if None in counts else sum(count or 0 for count in counts),
+            sum(answer.cached_tokens or 0 for answer in answers),
+            answers[-1].fingerprint if answers else None,
+        )
+
+
+def batches(reads: Sequence[Read], max_prompts: int) -> list[list[Read]]:
+    """The reads in order, as few requests as the limits allow; each at least one read."""
+    cut: list[list[Read]] = []
+    wanted: set[int] = set()
+    size = 0
+    for read in reads:
+        wanted = wanted.union(read.wanted)
+        size += len(read.prompt)
+        if not cut or len(cut[-1]) >= max_prompts or size > MAX_SIZE or len(wanted) > MAX_WANTED:
+            cut.append([])
+            wanted, size = set(read.wanted), len(read.prompt)
+        cut[-1].append(read)
+    return cut
+
+
+async def gathered(ask: Callable[[T], Awaitable[R]], items: Sequence[T], limit: int) -> list[R]:
+    """`ask` of every item, in order, at most `limit` at a time; the first failure cancels the others."""
+    window = asyncio.Semaphore(limit)
+
+    async def one(item: T) -> R:
+        async with window:
+            return await ask(item)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(item)) for item in items]
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]

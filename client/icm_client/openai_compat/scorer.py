@@ -1,0 +1,198 @@
+"""The scorer's protocol (`score`, `count_tokens`, `model`) over an endpoint that is no icm-server."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import httpx
+
+from icm_client.endpoint_http import EndpointHttp
+from icm_client.errors import RequestError
+from icm_client.openai_compat.endpoint import Card, OpenAIEndpoint
+from icm_client.openai_compat.joined import JoinedPrompt, checked_labels, joined_prompts
+from icm_client.openai_compat.probe import Abilities, probe
+from icm_client.openai_compat.reads import Reader, Scored
+from icm_client.openai_compat.text_prompts import TextPrompts
+from icm_client.openai_compat.token_prompts import TokenPrompts
+from icm_client.retry import RetryPolicy
+from icm_client.wire import ModelInfo, ScoreRequest, ScoreResponse, Usage
+
+UNKNOWN_WINDOW = 2048
+"""What is put into a prompt at most where the endpoint does not tell the model's window."""
+MAX_TOLD_MODELS = 8
+
+
+class _Told(NamedTuple):
+    """What the endpoint says of itself and its model."""
+
+    card: Card
+    adapters: list[str]
+    version: str | None
+
+
+class OpenAIScorer:
+    """Scores through an OpenAI-compatible `/v1/completions`. Open it with `open`, close it when done.
+
+    Where the endpoint takes prompts in tokens with `logprob_token_ids` (`vllm serve`), answers are exact and equal an
+    icm-server's. Elsewhere labels have to be among the likeliest tokens that it tells, or RequestError stops the run.
+    A prompt's tokens are as many as the endpoint counts; of cached ones it may count none.
+    """
+
+    def __init__(self, http: EndpointHttp, endpoint: OpenAIEndpoint, name: str, abilities: Abilities, info: ModelInfo):
+        self._http, self._endpoint, self._name = http, endpoint, name
+        self._info, self._fingerprint = info, abilities.fingerprint
+        self.notes = abilities.notes
+        reader = Reader(endpoint, num_top=abilities.num_top, max_prompts=abilities.max_prompts)
+        self._prompts = (
+            TokenPrompts(reader, name, abilities.bos, info.max_prompt_tokens)
+            if abilities.takes_tokens
+            else TextPrompts(reader, name, len(abilities.bos))
+        )
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        *,
+        model: str | None = None,
+        api_key: str | None = None,
+        retry: RetryPolicy | None = None,
+        read_timeout_s: float = 3600.0,
+        on_wait: Callable[[str, float], None] | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> OpenAIScorer:
+        """Waits for the endpoint as long as `retry` says, and probes it.
+
+        `model` is the model's name there; it may be left out where there is only one. Raises RequestError if it is
+        not there, ScorerError for an endpoint that cannot be believed.
+        """
+        http = EndpointHttp(
+            url, api_key=api_key, retry=retry, read_timeout_s=read_timeout_s, on_wait=on_wait, transport=transport
+        )
+        try:
+            endpoint = OpenAIEndpoint(http)
+            cards = await endpoint.cards()
+            name = model or _only(endpoint, cards)
+            told = await _told(endpoint, name, cards)
+            abilities = await probe(endpoint, name)
+            if told.card.window is None:
+                abilities.notes.append(
+                    f"{url} does not tell the model's window: prompts of up to {UNKNOWN_WINDOW} tokens are used"
+                )
+            info = ModelInfo(
+                name=name,
+                digest=_digest(told, abilities.fingerprint),
+                dtype="unknown",
+                engine=f"{told.card.owned_by or 'openai'} {told.version or ''}".strip(),
+                max_prompt_tokens=max((told.card.window or UNKNOWN_WINDOW) - 1, 1),
+                adds_bos=bool(abilities.bos),
+                cache_block_tokens=await endpoint.cache_block_tokens(),
+                adapters=told.adapters,
+            )
+            return cls(http, endpoint, name, abilities, info)
+        except BaseException:
+            await http.close()
+            raise
+
+    async def __aenter__(self) -> OpenAIScorer:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    async def model(self) -> ModelInfo:
+        """Which model answers now. Its digest is of what the endpoint tells: names, paths, window, versions."""
+        told = await _told(self._endpoint, self._name, await self._endpoint.cards())
+        return self._info.model_copy(update={"digest": _digest(told, self._fingerprint)})
+
+    async def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text has by itself, in the order given."""
+        return await self._prompts.count(texts)
+
+    async def score(self, request: ScoreRequest) -> ScoreResponse:
+        """Log-probabilities of every label after every prompt, in the order asked; see `wire.ScoreResponse`."""
+        if request.model not in ("base", *self._info.adapters):
+            raise RequestError(
+                f"no model {request.model!r} here; there is {', '.join(['base', *self._info.adapters])}",
+                code="unknown_model",
+            )
+        labels, prompts = checked_labels(request.labels), joined_prompts(request)
+        distinct = _depth_first(prompts)
+        name = self._name if request.model == "base" else request.model
+        scored = await self._prompts.score(distinct, labels, _following(request), name)
+        self._fingerprint = scored.answers.fingerprint
+        place_of = {prompt.text: place for place, prompt in enumerate(distinct)}
+        places = [place_of[prompt.text] for prompt in prompts]
+        return ScoreResponse(
+            logprobs=[scored.rows[place] for place in places],
+            usage=_usage(scored, places),
+            model=await self.model(),
+        )
+
+
+def _depth_first(prompts: Sequence[JoinedPrompt]) -> list[JoinedPrompt]:
+    """Every distinct text once, sorted: those with a common beginning next to each other, as an endpoint's prefix cache
+    wants them."""
+    first: dict[str, JoinedPrompt] = {}
+    for prompt in prompts:
+        first.setdefault(prompt.text, prompt)
+    return sorted(first.values(), key=lambda prompt: prompt.text)
+
+
+def _following(request: ScoreRequest) -> str | None:
+    """What stands behind a label in the request's contexts, by its terminator."""
+    if not request.terminator:
+        return None
+    texts = (text for text in request.segments if text.startswith(request.terminator))
+    return next(texts, request.terminator)
+
+
+def _usage(scored: Scored, places: Sequence[int]) -> Usage:
+    answers = scored.answers
+    read_tokens = answers.prompt_tokens or 0
+    return Usage(
+        prompt_tokens=sum(scored.lengths[place] for place in places) if scored.lengths else read_tokens,
+        computed_tokens=max(read_tokens - answers.cached_tokens, 0),
+        cached_tokens=answers.cached_tokens,
+        num_reads=scored.num_reads,
+        reused_prompts=len(places) - len(set(places)),
+        joined_texts=len(scored.rows) if scored.lengths else 0,
+    )
+
+
+def _only(endpoint: OpenAIEndpoint, cards: Sequence[Card]) -> str:
+    names = [card.id for card in cards if card.parent is None]
+    if len(names) == 1:
+        return names[0]
+    if not names:
+        raise RequestError(f"{endpoint.url} lists no models: name one with --scorer-model", code="no_model_named")
+    shown = ", ".join(names[:MAX_TOLD_MODELS]) + (", ..." if len(names) > MAX_TOLD_MODELS else "")
+    raise RequestError(
+        f"{endpoint.url} serves {len(names)} models: name one with --scorer-model ({shown})", code="no_model_named"
+    )
+
+
+async def _told(endpoint: OpenAIEndpoint, name: str, cards: Sequence[Card]) -> _Told:
+    by_name = {card.id: card for card in cards}
+    if cards and name not in by_name:
+        shown = ", ".join(list(by_name)[:MAX_TOLD_MODELS])
+        raise RequestError(f"{endpoint.url} serves no model {name!r}; it lists {shown}", code="unknown_model")
+    card = by_name.get(name, Card(name))
+    parent = by_name.get(card.parent or "")
+    if card.window is None and parent is not None:
+        card = card._replace(window=parent.window)
+    adapters = [other.id for other in cards if other.parent == name]
+    return _Told(card, adapters, await endpoint.version())
+
+
+def _digest(told: _Told, fingerprint: str | None) -> str:
+    # Of hosted models the fingerprint changes with the machine that answers; vLLM's is of its configuration.
+    own = fingerprint if fingerprint and fingerprint.startswith("vllm-") else None
+    facts = [told.card.id, told.card.root, told.card.window, told.card.owned_by, told.version, own]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -1,0 +1,95 @@
+"""`vllm serve` as a scorer: it answers what our own scorer answers."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests import planted
+from tests.engine.test_oracle import LABELS, TOLERANCE, tree, worst
+
+from icm_annealer.anneal import anneal
+from icm_annealer.search.blocks import BlockSettings
+from icm_annealer.settings import Settings
+from icm_client import ModelInfo, OpenAIScorer, ScoreRequest
+from icm_client.retry import RetryPolicy
+from icm_server.engines.preset import CPU_ENVIRONMENT, NO_REPORTS
+from icm_server.engines.vllm import VllmEngine
+from icm_server.scoring import Scorer
+
+pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
+
+ARGS = ["--dtype", "float32", "--enforce-eager", "--block-size", "32", "--kv-cache-memory-bytes", str(128 * 2**20)]
+ARGS += [
+    "--max-num-batched-tokens",
+    "2048",
+    "--max-num-seqs",
+    "64",
+    "--host",
+    "127.0.0.1",
+    "--served-model-name",
+    "tiny",
+]
+
+
+@pytest.fixture(scope="module")
+def stock(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of vLLM's own server of the tiny Llama, which counts cached tokens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(tiny_llama), *ARGS]
+    command += ["--port", str(port), "--enable-prompt-tokens-details"]
+    log = tmp_path_factory.mktemp("stock") / "log"
+    environment = CPU_ENVIRONMENT | NO_REPORTS | dict(os.environ)
+    with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file, env=environment) as process:
+        try:
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+async def test_stock_vllm_answers_what_our_own_scorer_does(stock: str, tiny_engine: VllmEngine) -> None:
+    request = ScoreRequest(**tree(3, num_contexts=10, num_queries=5, num_shots=8), labels=LABELS[:4])
+    ours = await Scorer(tiny_engine).score(request)
+    start = time.monotonic()
+    async with await OpenAIScorer.open(stock, retry=RetryPolicy(300.0)) as scorer:
+        print(f"\nprobed after {time.monotonic() - start:.1f} s: {scorer.notes}")
+        start = time.monotonic()
+        theirs = await scorer.score(request)
+        print(f"{len(request.prompts)} prompts in {time.monotonic() - start:.2f} s: {theirs.usage}")
+        info = theirs.model
+        assert await scorer.count_tokens(["Word: salmon", ""]) == await Scorer(tiny_engine).count_tokens(
+            ["Word: salmon", ""]
+        )
+    print(f"furthest apart: {worst(theirs.logprobs, ours.logprobs):.2e} nats; {info}")
+    assert worst(theirs.logprobs, ours.logprobs) <= TOLERANCE
+    assert theirs.usage.prompt_tokens == ours.usage.prompt_tokens
+    assert theirs.usage.num_reads == ours.usage.num_reads
+    assert 0 < theirs.usage.cached_tokens < theirs.usage.prompt_tokens
+    assert (info.name, info.max_prompt_tokens, info.adds_bos, info.cache_block_tokens) == ("tiny", 1023, True, 32)
+    assert info.engine.startswith("vllm 0.")
+
+
+class Own(Scorer):
+    """Our own scorer, without HTTP between."""
+
+    async def model(self) -> ModelInfo:
+        return self.engine.info
+
+
+async def test_a_run_on_stock_vllm_finds_the_same_labels(stock: str, tiny_engine: VllmEngine, tmp_path: Path) -> None:
+    task, loaded = planted.load(planted.write_task(tmp_path, 12))
+    settings = Settings(blocks=BlockSettings(num_chains=2, max_passes=2))
+    ours = await anneal(loaded.examples, task.task, Own(tiny_engine), settings)
+    async with await OpenAIScorer.open(stock, retry=RetryPolicy(300.0)) as scorer:
+        theirs = await anneal(loaded.examples, task.task, scorer, settings)
+    assert theirs.labels.tolist() == ours.labels.tolist()
+    assert theirs.num_passes == ours.num_passes > 5
+    assert theirs.result.winner.logprobs == pytest.approx(ours.result.winner.logprobs, abs=TOLERANCE)
