@@ -12,7 +12,8 @@ import httpx
 import numpy as np
 
 from icm_client.errors import IcmError, RequestError, ScorerError, UnavailableError, error_from_body
-from icm_client.retry import RetryPolicy
+from icm_client.http_common import authorization, moved
+from icm_client.retry import RetryPolicy, retry_after_s
 
 MAX_ANSWER_BYTES = 64 * 1024**2
 MAX_TOLD_CHARS = 400
@@ -44,7 +45,7 @@ class EndpointHttp:
             if httpx.URL(self.root).scheme not in ("http", "https") or not httpx.URL(self.root).host:
                 raise ValueError("write http://HOST:PORT")
             self._http = httpx.AsyncClient(
-                headers={"Authorization": f"Bearer {api_key}"} if api_key else {},
+                headers=authorization(api_key),
                 timeout=httpx.Timeout(10.0, read=read_timeout_s, write=300.0, pool=None),
                 transport=transport,
             )
@@ -59,7 +60,7 @@ class EndpointHttp:
         content = await self.content(method, path, body)
         try:
             return json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ScorerError(f"{self.root}{path} answered something that is not JSON") from None
 
     async def content(self, method: str, path: str, body: dict[str, Any] | None = None) -> bytes:
@@ -90,17 +91,21 @@ class EndpointHttp:
             raise UnavailableError(
                 f"cannot reach {self.root}{path} ({error or type(error).__name__}); is the address right?"
             ) from None
+        except httpx.DecodingError as error:
+            raise ScorerError(f"the answer of {self.root}{path} cannot be decompressed ({error})") from None
         if response.status_code != 200:
             raise self._refusal(path, response, content)
         return bytes(content)
 
     def _refusal(self, path: str, response: httpx.Response, content: bytes | bytearray) -> IcmError:
+        if redirect := moved(self.root + path, response):
+            return redirect
         try:
             body = json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             body = None
-        after = response.headers.get("Retry-After", "")
-        error = error_from_body(response.status_code, body, float(after) if after.isdigit() else None)
+        after_s = retry_after_s(response.headers.get("Retry-After", ""))
+        error = error_from_body(response.status_code, body, after_s)
         error.message = f"{self.root}{path}: {' '.join(error.message.split())[:MAX_TOLD_CHARS]}"
         error.args = (error.message,)
         return error

@@ -12,6 +12,7 @@ import httpx
 
 from icm_client.compression import accepted, compressed
 from icm_client.errors import IcmError, RequestError, ScorerError, UnavailableError, error_from_body
+from icm_client.http_common import authorization, moved
 from icm_client.retry import retry_after_s
 
 MAX_ERROR_BYTES = 2**20
@@ -33,7 +34,7 @@ class Exchange:
             self.url = str(url.copy_with(userinfo=b""))  # for people: without a password
             self._http = httpx.AsyncClient(
                 base_url=url,
-                headers={"Authorization": f"Bearer {_checked(api_key)}"} if api_key is not None else {},
+                headers=authorization(api_key),
                 timeout=httpx.Timeout(10.0, read=read_timeout_s, write=300.0),
                 transport=transport,
             )
@@ -75,12 +76,8 @@ class Exchange:
             raise await self._error(response)
 
     async def _error(self, response: httpx.Response) -> IcmError:
-        if response.has_redirect_location:
-            place = response.headers["Location"][:200]
-            return RequestError(
-                f"{self.url} answers that it has moved, to {place!r}: give that address if it is your scorer's",
-                code="moved",
-            )
+        if redirect := moved(self.url, response):
+            return redirect
         content = b""
         async for chunk in response.aiter_bytes():
             content += chunk
@@ -110,12 +107,3 @@ class Exchange:
                 f"the answer of {self.url} cannot be decompressed ({error}): something on the way damages it",
                 code="bad_answer",
             ) from None
-
-
-def _checked(key: str) -> str:
-    """The key, if it can stand in a header; it is named in no message."""
-    wrong = re.search(r"[^!-~]", key)
-    if not key or wrong:
-        why = f"its character {wrong.start() + 1} is a space, or not of ASCII" if wrong else "it is empty"
-        raise RequestError(f"this cannot be an API key: {why}. Is it the right file?", code="bad_key")
-    return key
