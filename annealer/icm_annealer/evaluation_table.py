@@ -39,7 +39,7 @@ def print_evaluation(console: Console, evaluation: dict[str, Any], found_by: dic
         gap = evaluation["gap_recovered"].get(kind)
         if gap is not None:
             cells = ["", told(gap)] if "gold" in evaluation["figures"] else []
-            table.add_row("gap recovered", *cells, "" if gap["value"] is not None else "no gap")
+            table.add_row("gap recovered", *cells, "" if gap["value"] is not None else "gold is no better")
         console.print(table)
     if len(seeds) > 1 and evaluation["num_test"] == evaluation["num_unseen"]:
         console.print(

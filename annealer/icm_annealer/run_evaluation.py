@@ -140,7 +140,7 @@ async def _one_seed(
     judged: dict[str, dict[str, Judged]] = {}
     usage = Usage()
     for method in methods:
-        progress.status(f"seed {seed}: testing on {len(tested)} unseen examples: {method}")
+        progress.status(f"seed {seed}: testing on {len(tested)} unseen examples: {method.replace('_', '-')}")
         predictions = await many_shot.predict(labels[method])
         usage = usage + predictions.usage
         logprobs = {"raw": predictions.logprobs, "calibrated": calibrated(predictions.logprobs)}

@@ -139,9 +139,9 @@ def _within_groups(labelled: Sequence[Labelled], reading: Reading) -> Judged:
         num_alike += not found
         num_cut += max(0, len(found) - MAX_PAIRS)
         pairs += found[:MAX_PAIRS]
-    notes = (
-        [f"{num_alike:,} of {len(groups):,} groups have no pair: all of their labels are alike"] if num_alike else []
-    )
+    notes = []
+    if num_alike:
+        notes.append(f"{num_alike:,} of {len(groups):,} groups give no pair: they lack a good label or another one")
     if num_cut:
         notes.append(f"{num_cut:,} pairs left out: more than {MAX_PAIRS} of a group, the least certain of them")
     return Judged(pairs, notes)

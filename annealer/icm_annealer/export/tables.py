@@ -72,4 +72,10 @@ def write_dataset(folder: Path, labelled: Sequence[Labelled], task: Task) -> Non
             "run": text,
         }
     )
-    datasets.Dataset.from_list(records(labelled), features=features).save_to_disk(str(folder))
+    shows_progress = not datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        datasets.Dataset.from_list(records(labelled), features=features).save_to_disk(str(folder))
+    finally:
+        if shows_progress:
+            datasets.enable_progress_bars()
