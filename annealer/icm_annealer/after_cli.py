@@ -14,6 +14,7 @@ from rich.console import Console
 
 from icm_annealer.evaluation_table import print_evaluation
 from icm_annealer.examples import Loaded, labels_of, load_examples
+from icm_annealer.passes import Scorer
 from icm_annealer.progress import RunProgress
 from icm_annealer.reference import read_again
 from icm_annealer.report import RunReport, render_report
@@ -21,7 +22,7 @@ from icm_annealer.run_evaluation import EvaluationPlan, Shots, evaluate_run, uns
 from icm_annealer.run_list import run_folders, runs_table
 from icm_annealer.run_record import RunRecord
 from icm_annealer.rundir import EVALUATION, REPORT, RunDir
-from icm_client import RequestError, ScorerClient
+from icm_client import RequestError
 
 WIDE = 160
 """Columns of a table that goes to a file or a pipe."""
@@ -31,8 +32,15 @@ class Connect(Protocol):
     """Opens a client of the scorer that was named, which is ready."""
 
     def __call__(
-        self, where: str, engine: str, wait_s: float, api_key_file: Path | None, progress: RunProgress, log: Path | None
-    ) -> AbstractAsyncContextManager[ScorerClient]: ...
+        self,
+        where: str,
+        engine: str,
+        wait_s: float,
+        api_key_file: Path | None,
+        progress: RunProgress,
+        log: Path | None,
+        scorer_model: str | None = None,
+    ) -> AbstractAsyncContextManager[Scorer]: ...
 
 
 @dataclass(frozen=True)
@@ -107,10 +115,13 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
     scorer: Annotated[
         str | None,
-        typer.Option(envvar="ICM_SCORER_URL", help="URL of a running icm-server, or `local:MODEL`, as for `icm run`."),
+        typer.Option(envvar="ICM_SCORER_URL", help="URL of a running icm-server, `local:MODEL` or `openai:URL`."),
     ] = None,
     engine: Annotated[str, typer.Option(help="Engine of a scorer started here: vllm, or fake.")] = "vllm",
-    api_key_file: Annotated[Path | None, typer.Option(help="File that holds the scorer's API key.")] = None,
+    scorer_model: Annotated[str | None, typer.Option(help="The model's name at `openai:URL`.")] = None,
+    api_key_file: Annotated[
+        Path | None, typer.Option(envvar="ICM_API_KEY_FILE", help="File that holds the scorer's API key.")
+    ] = None,
     wait: Annotated[float, typer.Option(help="Seconds to wait for a scorer that is away.")] = 300.0,
 ) -> None:
     """Prompt a model with a run's labels in front of unseen examples, and compare with their gold labels.
@@ -139,7 +150,7 @@ def evaluate(
     async def work() -> dict[str, Any]:
         with RunProgress(console, f"eval: {record.name}", names) as progress:
             where = scorer or session.default_scorer
-            async with session.connect(where, engine, wait, api_key_file, progress, None) as client:
+            async with session.connect(where, engine, wait, api_key_file, progress, None, scorer_model) as client:
                 return await evaluate_run(shots, held_out, pool.gold, reference.task, client, plan, progress)
 
     figures = {"run": record.name, "task": record.task.name, **session.run(work(), console, f"icm eval {run}")}
