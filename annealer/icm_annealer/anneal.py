@@ -100,7 +100,7 @@ def run_header(examples: Sequence[Example], task: Task, settings: Settings, mode
     """What must not change between the beginning of a run and its resumption."""
     return {
         "settings": settings.described(),
-        "task": task.model_dump(exclude={"data", "source", "notes", "title", "gold", "gold_values"}),
+        "task": task.seen(),
         "data": digest(examples),
         "model": model.model_dump(include={"name", "digest", "dtype", "engine"}),
         "ids": [example.id for example in examples],

@@ -1,4 +1,4 @@
-"""Charts as geometry: where lines, bars and ticks stand, in SVG pixels. The templates draw them."""
+"""Charts as geometry: where lines and ticks stand, in SVG pixels. The templates draw them."""
 
 from __future__ import annotations
 
@@ -88,35 +88,6 @@ def _short(value: float) -> str:
         if value >= unit:
             return f"{value / unit:g}{name}"
     return f"{value:g}"
-
-
-def bar_chart(bars: Sequence[tuple[str, str, str]], metrics: dict[str, Any]) -> dict[str, Any]:
-    """Where everything of the accuracy bars stands, in SVG pixels; the axis runs from 0 to 1."""
-    width = (WIDTH - LEFT - RIGHT) / len(bars)
-
-    def y(value: float) -> float:
-        return round(HEIGHT - BOTTOM - value * (HEIGHT - BOTTOM - TOP), 1)
-
-    placed = []
-    for k, (name, title, colour) in enumerate(bars):
-        low, high = metrics["test_accuracy_interval"][name]
-        value = metrics["test_accuracy"][name]
-        placed.append(
-            {
-                "x": round(LEFT + (k + 0.15) * width, 1),
-                "width": round(0.7 * width, 1),
-                "y": y(value),
-                "height": round(HEIGHT - BOTTOM - y(value), 1),
-                "middle": round(LEFT + (k + 0.5) * width, 1),
-                "low": y(low),
-                "high": y(high),
-                "colour": colour,
-                "title": title,
-                "value": f"{value:.2f}",
-                "dots": [y(seed["test_accuracy"][name]) for seed in metrics["seeds"] if len(metrics["seeds"]) > 1],
-            }
-        )
-    return {"bars": placed, "y_ticks": [(y(v), f"{v:.2f}") for v in (0, 0.25, 0.5, 0.75, 1)], **_size()}
 
 
 def _size() -> dict[str, int]:

@@ -15,9 +15,11 @@ import pydantic
 import typer
 from rich.console import Console
 
+from icm_annealer.after_cli import Session, evaluate, report, runs
 from icm_annealer.builders.cli import app as data_app
 from icm_annealer.demo import DemoPlan, print_table, run_demo
 from icm_annealer.examples import Loaded, load_examples
+from icm_annealer.export.cli import export
 from icm_annealer.labelling import label
 from icm_annealer.local_scorer import local_scorer
 from icm_annealer.model_check import look_with_model
@@ -53,6 +55,10 @@ app = typer.Typer(
 task_app = typer.Typer(no_args_is_help=True, help="Look at a task.")
 app.add_typer(task_app, name="task")
 app.add_typer(data_app, name="data")
+app.command()(runs)
+app.command()(report)
+app.command(name="eval")(evaluate)
+app.command()(export)
 
 ScorerOption = Annotated[
     str,
@@ -420,7 +426,7 @@ def search_bench(
 def main() -> None:
     """Runs the command line; a user's mistake ends in one line and exit code 2, a scorer's failure in 1."""
     try:
-        app()
+        app(obj=Session(f"local:{DEFAULT_MODEL}", _scorer, _interruptible))
     except IcmError as error:
         Console(stderr=True).print(f"error: {error.message}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2 if isinstance(error, RequestError) else 1)

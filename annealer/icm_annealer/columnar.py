@@ -19,7 +19,7 @@ SAVED_DATASET = {"dataset_info.json", "state.json", "dataset_dict.json"}
 
 def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
     """The rows of a Parquet file, a batch in memory at a time. Raises RequestError."""
-    parquet = _required("pyarrow.parquet", f"{path}: a Parquet file")
+    parquet = required("pyarrow.parquet", f"{path}: a Parquet file")
     try:
         with path.open("rb") as raw, parquet.ParquetFile(raw) as file:
             for batch in file.iter_batches(batch_size=BATCH_ROWS):
@@ -36,7 +36,7 @@ def saved_rows(folder: Path) -> Iterator[dict[str, Any]]:
         raise RequestError(
             f"{folder}: is a directory, and not one that `save_to_disk` of the library datasets wrote", code="bad_data"
         )
-    datasets = _required("datasets", f"{folder}: a saved dataset")
+    datasets = required("datasets", f"{folder}: a saved dataset")
     try:
         loaded = datasets.load_from_disk(str(folder))
     except Exception as error:  # the library's boundary: many kinds of errors, none of them shared
@@ -52,7 +52,7 @@ def hub_rows(source: str) -> Iterator[dict[str, Any]]:
     name, *rest = source.removeprefix(HUB).split(":")
     if not name or len(rest) > 2:
         raise RequestError(f"{source}: write hf:owner/name, hf:owner/name:split or hf:owner/name:config:split")
-    datasets = _required("datasets", f"{source}: a dataset of the hub")
+    datasets = required("datasets", f"{source}: a dataset of the hub")
     config, split = [*rest, "", ""][:2]
     try:
         if len(rest) == 1 and config not in datasets.get_dataset_config_names(name):
@@ -91,7 +91,8 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, decimal.Decimal) else None
 
 
-def _required(module: str, what: str) -> Any:
+def required(module: str, what: str) -> Any:
+    """A module of an extra; raises RequestError saying that `what` needs it, and how it is installed."""
     try:
         return importlib.import_module(module)
     except ImportError:

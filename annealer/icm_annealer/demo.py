@@ -11,12 +11,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from icm_annealer.evaluate import Estimate, ManyShot, accuracy, median_over_seeds, random_labels
+from icm_annealer.estimates import Estimate, median_over_seeds
+from icm_annealer.evaluate import ManyShot, accuracy, random_labels
 from icm_annealer.examples import Loaded, labels_of, sample
 from icm_annealer.labelling import Labelling, label
 from icm_annealer.passes import Scorer
 from icm_annealer.progress import RunProgress
-from icm_annealer.report import SeedReport, render_report
+from icm_annealer.report import RunReport, render_report
 from icm_annealer.rundir import METRICS, REPORT, RunDir
 from icm_annealer.settings import Settings
 from icm_annealer.task import Task
@@ -127,7 +128,6 @@ async def run_demo(
     passes = settings.usual_passes() or 0
     progress.expect(plan.num_seeds * (passes + EVALUATION_STEPS) if passes else 0)
     outcomes: list[SeedOutcome] = []
-    reports: list[SeedReport] = []
     for seed in range(plan.first_seed, plan.first_seed + plan.num_seeds):
         place = folder if plan.num_seeds == 1 else RunDir(folder / f"seed-{seed}")
         place.prepare(overwrite=True)
@@ -138,8 +138,7 @@ async def run_demo(
         folder.write_json(METRICS, metrics)  # after every seed, so that a stopped demo keeps what it has
         if plan.num_seeds > 1:
             place.write_json(METRICS, outcome.metrics())
-        reports.append(SeedReport.of(outcome.labelling, outcome.metrics(), loaded.gold))
-        folder.write_text(REPORT, render_report(task, metrics, reports))
+        folder.write_text(REPORT, render_report([RunReport.read(folder.path, loaded.gold)]))
     return metrics
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from icm_annealer.arrays import Array, Ints
+from icm_annealer.estimates import Estimate, wilson
 from icm_annealer.examples import Example
 from icm_annealer.objective import calibrated
 from icm_annealer.passes import Ask, Pass, PassScorer, Scorer
@@ -17,37 +18,6 @@ from icm_client.wire import ModelInfo, Usage
 
 ONE_CONTEXT = PlanKind("folds", 2)
 """All test examples stand behind one context whatever the plan; this kind may end it on a cache block."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
-
-
-def wilson(num_right: int, num: int) -> Estimate:
-    """An accuracy with Wilson's 95 % score interval."""
-    if not num:
-        return Estimate(float("nan"), 0.0, 1.0)
-    z, p = 1.959964, num_right / num
-    centre = (p + z * z / (2 * num)) / (1 + z * z / num)
-    half = z / (1 + z * z / num) * float(np.sqrt(p * (1 - p) / num + z * z / (4 * num * num)))
-    return Estimate(p, centre - half, centre + half)
-
-
-def median_over_seeds(values: Sequence[float], seed: int = 0, num_resamples: int = 10_000) -> Estimate:
-    """The median with a 95 % percentile-bootstrap interval over the seeds."""
-    rng = np.random.default_rng(seed)
-    array = np.array(values)
-    medians = np.median(array[rng.integers(len(array), size=(num_resamples, len(array)))], axis=1)
-    low, high = np.quantile(medians, [0.025, 0.975])
-    return Estimate(float(np.median(array)), float(low), float(high))
 
 
 @dataclass(frozen=True)

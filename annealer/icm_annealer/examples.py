@@ -73,7 +73,7 @@ def load_examples(source: Path | str, task: Task) -> Loaded:
 
 def consistency_of(task: Task, examples: Sequence[Example]) -> Consistency:
     """The task's rules over these examples, in groups in order of their first member."""
-    groups = [np.array(group, dtype=np.int64) for group in _groups(examples)]
+    groups = [np.array(group, dtype=np.int64) for group in groups_of(examples)]
     return Consistency(task.rules, groups, [example.facts for example in examples], task.label_names)
 
 
@@ -85,7 +85,7 @@ def sample(
     Where whole groups do not reach a size exactly, a part is larger than asked, by as little as a group that is left
     allows; it is smaller only if the data end.
     """
-    groups = _groups(examples)
+    groups = groups_of(examples)
     parts: tuple[list[Example], list[Example]] = ([], [])
     left: list[list[int]] = []
     for group in (groups[i] for i in rng.permutation(len(groups))):
@@ -114,7 +114,7 @@ def digest(examples: Sequence[Example]) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def _groups(examples: Sequence[Example]) -> list[list[int]]:
+def groups_of(examples: Sequence[Example]) -> list[list[int]]:
     """The numbers of each group's examples, in order of their first; an example without a group is alone."""
     members: dict[tuple[str | None, int], list[int]] = {}
     for number, example in enumerate(examples):

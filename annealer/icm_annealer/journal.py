@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,11 @@ import numpy as np
 from icm_annealer.passes import Ask, Pass
 from icm_client.errors import RequestError
 
+if sys.platform != "win32":
+    import fcntl
+
 FORMAT = 1
+TAIL_BYTES = 1 << 16
 
 
 class JournalError(RequestError):
@@ -32,6 +37,9 @@ class Journal:
     def __init__(self, path: Path, recorded: list[dict[str, Any]]):
         self._path, self._recorded = path, recorded
         self._file = path.open("ab")
+        if sys.platform != "win32":
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(self._file, fcntl.LOCK_SH)  # for as long as this process lives; see is_being_written
 
     @classmethod
     def begin(cls, path: Path, header: dict[str, Any]) -> Journal:
@@ -114,22 +122,55 @@ def read_journal(path: Path) -> list[dict[str, Any]]:
     return _read(path)[0]
 
 
+def read_ends(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A journal's first and last whole line, however long it is; raises JournalError as `read_journal` does."""
+    try:
+        with path.open("rb") as file:
+            first = file.readline()
+            size, tail, length = file.seek(0, os.SEEK_END), b"", TAIL_BYTES
+            while tail.count(b"\n") < 2 and len(tail) < size:
+                file.seek(max(0, size - length))
+                tail, length = file.read(), 2 * length
+    except OSError as error:
+        raise JournalError(f"{path}: {error.strerror}") from None
+    if not first.endswith(b"\n"):
+        raise JournalError(f"{path}: holds no whole line")
+    whole = tail[: tail.rfind(b"\n")]
+    return _parsed(first, f"{path}, line 1"), _parsed(whole[whole.rfind(b"\n") + 1 :], f"{path}, last line")
+
+
+def is_being_written(path: Path) -> bool:
+    """Whether a process that writes this journal is alive; never so where files cannot be locked."""
+    if sys.platform == "win32":
+        return False
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
     try:
         content = path.read_bytes()
     except OSError as error:
         raise JournalError(f"{path}: {error.strerror}") from None
     whole = content[: content.rfind(b"\n") + 1]
-    lines = []
-    for number, line in enumerate(whole.splitlines(), start=1):
-        try:
-            parsed = json.loads(line)
-        except ValueError:
-            raise JournalError(f"{path}, line {number}: not valid JSON; the file was changed or damaged") from None
-        if not isinstance(parsed, dict):
-            raise JournalError(f"{path}, line {number}: not a journal line")
-        lines.append(parsed)
+    lines = [_parsed(line, f"{path}, line {number}") for number, line in enumerate(whole.splitlines(), start=1)]
     return lines, len(whole)
+
+
+def _parsed(line: bytes, where: str) -> dict[str, Any]:
+    try:
+        parsed = json.loads(line)
+    except (ValueError, RecursionError):
+        raise JournalError(f"{where}: not valid JSON; the file was changed or damaged") from None
+    if not isinstance(parsed, dict):
+        raise JournalError(f"{where}: not a journal line")
+    return parsed
 
 
 def _emptied(path: Path) -> Path:

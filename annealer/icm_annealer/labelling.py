@@ -5,27 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from icm_annealer.alarm import Alarm
 from icm_annealer.alarms import alarms
 from icm_annealer.anneal import PassEvent, Run, anneal, run_header
-from icm_annealer.arrays import Ints
 from icm_annealer.examples import Example
 from icm_annealer.journal import Journal
 from icm_annealer.objective import label_rates
 from icm_annealer.passes import Scorer
+from icm_annealer.run_examples import write_examples
 from icm_annealer.rundir import COSTS, JOURNAL, LABELS, RunDir
 from icm_annealer.settings import Settings
 from icm_annealer.task import Task
-
-
-class Step(NamedTuple):
-    """One pass of the run's way: what it was for, the labels that it asked about, and their U."""
-
-    purpose: str
-    labels: Ints
-    u: float | None
 
 
 @dataclass(frozen=True)
@@ -34,7 +26,6 @@ class Labelling:
 
     run: Run
     alarms: list[Alarm]
-    trace: list[Step]
 
     def summary(self) -> dict[str, Any]:
         """What `metrics.json` says of the search."""
@@ -81,7 +72,6 @@ async def label(
     header = run_header(examples, task, settings, await scorer.model())
     journal = (Journal.resume if resume else Journal.begin)(folder / JOURNAL, header)
     num_dropped = 0
-    trace: list[Step] = []
 
     def note(event: PassEvent) -> None:
         nonlocal num_dropped
@@ -90,10 +80,10 @@ async def label(
             cost = {"pass": event.number, "seconds": round(event.answer.seconds, 3), **event.answer.usage.model_dump()}
             with (folder / COSTS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(cost) + "\n")
-        trace.append(Step(event.ask.purpose, event.ask.labels, event.u))
         on_pass(event)
 
     try:
+        write_examples(folder, examples)
         run = await anneal(examples, task, scorer, settings, journal=journal, on_pass=note, experiment=experiment)
         found = alarms(run.problem, run.result, examples, num_dropped)
         winner = run.result.winner
@@ -109,4 +99,4 @@ async def label(
     finally:
         journal.close()
     folder.write_jsonl(LABELS, run.rows(folder.path.name))
-    return Labelling(run, found, trace)
+    return Labelling(run, found)

@@ -11,8 +11,9 @@ from typing import Any
 from icm_client.errors import RequestError
 
 JOURNAL, COSTS, LABELS = "journal.jsonl", "costs.jsonl", "labels.jsonl"
-METRICS, REPORT, SCORER_LOG = "metrics.json", "report.html", "scorer.log"
-OUR_FILES = (JOURNAL, COSTS, LABELS, METRICS, REPORT, SCORER_LOG)
+EXAMPLES, METRICS, EVALUATION = "examples.jsonl", "metrics.json", "eval.json"
+REPORT, SCORER_LOG = "report.html", "scorer.log"
+OUR_FILES = (JOURNAL, COSTS, LABELS, EXAMPLES, METRICS, EVALUATION, REPORT, SCORER_LOG)
 
 
 class RunDir:

@@ -61,6 +61,10 @@ class Task(BaseModel):
         """The text that stands for each label in a context."""
         return [label_texts(texts)[0] for texts in self.labels.values()]
 
+    def seen(self) -> dict[str, Any]:
+        """What shapes a search: all but the gold field, where the data are, and what is for people."""
+        return self.model_dump(exclude={"data", "source", "notes", "title", "gold", "gold_values"})
+
     def render(self, row: dict[str, Any]) -> str:
         """The example's text; raises KeyError with the missing field's name."""
         return self.template.format_map(row)
@@ -68,13 +72,26 @@ class Task(BaseModel):
     @property
     def fields(self) -> list[str]:
         """The row's fields that template, group and rules need."""
-        template = [name for _, name, _, _ in string.Formatter().parse(self.template) if name]
-        return [*template, *([self.group] if self.group else []), *self.rule_keys]
+        return [*template_fields(self.template), *([self.group] if self.group else []), *self.rule_keys]
 
     @property
     def rule_keys(self) -> list[str]:
         """The fields whose values rules compare."""
         return [rule.key for rule in self.rules if isinstance(rule, DifferentKeys | SameKey)]
+
+
+def template_fields(template: str) -> list[str]:
+    """The fields that a template names, in order. Raises ValueError if it holds anything but plain field names.
+
+    A template is data from outside: no attribute or index look-ups, and no formats, which may hold look-ups.
+    """
+    fields = []
+    for _, field, form, conversion in string.Formatter().parse(template):
+        if field is not None:
+            if not field.isidentifier() or form or conversion:
+                raise ValueError(f"template: {{{field}}} is not a plain field name")
+            fields.append(field)
+    return fields
 
 
 class LoadedTask(BaseModel):
@@ -111,11 +128,7 @@ def load_task(name_or_path: str) -> LoadedTask:
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
         task = Task.model_validate(raw)
-        # A template is data from outside: plain field names only, no attribute or index look-ups, no formats
-        # (which may hold look-ups of their own).
-        for _, field, form, conversion in string.Formatter().parse(task.template):
-            if field is not None and (not field.isidentifier() or form or conversion):
-                raise ValueError(f"template: {{{field}}} is not a plain field name")
+        template_fields(task.template)
         for rule in task.rules:
             label, key = getattr(rule, "label", None), getattr(rule, "key", None)
             if label is not None and label not in task.labels:

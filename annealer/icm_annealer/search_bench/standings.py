@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from icm_annealer.evaluate import Estimate, median_over_seeds
+from icm_annealer.estimates import Estimate, median_over_seeds
 from icm_annealer.search_bench.contestants import OURS
 
 Row = dict[str, Any]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from tests import planted
 
-from icm_annealer.evaluate import ManyShot, accuracy, median_over_seeds, random_labels, wilson
+from icm_annealer.estimates import median_over_seeds, wilson
+from icm_annealer.evaluate import ManyShot, accuracy, random_labels
 from icm_annealer.examples import labels_of
 from icm_client import ScorerClient
 

@@ -1,0 +1,159 @@
+"""`icm runs`, `icm report`, `icm eval`: what comes after a search. Thin callers; `export/cli.py` has `icm export`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from icm_annealer.evaluation_table import print_evaluation
+from icm_annealer.examples import Loaded, labels_of, load_examples
+from icm_annealer.passes import Scorer
+from icm_annealer.progress import RunProgress
+from icm_annealer.reference import read_again
+from icm_annealer.report import RunReport, render_report
+from icm_annealer.run_evaluation import EvaluationPlan, Shots, evaluate_run, unseen
+from icm_annealer.run_list import run_folders, runs_table
+from icm_annealer.run_record import RunRecord
+from icm_annealer.rundir import EVALUATION, REPORT, RunDir
+from icm_client import RequestError
+
+WIDE = 160
+"""Columns of a table that goes to a file or a pipe."""
+
+
+class Connect(Protocol):
+    """Opens a client of the scorer that was named, which is ready."""
+
+    def __call__(
+        self,
+        where: str,
+        engine: str,
+        wait_s: float,
+        api_key_file: Path | None,
+        progress: RunProgress,
+        log: Path | None,
+        scorer_model: str | None = None,
+    ) -> AbstractAsyncContextManager[Scorer]: ...
+
+
+@dataclass(frozen=True)
+class Session:
+    """What the command line gives to commands that talk to a scorer; it is their context's object."""
+
+    default_scorer: str
+    connect: Connect
+    run: Callable[[Coroutine[Any, Any, Any], Console, str], Any]
+    """Runs to the end, or to Ctrl-C, and then says what to call again."""
+
+
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Where to look, also in its folders' folders.")] = Path("runs"),
+) -> None:
+    """List runs, the last one first: task, state, U, label rates, computed tokens.
+
+    A run that failed has ended with a warning: its labels are probably not what was wanted (see `icm report`).
+    """
+    if not folder.is_dir():
+        raise RequestError(f"{folder} is no folder; name the one that holds your runs: icm runs FOLDER")
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDE)
+    found = run_folders(folder)
+    if not found:
+        console.print(f"{folder} holds no run", markup=False, highlight=False)
+        return
+    console.print(runs_table(folder, found))
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, or of demos with seeds.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The page. [default: report.html in the run, or here for several]")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the page if it is there.")] = False,
+) -> None:
+    """One page about a run, or about several side by side; nothing in it is loaded from elsewhere.
+
+    Example: icm report runs/first runs/second --out compared.html
+    """
+    page = out or (runs[0] / REPORT if len(runs) == 1 else Path(REPORT))
+    if page.is_dir():
+        raise RequestError(f"{page} is a folder; name the page to write with --out")
+    if page.exists() and not overwrite:
+        raise RequestError(f"{page} is there already; use --overwrite to replace it, or another --out")
+    text = render_report([RunReport.read(folder) for folder in runs])
+    RunDir(page.parent).write_text(page.name, text)
+    print(page)
+
+
+def evaluate(
+    context: typer.Context,
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    test: Annotated[
+        str | None, typer.Option(help="Other examples with gold labels: a file, a folder of save_to_disk, or hf:...")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="The run's own data with gold labels: what was not labelled is the test set.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="The run's task file, which names the gold field; built-in ones are found.")
+    ] = None,
+    examples: Annotated[
+        int | None, typer.Option(min=1, help="How many of the labelled examples to prompt with; all if left out.")
+    ] = None,
+    test_size: Annotated[
+        int, typer.Option(min=1, help="The most test examples of a seed.")
+    ] = EvaluationPlan().num_test,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="How many draws of examples and orders.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
+    scorer: Annotated[
+        str | None,
+        typer.Option(envvar="ICM_SCORER_URL", help="URL of a running icm-server, `local:MODEL` or `openai:URL`."),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="Engine of a scorer started here: vllm, or fake.")] = "vllm",
+    scorer_model: Annotated[str | None, typer.Option(help="The model's name at `openai:URL`.")] = None,
+    api_key_file: Annotated[
+        Path | None, typer.Option(envvar="ICM_API_KEY_FILE", help="File that holds the scorer's API key.")
+    ] = None,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for a scorer that is away.")] = 300.0,
+) -> None:
+    """Prompt a model with a run's labels in front of unseen examples, and compare with their gold labels.
+
+    Accuracy, balanced accuracy, AUROC and calibration, with intervals, into RUN/eval.json. Zero-shot stands beside
+    it; where gold labels of the labelled examples are known, they do as well, and say how much of the gap is recovered.
+
+    Example: icm eval runs/spam --task spam.yaml --data messages.csv
+    """
+    session: Session = context.obj
+    console = Console()
+    record = RunRecord.read(run)
+    names = record.task.label_names
+    found = np.array([names.index(row.label) for row in record.rows()], dtype=np.int64)
+    reference = read_again(record, task, data)
+    if reference.task.gold is None:
+        raise RequestError("the gold field is not known: name the run's task file, with `gold:` in it, by --task")
+    if test is None and reference.data is None:
+        raise RequestError(f"name the data of {run} with --data, or other examples with --test")
+    own = reference.data or Loaded([], {})
+    pool = own if test is None else load_examples(test, reference.task)
+    held_out = unseen(pool, reference.examples, same_file=test is None)
+    shots = Shots(reference.examples, found, labels_of(reference.examples, own.gold, reference.task))
+    plan = EvaluationPlan(examples, test_size, seeds, seed)
+
+    async def work() -> dict[str, Any]:
+        with RunProgress(console, f"eval: {record.name}", names) as progress:
+            where = scorer or session.default_scorer
+            async with session.connect(where, engine, wait, api_key_file, progress, None, scorer_model) as client:
+                return await evaluate_run(shots, held_out, pool.gold, reference.task, client, plan, progress)
+
+    figures = {"run": record.name, "task": record.task.name, **session.run(work(), console, f"icm eval {run}")}
+    RunDir(run).write_json(EVALUATION, figures)
+    print_evaluation(console, figures, record.model)
+    console.print(f"Written to {run / EVALUATION}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,70 @@
+"""Labels for review: cleanlab's arrays, and Label Studio's tasks with predictions."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import quoteattr
+
+import numpy as np
+
+from icm_annealer.arrays import Array
+from icm_annealer.export.labelled import Labelled
+from icm_annealer.task import Task
+from icm_client.errors import RequestError
+
+MAX_ID_CHARS = 512
+"""An array of texts has the longest one's room for each."""
+
+
+def write_cleanlab(path: Path, labelled: Sequence[Labelled], task: Task, *, as_csv: bool) -> None:
+    """What `cleanlab.filter.find_label_issues(labels, pred_probs)` takes: labels as numbers from 0 up, and the
+    probabilities [example, label] of every label, each example left out of its own context.
+
+    As npz (arrays labels, pred_probs, ids, label_names; loads without pickle) or as CSV (id, label, a column a label).
+    """
+    names = task.label_names
+    probs = np.array([[row.probs[name] for name in names] for _, row in labelled])
+    pred_probs: Array = probs / probs.sum(axis=1, keepdims=True)  # as written they are rounded
+    labels = np.array([names.index(row.label) for _, row in labelled], dtype=np.int64)
+    ids = [example.id for example, _ in labelled]
+    if as_csv:
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["id", "label", *names])
+            writer.writerows([name, label, *row] for name, label, row in zip(ids, labels, pred_probs, strict=True))
+        return
+    longest = max(map(len, ids))
+    if longest > MAX_ID_CHARS:
+        raise RequestError(f"an id has {longest:,} characters, too many for an array: give an --out that ends in .csv")
+    with path.open("wb") as binary:
+        np.savez(binary, labels=labels, pred_probs=pred_probs, ids=np.array(ids), label_names=np.array(names))
+
+
+def label_studio_tasks(labelled: Sequence[Labelled], model_version: str) -> list[dict[str, Any]]:
+    """Tasks with one prediction each (https://labelstud.io/guide/predictions), the lowest score, the probability of
+    the label found, first: those are worth a person's time."""
+    tasks = []
+    for example, row in sorted(labelled, key=lambda one: one.row.probs[one.row.label]):
+        data = {"id": example.id, "text": example.text, **({"group": example.group} if example.group else {})}
+        choice = {"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": [row.label]}}
+        prediction = {"model_version": model_version, "score": row.probs[row.label], "result": [choice]}
+        tasks.append({"data": data, "predictions": [prediction]})
+    return tasks
+
+
+def write_label_studio(path: Path, labelled: Sequence[Labelled], model_version: str) -> None:
+    tasks = label_studio_tasks(labelled, model_version)
+    path.write_text(json.dumps(tasks, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def labeling_config(task: Task) -> str:
+    """The labeling interface of a project that takes these tasks."""
+    choices = "".join(f"<Choice value={quoteattr(name)}/>" for name in task.label_names)
+    return (
+        '<View><Text name="text" value="$text"/>'
+        f'<Choices name="label" toName="text" choice="single">{choices}</Choices></View>'
+    )

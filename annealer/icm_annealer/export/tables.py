@@ -1,0 +1,81 @@
+"""Labels as tables: JSON lines, CSV, Parquet, and a dataset of the library `datasets`, one row an example."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from icm_annealer.columnar import required
+from icm_annealer.export.labelled import Labelled
+from icm_annealer.task import Task
+
+
+def records(labelled: Sequence[Labelled]) -> list[dict[str, Any]]:
+    """The run's rows with the example's text: id, text, label, probs, label_mass, margin, group, run."""
+    return [{"id": row.id, "text": example.text, **row.model_dump(exclude={"id"})} for example, row in labelled]
+
+
+def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def write_csv(path: Path, labelled: Sequence[Labelled]) -> None:
+    """`probs` becomes a column a label, named `probs.LABEL`."""
+    rows = []
+    for record in records(labelled):
+        probs = {f"probs.{name}": p for name, p in record.pop("probs").items()}
+        rows.append({**record, **probs})
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_parquet(path: Path, labelled: Sequence[Labelled], task: Task) -> None:
+    """`probs` is a struct with a field a label. Raises RequestError if pyarrow is missing."""
+    arrow = required("pyarrow", "the format parquet")
+    parquet = required("pyarrow.parquet", "the format parquet")
+    text, number = arrow.string(), arrow.float64()
+    schema = arrow.schema(
+        [
+            ("id", text),
+            ("text", text),
+            ("label", text),
+            ("probs", arrow.struct([(name, number) for name in task.label_names])),
+            ("label_mass", number),
+            ("margin", number),
+            ("group", text),
+            ("run", text),
+        ]
+    )
+    parquet.write_table(arrow.Table.from_pylist(records(labelled), schema=schema), path)
+
+
+def write_dataset(folder: Path, labelled: Sequence[Labelled], task: Task) -> None:
+    """The same rows by `save_to_disk`, `label` as a ClassLabel. Raises RequestError if `datasets` is missing."""
+    datasets = required("datasets", "the format hf")
+    text, number = datasets.Value("string"), datasets.Value("float64")
+    features = datasets.Features(
+        {
+            "id": text,
+            "text": text,
+            "label": datasets.ClassLabel(names=task.label_names),
+            "probs": {name: number for name in task.label_names},
+            "label_mass": number,
+            "margin": number,
+            "group": text,
+            "run": text,
+        }
+    )
+    shows_progress = not datasets.are_progress_bars_disabled()
+    datasets.disable_progress_bars()
+    try:
+        datasets.Dataset.from_list(records(labelled), features=features).save_to_disk(str(folder))
+    finally:
+        if shows_progress:
+            datasets.enable_progress_bars()

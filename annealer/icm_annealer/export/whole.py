@@ -1,0 +1,60 @@
+"""Files and folders that are written whole or not at all. A leaf."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from icm_annealer.columnar import SAVED_DATASET
+from icm_client.errors import RequestError
+
+
+def check_place(out: Path, *, overwrite: bool, is_folder: bool) -> None:
+    """Refuses, before any work is done, to write where it must not or cannot. Raises RequestError.
+
+    Only a folder that holds a saved dataset is ever replaced.
+    """
+    if out.is_dir() and not (is_folder and any((out / name).is_file() for name in SAVED_DATASET)):
+        raise RequestError(f"{out} is a folder" + ("" if is_folder else "; name the file to write"))
+    if is_folder and out.exists() and not out.is_dir():
+        raise RequestError(f"{out} is a file; name a folder to write")
+    if out.exists() and not overwrite:
+        raise RequestError(f"{out} is there already; use --overwrite to replace it, or another --out")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RequestError(f"{out.parent}: {error.strerror}") from None
+
+
+def write_whole(out: Path, write: Callable[[Path], None]) -> None:
+    """Calls `write` with a place beside `out`, and moves the file or folder that it makes there into place.
+
+    Raises RequestError if that fails; `out` is then as it was.
+    """
+    partial, old = out.with_name(f".{out.name}.partial"), out.with_name(f".{out.name}.old")
+    _remove(partial)
+    try:
+        write(partial)
+        if partial.is_dir():
+            if out.exists():
+                _remove(old)
+                out.rename(old)
+            partial.rename(out)
+            _remove(old)
+        else:
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            partial.replace(out)
+    except OSError as error:
+        raise RequestError(f"cannot write {out}: {error.strerror or error}", code="export") from None
+    finally:
+        _remove(partial)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
