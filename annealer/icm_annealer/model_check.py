@@ -75,19 +75,17 @@ class _ModelCheck:
     async def label_tokens(self, text: str) -> Findings:
         """How many tokens the labels have; a scorer makes one read for each inner node of the trie over them."""
         verbalizers = self._task.verbalizers[:MAX_LABELS_TOLD]
-        counts = [await self._num_reads(text, [label]) for label in verbalizers]
+        counts = await self._scorer.count_tokens(verbalizers)
+        most = sum(count - 1 for count in counts) + 1
         try:
-            together = await self._num_reads(text, verbalizers)
+            together = await self._num_reads(text, verbalizers) or most  # none: the scorer remembers what it was asked
         except RequestError as error:
             if error.code != "ambiguous_labels":
                 raise
             together = 0  # one label's tokens begin another's: a terminator tells them apart
-        if not all(counts):
-            return Findings([], [])  # a scorer that does not count its reads
         shown = ", ".join(f"{text!r} {count}" for text, count in zip(verbalizers, counts, strict=True))
-        shared = sum(count - 1 for count in counts) + 1 > together
         told = "labels share first tokens, which do not tell them apart: other words are scored faster and more evenly"
-        return Findings([f"tokens of the labels: {shown}"], [told] if shared else [])
+        return Findings([f"tokens of the labels: {shown}"], [told] if most > together else [])
 
     async def _num_reads(self, text: str, labels: Sequence[str]) -> int:
         return (await self._scorer.score(ScoreRequest(prompts=[text], labels=list(labels)))).usage.num_reads
