@@ -33,7 +33,8 @@ async def local_scorer(
     with tempfile.TemporaryDirectory(prefix="icm-scorer-") as folder:
         ready, output = Path(folder, "ready.json"), log or Path(folder, "scorer.log")
         command = [sys.executable, "-m", "icm_server.cli", "serve", "--model", model, "--engine", engine]
-        command += ["--port", "0", "--ready-file", str(ready), "--exit-with-parent", *server_args]
+        command += ["--port", "0", "--ready-file", str(ready), "--exit-with-parent"]
+        command += ["--log-format", "text", *server_args]
         with output.open("wb") as file:
             process = await asyncio.create_subprocess_exec(
                 *command, stdin=asyncio.subprocess.DEVNULL, stdout=file, stderr=file

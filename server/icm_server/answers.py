@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from typing import NamedTuple
 
 from icm_client.wire import ScoreRequest, Usage
+from icm_server.account import Account
 from icm_server.admission import Ticket
 from icm_server.fair_queue import Work
 from icm_server.label_trie import TrieRead
@@ -36,13 +37,20 @@ class Answers:
     """
 
     def __init__(
-        self, request: ScoreRequest, plan: Plan, ticket: Ticket, resume: Callable[[], None], weight: float = 1.0
+        self,
+        request: ScoreRequest,
+        plan: Plan,
+        ticket: Ticket,
+        account: Account,
+        resume: Callable[[], None],
+        weight: float = 1.0,
     ):
         self.model = request.model
         self.num_prompts = len(plan.first_of)
         self.work: Work[PlannedRead] = Work(request.experiment, plan.quanta, request.priority, weight)
         self.closing = ExitStack()
         """What `close` does."""
+        self.account = account
         self._plan, self._ticket, self._resume = plan, ticket, resume
         self._copies: dict[int, list[int]] = defaultdict(list)
         for number, first in enumerate(plan.first_of):
@@ -101,15 +109,22 @@ class Answers:
 
     def made(self, read: PlannedRead, logprobs: Sequence[float], num_cached_tokens: int) -> None:
         """The engine made this read for this request."""
+        num_computed = read.num_tokens - num_cached_tokens
         self._num_reads += 1
-        self._computed += read.num_tokens - num_cached_tokens
+        self._computed += num_computed
         self._cached += num_cached_tokens
+        counts = self.account.counts
+        counts.reads += 1
+        counts.computed_tokens += num_computed
+        counts.cached_tokens += num_cached_tokens
         self._made.add(read.prompt)
         self._ticket.done(read.tokens)
         self._add(read, logprobs)
 
     def reused(self, read: PlannedRead, logprobs: Sequence[float]) -> None:
         """The read had been made before, or was made for another request."""
+        self.account.counts.reused_reads += 1
+        self.account.counts.reused_tokens += read.num_tokens
         self._ticket.done(read.tokens)
         self._add(read, logprobs)
 
@@ -119,6 +134,10 @@ class Answers:
             self._error = error
             self.work.paused = True
             self._wake.set()
+
+    def end_account(self) -> None:
+        """What has been done until now is all that it was."""
+        self.account.ended(self._error, complete=self.is_complete, usage=self.usage)
 
     def close(self) -> None:
         """May be called again."""

@@ -11,7 +11,7 @@ import typer
 import yaml
 
 from icm_client.errors import IcmError, RequestError
-from icm_server.config import Limits, ScoringConfig, ServerConfig
+from icm_server.config import Limits, LogFormat, ScoringConfig, ServerConfig
 
 DEFAULTS = ServerConfig()
 SCORING = DEFAULTS.scoring
@@ -73,6 +73,12 @@ def serve(
     cache: Annotated[Path, typer.Option(envvar="ICM_CACHE", help="Where packaged models are made.")] = DEFAULTS.cache,
     ready_file: Annotated[Path | None, typer.Option(help="Write {'url': ...} there once ready.")] = None,
     exit_with_parent: Annotated[bool, typer.Option("--exit-with-parent", help="End when the starter ends.")] = False,
+    drain_s: Annotated[
+        float, typer.Option(min=0, help="At SIGTERM, how many seconds requests under way may take to end.")
+    ] = DEFAULTS.drain_s,
+    log_format: Annotated[
+        LogFormat, typer.Option(help="auto: text on a terminal, else JSON, a line an event.")
+    ] = DEFAULTS.log_format,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show what vLLM says.")] = False,
 ) -> None:
     """Load a model and answer POST /v1/score.
@@ -105,6 +111,8 @@ def serve(
             published_at=published_at,
             max_body_bytes=max_body_mb * 2**20,
             ready_file=ready_file,
+            drain_s=drain_s,
+            log_format=log_format,
             verbose=verbose,
         )
     except pydantic.ValidationError as error:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from icm_client.wire import MAX_PROMPTS
 
+LogFormat = Literal["auto", "json", "text"]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -75,4 +76,8 @@ class ServerConfig(BaseModel):
     """The address at which others reach it, where that is not `host`: a container's port on its machine."""
     ready_file: Path | None = None
     """Written once the scorer is ready: {"url": ...}."""
+    drain_s: float = Field(default=30.0, ge=0, allow_inf_nan=False)
+    """How long requests under way may take to end once the scorer is asked to."""
+    log_format: LogFormat = "auto"
+    """`auto`: text on a terminal, JSON elsewhere."""
     verbose: bool = False

@@ -12,6 +12,7 @@ from icm_server.engines.base import Engine, ReadAnswer
 from icm_server.fair_queue import FairQueue, Work
 from icm_server.request_plan import PlannedRead
 from icm_server.reuse import Reuse, decoded, encoded
+from icm_server.tally import Tallies
 
 MAX_AT_ONCE = 256
 """Reads that are begun without letting anybody else have the event loop."""
@@ -29,8 +30,8 @@ class _Flight:
 class EngineWindow:
     """Takes requests' work and hands them the answers. In one event loop."""
 
-    def __init__(self, engine: Engine, queue: FairQueue[PlannedRead], reuse: Reuse):
-        self._engine, self._queue, self._reuse = engine, queue, reuse
+    def __init__(self, engine: Engine, queue: FairQueue[PlannedRead], reuse: Reuse, tallies: Tallies):
+        self._engine, self._queue, self._reuse, self._tallies = engine, queue, reuse, tallies
         self._requests: dict[Work[PlannedRead], Answers] = {}
         self._flights: dict[bytes, _Flight] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -78,6 +79,7 @@ class EngineWindow:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _begin(self, answers: Answers, read: PlannedRead, rank: int) -> None:
+        answers.account.turn_came()
         known = self._reuse.get(read.key)
         if known is not None:
             self._queue.correct(answers.work, -read.tokens)
@@ -95,8 +97,10 @@ class EngineWindow:
 
     async def _make(self, flight: _Flight, read: PlannedRead, ids: list[int], model: str, rank: int) -> None:
         outcome: ReadAnswer | Exception | None = None
+        start = self._tallies.clock()
         try:
             outcome = await self._engine.read(ids, read.read.ids, model, rank)
+            self._tallies.reads_s.add(self._tallies.clock() - start)
         except Exception as error:  # told to whoever waits for the read
             outcome = error
         finally:

@@ -181,6 +181,10 @@ class FairQueue(Generic[R]):
                     places[experiment] = places.get(experiment, 0) + share.in_cache
         return places
 
+    def without_place(self) -> set[str]:
+        """The experiments that wait for a place there."""
+        return {name for group in self._classes.values() for name, share in group.busy.items() if not share.in_cache}
+
     def _rank(self, work: Work[R]) -> int:
         return int(self._classes[work.priority].busy[work.experiment].service) - work.priority * CLASS
 

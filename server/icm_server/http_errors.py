@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 
 from icm_client.errors import BusyError, IcmError, ScorerError, UnavailableError, error_body
 from icm_server.engines.base import EngineDiedError
+from icm_server.request_ids import HEADER
 from icm_server.wanted import CallerGoneError
 
 log = logging.getLogger("icm_server")
@@ -73,5 +74,8 @@ async def _caller_gone(request: Request, error: Any) -> JSONResponse:
 
 
 async def _bug(request: Request, error: Any) -> JSONResponse:
-    """Not foreseen: the traceback goes to the log (the server writes it), the caller learns the kind."""
-    return JSONResponse(error_body(as_told(request.app, error)), status_code=500)
+    """Not foreseen: the traceback goes to the log (the server writes it), the caller learns the kind.
+
+    It is answered outside all middleware, so what `RequestIds` adds to other answers is added here.
+    """
+    return error_response(as_told(request.app, error), {HEADER: request.state.request_id})

@@ -29,7 +29,7 @@ class Reuse:
     """Answers by key. In memory the least recently used go first; the file keeps what memory has no room for."""
 
     def __init__(self, max_bytes: int, file: ReuseFile | None = None):
-        self._max_bytes, self._file = max_bytes, file
+        self.max_bytes, self._file = max_bytes, file
         self._answers: OrderedDict[bytes, bytes] = OrderedDict()
         self._lock = threading.Lock()
         self.num_bytes = 0
@@ -72,6 +72,6 @@ class Reuse:
                 return
             self._answers[key] = answer
             self.num_bytes += ENTRY_BYTES + len(answer)
-            while self.num_bytes > self._max_bytes:
+            while self.num_bytes > self.max_bytes:
                 _, oldest = self._answers.popitem(last=False)
                 self.num_bytes -= ENTRY_BYTES + len(oldest)

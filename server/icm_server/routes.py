@@ -1,4 +1,4 @@
-"""The scorer's paths."""
+"""The scorer's paths for those who want something scored."""
 
 from __future__ import annotations
 
@@ -52,15 +52,3 @@ async def tokens(request: Request, scorer: ReadyScorer) -> TokensResponse:
 async def model(scorer: ReadyScorer) -> ModelInfo:
     """Which model answers, and its limits."""
     return scorer.engine.info
-
-
-@router.get("/healthz")
-async def healthz() -> dict[str, str]:
-    """The process is there."""
-    return {"status": "ok"}
-
-
-@router.get("/readyz")
-async def readyz(scorer: ReadyScorer) -> dict[str, str]:
-    """A real read has succeeded."""
-    return {"status": "ready", "model": scorer.engine.info.name}

@@ -12,17 +12,20 @@ from contextlib import ExitStack, asynccontextmanager
 
 from icm_client.errors import DeadlineError, RequestError
 from icm_client.wire import MAX_REQUEST_CHARS, ScoreRequest, ScoreResponse
+from icm_server.account import Account
 from icm_server.admission import Admission
 from icm_server.answers import Answers
 from icm_server.config import ScoringConfig
 from icm_server.engine_window import EngineWindow
 from icm_server.engines.base import Engine, encoded
 from icm_server.fair_queue import FairQueue
+from icm_server.history import History
 from icm_server.prefix_tokens import PrefixTokenizer
 from icm_server.request_plan import Plan, PlannedRead, Planner
 from icm_server.request_tree import check_size
 from icm_server.reuse import Reuse
 from icm_server.reuse_file import ReuseFile
+from icm_server.tally import Tallies
 from icm_server.tenant import ANYONE, Tenant
 
 
@@ -35,11 +38,13 @@ class Scorer:
         config = config or ScoringConfig()
         limits, info = config.limits, engine.info
         self.engine = engine
+        self.tallies = Tallies(clock)
+        self.history = History(self.tallies)
         self.admission = Admission(limits, clock)
         file = ReuseFile(config.reuse_file.expanduser(), config.reuse_file_bytes) if config.reuse_file else None
         self.reuse = Reuse(config.reuse_memory_bytes, file)
         self.queue = FairQueue[PlannedRead](engine.cache_tokens, config.weights, engine.max_concurrent_tokens)
-        self.window = EngineWindow(engine, self.queue, self.reuse)
+        self.window = EngineWindow(engine, self.queue, self.reuse, self.tallies)
         tokenizer = PrefixTokenizer(
             engine.tokenizer,
             max_prompt_tokens=info.max_prompt_tokens,
@@ -78,6 +83,26 @@ class Scorer:
 
         Raises RequestError for what is wrong with it, TooLargeError, BusyError, or DeadlineError.
         """
+        account = Account(self.tallies, request)
+        try:
+            return await self._begin(request, tenant, account)
+        except BaseException as error:
+            account.refused(error)
+            raise
+
+    def forget_counts(self) -> None:
+        """What has been done until now was only a trial."""
+        self.tallies.reset()
+        self.history = History(self.tallies)
+
+    async def close(self) -> None:
+        """Gives up all work, and closes the engine."""
+        await self.window.close()
+        self._planning.shutdown(wait=False, cancel_futures=True)
+        await self.engine.close()
+        await asyncio.to_thread(self.reuse.close)
+
+    async def _begin(self, request: ScoreRequest, tenant: Tenant, account: Account) -> Answers:
         self._check_model(request.model)
         loop = asyncio.get_running_loop()
         until = loop.time() + request.deadline_s if request.deadline_s is not None else None
@@ -86,20 +111,15 @@ class Scorer:
             undo.callback(ticket.close)
             plan = await self._planned(request, tenant, until)
             ticket.settle(plan.num_reads, plan.tokens)
-            answers = Answers(request, plan, ticket, self.window.fill, tenant.weight)
+            answers = Answers(request, plan, ticket, account, self.window.fill, tenant.weight)
             undo.callback(self.window.give_up, answers)
             if until is not None:
                 undo.callback(loop.call_at(until, answers.fail, _too_late(request)).cancel)
+            account.accepted(plan)
             self.window.add(answers)
+            undo.callback(answers.end_account)
             answers.closing = undo.pop_all()
         return answers
-
-    async def close(self) -> None:
-        """Gives up all work, and closes the engine."""
-        await self.window.close()
-        self._planning.shutdown(wait=False, cancel_futures=True)
-        await self.engine.close()
-        await asyncio.to_thread(self.reuse.close)
 
     async def _planned(self, request: ScoreRequest, tenant: Tenant, until: float | None) -> Plan:
         work = asyncio.get_running_loop().run_in_executor(

@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import gc
 import json
+import logging
 import os
 import socket
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,14 +18,21 @@ import uvicorn
 
 from icm_client.errors import RequestError
 from icm_server.access import Keyring, keyring_for
-from icm_server.app import ScorerState, create_app
+from icm_server.app import create_app
 from icm_server.captured_output import CapturedOutput, explained
 from icm_server.config import ServerConfig
+from icm_server.draining import Draining
 from icm_server.engines.base import Engine
 from icm_server.loading import Say, load_engine
+from icm_server.logs import event, set_up_logging
+from icm_server.scorer_state import ScorerState
 from icm_server.stopping import end_children, on_signal
 
+log = logging.getLogger("icm_server")
+
 PROGRESS_EVERY_S = 5.0
+GRACE_S = 5
+"""How long answers that are complete may take to be sent once the scorer stops."""
 
 READY = """\
 ready: {name} ({dtype}, {engine}) at {url}   try it:
@@ -40,13 +47,14 @@ def serve(config: ServerConfig) -> int:
     keyring = keyring_for(config)
     listener = _listen(config.host, config.port)
     captured = CapturedOutput() if config.engine == "vllm" and not config.verbose else None
+    set_up_logging(config.log_format, sys.stderr, verbose=config.verbose)
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(config.host, config.host)
     url = f"http://{host}:{listener.getsockname()[1]}"
     failure = asyncio.run(_serve(config, keyring, listener, url))
     end_children()
     if failure:
         cause = captured.cause() if captured else None
-        print(f"error: {explained(failure, cause)}", file=sys.stderr, flush=True)
+        event(log, "scorer failed", logging.ERROR, reason=explained(failure, cause))
     code = 1 if failure else 0
     if any(thread.name == "load-engine" for thread in threading.enumerate()):
         sys.stdout.flush()
@@ -56,10 +64,9 @@ def serve(config: ServerConfig) -> int:
 
 async def _serve(config: ServerConfig, keyring: Keyring | None, listener: socket.socket, url: str) -> str | None:
     """Returns why it failed, if it did."""
-    start = time.monotonic()
 
     def say(text: str) -> None:
-        print(f"[{time.monotonic() - start:5.1f} s] {text}", file=sys.stderr, flush=True)
+        event(log, text)
 
     async def make_engine() -> Engine:
         return await _load_in_thread(config, step)
@@ -71,14 +78,13 @@ async def _serve(config: ServerConfig, keyring: Keyring | None, listener: socket
         state.reason = text
         say(text)
 
-    level = "info" if config.verbose else "error"
-    server = _Server(uvicorn.Config(app, log_level=level, timeout_graceful_shutdown=5, access_log=config.verbose))
+    server = _Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=GRACE_S, access_log=config.verbose))
 
     def stop() -> None:
         state.stopping.set()
         server.should_exit = True
 
-    on_signal(stop)
+    on_signal(Draining(state, config.drain_s, stop).signalled)
     watching = asyncio.create_task(_watch(state, config, url, say))
     watching.add_done_callback(lambda _: stop())
     await server.serve(sockets=[listener])
@@ -98,6 +104,7 @@ async def _watch(state: ScorerState, config: ServerConfig, url: str, say: Say) -
         gc.collect()
         gc.freeze()
         info = state.scorer.engine.info
+        event(log, "ready", model=info.name, digest=info.digest, dtype=info.dtype, engine=info.engine, url=url)
         print(READY.format(name=info.name, dtype=info.dtype, engine=info.engine, url=url), flush=True)
         if config.ready_file:
             try:

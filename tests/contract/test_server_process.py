@@ -65,6 +65,71 @@ def test_it_serves_on_a_free_port_until_a_signal(start: Start, tmp_path: Path, n
     assert "Traceback" not in complained
 
 
+def ask(url: str, prompt: str) -> subprocess.Popen[str]:
+    """A request by itself, whose answer's status is what it prints."""
+    program = f"""
+import httpx
+body = {{"prompts": [{prompt!r}], "labels": [" living", " object"]}}
+answer = httpx.post("{url}/v1/score", json=body, timeout=60)
+print(answer.status_code, answer.json())
+"""
+    return subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def is_reading(url: str) -> bool:
+    return bool(httpx.get(f"{url}/v1/experiments").json()["all"]["waiting"]["tokens"])
+
+
+def test_a_request_under_way_is_answered_before_it_ends(start: Start, tmp_path: Path) -> None:
+    process = start("--port", "0", "--ready-file", str(tmp_path / "ready.json"), "--engine-arg", "delay_s=2")
+    url = url_in(tmp_path / "ready.json")
+    asking = ask(url, "Word: salmon\nGroup:")
+    once(lambda: is_reading(url))
+    process.terminate()
+    once(lambda: httpx.get(f"{url}/readyz").status_code == 503)
+    refused = httpx.post(f"{url}/v1/score", json={"prompts": ["a"], "labels": [" b"]})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "draining")
+    assert int(refused.headers["Retry-After"]) > 0
+    _, complained = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 0
+    answer, _ = asking.communicate(timeout=LIMIT_S)
+    assert answer.startswith("200 ")
+    events = [json.loads(line) for line in complained.splitlines()]
+    names = [event["event"] for event in events]
+    assert names.index("ready") < names.index("draining; once more ends at once") < names.index("stopping")
+    assert events[names.index("stopping")]["given_up"] == 0
+
+
+@pytest.mark.parametrize(("drain_s", "num_signals"), [("0.2", 1), ("3600", 2)])
+def test_what_does_not_end_in_time_is_given_up(start: Start, tmp_path: Path, drain_s: str, num_signals: int) -> None:
+    ready = tmp_path / "ready.json"
+    process = start("--port", "0", "--ready-file", str(ready), "--engine-arg", "tokens_per_s=10", "--drain-s", drain_s)
+    url = url_in(ready)
+    asking = ask(url, " w" * 4000)
+    once(lambda: is_reading(url))
+    process.terminate()
+    if num_signals == 2:
+        once(lambda: httpx.get(f"{url}/readyz").status_code == 503)
+        process.terminate()
+    _, complained = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 0
+    answer, _ = asking.communicate(timeout=LIMIT_S)
+    assert answer.startswith("503 ")
+    assert "given_up" in answer
+    assert json.loads(complained.splitlines()[-1])["event"] in ("stopping", "stopping at once", "request finished")
+
+
+def test_the_log_is_json_unless_asked_otherwise(start: Start, tmp_path: Path) -> None:
+    for form, is_json in (("auto", True), ("json", True), ("text", False)):
+        process = start("--port", "0", "--ready-file", str(tmp_path / form), "--log-format", form)
+        url_in(tmp_path / form)
+        process.terminate()
+        _, complained = process.communicate(timeout=LIMIT_S)
+        lines = complained.splitlines()
+        assert lines
+        assert all(line.startswith("{" if is_json else "[") for line in lines)
+
+
 def test_the_command_that_it_prints_works(start: Start, tmp_path: Path) -> None:
     process = start("--port", "0", "--ready-file", str(tmp_path / "ready.json"))
     url_in(tmp_path / "ready.json")

@@ -87,6 +87,10 @@ class Engine(Protocol):
         """
         ...
 
+    async def check(self) -> None:
+        """Raises EngineDiedError if it will never answer again."""
+        ...
+
     async def close(self) -> None: ...
 
 

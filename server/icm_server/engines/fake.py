@@ -87,6 +87,9 @@ class FakeEngine:
             await asyncio.sleep(self._free_at - now)
         return ReadAnswer(self._logprobs(ids, wanted_ids), num_cached)
 
+    async def check(self) -> None:
+        """It does not die."""
+
     async def close(self) -> None:
         self._blocks.clear()
 

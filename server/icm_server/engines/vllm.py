@@ -162,6 +162,12 @@ class VllmEngine:
             raise ScorerError(f"vLLM answered {len(values)} of {len(wanted_ids)} wanted log-probabilities")
         return ReadAnswer(values, output.num_cached_tokens or 0)
 
+    async def check(self) -> None:
+        try:
+            await self._engine.check_health()
+        except self._dead as error:
+            raise EngineDiedError(_first_line(error)) from error
+
     async def close(self) -> None:
         engine, self._engine = self._engine, None
         await asyncio.to_thread(engine.shutdown, timeout=1.0)

@@ -1,0 +1,94 @@
+"""The scorer's log: an event a line on standard error, for programs (JSON) or for people.
+
+An event carries the id of the request that it is about. Neither keys nor texts are ever logged: of an unforeseen
+exception its kind and where it was raised are, and not its message, which may quote what was sent.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import traceback
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+from icm_server.config import LogFormat
+
+LOGGERS = ("icm_server", "uvicorn", "asyncio")
+
+
+@dataclass(slots=True)
+class RequestNote:
+    """What is known of the HTTP request that is being answered."""
+
+    id: str
+    told: bool = False
+    """An event says how it ended."""
+
+
+current_request: ContextVar[RequestNote | None] = ContextVar("current_request", default=None)
+
+
+def event(log: logging.Logger, name: str, level: int = logging.INFO, **fields: object) -> None:
+    """Logs that something happened; `fields` are numbers and names."""
+    if log.isEnabledFor(level):
+        log.log(level, name, extra={"fields": fields})
+
+
+def last_event(log: logging.Logger, name: str, level: int = logging.INFO, **fields: object) -> None:
+    """Logs how the request under way ended."""
+    note = current_request.get()
+    if note is not None:
+        note.told = True
+    event(log, name, level, **fields)
+
+
+def set_up_logging(form: LogFormat, stream: TextIO, *, verbose: bool) -> None:
+    """From now on events go to the stream; `auto` is text on a terminal and JSON elsewhere."""
+    as_text = form == "text" or (form == "auto" and stream.isatty())
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(TextLines() if as_text else JsonLines())
+    for name in LOGGERS:
+        logger = logging.getLogger(name)
+        logger.handlers = [handler]
+        logger.propagate = False
+        logger.setLevel(logging.INFO if verbose or name == "icm_server" else logging.ERROR)
+
+
+class JsonLines(logging.Formatter):
+    """`{"time", "level", "event", "request_id", ...}`; the time is UTC."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        line = {"time": time, "level": record.levelname.lower(), "event": record.getMessage().strip()}
+        return json.dumps(line | _fields(record), default=str)
+
+
+class TextLines(logging.Formatter):
+    """`[time] event: reason key=value ...`; the time is the machine's."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = _fields(record)
+        trace = "".join(f"\n    {place}" for place in fields.pop("traceback", ()))
+        reason = f": {fields.pop('reason')}" if "reason" in fields else ""
+        words = [f"{key}={_word(value)}" for key, value in fields.items()]
+        time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
+        return " ".join([f"[{time}]", record.getMessage().strip() + reason, *words]) + trace
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    request = current_request.get()
+    fields: dict[str, Any] = {"request_id": request.id} if request is not None else {}
+    fields |= getattr(record, "fields", {})
+    if record.exc_info and record.exc_info[0] is not None:
+        fields["error"] = record.exc_info[0].__name__
+        frames = traceback.extract_tb(record.exc_info[2])
+        fields["traceback"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+    return fields
+
+
+def _word(value: object) -> str:
+    text = str(value)
+    return text if text.isprintable() and " " not in text and text else json.dumps(text)

@@ -1,0 +1,79 @@
+"""The log's lines: one an event, for programs or people, and never what was sent."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from icm_server.logs import LOGGERS, RequestNote, current_request, event, set_up_logging
+
+log = logging.getLogger("icm_server")
+
+
+@pytest.fixture
+def stream() -> Iterator[io.StringIO]:
+    """What events are written to; loggers are as before after the test."""
+    loggers = [logging.getLogger(name) for name in LOGGERS]
+    before = [(logger.handlers, logger.propagate, logger.level) for logger in loggers]
+    yield io.StringIO()
+    for logger, (handlers, propagate, level) in zip(loggers, before, strict=True):
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
+
+
+def fail(text: str) -> None:
+    raise KeyError(text)
+
+
+def test_json_is_what_is_written_where_there_is_no_terminal(stream: io.StringIO) -> None:
+    set_up_logging("auto", stream, verbose=False)
+    token = current_request.set(RequestNote("r-1"))
+    event(log, "request finished", experiment="names-seed1", seconds=0.25, reads=3)
+    current_request.reset(token)
+    event(log, "stopping")
+    first, second = map(json.loads, stream.getvalue().splitlines())
+    assert first.pop("time").endswith("Z")
+    assert first == {
+        "level": "info",
+        "event": "request finished",
+        "request_id": "r-1",
+        "experiment": "names-seed1",
+        "seconds": 0.25,
+        "reads": 3,
+    }
+    assert "request_id" not in second
+
+
+def test_text_is_for_people(stream: io.StringIO) -> None:
+    set_up_logging("text", stream, verbose=False)
+    event(log, "scorer failed", logging.ERROR, reason="the engine died: it was killed")
+    event(log, "request finished", experiment="names", code="two words")
+    first, second = stream.getvalue().splitlines()
+    assert first.endswith("] scorer failed: the engine died: it was killed")
+    assert second.endswith('] request finished experiment=names code="two words"')
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_an_exception_is_told_by_its_place_and_never_by_its_message(stream: io.StringIO, form: str) -> None:
+    set_up_logging(form, stream, verbose=False)  # type: ignore[arg-type]
+    try:
+        fail("a prompt's secret text")
+    except KeyError:
+        logging.getLogger("uvicorn.error").exception("Exception in ASGI application\n")
+    written = stream.getvalue()
+    assert "secret" not in written
+    assert "KeyError" in written
+    assert "test_logs.py" in written
+    assert " fail" in written
+    assert (len(written.splitlines()) == 1) == (form == "json")
+
+
+def test_an_event_is_one_line_whatever_stands_in_it(stream: io.StringIO) -> None:
+    for form in ("json", "text"):
+        set_up_logging(form, stream, verbose=False)  # type: ignore[arg-type]
+        event(log, "request refused", path="/a\nb\u2028c")
+    assert len(stream.getvalue().splitlines()) == 2
