@@ -16,8 +16,9 @@ from tests.finished import finished
 from icm_annealer.bars import Bar, bar_rows
 from icm_annealer.comparison import Compared, alike, differences
 from icm_annealer.estimates import Estimate
-from icm_annealer.report import RunReport, SearchReport, render_report
+from icm_annealer.report import render_report
 from icm_annealer.run_record import RunRecord
+from icm_annealer.run_report import RunReport, SearchReport
 from icm_annealer.rundir import EXAMPLES, JOURNAL, LABELS, METRICS
 from icm_client import RequestError, ScorerClient
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from icm_annealer.arrays import Ints
 from icm_annealer.evaluation_table import print_evaluation
 from icm_annealer.examples import Example, Loaded, labels_of
 from icm_annealer.progress import RunProgress
-from icm_annealer.run_evaluation import EvaluationPlan, Shots, evaluate_run, unseen
+from icm_annealer.run_evaluation import EvaluationPlan, HeldOut, Shots, evaluate_run, unseen
 from icm_client import RequestError, ScorerClient
 
 
@@ -23,7 +24,7 @@ def ex(id_: str, text: str, group: str | None = None) -> Example:
     return Example(id_, text, group, {})
 
 
-def ids(examples: list[Example]) -> list[str]:
+def ids(examples: Sequence[Example]) -> list[str]:
     return [example.id for example in examples]
 
 
@@ -31,9 +32,9 @@ def test_what_was_labelled_is_never_tested() -> None:
     """Not under another id either, nor what a rule ties to it."""
     pool = [ex("0", "a", "g"), ex("1", "b", "g"), ex("2", "a", "h"), ex("3", "c", "h"), ex("4", "d"), ex("5", "e")]
     loaded = Loaded(pool, dict.fromkeys("01234", "x"))
-    assert ids(unseen(loaded, [pool[0]], same_file=True)) == ["3", "4"]  # 5 has no gold label
+    assert ids(unseen(loaded, [pool[0]], same_file=True).examples) == ["3", "4"]  # 5 has no gold label
     # In another file the same ids and groups may be other examples; the same text is not.
-    assert ids(unseen(loaded, [pool[0]], same_file=False)) == ["1", "3", "4"]
+    assert ids(unseen(loaded, [pool[0]], same_file=False).examples) == ["1", "3", "4"]
 
 
 def test_nothing_left_to_test_is_told() -> None:
@@ -53,7 +54,7 @@ async def evaluated(
     gold = labels_of(shots, loaded.gold, task)
     made = Shots(shots, gold if found is None else found, gold if know_gold else np.full(24, -1))
     with RunProgress(Console(quiet=True), "eval", task.label_names) as progress:
-        return await evaluate_run(made, test, loaded.gold, task, scorer, EvaluationPlan(**plan), progress)
+        return await evaluate_run(made, HeldOut(test, loaded.gold), task, scorer, EvaluationPlan(**plan), progress)
 
 
 def figure(evaluation: dict[str, object], method: str, kind: str, name: str) -> dict[str, float]:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from icm_annealer.examples import Example
 from icm_annealer.export.formats import FORMATS, FormatName, Job, Written
 from icm_annealer.export.labelled import Labelled, certain
-from icm_annealer.export.responses import reading
+from icm_annealer.export.reading import reading
 from icm_annealer.export.review import labeling_config
 from icm_annealer.rows import read_rows
 from icm_annealer.run_record import Row
