@@ -76,7 +76,7 @@ def runs(
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, or of demos with seeds.")],
     out: Annotated[
-        Path | None, typer.Option("--out", help="The page. [default: report.html in the run, or here for several]")
+        Path | None, typer.Option("--out", help="The page; report.html in the run if left out, of several here.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the page if it is there.")] = False,
 ) -> None:

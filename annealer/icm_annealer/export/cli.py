@@ -26,7 +26,7 @@ def export(
         ),
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", help="The file (for hf: folder) to write. [default: in the run's folder]")
+        Path | None, typer.Option("--out", help="The file (for hf: folder) to write; in the run's folder if left out.")
     ] = None,
     min_margin: Annotated[
         float | None, typer.Option(help="Only labels this many nats more likely than the next best one.")
