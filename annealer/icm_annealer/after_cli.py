@@ -17,10 +17,11 @@ from icm_annealer.examples import Loaded, labels_of, load_examples
 from icm_annealer.passes import Scorer
 from icm_annealer.progress import RunProgress
 from icm_annealer.reference import read_again
-from icm_annealer.report import RunReport, render_report
+from icm_annealer.report import render_report
 from icm_annealer.run_evaluation import EvaluationPlan, Shots, evaluate_run, unseen
 from icm_annealer.run_list import run_folders, runs_table
 from icm_annealer.run_record import RunRecord
+from icm_annealer.run_report import RunReport
 from icm_annealer.rundir import EVALUATION, REPORT, RunDir
 from icm_client import RequestError
 
@@ -75,7 +76,7 @@ def runs(
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, or of demos with seeds.")],
     out: Annotated[
-        Path | None, typer.Option("--out", help="The page. [default: report.html in the run, or here for several]")
+        Path | None, typer.Option("--out", help="The page; report.html in the run if left out, of several here.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the page if it is there.")] = False,
 ) -> None:
@@ -151,7 +152,7 @@ def evaluate(
         with RunProgress(console, f"eval: {record.name}", names) as progress:
             where = scorer or session.default_scorer
             async with session.connect(where, engine, wait, api_key_file, progress, None, scorer_model) as client:
-                return await evaluate_run(shots, held_out, pool.gold, reference.task, client, plan, progress)
+                return await evaluate_run(shots, held_out, reference.task, client, plan, progress)
 
     figures = {"run": record.name, "task": record.task.name, **session.run(work(), console, f"icm eval {run}")}
     RunDir(run).write_json(EVALUATION, figures)

@@ -55,10 +55,6 @@ app = typer.Typer(
 task_app = typer.Typer(no_args_is_help=True, help="Look at a task.")
 app.add_typer(task_app, name="task")
 app.add_typer(data_app, name="data")
-app.command()(runs)
-app.command()(report)
-app.command(name="eval")(evaluate)
-app.command()(export)
 
 ScorerOption = Annotated[
     str,
@@ -421,6 +417,12 @@ def search_bench(
     print_heats(console, standing)
     print_chain(console, found.checks)
     console.print(f"Written to {out} and {page}", highlight=False, soft_wrap=True)
+
+
+app.command()(runs)
+app.command()(report)
+app.command(name="eval")(evaluate)
+app.command()(export)
 
 
 def main() -> None:

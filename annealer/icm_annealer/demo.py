@@ -17,7 +17,8 @@ from icm_annealer.examples import Loaded, labels_of, sample
 from icm_annealer.labelling import Labelling, label
 from icm_annealer.passes import Scorer
 from icm_annealer.progress import RunProgress
-from icm_annealer.report import RunReport, render_report
+from icm_annealer.report import render_report
+from icm_annealer.run_report import RunReport
 from icm_annealer.rundir import METRICS, REPORT, RunDir
 from icm_annealer.settings import Settings
 from icm_annealer.task import Task

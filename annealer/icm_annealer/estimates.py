@@ -32,7 +32,7 @@ def wilson(num_right: int, num: int) -> Estimate:
     z, p = 1.959964, num_right / num
     centre = (p + z * z / (2 * num)) / (1 + z * z / num)
     half = z / (1 + z * z / num) * float(np.sqrt(p * (1 - p) / num + z * z / (4 * num * num)))
-    return Estimate(p, centre - half, centre + half)
+    return Estimate(p, min(p, centre - half), max(p, centre + half))  # at 0 and 1 the last digit can be off
 
 
 def median_over_seeds(values: Sequence[float], seed: int = 0, num_resamples: int = 10_000) -> Estimate:

@@ -26,6 +26,8 @@ class Predictions:
 
     logprobs: Array
     usage: Usage
+    num_dropped: int = 0
+    """Shots that did not fit the model's window, in the context that lost most."""
 
     @property
     def raw(self) -> Ints:
@@ -75,7 +77,8 @@ class ManyShot:
         for order in orders:
             answers.append(await self._passes.score(Ask(labels, queries, order, ONE_CONTEXT, "evaluate")))
         usage = sum((answer.usage for answer in answers), Usage())
-        return Predictions(np.mean([answer.logprobs for answer in answers], axis=0), usage)
+        num_dropped = max(answer.num_dropped for answer in answers)
+        return Predictions(np.mean([answer.logprobs for answer in answers], axis=0), usage, num_dropped)
 
 
 def accuracy(predicted: Ints, gold: Ints) -> Estimate:

@@ -28,6 +28,12 @@ def print_evaluation(console: Console, evaluation: dict[str, Any], found_by: dic
     )
     if found_by.get("digest") != model["digest"]:
         console.print(f"The labels were found by another model, {found_by.get('name')}.", markup=False)
+    if evaluation["num_dropped"]:
+        console.print(
+            f"The model's window does not hold all labelled examples: up to {evaluation['num_dropped']} were left out "
+            "of a context; --examples takes fewer for all.",
+            highlight=False,
+        )
     for kind in ("raw", "calibrated"):
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
         table.add_column(kind, min_width=17)

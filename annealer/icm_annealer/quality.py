@@ -27,6 +27,8 @@ from icm_annealer.estimates import Estimate, wilson
 from icm_annealer.objective import normalized
 
 NUM_BINS = 15
+DIGITS = 9
+"""What differs in later digits only is the same: rounding makes no rank, and puts nothing beyond a bin's edge."""
 NUM_RESAMPLES = 2000
 MAX_CELLS = 4_000_000
 """Weights that are in memory at a time."""
@@ -92,14 +94,14 @@ def aurocs(judged: Judged, weights: Array) -> Array:
     parts = []
     for label in range(num_labels) if num_labels > 2 else [1]:
         others = np.delete(judged.normalized, label, axis=1)
-        odds = judged.normalized[:, label] - np.logaddexp.reduce(others, axis=1)
+        odds = np.round(judged.normalized[:, label] - np.logaddexp.reduce(others, axis=1), DIGITS)
         parts.append(_one_auroc(odds, judged.gold == label, weights))
     return _known_mean(parts)
 
 
 def calibration_errors(judged: Judged, weights: Array) -> Array:
     confidence = judged.probs.max(axis=1)
-    bins = np.clip(np.ceil(confidence * NUM_BINS).astype(int) - 1, 0, NUM_BINS - 1)
+    bins = np.clip(np.ceil(np.round(confidence * NUM_BINS, DIGITS)).astype(int) - 1, 0, NUM_BINS - 1)
     members = np.eye(NUM_BINS)[bins]
     errors = weights @ (members * (judged.is_right - confidence)[:, None])
     total: Array = np.abs(errors).sum(axis=1) / weights.sum(axis=1)

@@ -9,7 +9,7 @@ import typer
 
 from icm_annealer.export.formats import FORMATS, FormatName, Job
 from icm_annealer.export.labelled import Labelled, certain
-from icm_annealer.export.responses import Reading, reading
+from icm_annealer.export.reading import Reading, reading
 from icm_annealer.export.whole import check_place, write_whole
 from icm_annealer.reference import read_again
 from icm_annealer.run_record import RunRecord
@@ -26,7 +26,7 @@ def export(
         ),
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", help="The file (for hf: folder) to write. [default: in the run's folder]")
+        Path | None, typer.Option("--out", help="The file (for hf: folder) to write; in the run's folder if left out.")
     ] = None,
     min_margin: Annotated[
         float | None, typer.Option(help="Only labels this many nats more likely than the next best one.")

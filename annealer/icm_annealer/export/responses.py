@@ -1,22 +1,12 @@
-"""Labels as judgements of responses: what was asked, what was answered, and which answers were found the better ones.
-
-An example holds one response (a claim, a solution), told from others of its group by what differs between them, or
-two responses that its label compares. Prompts and completions are laid out as TRL's dataset formats name them
-(https://huggingface.co/docs/trl/dataset_formats): the completion follows the prompt directly.
-"""
+"""Labels as judgements of responses: which were found good, and which better than which."""
 
 from __future__ import annotations
 
-import string
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from icm_annealer.examples import Example
 from icm_annealer.export.labelled import Labelled
-from icm_annealer.rules import AtMostOne, DifferentKeys, ExactlyOne, Mirrored
-from icm_annealer.task import Task, template_fields
-from icm_client.errors import RequestError
+from icm_annealer.export.reading import Reading
 
 MAX_PAIRS = 16
 """Pairs of one group; the most certain ones are kept."""
@@ -38,60 +28,11 @@ class Judgement(NamedTuple):
     label: bool
 
 
-class Judged(NamedTuple):
+class Paired(NamedTuple):
     """What was made of the labels, and what could not be used, for a person to read."""
 
     pairs: list[Pair]
     notes: list[str]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How an example is read as responses to a prompt."""
-
-    prompt: str
-    """A template over the row's fields."""
-    lead: str
-    """Stands in front of each response."""
-    responses: tuple[str, ...]
-    """The field that holds the response, or the two fields that a label compares."""
-    better: str
-    """The label that says: this response is good; with two responses: the first is better."""
-
-    def __str__(self) -> str:
-        what = " against ".join(self.responses)
-        return f"prompt {self.prompt!r}, response {what}, {self.better!r} means " + (
-            "that the first is better" if len(self.responses) == 2 else "that it is good"
-        )
-
-    def prompt_of(self, example: Example) -> str:
-        return _filled(self.prompt, example, "--prompt")
-
-    def responses_of(self, example: Example) -> list[str]:
-        return [_filled(f"{self.lead}{{{field}}}", example, "--response") for field in self.responses]
-
-
-def reading(
-    task: Task, examples: Sequence[Example], prompt: str | None, response: str | None, better: str | None
-) -> Reading:
-    """What was named, and where nothing was, what template, groups and rules say. Raises RequestError if they do not.
-
-    Response fields are those that differ within a group; the prompt is the template's text before the first of them,
-    up to its line.
-    """
-    fields = tuple(name.strip() for name in response.split(",")) if response else _differing(task, examples)
-    if not 1 <= len(fields) <= 2 or len(set(fields)) < len(fields) or not all(map(str.isidentifier, fields)):
-        raise RequestError(f"--response: {','.join(fields)} is not one field, or two different ones: FIELD,FIELD")
-    if len(fields) == 2 and len(task.labels) != 2:
-        raise RequestError(f"a label compares two responses only in a task with two labels, not {len(task.labels)}")
-    try:
-        template_fields(prompt or "")
-    except ValueError as error:
-        raise RequestError(f"--prompt: {error}") from None
-    lead = ""
-    if prompt is None:
-        prompt, lead = _prompt_before(task.template, fields)
-    return Reading(prompt, lead, fields, _better(task, better))
 
 
 def judgements(labelled: Sequence[Labelled], reading: Reading) -> list[Judgement]:
@@ -109,12 +50,12 @@ def judgements(labelled: Sequence[Labelled], reading: Reading) -> list[Judgement
     ]
 
 
-def judged_pairs(labelled: Sequence[Labelled], reading: Reading) -> Judged:
+def judged_pairs(labelled: Sequence[Labelled], reading: Reading) -> Paired:
     """Pairs from examples that compare two responses, or else of each good with each other response of a group."""
     return _compared(labelled, reading) if len(reading.responses) == 2 else _within_groups(labelled, reading)
 
 
-def _compared(labelled: Sequence[Labelled], reading: Reading) -> Judged:
+def _compared(labelled: Sequence[Labelled], reading: Reading) -> Paired:
     """One pair for an example and its mirror; none if they contradict each other."""
     found: dict[Pair, None] = {}
     for example, row in labelled:
@@ -124,10 +65,10 @@ def _compared(labelled: Sequence[Labelled], reading: Reading) -> Judged:
             found[Pair(reading.prompt_of(example), chosen, rejected)] = None
     pairs = [pair for pair in found if Pair(pair.prompt, pair.rejected, pair.chosen) not in found]
     lost = (len(found) - len(pairs)) // 2
-    return Judged(pairs, [f"{lost} pairs left out: one order was labelled against the other"] if lost else [])
+    return Paired(pairs, [f"{lost} pairs left out: one order was labelled against the other"] if lost else [])
 
 
-def _within_groups(labelled: Sequence[Labelled], reading: Reading) -> Judged:
+def _within_groups(labelled: Sequence[Labelled], reading: Reading) -> Paired:
     groups: dict[str, list[Labelled]] = {}
     for one in labelled:
         if one.example.group is not None:
@@ -144,7 +85,7 @@ def _within_groups(labelled: Sequence[Labelled], reading: Reading) -> Judged:
         notes.append(f"{num_alike:,} of {len(groups):,} groups give no pair: they lack a good label or another one")
     if num_cut:
         notes.append(f"{num_cut:,} pairs left out: more than {MAX_PAIRS} of a group, the least certain of them")
-    return Judged(pairs, notes)
+    return Paired(pairs, notes)
 
 
 def _pairs_of(members: Sequence[Labelled], reading: Reading) -> Iterator[Pair]:
@@ -156,68 +97,3 @@ def _pairs_of(members: Sequence[Labelled], reading: Reading) -> Iterator[Pair]:
         chosen, rejected = reading.responses_of(one.example)[0], reading.responses_of(other.example)[0]
         if chosen != rejected:
             yield Pair(reading.prompt_of(one.example), chosen, rejected)
-
-
-def _differing(task: Task, examples: Sequence[Example]) -> tuple[str, ...]:
-    """The template's fields that differ within a group; two only where the task says that a label compares them."""
-    if task.group is None:
-        raise RequestError(
-            f"the task {task.name!r} has no groups, so nothing tells a response from its prompt: name the field that "
-            "holds it, or two that a label compares, with --response FIELD or --response FIELD,FIELD"
-        )
-    values: dict[tuple[str | None, str], set[str]] = {}
-    fields = list(dict.fromkeys(template_fields(task.template)))
-    for example in examples:
-        for field in fields:
-            values.setdefault((example.group, field), set()).add(str(example.facts.get(field)))
-    differing = tuple(field for field in fields if any(len(values[e.group, field]) > 1 for e in examples))
-    is_compared = any(isinstance(rule, Mirrored) for rule in task.rules)
-    if len(differing) == (2 if is_compared else 1):
-        return differing
-    told = f"the fields {', '.join(differing)} differ" if differing else "no field of the template differs"
-    raise RequestError(f"{told} within the groups of {task.name!r}: name the response with --response FIELD[,FIELD]")
-
-
-def _prompt_before(template: str, fields: Sequence[str]) -> tuple[str, str]:
-    """The template before the first of these fields, up to its line; and what leads the responses.
-
-    If the field's line names others before it, the line's beginning belongs to the prompt as well, and a space at its
-    end to the response, as a verbalizer's does.
-    """
-    head = ""
-    for literal, field, _, _ in string.Formatter().parse(template):
-        head += literal.replace("{", "{{").replace("}", "}}")
-        if field in fields:
-            break
-        head += f"{{{field}}}" if field is not None else ""
-    else:
-        head = ""  # the response does not stand in the template
-    line = head.rfind("\n") + 1
-    if not template_fields(head[line:]):
-        return head[:line], ""
-    stripped = head.rstrip(" ")
-    return stripped, " " * (len(head) > len(stripped))
-
-
-def _better(task: Task, named: str | None) -> str:
-    if named is not None:
-        if named not in task.labels:
-            raise RequestError(f"--better: {named!r} is none of {', '.join(task.labels)}")
-        return named
-    for rule in task.rules:
-        if isinstance(rule, DifferentKeys | AtMostOne | ExactlyOne):
-            return rule.label
-    if len(task.labels) > 2:
-        names = ", ".join(task.labels)
-        raise RequestError(
-            f"the task {task.name!r} has more than two labels ({names}): name the good one with --better"
-        )
-    return task.label_names[0]
-
-
-def _filled(template: str, example: Example, option: str) -> str:
-    try:
-        return template.format_map(example.facts)
-    except KeyError as error:
-        there = ", ".join(list(example.facts)[:20])
-        raise RequestError(f"{option}: no field {error} in the row {example.id!r} (there are: {there})") from None

@@ -1,0 +1,36 @@
+"""Finished runs: searches over planted data, in folders as `icm run` leaves them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests import planted
+
+from icm_annealer.labelling import Labelling, label
+from icm_annealer.rundir import METRICS, RunDir
+from icm_annealer.search.blocks import BlockSettings
+from icm_annealer.settings import Settings
+from icm_client import ScorerClient
+
+PAIRS = (
+    planted.TASK.replace("planted", "planted-pairs")
+    + """\
+group: pair
+leave_out: group
+rules:
+  - {kind: exactly_one, label: hot}
+"""
+)
+
+
+async def finished(
+    scorer: ScorerClient, folder: Path, task_file: Path, *, seed: int = 0, num: int | None = None
+) -> Labelling:
+    """Labels the task's own data into `folder`; a short search, since nothing here depends on how good it is."""
+    loaded_task, loaded = planted.load(task_file)
+    run = RunDir(folder)
+    run.prepare(overwrite=True)
+    settings = Settings(seed=seed, blocks=BlockSettings(num_chains=2, max_passes=4, num_hot_passes=1))
+    found = await label(run, loaded.examples[:num], loaded_task.task, scorer, settings)
+    run.write_json(METRICS, {"task": loaded_task.task.name, "settings": settings.described(), **found.summary()})
+    return found

@@ -1,0 +1,275 @@
+"""Every format as its reader reads it: the real library where it is installed, its documented form everywhere."""
+
+from __future__ import annotations
+
+import csv
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from icm_annealer.examples import Example
+from icm_annealer.export.formats import FORMATS, FormatName, Job, Written
+from icm_annealer.export.labelled import Labelled, certain
+from icm_annealer.export.reading import reading
+from icm_annealer.export.review import labeling_config
+from icm_annealer.rows import read_rows
+from icm_annealer.run_record import Row
+from icm_annealer.task import Task
+from icm_client import RequestError
+
+TASK = Task(
+    name="kinds", template="Say: {words}\nKind:", labels={"hot": " hot", 'c"ld': [" cold", " icy"], "so & so": " so"}
+)
+WORDS = ["red\nsun", 'a "quoted", comma', "größer 東京", "=1+1", " spaces  ", "\u2028 line"]
+
+
+def labelled(texts: Sequence[str], task: Task = TASK, seed: int = 0) -> list[Labelled]:
+    """Examples with random probabilities; the most probable label is found, as a search would."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for number, text in enumerate(texts):
+        probs = np.round(rng.dirichlet(np.ones(len(task.labels))), 6)
+        order = np.sort(probs)
+        row = Row(
+            id=f"row {number}",
+            label=task.label_names[int(probs.argmax())],
+            probs=dict(zip(task.label_names, probs.tolist(), strict=True)),
+            label_mass=0.9,
+            margin=round(float(np.log(order[-1] / max(order[-2], 1e-6))), 6),
+            group=None if number % 2 else f"group {number}",
+            run="first",
+        )
+        facts = {"words": text}
+        made.append(Labelled(Example(row.id, task.render(facts), row.group, facts), row))
+    return made
+
+
+ROWS = labelled(WORDS)
+
+
+def write(name: FormatName, path: Path, rows: Sequence[Labelled] = ROWS, task: Task = TASK) -> Written:
+    job = Job(
+        task, rows, "icm-tiny", path.suffix, lambda: reading(task, [one.example for one in rows], None, None, None)
+    )
+    return FORMATS[name].write(path, job)
+
+
+def wanted(one: Labelled) -> dict[str, Any]:
+    """A row of the tables."""
+    return {
+        "id": one.row.id,
+        "text": one.example.text,
+        "label": one.row.label,
+        "probs": one.row.probs,
+        "label_mass": one.row.label_mass,
+        "margin": one.row.margin,
+        "group": one.row.group,
+        "run": one.row.run,
+    }
+
+
+def test_jsonl(tmp_path: Path) -> None:
+    assert write("jsonl", tmp_path / "out.jsonl").num_rows == len(ROWS)
+    read = [row.value for row in read_rows(tmp_path / "out.jsonl")]
+    assert read == [wanted(one) for one in ROWS]
+    assert list(read[0]) == list(wanted(ROWS[0]))
+
+
+def test_csv(tmp_path: Path) -> None:
+    write("csv", tmp_path / "out.csv")
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row, one in zip(rows, ROWS, strict=True):
+        assert (row["id"], row["text"], row["label"]) == (one.row.id, one.example.text, one.row.label)
+        assert row["group"] == (one.row.group or "")
+        assert {name: float(row[f"probs.{name}"]) for name in TASK.labels} == one.row.probs
+        assert float(row["margin"]) == one.row.margin
+
+
+def test_csv_is_read_by_pandas(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    write("csv", tmp_path / "out.csv")
+    frame = pandas.read_csv(tmp_path / "out.csv")
+    assert frame["text"].tolist() == [one.example.text for one in ROWS]
+    assert frame["probs.hot"].tolist() == [one.row.probs["hot"] for one in ROWS]
+
+
+def test_parquet(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    write("parquet", tmp_path / "out.parquet")
+    assert parquet.read_table(tmp_path / "out.parquet").to_pylist() == [wanted(one) for one in ROWS]
+
+
+def test_parquet_without_any_group(tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    write("parquet", tmp_path / "out.parquet", ROWS[1:2])
+    table = parquet.read_table(tmp_path / "out.parquet")
+    assert str(table.schema.field("group").type) == "string"
+    assert table.column("group").to_pylist() == [None]
+
+
+def test_saved_dataset(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    write("hf", tmp_path / "out")
+    loaded = datasets.load_from_disk(str(tmp_path / "out"))
+    label = loaded.features["label"]
+    assert label.names == TASK.label_names
+    assert [{**row, "label": label.int2str(row["label"])} for row in loaded] == [wanted(one) for one in ROWS]
+
+
+def test_sft(tmp_path: Path) -> None:
+    """TRL's prompt-completion: the prompt as the model saw it, the label's text with its leading space."""
+    write("sft", tmp_path / "out.jsonl")
+    texts = {"hot": " hot", 'c"ld': " cold", "so & so": " so"}
+    read = [row.value for row in read_rows(tmp_path / "out.jsonl")]
+    assert read == [{"prompt": one.example.text, "completion": texts[one.row.label]} for one in ROWS]
+
+
+@pytest.mark.parametrize("name", ["sft", "jsonl"])
+def test_lines_are_loaded_by_datasets(tmp_path: Path, name: FormatName) -> None:
+    datasets = pytest.importorskip("datasets")
+    write(name, tmp_path / "out.jsonl")
+    loaded = datasets.load_dataset("json", data_files=str(tmp_path / "out.jsonl"), cache_dir=str(tmp_path / "cache"))
+    assert loaded["train"].num_rows == len(ROWS)
+    assert loaded["train"][2] == next(row.value for n, row in enumerate(read_rows(tmp_path / "out.jsonl")) if n == 2)
+
+
+def test_cleanlab_arrays(tmp_path: Path) -> None:
+    """`labels` are numbers from 0 up, `pred_probs` [N, K] sum to 1; nothing is pickled."""
+    write("cleanlab", tmp_path / "out.npz")
+    arrays = np.load(tmp_path / "out.npz", allow_pickle=False)
+    assert set(arrays) == {"labels", "pred_probs", "ids", "label_names"}
+    assert arrays["labels"].dtype == np.int64
+    assert arrays["pred_probs"].shape == (len(ROWS), 3)
+    assert np.allclose(arrays["pred_probs"].sum(axis=1), 1, atol=1e-12)
+    assert arrays["label_names"].tolist() == TASK.label_names
+    assert arrays["ids"].tolist() == [one.row.id for one in ROWS]
+    for number, one in enumerate(ROWS):
+        assert TASK.label_names[arrays["labels"][number]] == one.row.label
+        assert arrays["pred_probs"][number] == pytest.approx(list(one.row.probs.values()), abs=2e-6)
+
+
+def test_cleanlab_csv_holds_the_same(tmp_path: Path) -> None:
+    write("cleanlab", tmp_path / "out.npz")
+    write("cleanlab", tmp_path / "out.csv")
+    arrays = np.load(tmp_path / "out.npz", allow_pickle=False)
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        header, *rows = list(csv.reader(file))
+    assert header == ["id", "label", *TASK.label_names]
+    assert [int(row[1]) for row in rows] == arrays["labels"].tolist()
+    assert [[float(p) for p in row[2:]] for row in rows] == arrays["pred_probs"].tolist()
+
+
+def test_cleanlab_says_what_its_users_need_to_know(tmp_path: Path) -> None:
+    only = [one for one in ROWS if one.row.label == ROWS[0].row.label]
+    (note,) = write("cleanlab", tmp_path / "out.npz", only).notes
+    assert note.startswith("no example has the label ")
+    long = [Labelled(ROWS[0].example.__class__("x" * 600, "t", None, {}), ROWS[0].row)]
+    with pytest.raises(RequestError, match=r"\.csv"):
+        write("cleanlab", tmp_path / "long.npz", long)
+    write("cleanlab", tmp_path / "long.csv", long)
+
+
+def test_cleanlab_finds_a_label_that_contradicts_its_probabilities(tmp_path: Path) -> None:
+    cleanlab_filter = pytest.importorskip("cleanlab.filter")
+    task = Task(name="two", template="{words}", labels={"a": " a", "b": " b"})
+    rows = [
+        Labelled(
+            Example(str(k), "t", None, {}),
+            Row(
+                id=str(k),
+                label="a" if k % 2 or k == 4 else "b",
+                probs={"a": 0.95, "b": 0.05} if k % 2 else {"a": 0.05, "b": 0.95},
+                label_mass=1.0,
+                margin=1.0,
+                group=None,
+                run="r",
+            ),
+        )
+        for k in range(20)
+    ]
+    write("cleanlab", tmp_path / "out.npz", rows, task)
+    arrays = np.load(tmp_path / "out.npz", allow_pickle=False)
+    assert np.flatnonzero(cleanlab_filter.find_label_issues(arrays["labels"], arrays["pred_probs"])).tolist() == [4]
+
+
+def check_label_studio_task(task: dict[str, Any], names: Sequence[str]) -> None:
+    """The form that https://labelstud.io/guide/predictions and its page on choices give."""
+    assert set(task) == {"data", "predictions"}
+    assert isinstance(task["data"]["text"], str)
+    (prediction,) = task["predictions"]
+    assert set(prediction) == {"model_version", "score", "result"}
+    assert 0 <= prediction["score"] <= 1
+    (result,) = prediction["result"]
+    assert (result["from_name"], result["to_name"], result["type"]) == ("label", "text", "choices")
+    (choice,) = result["value"]["choices"]
+    assert choice in names
+
+
+def test_label_studio(tmp_path: Path) -> None:
+    written = write("label-studio", tmp_path / "out.json")
+    tasks = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert len(tasks) == len(ROWS)
+    for task in tasks:
+        check_label_studio_task(task, TASK.label_names)
+    scores = [task["predictions"][0]["score"] for task in tasks]
+    assert scores == sorted(scores)
+    by_id = {one.row.id: one for one in ROWS}
+    assert all(task["data"]["text"] == by_id[task["data"]["id"]].example.text for task in tasks)
+    assert labeling_config(TASK) in written.notes[0]
+
+
+def test_the_labeling_interface_names_what_the_tasks_name() -> None:
+    view = ET.fromstring(labeling_config(TASK))
+    text, choices = view.find("Text"), view.find("Choices")
+    assert text is not None
+    assert choices is not None
+    assert (text.get("name"), text.get("value")) == ("text", "$text")
+    assert (choices.get("name"), choices.get("toName"), choices.get("choice")) == ("label", "text", "single")
+    assert [choice.get("value") for choice in choices] == TASK.label_names
+
+
+def test_label_studio_takes_them(tmp_path: Path) -> None:
+    interface = pytest.importorskip("label_studio_sdk.label_interface")
+    write("label-studio", tmp_path / "out.json")
+    view = interface.LabelInterface(labeling_config(TASK))
+    for task in json.loads((tmp_path / "out.json").read_text(encoding="utf-8")):
+        assert view.validate_prediction(task["predictions"][0])
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1, max_size=5))
+def test_any_text_survives_every_table(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
+    folder = tmp_path_factory.mktemp("texts")
+    rows = labelled(texts)
+    write("jsonl", folder / "out.jsonl", rows)
+    assert [row.value["text"] for row in read_rows(folder / "out.jsonl")] == [one.example.text for one in rows]
+    write("csv", folder / "out.csv", rows)
+    with (folder / "out.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["text"] for row in csv.DictReader(file)] == [one.example.text for one in rows]
+
+
+def margins(rows: Sequence[Labelled]) -> list[float]:
+    return [one.row.margin for one in rows]
+
+
+@given(
+    st.lists(st.floats(-3, 3), min_size=1, max_size=12), st.floats(-3, 3) | st.none(), st.integers(1, 15) | st.none()
+)
+def test_the_certain_ones_are_kept_in_order(values: list[float], least: float | None, top: int | None) -> None:
+    rows = [Labelled(ROWS[0].example, ROWS[0].row.model_copy(update={"margin": value})) for value in values]
+    enough = [value for value in values if least is None or value >= least]
+    if not enough:
+        with pytest.raises(RequestError, match="leaves no label"):
+            certain(rows, least, top)
+        return
+    kept = margins(certain(rows, least, top))
+    assert sorted(kept) == sorted(sorted(enough, reverse=True)[:top])
+    places = iter(values)
+    assert all(any(value == one for value in places) for one in kept)  # a subsequence
