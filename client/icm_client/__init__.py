@@ -1,6 +1,6 @@
 """The scorer's wire contract and its client."""
 
-from icm_client.client import ScorerClient, SyncScorerClient
+from icm_client.client import ScorerClient
 from icm_client.errors import (
     AccessError,
     BusyError,
@@ -12,6 +12,7 @@ from icm_client.errors import (
 )
 from icm_client.openai_compat import OpenAIScorer
 from icm_client.stream import Rows
+from icm_client.sync_client import SyncScorerClient
 from icm_client.wire import ModelInfo, ScoreRequest, ScoreResponse, Usage
 
 __all__ = [
