@@ -64,9 +64,11 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     ready = tmp_path_factory.mktemp("scorer") / "ready.json"
     command = [sys.executable, "-m", "icm_server.cli", "serve", "--engine", "fake", "--port", "0"]
     command += ["--max-body-mb", str(MAX_BODY_MB), "--engine-arg", "max_prompt_tokens=500", "--ready-file", str(ready)]
-    with subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=limit_memory
-    ) as process:
+    log = ready.parent / "log"  # a file: a pipe that nobody reads fills up, and the server waits
+    with (
+        log.open("wb") as stderr,
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr, preexec_fn=limit_memory) as process,
+    ):
         try:
             deadline = time.monotonic() + LIMIT_S
             while not ready.exists():
@@ -77,8 +79,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             assert httpx.post(f"{url}/v1/score", json=GOOD, timeout=LIMIT_S).status_code == 200
         finally:
             process.terminate()
-        assert process.stderr is not None
-        said = process.stderr.read()
+        process.wait(LIMIT_S)
+        said = log.read_text(encoding="utf-8", errors="replace")
         assert "Traceback" not in said
         assert "Exception" not in said
 
