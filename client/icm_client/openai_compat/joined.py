@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from icm_client.errors import RequestError
@@ -36,6 +36,15 @@ def joined_prompts(request: ScoreRequest) -> list[JoinedPrompt]:
             raise RequestError(f"prompt {number} is empty", code="empty_prompt", details={"prompt": number})
         prompts.append(joined)
     return prompts
+
+
+def used_texts(request: ScoreRequest) -> Iterator[str]:
+    """Every text that stands in a prefix or a prompt, in that order."""
+    for row in [*request.prefixes, *request.prompts]:
+        if isinstance(row, str):
+            yield row
+        else:
+            yield from (request.segments[number] for number in row[1:] if number is not None)
 
 
 def checked_labels(labels: Sequence[Label]) -> list[list[str]]:

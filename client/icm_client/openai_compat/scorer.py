@@ -12,7 +12,7 @@ import httpx
 from icm_client.endpoint_http import EndpointHttp
 from icm_client.errors import RequestError
 from icm_client.openai_compat.endpoint import Card, OpenAIEndpoint
-from icm_client.openai_compat.joined import JoinedPrompt, checked_labels, joined_prompts
+from icm_client.openai_compat.joined import JoinedPrompt, checked_labels, joined_prompts, used_texts
 from icm_client.openai_compat.probe import Abilities, probe
 from icm_client.openai_compat.reads import Reader, Scored
 from icm_client.openai_compat.text_prompts import TextPrompts
@@ -146,10 +146,10 @@ def _depth_first(prompts: Sequence[JoinedPrompt]) -> list[JoinedPrompt]:
 
 
 def _following(request: ScoreRequest) -> str | None:
-    """What stands behind a label in the request's contexts, by its terminator."""
+    """What stands behind a label in the request's contexts, by its terminator; segments that nobody uses do not."""
     if not request.terminator:
         return None
-    texts = (text for text in request.segments if text.startswith(request.terminator))
+    texts = (text for text in used_texts(request) if text.startswith(request.terminator))
     return next(texts, request.terminator)
 
 
