@@ -14,7 +14,8 @@ from fastapi import FastAPI
 @contextlib.contextmanager
 def running(app: FastAPI) -> Iterator[str]:
     """The address of an application that is served on a free port."""
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
+    # log_config=None: other tests in this process look at the loggers that it would set up.
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

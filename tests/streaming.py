@@ -61,7 +61,7 @@ def line_of(line: Any) -> str:
 @contextlib.asynccontextmanager
 async def served(app: Any) -> AsyncIterator[int]:
     """The port at which uvicorn serves the application."""
-    server = _Server(uvicorn.Config(app, port=0, log_level="critical", lifespan="on", timeout_graceful_shutdown=1))
+    server = _Server(uvicorn.Config(app, port=0, log_config=None, lifespan="on", timeout_graceful_shutdown=1))
     serving = asyncio.create_task(server.serve())
     try:
         while not server.started:

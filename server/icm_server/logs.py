@@ -55,9 +55,6 @@ def set_up_logging(form: LogFormat, stream: TextIO, *, verbose: bool) -> None:
         logger.handlers = [handler]
         logger.propagate = False
         logger.setLevel(logging.INFO if verbose or name == "icm_server" else logging.ERROR)
-    of_uvicorn = logging.getLogger("uvicorn.error")  # a server that ran in this process before may have silenced it
-    of_uvicorn.handlers, of_uvicorn.propagate, of_uvicorn.disabled = [], True, False
-    of_uvicorn.setLevel(logging.NOTSET)
 
 
 class JsonLines(logging.Formatter):
