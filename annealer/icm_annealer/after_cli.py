@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 from rich.console import Console
 
+from icm_annealer.commands import (
+    DEFAULT_SCORER,
+    EngineOption,
+    KeyOption,
+    ScorerModelOption,
+    ScorerOption,
+    connect,
+    interruptible,
+)
 from icm_annealer.evaluation_table import print_evaluation
 from icm_annealer.examples import Loaded, labels_of, load_examples
-from icm_annealer.passes import Scorer
 from icm_annealer.progress import RunProgress
 from icm_annealer.reference import read_again
 from icm_annealer.report import render_report
@@ -27,31 +32,6 @@ from icm_client import RequestError
 
 WIDE = 160
 """Columns of a table that goes to a file or a pipe."""
-
-
-class Connect(Protocol):
-    """Opens a client of the scorer that was named, which is ready."""
-
-    def __call__(
-        self,
-        where: str,
-        engine: str,
-        wait_s: float,
-        api_key_file: Path | None,
-        progress: RunProgress,
-        log: Path | None,
-        scorer_model: str | None = None,
-    ) -> AbstractAsyncContextManager[Scorer]: ...
-
-
-@dataclass(frozen=True)
-class Session:
-    """What the command line gives to commands that talk to a scorer; it is their context's object."""
-
-    default_scorer: str
-    connect: Connect
-    run: Callable[[Coroutine[Any, Any, Any], Console, str], Any]
-    """Runs to the end, or to Ctrl-C, and then says what to call again."""
 
 
 def runs(
@@ -95,7 +75,6 @@ def report(
 
 
 def evaluate(
-    context: typer.Context,
     run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
     test: Annotated[
         str | None, typer.Option(help="Other examples with gold labels: a file, a folder of save_to_disk, or hf:...")
@@ -114,15 +93,10 @@ def evaluate(
     ] = EvaluationPlan().num_test,
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="How many draws of examples and orders.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
-    scorer: Annotated[
-        str | None,
-        typer.Option(envvar="ICM_SCORER_URL", help="URL of a running icm-server, `local:MODEL` or `openai:URL`."),
-    ] = None,
-    engine: Annotated[str, typer.Option(help="Engine of a scorer started here: vllm, or fake.")] = "vllm",
-    scorer_model: Annotated[str | None, typer.Option(help="The model's name at `openai:URL`.")] = None,
-    api_key_file: Annotated[
-        Path | None, typer.Option(envvar="ICM_API_KEY_FILE", help="File that holds the scorer's API key.")
-    ] = None,
+    scorer: ScorerOption = DEFAULT_SCORER,
+    engine: EngineOption = "vllm",
+    scorer_model: ScorerModelOption = None,
+    api_key_file: KeyOption = None,
     wait: Annotated[float, typer.Option(help="Seconds to wait for a scorer that is away.")] = 300.0,
 ) -> None:
     """Prompt a model with a run's labels in front of unseen examples, and compare with their gold labels.
@@ -132,7 +106,6 @@ def evaluate(
 
     Example: icm eval runs/spam --task spam.yaml --data messages.csv
     """
-    session: Session = context.obj
     console = Console()
     record = RunRecord.read(run)
     names = record.task.label_names
@@ -150,11 +123,10 @@ def evaluate(
 
     async def work() -> dict[str, Any]:
         with RunProgress(console, f"eval: {record.name}", names) as progress:
-            where = scorer or session.default_scorer
-            async with session.connect(where, engine, wait, api_key_file, progress, None, scorer_model) as client:
+            async with connect(scorer, engine, wait, api_key_file, progress, None, scorer_model) as client:
                 return await evaluate_run(shots, held_out, reference.task, client, plan, progress)
 
-    figures = {"run": record.name, "task": record.task.name, **session.run(work(), console, f"icm eval {run}")}
+    figures = {"run": record.name, "task": record.task.name, **interruptible(work(), console, f"icm eval {run}")}
     RunDir(run).write_json(EVALUATION, figures)
     print_evaluation(console, figures, record.model)
     console.print(f"Written to {run / EVALUATION}", markup=False, highlight=False, soft_wrap=True)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,15 +12,22 @@ import pydantic
 import typer
 from rich.console import Console
 
-from icm_annealer.after_cli import Session, evaluate, report, runs
+from icm_annealer.after_cli import evaluate, report, runs
 from icm_annealer.builders.cli import app as data_app
+from icm_annealer.commands import (
+    DEFAULT_SCORER,
+    EngineOption,
+    KeyOption,
+    ScorerModelOption,
+    ScorerOption,
+    connect,
+    interruptible,
+)
 from icm_annealer.demo import DemoPlan, print_table, run_demo
 from icm_annealer.examples import Loaded, load_examples
 from icm_annealer.export.cli import export
 from icm_annealer.labelling import label
-from icm_annealer.local_scorer import local_scorer
 from icm_annealer.model_check import look_with_model
-from icm_annealer.passes import Scorer
 from icm_annealer.progress import RunProgress
 from icm_annealer.rundir import LABELS, METRICS, SCORER_LOG, RunDir
 from icm_annealer.search.blocks import BlockSettings
@@ -34,10 +38,8 @@ from icm_annealer.search_bench.plan import BenchPlan
 from icm_annealer.settings import SearchName, Settings
 from icm_annealer.task import LoadedTask, built_in_tasks, load_task
 from icm_annealer.task_check import Findings, look_at_data, look_at_task, three_shots
-from icm_client import IcmError, OpenAIScorer, RequestError, ScorerClient, ScoreRequest
-from icm_client.retry import RetryPolicy
+from icm_client import IcmError, RequestError, ScoreRequest
 
-DEFAULT_MODEL = "smollm2-135m"
 BENCH_MODEL = "tiny-random"
 """Plans are compared on a model that hardly takes time and has a window for 256 long shots."""
 USUAL_START_S, USUAL_DEMO_S = 45.0, 240.0
@@ -56,15 +58,6 @@ task_app = typer.Typer(no_args_is_help=True, help="Look at a task.")
 app.add_typer(task_app, name="task")
 app.add_typer(data_app, name="data")
 
-ScorerOption = Annotated[
-    str,
-    typer.Option(
-        "--scorer",
-        envvar="ICM_SCORER_URL",
-        help="URL of a running icm-server; `local:MODEL` to start one for this run (MODEL: a name, path or hub id); or "
-        "`openai:URL` of any OpenAI-compatible server with /v1/completions.",
-    ),
-]
 TaskOption = Annotated[str, typer.Option("--task", help=f"A built-in task ({', '.join(built_in_tasks())}) or a file.")]
 DataOption = Annotated[
     str | None,
@@ -74,23 +67,13 @@ DataOption = Annotated[
         "hf:owner/name[:config][:split]; the task's own if left out.",
     ),
 ]
-ScorerModelOption = Annotated[
-    str | None, typer.Option("--scorer-model", help="With openai:URL: the model's name there, if it has several.")
-]
-KeyOption = Annotated[
-    Path | None,
-    typer.Option("--api-key-file", envvar="ICM_API_KEY_FILE", help="File that holds the scorer's API key."),
-]
-EngineOption = Annotated[
-    str, typer.Option("--engine", help="Engine of a scorer started here: vllm, or fake (no model, for trying out).")
-]
 
 
 @app.command()
 def run(
     task: TaskOption,
     out: Annotated[Path, typer.Option("--out", help="Folder for journal, labels and metrics of this run.")],
-    scorer: ScorerOption = f"local:{DEFAULT_MODEL}",
+    scorer: ScorerOption = DEFAULT_SCORER,
     data: DataOption = None,
     examples: Annotated[int | None, typer.Option(min=2, help="Label only the first N rows.")] = None,
     search: Annotated[
@@ -143,7 +126,7 @@ def run(
     async def work() -> None:
         with RunProgress(console, loaded_task.task.name, loaded_task.task.label_names) as progress:
             progress.expect(settings.usual_passes() or 0)
-            async with _scorer(
+            async with connect(
                 scorer, engine, wait, api_key_file, progress, folder / SCORER_LOG, scorer_model
             ) as client:
                 progress.status(f"searching labels for {len(rows)} examples")
@@ -168,7 +151,7 @@ def run(
         for alarm in labelling.alarms:
             console.print(f"{alarm.level}: {alarm}", markup=False, highlight=False)
 
-    _interruptible(work(), console, f"icm run ... --out {out} --resume")
+    interruptible(work(), console, f"icm run ... --out {out} --resume")
 
 
 @app.command()
@@ -178,7 +161,7 @@ def demo(
     test: Annotated[int, typer.Option(min=1, help="How many unseen examples to test on.")] = DemoPlan().num_test,
     seeds: Annotated[int, typer.Option(min=1, help="How many times, with other examples and starts.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
-    scorer: ScorerOption = f"local:{DEFAULT_MODEL}",
+    scorer: ScorerOption = DEFAULT_SCORER,
     data: DataOption = None,
     out: Annotated[Path, typer.Option("--out")] = Path("runs/demo"),
     engine: EngineOption = "vllm",
@@ -202,7 +185,7 @@ def demo(
     async def work() -> dict[str, Any]:
         with RunProgress(console, f"demo: {loaded_task.task.name}", loaded_task.task.label_names) as progress:
             progress.guess(USUAL_START_S + USUAL_DEMO_S * seeds * examples / DemoPlan().num_examples)
-            async with _scorer(
+            async with connect(
                 scorer, engine, 300.0, api_key_file, progress, folder / SCORER_LOG, scorer_model
             ) as client:
                 return await run_demo(
@@ -216,7 +199,7 @@ def demo(
                     lambda: time.monotonic() - start,
                 )
 
-    metrics = _interruptible(work(), console, f"icm demo --task {task}")
+    metrics = interruptible(work(), console, f"icm demo --task {task}")
     print_table(console, loaded_task.task, metrics, folder)
 
 
@@ -225,7 +208,7 @@ def score(
     file: Annotated[
         Path, typer.Argument(help="JSON, such as {'prompts': [...], 'labels': [...]}; - is standard input.")
     ],
-    scorer: ScorerOption = f"local:{DEFAULT_MODEL}",
+    scorer: ScorerOption = DEFAULT_SCORER,
     engine: EngineOption = "vllm",
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
@@ -244,14 +227,14 @@ def score(
 
     async def work() -> None:
         with RunProgress(console, "score", []) as progress:
-            async with _scorer(scorer, engine, wait, api_key_file, progress, None, scorer_model) as client:
+            async with connect(scorer, engine, wait, api_key_file, progress, None, scorer_model) as client:
                 progress.status(f"scoring {len(request.prompts)} prompts")
                 answer = await client.score(request)
         for prompt, row in zip(request.prompts, answer.logprobs, strict=True):
             print(json.dumps({"prompt": prompt, "logprobs": row}, ensure_ascii=False))
         console.print_json(data=answer.usage.model_dump())
 
-    _interruptible(work(), console, f"icm score {file}")
+    interruptible(work(), console, f"icm score {file}")
 
 
 @app.command()
@@ -292,11 +275,11 @@ def check_task(
 
         async def ask() -> Findings:
             with RunProgress(Console(stderr=True), "task check", []) as progress:
-                async with _scorer(scorer, engine, wait, api_key_file, progress, None, scorer_model) as client:
+                async with connect(scorer, engine, wait, api_key_file, progress, None, scorer_model) as client:
                     progress.status("asking the model")
                     return await look_with_model(task, loaded, client, seed)
 
-        findings += _interruptible(ask(), console, f"icm task check {file}")
+        findings += interruptible(ask(), console, f"icm task check {file}")
     for fact in findings.facts:
         console.print(fact, markup=False, highlight=False, soft_wrap=True)
     for wrong in findings.wrong:
@@ -322,13 +305,13 @@ def bench(
 
     async def work() -> None:
         with RunProgress(console, "bench", []) as progress:
-            async with _scorer(scorer, engine, 300.0, None, progress, None) as client:
+            async with connect(scorer, engine, 300.0, None, progress, None) as client:
                 figures = await bench_plans(client, _numbers(sizes), _numbers(shot_tokens), progress)
         save_figures(out, **figures)
         print_plans(console, figures)
         console.print(f"Written to {out}")
 
-    _interruptible(work(), console, "icm bench")
+    interruptible(work(), console, "icm bench")
 
 
 @app.command(name="search-bench")
@@ -373,7 +356,7 @@ def search_bench(
         bool | None,
         typer.Option("--chain/--no-chain", help="Compare U by the chain rule with U by tree. [default: with --full]"),
     ] = None,
-    scorer: ScorerOption = f"local:{DEFAULT_MODEL}",
+    scorer: ScorerOption = DEFAULT_SCORER,
     engine: EngineOption = "vllm",
     api_key_file: KeyOption = None,
 ) -> None:
@@ -407,11 +390,11 @@ def search_bench(
 
     async def work() -> Any:
         with RunProgress(console, "search-bench", []) as progress:
-            async with _scorer(scorer, engine, 300.0, api_key_file, progress, None) as client:
+            async with connect(scorer, engine, 300.0, api_key_file, progress, None) as client:
                 bench_tasks = [BenchTask(loaded_task.task, data) for loaded_task, data in loaded]
                 return await run_contest(out, client, bench_tasks, plan, progress, resume=resume)
 
-    found = _interruptible(work(), console, "icm search-bench ... --resume")
+    found = interruptible(work(), console, "icm search-bench ... --resume")
     standing = heats(found.searches)
     page = RunDir(out.parent).write_text(out.with_suffix(".html").name, render_page(standing, found.model))
     print_heats(console, standing)
@@ -428,7 +411,7 @@ app.command()(export)
 def main() -> None:
     """Runs the command line; a user's mistake ends in one line and exit code 2, a scorer's failure in 1."""
     try:
-        app(obj=Session(f"local:{DEFAULT_MODEL}", _scorer, _interruptible))
+        app()
     except IcmError as error:
         Console(stderr=True).print(f"error: {error.message}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2 if isinstance(error, RequestError) else 1)
@@ -451,66 +434,6 @@ def _load(task: str, data: str | None) -> tuple[LoadedTask, Loaded]:
             + (f" (`{builder}` makes one; `{builder} --help` says of what)" if builder else "")
         )
     return loaded_task, load_examples(source, loaded_task.task)
-
-
-@asynccontextmanager
-async def _scorer(
-    where: str,
-    engine: str,
-    wait_s: float,
-    api_key_file: Path | None,
-    progress: RunProgress,
-    log: Path | None,
-    scorer_model: str | None = None,
-) -> AsyncIterator[Scorer]:
-    """A client of the scorer at `where`, which is ready."""
-
-    def waiting(what: str, seconds: float) -> None:
-        progress.status(f"waiting for the scorer: {what}")
-
-    retry = RetryPolicy(patience_s=wait_s)
-    kind, _, model = where.partition(":")
-    if scorer_model is not None and kind != "openai":
-        raise RequestError("--scorer-model is for --scorer openai:URL; a local:MODEL names its own")
-    if kind == "local":
-        async with (
-            local_scorer(model or DEFAULT_MODEL, waiting, engine=engine, log=log) as url,
-            ScorerClient(url, retry=retry) as client,
-        ):
-            yield client
-    elif kind == "openai":
-        progress.status(f"looking at {model}")
-        async with await OpenAIScorer.open(
-            model, model=scorer_model, api_key=_key(api_key_file), retry=retry, on_wait=waiting
-        ) as endpoint:
-            for note in endpoint.notes:
-                progress.note(f"note: {note}")
-            yield endpoint
-    else:
-        async with ScorerClient(where, api_key=_key(api_key_file), retry=retry) as client:
-            await client.wait_ready(wait_s, waiting)
-            yield client
-
-
-def _key(file: Path | None) -> str | None:
-    """The API key in a file; /dev/null, which stands for a secret that is not there, holds none."""
-    if file is None or file.is_char_device():
-        return None
-    try:
-        return file.read_text(encoding="utf-8-sig").strip()
-    except OSError as error:
-        raise RequestError(f"{file}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise RequestError(f"{file} holds no API key: it is not text") from None
-
-
-def _interruptible(work: Any, console: Console, again: str) -> Any:
-    """Runs to the end, or to Ctrl-C: then says how to go on, and exits with 130."""
-    try:
-        return asyncio.run(work)
-    except KeyboardInterrupt:
-        console.print(f"\nstopped; what was answered is saved. Go on with: {again}", highlight=False, soft_wrap=True)
-        raise typer.Exit(130) from None
 
 
 if __name__ == "__main__":

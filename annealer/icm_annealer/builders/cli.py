@@ -19,6 +19,7 @@ from icm_annealer.builders.pairs import FIELDS, mirror
 from icm_annealer.builders.preferences import preferences
 from icm_annealer.builders.sources import opened
 from icm_annealer.builders.truthfulqa import claims, preference_pairs
+from icm_annealer.commands import read_key
 from icm_annealer.rows import Row
 from icm_client.errors import RequestError
 
@@ -73,10 +74,7 @@ def gsm8k(
     Example: icm data gsm8k train.jsonl --endpoint http://gpu-box:8000 --out gsm8k.jsonl
     """
     sampling = Sampling(samples, temperature, max_tokens, seed, connections)
-    try:
-        key = api_key_file.read_text(encoding="utf-8").strip() if api_key_file else None
-    except OSError as error:
-        raise RequestError(f"{api_key_file}: {error.strerror}") from None
+    key = read_key(api_key_file)
 
     def build(rows: Iterator[Row], report: Report) -> Built:
         async def sample() -> Built:

@@ -1,0 +1,101 @@
+"""What commands have in common: the scorer that they talk to, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from icm_annealer.local_scorer import local_scorer
+from icm_annealer.passes import Scorer
+from icm_annealer.progress import RunProgress
+from icm_client import OpenAIScorer, RequestError, ScorerClient
+from icm_client.retry import RetryPolicy
+
+DEFAULT_MODEL = "smollm2-135m"
+DEFAULT_SCORER = f"local:{DEFAULT_MODEL}"
+
+ScorerOption = Annotated[
+    str,
+    typer.Option(
+        "--scorer",
+        envvar="ICM_SCORER_URL",
+        help="URL of a running icm-server; `local:MODEL` to start one for this run (MODEL: a name, path or hub id); or "
+        "`openai:URL` of any OpenAI-compatible server with /v1/completions.",
+    ),
+]
+ScorerModelOption = Annotated[
+    str | None, typer.Option("--scorer-model", help="With openai:URL: the model's name there, if it has several.")
+]
+KeyOption = Annotated[
+    Path | None,
+    typer.Option("--api-key-file", envvar="ICM_API_KEY_FILE", help="File that holds the scorer's API key."),
+]
+EngineOption = Annotated[
+    str, typer.Option("--engine", help="Engine of a scorer started here: vllm, or fake (no model, for trying out).")
+]
+
+
+@asynccontextmanager
+async def connect(
+    where: str,
+    engine: str,
+    wait_s: float,
+    api_key_file: Path | None,
+    progress: RunProgress,
+    log: Path | None,
+    scorer_model: str | None = None,
+) -> AsyncIterator[Scorer]:
+    """A client of the scorer at `where`, which is ready."""
+
+    def waiting(what: str, seconds: float) -> None:
+        progress.status(f"waiting for the scorer: {what}")
+
+    retry = RetryPolicy(patience_s=wait_s)
+    kind, _, model = where.partition(":")
+    if scorer_model is not None and kind != "openai":
+        raise RequestError("--scorer-model is for --scorer openai:URL; a local:MODEL names its own")
+    if kind == "local":
+        async with (
+            local_scorer(model or DEFAULT_MODEL, waiting, engine=engine, log=log) as url,
+            ScorerClient(url, retry=retry) as client,
+        ):
+            yield client
+    elif kind == "openai":
+        progress.status(f"looking at {model}")
+        async with await OpenAIScorer.open(
+            model, model=scorer_model, api_key=read_key(api_key_file), retry=retry, on_wait=waiting
+        ) as endpoint:
+            for note in endpoint.notes:
+                progress.note(f"note: {note}")
+            yield endpoint
+    else:
+        async with ScorerClient(where, api_key=read_key(api_key_file), retry=retry) as client:
+            await client.wait_ready(wait_s, waiting)
+            yield client
+
+
+def read_key(file: Path | None) -> str | None:
+    """The API key in a file; /dev/null, which stands for a secret that is not there, holds none."""
+    if file is None or file.is_char_device():
+        return None
+    try:
+        return file.read_text(encoding="utf-8-sig").strip()
+    except OSError as error:
+        raise RequestError(f"{file}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise RequestError(f"{file} holds no API key: it is not text") from None
+
+
+def interruptible(work: Coroutine[Any, Any, Any], console: Console, again: str) -> Any:
+    """Runs to the end, or to Ctrl-C: then says how to go on, and exits with 130."""
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        console.print(f"\nstopped; what was answered is saved. Go on with: {again}", highlight=False, soft_wrap=True)
+        raise typer.Exit(130) from None
