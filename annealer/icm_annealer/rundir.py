@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from icm_annealer.whole import write_whole
 from icm_client.errors import RequestError
 
 JOURNAL, COSTS, LABELS = "journal.jsonl", "costs.jsonl", "labels.jsonl"
@@ -51,16 +51,8 @@ class RunDir:
 
     def write_text(self, name: str, text: str) -> Path:
         """Writes a file by renaming a finished one into place."""
-        target, partial = self / name, self / f".{name}.partial"
-        try:
-            with partial.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(target)
-        except OSError as error:
-            raise RequestError(f"cannot write {target}: {error.strerror}", code="run_folder") from None
-        return target
+        write_whole(self / name, lambda place: place.write_text(text, encoding="utf-8"), code="run_folder")
+        return self / name
 
     def write_json(self, name: str, value: Any) -> Path:
         return self.write_text(name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

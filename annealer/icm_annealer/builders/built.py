@@ -53,18 +53,6 @@ def generator(seed: int, *path: int) -> np.random.Generator:
     return np.random.default_rng([seed, *path])
 
 
-def check_out(out: Path, *, overwrite: bool) -> None:
-    """Refuses, before any work is done, to write where it must not or cannot. Raises RequestError."""
-    if out.is_dir():
-        raise RequestError(f"{out} is a folder; name the file to write")
-    if out.exists() and not overwrite:
-        raise RequestError(f"{out} is there already; use --overwrite to replace it, or another --out")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RequestError(f"{out.parent}: {error.strerror}") from None
-
-
 def write_rows(out: Path, built: Built) -> None:
     """One JSON object a line, the whole file or none of it. Raises RequestError, also if there are no rows."""
     if not built.rows:

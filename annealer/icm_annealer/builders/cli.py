@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from icm_annealer.builders.built import Built, Report, check_out, write_rows
+from icm_annealer.builders.built import Built, Report, write_rows
 from icm_annealer.builders.completions import Completions
 from icm_annealer.builders.gsm8k import Sampling, problems_of, solutions
 from icm_annealer.builders.opposites import gender_pairs, sun_pairs
@@ -21,6 +21,7 @@ from icm_annealer.builders.sources import opened
 from icm_annealer.builders.truthfulqa import claims, preference_pairs
 from icm_annealer.commands import read_key
 from icm_annealer.rows import Row
+from icm_annealer.whole import check_place
 from icm_client.errors import RequestError
 
 QUIET_S, AGAIN_S = 2.0, 10.0
@@ -154,7 +155,7 @@ def _build(
     source: str, out: Path, overwrite: bool, build: Callable[[Iterator[Row], Report], Built], task: str | None
 ) -> None:
     console = Console(stderr=True)
-    check_out(out, overwrite=overwrite)
+    check_place(out, overwrite=overwrite, is_folder=False)
     with _Reports(console) as report, opened(source, report) as rows:
         built = build(rows, report)
     write_rows(out, built)

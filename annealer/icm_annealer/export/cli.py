@@ -10,9 +10,9 @@ import typer
 from icm_annealer.export.formats import FORMATS, FormatName, Job
 from icm_annealer.export.labelled import Labelled, certain
 from icm_annealer.export.reading import Reading, reading
-from icm_annealer.export.whole import check_place, write_whole
 from icm_annealer.reference import read_again
 from icm_annealer.run_record import RunRecord
+from icm_annealer.whole import check_place, write_whole
 
 
 def export(

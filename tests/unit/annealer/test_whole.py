@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from icm_annealer.export.whole import check_place, write_whole
+from icm_annealer.whole import check_place, write_whole
 from icm_client import RequestError
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable
@@ -28,10 +29,10 @@ def check_place(out: Path, *, overwrite: bool, is_folder: bool) -> None:
         raise RequestError(f"{out.parent}: {error.strerror}") from None
 
 
-def write_whole(out: Path, write: Callable[[Path], None]) -> None:
+def write_whole(out: Path, write: Callable[[Path], object], code: str = "export") -> None:
     """Calls `write` with a place beside `out`, and moves the file or folder that it makes there into place.
 
-    Raises RequestError if that fails; `out` is then as it was.
+    Raises RequestError with this code if that fails; `out` is then as it was.
     """
     partial, old = out.with_name(f".{out.name}.partial"), out.with_name(f".{out.name}.old")
     _remove(partial)
@@ -48,7 +49,7 @@ def write_whole(out: Path, write: Callable[[Path], None]) -> None:
                 os.fsync(file.fileno())
             partial.replace(out)
     except OSError as error:
-        raise RequestError(f"cannot write {out}: {error.strerror or error}", code="export") from None
+        raise RequestError(f"cannot write {out}: {error.strerror or error}", code=code) from None
     finally:
         _remove(partial)
 
@@ -57,4 +58,5 @@ def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what cannot be removed shows when it is written to
+            path.unlink()
