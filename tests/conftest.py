@@ -24,12 +24,16 @@ Serving = Callable[..., AbstractAsyncContextManager[ScorerClient]]
 
 @asynccontextmanager
 async def fake_scorer(
-    *, max_prompts: int = 16_384, scoring: ScoringConfig | None = None, **engine_settings: Any
+    *,
+    engine: type[FakeEngine] = FakeEngine,
+    max_prompts: int = 16_384,
+    scoring: ScoringConfig | None = None,
+    **engine_settings: Any,
 ) -> AsyncIterator[ScorerClient]:
     """A client, ready, of an application of its own whose fake engine has these settings."""
 
     async def make_engine() -> FakeEngine:
-        return FakeEngine(**engine_settings)
+        return engine(**engine_settings)
 
     app = create_app(make_engine, scoring=scoring)
     async with (
@@ -43,7 +47,7 @@ async def fake_scorer(
 
 @pytest.fixture
 def serving() -> Serving:
-    """`async with serving(max_prompts=..., seed=..., max_prompt_tokens=...) as client`."""
+    """`async with serving(engine=..., max_prompts=..., seed=..., max_prompt_tokens=...) as client`."""
     return fake_scorer
 
 

@@ -96,8 +96,35 @@ def common_start(texts: Sequence[str]) -> str:
     return re.sub(r"\s*\S*$", "", first[:num])
 
 
+async def _measured(scorer: Scorer, task: Task, texts: Sequence[str]) -> _Lengths:
+    separated = [task.separator + text for text in texts]
+    lead = task.separator + common_start(texts)
+    alone, num_lead, *counts = await scorer.count_tokens([texts[0], lead, *task.verbalizers, *separated])
+    labels, lengths = np.array(counts[: len(task.labels)]), np.array(counts[len(task.labels) :])
+    return _Lengths(int(lengths[0]) - alone, num_lead, labels, lengths)
+
+
+def _labels(task: Task) -> list[Label]:
+    return [label_texts(texts) for texts in task.labels.values()]
+
+
 class PassScorer:
     """Scores Asks over one dataset through one scorer. Create it with `open`."""
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        task: Task,
+        texts: Sequence[str],
+        lengths: _Lengths,
+        units: Sequence[Ints],
+        model: ModelInfo,
+        experiment: str,
+        adapter: str,
+    ):
+        self._scorer, self._task, self._texts, self._lengths = scorer, task, texts, lengths
+        self._units, self._model, self._experiment, self._adapter = units, model, experiment, adapter
+        self._labels, self._verbalizers = _labels(task), task.verbalizers
 
     @classmethod
     async def open(
@@ -110,44 +137,19 @@ class PassScorer:
         experiment: str = "default",
         adapter: str = "base",
     ) -> PassScorer:
-        """Checks what all passes have in common, and asks how long the texts are in tokens."""
-        passes = cls(scorer, task, examples, units, model, experiment, adapter)
-        own = [example.text for example in examples]
-        separated = [task.separator + text for text in own]
-        num_labels = len(task.labels)
-        alone, lead, *counts = await scorer.count_tokens(
-            [own[0], task.separator + common_start(own), *task.verbalizers, *separated]
-        )
-        labels, texts = np.array(counts[:num_labels]), np.array(counts[num_labels:])
-        passes._lengths = _Lengths(int(texts[0]) - alone, lead, labels, texts)
-        return passes
-
-    def __init__(
-        self,
-        scorer: Scorer,
-        task: Task,
-        examples: Sequence[Example],
-        units: Sequence[Ints],
-        model: ModelInfo,
-        experiment: str = "default",
-        adapter: str = "base",
-    ):
+        """Checks what all passes have in common, before anything is asked; then asks how long the texts are."""
         if len(examples) > MAX_PROMPTS:
             raise RequestError(
                 f"{len(examples)} examples are more than a pass can hold ({MAX_PROMPTS}); label them in parts",
                 code="too_many_examples",
             )
-        self._scorer, self._task, self._units, self._model = scorer, task, units, model
-        self._texts = [example.text for example in examples]
-        self._experiment, self._adapter = experiment, adapter
-        self._labels: list[Label] = [label_texts(texts) for texts in task.labels.values()]
-        try:  # what all passes have in common is checked once, before anything is asked
-            ScoreRequest(prompts=["x"], labels=self._labels, experiment=experiment, model=adapter)
+        try:
+            ScoreRequest(prompts=["x"], labels=_labels(task), experiment=experiment, model=adapter)
         except pydantic.ValidationError as error:
             first = error.errors()[0]
             raise RequestError(f"{first['loc'][0]}: {first['msg']}, not {first['input']!r}") from None
-        self._verbalizers = task.verbalizers
-        self._lengths = _Lengths(0, 0, np.zeros(len(task.labels)), np.zeros(len(examples)))
+        texts = [example.text for example in examples]
+        return cls(scorer, task, texts, await _measured(scorer, task, texts), units, model, experiment, adapter)
 
     async def score(self, ask: Ask) -> Pass:
         """One pass. Raises what the client raises, and ScorerError if another model answers than at the start."""

@@ -6,8 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,21 +14,6 @@ from tests.icm_command import Icm, check_refused
 
 from icm_annealer.journal import Journal
 from icm_annealer.rundir import EVALUATION, EXAMPLES, JOURNAL, LABELS, REPORT
-
-
-@pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A scorer program's address."""
-    ready = tmp_path_factory.mktemp("scorer") / "ready.json"
-    command = [sys.executable, "-m", "icm_server.cli", "serve", "--engine", "fake", "--port", "0"]
-    with subprocess.Popen([*command, "--ready-file", str(ready)], stdout=subprocess.DEVNULL) as process:
-        try:
-            while not ready.exists():
-                assert process.poll() is None
-                time.sleep(0.02)
-            yield json.loads(ready.read_text())["url"]
-        finally:
-            process.terminate()
 
 
 @pytest.fixture(scope="module")
