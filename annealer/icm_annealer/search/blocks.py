@@ -37,6 +37,8 @@ class BlockSettings:
     """A cold chain ends when two passes in a row changed no more than this share of the labels."""
     min_agreement: float = 0.8
     """Chains whose labels agree on at least this share are taken for one answer, and averaged."""
+    zero_shot_weight: float = 0.5
+    """What the zero-shot pass said counts this much in an answer, where what a chain's passes said counts 1."""
     num_final_orders: int = 3
     """Common fresh orders that the answers are weighed on."""
 
@@ -59,7 +61,8 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
         for (start, labels), rng in zip(starts, rngs, strict=False)
     ]
     ends = yield from lockstep(chains)
-    finalists = _answers(problem, settings, [start for start, _ in starts], ends)
+    prior = settings.zero_shot_weight * calibrated(zero_shot.logprobs)
+    finalists = _answers(problem, settings, prior, [start for start, _ in starts], ends)
     candidates = yield from weigh(problem, finalists, settings.num_final_orders, rngs[-1])
     u_start = ends[0].us[0] if ends[0].us else None
     num_oscillating = sum(end.oscillates for end in ends)
@@ -158,9 +161,10 @@ def _heated(scores: Array, temperature: float, rng: np.random.Generator) -> Arra
 
 
 def _answers(
-    problem: Problem, settings: BlockSettings, starts: Sequence[str], ends: Sequence[ChainEnd]
+    problem: Problem, settings: BlockSettings, prior: Array, starts: Sequence[str], ends: Sequence[ChainEnd]
 ) -> list[Finalist]:
-    """Chains that ended alike as one answer: the best labels by the mean of what their last passes said."""
+    """Chains that ended alike as one answer: the best labels by the mean of what their last passes said, and by what
+    was said without any context: another look at the example, whose errors are not the contexts'."""
     clusters: list[list[int]] = []
     for number in sorted(range(len(ends)), key=lambda number: -ends[number].u):
         labels = ends[number].labels
@@ -173,7 +177,7 @@ def _answers(
     return [
         Finalist(
             tuple(starts[number] for number in cluster),
-            problem.consistency.best(np.mean([ends[number].evidence for number in cluster], axis=0)),
+            problem.consistency.best(prior + np.mean([ends[number].evidence for number in cluster], axis=0)),
             ends[cluster[0]].u,
         )
         for cluster in clusters
