@@ -1,0 +1,60 @@
+"""What the scorer has to reach, measured: `python -m tests.bench [NAME...]`, into bench.json; no NAME takes all.
+
+Real vLLM on this machine, which should have nothing else to do. Each takes minutes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from icm_annealer.figures import machine, read_figures, save_figures
+from tests.bench import tenants, throughput
+from tests.bench.figure import Figure
+
+Measure = Callable[[Console], Awaitable[list[Figure]]]
+
+MEASURES: dict[str, Measure] = {
+    "http": lambda console: throughput.http(console, 40, 10),
+    "http-long": lambda console: throughput.http(console, 5, 60),
+    "stock": lambda console: throughput.stock(console, 5, 60),
+    "smollm2": lambda console: throughput.language_model(console, 2, 10),
+    "eight": lambda console: tenants.eight(console, 5, 10),
+    "equal": lambda console: tenants.equal(console, 3, 10),
+    "light": lambda console: tenants.light(console, 3, 10),
+    "light-long": lambda console: tenants.light(console, 3, 60),
+}
+
+
+def main(
+    names: Annotated[list[str] | None, typer.Argument(help=f"Of {', '.join(MEASURES)}.")] = None,
+    out: Annotated[Path, typer.Option("--out", help="Where the figures go.")] = Path("bench.json"),
+) -> None:
+    console = Console()
+    read_figures(out)
+    for name in names or list(MEASURES):
+        figures = asyncio.run(MEASURES[name](console))
+        rows = {figure.name: {**figure.row(), "machine": machine()} for figure in figures}
+        save_figures(out, scorer={**read_figures(out).get("scorer", {}), **rows})
+        print_figures(console, figures)
+
+
+def print_figures(console: Console, figures: list[Figure]) -> None:
+    table = Table()
+    for title in ("what", "bound", "measured", "lowest-highest", "met"):
+        table.add_column(title)
+    for figure in figures:
+        spread = f"{min(figure.values):.3g}-{max(figure.values):.3g}"
+        measured = f"{figure.measured:.3g} {figure.unit}"
+        table.add_row(figure.what, figure.bound, measured, spread, "yes" if figure.is_met else "NO")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)
