@@ -13,10 +13,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from tests.bench import endurance, memory, repeated, tenants, throughput
+from tests.bench.figure import Figure
 
 from icm_annealer.figures import machine, read_figures, save_figures
-from tests.bench import tenants, throughput
-from tests.bench.figure import Figure
 
 Measure = Callable[[Console], Awaitable[list[Figure]]]
 
@@ -29,6 +29,10 @@ MEASURES: dict[str, Measure] = {
     "equal": lambda console: tenants.equal(console, 3, 10),
     "light": lambda console: tenants.light(console, 3, 10),
     "light-long": lambda console: tenants.light(console, 3, 60),
+    "repeated": lambda console: repeated.repeated(console, 3),
+    "memory": lambda console: memory.memory(console, 10),
+    "memory-long": lambda console: memory.memory(console, 60),
+    "endurance": lambda console: endurance.endurance(console, 600),
 }
 
 

@@ -9,8 +9,9 @@ import asyncio
 import itertools
 import sys
 
-from icm_client import ScorerClient, ScoreRequest
 from tests.bench.passes import fresh
+
+from icm_client import ScorerClient, ScoreRequest
 
 numbers = itertools.count()
 

@@ -7,11 +7,11 @@ import time
 
 import httpx
 from rich.console import Console
-
-from icm_client import ScorerClient, ScoreRequest
 from tests.bench.figure import Figure
 from tests.bench.passes import ask, fresh
 from tests.bench.programs import load, scorer
+
+from icm_client import ScorerClient, ScoreRequest
 
 NUM = 8
 LIGHT_EXAMPLES, LIGHT_PAUSE_S = 32, 0.3

@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 from rich.console import Console
-
-from icm_client import ScorerClient
 from tests.bench.figure import Figure
 from tests.bench.passes import STOCK_BATCHES, Asked, Stock, ask, fresh
 from tests.bench.programs import bare_engine, scorer, stock_vllm
+
+from icm_client import ScorerClient
 
 Side = Callable[[], Awaitable[Asked]]
 
