@@ -21,7 +21,7 @@ from icm_annealer.figures import machine, read_figures, save_figures
 Measure = Callable[[Console], Awaitable[list[Figure]]]
 
 MEASURES: dict[str, Measure] = {
-    "http": lambda console: throughput.http(console, 40, 10),
+    "http": lambda console: throughput.http(console, 20, 10),
     "http-long": lambda console: throughput.http(console, 5, 60),
     "stock": lambda console: throughput.stock(console, 5, 60),
     "smollm2": lambda console: throughput.language_model(console, 2, 10),
