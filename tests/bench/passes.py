@@ -12,6 +12,7 @@ import numpy as np
 from icm_annealer.bench import fresh_pass
 from icm_client import ScorerClient, ScoreRequest
 from icm_client.openai_compat.joined import joined_prompts
+from icm_client.wire import label_texts
 
 RNG = np.random.default_rng()
 """Other texts in every run: a scorer remembers what it has read."""
@@ -53,9 +54,9 @@ class Stock:
         """The label's token ids; each has to be one token."""
         ids = []
         for label in request.labels:
-            answer = await self._http.post(
-                "/tokenize", json={"model": "stock", "prompt": label, "add_special_tokens": False}
-            )
+            (text,) = label_texts(label)
+            body = {"model": "stock", "prompt": text, "add_special_tokens": False}
+            answer = await self._http.post("/tokenize", json=body)
             (token,) = answer.json()["tokens"]
             ids.append(token)
         return ids
