@@ -21,9 +21,11 @@ pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 def program(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     small = ["--dtype", "float32", "--engine-arg", f"kv_cache_memory_bytes={128 * 2**20}"]
     program = Program(tmp_path_factory.mktemp("scorer"), "--model", str(tiny_llama), *small)
-    program.start()
-    yield program
-    program.kill()
+    try:
+        program.start()
+        yield program
+    finally:
+        program.kill()
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
