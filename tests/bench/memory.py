@@ -19,22 +19,36 @@ MB = 10**6
 
 
 async def memory(console: Console, shot_tokens: int) -> list[Figure]:
-    """What a scorer's own process takes more than a bare AsyncLLM's, which has imported and loaded the same of vLLM.
+    """The scorer's own part, idle, is told apart from vLLM in two ways: as the whole process with the fake engine, which
+    has neither vLLM nor torch; and as what a scorer with vLLM takes more than a bare AsyncLLM in the same settings
+    (about nothing: what the scorer imports, vLLM has imported as well). Both before and after three passes; the
+    engine's own processes are not counted.
 
-    The engine's own processes are not counted in either. Idle: both have just started, and both have made three
-    passes. Then passes wait, 64 experiments' of 1,024 examples, and what the process grows by is shared out over them.
+    Then passes wait, of 64 experiments with 1,024 examples each, and the process's growth is shared out over them.
     """
+    async with scorer("", engine="fake") as own, ScorerClient(own.url) as client:
+        idle = [own.memory_bytes() / MB]
+        for _ in range(3):
+            await client.score(await fresh(client, 256, 10))
+        idle.append(own.memory_bytes() / MB)
     async with scorer("tiny-random") as server, bare_engine("tiny-random") as bare:
-        idle = [(server.memory_bytes() - memory_bytes(bare.pid)) / MB]
+        beside = [(server.memory_bytes() - memory_bytes(bare.pid)) / MB]
         async with ScorerClient(server.url) as client:
             for _ in range(3):
                 await client.score(await fresh(client, 256, 10))
                 await bare.read(await fresh(client, 256, 10))
-            idle.append((server.memory_bytes() - memory_bytes(bare.pid)) / MB)
-            console.print(f"{server.memory_bytes() / MB:.0f} MB, the bare engine {memory_bytes(bare.pid) / MB:.0f} MB")
+            beside.append((server.memory_bytes() - memory_bytes(bare.pid)) / MB)
+        console.print(f"engine-free {idle} MB; more than a bare engine's process {beside} MB")
         queued = await _bytes_a_read(console, server.url, server.pid, shot_tokens)
     return [
-        Figure("idle_memory", "the scorer's own part beside vLLM, idle", idle, at_most=300, unit="MB"),
+        Figure(
+            "idle_memory",
+            "the scorer's own part, idle: its process without vLLM",
+            idle,
+            at_most=300,
+            unit="MB",
+            details={"more_than_a_bare_engine_mb": beside},
+        ),
         Figure(
             f"queued_memory_{shot_tokens}",
             f"a queued read, of passes of 1,024 in {shot_tokens}-token shots",
