@@ -19,12 +19,12 @@ MB = 10**6
 
 
 async def memory(console: Console, shot_tokens: int) -> list[Figure]:
-    """The scorer's own part, idle, is told apart from vLLM in two ways: as the whole process with the fake engine, which
-    has neither vLLM nor torch; and as what a scorer with vLLM takes more than a bare AsyncLLM in the same settings
-    (about nothing: what the scorer imports, vLLM has imported as well). Both before and after three passes; the
-    engine's own processes are not counted.
+    """The scorer's own part, idle, is told apart from vLLM in two ways: as the whole process with the fake engine,
+    which has neither vLLM nor torch; and as what a scorer with vLLM takes more than a bare AsyncLLM in the same
+    settings (about nothing: what the scorer imports, vLLM has imported as well). Both before and after three passes;
+    the engine's own processes are not counted.
 
-    Then passes wait, of 64 experiments with 1,024 examples each, and the process's growth is shared out over them.
+    Then passes wait, of 32 experiments with 1,024 examples each, and the process's growth is shared out over them.
     """
     async with scorer("", engine="fake") as own, ScorerClient(own.url) as client:
         idle = [own.memory_bytes() / MB]
@@ -63,7 +63,7 @@ async def memory(console: Console, shot_tokens: int) -> list[Figure]:
 async def _bytes_a_read(console: Console, url: str, pid: int, shot_tokens: int) -> float:
     patient = RetryPolicy(patience_s=0.0)
     async with ScorerClient(url, retry=patient) as client, httpx.AsyncClient(base_url=url, timeout=60) as http:
-        requests = [await fresh(client, 1024, shot_tokens, experiment=f"e{number}") for number in range(64)]
+        requests = [await fresh(client, 1024, shot_tokens, experiment=f"e{number}") for number in range(32)]
         before = memory_bytes(pid)
         waiting = [asyncio.create_task(client.score(request)) for request in requests]
         while True:
