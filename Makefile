@@ -7,6 +7,7 @@ export PATH := $(or $(PATH),/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 PYTHON ?= $(or $(shell command -v python3.11 2>/dev/null),python3)
 ARGS ?=
 SEARCH_ARGS ?=
+SCORER_ARGS ?=
 
 BIN := .venv/bin
 # -qq: errors only. -m pip: never another Python's pip.
@@ -18,8 +19,9 @@ help:
 	@echo 'make demo     label 128 words with a real language model on this machine, and see how good the labels are'
 	@echo 'make test     all tests; some start vLLM on small models                   ARGS="-k plan" picks'
 	@echo 'make check    formatting, types, and that imports go one way'
-	@echo 'make bench    what plans and searches cost, and what searches find: some minutes, into bench.json and bench.html'
+	@echo 'make bench    what plans, searches and the scorer cost, what searches find: half an hour, into bench.json, bench.html'
 	@echo '              SEARCH_ARGS="--full --resume" compares all searches, 10 seeds each: hours'
+	@echo '              SCORER_ARGS="http stock" measures some of the scorer alone; --help names all'
 	@echo 'make lock     write requirements/cpu.txt anew from pyproject.toml          ARGS=--upgrade takes the newest'
 	@echo 'make clean    remove .venv and what tools leave behind (runs/ stays)'
 	@echo
@@ -42,6 +44,7 @@ check: .venv/.installed
 bench: .venv/.installed
 	@$(BIN)/icm bench $(ARGS)
 	@$(BIN)/icm search-bench $(SEARCH_ARGS)
+	@$(BIN)/python -m tests.bench $(SCORER_ARGS)
 
 lock:
 	@requirements/lock.sh $(PYTHON) $(ARGS)

@@ -16,7 +16,7 @@ from icm_annealer.passes import Ask, PassScorer, Scorer
 from icm_annealer.plan import PlanKind
 from icm_annealer.progress import RunProgress
 from icm_annealer.task import Task
-from icm_client import ScoreRequest
+from icm_client import ModelInfo, ScoreRequest
 
 WORDS = """
 time year people way day man thing woman life child world school state family student group country problem
@@ -41,10 +41,8 @@ async def bench_plans(
     model = await client.model()
     for (n, tokens, plan), weight in zip(cases, weights, strict=True):
         progress.status(f"{plan}: {n} examples of {tokens} tokens")
-        examples = [Example(str(k), _text(rng, tokens), None, {}) for k in range(n)]
         meter = _Meter(client)
-        passes = await PassScorer.open(meter, TASK, examples, [np.array([k]) for k in range(n)], model, "bench")
-        ask = Ask(rng.integers(2, size=n), np.arange(n), rng.permutation(n), PlanKind.parse(plan))
+        passes, ask = await fresh_pass(meter, model, rng, n, tokens, plan)
         answer = await passes.score(ask)
         rows.append(
             {
@@ -61,6 +59,21 @@ async def bench_plans(
         )
         progress.step(float(weight))
     return {"machine": machine(), "model": model.model_dump(include={"name", "dtype", "engine"}), "plans": rows}
+
+
+async def fresh_pass(
+    scorer: Scorer,
+    model: ModelInfo,
+    rng: np.random.Generator,
+    n: int,
+    shot_tokens: int,
+    plan: str = "tree",
+    experiment: str = "bench",
+) -> tuple[PassScorer, Ask]:
+    """A leave-one-out pass over `n` examples of random words, in shots of about so many tokens."""
+    examples = [Example(str(k), _text(rng, shot_tokens), None, {}) for k in range(n)]
+    passes = await PassScorer.open(scorer, TASK, examples, [np.array([k]) for k in range(n)], model, experiment)
+    return passes, Ask(rng.integers(2, size=n), np.arange(n), rng.permutation(n), PlanKind.parse(plan))
 
 
 def print_plans(console: Console, figures: dict[str, Any]) -> None:

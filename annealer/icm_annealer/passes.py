@@ -163,6 +163,10 @@ class PassScorer:
         rows = [row_of[int(query)] for query in ask.queries]
         return Pass(np.array(response.logprobs)[rows], response.usage, seconds, plan.num_dropped)
 
+    def request(self, ask: Ask) -> ScoreRequest:
+        """What `score` sends."""
+        return self._request(self.plan(ask), ask.labels)
+
     def plan(self, ask: Ask) -> Plan:
         """The prefix tree that `ask` sends."""
         units: list[Ints] = []

@@ -33,6 +33,9 @@ log = logging.getLogger("icm_server")
 PROGRESS_EVERY_S = 5.0
 GRACE_S = 5
 """How long answers that are complete may take to be sent once the scorer stops."""
+KEEP_ALIVE_S = 30
+"""How long an idle connection stays open: longer than clients keep theirs (httpx: 5 s), so that none is closed under a
+request that is on its way."""
 
 READY = """\
 ready: {name} ({dtype}, {engine}) at {url}   try it:
@@ -78,7 +81,15 @@ async def _serve(config: ServerConfig, keyring: Keyring | None, listener: socket
         state.reason = text
         say(text)
 
-    server = _Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=GRACE_S, access_log=config.verbose))
+    server = _Server(
+        uvicorn.Config(
+            app,
+            log_config=None,
+            timeout_graceful_shutdown=GRACE_S,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            access_log=config.verbose,
+        )
+    )
 
     def stop() -> None:
         state.stopping.set()

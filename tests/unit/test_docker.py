@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from icm_server.engines.fake import FakeEngine
+from icm_server.metrics import Metrics
+from icm_server.scoring import Scorer
+
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker/compose.yaml"
 CONFIG: dict[str, Any] = yaml.safe_load(COMPOSE.read_text())
 SERVICES: dict[str, dict[str, Any]] = CONFIG["services"]
 SCORERS = ["scorer", "scorer-cpu"]
+MONITORING = ROOT / "docker/monitoring"
+BUILT = [name for name, service in SERVICES.items() if "build" in service]
 DOCKERFILES = sorted((ROOT / "docker").glob("Dockerfile*"))
 
 
@@ -93,7 +101,7 @@ def test_services_have_no_rights_that_they_do_not_need(name: str) -> None:
     assert service["init"] is True
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", BUILT)
 def test_what_is_built_is_there(name: str) -> None:
     build = SERVICES[name]["build"]
     assert (COMPOSE.parent / build["context"]).resolve() == ROOT
@@ -108,6 +116,37 @@ def test_every_variable_has_a_default_and_is_explained() -> None:
     assert variables
     assert set(re.findall(r"\$\{(\w+):-", body)) == variables
     assert {name for name in variables if not re.search(rf"\b{name}\b", head)} == set()
+
+
+@pytest.mark.parametrize("name", set(SERVICES) - set(BUILT))
+def test_what_is_not_built_has_a_version_and_its_files(name: str) -> None:
+    service = SERVICES[name]
+    assert service["profiles"] == ["monitoring"]
+    assert re.fullmatch(r"[\w/]+:v?\d+\.\d+\.\d+", service["image"])
+    for volume in service["volumes"]:
+        source = volume.split(":")[0]
+        assert (COMPOSE.parent / source).exists() if source.startswith("./") else source in CONFIG["volumes"]
+
+
+def test_prometheus_asks_the_scorer_with_a_key_and_grafana_asks_prometheus() -> None:
+    (job,) = yaml.safe_load((MONITORING / "prometheus.yaml").read_text())["scrape_configs"]
+    assert job["static_configs"] == [{"targets": ["scorer:8000"]}]
+    assert job["authorization"]["credentials_file"] == "/run/secrets/icm_api_key"
+    assert SERVICES["prometheus"]["secrets"] == ["icm_api_key"]
+    (source,) = yaml.safe_load((MONITORING / "grafana/datasources/prometheus.yaml").read_text())["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    assert SERVICES["grafana"]["ports"] == ["127.0.0.1:${GRAFANA_PORT:-3000}:3000"]  # it asks for no password
+
+
+def test_the_dashboard_shows_what_the_scorer_tells() -> None:
+    dashboard = json.loads((MONITORING / "grafana/dashboards/scorer.json").read_text())
+    shown = " ".join(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
+    assert {panel["datasource"]["uid"] for panel in dashboard["panels"]} == {"prometheus"}
+    scorer = Scorer(FakeEngine())
+    told = Metrics(lambda: scorer, lambda: True, Counter()).text().decode()
+    names = set(re.findall(r"icm_\w+", shown))
+    assert len(names) > 15
+    assert names <= set(re.findall(r"^(?:# TYPE )?(icm_\w+)", told, re.MULTILINE))
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)

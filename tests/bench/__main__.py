@@ -1,0 +1,67 @@
+"""What the scorer has to reach, measured: `python -m tests.bench [NAME...]`, into bench.json.
+
+Real vLLM on this machine, which should have nothing else to do. Each takes two to five minutes, `endurance` ten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from tests.bench import endurance, memory, repeated, tenants, throughput
+from tests.bench.figure import Figure
+
+from icm_annealer.figures import machine, read_figures, save_figures
+
+Measure = Callable[[Console], Awaitable[list[Figure]]]
+
+MEASURES: dict[str, Measure] = {
+    "http": lambda console: throughput.http(console, 20, 10),
+    "http-long": lambda console: throughput.http(console, 5, 60),
+    "stock": lambda console: throughput.stock(console, 5, 60),
+    "smollm2": lambda console: throughput.language_model(console, 2, 10),
+    "eight": lambda console: tenants.eight(console, 5, 10),
+    "equal": lambda console: tenants.equal(console, 3, 10),
+    "light": lambda console: tenants.light(console, 3, 10),
+    "light-long": lambda console: tenants.light(console, 3, 60),
+    "repeated": lambda console: repeated.repeated(console, 3),
+    "memory": lambda console: memory.memory(console, 10),
+    "memory-long": lambda console: memory.memory(console, 60),
+    "endurance": lambda console: endurance.endurance(console, 600),
+}
+SHORT = ["http", "stock", "eight", "equal", "light", "repeated", "memory"]
+
+
+def main(
+    names: Annotated[
+        list[str] | None, typer.Argument(help=f"Of {', '.join(MEASURES)}. [default: {' '.join(SHORT)}]")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Where the figures go.")] = Path("bench.json"),
+) -> None:
+    console = Console()
+    read_figures(out)  # a file that is something else is told before anything is measured
+    for name in names or SHORT:
+        figures = asyncio.run(MEASURES[name](console))
+        rows = {figure.name: {**figure.row(), "machine": machine()} for figure in figures}
+        save_figures(out, scorer={**read_figures(out).get("scorer", {}), **rows})
+        print_figures(console, figures)
+
+
+def print_figures(console: Console, figures: list[Figure]) -> None:
+    table = Table()
+    for title in ("what", "bound", "measured", "lowest-highest", "met"):
+        table.add_column(title)
+    for figure in figures:
+        spread = f"{min(figure.values):.3g}-{max(figure.values):.3g}"
+        measured = f"{figure.measured:.3g} {figure.unit}"
+        table.add_row(figure.what, figure.bound, measured, spread, "yes" if figure.is_met else "NO")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)

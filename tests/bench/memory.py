@@ -1,0 +1,100 @@
+"""The memory that the scorer takes beside vLLM: idle, for reads that wait, and for finished ones."""
+
+from __future__ import annotations
+
+import asyncio
+import tracemalloc
+
+import httpx
+from rich.console import Console
+from tests.bench.figure import Figure
+from tests.bench.passes import fresh
+from tests.bench.programs import bare_engine, memory_bytes, scorer
+
+from icm_client import ScorerClient
+from icm_client.retry import RetryPolicy
+from icm_server.reuse import Reuse, encoded
+
+MB = 10**6
+
+
+async def memory(console: Console, shot_tokens: int) -> list[Figure]:
+    """The scorer's own part, idle, is told apart from vLLM in two ways: as the whole process with the fake engine,
+    which has neither vLLM nor torch; and as what a scorer with vLLM takes more than a bare AsyncLLM in the same
+    settings (about nothing: what the scorer imports, vLLM has imported as well). Both before and after three passes;
+    the engine's own processes are not counted.
+
+    Then passes wait, of 32 experiments with 1,024 examples each, and the process's growth is shared out over them.
+    """
+    async with scorer("", engine="fake") as own, ScorerClient(own.url) as client:
+        idle = [own.memory_bytes() / MB]
+        for _ in range(3):
+            await client.score(await fresh(client, 256, 10))
+        idle.append(own.memory_bytes() / MB)
+    async with scorer("tiny-random") as server, bare_engine("tiny-random") as bare:
+        beside = [(server.memory_bytes() - memory_bytes(bare.pid)) / MB]
+        async with ScorerClient(server.url) as client:
+            for _ in range(3):
+                await client.score(await fresh(client, 256, 10))
+                await bare.read(await fresh(client, 256, 10))
+            beside.append((server.memory_bytes() - memory_bytes(bare.pid)) / MB)
+        console.print(f"engine-free {idle} MB; more than a bare engine's process {beside} MB")
+        queued = await _bytes_a_read(console, server.url, server.pid, shot_tokens)
+    return [
+        Figure(
+            "idle_memory",
+            "the scorer's own part, idle: its process without vLLM",
+            idle,
+            at_most=300,
+            unit="MB",
+            details={"more_than_a_bare_engine_mb": beside},
+        ),
+        Figure(
+            f"queued_memory_{shot_tokens}",
+            f"a queued read, of passes of 1,024 in {shot_tokens}-token shots",
+            [queued],
+            at_most=2048,
+            unit="bytes",
+        ),
+        *_reuse(console),
+    ]
+
+
+async def _bytes_a_read(console: Console, url: str, pid: int, shot_tokens: int) -> float:
+    patient = RetryPolicy(patience_s=0.0)
+    async with ScorerClient(url, retry=patient) as client, httpx.AsyncClient(base_url=url, timeout=60) as http:
+        requests = [await fresh(client, 1024, shot_tokens, experiment=f"e{number}") for number in range(32)]
+        before = memory_bytes(pid)
+        waiting = [asyncio.create_task(client.score(request)) for request in requests]
+        while True:
+            await asyncio.sleep(0.5)
+            overview = (await http.get("/v1/experiments")).json()
+            held = [row["waiting"] for row in overview["experiments"] if row["waiting"]["requests"]]
+            if len(held) == len(requests) and all(each["tokens"] for each in held):
+                break
+            for task in waiting:
+                if task.done():
+                    task.result()  # none is done so early, unless it has failed
+        num_reads = sum(each["reads"] for each in held)
+        grown = memory_bytes(pid) - before
+        console.print(f"{num_reads:,} reads wait, {grown / MB:.0f} MB more")
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+    return grown / num_reads
+
+
+def _reuse(console: Console) -> list[Figure]:
+    """Fills the memory of finished reads four times over."""
+    limit = 16 * 2**20
+    reuse = Reuse(limit)
+    tracemalloc.start()
+    before, _ = tracemalloc.get_traced_memory()
+    most = 0
+    for number in range(4 * limit // 200):
+        reuse.remember(number.to_bytes(16, "big"), encoded([-0.5, -1.5]))
+        if number % 10_000 == 0:
+            most = max(most, tracemalloc.get_traced_memory()[0] - before)
+    tracemalloc.stop()
+    console.print(f"finished reads take {most / MB:.1f} MB of {limit / MB:.1f} MB allowed")
+    return [Figure("reuse_memory", "memory of finished reads / its limit", [most / limit], at_most=1.0)]
