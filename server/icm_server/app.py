@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.middleware.gzip import GZipMiddleware
 
 from icm_client.wire import ErrorAnswer
 from icm_server import operations, routes
 from icm_server.access import Access, Keyring
+from icm_server.answer_gzip import AnswerGzip
 from icm_server.body_limit import BodyLimit
 from icm_server.config import ScoringConfig
 from icm_server.http_errors import add_error_handlers
@@ -62,7 +62,7 @@ def create_app(
     paths = {getattr(route, "path", "") for route in app.routes}
 
     app.add_middleware(BodyLimit, max_body_bytes=max_body_bytes)
-    app.add_middleware(GZipMiddleware, minimum_size=MIN_GZIP_BYTES, compresslevel=1)  # flushes every streamed piece
+    app.add_middleware(AnswerGzip, minimum_size=MIN_GZIP_BYTES)
     app.add_middleware(Access, keyring=keyring)
     app.add_middleware(RequestIds, responses=responses, paths=paths)  # the last one added is the first one met
     add_error_handlers(app)

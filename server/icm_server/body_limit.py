@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,7 +17,21 @@ MAX_SILENCE_S = 60.0
 MAX_BODY_S = 900.0
 """How long a whole body may take."""
 HELD_BODIES = 4
-"""How many bodies of the largest size may be held at once, read or being read."""
+"""How many bodies of the largest size may be held at once, while they are read and until their answers begin."""
+
+
+@dataclass(eq=False, slots=True)
+class _Held:
+    """One body, or what there is of it yet."""
+
+    pieces: list[bytes] = field(default_factory=list)
+    num_bytes: int = 0
+    """That are counted for it. They stay so when it is passed on, since what is made of it takes memory as well."""
+
+    def taken(self) -> bytes:
+        whole = b"".join(self.pieces)
+        self.pieces.clear()
+        return whole
 
 
 class BodyLimit:
@@ -34,23 +49,22 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        pieces: list[bytes] = []
+        held = _Held()
         incoming = Incoming(receive)
         try:
             try:
-                await self._read(Headers(scope=scope), incoming, pieces)
+                await self._read(Headers(scope=scope), incoming, held)
             except IcmError as error:
-                self._release(pieces)
+                self._release(held)
                 await refuse(error, {"Accept-Encoding": ACCEPTED}, incoming, scope, receive, send)
             except ConnectionError:
                 pass  # nobody is there to be answered
             else:
-                pieces[:] = [b"".join(pieces)]
-                await self._pass_on(pieces[0], scope, receive, send)
+                await self._pass_on(held, scope, receive, send)
         finally:
-            self._release(pieces)
+            self._release(held)
 
-    async def _read(self, headers: Headers, incoming: Incoming, pieces: list[bytes]) -> None:
+    async def _read(self, headers: Headers, incoming: Incoming, held: _Held) -> None:
         """Adds the plain body's pieces."""
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length[:20]) > self._limit:
@@ -71,7 +85,8 @@ class BodyLimit:
                 if self._num_held + len(piece) > HELD_BODIES * self._limit:
                     raise BusyError("the scorer holds as many requests as it has memory for", code="busy_memory")
                 self._num_held += len(piece)
-                pieces.append(piece)
+                held.num_bytes += len(piece)
+                held.pieces.append(piece)
             if unpacking:
                 unpacking.finish()
         except CorruptBodyError as error:
@@ -83,23 +98,25 @@ class BodyLimit:
                 status=408,
             ) from None
 
-    async def _pass_on(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
-        whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+    async def _pass_on(self, held: _Held, scope: Scope, receive: Receive, send: Send) -> None:
+        whole: list[Message] = [{"type": "http.request", "body": held.taken(), "more_body": False}]
 
         async def received() -> Message:
             return whole.pop() if whole else await receive()
 
         async def telling(message: Message) -> None:
             if message["type"] == "http.response.start":
+                self._release(held)
                 MutableHeaders(scope=message)["Accept-Encoding"] = ACCEPTED
             await send(message)
 
         headers = [pair for pair in scope["headers"] if pair[0] not in (b"content-encoding", b"content-length")]
         await self._app({**scope, "headers": headers}, received, telling)
 
-    def _release(self, pieces: list[bytes]) -> None:
-        self._num_held -= sum(map(len, pieces))
-        pieces.clear()
+    def _release(self, held: _Held) -> None:
+        self._num_held -= held.num_bytes
+        held.num_bytes = 0
+        held.pieces.clear()
 
     def _too_large(self) -> RequestError:
         return RequestError(

@@ -37,7 +37,7 @@ async def parsed(request: Request, model: type[_Model]) -> _Model:
             code="unsupported_media_type",
             status=415,
         )
-    body = await request.body()
+    body = b"".join([piece async for piece in request.stream()])  # request.body() would be kept until the answer's end
     if not body:
         raise RequestError("the body is empty: send a request as JSON")
     if body.count(b",") > MAX_VALUES:

@@ -31,8 +31,7 @@ MEASURES: dict[str, Measure] = {
     "light": lambda console: tenants.light(console, 3, 10),
     "light-long": lambda console: tenants.light(console, 3, 60),
     "repeated": lambda console: repeated.repeated(console, 3),
-    "memory": lambda console: memory.memory(console, 10),
-    "memory-long": lambda console: memory.memory(console, 60),
+    "memory": memory.memory,
     "repeats": lambda console: repeats.repeats(console, 5),
     "endurance": lambda console: endurance.endurance(console, 600),
 }

@@ -9,7 +9,7 @@ import httpx
 from rich.console import Console
 from tests.bench.figure import Figure
 from tests.bench.passes import fresh
-from tests.bench.programs import bare_engine, memory_bytes, scorer
+from tests.bench.programs import bare_engine, blocked_scorer, memory_bytes, scorer
 
 from icm_client import ScorerClient
 from icm_client.retry import RetryPolicy
@@ -18,13 +18,26 @@ from icm_server.reuse import Reuse, encoded
 MB = 10**6
 
 
-async def memory(console: Console, shot_tokens: int) -> list[Figure]:
-    """The scorer's own part, idle, is told apart from vLLM in two ways: as the whole process with the fake engine,
-    which has neither vLLM nor torch; and as what a scorer with vLLM takes more than a bare AsyncLLM in the same
-    settings (about nothing: what the scorer imports, vLLM has imported as well). Both before and after three passes;
-    the engine's own processes are not counted.
+async def memory(console: Console) -> list[Figure]:
+    """Idle, for reads that wait, and for finished reads."""
+    queued = [
+        Figure(
+            f"queued_memory_{shot_tokens}",
+            f"a queued read, of passes of 256 in {shot_tokens}-token shots",
+            [await _bytes_a_read(console, shot_tokens)],
+            at_most=2048,
+            unit="bytes",
+        )
+        for shot_tokens in (10, 60)
+    ]
+    return [await _idle(console), *queued, *_reuse(console)]
 
-    Then passes wait, of 32 experiments with 1,024 examples each, and the process's growth is shared out over them.
+
+async def _idle(console: Console) -> Figure:
+    """The scorer's own part is told apart from vLLM in two ways: as the whole process with the fake engine, which has
+    neither vLLM nor torch; and as what a scorer with vLLM takes more than a bare AsyncLLM in the same settings (about
+    nothing: what the scorer imports, vLLM has imported as well). Both before and after three passes; the engine's own
+    processes are not counted.
     """
     async with scorer("", engine="fake") as own, ScorerClient(own.url) as client:
         idle = [own.memory_bytes() / MB]
@@ -38,46 +51,38 @@ async def memory(console: Console, shot_tokens: int) -> list[Figure]:
                 await client.score(await fresh(client, 256, 10))
                 await bare.read(await fresh(client, 256, 10))
             beside.append((server.memory_bytes() - memory_bytes(bare.pid)) / MB)
-        console.print(f"engine-free {idle} MB; more than a bare engine's process {beside} MB")
-        queued = await _bytes_a_read(console, server.url, server.pid, shot_tokens)
-    return [
-        Figure(
-            "idle_memory",
-            "the scorer's own part, idle: its process without vLLM",
-            idle,
-            at_most=300,
-            unit="MB",
-            details={"more_than_a_bare_engine_mb": beside},
-        ),
-        Figure(
-            f"queued_memory_{shot_tokens}",
-            f"a queued read, of passes of 1,024 in {shot_tokens}-token shots",
-            [queued],
-            at_most=2048,
-            unit="bytes",
-        ),
-        *_reuse(console),
-    ]
+    console.print(f"without an engine {idle} MB; more than a bare engine's process {beside} MB")
+    return Figure(
+        "idle_memory",
+        "the scorer's own part, idle: its process without vLLM",
+        idle,
+        at_most=300,
+        unit="MB",
+        details={"more_than_a_bare_engine_mb": beside},
+    )
 
 
-async def _bytes_a_read(console: Console, url: str, pid: int, shot_tokens: int) -> float:
-    patient = RetryPolicy(patience_s=0.0)
-    async with ScorerClient(url, retry=patient) as client, httpx.AsyncClient(base_url=url, timeout=60) as http:
-        requests = [await fresh(client, 1024, shot_tokens, experiment=f"e{number}") for number in range(32)]
-        before = memory_bytes(pid)
+async def _bytes_a_read(console: Console, shot_tokens: int) -> float:
+    """What the process grows by when passes of 64 experiments wait, by read.
+
+    Their texts were asked by themselves before, as in a search: what is remembered of them is no queue's.
+    """
+    async with blocked_scorer() as server, ScorerClient(server.url, retry=RetryPolicy(patience_s=0.0)) as client:
+        requests = [await fresh(client, 256, shot_tokens, experiment=f"e{number}") for number in range(64)]
+        for request in requests:
+            await client.score(request.model_copy(update={"prefixes": [], "prompts": request.segments}))
+        before = server.memory_bytes()
         waiting = [asyncio.create_task(client.score(request)) for request in requests]
-        while True:
-            await asyncio.sleep(0.5)
-            overview = (await http.get("/v1/experiments")).json()
-            held = [row["waiting"] for row in overview["experiments"] if row["waiting"]["requests"]]
-            if len(held) == len(requests) and all(each["tokens"] for each in held):
-                break
-            for task in waiting:
-                if task.done():
-                    task.result()  # none is done so early, unless it has failed
+        async with httpx.AsyncClient(base_url=server.url, timeout=60) as http:
+            while True:
+                await asyncio.sleep(0.5)
+                overview = (await http.get("/v1/experiments")).json()
+                held = [row["waiting"] for row in overview["experiments"] if row["waiting"]["requests"]]
+                if len(held) == len(requests) and all(each["tokens"] for each in held):
+                    break
         num_reads = sum(each["reads"] for each in held)
-        grown = memory_bytes(pid) - before
-        console.print(f"{num_reads:,} reads wait, {grown / MB:.0f} MB more")
+        grown = server.memory_bytes() - before
+        console.print(f"{shot_tokens}-token shots: {num_reads:,} reads wait, {grown / MB:.1f} MB more")
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)

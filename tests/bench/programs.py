@@ -10,6 +10,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from icm_server.config import ServerConfig
 from icm_server.engines.preset import CPU_ENVIRONMENT, NO_REPORTS, engine_arguments
 from icm_server.models import pull
 
-START_LIMIT_S = 200.0
+START_LIMIT_S = 400.0
 
 
 class Server(NamedTuple):
@@ -42,11 +43,22 @@ def memory_bytes(pid: int) -> int:
 @contextlib.asynccontextmanager
 async def scorer(model: str, *arguments: str, engine: str = "vllm") -> AsyncIterator[Server]:
     """`icm-server serve`."""
+    command = ["icm_server.cli", "serve", "--model", model, "--engine", engine, "--port", "0", "--exit-with-parent"]
+    async with _served([*command, *arguments, "--ready-file"]) as server:
+        yield server
+
+
+def blocked_scorer() -> AbstractAsyncContextManager[Server]:
+    """`blocked_scorer.py`: one whose passes wait for ever."""
+    return _served(["tests.bench.blocked_scorer"])
+
+
+@contextlib.asynccontextmanager
+async def _served(command: Sequence[str]) -> AsyncIterator[Server]:
+    """A module with arguments, which writes its address into the file that is named last."""
     with tempfile.TemporaryDirectory() as folder:
         ready = Path(folder, "ready.json")
-        command = ["-m", "icm_server.cli", "serve", "--model", model, "--engine", engine, "--port", "0"]
-        command += ["--ready-file", str(ready), "--exit-with-parent", *arguments]
-        async with _running(command) as process:
+        async with _running(["-m", *command, str(ready)]) as process:
             async with asyncio.timeout(START_LIMIT_S):
                 while not ready.exists():
                     await _alive(process)
