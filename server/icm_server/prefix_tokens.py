@@ -45,8 +45,8 @@ class _Tokens(NamedTuple):
     path: TokenPath
     digest: PathDigest
 
-    def extended(self, own: array[int]) -> _Tokens:
-        return _Tokens(TokenPath(self.path, own), PathDigest(own, self.digest)) if own else self
+    def extended(self, *texts: array[int]) -> _Tokens:
+        return _Tokens(TokenPath(self.path, texts), PathDigest(texts, self.digest)) if any(texts) else self
 
 
 class _Path(NamedTuple):
@@ -94,7 +94,7 @@ class PrefixTokenizer:
     def tokenize(self, tree: RequestTree, terminator: str | None) -> Tokenized:
         """Raises RequestError naming the prompt or the labels that are wrong, or TooLargeError."""
         bos = array("i", self._tokenizer.bos)
-        root = _Tokens(TokenPath(None, bos), PathDigest(bos))
+        root = _Tokens(TokenPath(None, (bos,)), PathDigest((bos,)))
         paths = self._paths(tree, root)
         whole = self._encode_whole([path for path in paths if path.tokens is None], [""])
         found = [path.tokens or root.extended(array("i", whole[path.text()])) for path in paths]
@@ -121,7 +121,7 @@ class PrefixTokenizer:
             if path.tokens is not None and node.added:
                 if path.tokens.path.length > self._max_prompt_tokens:
                     raise _too_long(place, len(tree.prefixes), path.tokens.path.length, self._max_prompt_tokens)
-                num_tokens += len(path.tokens.path.own)
+                num_tokens += sum(map(len, path.tokens.path.texts))
             if num_tokens > self._max_request_tokens:
                 raise TooLargeError(
                     f"the request's prefixes and prompts have more than the {self._max_request_tokens} tokens that "
@@ -131,15 +131,16 @@ class PrefixTokenizer:
         return paths[len(tree.prefixes) :]
 
     def _path(self, before: _Path, node: Node, texts: dict[str, TextTokens]) -> _Path:
-        own, tail, is_safe = array("i"), before.tail, before.tokens is not None
+        own: list[array[int]] = []
+        tail, is_safe = before.tail, before.tokens is not None
         num_chars = before.num_chars
         for text in node.added:
             tokens = texts[text]
             is_safe = is_safe and self._boundaries.is_safe(tail, tokens)
             tail = self._boundaries.behind(tail, tokens)
-            own.extend(tokens.ids)
+            own.append(tokens.ids)
             num_chars += len(text)
-        tokens_so_far = before.tokens.extended(own) if before.tokens is not None and is_safe else None
+        tokens_so_far = before.tokens.extended(*own) if before.tokens is not None and is_safe else None
         return _Path(before, node.added, num_chars, tail, tokens_so_far)
 
     def _label_sequences(

@@ -4,43 +4,48 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 DIGEST_BYTES = 16
 
 
 class TokenPath:
-    """All tokens from the root to here: those `before`, and then its own. Never changed."""
+    """All tokens from the root to here: those `before`, and then its own, text by text. Never changed.
 
-    __slots__ = ("before", "length", "own")
+    A text's tokens are one array wherever it stands, so a shot that stands in many contexts is held once.
+    """
 
-    def __init__(self, before: TokenPath | None, own: array[int]):
-        self.before, self.own = before, own
-        self.length: int = len(own) + (before.length if before is not None else 0)
+    __slots__ = ("before", "length", "texts")
+
+    def __init__(self, before: TokenPath | None, texts: tuple[array[int], ...]):
+        self.before, self.texts = before, texts
+        self.length: int = sum(map(len, texts)) + (before.length if before is not None else 0)
+
+    def own(self) -> array[int]:
+        """Its own tokens in one piece."""
+        return _joined(self.texts)
 
     def ids(self) -> array[int]:
-        """The tokens in one piece."""
+        """All tokens in one piece."""
         parts: list[array[int]] = []
         path: TokenPath | None = self
         while path is not None:
-            parts.append(path.own)
+            parts.extend(reversed(path.texts))
             path = path.before
-        whole = array("i")
-        for part in reversed(parts):
-            whole.extend(part)
-        return whole
+        return _joined(reversed(parts))
 
 
 class PathDigest:
-    """A digest of all tokens along a path, however they are cut; `extended` costs what is added to it."""
+    """A digest of all tokens along a path, however they are cut; it costs what is added to `before`."""
 
     __slots__ = ("_hash",)
 
-    def __init__(self, own: array[int], before: PathDigest | None = None):
+    def __init__(self, texts: Iterable[array[int]], before: PathDigest | None = None):
         self._hash: hashlib.blake2b = (
             before._hash.copy() if before is not None else hashlib.blake2b(digest_size=DIGEST_BYTES)
         )
-        self._hash.update(own)
+        for tokens in texts:
+            self._hash.update(tokens)
 
     def value(self) -> bytes:
         return self._hash.digest()
@@ -69,7 +74,8 @@ class PathCursor:
         for each in reversed(fresh):
             self._places[id(each)] = len(self._paths)
             self._paths.append(each)
-            self._ids.extend(each.own)
+            for tokens in each.texts:
+                self._ids.extend(tokens)
         return [*self._ids, *more]
 
 
@@ -89,8 +95,15 @@ class FreshTokens:
         num_known = known.length if known is not None else 0
         last, self._last = self._last, path
         if last is not None and last.before is path.before is known:
-            num_known += _num_common(last.own, path.own)
+            num_known += _num_common(last.own(), path.own())
         return max(1, path.length - num_known)
+
+
+def _joined(parts: Iterable[array[int]]) -> array[int]:
+    whole = array("i")
+    for part in parts:
+        whole.extend(part)
+    return whole
 
 
 def _num_common(one: array[int], other: array[int]) -> int:
