@@ -310,7 +310,8 @@ def test_calibrated_gibbs_is_not_carried_away_by_a_label_that_all_prefer() -> No
 
 
 @pytest.mark.parametrize(
-    ("search", "stop_after"), [("growing", 2), ("growing", 4), ("joint", 2), ("joint", 7), ("gibbs", 2), ("gibbs", 50), ("bootstrap", 3)]
+    ("search", "stop_after"),
+    [("growing", 2), ("growing", 4), ("joint", 2), ("joint", 7), ("gibbs", 2), ("gibbs", 50), ("bootstrap", 3)],
 )
 def test_a_search_can_be_stopped_and_is_weighed_all_the_same(search: SearchName, stop_after: int) -> None:
     given = problem(100, 2, 2, {"kind": "mirrored"})
