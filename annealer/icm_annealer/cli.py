@@ -34,6 +34,7 @@ from icm_annealer.model_check import look_with_model
 from icm_annealer.progress import RunProgress
 from icm_annealer.rundir import LABELS, METRICS, SCORER_LOG, RunDir
 from icm_annealer.search.blocks import BlockSettings
+from icm_annealer.search.bootstrap import BootstrapSettings
 from icm_annealer.search.gibbs import GibbsSettings
 from icm_annealer.search.joint import JointSettings
 from icm_annealer.search_bench.plan import FULL, GOLD, SHORT, BenchPlan, check_names
@@ -87,7 +88,9 @@ def run(
     chains: Annotated[int, typer.Option(min=1, max=64, help="Chains of a block search.")] = BlockSettings().num_chains,
     passes: Annotated[
         int | None,
-        typer.Option(min=1, max=10_000, help="The most passes of a chain (blocks), rounds (joint) or sweeps (gibbs)."),
+        typer.Option(
+            min=1, max=10_000, help="The most passes of a chain (blocks), rounds (joint, bootstrap) or sweeps (gibbs)."
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew in --out.")] = False,
@@ -112,6 +115,7 @@ def run(
         blocks=BlockSettings(num_chains=chains, max_passes=passes or BlockSettings().max_passes),
         joint=JointSettings(num_rounds=passes or JointSettings().num_rounds),
         gibbs=GibbsSettings().within(passes) if passes else GibbsSettings(),
+        bootstrap=BootstrapSettings(num_rounds=passes or BootstrapSettings().num_rounds),
     )
     settings.plan_kind()  # a wrong plan is told before anything is started
     folder = RunDir(out)

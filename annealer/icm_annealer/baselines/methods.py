@@ -37,7 +37,7 @@ METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         Method(ZERO_SHOT, "zero-shot", "#94a3b8", "zero_shot"),
-        Method(PREFIXED, "zero-shot, prefix", "#64748b", "zero_shot", is_usual=False),
+        Method(PREFIXED, "zero-shot prefix", "#64748b", "zero_shot", is_usual=False),
         Method(RANDOM, "random labels", "#d6b48a"),
         Method("bootstrap", "bootstrapped", "#7dd3fc", "bootstrap"),
         Method(CONSISTENT, "… + consistency", "#38bdf8", "bootstrap_consistent", is_usual=False),
@@ -47,9 +47,9 @@ METHODS: dict[str, Method] = {
         Method("joint_raw", "… uncalibrated", "#a7f3d0", "joint_raw", is_usual=False),
         Method("gibbs", "Gibbs", "#059669", "gibbs"),
         Method("gibbs_raw", "… uncalibrated", "#10b981", "gibbs_raw", is_usual=False),
-        Method("official", "published search", "#a78bfa", OFFICIAL, is_usual=False),
+        Method("official", "published", "#a78bfa", OFFICIAL, is_usual=False),
         Method(ICM, "ICM", "#2563eb", OURS),
-        Method(NOISE, "noise, as right", "#fb923c"),
+        Method(NOISE, "gold with noise", "#fb923c"),
         Method(HUMAN, "human labels", "#db2777", is_usual=False),
         Method(GOLD, "gold labels", "#eab308"),
     )

@@ -20,7 +20,7 @@ NOTES = (
     "right: labels that are; of zero-shot, its calibrated answers to the same examples. test: accuracy on unseen "
     "examples behind the labels, raw and calibrated (each label's mean over the test examples is subtracted).",
     "gap: (method - zero-shot) / (gold - zero-shot) of test accuracy; - where gold labels prompt no better than none.",
-    "noise, as right: gold labels with random ones exchanged, until as many are right as of ICM's.",
+    "gold with noise: gold labels of which random ones were exchanged, so that as many are right as of ICM's.",
 )
 
 
@@ -89,5 +89,5 @@ def _table(title: str, names: Sequence[str]) -> Table:
 
 
 def _cell(text: str) -> str:
-    """The figure, and its interval below it."""
-    return text.replace(" [", "\n[")
+    """The figure, and its interval below it, so that a table fits 80 columns."""
+    return text.replace(" [", "\n[").replace(", ", ",")

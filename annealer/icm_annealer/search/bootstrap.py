@@ -1,5 +1,5 @@
 """Bootstrapped few-shot prompting: random balanced labels, then the whole pool is labelled anew behind itself, again
-and again; with `keeps_rules` the best labels without contradictions are taken each time.
+and again; with `keeps_rules` ("+ consistency") by the best labels without contradictions each time.
 
 "Eliciting base models with simple unsupervised techniques" (Shrivastava, Qi, Canavan, Qiu, Michala, Roger 2026;
 lesswrong.com/posts/rFxfMbwJ3v4PNesWP) found these two to be what of ICM is most useful, and the simple methods that it
@@ -27,7 +27,7 @@ class BootstrapSettings:
 
     num_rounds: int = 8
     """Each labels everybody once: one half behind the other, in a fresh order."""
-    keeps_rules: bool = False
+    keeps_rules: bool = True
     """Bootstrap + consistency: every round takes the best labels that contradict each other nowhere."""
     is_calibrated: bool = False
     """Subtract each label's mean over the pass before an argmax."""

@@ -14,6 +14,12 @@ from icm_annealer.settings import Settings
 
 OURS, OFFICIAL = "blocks", "official"
 
+
+def _bootstrap(*, keeps_rules: bool, is_calibrated: bool = True) -> Settings:
+    settings = BootstrapSettings(keeps_rules=keeps_rules, is_calibrated=is_calibrated, num_final_orders=0)
+    return Settings(search="bootstrap", bootstrap=settings)
+
+
 CONTESTANTS: dict[str, Settings] = {
     OURS: Settings(),
     # By `tree`: contexts of the same shots as by `fixed`, though in another order, at a price that can be waited for.
@@ -25,14 +31,11 @@ CONTESTANTS: dict[str, Settings] = {
         search="gibbs",
         gibbs=GibbsSettings(scan="sweep", start="zero-shot", is_calibrated=True, num_final_orders=0),
     ),
-    "bootstrap": Settings(search="bootstrap", bootstrap=BootstrapSettings(is_calibrated=True, num_final_orders=0)),
-    "bootstrap_consistent": Settings(
-        search="bootstrap",
-        bootstrap=BootstrapSettings(keeps_rules=True, is_calibrated=True, num_final_orders=0),
-    ),
+    "bootstrap": _bootstrap(keeps_rules=False),
+    "bootstrap_consistent": _bootstrap(keeps_rules=True),
     "joint_raw": Settings(search="joint", joint=JointSettings(num_final_orders=0)),
     "gibbs_raw": Settings(search="gibbs", gibbs=GibbsSettings(scan="sweep", num_final_orders=0)),
-    "bootstrap_raw": Settings(search="bootstrap", bootstrap=BootstrapSettings(num_final_orders=0)),
+    "bootstrap_raw": _bootstrap(keeps_rules=False, is_calibrated=False),
 }
 """`joint`, `gibbs` and `bootstrap` are in the form that does best for few tokens, `_raw` without calibration. Our
 search alone weighs its answers itself, since it has several; that is counted. What the bench weighs all answers by is

@@ -33,7 +33,6 @@ Array = npt.NDArray[np.float64]
 Answer = Callable[[Ask], Array]
 PAIRED = planted.TASK + "group: pair\nleave_out: group\nrules: [{kind: mirrored}]\n"
 BASELINES: list[SearchName] = ["zero_shot", "growing", "joint", "gibbs", "bootstrap"]
-CONSISTENT = BootstrapSettings(keeps_rules=True)
 # The fake engine is unsure of itself: a chain of draws finds something only where it is cold, and a cold raw one ends
 # with a single label.
 COLD = GibbsSettings(num_burn_in=4, num_samples=5, temperature=0.1, is_calibrated=True)
@@ -125,7 +124,7 @@ async def test_rules_are_kept_and_whole_groups_left_out(
     tmp_path: Path, scorer: ScorerClient, search: SearchName
 ) -> None:
     loaded_task, loaded = planted.load(planted.write_task(tmp_path, 24, task=PAIRED))
-    settings = Settings(search=search, joint=JointSettings(num_rounds=2), gibbs=COLD, bootstrap=CONSISTENT)
+    settings = Settings(search=search, joint=JointSettings(num_rounds=2), gibbs=COLD)
     judge = consistency_of(loaded_task.task, loaded.examples)
     model = await scorer.model()
     passes = await PassScorer.open(scorer, loaded_task.task, loaded.examples, judge.groups, model)
@@ -315,7 +314,7 @@ def test_calibrated_gibbs_is_not_carried_away_by_a_label_that_all_prefer() -> No
 )
 def test_a_search_can_be_stopped_and_is_weighed_all_the_same(search: SearchName, stop_after: int) -> None:
     given = problem(100, 2, 2, {"kind": "mirrored"})
-    told = drive(given, Settings(search=search, bootstrap=CONSISTENT), noise(), stop_after)
+    told = drive(given, Settings(search=search), noise(), stop_after)
     # The round that was on its way when the search was stopped is not answered any more.
     assert len([ask for ask in told.asks if ask.purpose != "finalists"]) == stop_after
     assert len(told.of("finalists")) == 3
