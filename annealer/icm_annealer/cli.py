@@ -13,31 +13,36 @@ import typer
 from rich.console import Console
 
 from icm_annealer.after_cli import evaluate, report, runs
+from icm_annealer.baselines.cli import baselines
 from icm_annealer.builders.cli import app as data_app
 from icm_annealer.commands import (
     DEFAULT_SCORER,
+    DataOption,
     EngineOption,
     KeyOption,
     ScorerModelOption,
     ScorerOption,
+    TaskOption,
     connect,
     interruptible,
+    load_data,
 )
 from icm_annealer.demo import DemoPlan, print_table, run_demo
-from icm_annealer.examples import Loaded, load_examples
 from icm_annealer.export.cli import export
 from icm_annealer.labelling import label
 from icm_annealer.model_check import look_with_model
 from icm_annealer.progress import RunProgress
 from icm_annealer.rundir import LABELS, METRICS, SCORER_LOG, RunDir
 from icm_annealer.search.blocks import BlockSettings
+from icm_annealer.search.bootstrap import BootstrapSettings
 from icm_annealer.search.gibbs import GibbsSettings
 from icm_annealer.search.joint import JointSettings
-from icm_annealer.search_bench.contestants import CONTESTANTS, FULL, GOLD, SHORT, check_names
-from icm_annealer.search_bench.plan import BenchPlan
+from icm_annealer.search_bench.plan import FULL, GOLD, SHORT, BenchPlan, check_names
 from icm_annealer.settings import SearchName, Settings
-from icm_annealer.task import LoadedTask, built_in_tasks, load_task
+from icm_annealer.task import built_in_tasks, load_task
 from icm_annealer.task_check import Findings, look_at_data, look_at_task, three_shots
+from icm_annealer.trials.case import TaskData
+from icm_annealer.trials.contestants import CONTESTANTS
 from icm_client import IcmError, RequestError, ScoreRequest
 
 BENCH_MODEL = "tiny-random"
@@ -57,16 +62,6 @@ app = typer.Typer(
 task_app = typer.Typer(no_args_is_help=True, help="Look at a task.")
 app.add_typer(task_app, name="task")
 app.add_typer(data_app, name="data")
-
-TaskOption = Annotated[str, typer.Option("--task", help=f"A built-in task ({', '.join(built_in_tasks())}) or a file.")]
-DataOption = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        help="Your rows: JSON lines or list, CSV, TSV, Parquet, a folder of save_to_disk, or "
-        "hf:owner/name[:config][:split]; the task's own if left out.",
-    ),
-]
 
 
 @app.command()
@@ -93,7 +88,9 @@ def run(
     chains: Annotated[int, typer.Option(min=1, max=64, help="Chains of a block search.")] = BlockSettings().num_chains,
     passes: Annotated[
         int | None,
-        typer.Option(min=1, max=10_000, help="The most passes of a chain (blocks), rounds (joint) or sweeps (gibbs)."),
+        typer.Option(
+            min=1, max=10_000, help="The most passes of a chain (blocks), rounds (joint, bootstrap) or sweeps (gibbs)."
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew in --out.")] = False,
@@ -108,7 +105,7 @@ def run(
     Example: icm run --task my_task.yaml --data rows.jsonl --scorer http://gpu-box:8000 --out runs/first
     """
     console = Console()
-    loaded_task, loaded = _load(task, data)
+    loaded_task, loaded = load_data(task, data)
     rows = loaded.examples[:examples]
     settings = Settings(
         search=search,
@@ -118,6 +115,7 @@ def run(
         blocks=BlockSettings(num_chains=chains, max_passes=passes or BlockSettings().max_passes),
         joint=JointSettings(num_rounds=passes or JointSettings().num_rounds),
         gibbs=GibbsSettings().within(passes) if passes else GibbsSettings(),
+        bootstrap=BootstrapSettings(num_rounds=passes or BootstrapSettings().num_rounds),
     )
     settings.plan_kind()  # a wrong plan is told before anything is started
     folder = RunDir(out)
@@ -175,7 +173,7 @@ def demo(
     """
     console = Console()
     start = time.monotonic()
-    loaded_task, loaded = _load(task, data)
+    loaded_task, loaded = load_data(task, data)
     if not loaded.gold:
         raise RequestError(f"the demo compares with gold labels, and {task!r} has none; use `icm run` instead")
     folder = RunDir(out)
@@ -263,7 +261,7 @@ def check_task(
 
     Example: icm task check my_task.yaml --data rows.csv --scorer local:smollm2-135m
     """
-    loaded_task, loaded = _load(file, data)
+    loaded_task, loaded = load_data(file, data)
     task = loaded_task.task
     console = Console()
     labels = "gold labels" if any(e.id in loaded.gold for e in loaded.examples[:3]) else "labels in turn, not gold"
@@ -365,7 +363,6 @@ def search_bench(
     The short form takes minutes. All of it, which can be stopped and gone on with: icm search-bench --full --resume
     """
     from icm_annealer.figures import read_figures
-    from icm_annealer.search_bench.case import BenchTask
     from icm_annealer.search_bench.contest import run_contest
     from icm_annealer.search_bench.page import render_page
     from icm_annealer.search_bench.standings import heats
@@ -385,13 +382,13 @@ def search_bench(
         full if chain is None else chain,
     )
     plan.check()
-    loaded = [_load(name, None) for name in (tasks or ("living,kinds" if full else "living")).split(",")]
+    loaded = [load_data(name, None) for name in (tasks or ("living,kinds" if full else "living")).split(",")]
     read_figures(out)  # a file that is something else is told before anything is measured
 
     async def work() -> Any:
         with RunProgress(console, "search-bench", []) as progress:
             async with connect(scorer, engine, 300.0, api_key_file, progress, None) as client:
-                bench_tasks = [BenchTask(loaded_task.task, data) for loaded_task, data in loaded]
+                bench_tasks = [TaskData(loaded_task.task, data) for loaded_task, data in loaded]
                 return await run_contest(out, client, bench_tasks, plan, progress, resume=resume)
 
     found = interruptible(work(), console, "icm search-bench ... --resume")
@@ -405,6 +402,7 @@ def search_bench(
 app.command()(runs)
 app.command()(report)
 app.command(name="eval")(evaluate)
+app.command()(baselines)
 app.command()(export)
 
 
@@ -422,18 +420,6 @@ def _numbers(text: str) -> list[int]:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise RequestError(f"{text!r} is not a list of numbers such as 64,128") from None
-
-
-def _load(task: str, data: str | None) -> tuple[LoadedTask, Loaded]:
-    loaded_task = load_task(task)
-    source = data or loaded_task.data_path
-    if source is None:
-        builder = loaded_task.task.builder
-        raise RequestError(
-            f"the task {task!r} brings no data; give a file with --data"
-            + (f" (`{builder}` makes one; `{builder} --help` says of what)" if builder else "")
-        )
-    return loaded_task, load_examples(source, loaded_task.task)
 
 
 if __name__ == "__main__":

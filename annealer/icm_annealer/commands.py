@@ -1,4 +1,4 @@
-"""What commands have in common: the scorer that they talk to, and how they end."""
+"""What commands have in common: the data they read, the scorer that they talk to, and how they end."""
 
 from __future__ import annotations
 
@@ -11,15 +11,26 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from icm_annealer.examples import Loaded, load_examples
 from icm_annealer.local_scorer import local_scorer
 from icm_annealer.passes import Scorer
 from icm_annealer.progress import RunProgress
+from icm_annealer.task import LoadedTask, built_in_tasks, load_task
 from icm_client import OpenAIScorer, RequestError, ScorerClient
 from icm_client.retry import RetryPolicy
 
 DEFAULT_MODEL = "smollm2-135m"
 DEFAULT_SCORER = f"local:{DEFAULT_MODEL}"
 
+TaskOption = Annotated[str, typer.Option("--task", help=f"A built-in task ({', '.join(built_in_tasks())}) or a file.")]
+DataOption = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        help="Your rows: JSON lines or list, CSV, TSV, Parquet, a folder of save_to_disk, or "
+        "hf:owner/name[:config][:split]; the task's own if left out.",
+    ),
+]
 ScorerOption = Annotated[
     str,
     typer.Option(
@@ -78,6 +89,19 @@ async def connect(
         async with ScorerClient(where, api_key=read_key(api_key_file), retry=retry) as client:
             await client.wait_ready(wait_s, waiting)
             yield client
+
+
+def load_data(task: str, data: str | None) -> tuple[LoadedTask, Loaded]:
+    """A task by name or file, with its own data or other. Raises RequestError."""
+    loaded_task = load_task(task)
+    source = data or loaded_task.data_path
+    if source is None:
+        builder = loaded_task.task.builder
+        raise RequestError(
+            f"the task {task!r} brings no data; give a file with --data"
+            + (f" (`{builder}` makes one; `{builder} --help` says of what)" if builder else "")
+        )
+    return loaded_task, load_examples(source, loaded_task.task)
 
 
 def read_key(file: Path | None) -> str | None:

@@ -59,10 +59,11 @@ class ManyShot:
         num_orders: int = 2,
         seed: int = 0,
         experiment: str = "default",
+        preamble: str = "",
     ) -> ManyShot:
         """`num_orders` contexts from `seed`, the same for every set of labels, so that like is compared with like."""
         units = [np.array([i]) for i in range(len(train) + len(test))]
-        passes = await PassScorer.open(scorer, task, [*train, *test], units, model, experiment)
+        passes = await PassScorer.open(scorer, task, [*train, *test], units, model, experiment, preamble=preamble)
         rng = np.random.default_rng(seed)
         return cls(passes, len(train), len(test), [rng.permutation(len(units)) for _ in range(num_orders)])
 

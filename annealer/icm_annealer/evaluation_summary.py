@@ -10,10 +10,10 @@ import numpy as np
 
 from icm_annealer.arrays import Array
 from icm_annealer.estimates import Estimate, median_over_seeds
+from icm_annealer.judge import KINDS
 from icm_annealer.quality import gap_recovered
 from icm_client.wire import Usage
 
-KINDS = ("raw", "calibrated")
 NUM_RESAMPLES = 10_000
 
 Figures = dict[str, dict[str, dict[str, Estimate]]]
@@ -59,7 +59,7 @@ def _over_seeds(seeds: Sequence[SeedEvaluation]) -> Figures:
         return first
     return {
         method: {
-            kind: {name: _median(_values(seeds, method, kind, name)) for name in figures}
+            kind: {name: known_median(_values(seeds, method, kind, name)) for name in figures}
             for kind, figures in kinds.items()
         }
         for method, kinds in first.items()
@@ -67,23 +67,26 @@ def _over_seeds(seeds: Sequence[SeedEvaluation]) -> Figures:
 
 
 def _gap_over_seeds(seeds: Sequence[SeedEvaluation]) -> dict[str, Estimate]:
-    """Of several seeds: the gap between their median accuracies, over draws of seeds."""
     if len(seeds) == 1 or not seeds[0].gap:
         return seeds[0].gap
-    draws = np.random.default_rng(0).integers(len(seeds), size=(NUM_RESAMPLES, len(seeds)))
-    gaps = {}
-    for kind in KINDS:
-        values = [_values(seeds, method, kind, "accuracy") for method in ("zero_shot", "icm", "gold")]
-        medians = [np.median(value[draws], axis=1) for value in values]
-        gaps[kind] = gap_recovered([float(np.median(value)) for value in values], medians)
-    return gaps
+    methods = ("zero_shot", "icm", "gold")
+    return {kind: gap_over_seeds([_values(seeds, method, kind, "accuracy") for method in methods]) for kind in KINDS}
 
 
 def _values(seeds: Sequence[SeedEvaluation], method: str, kind: str, name: str) -> Array:
     return np.array([seed.figures[method][kind][name].value for seed in seeds])
 
 
-def _median(values: Array) -> Estimate:
+def gap_over_seeds(accuracies: Sequence[Array]) -> Estimate:
+    """The gap recovered by median accuracies, over draws of seeds; `accuracies` by seed of zero-shot, ours, gold."""
+    num = len(accuracies[0])
+    draws = np.random.default_rng(0).integers(num, size=(NUM_RESAMPLES, num))
+    medians = [np.median(values[draws], axis=1) for values in accuracies]
+    return gap_recovered([float(np.median(values)) for values in accuracies], medians)
+
+
+def known_median(values: Array) -> Estimate:
+    """The median over the seeds of which a figure is known."""
     known = values[~np.isnan(values)]
     return median_over_seeds(known.tolist()) if len(known) else Estimate(float("nan"), float("nan"), float("nan"))
 

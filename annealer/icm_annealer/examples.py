@@ -50,7 +50,7 @@ def load_examples(source: Path | str, task: Task) -> Loaded:
             raise RequestError(f"{where}: more than {MAX_ROWS} rows", code="bad_data")
         if not isinstance(row, dict):
             raise RequestError(f"{where}: a row must be a JSON object, not {type(row).__name__}", code="bad_data")
-        example_id = str(number if _is_absent(row.get(task.id)) else row[task.id])
+        example_id = str(number if is_absent(row.get(task.id)) else row[task.id])
         if example_id in seen:
             raise RequestError(f"{where}: the id {example_id!r} stands there a second time", code="bad_data")
         seen.add(example_id)
@@ -64,8 +64,8 @@ def load_examples(source: Path | str, task: Task) -> Loaded:
         if not _is_unicode(text, example_id, facts):
             raise RequestError(f"{where}: holds half of a surrogate pair, which is no character", code="bad_data")
         examples.append(Example(example_id, text, str(facts[task.group]) if task.group else None, facts))
-        if task.gold is not None and not _is_absent(row.get(task.gold)):
-            gold[example_id] = _gold_label(row[task.gold], task, where)
+        if task.gold is not None and not is_absent(row.get(task.gold)):
+            gold[example_id] = label_named(row[task.gold], task, where)
     if not examples:
         raise RequestError(f"{source}: no rows", code="bad_data")
     return Loaded(examples, gold)
@@ -123,10 +123,28 @@ def groups_of(examples: Sequence[Example]) -> list[list[int]]:
     return list(members.values())
 
 
+def label_named(value: Any, task: Task, where: str) -> str:
+    """The name of the label that a field's value stands for, gold or a person's. Raises RequestError."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # as a column of whole numbers comes that has gaps
+    text = value if isinstance(value, str) else json.dumps(value)
+    # Text files hold truth values as their programs write them: True, TRUE or true.
+    label = task.gold_values.get(text) or task.gold_values.get(text.lower(), text)
+    if label not in task.labels:
+        known = ", ".join([*task.labels, *task.gold_values])
+        raise RequestError(f"{where}: the label {text!r} is none of {known}", code="bad_data")
+    return label
+
+
+def is_absent(value: Any) -> bool:
+    """Nothing, or the NaN that stands for nothing where a column holds numbers."""
+    return value is None or value != value
+
+
 def _check_fields(facts: dict[str, Any], task: Task, key_kinds: dict[str, str], where: str) -> None:
     """What the task needs of a row is there; `key_kinds` remembers what kind of value each rule's key has."""
     for field in task.fields:
-        if _is_absent(facts.get(field)) or isinstance(facts[field], dict | list):
+        if is_absent(facts.get(field)) or isinstance(facts[field], dict | list):
             there = ", ".join(list(facts)[:20])
             raise RequestError(
                 f"{where}: the field {field!r} is missing or not a plain value (there are: {there})", code="bad_data"
@@ -146,20 +164,3 @@ def _is_unicode(*values: Any) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _is_absent(value: Any) -> bool:
-    """Nothing, or the NaN that stands for nothing where a column holds numbers."""
-    return value is None or value != value
-
-
-def _gold_label(value: Any, task: Task, where: str) -> str:
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # as a column of whole numbers comes that has gaps
-    text = value if isinstance(value, str) else json.dumps(value)
-    # Text files hold truth values as their programs write them: True, TRUE or true.
-    label = task.gold_values.get(text) or task.gold_values.get(text.lower(), text)
-    if label not in task.labels:
-        known = ", ".join([*task.labels, *task.gold_values])
-        raise RequestError(f"{where}: the gold label {text!r} is none of {known}", code="bad_data")
-    return label

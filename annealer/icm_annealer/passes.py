@@ -82,6 +82,8 @@ class _Lengths(NamedTuple):
     labels: Array
     texts: Array
     """Of each example's text with its separator."""
+    preamble: int
+    """What stands in front of every prompt."""
 
     def shots(self, labels: Ints) -> Array:
         """The length of every example's shot under these labels; of its text alone where it has none."""
@@ -96,12 +98,13 @@ def common_start(texts: Sequence[str]) -> str:
     return re.sub(r"\s*\S*$", "", first[:num])
 
 
-async def _measured(scorer: Scorer, task: Task, texts: Sequence[str]) -> _Lengths:
+async def _measured(scorer: Scorer, task: Task, texts: Sequence[str], preamble: str) -> _Lengths:
     separated = [task.separator + text for text in texts]
     lead = task.separator + common_start(texts)
     alone, num_lead, *counts = await scorer.count_tokens([texts[0], lead, *task.verbalizers, *separated])
     labels, lengths = np.array(counts[: len(task.labels)]), np.array(counts[len(task.labels) :])
-    return _Lengths(int(lengths[0]) - alone, num_lead, labels, lengths)
+    num_preamble = (await scorer.count_tokens([preamble]))[0] if preamble else 0
+    return _Lengths(int(lengths[0]) - alone, num_lead, labels, lengths, num_preamble)
 
 
 def _labels(task: Task) -> list[Label]:
@@ -121,8 +124,10 @@ class PassScorer:
         model: ModelInfo,
         experiment: str,
         adapter: str,
+        preamble: str,
     ):
         self._scorer, self._task, self._texts, self._lengths = scorer, task, texts, lengths
+        self._preamble = preamble
         self._units, self._model, self._experiment, self._adapter = units, model, experiment, adapter
         self._labels, self._verbalizers = _labels(task), task.verbalizers
 
@@ -136,8 +141,12 @@ class PassScorer:
         model: ModelInfo,
         experiment: str = "default",
         adapter: str = "base",
+        preamble: str = "",
     ) -> PassScorer:
-        """Checks what all passes have in common, before anything is asked; then asks how long the texts are."""
+        """Checks what all passes have in common, before anything is asked; then asks how long the texts are.
+
+        `preamble` is a text in front of every prompt; a separator parts it from what follows.
+        """
         if len(examples) > MAX_PROMPTS:
             raise RequestError(
                 f"{len(examples)} examples are more than a pass can hold ({MAX_PROMPTS}); label them in parts",
@@ -149,7 +158,14 @@ class PassScorer:
             first = error.errors()[0]
             raise RequestError(f"{first['loc'][0]}: {first['msg']}, not {first['input']!r}") from None
         texts = [example.text for example in examples]
-        return cls(scorer, task, texts, await _measured(scorer, task, texts), units, model, experiment, adapter)
+        lengths = await _measured(scorer, task, texts, preamble)
+        num_longest = lengths.preamble + int(lengths.texts.max()) + WINDOW_MARGIN
+        if preamble and num_longest > model.max_prompt_tokens:
+            raise RequestError(
+                f"a text of {lengths.preamble} tokens in front of every prompt leaves no room for the examples: with "
+                f"the longest it takes {num_longest} tokens, and the model's window holds {model.max_prompt_tokens}"
+            )
+        return cls(scorer, task, texts, lengths, units, model, experiment, adapter, preamble)
 
     async def score(self, ask: Ask) -> Pass:
         """One pass. Raises what the client raises, and ScorerError if another model answers than at the start."""
@@ -177,7 +193,8 @@ class PassScorer:
                 units.append(labelled)
                 in_context.update({int(i): int(labelled[0]) for i in unit})
         lengths = self._lengths.shots(ask.labels)
-        room = self._model.max_prompt_tokens - float(self._lengths.texts[ask.queries].max()) - WINDOW_MARGIN
+        longest = float(self._lengths.texts[ask.queries].max())
+        room = self._model.max_prompt_tokens - self._lengths.preamble - longest - WINDOW_MARGIN
         reads_at: dict[int, list[int]] = {}
         outside: list[int] = []
         for query in ask.queries.tolist():
@@ -192,8 +209,9 @@ class PassScorer:
             plan = plan if is_whole else plan.only(reads_at)
         if outside:
             plan = plan + behind_all(units, outside, lengths, room)
-        # A prompt's first shot has no separator in front of it. What all queries begin with is as good as context.
-        before = int(self._model.adds_bos) - self._lengths.separator + self._lengths.lead
+        # A prompt's first text has no separator in front of it. What all queries begin with is as good as context.
+        before = int(self._model.adds_bos) + self._lengths.preamble - self._lengths.separator + self._lengths.lead
+        before += self._lengths.separator if self._preamble else 0
         return plan if ask.plan.is_exact else plan.aligned(lengths, before, self._model.cache_block_tokens)
 
     def _request(self, plan: Plan, labels: Ints) -> ScoreRequest:
@@ -203,18 +221,22 @@ class PassScorer:
             return segments.setdefault(text, len(segments))
 
         def shot(example: int, leads: bool) -> list[int | None]:
-            text = self._texts[example] if leads else self._task.separator + self._texts[example]
-            return [segment(text), segment(self._verbalizers[labels[example]])]
+            return [segment(self._text(example, leads=leads)), segment(self._verbalizers[labels[example]])]
 
-        prefixes: list[list[int | None]] = []
+        # The preamble is the prefix number 0, from which all others grow.
+        prefixes: list[list[int | None]] = [[None, segment(self._preamble)]] if self._preamble else []
+        root, shift = (0, 1) if self._preamble else (None, 0)
+
+        def numbered(prefix: int | None) -> int | None:
+            return root if prefix is None else prefix + shift
+
         for parent, shots in plan.prefixes:
-            row: list[int | None] = [parent]
+            row: list[int | None] = [numbered(parent)]
             for place, example in enumerate(shots):
-                row += shot(example, leads=parent is None and place == 0)
+                row += shot(example, leads=row[0] is None and place == 0)
             prefixes.append(row)
         prompts: list[str | list[int | None]] = [
-            [prefix, segment(self._texts[i] if prefix is None else self._task.separator + self._texts[i])]
-            for prefix, i in plan.reads
+            [numbered(prefix), segment(self._text(i, leads=numbered(prefix) is None))] for prefix, i in plan.reads
         ]
         return ScoreRequest(
             segments=list(segments),
@@ -225,6 +247,9 @@ class PassScorer:
             experiment=self._experiment,
             model=self._adapter,
         )
+
+    def _text(self, example: int, *, leads: bool) -> str:
+        return self._texts[example] if leads else self._task.separator + self._texts[example]
 
     def _check_model(self, model: ModelInfo) -> None:
         if (model.digest, model.dtype) != (self._model.digest, self._model.dtype):

@@ -29,17 +29,20 @@ _MOST_TOKENS = 1 << 20
 class TextTokens(NamedTuple):
     """Made-up token ids, equal where texts are."""
 
-    bos: Ints
+    front: Ints
+    """Of what stands in front of every prompt."""
     examples: list[Ints]
-    """Of every example's text as a prompt's first."""
+    """Of every example's text as the first behind that."""
     separated: list[Ints]
     """Of the same with the separator in front."""
     labels: list[Ints]
     """Of each label's verbalizer."""
 
     @classmethod
-    async def of(cls, scorer: Scorer, task: Task, examples: Sequence[Example], model: ModelInfo) -> TextTokens:
-        """Asks the scorer how long all texts are."""
+    async def of(
+        cls, scorer: Scorer, task: Task, examples: Sequence[Example], model: ModelInfo, preamble: str = ""
+    ) -> TextTokens:
+        """Asks the scorer how long all texts are; `preamble` is a text in front of every prompt."""
         texts = [example.text for example in examples]
         separated = [task.separator + text for text in texts]
         lead = task.separator + common_start(texts)
@@ -50,9 +53,11 @@ class TextTokens(NamedTuple):
             np.concatenate([np.arange(min(num_lead, num)), _EXAMPLES + k * _MOST_TOKENS + np.arange(num_lead, num)])
             for k, num in enumerate(num_texts)
         ]
+        num_preamble = (await scorer.count_tokens([preamble]))[0] if preamble else 0
+        firsts = [row[max(len(row) - num, 0) :] for row, num in zip(rows, num_alone, strict=True)]
         return cls(
-            np.full(int(model.adds_bos), -1),
-            [row[max(len(row) - num, 0) :] for row, num in zip(rows, num_alone, strict=True)],
+            -1 - np.arange(int(model.adds_bos) + num_preamble),
+            rows if preamble else firsts,
             rows,
             [_LABELS + k * _MOST_TOKENS + np.arange(num) for k, num in enumerate(num_labels)],
         )
@@ -77,7 +82,7 @@ class PrefixCache:
         """Tokens that the engine computes for this pass, after all passes before; one read a prompt is counted,
         which is all where each label has a first token of its own."""
         self._num_new = num_beyond = 0
-        ends: dict[int | None, _End] = {None: _End(0, self._tokens.bos)}
+        ends: dict[int | None, _End] = {None: _End(0, self._tokens.front)}
         for prefix, query in plan.reads:  # in this order: who comes first computes what others find
             self._extend(plan, labels, prefix, ends)
             num_new = self._num_new

@@ -11,12 +11,12 @@ import numpy as np
 from icm_annealer.arrays import Ints
 from icm_annealer.estimates import Estimate
 from icm_annealer.evaluate import ManyShot, accuracy
-from icm_annealer.evaluation_summary import KINDS, SeedEvaluation, summary
-from icm_annealer.examples import Example, Loaded, groups_of, labels_of, sample
-from icm_annealer.objective import calibrated
+from icm_annealer.evaluation_summary import SeedEvaluation, summary
+from icm_annealer.examples import Example, Loaded, labels_of, sample
+from icm_annealer.judge import KINDS, Judge, intervals_told
 from icm_annealer.passes import Scorer
 from icm_annealer.progress import RunProgress
-from icm_annealer.quality import NUM_BINS, Judged, Resamples, accuracies, gap_recovered, point, quality
+from icm_annealer.quality import NUM_BINS, Judged, Resamples, accuracies, gap_recovered, point
 from icm_annealer.task import Task
 from icm_client.errors import RequestError
 from icm_client.wire import Usage
@@ -80,11 +80,12 @@ async def evaluate_run(
     last = plan.first_seed + plan.num_seeds
     seeds = [await evaluation.one_seed(seed) for seed in range(plan.first_seed, last)]
     model = await scorer.model()
+    known = labels_of(test.examples, test.gold, task)
     return {
         "model": model.model_dump(include={"name", "digest", "dtype", "engine"}),
         "num_unseen": len(test.examples),
         "label_accuracy": accuracy(shots.found, shots.gold).described() if (shots.gold >= 0).any() else None,
-        "intervals": _intervals(plan, is_grouped=_is_grouped(test.examples)),
+        "intervals": intervals_told(plan.num_seeds, is_grouped=Judge(test.examples, known, 0).is_grouped),
         "ece_bins": f"{NUM_BINS} of equal width",
         **summary(seeds),
     }
@@ -116,26 +117,19 @@ class _Evaluation:
         model = await self.scorer.model()
         many_shot = await ManyShot.open(self.scorer, self.task, shots.examples, test, model, seed=seed)
         labels = {"zero_shot": None, "icm": shots.found, "gold": shots.gold}
+        judge = Judge(test, gold, seed)
         judged: dict[str, dict[str, Judged]] = {}
         usage, num_dropped = Usage(), 0
         for method in self.methods:
             self.progress.status(f"seed {seed}: {len(test)} unseen examples, {method.replace('_', '-')}")
             predictions = await many_shot.predict(labels[method])
             usage, num_dropped = usage + predictions.usage, max(num_dropped, predictions.num_dropped)
-            judged[method] = {
-                "raw": Judged(predictions.logprobs, gold),
-                "calibrated": Judged(calibrated(predictions.logprobs), gold),
-            }
+            judged[method] = judge.judged(predictions.logprobs)
             self.progress.step()
-        resamples = Resamples(_units(test), seed)
-        is_grouped = _is_grouped(test)
-        figures = {
-            method: {kind: quality(one, resamples, is_grouped=is_grouped) for kind, one in kinds.items()}
-            for method, kinds in judged.items()
-        }
+        figures = {method: judge.figures(kinds) for method, kinds in judged.items()}
         gap = {}
         if "gold" in judged:
-            gap = {kind: _gap([judged[method][kind] for method in self.methods], resamples) for kind in KINDS}
+            gap = {kind: _gap([judged[method][kind] for method in self.methods], judge.resamples) for kind in KINDS}
         return SeedEvaluation(seed, len(shots.examples), len(test), num_dropped, figures, gap, usage)
 
 
@@ -143,23 +137,3 @@ def _gap(judged: Sequence[Judged], resamples: Resamples) -> Estimate:
     """Of zero-shot, ours and gold, over the same draws of examples."""
     values = [point(accuracies, one) for one in judged]
     return gap_recovered(values, [np.concatenate([accuracies(one, w) for w in resamples]) for one in judged])
-
-
-def _units(examples: Sequence[Example]) -> Ints:
-    """The number of each example's group."""
-    units = np.zeros(len(examples), dtype=np.int64)
-    for number, group in enumerate(groups_of(examples)):
-        units[group] = number
-    return units
-
-
-def _is_grouped(examples: Sequence[Example]) -> bool:
-    return any(len(group) > 1 for group in groups_of(examples))
-
-
-def _intervals(plan: EvaluationPlan, *, is_grouped: bool) -> str:
-    if plan.num_seeds > 1:
-        return "95 %, bootstrap of the median over seeds"
-    if is_grouped:
-        return "95 %, bootstrap over groups of test examples"
-    return "95 %, Wilson's for accuracy, else bootstrap over test examples"

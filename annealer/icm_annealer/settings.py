@@ -11,13 +11,14 @@ from icm_annealer.objective import Measure, Objective
 from icm_annealer.plan import PlanKind
 from icm_annealer.search.base import Problem, Search
 from icm_annealer.search.blocks import BlockSettings, blocks, usual_chain_passes
+from icm_annealer.search.bootstrap import BootstrapSettings, bootstrap
 from icm_annealer.search.gibbs import GibbsSettings, gibbs
 from icm_annealer.search.growing import GrowingSettings, growing
 from icm_annealer.search.joint import JointSettings, joint
 from icm_annealer.search.official import OfficialSettings, official
 from icm_annealer.search.zero_shot import ZeroShotSettings, zero_shot
 
-SearchName = Literal["blocks", "official", "zero_shot", "growing", "joint", "gibbs"]
+SearchName = Literal["blocks", "official", "zero_shot", "growing", "joint", "gibbs", "bootstrap"]
 SEARCHES: dict[SearchName, Callable[[Problem, Any, int], Search]] = {
     "blocks": blocks,
     "official": official,
@@ -25,6 +26,7 @@ SEARCHES: dict[SearchName, Callable[[Problem, Any, int], Search]] = {
     "growing": growing,
     "joint": joint,
     "gibbs": gibbs,
+    "bootstrap": bootstrap,
 }
 """Every search by its name, which is also the name of its settings' field."""
 
@@ -52,6 +54,7 @@ class Settings(BaseModel):
     growing: GrowingSettings = GrowingSettings()
     joint: JointSettings = JointSettings()
     gibbs: GibbsSettings = GibbsSettings()
+    bootstrap: BootstrapSettings = BootstrapSettings()
 
     def objective(self) -> Objective:
         return Objective(self.measure or ("margin" if self.search == "official" else "information"), self.alpha)
@@ -72,6 +75,8 @@ class Settings(BaseModel):
             return 1 + self.joint.num_rounds * self.joint.num_draws + self.joint.num_final_orders
         if self.search == "growing":
             return 1 + len(self.growing.sizes) + self.growing.num_final_orders
+        if self.search == "bootstrap":
+            return 1 + self.bootstrap.num_rounds + self.bootstrap.num_final_orders
         return 1 + self.zero_shot.num_final_orders if self.search == "zero_shot" else None
 
     def described(self) -> dict[str, Any]:

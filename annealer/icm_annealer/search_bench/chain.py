@@ -13,7 +13,7 @@ from icm_annealer.arrays import Array, Ints
 from icm_annealer.objective import Objective
 from icm_annealer.plan import PlanKind
 from icm_annealer.search.base import Problem
-from icm_annealer.search_bench.trial import Arena, Costs
+from icm_annealer.trials.trial import Arena, Costs
 
 
 @dataclass(frozen=True)

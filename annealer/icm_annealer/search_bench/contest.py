@@ -1,4 +1,4 @@
-"""All searches on all tasks, sizes and seeds: a row each, saved as soon as it is there."""
+"""All searches on all tasks, sizes and seeds."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from icm_annealer.figures import machine, read_figures, save_figures
 from icm_annealer.passes import Scorer
 from icm_annealer.progress import RunProgress
-from icm_annealer.search_bench.case import CHAIN, BenchTask, Case, Steps
 from icm_annealer.search_bench.chain import SURROGATES
-from icm_annealer.search_bench.contestants import OURS, expected_shots
-from icm_annealer.search_bench.plan import BenchPlan
+from icm_annealer.search_bench.plan import CHAIN, GOLD, BenchPlan
+from icm_annealer.search_bench.rows import BenchRows
+from icm_annealer.trials.case import Case, TaskData
+from icm_annealer.trials.contest import Job, SavedRows, run_jobs
+from icm_annealer.trials.contestants import expected_shots
 from icm_client.errors import RequestError
 
 SEARCHES = "searches"
@@ -28,103 +29,50 @@ class Found(NamedTuple):
     model: dict[str, Any]
 
 
-class Job(NamedTuple):
-    """One row to come. `search` is CHAIN for the comparison of measures."""
-
-    task: BenchTask
-    num: int
-    seed: int
-    search: str
-
-    @property
-    def key(self) -> tuple[str, int, int, str]:
-        return self.task.task.name, self.num, self.seed, self.search
-
-    def __str__(self) -> str:
-        return f"{self.task.task.name}, {self.num} examples, seed {self.seed}: {self.search}"
-
-
 async def run_contest(
-    out: Path, scorer: Scorer, tasks: Sequence[BenchTask], plan: BenchPlan, progress: RunProgress, *, resume: bool
+    out: Path, scorer: Scorer, tasks: Sequence[TaskData], plan: BenchPlan, progress: RunProgress, *, resume: bool
 ) -> Found:
     """Runs all jobs, or with `resume` those that `out` has no such row of, and returns the rows of all.
 
     Rows in `out` of other jobs stay there. A search that is stopped half-way leaves no row.
     """
-    names = [task.task.name for task in tasks]
+    names = [data.task.name for data in tasks]
     if len(set(names)) < len(names):
         raise RequestError(f"two of the tasks have the same name ({', '.join(names)}): their rows would be one")
     model = await scorer.model()
-    for task in tasks:  # data that do not reach are told before anything is measured
-        Case(task, max(plan.sizes), plan.first_seed, plan, model, scorer)
-    saved = _Saved(out)
+
+    def case(data: TaskData, num: int, seed: int) -> Case:
+        return Case(data, num, plan.num_test, seed, model, scorer, "search-bench")
+
+    for data in tasks:  # data that do not reach are told before anything is measured
+        case(data, max(plan.sizes), plan.first_seed)
     jobs = list(_jobs(tasks, plan))
-    steps_per_shot = len(jobs) / sum(_weight(job, plan) for job in jobs)
-    num_steps, found = float(len(jobs)), Found([], [], model.model_dump(include={"name", "dtype", "engine"}))
-    progress.expect(num_steps)
-    case: Case | None = None
-    for job in jobs:
-        num_mine = steps_per_shot * _weight(job, plan)
-        if case is None or case.key != job.key[:3]:
-            case = Case(job.task, job.num, job.seed, plan, model, scorer)
-        ours = saved.row(job._replace(search=OURS)) if OURS in plan.searches else None
-        of = case.described(job.search, ours)
-        row = saved.row(job) if resume else None
-        if row is not None and row["of"] == of:
-            num_steps -= num_mine
-            progress.expect(num_steps)
-        else:
-            progress.status(str(job))
-            steps = Steps(progress, num_mine)
-            row = {**await case.run(job.search, ours, steps), "of": of, "machine": machine()}
-            saved.put(job, row)
-            steps.reach(1.0)
-        (found.checks if job.search == CHAIN else found.searches).append(row)
-    return found
+    rows = await run_jobs(
+        jobs,
+        BenchRows(plan),
+        lambda job: case(job.data, job.num, job.seed),
+        SavedRows(out, (SEARCHES, CHAIN), "search"),
+        progress,
+        resume=resume,
+    )
+    by_part: dict[str, list[dict[str, Any]]] = {SEARCHES: [], CHAIN: []}
+    for job, row in zip(jobs, rows, strict=True):
+        by_part[job.part].append(row)
+    return Found(by_part[SEARCHES], by_part[CHAIN], model.model_dump(include={"name", "dtype", "engine"}))
 
 
-class _Saved:
-    """The rows in `bench.json`, by what no two of a part have in common."""
-
-    def __init__(self, out: Path):
-        self._out = out
-        figures = read_figures(out)
-        try:
-            self._rows = {part: {_key(row): row for row in figures.get(part, [])} for part in (SEARCHES, CHAIN)}
-        except (KeyError, TypeError):
-            raise RequestError(f"{out} holds rows of another version; move it away, or give another --out") from None
-
-    def row(self, job: Job) -> dict[str, Any] | None:
-        return self._rows[_part(job)].get(job.key)
-
-    def put(self, job: Job, row: dict[str, Any]) -> None:
-        """Takes the row in and writes the file."""
-        part = _part(job)
-        self._rows[part][job.key] = row
-        save_figures(self._out, **{part: list(self._rows[part].values())})
-
-
-def _key(row: dict[str, Any]) -> tuple[str, int, int, str]:
-    return row["task"], row["n"], row["seed"], row.get("search", CHAIN)
-
-
-def _part(job: Job) -> str:
-    return CHAIN if job.search == CHAIN else SEARCHES
-
-
-def _jobs(tasks: Sequence[BenchTask], plan: BenchPlan) -> Iterator[Job]:
+def _jobs(tasks: Sequence[TaskData], plan: BenchPlan) -> Iterator[Job]:
     """Seed by seed, so that a bench that is stopped has something of everything."""
     for seed in plan.seeds:
-        for task in tasks:
+        for data in tasks:
             for num in plan.sizes:
-                yield from (Job(task, num, seed, search) for search in plan.searches)
+                for name in plan.searches:
+                    yield Job(SEARCHES, data, num, seed, name, _weight(name, num, plan))
                 if plan.checks_chain and seed == plan.first_seed:
-                    yield Job(task, num, seed, CHAIN)
+                    yield Job(CHAIN, data, num, seed, CHAIN, SURROGATES.expected_shots(num))
 
 
-def _weight(job: Job, plan: BenchPlan) -> float:
-    num = job.num
-    if job.search == CHAIN:
-        return SURROGATES.expected_shots(num)
+def _weight(search: str, num: int, plan: BenchPlan) -> float:
     weighing = plan.num_orders * num * math.log2(max(num, 2))
-    return weighing + 2 * (num + 2 * plan.num_test) + expected_shots(job.search, num, plan.iterations(num)[0])
+    searching = expected_shots(search, num, plan.iterations(num)[0]) if search != GOLD else 0.0
+    return weighing + 2 * (num + 2 * plan.num_test) + searching

@@ -7,7 +7,7 @@ from typing import Any
 
 from icm_annealer.charts import Line
 from icm_annealer.report import templates
-from icm_annealer.search_bench.contestants import GOLD
+from icm_annealer.search_bench.plan import GOLD
 from icm_annealer.search_bench.standings import Heat, Standing, whole_tokens
 from icm_annealer.search_bench.tables import notes_for
 

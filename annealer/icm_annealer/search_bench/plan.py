@@ -7,9 +7,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from icm_annealer.plan import PlanKind
-from icm_annealer.search_bench.contestants import CONTESTANTS, OFFICIAL, OURS
 from icm_annealer.settings import Settings
+from icm_annealer.trials.contestants import CONTESTANTS, OFFICIAL, OURS
 from icm_client.errors import RequestError
+
+GOLD, CHAIN = "gold", "chain"
+"""In place of a search: the gold labels, and the comparison of measures."""
+FULL = (OURS, OFFICIAL, "zero_shot", "growing", "joint", "gibbs", GOLD)
+SHORT = (OURS, "zero_shot", "growing", "joint", GOLD)
+
+
+def check_names(names: list[str]) -> list[str]:
+    """The names without repetitions, ours first, since the others are measured by it. Raises RequestError."""
+    for name in names:
+        if name not in CONTESTANTS and name != GOLD:
+            raise RequestError(f"no search {name!r}: it is one of {', '.join([*CONTESTANTS, GOLD])}")
+    return sorted(dict.fromkeys(names), key=lambda name: name != OURS)
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from icm_annealer.estimates import Estimate, median_over_seeds
-from icm_annealer.search_bench.contestants import OURS
-
-Row = dict[str, Any]
+from icm_annealer.trials.contest import Row
+from icm_annealer.trials.contestants import OURS
 
 
 @dataclass(frozen=True)

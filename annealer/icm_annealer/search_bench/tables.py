@@ -8,7 +8,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from icm_annealer.search_bench.standings import EXTRAPOLATED, Heat, Row, Standing
+from icm_annealer.search_bench.standings import EXTRAPOLATED, Heat, Standing
+from icm_annealer.trials.contest import Row
 
 PUBLISHED = {"by fixed": "fixed_tokens", "… each cold": "fixed_tokens_cold"}
 NOTES = (

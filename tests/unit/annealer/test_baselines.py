@@ -21,6 +21,7 @@ from icm_annealer.objective import Objective
 from icm_annealer.passes import Ask, Pass, PassScorer
 from icm_annealer.plan import PlanKind
 from icm_annealer.search.base import Enough, Problem, Result
+from icm_annealer.search.bootstrap import BootstrapSettings
 from icm_annealer.search.gibbs import GibbsSettings
 from icm_annealer.search.growing import GrowingSettings
 from icm_annealer.search.joint import JointSettings
@@ -31,7 +32,7 @@ from icm_client import ScorerClient
 Array = npt.NDArray[np.float64]
 Answer = Callable[[Ask], Array]
 PAIRED = planted.TASK + "group: pair\nleave_out: group\nrules: [{kind: mirrored}]\n"
-BASELINES: list[SearchName] = ["zero_shot", "growing", "joint", "gibbs"]
+BASELINES: list[SearchName] = ["zero_shot", "growing", "joint", "gibbs", "bootstrap"]
 # The fake engine is unsure of itself: a chain of draws finds something only where it is cold, and a cold raw one ends
 # with a single label.
 COLD = GibbsSettings(num_burn_in=4, num_samples=5, temperature=0.1, is_calibrated=True)
@@ -97,8 +98,9 @@ async def searched(scorer: ScorerClient, task_file: Path, settings: Settings) ->
         (Settings(search="joint", joint=JointSettings(is_calibrated=True, num_rounds=5)), 0.95),
         (Settings(search="gibbs", gibbs=COLD), 0.95),
         (Settings(search="gibbs", gibbs=COLD_SWEEPS), 0.95),
+        (Settings(search="bootstrap", bootstrap=BootstrapSettings(is_calibrated=True)), 0.75),
     ],
-    ids=["growing", "joint", "joint calibrated", "gibbs", "gibbs in sweeps"],
+    ids=["growing", "joint", "joint calibrated", "gibbs", "gibbs in sweeps", "bootstrap"],
 )
 async def test_a_planted_concept_is_found(
     tmp_path: Path, scorer: ScorerClient, settings: Settings, at_least: float
@@ -224,6 +226,28 @@ def test_joint_inference_keeps_to_half_of_a_small_set() -> None:
     assert {int((ask.labels >= 0).sum()) for ask in told.of("joint")} == {5}
 
 
+def test_bootstrapping_labels_everybody_behind_balanced_random_labels_and_then_behind_its_own() -> None:
+    wanted = np.array([0] * 30 + [1] * 10)
+    given = problem(40)
+    told = drive(given, Settings(search="bootstrap", bootstrap=BootstrapSettings(num_rounds=3)), knows(wanted))
+    rounds = told.of("bootstrap")
+    assert [len(ask.queries) for ask in rounds] == [40, 40, 40]
+    assert np.bincount(rounds[0].labels).tolist() == [20, 20]
+    assert rounds[1].labels.tolist() == rounds[2].labels.tolist() == wanted.tolist()
+    assert len({tuple(ask.order) for ask in rounds}) == 3
+    assert told.result.winner.labels.tolist() == wanted.tolist()
+
+
+@pytest.mark.parametrize("keeps_rules", [False, True])
+def test_only_consistent_bootstrapping_keeps_the_rules(keeps_rules: bool) -> None:
+    given = problem(60, 2, 2, {"kind": "mirrored"})
+    settings = BootstrapSettings(num_rounds=3, keeps_rules=keeps_rules)
+    told = drive(given, Settings(search="bootstrap", bootstrap=settings), noise())
+    contradictions = [given.consistency.num_contradictions(ask.labels) for ask in told.of("bootstrap")]
+    contradictions.append(given.consistency.num_contradictions(told.result.winner.labels))
+    assert all(number == 0 for number in contradictions) if keeps_rules else all(contradictions)
+
+
 @pytest.mark.parametrize("scan", ["random", "sweep"])
 def test_gibbs_draws_one_label_at_a_time_behind_all_others(scan: Any) -> None:
     settings = GibbsSettings(num_burn_in=1, num_samples=2, scan=scan)
@@ -285,7 +309,8 @@ def test_calibrated_gibbs_is_not_carried_away_by_a_label_that_all_prefer() -> No
 
 
 @pytest.mark.parametrize(
-    ("search", "stop_after"), [("growing", 2), ("growing", 4), ("joint", 2), ("joint", 7), ("gibbs", 2), ("gibbs", 50)]
+    ("search", "stop_after"),
+    [("growing", 2), ("growing", 4), ("joint", 2), ("joint", 7), ("gibbs", 2), ("gibbs", 50), ("bootstrap", 3)],
 )
 def test_a_search_can_be_stopped_and_is_weighed_all_the_same(search: SearchName, stop_after: int) -> None:
     given = problem(100, 2, 2, {"kind": "mirrored"})

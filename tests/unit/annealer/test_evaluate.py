@@ -12,7 +12,7 @@ from tests import planted
 from icm_annealer.estimates import median_over_seeds, wilson
 from icm_annealer.evaluate import ManyShot, accuracy, random_labels
 from icm_annealer.examples import labels_of
-from icm_client import ScorerClient
+from icm_client import ScorerClient, ScoreRequest
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,23 @@ async def test_test_examples_stand_in_no_context(tmp_path: Path, scorer: ScorerC
     # Another number of units draws another order, which this engine's sums feel in their last digits only.
     behind = [(await many.predict(gold[:20])).logprobs[0].tolist() for many in (alone, together)]
     assert behind[0] == pytest.approx(behind[1], abs=1e-9)
+
+
+@pytest.mark.parametrize("num_shots", [0, 8])
+async def test_a_preamble_stands_in_front_of_every_prompt(tmp_path: Path, scorer: ScorerClient, num_shots: int) -> None:
+    loaded_task, loaded = planted.load(planted.write_task(tmp_path, 20))
+    task, train, test = loaded_task.task, loaded.examples[:num_shots], loaded.examples[10:]
+    preamble = "Words: sun fire\nKind: hot"
+    many_shot = await ManyShot.open(
+        scorer, task, train, test, await scorer.model(), num_orders=1, preamble=preamble, seed=1
+    )
+    labels = np.arange(num_shots) % 2 if num_shots else None
+    predicted = (await many_shot.predict(labels)).logprobs
+    order = np.random.default_rng(1).permutation(len(train) + len(test))
+    shots = [train[i].text + task.verbalizers[i % 2] for i in order if i < num_shots]
+    prompts = ["\n\n".join([preamble, *shots, example.text]) for example in test]
+    whole = await scorer.score(ScoreRequest(prompts=list(prompts), labels=[[" hot"], [" cool"]]))
+    assert predicted.tolist() == whole.logprobs
 
 
 def test_random_labels_are_drawn_from_all() -> None:

@@ -35,11 +35,11 @@ FORGETFUL = ScoringConfig(reuse_memory_bytes=0)
 
 
 async def counted_and_measured(
-    scorer: ScorerClient, task: Task, examples: list[Example], asks: list[Ask], units: Any
+    scorer: ScorerClient, task: Task, examples: list[Example], asks: list[Ask], units: Any, preamble: str = ""
 ) -> tuple[list[int], list[int]]:
     model = await scorer.model()
-    passes = await PassScorer.open(scorer, task, examples, units, model)
-    cache = PrefixCache(await TextTokens.of(scorer, task, examples, model), model.cache_block_tokens)
+    passes = await PassScorer.open(scorer, task, examples, units, model, preamble=preamble)
+    cache = PrefixCache(await TextTokens.of(scorer, task, examples, model, preamble), model.cache_block_tokens)
     counted = [cache.compute(passes.plan(ask), ask.labels) for ask in asks]
     return counted, [(await passes.score(ask)).usage.computed_tokens for ask in asks]
 
@@ -60,14 +60,16 @@ def many_asks(num: int, num_units: int, rng: np.random.Generator) -> list[Ask]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("unit_size", [1, 3])
-async def test_counts_are_the_engines_where_texts_share_no_tokens(serving: Serving, unit_size: int, seed: int) -> None:
+@pytest.mark.parametrize(("unit_size", "preamble"), [(1, ""), (3, ""), (1, "Once upon a time."), (1, "p " * 15 + "p")])
+async def test_counts_are_the_engines_where_texts_share_no_tokens(
+    serving: Serving, unit_size: int, preamble: str, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
     examples = words(30, rng)
     units = np.arange(30).reshape(-1, unit_size)
     async with serving(scoring=FORGETFUL) as scorer:
         counted, measured = await counted_and_measured(
-            scorer, WORDS, examples, many_asks(30, len(units), rng), list(units)
+            scorer, WORDS, examples, many_asks(30, len(units), rng), list(units), preamble
         )
     assert counted == measured
     assert counted[-1] == measured[-1] > 0  # all is in the cache, but the last tokens are computed all the same

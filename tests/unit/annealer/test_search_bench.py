@@ -26,10 +26,10 @@ from icm_annealer.plan import PlanKind
 from icm_annealer.prefix_cache import TextTokens
 from icm_annealer.search.base import Problem
 from icm_annealer.search_bench.chain import spearman
-from icm_annealer.search_bench.contestants import CONTESTANTS, GOLD
-from icm_annealer.search_bench.plan import BenchPlan
+from icm_annealer.search_bench.plan import GOLD, BenchPlan
 from icm_annealer.search_bench.standings import heats
-from icm_annealer.search_bench.trial import Arena, Costs
+from icm_annealer.trials.contestants import CONTESTANTS, STOPPED
+from icm_annealer.trials.trial import Arena, Costs
 from icm_client import RequestError, ScorerClient
 from icm_server.config import ScoringConfig
 
@@ -80,7 +80,7 @@ def replace_plan(problem: Problem, plan: str) -> Problem:
     )
 
 
-@pytest.mark.parametrize("search", ["growing", "joint", "gibbs", "joint_raw", "gibbs_raw"])
+@pytest.mark.parametrize("search", STOPPED)
 async def test_a_search_is_stopped_at_the_first_round_after_its_budget(
     tmp_path: Path, scorer: ScorerClient, search: str
 ) -> None:
@@ -143,7 +143,7 @@ def test_all_searches_are_compared(icm: Icm, tmp_path: Path, url: str) -> None:
             continue
         assert row["tokens"] > 0
         if row["is_stopped"]:
-            assert row["search"] in ("growing", "joint", "gibbs", "joint_raw", "gibbs_raw")
+            assert row["search"] in STOPPED
             assert ours[row["seed"]]["tokens"] == row["budget"] <= row["tokens"]
         if row["search"] == "official":
             assert row["iterations"] == [30, 30]

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from icm_annealer.arrays import Ints
 from icm_annealer.passes import Ask, Pass, PassScorer
@@ -49,6 +50,18 @@ class Trial:
     @property
     def labels(self) -> Ints:
         return self.result.winner.labels
+
+    def cost_figures(self) -> dict[str, Any]:
+        """What a row says of the costs."""
+        return {
+            "tokens": self.costs.tokens,
+            "computed_tokens": self.costs.usage.computed_tokens,
+            "prompt_tokens": self.costs.usage.prompt_tokens,
+            "num_asks": self.costs.num_asks,
+            "passes": self.costs.num_reads / len(self.labels),
+            "seconds": round(self.costs.seconds, 3),
+            "is_stopped": self.is_stopped,
+        }
 
 
 class Arena:

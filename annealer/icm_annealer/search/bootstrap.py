@@ -1,0 +1,58 @@
+"""Bootstrapped few-shot prompting: random balanced labels, then the whole pool is labelled anew behind itself, again
+and again; with `keeps_rules` ("+ consistency") by the best labels without contradictions each time.
+
+"Eliciting base models with simple unsupervised techniques" (Shrivastava, Qi, Canavan, Qiu, Michala, Roger 2026;
+lesswrong.com/posts/rFxfMbwJ3v4PNesWP) found these two to be what of ICM is most useful, and the simple methods that it
+has to be compared with. Number of rounds and shots are this project's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from icm_annealer.arrays import Array, Ints
+from icm_annealer.objective import calibrated
+from icm_annealer.passes import Ask
+from icm_annealer.plan import PlanKind
+from icm_annealer.search.base import Enough, Problem, Search, weigh_alone, zero_shot_ask
+
+HALVES = PlanKind("folds", 2)
+
+
+@dataclass(frozen=True)
+class BootstrapSettings:
+    """How long it goes on, and what a round does."""
+
+    num_rounds: int = 8
+    """Each labels everybody once: one half behind the other, in a fresh order."""
+    keeps_rules: bool = True
+    """Bootstrap + consistency: every round takes the best labels that contradict each other nowhere."""
+    is_calibrated: bool = False
+    """Subtract each label's mean over the pass before an argmax."""
+    num_final_orders: int = 3
+
+
+def bootstrap(problem: Problem, settings: BootstrapSettings, seed: int) -> Search:
+    """Rounds from random labels on; no zero-shot answer shapes them, it is asked for to be compared with."""
+    rng, order_rng = np.random.default_rng(seed).spawn(2)
+    (zero_shot,) = yield [zero_shot_ask(problem)]
+    balanced = rng.permutation(problem.num_examples) % problem.num_labels
+    # Where rules forbid some of the random labels, chance decides which.
+    noise = rng.random((problem.num_examples, problem.num_labels))
+    labels = _best(problem, settings, np.eye(problem.num_labels)[balanced] + 1e-3 * noise)
+    try:
+        for _ in range(settings.num_rounds if len(problem.units) > 1 else 0):
+            order = rng.permutation(len(problem.units))
+            (answer,) = yield [Ask(labels, problem.everybody, order, HALVES, "bootstrap")]
+            said = calibrated(answer.logprobs) if settings.is_calibrated else answer.logprobs
+            labels = _best(problem, settings, said)
+    except Enough:
+        pass
+    return (yield from weigh_alone(problem, "bootstrap", labels, zero_shot, settings.num_final_orders, order_rng))
+
+
+def _best(problem: Problem, settings: BootstrapSettings, scores: Array) -> Ints:
+    labels: Ints = problem.consistency.best(scores) if settings.keeps_rules else scores.argmax(axis=1)
+    return labels

@@ -1,0 +1,1 @@
+"""Methods tried on the same examples, seed by seed: what `icm search-bench` and `icm baselines` have in common."""

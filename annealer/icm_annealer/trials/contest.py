@@ -1,0 +1,130 @@
+"""Rows of many methods on the same examples, seed by seed: made, saved as soon as they are there, and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from icm_annealer.figures import machine, read_figures, save_figures
+from icm_annealer.progress import RunProgress
+from icm_annealer.trials.case import Case, TaskData
+from icm_client.errors import RequestError
+
+Row = dict[str, Any]
+Key = tuple[str, int, int, str]
+
+
+class Job(NamedTuple):
+    """One row to come."""
+
+    part: str
+    """The list of the file that it goes into."""
+    data: TaskData
+    num: int
+    seed: int
+    name: str
+    """What is tried: no two jobs of a part, task, size and seed have the same."""
+    weight: float
+    """About how many shots it computes; only the time left depends on it."""
+
+    @property
+    def key(self) -> Key:
+        return self.data.task.name, self.num, self.seed, self.name
+
+    def __str__(self) -> str:
+        return f"{self.data.task.name}, {self.num} examples, seed {self.seed}: {self.name}"
+
+
+class Steps:
+    """Tells the progress of one job, whatever part of it was told already."""
+
+    def __init__(self, progress: RunProgress, weight: float):
+        self._progress, self._weight, self._told = progress, weight, 0.0
+
+    def reach(self, share: float) -> None:
+        share = min(max(share, self._told), 1.0)
+        self._progress.step((share - self._told) * self._weight)
+        self._told = share
+
+
+class Maker(Protocol):
+    """Makes rows. The row of its `anchor`, if that takes part, is made before a case's others, and shown to them."""
+
+    @property
+    def anchor(self) -> str: ...
+
+    def described(self, case: Case, name: str, anchor: Row | None) -> Row:
+        """What the row depends on, as JSON would hold it."""
+        ...
+
+    async def row(self, case: Case, name: str, anchor: Row | None, steps: Steps) -> Row:
+        """The row, without what it has in common with all others."""
+        ...
+
+
+async def run_jobs(
+    jobs: Sequence[Job],
+    maker: Maker,
+    open_case: Callable[[Job], Case],
+    saved: SavedRows,
+    progress: RunProgress,
+    *,
+    resume: bool,
+) -> list[Row]:
+    """The jobs' rows, in their order; with `resume` those that are saved and were made of the same are not made again.
+
+    Jobs of one case stand side by side. What is stopped half-way leaves no row.
+    """
+    steps_per_shot = len(jobs) / sum(job.weight for job in jobs)
+    num_steps, rows = float(len(jobs)), list[Row]()
+    progress.expect(num_steps)
+    case: Case | None = None
+    anchor: Row | None = None
+    for job in jobs:
+        num_mine = steps_per_shot * job.weight
+        if case is None or case.key != job.key[:3]:
+            case, anchor = open_case(job), None
+        of = maker.described(case, job.name, anchor)
+        row = saved.row(job) if resume else None
+        if row is not None and row["of"] == of:
+            num_steps -= num_mine
+            progress.expect(num_steps)
+        else:
+            progress.status(str(job))
+            steps = Steps(progress, num_mine)
+            made = await maker.row(case, job.name, anchor, steps)
+            task, num, seed, _ = job.key
+            row = {"task": task, "n": num, "seed": seed, **made, "of": of, "machine": machine()}
+            saved.put(job, row)
+            steps.reach(1.0)
+        anchor = row if job.name == maker.anchor else anchor
+        rows.append(row)
+    return rows
+
+
+class SavedRows:
+    """The rows in a file of figures, by what no two of a part have in common. Rows of other jobs stay there."""
+
+    def __init__(self, out: Path, parts: Sequence[str], name: str):
+        """`name` is the field that tells what was tried; rows without it are of what their part is called.
+
+        Raises RequestError if the file holds something else.
+        """
+        self._out, self._name = out, name
+        figures = read_figures(out)
+        try:
+            self._rows = {part: {self._key(part, row): row for row in figures.get(part, [])} for part in parts}
+        except (KeyError, TypeError):
+            raise RequestError(f"{out} holds rows of another version; move it away, or give another --out") from None
+
+    def row(self, job: Job) -> Row | None:
+        return self._rows[job.part].get(job.key)
+
+    def put(self, job: Job, row: Row) -> None:
+        """Takes the row in and writes the file."""
+        self._rows[job.part][job.key] = row
+        save_figures(self._out, **{job.part: list(self._rows[job.part].values())})
+
+    def _key(self, part: str, row: Row) -> Key:
+        return row["task"], row["n"], row["seed"], row.get(self._name, part)
