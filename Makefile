@@ -28,7 +28,7 @@ help:
 	@echo 'make lock     write requirements/cpu.txt anew from pyproject.toml          ARGS=--upgrade takes the newest'
 	@echo 'make clean    remove .venv and what tools leave behind (runs/ stays)'
 	@echo
-	@echo 'The first of demo, test, check and bench makes .venv: some minutes and 3.5 GB, once.'
+	@echo 'The first of demo, test, check, docs and bench makes .venv: some minutes and 3.5 GB, once.'
 	@echo 'ARGS="..." is handed on to demo, test and bench:  make demo ARGS="--seeds 3 --out runs/three"'
 	@echo 'PYTHON=... picks the Python that .venv is made of (3.11 or newer; here $(PYTHON)).'
 
