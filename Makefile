@@ -14,7 +14,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-warn-script-location --no-deps
 LOCK := requirements/cpu.txt
 # The variable: no word about the successor of Material for MkDocs, which reads mkdocs.yml as well.
-SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
 help:

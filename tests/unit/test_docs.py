@@ -168,8 +168,15 @@ def test_the_rule_in_python_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert counts == [0, 1]
 
 
+def test_what_the_readme_links_to_is_there() -> None:
+    """The site's own links are looked at when it is built."""
+    links = re.findall(r"\]\(([^)#:]+)", (ROOT / "README.md").read_text())
+    assert "docs/own_task.md" in links
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
 def test_the_site_builds_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     pages = sorted(tmp_path.glob("*.html"))
