@@ -2,7 +2,7 @@
 export PATH := $(or $(PATH),/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check bench lock clean
+.PHONY: help demo test check docs bench lock clean
 
 PYTHON ?= $(or $(shell command -v python3.11 2>/dev/null),python3)
 ARGS ?=
@@ -13,19 +13,22 @@ BIN := .venv/bin
 # -qq: errors only. -m pip: never another Python's pip.
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-warn-script-location --no-deps
 LOCK := requirements/cpu.txt
+# The variable: no word about the successor of Material for MkDocs, which reads mkdocs.yml as well.
+SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
 help:
 	@echo 'make demo     label 128 words with a real language model on this machine, and see how good the labels are'
 	@echo 'make test     all tests; some start vLLM on small models                   ARGS="-k plan" picks'
-	@echo 'make check    formatting, types, and that imports go one way'
+	@echo 'make check    formatting, types, that imports go one way, and that the pages of docs/ hang together'
+	@echo 'make docs     the pages of docs/ as a site, into site/'
 	@echo 'make bench    what plans, searches and the scorer cost, what searches find: half an hour, into bench.json, bench.html'
 	@echo '              SEARCH_ARGS="--full --resume" compares all searches, 10 seeds each: hours'
 	@echo '              SCORER_ARGS="http stock" measures some of the scorer alone; --help names all'
 	@echo 'make lock     write requirements/cpu.txt anew from pyproject.toml          ARGS=--upgrade takes the newest'
 	@echo 'make clean    remove .venv and what tools leave behind (runs/ stays)'
 	@echo
-	@echo 'The first of demo, test, check and bench makes .venv: some minutes and 3.5 GB, once.'
+	@echo 'The first of demo, test, check, docs and bench makes .venv: some minutes and 3.5 GB, once.'
 	@echo 'ARGS="..." is handed on to demo, test and bench:  make demo ARGS="--seeds 3 --out runs/three"'
 	@echo 'PYTHON=... picks the Python that .venv is made of (3.11 or newer; here $(PYTHON)).'
 
@@ -40,6 +43,11 @@ check: .venv/.installed
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest tests/unit/test_imports.py
+	@$(SITE)
+
+docs: .venv/.installed
+	@$(SITE)
+	@echo 'site/index.html'
 
 bench: .venv/.installed
 	@$(BIN)/icm bench $(ARGS)
@@ -50,7 +58,7 @@ lock:
 	@requirements/lock.sh $(PYTHON) $(ARGS)
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Two stamps, so that an edit of pyproject.toml does not go through 3 GB of packages again.
