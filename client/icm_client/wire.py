@@ -24,7 +24,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MAX_PROMPTS = 65_536
+MAX_PROMPTS = 262_144
+"""In a request as a program makes it; the client cuts it into bodies of at most ModelInfo.max_prompts."""
 MAX_SEGMENTS = 262_144
 MAX_PREFIXES = 262_144
 MAX_LABELS = 256
