@@ -13,7 +13,8 @@ from icm_client.errors import RequestError
 JOURNAL, COSTS, LABELS = "journal.jsonl", "costs.jsonl", "labels.jsonl"
 EXAMPLES, METRICS, EVALUATION = "examples.jsonl", "metrics.json", "eval.json"
 REPORT, SCORER_LOG = "report.html", "scorer.log"
-OUR_FILES = (JOURNAL, COSTS, LABELS, EXAMPLES, METRICS, EVALUATION, REPORT, SCORER_LOG)
+TRACKING, TRACKING_LOG = "tracking.json", "tracking.log"
+OUR_FILES = (JOURNAL, COSTS, LABELS, EXAMPLES, METRICS, EVALUATION, REPORT, SCORER_LOG, TRACKING, TRACKING_LOG)
 
 
 class RunDir:

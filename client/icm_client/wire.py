@@ -87,6 +87,9 @@ class ScoreRequest(_Wire):
     priority: int = Field(default=0, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
     """Whatever has a higher one goes first, of all experiments; within one priority they share fairly."""
 
+    fresh: bool = False
+    """True: every read is made now; none is answered by one that was made before, or for somebody else."""
+
     deadline_s: float | None = Field(default=None, gt=0, le=30 * 86_400, allow_inf_nan=False)
     """Seconds until the answer is not wanted any more: what is not read by then is given up (504, code `deadline`)."""
 
