@@ -41,6 +41,8 @@ from icm_annealer.search_bench.plan import FULL, GOLD, SHORT, BenchPlan, check_n
 from icm_annealer.settings import SearchName, Settings
 from icm_annealer.task import built_in_tasks, load_task
 from icm_annealer.task_check import Findings, look_at_data, look_at_task, three_shots
+from icm_annealer.tracking.beside import tracked
+from icm_annealer.tracking.tracker import Target
 from icm_annealer.trials.case import TaskData
 from icm_annealer.trials.contestants import CONTESTANTS
 from icm_client import IcmError, RequestError, ScoreRequest
@@ -99,6 +101,10 @@ def run(
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
     engine: EngineOption = "vllm",
+    track: Annotated[
+        str | None,
+        typer.Option(help="Also show the run in mlflow[:URI] or trackio[:PROJECT]; it does not depend on them."),
+    ] = None,
 ) -> None:
     """Label a dataset: search for the most coherent labels and write them to OUT/labels.jsonl.
 
@@ -117,7 +123,8 @@ def run(
         gibbs=GibbsSettings().within(passes) if passes else GibbsSettings(),
         bootstrap=BootstrapSettings(num_rounds=passes or BootstrapSettings().num_rounds),
     )
-    settings.plan_kind()  # a wrong plan is told before anything is started
+    settings.plan_kind()  # a wrong plan or tracker is told before anything is started
+    target = Target.parse(track) if track else None
     folder = RunDir(out)
     folder.prepare(resume=resume, overwrite=overwrite)
 
@@ -149,7 +156,8 @@ def run(
         for alarm in labelling.alarms:
             console.print(f"{alarm.level}: {alarm}", markup=False, highlight=False)
 
-    interruptible(work(), console, f"icm run ... --out {out} --resume")
+    with tracked(folder, target, lambda told: console.print(told, markup=False, highlight=False, soft_wrap=True)):
+        interruptible(work(), console, f"icm run ... --out {out} --resume")
 
 
 @app.command()

@@ -110,8 +110,12 @@ def labels_of(examples: Sequence[Example], gold: dict[str, str], task: Task) -> 
 
 def digest(examples: Sequence[Example]) -> str:
     """A hash of everything that the search sees of the data."""
-    content = json.dumps([[e.id, e.text, e.group, e.facts] for e in examples], ensure_ascii=False)
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
+    found = hashlib.sha256()
+    for number, example in enumerate(examples):  # the hash of one JSON list, never held as a whole
+        row = json.dumps([example.id, example.text, example.group, example.facts], ensure_ascii=False)
+        found.update((", " if number else "[").encode() + row.encode())
+    found.update(b"]" if examples else b"[]")
+    return found.hexdigest()[:16]
 
 
 def groups_of(examples: Sequence[Example]) -> list[list[int]]:

@@ -9,12 +9,13 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from icm_annealer.arrays import Array
 from icm_annealer.passes import Ask, Pass
 from icm_client.errors import RequestError
 
@@ -34,8 +35,9 @@ class JournalError(RequestError):
 class Journal:
     """`journal.jsonl` of one run directory. A line counts once it ends in a newline; a cut last line does not."""
 
-    def __init__(self, path: Path, recorded: list[dict[str, Any]]):
+    def __init__(self, path: Path, recorded: Iterator[dict[str, Any]]):
         self._path, self._recorded = path, recorded
+        self._next = next(recorded, None)
         self._file = path.open("ab")
         if sys.platform != "win32":
             with contextlib.suppress(OSError):  # a file system without locks
@@ -47,7 +49,7 @@ class Journal:
         if path.exists() and path.stat().st_size:
             raise JournalError(f"{path} already holds a run; use --resume to go on with it, or --overwrite")
         path.parent.mkdir(parents=True, exist_ok=True)
-        journal = cls(path, [])
+        journal = cls(path, iter(()))
         journal.write({"kind": "start", "format": FORMAT, **header})
         return journal
 
@@ -59,11 +61,14 @@ class Journal:
         """
         if not path.exists():
             return cls.begin(path, header)
-        lines, num_bytes = _read(path)
-        if not lines:
+        first, num_bytes = None, 0
+        for line in _lines(path):  # all of them, so that a broken one is found before anything is done
+            first = first or line.value
+            num_bytes = line.end
+        if first is None:
             return cls.begin(_emptied(path), header)
-        begun = {key: value for key, value in lines[0].items() if key not in ("kind", "format")}
-        if lines[0].get("kind") != "start" or lines[0].get("format") != FORMAT:
+        begun = {key: value for key, value in first.items() if key not in ("kind", "format")}
+        if first.get("kind") != "start" or first.get("format") != FORMAT:
             raise JournalError(f"{path} is not a journal of this version")
         for key, value in json.loads(json.dumps(header)).items():
             if begun.get(key) != value:
@@ -71,13 +76,14 @@ class Journal:
         if path.stat().st_size > num_bytes:  # the line that was being written when the run was killed
             with path.open("r+b") as file:
                 file.truncate(num_bytes)
-        return cls(path, lines[1:])
+        return cls(path, (line.value for line in _lines(path) if line.number > 1))
 
     def recorded_pass(self, ask: Ask) -> Pass | None:
         """The next recorded answer, if one is left; raises JournalError if it answers another question."""
-        if not self._recorded or self._recorded[0].get("kind") != "pass":
+        line = self._next
+        if line is None or line.get("kind") != "pass":
             return None
-        line = self._recorded.pop(0)
+        self._next = next(self._recorded, None)
         if line["ask"] != _ask_line(ask):
             raise JournalError(f"{self._path} cannot be continued: its pass {line['number']} asks something else")
         return Pass(np.array(line["logprobs"]), num_dropped=line["num_dropped"])
@@ -95,10 +101,25 @@ class Journal:
             }
         )
 
+    def recorded_repeat(self) -> tuple[Array, Array] | None:
+        """What the next recorded line says of a repeat, if it is one: what was answered first, and then."""
+        line = self._next
+        if line is None or line.get("kind") != "repeat":
+            return None
+        self._next = next(self._recorded, None)
+        return np.array(line["first"]), np.array(line["then"])
+
+    def write_repeat(self, first: Array, then: Array) -> None:
+        """What some reads of the last pass were answered, and what they were answered when asked again."""
+        self.write({"kind": "repeat", "first": first.tolist(), "then": then.tolist()})
+
     def write_end(self, line: dict[str, Any]) -> None:
         """The last line, unless the journal already has it."""
-        if not any(recorded.get("kind") == "end" for recorded in self._recorded):
-            self.write({"kind": "end", **line})
+        while self._next is not None:
+            if self._next.get("kind") == "end":
+                return
+            self._next = next(self._recorded, None)
+        self.write({"kind": "end", **line})
 
     def write(self, line: dict[str, Any]) -> None:
         """Appends a line and sees it to the disk; raises JournalError if that fails."""
@@ -117,9 +138,12 @@ class Journal:
             self._file.close()
 
 
-def read_journal(path: Path) -> list[dict[str, Any]]:
-    """All whole lines of a journal; raises JournalError if it is missing or broken."""
-    return _read(path)[0]
+def read_journal(path: Path) -> Iterator[dict[str, Any]]:
+    """The whole lines of a journal, one after the other: all of them together may be large.
+
+    Raises JournalError if it is missing, or at a broken line.
+    """
+    return (line.value for line in _lines(path))
 
 
 def read_ends(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -153,14 +177,24 @@ def is_being_written(path: Path) -> bool:
     return False
 
 
-def _read(path: Path) -> tuple[list[dict[str, Any]], int]:
+class _Line(NamedTuple):
+    number: int
+    value: dict[str, Any]
+    end: int
+    """In bytes from the file's beginning."""
+
+
+def _lines(path: Path) -> Iterator[_Line]:
+    """The whole lines, each read when it is wanted."""
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            end = 0
+            for number, line in enumerate(file, start=1):
+                if line.endswith(b"\n"):
+                    end += len(line)
+                    yield _Line(number, _parsed(line, f"{path}, line {number}"), end)
     except OSError as error:
         raise JournalError(f"{path}: {error.strerror}") from None
-    whole = content[: content.rfind(b"\n") + 1]
-    lines = [_parsed(line, f"{path}, line {number}") for number, line in enumerate(whole.splitlines(), start=1)]
-    return lines, len(whole)
 
 
 def _parsed(line: bytes, where: str) -> dict[str, Any]:

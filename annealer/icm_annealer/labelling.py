@@ -18,6 +18,7 @@ from icm_annealer.run_examples import write_examples
 from icm_annealer.rundir import COSTS, JOURNAL, LABELS, RunDir
 from icm_annealer.settings import Settings
 from icm_annealer.task import Task
+from icm_client.wire import Usage
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Labelling:
             "computed_tokens": usage.computed_tokens,
             "cached_tokens": usage.cached_tokens,
             "search_seconds": self.run.seconds,
+            "repeat_spread": self.run.repeat.spread,
             "alarms": [asdict(alarm) for alarm in self.alarms],
             **({"notes": result.notes} if result.notes else {}),
         }
@@ -77,15 +79,15 @@ async def label(
         nonlocal num_dropped
         num_dropped = max(num_dropped, event.answer.num_dropped)
         if not event.resumed:
-            cost = {"pass": event.number, "seconds": round(event.answer.seconds, 3), **event.answer.usage.model_dump()}
-            with (folder / COSTS).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(cost) + "\n")
+            _write_cost(folder, event.number, event.answer.seconds, event.answer.usage)
         on_pass(event)
 
     try:
         write_examples(folder, examples)
         run = await anneal(examples, task, scorer, settings, journal=journal, on_pass=note, experiment=experiment)
-        found = alarms(run.problem, run.result, examples, num_dropped)
+        if run.repeat.usage.num_reads:
+            _write_cost(folder, "repeat", run.repeat.seconds, run.repeat.usage)
+        found = alarms(run.problem, run.result, examples, num_dropped, run.repeat)
         winner = run.result.winner
         journal.write_end(
             {
@@ -100,3 +102,10 @@ async def label(
         journal.close()
     folder.write_jsonl(LABELS, run.rows(folder.path.name))
     return Labelling(run, found)
+
+
+def _write_cost(folder: RunDir, what: int | str, seconds: float, usage: Usage) -> None:
+    """Appends what one request has cost: a pass by its number, or the repeat at the end."""
+    cost = {"pass": what, "seconds": round(seconds, 3), **usage.model_dump()}
+    with (folder / COSTS).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(cost) + "\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -17,6 +17,7 @@ from icm_annealer.objective import normalized
 from icm_annealer.plan import Plan, PlanKind, behind_all
 from icm_annealer.task import Task
 from icm_client.errors import RequestError, ScorerError
+from icm_client.split import subset
 from icm_client.wire import MAX_PROMPTS, Label, ModelInfo, ScoreRequest, ScoreResponse, Usage, label_texts
 
 WINDOW_MARGIN = 16
@@ -111,6 +112,11 @@ def _labels(task: Task) -> list[Label]:
     return [label_texts(texts) for texts in task.labels.values()]
 
 
+def _row_of(plan: Plan) -> dict[int, int]:
+    """The number of the read that scores each example."""
+    return {example: row for row, (_, example) in enumerate(plan.reads)}
+
+
 class PassScorer:
     """Scores Asks over one dataset through one scorer. Create it with `open`."""
 
@@ -170,18 +176,28 @@ class PassScorer:
     async def score(self, ask: Ask) -> Pass:
         """One pass. Raises what the client raises, and ScorerError if another model answers than at the start."""
         plan = self.plan(ask)
-        request = self._request(plan, ask.labels)
-        start = time.monotonic()
-        response = await self._scorer.score(request)
-        seconds = time.monotonic() - start
-        self._check_model(response.model)
-        row_of = {example: row for row, (_, example) in enumerate(plan.reads)}
-        rows = [row_of[int(query)] for query in ask.queries]
-        return Pass(np.array(response.logprobs)[rows], response.usage, seconds, plan.num_dropped)
+        return await self._scored(self._request(plan, ask.labels), ask.queries, _row_of(plan), plan.num_dropped)
+
+    async def again(self, ask: Ask, queries: Ints) -> Pass:
+        """The same prompts as in `score`, of these queries alone, and really read once more. Raises the same."""
+        plan = self.plan(ask)
+        row_of = _row_of(plan)
+        numbers = sorted(row_of[int(query)] for query in queries)
+        request = subset(self._request(plan, ask.labels), numbers).model_copy(update={"fresh": True})
+        places = {number: place for place, number in enumerate(numbers)}
+        return await self._scored(request, queries, {int(i): places[row_of[int(i)]] for i in queries}, plan.num_dropped)
 
     def request(self, ask: Ask) -> ScoreRequest:
         """What `score` sends."""
         return self._request(self.plan(ask), ask.labels)
+
+    async def _scored(self, request: ScoreRequest, queries: Ints, row_of: Mapping[int, int], num_dropped: int) -> Pass:
+        start = time.monotonic()
+        response = await self._scorer.score(request)
+        seconds = time.monotonic() - start
+        self._check_model(response.model)
+        rows = [row_of[int(query)] for query in queries]
+        return Pass(np.array(response.logprobs)[rows], response.usage, seconds, num_dropped)
 
     def plan(self, ask: Ask) -> Plan:
         """The prefix tree that `ask` sends."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -38,7 +39,7 @@ class RunProgress:
             console=console,
         )
         self._task: TaskID = self._bar.add_task(title, total=None, steps="", left="")
-        self._events: list[PassEvent] = []
+        self._events: deque[PassEvent] = deque(maxlen=NUM_ROWS)  # each holds arrays as long as the data
         self._usage = Usage()
         self._done, self._total = 0.0, 0.0
         self._known_s = 0.0
@@ -128,7 +129,7 @@ class RunProgress:
         table = Table(box=None, padding=(0, 1), header_style="dim")
         for name in ("pass", "what", "U", "P", "I", "T", "label rates", "computed", "cached"):
             table.add_column(name, justify="left" if name in ("what", "label rates") else "right")
-        for event in self._events[-NUM_ROWS:]:
+        for event in self._events:
             usage = event.answer.usage
             table.add_row(
                 str(event.number),

@@ -122,7 +122,7 @@ class RunReport:
 
     @property
     def num_passes(self) -> int:
-        return sum(len(search.record.costs) for search in self.searches)
+        return sum(isinstance(cost.get("pass"), int) for search in self.searches for cost in search.record.costs)
 
     @property
     def seconds(self) -> float:

@@ -13,7 +13,8 @@ from icm_client.errors import RequestError
 JOURNAL, COSTS, LABELS = "journal.jsonl", "costs.jsonl", "labels.jsonl"
 EXAMPLES, METRICS, EVALUATION = "examples.jsonl", "metrics.json", "eval.json"
 REPORT, SCORER_LOG = "report.html", "scorer.log"
-OUR_FILES = (JOURNAL, COSTS, LABELS, EXAMPLES, METRICS, EVALUATION, REPORT, SCORER_LOG)
+TRACKING, TRACKING_LOG = "tracking.json", "tracking.log"
+OUR_FILES = (JOURNAL, COSTS, LABELS, EXAMPLES, METRICS, EVALUATION, REPORT, SCORER_LOG, TRACKING, TRACKING_LOG)
 
 
 class RunDir:
@@ -58,4 +59,9 @@ class RunDir:
         return self.write_text(name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
     def write_jsonl(self, name: str, rows: Iterable[dict[str, Any]]) -> Path:
-        return self.write_text(name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        def write(place: Path) -> None:
+            with place.open("w", encoding="utf-8") as file:
+                file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+        write_whole(self / name, write, code="run_folder")
+        return self / name

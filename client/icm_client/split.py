@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from icm_client.errors import RequestError
-from icm_client.wire import ScoreRequest
+from icm_client.wire import Row, ScoreRequest
 
 
 def batches(texts: Sequence[str], max_texts: int, max_chars: int) -> Iterator[list[str]]:
@@ -73,13 +73,17 @@ def subset(request: ScoreRequest, numbers: Sequence[int]) -> ScoreRequest:
 
 
 def check_numbers(request: ScoreRequest) -> None:
-    rows = [(f"prefix {number}", row, number) for number, row in enumerate(request.prefixes)]
+    for number, row in enumerate(request.prefixes):
+        _check_row(request, "prefix", number, row, number)
     for number, prompt in enumerate(request.prompts):
         if not isinstance(prompt, str):
-            rows.append((f"prompt {number}", prompt, len(request.prefixes)))
-    for name, (parent, *appended), num_before in rows:
-        if parent is not None and not 0 <= parent < num_before:
-            raise RequestError(f"{name} continues prefix {parent}, which does not come before it")
-        for segment in appended:
-            if segment is None or not 0 <= segment < len(request.segments):
-                raise RequestError(f"{name} names segment {segment}; there are {len(request.segments)}")
+            _check_row(request, "prompt", number, prompt, len(request.prefixes))
+
+
+def _check_row(request: ScoreRequest, kind: str, number: int, row: Row, num_before: int) -> None:
+    parent, *appended = row
+    if parent is not None and not 0 <= parent < num_before:
+        raise RequestError(f"{kind} {number} continues prefix {parent}, which does not come before it")
+    for segment in appended:
+        if segment is None or not 0 <= segment < len(request.segments):
+            raise RequestError(f"{kind} {number} names segment {segment}; there are {len(request.segments)}")

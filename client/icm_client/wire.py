@@ -24,7 +24,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MAX_PROMPTS = 65_536
+MAX_PROMPTS = 262_144
+"""In a request as a program makes it; the client cuts it into bodies of at most ModelInfo.max_prompts."""
 MAX_SEGMENTS = 262_144
 MAX_PREFIXES = 262_144
 MAX_LABELS = 256
@@ -85,6 +86,9 @@ class ScoreRequest(_Wire):
 
     priority: int = Field(default=0, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
     """Whatever has a higher one goes first, of all experiments; within one priority they share fairly."""
+
+    fresh: bool = False
+    """True: every read is made now; none is answered by one that was made before, or for somebody else."""
 
     deadline_s: float | None = Field(default=None, gt=0, le=30 * 86_400, allow_inf_nan=False)
     """Seconds until the answer is not wanted any more: what is not read by then is given up (504, code `deadline`)."""

@@ -18,8 +18,8 @@ class Limits(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    max_prompts: int = Field(default=MAX_PROMPTS, ge=1, le=MAX_PROMPTS)
-    """In one request."""
+    max_prompts: int = Field(default=2**16, ge=1, le=MAX_PROMPTS)
+    """In one body."""
     max_request_tokens: Count = 2**24
     """In one request; four bytes each are held until it is done."""
     max_experiment_requests: Count = 1024

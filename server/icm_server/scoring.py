@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -148,10 +149,16 @@ class Scorer:
         return await asyncio.get_running_loop().run_in_executor(self._planning, count)
 
     def _context(self, request: ScoreRequest, tenant: Tenant) -> bytes:
-        """All that its answers depend on besides tokens, and whose they are if that matters."""
+        """All that its answers depend on besides tokens, and whose they are if that matters.
+
+        It is a request's own if the request is to be answered by no other's reads.
+        """
+        once = secrets.token_hex(16) if request.fresh else None
         experiment = request.experiment if self._isolated else None
         key = tenant.name if tenant.isolated else None
-        return hashlib.blake2b(json.dumps([self.engine.identity(request.model), experiment, key]).encode()).digest()
+        return hashlib.blake2b(
+            json.dumps([self.engine.identity(request.model), experiment, key, once]).encode()
+        ).digest()
 
 
 def _too_late(request: ScoreRequest) -> DeadlineError:

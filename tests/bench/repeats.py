@@ -27,7 +27,7 @@ async def repeats(console: Console, repetitions: int) -> list[Figure]:
             for number in range(repetitions):
                 out = Path(folder) / f"run{number}"
                 await _run(server.url, out)
-                journals.append(read_journal(out / JOURNAL))
+                journals.append(list(read_journal(out / JOURNAL)))
                 console.print(f"run {number + 1}: U {journals[-1][-1]['u']:+.4f}")
     pairs = list(itertools.combinations(journals, 2))
     differences = [_largest_difference(one, other) for one, other in pairs]

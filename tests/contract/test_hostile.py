@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 
 from icm_client.wire import MAX_LABELS, MAX_PREFIXES, MAX_PROMPTS, MAX_SEGMENTS, ErrorAnswer
 from icm_server.app import create_app
+from icm_server.config import Limits
 from icm_server.engines.fake import FakeEngine
 
 LIMIT_S = 30.0
@@ -262,6 +263,7 @@ def test_bodies_made_to_hurt(content: bytes, http: httpx.Client) -> None:
     assert response.status_code != 200 or content in MAY_SUCCEED
 
 
+MAX_PROMPTS_AT_ONCE = Limits().max_prompts
 TREES: dict[str, dict[str, Any]] = {
     "a chain of prefixes as long as may be, each of a text that joins with the one before": {
         "segments": ["a" * 20],
@@ -270,13 +272,13 @@ TREES: dict[str, dict[str, Any]] = {
     },
     "such a chain, with a prompt at every place": {
         "segments": ["a" * 20],
-        "prefixes": [[None, 0], *([k, 0] for k in range(MAX_PROMPTS - 1))],
-        "prompts": [[k] for k in range(MAX_PROMPTS)],
+        "prefixes": [[None, 0], *([k, 0] for k in range(MAX_PROMPTS_AT_ONCE - 1))],
+        "prompts": [[k] for k in range(MAX_PROMPTS_AT_ONCE)],
     },
     "one long text in every prompt": {
         "segments": ["x" * 4_000_000, "y"],
         "prefixes": [[None, 0]],
-        "prompts": [[0, 1]] * MAX_PROMPTS,
+        "prompts": [[0, 1]] * MAX_PROMPTS_AT_ONCE,
     },
     "one long text many times in a prompt": {
         "segments": ["x" * 4_000_000],
@@ -285,7 +287,7 @@ TREES: dict[str, dict[str, Any]] = {
     "as many prompts as fit, all full": {
         "segments": [" w" * 480, " y"],
         "prefixes": [[None, 0]],
-        "prompts": [[0, 1]] * MAX_PROMPTS,
+        "prompts": [[0, 1]] * MAX_PROMPTS_AT_ONCE,
     },
 }
 

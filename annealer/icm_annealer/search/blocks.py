@@ -144,8 +144,9 @@ def _half(problem: Problem, first: Ints, second: Ints, rng: np.random.Generator)
         for groups in (first, second)
     )
     order = np.concatenate([in_front, behind])
-    context = order[: len(order) // 2]
-    whole = [group for group in second if not np.isin(problem.units_of_group[group], context).any()]
+    in_context = np.zeros(len(order), dtype=bool)
+    in_context[order[: len(order) // 2]] = True
+    whole = [group for group in second if not in_context[problem.units_of_group[group]].any()]
     return order, np.sort(np.concatenate([problem.consistency.groups[group] for group in whole]))
 
 

@@ -106,7 +106,7 @@ async def test_a_run_whose_scorer_broke_down_can_be_resumed(
     await run(tmp_path / "whole", data, scorer)
     with pytest.raises(UnavailableError):
         await run(tmp_path / "broken", data, Counted(scorer, last))
-    assert len(read_journal(tmp_path / "broken" / JOURNAL)) <= last + 1
+    assert len(list(read_journal(tmp_path / "broken" / JOURNAL))) <= last + 1
     await run(tmp_path / "broken", data, scorer, resume=True)
     assert (tmp_path / "broken" / JOURNAL).read_bytes() == (tmp_path / "whole" / JOURNAL).read_bytes()
 
@@ -227,7 +227,7 @@ def test_a_run_that_is_there_is_not_begun_again(tmp_path: Path) -> None:
 
 async def test_the_journal_holds_no_times_and_no_texts(tmp_path: Path, data: Data, scorer: ScorerClient) -> None:
     await run(tmp_path / "run", data, scorer)
-    lines = read_journal(tmp_path / "run" / JOURNAL)
+    lines = list(read_journal(tmp_path / "run" / JOURNAL))
     assert [line["kind"] for line in lines] == ["start", *["pass"] * (len(lines) - 2), "end"]
     assert not any("second" in key or "time" in key for line in lines for key in line)
     assert [line["number"] for line in lines[1:-1]] == list(range(1, len(lines) - 1))

@@ -223,7 +223,7 @@ def test_both_ends_are_those_of_the_whole(
     path = tmp_path_factory.mktemp("journal") / JOURNAL
     whole = [json.dumps({"number": k, "filler": "é" * length}, ensure_ascii=False) for k, length in enumerate(lengths)]
     path.write_text("".join(line + "\n" for line in whole) + '{"number": 7, "fi' * is_cut, encoding="utf-8")
-    everything = read_journal(path)
+    everything = list(read_journal(path))
     assert read_ends(path) == (everything[0], everything[-1])
 
 

@@ -1,0 +1,42 @@
+"""What an engine answers when it is asked the same again: the part of every figure that is the engine's own noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from icm_annealer.arrays import Array, Ints
+from icm_annealer.objective import normalized
+from icm_client.wire import Usage
+
+MAX_REPEATED = 16
+"""Queries of a run's last pass that are asked again at its end."""
+
+
+def repeated_of(queries: Ints) -> Ints:
+    """Those that are asked again, from all over the pass."""
+    places = np.linspace(0, len(queries) - 1, min(MAX_REPEATED, len(queries))).astype(np.int64)
+    chosen: Ints = queries[np.unique(places)]
+    return chosen
+
+
+@dataclass(frozen=True)
+class Repeat:
+    """Log-probabilities [query, label], raw, of the same reads at two times."""
+
+    first: Array
+    then: Array
+    usage: Usage = field(default_factory=Usage)
+    """What asking again has cost this process."""
+    seconds: float = 0.0
+
+    @property
+    def spread(self) -> float:
+        """The root of the mean squared difference of a log-probability renormalised over the labels, in nats."""
+        return float(np.sqrt(np.mean((normalized(self.first) - normalized(self.then)) ** 2)))
+
+    @property
+    def num_changed(self) -> int:
+        """Queries that prefer another label the second time."""
+        return int((self.first.argmax(axis=1) != self.then.argmax(axis=1)).sum())

@@ -1,0 +1,49 @@
+"""A tracker's process beside a run, which it never stops and never keeps waiting for long."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+from icm_annealer.rundir import TRACKING_LOG, RunDir
+from icm_annealer.tracking.tracker import Target
+
+END_LIMIT_S = 60.0
+"""How long a tracker may take to show the end of a run that is over."""
+
+
+@contextlib.contextmanager
+def tracked(
+    folder: RunDir, target: Target | None, on_failure: Callable[[str], None], end_limit_s: float = END_LIMIT_S
+) -> Iterator[None]:
+    """Has the run in `folder` shown while the context lasts, if there is a target.
+
+    What the tracker prints goes to `tracking.log`. If it fails, or is not done in time, `on_failure` is told.
+    """
+    if target is None:
+        yield
+        return
+    command = [sys.executable, "-m", "icm_annealer.tracking.cli", str(folder.path), str(target)]
+    with (folder / TRACKING_LOG).open("wb") as log:
+        # A session of its own, so that Ctrl-C stops the run alone, and its end is still shown.
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True)
+    assert process.stdin is not None
+    try:
+        yield
+    finally:
+        process.stdin.close()
+        if told := _ended(process, end_limit_s):
+            on_failure(f"note: {target.kind} does not show all of this run ({told}); see {folder / TRACKING_LOG}")
+
+
+def _ended(process: subprocess.Popen[bytes], limit_s: float) -> str | None:
+    """What went wrong, None if nothing did."""
+    try:
+        code = process.wait(limit_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return f"it was not done {limit_s:.0f} s after the run's end"
+    return f"it ended with code {code}" if code else None

@@ -1,0 +1,123 @@
+"""Follows a run's files and shows a tracker what is in them, until the run is over."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from icm_annealer.run_record import RunRecord, read_object
+from icm_annealer.rundir import COSTS, JOURNAL, TRACKING, RunDir
+from icm_annealer.tracking.records import Step, cost_step, params_of, pass_step, result_metrics
+from icm_annealer.tracking.tracker import Target, Tracker
+
+
+class Follower:
+    """Shows a tracker each line of a run's journal and costs once, also over several processes.
+
+    How far it has come, and what the tracker knows the run by, stand in `tracking.json`. A run that is begun anew in
+    the folder, or shown elsewhere, is another one.
+    """
+
+    def __init__(self, folder: RunDir, target: Target):
+        self._folder, self._target = folder, target
+        self._tracker: Tracker | None = None
+        self._key = ""
+        self._journal, self._costs = Tail(folder / JOURNAL), Tail(folder / COSTS)
+        self._last = 0
+
+    def look(self) -> None:
+        """Shows what is new. Raises whatever the tracker does."""
+        if self._tracker is None and not self._begin():
+            return
+        is_new = False
+        for line in self._journal.lines():
+            if step := pass_step(line):
+                self._show(step)
+                self._last, is_new = step.number, True
+        for line in self._costs.lines():
+            self._show(cost_step(line, self._last))
+            is_new = True
+        if is_new:
+            self._save()
+
+    def end(self) -> None:
+        """The process that ran is over: shows the rest, and how it ended."""
+        self.look()
+        if self._tracker is None:
+            return
+        record = RunRecord.read(self._folder.path)
+        if record.is_finished:
+            self._show(Step(self._last, result_metrics(record.metrics)))
+        alarms = ", ".join(alarm["code"] for alarm in record.alarms)
+        self._tracker.end(record.state, {"alarms": alarms} if alarms else {})
+
+    def _begin(self) -> bool:
+        """False as long as there is no run to show."""
+        header = first_line(self._folder / JOURNAL)
+        if header is None:
+            return False
+        known = read_object(self._folder / TRACKING)
+        self._tracker = self._target.tracker()
+        if known.get("target") == str(self._target):
+            self._key, self._last = str(known["key"]), int(known["last"])
+            self._journal.offset, self._costs.offset = int(known["journal"]), int(known["costs"])
+            self._tracker.resume(self._key)
+        else:
+            self._key = self._tracker.begin(self._folder.path.resolve().name, params_of(header))
+            self._save()
+        return True
+
+    def _show(self, step: Step) -> None:
+        assert self._tracker is not None
+        if step.metrics:
+            self._tracker.log(step.number, step.metrics)
+
+    def _save(self) -> None:
+        place = {"target": str(self._target), "key": self._key, "last": self._last}
+        self._folder.write_json(TRACKING, {**place, "journal": self._journal.offset, "costs": self._costs.offset})
+
+
+class Tail:
+    """The lines of a file that grows, each once, and only when it is whole."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self.offset = 0
+        """Bytes that were handed out."""
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        """What has been added; nothing if the file is not there. A line that is no JSON object is left out."""
+        try:
+            file = self._path.open("rb")
+        except FileNotFoundError:
+            return
+        with file:
+            file.seek(self.offset)
+            for line in file:
+                if not line.endswith(b"\n"):
+                    return
+                self.offset += len(line)
+                if (value := _object(line)) is not None:
+                    yield value
+
+
+def first_line(path: Path) -> dict[str, Any] | None:
+    """A file's first line once it is whole, else None."""
+    return next(Tail(path).lines(), None)
+
+
+def follow(follower: Follower, wait: Callable[[], bool]) -> None:
+    """Looks again and again; `wait` pauses, and tells whether the run is over."""
+    while not wait():
+        follower.look()
+    follower.end()
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,111 @@
+"""A scorer as a model of inspect_ai (`pip install 'icm[inspect]'`), for tasks whose answers are given.
+
+    inspect eval my_task.py --model icm/base --model-base-url http://gpu-box:8000
+    eval(task, model=get_model("icm/base", base_url="http://gpu-box:8000", labels=["yes", "no"]))
+
+Behind `icm/` stands `base`, or an adapter that the scorer serves.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from inspect_ai.model import (
+    ChatCompletionChoice,
+    ChatMessage,
+    ChatMessageAssistant,
+    GenerateConfig,
+    Logprob,
+    Logprobs,
+    ModelAPI,
+    ModelOutput,
+    ModelUsage,
+    TopLogprob,
+    modelapi,
+)
+from inspect_ai.tool import ToolChoice, ToolInfo
+
+from icm_client.adapters.api_key import key_in
+from icm_client.client import ScorerClient
+from icm_client.errors import RequestError
+from icm_client.wire import ScoreRequest
+
+LETTERS = re.compile(r"LETTER is one of ((?:\w,)*\w)\b")
+"""Where inspect_ai's multiple choice names the letters that may be answered."""
+
+
+@modelapi(name="icm")
+class ScorerAPI(ModelAPI):
+    """Answers with the likeliest of `labels` behind the messages and `answer`: texts for base models, no chat format.
+
+    Without `labels` (a list, or names with commas between) it answers with the letters of inspect_ai's
+    `multiple_choice`. The log-probabilities of all labels are in the output's `logprobs`. Tools, sampling and
+    thinking are beyond a scorer: what is asked for of them is not done.
+    """
+
+    def __init__(
+        self,
+        model_name: str,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        config: GenerateConfig = GenerateConfig(),  # noqa: B008  (inspect_ai's own way)
+        labels: list[str] | str | None = None,
+        answer: str = "ANSWER:",
+        experiment: str = "inspect",
+        api_key_file: str | None = None,
+        **model_args: Any,
+    ):
+        super().__init__(model_name, base_url, api_key, [], config)
+        if model_args:
+            raise RequestError(f"icm models take labels, answer, experiment, api_key_file, not {', '.join(model_args)}")
+        if base_url is None:
+            raise RequestError("name the scorer: --model-base-url http://HOST:PORT")
+        self._url, self._key = base_url, api_key or key_in(api_key_file)
+        self._labels = labels.split(",") if isinstance(labels, str) else labels
+        self._answer, self._experiment = answer, experiment
+
+    async def generate(
+        self, input: list[ChatMessage], tools: list[ToolInfo], tool_choice: ToolChoice, config: GenerateConfig
+    ) -> ModelOutput:
+        text = "\n\n".join(message.text for message in input)
+        labels = self._labels or _letters(text)
+        request = ScoreRequest(
+            prompts=[f"{text}\n\n{self._answer}"],
+            labels=[f" {label}" for label in labels],
+            experiment=self._experiment,
+            model=self.model_name,
+        )
+        async with ScorerClient(self._url, api_key=self._key) as client:  # this object outlives event loops
+            answer = await client.score(request)
+        ranked = sorted(zip(labels, answer.logprobs[0], strict=True), key=lambda pair: -pair[1])
+        best, logprob = ranked[0]
+        all_of_them = [TopLogprob(token=label, logprob=value) for label, value in ranked]
+        return ModelOutput(
+            model=self.model_name,
+            choices=[
+                ChatCompletionChoice(
+                    message=ChatMessageAssistant(content=f"{self._answer} {best}", source="generate"),
+                    stop_reason="stop",
+                    logprobs=Logprobs(content=[Logprob(token=best, logprob=logprob, top_logprobs=all_of_them)]),
+                )
+            ],
+            usage=ModelUsage(
+                input_tokens=answer.usage.prompt_tokens,
+                total_tokens=answer.usage.prompt_tokens,
+                input_tokens_cache_read=answer.usage.cached_tokens,
+            ),
+        )
+
+    def connection_key(self) -> str:
+        return self._url
+
+
+def _letters(text: str) -> list[str]:
+    found = LETTERS.findall(text)
+    if not found:
+        raise RequestError(
+            "a scorer chooses among given answers, and this prompt names none as inspect_ai's multiple_choice does: "
+            "name them with -M labels=yes,no"
+        )
+    return str(found[-1]).split(",")

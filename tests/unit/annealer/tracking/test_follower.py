@@ -1,0 +1,126 @@
+"""A run as a tracker sees it: every pass once, however often the tracker was started anew."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests import planted
+from tests.finished import finished
+
+from icm_annealer.journal import read_journal
+from icm_annealer.rundir import COSTS, JOURNAL, RunDir
+from icm_annealer.tracking.follower import Follower, Tail, follow
+from icm_annealer.tracking.records import cost_step
+from icm_annealer.tracking.tracker import Target
+from icm_client import RequestError, ScorerClient
+
+
+class Kept:
+    """A tracker that keeps what it is shown."""
+
+    def __init__(self) -> None:
+        self.params: dict[str, str] = {}
+        self.steps: list[tuple[int, dict[str, float]]] = []
+        self.begun: list[str] = []
+        self.ends: list[tuple[str, dict[str, str]]] = []
+
+    def begin(self, name: str, params: Mapping[str, str]) -> str:
+        self.params = dict(params)
+        self.begun.append(name)
+        return "key"
+
+    def resume(self, key: str) -> None:
+        self.begun.append(key)
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        self.steps.append((step, dict(metrics)))
+
+    def end(self, state: str, facts: Mapping[str, str]) -> None:
+        self.ends.append((state, dict(facts)))
+
+    def values(self, ending: str) -> list[tuple[int, float]]:
+        return [
+            (step, value) for step, metrics in self.steps for name, value in metrics.items() if name.endswith(ending)
+        ]
+
+
+class Kind(Target):
+    """A target whose tracker is at hand."""
+
+    kept = Kept()
+
+    def tracker(self) -> Kept:
+        return self.kept
+
+
+@pytest.fixture
+def kept() -> Kept:
+    Kind.kept = Kept()
+    return Kind.kept
+
+
+async def test_a_run_is_shown_once_however_often_the_follower_is_started(
+    tmp_path: Path, scorer: ScorerClient, kept: Kept
+) -> None:
+    done = await finished(scorer, tmp_path / "done", planted.write_task(tmp_path / "data"))
+    lines = list(read_journal(tmp_path / "done" / JOURNAL))
+    passes = [line for line in lines if line["kind"] == "pass"]
+    journal, costs = ((tmp_path / "done" / name).read_bytes() for name in (JOURNAL, COSTS))
+    folder = RunDir(tmp_path / "grows")
+    folder.prepare()
+    for part in range(11):  # files that grow to any byte, and a follower that begins anew at each
+        (folder / JOURNAL).write_bytes(journal[: len(journal) * part // 10])
+        (folder / COSTS).write_bytes(costs[: len(costs) * part // 10])
+        Follower(folder, Kind("kept", None)).look()
+    for name in ("labels.jsonl", "metrics.json"):
+        (folder / name).write_bytes((tmp_path / "done" / name).read_bytes())
+    follow(Follower(folder, Kind("kept", None)), lambda: True)
+    assert kept.begun[0] == "grows"
+    assert set(kept.begun[1:]) == {"key"}
+    assert kept.params["blocks.num_chains"] == "2"
+    assert kept.params["scorer.name"] == "fake"
+    assert kept.params["num_examples"] == "24"
+    wanted = [(line["number"], line["u"]) for line in passes if line["u"] is not None]
+    summary = done.summary()
+    assert kept.values("/u") == [*wanted, (len(passes), summary["u"])]
+    assert kept.values("result/u") == [(len(passes), summary["u"])]
+    assert sum(value for _, value in kept.values("cost/computed_tokens")) == summary["computed_tokens"]
+    assert len(kept.ends) == 1
+    assert kept.ends[0][0] in ("finished", "failed")
+
+
+async def test_a_run_that_was_stopped_is_told_so(tmp_path: Path, scorer: ScorerClient, kept: Kept) -> None:
+    await finished(scorer, tmp_path / "run", planted.write_task(tmp_path / "data"))
+    (tmp_path / "run" / "labels.jsonl").unlink()
+    follow(Follower(RunDir(tmp_path / "run"), Kind("kept", None)), lambda: True)
+    assert [state for state, _ in kept.ends] == ["stopped"]
+
+
+def test_a_run_that_never_began_is_not_shown(tmp_path: Path, kept: Kept) -> None:
+    follow(Follower(RunDir(tmp_path), Kind("kept", None)), lambda: True)
+    assert (kept.begun, kept.ends) == ([], [])
+
+
+def test_lines_are_told_when_they_are_whole(tmp_path: Path) -> None:
+    tail = Tail(tmp_path / "file")
+    assert list(tail.lines()) == []
+    with (tmp_path / "file").open("a") as file:
+        for text, told in [('{"a"', []), (": 1}", []), ('\nnot json\n{"b": 2}\n[]\n', [{"a": 1}, {"b": 2}]), ("", [])]:
+            file.write(text)
+            file.flush()
+            assert list(tail.lines()) == told
+
+
+@pytest.mark.parametrize("text", ["wandb", "", "mlflows:x"])
+def test_unknown_trackers_are_refused(text: str) -> None:
+    with pytest.raises(RequestError, match=r"mlflow\[:URI\]"):
+        Target.parse(text)
+
+
+def test_what_is_no_pass_counts_for_the_last_one() -> None:
+    line: dict[str, Any] = json.loads('{"pass": "repeat", "seconds": 1.5, "computed_tokens": 3, "num_reads": 2}')
+    assert cost_step(line, 7) == (7, {"cost/seconds": 1.5, "cost/computed_tokens": 3.0})
