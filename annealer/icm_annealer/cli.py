@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 import sys
 import time
@@ -406,6 +408,11 @@ app.command()(runs)
 app.command()(report)
 app.command(name="eval")(evaluate)
 app.command()(export)
+
+LABORATORY = "icm_lab"
+"""Builds on this package, so it is not imported by its name; it may be missing."""
+if importlib.util.find_spec(LABORATORY):
+    app.add_typer(importlib.import_module(f"{LABORATORY}.cli").app, name="lab")
 
 
 def main() -> None:
