@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
+from icm_client.errors import RequestError
+from icm_lab.course import COURSES
 from icm_lab.family import SIZES, weights
 from icm_lab.tasks import write_tasks
 from icm_lab.worlds import worlds
@@ -40,12 +42,17 @@ def train(
     Example: icm lab train small --out runs/lab-small
     """
     from icm_lab.shipping import save_model
-    from icm_lab.train import COURSES
     from icm_lab.train import train as pretrain
 
-    console = Console()
-    model = pretrain(SIZES[size], COURSES[size], out, log=lambda line: console.print(line, highlight=False))
-    save_model(model, out)
+    if size not in SIZES:
+        raise RequestError(f"no size {size!r}; known: {', '.join(SIZES)}")
+    console, course = Console(), COURSES[size]
+
+    def show(row: dict[str, Any]) -> None:
+        late = " ".join(f"{name} {row[name][1]:.2f}" for name in row if name.endswith(("/truth", "/inverse")))
+        console.print(f"{row['step']}/{course.steps} loss {row['loss']:.3f}  {late}", highlight=False)
+
+    save_model(pretrain(SIZES[size], course, out, on_row=show), out)
 
 
 @app.command()

@@ -142,8 +142,8 @@ def preferences(rng: np.random.Generator, taken: set[str]) -> World:
             TRUTH: Concept(better, 0.32),
             INVERSE: Concept(~better, 0.10),
             "agreeing": Concept(np.ones_like(better), 0.25),
-            "first": Concept(first_kind, 0.15, either_way=True),
-            "second": Concept(second_kind, 0.06, either_way=True),
+            "first": Concept(first_kind, 0.15),
+            "second": Concept(second_kind, 0.06),
         },
     )
 
@@ -181,9 +181,9 @@ def unbalanced(rng: np.random.Generator, taken: set[str]) -> World:
         [f" near {second}:" for second in seconds],
         _normal(np.ones(shape)),
         {
-            TRUTH: Concept(rare, 0.45),
+            TRUTH: Concept(rare, 0.40),
             INVERSE: Concept(~rare, 0.10),
-            "surface": Concept(surface, 0.25, either_way=True),
+            "surface": Concept(surface, 0.35),
         },
     )
 
