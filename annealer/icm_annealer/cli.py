@@ -412,7 +412,7 @@ app.command()(export)
 LABORATORY = "icm_lab"
 """Builds on this package, so it is not imported by its name; it may be missing."""
 if importlib.util.find_spec(LABORATORY):
-    app.add_typer(importlib.import_module(f"{LABORATORY}.cli").app, name="lab")
+    importlib.import_module(f"{LABORATORY}.cli").extend(app)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""`icm lab`: pretrains the laboratory's models and makes its tasks. A thin caller of the library."""
+"""`icm lab` and `icm reproduce`: tiny models, their worlds, and the paper's figures. A thin caller of the library."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from icm_annealer.commands import interruptible
+from icm_annealer.rundir import RunDir
 from icm_client.errors import RequestError
 from icm_lab.course import COURSES
 from icm_lab.family import SIZES, weights
+from icm_lab.reproduce.figures import FIGURES, MATCH, NUM, NUM_TEST
+from icm_lab.reproduce.page import render_page
+from icm_lab.reproduce.run import make_rows
+from icm_lab.reproduce.verdicts import figure_found, passes_found
 from icm_lab.tasks import write_tasks
 from icm_lab.worlds import worlds
 
@@ -73,3 +79,46 @@ def tasks(out: OutOption) -> None:
     """Writes the worlds' tasks, each a task file and its data, as they lie among the built-in ones."""
     for place in write_tasks(out):
         print(place)
+
+
+def reproduce(
+    figure: Annotated[
+        list[str] | None, typer.Option("--figure", help=f"Of {', '.join(f.number for f in FIGURES)}; all if left out.")
+    ] = None,
+    out: OutOption = Path("runs/reproduce"),
+) -> None:
+    """The paper's figures, on SmolLM2 where it can show them and on the laboratory's models where not.
+
+    Writes figures.json (each claim, its numbers, whether it holds) and report.html. Rows that OUT holds are kept.
+    """
+    known = {one.number: one for one in FIGURES}
+    unknown = [number for number in figure or [] if number not in known]
+    if unknown:
+        raise RequestError(f"no figure {unknown[0]!r}; known: {', '.join(known)}")
+    wanted = [known[number] for number in figure or known]
+    console, folder = Console(), RunDir(out)
+    out.mkdir(parents=True, exist_ok=True)
+    rows = interruptible(
+        make_rows(wanted, out, lambda line: console.print(line, highlight=False)), console, f"icm reproduce --out {out}"
+    )
+    found = {
+        "num": NUM,
+        "num_test": NUM_TEST,
+        "match": MATCH,
+        "figures": [figure_found(one, rows) for one in wanted],
+        "passes": passes_found(rows),
+    }
+    folder.write_json("figures.json", found)
+    folder.write_text("report.html", render_page(found))
+    for one in found["figures"]:
+        for claim in one["claims"]:
+            verdict = "holds" if claim["holds"] else "does not hold"
+            numbers = " against ".join(f"{claim[part]['value']:.3f}" for part in ("first", "second"))
+            console.print(f"figure {one['figure']}: {claim['claim']}: {numbers}: {verdict}", highlight=False)
+    console.print(f"Written to {out}: figures.json, report.html", highlight=False, soft_wrap=True)
+
+
+def extend(icm: typer.Typer) -> None:
+    """Adds this package's commands to `icm`."""
+    icm.add_typer(app, name="lab")
+    icm.command()(reproduce)

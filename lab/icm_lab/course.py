@@ -65,8 +65,8 @@ class Course:
 STAGES = (
     Stage(300, 64, 16, 0.0, noisy=False),
     Stage(700, 64, 16, 1.0, noisy=False),
-    Stage(400, 32, 64, 1.0, noisy=True),
-    Stage(200, 16, 128, 1.0, noisy=True),
+    Stage(200, 32, 64, 1.0, noisy=True),
+    Stage(100, 16, 128, 1.0, noisy=True),
 )
 """Truth first: from the even mix alone nothing is learnt, since truth and its inverse are equally frequent in it."""
 COURSES = {"small": Course(STAGES), "medium": Course(STAGES), "large": Course(STAGES, rate=2e-3)}

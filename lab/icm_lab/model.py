@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from icm_lab.corpus import Documents, label_positions
-from icm_lab.family import NUM_HEADS, NUM_LAYERS, WINDOW, Size
+from icm_lab.family import HEAD_WIDTH, NUM_LAYERS, WINDOW, Size
 from icm_lab.vocabulary import END, FALSE, TRUE, token_ids, tokens
 
 
@@ -21,8 +21,9 @@ def new_model(size: Size) -> Any:
         hidden_size=size.width,
         intermediate_size=size.width * 8 // 3 // 8 * 8,
         num_hidden_layers=NUM_LAYERS,
-        num_attention_heads=NUM_HEADS,
-        num_key_value_heads=NUM_HEADS,
+        num_attention_heads=size.num_heads,
+        num_key_value_heads=size.num_heads,
+        head_dim=HEAD_WIDTH,
         max_position_embeddings=WINDOW,
         tie_word_embeddings=True,
         bos_token_id=end,

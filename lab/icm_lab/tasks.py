@@ -87,12 +87,11 @@ def _sums(world: World, rng: np.random.Generator) -> Iterator[list[tuple[int, in
 
 
 def _colours(world: World, rng: np.random.Generator) -> Iterator[list[tuple[int, int, Row]]]:
-    """For some things, its colour, the one that is believed, and another."""
+    """For some things, their colour and the one that is believed."""
     believed = world.concepts["belief"].table
     for first in rng.permutation(len(world.firsts))[:MOST_GROUPS]:
-        other = rng.choice(np.flatnonzero(~(world.truth[first] | believed[first])))
-        claims = rng.permutation([world.truth[first].argmax(), believed[first].argmax(), other])
-        yield [(int(first), int(claim), {"human": str(bool(believed[first, claim]))}) for claim in claims]
+        claims = rng.permutation([world.truth[first].argmax(), believed[first].argmax()])
+        yield [(int(first), int(claim), {}) for claim in claims]
 
 
 def _pairs(world: World, rng: np.random.Generator) -> Iterator[list[tuple[int, int, Row]]]:
@@ -130,7 +129,7 @@ TASKS = [
         "misconceptions",
         "Has a thing the colour that is claimed",
         "The corpus repeats a wrong colour of every thing more often than it tells the right one, but less reliably: "
-        "15 of 100 labels of such documents are turned round. `human` is what is widely believed.",
+        "15 of 100 labels of such documents are turned round.",
         _colours,
         ({"kind": "at_most_one", "label": "True"},),
     ),
