@@ -101,7 +101,7 @@ def reproduce(
     rows = interruptible(
         make_rows(wanted, out, lambda line: console.print(line, highlight=False)), console, f"icm reproduce --out {out}"
     )
-    found = {
+    found: dict[str, Any] = {
         "num": NUM,
         "num_test": NUM_TEST,
         "match": MATCH,

@@ -48,7 +48,8 @@ def estimate(rows: Sequence[Row], measure: str) -> Estimate:
     means = (rng.binomial(num.astype(int)[drawn], (right / num)[drawn]) / num[drawn]).mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
     pooled = wilson(int(right.sum()), int(num.sum()))
-    return Estimate(float((right / num).mean()), min(float(low), pooled.low), max(float(high), pooled.high))
+    mean = float((right / num).mean())
+    return Estimate(mean, max(0.0, min(mean, low, pooled.low)), min(1.0, max(mean, high, pooled.high)))
 
 
 def judge(claim: Claim, rows: Sequence[Row], measure: str) -> Verdict:
@@ -89,18 +90,18 @@ def figure_found(figure: Figure, rows: Sequence[Row]) -> dict[str, Any]:
                 "task": bar.task,
                 "method": bar.method,
                 **estimate(rows_of(bar, rows), figure.measure).described(),
-                "seeds": [
-                    row["test_right"] / row["num_test"]
-                    if figure.measure == "test"
-                    else row["labels_right"] / row["num"]
-                    for row in rows_of(bar, rows)
-                    if figure.measure == "test" or row["labels_right"] is not None
-                ],
+                "seeds": _shares(rows_of(bar, rows), figure.measure),
                 "collapsed": sum(bool(row["collapsed"]) for row in rows_of(bar, rows)),
             }
             for bar in figure.bars
         ],
     }
+
+
+def _shares(rows: Sequence[Row], measure: str) -> list[float]:
+    """Each seed's share of right predictions, or of right labels."""
+    key, size = ("test_right", "num_test") if measure == "test" else ("labels_right", "num")
+    return [row[key] / row[size] for row in rows if row[key] is not None]
 
 
 def passes_found(rows: Sequence[Row]) -> list[dict[str, Any]]:
