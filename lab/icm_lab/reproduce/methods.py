@@ -42,25 +42,26 @@ async def human(trial: Trial, seed: int) -> Found:
 
 async def icm(trial: Trial, seed: int) -> Found:
     """Our search as `icm run` does it."""
-    return await trial.search(blocks(trial.problem(INFORMATION, "folds=2"), BlockSettings(), seed))
+    return await trial.search("icm", blocks(trial.problem(INFORMATION, "folds=2"), BlockSettings(), seed))
 
 
 async def icm_without_rules(trial: Trial, seed: int) -> Found:
     """The same without the task's consistency rules."""
     problem = trial.problem(INFORMATION, "folds=2", with_rules=False)
-    return await trial.search(blocks(problem, BlockSettings(), seed))
+    return await trial.search("icm_without_rules", blocks(problem, BlockSettings(), seed))
 
 
 async def published(trial: Trial, seed: int) -> Found:
     """Algorithm 1 with the paper's U and constants; contexts hold the same shots as by `fixed`, at a lower price."""
     settings = OfficialSettings(num_final_orders=1)
-    return await trial.search(official(trial.problem(PAPERS, "tree"), settings, seed))
+    return await trial.search("published", official(trial.problem(PAPERS, "tree"), settings, seed))
 
 
 async def published_without_rules(trial: Trial, seed: int) -> Found:
     """The same without rules."""
     settings = OfficialSettings(num_final_orders=1)
-    return await trial.search(official(trial.problem(PAPERS, "tree", with_rules=False), settings, seed))
+    problem = trial.problem(PAPERS, "tree", with_rules=False)
+    return await trial.search("published_without_rules", official(problem, settings, seed))
 
 
 async def noise(trial: Trial, seed: int) -> Found:
@@ -75,21 +76,22 @@ async def noise(trial: Trial, seed: int) -> Found:
 
 async def from_gold(trial: Trial, seed: int) -> Found:
     """A single chain that begins with the right labels."""
-    return await _from(trial, trial.gold, seed)
+    return await _from(trial, "from_gold", trial.gold, seed)
 
 
 async def from_random(trial: Trial, seed: int) -> Found:
     """A single chain that begins with random labels."""
-    return await _from(trial, random_labels(len(trial.train), 2, np.random.default_rng([seed, 3])), seed)
+    labels = random_labels(len(trial.train), 2, np.random.default_rng([seed, 3]))
+    return await _from(trial, "from_random", labels, seed)
 
 
 async def from_wrong(trial: Trial, seed: int) -> Found:
     """A single chain that begins with wrong labels only."""
-    return await _from(trial, 1 - trial.gold, seed)
+    return await _from(trial, "from_wrong", 1 - trial.gold, seed)
 
 
-async def _from(trial: Trial, labels: Ints, seed: int) -> Found:
-    return await trial.search(_single(trial.problem(INFORMATION, "folds=2"), labels, seed))
+async def _from(trial: Trial, name: str, labels: Ints, seed: int) -> Found:
+    return await trial.search(name, _single(trial.problem(INFORMATION, "folds=2"), labels, seed))
 
 
 def _single(problem: Problem, labels: Ints, seed: int) -> Search:

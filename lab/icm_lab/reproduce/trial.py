@@ -36,6 +36,7 @@ class Trial:
         self.task, self.train, self.gold, self.gold_test = task, train, gold, gold_test
         self._many_shot = many_shot
         self._passes: PassScorer | None = None
+        self._found: dict[str, Found] = {}
 
     @classmethod
     async def open(cls, scorer: Scorer, task: Task, loaded: Loaded, num: int, num_test: int, seed: int) -> Trial:
@@ -59,8 +60,13 @@ class Trial:
         names = self.task.label_names
         return np.array([names.index(example.facts[HUMAN]) for example in self.train])
 
-    async def search(self, search: Search) -> Found:
-        """Drives a search to its end."""
+    async def search(self, name: str, search: Search) -> Found:
+        """Drives a search to its end; the same name is not searched for twice."""
+        if name not in self._found:
+            self._found[name] = await self._drive(search)
+        return self._found[name]
+
+    async def _drive(self, search: Search) -> Found:
         num_reads = 0
         asks = next(search)
         while True:

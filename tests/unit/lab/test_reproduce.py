@@ -91,12 +91,9 @@ async def test_every_method_labels_a_trial(tmp_path: Path, serving: Serving) -> 
             if name == "human":
                 continue
             found = await method(trial, 0)
-            again = await method(trial, 0)
             if found is None:
                 assert name == "zero_shot"
                 continue
-            assert again is not None
-            assert (found.labels == again.labels).all(), name
             assert set(found.labels.tolist()) <= {0, 1}
             assert (found.passes > 0) == (name.startswith(("icm", "published", "from")))
             assert 0 <= await trial.num_right(found.labels) <= 20
