@@ -7,7 +7,6 @@ from pathlib import Path
 
 WINDOW = 1024
 """Tokens; documents of up to 128 shots (511 tokens) are trained on."""
-NUM_LAYERS = 4
 HEAD_WIDTH = 32
 """The narrowest that vLLM's attention knows on CPUs."""
 
@@ -17,11 +16,12 @@ class Size:
     """One model of the family."""
 
     name: str
+    num_layers: int
     width: int
     num_heads: int
 
 
-SIZES = {size.name: size for size in (Size("small", 48, 2), Size("medium", 80, 3), Size("large", 128, 4))}
+SIZES = {size.name: size for size in (Size("small", 3, 32, 1), Size("medium", 4, 48, 2), Size("large", 4, 128, 4))}
 
 
 def weights(size: str) -> Path:

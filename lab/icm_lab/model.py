@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from icm_lab.corpus import Documents, label_positions
-from icm_lab.family import HEAD_WIDTH, NUM_LAYERS, WINDOW, Size
+from icm_lab.family import HEAD_WIDTH, WINDOW, Size
 from icm_lab.vocabulary import END, FALSE, TRUE, token_ids, tokens
 
 
@@ -20,7 +20,7 @@ def new_model(size: Size) -> Any:
         vocab_size=len(tokens()),
         hidden_size=size.width,
         intermediate_size=size.width * 8 // 3 // 8 * 8,
-        num_hidden_layers=NUM_LAYERS,
+        num_hidden_layers=size.num_layers,
         num_attention_heads=size.num_heads,
         num_key_value_heads=size.num_heads,
         head_dim=HEAD_WIDTH,

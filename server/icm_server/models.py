@@ -53,7 +53,7 @@ PACKAGED = {
 PACKAGED["tiny-random"] = replace(PACKAGED["smollm2-135m"], random=True)
 LAB_WEIGHTS = {
     "small": "0",
-    "medium": "0",
+    "medium": "19a13e1e0bd97618211f18a7cac692a657119e8ee99dd11abf07f3decac168cd",
     "large": "0",
 }
 """The laboratory's models (package icm_lab, which comes along): size -> SHA-256 of the weights."""

@@ -13,7 +13,7 @@ from icm_lab.course import COURSES, Course, Stage
 from icm_lab.family import Size
 from icm_lab.train import LOG, train
 
-TINY = Size("tiny", 16, 1)
+TINY = Size("tiny", 1, 16, 1)
 SHORT = Course(
     (Stage(4, 6, 4, 0.0, noisy=False), Stage(4, 4, 6, 1.0, noisy=True)), rate=1e-2, warm_up=2, report_steps=2
 )
