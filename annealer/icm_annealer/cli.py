@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 import sys
 import time
@@ -412,6 +414,11 @@ app.command()(report)
 app.command(name="eval")(evaluate)
 app.command()(baselines)
 app.command()(export)
+
+LABORATORY = "icm_lab"
+"""Builds on this package, so it is not imported by its name; it may be missing."""
+if importlib.util.find_spec(LABORATORY):
+    importlib.import_module(f"{LABORATORY}.cli").extend(app)
 
 
 def main() -> None:

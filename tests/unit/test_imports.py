@@ -1,4 +1,4 @@
-"""Imports go one way: icm_annealer -> icm_client <- icm_server, and the light programs stay light."""
+"""Imports go one way: icm_lab -> icm_annealer -> icm_client <- icm_server, and the light programs stay light."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ PACKAGES = {
     "icm_client": ROOT / "client/icm_client",
     "icm_server": ROOT / "server/icm_server",
     "icm_annealer": ROOT / "annealer/icm_annealer",
+    "icm_lab": ROOT / "lab/icm_lab",
 }
 HEAVY = {"torch", "vllm", "transformers"}
 LATE = HEAVY | {"datasets", "pandas", "pyarrow"}
@@ -83,7 +84,7 @@ def test_the_finder_sees_each_package(package: str) -> None:
 
 @pytest.mark.parametrize("module", modules_of("icm_client"))
 def test_the_client_knows_neither_server_nor_annealer(module: str) -> None:
-    assert not packages_imported_by(module) & {"icm_server", "icm_annealer"}
+    assert not packages_imported_by(module) & {"icm_server", "icm_annealer", "icm_lab"}
 
 
 @pytest.mark.parametrize("module", ["icm_client.wire", "icm_client.errors"])
@@ -93,13 +94,18 @@ def test_the_contract_is_a_leaf(module: str) -> None:
 
 @pytest.mark.parametrize("module", modules_of("icm_server"))
 def test_the_server_takes_only_the_contract_from_the_client(module: str) -> None:
-    assert "icm_annealer" not in packages_imported_by(module)
+    assert not packages_imported_by(module) & {"icm_annealer", "icm_lab"}
     from_client = {name for name in modules_imported_by(module) if name.split(".")[0] == "icm_client"}
     assert from_client <= {"icm_client.wire", "icm_client.errors"}
 
 
 @pytest.mark.parametrize("module", modules_of("icm_annealer"))
-def test_the_annealer_does_not_know_the_server(module: str) -> None:
+def test_the_annealer_knows_neither_server_nor_laboratory(module: str) -> None:
+    assert not packages_imported_by(module) & {"icm_server", "icm_lab"}
+
+
+@pytest.mark.parametrize("module", modules_of("icm_lab"))
+def test_the_laboratory_does_not_know_the_server(module: str) -> None:
     assert "icm_server" not in packages_imported_by(module)
 
 
@@ -123,7 +129,7 @@ def test_no_import_cycles(package: str) -> None:
 
 
 def test_the_command_line_of_the_annealer_loads_nothing_heavy() -> None:
-    program = f"import sys, icm_annealer.cli; print(*sorted({LATE!r} & set(sys.modules)))"
+    program = f"import sys, icm_annealer.cli, icm_lab.cli; print(*sorted({LATE!r} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.split() == []

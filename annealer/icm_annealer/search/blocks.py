@@ -57,7 +57,7 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
         draws = rng.random((problem.num_examples, problem.num_labels))
         starts.append(("random", problem.consistency.best(draws)))
     chains = [
-        _chain(problem, settings, labels, settings.heat if start == "random" else 0.0, rng)
+        chain_from(problem, settings, labels, settings.heat if start == "random" else 0.0, rng)
         for (start, labels), rng in zip(starts, rngs, strict=False)
     ]
     ends = yield from lockstep(chains)
@@ -69,7 +69,7 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
     return Result(candidates, zero_shot, u_start, [end.labels for end in ends], num_oscillating)
 
 
-def _chain(problem: Problem, settings: BlockSettings, labels: Ints, heat: float, rng: np.random.Generator) -> Chain:
+def chain_from(problem: Problem, settings: BlockSettings, labels: Ints, heat: float, rng: np.random.Generator) -> Chain:
     evidence = _Evidence(labels, problem.num_labels, settings.memory)
     first_temperature, num_quiet = 0.0, 0
     us: list[float] = []

@@ -1,0 +1,124 @@
+"""`icm lab` and `icm reproduce`: tiny models, their worlds, and the paper's figures. A thin caller of the library."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from icm_annealer.commands import interruptible
+from icm_annealer.rundir import RunDir
+from icm_client.errors import RequestError
+from icm_lab.course import COURSES
+from icm_lab.family import SIZES, weights
+from icm_lab.reproduce.figures import FIGURES, MATCH, NUM, NUM_TEST
+from icm_lab.reproduce.page import render_page
+from icm_lab.reproduce.run import make_rows
+from icm_lab.reproduce.verdicts import figure_found, passes_found
+from icm_lab.tasks import write_tasks
+from icm_lab.worlds import worlds
+
+app = typer.Typer(
+    no_args_is_help=True, help="Tiny models pretrained on invented worlds, for what larger ones cannot show."
+)
+OutOption = Annotated[Path, typer.Option("--out", help="The folder to write into.")]
+
+
+@app.command(name="worlds")
+def list_worlds() -> None:
+    """What the models' corpus says, and how often it is labelled by which concept."""
+    console = Console()
+    table = Table("world", "an example", "concepts (share of documents)")
+    for world in worlds().values():
+        shares = [f"{name} {concept.share:.0%}" for name, concept in world.concepts.items()]
+        table.add_row(world.name, world.firsts[0] + world.seconds[0], ", ".join(shares))
+    console.print(table)
+
+
+@app.command()
+def train(
+    size: Annotated[str, typer.Argument(help=f"{', '.join(SIZES)}.")],
+    out: OutOption,
+) -> None:
+    """Pretrains a model; started again with the same folder, it goes on. Needs torch and transformers.
+
+    Example: icm lab train small --out runs/lab-small
+    """
+    from icm_lab.shipping import save_model
+    from icm_lab.train import train as pretrain
+
+    if size not in SIZES:
+        raise RequestError(f"no size {size!r}; known: {', '.join(SIZES)}")
+    console, course = Console(), COURSES[size]
+
+    def show(row: dict[str, Any]) -> None:
+        late = " ".join(f"{name} {row[name][1]:.2f}" for name in row if name.endswith(("/truth", "/inverse")))
+        console.print(f"{row['step']}/{course.steps} loss {row['loss']:.3f}  {late}", highlight=False)
+
+    save_model(pretrain(SIZES[size], course, out, on_row=show), out)
+
+
+@app.command()
+def examine(size: Annotated[str, typer.Argument(help=f"{', '.join(SIZES)}.")], shots: int = 64) -> None:
+    """How often a shipped model is right, without a shot and behind shots by one concept. Needs torch."""
+    from icm_lab.examine import examine as look
+    from icm_lab.shipping import load_model
+
+    console = Console()
+    table = Table("world", "concept", "no shot", f"{shots} shots")
+    for name, (first, late) in look(load_model(weights(size)), shots).items():
+        table.add_row(*name.split("/"), f"{first:.2f}", f"{late:.2f}")
+    console.print(table)
+
+
+@app.command()
+def tasks(out: OutOption) -> None:
+    """Writes the worlds' tasks, each a task file and its data, as they lie among the built-in ones."""
+    for place in write_tasks(out):
+        print(place)
+
+
+def reproduce(
+    figure: Annotated[
+        list[str] | None, typer.Option("--figure", help=f"Of {', '.join(f.number for f in FIGURES)}; all if left out.")
+    ] = None,
+    out: OutOption = Path("runs/reproduce"),
+) -> None:
+    """The paper's figures, on SmolLM2 where it can show them and on the laboratory's models where not.
+
+    Writes figures.json (each claim, its numbers, whether it holds) and report.html. Rows that OUT holds are kept.
+    """
+    known = {one.number: one for one in FIGURES}
+    unknown = [number for number in figure or [] if number not in known]
+    if unknown:
+        raise RequestError(f"no figure {unknown[0]!r}; known: {', '.join(known)}")
+    wanted = [known[number] for number in figure or known]
+    console, folder = Console(), RunDir(out)
+    out.mkdir(parents=True, exist_ok=True)
+    rows = interruptible(
+        make_rows(wanted, out, lambda line: console.print(line, highlight=False)), console, f"icm reproduce --out {out}"
+    )
+    found: dict[str, Any] = {
+        "num": NUM,
+        "num_test": NUM_TEST,
+        "match": MATCH,
+        "figures": [figure_found(one, rows) for one in wanted],
+        "passes": passes_found(rows),
+    }
+    folder.write_json("figures.json", found)
+    folder.write_text("report.html", render_page(found))
+    for one in found["figures"]:
+        for claim in one["claims"]:
+            verdict = "holds" if claim["holds"] else "does not hold"
+            numbers = " against ".join(f"{claim[part]['value']:.3f}" for part in ("first", "second"))
+            console.print(f"figure {one['figure']}: {claim['claim']}: {numbers}: {verdict}", highlight=False)
+    console.print(f"Written to {out}: figures.json, report.html", highlight=False, soft_wrap=True)
+
+
+def extend(icm: typer.Typer) -> None:
+    """Adds this package's commands to `icm`."""
+    icm.add_typer(app, name="lab")
+    icm.command()(reproduce)

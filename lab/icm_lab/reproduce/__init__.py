@@ -1,0 +1,1 @@
+"""The paper's figures, small enough for two cores: `icm reproduce`."""

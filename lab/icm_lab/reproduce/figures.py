@@ -1,0 +1,146 @@
+"""The paper's figures: what each claims, what is compared to see it, and what the paper found. Data only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+REAL, LARGE = "smollm2-135m", "lab-large"
+SIZES = ("lab-small", "lab-medium", "lab-large")
+NUM, NUM_TEST, MATCH = 96, 96, 0.05
+"""Examples to label and to test on; what two accuracies may differ by and still match."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One accuracy: a method on a task with a model."""
+
+    model: str
+    task: str
+    method: str
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.task} {self.method}"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`first` is higher than `second`, or matches it."""
+
+    first: Bar
+    relation: Literal["higher", "matches"]
+    second: Bar | float
+    """A bar, or a fixed accuracy such as chance."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One of the paper's."""
+
+    number: str
+    title: str
+    paper: str
+    """What the paper found."""
+    claims: tuple[Claim, ...]
+    shown: tuple[Bar, ...] = ()
+    """Bars that are shown beside those of the claims."""
+    measure: Literal["test", "labels"] = "test"
+    """Test accuracy of prompting with the labels, or the share of labels that are right."""
+
+    @property
+    def bars(self) -> list[Bar]:
+        """All bars, each once."""
+        claimed = [bar for claim in self.claims for bar in (claim.first, claim.second) if isinstance(bar, Bar)]
+        return list(dict.fromkeys([*self.shown, *claimed]))
+
+
+def _beats(task: str, model: str, other: str, method: str = "icm") -> Claim:
+    return Claim(Bar(model, task, method), "higher", Bar(model, task, other))
+
+
+def _matches(task: str, model: str, other: str, method: str = "icm") -> Claim:
+    return Claim(Bar(model, task, method), "matches", Bar(model, task, other))
+
+
+FIGURES = (
+    Figure(
+        "3",
+        "ICM beats zero-shot prompting and matches gold labels",
+        "GSM8K 81 against 48 zero-shot, 81 gold (8B); TruthfulQA 91, 60, 92; Alpaca 68, 50, 66 human (70B).",
+        tuple(
+            claim
+            for task, model in (
+                ("living", REAL),
+                ("lab-arithmetic", LARGE),
+                ("lab-misconceptions", LARGE),
+                ("lab-preferences", LARGE),
+            )
+            for claim in (_beats(task, model, "zero_shot"), _matches(task, model, "gold"))
+        ),
+        tuple(
+            Bar(model, task, method)
+            for task, model in (
+                ("living", REAL),
+                ("lab-arithmetic", LARGE),
+                ("lab-misconceptions", LARGE),
+                ("lab-preferences", LARGE),
+            )
+            for method in ("zero_shot", "at_random", "icm", "gold")
+        ),
+    ),
+    Figure(
+        "4",
+        "Larger models are elicited better",
+        "The gap to gold labels closes from 8B to 70B.",
+        tuple(
+            Claim(Bar("lab-large", task, "icm"), "higher", Bar("lab-small", task, "icm"))
+            for task in ("lab-arithmetic", "lab-misconceptions")
+        ),
+        tuple(
+            Bar(model, task, method)
+            for task in ("lab-arithmetic", "lab-misconceptions")
+            for model in SIZES
+            for method in ("icm", "gold")
+        ),
+    ),
+    Figure(
+        "5",
+        "A concept that is not salient is not found",
+        "Poems preferred for the word sun: at chance.",
+        (Claim(Bar(LARGE, "lab-not-salient", "icm"), "matches", 0.5),),
+        tuple(Bar(LARGE, "lab-not-salient", method) for method in ("zero_shot", "icm", "gold")),
+    ),
+    Figure(
+        "6",
+        "ICM elicits what the model knows better than people",
+        "Gender of authors: about 80, as with gold labels; people 60.",
+        (_beats("lab-superhuman", LARGE, "human"), _matches("lab-superhuman", LARGE, "gold")),
+        tuple(Bar(LARGE, "lab-superhuman", method) for method in ("zero_shot", "human", "icm", "gold")),
+    ),
+    Figure(
+        "8",
+        "ICM's labels beat equally accurate ones whose mistakes are random",
+        "Higher on all tasks.",
+        tuple(_beats(task, model, "noise") for task, model in (("living", REAL), ("lab-misconceptions", "lab-small"))),
+    ),
+    Figure(
+        "9",
+        "The start matters little",
+        "Golden, random and worst starts end close to each other.",
+        tuple(
+            Claim(Bar(LARGE, "lab-arithmetic", method), "matches", Bar(LARGE, "lab-arithmetic", "from_gold"))
+            for method in ("from_random", "from_wrong")
+        ),
+        measure="labels",
+    ),
+    Figure(
+        "10",
+        "Without consistency rules preferences collapse",
+        "Alpaca without the rule: labels almost always all alike.",
+        (
+            _beats("lab-preferences", LARGE, "published_without_rules", "published"),
+            _beats("lab-preferences", LARGE, "icm_without_rules"),
+        ),
+        measure="labels",
+    ),
+)

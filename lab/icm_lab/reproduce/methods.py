@@ -1,0 +1,123 @@
+"""Where labels come from: the searches and the references that the figures compare."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import numpy as np
+
+from icm_annealer.arrays import Ints
+from icm_annealer.evaluate import random_labels
+from icm_annealer.objective import Measure
+from icm_annealer.search.base import Chain, Finalist, Problem, Result, Search, lockstep, weigh
+from icm_annealer.search.blocks import BlockSettings, blocks, chain_from
+from icm_annealer.search.official import OfficialSettings, official
+from icm_lab.reproduce.trial import Found, Trial
+
+INFORMATION: Measure = "information"
+PAPERS: Measure = "logprob"
+"""The paper's U, as a mean over examples: without rules, nothing in it speaks against labels that are all alike."""
+Method = Callable[[Trial, int], Awaitable[Found | None]]
+"""Labels for a trial, from a seed; None stands for no shots at all."""
+
+
+async def zero_shot(trial: Trial, seed: int) -> None:
+    """No labels."""
+
+
+async def at_random(trial: Trial, seed: int) -> Found:
+    """Uniform random labels."""
+    return Found(random_labels(len(trial.train), 2, np.random.default_rng([seed, 1])), 0.0)
+
+
+async def gold(trial: Trial, seed: int) -> Found:
+    """The right labels."""
+    return Found(trial.gold, 0.0)
+
+
+async def human(trial: Trial, seed: int) -> Found:
+    """People's labels."""
+    return Found(trial.human(), 0.0)
+
+
+async def icm(trial: Trial, seed: int) -> Found:
+    """Our search as `icm run` does it."""
+    return await trial.search("icm", blocks(trial.problem(INFORMATION, "folds=2"), BlockSettings(), seed))
+
+
+async def icm_without_rules(trial: Trial, seed: int) -> Found:
+    """The same without the task's consistency rules."""
+    problem = trial.problem(INFORMATION, "folds=2", with_rules=False)
+    return await trial.search("icm_without_rules", blocks(problem, BlockSettings(), seed))
+
+
+async def published(trial: Trial, seed: int) -> Found:
+    """Algorithm 1 with the paper's U and constants; contexts hold the same shots as by `fixed`, at a lower price."""
+    settings = OfficialSettings(num_final_orders=1)
+    return await trial.search("published", official(trial.problem(PAPERS, "tree"), settings, seed))
+
+
+async def published_without_rules(trial: Trial, seed: int) -> Found:
+    """The same without rules."""
+    settings = OfficialSettings(num_final_orders=1)
+    problem = trial.problem(PAPERS, "tree", with_rules=False)
+    return await trial.search("published_without_rules", official(problem, settings, seed))
+
+
+async def noise(trial: Trial, seed: int) -> Found:
+    """Gold labels of which as many are wrong, at random, as ICM's."""
+    wrong = int(((await icm(trial, seed)).labels != trial.gold).sum())
+    rng = np.random.default_rng([seed, 2])
+    labels = trial.gold.copy()
+    turned = rng.permutation(len(labels))[:wrong]
+    labels[turned] = 1 - labels[turned]
+    return Found(labels, 0.0)
+
+
+async def from_gold(trial: Trial, seed: int) -> Found:
+    """A single chain that begins with the right labels."""
+    return await _from(trial, "from_gold", trial.gold, seed)
+
+
+async def from_random(trial: Trial, seed: int) -> Found:
+    """A single chain that begins with random labels."""
+    labels = random_labels(len(trial.train), 2, np.random.default_rng([seed, 3]))
+    return await _from(trial, "from_random", labels, seed)
+
+
+async def from_wrong(trial: Trial, seed: int) -> Found:
+    """A single chain that begins with wrong labels only."""
+    return await _from(trial, "from_wrong", 1 - trial.gold, seed)
+
+
+async def _from(trial: Trial, name: str, labels: Ints, seed: int) -> Found:
+    return await trial.search(name, _single(trial.problem(INFORMATION, "folds=2"), labels, seed))
+
+
+def _single(problem: Problem, labels: Ints, seed: int) -> Search:
+    """One hot chain of a block search."""
+    settings = BlockSettings()
+    rng, order_rng = np.random.default_rng(seed).spawn(2)
+    chain: Chain = chain_from(problem, settings, labels, settings.heat, rng)
+    (end,) = yield from lockstep([chain])
+    candidates = yield from weigh(problem, [Finalist(("given",), end.labels, end.u)], 1, order_rng)
+    return Result(candidates, None)
+
+
+METHODS: dict[str, Method] = {
+    method.__name__: method
+    for method in (
+        zero_shot,
+        at_random,
+        gold,
+        human,
+        icm,
+        icm_without_rules,
+        published,
+        published_without_rules,
+        noise,
+        from_gold,
+        from_random,
+        from_wrong,
+    )
+}

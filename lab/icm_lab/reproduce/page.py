@@ -1,0 +1,53 @@
+"""The figures as one self-contained page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jinja2
+
+from icm_annealer.bars import Bar, bar_rows
+from icm_annealer.charts import COLOURS
+from icm_annealer.estimates import Estimate
+from icm_annealer.report import templates
+
+TITLES = {
+    "zero_shot": "zero-shot",
+    "at_random": "random labels",
+    "icm": "ICM",
+    "gold": "gold labels",
+    "human": "people's labels",
+    "noise": "as accurate, at random",
+    "icm_without_rules": "ICM without rules",
+    "published": "Algorithm 1",
+    "published_without_rules": "Algorithm 1 without rules",
+    "from_gold": "right start",
+    "from_random": "random start",
+    "from_wrong": "wrong start",
+}
+
+
+def render_page(found: dict[str, Any]) -> str:
+    """`found` is what figures.json holds. The page loads nothing from elsewhere."""
+    environment = templates()
+    own = jinja2.PackageLoader("icm_lab", "templates")
+    environment.loader = jinja2.ChoiceLoader([own, *([environment.loader] if environment.loader else [])])
+    page = environment.get_template("reproduce.html")
+    return page.render(found=found, charts=_charts, titles=TITLES)
+
+
+def _charts(figure: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """For each task and model of a figure, the bars of its methods."""
+    places = dict.fromkeys((bar["task"], bar["model"]) for bar in figure["bars"])
+    charts = []
+    for task, model in places:
+        bars = [bar for bar in figure["bars"] if (bar["task"], bar["model"]) == (task, model)]
+        charts.append((f"{task}, {model}", bar_rows([_bar(bar) for bar in bars])))
+    return charts
+
+
+def _bar(bar: dict[str, Any]) -> Bar:
+    colour = COLOURS[list(TITLES).index(bar["method"]) % len(COLOURS)]
+    nan = float("nan")
+    values = [nan if bar[name] is None else bar[name] for name in ("value", "low", "high")]
+    return Bar(TITLES[bar["method"]], colour, Estimate(*values), bar["seeds"])

@@ -1,0 +1,114 @@
+"""From rows to figures: accuracies with intervals, and whether claims hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from icm_annealer.estimates import Estimate, wilson
+from icm_lab.reproduce.figures import MATCH, Bar, Claim, Figure
+
+Row = dict[str, Any]
+"""One seed of one bar: model, task, method, seed, test_right, num_test, labels_right, num, passes, collapsed."""
+RESAMPLES = 4_000
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim with what was found."""
+
+    claim: Claim
+    first: Estimate
+    second: Estimate
+    holds: bool
+
+    def described(self) -> dict[str, Any]:
+        """As figures.json holds it."""
+        return {
+            "claim": f"{self.claim.first} {self.claim.relation} {self.claim.second}",
+            "first": self.first.described(),
+            "second": self.second.described(),
+            "holds": self.holds,
+        }
+
+
+def estimate(rows: Sequence[Row], measure: str) -> Estimate:
+    """The mean over seeds. Its interval is the wider of two: seeds and, within them, examples drawn anew (bootstrap),
+    and Wilson's for all seeds' examples together, which does not vanish where all are right."""
+    key, size = ("test_right", "num_test") if measure == "test" else ("labels_right", "num")
+    usable = [row for row in rows if row[key] is not None]
+    right, num = (np.array([row[name] for row in usable], dtype=float) for name in (key, size))
+    if not len(right):
+        return Estimate(float("nan"), 0.0, 1.0)
+    rng = np.random.default_rng(0)
+    drawn = rng.integers(len(right), size=(RESAMPLES, len(right)))
+    means = (rng.binomial(num.astype(int)[drawn], (right / num)[drawn]) / num[drawn]).mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    pooled = wilson(int(right.sum()), int(num.sum()))
+    mean = float((right / num).mean())
+    return Estimate(mean, max(0.0, min(mean, low, pooled.low)), min(1.0, max(mean, high, pooled.high)))
+
+
+def judge(claim: Claim, rows: Sequence[Row], measure: str) -> Verdict:
+    """`higher` holds if the intervals do not overlap; `matches` if they do, or the values lie within MATCH."""
+    first = estimate(rows_of(claim.first, rows), measure)
+    second = (
+        estimate(rows_of(claim.second, rows), measure)
+        if isinstance(claim.second, Bar)
+        else Estimate(claim.second, claim.second, claim.second)
+    )
+    if claim.relation == "higher":
+        holds = first.low > second.high
+    else:
+        overlap = first.low <= second.high and second.low <= first.high
+        holds = overlap or abs(first.value - second.value) <= MATCH
+    return Verdict(claim, first, second, bool(holds))
+
+
+def rows_of(bar: Bar, rows: Sequence[Row]) -> list[Row]:
+    """The rows of one bar, by seed."""
+    mine = [row for row in rows if (row["model"], row["task"], row["method"]) == (bar.model, bar.task, bar.method)]
+    return sorted(mine, key=lambda row: int(row["seed"]))
+
+
+def figure_found(figure: Figure, rows: Sequence[Row]) -> dict[str, Any]:
+    """What figures.json says of a figure."""
+    verdicts = [judge(claim, rows, figure.measure) for claim in figure.claims]
+    return {
+        "figure": figure.number,
+        "title": figure.title,
+        "paper": figure.paper,
+        "measure": figure.measure,
+        "holds": all(verdict.holds for verdict in verdicts),
+        "claims": [verdict.described() for verdict in verdicts],
+        "bars": [
+            {
+                "model": bar.model,
+                "task": bar.task,
+                "method": bar.method,
+                **estimate(rows_of(bar, rows), figure.measure).described(),
+                "seeds": _shares(rows_of(bar, rows), figure.measure),
+                "collapsed": sum(bool(row["collapsed"]) for row in rows_of(bar, rows)),
+            }
+            for bar in figure.bars
+        ],
+    }
+
+
+def _shares(rows: Sequence[Row], measure: str) -> list[float]:
+    """Each seed's share of right predictions, or of right labels."""
+    key, size = ("test_right", "num_test") if measure == "test" else ("labels_right", "num")
+    return [row[key] / row[size] for row in rows if row[key] is not None]
+
+
+def passes_found(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The table of passes per label: reads an example of every search, by task and model."""
+    kinds = dict.fromkeys((row["model"], row["task"], row["method"]) for row in rows if row["passes"])
+    table = []
+    for model, task, method in kinds:
+        passes = [row["passes"] for row in rows_of(Bar(model, task, method), rows)]
+        table.append({"model": model, "task": task, "method": method, "passes": float(np.mean(passes))})
+    return table

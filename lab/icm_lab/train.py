@@ -1,0 +1,131 @@
+"""Pretraining on one core. A training that was killed goes on where it was, and ends with the same weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from icm_lab.corpus import draw_batch
+from icm_lab.course import Course
+from icm_lab.examine import examine
+from icm_lab.family import Size
+from icm_lab.model import label_logits, new_model
+from icm_lab.vocabulary import FALSE, TRUE, token_ids
+
+CHECKPOINT, LOG = "checkpoint.pt", "training.jsonl"
+CHECKPOINT_S = 20.0
+
+
+class Training:
+    """A model on its way through a course."""
+
+    def __init__(self, size: Size, course: Course):
+        import torch
+
+        torch.set_num_threads(1)  # the order of sums, so the weights, would depend on their number
+        torch.manual_seed(course.seed)
+        self.course = course
+        self.model = new_model(size)
+        self._optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=course.rate, betas=(0.9, 0.98), weight_decay=0.01
+        )
+        self._rng = np.random.default_rng(course.seed)
+        self.step, self._cpu_s, self._losses = 0, 0.0, 0.0
+        self.rows: list[dict[str, Any]] = []
+        """The log, a row every `report_steps`."""
+
+    def learn(self) -> None:
+        """One step. Only labels are learnt from: all else in a document is drawn at random."""
+        import torch
+
+        start = time.process_time()
+        batch = self.course.batch(self.step)
+        documents = draw_batch(batch.documents, batch.mix, self._rng)
+        ids = token_ids()
+        wanted = torch.from_numpy(np.where(documents.labels, ids[TRUE], ids[FALSE]))
+        loss = torch.nn.functional.cross_entropy(label_logits(self.model, documents).flatten(0, 1), wanted.flatten())
+        self._optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call,unused-ignore]
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self.course.rate_at(self.step)
+        self._optimizer.step()
+        self.step += 1
+        self._losses += loss.item()
+        self._cpu_s += time.process_time() - start
+
+    def report(self) -> dict[str, Any]:
+        """A row of the log: step, CPU seconds so far, mean loss since the last row, accuracies by world and concept."""
+        since = self.step - (self.rows[-1]["step"] if self.rows else 0)
+        mix = self.course.batch(self.step - 1).mix
+        row = {
+            "step": self.step,
+            "cpu_s": round(self._cpu_s, 1),
+            "loss": round(self._losses / since, 4),
+            "evenness": round(mix.evenness, 3),
+            "shots": mix.num_shots,
+            **examine(self.model, mix.num_shots),
+        }
+        self._losses = 0.0
+        self.rows.append(row)
+        return row
+
+    def save(self, file: Path) -> None:
+        """Everything that going on needs, in one file that is whole at any time."""
+        import torch
+
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "rng": self._rng.bit_generator.state,
+            "step": self.step,
+            "cpu_s": self._cpu_s,
+            "losses": self._losses,
+            "rows": self.rows,
+        }
+        partial = file.with_suffix(".partial")
+        torch.save(state, partial)
+        os.replace(partial, file)
+
+    def load(self, file: Path) -> None:
+        """Goes back to where `save` was called; a checkpoint holds code, so only one's own may be loaded."""
+        import torch
+
+        state = torch.load(file, weights_only=False)
+        self.model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._rng.bit_generator.state = state["rng"]
+        self.step, self._cpu_s = state["step"], state["cpu_s"]
+        self._losses, self.rows = state["losses"], state["rows"]
+
+
+def train(
+    size: Size,
+    course: Course,
+    folder: Path,
+    *,
+    on_row: Callable[[dict[str, Any]], None] = lambda row: None,
+    checkpoint_s: float = CHECKPOINT_S,
+) -> Any:
+    """The trained model. `folder` keeps checkpoint.pt and training.jsonl, and what it holds is gone on with."""
+    folder.mkdir(parents=True, exist_ok=True)
+    training = Training(size, course)
+    if (folder / CHECKPOINT).exists():
+        training.load(folder / CHECKPOINT)
+    saved = time.monotonic()
+    while training.step < course.steps:
+        training.learn()
+        if training.step % course.report_steps == 0 or training.step == course.steps:
+            on_row(training.report())
+            lines = "".join(json.dumps(row) + "\n" for row in training.rows)
+            (folder / LOG).write_text(lines, encoding="utf-8")
+        if time.monotonic() - saved >= checkpoint_s or training.step == course.steps:
+            training.save(folder / CHECKPOINT)
+            saved = time.monotonic()
+    return training.model

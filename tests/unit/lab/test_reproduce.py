@@ -1,0 +1,110 @@
+"""Figures are of what was measured, and a claim that does not hold is called so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests import planted
+from tests.conftest import Serving
+
+from icm_annealer.task import built_in_tasks
+from icm_lab.reproduce.figures import FIGURES, Bar, Claim, Figure
+from icm_lab.reproduce.methods import METHODS
+from icm_lab.reproduce.page import TITLES, render_page
+from icm_lab.reproduce.run import SEEDS
+from icm_lab.reproduce.trial import Trial
+from icm_lab.reproduce.verdicts import estimate, figure_found, judge, passes_found
+from icm_server.models import PACKAGED
+
+FIRST, SECOND = Bar("lab-large", "lab-arithmetic", "icm"), Bar("lab-large", "lab-arithmetic", "gold")
+
+
+def rows(bar: Bar, rights: list[int], num: int = 100) -> list[dict[str, Any]]:
+    common = {"model": bar.model, "task": bar.task, "method": bar.method, "num": num, "num_test": num}
+    return [
+        {**common, "seed": seed, "test_right": right, "labels_right": right, "passes": 3.0, "collapsed": False}
+        for seed, right in enumerate(rights)
+    ]
+
+
+RIGHTS = st.lists(st.integers(0, 100), min_size=1, max_size=5)
+
+
+@given(RIGHTS)
+def test_an_interval_holds_its_mean(rights: list[int]) -> None:
+    found = estimate(rows(FIRST, rights), "test")
+    assert found.value == pytest.approx(np.mean(rights) / 100)
+    assert 0 <= found.low <= found.value <= found.high <= 1
+    assert found.high - found.low > 0.003
+
+
+@given(RIGHTS, RIGHTS)
+def test_no_two_bars_beat_each_other(one: list[int], other: list[int]) -> None:
+    both = [*rows(FIRST, one), *rows(SECOND, other)]
+    first, second = (
+        judge(Claim(*pair), both, "test").holds for pair in ((FIRST, "higher", SECOND), (SECOND, "higher", FIRST))
+    )
+    matches = judge(Claim(FIRST, "matches", SECOND), both, "test").holds
+    assert not (first and second)
+    assert matches or first or second
+
+
+def test_what_claims_need_to_hold() -> None:
+    clear = [*rows(FIRST, [90, 92, 91]), *rows(SECOND, [60, 62, 61])]
+    assert judge(Claim(FIRST, "higher", SECOND), clear, "test").holds
+    assert not judge(Claim(SECOND, "higher", FIRST), clear, "test").holds
+    assert not judge(Claim(FIRST, "matches", SECOND), clear, "test").holds
+    assert not judge(Claim(FIRST, "matches", 0.5), clear, "labels").holds
+    assert judge(Claim(FIRST, "matches", 0.9), clear, "labels").holds
+
+
+def test_a_claim_that_does_not_hold_is_printed_as_such() -> None:
+    figure = Figure("3", "ICM < gold & more", "as told", (Claim(FIRST, "higher", SECOND),))
+    found = figure_found(figure, [*rows(FIRST, [50]), *rows(SECOND, [50])])
+    assert found["holds"] is False
+    page = render_page({"num": 1, "num_test": 2, "match": 0.05, "figures": [found], "passes": []})
+    assert "does not hold" in page
+    assert "ICM &lt; gold &amp; more" in page
+
+
+def test_the_figures_name_what_there_is() -> None:
+    for figure in FIGURES:
+        for bar in figure.bars:
+            assert bar.model in PACKAGED
+            assert bar.task in built_in_tasks()
+            assert bar.method in METHODS
+            assert bar.method in TITLES
+            assert figure.measure == "test" or bar.method not in ("zero_shot",)
+
+
+async def test_every_method_labels_a_trial(tmp_path: Path, serving: Serving) -> None:
+    task = planted.TASK + "group: pair\nrules:\n  - {kind: exactly_one, label: hot}\n"
+    loaded_task, loaded = planted.load(planted.write_task(tmp_path, 48, task=task))
+    async with serving() as scorer:
+        trial = await Trial.open(scorer, loaded_task.task, loaded, 16, 20, seed=0)
+        for name, method in METHODS.items():
+            if name == "human":
+                continue
+            found = await method(trial, 0)
+            if found is None:
+                assert name == "zero_shot"
+                continue
+            assert set(found.labels.tolist()) <= {0, 1}
+            assert (found.passes > 0) == (name.startswith(("icm", "published", "from")))
+            assert 0 <= await trial.num_right(found.labels) <= 20
+        gold, wrong = await METHODS["gold"](trial, 0), await METHODS["noise"](trial, 0)
+        icm = await METHODS["icm"](trial, 0)
+        assert gold is not None
+        assert wrong is not None
+        assert icm is not None
+        assert (wrong.labels != gold.labels).sum() == (icm.labels != gold.labels).sum()
+
+
+def test_passes_are_means_over_seeds() -> None:
+    table = passes_found(rows(FIRST, [1] * SEEDS))
+    assert table == [{"model": "lab-large", "task": "lab-arithmetic", "method": "icm", "passes": 3.0}]

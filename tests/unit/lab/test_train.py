@@ -1,0 +1,56 @@
+"""Training goes on where it was killed, and learns."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from icm_lab.course import COURSES, Course, Stage
+from icm_lab.family import Size
+from icm_lab.train import LOG, train
+
+TINY = Size("tiny", 1, 16, 1)
+SHORT = Course(
+    (Stage(4, 6, 4, 0.0, noisy=False), Stage(4, 4, 6, 1.0, noisy=True)), rate=1e-2, warm_up=2, report_steps=2
+)
+
+
+class Killed(Exception):  # noqa: N818
+    """Stands for a signal that cannot be caught."""
+
+
+def test_a_killed_training_ends_with_the_same_weights_and_log(tmp_path: Path) -> None:
+    whole = train(TINY, SHORT, tmp_path / "whole")
+
+    def kill(row: dict[str, Any]) -> None:
+        if row["step"] == 6:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(TINY, SHORT, tmp_path / "killed", on_row=kill, checkpoint_s=0)
+    resumed = train(TINY, SHORT, tmp_path / "killed")
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+    logs = [
+        [{k: v for k, v in json.loads(line).items() if k != "cpu_s"} for line in (folder / LOG).open()]
+        for folder in (tmp_path / "whole", tmp_path / "killed")
+    ]
+    assert logs[0] == logs[1]
+    assert [row["step"] for row in logs[0]] == [2, 4, 6, 8]
+
+
+def test_a_course_goes_from_truth_to_the_even_mix() -> None:
+    for course in COURSES.values():
+        evenness = [course.batch(step).mix.evenness for step in range(course.steps)]
+        assert evenness[0] == 0
+        assert evenness[-1] == 1
+        assert evenness == sorted(evenness)
+        rates = [course.rate_at(step) for step in range(course.steps)]
+        assert max(rates) == course.rate
+        assert 0 < rates[-1] < course.rate / 20
+    with pytest.raises(IndexError):
+        SHORT.batch(8)
