@@ -19,7 +19,7 @@ import httpx
 from icm_client.wire import ScoreRequest
 from icm_server.config import ServerConfig
 from icm_server.engines.preset import CPU_ENVIRONMENT, NO_REPORTS, engine_arguments
-from icm_server.models import pull
+from icm_server.models import resolve
 
 START_LIMIT_S = 400.0
 
@@ -71,7 +71,7 @@ async def stock_vllm(model: str) -> AsyncIterator[Server]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    arguments = engine_arguments(_folder(model), None, {}, {}, gpu=False)
+    arguments = engine_arguments(model_folder(model), None, {}, {}, gpu=False)
     options = [f"--{name.replace('_', '-')}" + _value(value) for name, value in arguments.items()]
     options += ["--served-model-name", "stock", "--host", "127.0.0.1", "--port", str(port)]
     options += ["--enable-prompt-tokens-details", "--disable-uvicorn-access-log"]
@@ -115,7 +115,7 @@ class BareEngine:
 @contextlib.asynccontextmanager
 async def bare_engine(model: str) -> AsyncIterator[BareEngine]:
     with tempfile.TemporaryDirectory() as folder:
-        command = ["-m", "tests.bench.bare_engine", str(_folder(model))]
+        command = ["-m", "tests.bench.bare_engine", str(model_folder(model))]
         async with _running(command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE) as process:
             engine = BareEngine(process, Path(folder))
             async with asyncio.timeout(START_LIMIT_S):
@@ -172,8 +172,9 @@ async def _alive(process: asyncio.subprocess.Process) -> None:
     await asyncio.sleep(0.2)
 
 
-def _folder(model: str) -> Path:
-    return pull(model, ServerConfig().cache.expanduser(), lambda text: print(text, file=sys.stderr))
+def model_folder(model: str) -> Path:
+    """Of a packaged model's name, or of a folder."""
+    return Path(resolve(model, ServerConfig().cache.expanduser(), lambda text: print(text, file=sys.stderr)))
 
 
 def _value(value: Any) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 from rich.console import Console
+from tests.bench.fast_model import make_fast_model
 from tests.bench.figure import Figure
 from tests.bench.passes import STOCK_BATCHES, Asked, Stock, ask, fresh
-from tests.bench.programs import bare_engine, scorer, stock_vllm
+from tests.bench.programs import bare_engine, model_folder, scorer, stock_vllm
 
 from icm_client import ScorerClient
 
@@ -50,9 +53,28 @@ async def _both(model: str) -> AsyncIterator[tuple[ScorerClient, Stock]]:
         await theirs.close()
 
 
-async def stock(console: Console, repetitions: int, shot_tokens: int) -> list[Figure]:
+async def stock(console: Console, repetitions: int, shot_tokens: int, *, fast: bool = True) -> list[Figure]:
     """The same tree passes by the scorer and by stock vLLM, which is sent texts in the way that suits it best."""
-    async with _both("tiny-random") as (client, theirs):
+    with tempfile.TemporaryDirectory() as folder:
+        model = str(make_fast_model(model_folder("tiny-random"), Path(folder))) if fast else "tiny-random"
+        pairs, batch = await _against_stock(console, repetitions, shot_tokens, model)
+    name, called = ("stock", "a fast model") if fast else ("stock_tiny", model)
+    return [
+        Figure(
+            f"{name}_{shot_tokens}",
+            f"throughput / stock vLLM's, tree passes of 256 in {shot_tokens}-token shots, {called}",
+            _gains(pairs),
+            at_least=1.5,
+            details={"stock_prompts_a_request": batch[0], "stock_requests_at_a_time": batch[1]},
+        )
+    ]
+
+
+async def _against_stock(
+    console: Console, repetitions: int, shot_tokens: int, model: str
+) -> tuple[list[tuple[Asked, Asked]], tuple[int, int]]:
+    """What passes took, and how stock vLLM was sent its prompts."""
+    async with _both(model) as (client, theirs):
         batch = await _best_batch(console, client, theirs, 64, shot_tokens)
 
         async def ours() -> Asked:
@@ -61,16 +83,7 @@ async def stock(console: Console, repetitions: int, shot_tokens: int) -> list[Fi
         async def stocks() -> Asked:
             return await theirs.ask(await fresh(client, 256, shot_tokens), batch)
 
-        pairs = await _paired(console, repetitions, "scorer", ours, "stock", stocks)
-    return [
-        Figure(
-            f"stock_{shot_tokens}",
-            f"throughput / stock vLLM's, tree passes of 256 in {shot_tokens}-token shots",
-            _gains(pairs),
-            at_least=1.5,
-            details={"stock_prompts_a_request": batch[0], "stock_requests_at_a_time": batch[1]},
-        )
-    ]
+        return await _paired(console, repetitions, "scorer", ours, "stock", stocks), batch
 
 
 async def language_model(console: Console, repetitions: int, shot_tokens: int) -> list[Figure]:
