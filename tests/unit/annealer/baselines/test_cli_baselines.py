@@ -47,12 +47,13 @@ def by_method(out: Path, seed: int) -> dict[str, dict[str, Any]]:
 def test_the_whole_table(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out, prefix = data(tmp_path / "data", 60, PAIRED), tmp_path / "out", tmp_path / "prefix.txt"
     prefix.write_text("Words: hail frost\nKind: cool\n\n\n")
-    options = ("--seeds", 2, "--methods", ",".join(TRIED), "--human", "person", "--prefix-file", prefix, "--bars")
+    tried = [name for name in TRIED if name != "gibbs"]  # hundreds of requests
+    options = ("--seeds", 2, "--methods", ",".join(tried), "--human", "person", "--prefix-file", prefix, "--bars")
     ended = compare(icm, url, task, out, *options)
     assert ended.code == 0, ended
     for seed in (0, 1):
         rows = by_method(out, seed)
-        assert list(rows) == sorted(TRIED, key=lambda name: name != "icm")
+        assert list(rows) == sorted(tried, key=lambda name: name != "icm")
         for name, row in rows.items():
             assert 0 <= row["label_accuracy"]["value"] <= 1
             assert len(row["labels"].split()) == 8
@@ -71,13 +72,13 @@ def test_the_whole_table(icm: Icm, tmp_path: Path, url: str) -> None:
         assert rows["zero_shot_prefix"]["tokens"] > rows["zero_shot"]["tokens"]
     table = saved(out)["table"]
     assert table["seeds"] == [0, 1]
-    assert list(table["methods"]) == TRIED
+    assert list(table["methods"]) == tried
     assert set(table["methods"]["icm"]["gap_recovered"]) == {"raw", "calibrated"}
     assert table["methods"]["gold"]["gap_recovered"] == {}
     page = (out / "baselines.html").read_text()
     assert page.lstrip().startswith("<!doctype html")
     assert "http" not in page.replace("http://www.w3.org", "")  # self-contained: nothing is fetched
-    for method in (METHODS[name] for name in TRIED):
+    for method in (METHODS[name] for name in tried):
         assert method.title in ended.out
         assert method.title in page
     assert (out / "bars.svg").read_text() in page
