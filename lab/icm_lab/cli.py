@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,11 +48,10 @@ def train(
 
     Example: icm lab train small --out runs/lab-small
     """
+    _check(size)
     from icm_lab.shipping import save_model
     from icm_lab.train import train as pretrain
 
-    if size not in SIZES:
-        raise RequestError(f"no size {size!r}; known: {', '.join(SIZES)}")
     console, course = Console(), COURSES[size]
 
     def show(row: dict[str, Any]) -> None:
@@ -64,6 +64,7 @@ def train(
 @app.command()
 def examine(size: Annotated[str, typer.Argument(help=f"{', '.join(SIZES)}.")], shots: int = 64) -> None:
     """How often a shipped model is right, without a shot and behind shots by one concept. Needs torch."""
+    _check(size)
     from icm_lab.examine import examine as look
     from icm_lab.shipping import load_model
 
@@ -116,6 +117,15 @@ def reproduce(
             numbers = " against ".join(f"{claim[part]['value']:.3f}" for part in ("first", "second"))
             console.print(f"figure {one['figure']}: {claim['claim']}: {numbers}: {verdict}", highlight=False)
     console.print(f"Written to {out}: figures.json, report.html", highlight=False, soft_wrap=True)
+
+
+def _check(size: str) -> None:
+    """Raises RequestError for a size that there is not, or where what models are made with is missing."""
+    if size not in SIZES:
+        raise RequestError(f"no size {size!r}; known: {', '.join(SIZES)}")
+    missing = [name for name in ("torch", "transformers") if not find_spec(name)]
+    if missing:
+        raise RequestError(f"{' and '.join(missing)} not installed here: pip install 'icm[server-cpu]'")
 
 
 def extend(icm: typer.Typer) -> None:

@@ -21,7 +21,7 @@ class Size:
     num_heads: int
 
 
-SIZES = {size.name: size for size in (Size("small", 3, 32, 1), Size("medium", 4, 48, 2), Size("large", 4, 128, 4))}
+SIZES = {size.name: size for size in (Size("small", 2, 32, 1), Size("medium", 4, 48, 2), Size("large", 4, 128, 4))}
 
 
 def weights(size: str) -> Path:

@@ -70,6 +70,7 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
 
 
 def chain_from(problem: Problem, settings: BlockSettings, labels: Ints, heat: float, rng: np.random.Generator) -> Chain:
+    """One chain from these labels; `heat` in units of the median gain that its first pass proposes, 0 for none."""
     evidence = _Evidence(labels, problem.num_labels, settings.memory)
     first_temperature, num_quiet = 0.0, 0
     us: list[float] = []

@@ -1,0 +1,43 @@
+"""`icm lab` and `icm reproduce`, as they are typed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from icm_annealer.cli import app
+from icm_client.errors import RequestError
+from icm_lab.tasks import TASKS
+
+
+def test_worlds_are_listed() -> None:
+    answer = CliRunner().invoke(app, ["lab", "worlds"])
+    assert answer.exit_code == 0, answer.output
+    assert "misconceptions" in answer.output
+    assert "belief 45%" in answer.output
+
+
+def test_tasks_are_written_where_one_says(tmp_path: Path) -> None:
+    answer = CliRunner().invoke(app, ["lab", "tasks", "--out", str(tmp_path)])
+    assert answer.exit_code == 0, answer.output
+    for task in TASKS:
+        file = yaml.safe_load((tmp_path / task.name / "task.yaml").read_text())
+        assert file["name"] == task.name
+        assert file["separator"] == "\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["lab", "train", "huge", "--out", "x"], "no size 'huge'; known: small, medium, large"),
+        (["lab", "examine", "huge"], "no size 'huge'"),
+        (["reproduce", "--figure", "7"], "no figure '7'; known: 3, 4"),
+    ],
+)
+def test_what_is_not_there_is_told(words: list[str], told: str) -> None:
+    answer = CliRunner().invoke(app, words)
+    assert isinstance(answer.exception, RequestError)
+    assert told in answer.exception.message
