@@ -10,6 +10,7 @@ from icm_annealer.alarm import Alarm
 from icm_annealer.examples import Example
 from icm_annealer.objective import entropy, label_rates
 from icm_annealer.passes import Pass
+from icm_annealer.repeat import Repeat
 from icm_annealer.search.base import Problem, Result
 from icm_annealer.surface_alarms import surface_alarms
 
@@ -20,6 +21,8 @@ MIN_INFORMATION = 0.2
 MIN_AGREEMENT = 0.8
 MIN_LABEL_MASS = 0.5
 MIN_LIKENESS_TO_START = 0.4
+MAX_SPREAD = 0.1
+"""Nats: a probability that changes by a tenth from one time to the next."""
 MIN_FALL = 0.05
 """Nats per example; smaller differences between U on different orders are noise."""
 
@@ -40,6 +43,22 @@ def alarms(problem: Problem, result: Result, examples: Sequence[Example], num_dr
         *_cut(num_dropped, problem),
     ]
     return sorted(found, key=lambda alarm: alarm.level != "warning")
+
+
+def spread_alarms(repeated: Repeat) -> list[Alarm]:
+    """What speaks against the engine; a note, since labels of large margin stand all the same."""
+    if repeated.spread <= MAX_SPREAD:
+        return []
+    return [
+        Alarm(
+            "engine-spread",
+            "note",
+            f"Asked again for {len(repeated.first)} examples of the last pass, the engine's log-probabilities differ "
+            f"by {repeated.spread:.2f} nats from before, and {repeated.num_changed} of them prefer another label.",
+            "Labels of small margin are chance then, and will differ from run to run: serve the model with a higher "
+            "precision (--dtype float32) or smaller batches, on a GPU with VLLM_BATCH_INVARIANT=1, and compare seeds.",
+        )
+    ]
 
 
 def agreement(result: Result) -> float:

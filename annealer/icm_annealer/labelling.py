@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from icm_annealer.alarm import Alarm
-from icm_annealer.alarms import alarms
+from icm_annealer.alarms import alarms, spread_alarms
 from icm_annealer.anneal import PassEvent, Run, anneal, run_header
 from icm_annealer.examples import Example
 from icm_annealer.journal import Journal
 from icm_annealer.objective import label_rates
 from icm_annealer.passes import Scorer
-from icm_annealer.repeat import Repeat, repeat, spread_alarms
+from icm_annealer.repeat import Repeat, repeat
 from icm_annealer.run_examples import write_examples
 from icm_annealer.rundir import COSTS, JOURNAL, LABELS, RunDir
 from icm_annealer.settings import Settings

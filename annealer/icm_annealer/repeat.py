@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from icm_annealer.alarm import Alarm
 from icm_annealer.anneal import Run
 from icm_annealer.arrays import Array, Ints
 from icm_annealer.objective import normalized
@@ -16,8 +15,6 @@ from icm_client.wire import Usage
 
 MAX_REPEATED = 16
 """Queries of a run's last pass that are asked again at its end."""
-MAX_SPREAD = 0.1
-"""Nats: a probability that changes by a tenth from one time to the next."""
 
 
 @dataclass(frozen=True)
@@ -62,19 +59,3 @@ async def repeat(run: Run, folder: RunDir) -> Repeat:
     then = await run.passes.again(ask, queries)
     folder.write_json(REPEAT, {"first": first.tolist(), "then": then.logprobs.tolist()})
     return Repeat(first, then.logprobs, then.usage, then.seconds)
-
-
-def spread_alarms(repeated: Repeat) -> list[Alarm]:
-    """What speaks against the engine; a note, since labels of large margin stand all the same."""
-    if repeated.spread <= MAX_SPREAD:
-        return []
-    return [
-        Alarm(
-            "engine-spread",
-            "note",
-            f"Asked again for {len(repeated.first)} examples of the last pass, the engine's log-probabilities differ "
-            f"by {repeated.spread:.2f} nats from before, and {repeated.num_changed} of them prefer another label.",
-            "Labels of small margin are chance then, and will differ from run to run: serve the model with a higher "
-            "precision (--dtype float32) or smaller batches, on a GPU with VLLM_BATCH_INVARIANT=1, and compare seeds.",
-        )
-    ]

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from tests import planted
 from tests.conftest import Serving
 
+from icm_annealer.alarms import MAX_SPREAD, spread_alarms
 from icm_annealer.labelling import Labelling, label
-from icm_annealer.repeat import MAX_REPEATED, MAX_SPREAD, Repeat, repeated_of, spread_alarms
+from icm_annealer.repeat import MAX_REPEATED, Repeat, repeated_of
 from icm_annealer.rundir import COSTS, JOURNAL, LABELS, RunDir
 from icm_annealer.search.blocks import BlockSettings
 from icm_annealer.settings import Settings
