@@ -21,19 +21,13 @@ MIN_INFORMATION = 0.2
 MIN_AGREEMENT = 0.8
 MIN_LABEL_MASS = 0.5
 MIN_LIKENESS_TO_START = 0.4
-MAX_REPEAT_SPREAD = 0.1
+MAX_SPREAD = 0.1
 """Nats: a probability that changes by a tenth from one time to the next."""
 MIN_FALL = 0.05
 """Nats per example; smaller differences between U on different orders are noise."""
 
 
-def alarms(
-    problem: Problem,
-    result: Result,
-    examples: Sequence[Example],
-    num_dropped: int = 0,
-    repeat: Repeat | None = None,
-) -> list[Alarm]:
+def alarms(problem: Problem, result: Result, examples: Sequence[Example], num_dropped: int = 0) -> list[Alarm]:
     """Everything that speaks against `result`, the most serious first."""
     found = [
         *_little_information(problem, result),
@@ -47,9 +41,24 @@ def alarms(
         *_falls_on_fresh_orders(result),
         *surface_alarms(result.winner.labels, examples),
         *_cut(num_dropped, problem),
-        *_spread(repeat),
     ]
     return sorted(found, key=lambda alarm: alarm.level != "warning")
+
+
+def spread_alarms(repeated: Repeat) -> list[Alarm]:
+    """What speaks against the engine; a note, since labels of large margin stand all the same."""
+    if repeated.spread <= MAX_SPREAD:
+        return []
+    return [
+        Alarm(
+            "engine-spread",
+            "note",
+            f"Asked again for {len(repeated.first)} examples of the last pass, the engine's log-probabilities differ "
+            f"by {repeated.spread:.2f} nats from before, and {repeated.num_changed} of them prefer another label.",
+            "Labels of small margin are chance then, and will differ from run to run: serve the model with a higher "
+            "precision (--dtype float32) or smaller batches, on a GPU with VLLM_BATCH_INVARIANT=1, and compare seeds.",
+        )
+    ]
 
 
 def agreement(result: Result) -> float:
@@ -177,16 +186,4 @@ def _cut(num_dropped: int, problem: Problem) -> Iterator[Alarm]:
             "note",
             f"Contexts did not fit the model's window: {num_dropped} shots were left out over all subtrees of a pass.",
             "Labels are scored behind a sample of the others; fewer or shorter examples would fit.",
-        )
-
-
-def _spread(repeat: Repeat | None) -> Iterator[Alarm]:
-    if repeat is not None and repeat.spread > MAX_REPEAT_SPREAD:
-        yield Alarm(
-            "engine-spread",
-            "note",
-            f"Asked again for {len(repeat.first)} examples of the last pass, the engine's log-probabilities differ by "
-            f"{repeat.spread:.2f} nats from before, and {repeat.num_changed} of these examples prefer another label.",
-            "Labels of small margin are chance then, and will differ from run to run: serve the model with a higher "
-            "precision (--dtype float32) or smaller batches, on a GPU with VLLM_BATCH_INVARIANT=1, and compare seeds.",
         )

@@ -14,7 +14,6 @@ from icm_annealer.examples import Example, consistency_of, digest
 from icm_annealer.journal import Journal
 from icm_annealer.objective import label_rates
 from icm_annealer.passes import Ask, Pass, PassScorer, Scorer
-from icm_annealer.repeat import Repeat, repeated_of
 from icm_annealer.search.base import Problem, Result
 from icm_annealer.settings import Settings
 from icm_annealer.task import Task
@@ -63,8 +62,10 @@ class Run:
     usage: Usage
     """Of this process: passes told from a journal cost nothing."""
     seconds: float
-    repeat: Repeat
-    """Some reads of the last pass, asked again."""
+    last: tuple[Ask, Pass]
+    """The last pass."""
+    passes: PassScorer
+    """What asked for it, and can ask for more."""
 
     @property
     def labels(self) -> Ints:
@@ -142,8 +143,20 @@ async def anneal(
         except StopIteration as stop:
             result: Result = stop.value
             break
-    repeat = await loop.repeat()
-    return Run(examples, task, settings, model, problem, result, loop.num_passes, loop.usage, loop.seconds, repeat)
+    assert loop.last is not None  # every search asks something
+    return Run(
+        examples,
+        task,
+        settings,
+        model,
+        problem,
+        result,
+        loop.num_passes,
+        loop.usage,
+        loop.seconds,
+        loop.last,
+        passes,
+    )
 
 
 class _Loop:
@@ -161,7 +174,7 @@ class _Loop:
         self.num_passes = 0
         self.usage = Usage()
         self.seconds = 0.0
-        self._last: tuple[Ask, Pass] | None = None
+        self.last: tuple[Ask, Pass] | None = None
 
     async def answer(self, asks: Sequence[Ask]) -> list[Pass]:
         """One round. Passes are journalled in the order asked, whichever the scorer finishes first."""
@@ -183,22 +196,8 @@ class _Loop:
                     task.cancel()
             await asyncio.gather(*(task for task in tasks if task is not None), return_exceptions=True)
         self.seconds += asyncio.get_running_loop().time() - start
-        self._last = asks[-1], answers[-1]
+        self.last = asks[-1], answers[-1]
         return answers
-
-    async def repeat(self) -> Repeat:
-        """Asks for a part of the last pass once more: the search is over, and is not told."""
-        if recorded := self._journal and self._journal.recorded_repeat():
-            return Repeat(*recorded)
-        assert self._last is not None  # every search asks something
-        ask, answer = self._last
-        queries = repeated_of(ask.queries)
-        then = await self._passes.again(ask, queries)
-        first = answer.logprobs[np.isin(ask.queries, queries)]
-        self.usage += then.usage
-        if self._journal:
-            self._journal.write_repeat(first, then.logprobs)
-        return Repeat(first, then.logprobs, then.usage, then.seconds)
 
     def _note(self, ask: Ask, answer: Pass, resumed: bool) -> None:
         self.num_passes += 1

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from icm_annealer.arrays import Array
 from icm_annealer.passes import Ask, Pass
 from icm_client.errors import RequestError
 
@@ -100,18 +99,6 @@ class Journal:
                 "logprobs": answer.logprobs.tolist(),
             }
         )
-
-    def recorded_repeat(self) -> tuple[Array, Array] | None:
-        """What the next recorded line says of a repeat, if it is one: what was answered first, and then."""
-        line = self._next
-        if line is None or line.get("kind") != "repeat":
-            return None
-        self._next = next(self._recorded, None)
-        return np.array(line["first"]), np.array(line["then"])
-
-    def write_repeat(self, first: Array, then: Array) -> None:
-        """What some reads of the last pass were answered, and what they were answered when asked again."""
-        self.write({"kind": "repeat", "first": first.tolist(), "then": then.tolist()})
 
     def write_end(self, line: dict[str, Any]) -> None:
         """The last line, unless the journal already has it."""

@@ -8,16 +8,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from icm_annealer.alarm import Alarm
-from icm_annealer.alarms import alarms
+from icm_annealer.alarms import alarms, spread_alarms
 from icm_annealer.anneal import PassEvent, Run, anneal, run_header
 from icm_annealer.examples import Example
 from icm_annealer.journal import Journal
 from icm_annealer.objective import label_rates
 from icm_annealer.passes import Scorer
+from icm_annealer.repeat import Repeat, repeat
 from icm_annealer.run_examples import write_examples
 from icm_annealer.rundir import COSTS, JOURNAL, LABELS, RunDir
 from icm_annealer.settings import Settings
 from icm_annealer.task import Task
+from icm_client.errors import IcmError
 from icm_client.wire import Usage
 
 
@@ -27,10 +29,13 @@ class Labelling:
 
     run: Run
     alarms: list[Alarm]
+    repeat: Repeat | None
+    """A part of its last pass, asked again."""
 
     def summary(self) -> dict[str, Any]:
         """What `metrics.json` says of the search."""
-        result, usage = self.run.result, self.run.usage
+        result = self.run.result
+        usage = self.run.usage + self.repeat.usage if self.repeat else self.run.usage
         rates = label_rates(self.run.labels, len(self.run.task.labels))
         return {
             "num_examples": len(self.run.examples),
@@ -53,7 +58,7 @@ class Labelling:
             "computed_tokens": usage.computed_tokens,
             "cached_tokens": usage.cached_tokens,
             "search_seconds": self.run.seconds,
-            "repeat_spread": self.run.repeat.spread,
+            "repeat_spread": self.repeat.spread if self.repeat else None,
             "alarms": [asdict(alarm) for alarm in self.alarms],
             **({"notes": result.notes} if result.notes else {}),
         }
@@ -85,9 +90,7 @@ async def label(
     try:
         write_examples(folder, examples)
         run = await anneal(examples, task, scorer, settings, journal=journal, on_pass=note, experiment=experiment)
-        if run.repeat.usage.num_reads:
-            _write_cost(folder, "repeat", run.repeat.seconds, run.repeat.usage)
-        found = alarms(run.problem, run.result, examples, num_dropped, run.repeat)
+        found = alarms(run.problem, run.result, examples, num_dropped)
         winner = run.result.winner
         journal.write_end(
             {
@@ -101,7 +104,19 @@ async def label(
     finally:
         journal.close()
     folder.write_jsonl(LABELS, run.rows(folder.path.name))
-    return Labelling(run, found)
+    repeated = await _repeated(folder, run)
+    return Labelling(run, [*found, *(spread_alarms(repeated) if repeated else [])], repeated)
+
+
+async def _repeated(folder: RunDir, run: Run) -> Repeat | None:
+    """What the engine says when asked again; None if it does not answer, which a finished run can do without."""
+    try:
+        repeated = await repeat(run, folder)
+    except IcmError:
+        return None
+    if repeated.usage.num_reads:
+        _write_cost(folder, "repeat", repeated.seconds, repeated.usage)
+    return repeated
 
 
 def _write_cost(folder: RunDir, what: int | str, seconds: float, usage: Usage) -> None:

@@ -6,19 +6,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from icm_annealer.anneal import Run
 from icm_annealer.arrays import Array, Ints
 from icm_annealer.objective import normalized
+from icm_annealer.run_record import read_object
+from icm_annealer.rundir import REPEAT, RunDir
 from icm_client.wire import Usage
 
 MAX_REPEATED = 16
 """Queries of a run's last pass that are asked again at its end."""
-
-
-def repeated_of(queries: Ints) -> Ints:
-    """Those that are asked again, from all over the pass."""
-    places = np.linspace(0, len(queries) - 1, min(MAX_REPEATED, len(queries))).astype(np.int64)
-    chosen: Ints = queries[np.unique(places)]
-    return chosen
 
 
 @dataclass(frozen=True)
@@ -40,3 +36,26 @@ class Repeat:
     def num_changed(self) -> int:
         """Queries that prefer another label the second time."""
         return int((self.first.argmax(axis=1) != self.then.argmax(axis=1)).sum())
+
+
+def repeated_of(queries: Ints) -> Ints:
+    """Those that are asked again, from all over the pass."""
+    places = np.linspace(0, len(queries) - 1, min(MAX_REPEATED, len(queries))).astype(np.int64)
+    chosen: Ints = queries[np.unique(places)]
+    return chosen
+
+
+async def repeat(run: Run, folder: RunDir) -> Repeat:
+    """Some of the run's last pass, asked again, or what `repeat.json` says of it if that was done before.
+
+    It is no part of the journal: that holds only what labels depend on. Raises what `PassScorer.again` does.
+    """
+    ask, answer = run.last
+    queries = repeated_of(ask.queries)
+    first = answer.logprobs[np.isin(ask.queries, queries)]
+    known = read_object(folder / REPEAT)
+    if known.get("first") == first.tolist():
+        return Repeat(first, np.array(known["then"]))
+    then = await run.passes.again(ask, queries)
+    folder.write_json(REPEAT, {"first": first.tolist(), "then": then.logprobs.tolist()})
+    return Repeat(first, then.logprobs, then.usage, then.seconds)

@@ -13,8 +13,20 @@ from icm_client.errors import RequestError
 JOURNAL, COSTS, LABELS = "journal.jsonl", "costs.jsonl", "labels.jsonl"
 EXAMPLES, METRICS, EVALUATION = "examples.jsonl", "metrics.json", "eval.json"
 REPORT, SCORER_LOG = "report.html", "scorer.log"
-TRACKING, TRACKING_LOG = "tracking.json", "tracking.log"
-OUR_FILES = (JOURNAL, COSTS, LABELS, EXAMPLES, METRICS, EVALUATION, REPORT, SCORER_LOG, TRACKING, TRACKING_LOG)
+REPEAT, TRACKING, TRACKING_LOG = "repeat.json", "tracking.json", "tracking.log"
+OUR_FILES = (
+    JOURNAL,
+    COSTS,
+    LABELS,
+    EXAMPLES,
+    METRICS,
+    EVALUATION,
+    REPORT,
+    SCORER_LOG,
+    REPEAT,
+    TRACKING,
+    TRACKING_LOG,
+)
 
 
 class RunDir:

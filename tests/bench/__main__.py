@@ -1,7 +1,7 @@
 """What the scorer has to reach, measured: `python -m tests.bench [NAME...]`, into bench.json.
 
-Real vLLM on this machine, which should have nothing else to do. Each takes two to five minutes, `repeats` and
-`endurance` ten.
+Real vLLM on this machine, which should have nothing else to do. Each takes two to five minutes, `repeats`,
+`annealer-memory` and `endurance` ten.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
-from tests.bench import endurance, memory, repeated, repeats, tenants, throughput
+from tests.bench import annealer_memory, endurance, memory, repeated, repeats, tenants, throughput
 from tests.bench.figure import Figure
 
 from icm_annealer.figures import machine, read_figures, save_figures
@@ -34,6 +34,7 @@ MEASURES: dict[str, Measure] = {
     "light-long": lambda console: tenants.light(console, 3, 60),
     "repeated": lambda console: repeated.repeated(console, 3),
     "memory": memory.memory,
+    "annealer-memory": annealer_memory.annealer_memory,
     "repeats": lambda console: repeats.repeats(console, 5),
     "endurance": lambda console: endurance.endurance(console, 600),
 }

@@ -91,7 +91,7 @@ def test_a_run_survives_being_killed_at_any_moment(tmp_path: Path, scorer_url: s
         num_told += len((folder / COSTS).read_text().splitlines())
     # What was journalled before a kill is never asked again: at most the round under way is lost.
     num_passes = sum(json.loads(line)["kind"] == "pass" for line in (whole / JOURNAL).read_text().splitlines())
-    assert num_told <= num_runs * num_passes
+    assert num_told <= num_runs * (num_passes + 1)  # some of the last pass is asked again
 
 
 def test_a_full_disk_is_told_and_loses_nothing(tmp_path: Path, scorer_url: str) -> None:

@@ -109,6 +109,18 @@ def test_what_is_asked_twice_is_read_once() -> None:
     assert answer.logprobs[0] == answer.logprobs[2] == answer.logprobs[3] != answer.logprobs[1]
 
 
+async def test_what_is_to_be_read_now_is_answered_by_no_other_read() -> None:
+    engine = Recording()
+    scorer = Scorer(engine)
+    request = ScoreRequest(prompts=["Word: a", "Word: b"], labels=LABELS, fresh=True)
+    answers = await asyncio.gather(*(scorer.score(request) for _ in range(3)))
+    answers.append(await scorer.score(request))
+    await scorer.close()
+    assert [answer.usage.num_reads for answer in answers] == [2] * 4
+    assert len(engine.asked) == 8
+    assert all(answer.logprobs == answers[0].logprobs for answer in answers)
+
+
 def test_usage_counts_tokens() -> None:
     engine = FakeEngine()
     context = " w" * 40
