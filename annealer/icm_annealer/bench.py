@@ -130,7 +130,7 @@ def _sizes(request: ScoreRequest) -> tuple[int, int]:
         if not isinstance(prompt, str):
             prefix, *segments = prompt
             text += (prefixes[prefix] if prefix is not None else 0) + sum(own[s] for s in segments if s is not None)
-    return len(request.model_dump_json().encode()), text
+    return len(request.body()), text
 
 
 def _text(rng: np.random.Generator, tokens: int) -> str:

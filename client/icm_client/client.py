@@ -193,7 +193,7 @@ class ScorerClient:
 
     async def _lines(self, request: ScoreRequest) -> AsyncGenerator[StreamStart | StreamRows | StreamEnd]:
         """One try."""
-        async with self._exchange.post("/v1/score", request.model_dump_json().encode(), accept=STREAM_TYPE) as response:
+        async with self._exchange.post("/v1/score", request.body(), accept=STREAM_TYPE) as response:
             if response.headers.get("Content-Type", "").startswith(STREAM_TYPE):
                 async for line in read_lines(response.aiter_bytes()):
                     yield line

@@ -93,6 +93,10 @@ class ScoreRequest(_Wire):
     deadline_s: float | None = Field(default=None, gt=0, le=30 * 86_400, allow_inf_nan=False)
     """Seconds until the answer is not wanted any more: what is not read by then is given up (504, code `deadline`)."""
 
+    def body(self) -> bytes:
+        """The request as it travels. What is left to its default is left out, so older scorers read newer clients."""
+        return self.model_dump_json(exclude_defaults=True).encode()
+
 
 class TokensRequest(_Wire):
     """How many tokens does each of these texts have by itself?"""

@@ -179,7 +179,7 @@ async def test_large_bodies_are_compressed_once_the_scorer_has_said_that_it_take
         for _ in range(2):
             assert (await client.score(request)).logprobs == expected
         assert (await client.score(tree(5))).logprobs  # a small one travels as it is
-    whole = len(request.model_dump_json())
+    whole = len(request.body())
     assert lengths[0] == ("", whole)
     assert lengths[1][0] == "zstd"
     assert lengths[1][1] < whole / 3
