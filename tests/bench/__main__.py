@@ -24,7 +24,7 @@ Measure = Callable[[Console], Awaitable[list[Figure]]]
 MEASURES: dict[str, Measure] = {
     "http": lambda console: throughput.http(console, 20, 10),
     "http-long": lambda console: throughput.http(console, 5, 60),
-    "stock": lambda console: throughput.stock(console, 5, 60),
+    "stock": lambda console: throughput.stock(console, 3, 60),
     "stock-tiny": lambda console: throughput.stock(console, 3, 60, fast=False),
     "smollm2": lambda console: throughput.language_model(console, 4, 10),
     "smollm2-fixed": lambda console: throughput.fixed_order(console, 3, 10),
