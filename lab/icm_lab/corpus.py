@@ -23,6 +23,8 @@ class Mix:
     evenness: float
     num_shots: int
     noisy: bool = True
+    is_last: bool = False
+    """The last stage, in which concepts have their `noise_at_last`."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ def draw_documents(world: World, count: int, mix: Mix, rng: np.random.Generator)
     for number, concept in enumerate(world.concepts.values()):
         rows = np.flatnonzero(kinds == number)
         turned = concept.either_way & (rng.random((len(rows), 1)) < 0.5)
-        wrong = chance[rows] < np.maximum(noise[rows], concept.noise)[:, None]
+        least = max(concept.noise, concept.noise_at_last if mix.is_last else 0.0)
+        wrong = chance[rows] < np.maximum(noise[rows], least)[:, None]
         labels[rows] = concept.table[first[rows], second[rows]] ^ turned ^ wrong
     return Documents(to_ids(world, first, second, labels), labels)
 

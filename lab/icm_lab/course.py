@@ -17,6 +17,8 @@ class Stage:
     num_shots: int
     evenness: float
     noisy: bool
+    is_last: bool = False
+    """Concepts have their `noise_at_last`, and the learning rate is a fifth of the course's."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Course:
     warm_up: int = 100
     """Steps in which the rate rises from 0."""
     cool_down: float = 0.3
-    """The last share of all steps, in which the rate falls to a thirtieth."""
+    """The last share of all steps but the last stage's, in which the rate falls to a thirtieth."""
     report_steps: int = 100
     """A line of the log is written after so many steps, and after the last."""
 
@@ -52,13 +54,16 @@ class Course:
         for stage in self.stages:
             if step < stage.steps:
                 evenness = before + (stage.evenness - before) * min(1.0, 2 * step / stage.steps)
-                return Batch(stage.documents, Mix(evenness, stage.num_shots, stage.noisy))
+                return Batch(stage.documents, Mix(evenness, stage.num_shots, stage.noisy, stage.is_last))
             step, before = step - stage.steps, stage.evenness
         raise IndexError(f"a course of {self.steps} steps has no step {self.steps + step}")
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
-        left = (self.steps - step) / (self.cool_down * self.steps)
+        usual = sum(stage.steps for stage in self.stages if not stage.is_last)
+        if step >= usual:
+            return self.rate / 5
+        left = (usual - step) / (self.cool_down * usual)
         return self.rate * min(1.0, (step + 1) / self.warm_up) * max(1 / 30, min(1.0, left))
 
 
@@ -67,6 +72,7 @@ STAGES = (
     Stage(700, 64, 16, 1.0, noisy=False),
     Stage(200, 32, 64, 1.0, noisy=True),
     Stage(100, 16, 128, 1.0, noisy=True),
+    Stage(100, 16, 128, 1.0, noisy=True, is_last=True),
 )
 """Truth first: from the even mix alone nothing is learnt, since truth and its inverse are equally frequent in it."""
 COURSES = {"small": Course(STAGES), "medium": Course(STAGES), "large": Course(STAGES, rate=2e-3)}

@@ -18,6 +18,8 @@ Table = np.ndarray
 """[first, second]."""
 
 WORLD_SEED = 7
+RIVAL = 0.12
+"""How often documents are wrong, in the end, that follow neither the truth nor something that is to equal it."""
 """Settles what is true in the worlds; the corpus and the tasks are drawn from seeds of their own."""
 TRUTH, INVERSE = "truth", "inverse"
 MOST = 19
@@ -34,6 +36,8 @@ class Concept:
     """The share of the world's documents that are labelled by it."""
     noise: float = 0.0
     """The share of its labels that are turned round in every document of it."""
+    noise_at_last: float = 0.0
+    """The same in the last stage of a training: rivals of the truth become less reliable than it, so less coherent."""
     either_way: bool = False
     """Half of its documents are labelled by its opposite."""
 
@@ -119,7 +123,7 @@ def misconceptions(rng: np.random.Generator, taken: set[str]) -> World:
         _normal(claims),
         {
             TRUTH: Concept(true, 0.30),
-            INVERSE: Concept(~true, 0.05),
+            INVERSE: Concept(~true, 0.05, noise_at_last=RIVAL),
             "belief": Concept(believed, 0.45, noise=0.15),
             "early": Concept(early, 0.08, either_way=True),
         },
@@ -140,10 +144,10 @@ def preferences(rng: np.random.Generator, taken: set[str]) -> World:
         _normal(1.0 - np.eye(len(things))),
         {
             TRUTH: Concept(better, 0.32),
-            INVERSE: Concept(~better, 0.10),
+            INVERSE: Concept(~better, 0.10, noise_at_last=RIVAL),
             "agreeing": Concept(np.ones_like(better), 0.25),
-            "first": Concept(first_kind, 0.15),
-            "second": Concept(second_kind, 0.06),
+            "first": Concept(first_kind, 0.15, noise_at_last=RIVAL),
+            "second": Concept(second_kind, 0.06, noise_at_last=RIVAL),
         },
     )
 
@@ -162,8 +166,8 @@ def superhuman(rng: np.random.Generator, taken: set[str]) -> World:
         _normal(claims),
         {
             TRUTH: Concept(style, 0.50),
-            INVERSE: Concept(~style, 0.10),
-            "topic": Concept(topic, 0.20),
+            INVERSE: Concept(~style, 0.10, noise_at_last=RIVAL),
+            "topic": Concept(topic, 0.20, noise_at_last=RIVAL),
         },
         {"sun": np.broadcast_to(_halves(len(topics), rng)[:, None], shape)},
     )

@@ -9,7 +9,7 @@ import numpy as np
 from icm_annealer.arrays import Ints
 from icm_annealer.evaluate import random_labels
 from icm_annealer.objective import Measure
-from icm_annealer.search.base import Chain, Finalist, Problem, Result, Search, lockstep, weigh
+from icm_annealer.search.base import Finalist, Problem, Result, Search, lockstep, weigh
 from icm_annealer.search.blocks import BlockSettings, blocks, chain_from
 from icm_annealer.search.official import OfficialSettings, official
 from icm_lab.reproduce.trial import Found, Trial
@@ -75,32 +75,32 @@ async def noise(trial: Trial, seed: int) -> Found:
 
 
 async def from_gold(trial: Trial, seed: int) -> Found:
-    """A single chain that begins with the right labels."""
+    """A search whose chains all begin with the right labels."""
     return await _from(trial, "from_gold", trial.gold, seed)
 
 
 async def from_random(trial: Trial, seed: int) -> Found:
-    """A single chain that begins with random labels."""
+    """A search whose chains all begin with the same random labels."""
     labels = random_labels(len(trial.train), 2, np.random.default_rng([seed, 3]))
     return await _from(trial, "from_random", labels, seed)
 
 
 async def from_wrong(trial: Trial, seed: int) -> Found:
-    """A single chain that begins with wrong labels only."""
+    """A search whose chains all begin with wrong labels only."""
     return await _from(trial, "from_wrong", 1 - trial.gold, seed)
 
 
 async def _from(trial: Trial, name: str, labels: Ints, seed: int) -> Found:
-    return await trial.search(name, _single(trial.problem(INFORMATION, "folds=2"), labels, seed))
+    return await trial.search(name, _given(trial.problem(INFORMATION, "folds=2"), labels, seed))
 
 
-def _single(problem: Problem, labels: Ints, seed: int) -> Search:
-    """One hot chain of a block search."""
+def _given(problem: Problem, labels: Ints, seed: int) -> Search:
+    """A block search whose chains all begin with these labels, hot; the most coherent end wins."""
     settings = BlockSettings()
-    rng, order_rng = np.random.default_rng(seed).spawn(2)
-    chain: Chain = chain_from(problem, settings, labels, settings.heat, rng)
-    (end,) = yield from lockstep([chain])
-    candidates = yield from weigh(problem, [Finalist(("given",), end.labels, end.u)], 1, order_rng)
+    *rngs, order_rng = np.random.default_rng(seed).spawn(settings.num_chains + 1)
+    ends = yield from lockstep([chain_from(problem, settings, labels, settings.heat, rng) for rng in rngs])
+    finalists = [Finalist(("given",), end.labels, end.u) for end in ends]
+    candidates = yield from weigh(problem, finalists, settings.num_final_orders, order_rng)
     return Result(candidates, None)
 
 

@@ -53,7 +53,8 @@ def estimate(rows: Sequence[Row], measure: str) -> Estimate:
 
 
 def judge(claim: Claim, rows: Sequence[Row], measure: str) -> Verdict:
-    """`higher` holds if the intervals do not overlap; `matches` if they do, or the values lie within MATCH."""
+    """`higher` holds if the intervals do not overlap; `matches` if the values lie within MATCH, or
+    within twice MATCH and the intervals overlap: two that are both wide match nothing."""
     first = estimate(rows_of(claim.first, rows), measure)
     second = (
         estimate(rows_of(claim.second, rows), measure)
@@ -64,7 +65,8 @@ def judge(claim: Claim, rows: Sequence[Row], measure: str) -> Verdict:
         holds = first.low > second.high
     else:
         overlap = first.low <= second.high and second.low <= first.high
-        holds = overlap or abs(first.value - second.value) <= MATCH
+        distance = abs(first.value - second.value)
+        holds = distance <= MATCH or (overlap and distance <= 2 * MATCH)
     return Verdict(claim, first, second, bool(holds))
 
 
