@@ -51,7 +51,7 @@ def test_no_two_bars_beat_each_other(one: list[int], other: list[int]) -> None:
     )
     matches = judge(Claim(FIRST, "matches", SECOND), both, "test").holds
     assert not (first and second)
-    assert matches or first or second
+    assert not matches or abs(np.mean(one) - np.mean(other)) <= 10.001
 
 
 def test_what_claims_need_to_hold() -> None:

@@ -51,6 +51,9 @@ def test_a_course_goes_from_truth_to_the_even_mix() -> None:
         assert evenness == sorted(evenness)
         rates = [course.rate_at(step) for step in range(course.steps)]
         assert max(rates) == course.rate
-        assert 0 < rates[-1] < course.rate / 20
+        last = [course.batch(step).mix.is_last for step in range(course.steps)]
+        assert last == sorted(last)
+        assert 0 < rates[last.index(True) - 1] < course.rate / 20
+        assert rates[-1] == course.rate / 5
     with pytest.raises(IndexError):
         SHORT.batch(8)
