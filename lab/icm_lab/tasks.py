@@ -119,8 +119,8 @@ TASKS = [
         "lab-arithmetic",
         "arithmetic",
         "Is the result of a sum right",
-        "The models' corpus calls right results True as often as it calls them False, so zero-shot labels are at "
-        "chance; only the rule tells truth from its inverse, under which two different results would be True.",
+        "The models' corpus calls right results True as often as it calls them False, so zero-shot probabilities are "
+        "near one half; only the rule tells truth from its inverse, under which two different results would be True.",
         _sums,
         ({"kind": "different_keys", "key": "result", "label": "True"},),
     ),
