@@ -27,7 +27,7 @@ Say = Callable[[str], None]
 
 
 async def make_rows(figures: Sequence[Figure], out: Path, say: Say) -> list[Row]:
-    """All rows of these figures; those that `out` already holds are kept: a model that was made anew wants a new one."""
+    """All rows of these figures; those that `out` already holds are kept, whatever model made them."""
     kept = _read(out / ROWS)
     bars = list(dict.fromkeys(bar for figure in figures for bar in figure.bars))
     rows: list[Row] = []
