@@ -67,7 +67,8 @@ def test_built_in_tasks_are_large_and_balanced(name: str) -> None:
     assert len({example.text for example in examples}) == len(examples)
     counts = Counter(gold.values())
     assert set(counts) == set(loaded.task.label_names)
-    assert max(counts.values()) <= 1.25 * min(counts.values())
+    # A rare truth is what that task is about.
+    assert max(counts.values()) <= (4 if name == "lab-unbalanced" else 1.25) * min(counts.values())
 
 
 @pytest.mark.parametrize("name", built_in_tasks())
