@@ -17,6 +17,7 @@ from icm_annealer.passes import Scorer
 from icm_annealer.progress import RunProgress
 from icm_annealer.task import LoadedTask, built_in_tasks, load_task
 from icm_client import OpenAIScorer, RequestError, ScorerClient
+from icm_client.api_key import read_key
 from icm_client.retry import RetryPolicy
 
 DEFAULT_MODEL = "smollm2-135m"
@@ -102,18 +103,6 @@ def load_data(task: str, data: str | None) -> tuple[LoadedTask, Loaded]:
             + (f" (`{builder}` makes one; `{builder} --help` says of what)" if builder else "")
         )
     return loaded_task, load_examples(source, loaded_task.task)
-
-
-def read_key(file: Path | None) -> str | None:
-    """The API key in a file; /dev/null, which stands for a secret that is not there, holds none."""
-    if file is None or file.is_char_device():
-        return None
-    try:
-        return file.read_text(encoding="utf-8-sig").strip()
-    except OSError as error:
-        raise RequestError(f"{file}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise RequestError(f"{file} holds no API key: it is not text") from None
 
 
 def interruptible(work: Coroutine[Any, Any, Any], console: Console, again: str) -> Any:

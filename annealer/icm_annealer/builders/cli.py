@@ -19,9 +19,9 @@ from icm_annealer.builders.pairs import FIELDS, mirror
 from icm_annealer.builders.preferences import preferences
 from icm_annealer.builders.sources import opened
 from icm_annealer.builders.truthfulqa import claims, preference_pairs
-from icm_annealer.commands import read_key
 from icm_annealer.rows import Row
 from icm_annealer.whole import check_place
+from icm_client.api_key import read_key
 from icm_client.errors import RequestError
 
 QUIET_S, AGAIN_S = 2.0, 10.0

@@ -9,6 +9,7 @@ Behind `icm/` stands `base`, or an adapter that the scorer serves.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 from inspect_ai.model import (
@@ -26,7 +27,7 @@ from inspect_ai.model import (
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 
-from icm_client.adapters.api_key import key_in
+from icm_client.api_key import read_key
 from icm_client.client import ScorerClient
 from icm_client.errors import RequestError
 from icm_client.wire import ScoreRequest
@@ -61,7 +62,7 @@ class ScorerAPI(ModelAPI):
             raise RequestError(f"icm models take labels, answer, experiment, api_key_file, not {', '.join(model_args)}")
         if base_url is None:
             raise RequestError("name the scorer: --model-base-url http://HOST:PORT")
-        self._url, self._key = base_url, api_key or key_in(api_key_file)
+        self._url, self._key = base_url, api_key or read_key(Path(api_key_file) if api_key_file else None)
         self._labels = labels.split(",") if isinstance(labels, str) else labels
         self._answer, self._experiment = answer, experiment
 

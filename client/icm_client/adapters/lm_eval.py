@@ -10,6 +10,7 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from anyio.from_thread import start_blocking_portal
@@ -17,8 +18,8 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 
-from icm_client.adapters.api_key import key_in
 from icm_client.adapters.continuations import Pair, requests_of
+from icm_client.api_key import read_key
 from icm_client.client import ScorerClient
 from icm_client.errors import RequestError
 from icm_client.wire import ScoreRequest, label_texts
@@ -64,7 +65,7 @@ class ScorerLM(LM):
     ):
         super().__init__()
         self._base_url, self._model, self._experiment = base_url, model, experiment
-        self._api_key = key_in(api_key_file)
+        self._api_key = read_key(Path(api_key_file) if api_key_file else None)
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool | NotTold]]:
         """For each (context, continuation) its log-likelihood, and whether greedy decoding would give it.
