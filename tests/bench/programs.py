@@ -86,6 +86,17 @@ async def stock_vllm(model: str) -> AsyncIterator[Server]:
         yield Server(url, process.pid)
 
 
+async def run_icm(url: str, out: Path, num_examples: int, seed: int = 0) -> None:
+    """A whole `icm run` of the task `living`, in a process of its own."""
+    command = ["-m", "icm_annealer.cli", "run", "--task", "living", "--examples", str(num_examples)]
+    command += ["--seed", str(seed), "--scorer", url, "--out", str(out)]
+    run = await asyncio.create_subprocess_exec(
+        sys.executable, *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+    )
+    _, complained = await run.communicate()
+    assert run.returncode == 0, complained
+
+
 class BareEngine:
     """`bare_engine.py`: AsyncLLM with nothing around it."""
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import sys
 import tempfile
 from pathlib import Path
 
 import httpx
 from rich.console import Console
 from tests.bench.figure import Figure
-from tests.bench.programs import scorer
+from tests.bench.programs import run_icm, scorer
 
 numbers = itertools.count()
 
@@ -43,18 +42,8 @@ async def repeated(console: Console, repetitions: int) -> list[Figure]:
 async def _computed(url: str, folder: Path, seeds: list[int]) -> int:
     """Tokens that the scorer computes for runs with these seeds, all at the same time."""
     before = await _total(url)
-    runs = []
-    for seed in seeds:
-        command = ["-m", "icm_annealer.cli", "run", "--task", "living", "--examples", "64", "--seed", str(seed)]
-        command += ["--scorer", url, "--out", str(folder / f"run{next(numbers)}")]
-        runs.append(
-            await asyncio.create_subprocess_exec(
-                sys.executable, *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
-            )
-        )
-    for run in runs:
-        _, complained = await run.communicate()
-        assert run.returncode == 0, complained
+    outs = [folder / f"run{next(numbers)}" for _ in seeds]
+    await asyncio.gather(*(run_icm(url, out, 64, seed) for seed, out in zip(seeds, outs, strict=True)))
     return await _total(url) - before
 
 

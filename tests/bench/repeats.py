@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from tests.bench.figure import Figure
-from tests.bench.programs import scorer
+from tests.bench.programs import run_icm, scorer
 
 from icm_annealer.journal import read_journal
 from icm_annealer.rundir import JOURNAL
@@ -26,7 +24,7 @@ async def repeats(console: Console, repetitions: int) -> list[Figure]:
         async with scorer("smollm2-135m", "--reuse-memory-mb", "0") as server:
             for number in range(repetitions):
                 out = Path(folder) / f"run{number}"
-                await _run(server.url, out)
+                await run_icm(server.url, out, 128)
                 journals.append(list(read_journal(out / JOURNAL)))
                 console.print(f"run {number + 1}: U {journals[-1][-1]['u']:+.4f}")
     pairs = list(itertools.combinations(journals, 2))
@@ -39,20 +37,6 @@ async def repeats(console: Console, repetitions: int) -> list[Figure]:
         Figure("repeat_logprobs", "largest difference of a log-probability asked for by both", differences, details=of),
         Figure("repeat_u", "difference of their U, nats an example", us, details=of),
     ]
-
-
-async def _run(url: str, out: Path) -> None:
-    command = ["-m", "icm_annealer.cli", "run", "--task", "living", "--examples", "128", "--scorer", url]
-    run = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *command,
-        "--out",
-        str(out),
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    _, complained = await run.communicate()
-    assert run.returncode == 0, complained
 
 
 def _largest_difference(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> float:
