@@ -33,6 +33,10 @@ class Enough(Exception):  # noqa: N818  (no error)
     """Thrown into a search that is to ask no more and end with the labels that it has."""
 
 
+HALVES = PlanKind("folds", 2)
+"""One half of the units is scored behind the other."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """What a search knows of the data: numbers, never texts, never gold."""

@@ -10,10 +10,19 @@ import numpy as np
 from icm_annealer.arrays import Array, Ints
 from icm_annealer.objective import calibrated
 from icm_annealer.passes import Ask
-from icm_annealer.plan import PlanKind
-from icm_annealer.search.base import Chain, ChainEnd, Finalist, Problem, Result, Search, lockstep, weigh, zero_shot_ask
+from icm_annealer.search.base import (
+    HALVES,
+    Chain,
+    ChainEnd,
+    Finalist,
+    Problem,
+    Result,
+    Search,
+    lockstep,
+    weigh,
+    zero_shot_ask,
+)
 
-HALVES = PlanKind("folds", 2)
 UNTOLD = 1e-9
 OSCILLATION = 0.2
 """Share of the labels that has to change for a chain to be called oscillating; single undecided examples always do."""

@@ -15,10 +15,7 @@ import numpy as np
 from icm_annealer.arrays import Array, Ints
 from icm_annealer.objective import calibrated
 from icm_annealer.passes import Ask
-from icm_annealer.plan import PlanKind
-from icm_annealer.search.base import Enough, Problem, Search, weigh_alone, zero_shot_ask
-
-HALVES = PlanKind("folds", 2)
+from icm_annealer.search.base import HALVES, Enough, Problem, Search, weigh_alone, zero_shot_ask
 
 
 @dataclass(frozen=True)
