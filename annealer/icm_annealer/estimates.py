@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+PARTS = ("value", "low", "high")
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,14 @@ class Estimate:
 
     def described(self) -> dict[str, float | None]:
         """As JSON holds it: None for NaN."""
-        parts = {"value": self.value, "low": self.low, "high": self.high}
+        parts = dict(zip(PARTS, (self.value, self.low, self.high), strict=True))
         return {name: None if np.isnan(part) else part for name, part in parts.items()}
+
+    @classmethod
+    def read(cls, described: Mapping[str, float | None]) -> Estimate:
+        """What `described` wrote down."""
+        value, low, high = (float("nan") if (part := described[name]) is None else part for name in PARTS)
+        return cls(value, low, high)
 
 
 def wilson(num_right: int, num: int) -> Estimate:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from typing import Any, NamedTuple
 
@@ -18,7 +17,7 @@ from icm_annealer.objective import label_rates
 from icm_annealer.quality import Judged
 from icm_annealer.settings import Settings
 from icm_annealer.trials.case import Case, Opened
-from icm_annealer.trials.contest import Row, Steps
+from icm_annealer.trials.contest import Row, Steps, joined, parted
 from icm_annealer.trials.contestants import CONTESTANTS
 
 
@@ -50,8 +49,7 @@ class BaselineRows:
             described["human"] = zlib.crc32(self._human(case).tobytes())
         elif name == NOISE:
             described["num_wrong"] = _num_wrong(case, anchor)
-        plain: Row = json.loads(json.dumps(described))
-        return plain
+        return described
 
     async def row(self, case: Case, name: str, anchor: Row | None, steps: Steps) -> Row:
         labelled = await self._labelled(case, name, anchor, steps)
@@ -70,10 +68,10 @@ class BaselineRows:
             },
             "test_computed_tokens": predictions.usage.computed_tokens,
             "num_dropped": predictions.num_dropped,
-            "labels": _joined(labelled.labels),
+            "labels": joined(labelled.labels),
             # What paired intervals are made of; examples of one unit are drawn together.
-            "right": {kind: _joined(_is_right(one)) for kind, one in judged.items()},
-            "test_units": _joined(judge.units),
+            "right": {kind: joined(_is_right(one)) for kind, one in judged.items()},
+            "test_units": joined(judge.units),
         }
 
     async def _opened(self, case: Case, name: str) -> Opened:
@@ -119,13 +117,9 @@ class BaselineRows:
 
 def _num_wrong(case: Case, anchor: Row | None) -> int:
     assert anchor is not None  # noise takes part only where ICM does, which comes first
-    return int((np.array(anchor["labels"].split(), dtype=np.int64) != case.gold).sum())
+    return int((parted(anchor["labels"]) != case.gold).sum())
 
 
 def _is_right(judged: Judged) -> Ints:
     right: Ints = judged.is_right.astype(np.int64)
     return right
-
-
-def _joined(numbers: Ints) -> str:
-    return " ".join(map(str, numbers.tolist()))

@@ -14,7 +14,7 @@ from icm_annealer.estimates import Estimate, median_over_seeds
 from icm_annealer.evaluation_summary import gap_over_seeds, known_median
 from icm_annealer.judge import KINDS
 from icm_annealer.quality import FIGURES, Resamples, gap_recovered
-from icm_annealer.trials.contest import Row
+from icm_annealer.trials.contest import Row, parted
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,10 @@ def _standing(method: Method, rows: Sequence[Row], zero_shot: Sequence[Row], gol
     if len(rows) == 1:
         row = rows[0]
         tokens = Estimate(row["tokens"], float("nan"), float("nan"))
-        label_accuracy = _estimate(row["label_accuracy"])
-        figures = {kind: {name: _estimate(figure) for name, figure in row["figures"][kind].items()} for kind in KINDS}
+        label_accuracy = Estimate.read(row["label_accuracy"])
+        figures = {
+            kind: {name: Estimate.read(figure) for name, figure in row["figures"][kind].items()} for kind in KINDS
+        }
     else:
         tokens = median_over_seeds([row["tokens"] for row in rows])
         label_accuracy = known_median(np.array([_value(row["label_accuracy"]) for row in rows]))
@@ -76,8 +78,8 @@ def _gap(rows: Sequence[Sequence[Row]], kind: str) -> Estimate:
     """Of zero-shot, a method, and gold: over the same draws of seeds, or where there is one, of test examples."""
     if len(rows[0]) > 1:
         return gap_over_seeds([_values(seeds, kind, "accuracy") for seeds in rows])
-    resamples = Resamples(_numbers(rows[0][0]["test_units"]).astype(np.int64), rows[0][0]["seed"])
-    right = [_numbers(seeds[0]["right"][kind]) for seeds in rows]
+    resamples = Resamples(parted(rows[0][0]["test_units"]), rows[0][0]["seed"])
+    right = [parted(seeds[0]["right"][kind]) for seeds in rows]
     drawn = [np.concatenate([weights @ one / weights.sum(axis=1) for weights in resamples]) for one in right]
     return gap_recovered([float(one.mean()) for one in right], drawn)
 
@@ -86,14 +88,5 @@ def _values(rows: Sequence[Row], kind: str, name: str) -> Array:
     return np.array([_value(row["figures"][kind][name]) for row in rows])
 
 
-def _estimate(figure: dict[str, float | None]) -> Estimate:
-    return Estimate(_value(figure), _value(figure, "low"), _value(figure, "high"))
-
-
-def _value(figure: dict[str, float | None], end: str = "value") -> float:
-    value = figure[end]
-    return float("nan") if value is None else value
-
-
-def _numbers(text: str) -> Array:
-    return np.array(text.split(), dtype=float)
+def _value(figure: dict[str, float | None]) -> float:
+    return Estimate.read(figure).value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
@@ -15,7 +14,7 @@ from icm_annealer.plan import PlanKind
 from icm_annealer.search_bench.chain import SURROGATES, chain_check
 from icm_annealer.search_bench.plan import CHAIN, GOLD, BenchPlan
 from icm_annealer.trials.case import Case
-from icm_annealer.trials.contest import Row, Steps
+from icm_annealer.trials.contest import Row, Steps, joined, parted
 from icm_annealer.trials.contestants import OFFICIAL, OURS, STOPPED
 from icm_annealer.trials.trial import Arena, Costs, Trial
 
@@ -33,25 +32,23 @@ class BenchRows:
             **case.described(),
             "num_orders": self._plan.num_orders,
             "weigh_plan": self._plan.weigh_plan,
-            "budget": anchor["tokens"] if anchor and name in STOPPED else None,
+            "budget": _budget(name, anchor),
         }
         if name == CHAIN:
-            described = {**described, "labels": anchor["labels"] if anchor else None, **SURROGATES.described()}
-        elif name != GOLD:
+            return {**described, "labels": anchor["labels"] if anchor else None, **SURROGATES.described()}
+        if name != GOLD:
             described["settings"] = self._plan.settings(name, case.num, case.seed).described()
-        plain: Row = json.loads(json.dumps(described))
-        return plain
+        return described
 
     async def row(self, case: Case, name: str, anchor: Row | None, steps: Steps) -> Row:
         arena, many_shot = await case.open()
         if name == CHAIN:
             assert anchor is not None  # a plan that checks it has our search take part, and first
             problem = case.problem(Objective(), PlanKind("tree"))
-            final = np.array(anchor["labels"].split(), dtype=np.int64)
-            return {"rows": await chain_check(arena, problem, final, case.seed, steps.reach)}
+            return {"rows": await chain_check(arena, problem, parted(anchor["labels"]), case.seed, steps.reach)}
         costs, labels = {}, case.gold
         if name != GOLD:
-            budget = anchor["tokens"] if anchor and name in STOPPED else None
+            budget = _budget(name, anchor)
             trial = await case.search(
                 arena,
                 self._plan.settings(name, case.num, case.seed),
@@ -70,7 +67,7 @@ class BenchRows:
             "test_accuracy": accuracy(predictions.raw, case.gold_test).value,
             "test_accuracy_calibrated": accuracy(predictions.calibrated, case.gold_test).value,
             "label_rates": label_rates(labels, len(case.task.labels)).tolist(),
-            "labels": " ".join(map(str, labels)),
+            "labels": joined(labels),
         }
 
     def _costs(self, case: Case, name: str, trial: Trial, budget: int | None) -> dict[str, Any]:
@@ -105,3 +102,8 @@ class BenchRows:
             "u_margin": float(np.mean(margins)),
             "weighing": {"tokens": costs.usage.computed_tokens, "seconds": round(costs.seconds, 3)},
         }
+
+
+def _budget(name: str, anchor: Row | None) -> int | None:
+    """Tokens that a search is stopped at; None where it comes to its own end."""
+    return anchor["tokens"] if anchor and name in STOPPED else None

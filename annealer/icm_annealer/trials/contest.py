@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
+from icm_annealer.arrays import Ints
 from icm_annealer.figures import machine, read_figures, save_figures
 from icm_annealer.progress import RunProgress
 from icm_annealer.trials.case import Case, TaskData
@@ -13,6 +17,16 @@ from icm_client.errors import RequestError
 
 Row = dict[str, Any]
 Key = tuple[str, int, int, str]
+
+
+def joined(numbers: Ints) -> str:
+    """Numbers as a row holds them: in one line of text, however many there are."""
+    return " ".join(map(str, numbers.tolist()))
+
+
+def parted(text: str) -> Ints:
+    """The numbers that `joined` put together."""
+    return np.array(text.split(), dtype=np.int64)
 
 
 class Job(NamedTuple):
@@ -55,7 +69,7 @@ class Maker(Protocol):
     def anchor(self) -> str: ...
 
     def described(self, case: Case, name: str, anchor: Row | None) -> Row:
-        """What the row depends on, as JSON would hold it."""
+        """What the row depends on."""
         ...
 
     async def row(self, case: Case, name: str, anchor: Row | None, steps: Steps) -> Row:
@@ -85,7 +99,7 @@ async def run_jobs(
         num_mine = steps_per_shot * job.weight
         if case is None or case.key != job.key[:3]:
             case, anchor = open_case(job), None
-        of = maker.described(case, job.name, anchor)
+        of = json.loads(json.dumps(maker.described(case, job.name, anchor)))  # as a saved row holds it
         row = saved.row(job) if resume else None
         if row is not None and row["of"] == of:
             num_steps -= num_mine

@@ -51,6 +51,11 @@ class Trial:
     def labels(self) -> Ints:
         return self.result.winner.labels
 
+    @property
+    def passes(self) -> float:
+        """Reads an example."""
+        return self.costs.num_reads / len(self.labels)
+
     def cost_figures(self) -> dict[str, Any]:
         """What a row says of the costs."""
         return {
@@ -58,7 +63,7 @@ class Trial:
             "computed_tokens": self.costs.usage.computed_tokens,
             "prompt_tokens": self.costs.usage.prompt_tokens,
             "num_asks": self.costs.num_asks,
-            "passes": self.costs.num_reads / len(self.labels),
+            "passes": self.passes,
             "seconds": round(self.costs.seconds, 3),
             "is_stopped": self.is_stopped,
         }

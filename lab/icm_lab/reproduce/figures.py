@@ -62,6 +62,14 @@ def _matches(task: str, model: str, other: str, method: str = "icm") -> Claim:
     return Claim(Bar(model, task, method), "matches", Bar(model, task, other))
 
 
+ELICITED = (
+    ("living", REAL),
+    ("lab-arithmetic", LARGE),
+    ("lab-misconceptions", LARGE),
+    ("lab-preferences", LARGE),
+)
+"""Tasks whose labels are to be found, each with the model that knows them."""
+
 FIGURES = (
     Figure(
         "3",
@@ -69,23 +77,11 @@ FIGURES = (
         "GSM8K 81 against 48 zero-shot, 81 gold (8B); TruthfulQA 91, 60, 92; Alpaca 68, 50, 66 human (70B).",
         tuple(
             claim
-            for task, model in (
-                ("living", REAL),
-                ("lab-arithmetic", LARGE),
-                ("lab-misconceptions", LARGE),
-                ("lab-preferences", LARGE),
-            )
+            for task, model in ELICITED
             for claim in (_beats(task, model, "zero_shot"), _matches(task, model, "gold"))
         ),
         tuple(
-            Bar(model, task, method)
-            for task, model in (
-                ("living", REAL),
-                ("lab-arithmetic", LARGE),
-                ("lab-misconceptions", LARGE),
-                ("lab-preferences", LARGE),
-            )
-            for method in ("zero_shot", "at_random", "icm", "gold")
+            Bar(model, task, method) for task, model in ELICITED for method in ("zero_shot", "at_random", "icm", "gold")
         ),
     ),
     Figure(

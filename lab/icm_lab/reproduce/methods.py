@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 
 from icm_annealer.arrays import Ints
+from icm_annealer.baselines.given import with_noise
 from icm_annealer.evaluate import random_labels
 from icm_annealer.objective import Measure
 from icm_annealer.search.base import Finalist, Problem, Result, Search, lockstep, weigh
@@ -67,11 +68,7 @@ async def published_without_rules(trial: Trial, seed: int) -> Found:
 async def noise(trial: Trial, seed: int) -> Found:
     """Gold labels of which as many are wrong, at random, as ICM's."""
     wrong = int(((await icm(trial, seed)).labels != trial.gold).sum())
-    rng = np.random.default_rng([seed, 2])
-    labels = trial.gold.copy()
-    turned = rng.permutation(len(labels))[:wrong]
-    labels[turned] = 1 - labels[turned]
-    return Found(labels, 0.0)
+    return Found(with_noise(trial.gold, wrong, 2, np.random.default_rng([seed, 2])), 0.0)
 
 
 async def from_gold(trial: Trial, seed: int) -> Found:

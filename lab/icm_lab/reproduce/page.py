@@ -48,6 +48,4 @@ def _charts(figure: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 def _bar(bar: dict[str, Any]) -> Bar:
     colour = COLOURS[list(TITLES).index(bar["method"]) % len(COLOURS)]
-    nan = float("nan")
-    values = [nan if bar[name] is None else bar[name] for name in ("value", "low", "high")]
-    return Bar(TITLES[bar["method"]], colour, Estimate(*values), bar["seeds"])
+    return Bar(TITLES[bar["method"]], colour, Estimate.read(bar), bar["seeds"])

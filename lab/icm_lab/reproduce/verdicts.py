@@ -14,6 +14,8 @@ from icm_lab.reproduce.figures import MATCH, Bar, Claim, Figure
 Row = dict[str, Any]
 """One seed of one bar: model, task, method, seed, test_right, num_test, labels_right, num, passes, collapsed."""
 RESAMPLES = 4_000
+COUNTS = {"test": ("test_right", "num_test"), "labels": ("labels_right", "num")}
+"""By measure: which field of a row counts what is right, and which of how many."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Verdict:
 def estimate(rows: Sequence[Row], measure: str) -> Estimate:
     """The mean over seeds. Its interval is the wider of two: seeds and, within them, examples drawn anew (bootstrap),
     and Wilson's for all seeds' examples together, which does not vanish where all are right."""
-    key, size = ("test_right", "num_test") if measure == "test" else ("labels_right", "num")
+    key, size = COUNTS[measure]
     usable = [row for row in rows if row[key] is not None]
     right, num = (np.array([row[name] for row in usable], dtype=float) for name in (key, size))
     if not len(right):
@@ -102,7 +104,7 @@ def figure_found(figure: Figure, rows: Sequence[Row]) -> dict[str, Any]:
 
 def _shares(rows: Sequence[Row], measure: str) -> list[float]:
     """Each seed's share of right predictions, or of right labels."""
-    key, size = ("test_right", "num_test") if measure == "test" else ("labels_right", "num")
+    key, size = COUNTS[measure]
     return [row[key] / row[size] for row in rows if row[key] is not None]
 
 
