@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import random
 import resource
 import socket
@@ -17,10 +18,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
+from tests.fake_clock import NOTICED_WITHIN_S, fake_clock
 
 from icm_client import ScorerClient, ScoreRequest
 from icm_client.wire import STREAM_TYPE
@@ -43,12 +47,14 @@ class Program:
         self._command = [sys.executable, "-m", "icm_server.cli", "serve", "--port", str(port), *arguments]
         self._command += ["--ready-file", str(self._ready), "--reuse-memory-mb", "0"]
         self._command += ["--reuse-file", str(self.reuse_file)]
+        self.clock = fake_clock(folder)
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         self._ready.unlink(missing_ok=True)
+        environment = {**os.environ, **(self.clock.environment if self.clock else {})}
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=log)
+            self.process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=log, env=environment)
         end = time.monotonic() + LIMIT_S
         while not self._ready.exists():
             assert self.process.poll() is None, self.log.read_text()
@@ -215,12 +221,40 @@ async def killed_scorer(program: Program) -> None:
     check_same(answer.logprobs, await program.score(request))
 
 
+async def clock_jump(program: Program) -> None:
+    """A month back or forth in the middle of a request: it is answered, in the time that it takes, and so are others
+    with a deadline; what is shown of the last minutes stays sensible, and what was stored is still there."""
+    if program.clock is None:
+        pytest.skip("libfaketime is not installed")
+    stored = some(12)
+    right = await program.score(stored)
+    await _stored(program, 20)
+    for seed, offset in ((13, "-30d"), (14, "+30d"), (15, "+0")):
+        async with ScorerClient(program.url) as client:
+            asking = asyncio.create_task(client.score(some(seed, LONG)))
+            await program.once(is_at_work)
+            program.clock.jump(offset)
+            await asyncio.sleep(NOTICED_WITHIN_S + 0.5)
+            soon = some(seed + 10).model_copy(update={"deadline_s": LIMIT_S})
+            assert len((await client.score(soon)).logprobs) == 20
+            answer = await asyncio.wait_for(asking, LIMIT_S)
+        assert len(answer.logprobs) == LONG
+        *_, last = (line["seconds"] for line in _logged(program) if "seconds" in line)
+        assert 0 <= last < LIMIT_S
+        overview = await program.overview()
+        assert 0 < overview["window_s"] < LIMIT_S
+        assert all(0 <= row["seen_s"] < LIMIT_S for row in overview["experiments"])
+    check_same(await program.score(stored), right)
+    assert _days(program) >= {-30, 0, 30}  # it did jump
+
+
 FAULTS: list[Callable[[Program], Awaitable[None]]] = [
     killed_client,
     slow_reader,
     half_sent_body,
     damaged_file,
     full_disk,
+    clock_jump,
     killed_scorer,
 ]
 
@@ -238,6 +272,16 @@ async def check(program: Program, fault: Callable[[Program], Awaitable[None]]) -
 def _reads(overview: dict[str, Any], experiment: str) -> int:
     """Made for it since the scorer was started."""
     return sum(row["total"]["reads"] for row in overview["experiments"] if row["experiment"] == experiment)
+
+
+def _logged(program: Program) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in program.log.read_text().splitlines() if line.startswith("{")]
+
+
+def _days(program: Program) -> set[int]:
+    """By how much the times in the log are off."""
+    now = datetime.now(UTC)
+    return {round((datetime.fromisoformat(line["time"]) - now).total_seconds() / 86_400) for line in _logged(program)}
 
 
 async def _stored(program: Program, num: int) -> None:

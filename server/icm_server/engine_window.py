@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from icm_client.errors import ScorerError
 from icm_client.wire import is_logprob
 from icm_server.answers import Answers
+from icm_server.engine_pace import EnginePace
 from icm_server.engines.base import Engine, ReadAnswer
-from icm_server.fair_queue import FairQueue, Work
+from icm_server.fair_queue import FairQueue, Taken, Work
 from icm_server.request_plan import PlannedRead
 from icm_server.reuse import Reuse, decoded, encoded
 from icm_server.tally import Tallies
@@ -32,6 +33,7 @@ class EngineWindow:
 
     def __init__(self, engine: Engine, queue: FairQueue[PlannedRead], reuse: Reuse, tallies: Tallies):
         self._engine, self._queue, self._reuse, self._tallies = engine, queue, reuse, tallies
+        self._pace = EnginePace(engine.max_concurrent_tokens, tallies.clock)
         self._requests: dict[Work[PlannedRead], Answers] = {}
         self._flights: dict[bytes, _Flight] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -39,10 +41,17 @@ class EngineWindow:
         self.num_reads = self.num_tokens = 0
         """In the engine now; tokens as estimated."""
 
+    @property
+    def max_tokens(self) -> int:
+        """With so many tokens to compute in the engine, no more reads are begun, save those that were saved up for."""
+        return self._pace.max_tokens(self._queue.num_experiments)
+
     def add(self, answers: Answers) -> None:
         """Has a request's work done, when its turn comes."""
         self._requests[answers.work] = answers
         self._queue.add(answers.work)
+        if answers.work.is_saved:
+            self._pace.small_came()
         self.fill()
 
     def give_up(self, answers: Answers) -> None:
@@ -57,20 +66,28 @@ class EngineWindow:
                 flight.task.cancel()
 
     def fill(self) -> None:
-        """Begins reads while there is room."""
+        """Begins reads while there is room; for a request that was saved up for there is more."""
         if self._fill_soon is not None:
             self._fill_soon.cancel()
             self._fill_soon = None
         for _ in range(MAX_AT_ONCE):
-            taken = self._queue.take() if self._has_room() else None
+            taken = self._take()
             if taken is None:
+                self._pace.filled(is_full=not self._has_room())
                 return
             self._begin(self._requests[taken.work], taken.read, taken.rank)
         self._fill_soon = asyncio.get_running_loop().call_soon(self.fill)
 
-    def _has_room(self) -> bool:
-        engine = self._engine
-        return self.num_reads < engine.max_concurrent_reads and self.num_tokens < engine.max_concurrent_tokens
+    def _take(self) -> Taken[PlannedRead] | None:
+        if self._has_room():
+            return self._queue.take()
+        # What was saved up would not be worth much if it had to wait for what others have in the engine.
+        return self._queue.take(only_saved=True) if self._has_room(self._engine.max_concurrent_tokens) else None
+
+    def _has_room(self, more_tokens: int = 0) -> bool:
+        """Whether less is in the engine than is to be, or is to be and so much more."""
+        most = self.max_tokens + more_tokens
+        return self.num_reads < self._engine.max_concurrent_reads and self.num_tokens < most
 
     async def close(self) -> None:
         """Gives up all reads."""
@@ -120,6 +137,7 @@ class EngineWindow:
             for answers, same in flight.waiting:
                 answers.fail(_not_finite(same.prompt, self._engine.info.dtype))
         else:
+            self._pace.done(max(0, read.num_tokens - outcome.num_cached_tokens))
             self._reuse.remember(read.key, encoded(outcome.logprobs))
             for number, (answers, same) in enumerate(flight.waiting):
                 if number == 0:

@@ -4,7 +4,8 @@ Start-time fair queueing. An experiment's *service* is the tokens computed for i
 least is next, for a whole quantum: neighbouring reads of one request, a subtree of its prefix tree. Tokens are
 charged as estimated when a read is taken, and corrected once the engine has told what it computed. Whoever comes
 back after a pause is at most a burst behind the one whose turn it is: so much is saved up, so that who asks for
-little now and then has it at once. Every priority is such a queue of its own, and goes before all lower ones.
+little now and then has it at once: a request that is no more than that is next, also in the middle of a quantum.
+Every priority is such a queue of its own, and goes before all lower ones.
 
 Experiments are interleaved only as far as their prefixes fit in the engine's cache side by side, since each would
 else compute again what the others drove out. The others wait for a place: one whose request is done gives it up, and
@@ -57,6 +58,8 @@ class Work(Generic[R]):
     weight: float = 1.0
     """Its experiment's, unless the queue was told another one."""
     paused: bool = False
+    is_saved: bool = False
+    """Whether it is no more than its experiment had saved up when it came. Set by the queue."""
     _quantum: int = 0
     _read: int = 0
 
@@ -64,6 +67,11 @@ class Work(Generic[R]):
     def cache_tokens(self) -> int:
         """What its next quantum needs in the cache."""
         return self.quanta[self._quantum].cache_tokens
+
+    @property
+    def tokens(self) -> int:
+        """What all its reads are likely to have computed."""
+        return sum(read.tokens for quantum in self.quanta for read in quantum.reads)
 
 
 class Taken(NamedTuple, Generic[R]):
@@ -128,9 +136,11 @@ class FairQueue(Generic[R]):
             share = group.idle.pop(work.experiment, None) or _Share(1.0)
             share.weight = self._weights.get(work.experiment, work.weight)
             share.service = max(share.service, group.start - self._burst_tokens / share.weight)
+            work.is_saved = work.tokens <= (group.start - share.service) * share.weight
             group.busy[work.experiment] = share
         share.works.append(work)
-        if self._now is not None and work.priority > self._now.priority:
+        now = self._now
+        if now is not None and (work.priority, work.is_saved) > (now.priority, now.is_saved):
             self._now = None
 
     def remove(self, work: Work[R]) -> None:
@@ -148,12 +158,18 @@ class FairQueue(Generic[R]):
             if len(group.idle) > MAX_IDLE:
                 del group.idle[next(iter(group.idle))]
 
-    def take(self) -> Taken[R] | None:
-        """The next read, charged to its experiment; None if none waits, or only paused work does."""
+    @property
+    def num_experiments(self) -> int:
+        """How many have work that waits, counted once a priority."""
+        return sum(len(group.busy) for group in self._classes.values())
+
+    def take(self, *, only_saved: bool = False) -> Taken[R] | None:
+        """The next read, charged to its experiment; None if none waits, or only paused work does, or if the next is not
+        of saved work and `only_saved` wants such."""
         if self._now is None or self._now.paused:
             self._now = self._next()
         work = self._now
-        if work is None:
+        if work is None or (only_saved and not work.is_saved):
             return None
         quantum = work.quanta[work._quantum]
         taken = Taken(work, quantum.reads[work._read], self._rank(work))
@@ -204,14 +220,15 @@ class FairQueue(Generic[R]):
         return None
 
     def _choose(self, ready: dict[_Share[R], Work[R]]) -> _Share[R]:
-        """The experiment served least, or while there is no place for it, of those for whom there is one."""
+        """One that has saved up for its request, else the experiment served least; while there is no place for it, the
+        one served least of those for whom there is one."""
         taken = sum(share.in_cache for share in self._shares())
 
         def fits(share: _Share[R]) -> bool:
             others = taken - share.in_cache
             return not others or others + ready[share].cache_tokens <= self._cache_tokens
 
-        first = min(ready, key=_service)
+        first = min(ready, key=lambda share: (not ready[share].is_saved, share.service))
         if fits(first):
             return first
         best = min(filter(fits, ready), key=_service, default=first)

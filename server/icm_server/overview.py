@@ -120,7 +120,7 @@ def overview(scorer: Scorer, *, ready: bool, status: str) -> Overview:
             reads=window.num_reads,
             max_reads=engine.max_concurrent_reads,
             tokens=window.num_tokens,
-            max_tokens=engine.max_concurrent_tokens,
+            max_tokens=window.max_tokens,
             read_s=Quantiles(p50=p50, p95=p95) if p50 is not None and p95 is not None else None,
         ),
         reuse=ReuseLoad(num_bytes=scorer.reuse.num_bytes, max_bytes=scorer.reuse.max_bytes),

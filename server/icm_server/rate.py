@@ -23,9 +23,10 @@ class Rate:
             self._since = self._clock()
 
     def done(self, tokens: int) -> None:
-        """So much of it is done."""
+        """So much of it is done; what is done while there is none does not count either."""
         self._pass()
-        self._tokens += tokens
+        if self._since is not None:
+            self._tokens += tokens
 
     def end(self) -> None:
         """There is none left."""

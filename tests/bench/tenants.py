@@ -14,7 +14,7 @@ from tests.bench.programs import load, scorer
 from icm_client import ScorerClient, ScoreRequest
 
 NUM = 8
-LIGHT_EXAMPLES, LIGHT_PAUSE_S = 32, 0.3
+LIGHT_EXAMPLES, LIGHT_PAUSE_S = 32, 1.0
 
 
 async def eight(console: Console, repetitions: int, shot_tokens: int) -> list[Figure]:

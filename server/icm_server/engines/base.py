@@ -71,7 +71,7 @@ class Engine(Protocol):
     max_concurrent_reads: int
     """How many reads the scorer keeps in the engine at once."""
     max_concurrent_tokens: int
-    """With so many tokens to compute in the engine, the scorer begins no more reads."""
+    """With so many tokens to compute in the engine, the scorer begins no more reads, and often with fewer."""
     cache_tokens: int
     """How many tokens its prefix cache holds."""
 

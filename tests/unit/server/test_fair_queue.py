@@ -193,6 +193,23 @@ def test_who_asks_for_little_now_and_then_has_it_at_once() -> None:
     assert after[0].rank < min(ranks[-14:])
 
 
+def test_a_request_that_was_saved_up_for_interrupts_a_quantum_and_alone_is_taken_beyond_the_room() -> None:
+    queue: FairQueue[Read] = FairQueue(1_000, burst_tokens=100)
+    for k in range(3):
+        queue.add(work(f"heavy{k}", [[10] * 50] * 2))
+    for _ in range(120):
+        assert queue.take() is not None
+    assert queue.take(only_saved=True) is None
+    queue.add(work("large", [[10] * 11]))
+    assert queue.take(only_saved=True) is None
+    queue.add(work("small", [[10] * 4]))
+    order = [taken.work.experiment for taken in iter(lambda: queue.take(only_saved=True), None)]
+    assert order == ["small"] * 4
+    queue.add(work("small", [[10] * 7]))  # more than is left
+    assert queue.take(only_saved=True) is None
+    assert queue.num_experiments == 5
+
+
 def test_a_higher_priority_goes_first_and_interrupts_a_quantum() -> None:
     queue: FairQueue[Read] = FairQueue(1_000)
     queue.add(work("a", [[1] * 4]))

@@ -1,0 +1,66 @@
+"""How much the engine is given at once: by what it does in a time that others can wait for."""
+
+from __future__ import annotations
+
+import pytest
+
+from icm_server.engine_pace import (
+    MIN_STEP_TOKENS,
+    SHARED_STEP_S,
+    SMALL_FOR_S,
+    SMALL_STEP_S,
+    STEP_S,
+    EnginePace,
+)
+
+MOST = 100_000
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def paced(tokens_per_s: int, max_tokens: int = MOST) -> tuple[EnginePace, Clock]:
+    """A full engine that computed for ten seconds."""
+    clock = Clock()
+    pace = EnginePace(max_tokens, clock)
+    pace.filled(is_full=True)
+    for _ in range(1_000):
+        clock.now += 0.01
+        pace.done(tokens_per_s // 100)
+    return pace, clock
+
+
+def test_as_long_as_nothing_is_known_it_has_all_that_it_takes() -> None:
+    assert EnginePace(MOST, Clock()).max_tokens(8) == MOST
+
+
+def test_two_steps_of_the_time_that_others_can_wait_for() -> None:
+    pace, clock = paced(40_000)
+    assert pace.max_tokens(1) == pytest.approx(2 * STEP_S * 40_000, rel=0.01)
+    assert pace.max_tokens(8) == pytest.approx(2 * SHARED_STEP_S * 40_000, rel=0.01)
+    pace.small_came()
+    assert pace.max_tokens(8) == pytest.approx(2 * SMALL_STEP_S * 40_000, rel=0.01)
+    assert pace.max_tokens(1) == pytest.approx(2 * STEP_S * 40_000, rel=0.01)
+    pace.filled(is_full=False)
+    clock.now += SMALL_FOR_S
+    assert pace.max_tokens(8) == pytest.approx(2 * SHARED_STEP_S * 40_000, rel=0.01)
+
+
+def test_never_more_than_the_engine_takes_and_never_too_few_for_a_step() -> None:
+    assert paced(10_000_000)[0].max_tokens(1) == MOST
+    assert paced(100)[0].max_tokens(8) == 2 * MIN_STEP_TOKENS
+
+
+def test_time_in_which_it_could_have_had_more_says_nothing_of_its_pace() -> None:
+    pace, clock = paced(40_000)
+    before = pace.max_tokens(8)
+    pace.filled(is_full=False)
+    clock.now += 100
+    pace.done(7)
+    pace.filled(is_full=True)
+    assert pace.max_tokens(8) == before
