@@ -75,14 +75,15 @@ class Run:
     def rows(self, run: str = "") -> list[dict[str, Any]]:
         """One row an example: id, label, probs, label_mass, margin, group, run.
 
-        `probs` are the leave-one-out probabilities renormalised over the labels, `margin` is log p(label) less
-        log p of the best other label; both averaged (as log-probabilities) over the common orders.
+        `probs` are the leave-one-out probabilities renormalised over the labels, averaged (as log-probabilities) over
+        the common orders; `margin` is by how many nats the label is likelier than the next best by all that it was
+        chosen by (`Candidate.margins`).
         """
-        answer = Pass(self.result.winner.logprobs)
+        winner = self.result.winner
+        answer, margins = Pass(winner.logprobs), winner.margins
         normalized, mass = answer.normalized, answer.label_mass
         rows = []
         for number, (example, label) in enumerate(zip(self.examples, self.labels, strict=True)):
-            others = np.delete(normalized[number], label)
             rows.append(
                 {
                     "id": example.id,
@@ -92,7 +93,7 @@ class Run:
                         for name, p in zip(self.task.label_names, np.exp(normalized[number]), strict=True)
                     },
                     "label_mass": round(float(mass[number]), 6),
-                    "margin": round(float(normalized[number, label] - others.max()), 6),
+                    "margin": round(float(margins[number]), 6),
                     "group": example.group,
                     "run": run,
                 }

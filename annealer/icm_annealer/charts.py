@@ -56,6 +56,8 @@ def line_chart(
 
     step = max(1, round(last / 8))
     ticks = _log_ticks(first, last) if log_x else [(float(x), str(x)) for x in range(1, int(last) + 1, step)]
+    y_ticks = np.linspace(bottom, top, 5)
+    digits = max(2, 1 - math.floor(math.log10(y_ticks[1] - y_ticks[0])))  # no two ticks are written alike
     curves = [
         {
             "name": line.name,
@@ -68,7 +70,7 @@ def line_chart(
     ]
     return {
         "curves": curves,
-        "y_ticks": [(place(first, y)[1], f"{y:.2f}") for y in np.linspace(bottom, top, 5)],
+        "y_ticks": [(place(first, y)[1], f"{y:.{digits}f}") for y in y_ticks],
         "x_ticks": [(place(x, bottom)[0], text) for x, text in ticks],
         "levels": [(name, place(first, y)[1]) for name, y in levels],
         "y_label": y_label,

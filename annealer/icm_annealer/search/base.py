@@ -95,6 +95,8 @@ class Finalist(NamedTuple):
     labels: Ints
     u_own: float
     """U by the search's own last passes."""
+    scores: Array | None = None
+    """[example, label]: what the labels were chosen by, in nats; None if by nothing that tells them apart."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,19 @@ class Candidate:
     """[example, label], raw, averaged over the common orders."""
     us: list[float]
     """U on each common order; none if nobody wanted it weighed."""
+    scores: Array | None = None
+    """As the finalist's."""
+
+    @property
+    def margins(self) -> Array:
+        """[example]: by how many nats its label is likelier than the next best one, by what the labels were chosen by;
+        by `logprobs` where nothing else tells. Below zero where a rule wanted another label than the likeliest."""
+        scores = self.logprobs if self.scores is None else self.scores
+        everybody = np.arange(len(self.labels))
+        others = scores.copy()
+        others[everybody, self.labels] = -np.inf
+        margins: Array = scores[everybody, self.labels] - others.max(axis=1)
+        return margins
 
     @property
     def u(self) -> float:
@@ -205,6 +220,7 @@ def weigh(
             finalist.u_own,
             _mean(problem, mine),
             [problem.u(answer, finalist.labels) for answer in mine],
+            finalist.scores,
         )
         for finalist, mine in zip(contenders, passes, strict=True)
     ]

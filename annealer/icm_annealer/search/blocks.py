@@ -70,8 +70,7 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
         for (start, labels), rng in zip(starts, rngs, strict=False)
     ]
     ends = yield from lockstep(chains)
-    prior = settings.zero_shot_weight * calibrated(zero_shot.logprobs)
-    finalists = _answers(problem, settings, prior, [start for start, _ in starts], ends)
+    finalists = _answers(problem, settings, calibrated(zero_shot.logprobs), [start for start, _ in starts], ends)
     candidates = yield from weigh(problem, finalists, settings.num_final_orders, rngs[-1])
     u_start = ends[0].us[0] if ends[0].us else None
     num_oscillating = sum(end.oscillates for end in ends)
@@ -172,10 +171,10 @@ def _heated(scores: Array, temperature: float, rng: np.random.Generator) -> Arra
 
 
 def _answers(
-    problem: Problem, settings: BlockSettings, prior: Array, starts: Sequence[str], ends: Sequence[ChainEnd]
+    problem: Problem, settings: BlockSettings, alone: Array, starts: Sequence[str], ends: Sequence[ChainEnd]
 ) -> list[Finalist]:
     """Chains that ended alike as one answer: the best labels by the mean of what their last passes said, and by what
-    was said without any context: another look at the example, whose errors are not the contexts'."""
+    was said without any context (`alone`): another look at the example, whose errors are not the contexts'."""
     clusters: list[list[int]] = []
     for number in sorted(range(len(ends)), key=lambda number: -ends[number].u):
         labels = ends[number].labels
@@ -185,11 +184,11 @@ def _answers(
                 break
         else:
             clusters.append([number])
-    return [
-        Finalist(
-            tuple(starts[number] for number in cluster),
-            problem.consistency.best(prior + np.mean([ends[number].evidence for number in cluster], axis=0)),
-            ends[cluster[0]].u,
-        )
-        for cluster in clusters
-    ]
+    finalists = []
+    for cluster in clusters:
+        together = np.mean([ends[number].evidence for number in cluster], axis=0)
+        weight = settings.zero_shot_weight
+        scores = (together + weight * alone) / (1 + weight)  # a mean, so still in nats
+        labels = problem.consistency.best(scores)
+        finalists.append(Finalist(tuple(starts[k] for k in cluster), labels, ends[cluster[0]].u, scores))
+    return finalists

@@ -267,8 +267,7 @@ async def test_the_run_folder_holds_labels_and_costs(tmp_path: Path, scorer: Sco
         assert list(row) == ["id", "label", "probs", "label_mass", "margin", "group", "run"]
         assert row["run"] == "run"
         assert 0 < row["label_mass"] <= 1
-        others = [p for name, p in row["probs"].items() if name != row["label"]]
-        assert (row["margin"] > 0) == (row["probs"][row["label"]] > max(others))
+        assert row["margin"] > 0  # no rule here wants another label than the likeliest
     costs = [json.loads(line) for line in (tmp_path / "run" / COSTS).read_text().splitlines()]
     assert [cost["pass"] for cost in costs] == [*range(1, len(costs)), "repeat"]
     assert all(cost["computed_tokens"] + cost["cached_tokens"] >= cost["prompt_tokens"] > 0 for cost in costs)

@@ -345,6 +345,12 @@ def test_a_logarithmic_axis_has_equal_steps_for_equal_factors() -> None:
     assert chart["levels"][0][1] < height  # higher up
 
 
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-0.071, -0.069), (0.5, 0.5), (0.0, 300.0)])
+def test_no_two_ticks_are_written_alike(low: float, high: float) -> None:
+    chart = line_chart([Line("cloud", [(1.0, low), (2.0, high)])], "y")
+    assert len({text for _, text in chart["y_ticks"]}) == 5
+
+
 def test_the_published_search_does_exactly_the_iterations_wanted() -> None:
     for num in (8, 12, 63, 100, 128):
         for wanted in (1, 7, 20):

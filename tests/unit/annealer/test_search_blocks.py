@@ -12,7 +12,7 @@ from icm_annealer.consistency import Consistency
 from icm_annealer.objective import Objective
 from icm_annealer.passes import Ask, Pass
 from icm_annealer.plan import PlanKind
-from icm_annealer.search.base import Problem, Result
+from icm_annealer.search.base import Candidate, Problem, Result
 from icm_annealer.search.blocks import BlockSettings, blocks
 
 NUM = 40
@@ -108,3 +108,22 @@ def test_an_example_that_no_pass_reached_keeps_its_label() -> None:
     expected = GOLD.copy()
     expected[ask.queries] = 1 - GOLD[ask.queries]
     assert result.winner.labels.tolist() == expected.tolist()
+
+
+def test_margins_are_those_of_what_the_labels_were_chosen_by() -> None:
+    """Not of the last passes alone, by which a label may be less likely than another."""
+    logprobs = np.log([[0.4, 0.6], [0.9, 0.1], [0.5, 0.5]])
+    scores = np.log([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
+    labels = np.array([0, 0, 0])  # the last because of a rule
+    found = Candidate(("zero-shot",), labels, 0.0, logprobs, [0.0], scores)
+    assert found.margins == pytest.approx(np.log([0.8 / 0.2, 0.6 / 0.4, 0.3 / 0.7]))
+    assert Candidate(("growing",), labels, 0.0, logprobs, [0.0]).margins == pytest.approx(
+        np.log([0.4 / 0.6, 0.9 / 0.1, 1.0])
+    )
+
+
+def test_a_search_tells_the_margins_of_all_that_was_said() -> None:
+    result, _ = searched(problem(), lambda ask: confident(GOLD[ask.queries]))
+    assert result.winner.labels.tolist() == GOLD.tolist()
+    # A mean of what several passes said, less a little, where a half's labels are not even.
+    assert result.winner.margins == pytest.approx(np.full(NUM, np.log(9)), abs=0.5)
