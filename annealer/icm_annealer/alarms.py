@@ -129,18 +129,18 @@ def _low_mass(result: Result) -> Iterator[Alarm]:
 
 def _tie(result: Result) -> Iterator[Alarm]:
     for rival in result.candidates[1:]:
-        differences = np.array(result.winner.us) - np.array(rival.us)
-        if len(differences) < 2:
+        if len(rival.us) < 2:
             continue
-        error = float(differences.std(ddof=1) / np.sqrt(len(differences)))
+        lead, error = result.winner.lead(rival)
         alike = float((rival.labels == result.winner.labels).mean())
-        if differences.mean() < 2 * error and alike < MIN_AGREEMENT:
+        if lead < 2 * error and alike < MIN_AGREEMENT:
             yield Alarm(
                 "too-close-to-call",
                 "warning",
                 f"A chain with other labels ({alike:.0%} alike) comes as high as the winner "
-                f"(U {rival.u:.3f} against {result.winner.u:.3f}, difference {differences.mean():.3f} ± {error:.3f}).",
-                "Which of the two is wanted, U cannot tell: look at both, or use more examples.",
+                f"(U {rival.u:.3f} against {result.winner.u:.3f}, difference {lead:.3f} ± {error:.3f}).",
+                "Which of the two is wanted, U cannot tell (of opposites, that is taken which is likelier without any "
+                "context): look at both, or use more examples.",
             )
             return
 

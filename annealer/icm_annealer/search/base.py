@@ -132,7 +132,11 @@ class Candidate:
     @property
     def u_se(self) -> float:
         """Standard error of U over the orders; 0 if there is but one."""
-        return float(np.std(self.us, ddof=1) / np.sqrt(len(self.us))) if len(self.us) > 1 else 0.0
+        return _mean_and_error(self.us)[1]
+
+    def lead(self, rival: Candidate) -> tuple[float, float]:
+        """By how much its U is the higher one, on the orders that both share, and the standard error of that."""
+        return _mean_and_error(np.subtract(self.us, rival.us))
 
 
 @dataclass(frozen=True)
@@ -233,6 +237,11 @@ def weigh_alone(
     """The end of a search that has found a single answer, and has no U of its own."""
     (found,) = yield from weigh(problem, [Finalist((name,), labels, float("nan"))], num_orders, rng)
     return Result([replace(found, u_own=found.u)], zero_shot)
+
+
+def _mean_and_error(values: Sequence[float] | Array) -> tuple[float, float]:
+    error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+    return float(np.mean(values)), error
 
 
 def _mean(problem: Problem, passes: Sequence[Pass]) -> Array:

@@ -12,6 +12,7 @@ from icm_annealer.objective import calibrated
 from icm_annealer.passes import Ask
 from icm_annealer.search.base import (
     HALVES,
+    Candidate,
     Chain,
     ChainEnd,
     Finalist,
@@ -72,6 +73,7 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
     ends = yield from lockstep(chains)
     finalists = _answers(problem, settings, calibrated(zero_shot.logprobs), [start for start, _ in starts], ends)
     candidates = yield from weigh(problem, finalists, settings.num_final_orders, rngs[-1])
+    candidates = _likelier_of_opposites(candidates, calibrated(zero_shot.logprobs))
     u_start = ends[0].us[0] if ends[0].us else None
     num_oscillating = sum(end.oscillates for end in ends)
     return Result(candidates, zero_shot, u_start, [end.labels for end in ends], num_oscillating)
@@ -192,3 +194,21 @@ def _answers(
         labels = problem.consistency.best(scores)
         finalists.append(Finalist(tuple(starts[k] for k in cluster), labels, ends[cluster[0]].u, scores))
     return finalists
+
+
+def _likelier_of_opposites(candidates: list[Candidate], alone: Array) -> list[Candidate]:
+    """The candidates with another one first if U cannot tell it from the best, the two are less alike than chance, and
+    its labels are likelier without any context. A concept and its opposite are equally coherent, whatever the labels
+    are called; which of the two the label words mean is what the model says of a single example.
+    """
+    best, num_labels = candidates[0], alone.shape[1]
+
+    def likelihood(candidate: Candidate) -> float:
+        return float(alone[np.arange(len(alone)), candidate.labels].mean())
+
+    def is_opposite(rival: Candidate) -> bool:
+        lead, error = best.lead(rival)
+        return (best.labels == rival.labels).mean() < 1 / num_labels and lead <= 2 * error
+
+    first = max([best, *filter(is_opposite, candidates)], key=likelihood)
+    return [first, *(candidate for candidate in candidates if candidate is not first)]

@@ -26,9 +26,11 @@ def problem(group_size: int = 1) -> Problem:
     return Problem(NUM, 2, [np.array([k]) for k in range(NUM)], judge, Objective(), PlanKind.parse("folds=2"))
 
 
-def searched(given: Problem, answer: Answer, settings: BlockSettings | None = None) -> tuple[Result, list[Ask]]:
+def searched(
+    given: Problem, answer: Answer, settings: BlockSettings | None = None, seed: int = 1
+) -> tuple[Result, list[Ask]]:
     """The search's result when every ask is answered by `answer`, and all asks."""
-    search = blocks(given, settings or BlockSettings(), seed=1)
+    search = blocks(given, settings or BlockSettings(), seed)
     asks, told = next(search), []
     while True:
         told += asks
@@ -127,3 +129,39 @@ def test_a_search_tells_the_margins_of_all_that_was_said() -> None:
     assert result.winner.labels.tolist() == GOLD.tolist()
     # A mean of what several passes said, less a little, where a half's labels are not even.
     assert result.winner.margins == pytest.approx(np.full(NUM, np.log(9)), abs=0.5)
+
+
+def either_of(other: Ints, *, sureness: float) -> Answer:
+    """Passes say GOLD or `other`, whichever their context is nearer to, and `other` so many times as surely; without
+    context, GOLD is the likelier one."""
+
+    def answer(ask: Ask) -> Array:
+        told = ask.labels >= 0
+        if not told.any():
+            return 0.1 * confident(GOLD[ask.queries])
+        near_gold, near_other = ((ask.labels == concept)[told].mean() for concept in (GOLD, other))
+        return confident(GOLD[ask.queries]) if near_gold > near_other else sureness * confident(other[ask.queries])
+
+    return answer
+
+
+def both_found(answer: Answer) -> list[Result]:
+    """Of 20 searches those that ended with two answers."""
+    found = [searched(problem(), answer, BlockSettings(num_hot_passes=0), seed)[0] for seed in range(20)]
+    two = [result for result in found if len(result.candidates) == 2]
+    assert two
+    return two
+
+
+def test_of_a_concept_and_its_opposite_the_one_is_taken_that_the_label_words_mean() -> None:
+    """Where U is the same for both; where it is not, U decides."""
+    for result in both_found(either_of(1 - GOLD, sureness=1.0)):
+        assert result.winner.labels.tolist() == GOLD.tolist()
+    for result in both_found(either_of(1 - GOLD, sureness=2.0)):
+        assert result.winner.u == max(candidate.u for candidate in result.candidates)
+
+
+def test_an_answer_that_is_no_opposite_is_taken_by_u_alone() -> None:
+    other = np.where(np.arange(NUM) < NUM * 0.4, 1 - GOLD, GOLD)
+    found = [result.winner.labels.tolist() for result in both_found(either_of(other, sureness=1.0))]
+    assert other.tolist() in found
