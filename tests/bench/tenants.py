@@ -78,8 +78,12 @@ async def equal(console: Console, repetitions: int, shot_tokens: int) -> list[Fi
 
 async def light(console: Console, repetitions: int, shot_tokens: int, num: int = 30) -> list[Figure]:
     """Small passes with pauses between, alone and beside seven experiments that always have a large one under way."""
-    ratios = []
-    async with scorer("tiny-random") as server, ScorerClient(server.url) as client:
+    ratios, kept = [], []
+    async with (
+        scorer("tiny-random") as server,
+        ScorerClient(server.url) as client,
+        httpx.AsyncClient(base_url=server.url) as http,
+    ):
 
         async def p95_s(num: int) -> float:
             seconds = []
@@ -92,17 +96,30 @@ async def light(console: Console, repetitions: int, shot_tokens: int, num: int =
             console.print(f"light: median {p50 * 1000:.0f} ms, p95 {p95 * 1000:.0f} ms, longest {seconds[-1]:.3f} s")
             return p95
 
+        async def computed() -> tuple[float, int]:
+            total = (await http.get("/v1/experiments")).json()["all"]["total"]
+            return time.perf_counter(), total["computed_tokens"]
+
+        def tokens_per_s(first: tuple[float, int], last: tuple[float, int]) -> float:
+            return (last[1] - first[1]) / (last[0] - first[0])
+
         await p95_s(5)
         for _ in range(repetitions):
             alone = await p95_s(num)
             async with load(server.url, NUM - 1, 256, shot_tokens):
                 await asyncio.sleep(3)
+                begun = await computed()
+                await asyncio.sleep(num * LIGHT_PAUSE_S / 2)
+                without = await computed()
                 ratios.append(await p95_s(num) / alone)
+                kept.append(tokens_per_s(without, await computed()) / tokens_per_s(begun, without))
+    beside = f"seven experiments of 256 in {shot_tokens}-token shots"
     return [
         Figure(
             f"light_{shot_tokens}",
-            f"p95 of passes of {LIGHT_EXAMPLES} beside seven experiments of 256 in {shot_tokens}-token shots / alone",
+            f"p95 of passes of {LIGHT_EXAMPLES} beside {beside} / alone",
             ratios,
             at_most=2.5,
-        )
+        ),
+        Figure(f"light_{shot_tokens}_kept", f"throughput of {beside} with such passes beside them / without", kept),
     ]
