@@ -109,12 +109,12 @@ async def label(
 
 
 async def _repeated(folder: RunDir, run: Run) -> Repeat | None:
-    """What the engine says when asked again; None if it does not answer, which a finished run can do without."""
+    """What the engine says when asked again; None if it was not, or does not answer, which a finished run can do without."""
     try:
         repeated = await repeat(run, folder)
     except IcmError:
         return None
-    if repeated.usage.num_reads:
+    if repeated and repeated.usage.num_reads:
         _write_cost(folder, "repeat", repeated.seconds, repeated.usage)
     return repeated
 

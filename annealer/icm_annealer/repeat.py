@@ -45,9 +45,10 @@ def repeated_of(queries: Ints) -> Ints:
     return chosen
 
 
-async def repeat(run: Run, folder: RunDir) -> Repeat:
+async def repeat(run: Run, folder: RunDir) -> Repeat | None:
     """Some of the run's last pass, asked again, or what `repeat.json` says of it if that was done before.
 
+    None if that pass was answered from the scorer's memory: a run that was made before asks nothing of the engine.
     It is no part of the journal: that holds only what labels depend on. Raises what `PassScorer.again` does.
     """
     ask, answer = run.last
@@ -56,6 +57,8 @@ async def repeat(run: Run, folder: RunDir) -> Repeat:
     known = read_object(folder / REPEAT)
     if known.get("first") == first.tolist():
         return Repeat(first, np.array(known["then"]))
+    if answer.usage.reused_prompts == len(ask.queries):
+        return None
     then = await run.passes.again(ask, queries)
     folder.write_json(REPEAT, {"first": first.tolist(), "then": then.logprobs.tolist()})
     return Repeat(first, then.logprobs, then.usage, then.seconds)

@@ -21,6 +21,7 @@ from icm_server.engine_window import EngineWindow
 from icm_server.engines.base import Engine, encoded
 from icm_server.fair_queue import FairQueue
 from icm_server.history import History
+from icm_server.planning_turn import PlanningTurns
 from icm_server.prefix_tokens import PrefixTokenizer
 from icm_server.request_plan import Plan, PlannedRead, Planner
 from icm_server.request_tree import check_size
@@ -56,6 +57,7 @@ class Scorer:
         self._isolated = config.isolate_reuse
         # One request at a time: tokenizing is the processor's work, and what is remembered of it has no lock.
         self._planning = ThreadPoolExecutor(1, "planning")
+        self._turns = PlanningTurns()
 
     @asynccontextmanager
     async def answering(self, request: ScoreRequest, tenant: Tenant = ANYONE) -> AsyncIterator[Answers]:
@@ -123,12 +125,10 @@ class Scorer:
         return answers
 
     async def _planned(self, request: ScoreRequest, tenant: Tenant, until: float | None) -> Plan:
-        work = asyncio.get_running_loop().run_in_executor(
-            self._planning, self._planner.plan, request, self._context(request, tenant)
-        )
+        loop, context = asyncio.get_running_loop(), self._context(request, tenant)
         try:
-            async with asyncio.timeout_at(until):
-                return await work
+            async with asyncio.timeout_at(until), self._turns.turn(len(request.prompts)):
+                return await loop.run_in_executor(self._planning, self._planner.plan, request, context)
         except TimeoutError:
             raise _too_late(request) from None
 

@@ -90,6 +90,16 @@ async def test_last_digits_raise_none(serving: Serving, tmp_path: Path) -> None:
     assert "engine-spread" not in [alarm.code for alarm in found.alarms]
 
 
+async def test_a_run_that_was_made_before_asks_nothing_of_the_engine(serving: Serving, tmp_path: Path) -> None:
+    async with serving() as scorer:
+        first = await labelled(scorer, tmp_path / "first")
+        again = await labelled(scorer, tmp_path / "again")
+    assert first.repeat is not None
+    assert again.repeat is None
+    assert again.summary()["computed_tokens"] == 0
+    assert again.run.labels.tolist() == first.run.labels.tolist()
+
+
 class Ends(ScorerClient):
     """A scorer that is gone once the search is over."""
 

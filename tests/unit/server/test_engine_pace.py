@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from icm_server.engine_pace import (
-    MIN_STEP_TOKENS,
-    SHARED_STEP_S,
-    SMALL_FOR_S,
-    SMALL_STEP_S,
-    STEP_S,
-    EnginePace,
-)
+from icm_server.engine_pace import SHARED_STEP, SMALL_FOR_S, SMALL_STEP, EnginePace
 
 MOST = 100_000
 
@@ -35,25 +28,27 @@ def paced(tokens_per_s: int, max_tokens: int = MOST) -> tuple[EnginePace, Clock]
     return pace, clock
 
 
-def test_as_long_as_nothing_is_known_it_has_all_that_it_takes() -> None:
+def test_alone_and_as_long_as_nothing_is_known_it_has_all_that_it_takes() -> None:
     assert EnginePace(MOST, Clock()).max_tokens(8) == MOST
+    assert paced(40_000)[0].max_tokens(1) == MOST
 
 
 def test_two_steps_of_the_time_that_others_can_wait_for() -> None:
     pace, clock = paced(40_000)
-    assert pace.max_tokens(1) == pytest.approx(2 * STEP_S * 40_000, rel=0.01)
-    assert pace.max_tokens(8) == pytest.approx(2 * SHARED_STEP_S * 40_000, rel=0.01)
+    assert pace.max_tokens(8) == pytest.approx(2 * SHARED_STEP.seconds * 40_000, rel=0.01)
     pace.small_came()
-    assert pace.max_tokens(8) == pytest.approx(2 * SMALL_STEP_S * 40_000, rel=0.01)
-    assert pace.max_tokens(1) == pytest.approx(2 * STEP_S * 40_000, rel=0.01)
+    assert pace.max_tokens(8) == pytest.approx(2 * SMALL_STEP.seconds * 40_000, rel=0.01)
     pace.filled(is_full=False)
     clock.now += SMALL_FOR_S
-    assert pace.max_tokens(8) == pytest.approx(2 * SHARED_STEP_S * 40_000, rel=0.01)
+    assert pace.max_tokens(8) == pytest.approx(2 * SHARED_STEP.seconds * 40_000, rel=0.01)
 
 
 def test_never_more_than_the_engine_takes_and_never_too_few_for_a_step() -> None:
-    assert paced(10_000_000)[0].max_tokens(1) == MOST
-    assert paced(100)[0].max_tokens(8) == 2 * MIN_STEP_TOKENS
+    assert paced(10_000_000)[0].max_tokens(8) == MOST
+    pace, _ = paced(100)
+    assert pace.max_tokens(8) == 2 * SHARED_STEP.min_tokens
+    pace.small_came()
+    assert pace.max_tokens(8) == 2 * SMALL_STEP.min_tokens
 
 
 def test_time_in_which_it_could_have_had_more_says_nothing_of_its_pace() -> None:
