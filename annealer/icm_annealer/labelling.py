@@ -109,7 +109,7 @@ async def label(
 
 
 async def _repeated(folder: RunDir, run: Run) -> Repeat | None:
-    """What the engine says when asked again; None if it was not, or does not answer, which a finished run can do without."""
+    """What the engine says when asked again; None if it was not, or does not answer: a finished run can do without."""
     try:
         repeated = await repeat(run, folder)
     except IcmError:
