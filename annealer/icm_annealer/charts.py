@@ -57,7 +57,8 @@ def line_chart(
     step = max(1, round(last / 8))
     ticks = _log_ticks(first, last) if log_x else [(float(x), str(x)) for x in range(1, int(last) + 1, step)]
     y_ticks = np.linspace(bottom, top, 5)
-    digits = max(2, 1 - math.floor(math.log10(y_ticks[1] - y_ticks[0])))  # no two ticks are written alike
+    step_y = y_ticks[1] - y_ticks[0]
+    digits = max(2, 1 - math.floor(math.log10(step_y))) if 0 < step_y < math.inf else 2  # no two are written alike
     curves = [
         {
             "name": line.name,

@@ -1,8 +1,9 @@
 """How much is kept in the engine at once: all that it takes for one experiment, less where others wait for their turn.
 
 What has been handed to the engine goes before whatever comes later, for two of its steps: the one under way and the
-next, which it has already put together. So where several share it, a step is to take a time that can be waited for,
-which is far fewer tokens on a slow engine than on a fast one.
+next, which it has already put together. So where several share it, what it has is two steps of a time that can be
+waited for, which is fewer tokens on a slow engine than on a fast one. But every step has its price, so there are fewest
+tokens, and a slow engine takes seconds for them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from icm_server.rate import Rate
 
 
 class Step(NamedTuple):
-    """What a step of the engine may take: so long, but so many tokens in any case, since every step has its price."""
+    """What a step of the engine may take: so long, but so many tokens in any case."""
 
     seconds: float
     min_tokens: int
@@ -24,9 +25,9 @@ class Step(NamedTuple):
 SHARED_STEP = Step(0.1, 2048)
 """While several experiments have work."""
 SMALL_STEP = Step(0.03, 512)
-"""While somebody beside them asks for little now and then, to whom waiting is most of an answer's time."""
-SMALL_FOR_S = 10.0
-"""So long after a small request, another one is expected."""
+"""While one of them asks for little now and then, to whom waiting is most of an answer's time."""
+EXPECTED_S = 10.0
+"""So long after a request that came beside others', the next such one is expected."""
 
 
 class EnginePace:
@@ -34,19 +35,28 @@ class EnginePace:
 
     def __init__(self, max_tokens: int, clock: Callable[[], float]):
         self._max_tokens, self._clock, self._rate = max_tokens, clock, Rate(clock)
-        self._small_until = -math.inf
+        self._shared_until = self._small_until = -math.inf
 
     def max_tokens(self, num_experiments: int) -> int:
-        """Tokens to compute that may be in the engine while so many experiments have work."""
-        rate = self._rate.value()
-        if num_experiments < 2 or rate is None:
+        """Tokens to compute that may be in the engine while so many experiments have work that waits."""
+        now, rate = self._clock(), self._rate.value()
+        if now < self._small_until:
+            step = SMALL_STEP
+        elif now < self._shared_until or num_experiments > 1:
+            step = SHARED_STEP
+        else:
             return self._max_tokens
-        step = SMALL_STEP if self._clock() < self._small_until else SHARED_STEP
-        return min(self._max_tokens, int(2 * max(step.min_tokens, step.seconds * rate)))
+        return (
+            self._max_tokens
+            if rate is None
+            else min(self._max_tokens, int(2 * max(step.min_tokens, step.seconds * rate)))
+        )
 
-    def small_came(self) -> None:
-        """Somebody came who had saved up for what is asked."""
-        self._small_until = self._clock() + SMALL_FOR_S
+    def others_wait(self, *, is_small: bool) -> None:
+        """A request came while other experiments have some; a small one, if it was saved up for."""
+        self._shared_until = self._clock() + EXPECTED_S
+        if is_small:
+            self._small_until = self._shared_until
 
     def done(self, tokens: int) -> None:
         """The engine has computed so many tokens."""

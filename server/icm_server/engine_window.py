@@ -43,15 +43,20 @@ class EngineWindow:
 
     @property
     def max_tokens(self) -> int:
-        """With so many tokens to compute in the engine, no more reads are begun, save those that were saved up for."""
+        """With so many tokens to compute in the engine no more reads are begun; of saved ones with twice as many."""
         return self._pace.max_tokens(self._queue.num_experiments)
 
     def add(self, answers: Answers) -> None:
         """Has a request's work done, when its turn comes."""
-        self._requests[answers.work] = answers
-        self._queue.add(answers.work)
-        if answers.work.is_saved:
-            self._pace.small_came()
+        work = answers.work
+        is_shared = any(
+            other.experiment != work.experiment and other.priority <= work.priority and not other.paused
+            for other in self._requests
+        )
+        self._requests[work] = answers
+        self._queue.add(work)
+        if is_shared:
+            self._pace.others_wait(is_small=work.is_saved)
         self.fill()
 
     def give_up(self, answers: Answers) -> None:
@@ -82,11 +87,11 @@ class EngineWindow:
         if self._has_room():
             return self._queue.take()
         # What was saved up would not be worth much if it had to wait for what others have in the engine.
-        return self._queue.take(only_saved=True) if self._has_room(self._engine.max_concurrent_tokens) else None
+        return self._queue.take(only_saved=True) if self._has_room(windows=2) else None
 
-    def _has_room(self, more_tokens: int = 0) -> bool:
-        """Whether less is in the engine than is to be, or is to be and so much more."""
-        most = self.max_tokens + more_tokens
+    def _has_room(self, windows: int = 1) -> bool:
+        """Whether less is in the engine than so many times what is to be."""
+        most = windows * self.max_tokens
         return self.num_reads < self._engine.max_concurrent_reads and self.num_tokens < most
 
     async def close(self) -> None:
@@ -127,7 +132,9 @@ class EngineWindow:
                 del self._flights[read.key]
             if outcome is not None:
                 self._settle(flight, read, outcome)
-            self.fill()
+            # A step's reads end together: all of them are counted before more are begun.
+            if self._fill_soon is None:
+                self._fill_soon = asyncio.get_running_loop().call_soon(self.fill)
 
     def _settle(self, flight: _Flight, read: PlannedRead, outcome: ReadAnswer | Exception) -> None:
         if isinstance(outcome, Exception):

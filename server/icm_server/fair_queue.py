@@ -4,8 +4,9 @@ Start-time fair queueing. An experiment's *service* is the tokens computed for i
 least is next, for a whole quantum: neighbouring reads of one request, a subtree of its prefix tree. Tokens are
 charged as estimated when a read is taken, and corrected once the engine has told what it computed. Whoever comes
 back after a pause is at most a burst behind the one whose turn it is: so much is saved up, so that who asks for
-little now and then has it at once: a request that is no more than that is next, also in the middle of a quantum.
-Every priority is such a queue of its own, and goes before all lower ones.
+little now and then has it at once: a request that is no more than that is next, also in the middle of a quantum, as
+long as there is a place for it in the cache, and until its experiment has had what it saved. Every priority is such
+a queue of its own, and goes before all lower ones.
 
 Experiments are interleaved only as far as their prefixes fit in the engine's cache side by side, since each would
 else compute again what the others drove out. The others wait for a place: one whose request is done gives it up, and
@@ -140,7 +141,7 @@ class FairQueue(Generic[R]):
             group.busy[work.experiment] = share
         share.works.append(work)
         now = self._now
-        if now is not None and (work.priority, work.is_saved) > (now.priority, now.is_saved):
+        if now is not None and (work.priority, work.is_saved) > (now.priority, self._has_savings(now)):
             self._now = None
 
     def remove(self, work: Work[R]) -> None:
@@ -160,8 +161,9 @@ class FairQueue(Generic[R]):
 
     @property
     def num_experiments(self) -> int:
-        """How many have work that waits, counted once a priority."""
-        return sum(len(group.busy) for group in self._classes.values())
+        """How many have work that waits and is not paused."""
+        shares = ((name, share) for group in self._classes.values() for name, share in group.busy.items())
+        return len({name for name, share in shares if not all(work.paused for work in share.works)})
 
     def take(self, *, only_saved: bool = False) -> Taken[R] | None:
         """The next read, charged to its experiment; None if none waits, or only paused work does, or if the next is not
@@ -169,7 +171,7 @@ class FairQueue(Generic[R]):
         if self._now is None or self._now.paused:
             self._now = self._next()
         work = self._now
-        if work is None or (only_saved and not work.is_saved):
+        if work is None or (only_saved and not self._has_savings(work)):
             return None
         quantum = work.quanta[work._quantum]
         taken = Taken(work, quantum.reads[work._read], self._rank(work))
@@ -201,6 +203,11 @@ class FairQueue(Generic[R]):
         """The experiments that wait for a place there."""
         return {name for group in self._classes.values() for name, share in group.busy.items() if not share.in_cache}
 
+    def _has_savings(self, work: Work[R]) -> bool:
+        """Whether it was saved up for, and its experiment is still behind the one whose turn it is."""
+        group = self._classes[work.priority]
+        return work.is_saved and group.busy[work.experiment].service <= group.start
+
     def _rank(self, work: Work[R]) -> int:
         return int(self._classes[work.priority].busy[work.experiment].service) - work.priority * CLASS
 
@@ -228,7 +235,7 @@ class FairQueue(Generic[R]):
             others = taken - share.in_cache
             return not others or others + ready[share].cache_tokens <= self._cache_tokens
 
-        first = min(ready, key=lambda share: (not ready[share].is_saved, share.service))
+        first = min(ready, key=lambda share: (not self._has_savings(ready[share]), share.service))
         if fits(first):
             return first
         best = min(filter(fits, ready), key=_service, default=first)

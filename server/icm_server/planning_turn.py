@@ -10,28 +10,28 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-DUE_S = 0.01
-"""How much later a request is due for each of its prompts: ten times of what planning one takes."""
+DUE_S = 0.001
+"""How much later a request is due for each of its texts, prefixes and prompts: much more than it takes."""
 
 
 class PlanningTurns:
     """In one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
         self._numbers = itertools.count()
         self._is_taken = False
 
     @asynccontextmanager
-    async def turn(self, num_prompts: int) -> AsyncIterator[None]:
-        """Waits for it, and has it until the context is left."""
+    async def turn(self, size: int) -> AsyncIterator[None]:
+        """Waits for it, and has it until the context is left; `size`: how many texts, prefixes and prompts."""
         if self._is_taken:
-            loop = asyncio.get_running_loop()
-            mine = loop.create_future()
-            heapq.heappush(self._waiting, (loop.time() + DUE_S * num_prompts, next(self._numbers), mine))
+            mine = asyncio.get_running_loop().create_future()
+            heapq.heappush(self._waiting, (self._clock() + DUE_S * size, next(self._numbers), mine))
             try:
                 await mine
             except asyncio.CancelledError:

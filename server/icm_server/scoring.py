@@ -45,7 +45,9 @@ class Scorer:
         self.admission = Admission(limits, clock)
         file = ReuseFile(config.reuse_file.expanduser(), config.reuse_file_bytes) if config.reuse_file else None
         self.reuse = Reuse(config.reuse_memory_bytes, file)
-        self.queue = FairQueue[PlannedRead](engine.cache_tokens, config.weights, engine.max_concurrent_tokens)
+        # What is saved up is a step of the engine's, at most.
+        burst = engine.max_concurrent_tokens // 2
+        self.queue = FairQueue[PlannedRead](engine.cache_tokens, config.weights, burst)
         self.window = EngineWindow(engine, self.queue, self.reuse, self.tallies)
         tokenizer = PrefixTokenizer(
             engine.tokenizer,
@@ -57,7 +59,7 @@ class Scorer:
         self._isolated = config.isolate_reuse
         # One request at a time: tokenizing is the processor's work, and what is remembered of it has no lock.
         self._planning = ThreadPoolExecutor(1, "planning")
-        self._turns = PlanningTurns()
+        self._turns = PlanningTurns(clock)
 
     @asynccontextmanager
     async def answering(self, request: ScoreRequest, tenant: Tenant = ANYONE) -> AsyncIterator[Answers]:
@@ -126,8 +128,9 @@ class Scorer:
 
     async def _planned(self, request: ScoreRequest, tenant: Tenant, until: float | None) -> Plan:
         loop, context = asyncio.get_running_loop(), self._context(request, tenant)
+        size = len(request.segments) + len(request.prefixes) + len(request.prompts)
         try:
-            async with asyncio.timeout_at(until), self._turns.turn(len(request.prompts)):
+            async with asyncio.timeout_at(until), self._turns.turn(size):
                 return await loop.run_in_executor(self._planning, self._planner.plan, request, context)
         except TimeoutError:
             raise _too_late(request) from None

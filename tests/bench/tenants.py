@@ -97,8 +97,9 @@ async def light(console: Console, repetitions: int, shot_tokens: int, num: int =
             return p95
 
         async def computed() -> tuple[float, int]:
-            total = (await http.get("/v1/experiments")).json()["all"]["total"]
-            return time.perf_counter(), total["computed_tokens"]
+            rows = (await http.get("/v1/experiments")).json()["experiments"]
+            heavy = [row["total"]["computed_tokens"] for row in rows if row["experiment"].startswith("heavy")]
+            return time.perf_counter(), sum(heavy)
 
         def tokens_per_s(first: tuple[float, int], last: tuple[float, int]) -> float:
             return (last[1] - first[1]) / (last[0] - first[0])

@@ -96,7 +96,7 @@ class Finalist(NamedTuple):
     u_own: float
     """U by the search's own last passes."""
     scores: Array | None = None
-    """[example, label]: what the labels were chosen by, in nats; None if by nothing that tells them apart."""
+    """[example, label]: what the labels were chosen by, in nats, where a search says so; `blocks` does."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,9 @@ class Candidate:
 
     @property
     def margins(self) -> Array:
-        """[example]: by how many nats its label is likelier than the next best one, by what the labels were chosen by;
-        by `logprobs` where nothing else tells. Below zero where a rule wanted another label than the likeliest."""
+        """[example]: by how many nats its label is likelier than the next best one, by what the labels were chosen by,
+        or by `logprobs` where a search does not say. Below zero where another label is the likelier one by that:
+        because of a rule, or because `logprobs` contradict what a search went by."""
         scores = self.logprobs if self.scores is None else self.scores
         everybody = np.arange(len(self.labels))
         others = scores.copy()
@@ -240,6 +241,8 @@ def weigh_alone(
 
 
 def _mean_and_error(values: Sequence[float] | Array) -> tuple[float, float]:
+    if not len(values):
+        return float("nan"), 0.0
     error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
     return float(np.mean(values)), error
 

@@ -71,7 +71,8 @@ class Engine(Protocol):
     max_concurrent_reads: int
     """How many reads the scorer keeps in the engine at once."""
     max_concurrent_tokens: int
-    """With so many tokens to compute in the engine, the scorer begins no more reads, and often with fewer."""
+    """Tokens to compute of two of its steps: what the scorer keeps in it; fewer where experiments wait for each other,
+    up to twice as many with reads that were saved up for."""
     cache_tokens: int
     """How many tokens its prefix cache holds."""
 

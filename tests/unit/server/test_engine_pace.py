@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from icm_server.engine_pace import SHARED_STEP, SMALL_FOR_S, SMALL_STEP, EnginePace
+from icm_server.engine_pace import EXPECTED_S, SHARED_STEP, SMALL_STEP, EnginePace
 
 MOST = 100_000
 
@@ -36,18 +36,23 @@ def test_alone_and_as_long_as_nothing_is_known_it_has_all_that_it_takes() -> Non
 def test_two_steps_of_the_time_that_others_can_wait_for() -> None:
     pace, clock = paced(40_000)
     assert pace.max_tokens(8) == pytest.approx(2 * SHARED_STEP.seconds * 40_000, rel=0.01)
-    pace.small_came()
+    pace.others_wait(is_small=True)
     assert pace.max_tokens(8) == pytest.approx(2 * SMALL_STEP.seconds * 40_000, rel=0.01)
+    assert pace.max_tokens(1) == pace.max_tokens(8)  # one large and a small one, which is answered just now
     pace.filled(is_full=False)
-    clock.now += SMALL_FOR_S
+    clock.now += EXPECTED_S
     assert pace.max_tokens(8) == pytest.approx(2 * SHARED_STEP.seconds * 40_000, rel=0.01)
+    pace.others_wait(is_small=False)
+    assert pace.max_tokens(1) == pace.max_tokens(8)  # two large ones, one of which is between two passes
+    clock.now += EXPECTED_S
+    assert pace.max_tokens(1) == MOST
 
 
 def test_never_more_than_the_engine_takes_and_never_too_few_for_a_step() -> None:
     assert paced(10_000_000)[0].max_tokens(8) == MOST
     pace, _ = paced(100)
     assert pace.max_tokens(8) == 2 * SHARED_STEP.min_tokens
-    pace.small_came()
+    pace.others_wait(is_small=True)
     assert pace.max_tokens(8) == 2 * SMALL_STEP.min_tokens
 
 

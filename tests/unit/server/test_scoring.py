@@ -157,6 +157,31 @@ def test_no_more_reads_are_in_the_engine_than_it_takes() -> None:
     assert len(engine.asked) == 40
 
 
+async def test_a_small_request_goes_beside_what_a_large_one_keeps_in_the_engine() -> None:
+    """Another large one waits for room."""
+    engine = Recording(max_concurrent_tokens=400, delay_s=60.0)
+    scorer = Scorer(engine)
+
+    def ask(experiment: str, num: int) -> asyncio.Task[object]:
+        prompts = [f"Word: {experiment} {k} {' w' * 20}\nGroup:" for k in range(num)]
+        return asyncio.create_task(scorer.score(ScoreRequest(prompts=prompts, labels=LABELS, experiment=experiment)))
+
+    tasks = [ask("large", 100)]
+    await until(lambda: scorer.window.num_tokens >= 400)
+    held = scorer.window.num_reads
+    tasks.append(ask("large-too", 100))
+    await until(lambda: scorer.admission.total.requests == 2)
+    await asyncio.sleep(0.1)
+    assert scorer.window.num_reads == held
+    tasks.append(ask("small", 3))
+    await until(lambda: scorer.window.num_reads == held + 3)
+    assert scorer.window.num_tokens <= 2 * 400
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await scorer.close()
+
+
 @pytest.mark.parametrize("error", [ScorerError("out of memory"), EngineDiedError("gone")])
 def test_the_first_failure_ends_all_reads_and_frees_the_window(error: Exception) -> None:
     engine = Failing(error)
