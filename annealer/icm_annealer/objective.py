@@ -44,11 +44,18 @@ class Objective:
         if self.measure == "sum":
             return float(own.sum())
         if self.measure == "margin":
-            others = logprobs.copy()
-            others[np.arange(len(labels)), labels] = -np.inf
-            return float((own - others.max(axis=1)).mean())
+            return float(margins(logprobs, labels).mean())
         own = normalized(logprobs)[np.arange(len(labels)), labels]
         return float(own.mean()) + entropy(labels, logprobs.shape[1])
+
+
+def margins(scores: Array, labels: Ints) -> Array:
+    """By how much the score of each of `labels` [n] is above the best other label's in `scores` [n, C]."""
+    everybody = np.arange(len(labels))
+    others = scores.copy()
+    others[everybody, labels] = -np.inf
+    above: Array = scores[everybody, labels] - others.max(axis=1)
+    return above
 
 
 def label_rates(labels: Ints, num_labels: int) -> Array:

@@ -40,17 +40,11 @@ class EnginePace:
     def max_tokens(self, num_experiments: int) -> int:
         """Tokens to compute that may be in the engine while so many experiments have work that waits."""
         now, rate = self._clock(), self._rate.value()
-        if now < self._small_until:
-            step = SMALL_STEP
-        elif now < self._shared_until or num_experiments > 1:
-            step = SHARED_STEP
-        else:
+        is_shared = now < self._shared_until or num_experiments > 1
+        if rate is None or not is_shared:
             return self._max_tokens
-        return (
-            self._max_tokens
-            if rate is None
-            else min(self._max_tokens, int(2 * max(step.min_tokens, step.seconds * rate)))
-        )
+        step = SMALL_STEP if now < self._small_until else SHARED_STEP
+        return min(self._max_tokens, int(2 * max(step.min_tokens, step.seconds * rate)))
 
     def others_wait(self, *, is_small: bool) -> None:
         """A request came while other experiments have some; a small one, if it was saved up for."""

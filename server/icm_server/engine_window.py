@@ -10,7 +10,7 @@ from icm_client.wire import is_logprob
 from icm_server.answers import Answers
 from icm_server.engine_pace import EnginePace
 from icm_server.engines.base import Engine, ReadAnswer
-from icm_server.fair_queue import FairQueue, Taken, Work
+from icm_server.fair_queue import FairQueue, Work
 from icm_server.request_plan import PlannedRead
 from icm_server.reuse import Reuse, decoded, encoded
 from icm_server.tally import Tallies
@@ -75,24 +75,23 @@ class EngineWindow:
         if self._fill_soon is not None:
             self._fill_soon.cancel()
             self._fill_soon = None
+        most = self.max_tokens
         for _ in range(MAX_AT_ONCE):
-            taken = self._take()
+            is_full = not self._has_room(most)
+            # What was saved up would not be worth much if it had to wait for what others have in the engine.
+            taken = self._queue.take(only_saved=is_full) if self._has_room(2 * most) else None
             if taken is None:
-                self._pace.filled(is_full=not self._has_room())
+                self._pace.filled(is_full=is_full)
                 return
             self._begin(self._requests[taken.work], taken.read, taken.rank)
-        self._fill_soon = asyncio.get_running_loop().call_soon(self.fill)
+        self._fill_later()
 
-    def _take(self) -> Taken[PlannedRead] | None:
-        if self._has_room():
-            return self._queue.take()
-        # What was saved up would not be worth much if it had to wait for what others have in the engine.
-        return self._queue.take(only_saved=True) if self._has_room(windows=2) else None
+    def _fill_later(self) -> None:
+        if self._fill_soon is None:
+            self._fill_soon = asyncio.get_running_loop().call_soon(self.fill)
 
-    def _has_room(self, windows: int = 1) -> bool:
-        """Whether less is in the engine than so many times what is to be."""
-        most = windows * self.max_tokens
-        return self.num_reads < self._engine.max_concurrent_reads and self.num_tokens < most
+    def _has_room(self, most_tokens: int) -> bool:
+        return self.num_reads < self._engine.max_concurrent_reads and self.num_tokens < most_tokens
 
     async def close(self) -> None:
         """Gives up all reads."""
@@ -133,8 +132,7 @@ class EngineWindow:
             if outcome is not None:
                 self._settle(flight, read, outcome)
             # A step's reads end together: all of them are counted before more are begun.
-            if self._fill_soon is None:
-                self._fill_soon = asyncio.get_running_loop().call_soon(self.fill)
+            self._fill_later()
 
     def _settle(self, flight: _Flight, read: PlannedRead, outcome: ReadAnswer | Exception) -> None:
         if isinstance(outcome, Exception):

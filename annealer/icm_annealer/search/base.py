@@ -24,7 +24,7 @@ import numpy as np
 
 from icm_annealer.arrays import Array, Ints
 from icm_annealer.consistency import Consistency
-from icm_annealer.objective import Objective, calibrated
+from icm_annealer.objective import Objective, calibrated, margins
 from icm_annealer.passes import Ask, Pass
 from icm_annealer.plan import PlanKind
 
@@ -119,16 +119,11 @@ class Candidate:
         """[example]: by how many nats its label is likelier than the next best one, by what the labels were chosen by,
         or by `logprobs` where a search does not say. Below zero where another label is the likelier one by that:
         because of a rule, or because `logprobs` contradict what a search went by."""
-        scores = self.logprobs if self.scores is None else self.scores
-        everybody = np.arange(len(self.labels))
-        others = scores.copy()
-        others[everybody, self.labels] = -np.inf
-        margins: Array = scores[everybody, self.labels] - others.max(axis=1)
-        return margins
+        return margins(self.logprobs if self.scores is None else self.scores, self.labels)
 
     @property
     def u(self) -> float:
-        return float(np.mean(self.us)) if self.us else float("nan")
+        return _mean_and_error(self.us)[0]
 
     @property
     def u_se(self) -> float:

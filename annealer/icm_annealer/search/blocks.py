@@ -62,7 +62,8 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
     """
     rngs = np.random.default_rng(seed).spawn(settings.num_chains + 1)
     (zero_shot,) = yield [zero_shot_ask(problem)]
-    starts = [("zero-shot", problem.consistency.best(calibrated(zero_shot.logprobs)))]
+    alone = calibrated(zero_shot.logprobs)
+    starts = [("zero-shot", problem.consistency.best(alone))]
     for rng in rngs[1 : settings.num_chains]:
         draws = rng.random((problem.num_examples, problem.num_labels))
         starts.append(("random", problem.consistency.best(draws)))
@@ -71,9 +72,9 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
         for (start, labels), rng in zip(starts, rngs, strict=False)
     ]
     ends = yield from lockstep(chains)
-    finalists = _answers(problem, settings, calibrated(zero_shot.logprobs), [start for start, _ in starts], ends)
+    finalists = _answers(problem, settings, alone, [start for start, _ in starts], ends)
     candidates = yield from weigh(problem, finalists, settings.num_final_orders, rngs[-1])
-    candidates = _likelier_of_opposites(candidates, calibrated(zero_shot.logprobs))
+    candidates = _likelier_of_opposites(candidates, alone)
     u_start = ends[0].us[0] if ends[0].us else None
     num_oscillating = sum(end.oscillates for end in ends)
     return Result(candidates, zero_shot, u_start, [end.labels for end in ends], num_oscillating)
