@@ -57,16 +57,11 @@ async def equal(console: Console, repetitions: int, shot_tokens: int) -> list[Fi
         load(server.url, NUM, 256, shot_tokens),
         httpx.AsyncClient(base_url=server.url) as http,
     ):
-
-        async def computed() -> dict[str, int]:
-            rows = (await http.get("/v1/experiments")).json()["experiments"]
-            return {row["experiment"]: row["total"]["computed_tokens"] for row in rows if row["experiment"] != "bench"}
-
         await asyncio.sleep(5)
-        before = await computed()
+        before = await _computed(http)
         for _ in range(repetitions):
             await asyncio.sleep(window_s)
-            now = await computed()
+            now = await _computed(http)
             parts = [now[name] - before[name] for name in now]
             before = now
             console.print(f"tokens in {window_s:g} s: {sorted(parts)}")
@@ -97,9 +92,7 @@ async def light(console: Console, repetitions: int, shot_tokens: int, num: int =
             return p95
 
         async def computed() -> tuple[float, int]:
-            rows = (await http.get("/v1/experiments")).json()["experiments"]
-            heavy = [row["total"]["computed_tokens"] for row in rows if row["experiment"].startswith("heavy")]
-            return time.perf_counter(), sum(heavy)
+            return time.perf_counter(), sum((await _computed(http)).values())
 
         def tokens_per_s(first: tuple[float, int], last: tuple[float, int]) -> float:
             return (last[1] - first[1]) / (last[0] - first[0])
@@ -124,3 +117,9 @@ async def light(console: Console, repetitions: int, shot_tokens: int, num: int =
         ),
         Figure(f"light_{shot_tokens}_kept", f"throughput of {beside} with such passes beside them / without", kept),
     ]
+
+
+async def _computed(http: httpx.AsyncClient) -> dict[str, int]:
+    """Tokens computed so far for each experiment of `load`."""
+    rows = (await http.get("/v1/experiments")).json()["experiments"]
+    return {row["experiment"]: row["total"]["computed_tokens"] for row in rows if row["experiment"].startswith("heavy")}
