@@ -25,13 +25,13 @@ from icm_server.request_plan import Planner
 numbers = itertools.count()
 
 
-async def main(model: Path) -> None:
+async def main(model: Path, extra: dict[str, Any]) -> None:
     vllm_engine.prepare(verbose=False)
     from transformers import AutoTokenizer
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(model, None, {}, {}, gpu=has_gpu())))
+    engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(model, None, extra, {}, gpu=has_gpu())))
     config = engine.vllm_config
     tokenizer = PrefixTokenizer(HfTokenizer(AutoTokenizer.from_pretrained(model)))
     planner = Planner(tokenizer, config.model_config.max_model_len - 1, lambda keys: {}, 2**20)
@@ -95,4 +95,4 @@ def say(what: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    asyncio.run(main(Path(sys.argv[1]), json.loads(sys.argv[2])))

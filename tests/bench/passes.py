@@ -84,5 +84,5 @@ class Stock:
         # vLLM counts the cached tokens of a request's last prompt alone, so for one prompt a request this is right.
         return Asked(time.perf_counter() - start, computed if num_prompts == 1 else 0)
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         await self._http.aclose()

@@ -9,16 +9,17 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import httpx
 
 from icm_client.wire import ScoreRequest
 from icm_server.config import ServerConfig
-from icm_server.engines.preset import CPU_ENVIRONMENT, NO_REPORTS, engine_arguments
+from icm_server.engines.preset import CPU_ENVIRONMENT, GPU_ENVIRONMENT, NO_REPORTS, engine_arguments, has_gpu
 from icm_server.models import resolve
 
 START_LIMIT_S = 400.0
@@ -66,12 +67,12 @@ async def _served(command: Sequence[str]) -> AsyncIterator[Server]:
 
 
 @contextlib.asynccontextmanager
-async def stock_vllm(model: str) -> AsyncIterator[Server]:
-    """vLLM's own server."""
+async def stock_vllm(model: str, extra: Mapping[str, Any] = MappingProxyType({})) -> AsyncIterator[Server]:
+    """vLLM's own server; `extra` are engine arguments."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    arguments = engine_arguments(model_folder(model), None, {}, {}, gpu=False)
+    arguments = engine_arguments(model_folder(model), None, extra, {}, gpu=has_gpu())
     options = [f"--{name.replace('_', '-')}" + _value(value) for name, value in arguments.items()]
     options += ["--served-model-name", "stock", "--host", "127.0.0.1", "--port", str(port)]
     options += ["--enable-prompt-tokens-details", "--disable-uvicorn-access-log"]
@@ -124,9 +125,10 @@ class BareEngine:
 
 
 @contextlib.asynccontextmanager
-async def bare_engine(model: str) -> AsyncIterator[BareEngine]:
+async def bare_engine(model: str, extra: Mapping[str, Any] = MappingProxyType({})) -> AsyncIterator[BareEngine]:
+    """`extra` are engine arguments."""
     with tempfile.TemporaryDirectory() as folder:
-        command = ["-m", "tests.bench.bare_engine", str(model_folder(model))]
+        command = ["-m", "tests.bench.bare_engine", str(model_folder(model)), json.dumps(dict(extra))]
         async with _running(command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE) as process:
             engine = BareEngine(process, Path(folder))
             async with asyncio.timeout(START_LIMIT_S):
@@ -150,7 +152,8 @@ async def load(url: str, num_experiments: int, num_examples: int, shot_tokens: i
 @contextlib.asynccontextmanager
 async def _running(arguments: Sequence[str], **streams: int) -> AsyncIterator[asyncio.subprocess.Process]:
     """A Python program; what it complains about is shown if it does not end well."""
-    environment = CPU_ENVIRONMENT | NO_REPORTS | {"VLLM_LOGGING_LEVEL": "ERROR"} | dict(os.environ)
+    settings = NO_REPORTS | {"VLLM_LOGGING_LEVEL": "ERROR"} | (GPU_ENVIRONMENT if has_gpu() else CPU_ENVIRONMENT)
+    environment = settings | dict(os.environ)
     with tempfile.TemporaryFile() as log:
         streams = {"stdin": asyncio.subprocess.DEVNULL, "stdout": log.fileno(), "stderr": log.fileno()} | streams
         process = await asyncio.create_subprocess_exec(sys.executable, *arguments, **streams, env=environment)

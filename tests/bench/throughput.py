@@ -31,12 +31,12 @@ async def http(console: Console, repetitions: int, shot_tokens: int) -> list[Fig
 
         await over_http()  # both are warm then
         await in_process()
-        pairs = await _paired(console, repetitions, "HTTP", over_http, "in process", in_process)
+        pairs = await paired(console, repetitions, "HTTP", over_http, "in process", in_process)
     return [
         Figure(
             f"http_{shot_tokens}",
             f"throughput over HTTP / in-process AsyncLLM, passes of 256 in {shot_tokens}-token shots",
-            _gains(pairs),
+            gains(pairs),
             at_least=0.90,
         )
     ]
@@ -50,7 +50,7 @@ async def _both(model: str) -> AsyncIterator[tuple[ScorerClient, Stock]]:
         await ask(client, await fresh(client, 32, 10))
         await theirs.ask(await fresh(client, 32, 10), STOCK_BATCHES[0])
         yield client, theirs
-        await theirs.close()
+        await theirs.aclose()
 
 
 async def stock(console: Console, repetitions: int, shot_tokens: int, *, fast: bool = True) -> list[Figure]:
@@ -63,7 +63,7 @@ async def stock(console: Console, repetitions: int, shot_tokens: int, *, fast: b
         Figure(
             f"{name}_{shot_tokens}",
             f"throughput / stock vLLM's, tree passes of 256 in {shot_tokens}-token shots, {called}",
-            _gains(pairs),
+            gains(pairs),
             at_least=1.5,
             details={"stock_prompts_a_request": batch[0], "stock_requests_at_a_time": batch[1]},
         )
@@ -83,7 +83,7 @@ async def _against_stock(
         async def stocks() -> Asked:
             return await theirs.ask(await fresh(client, 256, shot_tokens), batch)
 
-        return await _paired(console, repetitions, "scorer", ours, "stock", stocks), batch
+        return await paired(console, repetitions, "scorer", ours, "stock", stocks), batch
 
 
 async def language_model(console: Console, repetitions: int, shot_tokens: int) -> list[Figure]:
@@ -96,9 +96,9 @@ async def language_model(console: Console, repetitions: int, shot_tokens: int) -
         async def stocks() -> Asked:
             return await theirs.ask(await fresh(client, 128, shot_tokens), STOCK_BATCHES[0])
 
-        pairs = await _paired(console, repetitions, "scorer", ours, "stock", stocks)
+        pairs = await paired(console, repetitions, "scorer", ours, "stock", stocks)
     what = f"throughput / stock vLLM's, tree passes of 128 in {shot_tokens}-token shots, SmolLM2"
-    return [Figure("smollm2_tree", what, _gains(pairs), at_least=1.0)]
+    return [Figure("smollm2_tree", what, gains(pairs), at_least=1.0)]
 
 
 async def fixed_order(console: Console, repetitions: int, shot_tokens: int) -> list[Figure]:
@@ -123,7 +123,7 @@ async def _best_batch(
     return min(seconds, key=lambda batch: seconds[batch])
 
 
-async def _paired(
+async def paired(
     console: Console, repetitions: int, first_name: str, first: Side, second_name: str, second: Side
 ) -> list[tuple[Asked, Asked]]:
     """What both took, each time; they take turns in going first."""
@@ -136,11 +136,11 @@ async def _paired(
         pairs.append((one, other))
         console.print(
             f"{first_name} {one.seconds:.3f} s ({one.computed_tokens:,} tokens), "
-            f"{second_name} {other.seconds:.3f} s ({other.computed_tokens:,}): {_gains(pairs)[-1]:.3f}"
+            f"{second_name} {other.seconds:.3f} s ({other.computed_tokens:,}): {gains(pairs)[-1]:.3f}"
         )
     return pairs
 
 
-def _gains(pairs: list[tuple[Asked, Asked]]) -> list[float]:
+def gains(pairs: list[tuple[Asked, Asked]]) -> list[float]:
     """By how much the first was faster, each time."""
     return [other.seconds / one.seconds for one, other in pairs]

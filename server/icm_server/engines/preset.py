@@ -17,6 +17,10 @@ CPU_ENVIRONMENT = {
     # Threads that wait sleep: as fast alone, and a third faster where cores are shared.
     "OMP_WAIT_POLICY": "passive",
 }
+GPU_ENVIRONMENT = {
+    # Asking torch whether there is a GPU starts CUDA, and a process that is forked after that cannot use it.
+    "VLLM_WORKER_MULTIPROCESSING_METHOD": "spawn",
+}
 QUIET_ENVIRONMENT = {"VLLM_LOGGING_LEVEL": "ERROR", "TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore"}
 NO_REPORTS = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 
