@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
+import types
 from pathlib import Path
 
 import pytest
 
 from icm_client.errors import RequestError
+from icm_server.engines import vllm as vllm_engine
 from icm_server.engines.preset import engine_arguments
+
+METHOD = "VLLM_WORKER_MULTIPROCESSING_METHOD"
 
 
 def test_what_the_user_says_counts_more_than_the_preset() -> None:
@@ -34,3 +40,13 @@ def test_adapters_get_the_smallest_rank_that_holds_them(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_adapter_is_named(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="adapter 'mine'"):
         engine_arguments(Path("m"), None, {}, {"mine": str(tmp_path)}, gpu=False)
+
+
+def test_a_gpu_s_engine_is_spawned_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm_engine, "has_gpu", lambda: True)
+    for named, expected in ((None, "spawn"), ("fork", "fork")):
+        monkeypatch.setattr(os, "environ", {} if named is None else {METHOD: named})
+        monkeypatch.setitem(sys.modules, "vllm", types.ModuleType("vllm"))
+        vllm_engine.prepare(verbose=True)
+        assert os.environ[METHOD] == expected
+        assert "TORCH_COMPILE_DISABLE" not in os.environ
