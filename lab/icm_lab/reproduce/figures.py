@@ -117,23 +117,25 @@ FIGURES = (
         "8",
         "ICM's labels beat equally accurate ones whose mistakes are random",
         "Higher on all tasks.",
-        tuple(_beats(task, model, "noise") for task, model in (("living", REAL), ("lab-misconceptions", "lab-small"))),
+        tuple(_beats(task, REAL, "noise") for task in ("living", "names")),
     ),
     Figure(
         "9",
         "The start matters little",
         "Golden, random and worst starts end close to each other.",
         tuple(
-            Claim(Bar(LARGE, "lab-arithmetic", method), "matches", Bar(LARGE, "lab-arithmetic", "from_gold"))
+            _matches(task, model, "from_gold", method)
+            for task, model in (("living", REAL), ("lab-arithmetic", LARGE))
             for method in ("from_random", "from_wrong")
         ),
         measure="labels",
     ),
     Figure(
         "10",
-        "Without consistency rules preferences collapse",
+        "Consistency rules are needed",
         "Alpaca without the rule: labels almost always all alike.",
         (
+            _beats("edible-pairs", REAL, "icm_without_rules"),
             _beats("lab-preferences", LARGE, "published_without_rules", "published"),
             _beats("lab-preferences", LARGE, "icm_without_rules"),
         ),

@@ -19,7 +19,7 @@ CPU_ENVIRONMENT = {
 }
 GPU_ENVIRONMENT = {
     # Asking torch whether there is a GPU starts CUDA, and a process that is forked after that cannot use it.
-    "VLLM_WORKER_MULTIPROCESSING_METHOD": "spawn",
+    "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
 }
 QUIET_ENVIRONMENT = {"VLLM_LOGGING_LEVEL": "ERROR", "TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore"}
 NO_REPORTS = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}

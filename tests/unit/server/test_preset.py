@@ -12,9 +12,15 @@ import pytest
 
 from icm_client.errors import RequestError
 from icm_server.engines import vllm as vllm_engine
-from icm_server.engines.preset import engine_arguments
+from icm_server.engines.preset import (
+    CPU_ENVIRONMENT,
+    GPU_ENVIRONMENT,
+    NO_REPORTS,
+    QUIET_ENVIRONMENT,
+    engine_arguments,
+)
 
-METHOD = "VLLM_WORKER_MULTIPROCESSING_METHOD"
+METHOD = "VLLM_WORKER_MULTIPROC_METHOD"
 
 
 def test_what_the_user_says_counts_more_than_the_preset() -> None:
@@ -50,3 +56,10 @@ def test_a_gpu_s_engine_is_spawned_unless_the_user_says_otherwise(monkeypatch: p
         vllm_engine.prepare(verbose=True)
         assert os.environ[METHOD] == expected
         assert "TORCH_COMPILE_DISABLE" not in os.environ
+
+
+def test_vllm_knows_what_is_set_for_it() -> None:
+    from vllm import envs
+
+    ours = CPU_ENVIRONMENT | GPU_ENVIRONMENT | NO_REPORTS | QUIET_ENVIRONMENT
+    assert {name for name in ours if name.startswith("VLLM_")} <= set(envs.environment_variables)
