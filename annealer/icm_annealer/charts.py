@@ -32,9 +32,11 @@ def line_chart(
     *,
     log_x: bool = False,
     levels: Sequence[tuple[str, float]] = (),
+    limits: tuple[float, float] = (-math.inf, math.inf),
 ) -> dict[str, Any]:
     """Where everything of a line chart stands, in SVG pixels. The x axis begins at 1, or if it is logarithmic, where
-    the points do; `levels` are heights that are marked over the whole width."""
+    the points do; `levels` are heights that are marked over the whole width. No value lies outside `limits`, so the
+    axis does not either."""
     xs = [x for line in lines for x, _ in line.points]
     ys = [y for line in lines for _, y in line.points] + [y for _, y in levels]
     if not xs:
@@ -42,7 +44,8 @@ def line_chart(
     bottom = min(ys) if low is None else low
     top = max(ys) if high is None else high
     margin = 0.06 * (top - bottom or 1.0)
-    bottom, top = (bottom - margin if low is None else low), (top + margin if high is None else high)
+    bottom = max(bottom - margin, limits[0]) if low is None else low
+    top = min(top + margin, limits[1]) if high is None else high
     first, last = (0.8 * min(xs), 1.25 * max(xs)) if log_x else (1.0, max(*xs, 2.0))
     scale = math.log if log_x else float
 

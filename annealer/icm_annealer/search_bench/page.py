@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +12,11 @@ from icm_annealer.search_bench.plan import GOLD
 from icm_annealer.search_bench.standings import Heat, Standing, whole_tokens
 from icm_annealer.search_bench.tables import notes_for
 
+ANY, SHARE = (-math.inf, math.inf), (0.0, 1.0)
 CHARTS = (
-    ("U (nats per example)", "u"),
-    ("share of right labels", "label_accuracy"),
-    ("test accuracy, calibrated", "test_accuracy_calibrated"),
+    ("U (nats per example)", "u", ANY),
+    ("share of right labels", "label_accuracy", SHARE),
+    ("test accuracy, calibrated", "test_accuracy_calibrated", SHARE),
 )
 COLUMNS = (
     ("tokens", "tokens", "{:,.0f}"),
@@ -53,7 +55,8 @@ def _lines(heat: Heat, name: str) -> list[Line]:
     for standing in heat.standings:
         if "tokens" in standing.figures:
             clouds.append(_cloud(standing, name, standing.search, "tokens"))
-        if "fixed_tokens" in standing.figures:
+        # Asked by `fixed`, it stands there already.
+        if "fixed_tokens" in standing.figures and standing.figures["fixed_tokens"] != standing.figures["tokens"]:
             clouds.append(_cloud(standing, name, f"{standing.search}, plan fixed", "fixed_tokens"))
     return clouds
 

@@ -351,6 +351,11 @@ def test_no_two_ticks_are_written_alike(low: float, high: float) -> None:
     assert len({text for _, text in chart["y_ticks"]}) == 5
 
 
+def test_an_axis_ends_where_values_do() -> None:
+    ticks = line_chart([Line("cloud", [(1.0, 0.0), (2.0, 0.98)])], "y", limits=(0.0, 1.0))["y_ticks"]
+    assert (ticks[0][1], ticks[-1][1]) == ("0.00", "1.00")
+
+
 def test_the_published_search_does_exactly_the_iterations_wanted() -> None:
     for num in (8, 12, 63, 100, 128):
         for wanted in (1, 7, 20):
