@@ -23,13 +23,12 @@ JOINED_CHARS_PER_TOKEN = 16
 
 
 class TokenizedPrompt(NamedTuple):
-    """One prompt: its tokens (with the tokenizer's BOS), their digest, and the trie of the labels behind it.
+    """One prompt: its tokens (with the tokenizer's BOS) and the trie of the labels behind it.
 
     Prompts share the tokens of their prefix, and those with the same labels' tokens one trie object.
     """
 
     path: TokenPath
-    digest: bytes
     trie: LabelTrie
 
 
@@ -37,6 +36,8 @@ class Tokenized(NamedTuple):
     """A request in tokens, its prompts in the order asked."""
 
     prompts: list[TokenizedPrompt]
+    digests: list[bytes]
+    """Of every prompt's tokens."""
     joined_texts: int
     """Joined texts that were tokenized as a whole, since a boundary in them was not safe."""
 
@@ -104,11 +105,8 @@ class PrefixTokenizer:
         sequences, num_joined_labels = self._label_sequences(tree, paths, found)
         ends = self._terminator_ids(tree, paths[0], sequences[0], terminator) if terminator else None
         tries = label_tries(sequences, tree.labels, ends)
-        prompts = [
-            TokenizedPrompt(tokens.path, tokens.digest.value(), tries[labels])
-            for tokens, labels in zip(found, sequences, strict=True)
-        ]
-        return Tokenized(prompts, len(whole) + num_joined_labels)
+        prompts = [TokenizedPrompt(tokens.path, tries[labels]) for tokens, labels in zip(found, sequences, strict=True)]
+        return Tokenized(prompts, [tokens.digest.value() for tokens in found], len(whole) + num_joined_labels)
 
     def _paths(self, tree: RequestTree, root: _Tokens) -> list[_Path]:
         """The prompts' paths."""

@@ -66,10 +66,10 @@ class Planner:
         tree = read_tree(request)
         tokenized = self._tokenizer.tokenize(tree, request.terminator)
         self._check_window(tokenized)
-        first_of = _first_of(tokenized.prompts)
+        first_of = _first_of(tokenized)
         numbers = list(dict.fromkeys(first_of[number] for number in depth_first(tree)))
         self._check_reads(tokenized.prompts, numbers)
-        reads = [read for number in numbers for read in _reads(number, tokenized.prompts[number], context)]
+        reads = [read for number in numbers for read in _reads(number, tokenized, context)]
         found = self._known([read.key for read in reads])
         wanted = [read for read in reads if read.key not in found]
         _estimate(wanted, tokenized.prompts)
@@ -101,15 +101,17 @@ class Planner:
             )
 
 
-def _first_of(prompts: list[TokenizedPrompt]) -> list[int]:
+def _first_of(tokenized: Tokenized) -> list[int]:
     first: dict[tuple[bytes, int], int] = {}
-    return [first.setdefault((prompt.digest, id(prompt.trie)), number) for number, prompt in enumerate(prompts)]
+    asked = zip(tokenized.digests, tokenized.prompts, strict=True)
+    return [first.setdefault((digest, id(prompt.trie)), number) for number, (digest, prompt) in enumerate(asked)]
 
 
-def _reads(number: int, prompt: TokenizedPrompt, context: bytes) -> Iterable[PlannedRead]:
+def _reads(number: int, tokenized: Tokenized, context: bytes) -> Iterable[PlannedRead]:
+    prompt, digest = tokenized.prompts[number], tokenized.digests[number]
     for read in prompt.trie.reads:
         num_tokens = prompt.path.length + len(read.path)
-        asked = hashlib.blake2b(context + prompt.digest, digest_size=DIGEST_BYTES)
+        asked = hashlib.blake2b(context + digest, digest_size=DIGEST_BYTES)
         asked.update(array("i", [len(read.path), *read.path, *read.ids]))
         yield PlannedRead(number, read, asked.digest(), num_tokens)
 
