@@ -27,12 +27,10 @@ class Line:
 def line_chart(
     lines: Sequence[Line],
     y_label: str,
-    low: float | None = None,
-    high: float | None = None,
     *,
     log_x: bool = False,
     levels: Sequence[tuple[str, float]] = (),
-    limits: tuple[float, float] = (-math.inf, math.inf),
+    limits: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
     """Where everything of a line chart stands, in SVG pixels. The x axis begins at 1, or if it is logarithmic, where
     the points do; `levels` are heights that are marked over the whole width. No value lies outside `limits`, so the
@@ -41,11 +39,9 @@ def line_chart(
     ys = [y for line in lines for _, y in line.points] + [y for _, y in levels]
     if not xs:
         return {}
-    bottom = min(ys) if low is None else low
-    top = max(ys) if high is None else high
-    margin = 0.06 * (top - bottom or 1.0)
-    bottom = max(bottom - margin, limits[0]) if low is None else low
-    top = min(top + margin, limits[1]) if high is None else high
+    margin = 0.06 * (max(ys) - min(ys) or 1.0)
+    lowest, highest = limits or (-math.inf, math.inf)
+    bottom, top = max(min(ys) - margin, lowest), min(max(ys) + margin, highest)
     first, last = (0.8 * min(xs), 1.25 * max(xs)) if log_x else (1.0, max(*xs, 2.0))
     scale = math.log if log_x else float
 

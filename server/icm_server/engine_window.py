@@ -43,7 +43,7 @@ class EngineWindow:
 
     @property
     def max_tokens(self) -> int:
-        """With so many tokens to compute in the engine no more reads are begun; of saved ones with twice as many."""
+        """With so many tokens to compute in the engine no more reads are begun, but for saved ones."""
         return self._pace.max_tokens(self._queue.num_experiments)
 
     def add(self, answers: Answers) -> None:
@@ -71,7 +71,7 @@ class EngineWindow:
                 flight.task.cancel()
 
     def fill(self) -> None:
-        """Begins reads while there is room; for a request that was saved up for there is more."""
+        """Begins reads while there is room; for a request that was saved up for there is all that the engine has."""
         if self._fill_soon is not None:
             self._fill_soon.cancel()
             self._fill_soon = None
@@ -79,7 +79,7 @@ class EngineWindow:
         for _ in range(MAX_AT_ONCE):
             is_full = not self._has_room(most)
             # What was saved up would not be worth much if it had to wait for what others have in the engine.
-            taken = self._queue.take(only_saved=is_full) if self._has_room(2 * most) else None
+            taken = self._queue.take(only_saved=is_full) if self._has_room(self._engine.max_concurrent_tokens) else None
             if taken is None:
                 self._pace.filled(is_full=is_full)
                 return

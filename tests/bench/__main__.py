@@ -7,9 +7,9 @@ Real vLLM on this machine, which should have nothing else to do. Each takes two 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -47,16 +47,20 @@ def main(
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Where the figures go.")] = Path("bench.json"),
 ) -> None:
-    console = Console()
+    measure(Console(), [MEASURES[name] for name in names or SHORT], out, machine)
+
+
+def measure(console: Console, measures: Iterable[Measure], out: Path, on_what: Callable[[], Mapping[str, Any]]) -> None:
+    """One after the other, each one's figures into `out` as soon as it is done."""
     read_figures(out)  # a file that is something else is told before anything is measured
-    for name in names or SHORT:
-        figures = asyncio.run(MEASURES[name](console))
-        rows = {figure.name: {**figure.row(), "machine": machine()} for figure in figures}
+    for made in measures:
+        figures = asyncio.run(made(console))
+        rows = {figure.name: {**figure.row(), "machine": on_what()} for figure in figures}
         save_figures(out, scorer={**read_figures(out).get("scorer", {}), **rows})
-        print_figures(console, figures)
+        _print(console, figures)
 
 
-def print_figures(console: Console, figures: list[Figure]) -> None:
+def _print(console: Console, figures: list[Figure]) -> None:
     table = Table()
     for title in ("what", "bound", "measured", "lowest-highest", "met"):
         table.add_column(title)

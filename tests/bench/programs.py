@@ -19,7 +19,7 @@ import httpx
 
 from icm_client.wire import ScoreRequest
 from icm_server.config import ServerConfig
-from icm_server.engines.preset import CPU_ENVIRONMENT, GPU_ENVIRONMENT, NO_REPORTS, engine_arguments, has_gpu
+from icm_server.engines.preset import engine_arguments, environment, has_gpu
 from icm_server.models import resolve
 
 START_LIMIT_S = 400.0
@@ -152,11 +152,10 @@ async def load(url: str, num_experiments: int, num_examples: int, shot_tokens: i
 @contextlib.asynccontextmanager
 async def _running(arguments: Sequence[str], **streams: int) -> AsyncIterator[asyncio.subprocess.Process]:
     """A Python program; what it complains about is shown if it does not end well."""
-    settings = NO_REPORTS | {"VLLM_LOGGING_LEVEL": "ERROR"} | (GPU_ENVIRONMENT if has_gpu() else CPU_ENVIRONMENT)
-    environment = settings | dict(os.environ)
+    settings = environment(gpu=has_gpu()) | {"VLLM_LOGGING_LEVEL": "ERROR"} | dict(os.environ)
     with tempfile.TemporaryFile() as log:
         streams = {"stdin": asyncio.subprocess.DEVNULL, "stdout": log.fileno(), "stderr": log.fileno()} | streams
-        process = await asyncio.create_subprocess_exec(sys.executable, *arguments, **streams, env=environment)
+        process = await asyncio.create_subprocess_exec(sys.executable, *arguments, **streams, env=settings)
         try:
             yield process
         except BaseException:

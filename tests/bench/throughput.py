@@ -75,7 +75,8 @@ async def _against_stock(
 ) -> tuple[list[tuple[Asked, Asked]], tuple[int, int]]:
     """What passes took, and how stock vLLM was sent its prompts."""
     async with _both(model) as (client, theirs):
-        batch = await _best_batch(console, client, theirs, 64, shot_tokens)
+        batch = await theirs.best_batch(lambda: fresh(client, 64, shot_tokens))
+        console.print(f"stock is sent {batch[0]} prompts a request, {batch[1]} requests at a time")
 
         async def ours() -> Asked:
             return await ask(client, await fresh(client, 256, shot_tokens))
@@ -110,17 +111,6 @@ async def fixed_order(console: Console, repetitions: int, shot_tokens: int) -> l
         console.print("scorer " + ", ".join(f"{one.seconds:.1f} s" for one in ours))
     what = f"throughput / stock vLLM's in fixed order (one pass), passes of 128 in {shot_tokens}-token shots, SmolLM2"
     return [Figure("smollm2_fixed", what, [fixed.seconds / one.seconds for one in ours], at_least=5.0)]
-
-
-async def _best_batch(
-    console: Console, client: ScorerClient, theirs: Stock, num_examples: int, shot_tokens: int
-) -> tuple[int, int]:
-    """The fastest way to send a pass to stock vLLM."""
-    seconds = {}
-    for batch in STOCK_BATCHES:
-        seconds[batch] = (await theirs.ask(await fresh(client, num_examples, shot_tokens), batch)).seconds
-    console.print("stock: " + ", ".join(f"{a} x {b}: {s:.2f} s" for (a, b), s in seconds.items()))
-    return min(seconds, key=lambda batch: seconds[batch])
 
 
 async def paired(

@@ -19,7 +19,7 @@ from icm_annealer.search.blocks import BlockSettings
 from icm_annealer.settings import Settings
 from icm_client import ModelInfo, OpenAIScorer, ScoreRequest
 from icm_client.retry import RetryPolicy
-from icm_server.engines.preset import CPU_ENVIRONMENT, NO_REPORTS
+from icm_server.engines.preset import environment
 from icm_server.engines.vllm import VllmEngine
 from icm_server.scoring import Scorer
 
@@ -47,8 +47,8 @@ def stock(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(tiny_llama), *ARGS]
     command += ["--port", str(port), "--enable-prompt-tokens-details"]
     log = tmp_path_factory.mktemp("stock") / "log"
-    environment = CPU_ENVIRONMENT | NO_REPORTS | dict(os.environ)
-    with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file, env=environment) as process:
+    settings = environment(gpu=False) | dict(os.environ)
+    with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file, env=settings) as process:
         try:
             yield f"http://127.0.0.1:{port}"
         finally:

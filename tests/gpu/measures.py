@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 from tests.bench.figure import Figure
-from tests.bench.passes import STOCK_BATCHES, Asked, Stock, ask, fresh
+from tests.bench.passes import Asked, Stock, ask, fresh
 from tests.bench.programs import BareEngine, bare_engine, scorer, stock_vllm
 from tests.bench.throughput import gains, paired
 from tests.gpu.random_llama import SHAPES, save_random_llama
@@ -129,8 +129,7 @@ async def _tree(sides: _Sides, repetitions: int, num_weights: int, name: str, of
 async def _against_stock(sides: _Sides, stock: Stock, repetitions: int, name: str, of: str) -> Figure:
     """The same tree pass sent to stock vLLM as texts, in the way that suits it best."""
     async with contextlib.aclosing(stock):
-        seconds = {batch: (await stock.ask(await sides.request(), batch)).seconds for batch in STOCK_BATCHES}
-        batch = min(seconds, key=lambda batch: seconds[batch])
+        batch = await stock.best_batch(sides.request)
 
         async def by_stock() -> Asked:
             return await stock.ask(await sides.request(), batch)

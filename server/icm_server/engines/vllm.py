@@ -17,14 +17,7 @@ from icm_client.errors import RequestError, ScorerError
 from icm_client.wire import ModelInfo
 from icm_server.engines.base import EngineDiedError, ReadAnswer
 from icm_server.engines.hf_tokenizer import HfTokenizer
-from icm_server.engines.preset import (
-    CPU_ENVIRONMENT,
-    GPU_ENVIRONMENT,
-    NO_REPORTS,
-    QUIET_ENVIRONMENT,
-    engine_arguments,
-    has_gpu,
-)
+from icm_server.engines.preset import QUIET_ENVIRONMENT, engine_arguments, environment, has_gpu
 
 
 def prepare(verbose: bool) -> None:
@@ -33,9 +26,7 @@ def prepare(verbose: bool) -> None:
     Raises RequestError if it is not installed.
     """
     try:
-        settings = (
-            NO_REPORTS | (GPU_ENVIRONMENT if has_gpu() else CPU_ENVIRONMENT) | ({} if verbose else QUIET_ENVIRONMENT)
-        )
+        settings = environment(gpu=has_gpu()) | ({} if verbose else QUIET_ENVIRONMENT)
         for name, value in settings.items():
             os.environ.setdefault(name, value)
         import vllm  # noqa: F401

@@ -12,13 +12,7 @@ import pytest
 
 from icm_client.errors import RequestError
 from icm_server.engines import vllm as vllm_engine
-from icm_server.engines.preset import (
-    CPU_ENVIRONMENT,
-    GPU_ENVIRONMENT,
-    NO_REPORTS,
-    QUIET_ENVIRONMENT,
-    engine_arguments,
-)
+from icm_server.engines.preset import QUIET_ENVIRONMENT, engine_arguments, environment
 
 METHOD = "VLLM_WORKER_MULTIPROC_METHOD"
 
@@ -29,6 +23,14 @@ def test_what_the_user_says_counts_more_than_the_preset() -> None:
     assert plain["block_size"] == 32
     assert changed == {**plain, "dtype": "float32", "block_size": 64, "max_model_len": 100}
     assert "enforce_eager" not in engine_arguments(Path("m"), None, {}, {}, gpu=True)
+
+
+def test_on_a_cpu_the_model_computes_in_the_engine_s_process_unless_several_share_it() -> None:
+    key = "distributed_executor_backend"
+    assert engine_arguments(Path("m"), None, {}, {}, gpu=False)[key].endswith(".UniProcExecutor")
+    assert engine_arguments(Path("m"), None, {key: "mp"}, {}, gpu=False)[key] == "mp"
+    assert key not in engine_arguments(Path("m"), None, {"tensor_parallel_size": 2}, {}, gpu=False)
+    assert key not in engine_arguments(Path("m"), None, {}, {}, gpu=True)
 
 
 def test_adapters_get_the_smallest_rank_that_holds_them(tmp_path: Path) -> None:
@@ -61,5 +63,5 @@ def test_a_gpu_s_engine_is_spawned_unless_the_user_says_otherwise(monkeypatch: p
 def test_vllm_knows_what_is_set_for_it() -> None:
     from vllm import envs
 
-    ours = CPU_ENVIRONMENT | GPU_ENVIRONMENT | NO_REPORTS | QUIET_ENVIRONMENT
+    ours = environment(gpu=True) | environment(gpu=False) | QUIET_ENVIRONMENT
     assert {name for name in ours if name.startswith("VLLM_")} <= set(envs.environment_variables)
