@@ -1,7 +1,7 @@
 """How much is kept in the engine at once: all that it takes for one experiment, less where others wait for their turn.
 
-What has been handed to the engine goes before whatever comes later, for two of its steps: the one under way and the
-next, which it has already put together. So where several share it, what it has is two steps of a time that can be
+What has been handed to the engine is computed before or beside whatever comes later: the step under way, and the next,
+which on a GPU it has already put together. So where several share it, what it has is two steps of a time that can be
 waited for, which is fewer tokens on a slow engine than on a fast one. But every step has its price, so there are fewest
 tokens, and a slow engine takes seconds for them.
 """
