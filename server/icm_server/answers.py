@@ -44,8 +44,9 @@ class Answers:
         account: Account,
         resume: Callable[[], None],
         weight: float = 1.0,
+        salt: str | None = None,
     ):
-        self.model = request.model
+        self.model, self.salt = request.model, salt
         self.num_prompts = len(plan.first_of)
         self.work: Work[PlannedRead] = Work(request.experiment, plan.quanta, request.priority, weight)
         self.closing = ExitStack()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from dataclasses import dataclass, field
 
 from icm_client.errors import ScorerError
@@ -43,7 +44,7 @@ class EngineWindow:
 
     @property
     def max_tokens(self) -> int:
-        """With so many tokens to compute in the engine no more reads are begun, but for saved ones."""
+        """With so many tokens to compute in the engine no more reads are begun, except saved ones."""
         return self._pace.max_tokens(self._queue.num_experiments)
 
     def add(self, answers: Answers) -> None:
@@ -71,15 +72,16 @@ class EngineWindow:
                 flight.task.cancel()
 
     def fill(self) -> None:
-        """Begins reads while there is room; for a request that was saved up for there is all that the engine has."""
+        """Begins reads while there is room; for a request that was saved up for there is a step's more."""
         if self._fill_soon is not None:
             self._fill_soon.cancel()
             self._fill_soon = None
         most = self.max_tokens
         for _ in range(MAX_AT_ONCE):
             is_full = not self._has_room(most)
-            # What was saved up would not be worth much if it had to wait for what others have in the engine.
-            taken = self._queue.take(only_saved=is_full) if self._has_room(self._engine.max_concurrent_tokens) else None
+            # Beside whatever others have in the engine there is room for all that one experiment can have saved up.
+            has_room = self._has_room(most + self._queue.burst_tokens)
+            taken = self._queue.take(only_saved=is_full) if has_room else None
             if taken is None:
                 self._pace.filled(is_full=is_full)
                 return
@@ -111,28 +113,31 @@ class EngineWindow:
             flight = self._flights[read.key] = _Flight(read.tokens)
             self.num_reads += 1
             self.num_tokens += read.tokens
-            flight.task = asyncio.create_task(self._make(flight, read, answers.ids(read), answers.model, rank))
+            flight.task = asyncio.create_task(self._make(flight, read, answers, rank))
             self._tasks.add(flight.task)
-            flight.task.add_done_callback(self._tasks.discard)
+            # Also called for a task that is cancelled before it has begun.
+            flight.task.add_done_callback(functools.partial(self._left, flight))
         flight.waiting.append((answers, read))
 
-    async def _make(self, flight: _Flight, read: PlannedRead, ids: list[int], model: str, rank: int) -> None:
-        outcome: ReadAnswer | Exception | None = None
+    def _left(self, flight: _Flight, task: asyncio.Task[None]) -> None:
+        """A read is in the engine no more. A step's end together: all are counted before more are begun."""
+        self._tasks.discard(task)
+        self.num_reads -= 1
+        self.num_tokens -= flight.tokens
+        self._fill_later()
+
+    async def _make(self, flight: _Flight, read: PlannedRead, answers: Answers, rank: int) -> None:
+        outcome: ReadAnswer | Exception
+        ids = answers.ids(read)
         start = self._tallies.clock()
         try:
-            outcome = await self._engine.read(ids, read.read.ids, model, rank)
+            outcome = await self._engine.read(ids, read.read.ids, answers.model, rank, answers.salt)
             self._tallies.reads_s.add(self._tallies.clock() - start)
         except Exception as error:  # told to whoever waits for the read
             outcome = error
-        finally:
-            self.num_reads -= 1
-            self.num_tokens -= flight.tokens
-            if self._flights.get(read.key) is flight:
-                del self._flights[read.key]
-            if outcome is not None:
-                self._settle(flight, read, outcome)
-            # A step's reads end together: all of them are counted before more are begun.
-            self._fill_later()
+        if self._flights.get(read.key) is flight:
+            del self._flights[read.key]
+        self._settle(flight, read, outcome)
 
     def _settle(self, flight: _Flight, read: PlannedRead, outcome: ReadAnswer | Exception) -> None:
         if isinstance(outcome, Exception):

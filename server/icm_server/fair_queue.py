@@ -122,7 +122,9 @@ class FairQueue(Generic[R]):
     """See the module. Within one experiment and priority, requests go one after the other, as they came."""
 
     def __init__(self, cache_tokens: int, weights: Mapping[str, float] | None = None, burst_tokens: int = 0):
-        self._cache_tokens, self._weights, self._burst_tokens = cache_tokens, weights or {}, burst_tokens
+        self._cache_tokens, self._weights = cache_tokens, weights or {}
+        self.burst_tokens = burst_tokens
+        """The most that an experiment saves up."""
         self._classes: dict[int, _Class[R]] = {}
         self._now: Work[R] | None = None
         """Whose quantum has been begun and not ended."""
@@ -136,7 +138,7 @@ class FairQueue(Generic[R]):
         if share is None:
             share = group.idle.pop(work.experiment, None) or _Share(1.0)
             share.weight = self._weights.get(work.experiment, work.weight)
-            share.service = max(share.service, group.start - self._burst_tokens / share.weight)
+            share.service = max(share.service, group.start - self.burst_tokens / share.weight)
             work.is_saved = work.tokens <= (group.start - share.service) * share.weight
             group.busy[work.experiment] = share
         share.works.append(work)

@@ -116,7 +116,8 @@ class Scorer:
             undo.callback(ticket.close)
             plan = await self._planned(request, tenant, until)
             ticket.settle(plan.num_reads, plan.tokens)
-            answers = Answers(request, plan, ticket, account, self.window.fill, tenant.weight)
+            owner = self._owner(request, tenant)
+            answers = Answers(request, plan, ticket, account, self.window.fill, tenant.weight, owner)
             undo.callback(self.window.give_up, answers)
             if until is not None:
                 undo.callback(loop.call_at(until, answers.fail, _too_late(request)).cancel)
@@ -157,11 +158,14 @@ class Scorer:
         It is a request's own if the request is to be answered by no other's reads.
         """
         once = secrets.token_hex(16) if request.fresh else None
+        identity = self.engine.identity(request.model)
+        return hashlib.blake2b(json.dumps([identity, self._owner(request, tenant), once]).encode()).digest()
+
+    def _owner(self, request: ScoreRequest, tenant: Tenant) -> str | None:
+        """Whose reads are kept apart, in memory and in the engine's cache; None for those that all share."""
         experiment = request.experiment if self._isolated else None
         key = tenant.name if tenant.isolated else None
-        return hashlib.blake2b(
-            json.dumps([self.engine.identity(request.model), experiment, key, once]).encode()
-        ).digest()
+        return json.dumps([experiment, key]) if experiment or key else None
 
 
 def _too_late(request: ScoreRequest) -> DeadlineError:

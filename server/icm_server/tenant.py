@@ -32,7 +32,8 @@ class Tenant(BaseModel):
     """The most tokens of its work that may wait or be under way, a shared prefix counted once; None: the scorer's own
     limit alone."""
     isolated: bool = False
-    """True: its finished work is neither taken from others' nor given to them."""
+    """True: its finished work, and what the engine's cache holds of it, is neither taken from others' nor given to
+    them."""
 
     def may_run(self, experiment: str) -> bool:
         """Whether it may ask for work in the experiment's name."""

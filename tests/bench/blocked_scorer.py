@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -21,10 +22,10 @@ LONG = 70
 
 
 class Blocked(FakeEngine):
-    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], model: str, rank: int = 0) -> ReadAnswer:
+    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], *rest: Any) -> ReadAnswer:
         if len(token_ids) > LONG:
             await asyncio.Event().wait()
-        return await super().read(token_ids, wanted_ids, model, rank)
+        return await super().read(token_ids, wanted_ids, *rest)
 
 
 async def make_engine() -> Engine:

@@ -146,10 +146,10 @@ async def test_what_is_logged_of_a_request(lines: list[dict[str, Any]]) -> None:
 
 async def test_neither_texts_nor_keys_are_logged(lines: list[dict[str, Any]]) -> None:
     class Buggy(FakeEngine):
-        async def read(self, token_ids: Any, wanted_ids: Any, model: str, rank: int = 0) -> Any:
+        async def read(self, token_ids: Any, *rest: Any) -> Any:
             if len(token_ids) > 8:
                 raise LookupError("TEXT-0")
-            return await super().read(token_ids, wanted_ids, model, rank)
+            return await super().read(token_ids, *rest)
 
     headers = {"Authorization": "Bearer TEXT-KEY"}
     async with running(Buggy()) as (http, _):

@@ -232,11 +232,11 @@ class Dying(FakeEngine):
 
     num_reads = 0
 
-    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], model: str, rank: int = 0) -> ReadAnswer:
+    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], *rest: Any) -> ReadAnswer:
         self.num_reads += 1
         if self.num_reads > 1:
             raise EngineDiedError("its process was killed")
-        return await super().read(token_ids, wanted_ids, model)
+        return await super().read(token_ids, wanted_ids, *rest)
 
 
 async def test_an_engine_that_does_not_start() -> None:
@@ -264,9 +264,9 @@ async def test_an_engine_that_dies() -> None:
 
 async def test_what_nobody_foresaw_has_the_same_shape() -> None:
     class Buggy(Dying):
-        async def read(self, token_ids: list[int], wanted_ids: Sequence[int], model: str, rank: int = 0) -> ReadAnswer:
+        async def read(self, token_ids: list[int], wanted_ids: Sequence[int], *rest: Any) -> ReadAnswer:
             self.num_reads += 1
-            return [][0] if self.num_reads > 1 else await FakeEngine.read(self, token_ids, wanted_ids, model)
+            return [][0] if self.num_reads > 1 else await FakeEngine.read(self, token_ids, wanted_ids, *rest)
 
     async with running(factory(Buggy())) as (http, app):
         await app.state.scoring.settled.wait()
@@ -284,7 +284,7 @@ class Slow(FakeEngine):
         self.num_reads = self.num_cancelled = 0
         self.begun = asyncio.Event()
 
-    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], model: str, rank: int = 0) -> ReadAnswer:
+    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], *rest: Any) -> ReadAnswer:
         self.num_reads += 1
         if self.num_reads > 1:
             self.begun.set()
@@ -292,7 +292,7 @@ class Slow(FakeEngine):
                 await asyncio.Event().wait()
             finally:
                 self.num_cancelled += 1
-        return await super().read(token_ids, wanted_ids, model)
+        return await super().read(token_ids, wanted_ids, *rest)
 
 
 async def test_work_ends_when_the_scorer_is_stopped() -> None:

@@ -46,9 +46,11 @@ async def test_an_engine_that_dies_ends_the_scorer_and_nobody_waits_for_it(progr
 
 
 def _engine(pid: int) -> int:
-    """The process that computes."""
-    for place in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in place.read_text().split():
-            if b"EngineCore" in Path(f"/proc/{child}/cmdline").read_bytes():
-                return int(child)
-    raise AssertionError("no engine")
+    """The process that computes; it has none of its own for that."""
+    (engine,) = [child for child in _children(pid) if b"EngineCore" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    assert not _children(engine)
+    return engine
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for place in Path(f"/proc/{pid}/task").glob("*/children") for child in place.read_text().split()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from icm_client.errors import RequestError, ScorerError
 from icm_client.wire import ScoreRequest
 from icm_server.config import ScoringConfig
 from icm_server.engines.vllm import VllmEngine
+from icm_server.metrics import Metrics
 from icm_server.scoring import Scorer
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
@@ -135,6 +137,21 @@ async def test_more_labels_than_one_read_takes(tiny_engine: VllmEngine) -> None:
     labels = [f"{k}" for k in range(200)]
     answer = await Scorer(tiny_engine).score(ScoreRequest(prompts=["Word:"], labels=labels, terminator="\n\nWord"))
     assert len(answer.logprobs[0]) == 200
+
+
+async def test_a_prefix_is_cached_for_reads_of_the_same_salt_alone(tiny_engine: VllmEngine) -> None:
+    ids = list(range(100, 200))
+    answers = [await tiny_engine.read(list(ids), [5], "base", 0, salt) for salt in ("a", "a", "b", "b", None)]
+    assert [answer.num_cached_tokens for answer in answers] == [0, 96, 0, 96, 0]
+    assert max(abs(answer.logprobs[0] - answers[0].logprobs[0]) for answer in answers) < TOLERANCE
+
+
+async def test_vllm_s_own_metrics_stand_beside_ours(tiny_engine: VllmEngine) -> None:
+    scorer = Scorer(tiny_engine)
+    await scorer.score(ScoreRequest(prompts=["Word: salmon"], labels=LABELS[:2]))
+    text = Metrics(lambda: scorer, lambda: True, Counter()).text()
+    assert b"\nicm_ready 1.0" in text
+    assert b"\nvllm:prompt_tokens_total{" in text
 
 
 async def test_a_read_that_vllm_refuses_fails_alone(tiny_engine: VllmEngine) -> None:

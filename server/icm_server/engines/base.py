@@ -72,7 +72,7 @@ class Engine(Protocol):
     """How many reads the scorer keeps in the engine at once."""
     max_concurrent_tokens: int
     """Tokens to compute of two of its steps: what the scorer keeps in it; fewer where experiments wait for each other,
-    up to twice as many with reads that were saved up for."""
+    and a step's more for reads that were saved up for."""
     cache_tokens: int
     """How many tokens its prefix cache holds."""
 
@@ -80,10 +80,13 @@ class Engine(Protocol):
         """All that answers under `base` or an adapter's name depend on besides tokens: weights, precision, engine."""
         ...
 
-    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], model: str, rank: int = 0) -> ReadAnswer:
+    async def read(
+        self, token_ids: list[int], wanted_ids: Sequence[int], model: str, rank: int = 0, salt: str | None = None
+    ) -> ReadAnswer:
         """log p(id | token_ids) for each of at most MAX_READ_IDS ids, under `base` or an adapter's name.
 
         The list of tokens is the engine's own from here on. Of reads that wait in it, it begins with the lowest rank.
+        Only reads of the same `salt` share what its prefix cache holds.
         Raises ScorerError if the engine fails, EngineDiedError if it will never answer again.
         """
         ...

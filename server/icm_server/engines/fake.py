@@ -76,11 +76,13 @@ class FakeEngine:
     def identity(self, model: str) -> str:
         return f"{self.info.digest} {model}"
 
-    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], model: str, rank: int = 0) -> ReadAnswer:
+    async def read(
+        self, token_ids: list[int], wanted_ids: Sequence[int], model: str, rank: int = 0, salt: str | None = None
+    ) -> ReadAnswer:
         if self._delay_s:
             await asyncio.sleep(self._delay_s)
         ids = np.array(token_ids, dtype=np.int64)
-        num_cached = self._cached(ids)
+        num_cached = self._cached(ids, salt)
         if self._tokens_per_s:
             now = asyncio.get_running_loop().time()
             self._free_at = max(self._free_at, now) + (len(ids) - num_cached) / self._tokens_per_s
@@ -119,9 +121,9 @@ class FakeEngine:
         weights: NDArray[np.float64] = np.exp(self._sharpness * np.maximum(shared - usual, 0) / sizes)
         return weights
 
-    def _cached(self, ids: NDArray[np.int64]) -> int:
+    def _cached(self, ids: NDArray[np.int64], salt: str | None) -> int:
         """What a prefix cache of whole blocks would have held, and holds from now on."""
-        num_cached, chain, unbroken = 0, 0, True
+        num_cached, chain, unbroken = 0, zlib.crc32((salt or "").encode()), True
         usable = (len(ids) - 1) // _BLOCK_TOKENS  # the last token is always computed
         for number in range(len(ids) // _BLOCK_TOKENS):
             start = number * _BLOCK_TOKENS

@@ -70,7 +70,6 @@ def engine_arguments(
         "enable_prefix_caching": True,
         # So that reads which wait in the engine stand in the fair queue's order as well.
         "scheduling_policy": "priority",
-        "disable_log_stats": True,
         "seed": 0,
         # Log-probabilities of bfloat16 logits would be rounded to two digits.
         "hf_overrides": {"head_dtype": "float32"},

@@ -135,7 +135,9 @@ class VllmEngine:
     def identity(self, model: str) -> str:
         return self._identities[model]
 
-    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], model: str, rank: int = 0) -> ReadAnswer:
+    async def read(
+        self, token_ids: list[int], wanted_ids: Sequence[int], model: str, rank: int = 0, salt: str | None = None
+    ) -> ReadAnswer:
         params = self._params(
             max_tokens=1,
             temperature=0,
@@ -145,7 +147,7 @@ class VllmEngine:
             output_kind=self._final_only,
             skip_clone=True,
         )
-        prompt = self._tokens_input(token_ids)
+        prompt = self._tokens_input(token_ids, cache_salt=salt)
         number = str(next(self._numbers))
         try:
             lora = self._adapters.get(model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,8 +35,8 @@ class Noisy(FakeEngine):
     noise = 0.5
     rng = np.random.default_rng(0)
 
-    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], model: str, rank: int = 0) -> ReadAnswer:
-        answer = await super().read(token_ids, wanted_ids, model, rank)
+    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], *rest: Any) -> ReadAnswer:
+        answer = await super().read(token_ids, wanted_ids, *rest)
         noise = self.noise * self.rng.standard_normal(len(answer.logprobs))
         return answer._replace(logprobs=np.minimum(np.array(answer.logprobs) + noise, 0.0).tolist())
 

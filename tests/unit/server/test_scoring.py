@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from icm_client.errors import RequestError, ScorerError
+from icm_client.errors import DeadlineError, RequestError, ScorerError
 from icm_client.wire import ScoreRequest, ScoreResponse
 from icm_server.engines.base import EngineDiedError, ReadAnswer
 from icm_server.engines.fake import FakeEngine
@@ -32,14 +32,14 @@ class Recording(FakeEngine):
         self.num_now, self.num_most, self.num_cancelled = 0, 0, 0
         self.all_begun = asyncio.Event()
 
-    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], model: str, rank: int = 0) -> ReadAnswer:
+    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], *rest: Any) -> ReadAnswer:
         self.asked.append(list(token_ids))
         self.num_now += 1
         self.num_most = max(self.num_most, self.num_now)
         if self.num_now == 2:
             self.all_begun.set()
         try:
-            return await super().read(token_ids, wanted_ids, model)
+            return await super().read(token_ids, wanted_ids, *rest)
         except asyncio.CancelledError:
             self.num_cancelled += 1
             raise
@@ -54,16 +54,16 @@ class Failing(Recording):
         super().__init__(delay_s=60.0)
         self._error = error
 
-    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], model: str, rank: int = 0) -> ReadAnswer:
+    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], *rest: Any) -> ReadAnswer:
         if len(self.asked) == 2:
             raise self._error
-        return await super().read(token_ids, wanted_ids, model)
+        return await super().read(token_ids, wanted_ids, *rest)
 
 
 class Broken(FakeEngine):
     """Its weights overflow."""
 
-    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], model: str, rank: int = 0) -> ReadAnswer:
+    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], *rest: Any) -> ReadAnswer:
         return ReadAnswer([math.nan for _ in wanted_ids], 0)
 
 
@@ -240,3 +240,41 @@ def test_a_prefix_that_is_too_long_is_named_before_all_of_them_are_built() -> No
     prefixes: list[list[int | None]] = [[None, 0], *([k, 0] for k in range(50_000))]
     with pytest.raises(RequestError, match="prefix 5 has 12 tokens"):
         score(FakeEngine(max_prompt_tokens=10), segments=[" w w"], prefixes=prefixes, prompts=[[50_000, 0]])
+
+
+async def test_a_request_given_up_before_its_reads_have_begun_leaves_its_room_to_others() -> None:
+    scorer = Scorer(FakeEngine())
+    answers = await scorer.begin(ScoreRequest(prompts=["Word: eel\nGroup:"], labels=LABELS))
+    assert scorer.window.num_reads == 1
+    answers.close()
+    await until(lambda: not scorer.window.num_reads)
+    assert scorer.window.num_tokens == 0
+    await scorer.close()
+
+
+async def test_a_read_in_flight_answers_all_who_ask_it_also_when_the_first_has_gone() -> None:
+    engine = Recording(delay_s=1.0)
+    scorer = Scorer(engine)
+    first, *others = [
+        asyncio.create_task(scorer.score(ScoreRequest(prompts=["Word: eel\nGroup:"], labels=LABELS, experiment=name)))
+        for name in "abc"
+    ]
+    await until(lambda: all(scorer.tallies.of(name).counts.prompts for name in "abc"))
+    first.cancel()
+    answers = await asyncio.gather(*others)
+    assert len(engine.asked) == 1
+    assert engine.num_cancelled == 0
+    assert answers[0].logprobs == answers[1].logprobs
+    assert [answer.usage.num_reads for answer in answers] == [1, 0]
+    await scorer.close()
+
+
+async def test_a_request_that_is_too_late_leaves_the_engine() -> None:
+    engine = Recording(delay_s=60.0)
+    scorer = Scorer(engine)
+    request = ScoreRequest(prompts=["Word: eel\nGroup:"], labels=LABELS, deadline_s=0.05)
+    with pytest.raises(DeadlineError):
+        await scorer.score(request)
+    await until(lambda: not scorer.window.num_reads)
+    assert engine.num_cancelled == 1
+    await scorer.close()

@@ -89,6 +89,21 @@ async def test_finished_work_is_shared_unless_a_key_is_isolated(first: Tenant, s
         await scorer.close()
 
 
+@pytest.mark.parametrize("by_key", [True, False])
+async def test_nor_is_what_the_engine_s_cache_holds(by_key: bool) -> None:
+    """How much of a prompt was cached would tell what others had asked."""
+    scorer = Scorer(FakeEngine(), ScoringConfig(isolate_reuse=not by_key))
+    tenants = [Tenant(name=name, experiments=("*",), isolated=by_key) for name in ("a", "b")]
+
+    async def cached(tenant: Tenant, last: str) -> int:
+        request = ScoreRequest(prompts=[f"{' word' * 40} {last}"], labels=[" living"], experiment=tenant.name)
+        return (await scorer.score(request, tenant)).usage.cached_tokens
+
+    assert [await cached(tenants[0], "cod"), await cached(tenants[0], "cup")] == [0, 32]
+    assert [await cached(tenants[1], "cod"), await cached(tenants[1], "cup")] == [0, 32]
+    await scorer.close()
+
+
 async def test_a_quota_is_kept_over_the_way_of_a_request() -> None:
     scorer = Scorer(FakeEngine(), ScoringConfig())
     try:
