@@ -20,7 +20,7 @@ TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 help:
 	@echo 'make demo     label 128 words with a real language model on this machine, and see how good the labels are'
 	@echo 'make test     all tests; some start vLLM on small models                   ARGS="-k plan" picks'
-	@echo 'make check    formatting, types, that imports go one way, and that the pages of docs/ hang together'
+	@echo 'make check    formatting, types, images, that imports go one way, and that the pages of docs/ hang together'
 	@echo 'make docs     the pages of docs/ as a site, into site/'
 	@echo 'make bench    what plans, searches and the scorer cost, what searches find: half an hour, into bench.json, bench.html'
 	@echo '              SEARCH_ARGS="--full --resume" compares all searches, 10 seeds each: hours'
@@ -42,6 +42,7 @@ check: .venv/.installed
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/hadolint --config docker/.hadolint.yaml docker/Dockerfile*
 	@$(BIN)/python -m pytest tests/unit/test_imports.py
 	@$(SITE)
 

@@ -57,6 +57,8 @@ if os.environ.get("HOST_NETWORK") == "1":
 yaml.safe_dump(config, sys.stdout)'
 }
 
+for each in gpu cpu monitoring annealer; do COMPOSE_PROFILES=$each compose config -q; done
+
 # Of secrets only the place is needed yet.
 export KEYS=$room/keys.yaml API_KEY=$room/key
 [ "${HOST_NETWORK:-}" != 1 ] || build_args="--network host $build_args"
