@@ -6,6 +6,7 @@ scorer ever takes (413).
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ class Admission:
             ("reads", reads, mine, limits.max_experiment_reads, name),
             ("reads", reads, self.total, limits.max_reads, "the scorer"),
             ("tokens", tokens, mine, limits.max_experiment_tokens, name),
-            ("tokens", tokens, theirs, tenant.max_queued_tokens or limits.max_tokens, key),
+            ("tokens", tokens, theirs, tenant.max_queued_tokens or sys.maxsize, key),
             ("tokens", tokens, self.total, limits.max_tokens, "the scorer"),
             ("requests", requests, mine, limits.max_experiment_requests, name),
             ("requests", requests, self.total, limits.max_requests, "the scorer"),

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from tests.hand_clock import HandClock
 
 from icm_server.engine_pace import EXPECTED_S, SHARED_STEP, SMALL_STEP, EnginePace
 
 MOST = 100_000
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def paced(tokens_per_s: int, max_tokens: int = MOST) -> tuple[EnginePace, Clock]:
+def paced(tokens_per_s: int, max_tokens: int = MOST) -> tuple[EnginePace, HandClock]:
     """A full engine that computed for ten seconds."""
-    clock = Clock()
+    clock = HandClock()
     pace = EnginePace(max_tokens, clock)
     pace.filled(is_full=True)
     for _ in range(1_000):
@@ -29,7 +22,7 @@ def paced(tokens_per_s: int, max_tokens: int = MOST) -> tuple[EnginePace, Clock]
 
 
 def test_alone_and_as_long_as_nothing_is_known_it_has_all_that_it_takes() -> None:
-    assert EnginePace(MOST, Clock()).max_tokens(8) == MOST
+    assert EnginePace(MOST, HandClock()).max_tokens(8) == MOST
     assert paced(40_000)[0].max_tokens(1) == MOST
 
 

@@ -7,16 +7,10 @@ from collections import Counter
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.hand_clock import HandClock
 
 from icm_server.history import WINDOW_S, History
 from icm_server.tally import MAX_EXPERIMENTS, OTHERS, REQUEST_BOUNDS_S, Counts, Histogram, Tallies, quantile_s
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @given(st.lists(st.floats(0, 2000)))
@@ -50,7 +44,7 @@ def test_there_is_no_quantile_of_nothing() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 2 * MAX_EXPERIMENTS), st.integers(0, 9)), max_size=400))
 def test_the_total_is_of_all_whatever_is_kept_by_name(requests: list[tuple[int, int]]) -> None:
-    tallies = Tallies(Clock())
+    tallies = Tallies(HandClock())
     for number, reads in requests:
         tally = tallies.of(f"e{number}")
         tally.counts.reads += reads
@@ -63,7 +57,7 @@ def test_the_total_is_of_all_whatever_is_kept_by_name(requests: list[tuple[int, 
 
 
 def test_experiments_with_open_requests_keep_their_names_and_newcomers_are_told_together() -> None:
-    tallies = Tallies(Clock())
+    tallies = Tallies(HandClock())
     for number in range(MAX_EXPERIMENTS):
         tallies.of(f"e{number}").num_open += 1
     for number in range(3):
@@ -77,7 +71,7 @@ def test_experiments_with_open_requests_keep_their_names_and_newcomers_are_told_
 
 
 def test_lately_is_what_was_done_within_the_window() -> None:
-    clock = Clock()
+    clock = HandClock()
     tallies = Tallies(clock)
     history = History(tallies)
     tally = tallies.of("a")
