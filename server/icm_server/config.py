@@ -44,7 +44,7 @@ class ScoringConfig(BaseModel):
     """Where finished reads outlive the process."""
     reuse_file_bytes: int = Field(default=2 * 2**30, ge=2**20)
     isolate_reuse: bool = False
-    """Experiments are not answered from each other's reads."""
+    """Experiments are not answered from each other's reads, and share no prefix in the engine's cache."""
 
 
 class ServerConfig(BaseModel):
