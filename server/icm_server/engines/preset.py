@@ -12,7 +12,8 @@ from icm_client.errors import RequestError
 _CPU_ENVIRONMENT = {
     # Without it the first read takes twenty seconds: a helper is compiled.
     "TORCH_COMPILE_DISABLE": "1",
-    # "auto" leaves a core to the rest and takes twice as long on two; two engines would bind the same cores.
+    # Of worker processes, where there are some: "auto" leaves a core to the rest and takes twice as long on two; two
+    # engines would bind the same cores.
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     # Threads that wait sleep: as fast alone, and a third faster where cores are shared.
     "OMP_WAIT_POLICY": "passive",
