@@ -128,9 +128,9 @@ class EngineWindow:
 
     async def _make(self, flight: _Flight, read: PlannedRead, answers: Answers, rank: int) -> None:
         outcome: ReadAnswer | Exception
-        ids = answers.ids(read)
         start = self._tallies.clock()
         try:
+            ids = answers.ids(read)
             outcome = await self._engine.read(ids, read.read.ids, answers.model, rank, answers.salt)
             self._tallies.reads_s.add(self._tallies.clock() - start)
         except Exception as error:  # told to whoever waits for the read

@@ -74,7 +74,7 @@ def guard_children() -> None:
         os.dup2(null, stream)
     children: dict[int, str] = {}
     while not select.select([alive], [], [], GUARD_EVERY_S)[0]:
-        children = {pid: _started(pid) for pid in _children(guarded) if pid != os.getpid()} or children
+        children = {pid: _started(pid) for pid in children_of(guarded) if pid != os.getpid()} or children
     for number in (signal.SIGTERM, signal.SIGKILL):
         for pid, started in children.items():
             if started and _started(pid) == started:  # else the id is another process's by now
@@ -84,7 +84,7 @@ def guard_children() -> None:
     os._exit(0)
 
 
-def _children(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
     """The processes that any thread of `pid` started and that are still there."""
     found: list[int] = []
     for place in Path(f"/proc/{pid}/task").glob("*/children"):

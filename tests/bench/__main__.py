@@ -53,8 +53,8 @@ def main(
 def measure(console: Console, measures: Iterable[Measure], out: Path, on_what: Callable[[], Mapping[str, Any]]) -> None:
     """One after the other, each one's figures into `out` as soon as it is done."""
     read_figures(out)  # a file that is something else is told before anything is measured
-    for made in measures:
-        figures = asyncio.run(made(console))
+    for one in measures:
+        figures = asyncio.run(one(console))
         rows = {figure.name: {**figure.row(), "machine": on_what()} for figure in figures}
         save_figures(out, scorer={**read_figures(out).get("scorer", {}), **rows})
         _print(console, figures)

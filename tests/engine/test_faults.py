@@ -13,6 +13,7 @@ from tests.faults import FAULTS, LIMIT_S, LONG, Program, check, is_at_work, some
 
 from icm_client import ScorerClient, UnavailableError
 from icm_client.retry import RetryPolicy
+from icm_server.stopping import children_of
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 
@@ -47,10 +48,6 @@ async def test_an_engine_that_dies_ends_the_scorer_and_nobody_waits_for_it(progr
 
 def _engine(pid: int) -> int:
     """The process that computes; it has none of its own for that."""
-    (engine,) = [child for child in _children(pid) if b"EngineCore" in Path(f"/proc/{child}/cmdline").read_bytes()]
-    assert not _children(engine)
+    (engine,) = [child for child in children_of(pid) if b"EngineCore" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    assert not children_of(engine)
     return engine
-
-
-def _children(pid: int) -> list[int]:
-    return [int(child) for place in Path(f"/proc/{pid}/task").glob("*/children") for child in place.read_text().split()]

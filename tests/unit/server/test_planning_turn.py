@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from tests.hand_clock import HandClock
 
 from icm_server.planning_turn import PlanningTurns
 
@@ -13,8 +14,8 @@ class Planned:
     """Requests that wait behind one that is being planned, and the order in which they are."""
 
     def __init__(self) -> None:
-        self.now = 0.0
-        self.turns, self.order, self.first_is_done = PlanningTurns(lambda: self.now), list[str](), asyncio.Event()
+        self.clock = HandClock()
+        self.turns, self.order, self.first_is_done = PlanningTurns(self.clock), list[str](), asyncio.Event()
 
     async def first(self) -> None:
         async with self.turns.turn(1):
@@ -45,7 +46,7 @@ async def test_nobody_is_overtaken_for_ever() -> None:
         await asyncio.sleep(0)
         tasks.create_task(planned.plan("large", 200))
         await asyncio.sleep(0)
-        planned.now += 60
+        planned.clock.now += 60
         tasks.create_task(planned.plan("small", 10))
         await asyncio.sleep(0)
         planned.first_is_done.set()
