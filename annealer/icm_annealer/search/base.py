@@ -91,10 +91,11 @@ class Finalist(NamedTuple):
     """An answer that is to be weighed."""
 
     starts: tuple[str, ...]
-    """What the chains that found it began with: `zero-shot`, `random`."""
+    """What the chains that found it began with (`zero-shot`, `random`), and `renamed` if its labels are theirs by other
+    names."""
     labels: Ints
-    u_own: float
-    """U by the search's own last passes."""
+    u_own: float | None = None
+    """U by the search's own last passes, if any of them was behind these labels."""
     scores: Array | None = None
     """[example, label]: what the labels were chosen by, in nats, where a search says so; `blocks` does."""
 
@@ -213,17 +214,12 @@ def weigh(
         told = yield [problem.ask(finalist.labels, order, "finalists") for finalist in contenders]
         for mine, answer in zip(passes, told, strict=True):
             mine.append(answer)
-    candidates = [
-        Candidate(
-            finalist.starts,
-            finalist.labels,
-            finalist.u_own,
-            _mean(problem, mine),
-            [problem.u(answer, finalist.labels) for answer in mine],
-            finalist.scores,
-        )
-        for finalist, mine in zip(contenders, passes, strict=True)
-    ]
+    candidates = []
+    for finalist, mine in zip(contenders, passes, strict=True):
+        us = [problem.u(answer, finalist.labels) for answer in mine]
+        u_own = _mean_and_error(us)[0] if finalist.u_own is None else finalist.u_own
+        labels, scores = finalist.labels, finalist.scores
+        candidates.append(Candidate(finalist.starts, labels, u_own, _mean(problem, mine), us, scores))
     return sorted(candidates, key=lambda candidate: -candidate.u)
 
 
@@ -231,8 +227,7 @@ def weigh_alone(
     problem: Problem, name: str, labels: Ints, zero_shot: Pass, num_orders: int, rng: np.random.Generator
 ) -> Search:
     """The end of a search that has found a single answer, and has no U of its own."""
-    (found,) = yield from weigh(problem, [Finalist((name,), labels, float("nan"))], num_orders, rng)
-    return Result([replace(found, u_own=found.u)], zero_shot)
+    return Result((yield from weigh(problem, [Finalist((name,), labels)], num_orders, rng)), zero_shot)
 
 
 def _mean_and_error(values: Sequence[float] | Array) -> tuple[float, float]:

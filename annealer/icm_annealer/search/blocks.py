@@ -25,6 +25,7 @@ from icm_annealer.search.base import (
 )
 
 UNTOLD = 1e-9
+ZERO_SHOT = "zero-shot"
 OSCILLATION = 0.2
 """Share of the labels that has to change for a chain to be called oscillating; single undecided examples always do."""
 
@@ -53,8 +54,9 @@ class BlockSettings:
     """Common fresh orders that the answers are weighed on."""
 
 
-def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
+def blocks(problem: Problem, settings: BlockSettings, seed: int, given: Ints | None = None) -> Search:
     """Several chains of block moves; those that end alike are averaged; answers are weighed on common fresh orders.
+    With labels `given`, all chains begin there, hot.
 
     A move is a draw from the calibrated conditional distribution (each label's mean over the pass is subtracted) at
     the chain's temperature, so nothing has to be accepted or rejected: between two fresh orders, dU is mostly the
@@ -63,24 +65,27 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
     rngs = np.random.default_rng(seed).spawn(settings.num_chains + 1)
     (zero_shot,) = yield [zero_shot_ask(problem)]
     alone = calibrated(zero_shot.logprobs)
-    starts = [("zero-shot", problem.consistency.best(alone))]
-    for rng in rngs[1 : settings.num_chains]:
-        draws = rng.random((problem.num_examples, problem.num_labels))
-        starts.append(("random", problem.consistency.best(draws)))
+    if given is None:
+        starts = [(ZERO_SHOT, problem.consistency.best(alone))]
+        for rng in rngs[1 : settings.num_chains]:
+            draws = rng.random((problem.num_examples, problem.num_labels))
+            starts.append(("random", problem.consistency.best(draws)))
+    else:
+        starts = [("given", given)] * settings.num_chains
     chains = [
-        chain_from(problem, settings, labels, settings.heat if start == "random" else 0.0, rng)
+        _chain(problem, settings, labels, 0.0 if start == ZERO_SHOT else settings.heat, rng)
         for (start, labels), rng in zip(starts, rngs, strict=False)
     ]
     ends = yield from lockstep(chains)
     finalists = _answers(problem, settings, alone, [start for start, _ in starts], ends)
     candidates = yield from weigh(problem, finalists, settings.num_final_orders, rngs[-1])
     candidates = _likelier_of_opposites(candidates, alone)
-    u_start = ends[0].us[0] if ends[0].us else None
+    u_start = ends[0].us[0] if given is None and ends[0].us else None
     num_oscillating = sum(end.oscillates for end in ends)
     return Result(candidates, zero_shot, u_start, [end.labels for end in ends], num_oscillating)
 
 
-def chain_from(problem: Problem, settings: BlockSettings, labels: Ints, heat: float, rng: np.random.Generator) -> Chain:
+def _chain(problem: Problem, settings: BlockSettings, labels: Ints, heat: float, rng: np.random.Generator) -> Chain:
     """One chain from these labels; `heat` in units of the median gain that its first pass proposes, 0 for none."""
     evidence = _Evidence(labels, problem.num_labels, settings.memory)
     first_temperature, num_quiet = 0.0, 0
@@ -177,24 +182,59 @@ def _answers(
     problem: Problem, settings: BlockSettings, alone: Array, starts: Sequence[str], ends: Sequence[ChainEnd]
 ) -> list[Finalist]:
     """Chains that ended alike as one answer: the best labels by the mean of what their last passes said, and by what
-    was said without any context (`alone`): another look at the example, whose errors are not the contexts'."""
+    was said without any context (`alone`): another look at the example, whose errors are not the contexts'.
+
+    An answer whose labels would be likelier alone if they exchanged their names is joined by that one, unless a chain
+    has found it: chains that began far from what the words mean may all have ended at its opposite.
+    """
     clusters: list[list[int]] = []
     for number in sorted(range(len(ends)), key=lambda number: -ends[number].u):
         labels = ends[number].labels
         for cluster in clusters:
-            if (ends[cluster[0]].labels == labels).mean() >= settings.min_agreement:
+            if _are_alike(settings, ends[cluster[0]].labels, labels):
                 cluster.append(number)
                 break
         else:
             clusters.append([number])
-    finalists = []
+
+    found, renamed = [], []
     for cluster in clusters:
-        together = np.mean([ends[number].evidence for number in cluster], axis=0)
-        weight = settings.zero_shot_weight
-        scores = (together + weight * alone) / (1 + weight)  # a mean, so still in nats
-        labels = problem.consistency.best(scores)
-        finalists.append(Finalist(tuple(starts[k] for k in cluster), labels, ends[cluster[0]].u, scores))
-    return finalists
+        said = np.mean([ends[number].evidence for number in cluster], axis=0)
+        began = tuple(starts[k] for k in cluster)
+        found.append(_answer(problem, settings, alone, said, began, ends[cluster[0]].u))
+        names = likelier_names(found[-1].labels, alone)
+        renamed.append(_answer(problem, settings, alone, said[:, names], (*began, "renamed"), None))
+    for finalist in renamed:
+        if not any(_are_alike(settings, finalist.labels, other.labels) for other in found):
+            found.append(finalist)
+    return found
+
+
+def _answer(
+    problem: Problem, settings: BlockSettings, alone: Array, said: Array, starts: tuple[str, ...], u: float | None
+) -> Finalist:
+    weight = settings.zero_shot_weight
+    scores = (said + weight * alone) / (1 + weight)  # a mean, so still in nats
+    return Finalist(starts, problem.consistency.best(scores), u, scores)
+
+
+def _are_alike(settings: BlockSettings, one: Ints, other: Ints) -> bool:
+    return bool((one == other).mean() >= settings.min_agreement)
+
+
+def likelier_names(labels: Ints, alone: Array) -> Ints:
+    """Which label [label] gets each label's scores, so that `labels` become likelier alone: the best exchange of two
+    names, as long as one helps. For two labels that is the best; for more, a maximum that no exchange improves."""
+    num_labels = alone.shape[1]
+    gains = np.array([alone[labels == label].sum(axis=0) for label in range(num_labels)])
+    names = np.arange(num_labels)  # the name that each label gets
+    while True:
+        now = gains[:, names]  # [label, other]: the label by the other's name
+        better = now + now.T - now.diagonal()[:, None] - now.diagonal()
+        one, other = np.unravel_index(better.argmax(), better.shape)
+        if better[one, other] <= UNTOLD:
+            return np.argsort(names)
+        names[[one, other]] = names[[other, one]]
 
 
 def _likelier_of_opposites(candidates: list[Candidate], alone: Array) -> list[Candidate]:

@@ -10,8 +10,7 @@ from icm_annealer.arrays import Ints
 from icm_annealer.baselines.given import with_noise
 from icm_annealer.evaluate import random_labels
 from icm_annealer.objective import Measure
-from icm_annealer.search.base import Finalist, Problem, Result, Search, lockstep, weigh
-from icm_annealer.search.blocks import BlockSettings, blocks, chain_from
+from icm_annealer.search.blocks import BlockSettings, blocks
 from icm_annealer.search.official import OfficialSettings, official
 from icm_lab.reproduce.trial import Found, Trial
 
@@ -88,17 +87,7 @@ async def from_wrong(trial: Trial, seed: int) -> Found:
 
 
 async def _from(trial: Trial, name: str, labels: Ints, seed: int) -> Found:
-    return await trial.search(name, _given(trial.problem(INFORMATION, "folds=2"), labels, seed))
-
-
-def _given(problem: Problem, labels: Ints, seed: int) -> Search:
-    """A block search whose chains all begin with these labels, hot; the most coherent end wins."""
-    settings = BlockSettings()
-    *rngs, order_rng = np.random.default_rng(seed).spawn(settings.num_chains + 1)
-    ends = yield from lockstep([chain_from(problem, settings, labels, settings.heat, rng) for rng in rngs])
-    finalists = [Finalist(("given",), end.labels, end.u) for end in ends]
-    candidates = yield from weigh(problem, finalists, settings.num_final_orders, order_rng)
-    return Result(candidates, None)
+    return await trial.search(name, blocks(trial.problem(INFORMATION, "folds=2"), BlockSettings(), seed, labels))
 
 
 METHODS: dict[str, Method] = {

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from icm_annealer.arrays import Array, Ints
 from icm_annealer.consistency import Consistency
@@ -13,7 +15,7 @@ from icm_annealer.objective import Objective
 from icm_annealer.passes import Ask, Pass
 from icm_annealer.plan import PlanKind
 from icm_annealer.search.base import Candidate, Problem, Result
-from icm_annealer.search.blocks import BlockSettings, blocks
+from icm_annealer.search.blocks import BlockSettings, blocks, likelier_names
 
 NUM = 40
 GOLD = np.arange(NUM) % 2
@@ -27,10 +29,14 @@ def problem(group_size: int = 1) -> Problem:
 
 
 def searched(
-    given: Problem, answer: Answer, settings: BlockSettings | None = None, seed: int = 1
+    to_search: Problem,
+    answer: Answer,
+    settings: BlockSettings | None = None,
+    seed: int = 1,
+    start: Ints | None = None,
 ) -> tuple[Result, list[Ask]]:
     """The search's result when every ask is answered by `answer`, and all asks."""
-    search = blocks(given, settings or BlockSettings(), seed)
+    search = blocks(to_search, settings or BlockSettings(), seed, start)
     asks, told = next(search), []
     while True:
         told += asks
@@ -51,8 +57,7 @@ def chain_asks(asks: list[Ask], number: int) -> list[Ask]:
 
 @pytest.mark.parametrize("group_size", [1, 4])
 def test_two_passes_reach_every_group_once_and_whole(group_size: int) -> None:
-    given = problem(group_size)
-    _, asks = searched(given, lambda ask: confident(GOLD[ask.queries]))
+    _, asks = searched(problem(group_size), lambda ask: confident(GOLD[ask.queries]))
     for number in (1, 2, 3):
         mine = chain_asks(asks, number)
         for first, second in zip(mine[::2], mine[1::2], strict=False):
@@ -165,3 +170,23 @@ def test_an_answer_that_is_no_opposite_is_taken_by_u_alone() -> None:
     other = np.where(np.arange(NUM) < NUM * 0.4, 1 - GOLD, GOLD)
     found = [result.winner.labels.tolist() for result in both_found(either_of(other, sureness=1.0))]
     assert other.tolist() in found
+
+
+def test_a_concept_is_called_by_what_the_label_words_mean_though_every_chain_ended_at_its_opposite() -> None:
+    asked: list[Ask] = []
+    for sureness, expected in ((1.0, GOLD), (2.0, 1 - GOLD)):  # where U tells the two apart, it decides
+        result, asked = searched(problem(), either_of(1 - GOLD, sureness=sureness), start=1 - GOLD)
+        assert all((labels == 1 - GOLD).mean() > 0.9 for labels in result.chains)
+        assert result.winner.labels.tolist() == expected.tolist()
+        assert sorted(len(candidate.starts) for candidate in result.candidates) == [3, 4]
+        assert result.u_start is None
+    assert len({tuple(ask.order) for ask in asked if ask.purpose == "finalists"}) == 3  # common orders
+
+
+@given(st.permutations(range(4)), st.integers(0, 99))
+def test_labels_get_the_names_that_are_likelier_alone(names: list[int], seed: int) -> None:
+    right = np.random.default_rng(seed).permutation(np.arange(40) % 4)
+    alone = np.log(np.where(np.arange(4) == right[:, None], 0.4, 0.2))
+    found, said = np.array(names)[right], np.eye(4)[np.array(names)[right]]
+    renamed = said[:, likelier_names(found, alone)]
+    assert renamed.argmax(axis=1).tolist() == right.tolist()
