@@ -23,6 +23,7 @@ COLUMNS = (
     ("x blocks", "fixed_ratio", "{:.1f}"),
     ("… each cold", "fixed_tokens_cold", "{:,.0f}"),
     ("x blocks", "fixed_cold_ratio", "{:.1f}"),
+    ("… a label", "fixed_cold_label_ratio", "{:.1f}"),
     ("U", "u", "{:+.3f}"),
     ("labels right", "label_accuracy", "{:.3f}"),
     ("test", "test_accuracy", "{:.3f}"),

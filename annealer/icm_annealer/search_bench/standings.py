@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from icm_annealer.estimates import Estimate, median_over_seeds
 from icm_annealer.trials.contest import Row
@@ -17,9 +18,8 @@ class Standing:
     search: str
     rows: Sequence[Row]
     figures: dict[str, Estimate]
-    """By the rows' names; also `ratio`, `fixed_ratio`, `fixed_cold_ratio`: `tokens`, `fixed_tokens`,
-    `fixed_tokens_cold` over our `tokens` of the same seed. Tokens of a search that was stopped before its end are what
-    all of it would cost."""
+    """By the rows' names; also those of RATIOS: tokens over our `tokens` of the same seed, and the same for each label
+    that a search found. Tokens of a search that was stopped before its end are what all of it would cost."""
     num_not_above_ours: int | None
     """Seeds whose U is not above ours; None where ours did not take part."""
 
@@ -33,12 +33,26 @@ class Standing:
         if estimate is None:
             return ""
         value, low, high = (form.format(x) for x in (estimate.value, estimate.low, estimate.high))
-        sign = "≈" if self.is_extrapolated and name in (*EXTRAPOLATED, *EXTRAPOLATED.values()) else ""
+        extrapolated = [*RATIOS, *(ratio.name for ratio in RATIOS.values())]
+        sign = "≈" if self.is_extrapolated and name in extrapolated else ""
         return sign + (value if len(self.rows) == 1 else f"{value} [{low}, {high}]")
 
 
-EXTRAPOLATED = {"tokens": "ratio", "fixed_tokens": "fixed_ratio", "fixed_tokens_cold": "fixed_cold_ratio"}
-"""Tokens by whatever count, and their ratios to ours."""
+class Ratio(NamedTuple):
+    """Names of the figures that compare tokens with ours."""
+
+    name: str
+    by_label: str
+    """The same for each label. The published search leaves examples unlabelled, for which it pays nothing: in the end
+    they are given the likeliest label behind all others."""
+
+
+RATIOS = {
+    "tokens": Ratio("ratio", "label_ratio"),
+    "fixed_tokens": Ratio("fixed_ratio", "fixed_label_ratio"),
+    "fixed_tokens_cold": Ratio("fixed_cold_ratio", "fixed_cold_label_ratio"),
+}
+"""By the name of tokens, whatever they are counted by."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +96,14 @@ def _standing(search: str, rows: Sequence[Row], ours: Sequence[Row]) -> Standing
             *("label_accuracy", "test_accuracy", "test_accuracy_calibrated"),
         )
     }
-    for name, ratio in EXTRAPOLATED.items():
+    for name, ratio in RATIOS.items():
         figures[name] = [whole_tokens(row, name) for row in rows if name in row]
-        figures[ratio] = [whole_tokens(row, name) / mine["tokens"] for row, mine in both if name in row]
+        figures[ratio.name] = [whole_tokens(row, name) / mine["tokens"] for row, mine in both if name in row]
+        figures[ratio.by_label] = [
+            (row[name] / row["num_labelled"]) / (mine["tokens"] / mine["n"])
+            for row, mine in both
+            if name in row and "num_labelled" in row
+        ]
     return Standing(
         search,
         rows,

@@ -8,16 +8,17 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from icm_annealer.search_bench.standings import EXTRAPOLATED, Heat, Standing
+from icm_annealer.search_bench.standings import RATIOS, Heat, Standing
 from icm_annealer.trials.contest import Row
 
 PUBLISHED = {"by fixed": "fixed_tokens", "… each cold": "fixed_tokens_cold"}
 NOTES = (
     "tokens: computed, counted with a cold prefix cache of the engine's block size that forgets nothing; measured: as "
     "the engine reported, which is less if it was asked the same before. What it takes to weigh labels for this table "
-    "is not counted; that blocks chooses among its own answers is. by fixed: the same asks in the plan of the "
-    "published code; each cold: by an engine without room for what a pass leaves for the next one, whose order is the "
-    "same. passes: reads over examples.",
+    "is not counted; that blocks chooses among its own answers is. a label: the same for each label that the published "
+    "search found; it leaves examples without one, which get the likeliest at its end. by fixed: the same asks in the "
+    "plan of the published code; each cold: by an engine without room for what a pass leaves for the next one, whose "
+    "order is the same. passes: reads over examples.",
     "U (nats per example) and margin (nats): all labels on the same fresh orders; ≤ blocks: seeds in which U is not "
     "above that of blocks. right: share of labels that are; test: accuracy on unseen examples behind them, raw and "
     "calibrated.",
@@ -37,21 +38,19 @@ def notes_for(heats: Sequence[Heat]) -> list[str]:
 def print_heats(console: Console, heats: Sequence[Heat]) -> None:
     """Two tables a task and size: what searches cost, and what they found."""
     for heat in heats:
-        costs = _table(f"{heat.title}: cost", "tokens", "x blocks", "measured", "passes", "seconds")
+        costs = _table(f"{heat.title}: cost", "tokens", "x blocks", "… a label", "measured", "passes", "seconds")
         found = _table(f"{heat.title}: labels", "U", "≤ blocks", "margin", "right", "test", "test, cal.")
         for standing in heat.standings:
             if "tokens" in standing.figures:
                 costs.add_row(
                     standing.search,
-                    _cell(standing, "tokens", "{:,.0f}"),
-                    _cell(standing, "ratio", "{:.2f}"),
+                    *_tokens(standing, "tokens", "{:.2f}"),
                     *(f"{standing.figures[name].value:,.0f}" for name in ("computed_tokens", "passes")),
                     _cell(standing, "seconds", "{:,.1f}"),
                 )
             for title, name in PUBLISHED.items():
                 if name in standing.figures:
-                    ratio = _cell(standing, EXTRAPOLATED[name], "{:.1f}")
-                    costs.add_row(f"  {title}", _cell(standing, name, "{:,.0f}"), ratio)
+                    costs.add_row(f"  {title}", *_tokens(standing, name, "{:.1f}"))
             num = standing.num_not_above_ours
             found.add_row(
                 standing.search,
@@ -72,6 +71,12 @@ def _table(title: str, *names: str) -> Table:
     for name in names:
         table.add_column(name, justify="right", overflow="fold")
     return table
+
+
+def _tokens(standing: Standing, name: str, form: str) -> list[str]:
+    """Tokens, and what they are in ours."""
+    ratios = (_cell(standing, ratio, form) for ratio in RATIOS[name])
+    return [_cell(standing, name, "{:,.0f}"), *ratios]
 
 
 def _cell(standing: Standing, name: str, form: str = "{:.3f}") -> str:

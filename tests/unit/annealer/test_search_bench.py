@@ -304,7 +304,7 @@ def test_ratios_and_counts_are_taken_seed_by_seed() -> None:
     rows = [row("blocks", seed, tokens=100 * (seed + 1), u=0.5) for seed in range(3)]
     others = zip((1000, 4000, 9000), (0.4, 0.5, 0.6), strict=True)
     rows += [
-        row("official", seed, tokens=t, fixed_tokens=2 * t, fixed_tokens_cold=3 * t, u=u)
+        row("official", seed, tokens=t, fixed_tokens=2 * t, fixed_tokens_cold=3 * t, u=u, num_labelled=4)
         for seed, (t, u) in enumerate(others)
     ]
     rows.append(row("official", 7, tokens=1, fixed_tokens=1, u=9.0))  # ours has no such seed
@@ -315,6 +315,8 @@ def test_ratios_and_counts_are_taken_seed_by_seed() -> None:
     assert official.figures["ratio"].value == 20.0
     assert official.figures["fixed_ratio"].value == 40.0
     assert official.figures["fixed_cold_ratio"].value == 60.0
+    assert official.figures["fixed_cold_label_ratio"].value == 120.0  # it labelled 4 of 8
+    assert "label_ratio" not in ours.figures
     assert "4 seeds" in heat.title
 
 
