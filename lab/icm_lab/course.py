@@ -31,7 +31,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Course:
-    """A whole training. The same course gives the same weights, with the same version of torch."""
+    """A whole training. The same course gives the same weights on the same kind of processor with the same torch."""
 
     stages: Sequence[Stage]
     seed: int = 0
