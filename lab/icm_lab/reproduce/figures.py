@@ -11,6 +11,23 @@ NUM, NUM_TEST, MATCH = 96, 96, 0.05
 """Examples to label and to test on; what two accuracies may differ by and still match."""
 
 
+TITLES = {
+    "zero_shot": "zero-shot",
+    "at_random": "random labels",
+    "icm": "ICM",
+    "gold": "gold labels",
+    "human": "people's labels",
+    "noise": "as accurate, at random",
+    "icm_without_rules": "ICM without rules",
+    "published": "Algorithm 1",
+    "published_without_rules": "Algorithm 1 without rules",
+    "from_gold": "right start",
+    "from_random": "random start",
+    "from_wrong": "wrong start",
+}
+"""What methods are called where people read of them."""
+
+
 @dataclass(frozen=True)
 class Bar:
     """One accuracy: a method on a task with a model."""
@@ -30,7 +47,17 @@ class Claim:
     first: Bar
     relation: Literal["higher", "matches"]
     second: Bar | float
-    """A bar, or a fixed accuracy such as chance."""
+    """A bar of the same task, or a fixed accuracy such as chance."""
+
+    def __str__(self) -> str:
+        first, second = self.first, self.second
+        relation = "higher than" if self.relation == "higher" else "matches"
+        if not isinstance(second, Bar):
+            return f"{first.task}, {first.model}: {TITLES[first.method]} {relation} {second}"
+        if first.model == second.model:
+            return f"{first.task}, {first.model}: {TITLES[first.method]} {relation} {TITLES[second.method]}"
+        one, other = (f"{TITLES[bar.method]} on {bar.model}" for bar in (first, second))
+        return f"{first.task}: {one} {relation} {other}"
 
 
 @dataclass(frozen=True)

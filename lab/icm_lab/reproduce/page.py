@@ -10,21 +10,7 @@ from icm_annealer.bars import Bar, bar_rows
 from icm_annealer.charts import COLOURS
 from icm_annealer.estimates import Estimate
 from icm_annealer.report import templates
-
-TITLES = {
-    "zero_shot": "zero-shot",
-    "at_random": "random labels",
-    "icm": "ICM",
-    "gold": "gold labels",
-    "human": "people's labels",
-    "noise": "as accurate, at random",
-    "icm_without_rules": "ICM without rules",
-    "published": "Algorithm 1",
-    "published_without_rules": "Algorithm 1 without rules",
-    "from_gold": "right start",
-    "from_random": "random start",
-    "from_wrong": "wrong start",
-}
+from icm_lab.reproduce.figures import TITLES
 
 
 def render_page(found: dict[str, Any]) -> str:

@@ -30,7 +30,7 @@ class Verdict:
     def described(self) -> dict[str, Any]:
         """As figures.json holds it."""
         return {
-            "claim": f"{self.claim.first} {self.claim.relation} {self.claim.second}",
+            "claim": str(self.claim),
             "first": self.first.described(),
             "second": self.second.described(),
             "holds": self.holds,

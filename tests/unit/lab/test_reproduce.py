@@ -13,9 +13,9 @@ from tests import planted
 from tests.conftest import Serving
 
 from icm_annealer.task import built_in_tasks
-from icm_lab.reproduce.figures import FIGURES, Bar, Claim, Figure
+from icm_lab.reproduce.figures import FIGURES, TITLES, Bar, Claim, Figure
 from icm_lab.reproduce.methods import METHODS
-from icm_lab.reproduce.page import TITLES, render_page
+from icm_lab.reproduce.page import render_page
 from icm_lab.reproduce.run import SEEDS
 from icm_lab.reproduce.trial import Trial
 from icm_lab.reproduce.verdicts import estimate, figure_found, judge, passes_found
@@ -73,7 +73,12 @@ def test_a_claim_that_does_not_hold_is_printed_as_such() -> None:
 
 
 def test_the_figures_name_what_there_is() -> None:
+    claims = [str(claim) for figure in FIGURES for claim in figure.claims]
+    assert "living, smollm2-135m: ICM higher than zero-shot" in claims
+    assert "lab-arithmetic: ICM on lab-large higher than ICM on lab-small" in claims
+    assert "lab-not-salient, lab-large: ICM matches 0.5" in claims
     for figure in FIGURES:
+        assert all(claim.second.task == claim.first.task for claim in figure.claims if isinstance(claim.second, Bar))
         for bar in figure.bars:
             assert bar.model in PACKAGED
             assert bar.task in built_in_tasks()
