@@ -17,7 +17,7 @@ TITLES = {
     "icm": "ICM",
     "gold": "gold labels",
     "human": "people's labels",
-    "noise": "as accurate, at random",
+    "noise": "as many random mistakes",
     "icm_without_rules": "ICM without rules",
     "published": "Algorithm 1",
     "published_without_rules": "Algorithm 1 without rules",
