@@ -24,7 +24,8 @@ from icm_annealer.search.base import (
     zero_shot_ask,
 )
 
-UNTOLD = 1e-9
+NEXT_TO_NOTHING = 1e-9
+"""Nats that keep a label as long as nothing else is known, and that are no gain."""
 ZERO_SHOT = "zero-shot"
 OSCILLATION = 0.2
 """Share of the labels that has to change for a chain to be called oscillating; single undecided examples always do."""
@@ -122,7 +123,7 @@ class _Evidence:
 
     def __init__(self, labels: Ints, num_labels: int, memory: float):
         # Until a pass says something of an example, it keeps its label.
-        self.scores: Array = UNTOLD * np.eye(num_labels)[labels]
+        self.scores: Array = NEXT_TO_NOTHING * np.eye(num_labels)[labels]
         self._is_kept = np.zeros(len(labels), dtype=bool)
         self._memory = memory
 
@@ -232,7 +233,7 @@ def likelier_names(labels: Ints, alone: Array) -> Ints:
         now = gains[:, names]  # [label, other]: the label by the other's name
         better = now + now.T - now.diagonal()[:, None] - now.diagonal()
         one, other = np.unravel_index(better.argmax(), better.shape)
-        if better[one, other] <= UNTOLD:
+        if better[one, other] <= NEXT_TO_NOTHING:
             return np.argsort(names)
         names[[one, other]] = names[[other, one]]
 
