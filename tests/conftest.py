@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -18,6 +19,10 @@ from icm_server.engines.fake import FakeEngine
 hypothesis.settings.register_profile("icm", deadline=None)  # no test depends on how busy the machine is
 hypothesis.settings.register_profile("hostile", deadline=None, max_examples=10_000)  # contract/test_hostile.py
 hypothesis.settings.load_profile("icm")
+
+# A shell without job control starts what it puts into the background with Ctrl-C ignored, and so would be the programs
+# that tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 Serving = Callable[..., AbstractAsyncContextManager[ScorerClient]]
 
