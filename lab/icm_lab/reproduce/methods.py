@@ -42,26 +42,22 @@ async def human(trial: Trial, seed: int) -> Found:
 
 async def icm(trial: Trial, seed: int) -> Found:
     """Our search as `icm run` does it."""
-    return await trial.search("icm", blocks(trial.problem(INFORMATION, "folds=2"), BlockSettings(), seed))
+    return await _ours(trial, "icm", seed)
 
 
 async def icm_without_rules(trial: Trial, seed: int) -> Found:
     """The same without the task's consistency rules."""
-    problem = trial.problem(INFORMATION, "folds=2", with_rules=False)
-    return await trial.search("icm_without_rules", blocks(problem, BlockSettings(), seed))
+    return await _ours(trial, "icm_without_rules", seed, with_rules=False)
 
 
 async def published(trial: Trial, seed: int) -> Found:
     """Algorithm 1 with the paper's U and constants; contexts hold the same shots as by `fixed`, at a lower price."""
-    settings = OfficialSettings(num_final_orders=1)
-    return await trial.search("published", official(trial.problem(PAPERS, "tree"), settings, seed))
+    return await _published(trial, "published", seed)
 
 
 async def published_without_rules(trial: Trial, seed: int) -> Found:
     """The same without rules."""
-    settings = OfficialSettings(num_final_orders=1)
-    problem = trial.problem(PAPERS, "tree", with_rules=False)
-    return await trial.search("published_without_rules", official(problem, settings, seed))
+    return await _published(trial, "published_without_rules", seed, with_rules=False)
 
 
 async def noise(trial: Trial, seed: int) -> Found:
@@ -72,22 +68,28 @@ async def noise(trial: Trial, seed: int) -> Found:
 
 async def from_gold(trial: Trial, seed: int) -> Found:
     """A search whose chains all begin with the right labels."""
-    return await _from(trial, "from_gold", trial.gold, seed)
+    return await _ours(trial, "from_gold", seed, given=trial.gold)
 
 
 async def from_random(trial: Trial, seed: int) -> Found:
     """A search whose chains all begin with the same random labels."""
     labels = random_labels(len(trial.train), 2, np.random.default_rng([seed, 3]))
-    return await _from(trial, "from_random", labels, seed)
+    return await _ours(trial, "from_random", seed, given=labels)
 
 
 async def from_wrong(trial: Trial, seed: int) -> Found:
     """A search whose chains all begin with wrong labels only."""
-    return await _from(trial, "from_wrong", 1 - trial.gold, seed)
+    return await _ours(trial, "from_wrong", seed, given=1 - trial.gold)
 
 
-async def _from(trial: Trial, name: str, labels: Ints, seed: int) -> Found:
-    return await trial.search(name, blocks(trial.problem(INFORMATION, "folds=2"), BlockSettings(), seed, labels))
+async def _ours(trial: Trial, name: str, seed: int, *, with_rules: bool = True, given: Ints | None = None) -> Found:
+    problem = trial.problem(INFORMATION, "folds=2", with_rules=with_rules)
+    return await trial.search(name, blocks(problem, BlockSettings(), seed, given))
+
+
+async def _published(trial: Trial, name: str, seed: int, *, with_rules: bool = True) -> Found:
+    problem = trial.problem(PAPERS, "tree", with_rules=with_rules)
+    return await trial.search(name, official(problem, OfficialSettings(num_final_orders=1), seed))
 
 
 METHODS: dict[str, Method] = {
