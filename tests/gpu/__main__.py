@@ -18,7 +18,7 @@ from icm_annealer.figures import machine
 MEASURES: dict[str, Measure] = {
     "peak": measures.peak,
     "llama-1b": lambda console: measures.scoring(console, "llama-1b", 5, with_stock=True),
-    "llama-8b": lambda console: measures.scoring(console, "llama-8b", 3),
+    "llama-8b": lambda console: measures.scoring(console, "llama-8b", 3, num_examples=128),
 }
 
 
