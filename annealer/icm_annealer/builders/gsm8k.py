@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from icm_annealer.builders.completions import Completions
 from icm_annealer.builders.final_answer import Solution, final_answer, plain
 from icm_annealer.rows import Row
 from icm_client.errors import RequestError
+from icm_client.gathered import gathered
 
 WORKED = """\
 Question: A baker sells 12 rolls an hour. She works from 7 to 11 in the morning, and 9 rolls are left over at the end. \
@@ -66,27 +66,20 @@ async def solutions(problems: list[Problem], endpoint: Completions, sampling: Sa
     Solutions without a final answer are left out, so some problems may get fewer. Raises what the endpoint raises;
     problems still waiting are then given up.
     """
-    limit = asyncio.Semaphore(sampling.num_connections)
     num_done = 0
 
     async def solve(problem: Problem) -> list[Solution]:
         nonlocal num_done
-        async with limit:
-            found = await _solve(problem, endpoint, sampling)
+        found = await _solve(problem, endpoint, sampling)
         num_done += 1
         report(f"{num_done} of {len(problems)} problems solved")
         return found
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(solve(problem)) for problem in problems]
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None
     rows: list[dict[str, Any]] = []
     few = 0
-    for problem, task in zip(problems, tasks, strict=True):
-        few += len(task.result()) < sampling.num_solutions
-        for place, solution in enumerate(task.result()):
+    for problem, found in zip(problems, await gathered(solve, problems, sampling.num_connections), strict=True):
+        few += len(found) < sampling.num_solutions
+        for place, solution in enumerate(found):
             rows.append(
                 {
                     "id": f"gsm8k-{problem.number:04d}-{place}",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import NamedTuple
 
+from icm_client.gathered import gathered
 from icm_client.openai_compat.endpoint import Answer, OpenAIEndpoint
 
 MAX_PROMPTS, MAX_SIZE = 32, 100_000
@@ -15,9 +15,6 @@ MAX_WANTED = 128
 MAX_REQUESTS, MAX_SINGLE_REQUESTS = 8, 32
 """Requests at a time: of several prompts, and of one. A bounded window, so that a shared prefix is still in the
 endpoint's cache when it is next wanted."""
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 class Read(NamedTuple):
@@ -84,19 +81,3 @@ def batches(reads: Sequence[Read], max_prompts: int) -> list[list[Read]]:
             wanted, size = set(read.wanted), len(read.prompt)
         cut[-1].append(read)
     return cut
-
-
-async def gathered(ask: Callable[[T], Awaitable[R]], items: Sequence[T], limit: int) -> list[R]:
-    """`ask` of every item, in order, at most `limit` at a time; the first failure cancels the others."""
-    window = asyncio.Semaphore(limit)
-
-    async def one(item: T) -> R:
-        async with window:
-            return await ask(item)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(item)) for item in items]
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None
-    return [task.result() for task in tasks]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from icm_client.errors import RequestError, ScorerError
+from icm_client.gathered import gathered
 from icm_client.openai_compat.endpoint import checked
 from icm_client.openai_compat.joined import JoinedPrompt
 from icm_client.openai_compat.label_paths import log_sum_exp
-from icm_client.openai_compat.reads import Answers, Read, Reader, Scored, gathered
+from icm_client.openai_compat.reads import Answers, Read, Reader, Scored
 
 MAX_COUNTING = 32
 """Texts whose tokens are counted at a time: each is a read of its own."""

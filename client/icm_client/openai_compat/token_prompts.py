@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from icm_client.errors import RequestError, ScorerError
+from icm_client.gathered import gathered
 from icm_client.openai_compat.endpoint import TokenIds, checked, token_name
 from icm_client.openai_compat.joined import JoinedPrompt
 from icm_client.openai_compat.label_paths import LabelPaths, TokenPath, check_apart
-from icm_client.openai_compat.reads import Answers, Read, Reader, Scored, gathered
+from icm_client.openai_compat.reads import Answers, Read, Reader, Scored
 
 MAX_TOKENIZING = 32
 """Texts that are tokenized at a time."""

@@ -13,6 +13,7 @@ from icm_annealer.local_scorer import local_scorer
 from icm_annealer.passes import Scorer
 from icm_annealer.task import Task, load_task
 from icm_client import ScorerClient
+from icm_client.gathered import gathered
 from icm_lab.reproduce.figures import NUM, NUM_TEST, Bar, Figure
 from icm_lab.reproduce.methods import METHODS
 from icm_lab.reproduce.trial import Trial
@@ -21,6 +22,8 @@ from icm_lab.reproduce.verdicts import Row
 ROWS = "rows.jsonl"
 SEEDS, REAL_SEEDS = 10, 3
 """Seeds of the laboratory's models, and of a real one, which takes minutes a seed."""
+AT_ONCE = 3
+"""Trials that are made side by side."""
 COLLAPSED = 0.1
 """A labelling is called collapsed if one label has less than this share."""
 Say = Callable[[str], None]
@@ -46,19 +49,22 @@ async def make_rows(figures: Sequence[Figure], out: Path, say: Say) -> list[Row]
 
 
 async def _make(scorer: Scorer, bars: Sequence[Bar], kept: dict[str, Row], out: Path, say: Say) -> None:
-    for task_name in dict.fromkeys(bar.task for bar in bars):
-        task, loaded = _load(task_name)
-        mine = [bar for bar in bars if bar.task == task_name]
-        for seed in _seeds(mine[0].model):
-            trial: Trial | None = None
-            for bar in mine:
-                if _key(bar, seed) not in kept:
-                    trial = trial or await Trial.open(scorer, task, loaded, NUM, NUM_TEST, seed)
-                    row = await _row(trial, bar, seed)
-                    kept[_key(bar, seed)] = row
-                    with (out / ROWS).open("a", encoding="utf-8") as file:
-                        file.write(json.dumps(row) + "\n")
-                    say(f"{bar}, seed {seed}: {row['test_right']} of {row['num_test']} right")
+    """Seeds side by side: one alone leaves the scorer idle between its passes."""
+    data = {task: _load(task) for task in dict.fromkeys(bar.task for bar in bars)}
+
+    async def one(task: str, seed: int) -> None:
+        trial: Trial | None = None
+        for bar in bars:
+            if bar.task == task and _key(bar, seed) not in kept:
+                trial = trial or await Trial.open(scorer, *data[task], NUM, NUM_TEST, seed)
+                row = await _row(trial, bar, seed)
+                kept[_key(bar, seed)] = row
+                with (out / ROWS).open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+                say(f"{bar}, seed {seed}: {row['test_right']} of {row['num_test']} right")
+
+    trials = [(task, seed) for task in data for seed in _seeds(bars[0].model)]
+    await gathered(lambda trial: one(*trial), trials, AT_ONCE)
 
 
 async def _row(trial: Trial, bar: Bar, seed: int) -> Row:
