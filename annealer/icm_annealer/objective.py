@@ -1,4 +1,4 @@
-"""U: what a search maximises, in nats per example.
+"""U: what a search maximises, in nats per example (`sum`: over all examples).
 
     U = P - I / alpha           P by one of the measures below, I the number of contradicting pairs
 
@@ -47,6 +47,10 @@ class Objective:
             return float(margins(logprobs, labels).mean())
         own = normalized(logprobs)[np.arange(len(labels)), labels]
         return float(own.mean()) + entropy(labels, logprobs.shape[1])
+
+    def of_all(self, u: float, share: float) -> float:
+        """What U of a `share` of the examples would be of all: a sum grows with their number, a mean does not."""
+        return u / share if self.measure == "sum" else u
 
 
 def margins(scores: Array, labels: Ints) -> Array:

@@ -92,15 +92,16 @@ def _chain(problem: Problem, settings: BlockSettings, labels: Ints, heat: float,
     first_temperature, num_quiet = 0.0, 0
     us: list[float] = []
     cold: list[Ints] = []
-    halves: tuple[Ints, Ints] = (np.array([]), np.array([]))
+    sides: tuple[Ints, Ints] = (np.array([]), np.array([]))
     for number in range(settings.max_passes if len(problem.consistency.groups) > 1 else 0):
         # What was context is relabelled next, so that two passes reach everybody.
-        halves = _split(problem, rng) if number % 2 == 0 else halves[::-1]
-        order, queries = _half(problem, *halves, rng)
+        sides = _split(problem, rng) if number % 2 == 0 else sides[::-1]
+        shown, order, queries = _half(problem, labels, *sides, rng)
         temperature = first_temperature * max(0.0, 1 - number / max(settings.num_hot_passes, 1))
         told = None if number == 0 and heat else temperature  # the first temperature is taken from this pass
-        answer = yield Ask(labels, queries, order, HALVES, "chain", told)
-        us.append(problem.objective.predictability(answer.logprobs, labels[queries]))
+        answer = yield Ask(shown, queries, order, HALVES, "chain", told)
+        share = len(queries) / problem.num_examples
+        us.append(problem.objective.of_all(problem.objective.predictability(answer.logprobs, labels[queries]), share))
         said = calibrated(answer.logprobs)
         if number == 0 and settings.num_hot_passes:
             first_temperature = temperature = heat * _median_gain(said)
@@ -149,23 +150,36 @@ def usual_chain_passes(settings: BlockSettings) -> int:
 
 
 def _split(problem: Problem, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """Two random halves of the groups' numbers."""
+    """The groups' numbers at random on two sides, with about as many units on each as the groups' sizes allow."""
     shuffled = rng.permutation(len(problem.consistency.groups))
-    return shuffled[: (len(shuffled) + 1) // 2], shuffled[(len(shuffled) + 1) // 2 :]
+    num_units, num_first = len(problem.units), 0
+    is_first = np.zeros(len(shuffled), dtype=bool)
+    for place, group in enumerate(shuffled):
+        size = len(problem.units_of_group[group])
+        if num_first + size / 2 <= num_units / 2:
+            is_first[place] = True
+            num_first += size
+    return shuffled[is_first], shuffled[~is_first]
 
 
-def _half(problem: Problem, first: Ints, second: Ints, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """An order of units with those of the `first` groups in front, and the examples that all of these can predict:
-    those of the `second` groups, except groups that the order's middle cuts."""
+def _half(
+    problem: Problem, labels: Ints, first: Ints, second: Ints, rng: np.random.Generator
+) -> tuple[Ints, Ints, Ints]:
+    """Labels, order and queries of a pass: all groups on the `second` side are asked behind those on the `first`.
+
+    The context is half of all units, or the whole first side where that holds less; then those that are asked are
+    shown without their labels, so that none of them is context.
+    """
     in_front, behind = (
         rng.permutation(np.concatenate([problem.units_of_group[group] for group in groups]))
         for groups in (first, second)
     )
-    order = np.concatenate([in_front, behind])
-    in_context = np.zeros(len(order), dtype=bool)
-    in_context[order[: len(order) // 2]] = True
-    whole = [group for group in second if not in_context[problem.units_of_group[group]].any()]
-    return order, np.sort(np.concatenate([problem.consistency.groups[group] for group in whole]))
+    queries = np.sort(np.concatenate([problem.consistency.groups[group] for group in second]))
+    shown = labels
+    if len(behind) > len(in_front) + 1:  # the middle of the order stands behind the first side
+        shown = labels.copy()
+        shown[queries] = -1
+    return shown, np.concatenate([in_front, behind]), queries
 
 
 def _median_gain(scores: Array) -> float:

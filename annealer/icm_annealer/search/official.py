@@ -76,8 +76,9 @@ def official(problem: Problem, settings: OfficialSettings, seed: int) -> Search:
     if never.any():  # labelled as any proposal would be: by argmax behind all that is labelled
         (answer,) = yield [replace(_pass(problem, final), queries=np.flatnonzero(never), purpose="remaining")]
         final[never] = answer.logprobs.argmax(axis=1)
+    u_own = problem.objective.of_all(state.u, num_labelled / problem.num_examples)
     candidates = yield from weigh(
-        problem, [Finalist(("official",), final, state.u)], settings.num_final_orders, order_rng
+        problem, [Finalist(("official",), final, u_own)], settings.num_final_orders, order_rng
     )
     notes: dict[str, float] = {"num_accepted": num_accepted, "num_labelled": num_labelled}
     return Result(candidates, zero_shot, notes=notes)

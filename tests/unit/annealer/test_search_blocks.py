@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from icm_annealer.arrays import Array, Ints
 from icm_annealer.consistency import Consistency
-from icm_annealer.objective import Objective
+from icm_annealer.objective import Measure, Objective
 from icm_annealer.passes import Ask, Pass
 from icm_annealer.plan import PlanKind
 from icm_annealer.search.base import Candidate, Problem, Result
@@ -22,10 +22,16 @@ GOLD = np.arange(NUM) % 2
 Answer = Callable[[Ask], Array]
 
 
-def problem(group_size: int = 1) -> Problem:
-    groups = [np.arange(k, k + group_size) for k in range(0, NUM, group_size)]
-    judge = Consistency([], groups, [{}] * NUM, ["a", "b"])
-    return Problem(NUM, 2, [np.array([k]) for k in range(NUM)], judge, Objective(), PlanKind.parse("folds=2"))
+def problem(group_size: int = 1, objective: Objective = Objective()) -> Problem:  # noqa: B008  (frozen)
+    return grouped([group_size] * (NUM // group_size), objective)
+
+
+def grouped(sizes: Sequence[int], objective: Objective = Objective()) -> Problem:  # noqa: B008
+    """Groups of these sizes; every example is a unit."""
+    num = sum(sizes)
+    groups = np.split(np.arange(num), np.cumsum(sizes)[:-1])
+    judge = Consistency([], groups, [{}] * num, ["a", "b"])
+    return Problem(num, 2, [np.array([k]) for k in range(num)], judge, objective, PlanKind.parse("folds=2"))
 
 
 def searched(
@@ -66,6 +72,32 @@ def test_two_passes_reach_every_group_once_and_whole(group_size: int) -> None:
             middle = set(ask.order[: NUM // 2].tolist())  # units are single examples here
             assert not middle & set(ask.queries.tolist())
             assert {int(i) // group_size for i in ask.queries} & {int(i) // group_size for i in middle} == set()
+
+
+@given(st.lists(st.integers(1, 30), min_size=2, max_size=12), st.integers(0, 5))
+def test_two_passes_reach_all_and_nobody_behind_its_own_group_whatever_the_groups_sizes(
+    sizes: list[int], seed: int
+) -> None:
+    num = sum(sizes)
+    group_of, gold = np.repeat(np.arange(len(sizes)), sizes), np.arange(num) % 2
+    result, asks = searched(grouped(sizes), lambda ask: confident(gold[ask.queries]), seed=seed)
+    for number in (1, 2, 3):
+        mine = chain_asks(asks, number)
+        for first, second in zip(mine[::2], mine[1::2], strict=False):
+            assert sorted([*first.queries, *second.queries]) == list(range(num))
+        for ask in mine:
+            shown = [int(i) for i in ask.order if ask.labels[i] >= 0]
+            context = shown[: len(shown) // 2] if set(ask.queries) <= set(shown) else shown
+            assert context
+            assert not set(group_of[context]) & set(group_of[ask.queries])
+    assert result.winner.labels.tolist() == gold.tolist()
+
+
+@pytest.mark.parametrize("measure", ["sum", "logprob"])
+def test_u_of_half_of_the_examples_is_comparable_with_u_of_all(measure: Measure) -> None:
+    result, _ = searched(problem(objective=Objective(measure)), lambda ask: confident(GOLD[ask.queries]))
+    assert result.winner.u_own == pytest.approx(result.winner.u)
+    assert result.u_start == pytest.approx(result.winner.u)
 
 
 def test_orders_are_never_met_twice() -> None:
