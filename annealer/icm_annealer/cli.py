@@ -29,7 +29,7 @@ from icm_annealer.commands import (
     interruptible,
     load_data,
 )
-from icm_annealer.demo import DemoPlan, print_table, run_demo
+from icm_annealer.demo import DemoPlan, prepare_demo, print_table, run_demo
 from icm_annealer.export.cli import export
 from icm_annealer.labelling import label
 from icm_annealer.model_check import look_with_model
@@ -179,7 +179,8 @@ def demo(
     """Label words with a real language model, then see how well the labels prompt it on unseen words.
 
     Starts a scorer (vLLM on this machine), labels, compares with zero-shot, random and gold labels, and writes
-    metrics.json, labels.jsonl, journal.jsonl and report.html. An earlier demo in the same folder is replaced.
+    metrics.json, labels.jsonl, journal.jsonl and report.html. An earlier demo in the same folder is replaced, any
+    other run there is not.
     """
     console = Console()
     start = time.monotonic()
@@ -187,7 +188,7 @@ def demo(
     if not loaded.gold:
         raise RequestError(f"the demo compares with gold labels, and {task!r} has none; use `icm run` instead")
     folder = RunDir(out)
-    folder.prepare(overwrite=True)
+    prepare_demo(folder)
     plan = DemoPlan(examples, test, seeds, seed)
 
     async def work() -> dict[str, Any]:
@@ -207,7 +208,7 @@ def demo(
                     lambda: time.monotonic() - start,
                 )
 
-    metrics = interruptible(work(), console, f"icm demo --task {task}")
+    metrics = interruptible(work(), console)
     print_table(console, loaded_task.task, metrics, folder)
 
 
@@ -242,7 +243,7 @@ def score(
             print(json.dumps({"prompt": prompt, "logprobs": row}, ensure_ascii=False))
         console.print_json(data=answer.usage.model_dump())
 
-    interruptible(work(), console, f"icm score {file}")
+    interruptible(work(), console)
 
 
 @app.command()
@@ -287,7 +288,7 @@ def check_task(
                     progress.status("asking the model")
                     return await look_with_model(task, loaded, client, seed)
 
-        findings += interruptible(ask(), console, f"icm task check {file}")
+        findings += interruptible(ask(), console)
     for fact in findings.facts:
         console.print(fact, markup=False, highlight=False, soft_wrap=True)
     for wrong in findings.wrong:
@@ -319,7 +320,7 @@ def bench(
         print_plans(console, figures)
         console.print(f"Written to {out}")
 
-    interruptible(work(), console, "icm bench")
+    interruptible(work(), console)
 
 
 @app.command(name="search-bench")
