@@ -30,6 +30,7 @@ from icm_annealer.commands import (
     load_data,
 )
 from icm_annealer.demo import DemoPlan, prepare_demo, print_table, run_demo
+from icm_annealer.examples import first_of
 from icm_annealer.export.cli import export
 from icm_annealer.labelling import label
 from icm_annealer.model_check import look_with_model
@@ -74,7 +75,9 @@ def run(
     out: Annotated[Path, typer.Option("--out", help="Folder for journal, labels and metrics of this run.")],
     scorer: ScorerOption = DEFAULT_SCORER,
     data: DataOption = None,
-    examples: Annotated[int | None, typer.Option(min=2, help="Label only the first N rows.")] = None,
+    examples: Annotated[
+        int | None, typer.Option(min=2, help="Label only the first N rows, and the rest of the groups that they begin.")
+    ] = None,
     search: Annotated[
         SearchName, typer.Option(help="Our search (blocks), the paper's (official), or a baseline.")
     ] = "blocks",
@@ -114,7 +117,7 @@ def run(
     """
     console = Console()
     loaded_task, loaded = load_data(task, data)
-    rows = loaded.examples[:examples]
+    rows = loaded.examples if examples is None else first_of(loaded.examples, examples)
     settings = Settings(
         search=search,
         plan=plan,

@@ -68,10 +68,13 @@ def test_run_starts_a_scorer_and_writes_labels(icm: Icm, tmp_path: Path) -> None
 def test_only_the_first_rows(icm: Icm, tmp_path: Path, url: str) -> None:
     task = planted.write_task(tmp_path / "data", 16)
     data = tmp_path / "other.jsonl"
-    planted.write_rows(data, [{"words": f"red word{k}"} for k in range(10)])
-    ended = icm("run", "--task", task, "--data", data, "--examples", 6, "--scorer", url, "--out", tmp_path / "run")
-    assert ended.code == 0, ended
+    planted.write_rows(data, [{"words": f"red word{k}", "pair": k // 4} for k in range(10)])
+    command = ["run", "--task", task, "--data", data, "--examples", 6, "--scorer", url, "--out", tmp_path / "run"]
+    assert icm(*command).code == 0
     assert [row["id"] for row in rows(tmp_path / "run")] == [str(k) for k in range(6)]
+    task.write_text(planted.TASK + "group: pair\n")  # a group begun is finished
+    assert icm(*command, "--overwrite").code == 0
+    assert [row["id"] for row in rows(tmp_path / "run")] == [str(k) for k in range(8)]
 
 
 @pytest.mark.parametrize("options", [["--search", "official"], ["--plan", "fixed", "--measure", "margin"]])
