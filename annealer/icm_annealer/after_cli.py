@@ -117,7 +117,7 @@ def evaluate(
         raise RequestError(f"name the data of {run} with --data, or other examples with --test")
     own = reference.data or Loaded([], {})
     pool = own if test is None else load_examples(test, reference.task)
-    held_out = unseen(pool, reference.examples, same_file=test is None)
+    held_out = unseen(pool, reference.examples)
     shots = Shots(reference.examples, found, labels_of(reference.examples, own.gold, reference.task))
     plan = EvaluationPlan(examples, test_size, seeds, seed)
 
