@@ -310,10 +310,10 @@ def bench(
 ) -> None:
     """Measure the plans: tokens computed, seconds and body bytes of `tree` against `fixed` on the same engine."""
     from icm_annealer.bench import bench_plans, print_plans
-    from icm_annealer.figures import read_figures, save_figures
+    from icm_annealer.figures import check_figures, save_figures
 
     console = Console()
-    read_figures(out)  # a file that is something else is told before anything is measured
+    check_figures(out)
 
     async def work() -> None:
         with RunProgress(console, "bench", []) as progress:
@@ -370,13 +370,14 @@ def search_bench(
     ] = None,
     scorer: ScorerOption = DEFAULT_SCORER,
     engine: EngineOption = "vllm",
+    scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
 ) -> None:
     """Searches side by side on the same engine and examples: what they cost, and what they find.
 
     The short form takes minutes. All of it, which can be stopped and gone on with: icm search-bench --full --resume
     """
-    from icm_annealer.figures import read_figures
+    from icm_annealer.figures import check_figures
     from icm_annealer.search_bench.contest import run_contest
     from icm_annealer.search_bench.page import render_page
     from icm_annealer.search_bench.standings import heats
@@ -397,11 +398,11 @@ def search_bench(
     )
     plan.check()
     loaded = [load_data(name, None) for name in (tasks or ("living,kinds" if full else "living")).split(",")]
-    read_figures(out)  # a file that is something else is told before anything is measured
+    check_figures(out)
 
     async def work() -> Any:
         with RunProgress(console, "search-bench", []) as progress:
-            async with connect(scorer, engine, 300.0, api_key_file, progress, None) as client:
+            async with connect(scorer, engine, 300.0, api_key_file, progress, None, scorer_model) as client:
                 bench_tasks = [TaskData(loaded_task.task, data) for loaded_task, data in loaded]
                 return await run_contest(out, client, bench_tasks, plan, progress, resume=resume)
 
