@@ -117,7 +117,7 @@ def evaluate(
         raise RequestError(f"name the data of {run} with --data, or other examples with --test")
     own = reference.data or Loaded([], {})
     pool = own if test is None else load_examples(test, reference.task)
-    held_out = unseen(pool, reference.examples, same_file=test is None)
+    held_out = unseen(pool, reference.examples)
     shots = Shots(reference.examples, found, labels_of(reference.examples, own.gold, reference.task))
     plan = EvaluationPlan(examples, test_size, seeds, seed)
 
@@ -126,7 +126,7 @@ def evaluate(
             async with connect(scorer, engine, wait, api_key_file, progress, None, scorer_model) as client:
                 return await evaluate_run(shots, held_out, reference.task, client, plan, progress)
 
-    figures = {"run": record.name, "task": record.task.name, **interruptible(work(), console, f"icm eval {run}")}
+    figures = {"run": record.name, "task": record.task.name, **interruptible(work(), console)}
     RunDir(run).write_json(EVALUATION, figures)
     print_evaluation(console, figures, record.model)
     console.print(f"Written to {run / EVALUATION}", markup=False, highlight=False, soft_wrap=True)

@@ -29,7 +29,8 @@ from icm_annealer.commands import (
     interruptible,
     load_data,
 )
-from icm_annealer.demo import DemoPlan, print_table, run_demo
+from icm_annealer.demo import DemoPlan, prepare_demo, print_table, run_demo
+from icm_annealer.examples import first_of
 from icm_annealer.export.cli import export
 from icm_annealer.labelling import label
 from icm_annealer.model_check import look_with_model
@@ -74,7 +75,9 @@ def run(
     out: Annotated[Path, typer.Option("--out", help="Folder for journal, labels and metrics of this run.")],
     scorer: ScorerOption = DEFAULT_SCORER,
     data: DataOption = None,
-    examples: Annotated[int | None, typer.Option(min=2, help="Label only the first N rows.")] = None,
+    examples: Annotated[
+        int | None, typer.Option(min=2, help="Label only the first N rows, and the rest of the groups that they begin.")
+    ] = None,
     search: Annotated[
         SearchName, typer.Option(help="Our search (blocks), the paper's (official), or a baseline.")
     ] = "blocks",
@@ -114,7 +117,7 @@ def run(
     """
     console = Console()
     loaded_task, loaded = load_data(task, data)
-    rows = loaded.examples[:examples]
+    rows = loaded.examples if examples is None else first_of(loaded.examples, examples)
     settings = Settings(
         search=search,
         plan=plan,
@@ -179,7 +182,8 @@ def demo(
     """Label words with a real language model, then see how well the labels prompt it on unseen words.
 
     Starts a scorer (vLLM on this machine), labels, compares with zero-shot, random and gold labels, and writes
-    metrics.json, labels.jsonl, journal.jsonl and report.html. An earlier demo in the same folder is replaced.
+    metrics.json, labels.jsonl, journal.jsonl and report.html. An earlier demo in the same folder is replaced, any
+    other run there is not.
     """
     console = Console()
     start = time.monotonic()
@@ -187,7 +191,7 @@ def demo(
     if not loaded.gold:
         raise RequestError(f"the demo compares with gold labels, and {task!r} has none; use `icm run` instead")
     folder = RunDir(out)
-    folder.prepare(overwrite=True)
+    prepare_demo(folder)
     plan = DemoPlan(examples, test, seeds, seed)
 
     async def work() -> dict[str, Any]:
@@ -207,7 +211,7 @@ def demo(
                     lambda: time.monotonic() - start,
                 )
 
-    metrics = interruptible(work(), console, f"icm demo --task {task}")
+    metrics = interruptible(work(), console)
     print_table(console, loaded_task.task, metrics, folder)
 
 
@@ -242,7 +246,7 @@ def score(
             print(json.dumps({"prompt": prompt, "logprobs": row}, ensure_ascii=False))
         console.print_json(data=answer.usage.model_dump())
 
-    interruptible(work(), console, f"icm score {file}")
+    interruptible(work(), console)
 
 
 @app.command()
@@ -287,7 +291,7 @@ def check_task(
                     progress.status("asking the model")
                     return await look_with_model(task, loaded, client, seed)
 
-        findings += interruptible(ask(), console, f"icm task check {file}")
+        findings += interruptible(ask(), console)
     for fact in findings.facts:
         console.print(fact, markup=False, highlight=False, soft_wrap=True)
     for wrong in findings.wrong:
@@ -306,10 +310,10 @@ def bench(
 ) -> None:
     """Measure the plans: tokens computed, seconds and body bytes of `tree` against `fixed` on the same engine."""
     from icm_annealer.bench import bench_plans, print_plans
-    from icm_annealer.figures import read_figures, save_figures
+    from icm_annealer.figures import check_figures, save_figures
 
     console = Console()
-    read_figures(out)  # a file that is something else is told before anything is measured
+    check_figures(out)
 
     async def work() -> None:
         with RunProgress(console, "bench", []) as progress:
@@ -319,7 +323,7 @@ def bench(
         print_plans(console, figures)
         console.print(f"Written to {out}")
 
-    interruptible(work(), console, "icm bench")
+    interruptible(work(), console)
 
 
 @app.command(name="search-bench")
@@ -366,13 +370,14 @@ def search_bench(
     ] = None,
     scorer: ScorerOption = DEFAULT_SCORER,
     engine: EngineOption = "vllm",
+    scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
 ) -> None:
     """Searches side by side on the same engine and examples: what they cost, and what they find.
 
     The short form takes minutes. All of it, which can be stopped and gone on with: icm search-bench --full --resume
     """
-    from icm_annealer.figures import read_figures
+    from icm_annealer.figures import check_figures
     from icm_annealer.search_bench.contest import run_contest
     from icm_annealer.search_bench.page import render_page
     from icm_annealer.search_bench.standings import heats
@@ -393,11 +398,11 @@ def search_bench(
     )
     plan.check()
     loaded = [load_data(name, None) for name in (tasks or ("living,kinds" if full else "living")).split(",")]
-    read_figures(out)  # a file that is something else is told before anything is measured
+    check_figures(out)
 
     async def work() -> Any:
         with RunProgress(console, "search-bench", []) as progress:
-            async with connect(scorer, engine, 300.0, api_key_file, progress, None) as client:
+            async with connect(scorer, engine, 300.0, api_key_file, progress, None, scorer_model) as client:
                 bench_tasks = [TaskData(loaded_task.task, data) for loaded_task, data in loaded]
                 return await run_contest(out, client, bench_tasks, plan, progress, resume=resume)
 

@@ -105,10 +105,11 @@ def load_data(task: str, data: str | None) -> tuple[LoadedTask, Loaded]:
     return loaded_task, load_examples(source, loaded_task.task)
 
 
-def interruptible(work: Coroutine[Any, Any, Any], console: Console, again: str) -> Any:
-    """Runs to the end, or to Ctrl-C: then says how to go on, and exits with 130."""
+def interruptible(work: Coroutine[Any, Any, Any], console: Console, again: str | None = None) -> Any:
+    """Runs to the end, or to Ctrl-C: then exits with 130, and says how to go on if `again`, a command, can."""
     try:
         return asyncio.run(work)
     except KeyboardInterrupt:
-        console.print(f"\nstopped; what was answered is saved. Go on with: {again}", highlight=False, soft_wrap=True)
+        saved = f"; what was answered is saved. Go on with: {again}" if again else ""
+        console.print(f"\nstopped{saved}", highlight=False, soft_wrap=True)
         raise typer.Exit(130) from None

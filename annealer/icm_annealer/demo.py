@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,8 +19,9 @@ from icm_annealer.labelling import Labelling, label
 from icm_annealer.passes import Scorer
 from icm_annealer.progress import RunProgress
 from icm_annealer.report import render_report
-from icm_annealer.run_report import RunReport
-from icm_annealer.rundir import METRICS, REPORT, RunDir
+from icm_annealer.run_record import read_object
+from icm_annealer.run_report import RunReport, seed_folders
+from icm_annealer.rundir import METRICS, OUR_FILES, REPORT, SCORER_LOG, RunDir
 from icm_annealer.settings import Settings
 from icm_annealer.task import Task
 from icm_client.errors import RequestError
@@ -69,6 +71,19 @@ class SeedOutcome:
         }
 
 
+def prepare_demo(folder: RunDir) -> None:
+    """Makes the folder ready: an earlier demo's files are removed, those of all its seeds too. Raises RequestError if
+    that would remove a run which is no demo's."""
+    seeds = [RunDir(path) for path in seed_folders(folder.path)]
+    for place in (folder, *seeds):
+        _check_is_demos(place)
+    for seed in seeds:
+        seed.prepare(overwrite=True)
+        with contextlib.suppress(OSError):  # somebody keeps something else in there
+            seed.path.rmdir()
+    folder.prepare(overwrite=True)
+
+
 async def run_seed(
     folder: RunDir,
     loaded: Loaded,
@@ -88,6 +103,7 @@ async def run_seed(
             "with gold labels"
         )
     progress.status(f"seed {settings.seed}: searching labels for {len(train)} examples")
+    folder.write_json(METRICS, {"seed": settings.seed})  # so that a search which is stopped is known for a demo's
     labelling = await label(folder, train, task, scorer, settings, on_pass=progress.on_pass)
     gold_train = labels_of(train, loaded.gold, task)
     many_shot = await ManyShot.open(scorer, task, train, test, labelling.run.model, seed=settings.seed)
@@ -125,13 +141,14 @@ async def run_demo(
     progress: RunProgress,
     seconds_so_far: Callable[[], float],
 ) -> dict[str, Any]:
-    """All seeds, one after the other; writes metrics and report, and returns the metrics."""
+    """All seeds, one after the other, in a folder that is prepared; writes metrics and report, and returns the
+    metrics."""
     passes = settings.usual_passes() or 0
     progress.expect(plan.num_seeds * (passes + EVALUATION_STEPS) if passes else 0)
     outcomes: list[SeedOutcome] = []
     for seed in range(plan.first_seed, plan.first_seed + plan.num_seeds):
         place = folder if plan.num_seeds == 1 else RunDir(folder / f"seed-{seed}")
-        place.prepare(overwrite=True)
+        place.prepare()
         own = settings.model_copy(update={"seed": seed})
         outcome = await run_seed(place, loaded, task, scorer, own, plan, progress)
         outcomes.append(outcome)
@@ -175,6 +192,15 @@ def print_table(console: Console, task: Task, metrics: dict[str, Any], folder: R
         f"Files: {folder.path}/ ({METRICS}, {REPORT}, {'seed-*/' if many else ''}labels.jsonl)",
         highlight=False,
     )
+
+
+def _check_is_demos(place: RunDir) -> None:
+    there = [name for name in OUR_FILES if name != SCORER_LOG and (place / name).exists()]
+    if there and not {"seed", "seeds"} & read_object(place / METRICS).keys():
+        raise RequestError(
+            f"{place / there[0]} is no demo's, and a demo would replace it; give another --out, or move it away",
+            code="run_exists",
+        )
 
 
 def _metrics(task: Task, outcomes: list[SeedOutcome], seconds: float) -> dict[str, Any]:

@@ -77,6 +77,12 @@ def consistency_of(task: Task, examples: Sequence[Example]) -> Consistency:
     return Consistency(task.rules, groups, [example.facts for example in examples], task.label_names)
 
 
+def first_of(examples: Sequence[Example], num_examples: int) -> list[Example]:
+    """So many from the beginning, and the rest of their groups, which may stand further behind."""
+    begun = {example.group for example in examples[:num_examples] if example.group is not None}
+    return [e for number, e in enumerate(examples) if number < num_examples or e.group in begun]
+
+
 def sample(
     examples: Sequence[Example], num_examples: int, num_test: int, rng: np.random.Generator
 ) -> tuple[list[Example], list[Example]]:

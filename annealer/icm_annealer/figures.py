@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from icm_annealer.rundir import RunDir
+from icm_annealer.whole import make_folder
 from icm_client.errors import RequestError
 
 
@@ -28,9 +29,15 @@ def read_figures(path: Path) -> dict[str, Any]:
     return figures
 
 
+def check_figures(path: Path) -> None:
+    """Makes sure, before anything is measured, that figures can be written there. Raises RequestError."""
+    read_figures(path)
+    make_folder(path.parent)
+
+
 def save_figures(path: Path, **parts: Any) -> None:
     """Replaces the parts named, and writes the file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     RunDir(path.parent).write_json(path.name, {**read_figures(path), **parts})
 
 

@@ -55,13 +55,12 @@ class HeldOut(NamedTuple):
     gold: dict[str, str]
 
 
-def unseen(test: Loaded, examples: Sequence[Example], *, same_file: bool) -> HeldOut:
-    """What has a gold label and is none of `examples`: of another text, and where both come of one file, also of
-    another id and group. Raises RequestError if nothing is left."""
-    texts = {example.text for example in examples}
-    ids = {example.id for example in examples} if same_file else set()
-    groups = {example.group for example in examples if example.group is not None} if same_file else set()
-    left = [e for e in test.examples if e.text not in texts and e.id not in ids and e.group not in groups]
+def unseen(test: Loaded, examples: Sequence[Example]) -> HeldOut:
+    """What has a gold label, and neither the text of one of `examples` nor a group with such a text in it. Raises
+    RequestError if nothing is left."""
+    texts = {example.text for example in examples}  # ids and groups of another file may be other ones
+    tied = {e.group for e in test.examples if e.group is not None and e.text in texts}
+    left = [e for e in test.examples if e.text not in texts and e.group not in tied]
     known = [e for e in left if e.id in test.gold]
     if not known:
         raise RequestError(

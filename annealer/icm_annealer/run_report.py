@@ -26,6 +26,12 @@ MAX_TEXT = 600
 """Characters of an example that the page shows."""
 
 
+def seed_folders(folder: Path) -> list[Path]:
+    """Where a demo with several seeds keeps each of them, in their order."""
+    found = [path for path in folder.glob("seed-*") if path.name[5:].isdecimal() and path.is_dir()]
+    return sorted(found, key=lambda path: int(path.name[5:]))
+
+
 @dataclass(frozen=True)
 class SearchReport:
     """What the page shows of one search."""
@@ -78,7 +84,7 @@ class RunReport:
     @classmethod
     def read(cls, folder: Path, gold: dict[str, str] | None = None) -> RunReport:
         """Raises RequestError if the folder holds neither."""
-        seeds = [] if (folder / JOURNAL).is_file() else _seed_folders(folder)
+        seeds = [] if (folder / JOURNAL).is_file() else [p for p in seed_folders(folder) if (p / JOURNAL).is_file()]
         searches = [SearchReport.read(place, gold) for place in seeds or [folder]]
         evaluation = searches[0].record.evaluation if not seeds else {}
         return cls(str(folder), searches, read_object(folder / METRICS), evaluation)
@@ -163,8 +169,3 @@ def _lines(record: RunRecord, wanted: Ints) -> tuple[list[Line], list[Line]]:
         [Line(name, points) for name, points in u_lines.items()],
         [Line(name, points) for name, points in accuracy_lines.items()],
     )
-
-
-def _seed_folders(folder: Path) -> list[Path]:
-    found = [path.parent for path in folder.glob(f"seed-*/{JOURNAL}") if path.parent.name[5:].isdigit()]
-    return sorted(found, key=lambda path: int(path.name[5:]))

@@ -139,6 +139,8 @@ def load_task(name_or_path: str) -> LoadedTask:
                 raise ValueError(f"rules: {rule.kind} judges groups, and the task names no group field")
         seen: dict[str, str] = {}
         for label, texts in task.labels.items():
+            if not label_texts(texts):
+                raise ValueError(f"labels: {label!r} needs a text")
             for text in label_texts(texts):
                 if not text.strip() or text in seen:
                     raise ValueError(f"labels: {label!r} needs a text of its own, not {text!r}")

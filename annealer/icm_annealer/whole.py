@@ -23,10 +23,17 @@ def check_place(out: Path, *, overwrite: bool, is_folder: bool) -> None:
         raise RequestError(f"{out} is a file; name a folder to write")
     if out.exists() and not overwrite:
         raise RequestError(f"{out} is there already; use --overwrite to replace it, or another --out")
+    make_folder(out.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Makes the folder if it is not there. Raises RequestError if it cannot be made or written into."""
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RequestError(f"{out.parent}: {error.strerror}") from None
+        raise RequestError(f"{folder}: cannot be made: {error.strerror}") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise RequestError(f"{folder}: nothing may be written there")
 
 
 def write_whole(out: Path, write: Callable[[Path], object], code: str = "export") -> None:

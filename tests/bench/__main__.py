@@ -17,7 +17,7 @@ from rich.table import Table
 from tests.bench import annealer_memory, endurance, memory, repeated, repeats, tenants, throughput
 from tests.bench.figure import Figure
 
-from icm_annealer.figures import machine, read_figures, save_figures
+from icm_annealer.figures import check_figures, machine, read_figures, save_figures
 
 Measure = Callable[[Console], Awaitable[list[Figure]]]
 
@@ -52,7 +52,7 @@ def main(
 
 def measure(console: Console, measures: Iterable[Measure], out: Path, on_what: Callable[[], Mapping[str, Any]]) -> None:
     """One after the other, each one's figures into `out` as soon as it is done."""
-    read_figures(out)  # a file that is something else is told before anything is measured
+    check_figures(out)
     for one in measures:
         figures = asyncio.run(one(console))
         rows = {figure.name: {**figure.row(), "machine": on_what()} for figure in figures}

@@ -30,7 +30,7 @@ from icm_annealer.drawing import Drawing, to_png, to_svg
 from icm_annealer.progress import RunProgress
 from icm_annealer.rundir import SCORER_LOG, RunDir
 from icm_annealer.trials.case import TaskData
-from icm_annealer.whole import write_whole
+from icm_annealer.whole import make_folder, write_whole
 from icm_client import RequestError
 
 FIGURES, PAGE, BARS = "baselines.json", "baselines.html", "bars"
@@ -124,6 +124,7 @@ def baselines(
 
 
 def _prepare(folder: RunDir, *, resume: bool, overwrite: bool) -> None:
+    make_folder(folder.path)
     if (folder / FIGURES).exists():
         if overwrite:
             (folder / FIGURES).unlink()
@@ -132,10 +133,6 @@ def _prepare(folder: RunDir, *, resume: bool, overwrite: bool) -> None:
                 f"{folder.path} already holds baselines; use --resume to go on, --overwrite to begin anew, or another "
                 "--out"
             )
-    try:
-        folder.path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RequestError(f"{folder.path}: {error.strerror}") from None
 
 
 def _save(folder: RunDir, figure: Drawing, console: Console) -> None:

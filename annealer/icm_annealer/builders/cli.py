@@ -24,6 +24,8 @@ from icm_annealer.whole import check_place
 from icm_client.api_key import read_key
 from icm_client.errors import RequestError
 
+GROUP = "consistency_id"
+"""The field with the group in what the builders make."""
 QUIET_S, AGAIN_S = 2.0, 10.0
 """What takes longer than the first says how far it has come; where that is not a terminal, again after the second."""
 
@@ -137,7 +139,7 @@ def mirror_command(
     out: OutOption,
     fields: Annotated[str, typer.Option(help="The two fields that are exchanged.")] = ",".join(FIELDS),
     gold: Annotated[str, typer.Option(help="The field with gold labels, turned round if it is there.")] = "label",
-    group: Annotated[str, typer.Option(help="The field that gets the pair's number.")] = "consistency_id",
+    group: Annotated[str, typer.Option(help="The field that gets the pair's number.")] = GROUP,
     id_: Annotated[str, typer.Option("--id", help="The field that names a row.")] = "id",
     overwrite: OverwriteOption = False,
 ) -> None:
@@ -148,11 +150,16 @@ def mirror_command(
     names = tuple(name.strip() for name in fields.split(","))
     if len(names) != 2 or not all(names) or names[0] == names[1]:
         raise RequestError(f"--fields: {fields!r} is not two different fields such as {','.join(FIELDS)}")
-    _build(source, out, overwrite, lambda rows, _: mirror(rows, (names[0], names[1]), gold, group, id_), None)
+    _build(source, out, overwrite, lambda rows, _: mirror(rows, (names[0], names[1]), gold, group, id_), None, group)
 
 
 def _build(
-    source: str, out: Path, overwrite: bool, build: Callable[[Iterator[Row], Report], Built], task: str | None
+    source: str,
+    out: Path,
+    overwrite: bool,
+    build: Callable[[Iterator[Row], Report], Built],
+    task: str | None,
+    group: str = GROUP,
 ) -> None:
     console = Console(stderr=True)
     check_place(out, overwrite=overwrite, is_folder=False)
@@ -161,7 +168,7 @@ def _build(
     write_rows(out, built)
     for note in built.notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
-    groups = len({row.get("consistency_id") for row in built.rows})
+    groups = len({row.get(group) for row in built.rows})
     known = [row["label"] for row in built.rows if isinstance(row.get("label"), bool)]
     share = f", {sum(known) / len(known):.0%} of the gold labels true" if known else ""
     print(f"{len(built.rows):,} rows in {groups:,} groups{share}: {out}")

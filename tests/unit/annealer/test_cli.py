@@ -15,6 +15,7 @@ import pytest
 from tests import planted
 from tests.icm_command import Icm, check_refused, wait_for
 
+from icm_annealer.run_report import RunReport
 from icm_annealer.rundir import JOURNAL, LABELS, METRICS, REPORT
 
 ROW = ["id", "label", "probs", "label_mass", "margin", "group", "run"]
@@ -67,10 +68,13 @@ def test_run_starts_a_scorer_and_writes_labels(icm: Icm, tmp_path: Path) -> None
 def test_only_the_first_rows(icm: Icm, tmp_path: Path, url: str) -> None:
     task = planted.write_task(tmp_path / "data", 16)
     data = tmp_path / "other.jsonl"
-    planted.write_rows(data, [{"words": f"red word{k}"} for k in range(10)])
-    ended = icm("run", "--task", task, "--data", data, "--examples", 6, "--scorer", url, "--out", tmp_path / "run")
-    assert ended.code == 0, ended
+    planted.write_rows(data, [{"words": f"red word{k}", "pair": k // 4} for k in range(10)])
+    command = ["run", "--task", task, "--data", data, "--examples", 6, "--scorer", url, "--out", tmp_path / "run"]
+    assert icm(*command).code == 0
     assert [row["id"] for row in rows(tmp_path / "run")] == [str(k) for k in range(6)]
+    task.write_text(planted.TASK + "group: pair\n")  # a group begun is finished
+    assert icm(*command, "--overwrite").code == 0
+    assert [row["id"] for row in rows(tmp_path / "run")] == [str(k) for k in range(8)]
 
 
 @pytest.mark.parametrize("options", [["--search", "official"], ["--plan", "fixed", "--measure", "margin"]])
@@ -181,6 +185,47 @@ def test_demo_finds_what_is_planted(icm: Icm, tmp_path: Path, url: str) -> None:
     assert len(rows(out)) == 24
     assert icm(*command, "--seed", 1).code == 0  # an earlier demo is replaced
     assert json.loads((out / METRICS).read_text())["seeds"][0]["seed"] == 1
+
+
+def test_a_demo_replaces_an_earlier_one_with_all_its_seeds(icm: Icm, tmp_path: Path, url: str) -> None:
+    task, out = planted.write_task(tmp_path / "data", 40), tmp_path / "demo"
+    command = ["demo", "--task", task, "--scorer", url, "--examples", 8, "--test", 8, "--out", out]
+    assert icm(*command, "--seeds", 3).code == 0
+    (out / "seed-1" / "notes.txt").write_text("mine")
+    assert icm(*command, "--seeds", 2, "--seed", 2).code == 0
+    assert [search.record.name for search in RunReport.read(out).searches] == ["seed-2", "seed-3"]
+    assert [path.name for path in (out / "seed-1").iterdir()] == ["notes.txt"]
+    assert not (out / "seed-0").exists()
+    assert icm(*command).code == 0
+    assert not (out / "seed-2").exists()
+
+
+@pytest.mark.parametrize("place", ["demo", "demo/seed-7"])
+def test_a_demo_replaces_no_other_run(icm: Icm, tmp_path: Path, url: str, place: str) -> None:
+    task = planted.write_task(tmp_path / "data", 40)
+    assert icm("run", "--task", task, "--examples", 8, "--scorer", url, "--out", tmp_path / place).code == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / place).iterdir()}
+    command = ["demo", "--task", task, "--scorer", url, "--examples", 8, "--test", 8, "--out", tmp_path / "demo"]
+    check_refused(icm(*command), 2, str(tmp_path / place), "another --out")
+    assert {path.name: path.read_bytes() for path in (tmp_path / place).iterdir()} == before
+
+
+@pytest.mark.parametrize("num_seeds", [1, 2])
+def test_a_demo_that_was_stopped_promises_nothing_and_is_replaced(
+    icm: Icm, tmp_path: Path, url: str, num_seeds: int
+) -> None:
+    task, out = planted.write_task(tmp_path / "data", 200), tmp_path / "demo"
+    options = ["demo", "--task", str(task), "--scorer", url, "--examples", "100", "--test", "100", "--out", str(out)]
+    options += ["--seeds", str(num_seeds)]
+    command = [sys.executable, "-m", "icm_annealer.cli", *options]
+    journal = (out / "seed-0" if num_seeds > 1 else out) / JOURNAL
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        wait_for(process, journal.exists)
+        process.send_signal(signal.SIGINT)
+        printed = process.communicate()[0].decode()
+    assert process.returncode == 130
+    assert printed.endswith("stopped\n")
+    assert icm(*options).code == 0
 
 
 @pytest.mark.parametrize(

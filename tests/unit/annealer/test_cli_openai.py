@@ -102,6 +102,16 @@ def test_demo(icm: Icm, tmp_path: Path, endpoint: FakeEndpoint) -> None:
     assert json.loads((tmp_path / "demo" / METRICS).read_text())["model"]["name"] == "fake"
 
 
+def test_search_bench_takes_one_of_several_models(icm: Icm, tmp_path: Path, endpoint: FakeEndpoint) -> None:
+    endpoint.models.append(endpoint.models[0] | {"id": "another"})
+    task = planted.write_task(tmp_path / "data", 40)
+    command = ["search-bench", "--scorer", f"openai:{endpoint.url}", "--out", tmp_path / "bench.json"]
+    command += ["--tasks", task, "--sizes", 8, "--test", 8, "--orders", 1, "--searches", "zero_shot"]
+    check_refused(icm(*command), 2, "--scorer-model")
+    ended = icm(*command, "--scorer-model", "fake")
+    assert ended.code == 0, ended
+
+
 def test_an_endpoint_that_cannot_be_believed(icm: Icm, tmp_path: Path, endpoint: FakeEndpoint) -> None:
     task = planted.write_task(tmp_path / "data", 8)
     command = ["run", "--task", task, "--wait", 0, "--out", tmp_path / "run"]

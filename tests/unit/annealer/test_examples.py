@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from icm_annealer.examples import MAX_LINE_BYTES, Example, consistency_of, digest, labels_of, load_examples, sample
+from icm_annealer.examples import (
+    MAX_LINE_BYTES,
+    Example,
+    consistency_of,
+    digest,
+    first_of,
+    labels_of,
+    load_examples,
+    sample,
+)
 from icm_annealer.task import Task
 from icm_client import RequestError
 
@@ -207,6 +216,11 @@ def test_samples_of_whole_groups_reach_what_was_asked_if_the_data_do(
     train, test = sample(grouped(groups), *asked, np.random.default_rng(0))
     assert (len(train), len(test)) == got
     assert not {e.group for e in train} & {e.group for e in test}
+
+
+def test_the_first_examples_are_whole_groups() -> None:
+    assert [e.id for e in first_of(grouped(list("aabcba")), 3)] == ["0", "1", "2", "4", "5"]
+    assert first_of(grouped([None] * 6), 3) == grouped([None] * 6)[:3]
 
 
 def test_samples_depend_on_the_seed_alone() -> None:

@@ -32,15 +32,16 @@ def test_what_was_labelled_is_never_tested() -> None:
     """Not under another id either, nor what a rule ties to it."""
     pool = [ex("0", "a", "g"), ex("1", "b", "g"), ex("2", "a", "h"), ex("3", "c", "h"), ex("4", "d"), ex("5", "e")]
     loaded = Loaded(pool, dict.fromkeys("01234", "x"))
-    assert ids(unseen(loaded, [pool[0]], same_file=True).examples) == ["3", "4"]  # 5 has no gold label
+    assert ids(unseen(loaded, [pool[0]]).examples) == ["4"]  # 5 has no gold label
     # In another file the same ids and groups may be other examples; the same text is not.
-    assert ids(unseen(loaded, [pool[0]], same_file=False).examples) == ["1", "3", "4"]
+    other = [ex("0", "f", "g"), ex("1", "a"), ex("2", "a", "k"), ex("3", "g", "k")]
+    assert ids(unseen(Loaded(other, dict.fromkeys("0123", "x")), [pool[0]]).examples) == ["0"]
 
 
 def test_nothing_left_to_test_is_told() -> None:
     pool = [ex("0", "a"), ex("1", "b")]
     with pytest.raises(RequestError, match=r"of 2 examples 1 were not labelled .* 0 of them have gold"):
-        unseen(Loaded(pool, {"0": "x"}), [pool[0]], same_file=True)
+        unseen(Loaded(pool, {"0": "x"}), [pool[0]])
 
 
 async def evaluated(

@@ -194,6 +194,18 @@ def test_plans_and_searches_keep_each_others_figures(icm: Icm, tmp_path: Path, u
     assert len(saved(out)["plans"]) == len(before["plans"])
 
 
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_measured(icm: Icm, tmp_path: Path, url: str) -> None:
+    task, link = planted.write_task(tmp_path / "data", 40), tmp_path / "link"
+    link.symlink_to(tmp_path / "nowhere" / "folder")
+    for ended in (
+        bench(icm, url, link / "bench.json", task),
+        icm("bench", "--scorer", url, "--out", link / "bench.json"),
+        icm("baselines", "--scorer", url, "--task", task, "--out", tmp_path / ("long" * 100)),
+    ):
+        check_refused(ended, 2, "cannot be made")
+        assert ended.out == ""
+
+
 def test_a_bench_is_gone_on_with(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out = planted.write_task(tmp_path / "data", 40), tmp_path / "bench.json"
     assert bench(icm, url, out, task, "--searches", "blocks,zero_shot").code == 0

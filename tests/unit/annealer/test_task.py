@@ -168,6 +168,7 @@ def test_templates_hold_plain_field_names_only(tmp_path: Path, template: str) ->
         ({"labels": {"a": " x", "b": [" y", " x"]}}, "'b' needs a text of its own"),
         ({"labels": {"a": " ", "b": " b"}}, "'a' needs a text of its own"),
         ({"labels": {"a": "", "b": " b"}}, "'a' needs a text of its own"),
+        ({"labels": {"a": [], "b": " b"}}, "'a' needs a text"),
         ({"name": "two words"}, "name"),
         ({"tempate": "x"}, "tempate"),
         ({"rules": [{"kind": "no_such_rule"}]}, "rules"),
