@@ -18,6 +18,8 @@ from icm_client.wire import ModelInfo, Usage
 
 ONE_CONTEXT = PlanKind("folds", 2)
 """All test examples stand behind one context whatever the plan; this kind may end it on a cache block."""
+NUM_ORDERS = 2
+"""Orders of the context that a prediction is the mean of."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class ManyShot:
         test: Sequence[Example],
         model: ModelInfo,
         *,
-        num_orders: int = 2,
+        num_orders: int = NUM_ORDERS,
         seed: int = 0,
         experiment: str = "default",
         preamble: str = "",

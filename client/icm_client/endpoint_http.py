@@ -13,7 +13,7 @@ import numpy as np
 
 from icm_client.errors import IcmError, RequestError, ScorerError, UnavailableError, error_from_body
 from icm_client.http_common import authorization, moved
-from icm_client.retry import RetryPolicy, retry_after_s
+from icm_client.retry import RetryPolicy, Tries, retry_after_s
 
 MAX_ANSWER_BYTES = 64 * 1024**2
 MAX_TOLD_CHARS = 400
@@ -23,8 +23,8 @@ MAX_TOLD_CHARS = 400
 class EndpointHttp:
     """The endpoint at `url` (`http://host:8000` or `.../v1`); close it when done.
 
-    Connection errors, 429 and 503 are tried again as long as `retry` says; `on_wait(reason, seconds_waited)` is called
-    before each pause. Raises the errors of `icm_client.errors`.
+    Connection errors, 429 and 503 are tried again as long as `retry` says, counted from the first of them;
+    `on_wait(reason, seconds_waited)` is called before each pause. Raises the errors of `icm_client.errors`.
     """
 
     def __init__(
@@ -65,18 +65,18 @@ class EndpointHttp:
 
     async def content(self, method: str, path: str, body: dict[str, Any] | None = None) -> bytes:
         """What the server answers at `path`, as it is."""
-        start, attempt = time.monotonic(), 0
+        start_s, tries = time.monotonic(), None
         while True:
-            attempt += 1
             try:
                 return await self._send(method, path, body)
             except IcmError as error:
-                waited_s = time.monotonic() - start
-                wait_s = self._retry.wait_s(error, attempt, waited_s, self._jitter)
+                now_s = time.monotonic()
+                tries = tries or Tries(self._retry, now_s)  # until then it was there, however long it computed
+                wait_s = tries.failed(error, now_s, self._jitter)
                 if wait_s is None:
                     raise
                 if self._on_wait:
-                    self._on_wait(error.message, waited_s)
+                    self._on_wait(error.message, now_s - start_s)
                 await asyncio.sleep(wait_s)
 
     async def _send(self, method: str, path: str, body: dict[str, Any] | None) -> bytes:

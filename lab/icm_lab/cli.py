@@ -90,8 +90,8 @@ def reproduce(
 ) -> None:
     """The paper's figures, on SmolLM2 where it can show them and on the laboratory's models where not.
 
-    Writes figures.json (each claim, its numbers, whether it holds) and report.html. Rows that OUT holds are kept: take
-    another one after changing a model.
+    Writes figures.json (each claim, its numbers, whether it holds) and report.html. Rows that OUT holds of the same
+    models, data and settings are kept: take another one after changing what a search does with them.
     """
     known = {one.number: one for one in FIGURES}
     unknown = [number for number in figure or [] if number not in known]

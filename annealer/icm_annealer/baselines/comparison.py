@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from icm_annealer.baselines.given import human_labels
-from icm_annealer.baselines.methods import ICM
+from icm_annealer.baselines.methods import ICM, METHODS
 from icm_annealer.baselines.plan import BaselinesPlan
 from icm_annealer.baselines.rows import BaselineRows
 from icm_annealer.baselines.standings import Standing, standings
@@ -33,7 +34,8 @@ class Compared(NamedTuple):
 async def compare(
     out: Path, scorer: Scorer, data: TaskData, plan: BaselinesPlan, progress: RunProgress, *, resume: bool
 ) -> Compared:
-    """Runs all methods of `plan`, or with `resume` those that `out` has no such row of."""
+    """Runs all methods of `plan`, or with `resume` those that `out` has no such row of. Other methods that it has such
+    rows of, one of every seed, are then compared with them."""
     model = await scorer.model()
 
     def case(seed: int) -> Case:
@@ -47,6 +49,8 @@ async def compare(
     jobs = list(_jobs(data, plan))
     saved = SavedRows(out, (ROWS,), "method")
     rows = await run_jobs(jobs, BaselineRows(plan), lambda job: case(job.seed), saved, progress, resume=resume)
+    num_rows = Counter(row["method"] for row in rows)
+    rows = [row for row in rows if num_rows[row["method"]] == plan.num_seeds]
     found = standings(rows)
     is_grouped = any(len(set(row["test_units"].split())) < len(row["test_units"].split()) for row in rows)
     table = {
@@ -67,6 +71,7 @@ def _jobs(data: TaskData, plan: BaselinesPlan) -> Iterator[Job]:
     """Seed by seed, ICM first: it sets the others' budgets."""
     num = plan.num_examples
     for seed in plan.seeds:
-        for method in sorted(plan.methods, key=lambda method: method.name != ICM):
+        for method in sorted(METHODS.values(), key=lambda method: method.name != ICM):
             searching = expected_shots(method.search, num, 2.5 * num) if method.search else 0.0
-            yield Job(ROWS, data, num, seed, method.name, searching + 2.0 * (num + 2 * plan.num_test))
+            weight = searching + 2.0 * (num + 2 * plan.num_test)
+            yield Job(ROWS, data, num, seed, method.name, weight, plan.has(method.name))

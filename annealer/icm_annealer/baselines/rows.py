@@ -46,9 +46,10 @@ class BaselineRows:
         if name == PREFIXED:
             described["prefix"] = zlib.crc32(self._plan.prefix.encode())
         elif name == HUMAN:
-            described["human"] = zlib.crc32(self._human(case).tobytes())
+            # Rows of people's labels and of noise may be saved where nobody names the field or ICM's is not there.
+            described["human"] = zlib.crc32(self._human(case).tobytes()) if self._plan.human is not None else None
         elif name == NOISE:
-            described["num_wrong"] = _num_wrong(case, anchor)
+            described["num_wrong"] = _num_wrong(case, anchor) if anchor is not None else None
         return described
 
     async def row(self, case: Case, name: str, anchor: Row | None, steps: Steps) -> Row:

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icm_annealer.arrays import Array, Ints
-from icm_annealer.objective import calibrated
+from icm_annealer.objective import calibrated, margins
 from icm_annealer.passes import Ask
 from icm_annealer.plan import PlanKind
 from icm_annealer.search.base import Enough, Problem, Search, weigh_alone, zero_shot_ask
@@ -39,7 +38,7 @@ def growing(problem: Problem, settings: GrowingSettings, seed: int) -> Search:
         for size in sorted({max(size, problem.num_labels) for size in settings.sizes}):
             if size >= problem.num_examples:
                 break
-            context = only(balanced(labels, _lead(scores, labels), size), labels)
+            context = only(balanced(labels, margins(scores, labels), size), labels)
             order = rng.permutation(len(problem.units))
             (answer,) = yield [Ask(context, problem.everybody, order, TREE, "growing")]
             scores = calibrated(answer.logprobs)
@@ -47,12 +46,3 @@ def growing(problem: Problem, settings: GrowingSettings, seed: int) -> Search:
     except Enough:
         pass
     return (yield from weigh_alone(problem, "growing", labels, zero_shot, settings.num_final_orders, order_rng))
-
-
-def _lead(scores: Array, labels: Ints) -> Array:
-    """By how much each example's label beats its best other one."""
-    rows = np.arange(len(labels))
-    others = scores.copy()
-    others[rows, labels] = -np.inf
-    lead: Array = scores[rows, labels] - others.max(axis=1)
-    return lead

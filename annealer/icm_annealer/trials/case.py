@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from icm_annealer.evaluate import ManyShot
+from icm_annealer.evaluate import NUM_ORDERS, ManyShot
 from icm_annealer.examples import Loaded, consistency_of, digest, labels_of, sample
 from icm_annealer.objective import Objective
 from icm_annealer.passes import PassScorer, Scorer
@@ -70,6 +70,7 @@ class Case:
             "gold": [zlib.crc32(gold.tobytes()) for gold in (self.gold, self.gold_test)],
             "task": self.task.model_dump(include={"separator", "labels", "leave_out", "rules"}),
             "num_test": self._num_test,
+            "num_test_orders": NUM_ORDERS,
         }
 
     async def open(self, preamble: str = "") -> Opened:
@@ -79,7 +80,15 @@ class Case:
             passes = await PassScorer.open(scorer, task, train, self._units, model, named, preamble=preamble)
             tokens = await TextTokens.of(scorer, task, train, model, preamble)
             many_shot = await ManyShot.open(
-                scorer, task, train, self.test, model, seed=self.seed, experiment=named, preamble=preamble
+                scorer,
+                task,
+                train,
+                self.test,
+                model,
+                num_orders=NUM_ORDERS,
+                seed=self.seed,
+                experiment=named,
+                preamble=preamble,
             )
             self._opened[preamble] = Opened(Arena(passes, tokens, model), many_shot)
         return self._opened[preamble]

@@ -41,6 +41,8 @@ class Job(NamedTuple):
     """What is tried: no two jobs of a part, task, size and seed have the same."""
     weight: float
     """About how many shots it computes; only the time left depends on it."""
+    is_wanted: bool = True
+    """Whether it is made where it is not saved. One that is not wanted is taken if it is there."""
 
     @property
     def key(self) -> Key:
@@ -63,7 +65,8 @@ class Steps:
 
 
 class Maker(Protocol):
-    """Makes rows. The row of its `anchor`, if that takes part, is made before a case's others, and shown to them."""
+    """Makes rows. The row of its `anchor`, if that takes part or is saved, is there before a case's others, and shown
+    to them."""
 
     @property
     def anchor(self) -> str: ...
@@ -90,30 +93,34 @@ async def run_jobs(
 
     Jobs of one case stand side by side. What is stopped half-way leaves no row.
     """
-    steps_per_shot = len(jobs) / sum(job.weight for job in jobs)
-    num_steps, rows = float(len(jobs)), list[Row]()
+
+    def kept(job: Job, case: Case, anchor: Row | None) -> Row | None:
+        return saved.row(job, maker.described(case, job.name, anchor)) if resume else None
+
+    wanted = [job for job in jobs if job.is_wanted]
+    steps_per_shot = len(wanted) / sum(job.weight for job in wanted)
+    num_steps, rows = float(len(wanted)), list[Row]()
     progress.expect(num_steps)
     case: Case | None = None
     anchor: Row | None = None
     for job in jobs:
         num_mine = steps_per_shot * job.weight
         if case is None or case.key != job.key[:3]:
-            case, anchor = open_case(job), None
-        of = json.loads(json.dumps(maker.described(case, job.name, anchor)))  # as a saved row holds it
-        row = saved.row(job) if resume else None
-        if row is not None and row["of"] == of:
+            case = open_case(job)
+            anchor = kept(job._replace(name=maker.anchor), case, None)
+        row = kept(job, case, anchor)
+        if job.is_wanted and row is not None:
             num_steps -= num_mine
             progress.expect(num_steps)
-        else:
+        elif job.is_wanted:
             progress.status(str(job))
             steps = Steps(progress, num_mine)
             made = await maker.row(case, job.name, anchor, steps)
-            task, num, seed, _ = job.key
-            row = {"task": task, "n": num, "seed": seed, **made, "of": of, "machine": machine()}
-            saved.put(job, row)
+            row = saved.put(job, made, maker.described(case, job.name, anchor))
             steps.reach(1.0)
-        anchor = row if job.name == maker.anchor else anchor
-        rows.append(row)
+        if row is not None:
+            anchor = row if job.name == maker.anchor else anchor
+            rows.append(row)
     return rows
 
 
@@ -132,13 +139,24 @@ class SavedRows:
         except (KeyError, TypeError):
             raise RequestError(f"{out} holds rows of another version; move it away, or give another --out") from None
 
-    def row(self, job: Job) -> Row | None:
-        return self._rows[job.part].get(job.key)
+    def row(self, job: Job, of: Row) -> Row | None:
+        """The job's row, if it is there and was made of the same."""
+        row = self._rows[job.part].get(job.key)
+        return row if row is not None and row["of"] == _as_saved(of) else None
 
-    def put(self, job: Job, row: Row) -> None:
-        """Takes the row in and writes the file."""
+    def put(self, job: Job, made: Row, of: Row) -> Row:
+        """Takes in what was made, with what all rows have in common, and writes the file."""
+        task, num, seed, _ = job.key
+        row = {"task": task, "n": num, "seed": seed, **made, "of": _as_saved(of), "machine": machine()}
         self._rows[job.part][job.key] = row
         save_figures(self._out, **{job.part: list(self._rows[job.part].values())})
+        return row
 
     def _key(self, part: str, row: Row) -> Key:
         return row["task"], row["n"], row["seed"], row.get(self._name, part)
+
+
+def _as_saved(of: Row) -> Row:
+    """What a file gives back of it: lists for tuples."""
+    saved: Row = json.loads(json.dumps(of))
+    return saved

@@ -9,14 +9,15 @@ import numpy as np
 from icm_annealer.arrays import Ints
 from icm_annealer.baselines.given import with_noise
 from icm_annealer.evaluate import random_labels
-from icm_annealer.objective import Measure
-from icm_annealer.search.blocks import BlockSettings, blocks
+from icm_annealer.search.blocks import blocks
 from icm_annealer.search.official import OfficialSettings, official
+from icm_annealer.settings import Settings
 from icm_lab.reproduce.trial import Found, Trial
 
-INFORMATION: Measure = "information"
-PAPERS: Measure = "logprob"
-"""The paper's U, as a mean over examples: without rules, nothing in it speaks against labels that are all alike."""
+OURS = Settings()
+PUBLISHED = Settings(search="official", plan="tree", measure="logprob", official=OfficialSettings(num_final_orders=1))
+"""With the paper's U, as a mean over examples: without rules, nothing in it speaks against labels that are all alike.
+Contexts hold the same shots as by `fixed`, at a lower price."""
 Method = Callable[[Trial, int], Awaitable[Found | None]]
 """Labels for a trial, from a seed; None stands for no shots at all."""
 
@@ -51,7 +52,7 @@ async def icm_without_rules(trial: Trial, seed: int) -> Found:
 
 
 async def published(trial: Trial, seed: int) -> Found:
-    """Algorithm 1 with the paper's U and constants; contexts hold the same shots as by `fixed`, at a lower price."""
+    """Algorithm 1 with the paper's U and constants."""
     return await _published(trial, "published", seed)
 
 
@@ -83,13 +84,12 @@ async def from_wrong(trial: Trial, seed: int) -> Found:
 
 
 async def _ours(trial: Trial, name: str, seed: int, *, with_rules: bool = True, given: Ints | None = None) -> Found:
-    problem = trial.problem(INFORMATION, "folds=2", with_rules=with_rules)
-    return await trial.search(name, blocks(problem, BlockSettings(), seed, given))
+    return await trial.search(name, blocks(trial.problem(OURS, with_rules=with_rules), OURS.blocks, seed, given))
 
 
 async def _published(trial: Trial, name: str, seed: int, *, with_rules: bool = True) -> Found:
-    problem = trial.problem(PAPERS, "tree", with_rules=with_rules)
-    return await trial.search(name, official(problem, OfficialSettings(num_final_orders=1), seed))
+    problem = trial.problem(PUBLISHED, with_rules=with_rules)
+    return await trial.search(name, official(problem, PUBLISHED.official, seed))
 
 
 METHODS: dict[str, Method] = {

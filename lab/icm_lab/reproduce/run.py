@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from icm_annealer.examples import Loaded, load_examples
+from icm_annealer.examples import load_examples
 from icm_annealer.local_scorer import local_scorer
 from icm_annealer.passes import Scorer
-from icm_annealer.task import Task, load_task
+from icm_annealer.task import load_task
+from icm_annealer.trials.case import Case, TaskData
+from icm_annealer.trials.contest import Job, SavedRows
 from icm_client import ScorerClient
 from icm_client.gathered import gathered
 from icm_lab.reproduce.figures import NUM, NUM_TEST, Bar, Figure
-from icm_lab.reproduce.methods import METHODS
+from icm_lab.reproduce.methods import METHODS, OURS, PUBLISHED
 from icm_lab.reproduce.trial import Trial
 from icm_lab.reproduce.verdicts import Row
 
-ROWS = "rows.jsonl"
+ROWS = "rows.json"
 SEEDS, REAL_SEEDS = 10, 3
 """Seeds of the laboratory's models, and of a real one, which takes minutes a seed."""
 AT_ONCE = 3
@@ -30,41 +31,43 @@ Say = Callable[[str], None]
 
 
 async def make_rows(figures: Sequence[Figure], out: Path, say: Say) -> list[Row]:
-    """All rows of these figures; those that `out` already holds are kept, whatever model made them."""
-    kept = _read(out / ROWS)
+    """All rows of these figures; those that `out` holds and that were made of the same are not made again."""
     bars = list(dict.fromkeys(bar for figure in figures for bar in figure.bars))
+    models = list(dict.fromkeys(bar.model for bar in bars))
+    saved = SavedRows(out / ROWS, models, "method")
     rows: list[Row] = []
-    for model in dict.fromkeys(bar.model for bar in bars):
-        mine = [bar for bar in bars if bar.model == model]
-        missing = [bar for bar in mine if any(_key(bar, seed) not in kept for seed in _seeds(model))]
-        if missing:
-            say(f"starting a scorer of {model}")
-            async with (
-                local_scorer(model, lambda what, s: None, log=out / f"{model}.log") as url,
-                ScorerClient(url) as scorer,
-            ):
-                await _make(scorer, missing, kept, out, say)
-        rows += [kept[_key(bar, seed)] for bar in mine for seed in _seeds(model)]
+    for model in models:
+        say(f"starting a scorer of {model}")
+        async with (
+            local_scorer(model, lambda what, s: None, log=out / f"{model}.log") as url,
+            ScorerClient(url) as scorer,
+        ):
+            rows += await model_rows(scorer, [bar for bar in bars if bar.model == model], saved, say)
     return rows
 
 
-async def _make(scorer: Scorer, bars: Sequence[Bar], kept: dict[str, Row], out: Path, say: Say) -> None:
-    """Seeds side by side: one alone leaves the scorer idle between its passes."""
+async def model_rows(scorer: Scorer, bars: Sequence[Bar], saved: SavedRows, say: Say) -> list[Row]:
+    """The rows of one model's bars, seeds side by side: one alone leaves the scorer idle between its passes."""
     data = {task: _load(task) for task in dict.fromkeys(bar.task for bar in bars)}
+    model = await scorer.model()
 
-    async def one(task: str, seed: int) -> None:
+    async def one(task: str, seed: int) -> list[Row]:
+        case = Case(data[task], NUM, NUM_TEST, seed, model, scorer, "reproduce")
+        of = {**case.described(), "searches": [OURS.described(), PUBLISHED.described()]}
         trial: Trial | None = None
-        for bar in bars:
-            if bar.task == task and _key(bar, seed) not in kept:
-                trial = trial or await Trial.open(scorer, *data[task], NUM, NUM_TEST, seed)
-                row = await _row(trial, bar, seed)
-                kept[_key(bar, seed)] = row
-                with (out / ROWS).open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(row) + "\n")
+        rows: list[Row] = []
+        for bar in (bar for bar in bars if bar.task == task):
+            job = Job(bar.model, data[task], NUM, seed, bar.method, 1.0)
+            row = saved.row(job, of)
+            if row is None:
+                trial = trial or await Trial.open(case)
+                row = saved.put(job, await _row(trial, bar, seed), of)
                 say(f"{bar}, seed {seed}: {row['test_right']} of {row['num_test']} right")
+            rows.append(row)
+        return rows
 
     trials = [(task, seed) for task in data for seed in _seeds(bars[0].model)]
-    await gathered(lambda trial: one(*trial), trials, AT_ONCE)
+    return [row for rows in await gathered(lambda trial: one(*trial), trials, AT_ONCE) for row in rows]
 
 
 async def _row(trial: Trial, bar: Bar, seed: int) -> Row:
@@ -73,9 +76,7 @@ async def _row(trial: Trial, bar: Bar, seed: int) -> Row:
     rate = float(np.mean(labels == 0)) if labels is not None else 0.5
     return {
         "model": bar.model,
-        "task": bar.task,
         "method": bar.method,
-        "seed": seed,
         "num": len(trial.train),
         "labels_right": int((labels == trial.gold).sum()) if labels is not None else None,
         "num_test": len(trial.gold_test),
@@ -85,22 +86,11 @@ async def _row(trial: Trial, bar: Bar, seed: int) -> Row:
     }
 
 
-def _load(name: str) -> tuple[Task, Loaded]:
+def _load(name: str) -> TaskData:
     loaded_task = load_task(name)
     assert loaded_task.data_path is not None
-    return loaded_task.task, load_examples(loaded_task.data_path, loaded_task.task)
+    return TaskData(loaded_task.task, load_examples(loaded_task.data_path, loaded_task.task))
 
 
 def _seeds(model: str) -> range:
     return range(SEEDS if model.startswith("lab-") else REAL_SEEDS)
-
-
-def _key(bar: Bar, seed: int) -> str:
-    return f"{bar} {seed}"
-
-
-def _read(file: Path) -> dict[str, Row]:
-    if not file.exists():
-        return {}
-    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    return {_key(Bar(row["model"], row["task"], row["method"]), row["seed"]): row for row in rows}

@@ -6,13 +6,10 @@ from dataclasses import dataclass, replace
 
 from icm_annealer.arrays import Ints
 from icm_annealer.baselines.given import human_labels
-from icm_annealer.examples import Loaded, consistency_of
-from icm_annealer.objective import Measure, Objective
-from icm_annealer.passes import Scorer
-from icm_annealer.plan import PlanKind
+from icm_annealer.examples import consistency_of
 from icm_annealer.search.base import Problem, Search
-from icm_annealer.task import Task
-from icm_annealer.trials.case import Case, Opened, TaskData
+from icm_annealer.settings import Settings
+from icm_annealer.trials.case import Case, Opened
 
 HUMAN = "human"
 """The field of a row that holds what people say."""
@@ -38,14 +35,12 @@ class Trial:
         self._found: dict[str, Found] = {}
 
     @classmethod
-    async def open(cls, scorer: Scorer, task: Task, loaded: Loaded, num: int, num_test: int, seed: int) -> Trial:
-        """Draws `num` examples and a test set as `icm demo` does."""
-        case = Case(TaskData(task, loaded), num, num_test, seed, await scorer.model(), scorer, "reproduce")
+    async def open(cls, case: Case) -> Trial:
         return cls(case, await case.open())
 
-    def problem(self, measure: Measure, plan: str, *, with_rules: bool = True) -> Problem:
+    def problem(self, settings: Settings, *, with_rules: bool = True) -> Problem:
         """What a search sees; without rules nothing contradicts, and what is left out of a context stays as it was."""
-        problem = self._case.problem(Objective(measure, 50.0), PlanKind.parse(plan))
+        problem = self._case.problem(settings.objective(), settings.plan_kind())
         if with_rules:
             return problem
         task = self._case.task.model_copy(update={"rules": []})

@@ -217,6 +217,9 @@ def test_a_bench_is_gone_on_with(icm: Icm, tmp_path: Path, url: str) -> None:
     assert [row for row in rows if row["seed"] == 0 and row["search"] != "joint"] == first  # seconds and all
     assert "seed 0: blocks" not in ended.out
     assert "seed 0: joint" in ended.out
+    # A search that is named alone is still stopped at the tokens of ours, and so is not done again.
+    assert bench(icm, url, out, task, "--searches", "joint", "--seeds", 2, "--resume").code == 0
+    assert saved(out)["searches"] == rows
     # What depends on another setting is done again; the rest of the file stays.
     ended = bench(icm, url, out, task, "--searches", "zero_shot", "--test", 19, "--resume")
     assert "seed 0: zero_shot" in ended.out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from email.utils import formatdate
 from time import time
@@ -38,6 +39,23 @@ async def test_what_is_answered_is_told(answer: Callable[[], httpx.Response], ki
     with pytest.raises(kind, match=says) as raised:
         await http.ask("GET", "/v1/models")
     assert "\n" not in str(raised.value)
+    await http.close()
+
+
+async def test_a_long_request_does_not_use_up_patience() -> None:
+    asked: list[str] = []
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        if len(asked) == 1:
+            await asyncio.sleep(0.3)
+            raise httpx.ReadError("cut")
+        return httpx.Response(200, json=[])
+
+    retry = RetryPolicy(patience_s=0.2, first_wait_s=0.01)
+    http = EndpointHttp("http://box:8000", retry=retry, transport=httpx.MockTransport(answer))
+    assert await http.ask("POST", "/v1/completions", {}) == []
+    assert len(asked) == 2
     await http.close()
 
 

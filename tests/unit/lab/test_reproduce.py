@@ -13,10 +13,13 @@ from tests import planted
 from tests.conftest import Serving
 
 from icm_annealer.task import built_in_tasks
-from icm_lab.reproduce.figures import FIGURES, TITLES, Bar, Claim, Figure
+from icm_annealer.trials.case import Case, TaskData
+from icm_annealer.trials.contest import SavedRows
+from icm_client import RequestError
+from icm_lab.reproduce.figures import FIGURES, REAL, TITLES, Bar, Claim, Figure
 from icm_lab.reproduce.methods import METHODS
 from icm_lab.reproduce.page import render_page
-from icm_lab.reproduce.run import SEEDS
+from icm_lab.reproduce.run import REAL_SEEDS, ROWS, SEEDS, make_rows, model_rows
 from icm_lab.reproduce.trial import Trial
 from icm_lab.reproduce.verdicts import estimate, figure_found, judge, passes_found
 from icm_server.models import PACKAGED
@@ -91,7 +94,8 @@ async def test_every_method_labels_a_trial(tmp_path: Path, serving: Serving) -> 
     task = planted.TASK + "group: pair\nrules:\n  - {kind: exactly_one, label: hot}\n"
     loaded_task, loaded = planted.load(planted.write_task(tmp_path, 48, task=task))
     async with serving() as scorer:
-        trial = await Trial.open(scorer, loaded_task.task, loaded, 16, 20, seed=0)
+        data = TaskData(loaded_task.task, loaded)
+        trial = await Trial.open(Case(data, 16, 20, 0, await scorer.model(), scorer, "reproduce"))
         for name, method in METHODS.items():
             if name == "human":
                 continue
@@ -108,6 +112,30 @@ async def test_every_method_labels_a_trial(tmp_path: Path, serving: Serving) -> 
         assert wrong is not None
         assert icm is not None
         assert (wrong.labels != gold.labels).sum() == (icm.labels != gold.labels).sum()
+
+
+async def test_rows_of_other_weights_are_made_again(tmp_path: Path, serving: Serving) -> None:
+    bars = [Bar(REAL, "living", method) for method in ("zero_shot", "gold")]
+    told: list[str] = []
+
+    async def made(seed: int) -> list[dict[str, Any]]:
+        told.clear()
+        async with serving(seed=seed) as scorer:
+            return await model_rows(scorer, bars, SavedRows(tmp_path / ROWS, [REAL], "method"), told.append)
+
+    rows = await made(1)
+    assert len(rows) == len(told) == 2 * REAL_SEEDS
+    assert await made(1) == rows
+    assert not told
+    await made(2)
+    assert len(told) == len(rows)
+
+
+async def test_rows_that_are_none_are_told_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / ROWS).write_text('{"lab-large": [{"task": "lab-ari')
+    with pytest.raises(RequestError, match="move it away"):
+        await make_rows(FIGURES, tmp_path, print)
+    assert (tmp_path / ROWS).read_text().endswith("lab-ari")
 
 
 def test_passes_are_means_over_seeds() -> None:

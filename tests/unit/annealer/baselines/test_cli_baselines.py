@@ -142,6 +142,37 @@ def test_it_is_gone_on_with(icm: Icm, tmp_path: Path, url: str) -> None:
     assert len(saved(out)["rows"]) == 1
 
 
+def test_methods_join_those_that_are_there(icm: Icm, tmp_path: Path, url: str) -> None:
+    task, out = data(tmp_path / "data", 60), tmp_path / "out"
+    first = ("--methods", "zero_shot,icm,noise,growing,human,gold", "--human", "person")
+    assert compare(icm, url, task, out, "--seeds", 2, *first).code == 0
+    before = saved(out)["rows"]
+    ended = compare(icm, url, task, out, "--seeds", 2, "--methods", "growing,joint", "--resume")
+    assert ended.code == 0, ended
+    rows = saved(out)["rows"]
+    assert rows[: len(before)] == before
+    assert [row["method"] for row in rows[len(before) :]] == ["joint", "joint"]
+    for seed in (0, 1):
+        assert by_method(out, seed)["joint"]["budget"] == by_method(out, seed)["icm"]["tokens"]
+    # All stand in the table but people's labels, whose field was not named again.
+    assert list(saved(out)["table"]["methods"]) == ["zero_shot", "growing", "joint", "icm", "noise", "gold"]
+    assert METHODS["noise"].title in ended.out
+    assert METHODS["noise"].title in (out / "baselines.html").read_text()
+    # Of three seeds there is only what is made now.
+    assert compare(icm, url, task, out, "--seeds", 3, "--methods", "gold", "--resume").code == 0
+    assert list(saved(out)["table"]["methods"]) == ["gold"]
+
+
+def test_rows_of_other_test_orders_are_made_again(
+    icm: Icm, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task, out = data(tmp_path / "data", 60), tmp_path / "out"
+    assert compare(icm, url, task, out, "--seeds", 1, "--methods", "gold").code == 0
+    monkeypatch.setattr("icm_annealer.trials.case.NUM_ORDERS", 1)
+    ended = compare(icm, url, task, out, "--seeds", 1, "--methods", "gold", "--resume")
+    assert "seed 0: gold" in ended.out
+
+
 def test_labels_of_one_kind_are_compared_with_three_classes(icm: Icm, tmp_path: Path, url: str) -> None:
     task = planted.TASK.replace('  cool: " cool"\n', '  cool: " cool"\n  other: " other"\n')
     out = tmp_path / "out"
