@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -43,6 +44,8 @@ class Admission:
         self.total = Held()
         self.by_experiment: dict[str, Held] = {}
         self.by_tenant: dict[str, Held] = {}
+        self._requests: Counter[tuple[str, str]] = Counter()
+        """By tenant and experiment."""
         self.rate = Rate(clock)
         """Tokens done a second."""
 
@@ -60,6 +63,7 @@ class Admission:
         limits, mine = self._limits, self.by_experiment.get(experiment, Held())
         theirs = self.by_tenant.get(tenant.name, Held())
         name, key = f"experiment {experiment!r}", f"the API key {tenant.name!r}"
+        num_theirs = sum(whose == tenant.name for whose, _ in self._requests)
         for what, more, held, limit, whose in (
             ("reads", reads, mine, limits.max_experiment_reads, name),
             ("reads", reads, self.total, limits.max_reads, "the scorer"),
@@ -76,17 +80,17 @@ class Admission:
                 over = (num_held + more - limit) / num_held
                 raise BusyError(
                     f"{whose} has {num_held} {what} waiting, and takes {limit} at most: {more} more do not fit now",
-                    retry_after_s=self._wait_s(over, held),
+                    retry_after_s=self._wait_s(over, held, num_theirs if held is theirs else 1),
                     details={what: more, "held": num_held, "limit": limit},
                 )
 
-    def _wait_s(self, part: float, held: Held) -> float:
-        """How long until this part of what is held is done, if all experiments that hold any share alike."""
+    def _wait_s(self, part: float, held: Held, num_mine: int) -> float:
+        """How long until this part of what is held, of `num_mine` experiments, is done, if all share alike."""
         rate = self.rate.value()
         if rate is None:
             return UNKNOWN_WAIT_S
         if held is not self.total:
-            rate /= max(1, len(self.by_experiment))
+            rate *= num_mine / max(1, len(self.by_experiment))
         return min(MAX_WAIT_S, max(1.0, part * held.tokens / rate))
 
 
@@ -119,6 +123,9 @@ class Ticket:
             admission.rate.begin()
         mine = admission.by_experiment.setdefault(self._experiment, Held())
         theirs = admission.by_tenant.setdefault(self._tenant.name, Held())
+        admission._requests[self._tenant.name, self._experiment] += requests
+        if not admission._requests[self._tenant.name, self._experiment]:
+            del admission._requests[self._tenant.name, self._experiment]
         for held in (self._held, mine, theirs, admission.total):
             held.add(requests, reads, tokens)
         if not mine.requests:

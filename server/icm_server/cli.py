@@ -141,7 +141,7 @@ def new_key(
         Path, typer.Option(envvar="ICM_KEYS_FILE", help="Its hash is added there; a scorer that runs sees it.")
     ] = Path("keys.yaml"),
     experiment: Annotated[
-        list[str] | None, typer.Option(help="More that it may run, * for any; may be repeated. Default: NAME-*")
+        list[str] | None, typer.Option(help="What it may run beside NAME, * for any; may be repeated. Default: NAME-*")
     ] = None,
     adapter: Annotated[
         list[str] | None, typer.Option(help="An adapter that it may use; may be repeated. Default: all.")

@@ -83,13 +83,26 @@ def add_key(path: Path, name: str, **fields: Any) -> str:
     try:
         with _locked(path.parent):
             before = path.read_text(encoding="utf-8") if path.exists() else ""
-            if any(other.name == name for other in _parsed(before, path)):
+            others = _parsed(before, path)
+            if any(other.name == name for other in others):
                 raise RequestError(f"{path} has a key for {name!r} already: remove that, or take another name")
+            for other in others:
+                _check_apart(other, entry)
+                _check_apart(entry, other)
             after = _with(before, entry, path)
             _replace(path, after)
     except (OSError, UnicodeDecodeError) as error:
         raise _unusable(path, error) from None
     return key
+
+
+def _check_apart(one: Entry, other: Entry) -> None:
+    """Raises RequestError if `one`, of which nobody said what it may run, may run what is the other's."""
+    if not one.experiments and one.may_run(other.name):
+        raise RequestError(
+            f"{one.name!r} may run what begins with {one.name}-, so also the experiments of {other.name!r}: take "
+            "another name, or say what they may run (--experiment)"
+        )
 
 
 def _parsed(text: str, path: Path) -> list[Entry]:

@@ -9,6 +9,7 @@ from icm_client import BusyError
 from icm_client.errors import TooLargeError
 from icm_server.admission import UNKNOWN_WAIT_S, Admission
 from icm_server.config import Limits
+from icm_server.tenant import Tenant
 
 
 def test_the_wait_is_what_the_work_that_is_held_takes_at_the_measured_rate() -> None:
@@ -40,6 +41,23 @@ def test_an_experiment_waits_longer_for_its_own_work_where_others_share_the_engi
     with pytest.raises(BusyError, match="experiment 'b' has 800 tokens") as refused:
         tickets[1].settle(8, 1000)
     assert refused.value.retry_after_s == pytest.approx(200 / (100 / 2), rel=0.01)
+
+
+def test_a_keys_work_is_done_by_all_of_its_experiments() -> None:
+    clock = HandClock()
+    admission = Admission(Limits(), clock)
+    alice, bob = Tenant(name="alice", max_queued_tokens=800), Tenant(name="bob")
+    tickets = [admission.admit(name, 4, alice) for name in ("alice", "alice-1")]
+    for ticket in tickets:
+        ticket.settle(4, 400)
+    other = admission.admit("bob", 4, bob)
+    other.settle(4, 400)
+    for _ in range(4):
+        clock.now += 1.0
+        other.done(90)
+    with pytest.raises(BusyError, match="the API key 'alice' has 800 tokens") as refused:
+        tickets[1].settle(4, 600)
+    assert refused.value.retry_after_s == pytest.approx(200 / (90 * 2 / 3), rel=0.01)
 
 
 @pytest.mark.parametrize(

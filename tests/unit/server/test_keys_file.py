@@ -177,6 +177,15 @@ def test_a_file_that_cannot_be_used_is_told(tmp_path: Path) -> None:
             call()
 
 
+@pytest.mark.parametrize(("first", "second"), [("bob", "bob-lab"), ("bob-lab", "bob")])
+def test_no_key_gets_anothers_experiments_unasked(tmp_path: Path, first: str, second: str) -> None:
+    path = tmp_path / "keys.yaml"
+    add_key(path, first)
+    with pytest.raises(RequestError, match="'bob' may run what begins with bob-, so also the experiments of 'bob-lab'"):
+        add_key(path, second)
+    add_key(path, "bo", experiments=("*",))  # where it is said, it is meant
+
+
 def test_a_key_that_is_there_already_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "keys.yaml"
     add_key(path, "alice")
