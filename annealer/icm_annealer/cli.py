@@ -155,6 +155,9 @@ def run(
             highlight=False,
             soft_wrap=True,
         )
+        if labelling.had_ended:
+            told = f"note: this run had already ended; {folder / LABELS} stays as it is"
+            console.print(told, markup=False, highlight=False, soft_wrap=True)
         for alarm in labelling.alarms:
             console.print(f"{alarm.level}: {alarm}", markup=False, highlight=False)
 

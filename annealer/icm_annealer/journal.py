@@ -100,13 +100,14 @@ class Journal:
             }
         )
 
-    def write_end(self, line: dict[str, Any]) -> None:
-        """The last line, unless the journal already has it."""
+    def write_end(self, line: dict[str, Any]) -> bool:
+        """The last line, unless the journal already has it; returns whether it was written."""
         while self._next is not None:
             if self._next.get("kind") == "end":
-                return
+                return False
             self._next = next(self._recorded, None)
         self.write({"kind": "end", **line})
+        return True
 
     def write(self, line: dict[str, Any]) -> None:
         """Appends a line and sees it to the disk; raises JournalError if that fails."""

@@ -86,9 +86,11 @@ def test_a_run_that_is_there_is_refused_resumed_or_overwritten(icm: Icm, tmp_pat
     command = ["run", "--task", task, "--scorer", url, "--out", out]
     assert icm(*command).code == 0
     (out / "notes.txt").write_text("mine")
-    before = {name: (out / name).read_bytes() for name in (JOURNAL, LABELS)}
+    before = {name: (out / name).read_bytes() for name in (JOURNAL, LABELS, METRICS)}
     check_refused(icm(*command), 2, str(out), "--resume", "--overwrite")
-    assert icm(*command, "--resume").code == 0
+    resumed = icm(*command, "--resume")
+    assert resumed.code == 0
+    assert f"{LABELS} stays as it is" in resumed.out
     assert {name: (out / name).read_bytes() for name in before} == before
     check_refused(icm(*command, "--resume", "--seed", 1), 2, "seed was 0, is now 1")
     assert {name: (out / name).read_bytes() for name in before} == before

@@ -16,7 +16,7 @@ from icm_annealer.examples import Example
 from icm_annealer.journal import Journal, JournalError, read_journal
 from icm_annealer.labelling import Labelling, label
 from icm_annealer.passes import Scorer
-from icm_annealer.rundir import JOURNAL, LABELS, REPEAT, RunDir
+from icm_annealer.rundir import COSTS, JOURNAL, LABELS, REPEAT, RunDir
 from icm_annealer.search.blocks import BlockSettings
 from icm_annealer.search.official import OfficialSettings
 from icm_annealer.settings import Settings
@@ -122,6 +122,30 @@ async def test_a_run_stopped_before_its_journal_began_is_resumed_as_a_new_one(
     await run(tmp_path / "early", data, scorer, resume=True)
     await run(tmp_path / "whole", data, scorer)
     assert (tmp_path / "early" / JOURNAL).read_bytes() == (tmp_path / "whole" / JOURNAL).read_bytes()
+
+
+async def test_what_a_run_has_cost_is_that_of_all_its_processes(
+    tmp_path: Path, data: Data, scorer: ScorerClient
+) -> None:
+    await unfinished(tmp_path / "run", data, scorer)
+    resumed = await run(tmp_path / "run", data, scorer, resume=True)
+    costs = [json.loads(line) for line in (tmp_path / "run" / COSTS).read_text().splitlines()]
+    assert [cost["pass"] for cost in costs] == [*range(1, resumed.run.num_passes + 1), "repeat"]
+    summary = resumed.summary()
+    for name in ("prompt_tokens", "computed_tokens", "cached_tokens"):
+        assert summary[name] == sum(cost[name] for cost in costs)
+    assert summary["search_seconds"] == pytest.approx(sum(cost["waited"] for cost in costs[:-1]))
+
+
+async def test_labels_that_were_corrected_stay_when_a_finished_run_is_resumed(
+    tmp_path: Path, data: Data, scorer: ScorerClient
+) -> None:
+    await run(tmp_path / "run", data, scorer)
+    path = tmp_path / "run" / LABELS
+    corrected = path.read_text().replace('"label": "hot"', '"label": "cool"', 1)
+    path.write_text(corrected)
+    assert (await run(tmp_path / "run", data, scorer, resume=True)).had_ended
+    assert path.read_text() == corrected
 
 
 async def unfinished(folder: Path, data: Data, scorer: ScorerClient) -> bytes:
