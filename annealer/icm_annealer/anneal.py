@@ -13,7 +13,7 @@ from icm_annealer.arrays import Ints
 from icm_annealer.examples import Example, consistency_of, digest
 from icm_annealer.journal import Journal
 from icm_annealer.objective import label_rates
-from icm_annealer.passes import Ask, Pass, PassScorer, Scorer
+from icm_annealer.passes import Ask, Pass, PassScorer, Scorer, window_of
 from icm_annealer.search.base import Problem, Result
 from icm_annealer.settings import Settings
 from icm_annealer.task import Task
@@ -107,6 +107,7 @@ def run_header(examples: Sequence[Example], task: Task, settings: Settings, mode
         "task": task.seen(),
         "data": digest(examples),
         "model": model.model_dump(include={"name", "digest", "dtype", "engine"}),
+        "window": window_of(model),
         "ids": [example.id for example in examples],
     }
 

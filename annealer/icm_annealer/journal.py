@@ -70,7 +70,7 @@ class Journal:
         if first.get("kind") != "start" or first.get("format") != FORMAT:
             raise JournalError(f"{path} is not a journal of this version")
         for key, value in json.loads(json.dumps(header)).items():
-            if begun.get(key) != value:
+            if begun.get(key, value) != value:  # what an older version did not write down is taken to be the same
                 raise JournalError(f"{path} was begun with another {key}: {_difference(begun.get(key), value)}")
         if path.stat().st_size > num_bytes:  # the line that was being written when the run was killed
             with path.open("r+b") as file:

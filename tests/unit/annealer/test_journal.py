@@ -201,6 +201,26 @@ async def test_another_model_does_not_continue_a_run(
     assert (tmp_path / "run" / JOURNAL).read_bytes() == before
 
 
+async def test_another_window_does_not_continue_a_run(
+    tmp_path: Path, data: Data, scorer: ScorerClient, serving: Serving
+) -> None:
+    before = await unfinished(tmp_path / "run", data, scorer)
+    async with serving(max_prompt_tokens=80) as other:
+        with pytest.raises(JournalError, match="another window: max_prompt_tokens was 8191, is now 80"):
+            await run(tmp_path / "run", data, other, resume=True)
+    assert (tmp_path / "run" / JOURNAL).read_bytes() == before
+
+
+async def test_a_journal_of_before_windows_were_written_down_is_continued(
+    tmp_path: Path, data: Data, scorer: ScorerClient
+) -> None:
+    first, *others = (await unfinished(tmp_path / "run", data, scorer)).decode().splitlines()
+    header = {key: value for key, value in json.loads(first).items() if key != "window"}
+    (tmp_path / "run" / JOURNAL).write_text("\n".join([json.dumps(header), *others]) + "\n")
+    await run(tmp_path / "run", data, scorer, resume=True)
+    assert next(read_journal(tmp_path / "run" / JOURNAL)) == header
+
+
 @pytest.mark.parametrize("damage", ["cut", "noise", "list", "empty"])
 async def test_a_damaged_line_is_named(tmp_path: Path, data: Data, scorer: ScorerClient, damage: str) -> None:
     lines = (await unfinished(tmp_path / "run", data, scorer)).splitlines(keepends=True)
