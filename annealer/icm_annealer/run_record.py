@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from icm_annealer.costs import read_costs
 from icm_annealer.examples import Example, digest
 from icm_annealer.journal import FORMAT, is_being_written, read_ends
+from icm_annealer.objective import unit_of_u
 from icm_annealer.rows import read_rows
 from icm_annealer.run_examples import read_examples
 from icm_annealer.rundir import EVALUATION, EXAMPLES, JOURNAL, LABELS, METRICS
@@ -115,6 +116,10 @@ class RunRecord:
         """U of the labels found, or of the last pass that weighed labels."""
         u = self.last.get("u")
         return float(u) if isinstance(u, int | float) else None
+
+    @property
+    def u_unit(self) -> str:
+        return unit_of_u(self.settings.get("measure"))
 
     @property
     def label_rates(self) -> dict[str, float]:

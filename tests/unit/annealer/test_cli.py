@@ -73,12 +73,22 @@ def test_only_the_first_rows(icm: Icm, tmp_path: Path, url: str) -> None:
     assert [row["id"] for row in rows(tmp_path / "run")] == [str(k) for k in range(6)]
 
 
-@pytest.mark.parametrize("options", [["--search", "official"], ["--plan", "fixed", "--measure", "margin"]])
-def test_other_searches_and_plans(icm: Icm, tmp_path: Path, url: str, options: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("options", "unit"),
+    [
+        (["--search", "official"], "per example"),
+        (["--plan", "fixed", "--measure", "margin"], "per example"),
+        (["--measure", "sum"], "summed over examples"),
+    ],
+)
+def test_other_searches_and_plans(icm: Icm, tmp_path: Path, url: str, options: list[str], unit: str) -> None:
     task = planted.write_task(tmp_path / "data", 8)
     ended = icm("run", "--task", task, "--scorer", url, "--out", tmp_path / "run", *options)
     assert ended.code == 0, ended
+    assert f" nats {unit}; " in ended.out
     assert len(rows(tmp_path / "run")) == 8
+    assert icm("report", tmp_path / "run").code == 0
+    assert f"nats {unit};" in (tmp_path / "run" / REPORT).read_text()
 
 
 def test_a_run_that_is_there_is_refused_resumed_or_overwritten(icm: Icm, tmp_path: Path, url: str) -> None:
@@ -86,7 +96,7 @@ def test_a_run_that_is_there_is_refused_resumed_or_overwritten(icm: Icm, tmp_pat
     command = ["run", "--task", task, "--scorer", url, "--out", out]
     assert icm(*command).code == 0
     (out / "notes.txt").write_text("mine")
-    before = {name: (out / name).read_bytes() for name in (JOURNAL, LABELS, METRICS)}
+    before = {name: (out / name).read_bytes() for name in (JOURNAL, LABELS)}
     check_refused(icm(*command), 2, str(out), "--resume", "--overwrite")
     resumed = icm(*command, "--resume")
     assert resumed.code == 0
