@@ -13,11 +13,11 @@ from icm_annealer.arrays import Ints
 from icm_annealer.examples import Example, consistency_of, digest
 from icm_annealer.journal import Journal
 from icm_annealer.objective import label_rates
-from icm_annealer.passes import Ask, Pass, PassScorer, Scorer
+from icm_annealer.passes import Ask, Pass, PassScorer, Scorer, window_of
 from icm_annealer.search.base import Problem, Result
 from icm_annealer.settings import Settings
 from icm_annealer.task import Task
-from icm_client.wire import ModelInfo, Usage
+from icm_client.wire import ModelInfo
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class PassEvent:
     """Share of each label among the labelled; empty if none is."""
     resumed: bool
     """True if the answer came from the journal and cost nothing."""
+    waited: float
+    """Seconds by which it made the run longer: passes of one round are asked side by side."""
 
     def facts(self) -> dict[str, Any]:
         """What the journal says of the pass besides question and answer."""
@@ -59,9 +61,6 @@ class Run:
     problem: Problem
     result: Result
     num_passes: int
-    usage: Usage
-    """Of this process: passes told from a journal cost nothing."""
-    seconds: float
     last: tuple[Ask, Pass]
     """The last pass."""
     passes: PassScorer
@@ -108,6 +107,7 @@ def run_header(examples: Sequence[Example], task: Task, settings: Settings, mode
         "task": task.seen(),
         "data": digest(examples),
         "model": model.model_dump(include={"name", "digest", "dtype", "engine"}),
+        "window": window_of(model),
         "ids": [example.id for example in examples],
     }
 
@@ -153,8 +153,6 @@ async def anneal(
         problem,
         result,
         loop.num_passes,
-        loop.usage,
-        loop.seconds,
         loop.last,
         passes,
     )
@@ -173,8 +171,6 @@ class _Loop:
         self._problem, self._passes = problem, passes
         self._journal, self._on_pass = journal, on_pass
         self.num_passes = 0
-        self.usage = Usage()
-        self.seconds = 0.0
         self.last: tuple[Ask, Pass] | None = None
 
     async def answer(self, asks: Sequence[Ask]) -> list[Pass]:
@@ -185,25 +181,24 @@ class _Loop:
             for ask, answer in zip(asks, recorded, strict=True)
         ]
         answers: list[Pass] = []
-        start = asyncio.get_running_loop().time()
+        clock = asyncio.get_running_loop().time
+        start = clock()
         try:
             for ask, known, task in zip(asks, recorded, tasks, strict=True):
                 answer = known if known is not None else await _required(task)
-                self._note(ask, answer, resumed=known is not None)
+                start, waited = clock(), clock() - start
+                self._note(ask, answer, known is not None, waited)
                 answers.append(answer)
         finally:
             for task in tasks:
                 if task is not None:
                     task.cancel()
             await asyncio.gather(*(task for task in tasks if task is not None), return_exceptions=True)
-        self.seconds += asyncio.get_running_loop().time() - start
         self.last = asks[-1], answers[-1]
         return answers
 
-    def _note(self, ask: Ask, answer: Pass, resumed: bool) -> None:
+    def _note(self, ask: Ask, answer: Pass, resumed: bool, waited: float) -> None:
         self.num_passes += 1
-        if not resumed:
-            self.usage = self.usage + answer.usage
         own = ask.labels[ask.queries]
         known = ask.labels[ask.labels >= 0]
         inside = bool((own >= 0).all())
@@ -218,6 +213,7 @@ class _Loop:
             num_contradictions,
             label_rates(known, self._problem.num_labels).tolist() if len(known) else [],
             resumed,
+            waited,
         )
         if self._journal and not resumed:
             self._journal.write_pass(event.number, ask, answer, event.facts())

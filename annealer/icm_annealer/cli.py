@@ -34,6 +34,7 @@ from icm_annealer.examples import first_of
 from icm_annealer.export.cli import export
 from icm_annealer.labelling import label
 from icm_annealer.model_check import look_with_model
+from icm_annealer.objective import unit_of_u
 from icm_annealer.progress import RunProgress
 from icm_annealer.rundir import LABELS, METRICS, SCORER_LOG, RunDir
 from icm_annealer.search.blocks import BlockSettings
@@ -153,11 +154,15 @@ def run(
         summary = labelling.summary()
         folder.write_json(METRICS, {"task": loaded_task.task.name, "settings": settings.described(), **summary})
         console.print(
-            f"U {summary['u']:+.3f} ± {summary['u_se']:.3f} nats per example; {summary['num_passes']} passes, "
-            f"{summary['computed_tokens']:,} tokens computed. Labels: {folder / LABELS}",
+            f"U {summary['u']:+.3f} ± {summary['u_se']:.3f} {unit_of_u(settings.measure)}; "
+            f"{summary['num_passes']} passes, {summary['computed_tokens']:,} tokens computed. "
+            f"Labels: {folder / LABELS}",
             highlight=False,
             soft_wrap=True,
         )
+        if labelling.had_ended:
+            told = f"note: this run had already ended; {folder / LABELS} stays as it is"
+            console.print(told, markup=False, highlight=False, soft_wrap=True)
         for alarm in labelling.alarms:
             console.print(f"{alarm.level}: {alarm}", markup=False, highlight=False)
 

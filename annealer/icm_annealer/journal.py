@@ -70,7 +70,7 @@ class Journal:
         if first.get("kind") != "start" or first.get("format") != FORMAT:
             raise JournalError(f"{path} is not a journal of this version")
         for key, value in json.loads(json.dumps(header)).items():
-            if begun.get(key) != value:
+            if begun.get(key, value) != value:  # what an older version did not write down is taken to be the same
                 raise JournalError(f"{path} was begun with another {key}: {_difference(begun.get(key), value)}")
         if path.stat().st_size > num_bytes:  # the line that was being written when the run was killed
             with path.open("r+b") as file:
@@ -100,13 +100,14 @@ class Journal:
             }
         )
 
-    def write_end(self, line: dict[str, Any]) -> None:
-        """The last line, unless the journal already has it."""
+    def write_end(self, line: dict[str, Any]) -> bool:
+        """The last line, unless the journal already has it; returns whether it was written."""
         while self._next is not None:
             if self._next.get("kind") == "end":
-                return
+                return False
             self._next = next(self._recorded, None)
         self.write({"kind": "end", **line})
+        return True
 
     def write(self, line: dict[str, Any]) -> None:
         """Appends a line and sees it to the disk; raises JournalError if that fails."""

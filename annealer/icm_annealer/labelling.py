@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,17 +9,17 @@ from typing import Any
 from icm_annealer.alarm import Alarm
 from icm_annealer.alarms import alarms, spread_alarms
 from icm_annealer.anneal import PassEvent, Run, anneal, run_header
+from icm_annealer.costs import Spent, read_costs, spent, write_cost
 from icm_annealer.examples import Example
 from icm_annealer.journal import Journal
 from icm_annealer.objective import label_rates
 from icm_annealer.passes import Scorer
 from icm_annealer.repeat import Repeat, repeat
 from icm_annealer.run_examples import write_examples
-from icm_annealer.rundir import COSTS, JOURNAL, LABELS, RunDir
+from icm_annealer.rundir import JOURNAL, LABELS, RunDir
 from icm_annealer.settings import Settings
 from icm_annealer.task import Task
 from icm_client.errors import IcmError
-from icm_client.wire import Usage
 
 
 @dataclass(frozen=True)
@@ -31,11 +30,15 @@ class Labelling:
     alarms: list[Alarm]
     repeat: Repeat | None
     """A part of its last pass, asked again."""
+    spent: Spent
+    """By all processes that worked on it."""
+    had_ended: bool
+    """True if it was resumed after its end: its `labels.jsonl` stayed as it was, with labels that were corrected."""
 
     def summary(self) -> dict[str, Any]:
         """What `metrics.json` says of the search."""
         result = self.run.result
-        usage = self.run.usage + self.repeat.usage if self.repeat else self.run.usage
+        usage = self.spent.usage
         rates = label_rates(self.run.labels, len(self.run.task.labels))
         return {
             "num_examples": len(self.run.examples),
@@ -57,7 +60,7 @@ class Labelling:
             "prompt_tokens": usage.prompt_tokens,
             "computed_tokens": usage.computed_tokens,
             "cached_tokens": usage.cached_tokens,
-            "search_seconds": self.run.seconds,
+            "search_seconds": self.spent.search_seconds,
             "repeat_spread": self.repeat.spread if self.repeat else None,
             "alarms": [asdict(alarm) for alarm in self.alarms],
             **({"notes": result.notes} if result.notes else {}),
@@ -75,7 +78,10 @@ async def label(
     on_pass: Callable[[PassEvent], None] = lambda event: None,
     experiment: str = "default",
 ) -> Labelling:
-    """Runs (or resumes) a search in `folder`, which `prepare` has made ready, and writes its labels there."""
+    """Runs (or resumes) a search in `folder`, which `prepare` has made ready, and writes its labels there.
+
+    Labels of a run that had ended are not written again: some may have been corrected.
+    """
     header = run_header(examples, task, settings, await scorer.model())
     journal = (Journal.resume if resume else Journal.begin)(folder / JOURNAL, header)
     num_dropped = 0
@@ -84,7 +90,7 @@ async def label(
         nonlocal num_dropped
         num_dropped = max(num_dropped, event.answer.num_dropped)
         if not event.resumed:
-            _write_cost(folder, event.number, event.answer.seconds, event.answer.usage)
+            write_cost(folder.path, event.number, event.answer.seconds, event.waited, event.answer.usage)
         on_pass(event)
 
     try:
@@ -92,7 +98,7 @@ async def label(
         run = await anneal(examples, task, scorer, settings, journal=journal, on_pass=note, experiment=experiment)
         found = alarms(run.problem, run.result, examples, num_dropped)
         winner = run.result.winner
-        journal.write_end(
+        is_new = journal.write_end(
             {
                 "labels": run.labels.tolist(),
                 "u": winner.u,
@@ -103,9 +109,12 @@ async def label(
         )
     finally:
         journal.close()
-    folder.write_jsonl(LABELS, run.rows(folder.path.name))
+    had_ended = not is_new and (folder / LABELS).exists()
+    if not had_ended:
+        folder.write_jsonl(LABELS, run.rows(folder.path.name))
     repeated = await _repeated(folder, run)
-    return Labelling(run, [*found, *(spread_alarms(repeated) if repeated else [])], repeated)
+    found += spread_alarms(repeated) if repeated else []
+    return Labelling(run, found, repeated, spent(read_costs(folder.path)), had_ended)
 
 
 async def _repeated(folder: RunDir, run: Run) -> Repeat | None:
@@ -115,12 +124,5 @@ async def _repeated(folder: RunDir, run: Run) -> Repeat | None:
     except IcmError:
         return None
     if repeated and repeated.usage.num_reads:
-        _write_cost(folder, "repeat", repeated.seconds, repeated.usage)
+        write_cost(folder.path, "repeat", repeated.seconds, repeated.seconds, repeated.usage)
     return repeated
-
-
-def _write_cost(folder: RunDir, what: int | str, seconds: float, usage: Usage) -> None:
-    """Appends what one request has cost: a pass by its number, or the repeat at the end."""
-    cost = {"pass": what, "seconds": round(seconds, 3), **usage.model_dump()}
-    with (folder / COSTS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(cost) + "\n")

@@ -53,6 +53,11 @@ class Objective:
         return u / share if self.measure == "sum" else u
 
 
+def unit_of_u(measure: str | None) -> str:
+    """What U by this measure is in; None is a search's own default, which is no sum."""
+    return "nats summed over examples" if measure == "sum" else "nats per example"
+
+
 def margins(scores: Array, labels: Ints) -> Array:
     """By how much the score of each of `labels` [n] is above the best other label's in `scores` [n, C]."""
     everybody = np.arange(len(labels))

@@ -117,6 +117,11 @@ def _row_of(plan: Plan) -> dict[int, int]:
     return {example: row for row, (_, example) in enumerate(plan.reads)}
 
 
+def window_of(model: ModelInfo) -> dict[str, int]:
+    """What contexts are cut to: where it is another one, the same Ask is answered in other contexts."""
+    return {"max_prompt_tokens": model.max_prompt_tokens, "cache_block_tokens": model.cache_block_tokens}
+
+
 class PassScorer:
     """Scores Asks over one dataset through one scorer. Create it with `open`."""
 

@@ -11,11 +11,13 @@ from typing import Any, Literal
 import pydantic
 from pydantic import BaseModel
 
+from icm_annealer.costs import read_costs
 from icm_annealer.examples import Example, digest
 from icm_annealer.journal import FORMAT, is_being_written, read_ends
+from icm_annealer.objective import unit_of_u
 from icm_annealer.rows import read_rows
 from icm_annealer.run_examples import read_examples
-from icm_annealer.rundir import COSTS, EVALUATION, EXAMPLES, JOURNAL, LABELS, METRICS
+from icm_annealer.rundir import EVALUATION, EXAMPLES, JOURNAL, LABELS, METRICS
 from icm_annealer.task import Task
 from icm_client.errors import RequestError
 
@@ -116,6 +118,10 @@ class RunRecord:
         return float(u) if isinstance(u, int | float) else None
 
     @property
+    def u_unit(self) -> str:
+        return unit_of_u(self.settings.get("measure"))
+
+    @property
     def label_rates(self) -> dict[str, float]:
         """The share of each label in the labels found, or in the last pass; empty if there is none yet."""
         labels, names = self.last.get("labels"), self.task.label_names
@@ -130,18 +136,8 @@ class RunRecord:
 
     @cached_property
     def costs(self) -> list[dict[str, Any]]:
-        """A line a pass that a scorer answered; the last one may have been cut."""
-        try:
-            lines = (self.folder / COSTS).read_text(encoding="utf-8", errors="replace").splitlines()
-        except FileNotFoundError:
-            return []
-        costs = []
-        for line in lines:
-            try:
-                costs.append(json.loads(line))
-            except ValueError:
-                continue
-        return [cost for cost in costs if isinstance(cost, dict)]
+        """A line a pass that a scorer answered."""
+        return read_costs(self.folder)
 
     @cached_property
     def evaluation(self) -> dict[str, Any]:

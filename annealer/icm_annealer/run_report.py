@@ -132,7 +132,7 @@ class RunReport:
 
     @property
     def seconds(self) -> float:
-        """Of a demo as a whole, else of the search, as far as the process that ended it knows."""
+        """Of a demo as a whole, else of the search, over all processes that worked on it."""
         return float(self.metrics.get("seconds") or self.metrics.get("search_seconds") or 0.0)
 
     @property

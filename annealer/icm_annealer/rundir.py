@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from icm_annealer.whole import write_whole
+from icm_annealer.writer_lock import hold
 from icm_client.errors import RequestError
 
 JOURNAL, COSTS, LABELS = "journal.jsonl", "costs.jsonl", "labels.jsonl"
@@ -39,23 +40,26 @@ class RunDir:
         return self.path / name
 
     def prepare(self, *, resume: bool = False, overwrite: bool = False) -> None:
-        """Makes the folder ready. Raises RequestError if a run is there and neither option was given, or if none is
+        """Makes the folder ready, and this process the only one that writes there, until it ends.
+
+        Raises RequestError if another process does, if a run is there and neither option was given, or if none is
         there to resume.
 
         `overwrite` removes only files that runs write, never anything else that is there.
         """
         if self.path.exists() and not self.path.is_dir():
             raise RequestError(f"{self.path} is a file, not a folder for a run", code="run_exists")
-        if (self / JOURNAL).exists() and not resume and not overwrite:
-            raise RequestError(
-                f"{self.path} already holds a run; use --resume to go on with it, --overwrite to begin anew, "
-                "or another --out",
-                code="run_exists",
-            )
         if resume and not self.path.exists():
             raise RequestError(f"{self.path}: there is no run to go on with", code="no_run")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            hold(self.path)  # before anything is removed
+            if (self / JOURNAL).exists() and not resume and not overwrite:
+                raise RequestError(
+                    f"{self.path} already holds a run; use --resume to go on with it, --overwrite to begin anew, "
+                    "or another --out",
+                    code="run_exists",
+                )
             if overwrite and not resume:
                 for name in OUR_FILES:
                     (self / name).unlink(missing_ok=True)

@@ -12,7 +12,7 @@ import numpy as np
 from icm_annealer.evaluate import NUM_ORDERS, ManyShot
 from icm_annealer.examples import Loaded, consistency_of, digest, labels_of, sample
 from icm_annealer.objective import Objective
-from icm_annealer.passes import PassScorer, Scorer
+from icm_annealer.passes import PassScorer, Scorer, window_of
 from icm_annealer.plan import PlanKind
 from icm_annealer.prefix_cache import TextTokens
 from icm_annealer.search.base import Problem
@@ -66,6 +66,7 @@ class Case:
         """What every row depends on: one that was made of the same is not made again."""
         return {
             "model": self._model.model_dump(include={"name", "digest", "dtype", "engine"}),
+            "window": window_of(self._model),
             "data": digest([*self.train, *self.test]),
             "gold": [zlib.crc32(gold.tobytes()) for gold in (self.gold, self.gold_test)],
             "task": self.task.model_dump(include={"separator", "labels", "leave_out", "rules"}),

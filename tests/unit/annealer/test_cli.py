@@ -77,12 +77,22 @@ def test_only_the_first_rows(icm: Icm, tmp_path: Path, url: str) -> None:
     assert [row["id"] for row in rows(tmp_path / "run")] == [str(k) for k in range(8)]
 
 
-@pytest.mark.parametrize("options", [["--search", "official"], ["--plan", "fixed", "--measure", "margin"]])
-def test_other_searches_and_plans(icm: Icm, tmp_path: Path, url: str, options: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("options", "unit"),
+    [
+        (["--search", "official"], "per example"),
+        (["--plan", "fixed", "--measure", "margin"], "per example"),
+        (["--measure", "sum"], "summed over examples"),
+    ],
+)
+def test_other_searches_and_plans(icm: Icm, tmp_path: Path, url: str, options: list[str], unit: str) -> None:
     task = planted.write_task(tmp_path / "data", 8)
     ended = icm("run", "--task", task, "--scorer", url, "--out", tmp_path / "run", *options)
     assert ended.code == 0, ended
+    assert f" nats {unit}; " in ended.out
     assert len(rows(tmp_path / "run")) == 8
+    assert icm("report", tmp_path / "run").code == 0
+    assert f"nats {unit};" in (tmp_path / "run" / REPORT).read_text()
 
 
 def test_a_run_that_is_there_is_refused_resumed_or_overwritten(icm: Icm, tmp_path: Path, url: str) -> None:
@@ -92,7 +102,9 @@ def test_a_run_that_is_there_is_refused_resumed_or_overwritten(icm: Icm, tmp_pat
     (out / "notes.txt").write_text("mine")
     before = {name: (out / name).read_bytes() for name in (JOURNAL, LABELS)}
     check_refused(icm(*command), 2, str(out), "--resume", "--overwrite")
-    assert icm(*command, "--resume").code == 0
+    resumed = icm(*command, "--resume")
+    assert resumed.code == 0
+    assert f"{LABELS} stays as it is" in resumed.out
     assert {name: (out / name).read_bytes() for name in before} == before
     check_refused(icm(*command, "--resume", "--seed", 1), 2, "seed was 0, is now 1")
     assert {name: (out / name).read_bytes() for name in before} == before

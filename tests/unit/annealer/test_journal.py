@@ -16,7 +16,7 @@ from icm_annealer.examples import Example
 from icm_annealer.journal import Journal, JournalError, read_journal
 from icm_annealer.labelling import Labelling, label
 from icm_annealer.passes import Scorer
-from icm_annealer.rundir import JOURNAL, LABELS, REPEAT, RunDir
+from icm_annealer.rundir import COSTS, JOURNAL, LABELS, REPEAT, RunDir
 from icm_annealer.search.blocks import BlockSettings
 from icm_annealer.search.official import OfficialSettings
 from icm_annealer.settings import Settings
@@ -124,6 +124,30 @@ async def test_a_run_stopped_before_its_journal_began_is_resumed_as_a_new_one(
     assert (tmp_path / "early" / JOURNAL).read_bytes() == (tmp_path / "whole" / JOURNAL).read_bytes()
 
 
+async def test_what_a_run_has_cost_is_that_of_all_its_processes(
+    tmp_path: Path, data: Data, scorer: ScorerClient
+) -> None:
+    await unfinished(tmp_path / "run", data, scorer)
+    resumed = await run(tmp_path / "run", data, scorer, resume=True)
+    costs = [json.loads(line) for line in (tmp_path / "run" / COSTS).read_text().splitlines()]
+    assert [cost["pass"] for cost in costs] == [*range(1, resumed.run.num_passes + 1), "repeat"]
+    summary = resumed.summary()
+    for name in ("prompt_tokens", "computed_tokens", "cached_tokens"):
+        assert summary[name] == sum(cost[name] for cost in costs)
+    assert summary["search_seconds"] == pytest.approx(sum(cost["waited"] for cost in costs[:-1]))
+
+
+async def test_labels_that_were_corrected_stay_when_a_finished_run_is_resumed(
+    tmp_path: Path, data: Data, scorer: ScorerClient
+) -> None:
+    await run(tmp_path / "run", data, scorer)
+    path = tmp_path / "run" / LABELS
+    corrected = path.read_text().replace('"label": "hot"', '"label": "cool"', 1)
+    path.write_text(corrected)
+    assert (await run(tmp_path / "run", data, scorer, resume=True)).had_ended
+    assert path.read_text() == corrected
+
+
 async def unfinished(folder: Path, data: Data, scorer: ScorerClient) -> bytes:
     """A run that stopped after three passes; returns its journal."""
     with pytest.raises(UnavailableError):
@@ -175,6 +199,26 @@ async def test_another_model_does_not_continue_a_run(
         with pytest.raises(JournalError, match="another model: digest"):
             await run(tmp_path / "run", data, other, resume=True)
     assert (tmp_path / "run" / JOURNAL).read_bytes() == before
+
+
+async def test_another_window_does_not_continue_a_run(
+    tmp_path: Path, data: Data, scorer: ScorerClient, serving: Serving
+) -> None:
+    before = await unfinished(tmp_path / "run", data, scorer)
+    async with serving(max_prompt_tokens=80) as other:
+        with pytest.raises(JournalError, match="another window: max_prompt_tokens was 8191, is now 80"):
+            await run(tmp_path / "run", data, other, resume=True)
+    assert (tmp_path / "run" / JOURNAL).read_bytes() == before
+
+
+async def test_a_journal_of_before_windows_were_written_down_is_continued(
+    tmp_path: Path, data: Data, scorer: ScorerClient
+) -> None:
+    first, *others = (await unfinished(tmp_path / "run", data, scorer)).decode().splitlines()
+    header = {key: value for key, value in json.loads(first).items() if key != "window"}
+    (tmp_path / "run" / JOURNAL).write_text("\n".join([json.dumps(header), *others]) + "\n")
+    await run(tmp_path / "run", data, scorer, resume=True)
+    assert next(read_journal(tmp_path / "run" / JOURNAL)) == header
 
 
 @pytest.mark.parametrize("damage", ["cut", "noise", "list", "empty"])

@@ -229,6 +229,16 @@ def test_a_bench_is_gone_on_with(icm: Icm, tmp_path: Path, url: str) -> None:
     assert "seed 0: zero_shot" in ended.out
 
 
+def test_a_row_made_in_another_window_is_made_again(icm: Icm, tmp_path: Path, url: str) -> None:
+    task, out = planted.write_task(tmp_path / "data", 40), tmp_path / "bench.json"
+    assert bench(icm, url, out, task, "--searches", "zero_shot").code == 0
+    figures = saved(out)
+    (row,) = figures["searches"]
+    row["of"]["window"]["max_prompt_tokens"] = 80
+    out.write_text(json.dumps(figures))
+    assert "seed 0: zero_shot" in bench(icm, url, out, task, "--searches", "zero_shot", "--resume").out
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_a_bench_that_is_stopped_keeps_what_it_has(
     icm: Icm, tmp_path: Path, url: str, number: signal.Signals, code: int
