@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -77,11 +76,9 @@ def prepare_demo(folder: RunDir) -> None:
     seeds = [RunDir(path) for path in seed_folders(folder.path)]
     for place in (folder, *seeds):
         _check_is_demos(place)
-    for seed in seeds:
-        seed.prepare(overwrite=True)
-        with contextlib.suppress(OSError):  # somebody keeps something else in there
-            seed.path.rmdir()
     folder.prepare(overwrite=True)
+    for seed in seeds:
+        seed.remove()
 
 
 async def run_seed(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from icm_annealer.whole import write_whole
-from icm_annealer.writer_lock import hold
+from icm_annealer.writer_lock import LOCK, hold
 from icm_client.errors import RequestError
 
 JOURNAL, COSTS, LABELS = "journal.jsonl", "costs.jsonl", "labels.jsonl"
@@ -65,6 +66,14 @@ class RunDir:
                     (self / name).unlink(missing_ok=True)
         except OSError as error:
             raise RequestError(f"{self.path}: {error.strerror}", code="run_folder") from None
+
+    def remove(self) -> None:
+        """Removes a run, and its folder unless something else is in there. Raises RequestError if another process
+        writes there."""
+        self.prepare(overwrite=True)
+        (self / LOCK).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
 
     def write_text(self, name: str, text: str) -> Path:
         """Writes a file by renaming a finished one into place."""
