@@ -45,7 +45,7 @@ async def score(body: Asked, scorer: ReadyScorer, request: Request) -> Response:
 async def tokens(request: Request, scorer: ReadyScorer) -> TokensResponse:
     """How many tokens each text has: for laying out contexts."""
     body = await parsed(request, TokensRequest)
-    return TokensResponse(counts=await scorer.count_tokens(body.texts))
+    return TokensResponse(counts=await while_wanted(request, scorer.count_tokens(body.texts)))
 
 
 @router.get("/v1/model")

@@ -18,7 +18,7 @@ from icm_server.admission import Admission
 from icm_server.answers import Answers
 from icm_server.config import ScoringConfig
 from icm_server.engine_window import EngineWindow
-from icm_server.engines.base import Engine, encoded
+from icm_server.engines.base import Engine, batches
 from icm_server.fair_queue import FairQueue
 from icm_server.history import History
 from icm_server.planning_turn import PlanningTurns
@@ -130,8 +130,9 @@ class Scorer:
     async def _planned(self, request: ScoreRequest, tenant: Tenant, until: float | None) -> Plan:
         loop, context = asyncio.get_running_loop(), self._context(request, tenant)
         size = len(request.segments) + len(request.prefixes) + len(request.prompts)
+        texts = [*request.segments, *(text for text in request.prompts if isinstance(text, str))]
         try:
-            async with asyncio.timeout_at(until), self._turns.turn(size):
+            async with asyncio.timeout_at(until), self._turns.turn(size, sum(map(len, texts))):
                 return await loop.run_in_executor(self._planning, self._planner.plan, request, context)
         except TimeoutError:
             raise _too_late(request) from None
@@ -146,11 +147,12 @@ class Scorer:
     async def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text by itself. Raises TooLargeError."""
         check_size("characters", sum(map(len, texts)), MAX_REQUEST_CHARS)
-
-        def count() -> list[int]:
-            return [len(found.ids) for found in encoded(self.engine.tokenizer, texts)]
-
-        return await asyncio.get_running_loop().run_in_executor(self._planning, count)
+        loop, encode = asyncio.get_running_loop(), self.engine.tokenizer.encode_many
+        counts: list[int] = []
+        for batch in batches(texts):
+            async with self._turns.turn(len(batch), sum(map(len, batch))):
+                counts += [len(found.ids) for found in await loop.run_in_executor(self._planning, encode, batch)]
+        return counts
 
     def _context(self, request: ScoreRequest, tenant: Tenant) -> bytes:
         """All that its answers depend on besides tokens, and whose they are if that matters.
