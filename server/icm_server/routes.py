@@ -36,7 +36,7 @@ async def score(body: Asked, scorer: ReadyScorer, request: Request) -> Response:
     """Log-probabilities of every label after every prompt; as they come if `Accept` is application/x-ndjson."""
     tenant: Tenant = request.state.tenant
     if STREAM_TYPE in request.headers.get("accept", ""):
-        return LineResponse(await while_wanted(request, scorer.begin(body, tenant)), scorer.engine.info)
+        return LineResponse(await while_wanted(request, scorer.begin(body, tenant)), scorer.info)
     answer = await while_wanted(request, scorer.score(body, tenant))
     return Response(answer.model_dump_json(), media_type="application/json")
 
@@ -51,4 +51,4 @@ async def tokens(request: Request, scorer: ReadyScorer) -> TokensResponse:
 @router.get("/v1/model")
 async def model(scorer: ReadyScorer) -> ModelInfo:
     """Which model answers, and its limits."""
-    return scorer.engine.info
+    return scorer.info

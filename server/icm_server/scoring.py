@@ -38,8 +38,11 @@ class Scorer:
         self, engine: Engine, config: ScoringConfig | None = None, *, clock: Callable[[], float] = time.monotonic
     ):
         config = config or ScoringConfig()
-        limits, info = config.limits, engine.info
+        limits = config.limits
+        max_reads = min(limits.max_experiment_reads, limits.max_reads)
         self.engine = engine
+        # A prompt is a read at least.
+        self.info = info = engine.info.model_copy(update={"max_prompts": min(limits.max_prompts, max_reads)})
         self.tallies = Tallies(clock)
         self.history = History(self.tallies)
         self.admission = Admission(limits, clock)
@@ -54,7 +57,6 @@ class Scorer:
             max_prompt_tokens=info.max_prompt_tokens,
             max_request_tokens=limits.max_request_tokens,
         )
-        max_reads = min(limits.max_experiment_reads, limits.max_reads)
         self._planner = Planner(tokenizer, info.max_prompt_tokens, self.reuse.known, max_reads)
         self._isolated = config.isolate_reuse
         # One request at a time: tokenizing is the processor's work, and what is remembered of it has no lock.
@@ -81,7 +83,7 @@ class Scorer:
             async for batch in answers.batches():
                 for number, row in zip(batch.prompts, batch.logprobs, strict=True):
                     rows[number] = row
-            return ScoreResponse.model_construct(logprobs=rows, usage=answers.usage, model=self.engine.info)
+            return ScoreResponse.model_construct(logprobs=rows, usage=answers.usage, model=self.info)
 
     async def begin(self, request: ScoreRequest, tenant: Tenant = ANYONE) -> Answers:
         """Lets the request in, plans it and queues it. Close the answers, whatever becomes of them.
@@ -138,9 +140,9 @@ class Scorer:
             raise _too_late(request) from None
 
     def _check_model(self, model: str) -> None:
-        if model != "base" and model not in self.engine.info.adapters:
+        if model != "base" and model not in self.info.adapters:
             raise RequestError(
-                f"no model {model!r} here; there is {', '.join(['base', *self.engine.info.adapters])}",
+                f"no model {model!r} here; there is {', '.join(['base', *self.info.adapters])}",
                 code="unknown_model",
             )
 

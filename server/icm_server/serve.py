@@ -114,7 +114,7 @@ async def _watch(state: ScorerState, config: ServerConfig, url: str, say: Say) -
         # What was loaded stays; looking through it for garbage would stop all requests for a tenth of a second.
         gc.collect()
         gc.freeze()
-        info = state.scorer.engine.info
+        info = state.scorer.info
         event(log, "ready", model=info.name, digest=info.digest, dtype=info.dtype, engine=info.engine, url=url)
         print(READY.format(name=info.name, dtype=info.dtype, engine=info.engine, url=url), flush=True)
         if config.ready_file:

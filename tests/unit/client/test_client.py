@@ -35,6 +35,7 @@ from icm_client import (
 from icm_client.errors import error_body
 from icm_client.retry import RetryPolicy
 from icm_server.app import create_app
+from icm_server.config import Limits, ScoringConfig
 from icm_server.engines.fake import FakeEngine
 from icm_server.scoring import Scorer
 
@@ -95,6 +96,14 @@ async def test_answers_keep_the_order_however_a_batch_is_split(serving: Serving,
     assert got.usage.prompt_tokens == expected.usage.prompt_tokens
     assert len({tuple(row) for row in got.logprobs}) > 3
     assert got.logprobs[0] == got.logprobs[5]  # the same text in two forms
+
+
+@pytest.mark.parametrize("limit", ["max_prompts", "max_experiment_reads"])
+async def test_requests_are_cut_by_the_limits_that_the_scorer_tells(serving: Serving, limit: str) -> None:
+    limits = Limits.model_validate({limit: 4})
+    async with serving() as whole, serving(scoring=ScoringConfig(limits=limits)) as limited:
+        assert (await limited.model()).max_prompts == 4
+        assert (await limited.score(REQUEST)).logprobs == (await whole.score(REQUEST)).logprobs
 
 
 async def test_the_scorers_refusals_are_typed(scorer: ScorerClient) -> None:
