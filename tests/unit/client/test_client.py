@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -444,6 +446,20 @@ def test_the_synchronous_face_leaves_no_thread_behind_when_it_cannot_begin() -> 
     with pytest.raises(RequestError, match="is not a URL"):
         SyncScorerClient("http://host:port")
     assert threading.active_count() <= before
+
+
+def test_a_program_ends_that_does_not_close_its_client() -> None:
+    program = """
+from icm_client import IcmError, SyncScorerClient
+from icm_client.retry import RetryPolicy
+client = SyncScorerClient("http://127.0.0.1:9", retry=RetryPolicy(patience_s=0))
+try:
+    client.model()
+except IcmError as error:
+    print(error.code)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "unavailable\n", "")
 
 
 def test_what_is_exported_is_there() -> None:
