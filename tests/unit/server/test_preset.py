@@ -25,6 +25,14 @@ def test_what_the_user_says_counts_more_than_the_preset() -> None:
     assert "enforce_eager" not in engine_arguments(Path("m"), None, {}, {}, gpu=True)
 
 
+def test_what_the_user_overrides_of_a_model_leaves_the_rest_of_the_preset_s() -> None:
+    def overrides(**given: object) -> object:
+        return engine_arguments(Path("m"), None, {"hf_overrides": given}, {}, gpu=False)["hf_overrides"]
+
+    assert overrides(rope_theta=5e5) == {"head_dtype": "float32", "rope_theta": 5e5}
+    assert overrides(head_dtype="bfloat16") == {"head_dtype": "bfloat16"}
+
+
 def test_on_a_cpu_the_model_computes_in_the_engine_s_process_unless_several_share_it() -> None:
     key = "distributed_executor_backend"
     assert engine_arguments(Path("m"), None, {}, {}, gpu=False)[key].endswith(".UniProcExecutor")
