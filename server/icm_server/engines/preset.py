@@ -102,9 +102,11 @@ def _rank(adapters: Mapping[str, str]) -> int:
 
 
 def default_dtype(gpu: bool) -> str:
-    """bfloat16 where the processor computes in it, else float32."""
+    """bfloat16 where the machine computes in it, else float16 on a GPU (before Ampere) and float32 on a CPU."""
     if gpu:
-        return "bfloat16"
+        import torch
+
+        return "bfloat16" if torch.cuda.get_device_capability() >= (8, 0) else "float16"
     try:
         flags = Path("/proc/cpuinfo").read_text()
     except OSError:
