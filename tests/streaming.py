@@ -36,7 +36,7 @@ class StreamingScorer:
         self.app = Starlette(routes=routes, middleware=[Middleware(BodyLimit, max_body_bytes=2**26)])
 
     async def _model(self, request: Request) -> Response:
-        return Response(self.scorer.engine.info.model_dump_json(), media_type="application/json")
+        return Response(self.scorer.info.model_dump_json(), media_type="application/json")
 
     async def _score(self, request: Request) -> Response:
         asked = ScoreRequest.model_validate_json(await request.body())

@@ -73,8 +73,10 @@ class ScorerClient:
         await self._exchange.close()
 
     async def model(self) -> ModelInfo:
-        """Which model answers, and its limits."""
-        return await self._ask(ModelInfo, "/v1/model")
+        """Which model answers, and its limits, which requests are cut by from then on."""
+        info = await self._ask(ModelInfo, "/v1/model")
+        self._max_prompts = min(self._max_prompts, info.max_prompts)
+        return info
 
     async def wait_ready(self, deadline_s: float, on_wait: Callable[[str, float], None] | None = None) -> ModelInfo:
         """Waits until the scorer has answered a real read, at most `deadline_s` seconds in all.

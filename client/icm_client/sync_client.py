@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import threading
+from collections.abc import Coroutine, Sequence
 from types import TracebackType
-from typing import Any
-
-from anyio.from_thread import start_blocking_portal
+from typing import Any, TypeVar
 
 from icm_client.client import ScorerClient
 from icm_client.wire import ModelInfo, ScoreRequest, ScoreResponse
+
+_Answer = TypeVar("_Answer")
 
 
 class SyncScorerClient:
@@ -19,13 +21,11 @@ class SyncScorerClient:
     """
 
     def __init__(self, base_url: str, **kwargs: Any):
-        self._portal_context = start_blocking_portal()
-        self._portal = self._portal_context.__enter__()
-        try:
-            self._client = ScorerClient(base_url, **kwargs)
-        except BaseException:
-            self._portal_context.__exit__(None, None, None)
-            raise
+        self._client = ScorerClient(base_url, **kwargs)
+        self._loop = asyncio.new_event_loop()
+        # A daemon, so that a program that does not close its client ends all the same.
+        self._thread = threading.Thread(target=self._loop.run_forever, name="scorer-client", daemon=True)
+        self._thread.start()
 
     def __enter__(self) -> SyncScorerClient:
         return self
@@ -36,21 +36,31 @@ class SyncScorerClient:
         self.close()
 
     def close(self) -> None:
-        self._portal.call(self._client.close)
-        self._portal_context.__exit__(None, None, None)
+        self._wait(self._client.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
 
     def model(self) -> ModelInfo:
         """See `ScorerClient.model`."""
-        return self._portal.call(self._client.model)
+        return self._wait(self._client.model())
 
     def wait_ready(self, deadline_s: float) -> ModelInfo:
         """See `ScorerClient.wait_ready`."""
-        return self._portal.call(self._client.wait_ready, deadline_s)
+        return self._wait(self._client.wait_ready(deadline_s))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """See `ScorerClient.count_tokens`."""
-        return self._portal.call(self._client.count_tokens, texts)
+        return self._wait(self._client.count_tokens(texts))
 
     def score(self, request: ScoreRequest) -> ScoreResponse:
         """See `ScorerClient.score`."""
-        return self._portal.call(self._client.score, request)
+        return self._wait(self._client.score(request))
+
+    def _wait(self, work: Coroutine[Any, Any, _Answer]) -> _Answer:
+        answer = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return answer.result()
+        except BaseException:
+            answer.cancel()  # Ctrl-C: what nobody waits for is not to go on
+            raise

@@ -25,7 +25,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 MAX_PROMPTS = 262_144
-"""In a request as a program makes it; the client cuts it into bodies of at most ModelInfo.max_prompts."""
+"""In a request as a program makes it; the client cuts it into bodies of the ModelInfo.max_prompts that it was told."""
 MAX_SEGMENTS = 262_144
 MAX_PREFIXES = 262_144
 MAX_LABELS = 256
@@ -147,7 +147,7 @@ class ModelInfo(_Wire):
     cache_block_tokens: int = 1
     """The prefix cache holds whole blocks of that many tokens; what a context has beyond them is computed by every
     read."""
-    max_prompts: int = MAX_PROMPTS
+    max_prompts: int = Field(default=MAX_PROMPTS, ge=1)
     """The most prompts in one request."""
     adapters: list[str] = []
 

@@ -59,7 +59,7 @@ class ServerConfig(BaseModel):
     port: int = Field(default=8000, ge=0, le=65535)
     """0 takes a free one."""
     dtype: str | None = None
-    """None: bfloat16 where the machine computes in it, else float32."""
+    """None: bfloat16 where the machine computes in it, else float16 on a GPU and float32 on a CPU."""
     engine_args: dict[str, Any] = {}
     """vLLM engine arguments, over the preset."""
     adapters: dict[str, str] = {}

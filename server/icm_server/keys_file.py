@@ -17,13 +17,12 @@ hash would protect nothing more, and every request would pay for it.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import secrets
-import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,9 +68,8 @@ def read_keys(path: Path) -> list[Entry]:
 def add_key(path: Path, name: str, **fields: Any) -> str:
     """Makes a key, adds its hash to the file, and returns it: it stands nowhere else.
 
-    `fields` are a Tenant's; those that are None are left out. The file is replaced in one step, so that a scorer reads
-    all of the new one or of the old. A new file has mode 0600; one that is there keeps owner and mode. Raises
-    RequestError.
+    `fields` are a Tenant's; those that are None are left out. A new file has mode 0600; one that is there stays the
+    same file, with owner and mode. Raises RequestError.
     """
     key = PREFIX + secrets.token_urlsafe(32)
     given = {field: value for field, value in fields.items() if value is not None}
@@ -89,8 +87,7 @@ def add_key(path: Path, name: str, **fields: Any) -> str:
             for other in others:
                 _check_apart(other, entry)
                 _check_apart(entry, other)
-            after = _with(before, entry, path)
-            _replace(path, after)
+            _write(path, before, _with(before, entry, path))
     except (OSError, UnicodeDecodeError) as error:
         raise _unusable(path, error) from None
     return key
@@ -143,21 +140,26 @@ def _with(before: str, entry: Entry, path: Path) -> str:
     return after
 
 
-def _replace(path: Path, text: str) -> None:
-    number, partial = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+def _write(path: Path, before: str, after: str) -> None:
+    """In place, since a container that has the file mounted sees no other that is put there.
+
+    A scorer that reads half of it keeps the keys that it had, and reads again.
+    """
+    number = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
-        with os.fdopen(number, "w", encoding="utf-8") as file:
-            if path.exists():
-                known = path.stat()
-                os.fchown(file.fileno(), known.st_uid, known.st_gid)
-                os.fchmod(file.fileno(), stat.S_IMODE(known.st_mode))
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except BaseException:
-        os.unlink(partial)
-        raise
+        if not _written(number, after.encode()):
+            _written(number, before.encode())
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def _written(number: int, content: bytes) -> bool:
+    """Whether all of it could be written, and nothing else is left."""
+    is_whole = os.pwrite(number, content, 0) == len(content)
+    os.ftruncate(number, len(content))
+    return is_whole
 
 
 @contextmanager

@@ -22,7 +22,18 @@ def load_engine(config: ServerConfig, say: Say) -> Engine:
 
     say("importing vLLM")
     vllm_engine.prepare(config.verbose)
-    path = Path(resolve(config.model, config.cache.expanduser(), say))
+    # The engine gets a folder, which has no revisions.
+    arguments = {name: value for name, value in config.engine_args.items() if name != "revision"}
+    revision = config.engine_args.get("revision")
+    path = Path(
+        resolve(
+            config.model,
+            config.cache.expanduser(),
+            say,
+            revision=None if revision is None else str(revision),
+            runs_code=bool(arguments.get("trust_remote_code")),
+        )
+    )
     version = f"vllm {vllm_engine.version()}"
     say(f"loading {config.model} into vLLM")
     engine: Engine = vllm_engine.VllmEngine.load(
@@ -30,7 +41,7 @@ def load_engine(config: ServerConfig, say: Say) -> Engine:
         path,
         model_digest(path, version),
         dtype=config.dtype,
-        extra=config.engine_args,
+        extra=arguments,
         adapters=config.adapters,
         adapter_digests={name: model_digest(Path(folder), version) for name, folder in config.adapters.items()},
     )

@@ -68,7 +68,7 @@ class _Application(Collector):
 
 
 def _info(scorer: Scorer) -> Iterator[Metric]:
-    info = scorer.engine.info
+    info = scorer.info
     family = GaugeMetricFamily("icm_model_info", "1; the labels say which model.", labels=_MODEL_LABELS)
     family.add_metric([str(getattr(info, name)) for name in _MODEL_LABELS], 1)
     yield family

@@ -17,7 +17,8 @@ from pathlib import Path
 from icm_client.errors import RequestError
 
 Progress = Callable[[str], None]
-DIGESTED = ("*.safetensors", "*.bin", "*.json", "*.model", "*.txt", "*.jinja")
+_BESIDE_WEIGHTS = ("*.json", "*.model", "*.txt", "*.jinja")
+DIGESTED = ("*.safetensors", "*.bin", "*.py", *_BESIDE_WEIGHTS)
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,13 @@ for _size, _digest in LAB_WEIGHTS.items():
     PACKAGED[f"lab-{_size}"] = PackagedModel("icm_lab", "icm", f"models/{_size}/model.safetensors", _digest)
 
 
-def resolve(model: str, cache: Path, progress: Progress) -> str:
-    """What the engine is to load: a folder for a packaged model (made on first use) or a path, else a hub id.
+def resolve(
+    model: str, cache: Path, progress: Progress, *, revision: str | None = None, runs_code: bool = False
+) -> str:
+    """The folder that the engine is to load: a packaged model's (made on first use), a path, or what the hub has.
 
-    Raises RequestError for a path that is not there and for a packaged model whose package is missing.
+    `revision`: of a model on the hub; `runs_code`: the code that comes with it is wanted too. Raises RequestError for a
+    path that is not there and for a packaged model whose package is missing.
     """
     if model in PACKAGED:
         return str(pull(model, cache, progress))
@@ -77,17 +81,25 @@ def resolve(model: str, cache: Path, progress: Progress) -> str:
             f"{', '.join(PACKAGED)}",
             code="unknown_model",
         )
-    from huggingface_hub import snapshot_download
-
     progress(f"looking up {model} on the model hub")
     try:
-        return str(snapshot_download(model, allow_patterns=["*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]))
+        return _downloaded(model, revision, ["*.py"] if runs_code else [])
     except Exception as error:  # the hub's client raises many kinds; all mean that the model is not to be had
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise RequestError(
             f"cannot get {model!r} from the model hub ({first[:200]}); give the path of a folder with the model",
             code="unknown_model",
         ) from None
+
+
+def _downloaded(model: str, revision: str | None, more: list[str]) -> str:
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.safetensors", *_BESIDE_WEIGHTS, *more]
+    folder = str(snapshot_download(model, revision=revision, allow_patterns=patterns))
+    if any(Path(folder).glob("*.safetensors")):
+        return folder
+    return str(snapshot_download(model, revision=revision, allow_patterns=[*patterns, "*.bin"]))
 
 
 def pull(name: str, cache: Path, progress: Progress) -> Path:

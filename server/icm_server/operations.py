@@ -42,7 +42,7 @@ async def healthz() -> dict[str, str]:
 @router.get("/readyz")
 async def readyz(scorer: ReadyScorer) -> dict[str, str]:
     """A real read has succeeded, the engine lives, and requests are taken."""
-    return {"status": "ready", "model": scorer.engine.info.name}
+    return {"status": "ready", "model": scorer.info.name}
 
 
 @router.get("/metrics", include_in_schema=False)

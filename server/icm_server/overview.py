@@ -114,7 +114,7 @@ def overview(scorer: Scorer, *, ready: bool, status: str) -> Overview:
     return Overview(
         ready=ready,
         status=status,
-        model=engine.info,
+        model=scorer.info,
         window_s=history.seconds,
         engine=EngineLoad(
             reads=window.num_reads,

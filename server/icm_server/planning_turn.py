@@ -15,6 +15,8 @@ from contextlib import asynccontextmanager
 
 DUE_S = 0.001
 """How much later a request is due for each of its texts, prefixes and prompts: much more than it takes."""
+DUE_CHARS = 1000
+"""So many characters count like one more."""
 
 
 class PlanningTurns:
@@ -27,11 +29,15 @@ class PlanningTurns:
         self._is_taken = False
 
     @asynccontextmanager
-    async def turn(self, size: int) -> AsyncIterator[None]:
-        """Waits for it, and has it until the context is left; `size`: how many texts, prefixes and prompts."""
+    async def turn(self, size: int, num_chars: int = 0) -> AsyncIterator[None]:
+        """Waits for it, and has it until the context is left.
+
+        `size`: how many texts, prefixes and prompts; `num_chars`: of the texts.
+        """
         if self._is_taken:
             mine = asyncio.get_running_loop().create_future()
-            heapq.heappush(self._waiting, (self._clock() + DUE_S * size, next(self._numbers), mine))
+            due = self._clock() + DUE_S * (size + num_chars / DUE_CHARS)
+            heapq.heappush(self._waiting, (due, next(self._numbers), mine))
             try:
                 await mine
             except asyncio.CancelledError:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from icm_client.errors import RequestError, TooLargeError
 from icm_server.boundaries import MAX_REMEMBERED_CHARS, Boundaries, Tail, TextTokens
-from icm_server.engines.base import TextTokenizer
+from icm_server.engines.base import TextTokenizer, encoded
 from icm_server.label_tokens import Sequences, label_behind, label_tries, token_behind
 from icm_server.label_trie import LabelTrie
 from icm_server.request_tree import Node, RequestTree
@@ -98,7 +98,7 @@ class PrefixTokenizer:
         root = _Tokens(TokenPath(None, (bos,)), PathDigest((bos,)))
         paths = self._paths(tree, root)
         whole = self._encode_whole([path for path in paths if path.tokens is None], [""])
-        found = [path.tokens or root.extended(array("i", whole[path.text()])) for path in paths]
+        found = [path.tokens or root.extended(whole[path.text()]) for path in paths]
         for number, tokens in enumerate(found):
             if tokens.path.length == root.path.length:
                 raise RequestError(f"prompt {number} has no tokens", code="empty_prompt", details={"prompt": number})
@@ -157,7 +157,7 @@ class PrefixTokenizer:
         skip = len(self._tokenizer.bos)
 
         def behind(number: int, path: _Path) -> Sequences:
-            prompt, ids = path.text(), found[number].path.ids()[skip:].tolist()
+            prompt, ids = path.text(), found[number].path.ids()[skip:]
             return tuple(
                 tuple(label_behind(number, prompt, ids, text, whole[prompt + text]) for text in label)
                 for label in tree.labels
@@ -188,7 +188,7 @@ class PrefixTokenizer:
             for text, tokens in labels
         }
 
-    def _encode_whole(self, paths: list[_Path], endings: Sequence[str]) -> dict[str, list[int]]:
+    def _encode_whole(self, paths: list[_Path], endings: Sequence[str]) -> dict[str, array[int]]:
         """The tokens of the paths' joined texts with each of the endings."""
         limit = JOINED_CHARS_PER_TOKEN * self._max_request_tokens
         longest = max(map(len, endings))
@@ -199,11 +199,11 @@ class PrefixTokenizer:
             )
         return self._encode_distinct(text + ending for text in (path.text() for path in paths) for ending in endings)
 
-    def _encode_distinct(self, texts: Iterable[str]) -> dict[str, list[int]]:
+    def _encode_distinct(self, texts: Iterable[str]) -> dict[str, array[int]]:
         """Texts that are too long and too many to be remembered."""
         distinct = list(dict.fromkeys(texts))
-        encoded = self._tokenizer.encode_many(distinct) if distinct else []
-        return {text: each.ids for text, each in zip(distinct, encoded, strict=True)}
+        found = encoded(self._tokenizer, distinct)
+        return {text: array("i", each.ids) for text, each in zip(distinct, found, strict=True)}
 
 
 def _too_long(place: int, num_prefixes: int, num_tokens: int, limit: int) -> RequestError:

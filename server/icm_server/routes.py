@@ -36,7 +36,7 @@ async def score(body: Asked, scorer: ReadyScorer, request: Request) -> Response:
     """Log-probabilities of every label after every prompt; as they come if `Accept` is application/x-ndjson."""
     tenant: Tenant = request.state.tenant
     if STREAM_TYPE in request.headers.get("accept", ""):
-        return LineResponse(await while_wanted(request, scorer.begin(body, tenant)), scorer.engine.info)
+        return LineResponse(await while_wanted(request, scorer.begin(body, tenant)), scorer.info)
     answer = await while_wanted(request, scorer.score(body, tenant))
     return Response(answer.model_dump_json(), media_type="application/json")
 
@@ -45,10 +45,10 @@ async def score(body: Asked, scorer: ReadyScorer, request: Request) -> Response:
 async def tokens(request: Request, scorer: ReadyScorer) -> TokensResponse:
     """How many tokens each text has: for laying out contexts."""
     body = await parsed(request, TokensRequest)
-    return TokensResponse(counts=await scorer.count_tokens(body.texts))
+    return TokensResponse(counts=await while_wanted(request, scorer.count_tokens(body.texts)))
 
 
 @router.get("/v1/model")
 async def model(scorer: ReadyScorer) -> ModelInfo:
     """Which model answers, and its limits."""
-    return scorer.engine.info
+    return scorer.info

@@ -18,7 +18,7 @@ from icm_server.admission import Admission
 from icm_server.answers import Answers
 from icm_server.config import ScoringConfig
 from icm_server.engine_window import EngineWindow
-from icm_server.engines.base import Engine, encoded
+from icm_server.engines.base import Engine, batches
 from icm_server.fair_queue import FairQueue
 from icm_server.history import History
 from icm_server.planning_turn import PlanningTurns
@@ -38,8 +38,11 @@ class Scorer:
         self, engine: Engine, config: ScoringConfig | None = None, *, clock: Callable[[], float] = time.monotonic
     ):
         config = config or ScoringConfig()
-        limits, info = config.limits, engine.info
+        limits = config.limits
+        max_reads = min(limits.max_experiment_reads, limits.max_reads)
         self.engine = engine
+        # A prompt is a read at least.
+        self.info = info = engine.info.model_copy(update={"max_prompts": min(limits.max_prompts, max_reads)})
         self.tallies = Tallies(clock)
         self.history = History(self.tallies)
         self.admission = Admission(limits, clock)
@@ -54,7 +57,6 @@ class Scorer:
             max_prompt_tokens=info.max_prompt_tokens,
             max_request_tokens=limits.max_request_tokens,
         )
-        max_reads = min(limits.max_experiment_reads, limits.max_reads)
         self._planner = Planner(tokenizer, info.max_prompt_tokens, self.reuse.known, max_reads)
         self._isolated = config.isolate_reuse
         # One request at a time: tokenizing is the processor's work, and what is remembered of it has no lock.
@@ -81,7 +83,7 @@ class Scorer:
             async for batch in answers.batches():
                 for number, row in zip(batch.prompts, batch.logprobs, strict=True):
                     rows[number] = row
-            return ScoreResponse.model_construct(logprobs=rows, usage=answers.usage, model=self.engine.info)
+            return ScoreResponse.model_construct(logprobs=rows, usage=answers.usage, model=self.info)
 
     async def begin(self, request: ScoreRequest, tenant: Tenant = ANYONE) -> Answers:
         """Lets the request in, plans it and queues it. Close the answers, whatever becomes of them.
@@ -130,27 +132,29 @@ class Scorer:
     async def _planned(self, request: ScoreRequest, tenant: Tenant, until: float | None) -> Plan:
         loop, context = asyncio.get_running_loop(), self._context(request, tenant)
         size = len(request.segments) + len(request.prefixes) + len(request.prompts)
+        texts = [*request.segments, *(text for text in request.prompts if isinstance(text, str))]
         try:
-            async with asyncio.timeout_at(until), self._turns.turn(size):
+            async with asyncio.timeout_at(until), self._turns.turn(size, sum(map(len, texts))):
                 return await loop.run_in_executor(self._planning, self._planner.plan, request, context)
         except TimeoutError:
             raise _too_late(request) from None
 
     def _check_model(self, model: str) -> None:
-        if model != "base" and model not in self.engine.info.adapters:
+        if model != "base" and model not in self.info.adapters:
             raise RequestError(
-                f"no model {model!r} here; there is {', '.join(['base', *self.engine.info.adapters])}",
+                f"no model {model!r} here; there is {', '.join(['base', *self.info.adapters])}",
                 code="unknown_model",
             )
 
     async def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text by itself. Raises TooLargeError."""
         check_size("characters", sum(map(len, texts)), MAX_REQUEST_CHARS)
-
-        def count() -> list[int]:
-            return [len(found.ids) for found in encoded(self.engine.tokenizer, texts)]
-
-        return await asyncio.get_running_loop().run_in_executor(self._planning, count)
+        loop, encode = asyncio.get_running_loop(), self.engine.tokenizer.encode_many
+        counts: list[int] = []
+        for batch in batches(texts):
+            async with self._turns.turn(len(batch), sum(map(len, batch))):
+                counts += [len(found.ids) for found in await loop.run_in_executor(self._planning, encode, batch)]
+        return counts
 
     def _context(self, request: ScoreRequest, tenant: Tenant) -> bytes:
         """All that its answers depend on besides tokens, and whose they are if that matters.

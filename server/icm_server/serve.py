@@ -39,8 +39,9 @@ request that is on its way."""
 
 READY = """\
 ready: {name} ({dtype}, {engine}) at {url}   try it:
-curl -s {url}/v1/score -H 'Content-Type: application/json' -d '{{"prompts": ["Word: salmon\\nGroup:"], \
+curl -s {url}/v1/score {key}-H 'Content-Type: application/json' -d '{{"prompts": ["Word: salmon\\nGroup:"], \
 "labels": [" living", " object"]}}'"""
+WITH_KEY = """-H "Authorization: Bearer $(cat me.key)" """
 
 
 def serve(config: ServerConfig) -> int:
@@ -96,15 +97,19 @@ async def _serve(config: ServerConfig, keyring: Keyring | None, listener: socket
         server.should_exit = True
 
     on_signal(Draining(state, config.drain_s, stop).signalled)
-    watching = asyncio.create_task(_watch(state, config, url, say))
+    key = WITH_KEY if keyring else ""
+    watching = asyncio.create_task(_watch(state, config, url, key, say))
     watching.add_done_callback(lambda _: stop())
     await server.serve(sockets=[listener])
     watching.cancel()
     return state.failure
 
 
-async def _watch(state: ScorerState, config: ServerConfig, url: str, say: Say) -> None:
-    """Says how loading goes and when the scorer is ready; returns when it has failed, then or later."""
+async def _watch(state: ScorerState, config: ServerConfig, url: str, key: str, say: Say) -> None:
+    """Says how loading goes and when the scorer is ready; returns when it has failed, then or later.
+
+    `key`: how a request by hand names its own.
+    """
     while not state.settled.is_set():
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(state.settled.wait(), PROGRESS_EVERY_S)
@@ -114,9 +119,9 @@ async def _watch(state: ScorerState, config: ServerConfig, url: str, say: Say) -
         # What was loaded stays; looking through it for garbage would stop all requests for a tenth of a second.
         gc.collect()
         gc.freeze()
-        info = state.scorer.engine.info
+        info = state.scorer.info
         event(log, "ready", model=info.name, digest=info.digest, dtype=info.dtype, engine=info.engine, url=url)
-        print(READY.format(name=info.name, dtype=info.dtype, engine=info.engine, url=url), flush=True)
+        print(READY.format(name=info.name, dtype=info.dtype, engine=info.engine, url=url, key=key), flush=True)
         if config.ready_file:
             try:
                 _write(config.ready_file, url)

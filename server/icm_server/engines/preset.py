@@ -41,6 +41,8 @@ CPU_PRESET: dict[str, Any] = {
 IN_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
 """The model computes in the engine's process. On a CPU vLLM's own choice ("mp", also for "uni") is one more process,
 for which the engine's waits with a whole core: on two cores a tiny model is 1.4 times as slow."""
+_PRECISE = {"head_dtype": "float32"}
+"""Log-probabilities of bfloat16 logits would be rounded to two digits."""
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 
 
@@ -59,7 +61,7 @@ def environment(*, gpu: bool) -> dict[str, str]:
 def engine_arguments(
     model: Path, dtype: str | None, extra: Mapping[str, Any], adapters: Mapping[str, str], *, gpu: bool
 ) -> dict[str, Any]:
-    """vLLM's arguments: our preset for this machine, overridden by `extra`.
+    """vLLM's arguments: our preset for this machine, overridden by `extra`, `hf_overrides` key by key.
 
     Scoring is prefill alone: with cached prefixes the number of sequences in a step binds, not their tokens. Small
     cache blocks matter, since only whole blocks are shared and a shot is short. Raises RequestError for an adapter
@@ -72,15 +74,17 @@ def engine_arguments(
         # So that reads which wait in the engine stand in the fair queue's order as well.
         "scheduling_policy": "priority",
         "seed": 0,
-        # Log-probabilities of bfloat16 logits would be rounded to two digits.
-        "hf_overrides": {"head_dtype": "float32"},
+        "hf_overrides": _PRECISE,
     }
     arguments |= GPU_PRESET if gpu else CPU_PRESET
     if not gpu and not any(name.endswith("_parallel_size") for name in extra):
         arguments["distributed_executor_backend"] = IN_PROCESS
     if adapters:
         arguments |= {"enable_lora": True, "max_loras": min(len(adapters), 4), "max_lora_rank": _rank(adapters)}
-    return {**arguments, **extra}
+    arguments |= extra
+    if isinstance(arguments["hf_overrides"], dict):
+        arguments["hf_overrides"] = _PRECISE | arguments["hf_overrides"]
+    return arguments
 
 
 def _rank(adapters: Mapping[str, str]) -> int:
@@ -98,9 +102,11 @@ def _rank(adapters: Mapping[str, str]) -> int:
 
 
 def default_dtype(gpu: bool) -> str:
-    """bfloat16 where the processor computes in it, else float32."""
+    """bfloat16 where the machine computes in it, else float16 on a GPU (before Ampere) and float32 on a CPU."""
     if gpu:
-        return "bfloat16"
+        import torch
+
+        return "bfloat16" if torch.cuda.get_device_capability() >= (8, 0) else "float16"
     try:
         flags = Path("/proc/cpuinfo").read_text()
     except OSError:

@@ -102,7 +102,8 @@ class VllmEngine:
             if key not in AsyncEngineArgs.__dataclass_fields__:
                 raise RequestError(f"vLLM {version()} has no engine argument {key!r}", code="engine_argument")
         try:
-            tokenizer = HfTokenizer(AutoTokenizer.from_pretrained(path))
+            runs_code = bool(arguments.get("trust_remote_code"))
+            tokenizer = HfTokenizer(AutoTokenizer.from_pretrained(path, trust_remote_code=runs_code))
         except (OSError, ValueError) as error:
             raise RequestError(f"cannot load the tokenizer of {name}: {_first_line(error)}") from None
         try:

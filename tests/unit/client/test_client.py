@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -35,6 +37,7 @@ from icm_client import (
 from icm_client.errors import error_body
 from icm_client.retry import RetryPolicy
 from icm_server.app import create_app
+from icm_server.config import Limits, ScoringConfig
 from icm_server.engines.fake import FakeEngine
 from icm_server.scoring import Scorer
 
@@ -95,6 +98,14 @@ async def test_answers_keep_the_order_however_a_batch_is_split(serving: Serving,
     assert got.usage.prompt_tokens == expected.usage.prompt_tokens
     assert len({tuple(row) for row in got.logprobs}) > 3
     assert got.logprobs[0] == got.logprobs[5]  # the same text in two forms
+
+
+@pytest.mark.parametrize("limit", ["max_prompts", "max_experiment_reads"])
+async def test_requests_are_cut_by_the_limits_that_the_scorer_tells(serving: Serving, limit: str) -> None:
+    limits = Limits.model_validate({limit: 4})
+    async with serving() as whole, serving(scoring=ScoringConfig(limits=limits)) as limited:
+        assert (await limited.model()).max_prompts == 4
+        assert (await limited.score(REQUEST)).logprobs == (await whole.score(REQUEST)).logprobs
 
 
 async def test_the_scorers_refusals_are_typed(scorer: ScorerClient) -> None:
@@ -435,6 +446,20 @@ def test_the_synchronous_face_leaves_no_thread_behind_when_it_cannot_begin() -> 
     with pytest.raises(RequestError, match="is not a URL"):
         SyncScorerClient("http://host:port")
     assert threading.active_count() <= before
+
+
+def test_a_program_ends_that_does_not_close_its_client() -> None:
+    program = """
+from icm_client import IcmError, SyncScorerClient
+from icm_client.retry import RetryPolicy
+client = SyncScorerClient("http://127.0.0.1:9", retry=RetryPolicy(patience_s=0))
+try:
+    client.model()
+except IcmError as error:
+    print(error.code)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "unavailable\n", "")
 
 
 def test_what_is_exported_is_there() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from icm_client import RequestError
+from icm_server.access import Keyring
 from icm_server.keys_file import add_key, digest_of, read_keys
 
 HASH = hashlib.sha256(b"a key").hexdigest()
@@ -102,7 +103,7 @@ def test_a_key_is_added_and_the_rest_stays(tmp_path: Path, before: str) -> None:
         assert (comment in before) == (comment in path.read_text())
 
 
-def test_a_file_behind_a_link_is_replaced_and_not_the_link(tmp_path: Path) -> None:
+def test_a_file_behind_a_link_is_changed_and_not_the_link(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     link = tmp_path / "keys.yaml"
     link.symlink_to(tmp_path / "real" / "keys.yaml")
@@ -110,6 +111,27 @@ def test_a_file_behind_a_link_is_replaced_and_not_the_link(tmp_path: Path) -> No
     add_key(link, "bob")
     assert link.is_symlink()
     assert len(read_keys(tmp_path / "real" / "keys.yaml")) == 2
+
+
+def test_a_key_is_added_to_the_same_file_which_a_container_may_have_mounted(tmp_path: Path) -> None:
+    path, mounted = tmp_path / "keys.yaml", tmp_path / "mounted.yaml"
+    add_key(path, "alice")
+    mounted.hardlink_to(path)
+    keyring = Keyring(mounted)
+    key = add_key(path, "bob")
+    tenant = keyring.tenant_of(key)
+    assert tenant is not None
+    assert tenant.name == "bob"
+
+
+def test_what_does_not_fit_the_disk_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, write = tmp_path / "keys.yaml", os.pwrite
+    add_key(path, "alice")
+    before = path.read_bytes()
+    monkeypatch.setattr(os, "pwrite", lambda number, content, place: write(number, content[: len(before) + 9], place))
+    with pytest.raises(RequestError, match="No space left"):
+        add_key(path, "bob")
+    assert path.read_bytes() == before
 
 
 def _add_many(path: Path, start: int) -> None:

@@ -21,8 +21,8 @@ class Planned:
         async with self.turns.turn(1):
             await self.first_is_done.wait()
 
-    async def plan(self, name: str, num_prompts: int) -> None:
-        async with self.turns.turn(num_prompts):
+    async def plan(self, name: str, num_prompts: int, num_chars: int = 0) -> None:
+        async with self.turns.turn(num_prompts, num_chars):
             self.order.append(name)
             await asyncio.sleep(0)
 
@@ -37,6 +37,18 @@ async def test_small_requests_overtake_large_ones_and_equal_ones_keep_their_orde
             await asyncio.sleep(0)
         planned.first_is_done.set()
     assert planned.order == ["small", "small too", "large", "large too"]
+
+
+async def test_a_few_long_texts_are_a_large_request() -> None:
+    planned = Planned()
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        tasks.create_task(planned.first())
+        await asyncio.sleep(0)
+        for name, num, num_chars in (("long", 1, 2_000_000), ("small", 10, 500)):
+            tasks.create_task(planned.plan(name, num, num_chars))
+            await asyncio.sleep(0)
+        planned.first_is_done.set()
+    assert planned.order == ["small", "long"]
 
 
 async def test_nobody_is_overtaken_for_ever() -> None:

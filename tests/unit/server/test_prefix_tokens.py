@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,6 +13,8 @@ from transformers import PreTrainedTokenizerFast
 
 from icm_client.errors import RequestError
 from icm_client.wire import ScoreRequest
+from icm_server.engines import base
+from icm_server.engines.base import Encoded
 from icm_server.engines.fake import FakeTokenizer
 from icm_server.engines.hf_tokenizer import HfTokenizer
 from icm_server.prefix_tokens import PrefixTokenizer, Tokenized
@@ -108,6 +111,28 @@ def test_what_is_remembered_changes_nothing() -> None:
     assert [p.path.ids() for p in first.prompts] == [
         p.path.ids() for p in tokenize("gpt2", **request.model_dump()).prompts
     ]
+
+
+def test_joined_texts_are_tokenized_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small body may name a long text in each of its prompts."""
+    sizes: list[int] = []
+
+    class Counting(HfTokenizer):
+        def encode_many(self, texts: Sequence[str]) -> list[Encoded]:
+            sizes.append(sum(map(len, texts)))
+            return super().encode_many(texts)
+
+    monkeypatch.setattr(base, "BATCH_CHARS", 2000)
+    counting = Counting(PreTrainedTokenizerFast(tokenizer_object=STYLES["llama2"]()))
+    asked = ScoreRequest(
+        segments=["Word: salmon " * 50, "Group:"],
+        prefixes=[[None, 0]],
+        prompts=[[0, *[1] * k] for k in range(1, 20)],
+        labels=[" living", " object"],
+    )
+    found = PrefixTokenizer(counting).tokenize(read_tree(asked), None)
+    assert found.joined_texts == 3 * 19
+    assert max(sizes) <= 2000
 
 
 def error(style: str, **request: object) -> RequestError:

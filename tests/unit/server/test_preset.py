@@ -9,6 +9,7 @@ import types
 from pathlib import Path
 
 import pytest
+import torch
 
 from icm_client.errors import RequestError
 from icm_server.engines import vllm as vllm_engine
@@ -22,7 +23,15 @@ def test_what_the_user_says_counts_more_than_the_preset() -> None:
     changed = engine_arguments(Path("m"), "float32", {"block_size": 64, "max_model_len": 100}, {}, gpu=False)
     assert plain["block_size"] == 32
     assert changed == {**plain, "dtype": "float32", "block_size": 64, "max_model_len": 100}
-    assert "enforce_eager" not in engine_arguments(Path("m"), None, {}, {}, gpu=True)
+    assert "enforce_eager" not in engine_arguments(Path("m"), "bfloat16", {}, {}, gpu=True)
+
+
+def test_what_the_user_overrides_of_a_model_leaves_the_rest_of_the_preset_s() -> None:
+    def overrides(**given: object) -> object:
+        return engine_arguments(Path("m"), None, {"hf_overrides": given}, {}, gpu=False)["hf_overrides"]
+
+    assert overrides(rope_theta=5e5) == {"head_dtype": "float32", "rope_theta": 5e5}
+    assert overrides(head_dtype="bfloat16") == {"head_dtype": "bfloat16"}
 
 
 def test_on_a_cpu_the_model_computes_in_the_engine_s_process_unless_several_share_it() -> None:
@@ -30,7 +39,15 @@ def test_on_a_cpu_the_model_computes_in_the_engine_s_process_unless_several_shar
     assert engine_arguments(Path("m"), None, {}, {}, gpu=False)[key].endswith(".UniProcExecutor")
     assert engine_arguments(Path("m"), None, {key: "mp"}, {}, gpu=False)[key] == "mp"
     assert key not in engine_arguments(Path("m"), None, {"tensor_parallel_size": 2}, {}, gpu=False)
-    assert key not in engine_arguments(Path("m"), None, {}, {}, gpu=True)
+    assert key not in engine_arguments(Path("m"), "bfloat16", {}, {}, gpu=True)
+
+
+@pytest.mark.parametrize(("capability", "dtype"), [((7, 5), "float16"), ((8, 0), "bfloat16"), ((12, 0), "bfloat16")])
+def test_a_gpu_that_does_not_compute_in_bfloat16_gets_float16(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], dtype: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    assert engine_arguments(Path("m"), None, {}, {}, gpu=True)["dtype"] == dtype
 
 
 def test_adapters_get_the_smallest_rank_that_holds_them(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 
 from icm_client.errors import DeadlineError, RequestError, ScorerError
 from icm_client.wire import ScoreRequest, ScoreResponse
-from icm_server.engines.base import EngineDiedError, ReadAnswer
-from icm_server.engines.fake import FakeEngine
+from icm_server.engines import base
+from icm_server.engines.base import Encoded, EngineDiedError, ReadAnswer
+from icm_server.engines.fake import FakeEngine, FakeTokenizer
 from icm_server.request_tree import depth_first, read_tree
 from icm_server.scoring import Scorer
 
@@ -128,7 +130,7 @@ def test_usage_counts_tokens() -> None:
     assert answer.usage.prompt_tokens == 82
     assert answer.usage.cached_tokens == 32
     assert answer.usage.computed_tokens == 82 - 32
-    assert answer.model == engine.info
+    assert answer.model.digest == engine.info.digest
 
 
 def test_labels_of_several_tokens_and_aliases() -> None:
@@ -266,6 +268,35 @@ async def test_a_read_in_flight_answers_all_who_ask_it_also_when_the_first_has_g
     assert engine.num_cancelled == 0
     assert answers[0].logprobs == answers[1].logprobs
     assert [answer.usage.num_reads for answer in answers] == [1, 0]
+    await scorer.close()
+
+
+class Gated(FakeTokenizer):
+    """Remembers what it was asked, and waits at the first."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.is_open = threading.Event()
+
+    def encode_many(self, texts: Sequence[str]) -> list[Encoded]:
+        self.asked += texts
+        assert self.is_open.wait(10)
+        return super().encode_many(texts)
+
+
+async def test_a_small_request_does_not_wait_until_many_texts_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "BATCH_CHARS", 10_000)
+    engine, tokenizer = FakeEngine(), Gated()
+    engine.tokenizer = tokenizer
+    scorer = Scorer(engine)
+    counting = asyncio.create_task(scorer.count_tokens([f"{k} " * 3000 for k in range(5)]))
+    await until(lambda: len(tokenizer.asked) == 1)
+    scoring = asyncio.create_task(scorer.score(ScoreRequest(prompts=["Word: eel\nGroup:"], labels=LABELS)))
+    await until(lambda: scorer.admission.total.requests == 1)
+    tokenizer.is_open.set()
+    assert await counting == [3001] * 5
+    await scoring
+    assert [text[:2] for text in tokenizer.asked][:3] == ["0 ", "Wo", " l"]
     await scorer.close()
 
 
