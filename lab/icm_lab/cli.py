@@ -101,7 +101,9 @@ def reproduce(
     console, folder = Console(), RunDir(out)
     out.mkdir(parents=True, exist_ok=True)
     rows = interruptible(
-        make_rows(wanted, out, lambda line: console.print(line, highlight=False)), console, f"icm reproduce --out {out}"
+        make_rows(wanted, out, lambda line: console.print(line, highlight=False, soft_wrap=True)),
+        console,
+        f"icm reproduce --out {out}",
     )
     found: dict[str, Any] = {
         "num": NUM,
@@ -116,7 +118,9 @@ def reproduce(
         for claim in one["claims"]:
             verdict = "holds" if claim["holds"] else "does not hold"
             numbers = " against ".join(f"{claim[part]['value']:.3f}" for part in ("first", "second"))
-            console.print(f"figure {one['figure']}: {claim['claim']}: {numbers}: {verdict}", highlight=False)
+            console.print(
+                f"figure {one['figure']}: {claim['claim']}: {numbers}: {verdict}", highlight=False, soft_wrap=True
+            )
     console.print(f"Written to {out}: figures.json, report.html", highlight=False, soft_wrap=True)
 
 
