@@ -81,15 +81,7 @@ class Case:
             passes = await PassScorer.open(scorer, task, train, self._units, model, named, preamble=preamble)
             tokens = await TextTokens.of(scorer, task, train, model, preamble)
             many_shot = await ManyShot.open(
-                scorer,
-                task,
-                train,
-                self.test,
-                model,
-                num_orders=NUM_ORDERS,
-                seed=self.seed,
-                experiment=named,
-                preamble=preamble,
+                scorer, task, train, self.test, model, seed=self.seed, experiment=named, preamble=preamble
             )
             self._opened[preamble] = Opened(Arena(passes, tokens, model), many_shot)
         return self._opened[preamble]

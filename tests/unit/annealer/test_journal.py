@@ -191,22 +191,19 @@ async def test_another_task_does_not_continue_a_run(tmp_path: Path, data: Data, 
     assert (tmp_path / "run" / JOURNAL).read_bytes() == before
 
 
-async def test_another_model_does_not_continue_a_run(
-    tmp_path: Path, data: Data, scorer: ScorerClient, serving: Serving
+@pytest.mark.parametrize(
+    ("engine", "told"),
+    [
+        ({"seed": 1}, "another model: digest"),
+        ({"max_prompt_tokens": 80}, "another window: max_prompt_tokens was 8191, is now 80"),
+    ],
+)
+async def test_another_model_or_window_does_not_continue_a_run(
+    tmp_path: Path, data: Data, scorer: ScorerClient, serving: Serving, engine: dict[str, int], told: str
 ) -> None:
     before = await unfinished(tmp_path / "run", data, scorer)
-    async with serving(seed=1) as other:
-        with pytest.raises(JournalError, match="another model: digest"):
-            await run(tmp_path / "run", data, other, resume=True)
-    assert (tmp_path / "run" / JOURNAL).read_bytes() == before
-
-
-async def test_another_window_does_not_continue_a_run(
-    tmp_path: Path, data: Data, scorer: ScorerClient, serving: Serving
-) -> None:
-    before = await unfinished(tmp_path / "run", data, scorer)
-    async with serving(max_prompt_tokens=80) as other:
-        with pytest.raises(JournalError, match="another window: max_prompt_tokens was 8191, is now 80"):
+    async with serving(**engine) as other:
+        with pytest.raises(JournalError, match=told):
             await run(tmp_path / "run", data, other, resume=True)
     assert (tmp_path / "run" / JOURNAL).read_bytes() == before
 
