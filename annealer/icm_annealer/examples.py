@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from icm_annealer.arrays import Ints
+from icm_annealer.byte_source import is_stream, name_of
 from icm_annealer.consistency import Consistency
 from icm_annealer.rows import MAX_LINE_BYTES, read_rows
 from icm_annealer.task import Task
@@ -32,10 +33,19 @@ class Example:
 
 
 class Loaded(NamedTuple):
-    """What a data file holds: the search gets `examples`, evaluation alone gets `gold` (id -> label name)."""
+    """What data hold: the search gets `examples`, evaluation alone gets `gold` (id -> label name)."""
 
     examples: list[Example]
+    """One a row, in the rows' order: a row that cannot be one is an error."""
     gold: dict[str, str]
+    num_blank_lines: int = 0
+    """Lines of a text file that hold nothing, not even a row."""
+
+    @property
+    def told(self) -> str:
+        """`200 rows read`, and what was passed over, if anything was."""
+        blank = f", {self.num_blank_lines:,} blank lines passed over" if self.num_blank_lines else ""
+        return f"{len(self.examples):,} rows read{blank}"
 
 
 def load_examples(source: Path | str, task: Task) -> Loaded:
@@ -44,7 +54,8 @@ def load_examples(source: Path | str, task: Task) -> Loaded:
     gold: dict[str, str] = {}
     seen: set[str] = set()
     key_kinds: dict[str, str] = {}
-    for where, row in read_rows(source):
+    rows = read_rows(source)
+    for where, row in rows:
         number = len(examples)
         if number >= MAX_ROWS:
             raise RequestError(f"{where}: more than {MAX_ROWS} rows", code="bad_data")
@@ -67,8 +78,9 @@ def load_examples(source: Path | str, task: Task) -> Loaded:
         if task.gold is not None and not is_absent(row.get(task.gold)):
             gold[example_id] = label_named(row[task.gold], task, where)
     if not examples:
-        raise RequestError(f"{source}: no rows", code="bad_data")
-    return Loaded(examples, gold)
+        once = " (a pipe, or standard input, can be read a single time)" if is_stream(source) else ""
+        raise RequestError(f"{name_of(source)}: no rows{once}", code="bad_data")
+    return Loaded(examples, gold, rows.num_blank_lines)
 
 
 def consistency_of(task: Task, examples: Sequence[Example]) -> Consistency:

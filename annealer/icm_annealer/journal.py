@@ -71,7 +71,8 @@ class Journal:
             raise JournalError(f"{path} is not a journal of this version")
         for key, value in json.loads(json.dumps(header)).items():
             if begun.get(key, value) != value:  # what an older version did not write down is taken to be the same
-                raise JournalError(f"{path} was begun with another {key}: {_difference(begun.get(key), value)}")
+                told = _data_difference(begun, header) if key == "data" else _difference(begun.get(key), value)
+                raise JournalError(f"{path} was begun with another {key}: {told}")
         if path.stat().st_size > num_bytes:  # the line that was being written when the run was killed
             with path.open("r+b") as file:
                 file.truncate(num_bytes)
@@ -212,6 +213,14 @@ def _ask_line(ask: Ask) -> dict[str, Any]:
 
 def _order_line(order: Sequence[int]) -> Any:
     return "data" if order == list(range(len(order))) else order
+
+
+def _data_difference(begun: dict[str, Any], header: dict[str, Any]) -> str:
+    """Digests say nothing to people: the number of examples, if that is what differs."""
+    before, now = len(begun.get("ids") or []), len(header.get("ids") or [])
+    if before == now:
+        return "as many examples, not the same"
+    return f"{before:,} examples then, {now:,} now"
 
 
 def _difference(old: Any, new: Any) -> str:

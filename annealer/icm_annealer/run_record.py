@@ -177,10 +177,16 @@ class RunRecord:
             )
         known = {e.id: e for e in (read_examples(kept, self.task) if others is None else others)}
         found = [known[name] for name in self.ids if name in known]
-        if len(found) < len(self.ids) or digest(found) != self.data:
-            where = str(kept) if others is None else "the data"
+        where = str(kept) if others is None else "the data"
+        if len(found) < len(self.ids):
             raise RequestError(
-                f"{where}: not the examples that {self.folder} labelled (other rows, fields or a changed text; "
+                f"{where}: not the examples that {self.folder} labelled: {len(known):,} rows were read, which hold "
+                f"{len(found):,} of its {len(self.ids):,} examples",
+                code="bad_data",
+            )
+        if digest(found) != self.data:
+            raise RequestError(
+                f"{where}: not the examples that {self.folder} labelled (other fields or a changed text; "
                 "if the task is your own, name it with --task)",
                 code="bad_data",
             )
