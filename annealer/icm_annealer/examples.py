@@ -72,8 +72,6 @@ def load_examples(source: Path | str, task: Task) -> Loaded:
             raise RequestError(f"{where}: the example's text is longer than {MAX_LINE_BYTES} characters")
         if not text.strip():
             raise RequestError(f"{where}: the example's text is empty", code="bad_data")
-        if not _is_unicode(text, example_id, facts):
-            raise RequestError(f"{where}: holds half of a surrogate pair, which is no character", code="bad_data")
         examples.append(Example(example_id, text, str(facts[task.group]) if task.group else None, facts))
         if task.gold is not None and not is_absent(row.get(task.gold)):
             gold[example_id] = label_named(row[task.gold], task, where)
@@ -178,11 +176,3 @@ def _check_fields(facts: dict[str, Any], task: Task, key_kinds: dict[str, str], 
                 f"{where}: {key!r}, which a rule compares, is {kind} here and {key_kinds[key]} in earlier rows",
                 code="bad_data",
             )
-
-
-def _is_unicode(*values: Any) -> bool:
-    try:
-        json.dumps(values, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
