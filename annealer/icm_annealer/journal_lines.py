@@ -88,4 +88,5 @@ class Shape(NamedTuple):
 def first_wrong(error: pydantic.ValidationError) -> str:
     """Where the first thing is that is wrong, and what."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    return f"{'.'.join(map(str, first['loc'])) or 'the line'}: {' '.join(first['msg'].split())}"
+    place = ".".join(str(part) for part in first["loc"] if "[" not in str(part))  # else the kinds that it might be
+    return f"{place or 'the whole of it'}: {' '.join(first['msg'].split())}"

@@ -14,10 +14,10 @@ from icm_annealer.costs import read_costs
 from icm_annealer.examples import Example, digest
 from icm_annealer.journal import FORMAT, is_being_written, read_ends
 from icm_annealer.journal_lines import Shape, first_wrong
-from icm_annealer.json_text import parsed
 from icm_annealer.objective import MEASURES, unit_of_u
 from icm_annealer.rows import read_rows
 from icm_annealer.run_examples import read_examples
+from icm_annealer.run_figures import read_evaluation, read_metrics
 from icm_annealer.rundir import EVALUATION, EXAMPLES, JOURNAL, LABELS, METRICS
 from icm_annealer.task import Task
 from icm_client.errors import RequestError
@@ -117,18 +117,16 @@ class RunRecord:
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """`metrics.json`'s part of this search; empty if there is none."""
-        metrics = read_object(self.folder / METRICS)
-        seeds = metrics.get("seeds")  # a demo with one seed has the search's own figures in there
-        return seeds[0] if isinstance(seeds, list) and seeds and isinstance(seeds[0], dict) else metrics
+        metrics = read_metrics(self.folder / METRICS)
+        seeds: list[dict[str, Any]] | None = metrics.get("seeds")
+        return seeds[0] if seeds else metrics  # a demo with one seed has the search's own figures in there
 
     @property
     def alarms(self) -> list[dict[str, str]]:
         """Code, level, saw, try_; with the code alone, as a warning, if a run was stopped before it wrote them all."""
-        found = self.metrics.get("alarms")
-        if not isinstance(found, list):
-            found = [{"code": code} for code in self.last.get("alarms", [])]
+        found = self.metrics.get("alarms") or [{"code": code} for code in self.last.get("alarms", [])]
         usual = {"code": "", "level": "warning", "saw": "", "try_": ""}
-        return [{key: str(alarm.get(key, usual[key])) for key in usual} for alarm in found if isinstance(alarm, dict)]
+        return [{key: str(alarm.get(key, usual[key])) for key in usual} for alarm in found]
 
     @property
     def u(self) -> float | None:
@@ -161,7 +159,7 @@ class RunRecord:
     @cached_property
     def evaluation(self) -> dict[str, Any]:
         """What `icm eval` wrote last; empty if it was not called."""
-        return read_object(self.folder / EVALUATION)
+        return read_evaluation(self.folder / EVALUATION)
 
     def rows(self) -> list[Row]:
         """The labels, in the examples' order. Raises RequestError if the run has not ended, or naming a broken line."""
@@ -210,21 +208,6 @@ class RunRecord:
                 code="bad_data",
             )
         return found
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """A JSON file that holds an object; empty if it is not there. Raises RequestError if it is something else."""
-    try:
-        value = parsed(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise RequestError(f"{path}: {error.strerror}", code="bad_run") from None
-    except ValueError as error:
-        raise RequestError(f"{path}: not valid JSON ({error})", code="bad_run") from None
-    if not isinstance(value, dict):
-        raise RequestError(f"{path}: not an object", code="bad_run")
-    return value
 
 
 def _inner(folder: Path) -> str:

@@ -18,7 +18,8 @@ from icm_annealer.journal import read_passes
 from icm_annealer.journal_lines import Shape
 from icm_annealer.reference import read_again
 from icm_annealer.report_figures import accuracy_bars, spread_told
-from icm_annealer.run_record import RunRecord, read_object
+from icm_annealer.run_figures import read_metrics
+from icm_annealer.run_record import RunRecord
 from icm_annealer.rundir import JOURNAL, METRICS
 from icm_client.errors import RequestError
 
@@ -88,7 +89,7 @@ class RunReport:
         seeds = [] if (folder / JOURNAL).is_file() else [p for p in seed_folders(folder) if (p / JOURNAL).is_file()]
         searches = [SearchReport.read(place, gold) for place in seeds or [folder]]
         evaluation = searches[0].record.evaluation if not seeds else {}
-        return cls(str(folder), searches, read_object(folder / METRICS), evaluation)
+        return cls(str(folder), searches, read_metrics(folder / METRICS), evaluation)
 
     @property
     def first(self) -> RunRecord:
