@@ -17,12 +17,13 @@ from pathlib import Path
 import uvicorn
 
 from icm_client.errors import RequestError
-from icm_server.access import Keyring, keyring_for
+from icm_server.access import keyring_for
 from icm_server.app import create_app
 from icm_server.captured_output import CapturedOutput, explained
 from icm_server.config import ServerConfig
 from icm_server.draining import Draining
 from icm_server.engines.base import Engine
+from icm_server.keyring import Keyring
 from icm_server.loading import Say, load_engine
 from icm_server.logs import event, set_up_logging
 from icm_server.scorer_state import ScorerState
