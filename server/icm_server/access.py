@@ -87,12 +87,16 @@ def allowed(tenant: Tenant, request: ScoreRequest) -> ScoreRequest:
 def keyring_for(config: ServerConfig) -> Keyring | None:
     """The keys that a scorer is started with. Raises RequestError if others could reach it and it has none.
 
-    /dev/null, which stands for a secret that is not there, is no keys file.
+    /dev/null, which a container gets where nobody names one, is no keys file.
     """
-    if config.keys_file is not None and not config.keys_file.is_char_device():
-        return Keyring(config.keys_file.expanduser())
-    host = config.published_at or config.host
-    if not (config.allow_no_keys or _is_loopback(host)):
+    path = None if config.keys_file is None else config.keys_file.expanduser()
+    if path is not None and path.is_dir():
+        path /= "keys.yaml"
+    if path is not None and not path.is_char_device():
+        return Keyring(path)
+    hosts = (config.published_at or config.host).split(",")
+    host = next((host for host in hosts if not _is_loopback(host)), None)
+    if host is not None and not config.allow_no_keys:
         raise RequestError(
             f"whoever reaches {host} could use this scorer: give it --keys-file FILE (`icm-server key new NAME` makes "
             "one), or --allow-no-keys if the network around it is private",

@@ -211,6 +211,10 @@ def test_a_scorer_is_not_started_with_a_file_of_no_keys(tmp_path: Path, text: st
         ({"host": "0.0.0.0", "published_at": "127.0.0.1"}, False),
         ({"host": "0.0.0.0", "published_at": "0.0.0.0"}, True),
         ({"host": "0.0.0.0", "published_at": ""}, True),
+        ({"host": "0.0.0.0", "published_at": "127.0.0.1,127.0.0.1"}, False),
+        ({"host": "0.0.0.0", "published_at": "127.0.0.1,0.0.0.0"}, True),
+        ({"host": "0.0.0.0", "published_at": "0.0.0.0,127.0.0.1"}, True),
+        ({"host": "0.0.0.0", "published_at": "127.0.0.1,"}, True),
         ({"keys_file": Path("/dev/null")}, False),
         ({"keys_file": Path("/dev/null"), "host": "0.0.0.0"}, True),
     ],
@@ -223,6 +227,23 @@ def test_keys_are_left_out_on_loopback_only(settings: dict[str, Any], refused: b
         assert "\n" not in raised.value.message
     else:
         assert keyring_for(config) is None
+
+
+def test_a_folder_stands_for_the_keys_yaml_in_it_and_what_replaces_that_is_seen(tmp_path: Path) -> None:
+    """So a container has to be started anew for nothing that is done to the file: its folder stays the same."""
+    path = tmp_path / "keys.yaml"
+    alice = add_key(path, "alice")
+    keyring = keyring_for(ServerConfig(keys_file=tmp_path))
+    assert keyring is not None
+    assert keyring.tenant_of(alice) is not None
+    edited = tmp_path / "edited"
+    bob = add_key(edited, "bob")
+    edited.replace(path)
+    assert keyring.tenant_of(alice) is None
+    assert keyring.tenant_of(bob) is not None
+    path.unlink()
+    with pytest.raises(RequestError, match=r"keys\.yaml: No such file"):  # and not: no keys
+        keyring_for(ServerConfig(keys_file=tmp_path))
 
 
 def test_a_key_can_be_the_password_that_a_browser_sends() -> None:
