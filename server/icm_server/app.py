@@ -12,11 +12,12 @@ from fastapi import FastAPI
 
 from icm_client.wire import ErrorAnswer
 from icm_server import operations, routes
-from icm_server.access import Access, Keyring
+from icm_server.access import Access
 from icm_server.answer_gzip import AnswerGzip
 from icm_server.body_limit import BodyLimit
 from icm_server.config import ScoringConfig
 from icm_server.http_errors import add_error_handlers
+from icm_server.keyring import Keyring
 from icm_server.metrics import Metrics
 from icm_server.request_ids import RequestIds
 from icm_server.scorer_state import EngineFactory, ScorerState, live

@@ -61,14 +61,20 @@ def serve(
         bool, typer.Option("--isolate-reuse", help="Answer no experiment from another one's reads.")
     ] = False,
     keys_file: Annotated[
-        Path | None, typer.Option(envvar="ICM_KEYS_FILE", help="API keys; `icm-server key new NAME` makes one.")
+        Path | None,
+        typer.Option(
+            envvar="ICM_KEYS_FILE", help="API keys, or a folder with a keys.yaml; `icm-server key new NAME` makes one."
+        ),
     ] = None,
     allow_no_keys: Annotated[
         bool, typer.Option("--allow-no-keys", help="No keys, though other machines can reach it.")
     ] = False,
     published_at: Annotated[
         str | None,
-        typer.Option(envvar="ICM_PUBLISHED_AT", help="In a container: the address its port has on the machine."),
+        typer.Option(
+            envvar="ICM_PUBLISHED_AT",
+            help="In a container: the address its port has on the machine; several with commas.",
+        ),
     ] = None,
     cache: Annotated[Path, typer.Option(envvar="ICM_CACHE", help="Where packaged models are made.")] = DEFAULTS.cache,
     ready_file: Annotated[Path | None, typer.Option(help="Write {'url': ...} there once ready.")] = None,

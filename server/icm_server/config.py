@@ -69,11 +69,13 @@ class ServerConfig(BaseModel):
     scoring: ScoringConfig = ScoringConfig()
     max_body_bytes: int = Field(default=256 * 1024 * 1024, ge=1)
     keys_file: Path | None = None
-    """The API keys; see `keys_file.py`. None asks for none, which is refused where others can reach the scorer."""
+    """The API keys; see `keys_file.py`. A folder stands for the keys.yaml in it. None asks for no keys, which is
+    refused where others can reach the scorer."""
     allow_no_keys: bool = False
     """No keys there all the same."""
     published_at: str | None = None
-    """The address at which others reach it, where that is not `host`: a container's port on its machine."""
+    """The address at which others reach it, or several with commas between them, where that is not `host`: a
+    container's port on its machine, and a proxy's before it."""
     ready_file: Path | None = None
     """Written once the scorer is ready: {"url": ...}."""
     drain_s: float = Field(default=30.0, ge=0, allow_inf_nan=False)
