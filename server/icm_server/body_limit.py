@@ -12,11 +12,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from icm_client.errors import BusyError, IcmError, RequestError
 from icm_server.config import ConnectionLimits
 from icm_server.content_coding import ACCEPTED, CorruptBodyError, Unpacking
-from icm_server.incoming import PATIENT, Drain, Incoming, announces_body, refuse
+from icm_server.incoming import NOTHING, PATIENT, Drain, Incoming, announces_body, refuse
 from icm_server.shares import Shares
 
 HELD_BODIES = 4
 """How many bodies of the largest size may be held at once, while they are read and until their answers begin."""
+
+TOO_SLOW = "body_timeout"
 
 
 @dataclass(eq=False, slots=True)
@@ -77,8 +79,8 @@ class BodyLimit:
                 await self._read(Headers(scope=scope), incoming, held)
             except IcmError as error:
                 self._release(held)
-                headers = {"Accept-Encoding": ACCEPTED}
-                await refuse(error, headers, incoming, scope, receive, send, self._drain)
+                drain = NOTHING if error.code == TOO_SLOW else self._drain
+                await refuse(error, {"Accept-Encoding": ACCEPTED}, incoming, scope, receive, send, drain)
             except ConnectionError:
                 pass  # nobody is there to be answered
             else:
@@ -119,7 +121,7 @@ class BodyLimit:
             raise RequestError(
                 f"the body comes too slowly: nothing for {pace.body_silence_s:g} s, or fewer than "
                 f"{pace.min_bytes_per_s} bytes a second after the first {pace.body_grace_s:g} s",
-                code="body_timeout",
+                code=TOO_SLOW,
                 status=408,
             ) from None
 

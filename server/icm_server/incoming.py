@@ -18,11 +18,15 @@ class Drain(NamedTuple):
 
     num_bytes: int
     seconds: float
+    """In all; less if nothing comes."""
 
 
 PATIENT = Drain(2**28, 10.0)
 """For who has shown a key, or needs none."""
 FOR_STRANGERS = Drain(2**20, 2.0)
+NOTHING = Drain(0, 0.0)
+SILENCE_S = 1.0
+"""Who has sent nothing for so long is not sending."""
 
 
 class Incoming:
@@ -80,6 +84,6 @@ async def _drain(incoming: Incoming, drain: Drain) -> None:
     num_bytes, end = 0, clock() + drain.seconds
     try:
         while incoming.more and num_bytes < drain.num_bytes:
-            num_bytes += len(await incoming.next(end - clock()))
+            num_bytes += len(await incoming.next(min(SILENCE_S, end - clock())))
     except TimeoutError:
         return

@@ -17,7 +17,6 @@ from icm_server.incoming import Drain
 from icm_server.tenant import Tenant
 
 LIMIT = 1000
-QUICK = Drain(10**6, 0.05)
 
 
 class Answer(NamedTuple):
@@ -152,7 +151,7 @@ async def test_an_endless_body_is_read_no_further_than_needed() -> None:
 async def test_half_a_body_is_not_waited_for() -> None:
     inner = Inner()
     limits = ConnectionLimits(body_silence_s=0.1)
-    answer = await ask(BodyLimit(inner, LIMIT, limits=limits, drain=QUICK), Caller(b"{", ends=False))
+    answer = await ask(BodyLimit(inner, LIMIT, limits=limits), Caller(b"{", ends=False))
     assert answer is not None
     assert (answer.status, answer.code, answer.headers["connection"]) == (408, "body_timeout", "close")
     assert not inner.scopes
@@ -161,7 +160,7 @@ async def test_half_a_body_is_not_waited_for() -> None:
 async def test_a_body_that_drips_is_not_waited_for_either() -> None:
     pieces: list[bytes | float | None] = [b"x", 0.02] * 400
     limits = ConnectionLimits(body_grace_s=0.2)
-    answer = await ask(BodyLimit(Inner(), LIMIT, limits=limits, drain=QUICK), Caller(*pieces, ends=False))
+    answer = await ask(BodyLimit(Inner(), LIMIT, limits=limits), Caller(*pieces, ends=False))
     assert answer is not None
     assert (answer.status, answer.code) == (408, "body_timeout")
 
@@ -180,7 +179,7 @@ async def test_what_a_body_unpacks_to_is_no_progress() -> None:
     bomb = packer.compress(bytes(2**25)) + packer.flush(zlib.Z_SYNC_FLUSH)
     pieces: list[bytes | float | None] = [bomb, *[packer.flush(zlib.Z_FULL_FLUSH) or b"\0\0\0\xff\xff", 0.02] * 400]
     limits = ConnectionLimits(body_grace_s=0.2, min_bytes_per_s=10**6)
-    app = BodyLimit(Inner(), 2**25, limits=limits, drain=QUICK)
+    app = BodyLimit(Inner(), 2**25, limits=limits)
     answer = await ask(app, Caller(*pieces, ends=False), ("Content-Encoding", "gzip"))
     assert answer is not None
     assert (answer.status, answer.code) == (408, "body_timeout")
