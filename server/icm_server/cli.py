@@ -11,11 +11,12 @@ import typer
 import yaml
 
 from icm_client.errors import IcmError, RequestError
-from icm_server.config import Limits, LogFormat, ScoringConfig, ServerConfig
+from icm_server.config import ConnectionLimits, Limits, LogFormat, ScoringConfig, ServerConfig
 
 DEFAULTS = ServerConfig()
 SCORING = DEFAULTS.scoring
 LIMIT_NAMES = ", ".join(f"{name}={value}" for name, value in SCORING.limits)
+CONNECTION_LIMIT_NAMES = ", ".join(f"{name}={value}" for name, value in DEFAULTS.connections)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -48,6 +49,10 @@ def serve(
     limit: Annotated[
         list[str], typer.Option(help=f"A limit on work let in, as name=number; may be repeated: {LIMIT_NAMES}.")
     ] = [],  # noqa: B006
+    connection_limit: Annotated[
+        list[str],
+        typer.Option(help=f"A limit on callers, as name=number; may be repeated: {CONNECTION_LIMIT_NAMES}."),
+    ] = [],  # noqa: B006
     weight: Annotated[
         list[str], typer.Option(help="An experiment's part beside others, as name=number (else 1); may be repeated.")
     ] = [],  # noqa: B006
@@ -76,6 +81,10 @@ def serve(
             help="In a container: the address its port has on the machine; several with commas.",
         ),
     ] = None,
+    allow_host: Annotated[
+        list[str],
+        typer.Option(help="Without keys: one more name that it may be asked by, or '*' for all; may be repeated."),
+    ] = [],  # noqa: B006
     cache: Annotated[Path, typer.Option(envvar="ICM_CACHE", help="Where packaged models are made.")] = DEFAULTS.cache,
     ready_file: Annotated[Path | None, typer.Option(help="Write {'url': ...} there once ready.")] = None,
     exit_with_parent: Annotated[bool, typer.Option("--exit-with-parent", help="End when the starter ends.")] = False,
@@ -116,6 +125,8 @@ def serve(
             allow_no_keys=allow_no_keys,
             published_at=published_at,
             max_body_bytes=max_body_mb * 2**20,
+            connections=ConnectionLimits.model_validate(dict(map(_pair, connection_limit))),
+            allow_hosts=tuple(allow_host),
             ready_file=ready_file,
             drain_s=drain_s,
             log_format=log_format,

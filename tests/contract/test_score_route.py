@@ -333,7 +333,7 @@ async def test_work_ends_when_the_caller_goes() -> None:
         "path": "/v1/score",
         "raw_path": b"/v1/score",
         "query_string": b"",
-        "headers": [(b"content-type", b"application/json")],
+        "headers": [(b"host", b"scorer"), (b"content-type", b"application/json")],
         "scheme": "http",
         "server": ("scorer", 80),
         "client": ("caller", 1),
