@@ -41,6 +41,7 @@ def create_app(
     With a `keyring`, every path but those of `access.OPEN_PATHS` asks for a key.
     """
     state = ScorerState()
+    scoring = (scoring or ScoringConfig()).model_copy(update={"has_keys": keyring is not None})
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
