@@ -10,6 +10,7 @@ out, and is explained in `tenant.py`:
       weight: 2
       max_queued_tokens: 5000000
       isolated: true
+      admin: false
 
 A key is 256 random bits, so its plain SHA-256 cannot be turned round by guessing, as that of a password could: a slow
 hash would protect nothing more, and every request would pay for it.
