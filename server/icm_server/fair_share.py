@@ -10,7 +10,6 @@ seen begins where the one whose turn it is has got to, so a fresh name for every
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -34,8 +33,6 @@ class Share(Generic[W]):
     """Its work in its order, where it is not shared out again."""
     below: Level[W] = field(default_factory=lambda: Level())
     """Those among whom it is, where it is."""
-    left_at: int = 0
-    """The level's `num_pauses` when it last had no more work."""
 
     def charge(self, tokens: int) -> None:
         """It has had so many; fewer than estimated if negative."""
@@ -65,24 +62,25 @@ class Level(Generic[W]):
     """The service of the one whose turn it is, when its turn came."""
     reached: float = 0.0
     """The service that the one whose turn it is has got to."""
+    even: float = 0.0
+    """The service of all when nobody had work."""
     busy_weight: float = 0.0
     num_pauses: int = 0
 
     def join(self, name: str, weight: float, burst_tokens: int, num_pauses: int) -> Share[W]:
         """The name's share, which has work from now on.
 
-        `num_pauses` counts the times at which nobody had any: after one all who are known are even.
+        `num_pauses` counts the times at which nobody had any: nobody is behind then.
         """
         if num_pauses != self.num_pauses:
-            self.num_pauses, self.start = num_pauses, self.reached
+            self.num_pauses, self.start, self.even = num_pauses, self.reached, self.reached
         share = self.busy.get(name)
         if share is None:
             share = self.idle.pop(name, None)
             if share is None:
                 share = Share(self, name, weight, self.reached)
             else:
-                before = share.service if share.left_at == num_pauses else -math.inf
-                share.service = max(before, self.start - burst_tokens / weight)
+                share.service = max(share.service, self.even, self.start - burst_tokens / weight)
             self.busy[name] = share
         else:
             self.busy_weight -= share.weight
@@ -94,7 +92,6 @@ class Level(Generic[W]):
         """It has no more work."""
         del self.busy[share.name]
         self.busy_weight = self.busy_weight - share.weight if self.busy else 0.0
-        share.left_at = self.num_pauses
         self.idle[share.name] = share
         if len(self.idle) > MAX_IDLE:
             del self.idle[next(iter(self.idle))]

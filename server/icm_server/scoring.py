@@ -31,6 +31,10 @@ from icm_server.tally import Tallies
 from icm_server.tenant import ANYONE, Tenant
 
 
+MAX_BURST_TOKENS = 2**13
+"""What is saved up for a small request at most, also where an engine takes any number of tokens in a step."""
+
+
 class Scorer:
     """Scores requests on one engine; any number of them at once, in one event loop."""
 
@@ -49,7 +53,7 @@ class Scorer:
         file = ReuseFile(config.reuse_file.expanduser(), config.reuse_file_bytes) if config.reuse_file else None
         self.reuse = Reuse(config.reuse_memory_bytes, file)
         # What is saved up is a step of the engine's, at most.
-        burst = engine.max_concurrent_tokens // 2
+        burst = min(engine.max_concurrent_tokens // 2, MAX_BURST_TOKENS)
         self.queue = FairQueue[PlannedRead](engine.cache_tokens, config.weights, burst)
         self.window = EngineWindow(engine, self.queue, self.reuse, self.tallies)
         tokenizer = PrefixTokenizer(

@@ -162,7 +162,7 @@ def test_no_more_reads_are_in_the_engine_than_it_takes() -> None:
 
 async def test_a_small_request_goes_beside_what_a_large_one_keeps_in_the_engine() -> None:
     """Another large one waits for room."""
-    engine = Recording(max_concurrent_tokens=400, delay_s=60.0)
+    engine = Recording(max_concurrent_tokens=1400, delay_s=60.0)
     scorer = Scorer(engine)
 
     def ask(experiment: str, num: int) -> asyncio.Task[object]:
@@ -173,7 +173,7 @@ async def test_a_small_request_goes_beside_what_a_large_one_keeps_in_the_engine(
     await asyncio.gather(ask("small", 1), ask("large", 1))  # who has never been seen has saved up nothing
     engine._delay_s = 60.0
     tasks = [ask("large", 100)]
-    await until(lambda: scorer.window.num_tokens >= 400)
+    await until(lambda: scorer.window.num_tokens >= 1400)
     held = scorer.window.num_reads
     tasks.append(ask("large-too", 100))
     await until(lambda: scorer.admission.total.requests == 2)
@@ -181,7 +181,7 @@ async def test_a_small_request_goes_beside_what_a_large_one_keeps_in_the_engine(
     assert scorer.window.num_reads == held
     tasks.append(ask("small", 3))
     await until(lambda: scorer.window.num_reads == held + 3)
-    assert scorer.window.num_tokens <= 2 * 400
+    assert scorer.window.num_tokens <= 2 * 1400
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
