@@ -96,7 +96,7 @@ class ScoreRequest(_Wire):
     tokens in front of it, and a label whose tokens begin another label's is scored together with it."""
 
     experiment: str = Field(default=DEFAULT_EXPERIMENT, min_length=1, max_length=128, pattern=r"^[\w.:@/+-]+$")
-    """The tenant that the work is counted for."""
+    """What the work is counted for: the experiment of that name of whoever asks (the holder of the API key)."""
 
     model: str = Field(default="base", min_length=1, max_length=256)
     """`base`, or the name of an adapter that the scorer serves."""

@@ -49,6 +49,7 @@ def create_app(
     names that no web page can have, and by `hosts`.
     """
     state = ScorerState()
+    scoring = (scoring or ScoringConfig()).model_copy(update={"has_keys": keyring is not None})
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

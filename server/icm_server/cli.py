@@ -54,7 +54,7 @@ def serve(
         typer.Option(help=f"A limit on callers, as name=number; may be repeated: {CONNECTION_LIMIT_NAMES}."),
     ] = [],  # noqa: B006
     weight: Annotated[
-        list[str], typer.Option(help="An experiment's part beside others, as name=number (else 1); may be repeated.")
+        list[str], typer.Option(help="An experiment's part beside others of its key, as name=number; may be repeated.")
     ] = [],  # noqa: B006
     reuse_memory_mb: Annotated[
         int, typer.Option(min=0, help="Memory for finished reads, which are not made again.")
@@ -164,9 +164,12 @@ def new_key(
         list[str] | None, typer.Option(help="An adapter that it may use; may be repeated. Default: all.")
     ] = None,
     max_priority: Annotated[int | None, typer.Option(help="The highest priority of its requests; default 0.")] = None,
-    weight: Annotated[float | None, typer.Option(help="Its share of the engine; others have 1.")] = None,
+    weight: Annotated[float | None, typer.Option(help="Its share of the engine beside other keys; default 1.")] = None,
     max_queued_tokens: Annotated[int | None, typer.Option(help="How much of its work may wait.")] = None,
     isolated: Annotated[bool, typer.Option("--isolated", help="Share no finished work with other keys.")] = False,
+    admin: Annotated[
+        bool, typer.Option("--admin", help="It sees all keys' experiments and metrics; Prometheus needs that.")
+    ] = False,
 ) -> None:
     """Make an API key: it is printed once, only its hash is kept.
 
@@ -183,6 +186,7 @@ def new_key(
         weight=weight,
         max_queued_tokens=max_queued_tokens,
         isolated=isolated or None,
+        admin=admin or None,
     )
     print(key)
     print(f"added {name} to {keys_file}; the key stands nowhere else", file=sys.stderr)

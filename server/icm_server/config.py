@@ -15,7 +15,11 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Limits(BaseModel):
-    """How much work is let in. Tokens are counted as a perfect prefix cache computes them: a shared prefix once."""
+    """How much work is let in. Tokens are counted as a perfect prefix cache computes them: a shared prefix once.
+
+    An experiment's limits are for one name under one key. `max_requests`, `max_reads` and `max_tokens` are for all
+    together; where there are keys, each may have as much as stays free: half of it alone, a third beside another one.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -67,12 +71,14 @@ class ScoringConfig(BaseModel):
 
     limits: Limits = Limits()
     weights: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
-    """An experiment's part of the engine beside others with work; 1 if it is not named."""
+    """An experiment's part beside the others of its key that have work; 1 if it is not named."""
     reuse_memory_bytes: int = Field(default=64 * 2**20, ge=0)
     """For finished reads."""
     reuse_file: Path | None = None
     """Where finished reads outlive the process."""
     reuse_file_bytes: int = Field(default=2 * 2**30, ge=2**20)
+    has_keys: bool = False
+    """Several keys share the scorer. Set by the application."""
     isolate_reuse: bool = False
     """Experiments are not answered from each other's reads, and share no prefix in the engine's cache."""
 

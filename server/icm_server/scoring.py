@@ -31,6 +31,10 @@ from icm_server.tally import Tallies
 from icm_server.tenant import ANYONE, Tenant
 
 
+MAX_BURST_TOKENS = 2**13
+"""What is saved up for a small request at most, also where an engine takes any number of tokens in a step."""
+
+
 class Scorer:
     """Scores requests on one engine; any number of them at once, in one event loop."""
 
@@ -39,17 +43,17 @@ class Scorer:
     ):
         config = config or ScoringConfig()
         limits = config.limits
-        max_reads = min(limits.max_experiment_reads, limits.max_reads)
         self.engine = engine
-        # A prompt is a read at least.
-        self.info = info = engine.info.model_copy(update={"max_prompts": min(limits.max_prompts, max_reads)})
         self.tallies = Tallies(clock)
         self.history = History(self.tallies)
-        self.admission = Admission(limits, clock)
+        self.admission = Admission(limits, clock, has_keys=config.has_keys)
+        max_reads = self.admission.max_reads
+        # A prompt is a read at least.
+        self.info = info = engine.info.model_copy(update={"max_prompts": min(limits.max_prompts, max_reads)})
         file = ReuseFile(config.reuse_file.expanduser(), config.reuse_file_bytes) if config.reuse_file else None
         self.reuse = Reuse(config.reuse_memory_bytes, file)
         # What is saved up is a step of the engine's, at most.
-        burst = engine.max_concurrent_tokens // 2
+        burst = min(engine.max_concurrent_tokens // 2, MAX_BURST_TOKENS)
         self.queue = FairQueue[PlannedRead](engine.cache_tokens, config.weights, burst)
         self.window = EngineWindow(engine, self.queue, self.reuse, self.tallies)
         tokenizer = PrefixTokenizer(
@@ -90,7 +94,7 @@ class Scorer:
 
         Raises RequestError for what is wrong with it, TooLargeError, BusyError, or DeadlineError.
         """
-        account = Account(self.tallies, request)
+        account = Account(self.tallies, request, tenant)
         try:
             return await self._begin(request, tenant, account)
         except BaseException as error:
@@ -119,7 +123,7 @@ class Scorer:
             plan = await self._planned(request, tenant, until)
             ticket.settle(plan.num_reads, plan.tokens)
             owner = self._owner(request, tenant)
-            answers = Answers(request, plan, ticket, account, self.window.fill, tenant.weight, owner)
+            answers = Answers(request, plan, ticket, account, self.window.fill, tenant, owner)
             undo.callback(self.window.give_up, answers)
             if until is not None:
                 undo.callback(loop.call_at(until, answers.fail, _too_late(request)).cancel)

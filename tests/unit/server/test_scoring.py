@@ -17,6 +17,7 @@ from icm_server.engines.base import Encoded, EngineDiedError, ReadAnswer
 from icm_server.engines.fake import FakeEngine, FakeTokenizer
 from icm_server.request_tree import depth_first, read_tree
 from icm_server.scoring import Scorer
+from icm_server.tenant import ANYONE, Asker
 
 LABELS = [" living", " object"]
 
@@ -161,15 +162,18 @@ def test_no_more_reads_are_in_the_engine_than_it_takes() -> None:
 
 async def test_a_small_request_goes_beside_what_a_large_one_keeps_in_the_engine() -> None:
     """Another large one waits for room."""
-    engine = Recording(max_concurrent_tokens=400, delay_s=60.0)
+    engine = Recording(max_concurrent_tokens=1400, delay_s=60.0)
     scorer = Scorer(engine)
 
     def ask(experiment: str, num: int) -> asyncio.Task[object]:
-        prompts = [f"Word: {experiment} {k} {' w' * 20}\nGroup:" for k in range(num)]
+        prompts = [f"Word: {experiment} {num} {k} {' w' * 20}\nGroup:" for k in range(num)]
         return asyncio.create_task(scorer.score(ScoreRequest(prompts=prompts, labels=LABELS, experiment=experiment)))
 
+    engine._delay_s = 0.0
+    await asyncio.gather(ask("small", 1), ask("large", 1))  # who has never been seen has saved up nothing
+    engine._delay_s = 60.0
     tasks = [ask("large", 100)]
-    await until(lambda: scorer.window.num_tokens >= 400)
+    await until(lambda: scorer.window.num_tokens >= 1400)
     held = scorer.window.num_reads
     tasks.append(ask("large-too", 100))
     await until(lambda: scorer.admission.total.requests == 2)
@@ -177,7 +181,7 @@ async def test_a_small_request_goes_beside_what_a_large_one_keeps_in_the_engine(
     assert scorer.window.num_reads == held
     tasks.append(ask("small", 3))
     await until(lambda: scorer.window.num_reads == held + 3)
-    assert scorer.window.num_tokens <= 2 * 400
+    assert scorer.window.num_tokens <= 2 * 1400
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -261,7 +265,7 @@ async def test_a_read_in_flight_answers_all_who_ask_it_also_when_the_first_has_g
         asyncio.create_task(scorer.score(ScoreRequest(prompts=["Word: eel\nGroup:"], labels=LABELS, experiment=name)))
         for name in "abc"
     ]
-    await until(lambda: all(scorer.tallies.of(name).counts.prompts for name in "abc"))
+    await until(lambda: all(scorer.tallies.of(Asker(ANYONE.name, name)).counts.prompts for name in "abc"))
     first.cancel()
     answers = await asyncio.gather(*others)
     assert len(engine.asked) == 1
