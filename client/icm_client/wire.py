@@ -104,6 +104,10 @@ class ScoreRequest(_Wire):
     priority: int = Field(default=0, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
     """Whatever has a higher one goes first, of all experiments; within one priority they share fairly."""
 
+    special_tokens: bool = False
+    """False: texts are only text, so that `<|endoftext|>` in one is tokenized as the characters that it is. True: what
+    reads like one of the tokenizer's special tokens, in any text, label or terminator, is that token."""
+
     fresh: bool = False
     """True: every read is made now; none is answered by one that was made before, or for somebody else."""
 
@@ -119,6 +123,12 @@ class TokensRequest(_Wire):
     """How many tokens does each of these texts have by itself?"""
 
     texts: list[Text] = Field(max_length=MAX_TEXTS, fail_fast=True)
+
+    special_tokens: bool = False
+    """As in a ScoreRequest."""
+
+    deadline_s: float | None = Field(default=None, gt=0, le=30 * 86_400, allow_inf_nan=False)
+    """Seconds until the answer is not wanted any more (504, code `deadline`)."""
 
 
 class TokensResponse(_Wire):
