@@ -29,7 +29,7 @@ class Scorer(Protocol):
 
     async def score(self, request: ScoreRequest) -> ScoreResponse: ...
 
-    async def count_tokens(self, texts: Sequence[str]) -> list[int]: ...
+    async def count_tokens(self, texts: Sequence[str], special_tokens: bool = False) -> list[int]: ...
 
     async def model(self) -> ModelInfo: ...
 
@@ -102,9 +102,9 @@ def common_start(texts: Sequence[str]) -> str:
 async def _measured(scorer: Scorer, task: Task, texts: Sequence[str], preamble: str) -> _Lengths:
     separated = [task.separator + text for text in texts]
     lead = task.separator + common_start(texts)
-    alone, num_lead, *counts = await scorer.count_tokens([texts[0], lead, *task.verbalizers, *separated])
+    asked = [texts[0], lead, *task.verbalizers, *separated, preamble]
+    alone, num_lead, *counts, num_preamble = await scorer.count_tokens(asked, special_tokens=task.special_tokens)
     labels, lengths = np.array(counts[: len(task.labels)]), np.array(counts[len(task.labels) :])
-    num_preamble = (await scorer.count_tokens([preamble]))[0] if preamble else 0
     return _Lengths(int(lengths[0]) - alone, num_lead, labels, lengths, num_preamble)
 
 
@@ -267,6 +267,7 @@ class PassScorer:
             terminator=self._task.separator,
             experiment=self._experiment,
             model=self._adapter,
+            special_tokens=self._task.special_tokens,
         )
 
     def _text(self, example: int, *, leads: bool) -> str:

@@ -90,6 +90,10 @@ class ScoreRequest(_Wire):
     fresh: bool = False
     """True: every read is made now; none is answered by one that was made before, or for somebody else."""
 
+    special_tokens: bool = False
+    """True: a control token of the model (`<|endoftext|>`, `<s>`) that stands in a text is one; else it is plain text,
+    like all the rest."""
+
     deadline_s: float | None = Field(default=None, gt=0, le=30 * 86_400, allow_inf_nan=False)
     """Seconds until the answer is not wanted any more: what is not read by then is given up (504, code `deadline`)."""
 
@@ -102,6 +106,9 @@ class TokensRequest(_Wire):
     """How many tokens does each of these texts have by itself?"""
 
     texts: list[Text] = Field(max_length=MAX_TEXTS, fail_fast=True)
+
+    special_tokens: bool = False
+    """As in a `ScoreRequest`."""
 
 
 class TokensResponse(_Wire):
