@@ -30,6 +30,7 @@ from icm_annealer.run_record import RunRecord
 from icm_annealer.run_report import RunReport
 from icm_annealer.rundir import EVALUATION, REPORT, RunDir
 from icm_annealer.terminal import Terminal
+from icm_annealer.whole import try_place
 from icm_client import RequestError
 
 WIDE = 160
@@ -111,6 +112,7 @@ def evaluate(
     """
     console = Terminal()
     record = RunRecord.read(run)
+    try_place(run / EVALUATION)
     names = record.task.label_names
     found = np.array([names.index(row.label) for row in record.rows()], dtype=np.int64)
     reference = read_again(record, task, data, allow_code=allow_code)

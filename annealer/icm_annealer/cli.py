@@ -37,6 +37,7 @@ from icm_annealer.export.cli import export
 from icm_annealer.labelling import label
 from icm_annealer.model_check import look_with_model
 from icm_annealer.objective import unit_of_u
+from icm_annealer.passes import check_request
 from icm_annealer.progress import RunProgress
 from icm_annealer.rundir import LABELS, METRICS, SCORER_LOG, RunDir
 from icm_annealer.search.blocks import BlockSettings
@@ -52,6 +53,7 @@ from icm_annealer.tracking.beside import tracked
 from icm_annealer.tracking.tracker import Target
 from icm_annealer.trials.case import TaskData
 from icm_annealer.trials.contestants import CONTESTANTS
+from icm_annealer.whole import try_place
 from icm_client import IcmError, RequestError, ScoreRequest
 
 BENCH_MODEL = "tiny-random"
@@ -136,7 +138,8 @@ def run(
         gibbs=GibbsSettings().within(passes) if passes else GibbsSettings(),
         bootstrap=BootstrapSettings(num_rounds=passes or BootstrapSettings().num_rounds),
     )
-    settings.plan_kind()  # a wrong plan or tracker is told before anything is started
+    settings.plan_kind()  # a wrong plan, name or tracker is told before anything is started
+    check_request(loaded_task.task, experiment)
     target = Target.parse(track) if track else None
     folder = RunDir(out)
     folder.prepare(resume=resume, overwrite=overwrite)
@@ -327,11 +330,12 @@ def bench(
 
     console = Terminal()
     check_figures(out)
+    numbers, tokens = _numbers(sizes), _numbers(shot_tokens)
 
     async def work() -> None:
         with RunProgress(console, "bench", []) as progress:
             async with connect(scorer, engine, 300.0, None, progress, None) as client:
-                figures = await bench_plans(client, _numbers(sizes), _numbers(shot_tokens), progress)
+                figures = await bench_plans(client, numbers, tokens, progress)
         save_figures(out, **figures)
         print_plans(console, figures)
         console.say(f"Written to {out}")
@@ -416,6 +420,7 @@ def search_bench(
         for name in (tasks or ("living,kinds" if full else "living")).split(",")
     ]
     check_figures(out)
+    try_place(out.with_suffix(".html"))
 
     async def work() -> Any:
         with RunProgress(console, "search-bench", []) as progress:

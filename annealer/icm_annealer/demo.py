@@ -23,6 +23,7 @@ from icm_annealer.rundir import METRICS, OUR_FILES, REPORT, SCORER_LOG, RunDir
 from icm_annealer.settings import Settings
 from icm_annealer.task import Task
 from icm_annealer.terminal import Terminal
+from icm_annealer.whole import make_folder
 from icm_client.errors import RequestError
 
 METHODS = ("zero_shot", "random_few_shot", "icm", "gold")
@@ -73,6 +74,7 @@ class SeedOutcome:
 def prepare_demo(folder: RunDir) -> None:
     """Makes the folder ready: an earlier demo's files are removed, those of all its seeds too. Raises RequestError if
     that would remove a run which is no demo's."""
+    make_folder(folder.path)
     seeds = [RunDir(path) for path in seed_folders(folder.path)]
     for place in (folder, *seeds):
         _check_is_demos(place)

@@ -122,6 +122,17 @@ def window_of(model: ModelInfo) -> dict[str, int]:
     return {"max_prompt_tokens": model.max_prompt_tokens, "cache_block_tokens": model.cache_block_tokens}
 
 
+def check_request(task: Task, experiment: str, adapter: str = "base") -> None:
+    """Raises RequestError for what no scorer would take."""
+    try:
+        ScoreRequest(
+            prompts=["x"], labels=_labels(task), terminator=task.separator, experiment=experiment, model=adapter
+        )
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        raise RequestError(f"{first['loc'][0]}: {first['msg']}, not {first['input']!r}") from None
+
+
 class PassScorer:
     """Scores Asks over one dataset through one scorer. Create it with `open`."""
 
@@ -163,11 +174,7 @@ class PassScorer:
                 f"{len(examples)} examples are more than a pass can hold ({MAX_PROMPTS}); label them in parts",
                 code="too_many_examples",
             )
-        try:
-            ScoreRequest(prompts=["x"], labels=_labels(task), experiment=experiment, model=adapter)
-        except pydantic.ValidationError as error:
-            first = error.errors()[0]
-            raise RequestError(f"{first['loc'][0]}: {first['msg']}, not {first['input']!r}") from None
+        check_request(task, experiment, adapter)
         texts = [example.text for example in examples]
         lengths = await _measured(scorer, task, texts, preamble)
         num_longest = lengths.preamble + int(lengths.texts.max()) + WINDOW_MARGIN

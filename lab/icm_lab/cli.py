@@ -12,6 +12,7 @@ from rich.table import Table
 from icm_annealer.commands import interruptible
 from icm_annealer.rundir import RunDir
 from icm_annealer.terminal import Terminal
+from icm_annealer.whole import make_folder, try_place
 from icm_client.errors import RequestError
 from icm_lab.course import COURSES
 from icm_lab.family import SIZES, weights
@@ -49,6 +50,7 @@ def train(
     Example: icm lab train small --out runs/lab-small
     """
     _check(size)
+    make_folder(out)
     from icm_lab.shipping import save_model
     from icm_lab.train import train as pretrain
 
@@ -82,6 +84,7 @@ def examine(
 def tasks(out: OutOption) -> None:
     """Writes the worlds' tasks, each a task file and its data, as they lie among the built-in ones."""
     console = Terminal()
+    make_folder(out)
     for place in write_tasks(out):
         console.say(str(place))
 
@@ -103,7 +106,7 @@ def reproduce(
         raise RequestError(f"no figure {unknown[0]!r}; known: {', '.join(known)}")
     wanted = [known[number] for number in figure or known]
     console, folder = Terminal(), RunDir(out)
-    out.mkdir(parents=True, exist_ok=True)
+    try_place(folder / "figures.json")
     rows = interruptible(
         make_rows(wanted, out, console.say),
         console,

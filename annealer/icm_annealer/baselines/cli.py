@@ -32,7 +32,7 @@ from icm_annealer.progress import RunProgress
 from icm_annealer.rundir import SCORER_LOG, RunDir
 from icm_annealer.terminal import Terminal
 from icm_annealer.trials.case import TaskData
-from icm_annealer.whole import make_folder, write_whole
+from icm_annealer.whole import try_place, write_whole
 from icm_client import RequestError
 
 FIGURES, PAGE, BARS = "baselines.json", "baselines.html", "bars"
@@ -127,7 +127,8 @@ def baselines(
 
 
 def _prepare(folder: RunDir, *, resume: bool, overwrite: bool) -> None:
-    make_folder(folder.path)
+    for name in (FIGURES, PAGE):
+        try_place(folder / name)
     if (folder / FIGURES).exists():
         if overwrite:
             (folder / FIGURES).unlink()
