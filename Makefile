@@ -25,7 +25,7 @@ help:
 	@echo 'make bench    what plans, searches and the scorer cost, what searches find: half an hour, into bench.json, bench.html'
 	@echo '              SEARCH_ARGS="--full --resume" compares all searches, 10 seeds each: hours'
 	@echo '              SCORER_ARGS="http stock" measures some of the scorer alone; --help names all'
-	@echo 'make attack   attack a scorer of its own in all known ways: what others notice, and its memory; six minutes'
+	@echo 'make attack   attack a scorer of its own in all known ways: what others notice, and its memory; eight minutes'
 	@echo '              ARGS=--short takes one minute, ARGS=--all the worst ones together; ARGS=--help names all'
 	@echo 'make lock     write requirements/cpu.txt anew from pyproject.toml          ARGS=--upgrade takes the newest'
 	@echo 'make clean    remove .venv and what tools leave behind (runs/ stays)'

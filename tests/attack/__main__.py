@@ -1,7 +1,7 @@
 """Attacks a scorer in the ways that are known, and shows what a key's holder notices: `python -m tests.attack`.
 
     python -m tests.attack --short                  a minute, every attack for a moment
-    python -m tests.attack                          every attack for some seconds, then the worst together: six minutes
+    python -m tests.attack                          every attack for some seconds, then the worst together: eight minutes
     python -m tests.attack --all                    1,000 half-open connections, bombs, trees, names, answers: together
     python -m tests.attack --long                   every attack for half a minute
     python -m tests.attack --endurance              10,000 slow connections for ten minutes (--minutes, --connections)
@@ -31,16 +31,11 @@ from urllib.parse import urlsplit
 import typer
 from rich.console import Console
 from rich.table import Table
-from tests.attack import endurance
-from tests.attack.measure import Bounds, Seconds, Seen, measure
+from tests.attack.endurance import endure
+from tests.attack.measure import LONG, SHORT, SHORT_TOGETHER, TOGETHER_SECONDS, USUAL, Bounds, Seconds, Seen, measure
 from tests.attack.memory import Memory
-from tests.attack.programs import Attacked, VictimSettings, attackers, scorer, sink, victim
+from tests.attack.programs import FAKE_ENGINE, Attacked, VictimSettings, attackers, scorer, sink, victim
 from tests.attack.table import ATTACKS, TOGETHER
-
-SHORT, USUAL, LONG = Seconds(0.3, 0.9, 0.2), Seconds(2.0, 4.0, 1.0), Seconds(10.0, 30.0, 5.0)
-SHORT_TOGETHER, TOGETHER_SECONDS = Seconds(1.0, 4.0, 1.0), Seconds(10.0, 20.0, 5.0, control=10.0)
-FAKE = ("tokens_per_s=40000", "delay_s=0.04", "max_concurrent_tokens=8192", "cache_tokens=16384")
-"""A step of 40 ms, and 4,096 tokens in 0.1 s."""
 
 
 def main(
@@ -48,7 +43,7 @@ def main(
     together: Annotated[bool, typer.Option("--all", help="The worst ones at the same time, and nothing else.")] = False,
     short: Annotated[bool, typer.Option("--short", help="All in less than a minute.")] = False,
     long: Annotated[bool, typer.Option("--long", help="Half a minute each.")] = False,
-    endure: Annotated[bool, typer.Option("--endurance", help="Slow connections for a long time.")] = False,
+    endurance: Annotated[bool, typer.Option("--endurance", help="Slow connections for a long time.")] = False,
     listing: Annotated[bool, typer.Option("--list", help="Name all attacks, and why they are there.")] = False,
     minutes: Annotated[float, typer.Option(min=0.1, max=600, help="Of --endurance.")] = 10.0,
     connections: Annotated[int, typer.Option(min=10, max=50_000, help="Of --endurance.")] = 10_000,
@@ -85,9 +80,8 @@ def main(
     @contextlib.asynccontextmanager
     async def attacked(folder: Path, num_descriptors: int) -> AsyncIterator[Attacked]:
         if url is None:
-            engine_args = [part for value in FAKE for part in ("--engine-arg", value)] if engine == "fake" else []
-            limit = ["--limit", f"max_requests={max_requests}"]
-            arguments = ["--engine", engine, "--model", model, *engine_args, *limit, *(argument or [])]
+            arguments = FAKE_ENGINE if engine == "fake" else ["--engine", engine, "--model", model]
+            arguments = [*arguments, "--limit", f"max_requests={max_requests}", *(argument or [])]
             async with scorer(
                 folder,
                 arguments,
@@ -104,6 +98,7 @@ def main(
                 attacker_key_file=attacker_key_file,
                 max_body_bytes=max_body_mb * 2**20,
                 admin_key_file=admin_key_file,
+                addresses=_addresses(url, addresses),
             )
 
     bounds = Bounds(memory_bytes=memory_mb * 2**20)
@@ -111,9 +106,12 @@ def main(
     async def run() -> bool:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary)
-            if endure:
+            if endurance:
                 async with attacked(folder, connections + 2000) as its:
-                    return await endurance.endure(console, its, minutes * 60, connections)
+                    found = await endure(its, minutes * 60, connections)
+                    for line in found.lines():
+                        console.print(line, highlight=False, markup=False)
+                    return found.is_met
             async with attacked(folder, descriptors) as its:
                 plan = _plan(names, its, together=together, short=short, long=long)
                 return await _measured(console, its, plan, bounds, folder, control=control)
@@ -174,6 +172,11 @@ def _check_place(url: str, mine: bool) -> None:
         is_here = False
     if not is_here and not mine:
         raise typer.BadParameter(f"{host!r} is not this machine: say --i-own-this-scorer if it is yours to attack")
+
+
+def _addresses(url: str, num: int) -> tuple[str, ...]:
+    """Of this machine's own that are no others' and not the victim's; none for a scorer that is not reached by them."""
+    return tuple(f"127.0.0.{2 + number}" for number in range(num)) if urlsplit(url).hostname == "127.0.0.1" else ()
 
 
 def _name(seen: Seen) -> str:

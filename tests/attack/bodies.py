@@ -53,6 +53,16 @@ async def bodies_without_key(target: Target) -> None:
     await crowd(2, once, every_s=1.0)
 
 
+async def tiny_chunks(target: Target) -> None:
+    """Each piece of a body, however small, is work: 300,000 a second."""
+    await _chunked(target, keyed=True)
+
+
+async def tiny_chunks_without_key(target: Target) -> None:
+    """The same, for a body that will be refused."""
+    await _chunked(target, keyed=False)
+
+
 async def large_json(target: Target) -> None:
     """As many numbers as may be, or as deep as a body is long."""
     numbers = b"0," * (min(MAX_VALUES, target.max_body_bytes // 2) - 100) + b"0"
@@ -76,6 +86,20 @@ async def many_characters(target: Target) -> None:
 
 def _packed(target: Target, path: str, document: bytes) -> bytes:
     return target.post(path, zstandard.compress(document), Content_Encoding="zstd")
+
+
+async def _chunked(target: Target, *, keyed: bool) -> None:
+    head = target.head("POST", "/v1/score", keyed=keyed, Content_Type="application/json", Transfer_Encoding="chunked")
+    some = b"1\r\n \r\n" * 3000
+
+    async def once() -> None:
+        async with target.connection() as connection:
+            await connection.send(head)
+            while not connection.reader.at_eof():
+                await connection.send(some)
+                await asyncio.sleep(0.02)  # two of them
+
+    await crowd(2, once, every_s=0.5)
 
 
 async def _slow(target: Target, num: int, *, keyed: bool) -> None:

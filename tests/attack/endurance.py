@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
-from rich.console import Console
 from tests.attack.measure import Seen
 from tests.attack.memory import Memory
 from tests.attack.programs import Attacked, VictimSettings, attackers, victim
@@ -17,8 +17,43 @@ MAX_GROWTH = 1.05
 """Memory in the last fifth over that in the second."""
 
 
-async def endure(console: Console, attacked: Attacked, seconds: float, num_connections: int) -> bool:
-    """Prints what was seen; whether nothing was lost, refused or wrong, and memory stayed as it was."""
+@dataclass(frozen=True)
+class Endured:
+    """What was seen."""
+
+    seen: Seen
+    held: list[int]
+    """Bytes, second by second."""
+
+    @property
+    def bad(self) -> dict[str, int]:
+        """What became of requests that should all have been answered."""
+        return {what: self.seen.total(what) for what in ("refused", "lost", "wrong", "health_failed")}
+
+    @property
+    def growth(self) -> float:
+        """Memory in the last fifth over that in the second."""
+        fifth = max(1, len(self.held) // 5)
+        return statistics.median(self.held[-fifth:]) / statistics.median(self.held[fifth : 2 * fifth] or self.held)
+
+    @property
+    def is_met(self) -> bool:
+        return not any(self.bad.values()) and self.growth <= MAX_GROWTH
+
+    def lines(self) -> Iterator[str]:
+        """For people."""
+        answered = sum(phase["answered"] for phase in self.seen.phases.values())
+        yield f"{answered:,} requests answered; {self.bad}; told: {self.seen.errors()}"
+        yield f"attackers: {self.seen.attackers}"
+        for phase in ("before", "during", "after"):
+            if self.seen.has(phase):
+                yield f"{phase}: median {self.seen.median_s(phase):.3f} s, p95 {self.seen.p95_s(phase):.3f} s"
+        some = self.held[:: max(1, len(self.held) // 20)]
+        yield f"memory: {[round(value / 2**20) for value in some]} MB; last fifth / second {self.growth:.3f}"
+
+
+async def endure(attacked: Attacked, seconds: float, num_connections: int) -> Endured:
+    """With so many slow connections for so long."""
     names = [name for name in SHARES if attacked.attacker_key_file or name == "half_headers"]
     whole = sum(SHARES[name] for name in names)
     sizes = {name: max(1, int(num_connections * SHARES[name] / whole)) for name in names}
@@ -39,21 +74,4 @@ async def endure(console: Console, attacked: Attacked, seconds: float, num_conne
         asking.enter("after")
         done = await attacking.end()
         await asyncio.sleep(min(5.0, seconds / 5))
-        seen = Seen(names, await asking.report(), (before, memory.peak(), await memory.now()), done)
-    fifth = max(1, len(held) // 5)
-    growth = statistics.median(held[-fifth:]) / statistics.median(held[fifth : 2 * fifth] or held)
-    bad = {what: seen.total(what) for what in ("refused", "lost", "wrong", "health_failed")}
-    answered = sum(phase["answered"] for phase in seen.phases.values())
-    console.print(f"{sum(sizes.values()):,} connections for {seconds:g} s: {answered:,} requests answered, {bad}")
-    console.print(f"attackers: {done}", highlight=False)
-    console.print(
-        "median, p95: "
-        + ", ".join(
-            f"{name} {seen.median_s(name) * 1000:.0f}, {seen.p95_s(name) * 1000:.0f} ms"
-            for name in ("before", "during", "after")
-            if seen.has(name)
-        )
-    )
-    every = max(1, len(held) // 20)
-    console.print(f"memory: {[round(value / 2**20) for value in held[::every]]} MB, last / second fifth {growth:.3f}")
-    return not any(bad.values()) and growth <= MAX_GROWTH
+        return Endured(Seen(names, await asking.report(), (before, memory.peak(), await memory.now()), done), held)

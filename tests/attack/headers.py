@@ -35,15 +35,25 @@ async def endless_header(target: Target) -> None:
     await _flood(target, b"\r\nX-A: ", b"a" * 4000)
 
 
-async def _flood(target: Target, begin: bytes, piece: bytes) -> None:
-    head = target.head("GET", "/healthz", keyed=False, ends=False) + begin
+async def tiny_headers(target: Target) -> None:
+    """Each of them, however small, is work."""
+    await _flood(target, b"\r\n", b"a:\r\n" * 1000)
+
+
+async def endless_path(target: Target) -> None:
+    """The first line has no end."""
+    await _flood(target, b"", b"a" * 4000, head=b"GET /")
+
+
+async def _flood(target: Target, begin: bytes, piece: bytes, head: bytes = b"") -> None:
+    head = (head or target.head("GET", "/healthz", keyed=False, ends=False)) + begin
 
     async def once() -> None:
         async with target.connection() as connection:
             await connection.send(head)
-            some = b"".join(piece.replace(b"%d", b"%d" % number) for number in range(64))
+            some = b"".join(piece.replace(b"%d", b"%d" % number) for number in range(16))
             for _ in range(FLOOD_BYTES // len(some)):
                 await connection.send(some)
                 await asyncio.sleep(2 * len(some) / BYTES_PER_S)  # two of them
 
-    await crowd(2, once, every_s=1.0)
+    await crowd(2, once, every_s=0.5)

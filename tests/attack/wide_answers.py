@@ -28,6 +28,12 @@ async def wide_answers(target: Target) -> None:
     await crowd(2, lambda: target.ask(request), every_s=1.0)
 
 
+async def wide_answers_packed(target: Target) -> None:
+    """The same for one who wants them compressed, which is work as well."""
+    request = wide(target, NUM_PROMPTS // 4, MAX_LABELS, Accept_Encoding="gzip")
+    await crowd(2, lambda: target.ask(request), every_s=1.0)
+
+
 async def wide_streams(target: Target) -> None:
     """The same in lines, which must not take the event loop for themselves."""
     request = wide(target, NUM_PROMPTS, MAX_LABELS, Accept=STREAM_TYPE)
