@@ -1,7 +1,7 @@
 """Attacks a scorer in the ways that are known, and shows what a key's holder notices: `python -m tests.attack`.
 
     python -m tests.attack --short                  a minute, every attack for a moment
-    python -m tests.attack                          every attack for some seconds, then the worst together: eight minutes
+    python -m tests.attack                          each for some seconds, then the worst together: eight minutes
     python -m tests.attack --all                    1,000 half-open connections, bombs, trees, names, answers: together
     python -m tests.attack --long                   every attack for half a minute
     python -m tests.attack --endurance              10,000 slow connections for ten minutes (--minutes, --connections)
