@@ -37,7 +37,10 @@ from tests.attack.memory import Memory
 from tests.attack.programs import FAKE_ENGINE, Attacked, VictimSettings, attackers, scorer, sink, victim
 from tests.attack.table import ATTACKS, TOGETHER
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
+
+@app.command(help=f"Attack a scorer.\n\n\b\n{__doc__}")
 def main(
     names: Annotated[list[str] | None, typer.Argument(help="Attacks; --list names all.")] = None,
     together: Annotated[bool, typer.Option("--all", help="The worst ones at the same time, and nothing else.")] = False,
@@ -214,4 +217,4 @@ def _table(found: list[Seen], bounds: Bounds) -> Table:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

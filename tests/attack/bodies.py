@@ -7,7 +7,7 @@ import itertools
 import json
 
 import zstandard
-from tests.attack.target import Target, crowd
+from tests.attack.target import Target, crowd, unhurried
 
 from icm_client.wire import MAX_TEXT_CHARS
 from icm_server.json_body import MAX_VALUES
@@ -104,12 +104,13 @@ async def _chunked(target: Target, *, keyed: bool) -> None:
 
 async def _slow(target: Target, num: int, *, keyed: bool) -> None:
     head = target.head("POST", "/v1/score", keyed=keyed, Content_Type="application/json", Content_Length=10**6)
+    pause_s = unhurried(num, least_s=1.0)
 
     async def once() -> None:
         async with target.connection() as connection:
             await connection.send(head + b'{"prompts": ["')
             while not connection.reader.at_eof():
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(pause_s)
                 await connection.send(b"x")
 
-    await crowd(num, once, every_s=2.0)
+    await crowd(num, once, every_s=pause_s)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.attack.target import Target, crowd
+from tests.attack.target import Target, crowd, unhurried
 
 NUM_HALF_OPEN = 1000
 BYTES_PER_S = 25 * 10**6
@@ -14,15 +14,16 @@ FLOOD_BYTES = 200 * 10**6
 async def half_headers(target: Target, num: int = NUM_HALF_OPEN) -> None:
     """As many connections as the scorer has descriptors keep everybody else out."""
     head = target.head("GET", "/healthz", keyed=False, ends=False)
+    pause_s = unhurried(num, least_s=2.0)
 
     async def once() -> None:
         async with target.connection() as connection:
             await connection.send(head)
             while not connection.reader.at_eof():
-                await asyncio.sleep(2.0)
+                await asyncio.sleep(pause_s)
                 await connection.send(b"\r\nX-A: b")
 
-    await crowd(num, once, every_s=2.0)
+    await crowd(num, once, every_s=pause_s)
 
 
 async def many_headers(target: Target) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -25,6 +24,8 @@ FAKE_ENGINE = (
 """As fast as a small model: a read takes 40 ms, a full step of 4,096 tokens 0.1 s."""
 START_LIMIT_S = 400.0
 ANSWER_LIMIT_S = 60.0
+MAX_LINE = 2**26
+"""Of a report: ten minutes of requests."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,11 @@ async def running(command: Sequence[str], log: Path | None = None) -> AsyncItera
     with tempfile.TemporaryFile() if log is None else log.open("w+b") as complaints:
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
-            *command, stdin=pipe, stdout=pipe if log is None else complaints, stderr=complaints, env=os.environ
+            *command,
+            stdin=pipe,
+            stdout=pipe if log is None else complaints,
+            stderr=complaints,
+            limit=MAX_LINE,
         )
         try:
             yield process

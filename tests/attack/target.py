@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 RETRY_S = 0.01
 """The least between two tries of one attacker: what is refused at once must not become a load of its own."""
+SIGNS_PER_S = 300.0
 LINUX_BIND_ADDRESS_NO_PORT = 24
 
 
@@ -104,6 +105,11 @@ class Target:
             return await connection.answer()
 
 
+def unhurried(num: int, least_s: float) -> float:
+    """The pause between two signs of life of so many slow attackers, all of whom give a few hundred a second."""
+    return max(least_s, num / SIGNS_PER_S)
+
+
 async def crowd(num: int, once: Callable[[], Awaitable[object]], every_s: float = 0.0) -> None:
     """So many attackers, each doing `once` again and again, no oftener than every so many seconds; for ever.
 
@@ -112,7 +118,7 @@ async def crowd(num: int, once: Callable[[], Awaitable[object]], every_s: float 
     clock = asyncio.get_running_loop().time
 
     async def again(number: int) -> None:
-        await asyncio.sleep(min(every_s, 0.5) * number / num)
+        await asyncio.sleep(every_s / 4 * number / num)
         while True:
             begun = clock()
             with contextlib.suppress(OSError, EOFError, ValueError, asyncio.LimitOverrunError):

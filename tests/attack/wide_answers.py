@@ -6,7 +6,7 @@ import asyncio
 import json
 
 import zstandard
-from tests.attack.target import Target, crowd
+from tests.attack.target import Target, crowd, unhurried
 
 from icm_client.wire import MAX_LABELS, STREAM_TYPE
 
@@ -52,14 +52,16 @@ async def slow_readers_whole(target: Target, num: int = NUM_SLOW) -> None:
 
 async def no_readers(target: Target) -> None:
     """Whole answers of 10 MB of which nothing is taken: each is held for its reader."""
-    await _unread(target, wide(target, NUM_PROMPTS // 4, 32), NUM_SLOW, pause_s=60.0)
+    await _unread(target, wide(target, NUM_PROMPTS // 4, 32), NUM_SLOW, least_s=60.0)
 
 
-async def _unread(target: Target, request: bytes, num: int, pause_s: float = 0.5) -> None:
+async def _unread(target: Target, request: bytes, num: int, least_s: float = 0.5) -> None:
+    pause_s = unhurried(num, least_s)
+
     async def once() -> None:
         async with target.connection(NARROW_BYTES) as connection:
             await connection.send(request)
             while await connection.reader.read(1):  # noqa: ASYNC110
                 await asyncio.sleep(pause_s)
 
-    await crowd(num, once, every_s=2.0)
+    await crowd(num, once, every_s=max(2.0, pause_s))
