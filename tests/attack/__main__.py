@@ -1,20 +1,10 @@
 """Attacks a scorer in the ways that are known, and shows what a key's holder notices: `python -m tests.attack`.
 
-    python -m tests.attack --short                  a minute, every attack for a moment
-    python -m tests.attack                          each for some seconds, then the worst together: eight minutes
-    python -m tests.attack --all                    1,000 half-open connections, bombs, trees, names, answers: together
-    python -m tests.attack --long                   every attack for half a minute
-    python -m tests.attack --endurance              10,000 slow connections for ten minutes (--minutes, --connections)
-    python -m tests.attack merging_chain polls      some of them; --list names all
-    python -m tests.attack --url http://127.0.0.1:8000 --victim-key-file a.key --attacker-key-file b.key
-
 Without --url it starts a scorer of its own with the fake engine, whose speed is such that an engine under load is what
 others wait for, as with a real one; `--engine vllm` takes a real one. What is fair: the victim and the attackers are
 processes of their own, the attackers' at the lowest priority and at bounded rates, and the control shows what the
 victim notices when the very same attackers attack a program that only reads. A ratio that the control exceeds as well
 says nothing about the scorer. Attackers come from other addresses (127.0.0.2 and on) than the victim.
-
-The exit code is 1 if something was out of bounds.
 """
 
 from __future__ import annotations
@@ -37,10 +27,22 @@ from tests.attack.memory import Memory
 from tests.attack.programs import FAKE_ENGINE, Attacked, VictimSettings, attackers, scorer, sink, victim
 from tests.attack.table import ATTACKS, TOGETHER
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+HELP = """Attack a scorer in all known ways, and show what another key's holder notices. Exit code 1: out of bounds.
+
+\b
+  (nothing)                   each for some seconds, then the worst together
+  --short                     each for a moment: a minute in all
+  --all                       the worst together, beside a control
+  --long                      each for half a minute
+  --endurance                 10,000 slow connections for ten minutes
+  merging_chain polls         some of them; --list names all
+  --url http://127.0.0.1:8000 --victim-key-file a.key --attacker-key-file b.key
+"""
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-@app.command(help=f"Attack a scorer.\n\n\b\n{__doc__}")
+@app.command(help=HELP)
 def main(
     names: Annotated[list[str] | None, typer.Argument(help="Attacks; --list names all.")] = None,
     together: Annotated[bool, typer.Option("--all", help="The worst ones at the same time, and nothing else.")] = False,

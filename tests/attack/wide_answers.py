@@ -41,13 +41,13 @@ async def wide_streams(target: Target) -> None:
 
 
 async def slow_readers(target: Target, num: int = NUM_SLOW) -> None:
-    """Streams that are taken byte by byte."""
-    await _unread(target, wide(target, 4000, 32, Accept=STREAM_TYPE), num)
+    """Streams of a megabyte that are taken byte by byte."""
+    await _unread(target, wide(target, 256, MAX_LABELS, Accept=STREAM_TYPE), num)
 
 
 async def slow_readers_whole(target: Target, num: int = NUM_SLOW) -> None:
-    """Whole answers of 2 MB that are taken byte by byte."""
-    await _unread(target, wide(target, 4000, 32), num)
+    """Whole answers of a megabyte that are taken byte by byte."""
+    await _unread(target, wide(target, 256, MAX_LABELS), num)
 
 
 async def no_readers(target: Target) -> None:
