@@ -2,7 +2,7 @@
 
 Without --url it starts a scorer of its own with the fake engine, whose speed is such that an engine under load is what
 others wait for, as with a real one; `--engine vllm` takes a real one. What is fair: the victim and the attackers are
-processes of their own, the attackers' at the lowest priority and at bounded rates, and the control shows what the
+processes of their own, the attackers' at a low priority and at bounded rates, and the control shows what the
 victim notices when the very same attackers attack a program that only reads. A ratio that the control exceeds as well
 says nothing about the scorer. Attackers come from other addresses (127.0.0.2 and on) than the victim.
 """

@@ -1,13 +1,14 @@
 """Attackers of one target: `attackers.py SETTINGS`, as `programs.attackers` has them.
 
-At the lowest priority and at bounded rates, so that what is measured is the scorer and not a machine that is busy with
-its attackers. Reads lines of JSON: `{"names": [...], "sizes": {...}}` begins these attacks, `null` ends them and prints
-what each has done, a line of JSON.
+At a low priority and at bounded rates, so that what is measured is the scorer and not a machine that is busy with its
+attackers. Reads lines of JSON: `{"names": [...], "sizes": {...}}` begins these attacks and prints `begun` once each has
+its first connection, `null` ends them and prints what each has done, a line of JSON.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import os
@@ -20,9 +21,12 @@ from typing import Any
 from tests.attack.table import ATTACKS
 from tests.attack.target import Target
 
+BEGUN_LIMIT_S = 20.0
+NICE = 10
+
 
 async def main(key_file: str | None, addresses: list[str], **settings: Any) -> None:
-    os.nice(19)
+    os.nice(NICE)
     key = Path(key_file).read_text().strip() if key_file else ""
     seen: dict[str, Counter[str]] = {}
     running: set[asyncio.Task[None]] = set()
@@ -33,6 +37,11 @@ async def main(key_file: str | None, addresses: list[str], **settings: Any) -> N
             for name in seen:
                 target = Target(key=key, addresses=tuple(addresses), seen=seen[name], **settings)
                 running.add(asyncio.create_task(_attack(name, told["sizes"])(target)))  # type: ignore[arg-type]
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(BEGUN_LIMIT_S):
+                    while not all(its["connections"] for its in seen.values()):  # noqa: ASYNC110
+                        await asyncio.sleep(0.01)
+            print("begun", flush=True)
         else:
             for task in running:
                 task.cancel()

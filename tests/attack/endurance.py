@@ -65,8 +65,8 @@ async def endure(attacked: Attacked, seconds: float, num_connections: int) -> En
         await asyncio.sleep(min(10.0, seconds / 5))
         await memory.begin()
         before = await memory.now()
-        attacking.begin(names, sizes)
         asking.enter("during")
+        await attacking.begin(names, sizes)
         end = asyncio.get_running_loop().time() + seconds
         while asyncio.get_running_loop().time() < end:
             await asyncio.sleep(EVERY_S)

@@ -91,9 +91,13 @@ class Victim(Talking):
 class Attackers(Talking):
     """`attackers.py`."""
 
-    def begin(self, names: Sequence[str], sizes: Mapping[str, int] | None = None) -> None:
-        """`sizes`: how many attackers, where an attack is not to have its own number."""
+    async def begin(self, names: Sequence[str], sizes: Mapping[str, int] | None = None) -> None:
+        """Returns once all these attacks are under way.
+
+        `sizes`: how many attackers, where an attack is not to have its own number.
+        """
         self.tell(json.dumps({"names": list(names), "sizes": dict(sizes or {})}))
+        await self.line()
 
     async def end(self) -> dict[str, dict[str, int]]:
         """What each attack did: connections, bytes, answers by status."""
