@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
-RETRY_S = 0.01
+RETRY_S = 0.1
 """The least between two tries of one attacker: what is refused at once must not become a load of its own."""
 SIGNS_PER_S = 300.0
 LINUX_BIND_ADDRESS_NO_PORT = 24
