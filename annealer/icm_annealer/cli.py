@@ -119,6 +119,13 @@ def run(
     console = Console()
     loaded_task, loaded = load_data(task, data)
     rows = loaded.examples if examples is None else first_of(loaded.examples, examples)
+    counts = {
+        "read": len(loaded.examples),
+        "blank_lines": loaded.num_blank_lines,
+        "labelled": len(rows),
+        "left_out": len(loaded.examples) - len(rows),
+    }
+    left_out = f" ({counts['left_out']:,} left out by --examples)" if counts["left_out"] else ""
     settings = Settings(
         search=search,
         plan=plan,
@@ -152,7 +159,8 @@ def run(
                     experiment=experiment,
                 )
         summary = labelling.summary()
-        folder.write_json(METRICS, {"task": loaded_task.task.name, "settings": settings.described(), **summary})
+        metrics = {"task": loaded_task.task.name, "settings": settings.described(), "rows": counts, **summary}
+        folder.write_json(METRICS, metrics)
         console.print(
             f"U {summary['u']:+.3f} ± {summary['u_se']:.3f} {unit_of_u(settings.measure)}; "
             f"{summary['num_passes']} passes, {summary['computed_tokens']:,} tokens computed. "
@@ -160,6 +168,7 @@ def run(
             highlight=False,
             soft_wrap=True,
         )
+        console.print(f"{loaded.told}, {len(rows):,} labelled{left_out}.", highlight=False)
         if labelling.had_ended:
             told = f"note: this run had already ended; {folder / LABELS} stays as it is"
             console.print(told, markup=False, highlight=False, soft_wrap=True)
@@ -217,6 +226,7 @@ def demo(
                 )
 
     metrics = interruptible(work(), console)
+    console.print(f"{loaded.told}.", highlight=False)
     print_table(console, loaded_task.task, metrics, folder)
 
 
@@ -297,6 +307,7 @@ def check_task(
                     return await look_with_model(task, loaded, client, seed)
 
         findings += interruptible(ask(), console)
+    console.print(f"{loaded.told}.", highlight=False)
     for fact in findings.facts:
         console.print(fact, markup=False, highlight=False, soft_wrap=True)
     for wrong in findings.wrong:

@@ -12,12 +12,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from icm_client.errors import AccessError, RequestError
 from icm_client.wire import DEFAULT_EXPERIMENT, ScoreRequest
 from icm_server.config import ServerConfig
-from icm_server.incoming import Incoming, refuse
+from icm_server.incoming import FOR_STRANGERS, Incoming, refuse
 from icm_server.keyring import Keyring
+from icm_server.open_paths import OPEN_PATHS
 from icm_server.tenant import ANYONE, Tenant
 
-OPEN_PATHS = frozenset({"/healthz", "/readyz"})
-"""What needs no key; every other path does, also one that does not exist."""
 CHALLENGE = {"WWW-Authenticate": 'Bearer, Basic realm="icm-server: any name, the API key as password"'}
 
 
@@ -40,9 +39,12 @@ class Access:
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008})
             else:
-                await refuse(error, CHALLENGE, Incoming(receive), scope, receive, send)
+                await refuse(error, CHALLENGE, Incoming(receive), scope, receive, send, FOR_STRANGERS)
             return
-        scope.setdefault("state", {})["tenant"] = tenant
+        state = scope.setdefault("state", {})
+        state["tenant"] = tenant
+        if tenant is not ANYONE and "connection" in state:
+            state["connection"].known_as(tenant.name)
         await self._app(scope, receive, send)
 
     def _tenant(self, scope: Scope) -> Tenant:

@@ -11,11 +11,12 @@ import typer
 import yaml
 
 from icm_client.errors import IcmError, RequestError
-from icm_server.config import Limits, LogFormat, ScoringConfig, ServerConfig
+from icm_server.config import ConnectionLimits, Limits, LogFormat, ScoringConfig, ServerConfig
 
 DEFAULTS = ServerConfig()
 SCORING = DEFAULTS.scoring
 LIMIT_NAMES = ", ".join(f"{name}={value}" for name, value in SCORING.limits)
+CONNECTION_LIMIT_NAMES = ", ".join(f"{name}={value}" for name, value in DEFAULTS.connections)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -48,8 +49,12 @@ def serve(
     limit: Annotated[
         list[str], typer.Option(help=f"A limit on work let in, as name=number; may be repeated: {LIMIT_NAMES}.")
     ] = [],  # noqa: B006
+    connection_limit: Annotated[
+        list[str],
+        typer.Option(help=f"A limit on callers, as name=number; may be repeated: {CONNECTION_LIMIT_NAMES}."),
+    ] = [],  # noqa: B006
     weight: Annotated[
-        list[str], typer.Option(help="An experiment's part beside others, as name=number (else 1); may be repeated.")
+        list[str], typer.Option(help="An experiment's part beside others of its key, as name=number; may be repeated.")
     ] = [],  # noqa: B006
     reuse_memory_mb: Annotated[
         int, typer.Option(min=0, help="Memory for finished reads, which are not made again.")
@@ -76,6 +81,10 @@ def serve(
             help="In a container: the address its port has on the machine; several with commas.",
         ),
     ] = None,
+    allow_host: Annotated[
+        list[str],
+        typer.Option(help="Without keys: one more name that it may be asked by, or '*' for all; may be repeated."),
+    ] = [],  # noqa: B006
     cache: Annotated[Path, typer.Option(envvar="ICM_CACHE", help="Where packaged models are made.")] = DEFAULTS.cache,
     ready_file: Annotated[Path | None, typer.Option(help="Write {'url': ...} there once ready.")] = None,
     exit_with_parent: Annotated[bool, typer.Option("--exit-with-parent", help="End when the starter ends.")] = False,
@@ -116,6 +125,8 @@ def serve(
             allow_no_keys=allow_no_keys,
             published_at=published_at,
             max_body_bytes=max_body_mb * 2**20,
+            connections=ConnectionLimits.model_validate(dict(map(_pair, connection_limit))),
+            allow_hosts=tuple(allow_host),
             ready_file=ready_file,
             drain_s=drain_s,
             log_format=log_format,
@@ -153,9 +164,12 @@ def new_key(
         list[str] | None, typer.Option(help="An adapter that it may use; may be repeated. Default: all.")
     ] = None,
     max_priority: Annotated[int | None, typer.Option(help="The highest priority of its requests; default 0.")] = None,
-    weight: Annotated[float | None, typer.Option(help="Its share of the engine; others have 1.")] = None,
+    weight: Annotated[float | None, typer.Option(help="Its share of the engine beside other keys; default 1.")] = None,
     max_queued_tokens: Annotated[int | None, typer.Option(help="How much of its work may wait.")] = None,
     isolated: Annotated[bool, typer.Option("--isolated", help="Share no finished work with other keys.")] = False,
+    admin: Annotated[
+        bool, typer.Option("--admin", help="It sees all keys' experiments and metrics; Prometheus needs that.")
+    ] = False,
 ) -> None:
     """Make an API key: it is printed once, only its hash is kept.
 
@@ -172,6 +186,7 @@ def new_key(
         weight=weight,
         max_queued_tokens=max_queued_tokens,
         isolated=isolated or None,
+        admin=admin or None,
     )
     print(key)
     print(f"added {name} to {keys_file}; the key stands nowhere else", file=sys.stderr)

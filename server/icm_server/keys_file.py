@@ -10,6 +10,7 @@ out, and is explained in `tenant.py`:
       weight: 2
       max_queued_tokens: 5000000
       isolated: true
+      admin: false
 
 It is read as `plain_yaml.py` does, and refused whole if anything in it is wrong. An explicit `[]` says that nobody has
 a key; a file of nothing is a mistake.

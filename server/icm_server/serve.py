@@ -10,17 +10,16 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Iterator
-
-import uvicorn
 
 from icm_client.errors import RequestError
 from icm_server.access import keyring_for
 from icm_server.app import create_app
 from icm_server.captured_output import CapturedOutput, explained
 from icm_server.config import ServerConfig
+from icm_server.descriptors import raise_limit, room_for_connections
 from icm_server.draining import Draining
 from icm_server.engines.base import Engine
+from icm_server.http_server import HttpServer
 from icm_server.keyring import Keyring
 from icm_server.loading import Say, load_engine
 from icm_server.logs import event, set_up_logging
@@ -32,11 +31,6 @@ from icm_server.stopping import end_children, on_signal
 log = logging.getLogger("icm_server")
 
 PROGRESS_EVERY_S = 5.0
-GRACE_S = 5
-"""How long answers that are complete may take to be sent once the scorer stops."""
-KEEP_ALIVE_S = 30
-"""How long an idle connection stays open: longer than clients keep theirs (httpx: 5 s), so that none is closed under a
-request that is on its way."""
 
 READY = """\
 ready: {name} ({dtype}, {engine}) at {url}   try it:
@@ -79,21 +73,27 @@ async def _serve(config: ServerConfig, keyring: Keyring | None, listener: socket
     async def make_engine() -> Engine:
         return await _load_in_thread(config, step)
 
-    app = create_app(make_engine, scoring=config.scoring, max_body_bytes=config.max_body_bytes, keyring=keyring)
+    own_names = (config.host, config.published_at or "", socket.gethostname())
+    app = create_app(
+        make_engine,
+        scoring=config.scoring,
+        max_body_bytes=config.max_body_bytes,
+        keyring=keyring,
+        connections=config.connections,
+        hosts=(*own_names, *config.allow_hosts),
+    )
     state: ScorerState = app.state.scoring
 
     def step(text: str) -> None:
         state.reason = text
         say(text)
 
-    server = _Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            timeout_graceful_shutdown=GRACE_S,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            access_log=config.verbose,
-        )
+    server = HttpServer(
+        app,
+        config.connections,
+        max_connections=room_for_connections(config.connections.max_connections, raise_limit()),
+        has_keys=keyring is not None,
+        access_log=config.verbose,
     )
 
     def stop() -> None:
@@ -158,13 +158,6 @@ async def _load_in_thread(config: ServerConfig, say: Say) -> Engine:
 
     threading.Thread(target=run, name="load-engine", daemon=True).start()
     return await loaded
-
-
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Signals are `stopping`'s: uvicorn would raise them once more after its orderly end."""
-        yield
 
 
 def _listen(host: str, port: int) -> socket.socket:
