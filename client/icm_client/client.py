@@ -145,14 +145,14 @@ class ScorerClient:
         assert model is not None  # rows came, and a start comes before them
         return ScoreResponse(logprobs=logprobs, usage=usage, model=model)
 
-    async def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """How many tokens each text has by itself, in the order given."""
+    async def count_tokens(self, texts: Sequence[str], special_tokens: bool = False) -> list[int]:
+        """How many tokens each text has by itself, in the order given; `special_tokens` as in a ScoreRequest."""
         counts: list[int] = []
         left = deque[Sequence[str]](batches(texts, MAX_TEXTS, MAX_REQUEST_CHARS))
         while left:
             some = left.popleft()
             try:
-                part = TokensRequest(texts=list(some))
+                part = TokensRequest(texts=list(some), special_tokens=special_tokens)
             except pydantic.ValidationError as error:
                 raise RequestError(f"a text to count the tokens of: {error.errors()[0]['msg']}") from None
             try:

@@ -12,6 +12,7 @@ import sys
 import threading
 
 from icm_client.errors import RequestError
+from icm_client.visible import visible
 from icm_server.access import keyring_for
 from icm_server.app import create_app
 from icm_server.captured_output import CapturedOutput, explained
@@ -125,7 +126,8 @@ async def _watch(state: ScorerState, config: ServerConfig, url: str, key: str, s
         gc.freeze()
         info = state.scorer.info
         event(log, "ready", model=info.name, digest=info.digest, dtype=info.dtype, engine=info.engine, url=url)
-        print(READY.format(name=info.name, dtype=info.dtype, engine=info.engine, url=url, key=key), flush=True)
+        ready = READY.format(name=info.name, dtype=info.dtype, engine=info.engine, url=url, key=key)
+        print(visible(ready, lines=True), flush=True)
         if config.ready_file:
             try:
                 write_ready_file(config.ready_file, url)
