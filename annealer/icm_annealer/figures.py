@@ -10,7 +10,7 @@ from typing import Any
 
 from icm_annealer.json_text import parsed
 from icm_annealer.rundir import RunDir
-from icm_annealer.whole import make_folder
+from icm_annealer.whole import make_folder, try_place
 from icm_client.errors import RequestError
 
 
@@ -32,7 +32,7 @@ def read_figures(path: Path) -> dict[str, Any]:
 def check_figures(path: Path) -> None:
     """Makes sure, before anything is measured, that figures can be written there. Raises RequestError."""
     read_figures(path)
-    make_folder(path.parent)
+    try_place(path)
 
 
 def save_figures(path: Path, **parts: Any) -> None:

@@ -158,7 +158,7 @@ def test_an_endpoints_faults_are_told(server: Server, fault: tuple[int, Any], ki
 
 
 def test_nobody_there_is_told() -> None:
-    with pytest.raises(UnavailableError, match=r"cannot reach http://127.0.0.1:9/v1/models"):
+    with pytest.raises(UnavailableError, match=r"cannot reach the endpoint at http://127.0.0.1:9 "):
         sampled("http://127.0.0.1:9")
 
 
