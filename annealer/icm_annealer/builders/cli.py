@@ -171,13 +171,13 @@ def _build(
     with _Reports(console) as report, opened(source, report) as rows:
         built = build(rows, report)
     write_rows(out, built)
-    print(counts_told(rows.num_rows, rows.num_blank_lines))
+    told = Terminal()
+    told.say(counts_told(rows.num_rows, rows.num_blank_lines))
     for note in built.notes:
         console.say(note)
     groups = len({row.get(group) for row in built.rows})
     known = [row["label"] for row in built.rows if isinstance(row.get("label"), bool)]
     share = f", {sum(known) / len(known):.0%} of the gold labels true" if known else ""
-    told = Terminal()
     told.say(f"{len(built.rows):,} rows in {groups:,} groups{share}: {out}")
     if task is not None:
         told.say(f"Look at them: icm task check {task} --data {out}")
