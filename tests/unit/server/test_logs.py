@@ -81,10 +81,10 @@ def test_an_event_is_one_line_whatever_stands_in_it(stream: io.StringIO) -> None
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_nobodys_text_makes_a_line_of_its_own_or_commands_the_terminal(stream: io.StringIO, form: LogFormat) -> None:
+def test_nobodys_text_makes_a_line_or_commands_the_terminal(stream: io.StringIO, form: LogFormat) -> None:
     set_up_logging(form, stream, verbose=False)
     hostile = "first\r\nsecond \x1b]0;pwned\x07\x9b31m\u202e\u2028"
-    event(log, hostile, reason=hostile, name=hostile, path=hostile.replace(" ", ""))
+    event(log, hostile, reason=hostile, model=hostile, path=hostile.replace(" ", ""))
     (line,) = stream.getvalue().splitlines()
     assert line.isprintable()
     if form == "json":
