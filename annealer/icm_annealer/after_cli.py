@@ -121,7 +121,8 @@ def evaluate(
     if test is None and reference.data is None:
         raise RequestError(f"name the data of {run} with --data, or other examples with --test")
     own = reference.data or Loaded([], {})
-    pool = own if test is None else load_examples(test, reference.task)
+    # The same name twice may be a pipe, which can be read once.
+    pool = own if test is None or test == data else load_examples(test, reference.task)
     held_out = unseen(pool, reference.examples)
     shots = Shots(reference.examples, found, labels_of(reference.examples, own.gold, reference.task))
     plan = EvaluationPlan(examples, test_size, seeds, seed)
@@ -134,4 +135,5 @@ def evaluate(
     figures = {"run": record.name, "task": record.task.name, **interruptible(work(), console)}
     RunDir(run).write_json(EVALUATION, figures)
     print_evaluation(console, figures, record.model)
+    console.say(f"{pool.told}, {len(held_out.examples):,} of them to test on.")
     console.say(f"Written to {run / EVALUATION}")

@@ -128,6 +128,13 @@ def run(
     console = Terminal()
     loaded_task, loaded = load_data(task, data, allow_code=allow_code)
     rows = loaded.examples if examples is None else first_of(loaded.examples, examples)
+    counts = {
+        "read": len(loaded.examples),
+        "blank_lines": loaded.num_blank_lines,
+        "labelled": len(rows),
+        "left_out": len(loaded.examples) - len(rows),
+    }
+    left_out = f" ({counts['left_out']:,} left out by --examples)" if counts["left_out"] else ""
     settings = Settings(
         search=search,
         plan=plan,
@@ -162,12 +169,14 @@ def run(
                     experiment=experiment,
                 )
         summary = labelling.summary()
-        folder.write_json(METRICS, {"task": loaded_task.task.name, "settings": settings.described(), **summary})
+        metrics = {"task": loaded_task.task.name, "settings": settings.described(), "rows": counts, **summary}
+        folder.write_json(METRICS, metrics)
         console.say(
             f"U {summary['u']:+.3f} ± {summary['u_se']:.3f} {unit_of_u(settings.measure)}; "
             f"{summary['num_passes']} passes, {summary['computed_tokens']:,} tokens computed. "
             f"Labels: {folder / LABELS}"
         )
+        console.say(f"{loaded.told}, {len(rows):,} labelled{left_out}.")
         if labelling.had_ended:
             told = f"note: this run had already ended; {folder / LABELS} stays as it is"
             console.say(told)
@@ -226,6 +235,7 @@ def demo(
                 )
 
     metrics = interruptible(work(), console)
+    console.say(f"{loaded.told}.")
     print_table(console, loaded_task.task, metrics, folder)
 
 
@@ -308,6 +318,7 @@ def check_task(
                     return await look_with_model(task, loaded, client, seed)
 
         findings += interruptible(ask(), console)
+    console.say(f"{loaded.told}.")
     for fact in findings.facts:
         console.say(fact)
     for wrong in findings.wrong:

@@ -29,8 +29,8 @@ DataOption = Annotated[
     str | None,
     typer.Option(
         "--data",
-        help="Your rows: JSON lines or list, CSV, TSV, Parquet, a folder of save_to_disk, or "
-        "hf:owner/name[:config][:split]; the task's own if left out.",
+        help="Your rows: JSON lines or list, CSV, TSV, Parquet (also packed, or a pipe; - is standard input), a folder "
+        "of save_to_disk, or hf:owner/name[:config][:split]; the task's own if left out.",
     ),
 ]
 ScorerOption = Annotated[

@@ -17,7 +17,7 @@ from icm_annealer.labelling import Labelling, label
 from icm_annealer.passes import Scorer
 from icm_annealer.progress import RunProgress
 from icm_annealer.report import render_report
-from icm_annealer.run_record import read_object
+from icm_annealer.run_figures import read_object
 from icm_annealer.run_report import RunReport, seed_folders
 from icm_annealer.rundir import METRICS, OUR_FILES, REPORT, SCORER_LOG, RunDir
 from icm_annealer.settings import Settings

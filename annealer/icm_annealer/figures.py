@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import time
 from pathlib import Path
 from typing import Any
 
+from icm_annealer.json_text import parsed
 from icm_annealer.rundir import RunDir
 from icm_annealer.whole import make_folder, try_place
 from icm_client.errors import RequestError
@@ -17,7 +17,7 @@ from icm_client.errors import RequestError
 def read_figures(path: Path) -> dict[str, Any]:
     """What the file holds; nothing if it is not there. Raises RequestError if it is something else."""
     try:
-        figures = json.loads(path.read_text(encoding="utf-8"))
+        figures = parsed(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except OSError as error:

@@ -29,6 +29,8 @@ OUR_FILES = (
     TRACKING,
     TRACKING_LOG,
 )
+RESULTS = (LABELS, EXAMPLES, METRICS, EVALUATION, REPORT, REPEAT)
+"""What there is only where a journal is, unless it is somebody else's."""
 LONGEST_NAME = max(OUR_FILES, key=len)
 
 
@@ -60,6 +62,15 @@ class RunDir:
                 raise RequestError(
                     f"{self.path} already holds a run; use --resume to go on with it, --overwrite to begin anew, "
                     "or another --out",
+                    code="run_exists",
+                )
+            others = (
+                [] if overwrite or (self / JOURNAL).exists() else [name for name in RESULTS if (self / name).exists()]
+            )
+            if others:
+                raise RequestError(
+                    f"{self.path} holds {others[0]}, which is no run's and would be replaced; take another --out, or "
+                    "--overwrite",
                     code="run_exists",
                 )
             if overwrite and not resume:

@@ -13,11 +13,12 @@ from icm_client.errors import IcmError, RequestError
 from icm_client.strict_yaml import YAMLError, read_yaml
 from icm_client.visible import visible
 from icm_client.wire import MAX_PRIORITY
-from icm_server.config import Limits, LogFormat, ScoringConfig, ServerConfig
+from icm_server.config import ConnectionLimits, Limits, LogFormat, ScoringConfig, ServerConfig
 
 DEFAULTS = ServerConfig()
 SCORING = DEFAULTS.scoring
 LIMIT_NAMES = ", ".join(f"{name}={value}" for name, value in SCORING.limits)
+CONNECTION_LIMIT_NAMES = ", ".join(f"{name}={value}" for name, value in DEFAULTS.connections)
 
 WrongUsage: Any = typer.BadParameter.__bases__[0]
 """What options and arguments are refused with."""
@@ -54,8 +55,12 @@ def serve(
     limit: Annotated[
         list[str], typer.Option(help=f"A limit on work let in, as name=number; may be repeated: {LIMIT_NAMES}.")
     ] = [],  # noqa: B006
+    connection_limit: Annotated[
+        list[str],
+        typer.Option(help=f"A limit on callers, as name=number; may be repeated: {CONNECTION_LIMIT_NAMES}."),
+    ] = [],  # noqa: B006
     weight: Annotated[
-        list[str], typer.Option(help="An experiment's part beside others, as name=number (else 1); may be repeated.")
+        list[str], typer.Option(help="An experiment's part beside others of its key, as name=number; may be repeated.")
     ] = [],  # noqa: B006
     reuse_memory_mb: Annotated[
         int, typer.Option(min=0, help="Memory for finished reads, which are not made again.")
@@ -67,15 +72,25 @@ def serve(
         bool, typer.Option("--isolate-reuse", help="Answer no experiment from another one's reads.")
     ] = False,
     keys_file: Annotated[
-        Path | None, typer.Option(envvar="ICM_KEYS_FILE", help="API keys; `icm-server key new NAME` makes one.")
+        Path | None,
+        typer.Option(
+            envvar="ICM_KEYS_FILE", help="API keys, or a folder with a keys.yaml; `icm-server key new NAME` makes one."
+        ),
     ] = None,
     allow_no_keys: Annotated[
         bool, typer.Option("--allow-no-keys", help="No keys, though other machines can reach it.")
     ] = False,
     published_at: Annotated[
         str | None,
-        typer.Option(envvar="ICM_PUBLISHED_AT", help="In a container: the address its port has on the machine."),
+        typer.Option(
+            envvar="ICM_PUBLISHED_AT",
+            help="In a container: the address its port has on the machine; several with commas.",
+        ),
     ] = None,
+    allow_host: Annotated[
+        list[str],
+        typer.Option(help="Without keys: one more name that it may be asked by, or '*' for all; may be repeated."),
+    ] = [],  # noqa: B006
     cache: Annotated[Path, typer.Option(envvar="ICM_CACHE", help="Where packaged models are made.")] = DEFAULTS.cache,
     ready_file: Annotated[Path | None, typer.Option(help="Write {'url': ...} there once ready.")] = None,
     exit_with_parent: Annotated[bool, typer.Option("--exit-with-parent", help="End when the starter ends.")] = False,
@@ -117,6 +132,8 @@ def serve(
             allow_no_keys=allow_no_keys,
             published_at=published_at,
             max_body_bytes=max_body_mb * 2**20,
+            connections=ConnectionLimits.model_validate(dict(map(_pair, connection_limit))),
+            allow_hosts=tuple(allow_host),
             ready_file=ready_file,
             drain_s=drain_s,
             log_format=log_format,
@@ -158,10 +175,13 @@ def new_key(
         typer.Option(min=-MAX_PRIORITY, max=MAX_PRIORITY, help="The highest priority of its requests; default 0."),
     ] = None,
     weight: Annotated[
-        float | None, typer.Option(min=1e-6, max=1e6, help="Its share of the engine; others have 1.")
+        float | None, typer.Option(min=1e-6, max=1e6, help="Its share of the engine beside other keys; default 1.")
     ] = None,
     max_queued_tokens: Annotated[int | None, typer.Option(min=1, help="How much of its work may wait.")] = None,
     isolated: Annotated[bool, typer.Option("--isolated", help="Share no finished work with other keys.")] = False,
+    admin: Annotated[
+        bool, typer.Option("--admin", help="It sees all keys' experiments and metrics; Prometheus needs that.")
+    ] = False,
 ) -> None:
     """Make an API key: it is printed once, only its hash is kept.
 
@@ -178,6 +198,7 @@ def new_key(
         weight=weight,
         max_queued_tokens=max_queued_tokens,
         isolated=isolated or None,
+        admin=admin or None,
     )
     _say(key)
     _say(f"added {name} to {keys_file}; the key stands nowhere else", sys.stderr)

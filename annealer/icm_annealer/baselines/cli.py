@@ -119,6 +119,7 @@ def baselines(
         figure = four_bars(standings, name, 1 / len(loaded_task.task.labels))
     folder.write_text(PAGE, render_page(table, standings, figure))
     print_standings(console, table, standings)
+    console.say(f"{loaded.told}.")
     if figure:
         _save(folder, figure, console)
     elif bars:

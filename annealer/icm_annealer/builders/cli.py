@@ -34,7 +34,9 @@ QUIET_S, AGAIN_S = 2.0, 10.0
 
 app = typer.Typer(no_args_is_help=True, help="Make data files for tasks, from published files or a pairs file.")
 
-SourceArgument = Annotated[str, typer.Argument(help="A file, an http(s) URL, or hf:owner/name[:config][:split].")]
+SourceArgument = Annotated[
+    str, typer.Argument(help="A file or pipe (- is standard input), an http(s) URL, or hf:owner/name[:config][:split].")
+]
 OutOption = Annotated[Path, typer.Option("--out", help="The file to write, JSON lines.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="What is drawn at random depends on it alone.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")]
@@ -169,6 +171,8 @@ def _build(
     with _Reports(console) as report, opened(source, report) as rows:
         built = build(rows, report)
     write_rows(out, built)
+    blank = f", {rows.num_blank_lines:,} blank lines passed over" if rows.num_blank_lines else ""
+    print(f"{rows.num_rows:,} rows read{blank}")
     for note in built.notes:
         console.say(note)
     groups = len({row.get(group) for row in built.rows})

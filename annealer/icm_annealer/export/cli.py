@@ -49,6 +49,10 @@ def export(
         str | None, typer.Option(help="The run's data, only for runs whose folder does not hold its examples.")
     ] = None,
     task: Annotated[str | None, typer.Option(help="With --data: the task file, unless it is a built-in one.")] = None,
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="csv: no apostrophe in front of texts that a spreadsheet would take for formulas."),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
     allow_code: AllowCodeOption = False,
 ) -> None:
@@ -68,7 +72,7 @@ def export(
     def read() -> Reading:
         return reading(record.task, reference.examples, prompt, response, better)
 
-    job = Job(record.task, labelled, f"icm-{record.model.get('name', record.name)}", place.suffix.lower(), read)
+    job = Job(record.task, labelled, f"icm-{record.model.get('name', record.name)}", place.suffix.lower(), read, raw)
     notes: list[str] = []
 
     def write(path: Path) -> None:
