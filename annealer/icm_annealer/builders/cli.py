@@ -172,13 +172,13 @@ def _build(
         built = build(rows, report)
     write_rows(out, built)
     blank = f", {rows.num_blank_lines:,} blank lines passed over" if rows.num_blank_lines else ""
-    print(f"{rows.num_rows:,} rows read{blank}")
+    told = Terminal()
+    told.say(f"{rows.num_rows:,} rows read{blank}")
     for note in built.notes:
         console.say(note)
     groups = len({row.get(group) for row in built.rows})
     known = [row["label"] for row in built.rows if isinstance(row.get("label"), bool)]
     share = f", {sum(known) / len(known):.0%} of the gold labels true" if known else ""
-    told = Terminal()
     told.say(f"{len(built.rows):,} rows in {groups:,} groups{share}: {out}")
     if task is not None:
         told.say(f"Look at them: icm task check {task} --data {out}")
