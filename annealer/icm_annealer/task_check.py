@@ -12,6 +12,7 @@ import numpy as np
 from icm_annealer.examples import Example, Loaded, consistency_of, labels_of
 from icm_annealer.rules import ExactlyOne, Mirrored, Rule, SameKey
 from icm_annealer.task import Task
+from icm_annealer.text_check import texts_alike
 from icm_client.errors import RequestError
 from icm_client.wire import label_texts
 
@@ -77,8 +78,9 @@ def look_at_task(task: Task) -> Findings:
 
 
 def look_at_data(task: Task, loaded: Loaded) -> Findings:
-    """Lengths, duplicates, groups, and what gold (if there is any) says of labels and rules."""
-    return _lengths(loaded) + _duplicates(loaded) + _groups(task, loaded.examples) + _gold(task, loaded)
+    """Lengths, duplicates, what texts look like, groups, and what gold (if there is any) says of labels and rules."""
+    texts = Findings([], texts_alike(task, loaded.examples))
+    return _lengths(loaded) + _duplicates(loaded) + texts + _groups(task, loaded.examples) + _gold(task, loaded)
 
 
 def _begin_alike(texts: list[tuple[str, str]]) -> list[str]:

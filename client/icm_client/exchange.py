@@ -54,7 +54,7 @@ class Exchange:
 
     async def ask(self, answer: type[_Model], path: str, body: pydantic.BaseModel | None = None) -> _Model:
         """A small answer, to a POST if there is a body."""
-        content = body.model_dump_json().encode() if body is not None else None
+        content = body.model_dump_json(exclude_defaults=True).encode() if body is not None else None
         method = "GET" if body is None else "POST"
         async with self._success(method, path, content, "application/json") as response:
             return _parsed(answer, await self._connection.whole(response, MAX_SMALL_BYTES))

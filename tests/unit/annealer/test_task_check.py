@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import httpx
 import pytest
+import zstandard
 from tests import planted
 from tests.conftest import Serving
 from tests.released import released_file
 
+from icm_annealer.anneal import anneal
 from icm_annealer.examples import Example, Loaded, load_examples
 from icm_annealer.model_check import look_with_model
+from icm_annealer.prefix_cache import TextTokens
+from icm_annealer.settings import Settings
 from icm_annealer.task import Task, built_in_tasks, load_task
 from icm_annealer.task_check import look_at_data, look_at_task, three_shots
+from icm_client import ScorerClient
+from icm_client.wire import STREAM_TYPE, ModelInfo, StreamEnd, StreamRows, StreamStart, Usage
+
+MODEL = ModelInfo(name="m", digest="d", dtype="float32", engine="e", max_prompt_tokens=8000, adds_bos=False)
 
 GOOD: dict[str, Any] = {
     "name": "words",
@@ -201,3 +211,82 @@ async def test_a_window_that_is_too_small(serving: Serving, warm_and_cold: tuple
         long = Example("long", " ".join(["red"] * 100), None, {})
         findings = await look_with_model(task, Loaded([*loaded.examples, long], {}), scorer, seed=3)
         assert any("too long" in wrong or "tokens" in wrong for wrong in findings.wrong), findings
+
+
+TEXT = {"template": "Message: {word}\nKind:", "labels": {"spam": " spam", "fine": " fine"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "text", "says"),
+    [
+        ({}, "first\n\nsecond", ["1 texts hold the separator ('\\n\\n' in '1')"]),
+        ({}, "buy\nKind: spam", ["1 texts hold a label as a shot has it ('\\nKind: spam' in '1')"]),
+        ({}, "buy\nKind: spam\n\nMessage: hi", ["hold the separator", "hold a label as a shot has it"]),
+        ({"separator": "\n###\n"}, "it is fine\n###\nBuy", ["hold the separator", "' fine\\n###\\n' in '1'"]),
+        ({}, "end <|endoftext|> begin", ["'<|endoftext|>' in '1'): they are read as plain text"]),
+        ({"special_tokens": True}, "end </s>", ["read as control tokens of the model, since special_tokens is true"]),
+        ({}, "a [INST] b [/INST] <bos> <<SYS>> <｜User｜>", ["hold what looks like special tokens ('[INST]' in '1')"]),
+        ({}, "it is spam, and fine\nby me; a < b | c > d [x] <b>", []),
+    ],
+)
+def test_texts_that_look_like_something_else(changes: dict[str, Any], text: str, says: list[str]) -> None:
+    task = make_task(**TEXT | changes)
+    texts = [task.render({"word": word}) for word in ("hello there", text, "good bye")]
+    wrong = [line for line in look_at_data(task, make_data(texts, list("abc"))).wrong if "texts" in line]
+    assert len(wrong) == len(says), wrong
+    for line, said in zip(wrong, says, strict=True):
+        assert said in line
+
+
+def test_what_the_template_itself_holds_is_not_the_texts_fault() -> None:
+    template = "Message: buy\nKind: spam\n\nMessage: {word}\n\nKind:"
+    task = make_task(template=template, labels=TEXT["labels"])
+    assert look_at_data(task, make_data([task.render({"word": word}) for word in WORDS], list("aabbcc"))).wrong == []
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+def test_special_tokens_of_the_template(allowed: bool) -> None:
+    template = "<|im_start|>user\n{word}<|im_end|>\n<|im_start|>assistant\n"
+    task = make_task(template=template, labels={"a": "Yes", "b": "No"}, special_tokens=allowed)
+    wrong = look_at_data(task, make_data([task.render({"word": word}) for word in WORDS], list("aabbcc"))).wrong
+    assert [line for line in wrong if "<|im_end|>, <|im_start|>, which are read as plain text" in line] == wrong
+    assert len(wrong) == (not allowed)
+
+
+@pytest.mark.parametrize("allowed", [False, True])
+async def test_every_request_says_how_special_tokens_are_taken(tmp_path: Any, allowed: bool) -> None:
+    async def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/v1/model":
+            return httpx.Response(200, json=MODEL.model_dump())
+        content = request.content
+        if request.headers.get("content-encoding"):
+            content = zstandard.ZstdDecompressor().decompressobj().decompress(content)
+        bodies.append(json.loads(content))
+        asked = bodies[-1]
+        if "texts" in asked:
+            return httpx.Response(200, json={"counts": [len(text.split()) for text in asked["texts"]]})
+        rows = [[-1.0] * len(asked["labels"]) for _ in asked["prompts"]]
+        lines = [
+            StreamStart(model=MODEL, num_prompts=len(rows)),
+            StreamRows(prompts=list(range(len(rows))), logprobs=rows),
+            StreamEnd(usage=Usage(prompt_tokens=9 * len(rows), num_reads=len(rows))),
+        ]
+        text = "".join(line.model_dump_json() + "\n" for line in lines)
+        return httpx.Response(200, text=text, headers={"content-type": STREAM_TYPE})
+
+    bodies: list[dict[str, Any]] = []
+    extra = "special_tokens: true\n" * allowed
+    loaded_task, loaded = planted.load(planted.write_task(tmp_path, 24, task=planted.TASK + extra))
+    async with ScorerClient("http://scorer", transport=httpx.MockTransport(answer)) as client:
+        await look_with_model(loaded_task.task, loaded, client, seed=0)
+        settings = Settings(search="zero_shot")
+        await anneal(loaded.examples, loaded_task.task, client, settings)
+        await TextTokens.of(client, loaded_task.task, loaded.examples, MODEL, preamble="Before.")
+    assert len(bodies) > 6
+    assert {body.get("special_tokens", False) for body in bodies} == {allowed}
+
+
+def test_a_run_with_special_tokens_is_another_one() -> None:
+    plain, special = make_task(), make_task(special_tokens=True)
+    assert plain.seen() != special.seen()
+    assert "special_tokens" not in plain.seen()  # as in runs that are older than the field

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from icm_server.config import LogFormat
 from icm_server.logs import LOGGERS, RequestNote, current_request, event, set_up_logging
 
 log = logging.getLogger("icm_server")
@@ -77,3 +78,14 @@ def test_an_event_is_one_line_whatever_stands_in_it(stream: io.StringIO) -> None
         set_up_logging(form, stream, verbose=False)  # type: ignore[arg-type]
         event(log, "request refused", path="/a\nb\u2028c")
     assert len(stream.getvalue().splitlines()) == 2
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_nobodys_text_makes_a_line_or_commands_the_terminal(stream: io.StringIO, form: LogFormat) -> None:
+    set_up_logging(form, stream, verbose=False)
+    hostile = "first\r\nsecond \x1b]0;pwned\x07\x9b31m\u202e\u2028"
+    event(log, hostile, reason=hostile, model=hostile, path=hostile.replace(" ", ""))
+    (line,) = stream.getvalue().splitlines()
+    assert line.isprintable()
+    if form == "json":
+        assert json.loads(line)["reason"] == hostile

@@ -1,0 +1,83 @@
+"""YAML that people write: what it takes in silence elsewhere is one error here, in one line."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from icm_client.strict_yaml import MAX_CHARS, YAMLError, one_line, read_yaml
+
+BOMB = "a: &a [x, x, x, x]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("labels: {a: x, a: y}", "'a' stands there twice (line 1)"),
+        ("name: x\ntemplate: y\nname: z", "'name' stands there twice (line 3)"),
+        ('{"a": {"b": 1, "b": 2}}', "'b' stands there twice"),
+        ("1: x\ntrue: y", "stands there twice"),
+        (BOMB, "aliases are not read"),
+        ("&a [*a]", "aliases are not read"),
+        ("<<: {a: b}", "<< is not read"),
+        ("[" * 3000, "nested more than"),
+        ("[" * 3000 + "]" * 3000, "nested more than"),
+        ('{"a":' * 3000, "nested more than"),
+        ("- " * 3000 + "x", "nested more than"),
+        ("a: 2020-99-99", "'2020-99-99' cannot be read"),
+        ("a: 0x_", "'0x_' cannot be read"),
+        ("a: " + "1" * 5000, "cannot be read"),
+        ("a: !!int ''", "cannot be read"),
+        ("a: !!bool perhaps", "cannot be read"),
+        ("a: !!timestamp soon", "cannot be read"),
+        ('a: "\\ud800"', "half of a surrogate pair"),
+        ('{"\\udc00": 1}', "half of a surrogate pair"),
+        ("a: !!python/object/apply:os.system [x]", "could not determine a constructor"),
+        ("a: [", "(line"),
+        ("? [a]\n: b", "unhashable"),
+        ("a: \x1b", "not allowed"),
+        ("x" * (MAX_CHARS + 1), "characters"),
+    ],
+)
+def test_what_is_refused(text: str, says: str) -> None:
+    start = time.process_time()
+    with pytest.raises(YAMLError) as raised:
+        read_yaml(text)
+    assert says in one_line(raised.value)
+    assert "\n" not in one_line(raised.value)
+    assert time.process_time() - start < 30  # a bomb is not unpacked
+
+
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(st.characters(codec="utf-8")),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+
+
+@given(PLAIN)
+def test_what_is_right_is_read_as_ever(value: Any) -> None:
+    text = yaml.safe_dump(value, allow_unicode=True)
+    assert read_yaml(text) == yaml.safe_load(text)
+
+
+@given(st.dictionaries(st.text(st.characters(min_codepoint=0xA0, codec="utf-8")), st.text("\U0001f600é")))
+def test_json_with_pairs_of_surrogates_is_read(value: dict[str, str]) -> None:
+    assert read_yaml(json.dumps(value)) == value
+
+
+@given(st.text("{}[]&*!?:-,#|>'\"%@`\\ \n\tab01~<=._"))
+def test_no_text_raises_anything_else(text: str) -> None:
+    with contextlib.suppress(YAMLError):
+        read_yaml(text)
