@@ -25,11 +25,13 @@ from icm_annealer.commands import (
     ScorerModelOption,
     ScorerOption,
     TaskOption,
+    check_scorer,
     connect,
     interruptible,
     load_data,
 )
 from icm_annealer.demo import DemoPlan, prepare_demo, print_table, run_demo
+from icm_annealer.ending import ended_in_order
 from icm_annealer.examples import first_of
 from icm_annealer.export.cli import export
 from icm_annealer.labelling import label
@@ -131,6 +133,7 @@ def run(
     )
     settings.plan_kind()  # a wrong plan or tracker is told before anything is started
     target = Target.parse(track) if track else None
+    check_scorer(scorer, api_key_file)
     folder = RunDir(out)
     folder.prepare(resume=resume, overwrite=overwrite)
 
@@ -195,6 +198,7 @@ def demo(
     loaded_task, loaded = load_data(task, data)
     if not loaded.gold:
         raise RequestError(f"the demo compares with gold labels, and {task!r} has none; use `icm run` instead")
+    check_scorer(scorer, api_key_file)
     folder = RunDir(out)
     prepare_demo(folder)
     plan = DemoPlan(examples, test, seeds, seed)
@@ -434,7 +438,8 @@ if importlib.util.find_spec(LABORATORY):
 def main() -> None:
     """Runs the command line; a user's mistake ends in one line and exit code 2, a scorer's failure in 1."""
     try:
-        app()
+        with ended_in_order():
+            app()
     except IcmError as error:
         Console(stderr=True).print(f"error: {error.message}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(2 if isinstance(error, RequestError) else 1)

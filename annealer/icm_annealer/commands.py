@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,13 +11,16 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from icm_annealer.ending import run_to_end
 from icm_annealer.examples import Loaded, load_examples
 from icm_annealer.local_scorer import local_scorer
 from icm_annealer.passes import Scorer
 from icm_annealer.progress import RunProgress
 from icm_annealer.task import LoadedTask, built_in_tasks, load_task
 from icm_client import OpenAIScorer, RequestError, ScorerClient
+from icm_client.address import shown
 from icm_client.api_key import read_key
+from icm_client.endpoint_http import EndpointHttp
 from icm_client.retry import RetryPolicy
 
 DEFAULT_MODEL = "smollm2-135m"
@@ -79,7 +82,7 @@ async def connect(
         ):
             yield client
     elif kind == "openai":
-        progress.status(f"looking at {model}")
+        progress.status(f"looking at {shown(model)}")
         async with await OpenAIScorer.open(
             model, model=scorer_model, api_key=read_key(api_key_file), retry=retry, on_wait=waiting
         ) as endpoint:
@@ -90,6 +93,15 @@ async def connect(
         async with ScorerClient(where, api_key=read_key(api_key_file), retry=retry) as client:
             await client.wait_ready(wait_s, waiting)
             yield client
+
+
+def check_scorer(where: str, api_key_file: Path | None) -> None:
+    """Raises RequestError for a scorer that cannot be asked, before anything is made or started for it."""
+    kind, _, rest = where.partition(":")
+    if kind == "openai":
+        EndpointHttp(rest, api_key=read_key(api_key_file))
+    elif kind != "local":
+        ScorerClient(where, api_key=read_key(api_key_file))
 
 
 def load_data(task: str, data: str | None) -> tuple[LoadedTask, Loaded]:
@@ -106,10 +118,13 @@ def load_data(task: str, data: str | None) -> tuple[LoadedTask, Loaded]:
 
 
 def interruptible(work: Coroutine[Any, Any, Any], console: Console, again: str | None = None) -> Any:
-    """Runs to the end, or to Ctrl-C: then exits with 130, and says how to go on if `again`, a command, can."""
+    """Runs to the end, or to Ctrl-C or another signal: then exits with 128 + its number, and says how to go on if
+    `again`, a command, can."""
     try:
-        return asyncio.run(work)
-    except KeyboardInterrupt:
+        return run_to_end(work)
+    except (KeyboardInterrupt, SystemExit) as end:
         saved = f"; what was answered is saved. Go on with: {again}" if again else ""
-        console.print(f"\nstopped{saved}", highlight=False, soft_wrap=True)
-        raise typer.Exit(130) from None
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            console.print(f"\nstopped{saved}", markup=False, highlight=False, soft_wrap=True)
+        code = end.code if isinstance(end, SystemExit) else None
+        raise typer.Exit(code if isinstance(code, int) else 130) from None

@@ -12,6 +12,7 @@ import yaml
 
 from icm_client.errors import IcmError, RequestError
 from icm_server.config import Limits, LogFormat, ScoringConfig, ServerConfig
+from icm_server.stopping import exit_on_signal, follow_parent, guard_children
 
 DEFAULTS = ServerConfig()
 SCORING = DEFAULTS.scoring
@@ -86,7 +87,6 @@ def serve(
     Example: icm-server serve --model meta-llama/Llama-3.1-8B --host 0.0.0.0 --engine-arg tensor_parallel_size=2
     """
     from icm_server.serve import serve as run
-    from icm_server.stopping import follow_parent, guard_children
 
     try:
         config = ServerConfig(
@@ -173,6 +173,7 @@ def new_key(
 
 def main() -> None:
     """Runs the command line; a user's mistake ends in one line and exit code 2."""
+    exit_on_signal()
     try:
         app()
     except IcmError as error:

@@ -22,6 +22,7 @@ from icm_annealer.commands import (
     ScorerModelOption,
     ScorerOption,
     TaskOption,
+    check_scorer,
     connect,
     interruptible,
     load_data,
@@ -99,6 +100,7 @@ def baselines(
         human,
         not to_the_end,
     )
+    check_scorer(scorer, api_key_file)
     folder = RunDir(out or Path("runs/baselines") / loaded_task.task.name)
     _prepare(folder, resume=resume, overwrite=overwrite)
 
