@@ -41,7 +41,7 @@ ScorerOption = Annotated[
         "--scorer",
         envvar="ICM_SCORER_URL",
         help="URL of a running icm-server; `local:MODEL` to start one for this run (MODEL: a name, path or hub id); or "
-        "`openai:URL` of any OpenAI-compatible server with /v1/completions.",
+        "`openai:URL` of any OpenAI-compatible server with /v1/completions. Heeds HTTP_PROXY and NO_PROXY.",
     ),
 ]
 ScorerModelOption = Annotated[

@@ -60,7 +60,7 @@ class Follower:
             return False
         known = read_object(self._folder / TRACKING)
         self._tracker = self._target.tracker()
-        if known.get("target") == str(self._target):
+        if known.get("target") == self._target.shown():
             self._key, self._last = str(known["key"]), int(known["last"])
             self._journal.offset, self._costs.offset = int(known["journal"]), int(known["costs"])
             self._tracker.resume(self._key)
@@ -75,7 +75,7 @@ class Follower:
             self._tracker.log(step.number, step.metrics)
 
     def _save(self) -> None:
-        place = {"target": str(self._target), "key": self._key, "last": self._last}
+        place = {"target": self._target.shown(), "key": self._key, "last": self._last}
         self._folder.write_json(TRACKING, {**place, "journal": self._journal.offset, "costs": self._costs.offset})
 
 
