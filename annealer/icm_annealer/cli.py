@@ -27,11 +27,13 @@ from icm_annealer.commands import (
     ScorerOption,
     TaskOption,
     WaitOption,
+    check_scorer,
     connect,
     interruptible,
     load_data,
 )
 from icm_annealer.demo import DemoPlan, prepare_demo, print_table, run_demo
+from icm_annealer.ending import ended_in_order
 from icm_annealer.examples import first_of
 from icm_annealer.export.cli import export
 from icm_annealer.labelling import label
@@ -148,6 +150,7 @@ def run(
     settings.plan_kind()  # a wrong plan, name or tracker is told before anything is started
     check_request(loaded_task.task, experiment)
     target = Target.parse(track) if track else None
+    check_scorer(scorer, api_key_file)
     folder = RunDir(out)
     folder.prepare(resume=resume, overwrite=overwrite)
 
@@ -213,6 +216,7 @@ def demo(
     loaded_task, loaded = load_data(task, data, allow_code=allow_code)
     if not loaded.gold:
         raise RequestError(f"the demo compares with gold labels, and {task!r} has none; use `icm run` instead")
+    check_scorer(scorer, api_key_file)
     folder = RunDir(out)
     prepare_demo(folder)
     plan = DemoPlan(examples, test, seeds, seed)
@@ -462,7 +466,8 @@ if importlib.util.find_spec(LABORATORY):
 def main() -> None:
     """Runs the command line; a user's mistake ends in one line and exit code 2, a scorer's failure in 1."""
     try:
-        sys.exit(app(standalone_mode=False))
+        with ended_in_order():
+            sys.exit(app(standalone_mode=False))
     except WrongUsage as error:
         if told := error.format_message():  # none where help is shown instead
             _told(f"{told.rstrip('.')} (see `{error.ctx.command_path} --help`)" if error.ctx else told)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import math
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from icm_annealer.ending import run_to_end
 from icm_annealer.examples import Loaded, load_examples
 from icm_annealer.local_scorer import local_scorer
 from icm_annealer.passes import Scorer
@@ -18,7 +19,9 @@ from icm_annealer.progress import RunProgress
 from icm_annealer.task import LoadedTask, built_in_tasks, load_task
 from icm_annealer.terminal import Terminal
 from icm_client import OpenAIScorer, RequestError, ScorerClient
+from icm_client.address import shown
 from icm_client.api_key import read_key
+from icm_client.endpoint_http import EndpointHttp
 from icm_client.retry import RetryPolicy
 
 DEFAULT_MODEL = "smollm2-135m"
@@ -39,7 +42,7 @@ ScorerOption = Annotated[
         "--scorer",
         envvar="ICM_SCORER_URL",
         help="URL of a running icm-server; `local:MODEL` to start one for this run (MODEL: a name, path or hub id); or "
-        "`openai:URL` of any OpenAI-compatible server with /v1/completions.",
+        "`openai:URL` of any OpenAI-compatible server with /v1/completions. Heeds HTTP_PROXY and NO_PROXY.",
     ),
 ]
 ScorerModelOption = Annotated[
@@ -99,7 +102,7 @@ async def connect(
         ):
             yield client
     elif kind == "openai":
-        progress.status(f"looking at {model}")
+        progress.status(f"looking at {shown(model)}")
         async with await OpenAIScorer.open(
             model, model=scorer_model, api_key=read_key(api_key_file), retry=retry, on_wait=waiting
         ) as endpoint:
@@ -110,6 +113,15 @@ async def connect(
         async with ScorerClient(where, api_key=read_key(api_key_file), retry=retry) as client:
             await client.wait_ready(wait_s, waiting)
             yield client
+
+
+def check_scorer(where: str, api_key_file: Path | None) -> None:
+    """Raises RequestError for a scorer that cannot be asked, before anything is made or started for it."""
+    kind, _, rest = where.partition(":")
+    if kind == "openai":
+        EndpointHttp(rest, api_key=read_key(api_key_file))
+    elif kind != "local":
+        ScorerClient(where, api_key=read_key(api_key_file))
 
 
 def load_data(task: str, data: str | None, *, allow_code: bool) -> tuple[LoadedTask, Loaded]:
@@ -126,11 +138,14 @@ def load_data(task: str, data: str | None, *, allow_code: bool) -> tuple[LoadedT
 
 
 def interruptible(work: Coroutine[Any, Any, Any], console: Terminal, again: str | None = None) -> Any:
-    """Runs to the end, or to Ctrl-C: then exits with 130, and says how to go on if `again`, a command, can."""
+    """Runs to the end, or to Ctrl-C or another signal: then exits with 128 + its number, and says how to go on if
+    `again`, a command, can."""
     try:
-        return asyncio.run(work)
-    except KeyboardInterrupt:
+        return run_to_end(work)
+    except (KeyboardInterrupt, SystemExit) as end:
         saved = f"; what was answered is saved. Go on with: {again}" if again else ""
-        console.say("")
-        console.say(f"stopped{saved}")
-        raise typer.Exit(130) from None
+        with contextlib.suppress(OSError):  # the terminal may be gone
+            console.say("")
+            console.say(f"stopped{saved}")
+        code = end.code if isinstance(end, SystemExit) else None
+        raise typer.Exit(code if isinstance(code, int) else 130) from None

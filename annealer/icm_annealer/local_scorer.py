@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import json
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+from icm_annealer.scorer_folder import scorer_folder
 from icm_client.errors import UnavailableError
 
 START_LIMIT_S = 900.0
@@ -30,8 +30,8 @@ async def local_scorer(
 
     Raises UnavailableError with the last lines that the scorer printed if it ends or is not ready in time.
     """
-    with tempfile.TemporaryDirectory(prefix="icm-scorer-") as folder:
-        ready, output = Path(folder, "ready.json"), log or Path(folder, "scorer.log")
+    with scorer_folder() as folder:
+        ready, output = folder / "ready.json", log or folder / "scorer.log"
         command = [sys.executable, "-m", "icm_server.cli", "serve", "--model", model, "--engine", engine]
         command += ["--port", "0", "--ready-file", str(ready), "--exit-with-parent"]
         command += ["--log-format", "text", *server_args]
@@ -63,12 +63,13 @@ async def _wait(
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
+    """Kindly; by force after a while, or where this is to be over at once."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         try:
             await asyncio.wait_for(process.wait(), 20)
-        except TimeoutError:
+        except (TimeoutError, asyncio.CancelledError):
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()

@@ -90,8 +90,11 @@ class Training:
             "rows": self.rows,
         }
         partial = file.with_suffix(".partial")
-        torch.save(state, partial)
-        os.replace(partial, file)
+        try:
+            torch.save(state, partial)
+            os.replace(partial, file)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def load(self, file: Path) -> None:
         """Goes back to where `save` was called; a checkpoint holds code, so only one's own may be loaded."""

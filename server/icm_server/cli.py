@@ -14,6 +14,7 @@ from icm_client.strict_yaml import YAMLError, read_yaml
 from icm_client.visible import visible
 from icm_client.wire import MAX_PRIORITY
 from icm_server.config import ConnectionLimits, Limits, LogFormat, ScoringConfig, ServerConfig
+from icm_server.stopping import exit_on_signal, follow_parent, guard_children
 
 DEFAULTS = ServerConfig()
 SCORING = DEFAULTS.scoring
@@ -108,7 +109,6 @@ def serve(
     Example: icm-server serve --model meta-llama/Llama-3.1-8B --host 0.0.0.0 --engine-arg tensor_parallel_size=2
     """
     from icm_server.serve import serve as run
-    from icm_server.stopping import follow_parent, guard_children
 
     try:
         config = ServerConfig(
@@ -206,6 +206,7 @@ def new_key(
 
 def main() -> None:
     """Runs the command line; a user's mistake ends in one line and exit code 2."""
+    exit_on_signal()
     try:
         sys.exit(app(standalone_mode=False))
     except WrongUsage as error:

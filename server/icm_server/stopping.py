@@ -12,7 +12,10 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+"""What ends a process beside Ctrl-C. Ignored ones stay so: `nohup` has a closed terminal end nothing."""
 PARENT_CHECK_S = 0.5
 GRACE_S = 15.0
 """How long an orderly end may take before it is forced."""
@@ -20,10 +23,22 @@ GUARD_EVERY_S = 2.0
 
 
 def on_signal(stop: Callable[[], None]) -> None:
-    """Calls `stop` in the running loop at SIGTERM and SIGINT."""
+    """Calls `stop` in the running loop at SIGINT and each of SIGNALS."""
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+    for number in (signal.SIGINT, *SIGNALS):
+        if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, stop)
+
+
+def exit_on_signal() -> None:
+    """From now on SIGNALS raise SystemExit(128 + number) in the main thread, so that what was begun is undone."""
+
+    def end(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, end)
 
 
 def follow_parent() -> None:
@@ -67,7 +82,7 @@ def guard_children() -> None:
         os.close(alive)
         return
     os.close(held)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, *SIGNALS):
         signal.signal(number, signal.SIG_IGN)
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):

@@ -49,6 +49,7 @@ def test_the_gpu_is_the_default() -> None:
 def test_scorers_are_watched_and_come_back(name: str) -> None:
     scorer = SERVICES[name]
     assert "/readyz" in scorer["healthcheck"]["test"][-1]
+    assert "ProxyHandler({})" in scorer["healthcheck"]["test"][-1]  # HTTP_PROXY may be set for downloads
     assert scorer["healthcheck"]["start_period"].endswith("m")
     assert scorer["restart"] == "unless-stopped"
     assert scorer["stop_grace_period"] == "1m"

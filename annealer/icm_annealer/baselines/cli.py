@@ -23,6 +23,7 @@ from icm_annealer.commands import (
     ScorerOption,
     TaskOption,
     WaitOption,
+    check_scorer,
     connect,
     interruptible,
     load_data,
@@ -102,6 +103,7 @@ def baselines(
         human,
         not to_the_end,
     )
+    check_scorer(scorer, api_key_file)
     folder = RunDir(out or Path("runs/baselines") / loaded_task.task.name)
     _prepare(folder, resume=resume, overwrite=overwrite)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,9 +19,11 @@ from icm_annealer.builders.preferences import preferences
 from icm_annealer.builders.sources import opened
 from icm_annealer.builders.truthfulqa import claims, preference_pairs
 from icm_annealer.commands import finite
+from icm_annealer.ending import run_to_end
 from icm_annealer.rows import Row, counts_told
 from icm_annealer.terminal import Terminal
 from icm_annealer.whole import check_place
+from icm_client.address import shown
 from icm_client.api_key import read_key
 from icm_client.errors import RequestError
 from icm_client.visible import visible
@@ -87,11 +88,11 @@ def gsm8k(
     def build(rows: Iterator[Row], report: Report) -> Built:
         async def sample() -> Built:
             async with Completions(endpoint, model=model, api_key=key) as client:
-                report(f"{await client.model()} at {endpoint} solves {len(chosen)} problems")
+                report(f"{await client.model()} at {shown(endpoint)} solves {len(chosen)} problems")
                 return await solutions(chosen, client, sampling, report)
 
         chosen = problems_of(rows, problems)
-        return asyncio.run(sample())
+        return run_to_end(sample())
 
     _build(source, out, overwrite, build, "gsm8k")
 

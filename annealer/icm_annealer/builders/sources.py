@@ -12,7 +12,9 @@ import httpx
 
 from icm_annealer.builders.built import Report
 from icm_annealer.rows import Rows, read_rows
+from icm_client.address import shown
 from icm_client.errors import RequestError
+from icm_client.proxies import proxy_for
 
 MAX_DOWNLOAD_BYTES = 4 * 1024**3
 
@@ -33,23 +35,45 @@ def opened(source: str, report: Report) -> Iterator[Rows]:
         try:
             yield read_rows(path, report)
         except RequestError as error:
-            raise RequestError(error.message.replace(str(path), source), code=error.code) from None
+            raise RequestError(error.message.replace(str(path), shown(source)), code=error.code) from None
+
+
+class _ByRoute(httpx.BaseTransport):
+    """Each request, those of redirects too, by the proxy that leads to its own address."""
+
+    def __init__(self) -> None:
+        self._used: list[httpx.HTTPTransport] = []
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        proxy = proxy_for(str(request.url))
+        self._used.append(httpx.HTTPTransport(proxy=proxy.url if proxy else None))
+        return self._used[-1].handle_request(request)
+
+    def close(self) -> None:
+        for transport in self._used:
+            transport.close()
 
 
 def _download(url: str, path: Path, report: Report) -> None:
+    place = shown(url)
     try:
         with (
-            httpx.stream("GET", url, follow_redirects=True, timeout=httpx.Timeout(30.0)) as response,
+            httpx.Client(transport=_ByRoute(), follow_redirects=True, timeout=httpx.Timeout(30.0)) as http,
+            http.stream("GET", url) as response,
             path.open("wb") as file,
         ):
             if response.status_code != 200:
-                raise RequestError(f"{url}: the server answered {response.status_code}")
+                raise RequestError(f"{place}: the server answered {response.status_code}")
             for chunk in response.iter_bytes():
                 file.write(chunk)
                 if file.tell() > MAX_DOWNLOAD_BYTES:
-                    raise RequestError(f"{url}: larger than {MAX_DOWNLOAD_BYTES} bytes")
+                    raise RequestError(f"{place}: larger than {MAX_DOWNLOAD_BYTES} bytes")
                 report(f"{file.tell() / 1e6:,.0f} MB downloaded")
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise RequestError(f"{url}: cannot be downloaded ({error or type(error).__name__})") from None
+    except httpx.InvalidURL:
+        raise RequestError(f"{place}: cannot be downloaded: it is no URL") from None  # httpx would show a password
+    except httpx.HTTPError as error:
+        proxy = proxy_for(url)
+        by = f"; it was asked by the proxy {proxy.shown}, which {proxy.variable} names; see NO_PROXY" if proxy else ""
+        raise RequestError(f"{place}: cannot be downloaded ({error or type(error).__name__}){by}") from None
     except OSError as error:
-        raise RequestError(f"{url}: {error.strerror or error}") from None
+        raise RequestError(f"{place}: {error.strerror or error}") from None

@@ -81,7 +81,7 @@ class Follower:
         self._shape = Shape(len(record.ids), len(record.task.labels))
         place = _place(self._folder / TRACKING)
         self._tracker = self._target.tracker()
-        if place is not None and place.target == str(self._target):
+        if place is not None and place.target == self._target.shown():
             self._key, self._last = place.key, place.last
             self._journal.offset, self._costs.offset = place.journal, place.costs
             self._tracker.resume(self._key)
@@ -105,7 +105,7 @@ class Follower:
             self._tracker.log(step.number, step.metrics)
 
     def _save(self) -> None:
-        place = {"target": str(self._target), "key": self._key, "last": self._last}
+        place = {"target": self._target.shown(), "key": self._key, "last": self._last}
         self._folder.write_json(TRACKING, {**place, "journal": self._journal.offset, "costs": self._costs.offset})
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from icm_client.address import shown
 from icm_client.errors import RequestError
 
 LIBRARIES = {"mlflow": "mlflow", "trackio": "trackio"}
@@ -43,13 +44,17 @@ class Target:
         """Raises RequestError for what is not known, or not installed."""
         kind, _, place = text.partition(":")
         if kind not in LIBRARIES:
-            raise RequestError(f"--track {text}: it is mlflow[:URI] or trackio[:PROJECT]")
+            raise RequestError(f"--track {shown(text)}: it is mlflow[:URI] or trackio[:PROJECT]")
         if importlib.util.find_spec(LIBRARIES[kind]) is None:
             raise RequestError(f"--track {kind} needs its library: pip install 'icm[{kind}]'")
         return cls(kind, place or None)
 
     def __str__(self) -> str:
         return f"{self.kind}:{self.place}" if self.place else self.kind
+
+    def shown(self) -> str:
+        """Without a user and a password of its place."""
+        return f"{self.kind}:{shown(self.place)}" if self.place else self.kind
 
     def tracker(self) -> Tracker:
         """Imports the library."""

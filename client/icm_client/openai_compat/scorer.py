@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
+import pydantic
 
 from icm_client.endpoint_http import EndpointHttp
-from icm_client.errors import RequestError
+from icm_client.errors import RequestError, ScorerError
 from icm_client.openai_compat.endpoint import Card, OpenAIEndpoint
 from icm_client.openai_compat.joined import JoinedPrompt, checked_labels, joined_prompts, used_texts
 from icm_client.openai_compat.probe import Abilities, probe
@@ -80,9 +81,11 @@ class OpenAIScorer:
             abilities = await probe(endpoint, name)
             if told.card.window is None:
                 abilities.notes.append(
-                    f"{url} does not tell the model's window: prompts of up to {UNKNOWN_WINDOW} tokens are used"
+                    f"{endpoint.url} does not tell the model's window: prompts of up to {UNKNOWN_WINDOW} tokens are "
+                    "used"
                 )
-            info = ModelInfo(
+            info = _info(
+                endpoint,
                 name=name,
                 digest=_digest(told, abilities.fingerprint),
                 dtype="unknown",
@@ -190,6 +193,14 @@ async def _told(endpoint: OpenAIEndpoint, name: str, cards: Sequence[Card]) -> _
         card = card._replace(window=parent.window)
     adapters = [other.id for other in cards if other.parent == name]
     return _Told(card, adapters, await endpoint.version())
+
+
+def _info(endpoint: OpenAIEndpoint, **told: Any) -> ModelInfo:
+    try:
+        return ModelInfo(**told)
+    except pydantic.ValidationError as error:
+        field = error.errors()[0]["loc"][0]
+        raise ScorerError(f"what {endpoint.url} tells of its model cannot be: its {field}", code="bad_answer") from None
 
 
 def _digest(told: _Told, fingerprint: str | None) -> str:

@@ -126,3 +126,12 @@ def test_an_endpoint_that_cannot_be_believed(icm: Icm, tmp_path: Path, endpoint:
     wrong = [*command, "--overwrite", "--scorer-model", "other"]
     check_refused(icm(*wrong, "--scorer", f"openai:{endpoint.url}"), 2, "serves no model 'other'; it lists fake")
     check_refused(icm(*wrong, "--scorer", "local:fake", "--engine", "fake"), 2, "--scorer-model is for")
+
+
+@pytest.mark.parametrize("version", ["\x1b[2J", "x" * 5000])
+def test_a_model_that_cannot_be(icm: Icm, tmp_path: Path, endpoint: FakeEndpoint, version: str) -> None:
+    task = planted.write_task(tmp_path / "data", 8)
+    endpoint.version = version
+    ended = icm("run", "--task", task, "--scorer", f"openai:{endpoint.url}", "--wait", 0, "--out", tmp_path / "run")
+    check_refused(ended, 1, endpoint.url, "its engine")
+    assert version not in ended.err

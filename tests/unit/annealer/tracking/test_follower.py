@@ -149,3 +149,15 @@ def test_unknown_trackers_are_refused(text: str) -> None:
 def test_what_is_no_pass_counts_for_the_last_one() -> None:
     line: dict[str, Any] = json.loads('{"pass": "repeat", "seconds": 1.5, "computed_tokens": 3, "num_reads": 2}')
     assert cost_step(line, 7) == (7, {"cost/seconds": 1.5, "cost/computed_tokens": 3.0})
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "shown"),
+    [
+        ("mlflow", "http://joe:hunter2@host:5000", "mlflow:http://host:5000"),
+        ("mlflow", "sqlite:///a.db", "mlflow:sqlite:///a.db"),
+        ("trackio", None, "trackio"),
+    ],
+)
+def test_a_password_of_a_tracker_is_not_written_down(kind: str, place: str | None, shown: str) -> None:
+    assert Target(kind, place).shown() == shown

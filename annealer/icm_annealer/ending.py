@@ -1,0 +1,67 @@
+"""SIGTERM, SIGHUP and SIGQUIT as an orderly end: what was begun is undone, no folder and no process stays. A leaf."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from types import FrameType
+from typing import Any, TypeVar
+
+_Answer = TypeVar("_Answer")
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name))
+
+
+@contextlib.contextmanager
+def ended_in_order() -> Iterator[None]:
+    """While it lasts, these signals raise SystemExit(128 + number) in the main thread, where it has to be entered.
+
+    One that is ignored, as `nohup` has it, stays so.
+    """
+
+    def end(number: int, _: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    with _handled(end):
+        yield
+
+
+def run_to_end(work: Coroutine[Any, Any, _Answer]) -> _Answer:
+    """`asyncio.run`, whose work these signals cancel; when it is undone, SystemExit(128 + number) is raised."""
+    came: list[int] = []
+
+    async def watched() -> _Answer:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+
+        def end(number: int, _: FrameType | None) -> None:
+            came.append(number)
+            loop.call_soon_threadsafe(task.cancel)
+
+        with _handled(end):
+            return await work
+
+    try:
+        return asyncio.run(watched())
+    finally:
+        if came:  # whatever undoing it has raised: a terminal that is gone cannot be written to
+            raise SystemExit(128 + came[0])
+
+
+@contextlib.contextmanager
+def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number, old in before.items():
+        if old is not signal.SIG_IGN:
+            signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
