@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import resource
 import signal
 import socket
 import subprocess
@@ -206,14 +205,9 @@ def test_it_answers_by_the_names_that_it_is_given(start: Start, tmp_path: Path) 
 
 def test_half_open_connections_leave_files_for_others(start: Start, tmp_path: Path) -> None:
     """As many as its process may open files, and twice that: it stays to be reached, and so does what it works with."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
-    try:
-        command = ["bash", "-c", 'ulimit -Hn 128 && exec "$@"', "bash", *PROGRAM, "serve", "--engine", "fake"]
-        command += ["--port", "0", "--ready-file", str(tmp_path / "ready.json")]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    command = ["bash", "-c", 'ulimit -n 128 && exec "$@"', "bash", *PROGRAM, "serve", "--engine", "fake"]
+    command += ["--port", "0", "--ready-file", str(tmp_path / "ready.json")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     with contextlib.ExitStack() as held:
         held.callback(process.communicate, timeout=LIMIT_S)
         held.callback(process.terminate)
