@@ -13,13 +13,14 @@ from fastapi.routing import APIRoute
 
 from icm_client.wire import ErrorAnswer
 from icm_server import health, model_list, operations, routes
-from icm_server.access import Access, Keyring
+from icm_server.access import Access
 from icm_server.answer_gzip import AnswerGzip
 from icm_server.api_page import add_api_page
 from icm_server.body_limit import BodyLimit
 from icm_server.config import ConnectionLimits, ScoringConfig
 from icm_server.head_requests import HeadRequests
 from icm_server.http_errors import add_error_handlers
+from icm_server.keyring import Keyring
 from icm_server.known_hosts import KnownHosts
 from icm_server.metrics import Metrics
 from icm_server.request_ids import RequestIds
@@ -48,6 +49,7 @@ def create_app(
     names that no web page can have, and by `hosts`.
     """
     state = ScorerState()
+    scoring = (scoring or ScoringConfig()).model_copy(update={"has_keys": keyring is not None})
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -15,7 +15,11 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Limits(BaseModel):
-    """How much work is let in. Tokens are counted as a perfect prefix cache computes them: a shared prefix once."""
+    """How much work is let in. Tokens are counted as a perfect prefix cache computes them: a shared prefix once.
+
+    An experiment's limits are for one name under one key. `max_requests`, `max_reads` and `max_tokens` are for all
+    together; where there are keys, each may have as much as stays free: half of it alone, a third beside another one.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -67,12 +71,14 @@ class ScoringConfig(BaseModel):
 
     limits: Limits = Limits()
     weights: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
-    """An experiment's part of the engine beside others with work; 1 if it is not named."""
+    """An experiment's part beside the others of its key that have work; 1 if it is not named."""
     reuse_memory_bytes: int = Field(default=64 * 2**20, ge=0)
     """For finished reads."""
     reuse_file: Path | None = None
     """Where finished reads outlive the process."""
     reuse_file_bytes: int = Field(default=2 * 2**30, ge=2**20)
+    has_keys: bool = False
+    """Several keys share the scorer. Set by the application."""
     isolate_reuse: bool = False
     """Experiments are not answered from each other's reads, and share no prefix in the engine's cache."""
 
@@ -102,11 +108,13 @@ class ServerConfig(BaseModel):
     allow_hosts: tuple[str, ...] = ()
     """More names that it is reached by; what they are checked for, `known_hosts.py` says."""
     keys_file: Path | None = None
-    """The API keys; see `keys_file.py`. None asks for none, which is refused where others can reach the scorer."""
+    """The API keys; see `keys_file.py`. A folder stands for the keys.yaml in it. None asks for no keys, which is
+    refused where others can reach the scorer."""
     allow_no_keys: bool = False
     """No keys there all the same."""
     published_at: str | None = None
-    """The address at which others reach it, where that is not `host`: a container's port on its machine."""
+    """The address at which others reach it, or several with commas between them, where that is not `host`: a
+    container's port on its machine, and a proxy's before it."""
     ready_file: Path | None = None
     """Written once the scorer is ready: {"url": ...}."""
     drain_s: float = Field(default=30.0, ge=0, allow_inf_nan=False)

@@ -19,18 +19,21 @@ PAGE_HEADERS = page_headers(PAGE)
 
 @router.get("/metrics", include_in_schema=False)
 async def metrics(request: Request) -> Response:
-    """For Prometheus."""
+    """For Prometheus, whose key has to be an admin's: others see their own experiments only."""
     its: Metrics = request.app.state.metrics
-    return Response(its.text(), media_type=CONTENT_TYPE)
+    return Response(its.text(request.state.tenant), media_type=CONTENT_TYPE)
 
 
 @router.get("/v1/experiments")
 async def experiments(request: Request) -> Overview:
-    """Who is using the scorer, and how it is doing. Answers also while it is loading or draining."""
+    """Who is using the scorer, as far as the key may see that, and how it is doing.
+
+    Answers also while it is loading or draining.
+    """
     state: ScorerState = request.app.state.scoring
     if state.scorer is None:
         return Overview(ready=False, status=state.status())
-    return overview(state.scorer, ready=state.is_ready(), status=state.status())
+    return overview(state.scorer, request.state.tenant, ready=state.is_ready(), status=state.status())
 
 
 @router.get("/", include_in_schema=False)

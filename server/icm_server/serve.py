@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import json
 import logging
 import os
 import socket
 import sys
 import threading
-from pathlib import Path
 
 from icm_client.errors import RequestError
-from icm_server.access import Keyring, keyring_for
+from icm_client.visible import visible
+from icm_server.access import keyring_for
 from icm_server.app import create_app
 from icm_server.captured_output import CapturedOutput, explained
 from icm_server.config import ServerConfig
@@ -22,8 +21,11 @@ from icm_server.descriptors import raise_limit, room_for_connections
 from icm_server.draining import Draining
 from icm_server.engines.base import Engine
 from icm_server.http_server import HttpServer
+from icm_server.keyring import Keyring
 from icm_server.loading import Say, load_engine
 from icm_server.logs import event, set_up_logging
+from icm_server.own_database import check_ours
+from icm_server.ready_file import check_ready_file, write_ready_file
 from icm_server.scorer_state import ScorerState
 from icm_server.stopping import end_children, on_signal
 
@@ -39,9 +41,12 @@ WITH_KEY = """-H "Authorization: Bearer $(cat me.key)" """
 
 
 def serve(config: ServerConfig) -> int:
-    """Serves until a signal ends it (0) or the engine fails (1). Raises RequestError for a busy port or bad keys."""
-    if config.ready_file and not config.ready_file.parent.is_dir():
-        raise RequestError(f"cannot write the ready file {config.ready_file}: there is no such folder")
+    """Serves until a signal ends it (0) or the engine fails (1). Raises RequestError for a busy port, bad keys, or
+    another's file that would be written to."""
+    if config.ready_file:
+        check_ready_file(config.ready_file)
+    if config.scoring.reuse_file:
+        check_ours(config.scoring.reuse_file.expanduser())
     keyring = keyring_for(config)
     listener = _listen(config.host, config.port)
     captured = CapturedOutput() if config.engine == "vllm" and not config.verbose else None
@@ -121,10 +126,11 @@ async def _watch(state: ScorerState, config: ServerConfig, url: str, key: str, s
         gc.freeze()
         info = state.scorer.info
         event(log, "ready", model=info.name, digest=info.digest, dtype=info.dtype, engine=info.engine, url=url)
-        print(READY.format(name=info.name, dtype=info.dtype, engine=info.engine, url=url, key=key), flush=True)
+        ready = READY.format(name=info.name, dtype=info.dtype, engine=info.engine, url=url, key=key)
+        print(visible(ready, lines=True), flush=True)
         if config.ready_file:
             try:
-                _write(config.ready_file, url)
+                write_ready_file(config.ready_file, url)
             except OSError as error:
                 state.fail(f"cannot write the ready file {config.ready_file}: {error.strerror}")
     await state.failed.wait()
@@ -170,9 +176,3 @@ def _listen(host: str, port: int) -> socket.socket:
             code="busy_port",
         ) from None
     return listener
-
-
-def _write(path: Path, url: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps({"url": url}) + "\n")
-    partial.replace(path)
