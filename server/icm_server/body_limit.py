@@ -18,6 +18,8 @@ from icm_server.shares import Shares
 HELD_BODIES = 4
 """How many bodies of the largest size may be held at once, while they are read and until their answers begin."""
 
+UNPACKERS, UNPACKED_BYTES = 2, 2**22
+"""How many bodies are unpacked at once, and how much of each in one turn."""
 TOO_SLOW = "body_timeout"
 
 
@@ -58,6 +60,7 @@ class BodyLimit:
     ):
         self._app, self._limit, self._paths, self._drain = app, max_body_bytes, paths, drain
         self._pace = limits or ConnectionLimits()
+        self._unpackers = asyncio.Semaphore(UNPACKERS)
         self._shares = Shares(HELD_BODIES * max_body_bytes, shared=shared)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -94,7 +97,7 @@ class BodyLimit:
         if length.isdecimal() and int(length[:20]) > self._limit:
             raise self._too_large()
         unpacking = _unpacking(headers)
-        num_seen = num_plain = 0
+        num_seen = 0
         clock = asyncio.get_running_loop().time
         waited_s = 0.0  # for the caller alone: a scorer that is busy is not the caller's fault
         try:
@@ -103,15 +106,12 @@ class BodyLimit:
                 piece = await incoming.next(self._patience_s(num_seen, waited_s))
                 waited_s += clock() - begin
                 num_seen += len(piece)
-                if unpacking and num_seen <= self._limit:
-                    piece = await asyncio.to_thread(unpacking.feed, piece, self._limit - num_plain)
-                num_plain += len(piece)
-                if max(num_seen, num_plain) > self._limit:
+                if num_seen > self._limit:
                     raise self._too_large()
-                if not self._shares.take(held.holder, len(piece)):
-                    raise BusyError("the scorer holds as many requests as it has memory for", code="busy_memory")
-                held.num_bytes += len(piece)
-                held.pieces.append(piece)
+                if unpacking:
+                    await self._unpack(unpacking, piece, held)
+                else:
+                    self._hold(piece, held)
             if unpacking:
                 unpacking.finish()
         except CorruptBodyError as error:
@@ -124,6 +124,21 @@ class BodyLimit:
                 code=TOO_SLOW,
                 status=408,
             ) from None
+
+    async def _unpack(self, unpacking: Unpacking, piece: bytes, held: _Held) -> None:
+        """A few at a time, a little in each turn, so that not much is there that is not counted."""
+        while piece:
+            async with self._unpackers:
+                plain, piece = await asyncio.to_thread(unpacking.feed, piece, UNPACKED_BYTES)
+            self._hold(plain, held)
+
+    def _hold(self, plain: bytes, held: _Held) -> None:
+        if held.num_bytes + len(plain) > self._limit:
+            raise self._too_large()
+        if not self._shares.take(held.holder, len(plain)):
+            raise BusyError("the scorer holds as many requests as it has memory for", code="busy_memory")
+        held.num_bytes += len(plain)
+        held.pieces.append(plain)
 
     def _patience_s(self, num_seen: int, waited_s: float) -> float:
         """How long the next piece may take. What counts is what was sent, not what it unpacks to."""

@@ -13,6 +13,8 @@ from typing import Protocol
 
 from icm_server.shares import Shares
 
+MOST_AT_ONCE = 8
+
 
 class Guest(Protocol):
     """One connection."""
@@ -39,8 +41,8 @@ class Connections:
 
     @property
     def at_once(self) -> int:
-        """How many should be let in before those are heard that came before: they need time to show their keys."""
-        return max(1, min(32, (self._limit - self._shares.limit) // 8))
+        """How many should be let in before those inside are heard: they have work, or a key to show yet."""
+        return max(1, min(MOST_AT_ONCE, (self._limit - self._shares.limit) // 8))
 
     def add(self, guest: Guest, address: str) -> None:
         """One more, a stranger yet; others are displaced if there is no room."""

@@ -40,6 +40,14 @@ class CorruptBodyError(Exception):
     """The body is not of the encoding that its header names, or does not end where it should."""
 
 
+class Fed(NamedTuple):
+    """What came of feeding an unpacker."""
+
+    plain: bytes
+    rest: bytes
+    """Of what it was fed; to be fed next."""
+
+
 class Unpacking:
     """One compressed body. Raises KeyError for an encoding that is not known."""
 
@@ -49,13 +57,14 @@ class Unpacking:
         self._encoding = encoding
         self._begun = False
 
-    def feed(self, data: bytes, room: int) -> bytes:
-        """The plain bytes that `data` adds. Once these are more than `room` the rest is left, however much it is.
+    def feed(self, data: bytes, enough: int) -> Fed:
+        """The plain bytes that `data` adds; once these are `enough`, the rest is left.
 
-        Raises CorruptBodyError.
+        They may be 8 MB more than enough. Raises CorruptBodyError.
         """
         pieces: list[bytes] = []
-        for start in range(0, len(data), self._slice_bytes):
+        num_plain = start = 0
+        while start < len(data) and (num_plain < enough or not start):
             self._begun = True
             if self._unpacker.eof:
                 raise CorruptBodyError(f"the {self._encoding} body goes on after its end")
@@ -65,10 +74,9 @@ class Unpacking:
                 raise CorruptBodyError(f"the body is not {self._encoding}, or was damaged: {error}") from None
             if self._unpacker.unused_data:
                 raise CorruptBodyError(f"the {self._encoding} body goes on after its end")
-            room -= len(pieces[-1])
-            if room < 0:
-                break
-        return b"".join(pieces)
+            start += self._slice_bytes
+            num_plain += len(pieces[-1])
+        return Fed(b"".join(pieces), data[start:])
 
     def finish(self) -> None:
         """Raises CorruptBodyError if the body is cut short; an empty one is not."""

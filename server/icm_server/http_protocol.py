@@ -45,7 +45,8 @@ class Guarded(HttpToolsProtocol):
         """Why the parser was stopped."""
         self._head_since: float | None = None
         """Since when headers are waited for."""
-        self._in_body = False
+        self._in_head = False
+        """Part of a request's headers has come: what goes wrong then is told."""
         self._head_bytes = self._num_headers = self._unheard_bytes = 0
         self._stalled_since: float | None = None
         self._acked = 0
@@ -58,16 +59,18 @@ class Guarded(HttpToolsProtocol):
     def displace(self) -> None:
         """Ends it, since others need its place."""
         self._is_displaced = True
-        if self.transport is not None:
-            self._end(UnavailableError("too many connections; this one was the oldest without a key", code="displaced"))
-            self.transport.abort()
+        if self.transport is None:
+            return
+        if self._in_head:
+            self._end(UnavailableError("too many connections; this was the oldest without a key", code="displaced"))
+        self.transport.abort()
 
     def look(self, now: float) -> None:
         """Ends it if it is too slow. Call it now and then."""
         if self.transport is None:
             return
         if self._head_since is not None and now - self._head_since > self._limits.header_s:
-            if self._has_begun():
+            if self._in_head:
                 self._end(_header_error(f"come too slowly: {self._limits.header_s:g} s are over", 408))
             else:
                 self.transport.close()
@@ -101,7 +104,7 @@ class Guarded(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_body = False
+        self._in_head = True
         self._head_bytes = self._num_headers = self._unheard_bytes = 0
         if self._head_since is None:
             self._head_since = self.loop.time()
@@ -114,11 +117,11 @@ class Guarded(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._num_headers += 1
         self._count(len(name) + len(value) + len(b": \r\n"))
-        if not self._in_body:  # what is sent behind a body as trailers is nobody's
+        if self._in_head:  # what is sent behind a body as trailers is nobody's
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._head_since, self._in_body, self._unheard_bytes = None, True, 0
+        self._head_since, self._in_head, self._unheard_bytes = None, False, 0
         if len(self.pipeline) >= MAX_PIPELINED:
             self._stop(RequestError("too many requests before the first answer", code="pipelined", status=400))
         super().on_headers_complete()
@@ -165,9 +168,6 @@ class Guarded(HttpToolsProtocol):
         """Stops the parser in the middle of what it has been given."""
         self._error = error
         raise error
-
-    def _has_begun(self) -> bool:
-        return bool(self._head_bytes or self._unheard_bytes)
 
     def _end(self, error: IcmError) -> None:
         """Tells why, unless an answer is under way or something of one was sent, and closes the connection."""

@@ -177,6 +177,21 @@ async def test_half_open_connections_lock_nobody_out(tmp_path: Path) -> None:
             stranger.writer.close()
 
 
+async def test_who_is_displaced_is_told_unless_nothing_was_asked(tmp_path: Path) -> None:
+    async with serving(tmp_path, ConnectionLimits(max_per_address=1)) as served:
+        for begin, told in ((HALF, b"HTTP/1.1 503 "), (b"", b""), (request(), b"")):
+            caller = await served.connect(begin)
+            if begin == request():
+                assert (await caller.answer()).status == 200  # what came behind would be the next request's answer
+            await served.once(lambda: len(served.server.registry) == 1)
+            await asyncio.sleep(0.05)
+            displaced = served.server.registry.num_displaced
+            await served.connect(HALF)
+            await served.once(lambda before=displaced: served.server.registry.num_displaced > before)  # type: ignore[misc]
+            async with asyncio.timeout(LIMIT_S):
+                assert (await caller.reader.read()).startswith(told) if told else not await caller.reader.read()
+
+
 async def test_a_key_cannot_take_all_connections(tmp_path: Path) -> None:
     async with serving(tmp_path, ConnectionLimits(), max_connections=40) as served:
         greedy = [await served.connect(request("GET", "/v1/model", key=served.alice)) for _ in range(60)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
@@ -170,6 +171,8 @@ def test_a_busy_port_is_told_in_a_line() -> None:
         (["--engine-arg", "nonsense"], 2, "'nonsense' is not of the form key=value"),
         (["--engine-arg", "seed=[1"], 2, "seed"),
         (["--ready-file", "/no/such/folder/ready.json"], 2, "/no/such/folder"),
+        (["--connection-limit", "header_s=0"], 2, "header_s"),
+        (["--connection-limit", "headers_s=1"], 2, "headers_s"),
     ],
 )
 def test_mistakes_are_told_in_a_line(arguments: list[str], code: int, words: str) -> None:
@@ -191,6 +194,30 @@ def test_other_machines_are_not_let_in_without_keys(host: str) -> None:
 def test_unless_it_is_asked_for(start: Start, tmp_path: Path, more: list[str]) -> None:
     start("--port", "0", "--host", "0.0.0.0", "--ready-file", str(tmp_path / "ready.json"), *more)
     assert httpx.get(f"{url_in(tmp_path / 'ready.json')}/v1/model").status_code == 200
+
+
+def test_it_answers_by_the_names_that_it_is_given(start: Start, tmp_path: Path) -> None:
+    start("--port", "0", "--ready-file", str(tmp_path / "ready.json"), "--allow-host", "gpu.example")
+    url = url_in(tmp_path / "ready.json")
+    for host, status in (("gpu.example", 200), ("evil.example", 421)):
+        assert httpx.get(f"{url}/v1/model", headers={"Host": host}).status_code == status
+
+
+def test_half_open_connections_leave_files_for_others(start: Start, tmp_path: Path) -> None:
+    """As many as its process may open files, and twice that: it stays to be reached, and so does what it works with."""
+    command = ["bash", "-c", 'ulimit -n 128 && exec "$@"', "bash", *PROGRAM, "serve", "--engine", "fake"]
+    command += ["--port", "0", "--ready-file", str(tmp_path / "ready.json")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with contextlib.ExitStack() as held:
+        held.callback(process.communicate, timeout=LIMIT_S)
+        held.callback(process.terminate)
+        place = httpx.URL(url_in(tmp_path / "ready.json"))
+        for _ in range(256):
+            half = held.enter_context(socket.create_connection((place.host, place.port or 0)))
+            half.sendall(b"POST /v1/score HTTP/1.1\r\nHost: x\r\nX: ")
+        body = {"prompts": ["a"], "labels": [" b", " c"]}
+        assert httpx.get(place.join("/healthz")).status_code == 200
+        assert httpx.post(place.join("/v1/score"), json=body).status_code == 200
 
 
 def test_a_key_is_printed_once_and_opens_a_scorer_that_runs(start: Start, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import tracemalloc
 import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -228,6 +229,21 @@ async def test_a_key_gets_no_more_than_its_share_of_what_is_held() -> None:
     await asyncio.wait_for(inner.begun.acquire(), 30)
     inner.hold.set()
     assert all(answer is not None and answer.status == 200 for answer in await asyncio.gather(*held))
+
+
+async def test_bodies_that_are_unpacked_at_once_take_no_more_than_their_share() -> None:
+    megabyte = 2**20
+    bomb = gzip.compress(bytes(32 * megabyte - 1000))
+    app = BodyLimit(Inner(), 32 * megabyte, shared=True)
+    greedy = {"state": {"tenant": Tenant(name="greedy")}}
+    tracemalloc.start()
+    try:
+        asking = (ask(app, Caller(bomb), ("Content-Encoding", "gzip"), **greedy) for _ in range(12))
+        answers = await asyncio.gather(*asking)
+        assert tracemalloc.get_traced_memory()[1] < (64 + 32 + 48) * megabyte  # its share, one made whole, two turns
+    finally:
+        tracemalloc.stop()
+    assert {answer.status for answer in answers if answer is not None} <= {200, 429}
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/healthz"), ("GET", "/v1/score"), ("DELETE", "/none")])
