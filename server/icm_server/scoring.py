@@ -30,7 +30,6 @@ from icm_server.reuse_file import ReuseFile
 from icm_server.tally import Tallies
 from icm_server.tenant import ANYONE, Tenant
 
-
 MAX_BURST_TOKENS = 2**13
 """What is saved up for a small request at most, also where an engine takes any number of tokens in a step."""
 
