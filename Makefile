@@ -2,7 +2,7 @@
 export PATH := $(or $(PATH),/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check docs bench lock clean
+.PHONY: help demo test check docs bench attack lock clean
 
 PYTHON ?= $(or $(shell command -v python3.11 2>/dev/null),python3)
 ARGS ?=
@@ -25,11 +25,13 @@ help:
 	@echo 'make bench    what plans, searches and the scorer cost, what searches find: half an hour, into bench.json, bench.html'
 	@echo '              SEARCH_ARGS="--full --resume" compares all searches, 10 seeds each: hours'
 	@echo '              SCORER_ARGS="http stock" measures some of the scorer alone; --help names all'
+	@echo 'make attack   attack a scorer of its own in all known ways: what others notice, and its memory; eight minutes'
+	@echo '              ARGS=--short takes one minute, ARGS=--all the worst ones together; ARGS=--help names all'
 	@echo 'make lock     write requirements/cpu.txt anew from pyproject.toml          ARGS=--upgrade takes the newest'
 	@echo 'make clean    remove .venv and what tools leave behind (runs/ stays)'
 	@echo
-	@echo 'The first of demo, test, check, docs and bench makes .venv: some minutes and 3.5 GB, once.'
-	@echo 'ARGS="..." is handed on to demo, test and bench:  make demo ARGS="--seeds 3 --out runs/three"'
+	@echo 'The first of demo, test, check, docs, bench and attack makes .venv: some minutes and 3.5 GB, once.'
+	@echo 'ARGS="..." is handed on to demo, test, bench and attack:  make demo ARGS="--seeds 3 --out runs/three"'
 	@echo 'PYTHON=... picks the Python that .venv is made of (3.11 or newer; here $(PYTHON)).'
 
 demo: .venv/.installed
@@ -54,6 +56,9 @@ bench: .venv/.installed
 	@$(BIN)/icm bench $(ARGS)
 	@$(BIN)/icm search-bench $(SEARCH_ARGS)
 	@$(BIN)/python -m tests.bench $(SCORER_ARGS)
+
+attack: .venv/.installed
+	@$(BIN)/python -m tests.attack $(ARGS)
 
 lock:
 	@requirements/lock.sh $(PYTHON) $(ARGS)

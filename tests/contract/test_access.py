@@ -17,11 +17,12 @@ from fastapi import FastAPI
 from starlette.routing import Route
 
 from icm_client import AccessError, ScorerClient, ScoreRequest
-from icm_server.access import OPEN_PATHS, Keyring
 from icm_server.app import create_app
 from icm_server.config import Limits, ScoringConfig
 from icm_server.engines.fake import FakeEngine
+from icm_server.keyring import Keyring
 from icm_server.keys_file import add_key
+from icm_server.open_paths import OPEN_PATHS
 
 GOOD: dict[str, Any] = {"prompts": ["Word: salmon\nGroup:"], "labels": [" living", " object"]}
 
