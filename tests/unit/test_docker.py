@@ -18,6 +18,7 @@ import yaml
 from icm_server.engines.fake import FakeEngine
 from icm_server.metrics import Metrics
 from icm_server.scoring import Scorer
+from icm_server.tenant import ANYONE
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker/compose.yaml"
@@ -190,7 +191,7 @@ def test_the_dashboard_shows_what_the_scorer_tells() -> None:
     shown = " ".join(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
     assert {panel["datasource"]["uid"] for panel in dashboard["panels"]} == {"prometheus"}
     scorer = Scorer(FakeEngine())
-    told = Metrics(lambda: scorer, lambda: True, Counter()).text().decode()
+    told = Metrics(lambda: scorer, lambda: True, Counter()).text(ANYONE).decode()
     names = set(re.findall(r"icm_\w+", shown))
     assert len(names) > 15
     assert names <= set(re.findall(r"^(?:# TYPE )?(icm_\w+)", told, re.MULTILINE))
