@@ -1,7 +1,8 @@
 """What the scorer has to reach, measured: `python -m tests.bench [NAME...]`, into bench.json.
 
 Real vLLM on this machine, which should have nothing else to do. Each takes two to five minutes, `repeats`,
-`annealer-memory` and `endurance` ten.
+`annealer-memory` and `endurance` ten. `equal-fake`, `light-fake` and `names` use the fake engine at a given speed, for
+which a machine that has other things to do is good enough.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
-from tests.bench import annealer_memory, endurance, memory, repeated, repeats, tenants, throughput
+from tests.bench import annealer_memory, endurance, many_names, memory, repeated, repeats, tenants, throughput
 from tests.bench.figure import Figure
 
 from icm_annealer.figures import check_figures, machine, read_figures, save_figures
 from icm_annealer.terminal import Terminal
 
 Measure = Callable[[Console], Awaitable[list[Figure]]]
+
+FAKE_TOKENS_PER_S = 20_000
 
 MEASURES: dict[str, Measure] = {
     "http": lambda console: throughput.http(console, 20, 10),
@@ -33,6 +36,11 @@ MEASURES: dict[str, Measure] = {
     "equal": lambda console: tenants.equal(console, 3, 10),
     "light": lambda console: tenants.light(console, 3, 10),
     "light-long": lambda console: tenants.light(console, 3, 60),
+    "equal-keys": lambda console: tenants.equal(console, 3, 10, by_key=True),
+    "light-keys": lambda console: tenants.light(console, 3, 10, by_key=True),
+    "equal-fake": lambda console: tenants.equal(console, 1, 10, by_key=True, tokens_per_s=FAKE_TOKENS_PER_S),
+    "light-fake": lambda console: tenants.light(console, 1, 10, by_key=True, tokens_per_s=FAKE_TOKENS_PER_S),
+    "names": lambda console: many_names.many_names(console, 3, 12.0),
     "repeated": lambda console: repeated.repeated(console, 3),
     "memory": memory.memory,
     "annealer-memory": annealer_memory.annealer_memory,

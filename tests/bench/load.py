@@ -1,4 +1,5 @@
-"""Experiments that always have a pass under way, until standard input ends: `load.py URL EXPERIMENTS EXAMPLES TOKENS`.
+"""Experiments that always have a pass under way, until standard input ends:
+`load.py URL EXPERIMENTS EXAMPLES TOKENS [KEYS]`, where KEYS is a file with an API key a line, one for each experiment.
 
 Passes are made before; later ones are the same with another number in every text, so that they are fresh.
 """
@@ -6,8 +7,10 @@ Passes are made before; later ones are the same with another number in every tex
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import sys
+from pathlib import Path
 
 from tests.bench.passes import fresh
 
@@ -25,12 +28,14 @@ def renewed(request: ScoreRequest, experiment: str) -> ScoreRequest:
     return request.model_copy(update={"segments": segments, "experiment": experiment})
 
 
-async def main(url: str, num_experiments: int, num_examples: int, shot_tokens: int) -> None:
+async def main(url: str, num_experiments: int, num_examples: int, shot_tokens: int, keys: list[str]) -> None:
     begun = asyncio.Semaphore(0)
-    async with ScorerClient(url) as client, asyncio.TaskGroup() as tasks:
-        requests = [await fresh(client, num_examples, shot_tokens) for _ in range(num_experiments)]
+    async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
+        clients = [await stack.enter_async_context(ScorerClient(url, api_key=key)) for key in keys or [None]]
+        requests = [await fresh(clients[0], num_examples, shot_tokens) for _ in range(num_experiments)]
 
         async def run(number: int) -> None:
+            client = clients[number % len(clients)]
             while True:
                 asking = asyncio.create_task(client.score(renewed(requests[number], f"heavy{number}")))
                 begun.release()
@@ -46,4 +51,5 @@ async def main(url: str, num_experiments: int, num_examples: int, shot_tokens: i
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], *map(int, sys.argv[2:])))
+    api_keys = Path(sys.argv[5]).read_text().split() if len(sys.argv) > 5 else []
+    asyncio.run(main(sys.argv[1], *map(int, sys.argv[2:5]), api_keys))

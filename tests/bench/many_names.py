@@ -23,7 +23,7 @@ from icm_server.keys_file import add_key
 
 TOKENS_PER_S, MAX_CONCURRENT_TOKENS = 2_000, 4_096
 NUM_PROMPTS, PROMPT_TOKENS = 10, 25
-WARM_UP_S, RETRY_S = 3.0, 1.0
+WARM_UP_S, RETRY_S = 5.0, 1.0
 numbers = itertools.count()
 
 
@@ -134,7 +134,9 @@ async def many_names(console: Console, repetitions: int, seconds: float) -> list
 async def _beside(
     num: int, name: Callable[[int], str], num_others: int, other: Callable[[int], str], seconds: float, *limits: str
 ) -> list[Served]:
-    return await _measured([("victim", num, name), ("other", num_others, other)], seconds, *limits)
+    """The others begin first."""
+    theirs, mine = await _measured([("other", num_others, other), ("victim", num, name)], seconds, *limits)
+    return [mine, theirs]
 
 
 async def _measured(

@@ -138,9 +138,12 @@ async def bare_engine(model: str, extra: Mapping[str, Any] = MappingProxyType({}
 
 
 @contextlib.asynccontextmanager
-async def load(url: str, num_experiments: int, num_examples: int, shot_tokens: int) -> AsyncIterator[None]:
+async def load(
+    url: str, num_experiments: int, num_examples: int, shot_tokens: int, keys: Path | None = None
+) -> AsyncIterator[None]:
     """Experiments that always have a pass under way (`load.py`), from when all of them have begun."""
     command = ["-m", "tests.bench.load", url, str(num_experiments), str(num_examples), str(shot_tokens)]
+    command += [str(keys)] if keys is not None else []
     async with _running(command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE) as process:
         assert process.stdout is not None
         async with asyncio.timeout(START_LIMIT_S):

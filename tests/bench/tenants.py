@@ -1,9 +1,18 @@
-"""Many experiments on one scorer: together as fast as one, each with its share, and a small one hardly waits."""
+"""Many on one scorer: together as fast as one, each with its share, and a small one hardly waits.
+
+They are experiments without keys, or keys with an experiment each. On the fake engine, where it is given a speed, they
+take seconds of it instead of a processor's: that shows the shares, and not what a real engine's steps cost.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import tempfile
 import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 from rich.console import Console
@@ -12,6 +21,7 @@ from tests.bench.passes import ask, fresh
 from tests.bench.programs import load, scorer
 
 from icm_client import ScorerClient, ScoreRequest
+from icm_server.keys_file import add_key
 
 NUM = 8
 LIGHT_EXAMPLES, LIGHT_PAUSE_S = 32, 1.0
@@ -49,13 +59,48 @@ async def eight(console: Console, repetitions: int, shot_tokens: int) -> list[Fi
     ]
 
 
-async def equal(console: Console, repetitions: int, shot_tokens: int) -> list[Figure]:
-    """Eight experiments, each of which always has a pass under way: the most served against the least served."""
+class Shared(NamedTuple):
+    """A scorer for several, who are `heavy0`, `heavy1`, ... and `light`."""
+
+    url: str
+    heavy: Path | None
+    """A file with the API keys of the heavy ones, a line each; None without keys."""
+    light: str | None
+    watch: str | None
+    """An admin's API key."""
+
+
+@contextlib.asynccontextmanager
+async def shared(by_key: bool, tokens_per_s: int) -> AsyncIterator[Shared]:
+    """On the fake engine if a speed is given."""
+    arguments: list[str] = []
+    if tokens_per_s:
+        arguments += ["--engine-arg", f"tokens_per_s={tokens_per_s}", "--engine-arg", "max_concurrent_tokens=8192"]
+    with tempfile.TemporaryDirectory() as folder:
+        heavy, keys = Path(folder, "heavy.txt"), Path(folder, "keys.yaml")
+        light = watch = None
+        if by_key:
+            heavy.write_text("\n".join(add_key(keys, f"heavy{k}") for k in range(NUM)))
+            light, watch = add_key(keys, "light"), add_key(keys, "watch", admin=True)
+            arguments += ["--keys-file", str(keys)]
+        engine = "fake" if tokens_per_s else "vllm"
+        async with scorer("tiny-random", *arguments, engine=engine) as server:
+            yield Shared(server.url, heavy if by_key else None, light, watch)
+
+
+def _named(what: str, shot_tokens: int, by_key: bool, tokens_per_s: int) -> str:
+    return what + ("_keys" if by_key else "") + ("_fake" if tokens_per_s else "") + f"_{shot_tokens}"
+
+
+async def equal(
+    console: Console, repetitions: int, shot_tokens: int, *, by_key: bool = False, tokens_per_s: int = 0
+) -> list[Figure]:
+    """Eight, each of whom always has a pass under way: the most served against the least served."""
     window_s, ratios = 20.0, []
     async with (
-        scorer("tiny-random") as server,
-        load(server.url, NUM, 256, shot_tokens),
-        httpx.AsyncClient(base_url=server.url) as http,
+        shared(by_key, tokens_per_s) as server,
+        load(server.url, NUM, 256, shot_tokens, server.heavy),
+        _watching(server) as http,
     ):
         await asyncio.sleep(5)
         before = await _computed(http)
@@ -67,17 +112,26 @@ async def equal(console: Console, repetitions: int, shot_tokens: int) -> list[Fi
             console.print(f"tokens in {window_s:g} s: {sorted(parts)}")
             assert len(parts) == NUM
             ratios.append(max(parts) / min(parts))
-    what = f"the most served of eight equal experiments / the least, {window_s:g} s of {shot_tokens}-token shots"
-    return [Figure(f"equal_{shot_tokens}", what, ratios, at_most=1.10)]
+    who = "keys" if by_key else "experiments"
+    what = f"the most served of eight equal {who} / the least, {window_s:g} s of {shot_tokens}-token shots"
+    return [Figure(_named("equal", shot_tokens, by_key, tokens_per_s), what, ratios, at_most=1.10)]
 
 
-async def light(console: Console, repetitions: int, shot_tokens: int, num: int = 30) -> list[Figure]:
-    """Small passes with pauses between, alone and beside seven experiments that always have a large one under way."""
+async def light(
+    console: Console,
+    repetitions: int,
+    shot_tokens: int,
+    num: int = 30,
+    *,
+    by_key: bool = False,
+    tokens_per_s: int = 0,
+) -> list[Figure]:
+    """Small passes with pauses between, alone and beside seven who always have a large one under way."""
     ratios, kept = [], []
     async with (
-        scorer("tiny-random") as server,
-        ScorerClient(server.url) as client,
-        httpx.AsyncClient(base_url=server.url) as http,
+        shared(by_key, tokens_per_s) as server,
+        ScorerClient(server.url, api_key=server.light) as client,
+        _watching(server) as http,
     ):
 
         async def p95_s(num: int) -> float:
@@ -94,29 +148,30 @@ async def light(console: Console, repetitions: int, shot_tokens: int, num: int =
         async def computed() -> tuple[float, int]:
             return time.perf_counter(), sum((await _computed(http)).values())
 
-        def tokens_per_s(first: tuple[float, int], last: tuple[float, int]) -> float:
+        def tokens_per_second(first: tuple[float, int], last: tuple[float, int]) -> float:
             return (last[1] - first[1]) / (last[0] - first[0])
 
         await p95_s(5)
         for _ in range(repetitions):
             alone = await p95_s(num)
-            async with load(server.url, NUM - 1, 256, shot_tokens):
+            async with load(server.url, NUM - 1, 256, shot_tokens, server.heavy):
                 await asyncio.sleep(3)
                 begun = await computed()
                 await asyncio.sleep(num * LIGHT_PAUSE_S / 2)
                 without = await computed()
                 ratios.append(await p95_s(num) / alone)
-                kept.append(tokens_per_s(without, await computed()) / tokens_per_s(begun, without))
-    beside = f"seven experiments of 256 in {shot_tokens}-token shots"
+                kept.append(tokens_per_second(without, await computed()) / tokens_per_second(begun, without))
+    beside = f"seven {'keys' if by_key else 'experiments'} of 256 in {shot_tokens}-token shots"
+    name = _named("light", shot_tokens, by_key, tokens_per_s)
     return [
-        Figure(
-            f"light_{shot_tokens}",
-            f"p95 of passes of {LIGHT_EXAMPLES} beside {beside} / alone",
-            ratios,
-            at_most=2.5,
-        ),
-        Figure(f"light_{shot_tokens}_kept", f"throughput of {beside} with such passes beside them / without", kept),
+        Figure(name, f"p95 of passes of {LIGHT_EXAMPLES} beside {beside} / alone", ratios, at_most=2.5),
+        Figure(f"{name}_kept", f"throughput of {beside} with such passes beside them / without", kept),
     ]
+
+
+def _watching(server: Shared) -> httpx.AsyncClient:
+    headers = {"Authorization": f"Bearer {server.watch}"} if server.watch else {}
+    return httpx.AsyncClient(base_url=server.url, headers=headers)
 
 
 async def _computed(http: httpx.AsyncClient) -> dict[str, int]:

@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from icm_client import RequestError
+from icm_server import cli
 from icm_server.keyring import Keyring
 from icm_server.keys_file import MAX_BYTES, add_key, digest_of, read_keys
 
@@ -332,3 +334,12 @@ def test_a_layout_that_nothing_can_be_added_to_is_told(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="`- `"):
         add_key(path, "bob")
     assert path.read_text() == text
+
+
+@pytest.mark.parametrize(("options", "admin"), [(["--admin"], True), ([], False)])
+def test_an_admin_key_is_made_where_one_is_asked_for(tmp_path: Path, options: list[str], admin: bool) -> None:
+    path = tmp_path / "keys.yaml"
+    made = CliRunner().invoke(cli.app, ["key", "new", "monitor", "--keys-file", str(path), *options])
+    assert made.exit_code == 0
+    assert read_keys(path)[0].tenant.admin == admin
+    assert ("admin: true" in path.read_text()) == admin
