@@ -127,12 +127,12 @@ class ScorerClient:
         assert model is not None  # rows came, and a start comes before them
         return ScoreResponse(logprobs=logprobs, usage=usage, model=model)
 
-    async def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """How many tokens each text has by itself, in the order given."""
+    async def count_tokens(self, texts: Sequence[str], *, special_tokens: bool = False) -> list[int]:
+        """How many tokens each text has by itself, in the order given; `special_tokens` as in a ScoreRequest."""
         counts: list[int] = []
         for some in batches(texts, MAX_TEXTS, MAX_REQUEST_CHARS):
             try:
-                part = TokensRequest(texts=some)
+                part = TokensRequest(texts=some, special_tokens=special_tokens)
             except pydantic.ValidationError as error:
                 raise RequestError(f"a text to count the tokens of: {error.errors()[0]['msg']}") from None
             answer = await self._ask(TokensResponse, "/v1/tokens", part)
@@ -159,7 +159,7 @@ class ScorerClient:
                 if body is None:
                     return _parsed(answer_type, await self._exchange.get(path))
                 async with self._exchange.post(
-                    path, body.model_dump_json().encode(), accept="application/json"
+                    path, body.model_dump_json(exclude_defaults=True).encode(), accept="application/json"
                 ) as response:
                     return _parsed(answer_type, await response.aread())
             except IcmError as error:
