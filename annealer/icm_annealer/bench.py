@@ -110,8 +110,8 @@ class _Meter:
         self.body_bytes, self.text_bytes = await asyncio.to_thread(_sizes, request)
         return await self._client.score(request)
 
-    async def count_tokens(self, texts: Sequence[str], special_tokens: bool = False) -> list[int]:
-        return await self._client.count_tokens(texts, special_tokens)
+    async def count_tokens(self, texts: Sequence[str], *, special_tokens: bool = False) -> list[int]:
+        return await self._client.count_tokens(texts, special_tokens=special_tokens)
 
     async def model(self) -> Any:
         return await self._client.model()

@@ -76,7 +76,7 @@ class _ModelCheck:
     async def label_tokens(self, text: str) -> Findings:
         """How many tokens the labels have; a scorer makes one read for each inner node of the trie over them."""
         verbalizers = self._task.verbalizers[:MAX_LABELS_TOLD]
-        counts = await self._scorer.count_tokens(verbalizers, self._task.special_tokens)
+        counts = await self._scorer.count_tokens(verbalizers, special_tokens=self._task.special_tokens)
         most = sum(count - 1 for count in counts) + 1
         try:
             together = await self._num_reads(text, verbalizers) or most  # none: the scorer remembers what it was asked

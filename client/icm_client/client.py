@@ -145,7 +145,7 @@ class ScorerClient:
         assert model is not None  # rows came, and a start comes before them
         return ScoreResponse(logprobs=logprobs, usage=usage, model=model)
 
-    async def count_tokens(self, texts: Sequence[str], special_tokens: bool = False) -> list[int]:
+    async def count_tokens(self, texts: Sequence[str], *, special_tokens: bool = False) -> list[int]:
         """How many tokens each text has by itself, in the order given; `special_tokens` as in a ScoreRequest."""
         counts: list[int] = []
         left = deque[Sequence[str]](batches(texts, MAX_TEXTS, MAX_REQUEST_CHARS))

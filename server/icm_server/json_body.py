@@ -16,6 +16,8 @@ from icm_server.wanted import while_wanted
 MAX_VALUES = 2**20
 """Commas in a body. While JSON is read nothing else is, a tenth of a second for so many values, and each takes sixteen
 times the memory of the two bytes that it may be."""
+MAX_ESCAPES = 2**22
+"""Characters that are written as \\u and four digits: they take ten times as long as others."""
 SMALL_BYTES = 2**16
 """A body that is read in less than a millisecond."""
 
@@ -51,6 +53,8 @@ async def parsed(request: Request, model: type[_Model]) -> _Model:
         raise RequestError("the body is empty: send a request as JSON")
     if body.count(b",") > MAX_VALUES:
         raise TooLargeError(f"the body holds more than {MAX_VALUES} values: send fewer prompts at once")
+    if body.count(b"\\u") > MAX_ESCAPES:
+        raise TooLargeError(f"the body has more than {MAX_ESCAPES} characters as \\u escapes: write them as UTF-8")
     if len(body) <= SMALL_BYTES:
         return finished(_validated(model, body))
     planning = request.app.state.scoring.required().planning

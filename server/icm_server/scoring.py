@@ -190,7 +190,7 @@ class Scorer:
 def _counts(tokenizer: TextTokenizer, texts: Sequence[str]) -> Steps[list[int]]:
     counts: list[int] = []
     for batch in batches(texts):
-        counts += [len(found.ids) for found in tokenizer.encode_many(batch)]
+        counts += tokenizer.count_many(batch)
         yield
     return counts
 

@@ -10,11 +10,18 @@ from typing import NamedTuple
 from icm_client.errors import RequestError, TooLargeError
 from icm_client.wire import MAX_TEXT_CHARS
 from icm_server.boundaries import Boundaries, Tail, TextTokens
-from icm_server.engines.base import batches
+from icm_server.engines.base import BATCH_CHARS, batches
 from icm_server.joined_chars import JoinedChars
 from icm_server.request_tree import Node, RequestTree
 from icm_server.steps import STEP_ITEMS, Steps
 from icm_server.token_path import PathDigest, TokenPath
+
+STEP_TEXTS = 500
+"""Texts that are tokenized between two yields, at most."""
+CHARS_PER_TOKEN = 8
+"""More than texts have but rarely."""
+MAX_CHARS_PER_TOKEN = 64
+"""More than any text has: what has more characters than so many for each of the window's tokens is not tokenized."""
 
 
 class Tokens(NamedTuple):
@@ -106,6 +113,7 @@ class TextPaths:
 
     def __init__(self, boundaries: Boundaries, max_prompt_tokens: int):
         self._boundaries, self._max_tokens = boundaries, max_prompt_tokens
+        self._max_chars = min(MAX_TEXT_CHARS, max(BATCH_CHARS, MAX_CHARS_PER_TOKEN * max_prompt_tokens))
 
     def of(self, tree: RequestTree, root: Tokens, size: Size, joined: JoinedChars) -> Steps[list[TextPath]]:
         """The prompts' paths, from the tokens of `root` on.
@@ -140,9 +148,25 @@ class TextPaths:
                 yield
         texts: dict[str, TextTokens] = {}
         for batch in batches(distinct):
-            texts |= self._boundaries.tokens(batch)
-            yield
+            for start in range(0, len(batch), STEP_TEXTS):
+                some = batch[start : start + STEP_TEXTS]
+                for text in some:
+                    self._check_beginning(tree, text)
+                texts |= self._boundaries.tokens(some)
+                yield
         return texts
+
+    def _check_beginning(self, tree: RequestTree, text: str) -> None:
+        """A text whose beginning alone is too long is not tokenized as a whole, which takes seconds."""
+        num_chars = max(BATCH_CHARS, CHARS_PER_TOKEN * self._max_tokens)
+        if len(text) <= num_chars:
+            return
+        place = next(place for place, node in enumerate(chain(tree.prefixes, tree.prompts)) if text in node.added)
+        if len(text) > self._max_chars:
+            raise _too_many_chars(*_name(tree, place), self._max_chars)
+        num_tokens = self._boundaries.count(text[:num_chars]) // 2  # what follows changes the last of them, at most
+        if num_tokens > self._max_tokens:
+            raise prompt_too_long(*_name(tree, place), num_tokens, self._max_tokens)
 
     def _path(
         self,
@@ -158,6 +182,8 @@ class TextPaths:
         room = self._max_tokens - (known.path.length if known is not None else 0)
         for number, text in enumerate(node.added, start=1):
             num_chars += len(text)
+            if num_chars > self._max_chars:
+                raise _too_many_chars(*_name(tree, place), self._max_chars)
             tokens = texts[text]
             if known is not None and self._boundaries.is_safe(tail, tokens, joined):
                 tail = self._boundaries.behind(tail, tokens)
@@ -167,8 +193,6 @@ class TextPaths:
                     raise prompt_too_long(*_name(tree, place), self._max_tokens - room, self._max_tokens)
             else:
                 known = None
-                if num_chars > MAX_TEXT_CHARS:
-                    raise _too_many_chars(*_name(tree, place))
             if not number % STEP_ITEMS:
                 yield
         if known is not None and known.begins_with_bos(*own):
@@ -181,9 +205,10 @@ def _name(tree: RequestTree, place: int) -> tuple[str, int]:
     return ("prefix", place) if place < num_prefixes else ("prompt", place - num_prefixes)
 
 
-def _too_many_chars(kind: str, number: int) -> RequestError:
+def _too_many_chars(kind: str, number: int, limit: int) -> RequestError:
     return RequestError(
-        f"{kind} {number} has more than {MAX_TEXT_CHARS} characters, which no window holds: put less in front of it",
+        f"{kind} {number} has more than {limit} characters, which the model's window does not hold: put less in front "
+        "of it",
         code="prompt_too_long",
-        details={kind: number, "limit": MAX_TEXT_CHARS},
+        details={kind: number, "limit": limit},
     )

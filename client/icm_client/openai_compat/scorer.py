@@ -114,9 +114,12 @@ class OpenAIScorer:
         told = await _told(self._endpoint, self._name, await self._endpoint.cards())
         return self._info.model_copy(update={"digest": _digest(told, self._fingerprint)})
 
-    async def count_tokens(self, texts: Sequence[str], special_tokens: bool = False) -> list[int]:
-        """How many tokens each text has by itself, in the order given. What a special token in a text is, the endpoint
-        decides."""
+    async def count_tokens(self, texts: Sequence[str], *, special_tokens: bool = False) -> list[int]:
+        """How many tokens each text has by itself, in the order given.
+
+        What reads like a special token is what the endpoint makes of it, here and in `score`: neither
+        /v1/completions nor vLLM's /tokenize takes a word on that (vLLM makes it the special token).
+        """
         return await self._prompts.count(texts)
 
     async def score(self, request: ScoreRequest) -> ScoreResponse:

@@ -48,6 +48,10 @@ class TextTokenizer(Protocol):
         """Raises RequestError for a text that it has no tokens for."""
         ...
 
+    def count_many(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text has. Raises what `encode_many` does."""
+        ...
+
 
 def batches(texts: Iterable[str]) -> Iterator[list[str]]:
     """The texts in order, BATCH_CHARS at a time; a longer one stands alone."""

@@ -45,6 +45,9 @@ class FakeTokenizer:
     def encode_many(self, texts: Sequence[str]) -> list[Encoded]:
         return [self._encode(text) for text in texts]
 
+    def count_many(self, texts: Sequence[str]) -> list[int]:
+        return [len(found.ids) for found in self.encode_many(texts)]
+
     def _encode(self, text: str) -> Encoded:
         pieces = self._piece.findall(text)
         ids = [zlib.crc32(piece.encode()) % _VOCABULARY for piece in pieces]

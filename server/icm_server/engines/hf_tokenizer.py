@@ -36,15 +36,21 @@ class HfTokenizer:
         return other
 
     def encode_many(self, texts: Sequence[str]) -> list[Encoded]:
-        encodings = self._backend.encode_batch(list(texts), add_special_tokens=False)
-        found = [
+        return [
             Encoded(e.ids, [word if word is not None else -1 for word in e.word_ids], [end for _, end in e.offsets])
-            for e in encodings
+            for e in self._encoded(texts)
         ]
-        for each in found:
-            if not self._never.isdisjoint(each.ids):
-                raise self._not_plain(each.ids)
-        return found
+
+    def count_many(self, texts: Sequence[str]) -> list[int]:
+        return list(map(len, self._encoded(texts)))
+
+    def _encoded(self, texts: Sequence[str]) -> list[Any]:
+        encodings: list[Any] = self._backend.encode_batch(list(texts), add_special_tokens=False)
+        if self._never:
+            for each in encodings:
+                if not self._never.isdisjoint(each.ids):
+                    raise self._not_plain(each.ids)
+        return encodings
 
     def _use(self, backend: Any, *, is_plain: bool) -> None:
         """Special tokens are found in texts, or are not: those marked so, and never what was added without the mark."""

@@ -265,6 +265,10 @@ class Counting(HfTokenizer):
         self.num_chars += sum(map(len, texts))
         return super().encode_many(texts)
 
+    def count_many(self, texts: Sequence[str]) -> list[int]:
+        self.num_chars += sum(map(len, texts))
+        return super().count_many(texts)
+
 
 def chain(text: str, length: int, labels: list[str]) -> ScoreRequest:
     """A prompt at every place of a chain of one text: a small body, of as many characters as the length squared."""
@@ -332,6 +336,16 @@ def test_a_path_longer_than_any_window_is_refused_before_it_is_put_together() ->
         tokenized(PrefixTokenizer(counting), request)
     assert raised.value.code == "prompt_too_long"
     assert counting.num_chars < 10_000
+
+
+@pytest.mark.parametrize("style", ["gpt2", "llama2"])
+def test_of_a_text_that_is_far_too_long_only_the_beginning_is_tokenized(style: str) -> None:
+    counting = Counting(style)
+    request = ScoreRequest(prompts=["Word: eel", "salmon hammer" * 100_000], labels=[" a", " b"])
+    with pytest.raises(RequestError, match="prompt 1") as raised:
+        tokenized(PrefixTokenizer(counting, max_prompt_tokens=1000), request)
+    assert raised.value.code == "prompt_too_long"
+    assert counting.num_chars < 100_000
 
 
 @pytest.mark.parametrize("style", ["gpt2", "llama3", "llama2", "wordpiece"])
