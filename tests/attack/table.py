@@ -46,6 +46,7 @@ _ALL = [
     Attack(floods.pipelined, has_key=False),
     Attack(floods.web_sockets, has_key=False),
     Attack(gzip_bombs.bombs_with_key, has_key=True, is_together=True, shows_after_s=2.0),
+    Attack(gzip_bombs.whole_bombs, has_key=True),
     Attack(bodies.slow_bodies, has_key=True),
     Attack(bodies.half_bodies, has_key=True),
     Attack(bodies.tiny_chunks, has_key=True),
