@@ -114,7 +114,7 @@ def unhurried(num: int, least_s: float) -> float:
 async def crowd(num: int, once: Callable[[], Awaitable[object]], every_s: float = 0.0) -> None:
     """So many attackers, each doing `once` again and again, no oftener than every so many seconds; for ever.
 
-    They begin one after the other, some hundred a second. What goes wrong with one of them is what the server did to it.
+    They begin one after the other, hundreds a second. What goes wrong with one of them is what the server did to it.
     """
     clock = asyncio.get_running_loop().time
 
