@@ -67,6 +67,7 @@ _ALL = [
     Attack(wide_answers.no_readers, has_key=True),
     Attack(floods.small_requests, has_key=True),
     Attack(floods.cancelled, has_key=True),
+    Attack(floods.kept_open, has_key=True, shows_after_s=2.0),
     Attack(floods.polls, has_key=True),
 ]
 ATTACKS = {attack.name: attack for attack in _ALL}
