@@ -30,9 +30,9 @@ class Attack(NamedTuple):
 
 
 _ALL = [
-    Attack(gzip_bombs.bombs_to_health, has_key=False, is_together=True, shows_after_s=2.0),
-    Attack(gzip_bombs.bombs_without_key, has_key=False, is_together=True, shows_after_s=2.0),
-    Attack(headers.half_headers, has_key=False, is_together=True, shows_after_s=4.0),
+    Attack(gzip_bombs.bombs_to_health, has_key=False, is_together=True, shows_after_s=1.5),
+    Attack(gzip_bombs.bombs_without_key, has_key=False, is_together=True, shows_after_s=1.5),
+    Attack(headers.half_headers, has_key=False, is_together=True, shows_after_s=3.0),
     Attack(headers.many_headers, has_key=False, is_together=True),
     Attack(headers.endless_header, has_key=False, is_together=True),
     Attack(headers.tiny_headers, has_key=False),
@@ -45,7 +45,7 @@ _ALL = [
     Attack(floods.connections, has_key=False),
     Attack(floods.pipelined, has_key=False),
     Attack(floods.web_sockets, has_key=False),
-    Attack(gzip_bombs.bombs_with_key, has_key=True, is_together=True, shows_after_s=2.0),
+    Attack(gzip_bombs.bombs_with_key, has_key=True, is_together=True, shows_after_s=1.5),
     Attack(gzip_bombs.whole_bombs, has_key=True),
     Attack(bodies.slow_bodies, has_key=True),
     Attack(bodies.half_bodies, has_key=True),
@@ -67,7 +67,7 @@ _ALL = [
     Attack(wide_answers.no_readers, has_key=True),
     Attack(floods.small_requests, has_key=True),
     Attack(floods.cancelled, has_key=True),
-    Attack(floods.kept_open, has_key=True, shows_after_s=2.0),
+    Attack(floods.kept_open, has_key=True, shows_after_s=1.5),
     Attack(floods.polls, has_key=True),
 ]
 ATTACKS = {attack.name: attack for attack in _ALL}

@@ -61,7 +61,7 @@ async def test_nobody_else_loses_anything(scene: Scene, names: list[str]) -> Non
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_slow_connections_cost_nobody_anything(scene: Scene) -> None:
-    endured = await endure(scene.attacked, seconds=4.0, num_connections=300)
+    endured = await endure(scene.attacked, seconds=3.0, num_connections=300)
     assert not any(endured.bad.values()), (endured.bad, endured.seen.errors())
 
 
