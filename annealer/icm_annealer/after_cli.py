@@ -7,14 +7,15 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from rich.console import Console
 
 from icm_annealer.commands import (
     DEFAULT_SCORER,
+    AllowCodeOption,
     EngineOption,
     KeyOption,
     ScorerModelOption,
     ScorerOption,
+    WaitOption,
     connect,
     interruptible,
 )
@@ -28,6 +29,8 @@ from icm_annealer.run_list import run_folders, runs_table
 from icm_annealer.run_record import RunRecord
 from icm_annealer.run_report import RunReport
 from icm_annealer.rundir import EVALUATION, REPORT, RunDir
+from icm_annealer.terminal import Terminal
+from icm_annealer.whole import try_place
 from icm_client import RequestError
 
 WIDE = 160
@@ -43,12 +46,12 @@ def runs(
     """
     if not folder.is_dir():
         raise RequestError(f"{folder} is no folder; name the one that holds your runs: icm runs FOLDER")
-    console = Console()
+    console = Terminal()
     if not console.is_terminal:
-        console = Console(width=WIDE)
+        console = Terminal(width=WIDE)
     found = run_folders(folder)
     if not found:
-        console.print(f"{folder} holds no run", markup=False, highlight=False)
+        console.say(f"{folder} holds no run")
         return
     console.print(runs_table(folder, found))
 
@@ -71,7 +74,7 @@ def report(
         raise RequestError(f"{page} is there already; use --overwrite to replace it, or another --out")
     text = render_report([RunReport.read(folder) for folder in runs])
     RunDir(page.parent).write_text(page.name, text)
-    print(page)
+    Terminal().say(str(page))
 
 
 def evaluate(
@@ -97,7 +100,8 @@ def evaluate(
     engine: EngineOption = "vllm",
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
-    wait: Annotated[float, typer.Option(help="Seconds to wait for a scorer that is away.")] = 300.0,
+    wait: WaitOption = 300.0,
+    allow_code: AllowCodeOption = False,
 ) -> None:
     """Prompt a model with a run's labels in front of unseen examples, and compare with their gold labels.
 
@@ -106,17 +110,19 @@ def evaluate(
 
     Example: icm eval runs/spam --task spam.yaml --data messages.csv
     """
-    console = Console()
+    console = Terminal()
     record = RunRecord.read(run)
+    try_place(run / EVALUATION)
     names = record.task.label_names
     found = np.array([names.index(row.label) for row in record.rows()], dtype=np.int64)
-    reference = read_again(record, task, data)
+    reference = read_again(record, task, data, allow_code=allow_code)
     if reference.task.gold is None:
         raise RequestError("the gold field is not known: name the run's task file, with `gold:` in it, by --task")
     if test is None and reference.data is None:
         raise RequestError(f"name the data of {run} with --data, or other examples with --test")
     own = reference.data or Loaded([], {})
-    pool = own if test is None else load_examples(test, reference.task)
+    # The same name twice may be a pipe, which can be read once.
+    pool = own if test is None or test == data else load_examples(test, reference.task)
     held_out = unseen(pool, reference.examples)
     shots = Shots(reference.examples, found, labels_of(reference.examples, own.gold, reference.task))
     plan = EvaluationPlan(examples, test_size, seeds, seed)
@@ -129,4 +135,5 @@ def evaluate(
     figures = {"run": record.name, "task": record.task.name, **interruptible(work(), console)}
     RunDir(run).write_json(EVALUATION, figures)
     print_evaluation(console, figures, record.model)
-    console.print(f"Written to {run / EVALUATION}", markup=False, highlight=False, soft_wrap=True)
+    console.say(f"{pool.told}, {len(held_out.examples):,} of them to test on.")
+    console.say(f"Written to {run / EVALUATION}")

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from icm_annealer.examples import Example
@@ -16,6 +15,7 @@ from icm_annealer.passes import Ask, PassScorer, Scorer
 from icm_annealer.plan import PlanKind
 from icm_annealer.progress import RunProgress
 from icm_annealer.task import Task
+from icm_annealer.terminal import Terminal
 from icm_client import ModelInfo, ScoreRequest
 
 WORDS = """
@@ -76,7 +76,7 @@ async def fresh_pass(
     return passes, Ask(rng.integers(2, size=n), np.arange(n), rng.permutation(n), PlanKind.parse(plan))
 
 
-def print_plans(console: Console, figures: dict[str, Any]) -> None:
+def print_plans(console: Terminal, figures: dict[str, Any]) -> None:
     """The figures as a table, with `fixed` over `tree`."""
     table = Table(title="A leave-one-out pass: fixed against tree, on the same engine")
     for name in ("shot tokens", "N", "tree tokens", "fixed tokens", "ratio", "tree s", "fixed s", "body / text"):
@@ -110,8 +110,8 @@ class _Meter:
         self.body_bytes, self.text_bytes = await asyncio.to_thread(_sizes, request)
         return await self._client.score(request)
 
-    async def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return await self._client.count_tokens(texts)
+    async def count_tokens(self, texts: Sequence[str], special_tokens: bool = False) -> list[int]:
+        return await self._client.count_tokens(texts, special_tokens)
 
     async def model(self) -> Any:
         return await self._client.model()

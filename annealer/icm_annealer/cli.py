@@ -7,24 +7,26 @@ import importlib.util
 import json
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
 import typer
-from rich.console import Console
 
 from icm_annealer.after_cli import evaluate, report, runs
 from icm_annealer.baselines.cli import baselines
 from icm_annealer.builders.cli import app as data_app
 from icm_annealer.commands import (
     DEFAULT_SCORER,
+    AllowCodeOption,
     DataOption,
     EngineOption,
     KeyOption,
     ScorerModelOption,
     ScorerOption,
     TaskOption,
+    WaitOption,
     connect,
     interruptible,
     load_data,
@@ -35,6 +37,7 @@ from icm_annealer.export.cli import export
 from icm_annealer.labelling import label
 from icm_annealer.model_check import look_with_model
 from icm_annealer.objective import unit_of_u
+from icm_annealer.passes import check_request
 from icm_annealer.progress import RunProgress
 from icm_annealer.rundir import LABELS, METRICS, SCORER_LOG, RunDir
 from icm_annealer.search.blocks import BlockSettings
@@ -45,16 +48,21 @@ from icm_annealer.search_bench.plan import FULL, GOLD, SHORT, BenchPlan, check_n
 from icm_annealer.settings import SearchName, Settings
 from icm_annealer.task import built_in_tasks, load_task
 from icm_annealer.task_check import Findings, look_at_data, look_at_task, three_shots
+from icm_annealer.terminal import Terminal
 from icm_annealer.tracking.beside import tracked
 from icm_annealer.tracking.tracker import Target
 from icm_annealer.trials.case import TaskData
 from icm_annealer.trials.contestants import CONTESTANTS
+from icm_annealer.whole import try_place
 from icm_client import IcmError, RequestError, ScoreRequest
 
 BENCH_MODEL = "tiny-random"
 """Plans are compared on a model that hardly takes time and has a window for 256 long shots."""
 USUAL_START_S, USUAL_DEMO_S = 45.0, 240.0
 """What a local scorer's start and a demo's single seed take on two cores; shown only until something is measured."""
+
+WrongUsage: Any = typer.BadParameter.__bases__[0]
+"""What options and arguments are refused with."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -103,7 +111,7 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew in --out.")] = False,
     experiment: Annotated[str, typer.Option(help="The name that the scorer counts this work for.")] = "default",
-    wait: Annotated[float, typer.Option(help="Seconds to wait for a scorer that is away.")] = 300.0,
+    wait: WaitOption = 300.0,
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
     engine: EngineOption = "vllm",
@@ -111,14 +119,22 @@ def run(
         str | None,
         typer.Option(help="Also show the run in mlflow[:URI] or trackio[:PROJECT]; it does not depend on them."),
     ] = None,
+    allow_code: AllowCodeOption = False,
 ) -> None:
     """Label a dataset: search for the most coherent labels and write them to OUT/labels.jsonl.
 
     Example: icm run --task my_task.yaml --data rows.jsonl --scorer http://gpu-box:8000 --out runs/first
     """
-    console = Console()
-    loaded_task, loaded = load_data(task, data)
+    console = Terminal()
+    loaded_task, loaded = load_data(task, data, allow_code=allow_code)
     rows = loaded.examples if examples is None else first_of(loaded.examples, examples)
+    counts = {
+        "read": len(loaded.examples),
+        "blank_lines": loaded.num_blank_lines,
+        "labelled": len(rows),
+        "left_out": len(loaded.examples) - len(rows),
+    }
+    left_out = f" ({counts['left_out']:,} left out by --examples)" if counts["left_out"] else ""
     settings = Settings(
         search=search,
         plan=plan,
@@ -129,7 +145,8 @@ def run(
         gibbs=GibbsSettings().within(passes) if passes else GibbsSettings(),
         bootstrap=BootstrapSettings(num_rounds=passes or BootstrapSettings().num_rounds),
     )
-    settings.plan_kind()  # a wrong plan or tracker is told before anything is started
+    settings.plan_kind()  # a wrong plan, name or tracker is told before anything is started
+    check_request(loaded_task.task, experiment)
     target = Target.parse(track) if track else None
     folder = RunDir(out)
     folder.prepare(resume=resume, overwrite=overwrite)
@@ -152,21 +169,21 @@ def run(
                     experiment=experiment,
                 )
         summary = labelling.summary()
-        folder.write_json(METRICS, {"task": loaded_task.task.name, "settings": settings.described(), **summary})
-        console.print(
+        metrics = {"task": loaded_task.task.name, "settings": settings.described(), "rows": counts, **summary}
+        folder.write_json(METRICS, metrics)
+        console.say(
             f"U {summary['u']:+.3f} ± {summary['u_se']:.3f} {unit_of_u(settings.measure)}; "
             f"{summary['num_passes']} passes, {summary['computed_tokens']:,} tokens computed. "
-            f"Labels: {folder / LABELS}",
-            highlight=False,
-            soft_wrap=True,
+            f"Labels: {folder / LABELS}"
         )
+        console.say(f"{loaded.told}, {len(rows):,} labelled{left_out}.")
         if labelling.had_ended:
             told = f"note: this run had already ended; {folder / LABELS} stays as it is"
-            console.print(told, markup=False, highlight=False, soft_wrap=True)
+            console.say(told)
         for alarm in labelling.alarms:
-            console.print(f"{alarm.level}: {alarm}", markup=False, highlight=False)
+            console.say(f"{alarm.level}: {alarm}", wraps=True)
 
-    with tracked(folder, target, lambda told: console.print(told, markup=False, highlight=False, soft_wrap=True)):
+    with tracked(folder, target, console.say):
         interruptible(work(), console, f"icm run ... --out {out} --resume")
 
 
@@ -183,6 +200,7 @@ def demo(
     engine: EngineOption = "vllm",
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
+    allow_code: AllowCodeOption = False,
 ) -> None:
     """Label words with a real language model, then see how well the labels prompt it on unseen words.
 
@@ -190,9 +208,9 @@ def demo(
     metrics.json, labels.jsonl, journal.jsonl and report.html. An earlier demo in the same folder is replaced, any
     other run there is not.
     """
-    console = Console()
+    console = Terminal()
     start = time.monotonic()
-    loaded_task, loaded = load_data(task, data)
+    loaded_task, loaded = load_data(task, data, allow_code=allow_code)
     if not loaded.gold:
         raise RequestError(f"the demo compares with gold labels, and {task!r} has none; use `icm run` instead")
     folder = RunDir(out)
@@ -217,6 +235,7 @@ def demo(
                 )
 
     metrics = interruptible(work(), console)
+    console.say(f"{loaded.told}.")
     print_table(console, loaded_task.task, metrics, folder)
 
 
@@ -229,7 +248,7 @@ def score(
     engine: EngineOption = "vllm",
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
-    wait: Annotated[float, typer.Option(help="Seconds to wait for a scorer that is away.")] = 60.0,
+    wait: WaitOption = 60.0,
 ) -> None:
     """Log-probabilities of labels after prompts, without any search: one JSON line a prompt on standard output."""
     try:
@@ -240,7 +259,7 @@ def score(
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         raise RequestError(f"{file}: {'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}") from None
-    console = Console(stderr=True)
+    console, out = Terminal(stderr=True), Terminal()
 
     async def work() -> None:
         with RunProgress(console, "score", []) as progress:
@@ -248,8 +267,8 @@ def score(
                 progress.status(f"scoring {len(request.prompts)} prompts")
                 answer = await client.score(request)
         for prompt, row in zip(request.prompts, answer.logprobs, strict=True):
-            print(json.dumps({"prompt": prompt, "logprobs": row}, ensure_ascii=False))
-        console.print_json(data=answer.usage.model_dump())
+            out.say(json.dumps({"prompt": prompt, "logprobs": row}, ensure_ascii=False))
+        console.print(json.dumps(answer.usage.model_dump(), indent=2))
 
     interruptible(work(), console)
 
@@ -257,9 +276,10 @@ def score(
 @app.command()
 def tasks() -> None:
     """The built-in tasks."""
+    console = Terminal()
     for name in built_in_tasks():
         task = load_task(name).task
-        print(f"{name:22} {task.title}" + ("" if task.data else f" (needs --data, see `{task.builder} --help`)"))
+        console.say(f"{name:22} {task.title}" + ("" if task.data else f" (needs --data, see `{task.builder} --help`)"))
 
 
 @task_app.command(name="check")
@@ -274,35 +294,37 @@ def check_task(
     engine: EngineOption = "vllm",
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
-    wait: Annotated[float, typer.Option(help="Seconds to wait for a scorer that is away.")] = 60.0,
+    wait: WaitOption = 60.0,
+    allow_code: AllowCodeOption = False,
 ) -> None:
     """Look at a task before using it: three shots as the model sees them, lengths, groups, gold, what looks wrong.
 
     Example: icm task check my_task.yaml --data rows.csv --scorer local:smollm2-135m
     """
-    loaded_task, loaded = load_data(file, data)
+    loaded_task, loaded = load_data(file, data, allow_code=allow_code)
     task = loaded_task.task
-    console = Console()
+    console = Terminal()
     labels = "gold labels" if any(e.id in loaded.gold for e in loaded.examples[:3]) else "labels in turn, not gold"
     console.rule(f"{task.name}: the first three examples as shots, with {labels}")
-    console.print(three_shots(task, loaded), markup=False, highlight=False, soft_wrap=True)
+    console.print(three_shots(task, loaded), soft_wrap=True)
     console.rule()
     findings = look_at_task(task) + look_at_data(task, loaded)
     if scorer is not None:
 
         async def ask() -> Findings:
-            with RunProgress(Console(stderr=True), "task check", []) as progress:
+            with RunProgress(Terminal(stderr=True), "task check", []) as progress:
                 async with connect(scorer, engine, wait, api_key_file, progress, None, scorer_model) as client:
                     progress.status("asking the model")
                     return await look_with_model(task, loaded, client, seed)
 
         findings += interruptible(ask(), console)
+    console.say(f"{loaded.told}.")
     for fact in findings.facts:
-        console.print(fact, markup=False, highlight=False, soft_wrap=True)
+        console.say(fact)
     for wrong in findings.wrong:
-        console.print(f"looks wrong: {wrong}", markup=False, highlight=False, soft_wrap=True)
+        console.say(f"looks wrong: {wrong}")
     if not findings.wrong:
-        console.print("Nothing looks wrong.")
+        console.say("Nothing looks wrong.")
 
 
 @app.command()
@@ -317,16 +339,17 @@ def bench(
     from icm_annealer.bench import bench_plans, print_plans
     from icm_annealer.figures import check_figures, save_figures
 
-    console = Console()
+    console = Terminal()
     check_figures(out)
+    numbers, tokens = _numbers(sizes), _numbers(shot_tokens)
 
     async def work() -> None:
         with RunProgress(console, "bench", []) as progress:
             async with connect(scorer, engine, 300.0, None, progress, None) as client:
-                figures = await bench_plans(client, _numbers(sizes), _numbers(shot_tokens), progress)
+                figures = await bench_plans(client, numbers, tokens, progress)
         save_figures(out, **figures)
         print_plans(console, figures)
-        console.print(f"Written to {out}")
+        console.say(f"Written to {out}")
 
     interruptible(work(), console)
 
@@ -377,6 +400,7 @@ def search_bench(
     engine: EngineOption = "vllm",
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
+    allow_code: AllowCodeOption = False,
 ) -> None:
     """Searches side by side on the same engine and examples: what they cost, and what they find.
 
@@ -388,7 +412,7 @@ def search_bench(
     from icm_annealer.search_bench.standings import heats
     from icm_annealer.search_bench.tables import print_chain, print_heats
 
-    console = Console()
+    console = Terminal()
     plan = BenchPlan(
         check_names((searches or ",".join(FULL if full else SHORT)).split(",")),
         _numbers(sizes or ("64,128" if full else "64")),
@@ -402,8 +426,12 @@ def search_bench(
         full if chain is None else chain,
     )
     plan.check()
-    loaded = [load_data(name, None) for name in (tasks or ("living,kinds" if full else "living")).split(",")]
+    loaded = [
+        load_data(name, None, allow_code=allow_code)
+        for name in (tasks or ("living,kinds" if full else "living")).split(",")
+    ]
     check_figures(out)
+    try_place(out.with_suffix(".html"))
 
     async def work() -> Any:
         with RunProgress(console, "search-bench", []) as progress:
@@ -416,7 +444,7 @@ def search_bench(
     page = RunDir(out.parent).write_text(out.with_suffix(".html").name, render_page(standing, found.model))
     print_heats(console, standing)
     print_chain(console, found.checks)
-    console.print(f"Written to {out} and {page}", highlight=False, soft_wrap=True)
+    console.say(f"Written to {out} and {page}")
 
 
 app.command()(runs)
@@ -434,10 +462,24 @@ if importlib.util.find_spec(LABORATORY):
 def main() -> None:
     """Runs the command line; a user's mistake ends in one line and exit code 2, a scorer's failure in 1."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except WrongUsage as error:
+        if told := error.format_message():  # none where help is shown instead
+            _told(f"{told.rstrip('.')} (see `{error.ctx.command_path} --help`)" if error.ctx else told)
+        sys.exit(2)
     except IcmError as error:
-        Console(stderr=True).print(f"error: {error.message}", markup=False, highlight=False, soft_wrap=True)
+        _told(error.message)
         sys.exit(2 if isinstance(error, RequestError) else 1)
+    except OSError as error:
+        _told(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        sys.exit(2)
+    except Exception:  # a mistake of this program: its texts may be anybody's all the same
+        Terminal(stderr=True).print(traceback.format_exc(), soft_wrap=True)
+        sys.exit(1)
+
+
+def _told(text: str) -> None:
+    Terminal(stderr=True).say(f"error: {text}")
 
 
 def _numbers(text: str) -> list[int]:

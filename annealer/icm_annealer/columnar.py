@@ -7,7 +7,7 @@ import decimal
 import importlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from icm_client.errors import RequestError
 
@@ -17,17 +17,17 @@ SAVED_DATASET = {"dataset_info.json", "state.json", "dataset_dict.json"}
 """One of these lies in a folder that `save_to_disk` wrote."""
 
 
-def parquet_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a Parquet file, a batch in memory at a time. Raises RequestError."""
-    parquet = required("pyarrow.parquet", f"{path}: a Parquet file")
+def parquet_rows(file: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
+    """The rows of an open, seekable Parquet file, a batch in memory at a time. Raises RequestError."""
+    parquet = required("pyarrow.parquet", f"{name}: a Parquet file")
     try:
-        with path.open("rb") as raw, parquet.ParquetFile(raw) as file:
-            for batch in file.iter_batches(batch_size=BATCH_ROWS):
+        with parquet.ParquetFile(file) as opened:
+            for batch in opened.iter_batches(batch_size=BATCH_ROWS):
                 yield from _plain_rows(batch)
     except OSError as error:  # of the system, or pyarrow's own for broken data
-        raise RequestError(f"{path}: {error.strerror or _one_line(error)}", code="bad_data") from None
+        raise RequestError(f"{name}: {error.strerror or _one_line(error)}", code="bad_data") from None
     except ValueError as error:  # all that pyarrow raises for broken files is one
-        raise RequestError(f"{path}: not a Parquet file ({_one_line(error)})", code="bad_data") from None
+        raise RequestError(f"{name}: not a Parquet file ({_one_line(error)})", code="bad_data") from None
 
 
 def saved_rows(folder: Path) -> Iterator[dict[str, Any]]:

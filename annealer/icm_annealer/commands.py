@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from icm_annealer.examples import Loaded, load_examples
 from icm_annealer.local_scorer import local_scorer
 from icm_annealer.passes import Scorer
 from icm_annealer.progress import RunProgress
 from icm_annealer.task import LoadedTask, built_in_tasks, load_task
+from icm_annealer.terminal import Terminal
 from icm_client import OpenAIScorer, RequestError, ScorerClient
 from icm_client.api_key import read_key
 from icm_client.retry import RetryPolicy
@@ -28,8 +29,8 @@ DataOption = Annotated[
     str | None,
     typer.Option(
         "--data",
-        help="Your rows: JSON lines or list, CSV, TSV, Parquet, a folder of save_to_disk, or "
-        "hf:owner/name[:config][:split]; the task's own if left out.",
+        help="Your rows: JSON lines or list, CSV, TSV, Parquet (also packed, or a pipe; - is standard input), a folder "
+        "of save_to_disk, or hf:owner/name[:config][:split]; the task's own if left out.",
     ),
 ]
 ScorerOption = Annotated[
@@ -50,6 +51,25 @@ KeyOption = Annotated[
 ]
 EngineOption = Annotated[
     str, typer.Option("--engine", help="Engine of a scorer started here: vllm, or fake (no model, for trying out).")
+]
+
+MAX_WAIT_S = 30 * 86_400.0
+
+
+def finite(value: float | None) -> float | None:
+    """A number option's value; "nan" is within any range."""
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is not a number that can be counted with")
+    return value
+
+
+AllowCodeOption = Annotated[
+    bool,
+    typer.Option("--allow-code", help="Run code that the task file names (rules of kind python), with your rights."),
+]
+WaitOption = Annotated[
+    float,
+    typer.Option("--wait", min=0.0, max=MAX_WAIT_S, callback=finite, help="Seconds to wait for a scorer that is away."),
 ]
 
 
@@ -92,9 +112,9 @@ async def connect(
             yield client
 
 
-def load_data(task: str, data: str | None) -> tuple[LoadedTask, Loaded]:
+def load_data(task: str, data: str | None, *, allow_code: bool) -> tuple[LoadedTask, Loaded]:
     """A task by name or file, with its own data or other. Raises RequestError."""
-    loaded_task = load_task(task)
+    loaded_task = load_task(task, allow_code=allow_code)
     source = data or loaded_task.data_path
     if source is None:
         builder = loaded_task.task.builder
@@ -105,11 +125,12 @@ def load_data(task: str, data: str | None) -> tuple[LoadedTask, Loaded]:
     return loaded_task, load_examples(source, loaded_task.task)
 
 
-def interruptible(work: Coroutine[Any, Any, Any], console: Console, again: str | None = None) -> Any:
+def interruptible(work: Coroutine[Any, Any, Any], console: Terminal, again: str | None = None) -> Any:
     """Runs to the end, or to Ctrl-C: then exits with 130, and says how to go on if `again`, a command, can."""
     try:
         return asyncio.run(work)
     except KeyboardInterrupt:
         saved = f"; what was answered is saved. Go on with: {again}" if again else ""
-        console.print(f"\nstopped{saved}", highlight=False, soft_wrap=True)
+        console.say("")
+        console.say(f"stopped{saved}")
         raise typer.Exit(130) from None

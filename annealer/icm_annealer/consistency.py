@@ -8,7 +8,7 @@ import numpy as np
 
 from icm_annealer.arrays import Array, Ints
 from icm_annealer.group_labels import AllLabels, ChosenLabels, solver
-from icm_annealer.rules import AtMostOne, ExactlyOne, Facts, Labels, PythonRule, Rule
+from icm_annealer.rules import AtMostOne, ExactlyOne, Facts, FunctionRule, Labels, Rule
 
 
 class Consistency:
@@ -26,7 +26,7 @@ class Consistency:
         self._solvers: dict[int, AllLabels | ChosenLabels] = {}
         if rules:
             for number, group in enumerate(self.groups):
-                if len(group) > 1 or any(isinstance(rule, ExactlyOne | PythonRule) for rule in rules):
+                if len(group) > 1 or any(isinstance(rule, ExactlyOne | FunctionRule) for rule in rules):
                     self._solvers[number] = solver(rules, [facts[i] for i in group], names)
 
     def num_contradictions(self, labels: Ints) -> int:

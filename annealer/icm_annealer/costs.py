@@ -7,7 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pydantic
+
+from icm_annealer.journal_lines import first_wrong
+from icm_annealer.run_figures import Cost
 from icm_annealer.rundir import COSTS
+from icm_client.errors import RequestError
 from icm_client.wire import Usage
 
 
@@ -30,18 +35,32 @@ def write_cost(folder: Path, what: int | str, seconds: float, waited: float, usa
 
 
 def read_costs(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's costs; one that was cut is left out."""
+    """The lines of a run's costs; one that was cut, which the next one may follow in the same line, is left out.
+
+    Raises RequestError naming a line that is whole and holds something else.
+    """
     try:
-        lines = (folder / COSTS).read_text(encoding="utf-8", errors="replace").splitlines()
+        content = (folder / COSTS).read_bytes()
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise RequestError(f"{folder / COSTS}: {error.strerror}", code="bad_run") from None
     costs = []
-    for line in lines:
+    for number, line in enumerate(content.split(b"\n"), start=1):
         try:
-            costs.append(json.loads(line))
-        except ValueError:
+            cost = json.loads(line)
+        except (ValueError, RecursionError):
             continue
-    return [cost for cost in costs if isinstance(cost, dict)]
+        try:
+            Cost.model_validate(cost)
+        except pydantic.ValidationError as error:
+            raise RequestError(
+                f"{folder / COSTS}, line {number}: {first_wrong(error)}; the file was changed or damaged: take the "
+                "line out, and its cost is not counted",
+                code="bad_run",
+            ) from None
+        costs.append(cost)
+    return costs
 
 
 def spent(costs: Sequence[dict[str, Any]]) -> Spent:

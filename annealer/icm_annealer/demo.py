@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from icm_annealer.estimates import Estimate, median_over_seeds
@@ -18,11 +17,13 @@ from icm_annealer.labelling import Labelling, label
 from icm_annealer.passes import Scorer
 from icm_annealer.progress import RunProgress
 from icm_annealer.report import render_report
-from icm_annealer.run_record import read_object
+from icm_annealer.run_figures import read_object
 from icm_annealer.run_report import RunReport, seed_folders
 from icm_annealer.rundir import METRICS, OUR_FILES, REPORT, SCORER_LOG, RunDir
 from icm_annealer.settings import Settings
 from icm_annealer.task import Task
+from icm_annealer.terminal import Terminal
+from icm_annealer.whole import make_folder
 from icm_client.errors import RequestError
 
 METHODS = ("zero_shot", "random_few_shot", "icm", "gold")
@@ -73,6 +74,7 @@ class SeedOutcome:
 def prepare_demo(folder: RunDir) -> None:
     """Makes the folder ready: an earlier demo's files are removed, those of all its seeds too. Raises RequestError if
     that would remove a run which is no demo's."""
+    make_folder(folder.path)
     seeds = [RunDir(path) for path in seed_folders(folder.path)]
     for place in (folder, *seeds):
         _check_is_demos(place)
@@ -157,7 +159,7 @@ async def run_demo(
     return metrics
 
 
-def print_table(console: Console, task: Task, metrics: dict[str, Any], folder: RunDir) -> None:
+def print_table(console: Terminal, task: Task, metrics: dict[str, Any], folder: RunDir) -> None:
     """The result as a person reads it."""
     seeds = metrics["seeds"]
     many = len(seeds) > 1
@@ -175,19 +177,17 @@ def print_table(console: Console, task: Task, metrics: dict[str, Any], folder: R
     console.print(table)
     for seed in seeds:
         answers = ", ".join(f"{a['u']:+.3f}±{a['u_se']:.3f} ({' + '.join(a['starts'])})" for a in seed["answers"])
-        console.print(
+        console.say(
             f"seed {seed['seed']}: {seed['label_accuracy']:.0%} of the labels found are right "
             f"(calibrated zero-shot {seed['zero_shot_calibrated_label_accuracy']:.0%}); "
-            f"U {answers}; test {seed['test_accuracy']['icm']:.3f}",
-            highlight=False,
+            f"U {answers}; test {seed['test_accuracy']['icm']:.3f}"
         )
         for alarm in seed["alarms"]:
             colour = "yellow" if alarm["level"] == "warning" else "dim"
-            console.print(f"  [{colour}]{alarm['level']}: {alarm['saw']} {alarm['try_']}[/]", highlight=False)
-    console.print(
+            console.say(f"  {alarm['level']}: {alarm['saw']} {alarm['try_']}", style=colour, wraps=True)
+    console.say(
         f"{metrics['num_passes']} passes, {metrics['computed_tokens']:,} tokens computed, {metrics['seconds']:.0f} s. "
-        f"Files: {folder.path}/ ({METRICS}, {REPORT}, {'seed-*/' if many else ''}labels.jsonl)",
-        highlight=False,
+        f"Files: {folder.path}/ ({METRICS}, {REPORT}, {'seed-*/' if many else ''}labels.jsonl)"
     )
 
 

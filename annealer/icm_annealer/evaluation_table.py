@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+
+from icm_annealer.terminal import Terminal
 
 TITLES = {"zero_shot": "zero-shot", "icm": "ICM", "gold": "gold labels"}
 FIGURES = {
@@ -17,22 +18,21 @@ FIGURES = {
 }
 
 
-def print_evaluation(console: Console, evaluation: dict[str, Any], found_by: dict[str, Any]) -> None:
+def print_evaluation(console: Terminal, evaluation: dict[str, Any], found_by: dict[str, Any]) -> None:
     """`evaluation` is what `eval.json` holds; `found_by` the model that found the labels."""
     seeds, model = evaluation["seeds"], evaluation["model"]
     spread = f", medians of {len(seeds)} seeds" if len(seeds) > 1 else ""
-    console.print(
+    console.say(
         f"{evaluation['num_test']} unseen examples behind {evaluation['num_examples']} labelled ones, by "
         f"{model['name']}{spread} [{evaluation['intervals']}]",
-        highlight=False,
+        wraps=True,
     )
     if found_by.get("digest") != model["digest"]:
-        console.print(f"The labels were found by another model, {found_by.get('name')}.", markup=False)
+        console.say(f"The labels were found by another model, {found_by.get('name')}.")
     if evaluation["num_dropped"]:
         console.print(
             f"The model's window does not hold all labelled examples: up to {evaluation['num_dropped']} were left out "
-            "of a context; --examples takes fewer for all.",
-            highlight=False,
+            "of a context; --examples takes fewer for all."
         )
     for kind in ("raw", "calibrated"):
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
@@ -50,13 +50,10 @@ def print_evaluation(console: Console, evaluation: dict[str, Any], found_by: dic
     if len(seeds) > 1 and evaluation["num_test"] == evaluation["num_unseen"]:
         console.print(
             "All seeds have the same test examples, so that the intervals are of the contexts' orders alone: "
-            "a smaller --test-size draws others for each.",
-            highlight=False,
+            "a smaller --test-size draws others for each."
         )
     if evaluation["label_accuracy"]:
-        console.print(
-            f"Labels found that are right: {told(evaluation['label_accuracy'])}", markup=False, highlight=False
-        )
+        console.say(f"Labels found that are right: {told(evaluation['label_accuracy'])}")
 
 
 def told(figure: dict[str, float | None]) -> str:

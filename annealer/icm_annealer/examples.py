@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from icm_annealer.arrays import Ints
+from icm_annealer.byte_source import is_stream, name_of
 from icm_annealer.consistency import Consistency
 from icm_annealer.rows import MAX_LINE_BYTES, read_rows
 from icm_annealer.task import Task
@@ -32,10 +33,19 @@ class Example:
 
 
 class Loaded(NamedTuple):
-    """What a data file holds: the search gets `examples`, evaluation alone gets `gold` (id -> label name)."""
+    """What data hold: the search gets `examples`, evaluation alone gets `gold` (id -> label name)."""
 
     examples: list[Example]
+    """One a row, in the rows' order: a row that cannot be one is an error."""
     gold: dict[str, str]
+    num_blank_lines: int = 0
+    """Lines of a text file that hold nothing, not even a row."""
+
+    @property
+    def told(self) -> str:
+        """`200 rows read`, and what was passed over, if anything was."""
+        blank = f", {self.num_blank_lines:,} blank lines passed over" if self.num_blank_lines else ""
+        return f"{len(self.examples):,} rows read{blank}"
 
 
 def load_examples(source: Path | str, task: Task) -> Loaded:
@@ -44,7 +54,8 @@ def load_examples(source: Path | str, task: Task) -> Loaded:
     gold: dict[str, str] = {}
     seen: set[str] = set()
     key_kinds: dict[str, str] = {}
-    for where, row in read_rows(source):
+    rows = read_rows(source)
+    for where, row in rows:
         number = len(examples)
         if number >= MAX_ROWS:
             raise RequestError(f"{where}: more than {MAX_ROWS} rows", code="bad_data")
@@ -61,14 +72,13 @@ def load_examples(source: Path | str, task: Task) -> Loaded:
             raise RequestError(f"{where}: the example's text is longer than {MAX_LINE_BYTES} characters")
         if not text.strip():
             raise RequestError(f"{where}: the example's text is empty", code="bad_data")
-        if not _is_unicode(text, example_id, facts):
-            raise RequestError(f"{where}: holds half of a surrogate pair, which is no character", code="bad_data")
         examples.append(Example(example_id, text, str(facts[task.group]) if task.group else None, facts))
         if task.gold is not None and not is_absent(row.get(task.gold)):
             gold[example_id] = label_named(row[task.gold], task, where)
     if not examples:
-        raise RequestError(f"{source}: no rows", code="bad_data")
-    return Loaded(examples, gold)
+        once = " (a pipe, or standard input, can be read a single time)" if is_stream(source) else ""
+        raise RequestError(f"{name_of(source)}: no rows{once}", code="bad_data")
+    return Loaded(examples, gold, rows.num_blank_lines)
 
 
 def consistency_of(task: Task, examples: Sequence[Example]) -> Consistency:
@@ -166,11 +176,3 @@ def _check_fields(facts: dict[str, Any], task: Task, key_kinds: dict[str, str], 
                 f"{where}: {key!r}, which a rule compares, is {kind} here and {key_kinds[key]} in earlier rows",
                 code="bad_data",
             )
-
-
-def _is_unicode(*values: Any) -> bool:
-    try:
-        json.dumps(values, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True

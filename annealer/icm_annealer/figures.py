@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import time
 from pathlib import Path
 from typing import Any
 
+from icm_annealer.json_text import parsed
 from icm_annealer.rundir import RunDir
-from icm_annealer.whole import make_folder
+from icm_annealer.whole import make_folder, try_place
 from icm_client.errors import RequestError
 
 
 def read_figures(path: Path) -> dict[str, Any]:
     """What the file holds; nothing if it is not there. Raises RequestError if it is something else."""
     try:
-        figures = json.loads(path.read_text(encoding="utf-8"))
+        figures = parsed(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     except OSError as error:
@@ -32,7 +32,7 @@ def read_figures(path: Path) -> dict[str, Any]:
 def check_figures(path: Path) -> None:
     """Makes sure, before anything is measured, that figures can be written there. Raises RequestError."""
     read_figures(path)
-    make_folder(path.parent)
+    try_place(path)
 
 
 def save_figures(path: Path, **parts: Any) -> None:

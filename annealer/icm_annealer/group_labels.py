@@ -10,7 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from icm_annealer.arrays import Array, Ints
-from icm_annealer.rules import AtMostOne, DifferentKeys, ExactlyOne, Facts, Labels, Mirrored, PythonRule, Rule, SameKey
+from icm_annealer.rules import (
+    AtMostOne,
+    DifferentKeys,
+    ExactlyOne,
+    Facts,
+    FunctionRule,
+    Labels,
+    Mirrored,
+    Rule,
+    SameKey,
+)
 from icm_client.errors import RequestError
 
 MAX_STATES = 200_000
@@ -52,8 +62,8 @@ class ChosenLabels:
     def __init__(self, rules: Sequence[Rule], facts: Sequence[Facts], names: Labels):
         """Raises RequestError where a rule cannot be put so, where too much is left open, or where no labels keep all
         rules."""
-        if any(isinstance(rule, PythonRule) for rule in rules):
-            raise RequestError("a python rule is known by trying all labels only", code="group_too_large")
+        if any(isinstance(rule, FunctionRule) for rule in rules):
+            raise RequestError("a rule that is a function is known by trying all labels only", code="group_too_large")
         self._num_labels = len(names)
         self._atoms = _atoms([rule.key for rule in rules if isinstance(rule, SameKey)], facts)
         number = {name: k for k, name in enumerate(names)}

@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from icm_annealer.journal_lines import Shape
+from icm_annealer.json_text import parsed
 from icm_annealer.passes import Ask, Pass
 from icm_client.errors import RequestError
 
@@ -22,6 +24,8 @@ if sys.platform != "win32":
     import fcntl
 
 FORMAT = 1
+ADDED = ("window",)
+"""Keys of the first line that journals of this format did not always have."""
 TAIL_BYTES = 1 << 16
 
 
@@ -60,18 +64,16 @@ class Journal:
         """
         if not path.exists():
             return cls.begin(path, header)
-        first, num_bytes = None, 0
+        shape = Shape(len(header.get("ids", ())), len(header.get("task", {}).get("labels", ())))
+        num_bytes = 0
         for line in _lines(path):  # all of them, so that a broken one is found before anything is done
-            first = first or line.value
+            if line.number == 1:
+                _check_begun(path, line.value, header)
+            else:
+                _check(path, line, shape)
             num_bytes = line.end
-        if first is None:
+        if not num_bytes:
             return cls.begin(_emptied(path), header)
-        begun = {key: value for key, value in first.items() if key not in ("kind", "format")}
-        if first.get("kind") != "start" or first.get("format") != FORMAT:
-            raise JournalError(f"{path} is not a journal of this version")
-        for key, value in json.loads(json.dumps(header)).items():
-            if begun.get(key, value) != value:  # what an older version did not write down is taken to be the same
-                raise JournalError(f"{path} was begun with another {key}: {_difference(begun.get(key), value)}")
         if path.stat().st_size > num_bytes:  # the line that was being written when the run was killed
             with path.open("r+b") as file:
                 file.truncate(num_bytes)
@@ -126,6 +128,16 @@ class Journal:
             self._file.close()
 
 
+def read_passes(path: Path, shape: Shape) -> Iterator[dict[str, Any]]:
+    """The answered passes of a run of this shape; raises JournalError as `read_journal` does, and for lines that are
+    not as they were written."""
+    for line in _lines(path):
+        if line.number > 1:
+            _check(path, line, shape)
+            if line.value["kind"] == "pass":
+                yield line.value
+
+
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:
     """The whole lines of a journal, one after the other: all of them together may be large.
 
@@ -172,6 +184,28 @@ class _Line(NamedTuple):
     """In bytes from the file's beginning."""
 
 
+def _check_begun(path: Path, first: dict[str, Any], header: dict[str, Any]) -> None:
+    """Raises JournalError if a run that began with this line is not to be continued with this header."""
+    if first.get("kind") != "start" or first.get("format") != FORMAT:
+        raise JournalError(f"{path} is not a journal of this version")
+    for key, value in json.loads(json.dumps(header)).items():
+        if key not in first and key in ADDED:
+            continue  # an older version did not write it down; it is taken to be the same
+        if first.get(key) != value:
+            told = _data_difference(first, header) if key == "data" else _difference(first.get(key), value)
+            raise JournalError(f"{path} was begun with another {key}: {told}")
+
+
+def _check(path: Path, line: _Line, shape: Shape) -> None:
+    try:
+        shape.check(line.value)
+    except ValueError as error:
+        raise JournalError(
+            f"{path}, line {line.number}: {error}; the file was changed or damaged. Cut it to its first "
+            f"{line.number - 1} lines, and `icm run ... --resume` asks again from there"
+        ) from None
+
+
 def _lines(path: Path) -> Iterator[_Line]:
     """The whole lines, each read when it is wanted."""
     try:
@@ -187,12 +221,12 @@ def _lines(path: Path) -> Iterator[_Line]:
 
 def _parsed(line: bytes, where: str) -> dict[str, Any]:
     try:
-        parsed = json.loads(line)
-    except (ValueError, RecursionError):
+        value = parsed(line.decode())
+    except ValueError:
         raise JournalError(f"{where}: not valid JSON; the file was changed or damaged") from None
-    if not isinstance(parsed, dict):
+    if not isinstance(value, dict):
         raise JournalError(f"{where}: not a journal line")
-    return parsed
+    return value
 
 
 def _emptied(path: Path) -> Path:
@@ -212,6 +246,14 @@ def _ask_line(ask: Ask) -> dict[str, Any]:
 
 def _order_line(order: Sequence[int]) -> Any:
     return "data" if order == list(range(len(order))) else order
+
+
+def _data_difference(begun: dict[str, Any], header: dict[str, Any]) -> str:
+    """Digests say nothing to people: the number of examples, if that is what differs."""
+    before, now = (len(ids) if isinstance(ids := one.get("ids"), list) else 0 for one in (begun, header))
+    if before == now:
+        return "as many examples, not the same"
+    return f"{before:,} examples then, {now:,} now"
 
 
 def _difference(old: Any, new: Any) -> str:

@@ -83,6 +83,7 @@ async def label(
     Labels of a run that had ended are not written again: some may have been corrected.
     """
     header = run_header(examples, task, settings, await scorer.model())
+    read_costs(folder.path)  # what is wrong with them is told before anything is done
     journal = (Journal.resume if resume else Journal.begin)(folder / JOURNAL, header)
     num_dropped = 0
 

@@ -69,13 +69,14 @@ class _ModelCheck:
                 prompts=[[0 if context else None, number[lead + query.text]] for query in queries],
                 labels=self._labels,
                 terminator=self._task.separator or None,
+                special_tokens=self._task.special_tokens,
             )
         )
 
     async def label_tokens(self, text: str) -> Findings:
         """How many tokens the labels have; a scorer makes one read for each inner node of the trie over them."""
         verbalizers = self._task.verbalizers[:MAX_LABELS_TOLD]
-        counts = await self._scorer.count_tokens(verbalizers)
+        counts = await self._scorer.count_tokens(verbalizers, self._task.special_tokens)
         most = sum(count - 1 for count in counts) + 1
         try:
             together = await self._num_reads(text, verbalizers) or most  # none: the scorer remembers what it was asked
@@ -88,7 +89,8 @@ class _ModelCheck:
         return Findings([f"tokens of the labels: {shown}"], [told] if most > together else [])
 
     async def _num_reads(self, text: str, labels: Sequence[str]) -> int:
-        return (await self._scorer.score(ScoreRequest(prompts=[text], labels=list(labels)))).usage.num_reads
+        request = ScoreRequest(prompts=[text], labels=list(labels), special_tokens=self._task.special_tokens)
+        return (await self._scorer.score(request)).usage.num_reads
 
     async def lengths(self, loaded: Loaded, chars_per_token: float) -> Findings:
         """Tokens of a shot, of the longest example, and how many shots the window holds."""

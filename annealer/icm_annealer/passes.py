@@ -29,7 +29,7 @@ class Scorer(Protocol):
 
     async def score(self, request: ScoreRequest) -> ScoreResponse: ...
 
-    async def count_tokens(self, texts: Sequence[str]) -> list[int]: ...
+    async def count_tokens(self, texts: Sequence[str], special_tokens: bool = False) -> list[int]: ...
 
     async def model(self) -> ModelInfo: ...
 
@@ -102,9 +102,9 @@ def common_start(texts: Sequence[str]) -> str:
 async def _measured(scorer: Scorer, task: Task, texts: Sequence[str], preamble: str) -> _Lengths:
     separated = [task.separator + text for text in texts]
     lead = task.separator + common_start(texts)
-    alone, num_lead, *counts = await scorer.count_tokens([texts[0], lead, *task.verbalizers, *separated])
+    asked = [texts[0], lead, *task.verbalizers, *separated, preamble]
+    alone, num_lead, *counts, num_preamble = await scorer.count_tokens(asked, special_tokens=task.special_tokens)
     labels, lengths = np.array(counts[: len(task.labels)]), np.array(counts[len(task.labels) :])
-    num_preamble = (await scorer.count_tokens([preamble]))[0] if preamble else 0
     return _Lengths(int(lengths[0]) - alone, num_lead, labels, lengths, num_preamble)
 
 
@@ -120,6 +120,17 @@ def _row_of(plan: Plan) -> dict[int, int]:
 def window_of(model: ModelInfo) -> dict[str, int]:
     """What contexts are cut to: where it is another one, the same Ask is answered in other contexts."""
     return {"max_prompt_tokens": model.max_prompt_tokens, "cache_block_tokens": model.cache_block_tokens}
+
+
+def check_request(task: Task, experiment: str, adapter: str = "base") -> None:
+    """Raises RequestError for what no scorer would take."""
+    try:
+        ScoreRequest(
+            prompts=["x"], labels=_labels(task), terminator=task.separator, experiment=experiment, model=adapter
+        )
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        raise RequestError(f"{first['loc'][0]}: {first['msg']}, not {first['input']!r}") from None
 
 
 class PassScorer:
@@ -163,11 +174,7 @@ class PassScorer:
                 f"{len(examples)} examples are more than a pass can hold ({MAX_PROMPTS}); label them in parts",
                 code="too_many_examples",
             )
-        try:
-            ScoreRequest(prompts=["x"], labels=_labels(task), experiment=experiment, model=adapter)
-        except pydantic.ValidationError as error:
-            first = error.errors()[0]
-            raise RequestError(f"{first['loc'][0]}: {first['msg']}, not {first['input']!r}") from None
+        check_request(task, experiment, adapter)
         texts = [example.text for example in examples]
         lengths = await _measured(scorer, task, texts, preamble)
         num_longest = lengths.preamble + int(lengths.texts.max()) + WINDOW_MARGIN
@@ -267,6 +274,7 @@ class PassScorer:
             terminator=self._task.separator,
             experiment=self._experiment,
             model=self._adapter,
+            special_tokens=self._task.special_tokens,
         )
 
     def _text(self, example: int, *, leads: bool) -> str:

@@ -46,14 +46,14 @@ class TextTokens(NamedTuple):
         texts = [example.text for example in examples]
         separated = [task.separator + text for text in texts]
         lead = task.separator + common_start(texts)
-        num_lead, *counts = await scorer.count_tokens([lead, *task.verbalizers, *texts, *separated])
+        asked = [preamble, lead, *task.verbalizers, *texts, *separated]
+        num_preamble, num_lead, *counts = await scorer.count_tokens(asked, special_tokens=task.special_tokens)
         num_labels, counts = counts[: len(task.labels)], counts[len(task.labels) :]
         num_alone, num_texts = counts[: len(texts)], counts[len(texts) :]
         rows = [
             np.concatenate([np.arange(min(num_lead, num)), _EXAMPLES + k * _MOST_TOKENS + np.arange(num_lead, num)])
             for k, num in enumerate(num_texts)
         ]
-        num_preamble = (await scorer.count_tokens([preamble]))[0] if preamble else 0
         firsts = [row[max(len(row) - num, 0) :] for row, num in zip(rows, num_alone, strict=True)]
         return cls(
             -1 - np.arange(int(model.adds_bos) + num_preamble),

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from types import TracebackType
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -14,6 +14,8 @@ from rich.text import Text
 
 from icm_annealer.anneal import PassEvent
 from icm_annealer.passes import Ask
+from icm_annealer.terminal import Terminal
+from icm_client.visible import visible
 from icm_client.wire import Usage
 
 NUM_ROWS = 9
@@ -28,17 +30,17 @@ def duration(seconds: float) -> str:
 class RunProgress:
     """Shows a job of known or unknown length, measured in steps whose mean time tells what is left."""
 
-    def __init__(self, console: Console, title: str, label_names: list[str]):
+    def __init__(self, console: Terminal, title: str, label_names: list[str]):
         self._console, self._names = console, label_names
         self._bar = Progress(
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(),
-            TextColumn("{task.fields[steps]}"),
+            TextColumn("{task.fields[steps]}", markup=False),
             TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
+            TextColumn("{task.fields[left]}", markup=False),
             console=console,
         )
-        self._task: TaskID = self._bar.add_task(title, total=None, steps="", left="")
+        self._task: TaskID = self._bar.add_task(visible(title), total=None, steps="", left="")
         self._events: deque[PassEvent] = deque(maxlen=NUM_ROWS)  # each holds arrays as long as the data
         self._usage = Usage()
         self._done, self._total = 0.0, 0.0
@@ -72,18 +74,13 @@ class RunProgress:
         """What is happening now, in one line."""
         if text != self._status and not self._console.is_terminal:
             left = self._left()
-            self._console.print(
-                f"{duration(time.monotonic() - self._start)}  {text}" + (f"  {left}" if left else ""),
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
-            )
+            self._console.say(f"{duration(time.monotonic() - self._start)}  {text}" + (f"  {left}" if left else ""))
         self._status = text
         self._update()
 
     def note(self, text: str) -> None:
         """A line that stays."""
-        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._console.say(text)
 
     def step(self, steps: float = 1.0) -> None:
         """That much more is done."""
@@ -98,12 +95,9 @@ class RunProgress:
         self.step()
         if not self._console.is_terminal:
             left = self._left()
-            self._console.print(
+            self._console.say(
                 f"{duration(time.monotonic() - self._start)}  {_line(event, self._names)}"
-                + (f"  {left}" if left else ""),
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
+                + (f"  {left}" if left else "")
             )
 
     def _left(self) -> str:
@@ -120,7 +114,7 @@ class RunProgress:
         self._update()
         parts: list[Progress | Table | Text] = [self._bar]
         if self._status:
-            parts.append(Text(self._status, style="dim", no_wrap=True, overflow="ellipsis"))
+            parts.append(Text(visible(self._status), style="dim", no_wrap=True, overflow="ellipsis"))
         if self._events:
             parts.append(self._table())
         return Group(*parts)
@@ -168,4 +162,4 @@ def _number(value: float | None) -> str:
 
 def _rates(event: PassEvent, names: list[str]) -> str:
     pairs = list(zip(names, event.label_rates, strict=False))
-    return " ".join(f"{name} {rate:.0%}" for name, rate in pairs[:4]) + (" ..." if len(pairs) > 4 else "")
+    return " ".join(f"{visible(name)} {rate:.0%}" for name, rate in pairs[:4]) + (" ..." if len(pairs) > 4 else "")

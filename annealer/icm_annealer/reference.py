@@ -22,12 +22,15 @@ class Reference(NamedTuple):
     is known."""
 
 
-def read_again(record: RunRecord, task: str | None = None, data: str | None = None) -> Reference:
+def read_again(
+    record: RunRecord, task: str | None = None, data: str | None = None, *, allow_code: bool = False
+) -> Reference:
     """The run's examples, and its data by `data`, else as the task says; the task by `task`, else as built in.
 
-    Raises RequestError if what was named is not the run's, or if its examples are nowhere to be found.
+    Raises RequestError if what was named is not the run's, or if its examples are nowhere to be found. `allow_code` is
+    `load_task`'s; what a run's folder names is never run.
     """
-    found = _task(record, task)
+    found = _task(record, task, allow_code)
     full = found.task if found else record.task
     if data is not None:
         loaded = load_examples(data, full)
@@ -42,10 +45,10 @@ def read_again(record: RunRecord, task: str | None = None, data: str | None = No
     return Reference(full, record.examples(), None)
 
 
-def _task(record: RunRecord, task: str | None) -> LoadedTask | None:
+def _task(record: RunRecord, task: str | None, allow_code: bool) -> LoadedTask | None:
     if task is None and record.task.name not in built_in_tasks():
         return None
-    loaded = load_task(task or record.task.name)
+    loaded = load_task(task or record.task.name, allow_code=allow_code)
     ours, theirs = loaded.task.seen(), record.task.seen()
     if ours == theirs:
         return loaded

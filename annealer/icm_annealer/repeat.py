@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
+import pydantic
+from pydantic import BaseModel, ConfigDict
 
 from icm_annealer.anneal import Run
 from icm_annealer.arrays import Array, Ints
 from icm_annealer.objective import normalized
-from icm_annealer.run_record import read_object
+from icm_annealer.run_figures import read_object
 from icm_annealer.rundir import REPEAT, RunDir
-from icm_client.wire import Usage
+from icm_client.errors import RequestError
+from icm_client.wire import Usage, is_logprob
 
 MAX_REPEATED = 16
 """Queries of a run's last pass that are asked again at its end."""
+
+
+class _Known(BaseModel):
+    """What `repeat.json` holds."""
+
+    model_config = ConfigDict(strict=True)
+
+    first: list[list[float]]
+    then: list[list[float]]
 
 
 @dataclass(frozen=True)
@@ -54,11 +67,21 @@ async def repeat(run: Run, folder: RunDir) -> Repeat | None:
     ask, answer = run.last
     queries = repeated_of(ask.queries)
     first = answer.logprobs[np.isin(ask.queries, queries)]
-    known = read_object(folder / REPEAT)
-    if known.get("first") == first.tolist():
-        return Repeat(first, np.array(known["then"]))
+    then_known = _known(folder / REPEAT, first)
+    if then_known is not None:
+        return Repeat(first, then_known)
     if answer.usage.reused_prompts == len(ask.queries):
         return None
     then = await run.passes.again(ask, queries)
     folder.write_json(REPEAT, {"first": first.tolist(), "then": then.logprobs.tolist()})
     return Repeat(first, then.logprobs, then.usage, then.seconds)
+
+
+def _known(path: Path, first: Array) -> Array | None:
+    """What the file says that was answered the second time; None if it is of another pass, or no such file."""
+    try:
+        known = _Known.model_validate(read_object(path))
+    except (RequestError, pydantic.ValidationError):
+        return None  # it can be asked again
+    is_same = known.first == first.tolist() and [len(row) for row in known.then] == [first.shape[1]] * len(first)
+    return np.array(known.then) if is_same and all(is_logprob(p) for row in known.then for p in row) else None

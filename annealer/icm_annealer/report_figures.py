@@ -7,7 +7,6 @@ from typing import Any
 
 from icm_annealer.bars import Bar
 from icm_annealer.estimates import Estimate
-from icm_client.errors import RequestError
 
 METHODS = (
     ("zero_shot", "zero-shot", "#94a3b8"),
@@ -23,16 +22,10 @@ METHODS = (
 
 
 def accuracy_bars(metrics: dict[str, Any], evaluation: dict[str, Any]) -> dict[str, Bar]:
-    """A bar a method, `_calibrated` ones beside the raw; a demo's, else the evaluation's; empty if there is neither.
-
-    Raises RequestError if a file was changed so that it cannot be read.
-    """
-    try:
-        if "test_accuracy" in metrics:
-            return _of_demo(metrics)
-        return _of_evaluation(evaluation) if evaluation else {}
-    except (KeyError, TypeError, ValueError) as error:
-        raise RequestError(f"metrics.json or eval.json of a run is not as it was written: {error!r}") from None
+    """A bar a method, `_calibrated` ones beside the raw; a demo's, else the evaluation's; empty if there is neither."""
+    if "test_accuracy" in metrics:
+        return _of_demo(metrics)
+    return _of_evaluation(evaluation) if evaluation else {}
 
 
 def spread_told(metrics: dict[str, Any], evaluation: dict[str, Any]) -> str:
@@ -60,15 +53,14 @@ def _of_evaluation(evaluation: dict[str, Any]) -> dict[str, Bar]:
         method, kind = name.removesuffix("_calibrated"), "calibrated" if name.endswith("_calibrated") else "raw"
         if method in evaluation["figures"]:
             figure = evaluation["figures"][method][kind]["accuracy"]
-            dots = [seed["figures"][method][kind]["accuracy"]["value"] for seed in evaluation["seeds"]]
-            estimate = Estimate(float(figure["value"]), float(figure["low"]), float(figure["high"]))
-            bars[name] = Bar(title, colour, estimate, _dots(dots))
+            dots = [Estimate.read(seed["figures"][method][kind]["accuracy"]).value for seed in evaluation["seeds"]]
+            bars[name] = Bar(title, colour, Estimate.read(figure), _dots(dots))
     return bars
 
 
 def _seeds(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     """A demo's seeds; the folder of one of several seeds holds its own figures alone."""
-    seeds: list[dict[str, Any]] = metrics.get("seeds", [metrics])
+    seeds: list[dict[str, Any]] = metrics.get("seeds") or [metrics]
     return seeds
 
 

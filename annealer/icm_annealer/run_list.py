@@ -13,6 +13,7 @@ from rich.text import Text
 from icm_annealer.run_record import RunRecord
 from icm_annealer.rundir import JOURNAL
 from icm_client.errors import RequestError
+from icm_client.visible import visible
 
 MAX_DEPTH = 4
 """Folders below the one named that are looked into."""
@@ -33,7 +34,7 @@ def runs_table(folder: Path, paths: list[Path]) -> Table:
         table.add_column(name, justify="right" if name in ("U", "examples", "tokens") else "left", overflow="fold")
     for path in paths:
         name = str(path.relative_to(folder)) if path != folder else path.resolve().name
-        table.add_row(Text(name), *_cells(path), _when(_written(path)))
+        table.add_row(visible(name), *_cells(path), _when(_written(path)))
     return table
 
 
@@ -55,7 +56,7 @@ def _cells(path: Path) -> list[Text]:
         ]
     except RequestError as error:
         state, cells = "unreadable", ["", f"unreadable: {error.message}", "", "", "", ""]
-    texts = [Text(cell) for cell in cells]
+    texts = [Text(visible(cell)) for cell in cells]
     texts[1].stylize(COLOURS[state])
     return texts
 

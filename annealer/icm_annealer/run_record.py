@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from icm_annealer.costs import read_costs
 from icm_annealer.examples import Example, digest
 from icm_annealer.journal import FORMAT, is_being_written, read_ends
-from icm_annealer.objective import unit_of_u
+from icm_annealer.journal_lines import Shape, first_wrong
+from icm_annealer.objective import MEASURES, unit_of_u
 from icm_annealer.rows import read_rows
 from icm_annealer.run_examples import read_examples
+from icm_annealer.run_figures import read_evaluation, read_metrics
 from icm_annealer.rundir import EVALUATION, EXAMPLES, JOURNAL, LABELS, METRICS
 from icm_annealer.task import Task
 from icm_client.errors import RequestError
 
 State = Literal["running", "stopped", "finished", "failed"]
+MAX_ROUNDING = 1e-2
+"""By so much the probabilities of an example may miss 1."""
 
 
 class Row(BaseModel):
     """One line of `labels.jsonl`, as `Run.rows` wrote it; a label may have been corrected since."""
 
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
     id: str
     label: str
-    probs: dict[str, float]
-    label_mass: float
+    probs: dict[str, Annotated[float, Field(ge=0, le=1)]]
+    label_mass: float = Field(ge=0)
     margin: float
     group: str | None
     run: str
@@ -44,8 +49,15 @@ class _Header(BaseModel):
     settings: dict[str, Any]
     task: Task
     data: str
-    model: dict[str, Any]
+    model: dict[str, str]
     ids: list[str]
+
+    @field_validator("settings")
+    @classmethod
+    def _has_a_measure(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        if settings.get("measure") not in (None, *MEASURES):
+            raise ValueError(f"measure is none of {', '.join(MEASURES)}")
+        return settings
 
 
 @dataclass(frozen=True)
@@ -73,9 +85,16 @@ class RunRecord:
         first, last = read_ends(path)
         try:
             header = _Header.model_validate(first)
+            if last != first:
+                Shape(len(header.ids), len(header.task.labels)).check(last)
         except pydantic.ValidationError as error:
-            where = ".".join(map(str, error.errors()[0]["loc"]))
-            raise RequestError(f"{path}, line 1: {where}: {error.errors()[0]['msg']}", code="bad_run") from None
+            raise RequestError(f"{path}, line 1: {first_wrong(error)}", code="bad_run") from None
+        except ValueError as error:
+            raise RequestError(
+                f"{path}, last line: {error}; the file was changed or damaged. Without that line, `icm run ... "
+                "--resume` asks again",
+                code="bad_run",
+            ) from None
         if header.format != FORMAT:
             raise RequestError(f"{path} is a journal of another version of this program", code="bad_run")
         return cls(folder, header.task, header.settings, header.model, header.ids, header.data, last)
@@ -98,18 +117,16 @@ class RunRecord:
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """`metrics.json`'s part of this search; empty if there is none."""
-        metrics = read_object(self.folder / METRICS)
-        seeds = metrics.get("seeds")  # a demo with one seed has the search's own figures in there
-        return seeds[0] if isinstance(seeds, list) and seeds and isinstance(seeds[0], dict) else metrics
+        metrics = read_metrics(self.folder / METRICS)
+        seeds: list[dict[str, Any]] | None = metrics.get("seeds")
+        return seeds[0] if seeds else metrics  # a demo with one seed has the search's own figures in there
 
     @property
     def alarms(self) -> list[dict[str, str]]:
         """Code, level, saw, try_; with the code alone, as a warning, if a run was stopped before it wrote them all."""
-        found = self.metrics.get("alarms")
-        if not isinstance(found, list):
-            found = [{"code": code} for code in self.last.get("alarms", [])]
+        found = self.metrics.get("alarms") or [{"code": code} for code in self.last.get("alarms", [])]
         usual = {"code": "", "level": "warning", "saw": "", "try_": ""}
-        return [{key: str(alarm.get(key, usual[key])) for key in usual} for alarm in found if isinstance(alarm, dict)]
+        return [{key: str(alarm.get(key, usual[key])) for key in usual} for alarm in found]
 
     @property
     def u(self) -> float | None:
@@ -142,7 +159,7 @@ class RunRecord:
     @cached_property
     def evaluation(self) -> dict[str, Any]:
         """What `icm eval` wrote last; empty if it was not called."""
-        return read_object(self.folder / EVALUATION)
+        return read_evaluation(self.folder / EVALUATION)
 
     def rows(self) -> list[Row]:
         """The labels, in the examples' order. Raises RequestError if the run has not ended, or naming a broken line."""
@@ -154,12 +171,12 @@ class RunRecord:
             try:
                 row = Row.model_validate(value)
             except pydantic.ValidationError as error:
-                first = error.errors()[0]
-                told = ".".join(map(str, first["loc"]))
-                raise RequestError(f"{where}: {told}: {first['msg']}", code="bad_data") from None
+                raise RequestError(f"{where}: {first_wrong(error)}", code="bad_data") from None
             if row.label not in self.task.labels or list(row.probs) != self.task.label_names:
                 names = ", ".join(self.task.label_names)
                 raise RequestError(f"{where}: the labels of this run are {names}, in this order", code="bad_data")
+            if abs(sum(row.probs.values()) - 1) > MAX_ROUNDING:
+                raise RequestError(f"{where}: probs: do not sum to 1", code="bad_data")
             rows.append(row)
         if [row.id for row in rows] != self.ids:
             raise RequestError(f"{self.folder / LABELS}: rows were added, removed or moved", code="bad_data")
@@ -177,27 +194,20 @@ class RunRecord:
             )
         known = {e.id: e for e in (read_examples(kept, self.task) if others is None else others)}
         found = [known[name] for name in self.ids if name in known]
-        if len(found) < len(self.ids) or digest(found) != self.data:
-            where = str(kept) if others is None else "the data"
+        where = str(kept) if others is None else "the data"
+        if len(found) < len(self.ids):
             raise RequestError(
-                f"{where}: not the examples that {self.folder} labelled (other rows, fields or a changed text; "
+                f"{where}: not the examples that {self.folder} labelled: {len(known):,} rows were read, which hold "
+                f"{len(found):,} of its {len(self.ids):,} examples",
+                code="bad_data",
+            )
+        if digest(found) != self.data:
+            raise RequestError(
+                f"{where}: not the examples that {self.folder} labelled (other fields or a changed text; "
                 "if the task is your own, name it with --task)",
                 code="bad_data",
             )
         return found
-
-
-def read_object(path: Path) -> dict[str, Any]:
-    """A JSON file that holds an object; empty if it is not there. Raises RequestError if it is something else."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise RequestError(f"{path}: {error}", code="bad_run") from None
-    if not isinstance(value, dict):
-        raise RequestError(f"{path}: not an object", code="bad_run")
-    return value
 
 
 def _inner(folder: Path) -> str:

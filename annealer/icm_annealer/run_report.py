@@ -14,10 +14,12 @@ from icm_annealer.bars import Bar
 from icm_annealer.charts import Line
 from icm_annealer.comparison import Compared
 from icm_annealer.estimates import Estimate, median_over_seeds
-from icm_annealer.journal import read_journal
+from icm_annealer.journal import read_passes
+from icm_annealer.journal_lines import Shape
 from icm_annealer.reference import read_again
 from icm_annealer.report_figures import accuracy_bars, spread_told
-from icm_annealer.run_record import RunRecord, read_object
+from icm_annealer.run_figures import read_metrics
+from icm_annealer.run_record import RunRecord
 from icm_annealer.rundir import JOURNAL, METRICS
 from icm_client.errors import RequestError
 
@@ -87,7 +89,7 @@ class RunReport:
         seeds = [] if (folder / JOURNAL).is_file() else [p for p in seed_folders(folder) if (p / JOURNAL).is_file()]
         searches = [SearchReport.read(place, gold) for place in seeds or [folder]]
         evaluation = searches[0].record.evaluation if not seeds else {}
-        return cls(str(folder), searches, read_object(folder / METRICS), evaluation)
+        return cls(str(folder), searches, read_metrics(folder / METRICS), evaluation)
 
     @property
     def first(self) -> RunRecord:
@@ -155,8 +157,9 @@ def _lines(record: RunRecord, wanted: Ints) -> tuple[list[Line], list[Line]]:
     """U, and the share of right labels, over each chain's passes; `wanted` is gold by example, -1 where unknown."""
     u_lines: dict[str, list[tuple[float, float]]] = {}
     accuracy_lines: dict[str, list[tuple[float, float]]] = {}
-    for line in read_journal(record.folder / JOURNAL):
-        if line.get("kind") != "pass" or line.get("u") is None or line["ask"]["purpose"] == "finalists":
+    shape = Shape(len(record.ids), len(record.task.labels))
+    for line in read_passes(record.folder / JOURNAL, shape):
+        if line.get("u") is None or line["ask"]["purpose"] == "finalists":
             continue
         points = u_lines.setdefault(line["ask"]["purpose"], [])
         points.append((len(points) + 1, line["u"]))

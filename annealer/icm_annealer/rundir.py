@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from icm_annealer.whole import write_whole
+from icm_annealer.whole import try_place, write_whole
 from icm_annealer.writer_lock import LOCK, hold
 from icm_client.errors import RequestError
 
@@ -29,6 +29,9 @@ OUR_FILES = (
     TRACKING,
     TRACKING_LOG,
 )
+RESULTS = (LABELS, EXAMPLES, METRICS, EVALUATION, REPORT, REPEAT)
+"""What there is only where a journal is, unless it is somebody else's."""
+LONGEST_NAME = max(OUR_FILES, key=len)
 
 
 class RunDir:
@@ -48,11 +51,11 @@ class RunDir:
 
         `overwrite` removes only files that runs write, never anything else that is there.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise RequestError(f"{self.path} is a file, not a folder for a run", code="run_exists")
-        if resume and not self.path.exists():
-            raise RequestError(f"{self.path}: there is no run to go on with", code="no_run")
         try:
+            if self.path.exists() and not self.path.is_dir():
+                raise RequestError(f"{self.path} is a file, not a folder for a run", code="run_exists")
+            if resume and not self.path.exists():
+                raise RequestError(f"{self.path}: there is no run to go on with", code="no_run")
             self.path.mkdir(parents=True, exist_ok=True)
             hold(self.path)  # before anything is removed
             if (self / JOURNAL).exists() and not resume and not overwrite:
@@ -61,11 +64,21 @@ class RunDir:
                     "or another --out",
                     code="run_exists",
                 )
+            others = (
+                [] if overwrite or (self / JOURNAL).exists() else [name for name in RESULTS if (self / name).exists()]
+            )
+            if others:
+                raise RequestError(
+                    f"{self.path} holds {others[0]}, which is no run's and would be replaced; take another --out, or "
+                    "--overwrite",
+                    code="run_exists",
+                )
             if overwrite and not resume:
                 for name in OUR_FILES:
                     (self / name).unlink(missing_ok=True)
         except OSError as error:
             raise RequestError(f"{self.path}: {error.strerror}", code="run_folder") from None
+        try_place(self / LONGEST_NAME)
 
     def remove(self) -> None:
         """Removes a run, and its folder unless something else is in there. Raises RequestError if another process

@@ -17,13 +17,13 @@ def check_place(out: Path, *, overwrite: bool, is_folder: bool) -> None:
 
     Only a folder that holds a saved dataset is ever replaced.
     """
+    try_place(out)
     if out.is_dir() and not (is_folder and any((out / name).is_file() for name in SAVED_DATASET)):
         raise RequestError(f"{out} is a folder" + ("" if is_folder else "; name the file to write"))
     if is_folder and out.exists() and not out.is_dir():
         raise RequestError(f"{out} is a file; name a folder to write")
     if out.exists() and not overwrite:
         raise RequestError(f"{out} is there already; use --overwrite to replace it, or another --out")
-    make_folder(out.parent)
 
 
 def make_folder(folder: Path) -> None:
@@ -31,9 +31,27 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise RequestError(f"{folder}: cannot be made: {error.strerror}") from None
+        raise RequestError(f"{folder}: cannot be made: {error.strerror}", code="run_folder") from None
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise RequestError(f"{folder}: nothing may be written there")
+        raise RequestError(f"{folder}: nothing may be written there", code="run_folder")
+
+
+def try_place(out: Path) -> None:
+    """Makes the folder that `out` is to lie in, and a file there for a moment, named as `write_whole` will.
+
+    Raises RequestError: a name that is too long, a full disk, a folder of somebody else are found before any work.
+    """
+    make_folder(out.parent)
+    partial = _partial(out)
+    try:
+        partial.touch()
+        partial.unlink()
+    except OSError as error:
+        raise RequestError(f"cannot write {out}: {error.strerror or error}", code="run_folder") from None
+
+
+def _partial(out: Path) -> Path:
+    return out.parent / f".{out.name}.partial"
 
 
 def write_whole(out: Path, write: Callable[[Path], object], code: str = "export") -> None:
@@ -41,7 +59,7 @@ def write_whole(out: Path, write: Callable[[Path], object], code: str = "export"
 
     Raises RequestError with this code if that fails; `out` is then as it was.
     """
-    partial, old = out.with_name(f".{out.name}.partial"), out.with_name(f".{out.name}.old")
+    partial, old = _partial(out), out.parent / f".{out.name}.old"
     _remove(partial)
     try:
         write(partial)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import TypeVar
 
@@ -12,15 +14,22 @@ import httpx
 import numpy as np
 import pydantic
 
-from icm_client.errors import BusyError, DeadlineError, IcmError, RequestError, ScorerError, UnavailableError
+from icm_client.errors import (
+    BusyError,
+    DeadlineError,
+    IcmError,
+    RequestError,
+    ScorerError,
+    TooLargeError,
+    UnavailableError,
+)
 from icm_client.exchange import Exchange
-from icm_client.retry import RetryPolicy, Tries
-from icm_client.split import batches, split, subset
-from icm_client.stream import Outstanding, Rows, lines_of, not_of_this_protocol, read_lines
+from icm_client.retry import RetryPolicy, Tries, check_seconds
+from icm_client.split import batches, halves, split, subset
+from icm_client.stream import Outstanding, Rows
 from icm_client.wire import (
     MAX_REQUEST_CHARS,
     MAX_TEXTS,
-    STREAM_TYPE,
     ModelInfo,
     ScoreRequest,
     ScoreResponse,
@@ -32,6 +41,9 @@ from icm_client.wire import (
     Usage,
 )
 
+MAX_REASON = 1000
+"""How many characters are told of why a scorer is not ready."""
+
 _Model = TypeVar("_Model", bound=pydantic.BaseModel)
 
 
@@ -39,8 +51,8 @@ class ScorerClient:
     """Scores batches against one scorer. Use it as an async context manager.
 
     Answers keep the order of the prompts however the batch was split. Errors are those of `icm_client.errors`;
-    connection errors, 429 and 503 are retried by `retry` before they reach the caller, and of an answer that was cut
-    off only what is missing is asked again.
+    connection errors, 429 and 503 are retried by `retry` before they reach the caller, of an answer that was cut off
+    only what is missing is asked again, and what a scorer finds too large (413) is asked in smaller parts.
     """
 
     def __init__(
@@ -54,13 +66,15 @@ class ScorerClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ):
         self._exchange = Exchange(base_url, api_key=api_key, read_timeout_s=read_timeout_s, transport=transport)
+        if max_prompts < 1:
+            raise RequestError(f"max_prompts is {max_prompts}: a request has at least one")
         self._retry = retry or RetryPolicy()
         self._max_prompts = max_prompts
         self._jitter = np.random.default_rng()  # spreads retries of many clients; touches no result
 
     @property
     def base_url(self) -> str:
-        """The scorer's address, without a password."""
+        """The scorer's address, without a user and a password."""
         return self._exchange.url
 
     async def __aenter__(self) -> ScorerClient:
@@ -74,25 +88,29 @@ class ScorerClient:
 
     async def model(self) -> ModelInfo:
         """Which model answers, and its limits, which requests are cut by from then on."""
-        info = await self._ask(ModelInfo, "/v1/model")
+        info = await self._retried(lambda: self._exchange.ask(ModelInfo, "/v1/model"))
         self._max_prompts = min(self._max_prompts, info.max_prompts)
         return info
 
     async def wait_ready(self, deadline_s: float, on_wait: Callable[[str, float], None] | None = None) -> ModelInfo:
         """Waits until the scorer has answered a real read, at most `deadline_s` seconds in all.
 
-        `on_wait(reason, seconds_waited)` is called before each pause. Raises UnavailableError at the deadline.
+        `on_wait(reason, seconds_waited)` is called before each pause. Raises UnavailableError at the deadline,
+        RequestError for one that is no number of seconds.
         """
+        check_seconds(deadline_s, "deadline_s")
         start = time.monotonic()
         while True:
             try:
                 async with asyncio.timeout(max(deadline_s - (time.monotonic() - start), 1.0)):
-                    await self._exchange.get("/readyz")
+                    await self._exchange.ready()
                     return await self.model()
             except IcmError as error:
                 if not _may_pass(error):
                     raise
-                reason = error.details.get("reason", error.message)
+                told = error.details.get("reason")  # what a proxy or scorer answered may be anything
+                reason = told if isinstance(told, str) and told.isprintable() else error.message
+                reason = reason[:MAX_REASON]
             except TimeoutError:
                 reason = "it takes connections, but does not answer"
             waited_s = time.monotonic() - start
@@ -127,16 +145,24 @@ class ScorerClient:
         assert model is not None  # rows came, and a start comes before them
         return ScoreResponse(logprobs=logprobs, usage=usage, model=model)
 
-    async def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """How many tokens each text has by itself, in the order given."""
+    async def count_tokens(self, texts: Sequence[str], special_tokens: bool = False) -> list[int]:
+        """How many tokens each text has by itself, in the order given; `special_tokens` as in a ScoreRequest."""
         counts: list[int] = []
-        for some in batches(texts, MAX_TEXTS, MAX_REQUEST_CHARS):
+        left = deque[Sequence[str]](batches(texts, MAX_TEXTS, MAX_REQUEST_CHARS))
+        while left:
+            some = left.popleft()
             try:
-                part = TokensRequest(texts=some)
+                part = TokensRequest(texts=list(some), special_tokens=special_tokens)
             except pydantic.ValidationError as error:
                 raise RequestError(f"a text to count the tokens of: {error.errors()[0]['msg']}") from None
-            answer = await self._ask(TokensResponse, "/v1/tokens", part)
-            if len(answer.counts) != len(part.texts) or min(answer.counts, default=0) < 0:
+            try:
+                answer = await self._retried(functools.partial(self._exchange.ask, TokensResponse, "/v1/tokens", part))
+            except RequestError as error:
+                if error.status != TooLargeError.status or len(some) == 1:
+                    raise
+                left.extendleft(reversed(halves(some)))
+                continue
+            if len(answer.counts) != len(part.texts):
                 raise ScorerError(f"the scorer's answer does not count the tokens of {len(part.texts)} texts")
             counts += answer.counts
         return counts
@@ -151,30 +177,32 @@ class ScorerClient:
                 if isinstance(line, Rows):
                     yield line
 
-    async def _ask(self, answer_type: type[_Model], path: str, body: pydantic.BaseModel | None = None) -> _Model:
-        """A small answer, whole: to a POST if there is a body."""
+    async def _retried(self, ask: Callable[[], Awaitable[_Model]]) -> _Model:
         tries = Tries(self._retry, time.monotonic())
         while True:
             try:
-                if body is None:
-                    return _parsed(answer_type, await self._exchange.get(path))
-                async with self._exchange.post(
-                    path, body.model_dump_json().encode(), accept="application/json"
-                ) as response:
-                    return _parsed(answer_type, await response.aread())
+                return await ask()
             except IcmError as error:
                 await self._wait(tries, error)
 
     async def _answer(self, request: ScoreRequest) -> AsyncGenerator[StreamStart | Rows | StreamEnd]:
-        """All lines of all parts, rows numbered as in `request`; every part is asked until it is whole."""
+        """All lines of all parts, rows numbered as in `request`; every part is asked until it is whole.
+
+        A part that is more than the scorer takes at once is asked in halves, and so is what comes after it.
+        """
         digest, start = None, time.monotonic()
-        for numbers in split(request, self._max_prompts):
-            outstanding = Outstanding(request, numbers)
+        most, parts = self._max_prompts, deque[Sequence[int]](split(request, self._max_prompts))
+        while parts:
+            part = parts.popleft()
+            if len(part) > most:
+                parts.extendleft(reversed(halves(part)))
+                continue
+            outstanding = Outstanding(request, part)
             tries = Tries(self._retry, time.monotonic())
             while asked := outstanding.numbers():
                 try:
                     left = _within_deadline(subset(request, asked), time.monotonic() - start)
-                    async with aclosing(self._lines(left)) as lines:
+                    async with aclosing(self._exchange.lines(left)) as lines:
                         async for line in lines:
                             if isinstance(line, StreamRows):
                                 rows = outstanding.take(line, asked)
@@ -189,19 +217,14 @@ class ScorerClient:
                     if missing := outstanding.numbers():
                         raise ScorerError(f"the scorer's answer ended without {len(missing)} of its prompts")
                 except IcmError as error:
-                    if outstanding.numbers() or not isinstance(error, UnavailableError):
+                    missing = outstanding.numbers()
+                    if error.status == TooLargeError.status and len(missing) > 1:
+                        most = -(-len(missing) // 2)
+                        parts.appendleft(missing)
+                        break
+                    if missing or not isinstance(error, UnavailableError):
                         deadline_s = None if request.deadline_s is None else start + request.deadline_s
                         await self._wait(tries, error, deadline_s)
-
-    async def _lines(self, request: ScoreRequest) -> AsyncGenerator[StreamStart | StreamRows | StreamEnd]:
-        """One try."""
-        async with self._exchange.post("/v1/score", request.body(), accept=STREAM_TYPE) as response:
-            if response.headers.get("Content-Type", "").startswith(STREAM_TYPE):
-                async for line in read_lines(response.aiter_bytes()):
-                    yield line
-            else:
-                for line in lines_of(_parsed(ScoreResponse, await response.aread())):
-                    yield line
 
     async def _wait(self, tries: Tries, error: IcmError, deadline_s: float | None = None) -> None:
         """Until it is time to try again, or the clock shows the deadline; raises the error if it is not to be tried."""
@@ -231,10 +254,3 @@ def _within_deadline(request: ScoreRequest, spent_s: float) -> ScoreRequest:
     if spent_s >= request.deadline_s:
         raise DeadlineError(f"the answer was not there within {request.deadline_s:g} s")
     return request.model_copy(update={"deadline_s": request.deadline_s - spent_s})
-
-
-def _parsed(model: type[_Model], content: bytes) -> _Model:
-    try:
-        return model.model_validate_json(content)
-    except pydantic.ValidationError as error:
-        raise not_of_this_protocol(error) from None

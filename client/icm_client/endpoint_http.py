@@ -11,9 +11,10 @@ from typing import Any
 import httpx
 import numpy as np
 
-from icm_client.errors import IcmError, RequestError, ScorerError, UnavailableError, error_from_body
-from icm_client.http_common import authorization, moved
-from icm_client.retry import RetryPolicy, Tries, retry_after_s
+from icm_client.address import Address
+from icm_client.connection import Connection
+from icm_client.errors import IcmError, ScorerError
+from icm_client.retry import RetryPolicy, Tries
 
 MAX_ANSWER_BYTES = 64 * 1024**2
 MAX_TOLD_CHARS = 400
@@ -37,23 +38,23 @@ class EndpointHttp:
         on_wait: Callable[[str, float], None] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ):
-        self.root = url.rstrip("/").removesuffix("/v1")
+        address = Address.parse(url, "an endpoint")
+        address = address._replace(url=address.url.removesuffix("/v1"))
+        self.root = address.url
         self._retry = retry or RetryPolicy(patience_s=60.0)
         self._on_wait = on_wait
         self._jitter = np.random.default_rng()  # spreads retries; touches no result
-        try:
-            if httpx.URL(self.root).scheme not in ("http", "https") or not httpx.URL(self.root).host:
-                raise ValueError("write http://HOST:PORT")
-            self._http = httpx.AsyncClient(
-                headers=authorization(api_key),
-                timeout=httpx.Timeout(10.0, read=read_timeout_s, write=300.0, pool=None),
-                transport=transport,
-            )
-        except (httpx.InvalidURL, ValueError) as error:
-            raise RequestError(f"{url!r} is not a URL of an endpoint: {error}") from None
+        self._connection = Connection(
+            address,
+            "the endpoint",
+            "Is the address right?",
+            api_key=api_key,
+            read_timeout_s=read_timeout_s,
+            transport=transport,
+        )
 
     async def close(self) -> None:
-        await self._http.aclose()
+        await self._connection.close()
 
     async def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """The JSON that the server answers at `path`, such as `/v1/models`."""
@@ -80,32 +81,12 @@ class EndpointHttp:
                 await asyncio.sleep(wait_s)
 
     async def _send(self, method: str, path: str, body: dict[str, Any] | None) -> bytes:
-        content = bytearray()
-        try:
-            async with self._http.stream(method, self.root + path, json=body) as response:
-                async for chunk in response.aiter_bytes():
-                    content += chunk
-                    if len(content) > MAX_ANSWER_BYTES:
-                        raise ScorerError(f"{self.root}{path} answered more than {MAX_ANSWER_BYTES} bytes")
-        except httpx.TransportError as error:
-            raise UnavailableError(
-                f"cannot reach {self.root}{path} ({error or type(error).__name__}); is the address right?"
-            ) from None
-        except httpx.DecodingError as error:
-            raise ScorerError(f"the answer of {self.root}{path} cannot be decompressed ({error})") from None
-        if response.status_code != 200:
-            raise self._refusal(path, response, content)
-        return bytes(content)
-
-    def _refusal(self, path: str, response: httpx.Response, content: bytes | bytearray) -> IcmError:
-        if redirect := moved(self.root + path, response):
-            return redirect
-        try:
-            body = json.loads(content)
-        except (ValueError, RecursionError):
-            body = None
-        after_s = retry_after_s(response.headers.get("Retry-After", ""))
-        error = error_from_body(response.status_code, body, after_s)
-        error.message = f"{self.root}{path}: {' '.join(error.message.split())[:MAX_TOLD_CHARS]}"
-        error.args = (error.message,)
-        return error
+        content = None if body is None else json.dumps(body).encode()
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        async with self._connection.send(method, path, content, headers) as response:
+            if response.status_code == 200:
+                return await self._connection.whole(response, MAX_ANSWER_BYTES)
+            error = await self._connection.error(response)
+            error.message = f"{self.root}{path}: {error.message[:MAX_TOLD_CHARS]}"
+            error.args = (error.message,)
+            raise error

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from typing import Any
 
-MAX_TOLD = 4000
-"""How many characters of another program's message are passed on."""
+MAX_TOLD, MAX_CODE = 4000, 100
+"""How many characters of another program's message, and of its code, are passed on."""
 
 
 class IcmError(Exception):
@@ -105,7 +105,7 @@ def error_from_body(status: int, body: Any, retry_after_s: float | None = None) 
     """The typed error for an HTTP answer; `body` is whatever JSON came, possibly none of ours."""
     inner = body.get("error") if isinstance(body, dict) else None
     if isinstance(inner, dict):
-        message, code = str(inner.get("message", ""))[:MAX_TOLD], str(inner.get("code", "error"))[:MAX_TOLD]
+        message, code = _line(inner.get("message", "")), _line(inner.get("code", "error"), MAX_CODE)
         details = inner.get("details") if isinstance(inner.get("details"), dict) else {}
     else:
         message, code, details = f"the server answered {status} without saying why", f"http_{status}", {}
@@ -121,3 +121,9 @@ def error_from_body(status: int, body: Any, retry_after_s: float | None = None) 
     if 300 <= status < 500:
         return RequestError(message, code=code, details=details, status=status)
     return ScorerError(message, code=code, details=details)
+
+
+def _line(said: Any, most: int = MAX_TOLD) -> str:
+    """What another program said, as one line without what a terminal would obey."""
+    text = str(said)[:most] if isinstance(said, str | int | float | None) else "?"
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())

@@ -1,109 +1,100 @@
-"""One scorer's HTTP: requests out, answers or typed errors in. Nothing that httpx raises passes it."""
+"""One scorer's HTTP: requests out, answers or typed errors in."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import httpx
+import pydantic
 
+from icm_client.address import Address
 from icm_client.compression import accepted, compressed
-from icm_client.errors import IcmError, RequestError, ScorerError, UnavailableError, error_from_body
-from icm_client.http_common import authorization, moved
-from icm_client.retry import retry_after_s
+from icm_client.connection import Connection
+from icm_client.stream import StreamedLine, lines_of, not_of_this_protocol, read_lines, while_rows_come
+from icm_client.wire import STREAM_TYPE, ScoreRequest, ScoreResponse
 
-MAX_ERROR_BYTES = 2**20
-"""How much of an error's body is read."""
 THREAD_BYTES = 2**18
 """Larger bodies are compressed beside the event loop."""
+MAX_SMALL_BYTES = 2**20
+"""The longest answer that is no log-probabilities, and what one of these has beside them."""
+ROW_BYTES, VALUE_BYTES = 128, 32
+"""The most that a prompt's row, and each of its log-probabilities, take in an answer."""
+
+_Model = TypeVar("_Model", bound=pydantic.BaseModel)
 
 
 class Exchange:
-    """Sends to one address. Raises RequestError at once if it is no URL, or if the key cannot be one."""
+    """Sends to one address. Raises RequestError at once if it is no URL, or cannot be asked; see `Connection`."""
 
     def __init__(
         self, base_url: str, *, api_key: str | None, read_timeout_s: float, transport: httpx.AsyncBaseTransport | None
     ):
-        try:
-            url = httpx.URL(base_url.rstrip("/"))
-            if not url.host:
-                raise ValueError("it names no host; write http://HOST:PORT")
-            self.url = str(url.copy_with(userinfo=b""))  # for people: without a password
-            self._http = httpx.AsyncClient(
-                base_url=url,
-                headers=authorization(api_key),
-                timeout=httpx.Timeout(10.0, read=read_timeout_s, write=300.0),
-                transport=transport,
-            )
-        except (httpx.InvalidURL, ValueError) as error:
-            shown = re.sub(r"//.*@", "//", base_url)
-            raise RequestError(f"{shown!r} is not a URL of a scorer: {error}") from None
+        address = Address.parse(base_url)
+        self.url, self._silent_s = address.url, read_timeout_s
+        self._connection = Connection(
+            address,
+            "the scorer",
+            "Start one with `icm-server serve`, or check the address.",
+            api_key=api_key,
+            read_timeout_s=read_timeout_s,
+            transport=transport,
+        )
         self._encodings: frozenset[str] = frozenset()
 
     async def close(self) -> None:
-        await self._http.aclose()
+        await self._connection.close()
 
-    async def get(self, path: str) -> bytes:
-        """The body of a success."""
-        with self._told():
-            async with self._http.stream("GET", path) as response:
-                await self._check(response)
-                return await response.aread()
+    async def ready(self) -> None:
+        """Raises UnavailableError as long as the scorer has not answered a real read."""
+        async with self._success("GET", "/readyz") as response:
+            await self._connection.whole(response, MAX_SMALL_BYTES)
+
+    async def ask(self, answer: type[_Model], path: str, body: pydantic.BaseModel | None = None) -> _Model:
+        """A small answer, to a POST if there is a body."""
+        content = body.model_dump_json().encode() if body is not None else None
+        method = "GET" if body is None else "POST"
+        async with self._success(method, path, content, "application/json") as response:
+            return _parsed(answer, await self._connection.whole(response, MAX_SMALL_BYTES))
+
+    async def lines(self, request: ScoreRequest) -> AsyncGenerator[StreamedLine]:
+        """An answer line by line; UnavailableError if no row has come for as long as a read may take."""
+        max_bytes = MAX_SMALL_BYTES + len(request.prompts) * (ROW_BYTES + VALUE_BYTES * len(request.labels))
+        async with self._success("POST", "/v1/score", request.body(), STREAM_TYPE) as response:
+            if response.headers.get("Content-Type", "").startswith(STREAM_TYPE):
+                pieces = self._connection.pieces(response, max_bytes)
+                async for line in while_rows_come(read_lines(pieces), self._silent_s):
+                    yield line
+            else:
+                for line in lines_of(_parsed(ScoreResponse, await self._connection.whole(response, max_bytes))):
+                    yield line
 
     @asynccontextmanager
-    async def post(self, path: str, content: bytes, accept: str) -> AsyncIterator[httpx.Response]:
-        """A success whose body is still to be read; what the reading raises is mapped too."""
-        encodings = self._encodings
-        body = (
-            await asyncio.to_thread(compressed, content, encodings)
-            if len(content) > THREAD_BYTES
-            else compressed(content, encodings)
-        )
-        headers = {"Content-Type": "application/json", "Accept": accept}
-        if body.encoding:
-            headers["Content-Encoding"] = body.encoding
-        with self._told():
-            async with self._http.stream("POST", path, content=body.content, headers=headers) as response:
-                await self._check(response)
-                yield response
+    async def _success(
+        self, method: str, path: str, content: bytes | None = None, accept: str = "application/json"
+    ) -> AsyncIterator[httpx.Response]:
+        headers = {"Accept": accept}
+        if content is not None:
+            body = (
+                await asyncio.to_thread(compressed, content, self._encodings)
+                if len(content) > THREAD_BYTES
+                else compressed(content, self._encodings)
+            )
+            content = body.content
+            headers["Content-Type"] = "application/json"
+            if body.encoding:
+                headers["Content-Encoding"] = body.encoding
+        async with self._connection.send(method, path, content, headers) as response:
+            self._encodings = accepted(response.headers.get("Accept-Encoding", ""))
+            if response.status_code != 200:
+                raise await self._connection.error(response)
+            yield response
 
-    async def _check(self, response: httpx.Response) -> None:
-        self._encodings = accepted(response.headers.get("Accept-Encoding", ""))
-        if response.status_code != 200:
-            raise await self._error(response)
 
-    async def _error(self, response: httpx.Response) -> IcmError:
-        if redirect := moved(self.url, response):
-            return redirect
-        content = b""
-        async for chunk in response.aiter_bytes():
-            content += chunk
-            if len(content) > MAX_ERROR_BYTES:
-                break
-        try:
-            body = json.loads(content)
-        except (ValueError, RecursionError):
-            body = None  # a proxy's page, or nothing
-        return error_from_body(response.status_code, body, retry_after_s(response.headers.get("Retry-After", "")))
-
-    @contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
-            raise RequestError(f"{self.url!r} is not a URL of a scorer: {error}") from None
-        except httpx.TransportError as error:
-            reason = str(error) or type(error).__name__
-            raise UnavailableError(
-                f"cannot reach the scorer at {self.url} ({reason}). "
-                "Start one with `icm-server serve`, or check the address.",
-                details={"reason": reason},
-            ) from error
-        except httpx.DecodingError as error:
-            raise ScorerError(
-                f"the answer of {self.url} cannot be decompressed ({error}): something on the way damages it",
-                code="bad_answer",
-            ) from None
+def _parsed(model: type[_Model], content: bytes) -> _Model:
+    try:
+        return model.model_validate_json(content)
+    except pydantic.ValidationError as error:
+        raise not_of_this_protocol(error) from None

@@ -9,7 +9,10 @@ from email.utils import parsedate_to_datetime
 
 import numpy as np
 
-from icm_client.errors import BusyError, IcmError, UnavailableError
+from icm_client.errors import BusyError, IcmError, RequestError, UnavailableError
+
+LONGEST_WAIT_S = 86_400.0
+"""A scorer that names a longer wait names this one."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,11 @@ class RetryPolicy:
     busy_patience_s: float = 3600.0
     """How long a scorer that is there may refuse work because it is full."""
 
+    def __post_init__(self) -> None:
+        """Raises RequestError for what is no number of seconds."""
+        for name, seconds in vars(self).items():
+            check_seconds(seconds, name)
+
     def wait_s(self, error: IcmError, attempt: int, spent_s: float, rng: np.random.Generator) -> float | None:
         """Seconds to wait before attempt number `attempt` + 1 (counted from 1), or None to give up."""
         if not isinstance(error, BusyError | UnavailableError):
@@ -37,6 +45,12 @@ class RetryPolicy:
         wait_s = max(base, self.first_wait_s) * (1.0 + 0.25 * float(rng.random()))
         patience_s = self.busy_patience_s if isinstance(error, BusyError) else self.patience_s
         return wait_s if spent_s + wait_s <= patience_s else None
+
+
+def check_seconds(seconds: float, name: str) -> None:
+    """Raises RequestError for NaN, infinity, or less than nothing: with these a wait would have no end."""
+    if not 0 <= seconds < math.inf:
+        raise RequestError(f"{name} is {seconds}: it has to be a number of seconds, 0 or more")
 
 
 class Tries:
@@ -62,14 +76,15 @@ class Tries:
 
 
 def retry_after_s(header: str, now: datetime | None = None) -> float | None:
-    """Seconds from a Retry-After header in either of its forms, a number or a date; None for anything else."""
+    """Seconds from a Retry-After header in either of its forms, a number or a date, at most LONGEST_WAIT_S; None for
+    anything else."""
     try:
         seconds = float(header)
     except ValueError:
         try:
             date = parsedate_to_datetime(header)
-        except ValueError:
+            date = date if date.tzinfo else date.replace(tzinfo=UTC)
+            seconds = (date - (now or datetime.now(UTC))).total_seconds()
+        except (ValueError, OverflowError):
             return None
-        date = date if date.tzinfo else date.replace(tzinfo=UTC)
-        seconds = (date - (now or datetime.now(UTC))).total_seconds()
-    return max(seconds, 0.0) if math.isfinite(seconds) else None
+    return min(max(seconds, 0.0), LONGEST_WAIT_S) if math.isfinite(seconds) else None

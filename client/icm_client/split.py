@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 from icm_client.errors import RequestError
 from icm_client.wire import Row, ScoreRequest
+
+_Item = TypeVar("_Item")
 
 
 def batches(texts: Sequence[str], max_texts: int, max_chars: int) -> Iterator[list[str]]:
@@ -30,6 +33,12 @@ def split(request: ScoreRequest, max_prompts: int) -> Iterator[range]:
     """
     for start in range(0, len(request.prompts), max_prompts):
         yield range(start, min(start + max_prompts, len(request.prompts)))
+
+
+def halves(items: Sequence[_Item]) -> tuple[Sequence[_Item], Sequence[_Item]]:
+    """The first half, which is the longer one of an odd number, and the second."""
+    middle = -(-len(items) // 2)
+    return items[:middle], items[middle:]
 
 
 def subset(request: ScoreRequest, numbers: Sequence[int]) -> ScoreRequest:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import aclosing
 from typing import NamedTuple
 
 import pydantic
@@ -32,7 +35,10 @@ class Rows(NamedTuple):
     logprobs: list[list[float]]
 
 
-async def read_lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[StreamStart | StreamRows | StreamEnd]:
+StreamedLine = StreamStart | StreamRows | StreamEnd
+
+
+async def read_lines(chunks: AsyncIterator[bytes]) -> AsyncGenerator[StreamedLine]:
     """The lines of a streamed answer, a start first and an end last.
 
     Raises the typed error if the scorer sends one, UnavailableError if the answer is cut off, ScorerError if it is
@@ -52,7 +58,28 @@ async def read_lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[StreamStart 
         raise UnavailableError("the scorer's answer was cut off", code="cut_off")
 
 
-def lines_of(answer: ScoreResponse) -> Iterator[StreamStart | StreamRows | StreamEnd]:
+async def while_rows_come(lines: AsyncGenerator[StreamedLine], silent_s: float) -> AsyncGenerator[StreamedLine]:
+    """The same lines. Raises UnavailableError once there was nothing but blank lines, or lines without rows, for
+    `silent_s` seconds; the time that a slow reader takes does not count."""
+    left_s = silent_s
+    async with aclosing(lines):
+        while True:
+            begun_s = time.monotonic()
+            try:
+                async with asyncio.timeout(left_s):
+                    line = await anext(lines, None)
+            except TimeoutError:
+                raise UnavailableError(
+                    f"the scorer keeps the answer open, but has sent no row for {silent_s:g} s", code="stalled"
+                ) from None
+            if line is None:
+                return
+            has_rows = isinstance(line, StreamRows) and line.prompts
+            left_s = silent_s if has_rows else left_s - (time.monotonic() - begun_s)
+            yield line
+
+
+def lines_of(answer: ScoreResponse) -> Iterator[StreamedLine]:
     """The same of an answer that came whole."""
     yield StreamStart(model=answer.model, num_prompts=len(answer.logprobs))
     yield StreamRows(prompts=list(range(len(answer.logprobs))), logprobs=answer.logprobs)

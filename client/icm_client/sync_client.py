@@ -49,9 +49,9 @@ class SyncScorerClient:
         """See `ScorerClient.wait_ready`."""
         return self._wait(self._client.wait_ready(deadline_s))
 
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+    def count_tokens(self, texts: Sequence[str], special_tokens: bool = False) -> list[int]:
         """See `ScorerClient.count_tokens`."""
-        return self._wait(self._client.count_tokens(texts))
+        return self._wait(self._client.count_tokens(texts, special_tokens))
 
     def score(self, request: ScoreRequest) -> ScoreResponse:
         """See `ScorerClient.score`."""

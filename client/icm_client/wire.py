@@ -55,6 +55,23 @@ Prompt = Text | Row
 """One prompt: plain text, or `[prefix or null, segment, segment, ...]`."""
 
 
+MAX_COUNT = 2**48
+"""No count of an answer is higher."""
+MAX_NAME_CHARS = 1024
+MAX_ADAPTERS = 4096
+
+Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+"""Of tokens, reads or prompts."""
+
+Name = Annotated[str, Field(max_length=MAX_NAME_CHARS, pattern=r"^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*$")]
+"""One line that a terminal shows as it is."""
+
+LogprobRows = Annotated[
+    list[Annotated[list[float], Field(max_length=MAX_LABELS, fail_fast=True)]],
+    Field(max_length=MAX_PROMPTS, fail_fast=True),
+]
+
+
 class _Wire(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -79,13 +96,17 @@ class ScoreRequest(_Wire):
     tokens in front of it, and a label whose tokens begin another label's is scored together with it."""
 
     experiment: str = Field(default=DEFAULT_EXPERIMENT, min_length=1, max_length=128, pattern=r"^[\w.:@/+-]+$")
-    """The tenant that the work is counted for."""
+    """What the work is counted for: the experiment of that name of whoever asks (the holder of the API key)."""
 
     model: str = Field(default="base", min_length=1, max_length=256)
     """`base`, or the name of an adapter that the scorer serves."""
 
     priority: int = Field(default=0, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
     """Whatever has a higher one goes first, of all experiments; within one priority they share fairly."""
+
+    special_tokens: bool = False
+    """False: texts are only text, so that `<|endoftext|>` in one is tokenized as the characters that it is. True: what
+    reads like one of the tokenizer's special tokens, in any text, label or terminator, is that token."""
 
     fresh: bool = False
     """True: every read is made now; none is answered by one that was made before, or for somebody else."""
@@ -103,53 +124,60 @@ class TokensRequest(_Wire):
 
     texts: list[Text] = Field(max_length=MAX_TEXTS, fail_fast=True)
 
+    special_tokens: bool = False
+    """As in a ScoreRequest."""
+
+    deadline_s: float | None = Field(default=None, gt=0, le=30 * 86_400, allow_inf_nan=False)
+    """Seconds until the answer is not wanted any more (504, code `deadline`)."""
+
 
 class TokensResponse(_Wire):
     """Tokens of each text by itself, in the order asked, without the beginning-of-text token."""
 
-    counts: list[int]
+    counts: Annotated[list[Count], Field(max_length=MAX_TEXTS, fail_fast=True)]
 
 
 class Usage(_Wire):
     """What a request cost; all counts are of tokens but the last two."""
 
-    prompt_tokens: int = 0
+    prompt_tokens: Count = 0
     """Tokens of all prompts as if each were sent alone."""
-    computed_tokens: int = 0
+    computed_tokens: Count = 0
     """Tokens that the engine really computed, for this request alone."""
-    cached_tokens: int = 0
+    cached_tokens: Count = 0
     """Tokens that the engine found in its prefix cache; the rest of its reads' tokens were computed."""
-    num_reads: int = 0
+    num_reads: Count = 0
     """Reads that this request had the engine make: up to one for each inner node of the labels' trie, per prompt."""
-    reused_prompts: int = 0
+    reused_prompts: Count = 0
     """Prompts answered without the engine: by reads that were made before, or just then for somebody else."""
-    joined_texts: int = 0
+    joined_texts: Count = 0
     """Boundaries at which the fast path was not safe, so that joined texts were tokenized as a whole."""
 
     def __add__(self, other: Usage) -> Usage:
         mine, its = self.model_dump(), other.model_dump()
-        return Usage(**{name: mine[name] + its[name] for name in mine})
+        # Not checked again: a sum of many answers may be more than one may say.
+        return Usage.model_construct(**{name: mine[name] + its[name] for name in mine})
 
 
 class ModelInfo(_Wire):
     """Who answers: two answers are comparable only where `digest` and `dtype` agree."""
 
-    name: str
-    digest: str
+    name: Name
+    digest: Name
     """Hash of the weights' files, the tokenizer and the engine's version."""
-    dtype: str
-    engine: str
+    dtype: Name
+    engine: Name
     """Engine and version, such as `vllm 0.32.0`."""
-    max_prompt_tokens: int
+    max_prompt_tokens: int = Field(ge=1, le=MAX_COUNT)
     """The longest prompt that is accepted, in tokens (the window less one)."""
     adds_bos: bool
     """True if every prompt starts with the tokenizer's beginning-of-text token."""
-    cache_block_tokens: int = 1
+    cache_block_tokens: int = Field(default=1, ge=1, le=MAX_COUNT)
     """The prefix cache holds whole blocks of that many tokens; what a context has beyond them is computed by every
     read."""
-    max_prompts: int = Field(default=MAX_PROMPTS, ge=1)
+    max_prompts: int = Field(default=MAX_PROMPTS, ge=1, le=MAX_COUNT)
     """The most prompts in one request."""
-    adapters: list[str] = []
+    adapters: list[Name] = Field(default=[], max_length=MAX_ADAPTERS, fail_fast=True)
 
 
 class ScoreResponse(_Wire):
@@ -158,7 +186,7 @@ class ScoreResponse(_Wire):
     Raw: not renormalised over the labels, so that the mass they miss can be seen.
     """
 
-    logprobs: list[list[float]]
+    logprobs: LogprobRows
     usage: Usage
     model: ModelInfo
 
@@ -182,15 +210,15 @@ class StreamStart(_Wire):
 
     kind: Literal["start"] = "start"
     model: ModelInfo
-    num_prompts: int
+    num_prompts: Count
 
 
 class StreamRows(_Wire):
     """Results in the order in which they are done: `logprobs[k]` is the row of prompt number `prompts[k]`."""
 
     kind: Literal["rows"] = "rows"
-    prompts: list[int]
-    logprobs: list[list[float]]
+    prompts: Annotated[list[int], Field(max_length=MAX_PROMPTS, fail_fast=True)]
+    logprobs: LogprobRows
 
 
 class StreamEnd(_Wire):
@@ -203,7 +231,7 @@ class StreamEnd(_Wire):
 class StreamFault(ErrorInfo):
     """What ended a stream early."""
 
-    status: int
+    status: int = Field(ge=400, le=599)
     """The HTTP status that the answer would have had, had this been known at its start."""
 
 

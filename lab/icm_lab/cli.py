@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from icm_annealer.commands import interruptible
 from icm_annealer.rundir import RunDir
+from icm_annealer.terminal import Terminal
+from icm_annealer.whole import make_folder, try_place
 from icm_client.errors import RequestError
 from icm_lab.course import COURSES
 from icm_lab.family import SIZES, weights
@@ -31,7 +32,7 @@ OutOption = Annotated[Path, typer.Option("--out", help="The folder to write into
 @app.command(name="worlds")
 def list_worlds() -> None:
     """What the models' corpus says, and how often it is labelled by which concept."""
-    console = Console()
+    console = Terminal()
     table = Table("world", "an example", "concepts (share of documents)")
     for world in worlds().values():
         shares = [f"{name} {concept.share:.0%}" for name, concept in world.concepts.items()]
@@ -49,26 +50,30 @@ def train(
     Example: icm lab train small --out runs/lab-small
     """
     _check(size)
+    make_folder(out)
     from icm_lab.shipping import save_model
     from icm_lab.train import train as pretrain
 
-    console, course = Console(), COURSES[size]
+    console, course = Terminal(), COURSES[size]
 
     def show(row: dict[str, Any]) -> None:
         late = " ".join(f"{name} {row[name][1]:.2f}" for name in row if name.endswith(("/truth", "/inverse")))
-        console.print(f"{row['step']}/{course.steps} loss {row['loss']:.3f}  {late}", highlight=False)
+        console.say(f"{row['step']}/{course.steps} loss {row['loss']:.3f}  {late}")
 
     save_model(pretrain(SIZES[size], course, out, on_row=show), out)
 
 
 @app.command()
-def examine(size: Annotated[str, typer.Argument(help=f"{', '.join(SIZES)}.")], shots: int = 64) -> None:
+def examine(
+    size: Annotated[str, typer.Argument(help=f"{', '.join(SIZES)}.")],
+    shots: Annotated[int, typer.Option(min=1, max=1024)] = 64,
+) -> None:
     """How often a shipped model is right, without a shot and behind shots by one concept. Needs torch."""
     _check(size)
     from icm_lab.examine import examine as look
     from icm_lab.shipping import load_model
 
-    console = Console()
+    console = Terminal()
     table = Table("world", "concept", "no shot", f"{shots} shots")
     for name, (first, late) in look(load_model(weights(size)), shots).items():
         table.add_row(*name.split("/"), f"{first:.2f}", f"{late:.2f}")
@@ -78,8 +83,10 @@ def examine(size: Annotated[str, typer.Argument(help=f"{', '.join(SIZES)}.")], s
 @app.command()
 def tasks(out: OutOption) -> None:
     """Writes the worlds' tasks, each a task file and its data, as they lie among the built-in ones."""
+    console = Terminal()
+    make_folder(out)
     for place in write_tasks(out):
-        print(place)
+        console.say(str(place))
 
 
 def reproduce(
@@ -98,10 +105,10 @@ def reproduce(
     if unknown:
         raise RequestError(f"no figure {unknown[0]!r}; known: {', '.join(known)}")
     wanted = [known[number] for number in figure or known]
-    console, folder = Console(), RunDir(out)
-    out.mkdir(parents=True, exist_ok=True)
+    console, folder = Terminal(), RunDir(out)
+    try_place(folder / "figures.json")
     rows = interruptible(
-        make_rows(wanted, out, lambda line: console.print(line, highlight=False, soft_wrap=True)),
+        make_rows(wanted, out, console.say),
         console,
         f"icm reproduce --out {out}",
     )
@@ -118,10 +125,8 @@ def reproduce(
         for claim in one["claims"]:
             verdict = "holds" if claim["holds"] else "does not hold"
             numbers = " against ".join(f"{claim[part]['value']:.3f}" for part in ("first", "second"))
-            console.print(
-                f"figure {one['figure']}: {claim['claim']}: {numbers}: {verdict}", highlight=False, soft_wrap=True
-            )
-    console.print(f"Written to {out}: figures.json, report.html", highlight=False, soft_wrap=True)
+            console.say(f"figure {one['figure']}: {claim['claim']}: {numbers}: {verdict}")
+    console.say(f"Written to {out}: figures.json, report.html")
 
 
 def _check(size: str) -> None:

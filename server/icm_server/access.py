@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hmac
 import ipaddress
-import logging
-from pathlib import Path
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -15,47 +12,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from icm_client.errors import AccessError, RequestError
 from icm_client.wire import DEFAULT_EXPERIMENT, ScoreRequest
 from icm_server.config import ServerConfig
-from icm_server.incoming import Incoming, refuse
-from icm_server.keys_file import digest_of, read_keys
+from icm_server.incoming import FOR_STRANGERS, Incoming, refuse
+from icm_server.keyring import Keyring
+from icm_server.open_paths import OPEN_PATHS
 from icm_server.tenant import ANYONE, Tenant
 
-log = logging.getLogger("icm_server")
-
-OPEN_PATHS = frozenset({"/healthz", "/readyz"})
-"""What needs no key; every other path does, also one that does not exist."""
 CHALLENGE = {"WWW-Authenticate": 'Bearer, Basic realm="icm-server: any name, the API key as password"'}
-
-
-class Keyring:
-    """The keys of one file, read anew when it changes. Raises RequestError if it cannot be read, or holds none."""
-
-    def __init__(self, path: Path):
-        self._path, self._stamp = path, _stamp(path)
-        self._tenants = _tenants(path)
-        if not self._tenants:
-            raise RequestError(f"{path} holds no keys; make one with `icm-server key new NAME --keys-file {path}`")
-
-    def tenant_of(self, key: str) -> Tenant | None:
-        """Whose key it is, None if nobody's; which of them can not be told from the time that it takes."""
-        self._follow()
-        digest = digest_of(key)
-        found = None
-        for expected, tenant in self._tenants:
-            if hmac.compare_digest(digest, expected):
-                found = tenant
-        return found
-
-    def _follow(self) -> None:
-        """Nobody's run has to be interrupted for a new key. A file that is wrong or gone changes nothing."""
-        stamp = _stamp(self._path)
-        if stamp == self._stamp:
-            return
-        self._stamp = stamp
-        try:
-            self._tenants = _tenants(self._path)
-            log.warning("%s has changed: %d keys", self._path, len(self._tenants))
-        except RequestError as error:
-            log.error("the keys stay as they were: %s", error.message)
 
 
 class Access:
@@ -77,9 +39,12 @@ class Access:
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008})
             else:
-                await refuse(error, CHALLENGE, Incoming(receive), scope, receive, send)
+                await refuse(error, CHALLENGE, Incoming(receive), scope, receive, send, FOR_STRANGERS)
             return
-        scope.setdefault("state", {})["tenant"] = tenant
+        state = scope.setdefault("state", {})
+        state["tenant"] = tenant
+        if tenant is not ANYONE and "connection" in state:
+            state["connection"].known_as(tenant.name)
         await self._app(scope, receive, send)
 
     def _tenant(self, scope: Scope) -> Tenant:
@@ -124,12 +89,16 @@ def allowed(tenant: Tenant, request: ScoreRequest) -> ScoreRequest:
 def keyring_for(config: ServerConfig) -> Keyring | None:
     """The keys that a scorer is started with. Raises RequestError if others could reach it and it has none.
 
-    /dev/null, which stands for a secret that is not there, is no keys file.
+    /dev/null, which a container gets where nobody names one, is no keys file.
     """
-    if config.keys_file is not None and not config.keys_file.is_char_device():
-        return Keyring(config.keys_file.expanduser())
-    host = config.published_at or config.host
-    if not (config.allow_no_keys or _is_loopback(host)):
+    path = None if config.keys_file is None else config.keys_file.expanduser()
+    if path is not None and path.is_dir():
+        path /= "keys.yaml"
+    if path is not None and not path.is_char_device():
+        return Keyring(path)
+    hosts = (config.published_at or config.host).split(",")
+    host = next((host for host in hosts if not _is_loopback(host)), None)
+    if host is not None and not config.allow_no_keys:
         raise RequestError(
             f"whoever reaches {host} could use this scorer: give it --keys-file FILE (`icm-server key new NAME` makes "
             "one), or --allow-no-keys if the network around it is private",
@@ -155,15 +124,3 @@ def key_in(header: str) -> str:
         return base64.b64decode(value, validate=True).decode().partition(":")[2]
     except (binascii.Error, ValueError):
         return ""
-
-
-def _tenants(path: Path) -> list[tuple[bytes, Tenant]]:
-    return [(bytes.fromhex(entry.sha256), entry.tenant) for entry in read_keys(path)]
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns

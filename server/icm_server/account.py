@@ -9,6 +9,7 @@ from icm_client.wire import ScoreRequest, Usage
 from icm_server.logs import event, last_event
 from icm_server.request_plan import Plan
 from icm_server.tally import Tallies
+from icm_server.tenant import Asker, Tenant
 
 log = logging.getLogger("icm_server")
 
@@ -19,9 +20,10 @@ OUTCOMES = ("answered", "busy", "too_large", "invalid", "deadline", "given_up", 
 class Account:
     """Opened when a request arrives; either `refused` or `accepted`, and then `ended`."""
 
-    def __init__(self, tallies: Tallies, request: ScoreRequest):
-        self._tallies, self._experiment, self._num_prompts = tallies, request.experiment, len(request.prompts)
-        self._tally = tallies.of(request.experiment)
+    def __init__(self, tallies: Tallies, request: ScoreRequest, tenant: Tenant):
+        self._tallies, self._num_prompts = tallies, len(request.prompts)
+        self._asker = Asker(tenant.name, request.experiment)
+        self._tally = tallies.of(self._asker)
         self._tally.num_open += 1
         self._start = tallies.clock()
         self._queued_at: float | None = None
@@ -36,7 +38,7 @@ class Account:
         event(
             log,
             "request accepted",
-            experiment=self._experiment,
+            **self._asker._asdict(),
             prompts=self._num_prompts,
             reads=plan.num_reads,
             tokens=plan.tokens,
@@ -56,7 +58,7 @@ class Account:
         last_event(
             log,
             "request refused",
-            experiment=self._experiment,
+            **self._asker._asdict(),
             prompts=self._num_prompts,
             outcome=outcome,
             code=error.code if isinstance(error, IcmError) else type(error).__name__,
@@ -72,7 +74,7 @@ class Account:
         last_event(
             log,
             "request finished",
-            experiment=self._experiment,
+            **self._asker._asdict(),
             outcome=outcome,
             seconds=round(seconds, 4),
             prompts=self._num_prompts,

@@ -15,6 +15,7 @@ from icm_server.fair_queue import Work
 from icm_server.label_trie import TrieRead
 from icm_server.request_plan import Plan, PlannedRead
 from icm_server.reuse import decoded
+from icm_server.tenant import ANYONE, Asker, Tenant
 from icm_server.token_path import PathCursor
 
 FLUSH_EVERY_S = 0.05
@@ -43,12 +44,16 @@ class Answers:
         ticket: Ticket,
         account: Account,
         resume: Callable[[], None],
-        weight: float = 1.0,
+        tenant: Tenant = ANYONE,
         salt: str | None = None,
     ):
         self.model, self.salt = request.model, salt
+        self.is_fresh = request.fresh
+        """Its reads answer nobody else, now or later."""
         self.num_prompts = len(plan.first_of)
-        self.work: Work[PlannedRead] = Work(request.experiment, plan.quanta, request.priority, weight)
+        self.work: Work[PlannedRead] = Work(
+            Asker(tenant.name, request.experiment), plan.quanta, request.priority, tenant.weight
+        )
         self.closing = ExitStack()
         """What `close` does."""
         self.account = account

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 
 from icm_client.wire import ErrorAnswer
-from icm_server import operations, routes
-from icm_server.access import Access, Keyring
+from icm_server import health, model_list, operations, routes
+from icm_server.access import Access
 from icm_server.answer_gzip import AnswerGzip
+from icm_server.api_page import add_api_page
 from icm_server.body_limit import BodyLimit
-from icm_server.config import ScoringConfig
+from icm_server.config import ConnectionLimits, ScoringConfig
+from icm_server.head_requests import HeadRequests
 from icm_server.http_errors import add_error_handlers
+from icm_server.keyring import Keyring
+from icm_server.known_hosts import KnownHosts
 from icm_server.metrics import Metrics
 from icm_server.request_ids import RequestIds
 from icm_server.scorer_state import EngineFactory, ScorerState, live
@@ -35,12 +40,16 @@ def create_app(
     scoring: ScoringConfig | None = None,
     max_body_bytes: int = 256 * 2**20,
     keyring: Keyring | None = None,
+    connections: ConnectionLimits | None = None,
+    hosts: Iterable[str] = (),
 ) -> FastAPI:
     """The application; its lifespan makes the engine in the background and closes it at the end.
 
-    With a `keyring`, every path but those of `access.OPEN_PATHS` asks for a key.
+    With a `keyring`, every path but those of `open_paths.OPEN_PATHS` asks for a key. Without one, it answers only by
+    names that no web page can have, and by `hosts`.
     """
     state = ScorerState()
+    scoring = (scoring or ScoringConfig()).model_copy(update={"has_keys": keyring is not None})
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -53,17 +62,23 @@ def create_app(
             if state.scorer is not None:
                 await state.scorer.close()
 
-    app = FastAPI(title="icm-server", version="1", lifespan=lifespan, responses=ERRORS)
+    app = FastAPI(title="icm-server", version="1", lifespan=lifespan, responses=ERRORS, docs_url=None, redoc_url=None)
     responses: Counter[int] = Counter()
     app.state.scoring = state
     app.state.metrics = Metrics(lambda: state.scorer, state.is_ready, responses)
-    app.include_router(routes.router)
-    app.include_router(operations.router)
+    for module in (routes, model_list, operations, health):
+        app.include_router(module.router)
+    add_api_page(app)
     paths = {getattr(route, "path", "") for route in app.routes}
+    with_body = {route.path for route in app.routes if isinstance(route, APIRoute) and "POST" in route.methods}
 
-    app.add_middleware(BodyLimit, max_body_bytes=max_body_bytes)
+    app.add_middleware(
+        BodyLimit, max_body_bytes=max_body_bytes, shared=keyring is not None, paths=with_body, limits=connections
+    )
     app.add_middleware(AnswerGzip, minimum_size=MIN_GZIP_BYTES)
+    app.add_middleware(HeadRequests)
     app.add_middleware(Access, keyring=keyring)
+    app.add_middleware(KnownHosts, names=hosts if keyring is None else None)
     app.add_middleware(RequestIds, responses=responses, paths=paths)  # the last one added is the first one met
     add_error_handlers(app)
     return app

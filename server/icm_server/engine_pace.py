@@ -37,11 +37,10 @@ class EnginePace:
         self._max_tokens, self._clock, self._rate = max_tokens, clock, Rate(clock)
         self._shared_until = self._small_until = -math.inf
 
-    def max_tokens(self, num_experiments: int) -> int:
-        """Tokens to compute that may be in the engine while so many experiments have work that waits."""
+    def max_tokens(self, *, is_shared: bool) -> int:
+        """Tokens to compute that may be in the engine; `is_shared`: several experiments have work that waits."""
         now, rate = self._clock(), self._rate.value()
-        is_shared = now < self._shared_until or num_experiments > 1
-        if rate is None or not is_shared:
+        if rate is None or not (is_shared or now < self._shared_until):
             return self._max_tokens
         step = SMALL_STEP if now < self._small_until else SHARED_STEP
         return min(self._max_tokens, int(2 * max(step.min_tokens, step.seconds * rate)))

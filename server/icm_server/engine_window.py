@@ -45,19 +45,19 @@ class EngineWindow:
     @property
     def max_tokens(self) -> int:
         """With so many tokens to compute in the engine no more reads are begun, except saved ones."""
-        return self._pace.max_tokens(self._queue.num_experiments)
+        return self._pace.max_tokens(is_shared=self._queue.is_shared)
 
     def add(self, answers: Answers) -> None:
         """Has a request's work done, when its turn comes."""
         work = answers.work
         is_shared = any(
-            other.experiment != work.experiment and other.priority <= work.priority and not other.paused
+            other.asker != work.asker and other.priority <= work.priority and not other.paused
             for other in self._requests
         )
         self._requests[work] = answers
         self._queue.add(work)
         if is_shared:
-            self._pace.others_wait(is_small=work.is_saved)
+            self._pace.others_wait(is_small=self._queue.is_saved(work))
         self.fill()
 
     def give_up(self, answers: Answers) -> None:
@@ -79,7 +79,7 @@ class EngineWindow:
         most = self.max_tokens
         for _ in range(MAX_AT_ONCE):
             is_full = not self._has_room(most)
-            # Beside whatever others have in the engine there is room for all that one experiment can have saved up.
+            # Beside whatever others have in the engine there is room for all that one can have saved up.
             has_room = self._has_room(most + self._queue.burst_tokens)
             taken = self._queue.take(only_saved=is_full) if has_room else None
             if taken is None:
@@ -137,9 +137,10 @@ class EngineWindow:
             outcome = error
         if self._flights.get(read.key) is flight:
             del self._flights[read.key]
-        self._settle(flight, read, outcome)
+        self._settle(flight, read, outcome, is_fresh=answers.is_fresh)
 
-    def _settle(self, flight: _Flight, read: PlannedRead, outcome: ReadAnswer | Exception) -> None:
+    def _settle(self, flight: _Flight, read: PlannedRead, outcome: ReadAnswer | Exception, *, is_fresh: bool) -> None:
+        """`is_fresh`: nobody will ever ask for its key again."""
         if isinstance(outcome, Exception):
             for answers, _ in flight.waiting:
                 answers.fail(outcome)
@@ -148,7 +149,8 @@ class EngineWindow:
                 answers.fail(_not_finite(same.prompt, self._engine.info.dtype))
         else:
             self._pace.done(max(0, read.num_tokens - outcome.num_cached_tokens))
-            self._reuse.remember(read.key, encoded(outcome.logprobs))
+            if not is_fresh:
+                self._reuse.remember(read.key, encoded(outcome.logprobs))
             for number, (answers, same) in enumerate(flight.waiting):
                 if number == 0:
                     self._queue.correct(answers.work, same.num_tokens - outcome.num_cached_tokens - same.tokens)

@@ -10,9 +10,14 @@ from fastapi import Request
 from icm_client.errors import RequestError, TooLargeError
 from icm_client.wire import ScoreRequest
 from icm_server.access import allowed
+from icm_server.steps import Steps, finished
+from icm_server.wanted import while_wanted
 
-MAX_VALUES = 2**23
-"""Commas in a body. While JSON is read a value takes sixteen times the memory of the two bytes that it may be."""
+MAX_VALUES = 2**20
+"""Commas in a body. While JSON is read nothing else is, a tenth of a second for so many values, and each takes sixteen
+times the memory of the two bytes that it may be."""
+SMALL_BYTES = 2**16
+"""A body that is read in less than a millisecond."""
 
 _Model = TypeVar("_Model", bound=pydantic.BaseModel)
 
@@ -24,12 +29,16 @@ def documented(model: type[pydantic.BaseModel]) -> dict[str, Any]:
 
 
 async def asked(request: Request) -> ScoreRequest:
-    """The request to score, in the name of the key that it came with. Raises RequestError or AccessError."""
+    """The request to score, in the name of the key that it came with. Raises RequestError, AccessError, or what
+    `while_wanted` does."""
     return allowed(request.state.tenant, await parsed(request, ScoreRequest))
 
 
 async def parsed(request: Request, model: type[_Model]) -> _Model:
-    """The body. Raises RequestError that names what is wrong and where, and never shows what stands there."""
+    """The body; a large one is read in a turn of its key.
+
+    Raises RequestError that names what is wrong and where, and never shows what stands there.
+    """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json":
         raise RequestError(
@@ -42,6 +51,15 @@ async def parsed(request: Request, model: type[_Model]) -> _Model:
         raise RequestError("the body is empty: send a request as JSON")
     if body.count(b",") > MAX_VALUES:
         raise TooLargeError(f"the body holds more than {MAX_VALUES} values: send fewer prompts at once")
+    if len(body) <= SMALL_BYTES:
+        return finished(_validated(model, body))
+    planning = request.app.state.scoring.required().planning
+    place = planning.turns.place(request.state.tenant, 0, len(body))
+    return await while_wanted(request, planning.done(_validated(model, body), place))
+
+
+def _validated(model: type[_Model], body: bytes) -> Steps[_Model]:
+    yield
     try:
         # Not json.loads: that lets half characters through, and ends at deep nesting with an exception.
         return model.model_validate_json(body)

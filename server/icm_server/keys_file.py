@@ -10,6 +10,10 @@ out, and is explained in `tenant.py`:
       weight: 2
       max_queued_tokens: 5000000
       isolated: true
+      admin: false
+
+It is read as `plain_yaml.py` does, and refused whole if anything in it is wrong. An explicit `[]` says that nobody has
+a key; a file of nothing is a mistake.
 
 A key is 256 random bits, so its plain SHA-256 cannot be turned round by guessing, as that of a password could: a slow
 hash would protect nothing more, and every request would pay for it.
@@ -23,20 +27,24 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
+import stat
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pydantic
-import yaml
 from pydantic import Field
 
 from icm_client.errors import RequestError
+from icm_server.plain_yaml import PlainYamlError, parsed
 from icm_server.tenant import Tenant
 
 PREFIX = "icm_"
 """What every key begins with, so that one that has leaked can be found."""
+MAX_BYTES = 2**18
+"""Of a keys file: some 2,000 keys, read in a twentieth of a second."""
 
 
 class Entry(Tenant):
@@ -58,11 +66,13 @@ def digest_of(key: str) -> bytes:
 
 
 def read_keys(path: Path) -> list[Entry]:
-    """The file's entries, which may be none. Raises RequestError."""
-    try:
-        return _parsed(path.read_text(encoding="utf-8"), path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise _unusable(path, error) from None
+    """The file's entries: none only if it says so, by `[]`. Raises RequestError, and does not wait for anything."""
+    entries = _entries(_text(path), path)
+    if entries is None:
+        raise RequestError(
+            f"{path} holds no keys; make one with `icm-server key new NAME --keys-file {path}`", code="bad_keys_file"
+        )
+    return entries
 
 
 def add_key(path: Path, name: str, **fields: Any) -> str:
@@ -80,60 +90,85 @@ def add_key(path: Path, name: str, **fields: Any) -> str:
     path = path.resolve()
     try:
         with _locked(path.parent):
-            before = path.read_text(encoding="utf-8") if path.exists() else ""
-            others = _parsed(before, path)
+            before = _text(path) if path.exists() else ""
+            others = _entries(before, path) or []
             if any(other.name == name for other in others):
                 raise RequestError(f"{path} has a key for {name!r} already: remove that, or take another name")
-            for other in others:
-                _check_apart(other, entry)
-                _check_apart(entry, other)
-            _write(path, before, _with(before, entry, path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise _unusable(path, error) from None
+            if told := _not_apart([*others, entry]):
+                raise RequestError(f"{told}: take another name, or say what they may run (--experiment)")
+            _write(path, before, _with(before, others, entry, path))
+    except OSError as error:
+        raise _unusable(path, error.strerror) from None
     return key
 
 
-def _check_apart(one: Entry, other: Entry) -> None:
-    """Raises RequestError if `one`, of which nobody said what it may run, may run what is the other's."""
-    if not one.experiments and one.may_run(other.name):
-        raise RequestError(
-            f"{one.name!r} may run what begins with {one.name}-, so also the experiments of {other.name!r}: take "
-            "another name, or say what they may run (--experiment)"
-        )
+def _not_apart(entries: Sequence[Entry]) -> str:
+    """Which two are not: nobody said what one may run, so that it may run what is another's. Empty if all are."""
+    names = sorted(entry.name for entry in entries)
+    for entry in entries:
+        begin = f"{entry.name}-"
+        place = bisect_left(names, begin)
+        if not entry.experiments and place < len(names) and names[place].startswith(begin):
+            return f"{entry.name!r} may run what begins with {begin}, so also the experiments of {names[place]!r}"
+    return ""
 
 
-def _parsed(text: str, path: Path) -> list[Entry]:
+def _text(path: Path) -> str:
+    """What stands in a file of at most MAX_BYTES. A FIFO is not waited for."""
     try:
-        found = yaml.safe_load(text)
-        entries = _ENTRIES.validate_python([] if found is None else found)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f" (line {mark.line + 1})" if mark else ""
-        raise RequestError(f"{path} is neither YAML nor JSON{place}", code="bad_keys_file") from None
+        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            mode = os.fstat(number).st_mode
+            if not stat.S_ISREG(mode):
+                raise _unusable(path, os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else "it is no file")
+            with open(number, "rb", closefd=False) as file:
+                content = file.read(MAX_BYTES + 1)
+        finally:
+            os.close(number)
+        if len(content) > MAX_BYTES:
+            raise _unusable(path, f"it is larger than {MAX_BYTES:,} bytes")
+        return content.decode()
+    except UnicodeDecodeError:
+        raise _unusable(path, "it is not UTF-8") from None
+    except OSError as error:
+        raise _unusable(path, error.strerror) from None
+
+
+def _entries(text: str, path: Path) -> list[Entry] | None:
+    """What a keys file says; None if nothing stands there. Raises RequestError."""
+    try:
+        found = parsed(text)
+        if found is None:
+            return None
+        entries = _ENTRIES.validate_python(found)
+    except PlainYamlError as error:
+        raise RequestError(f"{path} is neither YAML nor JSON ({error})", code="bad_keys_file") from None
     except pydantic.ValidationError as error:
         raise RequestError(f"{path}: {_told(error)}", code="bad_keys_file") from None
     for what in ("name", "sha256"):
-        values = [getattr(entry, what) for entry in entries]
-        for number, value in enumerate(values):
-            if value in values[:number]:
-                raise RequestError(
-                    f"{path}: entry {number} has the {what} of entry {values.index(value)}", code="bad_keys_file"
-                )
+        first: dict[str, int] = {}
+        for number, entry in enumerate(entries):
+            other = first.setdefault(getattr(entry, what), number)
+            if other != number:
+                raise RequestError(f"{path}: entry {number} has the {what} of entry {other}", code="bad_keys_file")
+    if told := _not_apart(entries):
+        raise RequestError(f"{path}: {told}: say what each may run (experiments)", code="bad_keys_file")
     return entries
 
 
-def _with(before: str, entry: Entry, path: Path) -> str:
+def _with(before: str, others: Sequence[Entry], entry: Entry, path: Path) -> str:
     """The text with one more entry, comments and all as they were."""
     fields = entry.model_dump(mode="json", exclude_unset=True)
     if before.lstrip().startswith("["):
-        return json.dumps([*yaml.safe_load(before), fields], indent=2, ensure_ascii=False) + "\n"
+        all_fields = [*(other.model_dump(mode="json", exclude_unset=True) for other in others), fields]
+        return json.dumps(all_fields, indent=2, ensure_ascii=False) + "\n"
     lines = [
         f"{'  ' if number else '- '}{name}: {json.dumps(value)}" for number, (name, value) in enumerate(fields.items())
     ]
     after = "\n".join([*([before.rstrip("\n")] if before.strip() else []), *lines]) + "\n"
     try:
-        complete = _parsed(after, path)[-1] == entry
-    except (RequestError, IndexError):
+        complete = _entries(after, path) == [*others, entry]
+    except RequestError:
         complete = False
     if not complete:
         raise RequestError(f"cannot add to the end of {path}: let each entry begin with `- ` at the start of a line")
@@ -145,6 +180,8 @@ def _write(path: Path, before: str, after: str) -> None:
 
     A scorer that reads half of it keeps the keys that it had, and reads again.
     """
+    if len(after.encode()) > MAX_BYTES:
+        raise _unusable(path, f"with another key it is larger than {MAX_BYTES:,} bytes")
     number = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
     try:
         if not _written(number, after.encode()):
@@ -173,13 +210,17 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(number)
 
 
-def _unusable(path: Path, error: OSError | UnicodeDecodeError) -> RequestError:
-    reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+def _unusable(path: Path, reason: str | None) -> RequestError:
     return RequestError(f"cannot use the keys file {path}: {reason}", code="bad_keys_file")
 
 
 def _told(error: pydantic.ValidationError) -> str:
     """The first mistake, without what stands there."""
     first = error.errors(include_input=False, include_url=False)[0]
-    where = " ".join(f"entry {part}" if isinstance(part, int) else str(part) for part in first["loc"][:2])
+    where = " ".join(f"entry {part}" if isinstance(part, int) else _shown(part) for part in first["loc"][:2])
     return f"{where or 'the file'}: {first['msg']}"
+
+
+def _shown(name: str) -> str:
+    """A name out of the file, in one line and short."""
+    return name if name.isidentifier() and len(name) < 40 else ascii(name[:40])

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
-from icm_client.errors import RequestError
+from icm_client.errors import RequestError, TooLargeError
 from icm_server.label_trie import LabelTrie, TokenPath
+from icm_server.steps import Steps
 
 MAX_LABEL_TOKENS = 4096
 """Of all texts of all labels of a request together."""
+MAX_ALL_LABEL_TOKENS = 2**18
+"""And of all ways in which prompts have them cut."""
 
 Sequences = tuple[tuple[TokenPath, ...], ...]
 """Every label's token sequences, one for each of its texts."""
 
 
-def label_behind(number: int, prompt: str, prompt_ids: Sequence[int], label: str, joined: Sequence[int]) -> TokenPath:
-    """tokens(prompt + label) after tokens(prompt), which have to stay as they are: else RequestError."""
-    if joined[: len(prompt_ids)] != prompt_ids or len(joined) == len(prompt_ids):
-        raise RequestError(
-            f"the label {label!r} merges with the end of prompt {number} ({prompt[-40:]!r}): their tokens together are "
-            "not the prompt's and then the label's. End the prompt without a space and begin the label with one",
-            code="label_merges",
-            details={"prompt": number, "label": label},
-        )
-    return tuple(joined[len(prompt_ids) :])
+def label_behind(prompt: Sequence[int], joined: Sequence[int]) -> TokenPath | None:
+    """tokens(prompt + label) after tokens(prompt); None if these do not stay as they are."""
+    if joined[: len(prompt)] != prompt or len(joined) == len(prompt):
+        return None
+    return tuple(joined[len(prompt) :])
+
+
+def label_merges(number: int, prompt: str, label: str) -> RequestError:
+    """The error for a label that changes its prompt's tokens."""
+    return RequestError(
+        f"the label {label!r} merges with the end of prompt {number} ({prompt[-40:]!r}): their tokens together are "
+        "not the prompt's and then the label's. End the prompt without a space and begin the label with one",
+        code="label_merges",
+        details={"prompt": number, "label": label},
+    )
 
 
 def token_behind(label: str, tokens: TokenPath, shown: Sequence[int], terminator: str) -> int:
@@ -42,15 +50,15 @@ def token_behind(label: str, tokens: TokenPath, shown: Sequence[int], terminator
 
 
 def label_tries(
-    all_sequences: Sequence[Sequences], labels: list[list[str]], ends: Mapping[str, int] | None
-) -> dict[Sequences, LabelTrie]:
-    """The trie for each of the prompts' label sequences.
+    distinct: Collection[Sequences], labels: list[list[str]], ends: Mapping[str, int] | None
+) -> Steps[dict[int, LabelTrie]]:
+    """The trie for each of the prompts' label sequences, by their id().
 
     Where the tokens of one label begin another's, all labels of the request are scored with the terminator's token
     behind them (`ends`, by label text). RequestError names both labels if that is not possible, or not enough.
     """
-    distinct = list(dict.fromkeys(all_sequences))
     for sequences in distinct:
+        yield
         num_tokens = sum(len(tokens) for texts in sequences for tokens in texts)
         if num_tokens > MAX_LABEL_TOKENS:
             raise RequestError(
@@ -58,12 +66,19 @@ def label_tries(
                 "read of its own behind every prompt. Use shorter or fewer texts",
                 code="labels_too_long",
             )
-    if not any(_ambiguous(sequences, labels) for sequences in distinct):
-        return {sequences: LabelTrie(sequences) for sequences in distinct}
+        if num_tokens * len(distinct) > MAX_ALL_LABEL_TOKENS:
+            raise TooLargeError(
+                f"the labels have other tokens behind each of {len(distinct)} prompts: send fewer prompts at once"
+            )
+    are_ambiguous = False
+    for sequences in distinct:
+        yield
+        are_ambiguous = bool(_ambiguous(sequences, labels)) or are_ambiguous
     tries = {}
     for sequences in distinct:
-        ended = sequences if ends is None else _ended(sequences, labels, ends)
-        names = _ambiguous(ended, labels)
+        yield
+        ended = _ended(sequences, labels, ends) if are_ambiguous and ends is not None else sequences
+        names = are_ambiguous and _ambiguous(ended, labels)
         if names:
             raise RequestError(
                 f"the tokens of the label {names[0]!r} begin those of {names[1]!r}; "
@@ -75,7 +90,7 @@ def label_tries(
                 code="ambiguous_labels",
                 details={"labels": list(names)},
             )
-        tries[sequences] = LabelTrie(ended)
+        tries[id(sequences)] = LabelTrie(ended)
     return tries
 
 

@@ -22,7 +22,6 @@ class LabelTrie:
     """`labels[k]` holds label k's token sequences (aliases). No sequence may begin another label's."""
 
     def __init__(self, labels: Sequence[Sequence[TokenPath]]):
-        self._labels = labels
         children: dict[TokenPath, dict[int, None]] = {}
         for sequences in labels:
             for sequence in sequences:
@@ -33,21 +32,26 @@ class LabelTrie:
             for path, ids in sorted(children.items(), key=lambda node: (len(node[0]), node[0]))
             for start in range(0, len(ids), MAX_READ_IDS)
         ]
+        place = {
+            (read.path, token): (number, column)
+            for number, read in enumerate(self.reads)
+            for column, token in enumerate(read.ids)
+        }
+        self._places = [
+            [[place[sequence[:depth], token] for depth, token in enumerate(sequence)] for sequence in sequences]
+            for sequences in labels
+        ]
+        """Of every label's every token: the read that it is in, and where in its answer."""
         self.max_path = max(len(read.path) for read in self.reads)
         """The most tokens that a read appends to its prompt."""
 
     def logprobs(self, answers: Mapping[TrieRead, Sequence[float]]) -> list[float]:
         """Natural-log probability of each label: the sum along its tokens, aliases added by log-sum-exp."""
-        step = {
-            (read.path, token): value
-            for read, values in answers.items()
-            for token, value in zip(read.ids, values, strict=True)
-        }
-
-        def sequence_logprob(sequence: TokenPath) -> float:
-            return math.fsum(step[sequence[:depth], token] for depth, token in enumerate(sequence))
-
-        return [_logsumexp([sequence_logprob(s) for s in sequences]) for sequences in self._labels]
+        values = [answers[read] for read in self.reads]
+        return [
+            _logsumexp([math.fsum([values[read][column] for read, column in places]) for places in label])
+            for label in self._places
+        ]
 
 
 def _logsumexp(values: Sequence[float]) -> float:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from icm_client.visible import visible
 from icm_server.config import LogFormat
 
 LOGGERS = ("icm_server", "uvicorn", "asyncio")
@@ -71,11 +72,11 @@ class TextLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         fields = _fields(record)
-        trace = "".join(f"\n    {place}" for place in fields.pop("traceback", ()))
+        trace = "".join(f"\n    {visible(place)}" for place in fields.pop("traceback", ()))
         reason = f": {fields.pop('reason')}" if "reason" in fields else ""
         words = [f"{key}={_word(value)}" for key, value in fields.items()]
         time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
-        return " ".join([f"[{time}]", record.getMessage().strip() + reason, *words]) + trace
+        return " ".join([f"[{time}]", visible(record.getMessage().strip() + reason), *words]) + trace
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """`/metrics`: the scorer's counts, and whatever else is in the process's own registry (vLLM's metrics), as text.
 
+A key is told of its own experiments; the process's registry, whose labels name adapters, only to who may see all.
+
 Nothing is counted here: the numbers are read when somebody asks, so that a read costs no more for them.
 """
 
@@ -16,9 +18,10 @@ from prometheus_client.registry import Collector
 
 from icm_server.account import OUTCOMES
 from icm_server.admission import Held
-from icm_server.overview import held_by
+from icm_server.overview import held_by, seen_by
 from icm_server.scoring import Scorer
 from icm_server.tally import Histogram
+from icm_server.tenant import Tenant
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 _MODEL_LABELS = ("name", "digest", "dtype", "engine")
@@ -28,31 +31,15 @@ class Metrics:
     """Those of one application. `scorer` tells the scorer once there is one, `ready` whether it takes requests."""
 
     def __init__(self, scorer: Callable[[], Scorer | None], ready: Callable[[], bool], responses: Counter[int]):
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(_Application(scorer, ready, responses))
-        self._registry.register(_Others())
-
-    def text(self) -> bytes:
-        """Of CONTENT_TYPE."""
-        return generate_latest(self._registry)
-
-
-class _Others(Collector):
-    """What libraries register in the process's own registry."""
-
-    def collect(self) -> Iterable[Metric]:
-        return REGISTRY.collect()
-
-
-class _Application(Collector):
-    def __init__(self, scorer: Callable[[], Scorer | None], ready: Callable[[], bool], responses: Counter[int]):
         self._scorer, self._ready, self._responses = scorer, ready, responses
 
-    def describe(self) -> Iterable[Metric]:
-        """Nothing in advance: names clash with nobody's."""
-        return []
+    def text(self, tenant: Tenant) -> bytes:
+        """Of CONTENT_TYPE, as far as the tenant may see it."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Collected(self._collect(tenant)))
+        return generate_latest(registry)
 
-    def collect(self) -> Iterator[Metric]:
+    def _collect(self, tenant: Tenant) -> Iterator[Metric]:
         yield GaugeMetricFamily("icm_ready", "1 if the scorer takes requests.", int(self._ready()))
         responses = CounterMetricFamily("icm_http_responses", "HTTP answers by status.", labels=["status"])
         for status, number in sorted(self._responses.items()):
@@ -62,9 +49,25 @@ class _Application(Collector):
         if scorer is not None:
             yield from _info(scorer)
             yield from _totals(scorer)
-            yield from _experiments(scorer)
+            yield from _experiments(scorer, tenant)
             yield from _now(scorer)
             yield from _durations(scorer)
+        if tenant.admin:
+            yield from REGISTRY.collect()
+
+
+class _Collected(Collector):
+    """For one answer."""
+
+    def __init__(self, found: Iterable[Metric]):
+        self._found = found
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing in advance: names clash with nobody's."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        return self._found
 
 
 def _info(scorer: Scorer) -> Iterator[Metric]:
@@ -96,29 +99,30 @@ def _totals(scorer: Scorer) -> Iterator[Metric]:
         yield CounterMetricFamily(name, text, value)
 
 
-def _experiments(scorer: Scorer) -> Iterator[Metric]:
+def _experiments(scorer: Scorer, tenant: Tenant) -> Iterator[Metric]:
     """Of those that are counted by name (see `Tallies`) and of all others together."""
-    label = ["experiment"]
+    label = ["key", "experiment"]
+    told = seen_by(tenant, scorer)
     computed = CounterMetricFamily("icm_experiment_computed_tokens", "Tokens computed, by experiment.", labels=label)
     cached = CounterMetricFamily(
         "icm_experiment_cached_tokens", "Tokens found in the prefix cache, by experiment.", labels=label
     )
     reused = CounterMetricFamily("icm_experiment_reused_tokens", "Tokens of reused reads, by experiment.", labels=label)
-    for name, tally in scorer.tallies:
-        computed.add_metric([name], tally.counts.computed_tokens)
-        cached.add_metric([name], tally.counts.cached_tokens)
-        reused.add_metric([name], tally.counts.reused_tokens)
+    for asker, tally in told:
+        computed.add_metric(asker, tally.counts.computed_tokens)
+        cached.add_metric(asker, tally.counts.cached_tokens)
+        reused.add_metric(asker, tally.counts.reused_tokens)
     requests = GaugeMetricFamily("icm_open_requests", "Requests let in and not ended, by experiment.", labels=label)
     reads = GaugeMetricFamily("icm_queued_reads", "Reads let in and not done, by experiment.", labels=label)
     tokens = GaugeMetricFamily(
         "icm_queued_tokens", "Tokens of reads let in and not done, as estimated, by experiment.", labels=label
     )
     held_now = held_by(scorer)
-    for name, _ in scorer.tallies:
-        held = held_now.get(name, Held())
-        requests.add_metric([name], held.requests)
-        reads.add_metric([name], held.reads)
-        tokens.add_metric([name], held.tokens)
+    for asker, _ in told:
+        held = held_now.get(asker, Held())
+        requests.add_metric(asker, held.requests)
+        reads.add_metric(asker, held.reads)
+        tokens.add_metric(asker, held.tokens)
     yield from (computed, cached, reused, requests, reads, tokens)
 
 

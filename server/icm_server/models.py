@@ -8,6 +8,7 @@ import hashlib
 import importlib.util
 import json
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from icm_client.errors import RequestError
 
 Progress = Callable[[str], None]
 _BESIDE_WEIGHTS = ("*.json", "*.model", "*.txt", "*.jinja")
+_DIGEST = ".icm-digest.json"
+_MAX_DIGEST_BYTES = 2**20
 DIGESTED = ("*.safetensors", "*.bin", "*.py", *_BESIDE_WEIGHTS)
 
 
@@ -151,20 +154,39 @@ def _files_digest(folder: Path) -> str:
     if not files:
         raise RequestError(f"{folder} holds no model (no weights, no configuration)", code="unknown_model")
     stamp = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
-    memory = folder / ".icm-digest.json"
+    memory = folder / _DIGEST
     try:
-        known = json.loads(memory.read_text())
+        known = json.loads(memory.read_text()) if _is_plain(memory) else {}
         if known["stamp"] == stamp:
             return str(known["digest"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass  # never computed, or not by us
     total = hashlib.sha256()
     for file in files:
         total.update(file.name.encode() + b"\0" + _sha256(file).encode())
     digest = total.hexdigest()
     with contextlib.suppress(OSError):  # a read-only model folder: computed again next time
-        memory.write_text(json.dumps({"stamp": stamp, "digest": digest}))
+        _put(memory, json.dumps({"stamp": stamp, "digest": digest}))
     return digest
+
+
+def _is_plain(file: Path) -> bool:
+    """Models come from anywhere, so what has our name in their folder may be a link, a FIFO, or without end."""
+    found = file.lstat()
+    return stat.S_ISREG(found.st_mode) and found.st_size <= _MAX_DIGEST_BYTES
+
+
+def _put(file: Path, text: str) -> None:
+    """In the place of whatever has the name; what a link leads to stays as it is."""
+    number, partial = tempfile.mkstemp(prefix=f"{_DIGEST}-", dir=file.parent)
+    try:
+        with open(number, "w", encoding="utf-8") as content:
+            content.write(text)
+        Path(partial).chmod(0o644)
+        Path(partial).replace(file)
+    except OSError:
+        Path(partial).unlink(missing_ok=True)
+        raise
 
 
 def _packaged_file(name: str, model: PackagedModel) -> Path:
@@ -231,7 +253,7 @@ def _make_random(source: Path, target: Path, progress: Progress) -> None:
 
 @contextmanager
 def _locked(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-    with path.open("w") as file:
+    with path.open("a") as file:  # which may be another's
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

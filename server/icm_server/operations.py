@@ -1,64 +1,39 @@
-"""The scorer's paths for those who run it: health, metrics, and who is using it, for programs and as a page."""
+"""The scorer's paths for those who run it: metrics, and who is using it, for programs and as a page."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from importlib import resources
 
 from fastapi import APIRouter, Request, Response
 
 from icm_server.metrics import CONTENT_TYPE, Metrics
 from icm_server.overview import Overview, overview
-from icm_server.routes import ReadyScorer
+from icm_server.page_headers import page_headers
 from icm_server.scorer_state import ScorerState
 
 router = APIRouter()
 
 PAGE = resources.files("icm_server").joinpath("page.html").read_text(encoding="utf-8")
-
-
-def _sha256(tag: str) -> str:
-    """What a policy names the page's own script or style by."""
-    inside = PAGE.partition(f"<{tag}>")[2].partition(f"</{tag}>")[0]
-    return f"'sha256-{base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()}'"
-
-
-PAGE_HEADERS = {
-    "Content-Security-Policy": f"default-src 'none'; connect-src 'self'; img-src data:; "
-    f"script-src {_sha256('script')}; style-src {_sha256('style')}; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-cache",
-    "Referrer-Policy": "no-referrer",
-}
-
-
-@router.get("/healthz")
-async def healthz() -> dict[str, str]:
-    """The process is there."""
-    return {"status": "ok"}
-
-
-@router.get("/readyz")
-async def readyz(scorer: ReadyScorer) -> dict[str, str]:
-    """A real read has succeeded, the engine lives, and requests are taken."""
-    return {"status": "ready", "model": scorer.info.name}
+PAGE_HEADERS = page_headers(PAGE)
 
 
 @router.get("/metrics", include_in_schema=False)
 async def metrics(request: Request) -> Response:
-    """For Prometheus."""
+    """For Prometheus, whose key has to be an admin's: others see their own experiments only."""
     its: Metrics = request.app.state.metrics
-    return Response(its.text(), media_type=CONTENT_TYPE)
+    return Response(its.text(request.state.tenant), media_type=CONTENT_TYPE)
 
 
 @router.get("/v1/experiments")
 async def experiments(request: Request) -> Overview:
-    """Who is using the scorer, and how it is doing. Answers also while it is loading or draining."""
+    """Who is using the scorer, as far as the key may see that, and how it is doing.
+
+    Answers also while it is loading or draining.
+    """
     state: ScorerState = request.app.state.scoring
     if state.scorer is None:
         return Overview(ready=False, status=state.status())
-    return overview(state.scorer, ready=state.is_ready(), status=state.status())
+    return overview(state.scorer, request.state.tenant, ready=state.is_ready(), status=state.status())
 
 
 @router.get("/", include_in_schema=False)

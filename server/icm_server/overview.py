@@ -1,4 +1,4 @@
-"""What a scorer is doing now, as `GET /v1/experiments` tells it."""
+"""What a scorer is doing now, as `GET /v1/experiments` tells it: a key its own work, and who may see all, all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict
 from icm_client.wire import ModelInfo
 from icm_server.admission import Held
 from icm_server.scoring import Scorer
-from icm_server.tally import OTHERS, Counts, Tally, quantile_s
+from icm_server.tally import Counts, Tally, quantile_s
+from icm_server.tenant import ANYONE, Asker, Tenant
 
 
 class _Told(BaseModel):
@@ -31,6 +32,8 @@ class Quantiles(_Told):
 class Row(_Told):
     """One experiment, or all of them."""
 
+    key: str
+    """Whose it is."""
     experiment: str
     share: float
     """Its part of the tokens that were computed lately, 0 to 1."""
@@ -68,7 +71,7 @@ class ReuseLoad(_Told):
 
 
 class Overview(_Told):
-    """All of it. Experiments that are not among the last ones seen are told together, as OTHERS."""
+    """All of it, or one key's part. Experiments that are not among the last ones seen are told together, as OTHERS."""
 
     ready: bool
     status: str
@@ -77,26 +80,31 @@ class Overview(_Told):
     window_s: float = 0.0
     engine: EngineLoad | None = None
     reuse: ReuseLoad | None = None
+    shows_keys: bool = False
+    """Whether the experiments are those of all keys; else they are of the one that asks, or there are no keys."""
     all: Row | None = None
+    """Of all experiments that are told."""
     experiments: list[Row] = []
     """Those with work now or lately by name, then the others by when they were seen last."""
 
 
-def overview(scorer: Scorer, *, ready: bool, status: str) -> Overview:
-    """Of a scorer that is loaded."""
+def overview(scorer: Scorer, tenant: Tenant, *, ready: bool, status: str) -> Overview:
+    """Of a scorer that is loaded, as far as the tenant may see it: how busy the engine is names nobody, so all may."""
     window, engine, history = scorer.window, scorer.engine, scorer.history
-    lately = {tally: history.counts(tally) for _, tally in scorer.tallies}
-    whole = sum(lately.values(), Counts())
+    recent = {tally: history.counts(tally) for _, tally in scorer.tallies}
+    whole = sum((counts.computed_tokens for counts in recent.values()), 0)
     held, without_place = held_by(scorer), scorer.queue.without_place() - set(scorer.queue.interleaved())
     now = scorer.tallies.clock()
+    told = seen_by(tenant, scorer)
 
-    def row(name: str, tally: Tally, recent: Counts, waiting: Held, state: State) -> Row:
+    def row(asker: Asker, tally: Tally, lately: Counts, waiting: Held, state: State) -> Row:
         return Row(
-            experiment=name,
-            share=recent.computed_tokens / max(1, whole.computed_tokens),
+            key=asker.key,
+            experiment=asker.experiment,
+            share=lately.computed_tokens / max(1, whole),
             state=state,
             waiting=waiting,
-            lately=recent,
+            lately=lately,
             total=tally.counts,
             requests=dict(tally.outcomes),
             request_s=_quantiles(tally.latencies_s),
@@ -104,11 +112,12 @@ def overview(scorer: Scorer, *, ready: bool, status: str) -> Overview:
         )
 
     rows = [
-        row(name, tally, lately[tally], waiting, _state(waiting, has_place=name not in without_place))
-        for name, tally, waiting in ((name, tally, held.get(name, Held())) for name, tally in scorer.tallies)
+        row(asker, tally, recent[tally], waiting, _state(waiting, has_place=asker not in without_place))
+        for asker, tally, waiting in ((asker, tally, held.get(asker, Held())) for asker, tally in told)
     ]
-    total = scorer.tallies.total()
-    total.seen_at = max((tally.seen_at for tally in lately), default=now)
+    total = scorer.tallies.total(None if tenant.admin else tenant.name)
+    waiting = sum((held.get(asker, Held()) for asker, _ in told), Held())
+    lately = sum((recent[tally] for _, tally in told), Counts())
     counts = history.reads()
     p50, p95 = (quantile_s(scorer.tallies.reads_s.bounds, counts, part) for part in (0.5, 0.95))
     return Overview(
@@ -124,24 +133,31 @@ def overview(scorer: Scorer, *, ready: bool, status: str) -> Overview:
             read_s=Quantiles(p50=p50, p95=p95) if p50 is not None and p95 is not None else None,
         ),
         reuse=ReuseLoad(num_bytes=scorer.reuse.num_bytes, max_bytes=scorer.reuse.max_bytes),
-        all=row("(all)", total, whole, scorer.admission.total, _state(scorer.admission.total, has_place=True)),
+        shows_keys=tenant.admin and tenant is not ANYONE,
+        all=row(Asker(tenant.name, "(all)"), total, lately, waiting, _state(waiting, has_place=True)),
         experiments=_ordered(rows),
     )
 
 
-def held_by(scorer: Scorer) -> dict[str, Held]:
-    """What waits, by experiment; those that are not counted by name together."""
-    held: dict[str, Held] = {}
-    for experiment, its in scorer.admission.by_experiment.items():
-        name = experiment if experiment in scorer.tallies else OTHERS
-        held.setdefault(name, Held()).add(its.requests, its.reads, its.tokens)
+def seen_by(tenant: Tenant, scorer: Scorer) -> list[tuple[Asker, Tally]]:
+    """Who is counted, as far as the tenant may know of them."""
+    return [(asker, tally) for asker, tally in scorer.tallies if tenant.admin or asker.key == tenant.name]
+
+
+def held_by(scorer: Scorer) -> dict[Asker, Held]:
+    """What waits, by the names that it is counted by."""
+    held: dict[Asker, Held] = {}
+    for key, theirs in scorer.admission.keys.items():
+        for experiment, its in theirs.experiments.items():
+            asker = scorer.tallies.told(Asker(key, experiment))
+            held[asker] = held.get(asker, Held()) + its
     return held
 
 
 def _ordered(rows: list[Row]) -> list[Row]:
     busy = [row for row in rows if row.waiting.requests or row.lately != Counts()]
     idle = [row for row in rows if row not in busy]
-    return sorted(busy, key=lambda row: row.experiment) + sorted(idle, key=lambda row: row.seen_s)
+    return sorted(busy, key=lambda row: (row.key, row.experiment)) + sorted(idle, key=lambda row: row.seen_s)
 
 
 def _state(waiting: Held, *, has_place: bool) -> State:

@@ -12,14 +12,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from icm_server.logs import RequestNote, current_request, event
+from icm_server.open_paths import OPEN_PATHS
 
 log = logging.getLogger("icm_server")
 
 HEADER = "X-Request-Id"
 SANE = re.compile(r"[A-Za-z0-9._:@+=-]{1,64}")
 """What a caller's own id may look like."""
-POLLED = ("/healthz", "/readyz")
-"""Asked every few seconds, so that a refusal is nothing to log."""
 
 
 class RequestIds:
@@ -50,6 +49,6 @@ class RequestIds:
             await self._app(scope, receive, sending)
         finally:
             self._responses[status] += 1
-            if status >= 400 and not note.told and scope["path"] not in POLLED:
+            if status >= 400 and not note.told and scope["path"] not in OPEN_PATHS:  # those are asked often
                 path = scope["path"] if scope["path"] in self._paths else "unknown"
                 event(log, "request refused", method=scope["method"], path=path, status=status)

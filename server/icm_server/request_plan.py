@@ -11,13 +11,18 @@ from typing import NamedTuple
 from icm_client.errors import TooLargeError
 from icm_client.wire import ScoreRequest
 from icm_server.fair_queue import Quantum
-from icm_server.label_trie import TrieRead
-from icm_server.prefix_tokens import PrefixTokenizer, Tokenized, TokenizedPrompt, prompt_too_long
+from icm_server.label_trie import LabelTrie, TrieRead
+from icm_server.prefix_tokens import PrefixTokenizer, Tokenized, TokenizedPrompt
 from icm_server.request_tree import RequestTree, depth_first, read_tree
+from icm_server.steps import STEP_ITEMS, Steps
+from icm_server.text_paths import prompt_too_long
 from icm_server.token_path import DIGEST_BYTES, FreshTokens
 
 QUANTUM_TOKENS = 512
 """Tokens that a quantum computes, unless its first read alone computes more: a few shots, so that turns are short."""
+
+STEP_READS = 256
+"""So many reads are made between two yields: labels of very many tokens take some microseconds a token."""
 
 Known = Callable[[Sequence[bytes]], dict[bytes, bytes]]
 """The answers that are remembered, by key."""
@@ -52,31 +57,46 @@ class Plan(NamedTuple):
 
 
 class Planner:
-    """Plans requests, one at a time."""
+    """Plans requests, one step at a time, of any of them."""
 
-    def __init__(self, tokenizer: PrefixTokenizer, max_prompt_tokens: int, known: Known, max_reads: int):
-        self._tokenizer, self._max_prompt_tokens = tokenizer, max_prompt_tokens
+    def __init__(
+        self,
+        plain: PrefixTokenizer,
+        special: PrefixTokenizer,
+        max_prompt_tokens: int,
+        known: Known,
+        max_reads: int,
+    ):
+        """`plain` for requests whose texts are only text, `special` for those that may hold special tokens."""
+        self._plain, self._special, self._max_prompt_tokens = plain, special, max_prompt_tokens
         self._known, self._max_reads = known, max_reads
 
-    def plan(self, request: ScoreRequest, context: bytes) -> Plan:
+    def plan(self, request: ScoreRequest, context: bytes) -> Steps[Plan]:
         """`context` stands for all that answers depend on besides tokens.
 
         Raises RequestError naming the prompt or label that is wrong, TooLargeError for too many reads or tokens.
         """
-        tree = read_tree(request)
-        tokenized = self._tokenizer.tokenize(tree, request.terminator)
+        tree = yield from read_tree(request)
+        tokenizer = self._special if request.special_tokens else self._plain
+        tokenized = yield from tokenizer.tokenize(tree, request.terminator)
         self._check_window(tokenized)
+        yield
         first_of = _first_of(tokenized)
-        numbers = list(dict.fromkeys(first_of[number] for number in depth_first(tree)))
+        yield
+        in_order = yield from depth_first(tree)
+        numbers = list(dict.fromkeys(first_of[number] for number in in_order))
         self._check_reads(tokenized.prompts, numbers)
-        reads = [read for number in numbers for read in _reads(number, tokenized, context)]
-        found = self._known([read.key for read in reads])
+        yield
+        reads = yield from _reads(numbers, tokenized, context)
+        found = yield from self._found(reads)
         wanted = [read for read in reads if read.key not in found]
-        _estimate(wanted, tokenized.prompts)
+        yield
+        yield from _estimate(wanted, tokenized.prompts)
+        quanta = yield from _quanta(wanted, tree)
         return Plan(
             prompts=tokenized.prompts,
             first_of=first_of,
-            quanta=_quanta(wanted, tree),
+            quanta=quanta,
             known=[(read, found[read.key]) for read in reads if read.key in found],
             num_reads=len(wanted),
             tokens=sum(read.tokens for read in wanted),
@@ -100,6 +120,14 @@ class Planner:
                 details={"reads": num_reads, "limit": self._max_reads},
             )
 
+    def _found(self, reads: list[PlannedRead]) -> Steps[dict[bytes, bytes]]:
+        """The answers that are remembered, by key."""
+        found: dict[bytes, bytes] = {}
+        for start in range(0, len(reads), STEP_ITEMS):
+            found |= self._known([read.key for read in reads[start : start + STEP_ITEMS]])
+            yield
+        return found
+
 
 def _first_of(tokenized: Tokenized) -> list[int]:
     first: dict[tuple[bytes, int], int] = {}
@@ -107,35 +135,56 @@ def _first_of(tokenized: Tokenized) -> list[int]:
     return [first.setdefault((digest, id(prompt.trie)), number) for number, (digest, prompt) in enumerate(asked)]
 
 
-def _reads(number: int, tokenized: Tokenized, context: bytes) -> Iterable[PlannedRead]:
-    prompt, digest = tokenized.prompts[number], tokenized.digests[number]
-    for read in prompt.trie.reads:
-        num_tokens = prompt.path.length + len(read.path)
-        asked = hashlib.blake2b(context + digest, digest_size=DIGEST_BYTES)
-        asked.update(array("i", [len(read.path), *read.path, *read.ids]))
-        yield PlannedRead(number, read, asked.digest(), num_tokens)
+def _reads(numbers: list[int], tokenized: Tokenized, context: bytes) -> Steps[list[PlannedRead]]:
+    """All reads of these prompts, in their order."""
+    endings: dict[int, list[bytes]] = {}
+    reads: list[PlannedRead] = []
+    for number in numbers:
+        prompt, before = tokenized.prompts[number], context + tokenized.digests[number]
+        if id(prompt.trie) not in endings:
+            endings[id(prompt.trie)] = yield from _endings(prompt.trie)
+        for read, ending in zip(prompt.trie.reads, endings[id(prompt.trie)], strict=True):
+            asked = hashlib.blake2b(before, digest_size=DIGEST_BYTES)
+            asked.update(ending)
+            reads.append(PlannedRead(number, read, asked.digest(), prompt.path.length + len(read.path)))
+            if not len(reads) % STEP_READS:
+                yield
+    return reads
 
 
-def _estimate(reads: list[PlannedRead], prompts: list[TokenizedPrompt]) -> None:
+def _endings(trie: LabelTrie) -> Steps[list[bytes]]:
+    """What each of a trie's reads asks behind its prompt."""
+    endings = []
+    for read in trie.reads:
+        endings.append(array("i", [len(read.path), *read.path, *read.ids]).tobytes())
+        yield
+    return endings
+
+
+def _estimate(reads: list[PlannedRead], prompts: list[TokenizedPrompt]) -> Steps[None]:
     """What a perfect prefix cache would compute."""
     fresh = FreshTokens()
-    for read in reads:
+    for number, read in enumerate(reads):
         read.tokens = fresh.of(prompts[read.prompt].path) + len(read.read.path)
+        if not number % STEP_READS:
+            yield
 
 
-def _quanta(reads: list[PlannedRead], tree: RequestTree) -> list[Quantum[PlannedRead]]:
+def _quanta(reads: list[PlannedRead], tree: RequestTree) -> Steps[list[Quantum[PlannedRead]]]:
     """The largest subtrees of at most QUANTUM_TOKENS, or single reads; neighbours together as long as they fit."""
-    root_of = _subtrees(reads, tree)
+    root_of = yield from _subtrees(reads, tree)
     quanta: list[Quantum[PlannedRead]] = []
     quantum: list[PlannedRead] = []
     tokens = 0
-    for unit in _units(reads, tree, root_of):
+    for number, unit in enumerate(_units(reads, tree, root_of)):
         unit_tokens = sum(read.tokens for read in unit)
         if quantum and tokens + unit_tokens > QUANTUM_TOKENS:
             quanta.append(_quantum(quantum))
             quantum, tokens = [], 0
         quantum.extend(unit)
         tokens += unit_tokens
+        if not number % STEP_READS:
+            yield
     return [*quanta, _quantum(quantum)] if quantum else quanta
 
 
@@ -160,17 +209,19 @@ def _units(reads: list[PlannedRead], tree: RequestTree, root_of: list[int | None
         yield unit
 
 
-def _subtrees(reads: list[PlannedRead], tree: RequestTree) -> list[int | None]:
+def _subtrees(reads: list[PlannedRead], tree: RequestTree) -> Steps[list[int | None]]:
     """For every prefix the highest one, itself or above it, whose reads all fit into a quantum."""
     below = [0] * len(tree.prefixes)
     for read in reads:
         parent = tree.prompts[read.prompt].parent
         if parent is not None:
             below[parent] += read.tokens
+    yield
     for number in range(len(below) - 1, -1, -1):
         parent = tree.prefixes[number].parent
         if parent is not None:
             below[parent] += below[number]
+    yield
     roots: list[int | None] = []
     for number, node in enumerate(tree.prefixes):
         above = roots[node.parent] if node.parent is not None else None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from icm_client.errors import RequestError, TooLargeError
 from icm_client.wire import MAX_REQUEST_CHARS, MAX_REQUEST_NUMBERS, ScoreRequest, label_texts
+from icm_server.steps import STEP_ITEMS, Steps
 
 
 class Node(NamedTuple):
@@ -24,21 +25,43 @@ class RequestTree(NamedTuple):
     labels: list[list[str]]
 
 
-def read_tree(request: ScoreRequest) -> RequestTree:
+def read_tree(request: ScoreRequest) -> Steps[RequestTree]:
     """Raises RequestError naming the prefix, prompt, segment or label that is wrong, TooLargeError for too much."""
     rows = [*request.prefixes, *(row for row in request.prompts if not isinstance(row, str))]
     check_size("numbers in its prefixes and prompts", sum(map(len, rows)), MAX_REQUEST_NUMBERS)
-    texts = [*request.segments, *(text for text in request.prompts if isinstance(text, str))]
-    check_size("characters", sum(map(len, texts)), MAX_REQUEST_CHARS)
-    prefixes = [_node(request, "prefix", k, row[0], row[1:], k) for k, row in enumerate(request.prefixes)]
-    prompts = [
-        Node(None, (row,) if row else ())
-        if isinstance(row, str)
-        else _node(request, "prompt", k, row[0], row[1:], len(prefixes))
-        for k, row in enumerate(request.prompts)
-    ]
-    _check_not_empty(prefixes, prompts)
+    check_size("characters", sum(map(len, given_texts(request))), MAX_REQUEST_CHARS)
+    yield
+    prefixes: list[Node] = []
+    prompts: list[Node] = []
+    is_empty: list[bool] = []
+    num_done = 0
+    for number, row in enumerate(request.prefixes):
+        node = _node(request, "prefix", number, row[0], row[1:], number)
+        prefixes.append(node)
+        is_empty.append(not node.added and (node.parent is None or is_empty[node.parent]))
+        num_done += len(row)
+        if num_done > STEP_ITEMS:
+            yield
+            num_done = 0
+    for number, prompt in enumerate(request.prompts):
+        if isinstance(prompt, str):
+            node = Node(None, (prompt,) if prompt else ())
+        else:
+            node = _node(request, "prompt", number, prompt[0], prompt[1:], len(prefixes))
+        prompts.append(node)
+        if not node.added and (node.parent is None or is_empty[node.parent]):
+            raise RequestError(f"prompt {number} is empty", code="empty_prompt", details={"prompt": number})
+        num_done += len(node.added) + 1
+        if num_done > STEP_ITEMS:
+            yield
+            num_done = 0
     return RequestTree(prefixes, prompts, _labels(request))
+
+
+def given_texts(request: ScoreRequest) -> Iterator[str]:
+    """The texts that a request brings, besides its labels'."""
+    yield from request.segments
+    yield from (prompt for prompt in request.prompts if isinstance(prompt, str))
 
 
 def check_size(what: str, number: int, limit: int) -> None:
@@ -49,7 +72,7 @@ def check_size(what: str, number: int, limit: int) -> None:
         )
 
 
-def depth_first(tree: RequestTree) -> list[int]:
+def depth_first(tree: RequestTree) -> Steps[list[int]]:
     """The prompts' numbers, those below one prefix next to each other; else in the order asked.
 
     So a prefix is still in the engine's cache when it is next wanted. Plans send their prompts so already.
@@ -57,12 +80,16 @@ def depth_first(tree: RequestTree) -> list[int]:
     children: dict[int | None, list[int]] = {}
     for number, node in enumerate(tree.prefixes):
         children.setdefault(node.parent, []).append(number)
+        if not number % STEP_ITEMS:
+            yield
     rank: dict[int | None, int] = {None: 0}
     stack = children.get(None, [])[::-1]
     while stack:
         number = stack.pop()
         rank[number] = len(rank)
         stack.extend(reversed(children.get(number, [])))
+        if not len(rank) % STEP_ITEMS:
+            yield
     return sorted(range(len(tree.prompts)), key=lambda number: rank[tree.prompts[number].parent])
 
 
@@ -87,15 +114,6 @@ def _node(
         if request.segments[segment]:
             texts.append(request.segments[segment])
     return Node(parent, tuple(texts))
-
-
-def _check_not_empty(prefixes: list[Node], prompts: list[Node]) -> None:
-    empty: list[bool] = []
-    for node in prefixes:
-        empty.append(not node.added and (node.parent is None or empty[node.parent]))
-    for number, node in enumerate(prompts):
-        if not node.added and (node.parent is None or empty[node.parent]):
-            raise RequestError(f"prompt {number} is empty", code="empty_prompt", details={"prompt": number})
 
 
 def _labels(request: ScoreRequest) -> list[list[str]]:

@@ -43,10 +43,7 @@ class Reuse:
             return answer
 
     def known(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """What there is of these, in memory or in the file. Blocks where there is a file.
-
-        Raises RequestError if the file belongs to another program.
-        """
+        """What there is of these, in memory or in the file. Blocks where there is a file."""
         found = {key: answer for key in keys if (answer := self.get(key)) is not None}
         if self._file is not None:
             stored = self._file.read([key for key in keys if key not in found])

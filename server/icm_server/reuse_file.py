@@ -1,7 +1,7 @@
 """Finished reads in a file (SQLite) that outlives the process. It may lose answers, but gives no wrong one.
 
 A thread of its own writes, in batches. What goes wrong is logged and costs the answers that it is about: a file that
-is damaged is moved aside for a new one, and while the disk is full nothing is added.
+is damaged is moved aside for a new one, if it is known to be ours, and while the disk is full nothing is added.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import os
 import queue
 import sqlite3
 import threading
@@ -19,27 +20,33 @@ from pathlib import Path
 from typing import TypeGuard
 
 from icm_client.errors import RequestError
+from icm_server.own_database import APPLICATION_ID, VERSION, check_ours, is_ours
 
 log = logging.getLogger("icm_server")
 
-APPLICATION_ID = 0x49434D52
-VERSION = 1
 CHECK_BYTES = 8
 READ_BATCH = 500
 WRITE_BATCH = 2_000
 WRITE_EVERY_S = 0.5
 MAX_WAITING = 100_000
 """Answers that wait to be written; where the disk is slower than the engine, more are left out."""
+MAX_ASIDE = 5
+"""Damaged files that are kept."""
 
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 SCHEMA = f"""
 PRAGMA auto_vacuum = INCREMENTAL;
+BEGIN;
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {VERSION};
+CREATE TABLE IF NOT EXISTS answers (number INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, answer BLOB NOT NULL);
+COMMIT;
+"""
+"""All of it at once, and before there is a write-ahead log: whenever it is stopped, the file says whose it is."""
+SETTINGS = """
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = NORMAL;
 PRAGMA journal_size_limit = 8388608;
-CREATE TABLE IF NOT EXISTS answers (number INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, answer BLOB NOT NULL);
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {VERSION};
 """
 
 
@@ -47,8 +54,11 @@ class ReuseFile:
     """Answers by key, in any thread. Beyond `max_bytes` those written first go."""
 
     def __init__(self, path: Path, max_bytes: int):
-        self._path, self._max_bytes = path, max_bytes
+        # Behind a link, since what is moved aside is the file and not the link.
+        self._path, self._max_bytes = path.resolve(), max_bytes
         self._database: sqlite3.Connection | None = None
+        self._known: tuple[int, int] | None = None
+        """Which file was opened: that one is ours, whatever it says by now."""
         self._opened = False
         self._lock = threading.Lock()
         self._waiting: queue.Queue[tuple[bytes, bytes] | None] = queue.Queue(MAX_WAITING)
@@ -56,7 +66,7 @@ class ReuseFile:
         self._trouble = ""
 
     def read(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """What the file holds of these. Raises RequestError if it is another program's, and for nothing else."""
+        """What the file holds of these."""
         found: dict[bytes, object] = {}
         for start in range(0, len(keys), READ_BATCH):
             self._try(partial(_select, keys[start : start + READ_BATCH], found))
@@ -98,16 +108,19 @@ class ReuseFile:
                 self._trouble = ""
 
     def _try(self, action: Callable[[sqlite3.Connection], None]) -> bool:
-        """Whether it was done. One thread at a time; what SQLite complains about ends here."""
+        """Whether it was done. One thread at a time; whatever is wrong with the file ends here."""
         with self._lock:
             try:
                 if not self._opened:
                     self._opened = True
-                    self._database = _open(self._path)
+                    self._begin()
                 if self._database is None:
                     return False
                 action(self._database)
                 return True
+            except (OSError, RequestError) as error:
+                self._tell(f"there is no reuse file: {error}")
+                return False
             except sqlite3.Error as error:
                 if getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGED:
                     self._replace(str(error))
@@ -115,19 +128,33 @@ class ReuseFile:
                     self._tell(f"the reuse file {self._path} is of no use now: {error}")
                 return False
 
+    def _begin(self) -> None:
+        """Raises RequestError if the file is another program's."""
+        check_ours(self._path)
+        self._database = _open(self._path)
+        self._known = _place(self._path)
+
     def _replace(self, reason: str) -> None:
         """Moves a damaged file aside, and begins a new one if that is possible."""
-        aside = self._path.with_name(self._path.name + ".damaged")
-        self._tell(f"the reuse file {self._path} is damaged ({reason}): it is now {aside.name}, and a new one is begun")
         if self._database is not None:
             self._database.close()
         self._database = None
         try:
-            self._path.replace(aside)
+            if _place(self._path) != self._known and not is_ours(self._path):
+                self._tell(f"there is no reuse file from here on: {self._path} is another program's by now ({reason})")
+                return
+            aside = _claimed(self._path)
+            if aside is None:
+                self._tell(f"there is no reuse file from here on: {self._path} is damaged ({reason}), as others were")
+                return
             for end in ("-wal", "-shm"):
                 self._path.with_name(self._path.name + end).unlink(missing_ok=True)
-            self._database = _open(self._path)
-        except (OSError, sqlite3.Error) as error:
+            self._path.replace(aside)
+            self._tell(
+                f"the reuse file {self._path} is damaged ({reason}): it is now {aside.name}, and a new one begun"
+            )
+            self._begin()
+        except (OSError, RequestError, sqlite3.Error) as error:
             self._tell(f"there is no reuse file from here on: {error}")
 
     def _tell(self, trouble: str) -> None:
@@ -137,19 +164,34 @@ class ReuseFile:
         self._trouble = trouble
 
 
+def _place(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def _claimed(path: Path) -> Path | None:
+    """A new file of nothing, for a damaged one to take the place of; None if there are enough."""
+    for number in range(1, MAX_ASIDE + 1):
+        aside = path.with_name(f"{path.name}.damaged{number if number > 1 else ''}")
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            return aside
+    return None
+
+
 def _open(path: Path) -> sqlite3.Connection:
+    """Raises RequestError if it is another program's after all."""
     database = sqlite3.connect(path, timeout=2.0, check_same_thread=False)
     try:
         found = tuple(
             database.execute(question).fetchone()[0]
             for question in ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) > 0 FROM sqlite_schema")
         )
-        if found not in ((0, 0, 0), (APPLICATION_ID, VERSION, 1)):
-            raise RequestError(
-                f"{path} is a database of something else, or of another version: name another reuse file",
-                code="reuse_file",
-            )
-        database.executescript(SCHEMA)
+        if found == (0, 0, 0):
+            database.executescript(SCHEMA)
+        elif found != (APPLICATION_ID, VERSION, 1):
+            raise RequestError(f"{path} is another program's", code="reuse_file")
+        database.executescript(SETTINGS)
     except BaseException:
         database.close()
         raise

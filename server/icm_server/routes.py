@@ -45,7 +45,10 @@ async def score(body: Asked, scorer: ReadyScorer, request: Request) -> Response:
 async def tokens(request: Request, scorer: ReadyScorer) -> TokensResponse:
     """How many tokens each text has: for laying out contexts."""
     body = await parsed(request, TokensRequest)
-    return TokensResponse(counts=await while_wanted(request, scorer.count_tokens(body.texts)))
+    counting = scorer.count_tokens(
+        body.texts, request.state.tenant, special_tokens=body.special_tokens, deadline_s=body.deadline_s
+    )
+    return TokensResponse(counts=await while_wanted(request, counting))
 
 
 @router.get("/v1/model")

@@ -79,8 +79,8 @@ async def live(state: ScorerState, make_engine: EngineFactory, scoring: ScoringC
 
 
 def first_request() -> ScoreRequest:
-    """One that no memory of finished reads knows; its labels are known to every tokenizer that has words."""
-    return ScoreRequest(prompts=[f"At {time.time_ns()} the sky is"], labels=[" True", " False"])
+    """One that no memory of finished reads knows, nor keeps; its labels are known to every tokenizer that has words."""
+    return ScoreRequest(prompts=[f"At {time.time_ns()} the sky is"], labels=[" True", " False"], fresh=True)
 
 
 async def _load(state: ScorerState, make_engine: EngineFactory, scoring: ScoringConfig | None) -> None:

@@ -8,7 +8,6 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 
 from icm_client.errors import DeadlineError, RequestError
@@ -18,17 +17,21 @@ from icm_server.admission import Admission
 from icm_server.answers import Answers
 from icm_server.config import ScoringConfig
 from icm_server.engine_window import EngineWindow
-from icm_server.engines.base import Engine, batches
+from icm_server.engines.base import Engine, TextTokenizer, batches
 from icm_server.fair_queue import FairQueue
 from icm_server.history import History
-from icm_server.planning_turn import PlanningTurns
+from icm_server.planning_thread import PlanningThread
 from icm_server.prefix_tokens import PrefixTokenizer
 from icm_server.request_plan import Plan, PlannedRead, Planner
-from icm_server.request_tree import check_size
+from icm_server.request_tree import check_size, given_texts
 from icm_server.reuse import Reuse
 from icm_server.reuse_file import ReuseFile
+from icm_server.steps import Steps
 from icm_server.tally import Tallies
 from icm_server.tenant import ANYONE, Tenant
+
+MAX_BURST_TOKENS = 2**13
+"""What is saved up for a small request at most, also where an engine takes any number of tokens in a step."""
 
 
 class Scorer:
@@ -39,29 +42,31 @@ class Scorer:
     ):
         config = config or ScoringConfig()
         limits = config.limits
-        max_reads = min(limits.max_experiment_reads, limits.max_reads)
         self.engine = engine
-        # A prompt is a read at least.
-        self.info = info = engine.info.model_copy(update={"max_prompts": min(limits.max_prompts, max_reads)})
         self.tallies = Tallies(clock)
         self.history = History(self.tallies)
-        self.admission = Admission(limits, clock)
+        self.admission = Admission(limits, clock, has_keys=config.has_keys)
+        max_reads = self.admission.max_reads
+        # A prompt is a read at least.
+        self.info = info = engine.info.model_copy(update={"max_prompts": min(limits.max_prompts, max_reads)})
         file = ReuseFile(config.reuse_file.expanduser(), config.reuse_file_bytes) if config.reuse_file else None
         self.reuse = Reuse(config.reuse_memory_bytes, file)
         # What is saved up is a step of the engine's, at most.
-        burst = engine.max_concurrent_tokens // 2
+        burst = min(engine.max_concurrent_tokens // 2, MAX_BURST_TOKENS)
         self.queue = FairQueue[PlannedRead](engine.cache_tokens, config.weights, burst)
         self.window = EngineWindow(engine, self.queue, self.reuse, self.tallies)
-        tokenizer = PrefixTokenizer(
-            engine.tokenizer,
-            max_prompt_tokens=info.max_prompt_tokens,
-            max_request_tokens=limits.max_request_tokens,
+        self._plain, self._special = engine.tokenizer, engine.tokenizer.with_special_tokens()
+        plain, special = (
+            PrefixTokenizer(
+                tokenizer,
+                max_prompt_tokens=info.max_prompt_tokens,
+                max_request_tokens=limits.max_request_tokens,
+            )
+            for tokenizer in (self._plain, self._special)
         )
-        self._planner = Planner(tokenizer, info.max_prompt_tokens, self.reuse.known, max_reads)
+        self._planner = Planner(plain, special, info.max_prompt_tokens, self.reuse.known, max_reads)
         self._isolated = config.isolate_reuse
-        # One request at a time: tokenizing is the processor's work, and what is remembered of it has no lock.
-        self._planning = ThreadPoolExecutor(1, "planning")
-        self._turns = PlanningTurns(clock)
+        self.planning = PlanningThread(clock)
 
     @asynccontextmanager
     async def answering(self, request: ScoreRequest, tenant: Tenant = ANYONE) -> AsyncIterator[Answers]:
@@ -90,7 +95,7 @@ class Scorer:
 
         Raises RequestError for what is wrong with it, TooLargeError, BusyError, or DeadlineError.
         """
-        account = Account(self.tallies, request)
+        account = Account(self.tallies, request, tenant)
         try:
             return await self._begin(request, tenant, account)
         except BaseException as error:
@@ -105,7 +110,7 @@ class Scorer:
     async def close(self) -> None:
         """Gives up all work, and closes the engine."""
         await self.window.close()
-        self._planning.shutdown(wait=False, cancel_futures=True)
+        self.planning.close()
         await self.engine.close()
         await asyncio.to_thread(self.reuse.close)
 
@@ -119,10 +124,10 @@ class Scorer:
             plan = await self._planned(request, tenant, until)
             ticket.settle(plan.num_reads, plan.tokens)
             owner = self._owner(request, tenant)
-            answers = Answers(request, plan, ticket, account, self.window.fill, tenant.weight, owner)
+            answers = Answers(request, plan, ticket, account, self.window.fill, tenant, owner)
             undo.callback(self.window.give_up, answers)
             if until is not None:
-                undo.callback(loop.call_at(until, answers.fail, _too_late(request)).cancel)
+                undo.callback(loop.call_at(until, answers.fail, _too_late(request.deadline_s)).cancel)
             account.accepted(plan)
             self.window.add(answers)
             undo.callback(answers.end_account)
@@ -130,14 +135,13 @@ class Scorer:
         return answers
 
     async def _planned(self, request: ScoreRequest, tenant: Tenant, until: float | None) -> Plan:
-        loop, context = asyncio.get_running_loop(), self._context(request, tenant)
         size = len(request.segments) + len(request.prefixes) + len(request.prompts)
-        texts = [*request.segments, *(text for text in request.prompts if isinstance(text, str))]
+        place = self.planning.turns.place(tenant, size, sum(map(len, given_texts(request))))
         try:
-            async with asyncio.timeout_at(until), self._turns.turn(size, sum(map(len, texts))):
-                return await loop.run_in_executor(self._planning, self._planner.plan, request, context)
+            async with asyncio.timeout_at(until):
+                return await self.planning.done(self._planner.plan(request, self._context(request, tenant)), place)
         except TimeoutError:
-            raise _too_late(request) from None
+            raise _too_late(request.deadline_s) from None
 
     def _check_model(self, model: str) -> None:
         if model != "base" and model not in self.info.adapters:
@@ -146,15 +150,23 @@ class Scorer:
                 code="unknown_model",
             )
 
-    async def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text by itself. Raises TooLargeError."""
-        check_size("characters", sum(map(len, texts)), MAX_REQUEST_CHARS)
-        loop, encode = asyncio.get_running_loop(), self.engine.tokenizer.encode_many
-        counts: list[int] = []
-        for batch in batches(texts):
-            async with self._turns.turn(len(batch), sum(map(len, batch))):
-                counts += [len(found.ids) for found in await loop.run_in_executor(self._planning, encode, batch)]
-        return counts
+    async def count_tokens(
+        self,
+        texts: Sequence[str],
+        tenant: Tenant = ANYONE,
+        *,
+        special_tokens: bool = False,
+        deadline_s: float | None = None,
+    ) -> list[int]:
+        """Tokens of each text by itself. Raises TooLargeError, RequestError or DeadlineError."""
+        num_chars = sum(map(len, texts))
+        check_size("characters", num_chars, MAX_REQUEST_CHARS)
+        counting = _counts(self._special if special_tokens else self._plain, texts)
+        try:
+            async with asyncio.timeout(deadline_s):
+                return await self.planning.done(counting, self.planning.turns.place(tenant, len(texts), num_chars))
+        except TimeoutError:
+            raise _too_late(deadline_s) from None
 
     def _context(self, request: ScoreRequest, tenant: Tenant) -> bytes:
         """All that its answers depend on besides tokens, and whose they are if that matters.
@@ -172,8 +184,16 @@ class Scorer:
         return json.dumps([experiment, key]) if experiment or key else None
 
 
-def _too_late(request: ScoreRequest) -> DeadlineError:
+def _counts(tokenizer: TextTokenizer, texts: Sequence[str]) -> Steps[list[int]]:
+    counts: list[int] = []
+    for batch in batches(texts):
+        counts += [len(found.ids) for found in tokenizer.encode_many(batch)]
+        yield
+    return counts
+
+
+def _too_late(deadline_s: float | None) -> DeadlineError:
     return DeadlineError(
-        f"not done within the {request.deadline_s} s that the request gave it: what was left is given up",
-        details={"deadline_s": request.deadline_s},
+        f"not done within the {deadline_s} s that the request gave it: what was left is given up",
+        details={"deadline_s": deadline_s},
     )

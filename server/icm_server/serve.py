@@ -5,37 +5,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import json
 import logging
 import os
 import socket
 import sys
 import threading
-from collections.abc import Iterator
-from pathlib import Path
-
-import uvicorn
 
 from icm_client.errors import RequestError
-from icm_server.access import Keyring, keyring_for
+from icm_client.visible import visible
+from icm_server.access import keyring_for
 from icm_server.app import create_app
 from icm_server.captured_output import CapturedOutput, explained
 from icm_server.config import ServerConfig
+from icm_server.descriptors import raise_limit, room_for_connections
 from icm_server.draining import Draining
 from icm_server.engines.base import Engine
+from icm_server.http_server import HttpServer
+from icm_server.keyring import Keyring
 from icm_server.loading import Say, load_engine
 from icm_server.logs import event, set_up_logging
+from icm_server.own_database import check_ours
+from icm_server.ready_file import check_ready_file, write_ready_file
 from icm_server.scorer_state import ScorerState
 from icm_server.stopping import end_children, on_signal
 
 log = logging.getLogger("icm_server")
 
 PROGRESS_EVERY_S = 5.0
-GRACE_S = 5
-"""How long answers that are complete may take to be sent once the scorer stops."""
-KEEP_ALIVE_S = 30
-"""How long an idle connection stays open: longer than clients keep theirs (httpx: 5 s), so that none is closed under a
-request that is on its way."""
 
 READY = """\
 ready: {name} ({dtype}, {engine}) at {url}   try it:
@@ -45,9 +41,12 @@ WITH_KEY = """-H "Authorization: Bearer $(cat me.key)" """
 
 
 def serve(config: ServerConfig) -> int:
-    """Serves until a signal ends it (0) or the engine fails (1). Raises RequestError for a busy port or bad keys."""
-    if config.ready_file and not config.ready_file.parent.is_dir():
-        raise RequestError(f"cannot write the ready file {config.ready_file}: there is no such folder")
+    """Serves until a signal ends it (0) or the engine fails (1). Raises RequestError for a busy port, bad keys, or
+    another's file that would be written to."""
+    if config.ready_file:
+        check_ready_file(config.ready_file)
+    if config.scoring.reuse_file:
+        check_ours(config.scoring.reuse_file.expanduser())
     keyring = keyring_for(config)
     listener = _listen(config.host, config.port)
     captured = CapturedOutput() if config.engine == "vllm" and not config.verbose else None
@@ -75,21 +74,27 @@ async def _serve(config: ServerConfig, keyring: Keyring | None, listener: socket
     async def make_engine() -> Engine:
         return await _load_in_thread(config, step)
 
-    app = create_app(make_engine, scoring=config.scoring, max_body_bytes=config.max_body_bytes, keyring=keyring)
+    own_names = (config.host, config.published_at or "", socket.gethostname())
+    app = create_app(
+        make_engine,
+        scoring=config.scoring,
+        max_body_bytes=config.max_body_bytes,
+        keyring=keyring,
+        connections=config.connections,
+        hosts=(*own_names, *config.allow_hosts),
+    )
     state: ScorerState = app.state.scoring
 
     def step(text: str) -> None:
         state.reason = text
         say(text)
 
-    server = _Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            timeout_graceful_shutdown=GRACE_S,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            access_log=config.verbose,
-        )
+    server = HttpServer(
+        app,
+        config.connections,
+        max_connections=room_for_connections(config.connections.max_connections, raise_limit()),
+        has_keys=keyring is not None,
+        access_log=config.verbose,
     )
 
     def stop() -> None:
@@ -121,10 +126,11 @@ async def _watch(state: ScorerState, config: ServerConfig, url: str, key: str, s
         gc.freeze()
         info = state.scorer.info
         event(log, "ready", model=info.name, digest=info.digest, dtype=info.dtype, engine=info.engine, url=url)
-        print(READY.format(name=info.name, dtype=info.dtype, engine=info.engine, url=url, key=key), flush=True)
+        ready = READY.format(name=info.name, dtype=info.dtype, engine=info.engine, url=url, key=key)
+        print(visible(ready, lines=True), flush=True)
         if config.ready_file:
             try:
-                _write(config.ready_file, url)
+                write_ready_file(config.ready_file, url)
             except OSError as error:
                 state.fail(f"cannot write the ready file {config.ready_file}: {error.strerror}")
     await state.failed.wait()
@@ -156,13 +162,6 @@ async def _load_in_thread(config: ServerConfig, say: Say) -> Engine:
     return await loaded
 
 
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Signals are `stopping`'s: uvicorn would raise them once more after its orderly end."""
-        yield
-
-
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -177,9 +176,3 @@ def _listen(host: str, port: int) -> socket.socket:
             code="busy_port",
         ) from None
     return listener
-
-
-def _write(path: Path, url: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps({"url": url}) + "\n")
-    partial.replace(path)

@@ -1,4 +1,4 @@
-"""What has been done, counted: in all, by experiment, and how long it took. A leaf: plain numbers, one event loop."""
+"""What has been done, counted: in all, by key and experiment, and how long it took. Plain numbers, one event loop."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import accumulate
+from typing import Generic, Protocol, TypeVar
 
-MAX_EXPERIMENTS = 64
+from icm_server.tenant import Asker
+
+MAX_KEYS = 128
 """How many are counted by name."""
+MAX_EXPERIMENTS = 64
+"""How many of each key are."""
 OTHERS = "(others)"
-"""All beyond them, under a name that no experiment can have."""
+"""All beyond them, under a name that neither a key nor an experiment can have."""
 MAX_LATENCIES = 64
 """The last answered requests of an experiment whose times are kept."""
 
@@ -80,12 +85,67 @@ class Tally:
     seen_at: float = 0.0
 
     def absorb(self, other: Tally) -> None:
+        """All that is counted of the other is counted here as well."""
         self.counts += other.counts
         self.outcomes.update(other.outcomes)
+        self.num_open += other.num_open
+        self.seen_at = max(self.seen_at, other.seen_at)
+
+    def total(self) -> Tally:
+        return self
+
+
+class _Told(Protocol):
+    def total(self) -> Tally: ...
+
+
+T = TypeVar("T", bound=_Told)
+
+
+class Names(Generic[T]):
+    """What is counted by name, for `most` names: of those that are idle the one not seen for longest makes room."""
+
+    def __init__(self, make: Callable[[], T], most: int):
+        self._make, self._most = make, most
+        self.named: dict[str, T] = {}
+        self.others = make()
+        """For all that are not counted by name."""
+        self._gone = Tally()
+
+    def of(self, name: str) -> T:
+        """The name's own, or that of the others."""
+        found = self.named.pop(name, None)
+        if found is None:
+            if len(self.named) >= self._most and not self._make_room():
+                return self.others
+            found = self._make()
+        self.named[name] = found
+        return found
+
+    def total(self) -> Tally:
+        """Of all, those that are not counted by name any more among them."""
+        total = Tally()
+        for each in (self._gone, self.others.total(), *(named.total() for named in self.named.values())):
+            total.absorb(each)
+        return total
+
+    def __iter__(self) -> Iterator[tuple[str, T]]:
+        """All that are counted by name, then the others if there are any."""
+        yield from self.named.items()
+        others = self.others.total()
+        if others.num_open or others.outcomes:
+            yield OTHERS, self.others
+
+    def _make_room(self) -> bool:
+        oldest = next((name for name, each in self.named.items() if not each.total().num_open), None)
+        if oldest is None:
+            return False
+        self._gone.absorb(self.named.pop(oldest).total())
+        return True
 
 
 class Tallies:
-    """One scorer's. At most MAX_EXPERIMENTS by name: of those that are idle the one not seen for longest makes room."""
+    """One scorer's, by key and within a key by experiment, so that nobody's names push out another key's."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self.clock = clock
@@ -93,8 +153,7 @@ class Tallies:
 
     def reset(self) -> None:
         """Nothing has been done."""
-        self._named: dict[str, Tally] = {}
-        self._others, self._gone = Tally(), Tally()
+        self._keys = Names(lambda: Names(Tally, MAX_EXPERIMENTS), MAX_KEYS)
         self.reads_s = Histogram(READ_BOUNDS_S)
         """Reads in the engine."""
         self.waits_s = Histogram(REQUEST_BOUNDS_S)
@@ -102,37 +161,26 @@ class Tallies:
         self.requests_s = Histogram(REQUEST_BOUNDS_S)
         """Answered requests."""
 
-    def of(self, experiment: str) -> Tally:
+    def of(self, asker: Asker) -> Tally:
         """The experiment's own, or the one for all that are not counted by name."""
-        tally = self._named.pop(experiment, None)
-        if tally is None and (len(self._named) < MAX_EXPERIMENTS or self._make_room()):
-            tally = Tally()
-        if tally is None:
-            tally = self._others
-        else:
-            self._named[experiment] = tally
+        tally = self._keys.of(asker.key).of(asker.experiment)
         tally.seen_at = self.clock()
         return tally
 
-    def total(self) -> Tally:
-        """Of all experiments, those that are not counted by name any more among them."""
-        total = Tally()
-        for tally in (self._gone, self._others, *self._named.values()):
-            total.absorb(tally)
-        return total
+    def total(self, key: str | None = None) -> Tally:
+        """Of all experiments, or of one key's, those that are not counted by name any more among them."""
+        if key is None:
+            return self._keys.total()
+        return self._keys.named[key].total() if key in self._keys.named else Tally()
 
-    def __iter__(self) -> Iterator[tuple[str, Tally]]:
-        """All that are counted by name, then the others if there are any."""
-        yield from self._named.items()
-        if self._others.num_open or self._others.outcomes:
-            yield OTHERS, self._others
+    def told(self, asker: Asker) -> Asker:
+        """The name that it is counted by: its own or OTHERS."""
+        key = asker.key if asker.key in self._keys.named else OTHERS
+        experiments = self._keys.named.get(key, self._keys.others)
+        return Asker(key, asker.experiment if asker.experiment in experiments.named else OTHERS)
 
-    def __contains__(self, experiment: str) -> bool:
-        return experiment in self._named
-
-    def _make_room(self) -> bool:
-        oldest = next((name for name, tally in self._named.items() if not tally.num_open), None)
-        if oldest is None:
-            return False
-        self._gone.absorb(self._named.pop(oldest))
-        return True
+    def __iter__(self) -> Iterator[tuple[Asker, Tally]]:
+        """All that are counted, by the names that they are counted by."""
+        for key, experiments in self._keys:
+            for experiment, tally in experiments:
+                yield Asker(key, experiment), tally

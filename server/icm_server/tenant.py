@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,6 +11,14 @@ from icm_client.wire import MAX_PRIORITY
 
 Pattern = Annotated[str, Field(min_length=1, max_length=256)]
 """A name in which `*` stands for any characters."""
+
+
+class Asker(NamedTuple):
+    """In whose name work is asked for: an experiment of one key is another than one of the same name of another key."""
+
+    key: str
+    """Its holder's name."""
+    experiment: str
 
 
 class Tenant(BaseModel):
@@ -25,12 +33,14 @@ class Tenant(BaseModel):
     adapters: tuple[Pattern, ...] = ("*",)
     """Patterns of adapters that it may use; the base model it always may."""
     weight: float = Field(default=1.0, gt=0, le=1000, allow_inf_nan=False)
-    """The share of the engine that each of its experiments has, relative to others'."""
+    """Its share of the engine, whatever the number of its experiments, relative to other keys'."""
     max_priority: int = Field(default=0, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
     """The highest priority that its requests may have: what has a higher one goes before everybody else's."""
     max_queued_tokens: int | None = Field(default=None, ge=1)
     """The most tokens of its work that may wait or be under way, a shared prefix counted once; None: the scorer's own
     limit alone."""
+    admin: bool = False
+    """True: it sees who else uses the scorer, on `/v1/experiments`, its page and `/metrics`; else only its own work."""
     isolated: bool = False
     """True: its finished work, and what the engine's cache holds of it, is neither taken from others' nor given to
     them."""
@@ -45,5 +55,5 @@ class Tenant(BaseModel):
         return model == "base" or any(fnmatchcase(model, pattern) for pattern in self.adapters)
 
 
-ANYONE = Tenant(name="anyone", experiments=("*",), max_priority=MAX_PRIORITY)
+ANYONE = Tenant(name="anyone", experiments=("*",), max_priority=MAX_PRIORITY, admin=True)
 """Who asks a scorer that has no keys."""

@@ -18,6 +18,7 @@ from tests.bench import annealer_memory, endurance, memory, repeated, repeats, t
 from tests.bench.figure import Figure
 
 from icm_annealer.figures import check_figures, machine, read_figures, save_figures
+from icm_annealer.terminal import Terminal
 
 Measure = Callable[[Console], Awaitable[list[Figure]]]
 
@@ -47,7 +48,7 @@ def main(
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Where the figures go.")] = Path("bench.json"),
 ) -> None:
-    measure(Console(), [MEASURES[name] for name in names or SHORT], out, machine)
+    measure(Terminal(), [MEASURES[name] for name in names or SHORT], out, machine)
 
 
 def measure(console: Console, measures: Iterable[Measure], out: Path, on_what: Callable[[], Mapping[str, Any]]) -> None:

@@ -21,6 +21,7 @@ from icm_server.engines.hf_tokenizer import HfTokenizer
 from icm_server.engines.preset import engine_arguments, has_gpu
 from icm_server.prefix_tokens import PrefixTokenizer
 from icm_server.request_plan import Planner
+from icm_server.steps import finished
 
 numbers = itertools.count()
 
@@ -34,14 +35,14 @@ async def main(model: Path, extra: dict[str, Any]) -> None:
     engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(model, None, extra, {}, gpu=has_gpu())))
     config = engine.vllm_config
     tokenizer = PrefixTokenizer(HfTokenizer(AutoTokenizer.from_pretrained(model)))
-    planner = Planner(tokenizer, config.model_config.max_model_len - 1, lambda keys: {}, 2**20)
+    planner = Planner(tokenizer, tokenizer, config.model_config.max_model_len - 1, lambda keys: {}, 2**20)
     window = 2 * config.scheduler_config.max_num_seqs
     gc.collect()
     gc.freeze()
     say({"ready": True})
     while line := await asyncio.to_thread(sys.stdin.readline):
         request = ScoreRequest.model_validate_json(Path(line.strip()).read_text())
-        plan = await asyncio.to_thread(planner.plan, request, b"")
+        plan = await asyncio.to_thread(finished, planner.plan(request, b""))
         prompts = [
             ([*plan.prompts[read.prompt].path.ids(), *read.read.path], list(read.read.ids))
             for quantum in plan.quanta

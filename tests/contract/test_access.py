@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import json
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,10 +17,12 @@ from fastapi import FastAPI
 from starlette.routing import Route
 
 from icm_client import AccessError, ScorerClient, ScoreRequest
-from icm_server.access import OPEN_PATHS, Keyring
 from icm_server.app import create_app
+from icm_server.config import Limits, ScoringConfig
 from icm_server.engines.fake import FakeEngine
+from icm_server.keyring import Keyring
 from icm_server.keys_file import add_key
+from icm_server.open_paths import OPEN_PATHS
 
 GOOD: dict[str, Any] = {"prompts": ["Word: salmon\nGroup:"], "labels": [" living", " object"]}
 
@@ -27,27 +32,30 @@ class Guarded(NamedTuple):
     http: httpx.AsyncClient
     alice: str
     bob: str
+    admin: str
 
 
 @pytest.fixture
 async def guarded(tmp_path: Path) -> AsyncIterator[Guarded]:
     path = tmp_path / "keys.yaml"
     alice = add_key(path, "alice")
-    bob = add_key(path, "bob", experiments=("paper-*",), adapters=("bobs",))
+    bob = add_key(path, "bob", experiments=("paper-*",), adapters=("bobs",), isolated=True)
 
     async def make_engine() -> FakeEngine:
         engine = FakeEngine()
         engine.info = engine.info.model_copy(update={"adapters": ["bobs", "alices"]})
         return engine
 
-    app = create_app(make_engine, keyring=Keyring(path), max_body_bytes=10_000)
+    admin = add_key(path, "carol", admin=True)
+    scoring = ScoringConfig(limits=Limits(max_requests=12, max_reads=100))
+    app = create_app(make_engine, scoring=scoring, keyring=Keyring(path), max_body_bytes=10_000)
     transport = httpx.ASGITransport(app=app)
     async with (
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://scorer") as http,
     ):
         await app.state.scoring.settled.wait()
-        yield Guarded(app, http, alice, bob)
+        yield Guarded(app, http, alice, bob, admin)
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -162,3 +170,69 @@ async def test_without_keys_everything_is_open() -> None:
         body = {**GOOD, "experiment": "any", "priority": 4}
         assert (await http.post("/v1/score", json=body, headers=bearer("whatever"))).status_code == 200
         assert (await http.get("/openapi.json")).status_code == 200
+
+
+async def test_a_key_sees_its_own_work_and_an_admin_s_all(guarded: Guarded) -> None:
+    asked = ((guarded.alice, "alice-secret", 3), (guarded.bob, "paper-secret", 2))
+    for key, experiment, num in asked:
+        body = {**GOOD, "experiment": experiment, "prompts": [f"{experiment} {k}" for k in range(num)]}
+        assert (await guarded.http.post("/v1/score", json=body, headers=bearer(key))).status_code == 200
+
+    async def seen(key: str) -> tuple[dict[str, Any], str]:
+        told, metrics = [await guarded.http.get(path, headers=bearer(key)) for path in ("/v1/experiments", "/metrics")]
+        return told.json(), metrics.text
+
+    for key, experiment, num in asked:
+        told, metrics = await seen(key)
+        name = "alice" if key == guarded.alice else "bob"
+        assert [(row["key"], row["experiment"]) for row in told["experiments"]] == [(name, experiment)]
+        assert told["all"]["total"]["prompts"] == told["all"]["lately"]["reads"] == num
+        assert told["all"]["share"] < 1
+        assert not told["shows_keys"]
+        assert f'icm_queued_reads{{experiment="{experiment}",key="{name}"}} 0.0' in metrics
+        for other in ("bob", "paper-secret", "carol") if name == "alice" else ("alice", "carol"):
+            assert other not in metrics + json.dumps({**told, "model": None})
+        assert "process_resident_memory_bytes" not in metrics
+    told, metrics = await seen(guarded.admin)
+    assert {(row["key"], row["experiment"]) for row in told["experiments"]} == {
+        ("alice", "alice-secret"),
+        ("bob", "paper-secret"),
+    }
+    assert told["all"]["total"]["prompts"] == 5
+    assert told["shows_keys"]
+    assert 'icm_experiment_computed_tokens_total{experiment="paper-secret",key="bob"}' in metrics
+    assert "process_resident_memory_bytes" in metrics
+    told, metrics = await seen(guarded.alice)
+    assert told["model"]["max_prompts"] == 50
+
+
+async def test_one_key_s_hundred_connections_have_nobody_else_s_requests_refused(guarded: Guarded) -> None:
+    guarded.app.state.scoring.scorer.engine._delay_s = 0.01
+    done = asyncio.Event()
+    statuses: Counter[int] = Counter()
+
+    async def flood(number: int) -> None:
+        count = 0
+        while not done.is_set():
+            body = {**GOOD, "experiment": f"alice-{number}-{count}", "prompts": [f"{number} {count}"]}
+            response = await guarded.http.post("/v1/score", json=body, headers=bearer(guarded.alice))
+            statuses[response.status_code] += 1
+            if response.status_code == 429:
+                error = response.json()["error"]
+                assert "bob" not in error["message"]
+                assert error["message"].startswith("queue limit reached: this API key has")
+                await asyncio.sleep(0.001)
+            count += 1
+
+    async def ask(number: int) -> None:
+        for count in range(20):
+            body = {**GOOD, "experiment": "bob", "prompts": [f"bob {number} {count}"]}
+            assert (await guarded.http.post("/v1/score", json=body, headers=bearer(guarded.bob))).status_code == 200
+
+    flooding = [asyncio.create_task(flood(number)) for number in range(100)]
+    while not statuses[429]:  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    await asyncio.gather(*map(ask, range(3)))
+    done.set()
+    await asyncio.gather(*flooding)
+    assert set(statuses) == {200, 429}

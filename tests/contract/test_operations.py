@@ -184,17 +184,21 @@ async def test_metrics_agree_with_what_answers_say() -> None:
         found = await metrics(http)
     for name in ("computed_tokens", "cached_tokens"):
         assert found[f"icm_{name}_total"] == sum(usage[name] for usage in usages) > 0
-        assert found[f"icm_experiment_{name}_total,experiment=second"] == usages[1][name]
+        assert found[f"icm_experiment_{name}_total,experiment=second,key=anyone"] == usages[1][name]
     assert found["icm_reads_total"] == sum(usage["num_reads"] for usage in usages) == 3
     assert found["icm_prompts_total"] == 4
     assert found["icm_reused_reads_total"] == 1
-    assert found["icm_reused_tokens_total"] == found["icm_experiment_reused_tokens_total,experiment=second"] == 41
+    assert (
+        found["icm_reused_tokens_total"]
+        == found["icm_experiment_reused_tokens_total,experiment=second,key=anyone"]
+        == 41
+    )
     assert found["icm_requests_total,outcome=answered"] == 2
     assert found["icm_requests_total,outcome=too_large"] == found["icm_requests_total,outcome=invalid"] == 1
     assert found["icm_request_duration_seconds_count"] == found["icm_queue_wait_seconds_count"] == 2
     assert found["icm_read_duration_seconds_count"] == 3
     assert found["icm_http_responses_total,status=413"] == 1
-    assert found["icm_queued_reads,experiment=fish"] == 0
+    assert found["icm_queued_reads,experiment=fish,key=anyone"] == 0
     assert found["icm_reuse_memory_bytes"] > 0
     assert found["icm_ready"] == 1
     assert "process_resident_memory_bytes" in found
@@ -213,9 +217,9 @@ async def test_what_waits_is_told_and_an_overfull_scorer_s_refusals_are_counted(
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
         after = await metrics(http)
-    assert found["icm_queued_reads,experiment=fish"] == 45
-    assert found["icm_queued_tokens,experiment=fish"] > 0
-    assert found["icm_open_requests,experiment=fish"] == 1
+    assert found["icm_queued_reads,experiment=fish,key=anyone"] == 45
+    assert found["icm_queued_tokens,experiment=fish,key=anyone"] > 0
+    assert found["icm_open_requests,experiment=fish,key=anyone"] == 1
     assert found["icm_engine_reads"] == 4
     assert found["icm_interleaved_experiments"] == 1
     assert found["icm_requests_total,outcome=busy"] == 1
@@ -223,11 +227,11 @@ async def test_what_waits_is_told_and_an_overfull_scorer_s_refusals_are_counted(
     assert told["experiments"][0]["waiting"] == {
         "requests": 1,
         "reads": 45,
-        "tokens": found["icm_queued_tokens,experiment=fish"],
+        "tokens": found["icm_queued_tokens,experiment=fish,key=anyone"],
     }
     assert told["experiments"][0]["state"] == "at work"
     assert after["icm_requests_total,outcome=given_up"] == 1
-    assert after["icm_open_requests,experiment=fish"] == after["icm_engine_reads"] == 0
+    assert after["icm_open_requests,experiment=fish,key=anyone"] == after["icm_engine_reads"] == 0
 
 
 async def test_the_number_of_experiments_told_is_bounded() -> None:

@@ -16,6 +16,7 @@ from icm_client.wire import ScoreResponse
 from icm_server.app import EngineFactory, create_app
 from icm_server.engines.base import EngineDiedError, ReadAnswer
 from icm_server.engines.fake import FakeEngine
+from icm_server.tenant import ANYONE
 
 MAX_BODY_BYTES = 20_000
 GOOD: dict[str, Any] = {"prompts": ["Word: salmon\nGroup:"], "labels": [" living", " object"]}
@@ -312,7 +313,8 @@ async def test_work_ends_when_the_scorer_is_stopped() -> None:
 async def test_counting_tokens_ends_when_the_scorer_is_stopped() -> None:
     async with running(factory(FakeEngine())) as (http, app):
         await app.state.scoring.settled.wait()
-        async with app.state.scoring.scorer._turns.turn(1):  # somebody else's
+        turns = app.state.scoring.scorer.planning.turns
+        async with turns.turn(turns.place(ANYONE, 1)):  # somebody else's
             asking = asyncio.create_task(http.post("/v1/tokens", json={"texts": ["Word: eel"]}))
             await asyncio.sleep(0.05)
             app.state.scoring.stopping.set()
@@ -333,7 +335,7 @@ async def test_work_ends_when_the_caller_goes() -> None:
         "path": "/v1/score",
         "raw_path": b"/v1/score",
         "query_string": b"",
-        "headers": [(b"content-type", b"application/json")],
+        "headers": [(b"host", b"scorer"), (b"content-type", b"application/json")],
         "scheme": "http",
         "server": ("scorer", 80),
         "client": ("caller", 1),

@@ -57,10 +57,12 @@ if os.environ.get("HOST_NETWORK") == "1":
 yaml.safe_dump(config, sys.stdout)'
 }
 
-for each in gpu cpu monitoring annealer; do COMPOSE_PROFILES=$each compose config -q; done
+for each in gpu cpu monitoring annealer tls; do COMPOSE_PROFILES=$each compose config -q; done
 
 # Of secrets only the place is needed yet.
-export KEYS=$room/keys.yaml API_KEY=$room/key
+export KEYS=$room/keys API_KEY=$room/key
+mkdir "$KEYS"
+chmod 755 "$room" "$KEYS" # the containers' users read there
 [ "${HOST_NETWORK:-}" != 1 ] || build_args="--network host $build_args"
 if [ "${HOST_NETWORK:-}" = 1 ] || [ "$service" = scorer ]; then
   compose config >"$room/resolved.yaml"
@@ -85,9 +87,9 @@ if [ "${NO_BUILD:-}" != 1 ]; then
 fi
 
 say "making an API key"
-docker run --rm --network none --user "$(id -u):$(id -g)" --volume "$room:/keys" icm-scorer-cpu \
+docker run --rm --network none --user "$(id -u):$(id -g)" --volume "$KEYS:/keys" icm-scorer-cpu \
   key new tester --keys-file /keys/keys.yaml >"$API_KEY"
-chmod 644 "$KEYS" "$API_KEY" # the containers' users read them
+chmod 644 "$KEYS/keys.yaml" "$API_KEY" # the containers' users read them
 
 say "starting the service $service ($engine)"
 compose up --detach --no-build "$service"

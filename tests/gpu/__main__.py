@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from tests.bench.__main__ import Measure, measure
 from tests.gpu import measures
 
 from icm_annealer.figures import machine
+from icm_annealer.terminal import Terminal
 
 MEASURES: dict[str, Measure] = {
     "peak": measures.peak,
@@ -26,7 +26,7 @@ def main(
     names: Annotated[list[str] | None, typer.Argument(help=f"Of {', '.join(MEASURES)}. [default: all]")] = None,
     out: Annotated[Path, typer.Option("--out", help="Where the figures go.")] = Path("gpu.json"),
 ) -> None:
-    measure(Console(width=150), [MEASURES[name] for name in names or MEASURES], out, _machine)
+    measure(Terminal(width=150), [MEASURES[name] for name in names or MEASURES], out, _machine)
 
 
 def _machine() -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from collections import Counter
 from pathlib import Path
@@ -62,21 +64,65 @@ def test_scorers_are_not_open_to_other_machines_unless_asked(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SCORERS)
-def test_scorers_get_their_keys_as_a_secret_and_know_who_can_reach_them(name: str) -> None:
+def test_scorers_see_the_folder_of_their_keys_and_know_who_can_reach_them(name: str) -> None:
+    """The folder: of a file that is mounted by itself a container sees no other that is put in its place."""
     scorer = SERVICES[name]
-    assert scorer["secrets"] == ["icm_keys"]
-    assert scorer["environment"]["ICM_KEYS_FILE"] == "/run/secrets/icm_keys"
-    assert scorer["environment"]["ICM_PUBLISHED_AT"] == scorer["ports"][0].removesuffix(":${PORT:-8000}:8000")
+    (keys,) = [volume for volume in scorer["volumes"] if isinstance(volume, dict)]
+    assert keys == {"type": "bind", "source": "${KEYS:-/dev/null}", "target": "/keys", "read_only": True}
+    assert scorer["environment"]["ICM_KEYS_FILE"] == keys["target"]
+    ports = [SERVICES[each]["ports"][0].rpartition(":${")[0] for each in (name, "tls")]
+    assert scorer["environment"]["ICM_PUBLISHED_AT"].split(",") == ports
     assert "--allow-no-keys" not in scorer["command"]
 
 
 def test_secrets_are_files_that_need_not_be_there() -> None:
     assert CONFIG["secrets"] == {
-        "icm_keys": {"file": "${KEYS:-/dev/null}"},
         "icm_api_key": {"file": "${API_KEY:-/dev/null}"},
+        "icm_tls_cert": {"file": "${TLS_CERT:-/dev/null}"},
+        "icm_tls_key": {"file": "${TLS_KEY:-/dev/null}"},
     }
     assert SERVICES["annealer"]["secrets"] == ["icm_api_key"]
     assert SERVICES["annealer"]["environment"]["ICM_API_KEY_FILE"] == "/run/secrets/icm_api_key"
+
+
+def test_tls_is_what_its_configuration_says() -> None:
+    """tests/contract/test_tls_proxy.py runs it."""
+    tls, text = SERVICES["tls"], (ROOT / "docker/nginx.conf").read_text()
+    assert tls["profiles"] == ["tls"]
+    assert tls["ports"] == ["${TLS_BIND:-127.0.0.1}:${TLS_PORT:-8443}:8443"]
+    assert "listen 8443 ssl;" in text
+    assert tls["volumes"] == [f"./nginx.conf:{tls['entrypoint'][-1]}:ro"]
+    for secret in tls["secrets"]:
+        assert f" /run/secrets/{secret};" in text
+    assert "scorer:8000" in text
+    written = set(re.findall(r"(?:_temp_path|pid) (\S+);", text))
+    assert len(written) == 6
+    assert all(place.startswith("/tmp/") for place in written)  # all else is read only
+    assert "8443/healthz" in tls["healthcheck"]["test"][-1]
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in DOCKERFILES if "COPY" in path.read_text()], ids=lambda path: path.name
+)
+def test_a_user_without_an_entry_in_passwd_finds_a_name_and_a_home(path: Path) -> None:
+    """`docker run --user 12345:0`: Python's getpass and torch's cache ask for the name, others for the home."""
+    settings = dict(word.split("=") for kind, rest in instructions(path) if kind == "ENV" for word in rest.split())
+    asked = {name: settings.get(name, "") for name in ("LOGNAME", "USER", "HOME")}
+    program = "import getpass, os; print(getpass.getuser(), os.path.expanduser('~'))"
+    found = subprocess.run([sys.executable, "-c", program], env=asked, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["icm", settings["HOME"]]
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.cpu"])
+def test_a_scorer_caches_where_its_group_may_write(name: str) -> None:
+    told = instructions(ROOT / "docker" / name)
+    settings = dict(word.split("=") for kind, rest in told if kind == "ENV" for word in rest.split())
+    places = {
+        key: place for key, place in settings.items() if key.endswith(("_DIR", "_ROOT", "_HOME", "_CACHE", "HOME"))
+    }
+    assert {"TORCHINDUCTOR_CACHE_DIR", "VLLM_CACHE_ROOT", "TRITON_CACHE_DIR", "HF_HOME", "ICM_CACHE"} <= set(places)
+    assert all(place == "/cache" or place.startswith("/cache/") for place in places.values())
+    assert any("chown 2000:0 /cache && chmod 775 /cache" in rest for kind, rest in told if kind == "RUN")
 
 
 @pytest.mark.parametrize("name", SCORERS)
@@ -122,7 +168,7 @@ def test_every_variable_has_a_default_and_is_explained() -> None:
 @pytest.mark.parametrize("name", set(SERVICES) - set(BUILT))
 def test_what_is_not_built_has_a_version_and_its_files(name: str) -> None:
     service = SERVICES[name]
-    assert service["profiles"] == ["monitoring"]
+    assert service["profiles"] in (["monitoring"], ["tls"])
     assert re.fullmatch(r"[\w/]+:v?\d+\.\d+\.\d+", service["image"])
     for volume in service["volumes"]:
         source = volume.split(":")[0]

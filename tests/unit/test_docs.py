@@ -163,7 +163,7 @@ def test_the_rule_in_python_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         next(block.text for block in blocks(RULES_AND_ALARMS) if block.title == "my_rules.py")
     )
     monkeypatch.syspath_prepend(tmp_path)
-    rule = PythonRule(kind="python", function="my_rules:at_most_two_spam")
+    rule = PythonRule(kind="python", function="my_rules:at_most_two_spam").allowed()
     counts = [rule.count([{}] * 3, labels) for labels in (["spam", "fine", "spam"], ["spam"] * 3)]
     assert counts == [0, 1]
 

@@ -87,7 +87,9 @@ def test_the_client_knows_neither_server_nor_annealer(module: str) -> None:
     assert not packages_imported_by(module) & {"icm_server", "icm_annealer", "icm_lab"}
 
 
-@pytest.mark.parametrize("module", ["icm_client.wire", "icm_client.errors"])
+@pytest.mark.parametrize(
+    "module", ["icm_client.wire", "icm_client.errors", "icm_client.visible", "icm_client.strict_yaml"]
+)
 def test_the_contract_is_a_leaf(module: str) -> None:
     assert not packages_imported_by(module) & set(PACKAGES)
 
@@ -96,7 +98,7 @@ def test_the_contract_is_a_leaf(module: str) -> None:
 def test_the_server_takes_only_the_contract_from_the_client(module: str) -> None:
     assert not packages_imported_by(module) & {"icm_annealer", "icm_lab"}
     from_client = {name for name in modules_imported_by(module) if name.split(".")[0] == "icm_client"}
-    assert from_client <= {"icm_client.wire", "icm_client.errors"}
+    assert from_client <= {"icm_client.wire", "icm_client.errors", "icm_client.visible", "icm_client.strict_yaml"}
 
 
 @pytest.mark.parametrize("module", modules_of("icm_annealer"))

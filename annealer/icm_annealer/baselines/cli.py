@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from icm_annealer.baselines.comparison import Compared, compare
 from icm_annealer.baselines.four_bars import four_bars
@@ -16,12 +15,14 @@ from icm_annealer.baselines.plan import BaselinesPlan, read_prefix
 from icm_annealer.baselines.tables import print_standings
 from icm_annealer.commands import (
     DEFAULT_SCORER,
+    AllowCodeOption,
     DataOption,
     EngineOption,
     KeyOption,
     ScorerModelOption,
     ScorerOption,
     TaskOption,
+    WaitOption,
     connect,
     interruptible,
     load_data,
@@ -29,8 +30,9 @@ from icm_annealer.commands import (
 from icm_annealer.drawing import Drawing, to_png, to_svg
 from icm_annealer.progress import RunProgress
 from icm_annealer.rundir import SCORER_LOG, RunDir
+from icm_annealer.terminal import Terminal
 from icm_annealer.trials.case import TaskData
-from icm_annealer.whole import make_folder, write_whole
+from icm_annealer.whole import try_place, write_whole
 from icm_client import RequestError
 
 FIGURES, PAGE, BARS = "baselines.json", "baselines.html", "bars"
@@ -70,7 +72,8 @@ def baselines(
     engine: EngineOption = "vllm",
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
-    wait: Annotated[float, typer.Option(help="Seconds to wait for a scorer that is away.")] = 300.0,
+    wait: WaitOption = 300.0,
+    allow_code: AllowCodeOption = False,
 ) -> None:
     """The whole table for a task with gold labels: zero-shot, random, bootstrapped, ... beside ICM and gold labels.
 
@@ -78,8 +81,8 @@ def baselines(
 
     Example: icm baselines --task living --seeds 5 --bars
     """
-    console = Console()
-    loaded_task, loaded = load_data(task, data)
+    console = Terminal()
+    loaded_task, loaded = load_data(task, data, allow_code=allow_code)
     if not loaded.gold:
         raise RequestError(
             f"baselines are compared by gold labels, and {task!r} has none: name their field in the task"
@@ -116,15 +119,17 @@ def baselines(
         figure = four_bars(standings, name, 1 / len(loaded_task.task.labels))
     folder.write_text(PAGE, render_page(table, standings, figure))
     print_standings(console, table, standings)
+    console.say(f"{loaded.told}.")
     if figure:
         _save(folder, figure, console)
     elif bars:
-        console.print("No figure of four bars: it needs zero-shot, ICM, gold, and human or random labels.")
-    console.print(f"Written to {folder / FIGURES} and {folder / PAGE}", highlight=False, soft_wrap=True)
+        console.say("No figure of four bars: it needs zero-shot, ICM, gold, and human or random labels.")
+    console.say(f"Written to {folder / FIGURES} and {folder / PAGE}")
 
 
 def _prepare(folder: RunDir, *, resume: bool, overwrite: bool) -> None:
-    make_folder(folder.path)
+    for name in (FIGURES, PAGE):
+        try_place(folder / name)
     if (folder / FIGURES).exists():
         if overwrite:
             (folder / FIGURES).unlink()
@@ -135,9 +140,9 @@ def _prepare(folder: RunDir, *, resume: bool, overwrite: bool) -> None:
             )
 
 
-def _save(folder: RunDir, figure: Drawing, console: Console) -> None:
+def _save(folder: RunDir, figure: Drawing, console: Terminal) -> None:
     svg = folder.write_text(f"{BARS}.svg", to_svg(figure))
     try:
         write_whole(folder / f"{BARS}.png", lambda place: to_png(figure, place))
     except ImportError:
-        console.print(f"{svg} is written; for a PNG as well: pip install 'icm[png]'", markup=False, highlight=False)
+        console.say(f"{svg} is written; for a PNG as well: pip install 'icm[png]'")

@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from icm_annealer.baselines.standings import Standing
 from icm_annealer.estimates import Estimate
 from icm_annealer.evaluation_table import FIGURES
 from icm_annealer.judge import KINDS
+from icm_annealer.terminal import Terminal
 
 NOTES = (
     "tokens: computed to find the labels, counted with a cold prefix cache that forgets nothing. *: stopped there, at "
@@ -24,9 +24,9 @@ NOTES = (
 )
 
 
-def print_standings(console: Console, table: dict[str, Any], standings: Sequence[Standing]) -> None:
+def print_standings(console: Terminal, table: dict[str, Any], standings: Sequence[Standing]) -> None:
     """`table` is what `baselines.json` says of them all."""
-    console.print(heading(table), highlight=False)
+    console.say(heading(table), wraps=True)
     names = ["tokens", "right", "test", "gap", "test, cal.", "gap, cal."]
     accuracies = _table("", names)
     for standing in standings:
@@ -43,7 +43,7 @@ def print_standings(console: Console, table: dict[str, Any], standings: Sequence
             figures.add_row(standing.method.title, *cells)
         console.print(figures)
     for note in NOTES:
-        console.print(note, style="dim", highlight=False)
+        console.print(note, style="dim")
 
 
 def heading(table: dict[str, Any]) -> str:

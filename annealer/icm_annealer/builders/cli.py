@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.text import Text
 
 from icm_annealer.builders.built import Built, Report, write_rows
 from icm_annealer.builders.completions import Completions
@@ -19,10 +19,13 @@ from icm_annealer.builders.pairs import FIELDS, mirror
 from icm_annealer.builders.preferences import preferences
 from icm_annealer.builders.sources import opened
 from icm_annealer.builders.truthfulqa import claims, preference_pairs
+from icm_annealer.commands import finite
 from icm_annealer.rows import Row
+from icm_annealer.terminal import Terminal
 from icm_annealer.whole import check_place
 from icm_client.api_key import read_key
 from icm_client.errors import RequestError
+from icm_client.visible import visible
 
 GROUP = "consistency_id"
 """The field with the group in what the builders make."""
@@ -31,7 +34,9 @@ QUIET_S, AGAIN_S = 2.0, 10.0
 
 app = typer.Typer(no_args_is_help=True, help="Make data files for tasks, from published files or a pairs file.")
 
-SourceArgument = Annotated[str, typer.Argument(help="A file, an http(s) URL, or hf:owner/name[:config][:split].")]
+SourceArgument = Annotated[
+    str, typer.Argument(help="A file or pipe (- is standard input), an http(s) URL, or hf:owner/name[:config][:split].")
+]
 OutOption = Annotated[Path, typer.Option("--out", help="The file to write, JSON lines.")]
 SeedOption = Annotated[int, typer.Option(min=0, help="What is drawn at random depends on it alone.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")]
@@ -65,7 +70,7 @@ def gsm8k(
     model: Annotated[str | None, typer.Option(help="The model's name there; the first listed if left out.")] = None,
     samples: Annotated[int, typer.Option(min=1, max=64, help="Solutions a problem.")] = Sampling().num_solutions,
     problems: Annotated[int | None, typer.Option(min=1, help="Only the first N problems.")] = None,
-    temperature: Annotated[float, typer.Option(min=0.0, max=5.0)] = Sampling().temperature,
+    temperature: Annotated[float, typer.Option(min=0.0, max=5.0, callback=finite)] = Sampling().temperature,
     max_tokens: Annotated[int, typer.Option(min=1, max=65_536, help="Tokens a solution.")] = Sampling().max_tokens,
     connections: Annotated[int, typer.Option(min=1, max=1024, help="Problems at a time.")] = Sampling().num_connections,
     api_key_file: Annotated[Path | None, typer.Option(help="File that holds the endpoint's API key.")] = None,
@@ -161,25 +166,28 @@ def _build(
     task: str | None,
     group: str = GROUP,
 ) -> None:
-    console = Console(stderr=True)
+    console = Terminal(stderr=True)
     check_place(out, overwrite=overwrite, is_folder=False)
     with _Reports(console) as report, opened(source, report) as rows:
         built = build(rows, report)
     write_rows(out, built)
+    blank = f", {rows.num_blank_lines:,} blank lines passed over" if rows.num_blank_lines else ""
+    print(f"{rows.num_rows:,} rows read{blank}")
     for note in built.notes:
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
+        console.say(note)
     groups = len({row.get(group) for row in built.rows})
     known = [row["label"] for row in built.rows if isinstance(row.get("label"), bool)]
     share = f", {sum(known) / len(known):.0%} of the gold labels true" if known else ""
-    print(f"{len(built.rows):,} rows in {groups:,} groups{share}: {out}")
+    told = Terminal()
+    told.say(f"{len(built.rows):,} rows in {groups:,} groups{share}: {out}")
     if task is not None:
-        print(f"Look at them: icm task check {task} --data {out}")
+        told.say(f"Look at them: icm task check {task} --data {out}")
 
 
 class _Reports:
     """Shows how far a builder has come, as soon as it takes longer than QUIET_S."""
 
-    def __init__(self, console: Console):
+    def __init__(self, console: Terminal):
         self._console = console
         self._status = console.status("")
         self._next = time.monotonic() + QUIET_S
@@ -195,8 +203,8 @@ class _Reports:
             return
         if self._console.is_terminal:
             self._next = time.monotonic() + 0.1
-            self._status.update(text)
+            self._status.update(Text(visible(text)))
             self._status.start()
         else:
             self._next = time.monotonic() + AGAIN_S
-            self._console.print(text, markup=False, highlight=False)
+            self._console.say(text)

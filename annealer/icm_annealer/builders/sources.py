@@ -11,35 +11,29 @@ from urllib.parse import urlsplit
 import httpx
 
 from icm_annealer.builders.built import Report
-from icm_annealer.rows import Row, read_rows
+from icm_annealer.rows import Rows, read_rows
 from icm_client.errors import RequestError
 
 MAX_DOWNLOAD_BYTES = 4 * 1024**3
 
 
 @contextlib.contextmanager
-def opened(source: str, report: Report) -> Iterator[Iterator[Row]]:
-    """The rows of a path, of `hf:owner/name...`, or of an http(s) URL, which is downloaded for the time being.
+def opened(source: str, report: Report) -> Iterator[Rows]:
+    """The rows of what `read_rows` takes, or of an http(s) URL, which is downloaded for the time being.
 
     Raises RequestError; the rows do too, as they are read.
     """
     if not source.startswith(("http://", "https://")):
-        yield _counted(read_rows(source), report)
+        yield read_rows(source, report)
         return
     with tempfile.TemporaryDirectory(prefix="icm-data-") as folder:
-        path = Path(folder, "source").with_suffix(PurePosixPath(urlsplit(source).path).suffix)
+        endings = PurePosixPath(urlsplit(source).path).suffixes[-2:]  # such as .csv.gz
+        path = Path(folder, "source" + "".join(endings)[-40:])
         _download(source, path, report)
         try:
-            yield _counted(read_rows(path), report)
+            yield read_rows(path, report)
         except RequestError as error:
             raise RequestError(error.message.replace(str(path), source), code=error.code) from None
-
-
-def _counted(rows: Iterator[Row], report: Report) -> Iterator[Row]:
-    for number, row in enumerate(rows, start=1):
-        if number % 1000 == 0:
-            report(f"{number:,} rows read")
-        yield row
 
 
 def _download(url: str, path: Path, report: Report) -> None:

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from icm_annealer.commands import AllowCodeOption, finite
 from icm_annealer.export.formats import FORMATS, FormatName, Job
 from icm_annealer.export.labelled import Labelled, certain
 from icm_annealer.export.reading import Reading, reading
 from icm_annealer.reference import read_again
 from icm_annealer.run_record import RunRecord
+from icm_annealer.terminal import Terminal
 from icm_annealer.whole import check_place, write_whole
 
 
@@ -29,7 +31,8 @@ def export(
         Path | None, typer.Option("--out", help="The file (for hf: folder) to write; in the run's folder if left out.")
     ] = None,
     min_margin: Annotated[
-        float | None, typer.Option(help="Only labels this many nats more likely than the next best one.")
+        float | None,
+        typer.Option(min=0.0, callback=finite, help="Only labels this many nats more likely than the next best one."),
     ] = None,
     top: Annotated[int | None, typer.Option(min=1, help="Only the N most certain labels.")] = None,
     prompt: Annotated[
@@ -46,7 +49,12 @@ def export(
         str | None, typer.Option(help="The run's data, only for runs whose folder does not hold its examples.")
     ] = None,
     task: Annotated[str | None, typer.Option(help="With --data: the task file, unless it is a built-in one.")] = None,
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="csv: no apostrophe in front of texts that a spreadsheet would take for formulas."),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    allow_code: AllowCodeOption = False,
 ) -> None:
     """Hand a run's labels on: to training, to review, or to a table.
 
@@ -57,14 +65,14 @@ def export(
     rows = record.rows()
     place = out or run / form.file_name
     check_place(place, overwrite=overwrite, is_folder=form.is_folder)
-    reference = read_again(record, task, data)
+    reference = read_again(record, task, data, allow_code=allow_code)
     everything = [Labelled(example, row) for example, row in zip(reference.examples, rows, strict=True)]
     labelled = certain(everything, min_margin, top)
 
     def read() -> Reading:
         return reading(record.task, reference.examples, prompt, response, better)
 
-    job = Job(record.task, labelled, f"icm-{record.model.get('name', record.name)}", place.suffix.lower(), read)
+    job = Job(record.task, labelled, f"icm-{record.model.get('name', record.name)}", place.suffix.lower(), read, raw)
     notes: list[str] = []
 
     def write(path: Path) -> None:
@@ -74,5 +82,6 @@ def export(
         notes.extend([*written.notes, f"{written.num_rows:,} rows{left_out}: {place}"])
 
     write_whole(place, write)
+    console = Terminal()
     for note in notes:
-        print(note)
+        console.say(note)

@@ -29,6 +29,8 @@ class Job:
     """How the name of the file to write ends."""
     read: Callable[[], Reading]
     """How examples are read as responses; called by formats that need to know."""
+    raw: bool = False
+    """Whether a CSV holds texts as they are, also those that a spreadsheet would calculate."""
 
 
 class Written(NamedTuple):
@@ -52,7 +54,7 @@ def _jsonl(path: Path, job: Job) -> Written:
 
 
 def _csv(path: Path, job: Job) -> Written:
-    write_csv(path, job.labelled)
+    write_csv(path, job.labelled, raw=job.raw)
     return Written(len(job.labelled), [])
 
 
@@ -115,7 +117,7 @@ def _with_prompt(reading: Reading) -> Reading:
 
 
 def _cleanlab(path: Path, job: Job) -> Written:
-    write_cleanlab(path, job.labelled, job.task, as_csv=job.suffix == ".csv")
+    write_cleanlab(path, job.labelled, job.task, as_csv=job.suffix == ".csv", raw=job.raw)
     missing = [name for name in job.task.label_names if all(row.label != name for _, row in job.labelled)]
     return Written(len(job.labelled), [f"no example has the label {', '.join(missing)}"] if missing else [])
 

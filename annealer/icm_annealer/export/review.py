@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from xml.sax.saxutils import quoteattr
 import numpy as np
 
 from icm_annealer.arrays import Array
+from icm_annealer.export.cells import write_cells
 from icm_annealer.export.labelled import Labelled
 from icm_annealer.task import Task
 from icm_client.errors import RequestError
@@ -20,11 +20,12 @@ MAX_ID_CHARS = 512
 """An array of texts has the longest one's room for each."""
 
 
-def write_cleanlab(path: Path, labelled: Sequence[Labelled], task: Task, *, as_csv: bool) -> None:
+def write_cleanlab(path: Path, labelled: Sequence[Labelled], task: Task, *, as_csv: bool, raw: bool) -> None:
     """What `cleanlab.filter.find_label_issues(labels, pred_probs)` takes: labels as numbers from 0 up, and the
     probabilities [example, label] of every label, each example left out of its own context.
 
-    As npz (arrays labels, pred_probs, ids, label_names; loads without pickle) or as CSV (id, label, a column a label).
+    As npz (arrays labels, pred_probs, ids, label_names; loads without pickle) or as CSV (id, label, a column a label),
+    whose texts are guarded as in `cells` unless `raw`.
     """
     names = task.label_names
     probs = np.array([[row.probs[name] for name in names] for _, row in labelled])
@@ -32,10 +33,8 @@ def write_cleanlab(path: Path, labelled: Sequence[Labelled], task: Task, *, as_c
     labels = np.array([names.index(row.label) for _, row in labelled], dtype=np.int64)
     ids = [example.id for example, _ in labelled]
     if as_csv:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["id", "label", *names])
-            writer.writerows([name, label, *row] for name, label, row in zip(ids, labels, pred_probs, strict=True))
+        rows = [[name, label, *row] for name, label, row in zip(ids, labels.tolist(), pred_probs.tolist(), strict=True)]
+        write_cells(path, [["id", "label", *names], *rows], raw=raw)
         return
     longest = max(map(len, ids))
     if longest > MAX_ID_CHARS:

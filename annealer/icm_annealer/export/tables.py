@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from icm_annealer.columnar import required
+from icm_annealer.export.cells import write_cells
 from icm_annealer.export.labelled import Labelled
 from icm_annealer.task import Task
 
@@ -24,16 +24,13 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
-def write_csv(path: Path, labelled: Sequence[Labelled]) -> None:
-    """`probs` becomes a column a label, named `probs.LABEL`."""
+def write_csv(path: Path, labelled: Sequence[Labelled], *, raw: bool) -> None:
+    """`probs` becomes a column a label, named `probs.LABEL`. Unless `raw`, texts are guarded as in `cells`."""
     rows = []
     for record in records(labelled):
         probs = {f"probs.{name}": p for name, p in record.pop("probs").items()}
         rows.append({**record, **probs})
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    write_cells(path, [list(rows[0]), *(list(row.values()) for row in rows)], raw=raw)
 
 
 def write_parquet(path: Path, labelled: Sequence[Labelled], task: Task) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from icm_annealer.search_bench.standings import RATIOS, Heat, Standing
+from icm_annealer.terminal import Terminal
 from icm_annealer.trials.contest import Row
 
 PUBLISHED = {"by fixed": "fixed_tokens", "… each cold": "fixed_tokens_cold"}
@@ -35,7 +35,7 @@ def notes_for(heats: Sequence[Heat]) -> list[str]:
     return [*NOTES, *([STOPPED] if is_extrapolated else [])]
 
 
-def print_heats(console: Console, heats: Sequence[Heat]) -> None:
+def print_heats(console: Terminal, heats: Sequence[Heat]) -> None:
     """Two tables a task and size: what searches cost, and what they found."""
     for heat in heats:
         costs = _table(f"{heat.title}: cost", "tokens", "x blocks", "… a label", "measured", "passes", "seconds")
@@ -62,7 +62,7 @@ def print_heats(console: Console, heats: Sequence[Heat]) -> None:
         console.print(costs)
         console.print(found)
     for note in notes_for(heats):
-        console.print(note, style="dim", highlight=False)
+        console.print(note, style="dim")
 
 
 def _table(title: str, *names: str) -> Table:
@@ -84,7 +84,7 @@ def _cell(standing: Standing, name: str, form: str = "{:.3f}") -> str:
     return standing.text(name, form).replace(" [", "\n[")
 
 
-def print_chain(console: Console, checks: Sequence[Row]) -> None:
+def print_chain(console: Terminal, checks: Sequence[Row]) -> None:
     """How well cheap measures of U rank labels, against exact leave-one-out."""
     for check in checks:
         table = _table(

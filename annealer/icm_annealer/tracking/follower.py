@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from icm_annealer.run_record import RunRecord, read_object
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field
+
+from icm_annealer.journal_lines import first_wrong
+from icm_annealer.json_text import parsed
+from icm_annealer.run_figures import read_object
+from icm_annealer.run_record import RunRecord
 from icm_annealer.rundir import COSTS, JOURNAL, TRACKING, RunDir
 from icm_annealer.tracking.records import Step, cost_step, params_of, pass_step, result_metrics
 from icm_annealer.tracking.tracker import Target, Tracker
+from icm_client.errors import RequestError
+
+
+class _Place(BaseModel):
+    """What `tracking.json` holds."""
+
+    model_config = ConfigDict(strict=True)
+
+    target: str
+    key: str
+    last: int = Field(ge=0)
+    journal: int = Field(ge=0)
+    costs: int = Field(ge=0)
 
 
 class Follower:
@@ -58,11 +76,11 @@ class Follower:
         header = first_line(self._folder / JOURNAL)
         if header is None:
             return False
-        known = read_object(self._folder / TRACKING)
+        place = _place(self._folder / TRACKING)
         self._tracker = self._target.tracker()
-        if known.get("target") == str(self._target):
-            self._key, self._last = str(known["key"]), int(known["last"])
-            self._journal.offset, self._costs.offset = int(known["journal"]), int(known["costs"])
+        if place is not None and place.target == str(self._target):
+            self._key, self._last = place.key, place.last
+            self._journal.offset, self._costs.offset = place.journal, place.costs
             self._tracker.resume(self._key)
         else:
             self._key = self._tracker.begin(self._folder.path.resolve().name, params_of(header))
@@ -115,9 +133,20 @@ def follow(follower: Follower, wait: Callable[[], bool]) -> None:
     follower.end()
 
 
+def _place(path: Path) -> _Place | None:
+    """None if there is no such file. Raises RequestError in one line."""
+    known = read_object(path)
+    try:
+        return _Place.model_validate(known) if known else None
+    except pydantic.ValidationError as error:
+        raise RequestError(
+            f"{path}: {first_wrong(error)}; the file was changed or damaged: without it, the run is shown as a new one"
+        ) from None
+
+
 def _object(line: bytes) -> dict[str, Any] | None:
     try:
-        value = json.loads(line)
+        value = parsed(line.decode())
     except ValueError:
         return None
     return value if isinstance(value, dict) else None

@@ -37,6 +37,10 @@ class Opened(NamedTuple):
     many_shot: ManyShot
 
 
+SHAPES = ("separator", "labels", "leave_out", "rules", "special_tokens")
+"""What of a task shapes a row besides its examples."""
+
+
 class Case:
     """The examples of one task, size and seed, drawn as `icm demo` draws them.
 
@@ -69,7 +73,7 @@ class Case:
             "window": window_of(self._model),
             "data": digest([*self.train, *self.test]),
             "gold": [zlib.crc32(gold.tobytes()) for gold in (self.gold, self.gold_test)],
-            "task": self.task.model_dump(include={"separator", "labels", "leave_out", "rules"}),
+            "task": {k: v for k, v in self.task.seen().items() if k in SHAPES},
             "num_test": self._num_test,
             "num_test_orders": NUM_ORDERS,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -17,6 +18,8 @@ from icm_client.errors import RequestError
 
 Row = dict[str, Any]
 Key = tuple[str, int, int, str]
+CHECK = "check"
+"""The field with a row's checksum."""
 
 
 def joined(numbers: Ints) -> str:
@@ -130,7 +133,7 @@ class SavedRows:
     def __init__(self, out: Path, parts: Sequence[str], name: str):
         """`name` is the field that tells what was tried; rows without it are of what their part is called.
 
-        Raises RequestError if the file holds something else.
+        Raises RequestError if the file holds something else, or a row that is not as it was written.
         """
         self._out, self._name = out, name
         figures = read_figures(out)
@@ -138,16 +141,24 @@ class SavedRows:
             self._rows = {part: {self._key(part, row): row for row in figures.get(part, [])} for part in parts}
         except (KeyError, TypeError):
             raise RequestError(f"{out} holds rows of another version; move it away, or give another --out") from None
+        for part, rows in self._rows.items():
+            for (task, num, seed, tried), row in rows.items():
+                if CHECK in row and row[CHECK] != _checksum(row):  # rows of older versions have none
+                    raise RequestError(
+                        f"{out}: the row {part}, {task}, {num} examples, seed {seed}, {tried} was changed or damaged: "
+                        "take it out of the file, and it is made again"
+                    )
 
     def row(self, job: Job, of: Row) -> Row | None:
         """The job's row, if it is there and was made of the same."""
         row = self._rows[job.part].get(job.key)
-        return row if row is not None and row["of"] == _as_saved(of) else None
+        return row if row is not None and row.get("of") == _as_saved(of) else None
 
     def put(self, job: Job, made: Row, of: Row) -> Row:
         """Takes in what was made, with what all rows have in common, and writes the file."""
         task, num, seed, _ = job.key
         row = {"task": task, "n": num, "seed": seed, **made, "of": _as_saved(of), "machine": machine()}
+        row[CHECK] = _checksum(row)
         self._rows[job.part][job.key] = row
         save_figures(self._out, **{job.part: list(self._rows[job.part].values())})
         return row
@@ -160,3 +171,9 @@ def _as_saved(of: Row) -> Row:
     """What a file gives back of it: lists for tuples."""
     saved: Row = json.loads(json.dumps(of))
     return saved
+
+
+def _checksum(row: Row) -> int:
+    """Of what was measured: figures that were changed, or that a disk lost, would sum up to wrong ones in silence."""
+    rest = {name: value for name, value in row.items() if name not in (CHECK, "of")}
+    return zlib.crc32(json.dumps(rest, sort_keys=True).encode())

@@ -17,6 +17,9 @@ LOWEST = -9999.0
 WINDOW_FIELDS = ("max_model_len", "context_length", "context_window", "max_context_length")
 """Names under which endpoints tell a model's window in /v1/models."""
 
+MAX_COUNT = 2**31
+"""A higher number of tokens is not believed."""
+
 TokenIds = list[int]
 
 
@@ -166,4 +169,4 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def _count(value: Any) -> int | None:
-    return value if type(value) is int and value >= 0 else None
+    return value if type(value) is int and 0 <= value <= MAX_COUNT else None

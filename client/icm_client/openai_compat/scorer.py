@@ -111,8 +111,9 @@ class OpenAIScorer:
         told = await _told(self._endpoint, self._name, await self._endpoint.cards())
         return self._info.model_copy(update={"digest": _digest(told, self._fingerprint)})
 
-    async def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """How many tokens each text has by itself, in the order given."""
+    async def count_tokens(self, texts: Sequence[str], special_tokens: bool = False) -> list[int]:
+        """How many tokens each text has by itself, in the order given. What a special token in a text is, the endpoint
+        decides."""
         return await self._prompts.count(texts)
 
     async def score(self, request: ScoreRequest) -> ScoreResponse:

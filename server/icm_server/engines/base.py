@@ -7,8 +7,8 @@ from typing import NamedTuple, Protocol
 
 from icm_client.wire import ModelInfo
 
-BATCH_CHARS = 2**18
-"""Of texts that are tokenized at once: a tenth of a second's work."""
+BATCH_CHARS = 2**16
+"""Of texts that are tokenized at once: some hundredths of a second's work."""
 MAX_READ_IDS = 128
 """The most token ids that one read may ask for (vLLM's limit); `label_trie` splits larger sets."""
 
@@ -27,7 +27,10 @@ class Encoded(NamedTuple):
 
 
 class TextTokenizer(Protocol):
-    """The engine's tokenizer, as `prefix_tokens` uses it. `bos` holds the ids that start every prompt."""
+    """The engine's tokenizer, as `prefix_tokens` uses it. `bos` holds the ids that start every prompt.
+
+    An engine's is plain: special tokens (`<|endoftext|>`, `<s>`) in a text are characters like all others.
+    """
 
     @property
     def bos(self) -> list[int]: ...
@@ -37,7 +40,13 @@ class TextTokenizer(Protocol):
         """Texts that are one token each wherever they stand; None if it is not known what they look like."""
         ...
 
-    def encode_many(self, texts: Sequence[str]) -> list[Encoded]: ...
+    def with_special_tokens(self) -> TextTokenizer:
+        """The same, but what reads like a special token in a text is that token."""
+        ...
+
+    def encode_many(self, texts: Sequence[str]) -> list[Encoded]:
+        """Raises RequestError for a text that it has no tokens for."""
+        ...
 
 
 def batches(texts: Iterable[str]) -> Iterator[list[str]]:

@@ -20,24 +20,38 @@ from numpy.typing import NDArray
 from icm_client.wire import ModelInfo
 from icm_server.engines.base import Encoded, ReadAnswer
 
-_PIECE = re.compile(r"\n+| ?[^\s]+|[^\S\n]+")
+SPECIAL = ("<|endoftext|>",)
 _VOCABULARY = 2**31 - 1
 _BLOCK_TOKENS = 16
 
 
 class FakeTokenizer:
-    """Words with their leading space, runs of newlines, other space; ids are checksums, so no vocabulary is kept."""
+    """Words with their leading space, runs of newlines, other space; ids are checksums, so no vocabulary is kept.
+
+    Where special tokens are wanted, there is one.
+    """
 
     bos: list[int] = []  # noqa: RUF012  (read only)
-    special_tokens: Sequence[str] = ()
+
+    def __init__(self, special_tokens: Sequence[str] = ()):
+        self.special_tokens = special_tokens
+        named = "".join(f"({re.escape(token)})|" for token in special_tokens)
+        word = "".join(f"(?!{re.escape(token)})" for token in special_tokens) + r"[^\s]"
+        self._piece = re.compile(rf"{named}\n+| ?(?:{word})+|[^\S\n]+")
+
+    def with_special_tokens(self) -> FakeTokenizer:
+        return FakeTokenizer(SPECIAL)
 
     def encode_many(self, texts: Sequence[str]) -> list[Encoded]:
         return [self._encode(text) for text in texts]
 
     def _encode(self, text: str) -> Encoded:
-        pieces = _PIECE.findall(text)
-        ids = [zlib.crc32(piece.encode()) % _VOCABULARY for piece in pieces]
+        pieces = [found[0] for found in self._piece.finditer(text)]
+        ids = [self._id(piece) for piece in pieces]
         return Encoded(ids, list(range(len(ids))), list(itertools.accumulate(map(len, pieces))))
+
+    def _id(self, piece: str) -> int:
+        return _VOCABULARY if piece in self.special_tokens else zlib.crc32(piece.encode()) % _VOCABULARY
 
 
 class FakeEngine:

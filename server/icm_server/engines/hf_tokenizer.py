@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,26 +19,62 @@ class HfTokenizer:
     def __init__(self, tokenizer: Any):
         if not tokenizer.is_fast:
             raise RequestError("the model has no fast tokenizer (tokenizer.json), which the scorer needs")
-        self._backend = copy.deepcopy(tokenizer.backend_tokenizer)
-        self._backend.no_truncation()
-        self._backend.no_padding()
+        backend = copy.deepcopy(tokenizer.backend_tokenizer)
+        backend.no_truncation()
+        backend.no_padding()
         # Some of them move the ends of tokens; what else they do is not asked for.
-        self._backend.post_processor = TemplateProcessing(single="$A", special_tokens=[])
+        backend.post_processor = TemplateProcessing(single="$A", special_tokens=[])
         plain = tokenizer("a", add_special_tokens=False)["input_ids"]
         full = tokenizer("a")["input_ids"]
         self.bos: list[int] = full[: _find(full, plain)]
         """What the tokenizer itself puts in front of a text."""
-        added = self._backend.get_added_tokens_decoder().values()
-        # What of a text a normalizer makes into one of them is not known.
-        is_normalized = self._backend.normalizer is not None and any(token.normalized for token in added)
-        self.special_tokens = None if is_normalized else [token.content for token in added]
+        self._use(backend, is_plain=True)
+
+    def with_special_tokens(self) -> HfTokenizer:
+        other = copy.copy(self)
+        other._use(copy.deepcopy(self._backend), is_plain=False)
+        return other
 
     def encode_many(self, texts: Sequence[str]) -> list[Encoded]:
         encodings = self._backend.encode_batch(list(texts), add_special_tokens=False)
-        return [
+        found = [
             Encoded(e.ids, [word if word is not None else -1 for word in e.word_ids], [end for _, end in e.offsets])
             for e in encodings
         ]
+        for each in found:
+            if not self._never.isdisjoint(each.ids):
+                raise self._not_plain(each.ids)
+        return found
+
+    def _use(self, backend: Any, *, is_plain: bool) -> None:
+        """Special tokens are found in texts, or are not: those marked so, and never what was added without the mark."""
+        self._backend = backend
+        backend.encode_special_tokens = is_plain
+        added = backend.get_added_tokens_decoder()
+        # Some vocabularies hold them among all other tokens, where what reads like one finds it.
+        self._never = frozenset(
+            number for number, token in added.items() if is_plain and token.special and len(token.content.strip()) > 1
+        ) - {_unknown(backend)}
+        wanted = [token for token in added.values() if not (is_plain and token.special)]
+        # What of a text a normalizer makes into one of them is not known.
+        is_normalized = backend.normalizer is not None and any(token.normalized for token in wanted)
+        self.special_tokens = None if is_normalized else [token.content for token in wanted]
+
+    def _not_plain(self, ids: Sequence[int]) -> RequestError:
+        token = self._backend.id_to_token(next(number for number in ids if number in self._never))
+        return RequestError(
+            f"a text holds {token!r}, which this model's tokenizer cannot read as plain text: leave it out, or set "
+            "special_tokens if the special token is meant",
+            code="special_token",
+            details={"token": token},
+        )
+
+
+def _unknown(backend: Any) -> int | None:
+    """The token of characters that the vocabulary lacks: any text may have it."""
+    model = json.loads(backend.to_str())["model"]
+    number: int | None = model.get("unk_id")
+    return number if number is not None else backend.token_to_id(model.get("unk_token") or "")
 
 
 def _find(full: list[int], part: list[int]) -> int:

@@ -43,6 +43,7 @@ IN_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
 for which the engine's waits with a whole core: on two cores a tiny model is 1.4 times as slow."""
 _PRECISE = {"head_dtype": "float32"}
 """Log-probabilities of bfloat16 logits would be rounded to two digits."""
+_HALF = frozenset({"float16", "half", "torch.float16", "fp16"})
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 
 
@@ -65,7 +66,7 @@ def engine_arguments(
 
     Scoring is prefill alone: with cached prefixes the number of sequences in a step binds, not their tokens. Small
     cache blocks matter, since only whole blocks are shared and a shot is short. Raises RequestError for an adapter
-    that is none.
+    that is none, and for a Gemma in float16.
     """
     arguments: dict[str, Any] = {
         "model": str(model),
@@ -84,7 +85,28 @@ def engine_arguments(
     arguments |= extra
     if isinstance(arguments["hf_overrides"], dict):
         arguments["hf_overrides"] = _PRECISE | arguments["hf_overrides"]
+    _check_dtype(model, str(arguments["dtype"]), gpu)
     return arguments
+
+
+def _check_dtype(model: Path, dtype: str, gpu: bool) -> None:
+    """Raises RequestError for a Gemma in float16, whose activations get larger than that holds: it answers NaN."""
+    try:
+        config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+        parts = [part for part in (config, config.get("text_config")) if isinstance(part, dict)]
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return  # vLLM says what is wrong with it
+    named = [str(part.get(name)) for part in parts for name in ("dtype", "torch_dtype")]
+    is_half = dtype.lower() in _HALF or (
+        dtype == "auto" and (default_dtype(gpu) == "float16" or not _HALF.isdisjoint(named))
+    )
+    kinds = [kind for kind in (str(part.get("model_type")) for part in parts) if "gemma" in kind.lower()]
+    if is_half and kinds:
+        raise RequestError(
+            f"a model of type {kinds[0]} gives NaN in float16: use --dtype bfloat16, or float32 on a GPU that does not "
+            "compute in bfloat16",
+            code="bad_dtype",
+        )
 
 
 def _rank(adapters: Mapping[str, str]) -> int:

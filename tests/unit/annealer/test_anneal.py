@@ -47,8 +47,8 @@ class Watched:
     async def model(self) -> ModelInfo:
         return await self._scorer.model()
 
-    async def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return await self._scorer.count_tokens(texts)
+    async def count_tokens(self, texts: Sequence[str], special_tokens: bool = False) -> list[int]:
+        return await self._scorer.count_tokens(texts, special_tokens)
 
     async def score(self, request: ScoreRequest) -> ScoreResponse:
         self.requests.append(request)

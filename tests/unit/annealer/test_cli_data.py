@@ -14,7 +14,11 @@ from fastapi.responses import FileResponse, RedirectResponse
 from tests import planted
 from tests.http_app import running
 from tests.icm_command import Icm, check_refused
+from tests.pipes import piped
 
+from icm_annealer.rundir import JOURNAL, LABELS, METRICS
+
+NO_GOLD = planted.TASK.replace("data: data.jsonl\n", "")
 QUESTION = {
     "Question": "What is, as they say, cheese made of?",
     "Best Answer": "Milk",
@@ -168,3 +172,66 @@ def test_a_check_asks_a_model(icm: Icm, tmp_path: Path) -> None:
     assert ended.code == 0, ended
     assert "behind 16 shots with gold labels: the labels have" in ended.out
     assert "Nothing looks wrong." in ended.out
+
+
+@pytest.fixture
+def rows() -> bytes:
+    return b"".join(json.dumps(row).encode() + b"\n" for row in planted.rows(200))
+
+
+def test_every_row_of_a_pipe_is_labelled(icm: Icm, tmp_path: Path, url: str, rows: bytes) -> None:
+    task, out = planted.write_task(tmp_path, 2, task=NO_GOLD), tmp_path / "run"
+    command = ["run", "--task", task, "--scorer", url, "--search", "zero_shot", "--out", out]
+    with piped(rows[:-1] + b"\n\n", [777]) as pipe:
+        ended = icm(*command, "--data", pipe)
+    assert ended.code == 0, ended
+    assert "200 rows read, 1 blank lines passed over, 200 labelled." in ended.out
+    assert [row["id"] for row in read(out / LABELS)] == [row["id"] for row in planted.rows(200)]
+    counts = {"read": 200, "blank_lines": 1, "labelled": 200, "left_out": 0}
+    assert json.loads((out / METRICS).read_text())["rows"] == counts
+    with piped(rows, [100_000]) as pipe:
+        ended = icm(*command, "--data", pipe, "--overwrite", "--examples", 64)
+    assert "200 rows read, 64 labelled (136 left out by --examples)." in ended.out
+
+
+def test_a_resumed_run_wants_all_its_rows_again(icm: Icm, tmp_path: Path, url: str, rows: bytes) -> None:
+    task, out = planted.write_task(tmp_path, 2, task=NO_GOLD), tmp_path / "run"
+    command = ["run", "--task", task, "--scorer", url, "--search", "zero_shot", "--out", out]
+    with piped(rows, [777]) as pipe:
+        assert icm(*command, "--data", pipe).code == 0
+    journal = (out / JOURNAL).read_bytes()
+    with piped(b"".join(rows.splitlines(keepends=True)[:136]), [777]) as pipe:
+        ended = icm(*command, "--data", pipe, "--resume")
+    check_refused(ended, 2, "200 examples then, 136 now")
+    with piped(rows, [777]) as pipe:
+        assert icm(*command, "--data", pipe, "--resume").code == 0
+    assert (out / JOURNAL).read_bytes() == journal
+
+
+def test_what_comes_after_a_run_reads_pipes_as_well(icm: Icm, tmp_path: Path, url: str, rows: bytes) -> None:
+    task, out = planted.write_task(tmp_path, 2, task=NO_GOLD), tmp_path / "run"
+    with piped(rows, [777]) as pipe:
+        command = ["run", "--task", task, "--scorer", url, "--search", "zero_shot", "--examples", 100]
+        assert icm(*command, "--data", pipe, "--out", out).code == 0
+    command = ["eval", out, "--task", task, "--scorer", url]
+    with piped(rows, [777]) as pipe:
+        ended = icm(*command, "--data", pipe, "--test", pipe)
+    assert ended.code == 0, ended
+    assert "200 rows read, " in ended.out
+    with piped(b"".join(rows.splitlines(keepends=True)[:90]), [777]) as pipe:
+        ended = icm(*command, "--data", pipe)
+    check_refused(ended, 2, "90 rows were read, which hold 90 of its 100 examples")
+    with piped(rows, [777]) as pipe:
+        ended = icm("export", out, "--format", "csv", "--task", task, "--data", pipe)
+    assert "100 rows: " in ended.out
+    with piped(rows, [777]) as pipe:
+        ended = icm("task", "check", task, "--data", pipe)
+    assert "200 rows read." in ended.out
+
+
+def test_builders_read_pipes(icm: Icm, tmp_path: Path) -> None:
+    pairs = b"".join(b'{"choice": "a%d", "choice_2": "b%d"}\n' % (k, k) for k in range(300))
+    with piped(pairs, [555]) as pipe:
+        ended = icm("data", "mirror", pipe, "--out", tmp_path / "out.jsonl")
+    assert ended.code == 0, ended
+    assert "300 rows read\n600 rows in 300 groups" in ended.out

@@ -119,7 +119,9 @@ def test_an_endpoint_that_cannot_be_believed(icm: Icm, tmp_path: Path, endpoint:
     check_refused(icm(*command, "--scorer", f"openai:{endpoint.url}"), 1, endpoint.url, "do not depend on the prompt")
     assert not (tmp_path / "run" / JOURNAL).exists()
     nobody = "openai:http://127.0.0.1:9"
-    check_refused(icm(*command, "--scorer", nobody, "--overwrite"), 1, "cannot reach http://127.0.0.1:9")
+    check_refused(
+        icm(*command, "--scorer", nobody, "--overwrite"), 1, "cannot reach the endpoint at http://127.0.0.1:9 "
+    )
     check_refused(icm(*command, "--scorer", "openai:", "--overwrite"), 2, "not a URL of an endpoint")
     wrong = [*command, "--overwrite", "--scorer-model", "other"]
     check_refused(icm(*wrong, "--scorer", f"openai:{endpoint.url}"), 2, "serves no model 'other'; it lists fake")

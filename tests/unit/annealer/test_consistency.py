@@ -17,7 +17,7 @@ from tests.released import released_file
 from icm_annealer.consistency import Consistency
 from icm_annealer.examples import consistency_of, labels_of, load_examples
 from icm_annealer.group_labels import AllLabels, ChosenLabels
-from icm_annealer.rules import Facts, Labels, Rule
+from icm_annealer.rules import Facts, Labels, PythonRule, Rule
 from icm_annealer.task import Task
 from icm_client import RequestError
 
@@ -72,13 +72,18 @@ def test_counts_by_hand(fields: dict[str, Any], answers: str, given_labels: str,
 def test_a_rule_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "house_rules.py").write_text("def none(facts, labels):\n    return labels.count('True')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert rule(kind="python", function="house_rules:none").count(facts("ab"), labels("TT")) == 2
+    own = PythonRule(kind="python", function="house_rules:none")
+    assert own.allowed().count(facts("ab"), labels("TT")) == 2
+    with pytest.raises(RequestError, match="--allow-code"):
+        own.count(facts("ab"), labels("TT"))
+    with pytest.raises(RequestError, match="--allow-code"):  # leave is not written down
+        rule(**own.allowed().model_dump()).count(facts("ab"), labels("TT"))
 
 
 @pytest.mark.parametrize("function", ["no_such_module_here:f", "json:no_such_function"])
 def test_a_rule_that_cannot_be_loaded_is_told(function: str) -> None:
     with pytest.raises(RequestError, match="cannot be loaded"):
-        rule(kind="python", function=function).count(facts("ab"), labels("TT"))
+        PythonRule(kind="python", function=function).allowed().count(facts("ab"), labels("TT"))
 
 
 def consistency(rules: list[Rule], sizes: list[int], answers: str, names: Labels = NAMES) -> Consistency:
@@ -227,7 +232,7 @@ def test_opposites_among_many_labels_are_the_best_assignment() -> None:
     ("fields", "names", "says"),
     [
         (RULES[4], NAMES, "no labels keep all rules"),
-        ({"kind": "python", "function": "json:loads"}, NAMES, "a python rule is known by trying all"),
+        ({"kind": "python", "function": "json:loads"}, NAMES, "a rule that is a function is known by trying all"),
         ({"kind": "mirrored"}, [f"label {k}" for k in range(60)], "leave too much open"),
     ],
 )
@@ -256,7 +261,7 @@ class Released:
                 "rules": rules,
             }
         )
-        examples, gold = load_examples(path, task)
+        examples, gold, _ = load_examples(path, task)
         self.judge = consistency_of(task, examples)
         self.gold = labels_of(examples, gold, task)
         assert len(self.gold) == len(json.loads(path.read_text()))

@@ -126,8 +126,9 @@ def test_lists_and_lines_give_the_same(tmp_path: Path) -> None:
     lines = write(tmp_path, *rows[:1], "", *rows[1:])
     whole = tmp_path / "rows.json"
     whole.write_text(json.dumps(rows))
-    assert load_examples(lines, TASK) == load_examples(whole, TASK)
     loaded = load_examples(lines, TASK)
+    assert loaded == load_examples(whole, TASK)._replace(num_blank_lines=1)
+    assert loaded.told == "3 rows read, 1 blank lines passed over"
     assert [example.id for example in loaded.examples] == ["a", "1", "2"]
     assert loaded.examples[2].text == "Word: größer 東京\nGroup:"
     assert loaded.gold == {"a": "living", "1": "object"}

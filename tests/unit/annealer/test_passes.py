@@ -28,7 +28,7 @@ def num_tokens(text: str) -> int:
 class Counting:
     """A scorer that only counts tokens."""
 
-    async def count_tokens(self, texts: Sequence[str]) -> list[int]:
+    async def count_tokens(self, texts: Sequence[str], special_tokens: bool = False) -> list[int]:
         return [num_tokens(text) for text in texts]
 
     async def model(self) -> ModelInfo:

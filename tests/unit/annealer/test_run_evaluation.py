@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 from tests import planted
 from tests.finished import PAIRS
 
@@ -17,6 +16,7 @@ from icm_annealer.evaluation_table import print_evaluation
 from icm_annealer.examples import Example, Loaded, labels_of
 from icm_annealer.progress import RunProgress
 from icm_annealer.run_evaluation import EvaluationPlan, HeldOut, Shots, evaluate_run, unseen
+from icm_annealer.terminal import Terminal
 from icm_client import RequestError, ScorerClient
 
 
@@ -54,7 +54,7 @@ async def evaluated(
     shots, test = ordered[:24], ordered[24:]
     gold = labels_of(shots, loaded.gold, task)
     made = Shots(shots, gold if found is None else found, gold if know_gold else np.full(24, -1))
-    with RunProgress(Console(quiet=True), "eval", task.label_names) as progress:
+    with RunProgress(Terminal(quiet=True), "eval", task.label_names) as progress:
         return await evaluate_run(made, HeldOut(test, loaded.gold), task, scorer, EvaluationPlan(**plan), progress)
 
 
@@ -130,7 +130,7 @@ async def test_calibration_changes_no_ranking_of_two_labels(tmp_path: Path, scor
 @pytest.mark.parametrize("plan", [{}, {"num_seeds": 2}])
 async def test_the_table_fits_a_terminal(tmp_path: Path, scorer: ScorerClient, plan: dict[str, int]) -> None:
     evaluation = await evaluated(scorer, planted.write_task(tmp_path, 40), **plan)
-    console = Console(width=80, record=True, quiet=False, file=(tmp_path / "out").open("w"))
+    console = Terminal(width=80, record=True, quiet=False, file=(tmp_path / "out").open("w"))
     model = evaluation["model"]
     assert isinstance(model, dict)
     print_evaluation(console, evaluation, {"name": "another", "digest": "x"})

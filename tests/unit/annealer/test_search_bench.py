@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -239,6 +240,26 @@ def test_a_row_made_in_another_window_is_made_again(icm: Icm, tmp_path: Path, ur
     assert "seed 0: zero_shot" in bench(icm, url, out, task, "--searches", "zero_shot", "--resume").out
 
 
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"u": math.nan}, "seed 0, zero_shot was changed or damaged"),
+        ({"tokens": None}, "seed 0, zero_shot was changed or damaged"),
+        ({"labels": "0 1 x"}, "seed 0, zero_shot was changed or damaged"),
+        ({"task": ["planted"]}, "rows of another version"),
+    ],
+)
+def test_a_row_that_was_changed_is_not_summed_up(
+    icm: Icm, tmp_path: Path, url: str, changes: dict[str, Any], says: str
+) -> None:
+    task, out = planted.write_task(tmp_path / "data", 40), tmp_path / "bench.json"
+    assert bench(icm, url, out, task, "--searches", "zero_shot").code == 0
+    figures = saved(out)
+    figures["searches"][0].update(changes)
+    out.write_text(json.dumps(figures))
+    check_refused(bench(icm, url, out, task, "--searches", "zero_shot", "--resume"), 2, str(out), says)
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_a_bench_that_is_stopped_keeps_what_it_has(
     icm: Icm, tmp_path: Path, url: str, number: signal.Signals, code: int
@@ -267,7 +288,7 @@ def test_a_bench_that_is_stopped_keeps_what_it_has(
 
 def comparable(row: dict[str, Any]) -> dict[str, Any]:
     """What does not depend on when the row was made, nor on what the engine had been asked before."""
-    return {key: value for key, value in row.items() if key not in ("seconds", "computed_tokens", "weighing")}
+    return {key: value for key, value in row.items() if key not in ("seconds", "computed_tokens", "weighing", "check")}
 
 
 def test_the_published_search_is_stopped_and_extrapolated_openly(icm: Icm, tmp_path: Path, url: str) -> None:

@@ -34,7 +34,7 @@ from icm_client import (
     UnavailableError,
     Usage,
 )
-from icm_client.errors import error_body
+from icm_client.errors import TooLargeError, error_body
 from icm_client.retry import RetryPolicy
 from icm_server.app import create_app
 from icm_server.config import Limits, ScoringConfig
@@ -146,7 +146,6 @@ async def test_what_passes_is_retried(failure: httpx.Response | Exception) -> No
     ("failure", "kind"),
     [
         (refusal(RequestError("wrong")), RequestError),
-        (httpx.Response(413, text="too large"), RequestError),
         (refusal(AccessError("no")), AccessError),
         (refusal(ScorerError("broke")), ScorerError),
         (httpx.Response(404, json={"detail": "Not Found"}), RequestError),
@@ -157,6 +156,16 @@ async def test_what_stays_is_not_retried(failure: httpx.Response, kind: type[Icm
     async with client_of(script) as client:
         with pytest.raises(kind):
             await client.score(REQUEST)
+    assert len(script.requests) == 1
+
+
+@pytest.mark.parametrize("refused", [httpx.Response(413, text="too large"), refusal(TooLargeError("too many"))])
+async def test_one_prompt_that_is_too_large_is_told(refused: httpx.Response) -> None:
+    script = Scripted(refused, answer())
+    async with client_of(script) as client:
+        with pytest.raises(RequestError) as raised:
+            await client.score(ScoreRequest(prompts=["a"], labels=[" x", " y"]))
+        assert raised.value.status == 413
     assert len(script.requests) == 1
 
 
@@ -334,15 +343,22 @@ def test_a_key_that_cannot_be_one_is_told_but_not_shown(key: str) -> None:
 async def test_secrets_are_in_no_message() -> None:
     script = Scripted(httpx.ConnectError("refused"))
     url = "http://me:hunter2@scorer:8000"
-    client = ScorerClient(url, api_key="s3cr3t", retry=RetryPolicy(patience_s=0), transport=httpx.MockTransport(script))
-    async with client:
-        with pytest.raises(UnavailableError) as raised:
-            await client.score(REQUEST)
-        with pytest.raises(UnavailableError) as waited:
-            await client.wait_ready(0.0)
-    told = f"{raised.value!r} {raised.value.details} {waited.value!r} {client!r} {vars(client)!r} {client.base_url}"
-    for secret in ("hunter2", "s3cr3t"):
-        assert secret not in told
+    for where, key in ((url, None), ("http://scorer:8000", "s3cr3t")):
+        client = ScorerClient(
+            where, api_key=key, retry=RetryPolicy(patience_s=0), transport=httpx.MockTransport(script)
+        )
+        async with client:
+            with pytest.raises(UnavailableError) as raised:
+                await client.score(REQUEST)
+            with pytest.raises(UnavailableError) as waited:
+                await client.wait_ready(0.0)
+        told = f"{raised.value!r} {raised.value.details} {waited.value!r} {client!r} {vars(client)!r} {client.base_url}"
+        for secret in ("hunter2", "s3cr3t"):
+            assert secret not in told
+    with pytest.raises(RequestError, match="only one of them can be sent") as both:
+        ScorerClient(url, api_key="s3cr3t")
+    assert "hunter2" not in both.value.message
+    assert "s3cr3t" not in both.value.message
     with pytest.raises(RequestError) as wrong:
         ScorerClient("http://me:hunter2@host:port")
     assert "hunter2" not in wrong.value.message

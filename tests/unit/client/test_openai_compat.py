@@ -482,7 +482,7 @@ async def test_an_endpoint_that_is_away_is_waited_for() -> None:
         assert same((await scorer.score(REQUEST)).logprobs, (await expected(REQUEST)).logprobs)
     assert len(told) == 3
     assert told[0] == "http://it/v1/completions: loading"
-    with pytest.raises(UnavailableError, match=r"cannot reach http://127.0.0.1:9/v1/models"):
+    with pytest.raises(UnavailableError, match=r"cannot reach the endpoint at http://127.0.0.1:9 "):
         await OpenAIScorer.open("http://127.0.0.1:9", retry=RetryPolicy(0.0))
 
 

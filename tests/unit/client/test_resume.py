@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import random
 from contextlib import aclosing
 from typing import Any
 
 import pytest
+import zstandard
+from starlette.responses import JSONResponse, Response
 from tests.streaming import ROWS_PER_LINE, StreamingScorer, breaking, served
 
-from icm_client import ScorerClient, ScoreRequest, UnavailableError
+from icm_client import DeadlineError, RequestError, ScorerClient, ScoreRequest, UnavailableError
+from icm_client.errors import TooLargeError, error_body
 from icm_client.retry import RetryPolicy
 from icm_server.app import create_app
 from icm_server.engines.fake import FakeEngine
@@ -153,6 +157,108 @@ async def test_a_reader_that_stops_early_can_ask_again() -> None:
             assert len((await anext(stream)).prompts) == ROWS_PER_LINE
         assert len((await client.score(tree())).logprobs) == NUM_PROMPTS
     assert len(scorer.asked) == 2
+
+
+class Narrow:
+    """In front of a scorer: 413 for a request of more than `most` prompts or texts, in the scorer's words or a
+    proxy's; `sizes` has how many each request had."""
+
+    def __init__(self, app: Any, most: int, *, in_words: bool):
+        self._app, self._most, self._in_words = app, most, in_words
+        self.sizes: list[int] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        content = b""
+        while (message := await receive())["type"] == "http.request":
+            content += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        body = json.loads(unpacked(content, dict(scope["headers"]).get(b"content-encoding", b"")))
+        self.sizes.append(len(body.get("prompts") or body["texts"]))
+        if self.sizes[-1] > self._most:
+            said = error_body(TooLargeError("send fewer prompts at once"))
+            page = JSONResponse(said, 413) if self._in_words else Response("<html>413</html>", 413)
+            await page(scope, receive, send)
+            return
+
+        whole = [{"type": "http.request", "body": content}]
+
+        async def again() -> Any:
+            return whole.pop() if whole else await receive()
+
+        await self._app(scope, again, send)
+
+
+def unpacked(content: bytes, encoding: bytes) -> bytes:
+    return zstandard.ZstdDecompressor().decompressobj().decompress(content) if encoding == b"zstd" else content
+
+
+@pytest.mark.parametrize("in_words", [True, False])
+@pytest.mark.parametrize(("max_prompts", "most"), [(16_384, 7), (16_384, 1), (25, 20), (16_384, 59)])
+async def test_what_is_too_large_is_asked_in_smaller_parts(max_prompts: int, most: int, in_words: bool) -> None:
+    scorer = StreamingScorer()
+    expected = await scorer.scorer.score(tree())
+    narrow = Narrow(scorer.app, most, in_words=in_words)
+    async with served(narrow) as port, client_at(port, max_prompts=max_prompts) as client:
+        got = await client.score(tree())
+        seen: list[int] = []
+        async with aclosing(client.stream(tree())) as stream:
+            async for rows in stream:
+                seen += rows.prompts
+    assert got.logprobs == expected.logprobs
+    assert sorted(seen) == list(range(NUM_PROMPTS))
+    taken = [size for size in narrow.sizes if size <= most]
+    assert sum(taken) == 2 * NUM_PROMPTS  # each prompt once, in both
+    assert len(narrow.sizes) - len(taken) <= 2 * 6  # what one part taught, the next ones know
+
+
+@pytest.mark.parametrize("most", [1, 3, 60])
+async def test_texts_to_count_too(most: int) -> None:
+    async def make_engine() -> FakeEngine:
+        return FakeEngine()
+
+    app = create_app(make_engine)
+    texts = [f"word {'a ' * number}" for number in range(20)]
+    async with served(Narrow(app, most, in_words=True)) as port, client_at(port) as client:
+        await app.state.scoring.settled.wait()
+        counts = await client.count_tokens(texts)
+    assert counts == sorted(counts)
+    assert len(set(counts)) == len(texts)
+
+
+async def test_rows_that_came_before_a_refusal_are_kept() -> None:
+    """The answer breaks, and what is asked again has become too much."""
+    scorer = StreamingScorer()
+    expected = await scorer.scorer.score(tree())
+    narrow = Narrow(scorer.app, NUM_PROMPTS, in_words=True)
+    seen: list[int] = []
+    async with (
+        served(narrow) as port,
+        breaking(port, lambda connection: None if connection else 2500) as broken,
+        client_at(broken) as client,
+        aclosing(client.stream(tree())) as stream,
+    ):
+        async for rows in stream:
+            narrow._most = 9
+            for number, row in zip(rows.prompts, rows.logprobs, strict=True):
+                assert row == expected.logprobs[number]
+            seen += rows.prompts
+    assert sorted(seen) == list(range(NUM_PROMPTS))
+    assert narrow.sizes[0] == NUM_PROMPTS > narrow.sizes[1] > 9
+
+
+async def test_the_deadline_counts_for_all_parts_together() -> None:
+    narrow = Narrow(StreamingScorer().app, 0, in_words=True)
+    async with served(narrow) as port, client_at(port) as client:
+        with pytest.raises(RequestError) as raised:
+            await client.score(tree())
+        assert raised.value.code == "request_too_large"
+        assert narrow.sizes == [60, 30, 15, 8, 4, 2, 1]
+        with pytest.raises(DeadlineError):
+            await client.score(tree().model_copy(update={"deadline_s": 0.0001}))
 
 
 async def test_large_bodies_are_compressed_once_the_scorer_has_said_that_it_takes_them() -> None:

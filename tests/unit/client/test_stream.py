@@ -56,12 +56,11 @@ async def test_lines_are_the_same_however_they_arrive(data: st.DataObject) -> No
 
 
 async def test_separators_of_other_kinds_end_no_line() -> None:
-    info = INFO.model_copy(update={"name": "a\u2028b\x85c\x0bd"})
-    content = b"".join(
-        json.dumps(line.model_dump(), ensure_ascii=False).encode() + b"\n"
-        for line in [START.model_copy(update={"model": info}), ROWS, LAST, END]
-    )
-    assert (await read(content))[0].model.name == info.name
+    said = {"code": "c", "message": "a\u2028b\x85c\x0bd", "details": {"k": "a\u2028b\x85c"}, "status": 422}
+    content = text(START) + json.dumps({"kind": "error", "error": said}, ensure_ascii=False).encode() + b"\n"
+    with pytest.raises(RequestError) as raised:
+        await read(content)
+    assert (raised.value.message, raised.value.details) == ("a b c d", said["details"])
 
 
 @settings(max_examples=60, deadline=None)

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from icm_client import AccessError, RequestError, ScoreRequest
-from icm_server.access import ANYONE, Keyring, allowed, key_in, keyring_for
+from icm_server.access import ANYONE, allowed, key_in, keyring_for
 from icm_server.config import ServerConfig
+from icm_server.keyring import Keyring
 from icm_server.keys_file import add_key
 from icm_server.tenant import Tenant
 
@@ -96,7 +97,7 @@ def test_every_entry_is_compared_whoever_asks(tmp_path: Path, monkeypatch: pytes
         compared.append(expected)
         return given == expected
 
-    monkeypatch.setattr("icm_server.access.hmac.compare_digest", compare)
+    monkeypatch.setattr("icm_server.keyring.hmac.compare_digest", compare)
     for key in (keys[0], keys[-1], "wrong"):
         compared.clear()
         keyring.tenant_of(key)
@@ -112,11 +113,15 @@ def test_a_keyring_follows_its_file(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert keyring.tenant_of(alice) is not None
     good = path.read_text()
 
-    path.write_text("- name: {")  # half written by hand
-    touched(path)
-    assert keyring.tenant_of(alice) is not None
+    for wrong in ("- name: {", "", "# nobody\n", "- 2026-02-30", "- &x [*x]", "[" * 3000, "\0", "x: 0x_", "#" * 2**20):
+        path.write_text(wrong)  # half written by hand, emptied, ...
+        touched(path)
+        assert keyring.tenant_of(alice) is not None
     path.unlink()
     assert keyring.tenant_of(bob) is not None
+    os.mkfifo(path)
+    assert keyring.tenant_of(bob) is not None
+    path.unlink()
 
     path.write_text(good.split("- name")[0] + "- name" + good.split("- name")[2])  # alice's is taken away
     assert keyring.tenant_of(alice) is None
@@ -130,8 +135,59 @@ def test_a_keyring_follows_its_file(tmp_path: Path, caplog: pytest.LogCaptureFix
         assert hashlib.sha256(key.encode()).hexdigest() not in caplog.text
 
 
-def test_a_scorer_is_not_started_with_a_file_of_no_keys(tmp_path: Path) -> None:
-    (tmp_path / "keys.yaml").write_text("")
+def test_what_is_wrong_is_said_once_and_what_was_mended_is_seen(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "keys.yaml"
+    alice = add_key(path, "alice")
+    keyring = Keyring(path)
+    bob = add_key(path, "bob")
+    good = path.read_text()
+    path.write_text("")
+    for _ in range(3):
+        assert keyring.tenant_of(alice) is not None
+        assert keyring.tenant_of(bob) is None
+    assert caplog.text.count("the keys stay as they were: ") == 1
+    path.write_text(good)
+    assert keyring.tenant_of(bob) is not None
+
+
+def test_a_file_that_may_be_read_again_is(tmp_path: Path) -> None:
+    """Also where neither its size nor the time that it shows for its writing differ, as behind other rights."""
+    path = tmp_path / "keys.yaml"
+    add_key(path, "alice")
+    keyring = Keyring(path)
+    known = path.stat()
+    bob = add_key(path, "b0b")
+    text = path.read_text()
+    path.write_text("-" * len(text))
+    os.utime(path, ns=(known.st_atime_ns, known.st_mtime_ns))
+    assert keyring.tenant_of(bob) is None
+    before = path.stat().st_ctime_ns
+    path.write_text(text)
+    while path.stat().st_ctime_ns == before:  # clocks of file systems are coarse
+        os.utime(path, ns=(known.st_atime_ns, known.st_mtime_ns))
+    assert keyring.tenant_of(bob) is not None
+
+
+def test_a_file_that_was_replaced_out_of_sight_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As a container sees a file that is mounted by itself: the name leads to what was there when it was started."""
+    path = tmp_path / "keys.yaml"
+    alice = add_key(path, "alice")
+    with path.open() as held:
+        keyring = Keyring(Path(f"/proc/self/fd/{held.fileno()}"))
+        assert keyring.tenant_of(alice) is not None
+        (tmp_path / "edited").write_text("[]")
+        (tmp_path / "edited").replace(path)
+        for _ in range(3):
+            assert keyring.tenant_of(alice) is not None
+    assert caplog.text.count("cannot be seen from here") == 1
+    assert "mount the folder" in caplog.text
+
+
+@pytest.mark.parametrize("text", ["", "[]", "# nobody"])
+def test_a_scorer_is_not_started_with_a_file_of_no_keys(tmp_path: Path, text: str) -> None:
+    (tmp_path / "keys.yaml").write_text(text)
     with pytest.raises(RequestError, match="holds no keys"):
         Keyring(tmp_path / "keys.yaml")
     with pytest.raises(RequestError, match="No such file"):
@@ -155,6 +211,10 @@ def test_a_scorer_is_not_started_with_a_file_of_no_keys(tmp_path: Path) -> None:
         ({"host": "0.0.0.0", "published_at": "127.0.0.1"}, False),
         ({"host": "0.0.0.0", "published_at": "0.0.0.0"}, True),
         ({"host": "0.0.0.0", "published_at": ""}, True),
+        ({"host": "0.0.0.0", "published_at": "127.0.0.1,127.0.0.1"}, False),
+        ({"host": "0.0.0.0", "published_at": "127.0.0.1,0.0.0.0"}, True),
+        ({"host": "0.0.0.0", "published_at": "0.0.0.0,127.0.0.1"}, True),
+        ({"host": "0.0.0.0", "published_at": "127.0.0.1,"}, True),
         ({"keys_file": Path("/dev/null")}, False),
         ({"keys_file": Path("/dev/null"), "host": "0.0.0.0"}, True),
     ],
@@ -167,6 +227,23 @@ def test_keys_are_left_out_on_loopback_only(settings: dict[str, Any], refused: b
         assert "\n" not in raised.value.message
     else:
         assert keyring_for(config) is None
+
+
+def test_a_folder_stands_for_the_keys_yaml_in_it_and_what_replaces_that_is_seen(tmp_path: Path) -> None:
+    """So a container has to be started anew for nothing that is done to the file: its folder stays the same."""
+    path = tmp_path / "keys.yaml"
+    alice = add_key(path, "alice")
+    keyring = keyring_for(ServerConfig(keys_file=tmp_path))
+    assert keyring is not None
+    assert keyring.tenant_of(alice) is not None
+    edited = tmp_path / "edited"
+    bob = add_key(edited, "bob")
+    edited.replace(path)
+    assert keyring.tenant_of(alice) is None
+    assert keyring.tenant_of(bob) is not None
+    path.unlink()
+    with pytest.raises(RequestError, match=r"keys\.yaml: No such file"):  # and not: no keys
+        keyring_for(ServerConfig(keys_file=tmp_path))
 
 
 def test_a_key_can_be_the_password_that_a_browser_sends() -> None:

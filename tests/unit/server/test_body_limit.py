@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pytest
 
-from icm_server import body_limit, incoming
 from icm_server.body_limit import HELD_BODIES, BodyLimit
+from icm_server.config import ConnectionLimits
+from icm_server.incoming import Drain
+from icm_server.tenant import Tenant
 
 LIMIT = 1000
 
@@ -65,15 +68,16 @@ class Caller:
         return {"type": "http.request", "body": piece, "more_body": bool(self._pieces) or not self._ends}
 
 
-async def ask(app: Any, caller: Caller, *headers: tuple[str, str]) -> Answer | None:
-    """The answer, if there is one."""
+async def ask(app: Any, caller: Caller, *headers: tuple[str, str], **scope: Any) -> Answer | None:
+    """The answer, if there is one; `scope` has more of the request."""
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
         sent.append(message)
 
     raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
-    await asyncio.wait_for(app({"type": "http", "headers": raw}, caller.receive, send), 30)
+    whole = {"type": "http", "method": "POST", "path": "/v1/score", "headers": raw, **scope}
+    await asyncio.wait_for(app(whole, caller.receive, send), 30)
     if not sent:
         return None
     found = {name.decode().lower(): value.decode() for name, value in sent[0]["headers"]}
@@ -136,31 +140,49 @@ async def test_a_refused_body_is_read_to_its_end_but_not_kept() -> None:
     assert caller.num_taken == 50
 
 
-async def test_an_endless_body_is_read_no_further_than_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(incoming, "DRAIN_BYTES", 10_000)
+async def test_an_endless_body_is_read_no_further_than_needed() -> None:
     caller = Caller(*[b"x" * 500] * 500, ends=False)
-    answer = await ask(BodyLimit(Inner(), LIMIT), caller)
+    answer = await ask(BodyLimit(Inner(), LIMIT, drain=Drain(10_000, 10.0)), caller)
     assert answer is not None
     assert (answer.status, answer.headers["connection"]) == (413, "close")
     assert caller.num_taken < 30
 
 
-async def test_half_a_body_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(incoming, "DRAIN_S", 0.05)
+async def test_half_a_body_is_not_waited_for() -> None:
     inner = Inner()
-    answer = await ask(BodyLimit(inner, LIMIT, max_silence_s=0.1), Caller(b"{", ends=False))
+    limits = ConnectionLimits(body_silence_s=0.1)
+    answer = await ask(BodyLimit(inner, LIMIT, limits=limits), Caller(b"{", ends=False))
     assert answer is not None
     assert (answer.status, answer.code, answer.headers["connection"]) == (408, "body_timeout", "close")
     assert not inner.scopes
 
 
-async def test_a_body_that_drips_is_not_waited_for_either(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(incoming, "DRAIN_S", 0.05)
-    monkeypatch.setattr(body_limit, "MAX_BODY_S", 0.3)
-    pieces: list[bytes | float | None] = [b"x", 0.05] * 400
-    answer = await ask(BodyLimit(Inner(), LIMIT, max_silence_s=10.0), Caller(*pieces, ends=False))
+async def test_a_body_that_drips_is_not_waited_for_either() -> None:
+    pieces: list[bytes | float | None] = [b"x", 0.02] * 400
+    limits = ConnectionLimits(body_grace_s=0.2)
+    answer = await ask(BodyLimit(Inner(), LIMIT, limits=limits), Caller(*pieces, ends=False))
     assert answer is not None
-    assert answer.status == 408
+    assert (answer.status, answer.code) == (408, "body_timeout")
+
+
+async def test_a_body_may_take_as_long_as_its_bytes_may() -> None:
+    pieces: list[bytes | float | None] = [*[b"x" * 50, 0.02] * 19, b"x" * 50]
+    limits = ConnectionLimits(body_grace_s=0.2, min_bytes_per_s=500)
+    answer = await ask(BodyLimit(Inner(), LIMIT, limits=limits), Caller(*pieces))
+    assert answer is not None
+    assert answer.status == 200
+
+
+async def test_what_a_body_unpacks_to_is_no_progress() -> None:
+    """32 KB that unpack to 32 MB would be two hours' worth of bytes; empty blocks behind them are none."""
+    packer = zlib.compressobj(wbits=31)
+    bomb = packer.compress(bytes(2**25)) + packer.flush(zlib.Z_SYNC_FLUSH)
+    pieces: list[bytes | float | None] = [bomb, *[packer.flush(zlib.Z_FULL_FLUSH) or b"\0\0\0\xff\xff", 0.02] * 400]
+    limits = ConnectionLimits(body_grace_s=0.2, min_bytes_per_s=10**6)
+    app = BodyLimit(Inner(), 2**25, limits=limits)
+    answer = await ask(app, Caller(*pieces, ends=False), ("Content-Encoding", "gzip"))
+    assert answer is not None
+    assert (answer.status, answer.code) == (408, "body_timeout")
 
 
 async def test_a_caller_who_hangs_up_is_not_answered() -> None:
@@ -186,3 +208,42 @@ async def test_all_bodies_together_are_limited_while_they_are_held() -> None:
     answer = await ask(app, Caller(b"x" * LIMIT))
     assert answer is not None
     assert answer.status == 200
+
+
+async def test_a_key_gets_no_more_than_its_share_of_what_is_held() -> None:
+    inner = Inner()
+    inner.hold.clear()
+    app = BodyLimit(inner, LIMIT, shared=True)
+
+    def of(name: str) -> dict[str, Any]:
+        return {"state": {"tenant": Tenant(name=name)}}
+
+    held = [asyncio.create_task(ask(app, Caller(b"x" * LIMIT), **of("greedy"))) for _ in range(HELD_BODIES // 2)]
+    for _ in held:
+        await inner.begun.acquire()
+    answer = await ask(app, Caller(b"x"), **of("greedy"))
+    assert answer is not None
+    assert (answer.status, answer.code) == (429, "busy_memory")
+    held.append(asyncio.create_task(ask(app, Caller(b"x" * LIMIT), **of("other"))))
+    await asyncio.wait_for(inner.begun.acquire(), 30)
+    inner.hold.set()
+    assert all(answer is not None and answer.status == 200 for answer in await asyncio.gather(*held))
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/healthz"), ("GET", "/v1/score"), ("DELETE", "/none")])
+@pytest.mark.parametrize("header", [("Content-Length", "99"), ("Transfer-Encoding", "chunked")])
+async def test_a_body_where_none_belongs_is_not_read(method: str, path: str, header: tuple[str, str]) -> None:
+    inner, caller = Inner(), Caller(b"x" * 99, ends=False)
+    app = BodyLimit(inner, LIMIT, paths={"/v1/score"})
+    answer = await ask(app, caller, header, ("Content-Encoding", "gzip"), method=method, path=path)
+    assert answer is not None
+    assert (answer.status, answer.body, answer.headers["connection"]) == (200, b"", "close")
+    assert caller.num_taken == 0
+
+
+async def test_who_waits_for_a_word_is_refused_before_a_body_is_asked_for() -> None:
+    caller = Caller(b"x" * 2000)
+    answer = await ask(BodyLimit(Inner(), LIMIT), caller, ("Content-Length", "2000"), ("Expect", "100-continue"))
+    assert answer is not None
+    assert (answer.status, answer.headers["connection"]) == (413, "close")
+    assert caller.num_taken == 0

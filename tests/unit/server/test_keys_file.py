@@ -7,13 +7,17 @@ import json
 import multiprocessing
 import os
 import stat
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from icm_client import RequestError
-from icm_server.access import Keyring
-from icm_server.keys_file import add_key, digest_of, read_keys
+from icm_server.keyring import Keyring
+from icm_server.keys_file import MAX_BYTES, add_key, digest_of, read_keys
 
 HASH = hashlib.sha256(b"a key").hexdigest()
 
@@ -93,7 +97,7 @@ def test_a_key_is_added_and_the_rest_stays(tmp_path: Path, before: str) -> None:
     path = tmp_path / "keys"
     path.write_text(before)
     path.chmod(0o640)
-    old = read_keys(path)
+    old = read_keys(path) if HASH in before else []
     add_key(path, "bob")
     after = read_keys(path)
     assert after[:-1] == old
@@ -167,7 +171,21 @@ def test_several_that_add_at_once_lose_none(tmp_path: Path) -> None:
         (f"- name: alice\n  sha256: {HASH}\n- name: alice\n  sha256: {'0' * 64}", "neither YAML|entry 1"),
         (f"- name: alice\n  sha256: {HASH}\n- name: bob\n  sha256: {HASH}", "entry 1 has the sha256 of entry 0"),
         (f"- name: alice\n  sha256: {HASH}\n- name: alice\n  sha256: a{HASH[1:]}", "entry 1 has the name of entry 0"),
-        ("- &x [*x, *x]", "entry 0|neither"),
+        ("- &x [*x, *x]", "line 1: an alias"),
+        (f"- name: alice\n  sha256: {HASH}\n  sha256: {HASH}", r"line 1: a name that stands twice"),
+        (f"- name: alice\n  sha256: {HASH}\n  weight: 0x_", "entry 0 weight"),
+        (f"- name: alice\n  sha256: {HASH}\n  weight: 1:{'9' * 400}.0", "entry 0 weight"),
+        (f"- name: alice\n  sha256: {HASH}\n  max_queued_tokens: {'9' * 5000}", "entry 0 max_queued_tokens"),
+        (f"- name: alice\n  sha256: {HASH}\n  experiments: [2026-02-30]\n  x: 2026-02-30", "entry 0 x"),
+        ("- 2026-02-30", "entry 0"),
+        ("[" * 3000, "neither YAML nor JSON"),
+        ("- " * 3000, "line 1: nested too deeply"),
+        ("--- []\n--- []", "several documents"),
+        ("!!int ''", "line 1: a tag"),
+        ("? [x]\n: y", "line 1: a name that is none"),
+        (f'- name: alice\n  sha256: {HASH}\n  "a\\nb\\e[2J": 1', r"entry 0 'a\\nb\\x1b\[2J'"),
+        (f"- name: al\n  sha256: {HASH}\n- name: al-ice\n  sha256: {'0' * 64}", "'al' may run what begins with al-, "),
+        (f"- name: al-ice\n  sha256: {HASH}\n- name: al\n  sha256: {'0' * 64}", "experiments of 'al-ice': say what"),
         ("!!python/object/apply:os.system ['true']", "neither YAML nor JSON"),
     ],
 )
@@ -183,6 +201,90 @@ def test_a_wrong_file_is_told_in_a_line_without_its_hashes(tmp_path: Path, text:
     with pytest.raises(RequestError):
         add_key(path, "bob")
     assert path.read_text() == text
+
+
+@pytest.mark.parametrize("text", ["", " \n", "# alice's was here\n", "null", "---\n...\n"])
+def test_a_file_of_nothing_is_a_mistake_and_nobody_s_key_is_said(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "keys.yaml"
+    path.write_text(text)
+    with pytest.raises(RequestError, match="holds no keys"):
+        read_keys(path)
+    path.write_text("[]")
+    assert read_keys(path) == []
+
+
+def test_a_digest_that_looks_like_a_number_is_text(tmp_path: Path) -> None:
+    path = tmp_path / "keys.yaml"
+    path.write_text(f"- name: 1e3\n  sha256: {'0' * 64}\n  isolated: true\n  weight: 2\n  max_queued_tokens: ~\n")
+    (entry,) = read_keys(path)
+    assert (entry.name, entry.sha256, entry.isolated) == ("1e3", "0" * 64, True)
+    assert (entry.weight, entry.max_queued_tokens) == (2.0, None)
+
+
+def test_who_may_run_more_by_what_was_said_may(tmp_path: Path) -> None:
+    path = tmp_path / "keys.yaml"
+    path.write_text(f"- name: al\n  sha256: {HASH}\n  experiments: [al-1*]\n- name: al-ice\n  sha256: {'0' * 64}\n")
+    assert [entry.name for entry in read_keys(path)] == ["al", "al-ice"]
+
+
+SCALARS = st.one_of(
+    st.text(max_size=12),
+    st.sampled_from(["2026-02-30", "0x_", "1:99.9", ".nan", "~", "!!int ''", "&a x", "*a", "<<", "[", "{", "- ", "\n"]),
+    st.integers().map(str),
+    st.just(HASH),
+)
+FIELDS = st.sampled_from(["name", "sha256", "weight", "experiments", "adapters", "max_priority", "isolated", "x"])
+LINES = st.builds("{}{}: {}".format, st.sampled_from(["- ", "  ", "    ", ""]), FIELDS, SCALARS)
+FILES = st.one_of(
+    st.binary(max_size=200),
+    st.lists(st.one_of(LINES, SCALARS), max_size=12).map(lambda lines: "\n".join(lines).encode(errors="replace")),
+    st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(FIELDS, inner), max_leaves=20).map(
+        lambda value: json.dumps(value).encode()
+    ),
+)
+
+
+@given(FILES)
+def test_whatever_stands_in_a_file_is_keys_or_one_line_about_what_is_wrong(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "keys.yaml")
+        path.write_bytes(content)
+        for told in (refusal(read_keys, path), refusal(add_key, path, "carol")):
+            assert told.isprintable()
+            assert len(told) < 400
+
+
+def refusal(use: Callable[..., object], *arguments: object) -> str:
+    """What is said if it is refused, else nothing."""
+    try:
+        use(*arguments)
+    except RequestError as error:
+        return error.message
+    return ""
+
+
+@pytest.mark.parametrize("use", [read_keys, lambda path: add_key(path, "bob")], ids=["read", "add"])
+def test_what_is_no_file_is_not_waited_for_and_what_is_too_large_not_read(
+    tmp_path: Path, use: Callable[[Path], object]
+) -> None:
+    fifo, large = tmp_path / "fifo", tmp_path / "large"
+    os.mkfifo(fifo)
+    with large.open("wb") as file:
+        file.truncate(2**40)
+    for path, says in ((fifo, "it is no file"), (Path("/dev/zero"), "it is no file"), (large, "larger than 262,144")):
+        with pytest.raises(RequestError, match=says):
+            use(path)
+    assert large.stat().st_size == 2**40
+
+
+def test_a_file_never_gets_larger_than_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "keys.yaml"
+    add_key(path, "alice")
+    path.write_text(path.read_text() + "#" * (MAX_BYTES - path.stat().st_size))
+    before = path.read_bytes()
+    with pytest.raises(RequestError, match="with another key it is larger"):
+        add_key(path, "bob")
+    assert path.read_bytes() == before
 
 
 def test_a_file_that_cannot_be_used_is_told(tmp_path: Path) -> None:

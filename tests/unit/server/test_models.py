@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from icm_server.config import ServerConfig
 from icm_server.engines import vllm as vllm_engine
 from icm_server.loading import load_engine
-from icm_server.models import resolve
+from icm_server.models import model_digest, resolve
 
 BESIDE = ["config.json", "tokenizer.json", "README.md", "code.py"]
 
@@ -67,3 +68,25 @@ def test_a_revision_is_downloaded_and_its_code_only_if_that_is_trusted(
     assert "code.py" in hub.downloaded()
     assert hub.revisions == {"v2"}
     assert told == [{"block_size": 16}, {"trust_remote_code": True}]
+
+
+def test_what_is_remembered_of_a_model_goes_into_its_folder_and_nowhere_else(tmp_path: Path) -> None:
+    """Models come from anywhere: what has the name of our file may lead to another's, or never end."""
+    model, notes = tmp_path / "model", tmp_path / "notes.txt"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    notes.write_text("my notes")
+    expected = model_digest(model, "vllm 1")
+    assert model_digest(model, "vllm 1") == expected
+    memory = model / ".icm-digest.json"
+    memory.unlink()
+    memory.symlink_to(notes)
+    assert model_digest(model, "vllm 1") == expected
+    assert notes.read_text() == "my notes"
+    assert not memory.is_symlink()
+    memory.unlink()
+    os.mkfifo(memory)
+    assert model_digest(model, "vllm 1") == expected
+    memory.write_text("[" * 10**5)
+    assert model_digest(model, "vllm 1") == expected
+    assert {path.name for path in model.iterdir()} == {"config.json", ".icm-digest.json"}

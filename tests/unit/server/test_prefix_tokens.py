@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.tiny_models import STYLES
+from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from icm_client.errors import RequestError
@@ -19,6 +20,7 @@ from icm_server.engines.fake import FakeTokenizer
 from icm_server.engines.hf_tokenizer import HfTokenizer
 from icm_server.prefix_tokens import PrefixTokenizer, Tokenized
 from icm_server.request_tree import read_tree
+from icm_server.steps import finished
 
 SHOTS = ["\n\nWord: salmon\nGroup: living", "\n\nWord: hammer\nGroup:", " living", " object"]
 SPACES = ["\n", "\n\n", " ", "  ", "\r\n"]
@@ -27,20 +29,34 @@ SEGMENTS = st.one_of(st.sampled_from([*SHOTS, *SPACES, *PIECES]), st.text(alphab
 
 
 @functools.cache
+def trained(style: str) -> Tokenizer:
+    return STYLES[style]()
+
+
+@functools.cache
 def tokenizer(style: str) -> HfTokenizer:
-    return HfTokenizer(PreTrainedTokenizerFast(tokenizer_object=STYLES[style]()))
+    return HfTokenizer(PreTrainedTokenizerFast(tokenizer_object=trained(style)))
 
 
 def tokenize(style: str, **request: object) -> Tokenized:
     asked = ScoreRequest.model_validate(request)
-    return PrefixTokenizer(tokenizer(style)).tokenize(read_tree(asked), asked.terminator)
+    real = tokenizer(style).with_special_tokens() if asked.special_tokens else tokenizer(style)
+    return tokenized(PrefixTokenizer(real), asked)
 
 
+def tokenized(tokenizer: PrefixTokenizer, asked: ScoreRequest) -> Tokenized:
+    return finished(tokenizer.tokenize(finished(read_tree(asked)), asked.terminator))
+
+
+@pytest.mark.parametrize("special", [False, True], ids=["plain", "special"])
 @pytest.mark.parametrize("style", STYLES)
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_tokens_are_those_of_the_joined_text(style: str, data: st.DataObject) -> None:
+def test_tokens_are_those_of_the_joined_text(style: str, special: bool, data: st.DataObject) -> None:
     segments = data.draw(st.lists(SEGMENTS, min_size=1, max_size=8))
+    labels = data.draw(
+        st.sampled_from([[" living", " object"], ["a", "1", " <s>"], ["\u0301", "ing"], ["\n", "'s", ">"]])
+    )
     numbers = st.lists(st.integers(0, len(segments) - 1), max_size=4)
     prefixes: list[list[int | None]] = []
     for k in range(data.draw(st.integers(0, 4))):
@@ -48,28 +64,57 @@ def test_tokens_are_those_of_the_joined_text(style: str, data: st.DataObject) ->
         prefixes.append([parent, *data.draw(numbers)])
     parent = data.draw(st.one_of(st.none(), st.integers(0, len(prefixes) - 1)) if prefixes else st.none())
     prompt = [parent, *data.draw(numbers)]
-    text, node = "".join(segments[k] for k in prompt[1:] if k is not None), parent
-    while node is not None:
-        text = "".join(segments[k] for k in prefixes[node][1:] if k is not None) + text
-        node = prefixes[node][0]
-    real = tokenizer(style)
-    expected = real.encode_many([text])[0].ids
-    request = {"segments": segments, "prefixes": prefixes, "prompts": [prompt], "labels": [" living", " object"]}
+    *begun, text = joined_texts(segments, [*prefixes, prompt])
+    request = {"segments": segments, "prefixes": prefixes, "prompts": [prompt], "labels": labels}
     try:
-        (found,) = tokenize(style, **request).prompts
+        (found,) = tokenize(style, **request, special_tokens=special).prompts
     except RequestError as refusal:
         code = refusal.code
     else:
         code = ""
-    joined = [real.encode_many([text + label])[0].ids for label in (" living", " object")]
-    merges = any(ids[: len(expected)] != expected or len(ids) == len(expected) for ids in joined)
-    assert code == ("empty_prompt" if not expected else "label_merges" if merges else "")
-    if code:
-        return
-    assert found.path.ids().tolist() == real.bos + expected
-    for ids in joined:
-        label = tuple(ids[len(expected) :])
-        assert any(read.path == label[:-1] and label[-1] in read.ids for read in found.trie.reads)
+    expected, joined = oracle(style, text, special), [oracle(style, text + label, special) for label in labels]
+    behind = [tuple(ids[len(expected) :]) for ids in joined]
+    bos = tokenizer(style).bos
+    if any(bos and oracle(style, each, special)[:1] == bos for each in [*begun, text]):
+        assert code == ("begins_with_bos" if text else "empty_prompt")
+    elif not expected:
+        assert code == "empty_prompt"
+    elif code == "special_token":
+        assert not special
+        assert style == "metaspace"  # its vocabulary holds them among all other tokens
+        assert any("<s>" in text + label for label in labels)
+    elif any(ids[: len(expected)] != expected for ids in joined) or () in behind:
+        assert code == "label_merges"
+    elif len(set(behind)) < len(behind):
+        assert code == "duplicate_label"
+    elif any(one != other and one == other[: len(one)] for one in behind for other in behind):
+        assert code == "ambiguous_labels"
+    else:
+        assert code == ""
+        assert found.path.ids().tolist() == bos + expected
+        for label in behind:
+            assert any(read.path == label[:-1] and label[-1] in read.ids for read in found.trie.reads)
+
+
+def joined_texts(segments: list[str], rows: list[list[int | None]]) -> list[str]:
+    """Each row's whole text."""
+    texts: list[str] = []
+    for parent, *added in rows:
+        before = texts[parent] if parent is not None else ""
+        texts.append(before + "".join(segments[k] for k in added if k is not None))
+    return texts
+
+
+def oracle(style: str, text: str, special: bool) -> list[int]:
+    """The whole text's tokens, by transformers."""
+    real = slow_tokenizer(style, special)
+    ids: list[int] = real(text, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+@functools.cache
+def slow_tokenizer(style: str, special: bool) -> PreTrainedTokenizerFast:
+    return PreTrainedTokenizerFast(tokenizer_object=trained(style), split_special_tokens=not special)
 
 
 @pytest.mark.parametrize(("style", "is_joined"), [("gpt2", 0), ("llama3", 0), ("metaspace", 0), ("llama2", 1)])
@@ -94,7 +139,13 @@ def test_a_separator_at_the_end_of_a_shot_is_not_safe() -> None:
 
 
 def test_a_special_token_put_together_by_three_texts_is_seen() -> None:
-    found = tokenize("gpt2", segments=["<", "s", ">", " Word:"], prompts=[[None, 0, 1, 2, 3]], labels=[" living"])
+    found = tokenize(
+        "gpt2",
+        segments=["<", "s", ">", " Word:"],
+        prompts=[[None, 0, 1, 2, 3]],
+        labels=[" living"],
+        special_tokens=True,
+    )
     assert found.prompts[0].path.ids()[0] == 0
 
 
@@ -105,8 +156,8 @@ def test_what_is_remembered_changes_nothing() -> None:
         prompts=[[None, k, (7 * k) % 20, 3] for k in range(20)],
         labels=[" living", " object"],
     )
-    first = one.tokenize(read_tree(request), None)
-    again = one.tokenize(read_tree(request), None)
+    first = tokenized(one, request)
+    again = tokenized(one, request)
     assert [p.path.ids() for p in first.prompts] == [p.path.ids() for p in again.prompts]
     assert [p.path.ids() for p in first.prompts] == [
         p.path.ids() for p in tokenize("gpt2", **request.model_dump()).prompts
@@ -130,7 +181,7 @@ def test_joined_texts_are_tokenized_a_few_at_a_time(monkeypatch: pytest.MonkeyPa
         prompts=[[0, *[1] * k] for k in range(1, 20)],
         labels=[" living", " object"],
     )
-    found = PrefixTokenizer(counting).tokenize(read_tree(asked), None)
+    found = tokenized(PrefixTokenizer(counting), asked)
     assert found.joined_texts == 3 * 19
     assert max(sizes) <= 2000
 
@@ -198,6 +249,6 @@ def test_prompts_share_tries_and_the_fake_tokenizer_is_safe_between_words() -> N
     request = ScoreRequest(
         segments=["Word: a\nGroup: x", "\n\nWord: b\nGroup:"], prompts=[[None, 0, 1], [None, 1]], labels=[" x", " y"]
     )
-    found = PrefixTokenizer(FakeTokenizer()).tokenize(read_tree(request), None)
+    found = tokenized(PrefixTokenizer(FakeTokenizer()), request)
     assert found.joined_texts == 0
     assert found.prompts[0].trie is found.prompts[1].trie

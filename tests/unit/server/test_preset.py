@@ -50,6 +50,47 @@ def test_a_gpu_that_does_not_compute_in_bfloat16_gets_float16(
     assert engine_arguments(Path("m"), None, {}, {}, gpu=True)["dtype"] == dtype
 
 
+def model_of(folder: Path, **config: object) -> Path:
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+GEMMAS: list[dict[str, object]] = [
+    *({"model_type": kind} for kind in ("gemma", "gemma2", "gemma3", "gemma3_text", "paligemma", "recurrent_gemma")),
+    {"model_type": "something", "text_config": {"model_type": "gemma3_text"}},
+]
+
+
+@pytest.mark.parametrize("config", GEMMAS, ids=str)
+def test_a_gemma_in_float16_is_refused_before_anything_is_loaded(tmp_path: Path, config: dict[str, object]) -> None:
+    model = model_of(tmp_path, **config)
+    for dtype, extra in (("float16", {}), (None, {"dtype": "half"}), ("bfloat16", {"dtype": "float16"})):
+        with pytest.raises(RequestError, match="NaN in float16: use --dtype bfloat16, or float32") as raised:
+            engine_arguments(model, dtype, extra, {}, gpu=False)
+        assert "\n" not in raised.value.message
+    for dtype, extra in (("bfloat16", {}), ("float32", {}), ("float16", {"dtype": "float32"})):
+        engine_arguments(model, dtype, extra, {}, gpu=False)
+
+
+def test_nor_is_it_given_float16_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = model_of(tmp_path, model_type="gemma")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+    for dtype in (None, "auto"):
+        with pytest.raises(RequestError, match="float32 on a GPU that does not compute in bfloat16"):
+            engine_arguments(model, dtype, {}, {}, gpu=True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    engine_arguments(model, None, {}, {}, gpu=True)
+    for name in ("dtype", "torch_dtype"):
+        with pytest.raises(RequestError, match="NaN"):
+            engine_arguments(model_of(tmp_path, model_type="gemma", **{name: "float16"}), "auto", {}, {}, gpu=True)
+
+
+@pytest.mark.parametrize("text", ['{"model_type": "llama"}', "{}", "[]", "{", '{"model_type": 3}', "[" * 10**5])
+def test_other_models_may_be_float16(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    assert engine_arguments(tmp_path, "float16", {}, {}, gpu=False)["dtype"] == "float16"
+
+
 def test_adapters_get_the_smallest_rank_that_holds_them(tmp_path: Path) -> None:
     adapters = {}
     for name, rank in (("a", 4), ("b", 20)):

@@ -9,14 +9,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from tests.hand_clock import HandClock
 
 from icm_client.errors import DeadlineError, RequestError, ScorerError
 from icm_client.wire import ScoreRequest, ScoreResponse
-from icm_server.engines import base
 from icm_server.engines.base import Encoded, EngineDiedError, ReadAnswer
 from icm_server.engines.fake import FakeEngine, FakeTokenizer
 from icm_server.request_tree import depth_first, read_tree
 from icm_server.scoring import Scorer
+from icm_server.steps import finished
+from icm_server.tenant import ANYONE, Asker
 
 LABELS = [" living", " object"]
 
@@ -100,7 +102,7 @@ def test_reads_go_depth_first_whatever_the_order_asked() -> None:
         prompts=[[3, 3], [0, 3], [1, 3], [2, 3], [None, 3]],
         labels=LABELS,
     )
-    assert depth_first(read_tree(request)) == [4, 1, 3, 2, 0]
+    assert finished(depth_first(finished(read_tree(request)))) == [4, 1, 3, 2, 0]
 
 
 def test_what_is_asked_twice_is_read_once() -> None:
@@ -161,15 +163,18 @@ def test_no_more_reads_are_in_the_engine_than_it_takes() -> None:
 
 async def test_a_small_request_goes_beside_what_a_large_one_keeps_in_the_engine() -> None:
     """Another large one waits for room."""
-    engine = Recording(max_concurrent_tokens=400, delay_s=60.0)
+    engine = Recording(max_concurrent_tokens=1400, delay_s=60.0)
     scorer = Scorer(engine)
 
     def ask(experiment: str, num: int) -> asyncio.Task[object]:
-        prompts = [f"Word: {experiment} {k} {' w' * 20}\nGroup:" for k in range(num)]
+        prompts = [f"Word: {experiment} {num} {k} {' w' * 20}\nGroup:" for k in range(num)]
         return asyncio.create_task(scorer.score(ScoreRequest(prompts=prompts, labels=LABELS, experiment=experiment)))
 
+    engine._delay_s = 0.0
+    await asyncio.gather(ask("small", 1), ask("large", 1))  # who has never been seen has saved up nothing
+    engine._delay_s = 60.0
     tasks = [ask("large", 100)]
-    await until(lambda: scorer.window.num_tokens >= 400)
+    await until(lambda: scorer.window.num_tokens >= 1400)
     held = scorer.window.num_reads
     tasks.append(ask("large-too", 100))
     await until(lambda: scorer.admission.total.requests == 2)
@@ -177,7 +182,7 @@ async def test_a_small_request_goes_beside_what_a_large_one_keeps_in_the_engine(
     assert scorer.window.num_reads == held
     tasks.append(ask("small", 3))
     await until(lambda: scorer.window.num_reads == held + 3)
-    assert scorer.window.num_tokens <= 2 * 400
+    assert scorer.window.num_tokens <= 2 * 1400
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -261,7 +266,7 @@ async def test_a_read_in_flight_answers_all_who_ask_it_also_when_the_first_has_g
         asyncio.create_task(scorer.score(ScoreRequest(prompts=["Word: eel\nGroup:"], labels=LABELS, experiment=name)))
         for name in "abc"
     ]
-    await until(lambda: all(scorer.tallies.of(name).counts.prompts for name in "abc"))
+    await until(lambda: all(scorer.tallies.of(Asker(ANYONE.name, name)).counts.prompts for name in "abc"))
     first.cancel()
     answers = await asyncio.gather(*others)
     assert len(engine.asked) == 1
@@ -272,31 +277,61 @@ async def test_a_read_in_flight_answers_all_who_ask_it_also_when_the_first_has_g
 
 
 class Gated(FakeTokenizer):
-    """Remembers what it was asked, and waits at the first."""
+    """Remembers what it was asked, waits at the first, and takes a second of the clock for each."""
 
-    def __init__(self) -> None:
-        self.asked: list[str] = []
+    def __init__(self, clock: HandClock) -> None:
+        super().__init__()
+        self.clock, self.asked = clock, list[str]()
         self.is_open = threading.Event()
 
     def encode_many(self, texts: Sequence[str]) -> list[Encoded]:
         self.asked += texts
         assert self.is_open.wait(10)
+        self.clock.now += 1
         return super().encode_many(texts)
 
 
-async def test_a_small_request_does_not_wait_until_many_texts_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "BATCH_CHARS", 10_000)
-    engine, tokenizer = FakeEngine(), Gated()
+def gated(**scoring: Any) -> tuple[Scorer, Gated]:
+    engine, tokenizer = FakeEngine(), Gated(HandClock())
     engine.tokenizer = tokenizer
-    scorer = Scorer(engine)
-    counting = asyncio.create_task(scorer.count_tokens([f"{k} " * 3000 for k in range(5)]))
+    return Scorer(engine, clock=tokenizer.clock, **scoring), tokenizer
+
+
+async def test_a_small_request_does_not_wait_until_many_texts_are_counted() -> None:
+    scorer, tokenizer = gated()
+    counting = asyncio.create_task(scorer.count_tokens([f"{k} " * 30_000 for k in range(5)]))
     await until(lambda: len(tokenizer.asked) == 1)
     scoring = asyncio.create_task(scorer.score(ScoreRequest(prompts=["Word: eel\nGroup:"], labels=LABELS)))
     await until(lambda: scorer.admission.total.requests == 1)
     tokenizer.is_open.set()
-    assert await counting == [3001] * 5
+    assert await counting == [30_001] * 5
     await scoring
     assert [text[:2] for text in tokenizer.asked][:3] == ["0 ", "Wo", " l"]
+    await scorer.close()
+
+
+@pytest.mark.parametrize("way", ["cancelled", "too late"])
+async def test_planning_ends_after_a_slice_when_nobody_waits_for_it(way: str) -> None:
+    scorer, tokenizer = gated()
+    prompts = [f"{k} " * 30_000 for k in range(5)]
+    request = ScoreRequest(prompts=prompts, labels=LABELS, deadline_s=0.05 if way == "too late" else None)
+    scoring = asyncio.create_task(scorer.score(request))
+    await until(lambda: len(tokenizer.asked) == 1)
+    if way == "cancelled":
+        scoring.cancel()
+    (error,) = await asyncio.gather(scoring, return_exceptions=True)
+    assert isinstance(error, DeadlineError if way == "too late" else asyncio.CancelledError)
+    tokenizer.is_open.set()
+    assert len((await scorer.score(ScoreRequest(prompts=["Word: eel"], labels=LABELS))).logprobs) == 1
+    assert [text[:2] for text in tokenizer.asked][:2] == ["0 ", "Wo"]
+    await scorer.close()
+
+
+async def test_counting_that_is_too_late_is_told() -> None:
+    scorer, tokenizer = gated()
+    with pytest.raises(DeadlineError, match="not done within"):
+        await scorer.count_tokens(["a"], deadline_s=0.05)
+    tokenizer.is_open.set()
     await scorer.close()
 
 

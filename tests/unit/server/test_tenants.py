@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+from collections import Counter
+from pathlib import Path
+
 import pytest
 
 from icm_client import BusyError, RequestError, ScoreRequest
@@ -10,8 +15,9 @@ from icm_server.admission import Admission
 from icm_server.config import Limits, ScoringConfig
 from icm_server.engines.fake import FakeEngine
 from icm_server.fair_queue import FairQueue, Quantum, Work
+from icm_server.scorer_state import first_request
 from icm_server.scoring import Scorer
-from icm_server.tenant import ANYONE, Tenant
+from icm_server.tenant import ANYONE, Asker, Tenant
 
 REQUEST = ScoreRequest(prompts=["Word: cod\nGroup:", "Word: cup\nGroup:"], labels=[" living", " object"])
 
@@ -21,21 +27,20 @@ class Read:
 
 
 def test_a_weight_is_a_share_of_the_engine() -> None:
-    def work(experiment: str, weight: float) -> Work[Read]:
-        return Work(experiment, [Quantum([Read()], 1) for _ in range(200)], weight=weight)
+    """Of a key's, whatever the number of its experiments, which have weights of their own within it."""
 
-    queue = FairQueue[Read](10_000)
-    queue.add(work("heavy", 3.0))
-    queue.add(work("light", 1.0))
-    taken = [queue.take() for _ in range(80)]
-    served = [found.work.experiment for found in taken if found is not None]
-    assert abs(served.count("heavy") - 60) <= 2
-    named = FairQueue[Read](10_000, {"heavy": 1.0})  # what the scorer was started with goes first
-    named.add(work("heavy", 3.0))
-    named.add(work("light", 1.0))
-    taken = [named.take() for _ in range(80)]
-    served = [found.work.experiment for found in taken if found is not None]
-    assert abs(served.count("heavy") - 40) <= 2
+    def work(key: str, experiment: str, weight: float) -> Work[Read]:
+        return Work(Asker(key, experiment), [Quantum([Read()], 1) for _ in range(200)], weight=weight)
+
+    queue = FairQueue[Read](10_000, {"large": 2.0})
+    queue.add(work("heavy", "large", 3.0))
+    queue.add(work("heavy", "small", 3.0))
+    queue.add(work("light", "large", 1.0))
+    taken = [queue.take() for _ in range(120)]
+    served = Counter(found.work.asker for found in taken if found is not None)
+    assert abs(served[Asker("heavy", "large")] - 60) <= 2
+    assert abs(served[Asker("heavy", "small")] - 30) <= 2
+    assert abs(served[Asker("light", "large")] - 30) <= 2
 
 
 def test_a_key_has_its_own_limit_over_all_its_experiments() -> None:
@@ -44,7 +49,7 @@ def test_a_key_has_its_own_limit_over_all_its_experiments() -> None:
     first = admission.admit("alice-1", 1, alice)
     first.settle(1, 600)
     second = admission.admit("alice-2", 1, alice)
-    with pytest.raises(BusyError, match="API key 'alice' has 600 tokens waiting") as raised:
+    with pytest.raises(BusyError, match="this API key has 600 tokens waiting") as raised:
         second.settle(1, 500)
     assert raised.value.retry_after_s > 0
     second.close()
@@ -63,8 +68,7 @@ def test_a_tenant_that_has_nothing_left_is_forgotten() -> None:
         ticket = admission.admit("x", 1, Tenant(name=f"t{number}"))
         ticket.settle(1, 10)
         ticket.close()
-    assert not admission.by_tenant
-    assert not admission.by_experiment
+    assert not admission.keys
 
 
 @pytest.mark.parametrize(
@@ -110,6 +114,51 @@ async def test_a_quota_is_kept_over_the_way_of_a_request() -> None:
         with pytest.raises(RequestError, match="more than the 3"):
             await scorer.score(REQUEST, Tenant(name="a", max_queued_tokens=3))
         assert (await scorer.score(REQUEST, Tenant(name="b", max_queued_tokens=30))).usage.num_reads == 2
-        assert not scorer.admission.by_tenant
+        assert not scorer.admission.keys
     finally:
         await scorer.close()
+
+
+async def test_the_most_prompts_that_a_key_may_ask_are_told() -> None:
+    """One that sends as many as it is told is never refused for that, however small the limits."""
+    limits = Limits(max_reads=8)
+    for has_keys, most in ((True, 4), (False, 8)):
+        scorer = Scorer(FakeEngine(), ScoringConfig(limits=limits, has_keys=has_keys))
+        assert scorer.info.max_prompts == most
+
+        def asked(num: int) -> ScoreRequest:
+            return ScoreRequest(prompts=[f"Word: {k}" for k in range(num)], labels=[" living", " object"])
+
+        assert len((await scorer.score(asked(most), Tenant(name="a"))).logprobs) == most
+        with pytest.raises(TooLargeError, match=f"more than the {most}"):
+            await scorer.score(asked(most + 1), Tenant(name="a"))
+        await scorer.close()
+
+
+async def test_one_experiment_name_under_two_keys_is_counted_as_two() -> None:
+    scorer = Scorer(FakeEngine(), ScoringConfig(has_keys=True))
+    for name, num in (("a", 1), ("b", 2)):
+        prompts = [f"Word: {name} {k}" for k in range(num)]
+        await scorer.score(REQUEST.model_copy(update={"prompts": prompts, "experiment": "paper"}), Tenant(name=name))
+    assert {asker: tally.counts.reads for asker, tally in scorer.tallies} == {
+        Asker("a", "paper"): 1,
+        Asker("b", "paper"): 2,
+    }
+    await scorer.close()
+
+
+async def test_reads_that_answer_nobody_again_are_not_kept(tmp_path: Path) -> None:
+    """Not in memory, and not in the file."""
+    config = ScoringConfig(reuse_file=tmp_path / "reuse")
+    scorer = Scorer(FakeEngine(), config)
+    for _ in range(20):
+        await scorer.score(REQUEST.model_copy(update={"fresh": True}))
+    assert scorer.reuse.num_bytes == 0
+    await scorer.score(REQUEST)
+    kept = scorer.reuse.num_bytes
+    assert kept > 0
+    await scorer.score(first_request())
+    assert scorer.reuse.num_bytes == kept
+    await scorer.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "reuse")) as database:
+        assert database.execute("SELECT count(*) FROM answers").fetchone() == (2,)

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icm_annealer.examples import Example
+from icm_annealer.export.cells import FORMULA, guarded
 from icm_annealer.export.formats import FORMATS, FormatName, Job, Written
 from icm_annealer.export.labelled import Labelled, certain
 from icm_annealer.export.reading import reading
@@ -99,6 +100,40 @@ def test_csv_is_read_by_pandas(tmp_path: Path) -> None:
     frame = pandas.read_csv(tmp_path / "out.csv")
     assert frame["text"].tolist() == [one.example.text for one in ROWS]
     assert frame["probs.hot"].tolist() == [one.row.probs["hot"] for one in ROWS]
+
+
+FORMULAS = ["=1+1", "+1+1", "-1+cmd", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1+1", "'=1", "''@x", "-"]
+PLAIN = ["", "'quoted'", "a=b", " =1", "-0.5", "+7", "1e5", "'"]
+BARE = Task(name="bare", template="{words}", labels={"=hot": " hot", "cold": " cold"})
+
+
+@pytest.mark.parametrize("name", ["csv", "cleanlab"])
+def test_no_cell_is_a_formula(tmp_path: Path, name: FormatName) -> None:
+    rows = [
+        Labelled(one.example.__class__(text, text, text, {}), one.row.model_copy(update={"id": text, "group": text}))
+        for one, text in zip(labelled(["x"] * 19, BARE), [*FORMULAS, *PLAIN], strict=True)
+    ]
+    write(name, tmp_path / "out.csv", rows, BARE)
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        header, *found = list(csv.reader(file))
+    assert [row[0] for row in found] == [*(f"'{text}" for text in FORMULAS), *PLAIN]
+    assert ("'=hot" in header) == (name == "cleanlab")  # else it stands behind "probs."
+    if name == "csv":
+        assert {row[1] for row in found} == {row[0] for row in found}
+        assert {row[2] for row in found} == {"'=hot", "cold"}
+        margins = [float(row[header.index("margin")]) for row in found]
+        assert margins == [one.row.margin for one in rows]
+    job = Job(BARE, rows, "icm-tiny", ".csv", lambda: reading(BARE, [], None, None, None), raw=True)
+    FORMATS[name].write(tmp_path / "raw.csv", job)
+    with (tmp_path / "raw.csv").open(encoding="utf-8", newline="") as file:
+        assert [row[0] for row in list(csv.reader(file))[1:]] == [*FORMULAS, *PLAIN]
+
+
+@given(st.text() | st.text("'=+-@\t\r\n1x"))
+def test_a_guarded_cell_can_be_told_back(text: str) -> None:
+    cell = guarded(text)
+    assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) or cell.strip("+-0123456789.") == ""
+    assert (cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell) == text
 
 
 def test_parquet(tmp_path: Path) -> None:
@@ -244,7 +279,10 @@ def test_label_studio_takes_them(tmp_path: Path) -> None:
         assert view.validate_prediction(task["predictions"][0])
 
 
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1, max_size=5))
+ANY_TEXT = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("\r\n\u2028\0\",'"), min_size=1)
+
+
+@given(st.lists(ANY_TEXT, min_size=1, max_size=5))
 def test_any_text_survives_every_table(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
     folder = tmp_path_factory.mktemp("texts")
     rows = labelled(texts)

@@ -1,0 +1,43 @@
+"""An answer's body, unpacked piece by piece: however well it is packed, no more is unpacked at once than is read."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import AsyncIterator
+
+import httpx
+
+ACCEPTED = "gzip"
+"""What answers may be packed by: this can be unpacked in pieces of any size."""
+PIECE_BYTES = 2**18
+
+
+async def unpacked(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Pieces of at most PIECE_BYTES, or as they came if they are not packed.
+
+    Raises httpx.DecodingError for what is packed otherwise, or damaged.
+    """
+    if response.is_stream_consumed:  # by a transport that has answers as a whole
+        yield response.content
+        return
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding in ("", "identity"):
+        async for chunk in response.aiter_raw():
+            yield chunk
+        return
+    if encoding not in ("gzip", "x-gzip"):
+        raise httpx.DecodingError(f"it is packed by {encoding[:40]!r}, which was not asked for")
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    async for chunk in response.aiter_raw():
+        if unpacker.eof:
+            raise httpx.DecodingError("something follows its end")
+        while True:
+            try:
+                piece = unpacker.decompress(chunk, PIECE_BYTES)
+            except zlib.error as error:
+                raise httpx.DecodingError(str(error)) from None
+            if piece:
+                yield piece
+            chunk = unpacker.unconsumed_tail
+            if not chunk and len(piece) < PIECE_BYTES:
+                break

@@ -1,0 +1,188 @@
+"""A request's prefixes and prompts as paths of texts, with their tokens where every boundary on the way is safe."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+from itertools import chain
+from typing import NamedTuple
+
+from icm_client.errors import RequestError, TooLargeError
+from icm_client.wire import MAX_TEXT_CHARS
+from icm_server.boundaries import Boundaries, Tail, TextTokens
+from icm_server.engines.base import batches
+from icm_server.joined_chars import JoinedChars
+from icm_server.request_tree import Node, RequestTree
+from icm_server.steps import STEP_ITEMS, Steps
+from icm_server.token_path import PathDigest, TokenPath
+
+
+class Tokens(NamedTuple):
+    """Of all texts from the root to here, and what starts every prompt in front of them."""
+
+    path: TokenPath
+    digest: PathDigest
+    bos: array[int]
+
+    @staticmethod
+    def root(bos: Sequence[int]) -> Tokens:
+        start = array("i", bos)
+        return Tokens(TokenPath(None, (start,)), PathDigest((start,)), start)
+
+    @property
+    def is_root(self) -> bool:
+        """Whether there are no texts' tokens."""
+        return self.path.length == len(self.bos)
+
+    def extended(self, *texts: array[int]) -> Tokens:
+        if not any(texts):
+            return self
+        return Tokens(TokenPath(self.path, texts), PathDigest(texts, self.digest), self.bos)
+
+    def begins_with_bos(self, *texts: array[int]) -> bool:
+        """Whether these texts' tokens, put behind these, would begin with another BOS."""
+        return self.is_root and len(self.bos) > 0 and next((text[0] for text in texts if text), None) == self.bos[0]
+
+
+class TextPath(NamedTuple):
+    """All texts from the root, linked, and their tokens with BOS: None once a boundary was not safe.
+
+    Every one of a request adds a text to the one before.
+    """
+
+    before: TextPath | None
+    added: tuple[str, ...]
+    num_chars: int
+    tail: Tail
+    """Where there are tokens: what stands at the end of the texts."""
+    tokens: Tokens | None
+
+    def text(self) -> str:
+        parts: list[str] = []
+        path: TextPath | None = self
+        while path is not None:
+            parts.append("".join(path.added))
+            path = path.before
+        return "".join(reversed(parts))
+
+
+class Size:
+    """How many tokens a request has, those of a prefix counted once."""
+
+    def __init__(self, limit: int):
+        self._limit, self._num = limit, 0
+
+    def add(self, num_tokens: int) -> None:
+        """Raises TooLargeError if the request has more than it may."""
+        self._num += num_tokens
+        if self._num > self._limit:
+            raise TooLargeError(
+                f"the request's prefixes and prompts have more than the {self._limit} tokens that "
+                "this scorer takes at once, each prefix counted once: send fewer prompts at once"
+            )
+
+
+def prompt_too_long(kind: str, number: int, num_tokens: int, limit: int) -> RequestError:
+    """The error for a prefix or prompt that does not fit the model's window."""
+    return RequestError(
+        f"{kind} {number} has {num_tokens} tokens, more than the model's limit of {limit}: put less in front of it",
+        code="prompt_too_long",
+        details={kind: number, "tokens": num_tokens, "limit": limit},
+    )
+
+
+def begins_with_bos(kind: str, number: int) -> RequestError:
+    """The error for a text that would have two of them."""
+    return RequestError(
+        f"{kind} {number} begins with the token that this model's tokenizer puts in front of every prompt, so there "
+        "would be two: leave it out",
+        code="begins_with_bos",
+        details={kind: number},
+    )
+
+
+class TextPaths:
+    """Makes them. One step at a time."""
+
+    def __init__(self, boundaries: Boundaries, max_prompt_tokens: int):
+        self._boundaries, self._max_tokens = boundaries, max_prompt_tokens
+
+    def of(self, tree: RequestTree, root: Tokens, size: Size, joined: JoinedChars) -> Steps[list[TextPath]]:
+        """The prompts' paths, from the tokens of `root` on.
+
+        Raises RequestError for a prefix or prompt that is too long, TooLargeError for a request that is too large.
+        """
+        texts = yield from self._tokens(tree)
+        start = TextPath(None, (), 0, Boundaries.start, root)
+        paths: list[TextPath] = []
+        num_done = 0
+        for place, node in enumerate(chain(tree.prefixes, tree.prompts)):
+            before = paths[node.parent] if node.parent is not None else start
+            if not node.added:
+                paths.append(before)
+                continue
+            path = yield from self._path(tree, place, before, texts, joined)
+            if path.tokens is not None:
+                size.add(sum(map(len, path.tokens.path.texts)) if path.tokens is not before.tokens else 0)
+            paths.append(path)
+            num_done += 1
+            if not num_done % STEP_ITEMS:
+                yield
+        return paths[len(tree.prefixes) :]
+
+    def _tokens(self, tree: RequestTree) -> Steps[dict[str, TextTokens]]:
+        """Every text of the tree on its own."""
+        distinct: dict[str, None] = {}
+        for place, node in enumerate(chain(tree.prefixes, tree.prompts)):
+            for text in node.added:
+                distinct[text] = None
+            if not place % STEP_ITEMS or len(node.added) > STEP_ITEMS:
+                yield
+        texts: dict[str, TextTokens] = {}
+        for batch in batches(distinct):
+            texts |= self._boundaries.tokens(batch)
+            yield
+        return texts
+
+    def _path(
+        self, tree: RequestTree, place: int, before: TextPath, texts: dict[str, TextTokens], joined: JoinedChars
+    ) -> Steps[TextPath]:
+        own: list[array[int]] = []
+        tail, num_chars, known = before.tail, before.num_chars, before.tokens
+        num_tokens = known.path.length if known is not None else 0
+        for number, text in enumerate(_node(tree, place).added, start=1):
+            num_chars += len(text)
+            tokens = texts[text]
+            if known is not None and self._boundaries.is_safe(tail, tokens, joined):
+                tail = self._boundaries.behind(tail, tokens)
+                own.append(tokens.ids)
+                num_tokens += len(tokens.ids)
+                if num_tokens > self._max_tokens:
+                    raise prompt_too_long(*_name(tree, place), num_tokens, self._max_tokens)
+            else:
+                known = None
+                if num_chars > MAX_TEXT_CHARS:
+                    raise _too_many_chars(*_name(tree, place))
+            if not number % STEP_ITEMS:
+                yield
+        if known is not None and known.begins_with_bos(*own):
+            raise begins_with_bos(*_name(tree, place))
+        return TextPath(before, _node(tree, place).added, num_chars, tail, known.extended(*own) if known else None)
+
+
+def _node(tree: RequestTree, place: int) -> Node:
+    num_prefixes = len(tree.prefixes)
+    return tree.prefixes[place] if place < num_prefixes else tree.prompts[place - num_prefixes]
+
+
+def _name(tree: RequestTree, place: int) -> tuple[str, int]:
+    num_prefixes = len(tree.prefixes)
+    return ("prefix", place) if place < num_prefixes else ("prompt", place - num_prefixes)
+
+
+def _too_many_chars(kind: str, number: int) -> RequestError:
+    return RequestError(
+        f"{kind} {number} has more than {MAX_TEXT_CHARS} characters, which no window holds: put less in front of it",
+        code="prompt_too_long",
+        details={kind: number, "limit": MAX_TEXT_CHARS},
+    )

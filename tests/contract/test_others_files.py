@@ -1,0 +1,70 @@
+"""Files of others that are named by mistake: the scorer does not start, says so in a line, and leaves them alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LIMIT_S = 30.0
+SERVE = [sys.executable, "-m", "icm_server.cli", "serve", "--engine", "fake", "--port", "0"]
+# Of an engine that takes minutes to load nothing may have been begun.
+ENGINE = [sys.executable, "-m", "icm_server.cli", "serve", "--model", "./no-such-model", "--port", "0"]
+
+
+def refused(*arguments: str) -> str:
+    """The one line that it ends with."""
+    ended = subprocess.run(arguments, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+    assert ended.returncode == 2, ended
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert ended.stdout == ""
+    return line
+
+
+@pytest.mark.parametrize("option", ["--reuse-file", "--ready-file", "--keys-file"])
+@pytest.mark.parametrize("content", [b"my notes\n", b"x" * 2**21, b"\0\xff", b"[1, 2]", b'{"url": "a", "b": 1}'])
+def test_a_file_of_another_s_stays_as_it_is(tmp_path: Path, option: str, content: bytes) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_bytes(content)
+    before = notes.stat()
+    assert str(notes) in refused(*SERVE, option, str(notes))
+    assert notes.read_bytes() == content
+    assert (notes.stat().st_ino, notes.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert list(tmp_path.iterdir()) == [notes]
+
+
+@pytest.mark.parametrize("option", ["--reuse-file", "--ready-file", "--keys-file"])
+def test_what_is_no_file_is_neither_waited_for_nor_replaced(tmp_path: Path, option: str) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for place in (fifo, tmp_path):
+        assert str(place) in refused(*SERVE, option, str(place))
+    assert fifo.is_fifo()
+    assert list(tmp_path.iterdir()) == [fifo]
+
+
+def test_it_is_said_before_a_model_is_looked_for(tmp_path: Path) -> None:
+    notes = tmp_path / "notes.txt"
+    notes.write_text("my notes")
+    assert "name another reuse file" in refused(*ENGINE, "--reuse-file", str(notes))
+
+
+def test_what_it_wrote_itself_is_replaced(tmp_path: Path) -> None:
+    ready, reads = tmp_path / "ready.json", tmp_path / "reads.sqlite"
+    ready.write_text('{"url": "http://127.0.0.1:1"}\n')
+    for _ in range(2):
+        before = ready.read_text()
+        command = [*SERVE, "--ready-file", str(ready), "--reuse-file", str(reads)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("ready")
+            process.terminate()
+            process.communicate(timeout=LIMIT_S)
+        assert json.loads(ready.read_text())["url"].startswith("http://127.0.0.1:")
+        assert ready.read_text() != before
+    assert {path.name for path in tmp_path.iterdir()} == {"ready.json", "reads.sqlite"}
