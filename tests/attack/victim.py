@@ -169,7 +169,10 @@ def _same(found: list[list[float]], right: list[list[float]]) -> bool:
 
 async def main(key_file: str, **settings: Any) -> None:
     victim = Victim(key=Path(key_file).read_text().strip(), **settings)
-    await victim.prepare()
+    try:
+        await victim.prepare()
+    except IcmError as error:
+        sys.exit(f"the victim is not answered even alone: {error.message}")
     print("ready", flush=True)
     running = asyncio.create_task(victim.run())
     while line := (await asyncio.to_thread(sys.stdin.readline)).strip():
