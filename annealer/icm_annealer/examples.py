@@ -14,7 +14,7 @@ import numpy as np
 from icm_annealer.arrays import Ints
 from icm_annealer.byte_source import is_stream, name_of
 from icm_annealer.consistency import Consistency
-from icm_annealer.rows import MAX_LINE_BYTES, read_rows
+from icm_annealer.rows import MAX_LINE_BYTES, counts_told, read_rows
 from icm_annealer.task import Task
 from icm_client.errors import RequestError
 
@@ -44,8 +44,7 @@ class Loaded(NamedTuple):
     @property
     def told(self) -> str:
         """`200 rows read`, and what was passed over, if anything was."""
-        blank = f", {self.num_blank_lines:,} blank lines passed over" if self.num_blank_lines else ""
-        return f"{len(self.examples):,} rows read{blank}"
+        return counts_told(len(self.examples), self.num_blank_lines)
 
 
 def load_examples(source: Path | str, task: Task) -> Loaded:

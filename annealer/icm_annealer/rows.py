@@ -115,6 +115,12 @@ def read_rows(source: Path | str, report: Callable[[str], None] | None = None) -
     return Rows(source, report)
 
 
+def counts_told(num_rows: int, num_blank_lines: int) -> str:
+    """`200 rows read`, and what was passed over, if anything was."""
+    lines = "line" if num_blank_lines == 1 else "lines"
+    return f"{num_rows:,} rows read" + (f", {num_blank_lines:,} blank {lines} passed over" if num_blank_lines else "")
+
+
 def _format(source: ByteSource) -> str:
     """One of DELIMITERS, `.parquet`, or any other text for JSON."""
     if source.suffix in DELIMITERS or source.suffix in JSON_SUFFIXES or source.suffix == ".parquet":

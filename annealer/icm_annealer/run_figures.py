@@ -129,7 +129,11 @@ def read_object(path: Path) -> dict[str, Any]:
 
 def _read(path: Path, check: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     try:
-        value = parsed(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        try:
+            value = parsed(text)
+        except ValueError as error:
+            raise ValueError(f"not valid JSON ({error})") from None
         if not isinstance(value, dict):
             raise ValueError("not an object")
         check(value)

@@ -22,6 +22,8 @@ FLUSH_EVERY_S = 0.05
 """Rows are handed on together with those that follow within this time."""
 MAX_READY_VALUES = 2**16
 """Log-probabilities that wait for whoever takes them; with more, the request's reads wait too."""
+MAX_TAKEN_VALUES = 2**13
+"""So many are handed on at once: a millisecond's work for whoever writes them down."""
 
 
 class Rows(NamedTuple):
@@ -68,6 +70,7 @@ class Answers:
         self._cursor = PathCursor()
         self._ready = Rows([], [])
         self._max_ready = max(1, MAX_READY_VALUES // len(request.labels))
+        self._max_taken = max(1, MAX_TAKEN_VALUES // len(request.labels))
         self._num_left = self.num_prompts
         self._num_reads = self._computed = self._cached = self._reused = 0
         self._error: Exception | None = None
@@ -92,10 +95,10 @@ class Answers:
         return self._num_left == 0
 
     async def batches(self) -> AsyncIterator[Rows]:
-        """All rows, each once, in the order in which they are done. Raises what `fail` was told."""
+        """All rows, each once, in the order in which they are done, few at a time. Raises what `fail` was told."""
         for read, answer in self._plan.known:
             self._add(read, decoded(answer))
-            if len(self._ready.prompts) >= self._max_ready:
+            while len(self._ready.prompts) >= self._max_taken:
                 yield self._taken()
                 await asyncio.sleep(0)  # others want the event loop as well
         while True:
@@ -103,10 +106,11 @@ class Answers:
                 await self._wake.wait()
             if self._error is not None:
                 raise self._error
-            complete, rows = self.is_complete, self._taken()
+            rows = self._taken()
             if rows.prompts:
                 yield rows
-            if complete:
+                await asyncio.sleep(0)
+            if self.is_complete and not self._ready.prompts:
                 return
 
     def ids(self, read: PlannedRead) -> list[int]:
@@ -177,13 +181,17 @@ class Answers:
             self._flush = loop.call_at(max(loop.time(), self._flushed_at + FLUSH_EVERY_S), self._wake.set)
 
     def _taken(self) -> Rows:
-        rows, self._ready = self._ready, Rows([], [])
-        self._wake.clear()
+        """The next rows. What is left of them can be taken at once."""
+        prompts, logprobs = self._ready
+        rows = Rows(prompts[: self._max_taken], logprobs[: self._max_taken])
+        del prompts[: self._max_taken], logprobs[: self._max_taken]
+        if not self._ready.prompts:
+            self._wake.clear()
         self._flushed_at = asyncio.get_running_loop().time()
         if self._flush is not None:
             self._flush.cancel()
             self._flush = None
-        if self.work.paused and self._error is None:
+        if self.work.paused and self._error is None and len(self._ready.prompts) < self._max_ready:
             self.work.paused = False
             self._resume()
         return rows

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
 from icm_client.wire import STREAM_TYPE, ModelInfo, ScoreRequest, ScoreResponse, TokensRequest, TokensResponse
+from icm_server.answer_writing import AnswerWriter
 from icm_server.json_body import asked, documented, parsed
 from icm_server.scoring import Scorer
 from icm_server.streaming import LineResponse
 from icm_server.tenant import Tenant
 from icm_server.wanted import while_wanted
+from icm_server.whole_answer import PIECE_VALUES, WholeResponse
 
 router = APIRouter()
 
@@ -35,10 +38,16 @@ Asked = Annotated[ScoreRequest, Depends(asked)]
 async def score(body: Asked, scorer: ReadyScorer, request: Request) -> Response:
     """Log-probabilities of every label after every prompt; as they come if `Accept` is application/x-ndjson."""
     tenant: Tenant = request.state.tenant
+    num_values = len(body.prompts) * len(body.labels)
+    writer = AnswerWriter(scorer.writing, tenant, num_values)
     if STREAM_TYPE in request.headers.get("accept", ""):
-        return LineResponse(await while_wanted(request, scorer.begin(body, tenant)), scorer.info)
-    answer = await while_wanted(request, scorer.score(body, tenant))
-    return Response(answer.model_dump_json(), media_type="application/json")
+        return LineResponse(await while_wanted(request, scorer.begin(body, tenant)), scorer.info, writer)
+    with ExitStack() as held:
+        held.enter_context(scorer.whole_answers.held(num_values, tenant))
+        answer = await while_wanted(request, scorer.score(body, tenant))
+        if num_values <= PIECE_VALUES:
+            return Response(answer.model_dump_json(), media_type="application/json")
+        return WholeResponse(answer, writer, held.pop_all().close)
 
 
 @router.post("/v1/tokens", openapi_extra=documented(TokensRequest))

@@ -29,6 +29,8 @@ from icm_server.reuse_file import ReuseFile
 from icm_server.steps import Steps
 from icm_server.tally import Tallies
 from icm_server.tenant import ANYONE, Tenant
+from icm_server.turns import Turns
+from icm_server.whole_answer import WholeAnswers
 
 MAX_BURST_TOKENS = 2**13
 """What is saved up for a small request at most, also where an engine takes any number of tokens in a step."""
@@ -67,6 +69,7 @@ class Scorer:
         self._planner = Planner(plain, special, info.max_prompt_tokens, self.reuse.known, max_reads)
         self._isolated = config.isolate_reuse
         self.planning = PlanningThread(clock)
+        self.writing, self.whole_answers = Turns(clock), WholeAnswers()
 
     @asynccontextmanager
     async def answering(self, request: ScoreRequest, tenant: Tenant = ANYONE) -> AsyncIterator[Answers]:

@@ -74,7 +74,7 @@ async def _serve(config: ServerConfig, keyring: Keyring | None, listener: socket
     async def make_engine() -> Engine:
         return await _load_in_thread(config, step)
 
-    own_names = (config.host, config.published_at or "", socket.gethostname())
+    own_names = (config.host, *(config.published_at or "").split(","), socket.gethostname())
     app = create_app(
         make_engine,
         scoring=config.scoring,

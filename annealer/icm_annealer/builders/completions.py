@@ -60,4 +60,4 @@ class Completions:
             texts = [None]
         if not all(isinstance(text, str) for text in texts):
             raise ScorerError(f"{self._http.root}/v1/completions answered something other than choices with a text")
-        return texts
+        return [text.encode(errors="replace").decode() for text in texts]  # JSON may hold half of a surrogate pair

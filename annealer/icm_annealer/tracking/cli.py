@@ -12,6 +12,7 @@ from pathlib import Path
 from icm_annealer.rundir import RunDir
 from icm_annealer.tracking.follower import Follower, follow
 from icm_annealer.tracking.tracker import Target
+from icm_client.errors import RequestError
 
 PAUSE_S = 1.0
 
@@ -24,7 +25,10 @@ def _run_is_over() -> bool:
 
 def main() -> None:
     folder, target = sys.argv[1:]
-    follow(Follower(RunDir(Path(folder)), Target.parse(target)), _run_is_over)
+    try:
+        follow(Follower(RunDir(Path(folder)), Target.parse(target)), _run_is_over)
+    except RequestError as error:
+        sys.exit(f"error: {error.message}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
-from icm_annealer.journal_lines import first_wrong
+from icm_annealer.journal_lines import Shape, first_wrong
 from icm_annealer.json_text import parsed
 from icm_annealer.run_figures import read_object
 from icm_annealer.run_record import RunRecord
@@ -44,6 +44,7 @@ class Follower:
         self._key = ""
         self._journal, self._costs = Tail(folder / JOURNAL), Tail(folder / COSTS)
         self._last = 0
+        self._shape = Shape(0, 0)
 
     def look(self) -> None:
         """Shows what is new. Raises whatever the tracker does."""
@@ -51,7 +52,7 @@ class Follower:
             return
         is_new = False
         for line in self._journal.lines():
-            if step := pass_step(line):
+            if step := self._pass_step(line):
                 self._show(step)
                 self._last, is_new = step.number, True
         for line in self._costs.lines():
@@ -76,6 +77,8 @@ class Follower:
         header = first_line(self._folder / JOURNAL)
         if header is None:
             return False
+        record = RunRecord.read(self._folder.path)
+        self._shape = Shape(len(record.ids), len(record.task.labels))
         place = _place(self._folder / TRACKING)
         self._tracker = self._target.tracker()
         if place is not None and place.target == str(self._target):
@@ -86,6 +89,15 @@ class Follower:
             self._key = self._tracker.begin(self._folder.path.resolve().name, params_of(header))
             self._save()
         return True
+
+    def _pass_step(self, line: dict[str, Any]) -> Step | None:
+        """Raises RequestError for a pass that is not as it was written."""
+        try:
+            if line.get("kind") == "pass":
+                self._shape.check(line)
+        except ValueError as error:
+            raise RequestError(f"{self._folder / JOURNAL}: {error}; the file was changed or damaged") from None
+        return pass_step(line)
 
     def _show(self, step: Step) -> None:
         assert self._tracker is not None

@@ -35,9 +35,9 @@ class FakeTokenizer:
 
     def __init__(self, special_tokens: Sequence[str] = ()):
         self.special_tokens = special_tokens
-        named = "".join(f"({re.escape(token)})|" for token in special_tokens)
+        named = "".join(f"{re.escape(token)}|" for token in special_tokens)
         word = "".join(f"(?!{re.escape(token)})" for token in special_tokens) + r"[^\s]"
-        self._piece = re.compile(rf"{named}\n+| ?(?:{word})+|[^\S\n]+")
+        self._piece = re.compile(rf"{named}\n+| ?(?:{word})+|[^\S\n]+" if special_tokens else r"\n+| ?[^\s]+|[^\S\n]+")
 
     def with_special_tokens(self) -> FakeTokenizer:
         return FakeTokenizer(SPECIAL)
@@ -46,12 +46,14 @@ class FakeTokenizer:
         return [self._encode(text) for text in texts]
 
     def _encode(self, text: str) -> Encoded:
-        pieces = [found[0] for found in self._piece.finditer(text)]
-        ids = [self._id(piece) for piece in pieces]
+        pieces = self._piece.findall(text)
+        ids = [zlib.crc32(piece.encode()) % _VOCABULARY for piece in pieces]
+        if self.special_tokens:
+            ids = [
+                _VOCABULARY if piece in self.special_tokens else number
+                for piece, number in zip(pieces, ids, strict=True)
+            ]
         return Encoded(ids, list(range(len(ids))), list(itertools.accumulate(map(len, pieces))))
-
-    def _id(self, piece: str) -> int:
-        return _VOCABULARY if piece in self.special_tokens else zlib.crc32(piece.encode()) % _VOCABULARY
 
 
 class FakeEngine:

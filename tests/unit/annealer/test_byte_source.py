@@ -183,7 +183,8 @@ def test_blank_lines_are_counted(tmp_path: Path, content: bytes, blank: int) -> 
     [
         ("rows.jsonl", b'{"a": 1}\n{"a": ', "line 2: not valid JSON"),
         ("rows.jsonl", b'{"a": "' + b"x" * MAX_LINE_BYTES, f"line 1: longer than {MAX_LINE_BYTES} bytes"),
-        ("rows.jsonl", b'{"a": 1}\n' + b"[" * 100_000, "line 2: not valid JSON (nested too deep)"),
+        ("rows.jsonl", b'{"a": 1}\n' + b"[" * 100_000, "line 2: not valid JSON (nested deeper than 100)"),
+        ("rows.jsonl", b'{"a": ' + b"[" * 900 + b"]" * 900 + b"}", "line 1: not valid JSON (nested deeper than 100)"),
         ("rows.jsonl", b'{"a": 1}\n{"a": "\\ud800"}', "line 2: not valid JSON (holds half of a surrogate pair"),
         ("rows.json", b'[{"a": 1}, {"a": ' + b"9" * 5000 + b"}]", "not valid JSON"),
         ("rows.csv", b"a,b\n1,2\n3", "line 3: 1 cells"),

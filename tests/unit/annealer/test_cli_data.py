@@ -185,7 +185,7 @@ def test_every_row_of_a_pipe_is_labelled(icm: Icm, tmp_path: Path, url: str, row
     with piped(rows[:-1] + b"\n\n", [777]) as pipe:
         ended = icm(*command, "--data", pipe)
     assert ended.code == 0, ended
-    assert "200 rows read, 1 blank lines passed over, 200 labelled." in ended.out
+    assert "200 rows read, 1 blank line passed over, 200 labelled." in ended.out
     assert [row["id"] for row in read(out / LABELS)] == [row["id"] for row in planted.rows(200)]
     counts = {"read": 200, "blank_lines": 1, "labelled": 200, "left_out": 0}
     assert json.loads((out / METRICS).read_text())["rows"] == counts

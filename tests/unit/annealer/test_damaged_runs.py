@@ -123,7 +123,7 @@ def check_told(ended: Ended) -> None:
         assert ended.code in (1, 2)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_whatever_is_damaged_is_told_or_does_not_matter(
     icm: Icm, made: Path, url: str, tmp_path_factory: pytest.TempPathFactory, seed: int
@@ -149,3 +149,35 @@ def test_whatever_is_damaged_is_told_or_does_not_matter(
     if command == "resume" and ended.code == 0 and damaged.name != LABELS:
         assert "NaN" not in (run / LABELS).read_text()
         assert (run / LABELS).read_text() == (made / form / "run" / LABELS).read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"ids": ["row-0"]}, "line 2: ask.labels: 12 of them for 1 examples"),
+        ({"ids": [1, 2]}, "line 1: ids.0: Input should be a valid string"),
+        ({"model": "fake"}, "line 1: model: "),
+        ({"settings": {"measure": "most"}}, "line 1: settings: "),
+    ],
+)
+def test_a_first_line_that_does_not_fit_the_others(
+    icm: Icm, made: Path, tmp_path: Path, change: dict[str, Any], says: str
+) -> None:
+    run = Path(shutil.copytree(made / "blocks" / "run", tmp_path / "run"))
+    (run / LABELS).unlink()  # so that the end, which does not fit either, does not count
+    first, second, *_ = (run / JOURNAL).read_text().splitlines()
+    lines = [json.dumps(json.loads(first) | change), second, second]
+    (run / JOURNAL).write_text("\n".join(lines) + "\n")
+    ended = icm("report", run)
+    check_refused(ended, 2, str(run / JOURNAL), says.replace("line 2", "last line"))
+    assert "unreadable" in icm("runs", run.parent).out
+
+
+def test_damaged_costs_are_told_before_anything_is_done(icm: Icm, made: Path, url: str, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(made / "pairs" / "run", tmp_path / "run"))
+    cost = json.loads((run / COSTS).read_text().splitlines()[0])
+    (run / COSTS).write_text(json.dumps(cost) + "\n" + json.dumps(cost | {"computed_tokens": -(10**30)}) + "\n")
+    (run / LABELS).unlink()
+    command = [*begun(made, "pairs"), "--scorer", url, "--out", run, "--resume"]
+    check_refused(icm(*command), 2, f"{run / COSTS}, line 2: computed_tokens: ", "take the line out")
+    assert not (run / LABELS).exists()

@@ -128,7 +128,7 @@ def test_lists_and_lines_give_the_same(tmp_path: Path) -> None:
     whole.write_text(json.dumps(rows))
     loaded = load_examples(lines, TASK)
     assert loaded == load_examples(whole, TASK)._replace(num_blank_lines=1)
-    assert loaded.told == "3 rows read, 1 blank lines passed over"
+    assert loaded.told == "3 rows read, 1 blank line passed over"
     assert [example.id for example in loaded.examples] == ["a", "1", "2"]
     assert loaded.examples[2].text == "Word: größer 東京\nGroup:"
     assert loaded.gold == {"a": "living", "1": "object"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests import planted
-from tests.conftest import Serving
+from tests.conftest import Serving, fake_scorer
 
 from icm_annealer.examples import Example
 from icm_annealer.journal import Journal, JournalError, read_journal
@@ -227,6 +228,81 @@ async def test_a_damaged_line_is_named(tmp_path: Path, data: Data, scorer: Score
     with pytest.raises(JournalError, match=r"line 3: "):
         await run(tmp_path / "run", data, scorer, resume=True)
     assert path.read_bytes() == b"".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "says"),
+    [
+        (("logprobs", 0, 0), math.nan, "logprobs.0.0: Input should be a finite number"),
+        (("logprobs", 0, 0), 50.0, "logprobs: 50.0 is no log-probability"),
+        (("logprobs", 0, 0), "-1.0", "logprobs.0.0: Input should be a valid number"),
+        (("logprobs", 0, 0), 10**400, "logprobs.0.0: "),
+        (("logprobs", 0), [-1.0], "logprobs: not 6 rows of 2 numbers"),
+        (("logprobs",), [[-1.0, -1.0]] * 11, "logprobs: not 6 rows of 2 numbers"),
+        (("logprobs",), None, "logprobs: "),
+        (("num_dropped",), -1, "num_dropped: "),
+        (("num_dropped",), True, "num_dropped: "),
+        (("number",), [], "number: "),
+        (("ask",), {}, "ask.purpose: Field required"),
+        (("ask", "labels"), [0], "ask.labels: 1 of them for 12 examples"),
+        (("ask", "labels", 0), 2, "ask.labels: not numbers of the task's 2 labels"),
+        (("ask", "queries"), [12], "ask.queries: not numbers of the examples"),
+        (("u",), math.inf, "u: Input should be a finite number"),
+        (("kind",), "passed", "kind: neither a pass nor the end"),
+        (("kind",), "start", "kind: neither a pass nor the end"),
+    ],
+)
+async def test_answers_are_checked_as_a_scorers_are(
+    tmp_path: Path, data: Data, scorer: ScorerClient, place: tuple[Any, ...], value: Any, says: str
+) -> None:
+    await unfinished(tmp_path / "run", data, scorer)
+    path = tmp_path / "run" / JOURNAL
+    lines = path.read_text().splitlines()
+    line: Any = json.loads(lines[2])
+    inner = line
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    lines[2] = json.dumps(line)
+    path.write_text("\n".join(lines) + "\n")
+    before = path.read_bytes()
+    with pytest.raises(JournalError) as raised:
+        await run(tmp_path / "run", data, scorer, resume=True)
+    assert raised.value.message.startswith(f"{path}, line 3: {says}")
+    assert "first 2 lines, and `icm run ... --resume` asks again" in raised.value.message
+    assert "\n" not in raised.value.message
+    assert path.read_bytes() == before
+    assert not (tmp_path / "run" / LABELS).exists()
+    path.write_text("\n".join(lines[:2]) + "\n")  # what the error says to do
+    await run(tmp_path / "run", data, scorer, resume=True)
+    assert "NaN" not in (tmp_path / "run" / LABELS).read_text()
+
+
+@pytest.mark.parametrize("key", ["ids", "task", "settings", "model", "data"])
+async def test_a_first_line_that_lacks_something_continues_nothing(
+    tmp_path: Path, data: Data, scorer: ScorerClient, key: str
+) -> None:
+    await unfinished(tmp_path / "run", data, scorer)
+    path = tmp_path / "run" / JOURNAL
+    first, *others = path.read_text().splitlines()
+    header = json.loads(first)
+    del header[key]
+    path.write_text("\n".join([json.dumps(header), *others]) + "\n")
+    with pytest.raises(JournalError, match=f"begun with another {key}"):
+        await run(tmp_path / "run", data, scorer, resume=True)
+
+
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b'{"first": 1}', b'{"first": [[0.0]], "then": [[NaN]]}'])
+async def test_a_damaged_repeat_is_asked_again(
+    tmp_path: Path, data: Data, scorer: ScorerClient, content: bytes
+) -> None:
+    spread = (await run(tmp_path / "run", data, scorer)).summary()["repeat_spread"]
+    (tmp_path / "run" / REPEAT).write_bytes(content)
+    async with fake_scorer() as other:  # remembers nothing, so that it can be asked
+        (tmp_path / "run" / JOURNAL).write_bytes(b"")
+        again = await run(tmp_path / "run", data, other, resume=True)
+    assert again.summary()["repeat_spread"] == spread
+    assert "NaN" not in (tmp_path / "run" / REPEAT).read_text()
 
 
 @pytest.mark.parametrize("change", ["labels", "missing"])

@@ -90,6 +90,9 @@ def change(path: Path, number: int, **values: Any) -> None:
         (LABELS, {"probs": {"cool": 0.5, "hot": 0.5}}, "line 3: the labels"),
         (LABELS, {"probs": "high"}, "line 3: probs"),
         (LABELS, {"margin": None}, "line 3: margin"),
+        (LABELS, {"margin": float("nan")}, "line 3: margin"),
+        (LABELS, {"probs": {"hot": 50.0, "cool": 0.5}}, "line 3: probs"),
+        (LABELS, {"probs": {"hot": 0.0, "cool": 0.0}}, "line 3: probs: do not sum to 1"),
         (LABELS, {"id": "somebody"}, "rows were added, removed or moved"),
     ],
 )

@@ -71,6 +71,7 @@ def test_what_is_said_of_a_key_is_kept(tmp_path: Path) -> None:
         "weight": 2.5,
         "max_priority": 1,
         "max_queued_tokens": 1000,
+        "admin": False,
         "isolated": True,
     }
 

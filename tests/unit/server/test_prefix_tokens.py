@@ -12,10 +12,10 @@ from tests.tiny_models import STYLES
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
-from icm_client.errors import RequestError
+from icm_client.errors import RequestError, TooLargeError
 from icm_client.wire import ScoreRequest
 from icm_server.engines import base
-from icm_server.engines.base import Encoded
+from icm_server.engines.base import BATCH_CHARS, Encoded
 from icm_server.engines.fake import FakeTokenizer
 from icm_server.engines.hf_tokenizer import HfTokenizer
 from icm_server.prefix_tokens import PrefixTokenizer, Tokenized
@@ -168,13 +168,13 @@ def test_joined_texts_are_tokenized_a_few_at_a_time(monkeypatch: pytest.MonkeyPa
     """A small body may name a long text in each of its prompts."""
     sizes: list[int] = []
 
-    class Counting(HfTokenizer):
+    class Sizes(HfTokenizer):
         def encode_many(self, texts: Sequence[str]) -> list[Encoded]:
             sizes.append(sum(map(len, texts)))
             return super().encode_many(texts)
 
     monkeypatch.setattr(base, "BATCH_CHARS", 2000)
-    counting = Counting(PreTrainedTokenizerFast(tokenizer_object=STYLES["llama2"]()))
+    counting = Sizes(PreTrainedTokenizerFast(tokenizer_object=trained("llama2")))
     asked = ScoreRequest(
         segments=["Word: salmon " * 50, "Group:"],
         prefixes=[[None, 0]],
@@ -252,3 +252,122 @@ def test_prompts_share_tries_and_the_fake_tokenizer_is_safe_between_words() -> N
     found = tokenized(PrefixTokenizer(FakeTokenizer()), request)
     assert found.joined_texts == 0
     assert found.prompts[0].trie is found.prompts[1].trie
+
+
+class Counting(HfTokenizer):
+    """Counts the characters that it tokenizes."""
+
+    def __init__(self, style: str):
+        super().__init__(PreTrainedTokenizerFast(tokenizer_object=trained(style)))
+        self.num_chars = 0
+
+    def encode_many(self, texts: Sequence[str]) -> list[Encoded]:
+        self.num_chars += sum(map(len, texts))
+        return super().encode_many(texts)
+
+
+def chain(text: str, length: int, labels: list[str]) -> ScoreRequest:
+    """A prompt at every place of a chain of one text: a small body, of as many characters as the length squared."""
+    prefixes: list[list[int | None]] = [[None, 0], *([k, 0] for k in range(length - 1))]
+    return ScoreRequest(segments=[text], prefixes=prefixes, prompts=[[k] for k in range(length)], labels=labels)
+
+
+@pytest.mark.parametrize("labels", [[" a", " b"], ["a", "b"]], ids=["another word", "the same word"])
+def test_labels_are_tokenized_once_for_all_prompts_that_end_alike(labels: list[str]) -> None:
+    """However long the prompts are, and as behind the whole of them."""
+    counts = []
+    for length in (100, 1000):
+        counting = Counting("gpt2")
+        found = tokenized(PrefixTokenizer(counting), chain(" w", length, labels))
+        ids = oracle("gpt2", " w" * length, special=False)
+        assert found.prompts[-1].path.ids().tolist() == ids
+        behind = {oracle("gpt2", " w" * length + label, special=False)[len(ids)] for label in labels}
+        assert behind == set(found.prompts[-1].trie.reads[0].ids)
+        counts.append(counting.num_chars)
+    assert counts[0] == counts[1] < 1000
+
+
+def test_a_label_that_merges_is_found_behind_the_first_end() -> None:
+    counting = Counting("gpt2")
+    with pytest.raises(RequestError, match="prompt 0") as raised:
+        tokenized(PrefixTokenizer(counting), chain("\n\nGroup: ", 1000, ["living", "object"]))
+    assert raised.value.code == "label_merges"
+    assert counting.num_chars < 1000
+
+
+def test_a_label_that_merges_is_found_behind_the_first_joined_text() -> None:
+    counting = Counting("llama2")
+    with pytest.raises(RequestError, match="prompt 0") as raised:
+        tokenized(PrefixTokenizer(counting), chain("Word: salmon ", 400, ["living", "object"]))
+    assert raised.value.code == "label_merges"
+    assert counting.num_chars < 2 * BATCH_CHARS  # of three million
+
+
+def test_too_many_joined_characters_are_refused_before_they_are_put_together() -> None:
+    counting = Counting("llama2")
+    with pytest.raises(TooLargeError, match="fewer prompts") as raised:
+        tokenized(PrefixTokenizer(counting), chain("Word: salmon", 5000, [" living", " object"]))
+    assert raised.value.code == "request_too_large"
+    assert counting.num_chars < 10_000
+
+
+def test_a_pass_of_512_long_examples_is_taken_without_safe_boundaries_in_few_parts() -> None:
+    """A tree's contexts of 512 shots of 250 characters, behind which 64 prompts stand."""
+    shots = [f"\n\nWord: {k} {'salmon and hammer ' * 13}\nGroup: living" for k in range(512)]
+    asked = ScoreRequest(
+        segments=[*shots, "\n\nWord: cup\nGroup:", "\n\nWord: cat\nGroup:"],
+        prefixes=[[None, *range(512)]],
+        prompts=[[0, 512], [0, 513]] * 32,
+        labels=[" living", " object"],
+    )
+    found = tokenized(PrefixTokenizer(tokenizer("llama2")), asked)
+    assert found.joined_texts == 2 * 3
+    assert len(found.prompts) == 64
+
+
+def test_a_path_longer_than_any_window_is_refused_before_it_is_put_together() -> None:
+    counting = Counting("llama2")
+    request = ScoreRequest(segments=["x" * 1000], prompts=[[None, *[0] * 100_000]], labels=[" a", " b"])
+    with pytest.raises(RequestError, match="prompt 0 has more than") as raised:
+        tokenized(PrefixTokenizer(counting), request)
+    assert raised.value.code == "prompt_too_long"
+    assert counting.num_chars < 10_000
+
+
+@pytest.mark.parametrize("style", ["gpt2", "llama3", "llama2", "wordpiece"])
+def test_special_tokens_in_texts_are_text_unless_they_are_asked_for(style: str) -> None:
+    request = {"prompts": ["Word: salmon</s> <unk>\nGroup:"], "labels": [" living</s>", " object"]}
+    plain, special = (tokenize(style, **request, special_tokens=wanted) for wanted in (False, True))
+    (end,) = oracle(style, "</s>", special=True)
+    assert end in special.prompts[0].path.ids()
+    assert end not in plain.prompts[0].path.ids()
+    ends = [[end in read.ids for read in found.prompts[0].trie.reads] for found in (plain, special)]
+    assert not any(ends[0])
+    assert any(ends[1])
+
+
+def test_added_tokens_that_are_not_marked_as_special_are_found_either_way() -> None:
+    """As by transformers' `split_special_tokens`."""
+    base = PreTrainedTokenizerFast(tokenizer_object=trained("gpt2"), split_special_tokens=True)
+    base.add_tokens(["<think>"])
+    real = HfTokenizer(base)
+    assert list(real.special_tokens or []) == ["<think>"]
+    text = "Word: <think></s> salmon"
+    request = ScoreRequest(segments=["Word: <th", "ink></s> salmon"], prompts=[[None, 0, 1]], labels=[" a"])
+    found = tokenized(PrefixTokenizer(real), request)
+    assert found.prompts[0].path.ids().tolist() == base(text)["input_ids"]
+    assert base.convert_tokens_to_ids("<think>") in found.prompts[0].path.ids()
+
+
+def test_a_special_token_that_a_vocabulary_holds_as_text_is_refused() -> None:
+    found = error("metaspace", prompts=["Word: </s>"], labels=[" living"])
+    assert found.code == "special_token"
+    assert "'</s>'" in found.message
+
+
+def test_a_prompt_that_begins_with_bos_would_have_two() -> None:
+    request = {"segments": ["<s>", "Word: eel"], "prompts": [[None, 1], [None, 0, 1]], "labels": [" living"]}
+    found = error("llama3", **request, special_tokens=True)
+    assert found.code == "begins_with_bos"
+    assert "prompt 1" in found.message
+    assert tokenize("llama3", **request).prompts[1].path.ids()[1] != 0

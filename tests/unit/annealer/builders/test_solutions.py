@@ -115,8 +115,8 @@ def test_solutions_are_different_in_order_and_judged(server: Server, tmp_path: P
 
 def test_a_request_holds_what_was_asked(server: Server) -> None:
     sampled(server.url + "/v1/", seed=5, temperature=0.3, max_tokens=99, num_solutions=2)
-    body = server.asked[0]
-    assert body["prompt"].endswith("\n\nQuestion: What are 2 and 2?\nAnswer:")
+    end = "\n\nQuestion: What are 2 and 2?\nAnswer:"  # asked side by side with the others, of which any may come first
+    body = next(asked for asked in server.asked if asked["prompt"].endswith(end))
     assert (body["model"], body["n"], body["temperature"], body["max_tokens"]) == ("adder", 2, 0.3, 99)
     assert all(0 <= asked["seed"] < 2**31 for asked in server.asked)
     assert len({asked["seed"] for asked in server.asked}) == len(server.asked)

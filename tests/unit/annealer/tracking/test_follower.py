@@ -12,7 +12,7 @@ from tests import planted
 from tests.finished import finished
 
 from icm_annealer.journal import read_journal
-from icm_annealer.rundir import COSTS, JOURNAL, RunDir
+from icm_annealer.rundir import COSTS, JOURNAL, TRACKING, RunDir
 from icm_annealer.tracking.follower import Follower, Tail, follow
 from icm_annealer.tracking.records import cost_step
 from icm_annealer.tracking.tracker import Target
@@ -98,6 +98,31 @@ async def test_a_run_that_was_stopped_is_told_so(tmp_path: Path, scorer: ScorerC
     (tmp_path / "run" / "labels.jsonl").unlink()
     follow(Follower(RunDir(tmp_path / "run"), Kind("kept", None)), lambda: True)
     assert [state for state, _ in kept.ends] == ["stopped"]
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "says"),
+    [
+        (JOURNAL, '"purpose":', '"porpoise":', "ask.purpose: Field required"),
+        (JOURNAL, '"ids":', '"idle":', "line 1: ids: Field required"),
+        (TRACKING, '"key":', '"kay":', "key: Field required"),
+        (TRACKING, '"journal": ', '"journal": -', "journal: Input should be greater"),
+        (TRACKING, "{", "{{", "not valid JSON"),
+    ],
+)
+async def test_damaged_files_are_told_in_one_line(
+    tmp_path: Path, scorer: ScorerClient, kept: Kept, name: str, before: str, after: str, says: str
+) -> None:
+    await finished(scorer, tmp_path / "run", planted.write_task(tmp_path / "data", 8))
+    if name == TRACKING:
+        Follower(RunDir(tmp_path / "run"), Kind("kept", None)).look()
+    path = tmp_path / "run" / name
+    path.write_text(path.read_text().replace(before, after, 1))
+    with pytest.raises(RequestError) as raised:
+        Follower(RunDir(tmp_path / "run"), Kind("kept", None)).look()
+    assert says in raised.value.message
+    assert str(path) in raised.value.message
+    assert "\n" not in raised.value.message
 
 
 def test_a_run_that_never_began_is_not_shown(tmp_path: Path, kept: Kept) -> None:

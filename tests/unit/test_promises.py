@@ -1,0 +1,47 @@
+"""docs/scorer_promises.md names every limit, and its default is the program's."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from icm_client.wire import MAX_LABELS, MAX_REQUEST_CHARS
+from icm_server import json_body, keys_file, whole_answer
+from icm_server.config import ConnectionLimits, Limits, ServerConfig
+from icm_server.joined_chars import MAX_JOINED_CHARS
+
+PAGE = Path(__file__).parents[2] / "docs/scorer_promises.md"
+MB = 2**20
+CONFIG = ServerConfig()
+DEFAULTS = {
+    **{f"`{name}`": value for limits in (Limits(), ConnectionLimits()) for name, value in limits},
+    "`--max-body-mb`": CONFIG.max_body_bytes // MB,
+    "`--reuse-memory-mb`": CONFIG.scoring.reuse_memory_bytes // MB,
+    "`--reuse-file-mb`": CONFIG.scoring.reuse_file_bytes // MB,
+    "values of a body": json_body.MAX_VALUES,
+    "characters of a request": MAX_REQUEST_CHARS,
+    "joined characters": MAX_JOINED_CHARS,
+    "labels": MAX_LABELS,
+    "values of an answer": whole_answer.MAX_VALUES,
+    "bytes of the keys file": keys_file.MAX_BYTES,
+}
+
+
+def test_the_page_names_every_limit_and_its_default() -> None:
+    told = dict(re.findall(r"^\| ([^|]+?) \| ([\d,]+) \|", PAGE.read_text(), re.MULTILINE))
+    assert told == {name: f"{value:,.0f}" for name, value in DEFAULTS.items()}
+
+
+def test_and_how_they_hang_together() -> None:
+    text = PAGE.read_text()
+    assert whole_answer.MAX_HELD_VALUES == 8 * whole_answer.MAX_VALUES
+    assert "eight times as many for all together" in text
+    nginx = (PAGE.parents[1] / "docker/nginx.conf").read_text()
+    for directive, told in (
+        ("limit_conn address 128;", "128 requests at once of an address"),
+        ("limit_conn all 4096;", "4,096 in all"),
+        ("client_header_timeout 10s;", "headers within 10 seconds"),
+    ):
+        assert directive in nginx
+        assert told in text
+    assert f"client_max_body_size {CONFIG.max_body_bytes // MB}m;" in nginx
