@@ -53,9 +53,15 @@ def main(
     minutes: Annotated[float, typer.Option(min=0.1, max=600, help="Of --endurance.")] = 10.0,
     connections: Annotated[int, typer.Option(min=10, max=50_000, help="Of --endurance.")] = 10_000,
     url: Annotated[str | None, typer.Option(help="A scorer that runs; default: one of its own.")] = None,
-    victim_key_file: Annotated[Path | None, typer.Option(help="With --url: a key that is not to be hurt.")] = None,
-    attacker_key_file: Annotated[Path | None, typer.Option(help="With --url: another key; default: none.")] = None,
-    admin_key_file: Annotated[Path | None, typer.Option(help="With --url: a key that may read /metrics.")] = None,
+    victim_key_file: Annotated[
+        Path | None, typer.Option(exists=True, help="With --url: a key that is not to be hurt.")
+    ] = None,
+    attacker_key_file: Annotated[
+        Path | None, typer.Option(exists=True, help="With --url: another key; default: none.")
+    ] = None,
+    admin_key_file: Annotated[
+        Path | None, typer.Option(exists=True, help="With --url: a key that may read /metrics.")
+    ] = None,
     mine: Annotated[bool, typer.Option("--i-own-this-scorer", help="With --url: not on this machine.")] = False,
     engine: Annotated[str, typer.Option(help="fake or vllm.")] = "fake",
     model: Annotated[str, typer.Option(help="With --engine vllm.")] = "smollm2-135m",
@@ -121,7 +127,12 @@ def main(
                 plan = _plan(names, its, together=together, short=short, long=long)
                 return await _measured(console, its, plan, bounds, folder, control=control)
 
-    raise typer.Exit(0 if asyncio.run(run()) else 1)
+    try:
+        is_met = asyncio.run(run())
+    except (RuntimeError, TimeoutError) as error:  # a program has ended, or says nothing any more
+        console.print(f"error: {error or 'a program of this measurement does not answer'}", markup=False)
+        raise typer.Exit(2) from None
+    raise typer.Exit(0 if is_met else 1)
 
 
 def _plan(

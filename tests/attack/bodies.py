@@ -84,6 +84,13 @@ async def many_characters(target: Target) -> None:
     await crowd(2, lambda: target.ask(request), every_s=1.0)
 
 
+async def long_texts(target: Target) -> None:
+    """One text as long as may be, which no window holds: how soon is that seen?"""
+    text = "a " * (min(MAX_TEXT_CHARS, target.max_body_bytes - 1000) // 2)
+    request = _packed(target, "/v1/score", json.dumps({"prompts": [text], "labels": [" a", " b"]}).encode())
+    await crowd(2, lambda: target.ask(request), every_s=0.5)
+
+
 def _packed(target: Target, path: str, document: bytes) -> bytes:
     return target.post(path, zstandard.compress(document), Content_Encoding="zstd")
 

@@ -54,6 +54,19 @@ async def connections(target: Target) -> None:
     await crowd(25, once, every_s=0.05)
 
 
+async def kept_open(target: Target) -> None:
+    """Six hundred connections that have shown a key, and then hardly use it."""
+    request = target.head("GET", "/v1/model")
+
+    async def once() -> None:
+        async with target.connection() as connection:
+            await connection.send(request)
+            await connection.answer()
+            await connection.reader.read()
+
+    await crowd(600, once, every_s=2.0)
+
+
 async def pipelined(target: Target) -> None:
     """A hundred requests at once on one connection, whose answers nobody reads: 400 a second."""
     request = target.head("GET", "/healthz", keyed=False) * 100

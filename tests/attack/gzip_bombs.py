@@ -57,6 +57,14 @@ async def bombs_without_key(target: Target) -> None:
     await _trickled(target, "/v1/score", keyed=False)
 
 
+async def whole_bombs(target: Target) -> None:
+    """Unpacking is work, and one key has forty bodies to be unpacked at a time."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    content = packer.compress(b" " * (target.max_body_bytes - 1)) + packer.flush()
+    request = target.post("/v1/score", content, Content_Encoding="gzip")
+    await crowd(40, lambda: target.ask(request), every_s=1.0)
+
+
 async def bombs_with_key(target: Target) -> None:
     """One key takes all the memory that there is for bodies."""
     await _trickled(target, "/v1/score", keyed=True)

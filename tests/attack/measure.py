@@ -24,8 +24,12 @@ class Seconds:
 
 
 SETTLED_S, SETTLED_LIMIT_S = 0.5, 60.0
-SHORT, USUAL, LONG = Seconds(0.3, 0.8, 0.1), Seconds(2.0, 4.0, 1.0, control=2.0), Seconds(10.0, 30.0, 5.0, control=10.0)
-SHORT_TOGETHER, TOGETHER_SECONDS = Seconds(1.0, 4.0, 1.0), Seconds(10.0, 20.0, 5.0, control=10.0)
+SHORT, USUAL, LONG = (
+    Seconds(0.2, 0.6, 0.05),
+    Seconds(2.0, 4.0, 1.0, control=2.0),
+    Seconds(10.0, 30.0, 5.0, control=10.0),
+)
+SHORT_TOGETHER, TOGETHER_SECONDS = Seconds(1.0, 4.0, 0.5), Seconds(10.0, 20.0, 5.0, control=10.0)
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,7 @@ async def _settled(victim: Victim) -> None:
     end = asyncio.get_running_loop().time() + SETTLED_LIMIT_S
     while asyncio.get_running_loop().time() < end:
         victim.enter("between")
-        await asyncio.sleep(0.15)
+        await asyncio.sleep(0.1)
         seconds = (await victim.report()).get("between", {}).get("seconds", [])
         if seconds and max(seconds) < SETTLED_S:
             return

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 RETRY_S = 0.1
 """The least between two tries of one attacker: what is refused at once must not become a load of its own."""
 SIGNS_PER_S = 300.0
+MAX_BEGIN_PER_S = 500.0
 LINUX_BIND_ADDRESS_NO_PORT = 24
 
 
@@ -113,12 +114,12 @@ def unhurried(num: int, least_s: float) -> float:
 async def crowd(num: int, once: Callable[[], Awaitable[object]], every_s: float = 0.0) -> None:
     """So many attackers, each doing `once` again and again, no oftener than every so many seconds; for ever.
 
-    They begin one after the other. What goes wrong with one of them is what the server did to it.
+    They begin one after the other, hundreds a second. What goes wrong with one of them is what the server did to it.
     """
     clock = asyncio.get_running_loop().time
 
     async def again(number: int) -> None:
-        await asyncio.sleep(every_s / 4 * number / num)
+        await asyncio.sleep(number * max(every_s / 4 / num, 1 / MAX_BEGIN_PER_S))
         while True:
             begun = clock()
             with contextlib.suppress(OSError, EOFError, ValueError, asyncio.LimitOverrunError):

@@ -33,6 +33,7 @@ TOLERANCE = 1e-3
 """Nats: what batching and cached prefixes change on a real engine."""
 TIMEOUT_S = 20.0
 """What is not answered by then is lost."""
+SPARE_BYTES = 2**14
 HEALTH_EVERY_S, HEALTH_LIMIT_S = 0.2, 2.0
 NO_RETRIES = RetryPolicy(patience_s=0, busy_patience_s=0)
 
@@ -151,10 +152,14 @@ class Victim:
 
 
 def _request(rng: random.Random, num_prompts: int) -> ScoreRequest:
-    """Of prompts that share nothing, some twenty tokens each, which are read whenever they are asked."""
+    """Of prompts that share nothing, some twenty tokens each, which are read whenever they are asked.
+
+    Every third is so large that it is sent packed: it brings a text that no prompt names.
+    """
+    texts = [rng.randbytes(SPARE_BYTES // 2).hex()] if rng.random() < 1 / 3 else []
     words = " ".join(str(rng.randrange(1000)) for _ in range(10))
     prompts = [f"{rng.randrange(10**9)} {number} {words}\nWord: cod\nGroup:" for number in range(num_prompts)]
-    return ScoreRequest(prompts=prompts, labels=[" living", " object"], fresh=True)
+    return ScoreRequest(prompts=prompts, labels=[" living", " object"], segments=texts, fresh=True)
 
 
 def _same(found: list[list[float]], right: list[list[float]]) -> bool:
@@ -164,7 +169,10 @@ def _same(found: list[list[float]], right: list[list[float]]) -> bool:
 
 async def main(key_file: str, **settings: Any) -> None:
     victim = Victim(key=Path(key_file).read_text().strip(), **settings)
-    await victim.prepare()
+    try:
+        await victim.prepare()
+    except IcmError as error:
+        sys.exit(f"the victim is not answered even alone: {error.message}")
     print("ready", flush=True)
     running = asyncio.create_task(victim.run())
     while line := (await asyncio.to_thread(sys.stdin.readline)).strip():

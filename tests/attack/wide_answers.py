@@ -28,10 +28,16 @@ async def wide_answers(target: Target) -> None:
     await crowd(2, lambda: target.ask(request), every_s=1.0)
 
 
-async def wide_answers_packed(target: Target) -> None:
+async def widest_answers(target: Target) -> None:
+    """As many values as a scorer is likely to put into one answer, four at a time."""
+    request = wide(target, 2**12, MAX_LABELS)
+    await crowd(4, lambda: target.ask(request), every_s=0.5)
+
+
+async def widest_answers_packed(target: Target) -> None:
     """The same for one who wants them compressed, which is work as well."""
-    request = wide(target, NUM_PROMPTS // 4, MAX_LABELS, Accept_Encoding="gzip")
-    await crowd(2, lambda: target.ask(request), every_s=1.0)
+    request = wide(target, 2**12, MAX_LABELS, Accept_Encoding="gzip")
+    await crowd(4, lambda: target.ask(request), every_s=0.5)
 
 
 async def wide_streams(target: Target) -> None:

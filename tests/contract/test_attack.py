@@ -21,8 +21,8 @@ from tests.attack.memory import Memory
 from tests.attack.programs import FAKE_ENGINE, Attacked, Attackers, Victim, VictimSettings
 from tests.attack.table import ATTACKS, TOGETHER
 
-GENEROUS = Bounds(median=10.0, p95=float("inf"))
-"""Four times what `make attack` allows."""
+GENEROUS = Bounds(median=20.0, p95=float("inf"))
+"""Eight times what `make attack` allows: a scorer that stops for others is above it, a machine that is busy is not."""
 
 
 class Scene(NamedTuple):
@@ -61,7 +61,7 @@ async def test_nobody_else_loses_anything(scene: Scene, names: list[str]) -> Non
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_slow_connections_cost_nobody_anything(scene: Scene) -> None:
-    endured = await endure(scene.attacked, seconds=4.0, num_connections=300)
+    endured = await endure(scene.attacked, seconds=3.0, num_connections=300)
     assert not any(endured.bad.values()), (endured.bad, endured.seen.errors())
 
 
