@@ -83,7 +83,7 @@ class BodyLimit:
             except IcmError as error:
                 self._release(held)
                 drain = NOTHING if error.code == TOO_SLOW else self._drain
-                await refuse(error, {"Accept-Encoding": ACCEPTED}, incoming, scope, receive, send, drain)
+                await refuse(error, [("Accept-Encoding", ACCEPTED)], incoming, scope, receive, send, drain)
             except ConnectionError:
                 pass  # nobody is there to be answered
             else:
