@@ -10,9 +10,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 
-from icm_client.errors import DeadlineError, RequestError
+from icm_client.errors import BusyError, DeadlineError, RequestError
 from icm_client.wire import MAX_REQUEST_CHARS, ScoreRequest, ScoreResponse
-from icm_server.account import Account
+from icm_server.account import Account, outcome_of
 from icm_server.admission import Admission
 from icm_server.answers import Answers
 from icm_server.config import ScoringConfig
@@ -70,6 +70,14 @@ class Scorer:
         self._isolated = config.isolate_reuse
         self.planning = PlanningThread(clock)
         self.writing, self.whole_answers = Turns(clock), WholeAnswers()
+
+    def check_one_more(self, tenant: Tenant = ANYONE) -> None:
+        """Raises BusyError if no request to score of the tenant's fits now, so that its body need not be read."""
+        try:
+            self.admission.check_one_more(tenant)
+        except BusyError as error:
+            self.tallies.nameless(tenant.name).outcomes[outcome_of(error)] += 1
+            raise
 
     @asynccontextmanager
     async def answering(self, request: ScoreRequest, tenant: Tenant = ANYONE) -> AsyncIterator[Answers]:
