@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
-from fastapi import Response
+from fastapi import FastAPI, Request, Response
 
 from icm_server.access import Keyring
 from icm_server.app import create_app
@@ -29,6 +29,7 @@ GOOD = json.dumps({"prompts": ["Word: salmon\nGroup:"], "labels": [" living", " 
 
 
 class Served(NamedTuple):
+    app: FastAPI
     server: HttpServer
     port: int
     alice: str
@@ -115,7 +116,7 @@ async def serving(
             while not server.started:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
             await app.state.scoring.settled.wait()
-        yield Served(server, listener.getsockname()[1], alice, bob)
+        yield Served(app, server, listener.getsockname()[1], alice, bob)
     finally:
         server.should_exit = server.force_exit = True
         await running
@@ -407,3 +408,32 @@ async def test_a_slow_body_is_given_up_and_others_are_not_refused(tmp_path: Path
                         each.writer.write(b"5\r\n\0\0\0\xff\xff\r\n")
                 await asyncio.sleep(0.05)
         assert {(await its).code for its in answering} == {"busy_memory", "body_timeout"}
+
+
+async def test_a_request_sent_ahead_may_have_its_body_still_to_come(tmp_path: Path) -> None:
+    first = request("POST", "/v1/score", key="KEY", body=GOOD)
+    async with serving(tmp_path, ConnectionLimits()) as served:
+        key = served.alice.encode()
+        both = first.replace(b"KEY", key) * 2
+        caller = await served.connect(both[:-10])
+        assert (await caller.answer()).status == 200
+        caller.writer.write(both[-10:])
+        assert (await caller.answer()).status == 200
+
+
+async def test_who_goes_is_missed_also_where_another_request_was_sent_ahead(tmp_path: Path) -> None:
+    gone = asyncio.Event()
+    async with serving(tmp_path, ConnectionLimits()) as served:
+
+        @served.app.get("/waits")
+        async def waits(asked: Request) -> Response:
+            while (await asked.receive())["type"] != "http.disconnect":
+                pass
+            gone.set()
+            return Response()
+
+        caller = await served.connect(request(path="/waits", key=served.alice) + request(key=served.alice))
+        await served.once(lambda: bool(served.server.server_state.tasks))
+        caller.writer.transport.abort()
+        async with asyncio.timeout(LIMIT_S):
+            await gone.wait()
