@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 
 from icm_client.errors import DeadlineError, RequestError
-from icm_client.wire import MAX_REQUEST_CHARS, ScoreRequest, ScoreResponse
+from icm_client.wire import MAX_REQUEST_CHARS, ModelInfo, ScoreRequest, ScoreResponse
 from icm_server.account import Account
 from icm_server.admission import Admission
 from icm_server.answers import Answers
@@ -91,7 +91,7 @@ class Scorer:
             async for batch in answers.batches():
                 for number, row in zip(batch.prompts, batch.logprobs, strict=True):
                     rows[number] = row
-            return ScoreResponse.model_construct(logprobs=rows, usage=answers.usage, model=self.info)
+            return ScoreResponse.model_construct(logprobs=rows, usage=answers.usage, model=self.info_for(tenant))
 
     async def begin(self, request: ScoreRequest, tenant: Tenant = ANYONE) -> Answers:
         """Lets the request in, plans it and queues it. Close the answers, whatever becomes of them.
@@ -104,6 +104,10 @@ class Scorer:
         except BaseException as error:
             account.refused(error)
             raise
+
+    def info_for(self, tenant: Tenant) -> ModelInfo:
+        """Which model answers, and of its adapters those that the tenant may use."""
+        return self.info.model_copy(update={"adapters": list(filter(tenant.may_use, self.info.adapters))})
 
     def forget_counts(self) -> None:
         """What has been done until now was only a trial."""
@@ -118,7 +122,7 @@ class Scorer:
         await asyncio.to_thread(self.reuse.close)
 
     async def _begin(self, request: ScoreRequest, tenant: Tenant, account: Account) -> Answers:
-        self._check_model(request.model)
+        self._check_model(request.model, tenant)
         loop = asyncio.get_running_loop()
         until = loop.time() + request.deadline_s if request.deadline_s is not None else None
         with ExitStack() as undo:
@@ -146,10 +150,10 @@ class Scorer:
         except TimeoutError:
             raise _too_late(request.deadline_s) from None
 
-    def _check_model(self, model: str) -> None:
+    def _check_model(self, model: str, tenant: Tenant) -> None:
         if model != "base" and model not in self.info.adapters:
             raise RequestError(
-                f"no model {model!r} here; there is {', '.join(['base', *self.info.adapters])}",
+                f"no model {model!r} here; there is {', '.join(['base', *self.info_for(tenant).adapters])}",
                 code="unknown_model",
             )
 
