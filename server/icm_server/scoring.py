@@ -186,9 +186,9 @@ class Scorer:
 
     def _owner(self, request: ScoreRequest, tenant: Tenant) -> str | None:
         """Whose reads are kept apart, in memory and in the engine's cache; None for those that all share."""
-        experiment = request.experiment if self._isolated else None
-        key = tenant.name if tenant.isolated else None
-        return json.dumps([experiment, key]) if experiment or key else None
+        if self._isolated:
+            return json.dumps([tenant.name, request.experiment])
+        return json.dumps([tenant.name]) if tenant.isolated else None
 
 
 def _counts(tokenizer: TextTokenizer, texts: Sequence[str]) -> Steps[list[int]]:
