@@ -39,7 +39,7 @@ async def score(body: Asked, scorer: ReadyScorer, request: Request) -> Response:
     """Log-probabilities of every label after every prompt; as they come if `Accept` is application/x-ndjson."""
     tenant: Tenant = request.state.tenant
     num_values = len(body.prompts) * len(body.labels)
-    writer = AnswerWriter(scorer.writing, tenant, num_values)
+    writer = AnswerWriter(scorer.writing, tenant, num_values, request.app.state.answer_stall_s)
     if STREAM_TYPE in request.headers.get("accept", ""):
         return LineResponse(await while_wanted(request, scorer.begin(body, tenant)), scorer.info_for(tenant), writer)
     with ExitStack() as held:
