@@ -150,10 +150,6 @@ class Guarded(HttpToolsProtocol):
         if self._open.popleft().more_body:
             self.transport.close()  # rather than read on what nobody wants
 
-    def resume_writing(self) -> None:
-        self._stalled_since = None
-        super().resume_writing()
-
     def send_400_response(self, msg: str) -> None:
         """What could not be parsed, in the shape of all errors."""
         error, self._error = self._error, None

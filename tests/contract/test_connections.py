@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import resource
 import socket
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import httpx
 import pytest
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
 
 from icm_server.access import Keyring
 from icm_server.app import create_app
@@ -342,6 +344,28 @@ async def test_an_answer_that_is_not_taken_is_given_up(tmp_path: Path) -> None:
             narrow.sendall(request("GET", "/large", key=served.alice))
             await served.once(lambda: len(served.server.registry) == 1)
             await served.once(lambda: len(served.server.registry) == 0)
+
+
+async def test_a_stream_that_is_taken_too_slowly_is_given_up(tmp_path: Path) -> None:
+    """Also if its caller takes enough now and then that more can be written."""
+    limits = ConnectionLimits(answer_stall_s=1.0, min_bytes_per_s=10**7)
+    async with serving(tmp_path, limits) as served:
+
+        @served.app.get("/endless")
+        async def endless() -> StreamingResponse:
+            return StreamingResponse(bytes(2**15) for _ in itertools.repeat(None))
+
+        with socket.socket() as narrow:
+            narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**17)
+            narrow.connect(("127.0.0.1", served.port))
+            narrow.sendall(request("GET", "/endless", key=served.alice))
+            await served.once(lambda: len(served.server.registry) == 1)
+            narrow.setblocking(False)
+            async with asyncio.timeout(LIMIT_S):
+                while len(served.server.registry):
+                    with contextlib.suppress(BlockingIOError, ConnectionError):
+                        narrow.recv(2**16)
+                    await asyncio.sleep(0.02)
 
 
 async def test_an_answer_that_is_taken_slowly_comes_whole(tmp_path: Path) -> None:
