@@ -445,6 +445,17 @@ async def test_a_request_sent_ahead_may_have_its_body_still_to_come(tmp_path: Pa
         assert (await caller.answer()).status == 200
 
 
+async def test_who_goes_in_the_midst_of_a_body_was_answered_nothing(tmp_path: Path) -> None:
+    """Whoever watches for 500s would be woken by every caller that was stopped."""
+    async with serving(tmp_path, ConnectionLimits()) as served:
+        caller = await served.connect(request("POST", "/v1/score", key=served.alice, body=GOOD)[:-10])
+        await served.once(lambda: bool(served.server.server_state.tasks))
+        caller.writer.transport.abort()
+        await served.once(lambda: not served.server.server_state.tasks)
+        found = await (await served.connect(request(path="/metrics", key=served.alice))).answer()
+    assert b'icm_http_responses_total{status="' not in found.body
+
+
 async def test_who_goes_is_missed_also_where_another_request_was_sent_ahead(tmp_path: Path) -> None:
     gone = asyncio.Event()
     async with serving(tmp_path, ConnectionLimits()) as served:
