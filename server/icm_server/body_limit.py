@@ -13,7 +13,7 @@ from icm_client.errors import BusyError, IcmError, RequestError
 from icm_server.config import ConnectionLimits
 from icm_server.content_coding import ACCEPTED, CorruptBodyError, Unpacking
 from icm_server.incoming import NOTHING, PATIENT, Drain, Incoming, announces_body, refuse
-from icm_server.shares import Shares
+from icm_server.shared_limit import SharedLimit
 
 HELD_BODIES = 4
 """How many bodies of the largest size may be held at once, while they are read and until their answers begin."""
@@ -61,7 +61,7 @@ class BodyLimit:
         self._app, self._limit, self._paths, self._drain = app, max_body_bytes, paths, drain
         self._pace = limits or ConnectionLimits()
         self._unpackers = asyncio.Semaphore(UNPACKERS)
-        self._shares = Shares(HELD_BODIES * max_body_bytes, shared=shared)
+        self._shares = SharedLimit(HELD_BODIES * max_body_bytes, shared=shared)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -26,7 +26,9 @@ def test_nothing_is_missed_where_steps_meet(before: int, number: int) -> None:
     assert finished(counted(body, b"\\u")) == number
 
 
-@pytest.mark.parametrize(("much", "told"), [(b"," * (MAX_VALUES + 1), "values"), (b"\\u" * (MAX_ESCAPES + 1), "escapes")])
+@pytest.mark.parametrize(
+    ("much", "told"), [(b"," * (MAX_VALUES + 1), "values"), (b"\\u" * (MAX_ESCAPES + 1), "escapes")]
+)
 def test_what_takes_long_to_parse_is_not_parsed(much: bytes, told: str) -> None:
     with pytest.raises(TooLargeError, match=told):
         finished(reading(ScoreRequest, much))
