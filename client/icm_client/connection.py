@@ -189,8 +189,15 @@ def authorization(address: Address, api_key: str | None) -> dict[str, str]:
 
 
 def _transport(proxy: Proxy | None) -> httpx.AsyncBaseTransport:
-    try:
+    with certificates_told():
         return httpx.AsyncHTTPTransport(proxy=proxy.url if proxy else None)
+
+
+@contextmanager
+def certificates_told() -> Iterator[None]:
+    """Raises RequestError where a transport, as it is made, cannot read the environment's certificates."""
+    try:
+        yield
     except OSError as error:
         raise RequestError(
             f"the certificates that SSL_CERT_FILE or SSL_CERT_DIR names cannot be read: {error.strerror or error}",

@@ -16,6 +16,8 @@ from icm_server.tenant import Tenant
 from icm_server.wanted import while_wanted
 from icm_server.whole_answer import PIECE_VALUES, WholeResponse
 
+SCORE_PATH = "/v1/score"
+
 router = APIRouter()
 
 
@@ -30,7 +32,7 @@ Asked = Annotated[ScoreRequest, Depends(asked)]
 
 
 @router.post(
-    "/v1/score",
+    SCORE_PATH,
     response_model=ScoreResponse,
     responses={200: {"content": {STREAM_TYPE: {}}}},
     openapi_extra=documented(ScoreRequest),

@@ -10,14 +10,15 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 
-from icm_client.errors import DeadlineError, RequestError
+from icm_client.errors import BusyError, DeadlineError, RequestError
 from icm_client.wire import MAX_REQUEST_CHARS, ModelInfo, ScoreRequest, ScoreResponse
-from icm_server.account import Account
+from icm_server.account import Account, outcome_of
 from icm_server.admission import Admission
 from icm_server.answers import Answers
 from icm_server.config import ScoringConfig
+from icm_server.counting import counts
 from icm_server.engine_window import EngineWindow
-from icm_server.engines.base import Engine, TextTokenizer, batches
+from icm_server.engines.base import Engine
 from icm_server.fair_queue import FairQueue
 from icm_server.history import History
 from icm_server.planning_thread import PlanningThread
@@ -26,7 +27,6 @@ from icm_server.request_plan import Plan, PlannedRead, Planner
 from icm_server.request_tree import check_size, given_texts
 from icm_server.reuse import Reuse
 from icm_server.reuse_file import ReuseFile
-from icm_server.steps import Steps
 from icm_server.tally import Tallies
 from icm_server.tenant import ANYONE, Tenant
 from icm_server.turns import Turns
@@ -70,6 +70,14 @@ class Scorer:
         self._isolated = config.isolate_reuse
         self.planning = PlanningThread(clock)
         self.writing, self.whole_answers = Turns(clock), WholeAnswers()
+
+    def check_one_more(self, tenant: Tenant = ANYONE) -> None:
+        """Raises BusyError if no request to score of the tenant's fits now, so that its body need not be read."""
+        try:
+            self.admission.check_one_more(tenant)
+        except BusyError as error:
+            self.tallies.nameless(tenant.name).outcomes[outcome_of(error)] += 1
+            raise
 
     @asynccontextmanager
     async def answering(self, request: ScoreRequest, tenant: Tenant = ANYONE) -> AsyncIterator[Answers]:
@@ -165,10 +173,14 @@ class Scorer:
         special_tokens: bool = False,
         deadline_s: float | None = None,
     ) -> list[int]:
-        """Tokens of each text by itself. Raises TooLargeError, RequestError or DeadlineError."""
+        """Tokens of each text by itself; a text that no prompt can hold is refused.
+
+        Raises TooLargeError, RequestError or DeadlineError.
+        """
         num_chars = sum(map(len, texts))
         check_size("characters", num_chars, MAX_REQUEST_CHARS)
-        counting = _counts(self._special if special_tokens else self._plain, texts)
+        tokenizer = self._special if special_tokens else self._plain
+        counting = counts(tokenizer, self.info.max_prompt_tokens, texts)
         try:
             async with asyncio.timeout(deadline_s):
                 return await self.planning.done(counting, self.planning.turns.place(tenant, len(texts), num_chars))
@@ -189,14 +201,6 @@ class Scorer:
         if self._isolated:
             return json.dumps([tenant.name, request.experiment])
         return json.dumps([tenant.name]) if tenant.isolated else None
-
-
-def _counts(tokenizer: TextTokenizer, texts: Sequence[str]) -> Steps[list[int]]:
-    counts: list[int] = []
-    for batch in batches(texts):
-        counts += tokenizer.count_many(batch)
-        yield
-    return counts
 
 
 def _too_late(deadline_s: float | None) -> DeadlineError:

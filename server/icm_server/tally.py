@@ -180,6 +180,12 @@ class Tallies:
         tally.seen_at = self.clock()
         return tally
 
+    def nameless(self, key: str) -> Tally:
+        """For those of a key's requests whose experiment is not known."""
+        tally = self._keys.of(key).others
+        tally.seen_at = self.clock()
+        return tally
+
     def total(self, key: str | None = None) -> Tally:
         """Of all experiments, or of one key's, those that are not counted by name any more among them."""
         if key is None:

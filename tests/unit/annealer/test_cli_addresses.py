@@ -110,3 +110,18 @@ def test_a_user_in_the_address_of_data_is_not_shown(icm: Icm, tmp_path: Path) ->
         ended = icm("data", "alpaca", source, "--out", tmp_path / "rows.jsonl")
         check_refused(ended, 2, "cannot be downloaded")
         assert "ter2" not in ended.out + ended.err
+
+
+@pytest.mark.parametrize("url", ["http://[/rows.csv", "http://joe:hunter2@[::/rows.csv"])
+def test_what_is_no_url_of_data_is_told(icm: Icm, tmp_path: Path, url: str) -> None:
+    ended = icm("data", "mirror", url, "--out", tmp_path / "rows.jsonl")
+    check_refused(ended, 2, "it is no URL")
+    assert "hunter2" not in ended.err
+
+
+def test_certificates_that_cannot_be_read_are_told_where_data_are_downloaded(
+    icm: Icm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    ended = icm("data", "mirror", "https://127.0.0.1:9/rows.csv", "--out", tmp_path / "rows.jsonl")
+    check_refused(ended, 2, "SSL_CERT_FILE")
