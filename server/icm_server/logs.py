@@ -63,7 +63,7 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        line = {"time": time, "level": record.levelname.lower(), "event": record.getMessage().strip()}
+        line = {"time": time, "level": record.levelname.lower(), "event": _event(record)}
         return json.dumps(line | _fields(record), default=str)
 
 
@@ -76,7 +76,13 @@ class TextLines(logging.Formatter):
         reason = f": {fields.pop('reason')}" if "reason" in fields else ""
         words = [f"{key}={_word(value)}" for key, value in fields.items()]
         time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
-        return " ".join([f"[{time}]", visible(record.getMessage().strip() + reason), *words]) + trace
+        return " ".join([f"[{time}]", visible(_event(record) + reason), *words]) + trace
+
+
+def _event(record: logging.LogRecord) -> str:
+    """What happened. What asyncio says below its first line are objects, and what their exceptions quote."""
+    event = record.getMessage().strip()
+    return event.partition("\n")[0] if record.name == "asyncio" else event
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

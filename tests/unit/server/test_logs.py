@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import io
 import json
 import logging
@@ -89,3 +91,15 @@ def test_nobodys_text_makes_a_line_or_commands_the_terminal(stream: io.StringIO,
     assert line.isprintable()
     if form == "json":
         assert json.loads(line)["reason"] == hostile
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+async def test_what_nobody_waits_for_is_logged_without_what_it_quotes(stream: io.StringIO, form: LogFormat) -> None:
+    set_up_logging(form, stream, verbose=False)
+    left = asyncio.get_running_loop().create_future()
+    left.set_exception(KeyError("secret"))
+    del left
+    gc.collect()
+    assert "exception was never retrieved" in stream.getvalue()
+    assert "KeyError" in stream.getvalue()
+    assert "secret" not in stream.getvalue()
