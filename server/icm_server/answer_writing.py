@@ -19,8 +19,7 @@ class AnswerWriter:
     pieces have some thousand values, and large ones take turns, by key."""
 
     def __init__(self, turns: Turns, tenant: Tenant, num_values: int, stall_s: float):
-        """`num_values`: log-probabilities of the whole answer; `stall_s`: a caller that has taken nothing for so long is
-        taken for gone."""
+        """`num_values`: log-probabilities of the whole answer; `stall_s`: who takes nothing for so long has gone."""
         self._turns, self._place, self._stall_s = turns, turns.place(tenant, num_values), stall_s
 
     async def write(self, send: Send, make: Callable[[], bytes], num_values: int = 0) -> None:

@@ -45,7 +45,7 @@ class Guarded(HttpToolsProtocol):
         self._error: IcmError | None = None
         """Why the parser was stopped."""
         self._head_since: float | None = None
-        """Since when headers are waited for."""
+        """Since when headers are waited for, and nothing else."""
         self._in_head = False
         """Part of a request's headers has come: what goes wrong then is told."""
         self._head_bytes = self._num_headers = self._unheard_bytes = 0
@@ -105,15 +105,13 @@ class Guarded(HttpToolsProtocol):
             if self._unheard_bytes > self._limits.max_header_bytes:  # the parser gathers what has no end
                 self._end(self._too_large())
                 return
-        if self._head_since is None and (self.cycle is None or self.cycle.response_complete):
-            self._head_since = self.loop.time()
+        self._wait_for_head()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = True
         self._head_bytes = self._num_headers = self._unheard_bytes = 0
-        if self._head_since is None:
-            self._head_since = self.loop.time()
+        self._wait_for_head()
         self.scope["state"]["connection"] = self
 
     def on_url(self, url: bytes) -> None:
@@ -149,6 +147,8 @@ class Guarded(HttpToolsProtocol):
         super().on_response_complete()
         if self._open.popleft().more_body:
             self.transport.close()  # rather than read on what nobody wants
+        elif self._in_head:
+            self._wait_for_head()
 
     def send_400_response(self, msg: str) -> None:
         """What could not be parsed, in the shape of all errors."""
@@ -156,6 +156,10 @@ class Guarded(HttpToolsProtocol):
         self._end(error or RequestError("this is no HTTP request", code="bad_http", status=400))
 
     # Its own
+
+    def _wait_for_head(self) -> None:
+        if self._head_since is None and not self._open:
+            self._head_since = self.loop.time()
 
     def _count(self, num_bytes: int) -> None:
         self._unheard_bytes = 0

@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import accumulate
+from operator import add, attrgetter, sub
 from typing import Generic, Protocol, TypeVar
 
 from icm_server.tenant import Asker
@@ -42,10 +43,16 @@ class Counts:
     """Of reused reads."""
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
+        return Counts(*map(add, _numbers(self), _numbers(other)))
 
     def __sub__(self, other: Counts) -> Counts:
-        return Counts(*(getattr(self, each.name) - getattr(other, each.name) for each in fields(self)))
+        return Counts(*map(sub, _numbers(self), _numbers(other)))
+
+    def __copy__(self) -> Counts:
+        return Counts(*_numbers(self))
+
+
+_numbers = attrgetter(*(each.name for each in fields(Counts)))
 
 
 class Histogram:

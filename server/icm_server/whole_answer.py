@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from icm_client.errors import BusyError, TooLargeError
 from icm_client.wire import STREAM_TYPE, ScoreResponse
 from icm_server.answer_writing import AnswerWriter
-from icm_server.shares import Shares
+from icm_server.shared_limit import SharedLimit
 from icm_server.tenant import Tenant
 
 MAX_VALUES = 2**20
@@ -27,7 +27,7 @@ class WholeAnswers:
     """Counts what is held of them, by key."""
 
     def __init__(self, max_held_values: int = MAX_HELD_VALUES):
-        self._shares = Shares(max_held_values)
+        self._shares = SharedLimit(max_held_values)
 
     @contextmanager
     def held(self, num: int, tenant: Tenant) -> Iterator[None]:

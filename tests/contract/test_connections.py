@@ -445,6 +445,21 @@ async def test_a_request_sent_ahead_may_have_its_body_still_to_come(tmp_path: Pa
         assert (await caller.answer()).status == 200
 
 
+async def test_half_a_request_sent_ahead_costs_no_answer(tmp_path: Path) -> None:
+    """The time for its headers begins when there is nothing else to wait for."""
+    async with serving(tmp_path, ConnectionLimits(header_s=0.2)) as served:
+
+        @served.app.get("/slow")
+        async def slow() -> Response:
+            await asyncio.sleep(1.5)  # three looks at least
+            return Response(b"done")
+
+        whole = request(path="/slow", key=served.alice)
+        caller = await served.connect(whole + whole[:30])
+        assert (await caller.answer()).body == b"done"
+        assert (await caller.answer()).code == "headers"
+
+
 async def test_who_goes_in_the_midst_of_a_body_was_answered_nothing(tmp_path: Path) -> None:
     """Whoever watches for 500s would be woken by every caller that was stopped."""
     async with serving(tmp_path, ConnectionLimits()) as served:
