@@ -222,9 +222,9 @@ async def test_a_model_may_have_many_adapters() -> None:
     content = lines(START | {"model": info}, ROWS, END)
     async with answering(STREAM, lambda: iter([content])) as url, ScorerClient(url, retry=QUICK) as client:
         assert (await client.score(REQUEST)).model.adapters == info["adapters"]
-    async with answering("", lambda: iter([json.dumps(info).encode()])) as url:
-        async with ScorerClient(url, retry=QUICK) as client:
-            assert (await client.model()).adapters == info["adapters"]
+    content = json.dumps(info).encode()
+    async with answering("", lambda: iter([content])) as url, ScorerClient(url, retry=QUICK) as client:
+        assert (await client.model()).adapters == info["adapters"]
 
 
 @pytest.mark.parametrize("counts", [[-1], [10**30], [1, 2], [], [1.5], [None]])
