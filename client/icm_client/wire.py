@@ -123,6 +123,7 @@ class TokensRequest(_Wire):
     """How many tokens does each of these texts have by itself?"""
 
     texts: list[Text] = Field(max_length=MAX_TEXTS, fail_fast=True)
+    """One that clearly is longer than any prompt may be is refused (code `prompt_too_long`)."""
 
     special_tokens: bool = False
     """As in a ScoreRequest."""

@@ -82,6 +82,13 @@ class Admission:
         ticket._add(1, num_prompts, 0)
         return ticket
 
+    def check_one_more(self, tenant: Tenant = ANYONE) -> None:
+        """Raises BusyError if no request of the tenant's fits now, whatever it asks for."""
+        if self._has_keys:
+            self._check_shared("requests", 1, self.keys.get(tenant.name) or KeyHeld(tenant.weight))
+        else:
+            self._check_limit("requests", 1, self.total, self._limits.max_requests, "the scorer", 1.0)
+
     def _most(self, what: What) -> int:
         """What one key may have while nobody else has anything."""
         limit = int(getattr(self._limits, f"max_{what}"))
@@ -108,11 +115,15 @@ class Admission:
             if more <= 0:
                 continue
             for held, limit, whose, share in limits:
-                if held.of(what) + more > limit:
-                    wait_s = self._wait_s(held, what, held.of(what) + more - limit, share)
-                    raise _busy(f"{whose} has", what, more, held.of(what), limit, "", wait_s)
+                self._check_limit(what, more, held, limit, whose, share)
             if self._has_keys:
                 self._check_shared(what, more, theirs)
+
+    def _check_limit(self, what: What, more: int, held: Held, limit: int, whose: str, share: float) -> None:
+        """Raises if there is no room for so much more; what is held is done by this share of the engine."""
+        if held.of(what) + more > limit:
+            wait_s = self._wait_s(held, what, held.of(what) + more - limit, share)
+            raise _busy(f"{whose} has", what, more, held.of(what), limit, "", wait_s)
 
     def _check_shared(self, what: What, more: int, theirs: KeyHeld) -> None:
         """Raises if there is no room for so much more in the key's part of what all keys share."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from starlette.types import Scope
 
 from icm_client.wire import ErrorAnswer
 from icm_server import health, model_list, operations, routes
@@ -65,6 +66,7 @@ def create_app(
     app = FastAPI(title="icm-server", version="1", lifespan=lifespan, responses=ERRORS, docs_url=None, redoc_url=None)
     responses: Counter[int] = Counter()
     app.state.scoring = state
+    app.state.answer_stall_s = (connections or ConnectionLimits()).answer_stall_s
     app.state.metrics = Metrics(lambda: state.scorer, state.is_ready, responses)
     for module in (routes, model_list, operations, health):
         app.include_router(module.router)
@@ -72,8 +74,18 @@ def create_app(
     paths = {getattr(route, "path", "") for route in app.routes}
     with_body = {route.path for route in app.routes if isinstance(route, APIRoute) and "POST" in route.methods}
 
+    def check(scope: Scope) -> None:
+        """Raises BusyError for a request to score that there is no room for, whatever it asks."""
+        if scope["path"] == routes.SCORE_PATH and state.is_ready():
+            state.required().check_one_more(scope["state"]["tenant"])
+
     app.add_middleware(
-        BodyLimit, max_body_bytes=max_body_bytes, shared=keyring is not None, paths=with_body, limits=connections
+        BodyLimit,
+        max_body_bytes=max_body_bytes,
+        shared=keyring is not None,
+        paths=with_body,
+        limits=connections,
+        check=check,
     )
     app.add_middleware(AnswerGzip, minimum_size=MIN_GZIP_BYTES)
     app.add_middleware(HeadRequests)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -44,7 +44,8 @@ class BodyLimit:
 
     A body is refused by its announced length, or as soon as it has grown over the limit; 429 if too much is held
     already, which is shared out by `request.state.tenant` if `shared`; 408 if it comes too slowly. The application
-    gets it in one piece, without its Content-Encoding. Only a POST to one of `paths` (None: any request) has a body:
+    gets it in one piece, without its Content-Encoding. `check` raises IcmError for a request that is refused whatever
+    its body: then none of it is kept or unpacked. Only a POST to one of `paths` (None: any request) has a body:
     of any other none is read, and its connection is closed behind the answer.
     """
 
@@ -56,9 +57,11 @@ class BodyLimit:
         shared: bool = False,
         paths: Collection[str] | None = None,
         limits: ConnectionLimits | None = None,
+        check: Callable[[Scope], None] = lambda scope: None,
         drain: Drain = PATIENT,
     ):
         self._app, self._limit, self._paths, self._drain = app, max_body_bytes, paths, drain
+        self._check = check
         self._pace = limits or ConnectionLimits()
         self._unpackers = asyncio.Semaphore(UNPACKERS)
         self._shares = Shares(HELD_BODIES * max_body_bytes, shared=shared)
@@ -79,11 +82,12 @@ class BodyLimit:
         incoming = Incoming(receive)
         try:
             try:
+                self._check(scope)
                 await self._read(Headers(scope=scope), incoming, held)
             except IcmError as error:
                 self._release(held)
                 drain = NOTHING if error.code == TOO_SLOW else self._drain
-                await refuse(error, {"Accept-Encoding": ACCEPTED}, incoming, scope, receive, send, drain)
+                await refuse(error, [("Accept-Encoding", ACCEPTED)], incoming, scope, receive, send, drain)
             except ConnectionError:
                 pass  # nobody is there to be answered
             else:

@@ -72,10 +72,6 @@ class Boundaries:
         """Each text on its own."""
         return self._texts.of(texts)
 
-    def count(self, text: str) -> int:
-        """How many tokens a text has by itself."""
-        return self._tokenizer.count_many([text])[0]
-
     def behind(self, tail: Tail, text: TextTokens) -> Tail:
         """What stands in front of a boundary behind one more text."""
         if text.is_far or (text.is_long and not tail.has_special):

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from icm_server.shares import Shares
 
-MOST_AT_ONCE = 8
+MOST_AT_ONCE = 128
 
 
 class Guest(Protocol):
@@ -41,7 +41,7 @@ class Connections:
 
     @property
     def at_once(self) -> int:
-        """How many should be let in before those inside are heard: they have work, or a key to show yet."""
+        """How many may be let in before those inside are heard: who has a key to show yet must not be displaced."""
         return max(1, min(MOST_AT_ONCE, (self._limit - self._shares.limit) // 8))
 
     def add(self, guest: Guest, address: str) -> None:

@@ -6,11 +6,12 @@ import asyncio
 import json
 import socket
 import struct
+from collections import deque
 from http import HTTPStatus
 from typing import Any
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from icm_client.errors import IcmError, RequestError, UnavailableError, error_body
@@ -50,6 +51,8 @@ class Guarded(HttpToolsProtocol):
         self._head_bytes = self._num_headers = self._unheard_bytes = 0
         self._stalled_since: float | None = None
         self._acked = 0
+        self._open: deque[RequestResponseCycle] = deque()
+        """Requests that are not answered, in their order; `cycle` is the one that came last."""
 
     def known_as(self, holder: str) -> None:
         """Whose key its request has shown."""
@@ -88,6 +91,9 @@ class Guarded(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._registry.remove(self)
         super().connection_lost(exc)
+        for each in self._open:  # uvicorn tells the last one only
+            each.disconnected = True
+            each.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         for start in range(0, len(data), self._limits.max_header_bytes):
@@ -125,6 +131,7 @@ class Guarded(HttpToolsProtocol):
         if len(self.pipeline) >= MAX_PIPELINED:
             self._stop(RequestError("too many requests before the first answer", code="pipelined", status=400))
         super().on_headers_complete()
+        self._open.append(self.cycle)
         if self.parser.should_upgrade():
             self.cycle.keep_alive = False  # there is no other protocol, and what was for it is not read
 
@@ -140,12 +147,8 @@ class Guarded(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if not self.pipeline and self.cycle.more_body:
+        if self._open.popleft().more_body:
             self.transport.close()  # rather than read on what nobody wants
-
-    def resume_writing(self) -> None:
-        self._stalled_since = None
-        super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
         """What could not be parsed, in the shape of all errors."""

@@ -8,6 +8,7 @@ import errno
 import logging
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 
 import uvicorn
@@ -25,6 +26,8 @@ GRACE_S = 5
 """How long answers that are complete may take to be sent once the scorer stops."""
 TICKS_A_LOOK = 5
 """Of uvicorn's ticks, a tenth of a second each."""
+FEW = 8
+"""Connections that are let in together, at least."""
 PAUSE_S = 0.05
 """How long nobody is let in once there is no room for another file."""
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
@@ -92,10 +95,21 @@ class HttpServer(uvicorn.Server):
 
 
 class Door:
-    """One listening socket: lets in a few at a time, so that those inside are heard as well."""
+    """One listening socket: lets in a few at a time, so that those inside are heard as well.
 
-    def __init__(self, listener: socket.socket, make_protocol: Callable[[], Guarded], registry: Connections):
+    Where hearing them takes long, more are let in: for half as long, or the line outside would grow to seconds.
+    `clock` tells seconds.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        make_protocol: Callable[[], Guarded],
+        registry: Connections,
+        clock: Callable[[], float] = time.monotonic,
+    ):
         self.sockets = [listener]
+        self._clock, self._left_at = clock, clock()
         self._listener, self._make_protocol, self._registry = listener, make_protocol, registry
         self._loop = asyncio.get_running_loop()
         self._entering: set[asyncio.Task[None]] = set()
@@ -113,20 +127,25 @@ class Door:
         """There is nothing to wait for."""
 
     def _let_in(self) -> None:
-        for _ in range(self._registry.at_once):
+        begun = self._clock()
+        until = begun + (begun - self._left_at) / 2
+        for number in range(self._registry.at_once):
+            if number >= FEW and self._clock() >= until:
+                break
             try:
                 connection, address = self._listener.accept()
             except (BlockingIOError, InterruptedError):
-                return
+                break
             except OSError as error:
                 if error.errno in _NO_ROOM:
                     self._make_room(error)
-                return  # else a connection that has ended before it began
+                break  # else a connection that has ended before it began
             protocol = self._make_protocol()
             self._registry.add(protocol, address[0])
             task = self._loop.create_task(self._enter(connection, protocol))
             self._entering.add(task)
             task.add_done_callback(self._entering.discard)
+        self._left_at = self._clock()
 
     async def _enter(self, connection: socket.socket, protocol: Guarded) -> None:
         connection.setblocking(False)

@@ -20,6 +20,8 @@ MAX_ESCAPES = 2**22
 """Characters that are written as \\u and four digits: they take ten times as long as others."""
 SMALL_BYTES = 2**16
 """A body that is read in less than a millisecond."""
+STEP_BYTES = 2**20
+"""So much is looked through between two yields: some milliseconds."""
 
 _Model = TypeVar("_Model", bound=pydantic.BaseModel)
 
@@ -51,24 +53,33 @@ async def parsed(request: Request, model: type[_Model]) -> _Model:
     body = b"".join([piece async for piece in request.stream()])  # request.body() would be kept until the answer's end
     if not body:
         raise RequestError("the body is empty: send a request as JSON")
-    if body.count(b",") > MAX_VALUES:
-        raise TooLargeError(f"the body holds more than {MAX_VALUES} values: send fewer prompts at once")
-    if body.count(b"\\u") > MAX_ESCAPES:
-        raise TooLargeError(f"the body has more than {MAX_ESCAPES} characters as \\u escapes: write them as UTF-8")
     if len(body) <= SMALL_BYTES:
-        return finished(_validated(model, body))
+        return finished(reading(model, body))
     planning = request.app.state.scoring.required().planning
     place = planning.turns.place(request.state.tenant, 0, len(body))
-    return await while_wanted(request, planning.done(_validated(model, body), place))
+    return await while_wanted(request, planning.done(reading(model, body), place))
 
 
-def _validated(model: type[_Model], body: bytes) -> Steps[_Model]:
-    yield
+def reading(model: type[_Model], body: bytes) -> Steps[_Model]:
+    """Looks a body through, and parses it if it has no more in it than may be parsed at once. Raises RequestError."""
+    if (yield from counted(body, b",")) > MAX_VALUES:
+        raise TooLargeError(f"the body holds more than {MAX_VALUES} values: send fewer prompts at once")
+    if (yield from counted(body, b"\\u")) > MAX_ESCAPES:
+        raise TooLargeError(f"the body has more than {MAX_ESCAPES} characters as \\u escapes: write them as UTF-8")
     try:
         # Not json.loads: that lets half characters through, and ends at deep nesting with an exception.
         return model.model_validate_json(body)
     except pydantic.ValidationError as error:
         raise RequestError(_told(error)) from None
+
+
+def counted(body: bytes, what: bytes) -> Steps[int]:
+    """How often the body has `what`, which does not overlap itself."""
+    number = 0
+    for start in range(0, len(body), STEP_BYTES):
+        number += body.count(what, start, start + STEP_BYTES + len(what) - 1)
+        yield
+    return number
 
 
 def _told(error: pydantic.ValidationError) -> str:

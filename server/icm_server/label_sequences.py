@@ -19,7 +19,8 @@ from icm_server.label_tokens import Sequences, label_behind, label_merges
 from icm_server.label_trie import TokenPath
 from icm_server.request_tree import Node, RequestTree
 from icm_server.steps import STEP_ITEMS, Steps
-from icm_server.text_paths import Size, TextPath, Tokens, begins_with_bos, prompt_too_long
+from icm_server.text_paths import Size, TextPath, Tokens, begins_with_bos
+from icm_server.window import prompt_too_long
 
 
 class LabelledPrompts(NamedTuple):

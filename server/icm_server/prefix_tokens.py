@@ -18,6 +18,7 @@ from icm_server.request_tree import RequestTree
 from icm_server.steps import Steps
 from icm_server.text_paths import Size, TextPath, TextPaths, Tokens
 from icm_server.token_path import TokenPath
+from icm_server.window import Window
 
 
 class TokenizedPrompt(NamedTuple):
@@ -55,7 +56,7 @@ class PrefixTokenizer:
         self._tokenizer, self._max_prompt_tokens = tokenizer, max_prompt_tokens
         self._max_request_tokens, self._max_joined_chars = max_request_tokens, max_joined_chars
         self._boundaries = Boundaries(tokenizer, max_remembered_chars)
-        self._paths = TextPaths(self._boundaries, max_prompt_tokens)
+        self._paths = TextPaths(self._boundaries, Window(tokenizer, max_prompt_tokens), max_prompt_tokens)
 
     def tokenize(self, tree: RequestTree, terminator: str | None) -> Steps[Tokenized]:
         """Raises RequestError naming the prompt or the labels that are wrong, or TooLargeError."""

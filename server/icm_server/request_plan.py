@@ -15,8 +15,8 @@ from icm_server.label_trie import LabelTrie, TrieRead
 from icm_server.prefix_tokens import PrefixTokenizer, Tokenized, TokenizedPrompt
 from icm_server.request_tree import RequestTree, depth_first, read_tree
 from icm_server.steps import STEP_ITEMS, Steps
-from icm_server.text_paths import prompt_too_long
 from icm_server.token_path import DIGEST_BYTES, FreshTokens
+from icm_server.window import prompt_too_long
 
 QUANTUM_TOKENS = 512
 """Tokens that a quantum computes, unless its first read alone computes more: a few shots, so that turns are short."""

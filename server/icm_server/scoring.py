@@ -10,14 +10,15 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 
-from icm_client.errors import DeadlineError, RequestError
-from icm_client.wire import MAX_REQUEST_CHARS, ScoreRequest, ScoreResponse
-from icm_server.account import Account
+from icm_client.errors import BusyError, DeadlineError, RequestError
+from icm_client.wire import MAX_REQUEST_CHARS, ModelInfo, ScoreRequest, ScoreResponse
+from icm_server.account import Account, outcome_of
 from icm_server.admission import Admission
 from icm_server.answers import Answers
 from icm_server.config import ScoringConfig
+from icm_server.counting import counts
 from icm_server.engine_window import EngineWindow
-from icm_server.engines.base import Engine, TextTokenizer, batches
+from icm_server.engines.base import Engine
 from icm_server.fair_queue import FairQueue
 from icm_server.history import History
 from icm_server.planning_thread import PlanningThread
@@ -26,7 +27,6 @@ from icm_server.request_plan import Plan, PlannedRead, Planner
 from icm_server.request_tree import check_size, given_texts
 from icm_server.reuse import Reuse
 from icm_server.reuse_file import ReuseFile
-from icm_server.steps import Steps
 from icm_server.tally import Tallies
 from icm_server.tenant import ANYONE, Tenant
 from icm_server.turns import Turns
@@ -71,6 +71,14 @@ class Scorer:
         self.planning = PlanningThread(clock)
         self.writing, self.whole_answers = Turns(clock), WholeAnswers()
 
+    def check_one_more(self, tenant: Tenant = ANYONE) -> None:
+        """Raises BusyError if no request to score of the tenant's fits now, so that its body need not be read."""
+        try:
+            self.admission.check_one_more(tenant)
+        except BusyError as error:
+            self.tallies.nameless(tenant.name).outcomes[outcome_of(error)] += 1
+            raise
+
     @asynccontextmanager
     async def answering(self, request: ScoreRequest, tenant: Tenant = ANYONE) -> AsyncIterator[Answers]:
         """The request's answers as they come; what is not read when the context is left is given up.
@@ -91,7 +99,7 @@ class Scorer:
             async for batch in answers.batches():
                 for number, row in zip(batch.prompts, batch.logprobs, strict=True):
                     rows[number] = row
-            return ScoreResponse.model_construct(logprobs=rows, usage=answers.usage, model=self.info)
+            return ScoreResponse.model_construct(logprobs=rows, usage=answers.usage, model=self.info_for(tenant))
 
     async def begin(self, request: ScoreRequest, tenant: Tenant = ANYONE) -> Answers:
         """Lets the request in, plans it and queues it. Close the answers, whatever becomes of them.
@@ -104,6 +112,10 @@ class Scorer:
         except BaseException as error:
             account.refused(error)
             raise
+
+    def info_for(self, tenant: Tenant) -> ModelInfo:
+        """Which model answers, and of its adapters those that the tenant may use."""
+        return self.info.model_copy(update={"adapters": list(filter(tenant.may_use, self.info.adapters))})
 
     def forget_counts(self) -> None:
         """What has been done until now was only a trial."""
@@ -118,7 +130,7 @@ class Scorer:
         await asyncio.to_thread(self.reuse.close)
 
     async def _begin(self, request: ScoreRequest, tenant: Tenant, account: Account) -> Answers:
-        self._check_model(request.model)
+        self._check_model(request.model, tenant)
         loop = asyncio.get_running_loop()
         until = loop.time() + request.deadline_s if request.deadline_s is not None else None
         with ExitStack() as undo:
@@ -146,10 +158,10 @@ class Scorer:
         except TimeoutError:
             raise _too_late(request.deadline_s) from None
 
-    def _check_model(self, model: str) -> None:
+    def _check_model(self, model: str, tenant: Tenant) -> None:
         if model != "base" and model not in self.info.adapters:
             raise RequestError(
-                f"no model {model!r} here; there is {', '.join(['base', *self.info.adapters])}",
+                f"no model {model!r} here; there is {', '.join(['base', *self.info_for(tenant).adapters])}",
                 code="unknown_model",
             )
 
@@ -161,10 +173,14 @@ class Scorer:
         special_tokens: bool = False,
         deadline_s: float | None = None,
     ) -> list[int]:
-        """Tokens of each text by itself. Raises TooLargeError, RequestError or DeadlineError."""
+        """Tokens of each text by itself; a text that no prompt can hold is refused.
+
+        Raises TooLargeError, RequestError or DeadlineError.
+        """
         num_chars = sum(map(len, texts))
         check_size("characters", num_chars, MAX_REQUEST_CHARS)
-        counting = _counts(self._special if special_tokens else self._plain, texts)
+        tokenizer = self._special if special_tokens else self._plain
+        counting = counts(tokenizer, self.info.max_prompt_tokens, texts)
         try:
             async with asyncio.timeout(deadline_s):
                 return await self.planning.done(counting, self.planning.turns.place(tenant, len(texts), num_chars))
@@ -182,17 +198,9 @@ class Scorer:
 
     def _owner(self, request: ScoreRequest, tenant: Tenant) -> str | None:
         """Whose reads are kept apart, in memory and in the engine's cache; None for those that all share."""
-        experiment = request.experiment if self._isolated else None
-        key = tenant.name if tenant.isolated else None
-        return json.dumps([experiment, key]) if experiment or key else None
-
-
-def _counts(tokenizer: TextTokenizer, texts: Sequence[str]) -> Steps[list[int]]:
-    counts: list[int] = []
-    for batch in batches(texts):
-        counts += tokenizer.count_many(batch)
-        yield
-    return counts
+        if self._isolated:
+            return json.dumps([tenant.name, request.experiment])
+        return json.dumps([tenant.name]) if tenant.isolated else None
 
 
 def _too_late(deadline_s: float | None) -> DeadlineError:

@@ -11,7 +11,6 @@ import socket
 import sys
 import threading
 
-from icm_client.errors import RequestError
 from icm_client.visible import visible
 from icm_server.access import keyring_for
 from icm_server.app import create_app
@@ -22,6 +21,7 @@ from icm_server.draining import Draining
 from icm_server.engines.base import Engine
 from icm_server.http_server import HttpServer
 from icm_server.keyring import Keyring
+from icm_server.listener import listen
 from icm_server.loading import Say, load_engine
 from icm_server.logs import event, set_up_logging
 from icm_server.own_database import check_ours
@@ -48,7 +48,7 @@ def serve(config: ServerConfig) -> int:
     if config.scoring.reuse_file:
         check_ours(config.scoring.reuse_file.expanduser())
     keyring = keyring_for(config)
-    listener = _listen(config.host, config.port)
+    listener = listen(config.host, config.port)
     captured = CapturedOutput() if config.engine == "vllm" and not config.verbose else None
     set_up_logging(config.log_format, sys.stderr, verbose=config.verbose)
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(config.host, config.host)
@@ -160,19 +160,3 @@ async def _load_in_thread(config: ServerConfig, say: Say) -> Engine:
 
     threading.Thread(target=run, name="load-engine", daemon=True).start()
     return await loaded
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(1024)  # at once, so that a second scorer finds the port busy
-    except OSError as error:
-        listener.close()
-        raise RequestError(
-            f"cannot listen on {host}:{port} ({error.strerror}); choose another --port, or 0 for a free one",
-            code="busy_port",
-        ) from None
-    return listener

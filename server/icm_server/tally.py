@@ -96,6 +96,8 @@ class Tally:
 
 
 class _Told(Protocol):
+    @property
+    def num_open(self) -> int: ...
     def total(self) -> Tally: ...
 
 
@@ -111,6 +113,11 @@ class Names(Generic[T]):
         self.others = make()
         """For all that are not counted by name."""
         self._gone = Tally()
+
+    @property
+    def num_open(self) -> int:
+        """Requests of any of them that have not ended."""
+        return self.others.num_open + sum(each.num_open for each in self.named.values())
 
     def of(self, name: str) -> T:
         """The name's own, or that of the others."""
@@ -132,12 +139,11 @@ class Names(Generic[T]):
     def __iter__(self) -> Iterator[tuple[str, T]]:
         """All that are counted by name, then the others if there are any."""
         yield from self.named.items()
-        others = self.others.total()
-        if others.num_open or others.outcomes:
+        if self.others.num_open or self.others.total().outcomes:
             yield OTHERS, self.others
 
     def _make_room(self) -> bool:
-        oldest = next((name for name, each in self.named.items() if not each.total().num_open), None)
+        oldest = next((name for name, each in self.named.items() if not each.num_open), None)
         if oldest is None:
             return False
         self._gone.absorb(self.named.pop(oldest).total())
@@ -164,6 +170,12 @@ class Tallies:
     def of(self, asker: Asker) -> Tally:
         """The experiment's own, or the one for all that are not counted by name."""
         tally = self._keys.of(asker.key).of(asker.experiment)
+        tally.seen_at = self.clock()
+        return tally
+
+    def nameless(self, key: str) -> Tally:
+        """For those of a key's requests whose experiment is not known."""
+        tally = self._keys.of(key).others
         tally.seen_at = self.clock()
         return tally
 

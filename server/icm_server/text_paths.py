@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
+from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
 from icm_client.errors import RequestError, TooLargeError
-from icm_client.wire import MAX_TEXT_CHARS
 from icm_server.boundaries import Boundaries, Tail, TextTokens
-from icm_server.engines.base import BATCH_CHARS, batches
+from icm_server.engines.base import batches
 from icm_server.joined_chars import JoinedChars
 from icm_server.request_tree import Node, RequestTree
 from icm_server.steps import STEP_ITEMS, Steps
 from icm_server.token_path import PathDigest, TokenPath
+from icm_server.window import Window, prompt_too_long
 
 STEP_TEXTS = 500
 """Texts that are tokenized between two yields, at most."""
-CHARS_PER_TOKEN = 8
-"""More than texts have but rarely."""
-MAX_CHARS_PER_TOKEN = 64
-"""More than any text has: what has more characters than so many for each of the window's tokens is not tokenized."""
 
 
 class Tokens(NamedTuple):
@@ -89,15 +86,6 @@ class Size:
             )
 
 
-def prompt_too_long(kind: str, number: int, num_tokens: int, limit: int) -> RequestError:
-    """The error for a prefix or prompt that does not fit the model's window."""
-    return RequestError(
-        f"{kind} {number} has {num_tokens} tokens, more than the model's limit of {limit}: put less in front of it",
-        code="prompt_too_long",
-        details={kind: number, "tokens": num_tokens, "limit": limit},
-    )
-
-
 def begins_with_bos(kind: str, number: int) -> RequestError:
     """The error for a text that would have two of them."""
     return RequestError(
@@ -111,9 +99,8 @@ def begins_with_bos(kind: str, number: int) -> RequestError:
 class TextPaths:
     """Makes them. One step at a time."""
 
-    def __init__(self, boundaries: Boundaries, max_prompt_tokens: int):
-        self._boundaries, self._max_tokens = boundaries, max_prompt_tokens
-        self._max_chars = min(MAX_TEXT_CHARS, max(BATCH_CHARS, MAX_CHARS_PER_TOKEN * max_prompt_tokens))
+    def __init__(self, boundaries: Boundaries, window: Window, max_prompt_tokens: int):
+        self._boundaries, self._window, self._max_tokens = boundaries, window, max_prompt_tokens
 
     def of(self, tree: RequestTree, root: Tokens, size: Size, joined: JoinedChars) -> Steps[list[TextPath]]:
         """The prompts' paths, from the tokens of `root` on.
@@ -151,22 +138,10 @@ class TextPaths:
             for start in range(0, len(batch), STEP_TEXTS):
                 some = batch[start : start + STEP_TEXTS]
                 for text in some:
-                    self._check_beginning(tree, text)
+                    yield from self._window.check(text, partial(_name_of, tree))
                 texts |= self._boundaries.tokens(some)
                 yield
         return texts
-
-    def _check_beginning(self, tree: RequestTree, text: str) -> None:
-        """A text whose beginning alone is too long is not tokenized as a whole, which takes seconds."""
-        num_chars = max(BATCH_CHARS, CHARS_PER_TOKEN * self._max_tokens)
-        if len(text) <= num_chars:
-            return
-        place = next(place for place, node in enumerate(chain(tree.prefixes, tree.prompts)) if text in node.added)
-        if len(text) > self._max_chars:
-            raise _too_many_chars(*_name(tree, place), self._max_chars)
-        num_tokens = self._boundaries.count(text[:num_chars]) // 2  # what follows changes the last of them, at most
-        if num_tokens > self._max_tokens:
-            raise prompt_too_long(*_name(tree, place), num_tokens, self._max_tokens)
 
     def _path(
         self,
@@ -182,8 +157,8 @@ class TextPaths:
         room = self._max_tokens - (known.path.length if known is not None else 0)
         for number, text in enumerate(node.added, start=1):
             num_chars += len(text)
-            if num_chars > self._max_chars:
-                raise _too_many_chars(*_name(tree, place), self._max_chars)
+            if num_chars > self._window.max_chars:
+                raise self._window.too_many_chars(*_name(tree, place))
             tokens = texts[text]
             if known is not None and self._boundaries.is_safe(tail, tokens, joined):
                 tail = self._boundaries.behind(tail, tokens)
@@ -205,10 +180,7 @@ def _name(tree: RequestTree, place: int) -> tuple[str, int]:
     return ("prefix", place) if place < num_prefixes else ("prompt", place - num_prefixes)
 
 
-def _too_many_chars(kind: str, number: int, limit: int) -> RequestError:
-    return RequestError(
-        f"{kind} {number} has more than {limit} characters, which the model's window does not hold: put less in front "
-        "of it",
-        code="prompt_too_long",
-        details={kind: number, "limit": limit},
-    )
+def _name_of(tree: RequestTree, text: str) -> tuple[str, int]:
+    """The first that adds the text."""
+    nodes = enumerate(chain(tree.prefixes, tree.prompts))
+    return _name(tree, next(place for place, node in nodes if text in node.added))

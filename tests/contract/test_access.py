@@ -23,6 +23,7 @@ from icm_server.engines.fake import FakeEngine
 from icm_server.keyring import Keyring
 from icm_server.keys_file import add_key
 from icm_server.open_paths import OPEN_PATHS
+from icm_server.tenant import Tenant
 
 GOOD: dict[str, Any] = {"prompts": ["Word: salmon\nGroup:"], "labels": [" living", " object"]}
 
@@ -74,7 +75,10 @@ async def test_every_path_but_the_health_checks_asks_for_a_key(guarded: Guarded)
                 assert response.status_code in (200, 405)
                 continue
             assert response.status_code == 401, path
-            assert response.headers["WWW-Authenticate"].startswith("Bearer")
+            challenges = response.headers.get_list("WWW-Authenticate")
+            assert [challenge.split()[0] for challenge in challenges] == ["Bearer", "Basic"], (
+                "a browser reads one of each"
+            )
             if method != "HEAD":
                 assert response.json()["error"]["code"] == "no_key"
     assert (await guarded.http.get("/healthz")).status_code == 200
@@ -236,3 +240,23 @@ async def test_one_key_s_hundred_connections_have_nobody_else_s_requests_refused
     done.set()
     await asyncio.gather(*flooding)
     assert set(statuses) == {200, 429}
+
+
+async def test_where_no_request_fits_the_body_is_not_looked_at(guarded: Guarded) -> None:
+    scorer = guarded.app.state.scoring.required()
+    held = [scorer.admission.admit("alice", 1, Tenant(name="alice")) for _ in range(6)]
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+
+    async def ask(key: str) -> httpx.Response:
+        return await guarded.http.post("/v1/score", content=b"no gzip", headers=headers | bearer(key))
+
+    refused = await ask(guarded.alice)
+    assert refused.status_code == 429
+    assert refused.json()["error"]["details"] == {"requests": 1, "held": 6, "limit": 6}
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert refused.headers["Accept-Encoding"] == "zstd, gzip"
+    assert (await ask(guarded.bob)).status_code == 400
+    assert scorer.tallies.total("alice").outcomes == {"busy": 1}
+    for ticket in held:
+        ticket.close()
+    assert (await ask(guarded.alice)).status_code == 400

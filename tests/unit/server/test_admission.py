@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -201,3 +204,22 @@ def test_what_is_held_adds_up_and_nobody_with_nothing_is_refused_a_little(
     for ticket in tickets:
         ticket.close()
     assert not admission.keys
+
+
+@pytest.mark.parametrize("has_keys", [False, True])
+def test_what_fits_whatever_is_asked_is_what_is_let_in(has_keys: bool) -> None:
+    admission = Admission(Limits(max_requests=8), has_keys=has_keys)
+    alice, bob = Tenant(name="alice"), Tenant(name="bob")
+    tickets: list[Ticket] = []
+    for tenant in [alice] * 9 + [bob] * 9:
+        early = error_of(partial(admission.check_one_more, tenant))
+        assert error_of(lambda: tickets.append(admission.admit("a", 1, tenant))) == early  # noqa: B023
+    assert len(tickets) == (6 if has_keys else 8)
+
+
+def error_of(ask: Callable[[], None]) -> tuple[str, float | None, object] | None:
+    try:
+        ask()
+    except BusyError as error:
+        return str(error), error.retry_after_s, error.details
+    return None

@@ -327,6 +327,32 @@ async def test_planning_ends_after_a_slice_when_nobody_waits_for_it(way: str) ->
     await scorer.close()
 
 
+@pytest.mark.parametrize("word", ["a ", "abc ", "abcdefghijkl "])
+async def test_of_a_text_that_no_window_holds_only_a_beginning_is_counted(word: str) -> None:
+    scorer, tokenizer = gated()
+    tokenizer.is_open.set()
+    long = (word * 2**18)[:500_000]
+    with pytest.raises(RequestError, match=r"text 1 has .* tokens, more than the model's limit of 8191") as raised:
+        await scorer.count_tokens(["Word: eel", long])
+    assert raised.value.code == "prompt_too_long"
+    assert max(map(len, tokenizer.asked)) <= 2**18
+    await scorer.close()
+
+
+async def test_a_text_of_more_characters_than_any_window_holds_is_not_tokenized() -> None:
+    scorer, tokenizer = gated()
+    with pytest.raises(RequestError, match="text 0 has more than 524224 characters"):
+        await scorer.count_tokens(["a" * 524225])
+    assert not tokenizer.asked
+    await scorer.close()
+
+
+async def test_all_texts_that_a_window_of_128k_tokens_holds_are_counted() -> None:
+    scorer = Scorer(FakeEngine(max_prompt_tokens=2**17))
+    assert await scorer.count_tokens(["abcdefghijkl " * (2**17 - 1), "a" * 2**21]) == [2**17, 1]
+    await scorer.close()
+
+
 async def test_counting_that_is_too_late_is_told() -> None:
     scorer, tokenizer = gated()
     with pytest.raises(DeadlineError, match="not done within"):
