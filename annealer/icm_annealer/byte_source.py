@@ -166,7 +166,11 @@ def opened(source: Path | str) -> Iterator[ByteSource]:
             head = next(chunks, b"")
             chunks = itertools.chain([head] if head else [], chunks)
             if head.startswith(_ARCHIVE):
-                raise RequestError(f"{name}: a zip archive; name the file inside once it is unpacked", code="bad_data")
+                raise RequestError(
+                    f"{name}: a zip archive, as an Excel workbook is: save that as CSV; of another, unpack it and name "
+                    "the file inside",
+                    code="bad_data",
+                )
             packing = next((one for one in _PACKINGS if one.magic.match(head)), None)
             if packing is not None:
                 chunks = _unpacked(name, packing, chunks)

@@ -471,7 +471,7 @@ def main() -> None:
         with ended_in_order():
             sys.exit(app(standalone_mode=False))
     except WrongUsage as error:
-        if told := error.format_message():  # none where help is shown instead
+        if told := error.format_message().replace("Value error, ", ""):  # none where help is shown instead
             _told(f"{told.rstrip('.')} (see `{error.ctx.command_path} --help`)" if error.ctx else told)
         sys.exit(2)
     except IcmError as error:

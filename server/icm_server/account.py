@@ -6,7 +6,7 @@ import logging
 
 from icm_client.errors import BusyError, DeadlineError, IcmError, RequestError, TooLargeError
 from icm_client.wire import ScoreRequest, Usage
-from icm_server.logs import event, last_event
+from icm_server.logs import REFUSED, event, last_event
 from icm_server.request_plan import Plan
 from icm_server.tally import Tallies
 from icm_server.tenant import Asker, Tenant
@@ -57,7 +57,7 @@ class Account:
         self._close(outcome)
         last_event(
             log,
-            "request refused",
+            REFUSED,
             **self._asker._asdict(),
             prompts=self._num_prompts,
             outcome=outcome,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
@@ -14,12 +15,14 @@ from icm_server.config import ConnectionLimits
 from icm_server.content_coding import ACCEPTED, CorruptBodyError, Unpacking
 from icm_server.incoming import NOTHING, PATIENT, Drain, Incoming, announces_body, refuse
 from icm_server.shares import Shares
+from icm_server.tenant import ANYONE, Tenant
+from icm_server.turns import Place, Turns
 
 HELD_BODIES = 4
 """How many bodies of the largest size may be held at once, while they are read and until their answers begin."""
 
-UNPACKERS, UNPACKED_BYTES = 2, 2**22
-"""How many bodies are unpacked at once, and how much of each in one turn."""
+UNPACKED_BYTES = 2**22
+"""How much of a body is unpacked in one turn."""
 TOO_SLOW = "body_timeout"
 
 
@@ -27,8 +30,10 @@ TOO_SLOW = "body_timeout"
 class _Held:
     """One body, or what there is of it yet."""
 
-    holder: str
+    tenant: Tenant
     """Whose key it came with."""
+    place: Place
+    """For its turns to be unpacked."""
     pieces: list[bytes] = field(default_factory=list)
     num_bytes: int = 0
     """That are counted for it. They stay so when it is passed on, since what is made of it takes memory as well."""
@@ -63,7 +68,7 @@ class BodyLimit:
         self._app, self._limit, self._paths, self._drain = app, max_body_bytes, paths, drain
         self._check = check
         self._pace = limits or ConnectionLimits()
-        self._unpackers = asyncio.Semaphore(UNPACKERS)
+        self._turns = Turns(time.monotonic)
         self._shares = Shares(HELD_BODIES * max_body_bytes, shared=shared)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -77,8 +82,8 @@ class BodyLimit:
             await self._app(scope, receive, send)
 
     async def _with_body(self, scope: Scope, receive: Receive, send: Send) -> None:
-        tenant = scope.get("state", {}).get("tenant")
-        held = _Held(tenant.name if tenant else "")
+        tenant = scope.get("state", {}).get("tenant", ANYONE)
+        held = _Held(tenant, self._turns.place(tenant, 0))
         incoming = Incoming(receive)
         try:
             try:
@@ -130,16 +135,16 @@ class BodyLimit:
             ) from None
 
     async def _unpack(self, unpacking: Unpacking, piece: bytes, held: _Held) -> None:
-        """A few at a time, a little in each turn, so that not much is there that is not counted."""
+        """A little in each turn, so that not much is there that is not counted; keys share the time."""
         while piece:
-            async with self._unpackers:
+            async with self._turns.turn(held.place):
                 plain, piece = await asyncio.to_thread(unpacking.feed, piece, UNPACKED_BYTES)
             self._hold(plain, held)
 
     def _hold(self, plain: bytes, held: _Held) -> None:
         if held.num_bytes + len(plain) > self._limit:
             raise self._too_large()
-        if not self._shares.take(held.holder, len(plain)):
+        if not self._shares.take(held.tenant.name, len(plain)):
             raise BusyError("the scorer holds as many requests as it has memory for", code="busy_memory")
         held.num_bytes += len(plain)
         held.pieces.append(plain)
@@ -165,7 +170,7 @@ class BodyLimit:
         await self._app({**scope, "headers": headers}, received, telling)
 
     def _release(self, held: _Held) -> None:
-        self._shares.give_back(held.holder, held.num_bytes)
+        self._shares.give_back(held.tenant.name, held.num_bytes)
         held.num_bytes = 0
         held.pieces.clear()
 

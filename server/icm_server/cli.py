@@ -225,7 +225,7 @@ def main() -> None:
     try:
         sys.exit(app(standalone_mode=False))
     except WrongUsage as error:
-        if told := error.format_message():  # none where help is shown instead
+        if told := error.format_message().replace("Value error, ", ""):  # none where help is shown instead
             _say(f"error: {told.rstrip('.')} (see `{error.ctx.command_path} --help`)", sys.stderr)
         sys.exit(2)
     except IcmError as error:

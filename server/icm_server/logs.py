@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 import traceback
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,8 +18,13 @@ from typing import Any, TextIO
 
 from icm_client.visible import visible
 from icm_server.config import LogFormat
+from icm_server.refusal_lines import Kind, RefusalLines
 
 LOGGERS = ("icm_server", "uvicorn", "asyncio")
+REFUSED = "request refused"
+"""The event of which a second has only so many lines (`refusal_lines.py`)."""
+_KIND = ("key", "status", "code")
+"""Its fields that tell its kind."""
 
 
 @dataclass(slots=True)
@@ -46,10 +53,12 @@ def last_event(log: logging.Logger, name: str, level: int = logging.INFO, **fiel
     event(log, name, level, **fields)
 
 
-def set_up_logging(form: LogFormat, stream: TextIO, *, verbose: bool) -> None:
-    """From now on events go to the stream; `auto` is text on a terminal and JSON elsewhere."""
+def set_up_logging(
+    form: LogFormat, stream: TextIO, *, verbose: bool, clock: Callable[[], float] = time.monotonic
+) -> None:
+    """From now on events go to the stream; `auto` is text on a terminal and JSON elsewhere. `clock` tells seconds."""
     as_text = form == "text" or (form == "auto" and stream.isatty())
-    handler = logging.StreamHandler(stream)
+    handler = LogHandler(stream, RefusalLines(clock))
     handler.setFormatter(TextLines() if as_text else JsonLines())
     for name in LOGGERS:
         logger = logging.getLogger(name)
@@ -58,12 +67,42 @@ def set_up_logging(form: LogFormat, stream: TextIO, *, verbose: bool) -> None:
         logger.setLevel(logging.INFO if verbose or name == "icm_server" else logging.ERROR)
 
 
+class LogHandler(logging.StreamHandler[TextIO]):
+    """Writes all events but refusals that are too many; with the first event after their second a line counts these."""
+
+    def __init__(self, stream: TextIO, refusals: RefusalLines):
+        super().__init__(stream)
+        self._refusals = refusals
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._tell(self._refusals.left_out())
+        if record.msg != REFUSED or self._refusals.shows(_kind(record)):
+            super().emit(record)
+
+    def close(self) -> None:
+        self._tell(self._refusals.left_out(at_end=True))
+        super().close()
+
+    def _tell(self, left_out: dict[Kind, int]) -> None:
+        for kind, number in left_out.items():
+            told = {name: value for name, value in zip(_KIND, kind, strict=True) if value is not None}
+            record = logging.LogRecord(LOGGERS[0], logging.INFO, "", 0, "more requests refused", None, None)
+            record.fields = {"requests": number, **told}
+            record.is_about_many = True
+            super().emit(record)
+
+
+def _kind(record: logging.LogRecord) -> Kind:
+    fields = getattr(record, "fields", {})
+    return tuple(fields.get(name) for name in _KIND)
+
+
 class JsonLines(logging.Formatter):
     """`{"time", "level", "event", "request_id", ...}`; the time is UTC."""
 
     def format(self, record: logging.LogRecord) -> str:
-        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        line = {"time": time, "level": record.levelname.lower(), "event": record.getMessage().strip()}
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        line = {"time": at, "level": record.levelname.lower(), "event": record.getMessage().strip()}
         return json.dumps(line | _fields(record), default=str)
 
 
@@ -75,12 +114,12 @@ class TextLines(logging.Formatter):
         trace = "".join(f"\n    {visible(place)}" for place in fields.pop("traceback", ()))
         reason = f": {fields.pop('reason')}" if "reason" in fields else ""
         words = [f"{key}={_word(value)}" for key, value in fields.items()]
-        time = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
-        return " ".join([f"[{time}]", visible(record.getMessage().strip() + reason), *words]) + trace
+        at = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
+        return " ".join([f"[{at}]", visible(record.getMessage().strip() + reason), *words]) + trace
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    request = current_request.get()
+    request = current_request.get() if not hasattr(record, "is_about_many") else None
     fields: dict[str, Any] = {"request_id": request.id} if request is not None else {}
     fields |= getattr(record, "fields", {})
     if record.exc_info and record.exc_info[0] is not None:

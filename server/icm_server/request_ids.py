@@ -11,8 +11,9 @@ from collections.abc import Collection
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from icm_server.logs import RequestNote, current_request, event
+from icm_server.logs import REFUSED, RequestNote, current_request, event
 from icm_server.open_paths import OPEN_PATHS
+from icm_server.tenant import ANYONE
 
 log = logging.getLogger("icm_server")
 
@@ -55,4 +56,6 @@ class RequestIds:
                 self._responses[status] += 1
             if status >= 400 and not note.told and scope["path"] not in OPEN_PATHS:  # those are asked often
                 path = scope["path"] if scope["path"] in self._paths else "unknown"
-                event(log, "request refused", method=scope["method"], path=path, status=status)
+                tenant = scope["state"].get("tenant", ANYONE)
+                whose = {} if tenant is ANYONE else {"key": tenant.name}
+                event(log, REFUSED, method=scope["method"], path=path, status=status, **whose)

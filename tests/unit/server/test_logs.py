@@ -8,9 +8,11 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from tests.hand_clock import HandClock
 
 from icm_server.config import LogFormat
 from icm_server.logs import LOGGERS, RequestNote, current_request, event, set_up_logging
+from icm_server.refusal_lines import MOST_LINES
 
 log = logging.getLogger("icm_server")
 
@@ -89,3 +91,33 @@ def test_nobodys_text_makes_a_line_or_commands_the_terminal(stream: io.StringIO,
     assert line.isprintable()
     if form == "json":
         assert json.loads(line)["reason"] == hostile
+
+
+def test_a_flood_of_refusals_is_counted_instead_of_written(stream: io.StringIO) -> None:
+    clock = HandClock()
+    set_up_logging("json", stream, verbose=False, clock=clock)
+    token = current_request.set(RequestNote("r-1"))
+    for _ in range(1000):
+        event(log, "request refused", method="GET", path="unknown", status=401)
+    event(log, "request refused", key="alice", code="busy")
+    event(log, "request finished", key="bob")
+    clock.now += 1.0
+    event(log, "request refused", method="GET", path="unknown", status=401)
+    current_request.reset(token)
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    strangers = [line for line in lines if line["event"] == "request refused" and line.get("status") == 401]
+    assert len(strangers) == MOST_LINES + 1
+    assert [line.get("key") for line in lines[MOST_LINES : MOST_LINES + 2]] == ["alice", "bob"]
+    told = lines[-2]
+    del told["time"]
+    assert told == {"level": "info", "event": "more requests refused", "requests": 1000 - MOST_LINES, "status": 401}
+
+
+def test_what_was_counted_is_told_at_the_end(stream: io.StringIO) -> None:
+    set_up_logging("json", stream, verbose=False, clock=HandClock())
+    for _ in range(MOST_LINES + 7):
+        event(log, "request refused", key="alice", code="busy")
+    (handler,) = log.handlers
+    handler.close()
+    told = json.loads(stream.getvalue().splitlines()[-1])
+    assert (told["requests"], told["key"], told["code"]) == (7, "alice", "busy")
