@@ -155,12 +155,7 @@ class Connection:
 
     def _by_proxy(self) -> str:
         """What is added to what may be a proxy's fault."""
-        if self._proxy is None:
-            return ""
-        return (
-            f"; it was asked by the proxy {self._proxy.shown}, which {self._proxy.variable} names: if none is needed, "
-            f"name {self._host} in NO_PROXY"
-        )
+        return self._proxy.told(self._host) if self._proxy else ""
 
     def _moved(self, response: httpx.Response) -> RequestError:
         place = shown(response.headers["Location"])[:200]

@@ -51,9 +51,12 @@ class _ByRoute(httpx.BaseTransport):
 
     def __init__(self) -> None:
         self._used: list[httpx.HTTPTransport] = []
+        self.by_proxy = ""
+        """What is added to an error that the last request met, if a proxy was asked."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         proxy = proxy_for(str(request.url))
+        self.by_proxy = proxy.told(request.url.host) if proxy else ""
         with certificates_told():
             self._used.append(httpx.HTTPTransport(proxy=proxy.url if proxy else None))
         return self._used[-1].handle_request(request)
@@ -64,15 +67,15 @@ class _ByRoute(httpx.BaseTransport):
 
 
 def _download(url: str, path: Path, report: Report) -> None:
-    place = shown(url)
+    place, route = shown(url), _ByRoute()
     try:
         with (
-            httpx.Client(transport=_ByRoute(), follow_redirects=True, timeout=httpx.Timeout(30.0)) as http,
+            httpx.Client(transport=route, follow_redirects=True, timeout=httpx.Timeout(30.0)) as http,
             http.stream("GET", url) as response,
             path.open("wb") as file,
         ):
             if response.status_code != 200:
-                raise RequestError(f"{place}: the server answered {response.status_code}")
+                raise RequestError(f"{place}: the server answered {response.status_code}{route.by_proxy}")
             for chunk in response.iter_bytes():
                 file.write(chunk)
                 if file.tell() > MAX_DOWNLOAD_BYTES:
@@ -81,9 +84,8 @@ def _download(url: str, path: Path, report: Report) -> None:
     except httpx.InvalidURL:
         raise _no_url(url) from None  # httpx would show a password
     except httpx.HTTPError as error:
-        proxy = proxy_for(url)
-        by = f"; it was asked by the proxy {proxy.shown}, which {proxy.variable} names; see NO_PROXY" if proxy else ""
-        raise RequestError(f"{place}: cannot be downloaded ({error or type(error).__name__}){by}") from None
+        why = str(error) or type(error).__name__
+        raise RequestError(f"{place}: cannot be downloaded ({why}){route.by_proxy}") from None
     except OSError as error:
         raise RequestError(f"{place}: {error.strerror or error}") from None
 

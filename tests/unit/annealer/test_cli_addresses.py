@@ -53,16 +53,17 @@ def test_a_scorer_of_ones_own_and_one_on_this_machine_are_asked_directly(
 
 
 @pytest.mark.parametrize("kind", ["", "openai:"])
-@pytest.mark.parametrize("command", ["run", "demo", "baselines"])
+@pytest.mark.parametrize("command", ["run", "demo", "baselines", "search-bench", "bench"])
 def test_a_proxy_that_cannot_be_used_is_told_before_anything_is_made(
     icm: Icm, tmp_path: Path, kind: str, command: str
 ) -> None:
-    task, out = planted.write_task(tmp_path / "data", 40), tmp_path / "run"
+    out = tmp_path / "made" / "run"
+    task = [] if "bench" in command else ["--task", planted.write_task(tmp_path / "data", 40)]
     with environment(ALL_PROXY="socks5://joe:hunter2@proxy:1080"):
-        ended = icm(command, "--task", task, "--scorer", f"{kind}http://box.example:8000", "--out", out)
+        ended = icm(command, *task, "--scorer", f"{kind}http://box.example:8000", "--out", out)
     check_refused(ended, 2, "socks5://proxy:1080", "ALL_PROXY", "httpx[socks]", "NO_PROXY")
     assert "hunter2" not in ended.out + ended.err
-    assert not out.exists()
+    assert not out.parent.exists()
 
 
 @pytest.mark.parametrize("kind", ["", "openai:"])
