@@ -39,7 +39,7 @@ def create_app(
     make_engine: EngineFactory,
     *,
     scoring: ScoringConfig | None = None,
-    max_body_bytes: int = 256 * 2**20,
+    max_body_bytes: int = 64 * 2**20,
     keyring: Keyring | None = None,
     connections: ConnectionLimits | None = None,
     hosts: Iterable[str] = (),

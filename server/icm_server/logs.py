@@ -118,6 +118,12 @@ class TextLines(logging.Formatter):
         return " ".join([f"[{at}]", visible(_event(record) + reason), *words]) + trace
 
 
+def _event(record: logging.LogRecord) -> str:
+    """What happened. What asyncio says below its first line are objects, and what their exceptions quote."""
+    event = record.getMessage().strip()
+    return event.partition("\n")[0] if record.name == "asyncio" else event
+
+
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
     request = current_request.get() if not hasattr(record, "is_about_many") else None
     fields: dict[str, Any] = {"request_id": request.id} if request is not None else {}
