@@ -175,6 +175,18 @@ async def test_json_may_name_its_characters(http: httpx.AsyncClient) -> None:
     assert (await http.post("/v1/score", content=json.dumps(GOOD), headers=headers)).status_code == 200
 
 
+@pytest.mark.parametrize("wrong", [1, "true", 0.0])
+@pytest.mark.parametrize(
+    ("path", "name"), [("score", "special_tokens"), ("score", "fresh"), ("tokens", "special_tokens")]
+)
+async def test_what_is_true_or_false_is_nothing_else(http: httpx.AsyncClient, path: str, name: str, wrong: Any) -> None:
+    asked: dict[str, Any] = {"texts": ["a"]} if path == "tokens" else {"prompts": ["a"], "labels": [" b", " c"]}
+    assert (await http.post(f"/v1/{path}", json=asked | {name: True})).status_code == 200
+    response = await http.post(f"/v1/{path}", json=asked | {name: wrong})
+    assert response.status_code == 422
+    assert name in error_of(response)["message"]
+
+
 async def test_a_huge_wrong_input_is_not_echoed(http: httpx.AsyncClient) -> None:
     response = await http.post("/v1/score", json={**GOOD, "prompts": [{"x" * 9000: "y" * 9000}], "z" * 1000: 1})
     assert response.status_code == 422
