@@ -71,9 +71,6 @@ LogprobRows = Annotated[
     Field(max_length=MAX_PROMPTS, fail_fast=True),
 ]
 
-Flag = Annotated[bool, Field(strict=True)]
-"""true or false, and not what else could be read as one of them."""
-
 
 class _Wire(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -107,11 +104,11 @@ class ScoreRequest(_Wire):
     priority: int = Field(default=0, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
     """Whatever has a higher one goes first, of all experiments; within one priority they share fairly."""
 
-    special_tokens: Flag = False
+    special_tokens: bool = False
     """False: texts are only text, so that `<|endoftext|>` in one is tokenized as the characters that it is. True: what
     reads like one of the tokenizer's special tokens, in any text, label or terminator, is that token."""
 
-    fresh: Flag = False
+    fresh: bool = False
     """True: every read is made now; none is answered by one that was made before, or for somebody else."""
 
     deadline_s: float | None = Field(default=None, gt=0, le=30 * 86_400, allow_inf_nan=False)
@@ -128,7 +125,7 @@ class TokensRequest(_Wire):
     texts: list[Text] = Field(max_length=MAX_TEXTS, fail_fast=True)
     """One that clearly is longer than any prompt may be is refused (code `prompt_too_long`)."""
 
-    special_tokens: Flag = False
+    special_tokens: bool = False
     """As in a ScoreRequest."""
 
     deadline_s: float | None = Field(default=None, gt=0, le=30 * 86_400, allow_inf_nan=False)
