@@ -83,18 +83,26 @@ class ByteSource:
 
         Raises RequestError naming a line that is longer.
         """
-        number, rest = 0, b""
+        number, num_bytes = 0, 0
+        begun: list[bytes] = []  # the line that is not whole yet: joined once, in however many pieces it comes
         for chunk in self._chunks:
-            pieces = (rest + chunk).splitlines(keepends=True)
-            # Not whole yet, or ends in half of \r\n.
+            if begun and begun[-1].endswith(b"\r"):  # which may be half of \r\n
+                chunk = begun.pop() + chunk
+            pieces = chunk.splitlines(keepends=True)
             rest = b"" if pieces[-1].endswith(b"\n") else pieces.pop()
             for line in pieces:
+                if begun:
+                    line = b"".join([*begun, line])
+                    begun, num_bytes = [], 0
                 number += 1
-                self._check(number, line, max_bytes)
+                self._check(number, len(line), max_bytes)
                 yield line
-            self._check(number + 1, rest, max_bytes)
-        if rest:
-            yield rest
+            if rest:
+                begun.append(rest)
+                num_bytes += len(rest)
+                self._check(number + 1, num_bytes, max_bytes)
+        if begun:
+            yield b"".join(begun)
 
     def content(self, max_bytes: int) -> bytes | None:
         """All of it; None if that is more."""
@@ -120,8 +128,8 @@ class ByteSource:
             file.seek(0)
             yield file
 
-    def _check(self, number: int, line: bytes, max_bytes: int) -> None:
-        if len(line) > max_bytes:
+    def _check(self, number: int, num_bytes: int, max_bytes: int) -> None:
+        if num_bytes > max_bytes:
             raise RequestError(f"{self.name}, line {number}: longer than {max_bytes} bytes", code="bad_data")
 
 
@@ -158,7 +166,11 @@ def opened(source: Path | str) -> Iterator[ByteSource]:
             head = next(chunks, b"")
             chunks = itertools.chain([head] if head else [], chunks)
             if head.startswith(_ARCHIVE):
-                raise RequestError(f"{name}: a zip archive; name the file inside once it is unpacked", code="bad_data")
+                raise RequestError(
+                    f"{name}: a zip archive, as an Excel workbook is: save that as CSV; of another, unpack it and name "
+                    "the file inside",
+                    code="bad_data",
+                )
             packing = next((one for one in _PACKINGS if one.magic.match(head)), None)
             if packing is not None:
                 chunks = _unpacked(name, packing, chunks)
@@ -196,8 +208,8 @@ def _unpacked(name: str, packing: _Packing, chunks: Iterator[bytes]) -> Iterator
                     left = b""
                     if member.eof:
                         left, member = member.unused_data, None
-                    if unpacked:
-                        yield unpacked
+                    for place in range(0, len(unpacked), CHUNK_BYTES):
+                        yield unpacked[place : place + CHUNK_BYTES]
     except (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
         raise RequestError(
             f"{name}: damaged {packing.name} data ({' '.join(str(error).split())})", code="bad_data"

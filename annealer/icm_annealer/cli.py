@@ -344,6 +344,7 @@ def bench(
     from icm_annealer.figures import check_figures, save_figures
 
     console = Terminal()
+    check_scorer(scorer, None)
     check_figures(out)
     numbers, tokens = _numbers(sizes), _numbers(shot_tokens)
 
@@ -434,6 +435,7 @@ def search_bench(
         load_data(name, None, allow_code=allow_code)
         for name in (tasks or ("living,kinds" if full else "living")).split(",")
     ]
+    check_scorer(scorer, api_key_file)
     check_figures(out)
     try_place(out.with_suffix(".html"))
 
@@ -469,7 +471,7 @@ def main() -> None:
         with ended_in_order():
             sys.exit(app(standalone_mode=False))
     except WrongUsage as error:
-        if told := error.format_message():  # none where help is shown instead
+        if told := error.format_message().replace("Value error, ", ""):  # none where help is shown instead
             _told(f"{told.rstrip('.')} (see `{error.ctx.command_path} --help`)" if error.ctx else told)
         sys.exit(2)
     except IcmError as error:

@@ -6,6 +6,7 @@ import contextlib
 import math
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,9 +49,29 @@ ScorerOption = Annotated[
 ScorerModelOption = Annotated[
     str | None, typer.Option("--scorer-model", help="With openai:URL: the model's name there, if it has several.")
 ]
+
+
+class KeyFile:
+    """A file that holds an API key: read when a scorer needs one, and once, since it may be a pipe."""
+
+    def __init__(self, path: str):
+        self._path = Path(path)
+
+    @cached_property
+    def key(self) -> str | None:
+        """See `read_key`."""
+        return read_key(self._path)
+
+
 KeyOption = Annotated[
-    Path | None,
-    typer.Option("--api-key-file", envvar="ICM_API_KEY_FILE", help="File that holds the scorer's API key."),
+    KeyFile | None,
+    typer.Option(
+        "--api-key-file",
+        envvar="ICM_API_KEY_FILE",
+        parser=KeyFile,
+        metavar="FILE",
+        help="File that holds the scorer's API key.",
+    ),
 ]
 EngineOption = Annotated[
     str, typer.Option("--engine", help="Engine of a scorer started here: vllm, or fake (no model, for trying out).")
@@ -81,7 +102,7 @@ async def connect(
     where: str,
     engine: str,
     wait_s: float,
-    api_key_file: Path | None,
+    api_key_file: KeyFile | None,
     progress: RunProgress,
     log: Path | None,
     scorer_model: str | None = None,
@@ -104,24 +125,28 @@ async def connect(
     elif kind == "openai":
         progress.status(f"looking at {shown(model)}")
         async with await OpenAIScorer.open(
-            model, model=scorer_model, api_key=read_key(api_key_file), retry=retry, on_wait=waiting
+            model, model=scorer_model, api_key=_key(api_key_file), retry=retry, on_wait=waiting
         ) as endpoint:
             for note in endpoint.notes:
                 progress.note(f"note: {note}")
             yield endpoint
     else:
-        async with ScorerClient(where, api_key=read_key(api_key_file), retry=retry) as client:
+        async with ScorerClient(where, api_key=_key(api_key_file), retry=retry) as client:
             await client.wait_ready(wait_s, waiting)
             yield client
 
 
-def check_scorer(where: str, api_key_file: Path | None) -> None:
+def check_scorer(where: str, api_key_file: KeyFile | None) -> None:
     """Raises RequestError for a scorer that cannot be asked, before anything is made or started for it."""
     kind, _, rest = where.partition(":")
     if kind == "openai":
-        EndpointHttp(rest, api_key=read_key(api_key_file))
+        EndpointHttp(rest, api_key=_key(api_key_file))
     elif kind != "local":
-        ScorerClient(where, api_key=read_key(api_key_file))
+        ScorerClient(where, api_key=_key(api_key_file))
+
+
+def _key(file: KeyFile | None) -> str | None:
+    return file.key if file else None
 
 
 def load_data(task: str, data: str | None, *, allow_code: bool) -> tuple[LoadedTask, Loaded]:

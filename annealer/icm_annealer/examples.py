@@ -160,13 +160,20 @@ def is_absent(value: Any) -> bool:
     return value is None or value != value
 
 
+def _is_one_cell(facts: dict[str, Any]) -> bool:
+    """Whether a row looks like one of a CSV file as spreadsheets write it where a comma is a decimal point."""
+    return any(";" in name for name in facts)
+
+
 def _check_fields(facts: dict[str, Any], task: Task, key_kinds: dict[str, str], where: str) -> None:
     """What the task needs of a row is there; `key_kinds` remembers what kind of value each rule's key has."""
     for field in task.fields:
         if is_absent(facts.get(field)) or isinstance(facts[field], dict | list):
             there = ", ".join(list(facts)[:20])
+            parted = "; are its cells parted by semicolons? Commas are read, or tabs" if _is_one_cell(facts) else ""
             raise RequestError(
-                f"{where}: the field {field!r} is missing or not a plain value (there are: {there})", code="bad_data"
+                f"{where}: the field {field!r} is missing or not a plain value (there are: {there}{parted})",
+                code="bad_data",
             )
     for key in task.rule_keys:
         kind = "text" if isinstance(facts[key], str) else "a number"

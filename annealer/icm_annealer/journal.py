@@ -193,7 +193,8 @@ def _check_begun(path: Path, first: dict[str, Any], header: dict[str, Any]) -> N
             continue  # an older version did not write it down; it is taken to be the same
         if first.get(key) != value:
             told = _data_difference(first, header) if key == "data" else _difference(first.get(key), value)
-            raise JournalError(f"{path} was begun with another {key}: {told}")
+            other = "other" if key.endswith(("s", "data")) else "another"
+            raise JournalError(f"{path} was begun with {other} {key}: {told}")
 
 
 def _check(path: Path, line: _Line, shape: Shape) -> None:

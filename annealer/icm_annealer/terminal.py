@@ -22,9 +22,9 @@ class Terminal(Console):
         super().__init__(stderr=stderr, width=width, markup=False, emoji=False, highlight=False, **options)
 
     def say(self, text: str, style: str | None = None, *, wraps: bool = False) -> None:
-        """Prints one line, however long it is and whatever is in it; one that `wraps` is broken between words where a
-        person reads it."""
-        self.print(visible(text), style=style, soft_wrap=not wraps)
+        """Prints one line, however long it is and whatever is in it; one that `wraps` is broken between words on a
+        terminal, and there alone: a log is searched by lines."""
+        self.print(visible(text), style=style, soft_wrap=not (wraps and self.is_terminal))
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Whatever is a plain text, also a table's cell, becomes this."""

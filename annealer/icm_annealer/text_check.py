@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 from icm_annealer.examples import Example
@@ -21,11 +22,11 @@ PLACEHOLDER = "x"
 def texts_alike(task: Task, examples: Iterable[Example]) -> list[str]:
     """What looks wrong with the texts, a line each."""
     own = task.template.format_map(dict.fromkeys(template_fields(task.template), PLACEHOLDER))
-    shots, separator = _shots(task, own), task.separator
+    shots, separator, owned = _shots(task, own), task.separator, _special(own)
     found = {
         "separators": _Found(lambda text: [separator] if separator.strip(" ") and _more(separator, text, own) else []),
         "shots": _Found(lambda text: [shot for shot in shots if _more(shot, text, own)]),
-        "special": _Found(lambda text: [token for token in SPECIAL.findall(text) if _more(token, text, own)]),
+        "special": _Found(lambda text: list(_special(text) - owned)),
     }
     for example in examples:
         for one in found.values():
@@ -53,13 +54,18 @@ def _shots(task: Task, own: str) -> list[str]:
 
 def _special_of_task(task: Task, own: str) -> list[str]:
     labels = " ".join(text for given in task.labels.values() for text in label_texts(given))
-    tokens = sorted(set(SPECIAL.findall(" ".join([own, task.separator, labels]))))
+    tokens = sorted(_special(" ".join([own, task.separator, labels])))
     if not tokens or task.special_tokens:
         return []
     return [
         f"template, separator or labels hold {', '.join(tokens[:4])}, which are read as plain text: say "
         "`special_tokens: true` if they are meant as the model's control tokens"
     ]
+
+
+def _special(text: str) -> Counter[str]:
+    """Each control token in the text, and how often it is there."""
+    return Counter(SPECIAL.findall(text))
 
 
 def _more(part: str, text: str, own: str) -> bool:

@@ -43,6 +43,7 @@ def try_place(out: Path) -> None:
     """
     make_folder(out.parent)
     partial = _partial(out)
+    _remove(partial)  # what a killed process left there
     try:
         partial.touch()
         partial.unlink()

@@ -155,12 +155,7 @@ class Connection:
 
     def _by_proxy(self) -> str:
         """What is added to what may be a proxy's fault."""
-        if self._proxy is None:
-            return ""
-        return (
-            f"; it was asked by the proxy {self._proxy.shown}, which {self._proxy.variable} names: if none is needed, "
-            f"name {self._host} in NO_PROXY"
-        )
+        return self._proxy.told(self._host) if self._proxy else ""
 
     def _moved(self, response: httpx.Response) -> RequestError:
         place = shown(response.headers["Location"])[:200]
@@ -189,8 +184,15 @@ def authorization(address: Address, api_key: str | None) -> dict[str, str]:
 
 
 def _transport(proxy: Proxy | None) -> httpx.AsyncBaseTransport:
-    try:
+    with certificates_told():
         return httpx.AsyncHTTPTransport(proxy=proxy.url if proxy else None)
+
+
+@contextmanager
+def certificates_told() -> Iterator[None]:
+    """Raises RequestError where a transport, as it is made, cannot read the environment's certificates."""
+    try:
+        yield
     except OSError as error:
         raise RequestError(
             f"the certificates that SSL_CERT_FILE or SSL_CERT_DIR names cannot be read: {error.strerror or error}",

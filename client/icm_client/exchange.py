@@ -18,8 +18,9 @@ from icm_client.wire import STREAM_TYPE, ScoreRequest, ScoreResponse
 
 THREAD_BYTES = 2**18
 """Larger bodies are compressed beside the event loop."""
-MAX_SMALL_BYTES = 2**20
-"""The longest answer that is no log-probabilities, and what one of these has beside them."""
+MAX_SMALL_BYTES = 2**22
+"""The longest answer that is no log-probabilities, and what one of these has beside them: a ModelInfo may name
+MAX_ADAPTERS adapters."""
 ROW_BYTES, VALUE_BYTES = 128, 32
 """The most that a prompt's row, and each of its log-probabilities, take in an answer."""
 

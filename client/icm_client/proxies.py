@@ -27,6 +27,13 @@ class Proxy(NamedTuple):
     variable: str
     """The variable that names it."""
 
+    def told(self, host: str) -> str:
+        """What is added to an error that may be the proxy's fault, where `host` was asked for."""
+        return (
+            f"; it was asked by the proxy {self.shown}, which {self.variable} names: if none is needed, "
+            f"name {host} in NO_PROXY"
+        )
+
 
 def proxy_for(url: str) -> Proxy | None:
     """None where no proxy is named, or the address is not to be asked by one: always so on this machine itself.

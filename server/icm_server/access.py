@@ -14,10 +14,15 @@ from icm_client.wire import DEFAULT_EXPERIMENT, ScoreRequest
 from icm_server.config import ServerConfig
 from icm_server.incoming import FOR_STRANGERS, Incoming, refuse
 from icm_server.keyring import Keyring
+from icm_server.keys_file import keys_file_at
 from icm_server.open_paths import OPEN_PATHS
 from icm_server.tenant import ANYONE, Tenant
 
-CHALLENGE = {"WWW-Authenticate": 'Bearer, Basic realm="icm-server: any name, the API key as password"'}
+CHALLENGES = (
+    ("WWW-Authenticate", "Bearer"),
+    ("WWW-Authenticate", 'Basic realm="icm-server: any name, the API key as password"'),
+)
+"""A header each: Chromium reads one challenge of a header, and would not ask for a password if it were the second."""
 
 
 class Access:
@@ -39,7 +44,7 @@ class Access:
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008})
             else:
-                await refuse(error, CHALLENGE, Incoming(receive), scope, receive, send, FOR_STRANGERS)
+                await refuse(error, CHALLENGES, Incoming(receive), scope, receive, send, FOR_STRANGERS)
             return
         state = scope.setdefault("state", {})
         state["tenant"] = tenant
@@ -53,11 +58,16 @@ class Access:
         header = Headers(scope=scope).get("authorization")
         if header is None:
             raise AccessError(
-                "this scorer asks for an API key: --api-key-file FILE, or ICM_API_KEY_FILE", code="no_key"
+                "this scorer asks for an API key: give icm --api-key-file FILE or ICM_API_KEY_FILE, and other programs "
+                "the header Authorization: Bearer KEY",
+                code="no_key",
             )
         tenant = self._keyring.tenant_of(key_in(header))
         if tenant is None:
-            raise AccessError("this API key is not one of this scorer's", code="wrong_key")
+            raise AccessError(
+                "this API key is not one of this scorer's: is it the right one? Whoever runs the scorer makes them",
+                code="wrong_key",
+            )
         return tenant
 
 
@@ -91,9 +101,7 @@ def keyring_for(config: ServerConfig) -> Keyring | None:
 
     /dev/null, which a container gets where nobody names one, is no keys file.
     """
-    path = None if config.keys_file is None else config.keys_file.expanduser()
-    if path is not None and path.is_dir():
-        path /= "keys.yaml"
+    path = None if config.keys_file is None else keys_file_at(config.keys_file)
     if path is not None and not path.is_char_device():
         return Keyring(path)
     hosts = (config.published_at or config.host).split(",")

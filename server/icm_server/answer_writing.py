@@ -12,17 +12,15 @@ from icm_server.turns import Turns
 
 SMALL_VALUES = 2**10
 """A piece of fewer log-probabilities is written at once."""
-STALLED_S = 120.0
-"""A caller that has not read what is ready for so long is taken for gone."""
 
 
 class AnswerWriter:
     """Writes one answer. JSON and compression hold up everything else in this process, a thread would be no help: so
     pieces have some thousand values, and large ones take turns, by key."""
 
-    def __init__(self, turns: Turns, tenant: Tenant, num_values: int, stalled_s: float = STALLED_S):
-        """`num_values`: log-probabilities of the whole answer."""
-        self._turns, self._place, self._stalled_s = turns, turns.place(tenant, num_values), stalled_s
+    def __init__(self, turns: Turns, tenant: Tenant, num_values: int, stall_s: float):
+        """`num_values`: log-probabilities of the whole answer; `stall_s`: who takes nothing for so long has gone."""
+        self._turns, self._place, self._stall_s = turns, turns.place(tenant, num_values), stall_s
 
     async def write(self, send: Send, make: Callable[[], bytes], num_values: int = 0) -> None:
         """Sends the piece that `make` makes, of so many log-probabilities. Raises TimeoutError if nobody reads."""
@@ -35,7 +33,7 @@ class AnswerWriter:
         await self._sent(sending)
 
     async def _sent(self, sending: asyncio.Future[None]) -> None:
-        async with asyncio.timeout(self._stalled_s):
+        async with asyncio.timeout(self._stall_s):
             await sending
 
 

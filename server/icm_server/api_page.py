@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from html import escape
 from importlib import resources
@@ -70,7 +71,12 @@ def _shape(name: str, schema: Schema) -> str:
 
 
 def _text(described: Schema) -> str:
-    return "".join(f"<p>{escape(part)}</p>" for part in described.get("description", "").split("\n\n") if part)
+    return "".join(f"<p>{_marked(part)}</p>" for part in described.get("description", "").split("\n\n") if part)
+
+
+def _marked(text: str) -> str:
+    """Plain text, in which what stands between backticks is code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _fields(schema: Schema) -> str:
@@ -78,7 +84,7 @@ def _fields(schema: Schema) -> str:
         return f"<p>{_type(schema)}</p>"
     required = schema.get("required", ())
     rows = (
-        f"<tr><td><code>{escape(name)}</code></td><td>{_type(field)}"
+        f"<tr><td><code>{escape(name)}</code></td><td>{_type(field)}{_text(field)}"
         f"<small>{escape(', '.join(_notes(field, name in required)))}</small></td></tr>"
         for name, field in schema["properties"].items()
     )
@@ -91,7 +97,11 @@ def _notes(field: Schema, is_required: bool) -> Iterator[str]:
     if "default" in field:
         yield f"default {json.dumps(field['default'])}"
     for part in (field, *field.get("anyOf", ())):
-        yield from (f"{words} {part[key]}" for key, words in LIMITS.items() if key in part)
+        yield from (f"{words} {_plain(part[key])}" for key, words in LIMITS.items() if key in part)
+
+
+def _plain(value: float | str) -> str:
+    return f"{value:,.10g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
 
 
 def _type(schema: Schema) -> str:
@@ -108,5 +118,5 @@ def _type(schema: Schema) -> str:
         inner = _type(schema.get("items", {}))
         return f"list of ({inner})" if " or " in inner else f"list of {inner}"
     if isinstance(schema.get("additionalProperties"), Mapping):
-        return f"names, each with: {_type(schema['additionalProperties'])}"
+        return f"object whose values are each: {_type(schema['additionalProperties'])}"
     return escape(str(schema.get("type", "any value")))

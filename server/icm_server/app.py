@@ -66,6 +66,7 @@ def create_app(
     app = FastAPI(title="icm-server", version="1", lifespan=lifespan, responses=ERRORS, docs_url=None, redoc_url=None)
     responses: Counter[int] = Counter()
     app.state.scoring = state
+    app.state.answer_stall_s = (connections or ConnectionLimits()).answer_stall_s
     app.state.metrics = Metrics(lambda: state.scorer, state.is_ready, responses)
     for module in (routes, model_list, operations, health):
         app.include_router(module.router)

@@ -14,7 +14,7 @@ from icm_client.errors import BusyError, IcmError, RequestError
 from icm_server.config import ConnectionLimits
 from icm_server.content_coding import ACCEPTED, CorruptBodyError, Unpacking
 from icm_server.incoming import NOTHING, PATIENT, Drain, Incoming, announces_body, refuse
-from icm_server.shares import Shares
+from icm_server.shared_limit import SharedLimit
 from icm_server.tenant import ANYONE, Tenant
 from icm_server.turns import Place, Turns
 
@@ -69,7 +69,7 @@ class BodyLimit:
         self._check = check
         self._pace = limits or ConnectionLimits()
         self._turns = Turns(time.monotonic)
-        self._shares = Shares(HELD_BODIES * max_body_bytes, shared=shared)
+        self._shares = SharedLimit(HELD_BODIES * max_body_bytes, shared=shared)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -92,7 +92,7 @@ class BodyLimit:
             except IcmError as error:
                 self._release(held)
                 drain = NOTHING if error.code == TOO_SLOW else self._drain
-                await refuse(error, {"Accept-Encoding": ACCEPTED}, incoming, scope, receive, send, drain)
+                await refuse(error, [("Accept-Encoding", ACCEPTED)], incoming, scope, receive, send, drain)
             except ConnectionError:
                 pass  # nobody is there to be answered
             else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, TextIO
+from typing import Annotated, Any, Literal, TextIO, TypeVar
 
 import pydantic
 import typer
@@ -18,12 +18,11 @@ from icm_server.stopping import exit_on_signal, follow_parent, guard_children
 
 DEFAULTS = ServerConfig()
 SCORING = DEFAULTS.scoring
-LIMIT_NAMES = ", ".join(f"{name}={value}" for name, value in SCORING.limits)
-CONNECTION_LIMIT_NAMES = ", ".join(f"{name}={value}" for name, value in DEFAULTS.connections)
 
 WrongUsage: Any = typer.BadParameter.__bases__[0]
 """What options and arguments are refused with."""
 MAX_DRAIN_S = 86_400.0
+_L = TypeVar("_L", Limits, ConnectionLimits)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,6 +35,11 @@ app = typer.Typer(
 
 keys = typer.Typer(no_args_is_help=True, help="API keys.")
 app.add_typer(keys, name="key")
+
+
+def _named(limits: Limits | ConnectionLimits) -> str:
+    """Names and defaults, with room to break a line in a narrow terminal."""
+    return ", ".join(f"{name} ({value:g})" if value < 10**6 else f"{name} ({value:,})" for name, value in limits)
 
 
 @app.command()
@@ -54,11 +58,16 @@ def serve(
     max_body_mb: Annotated[int, typer.Option(min=1, help="The largest request body.")] = DEFAULTS.max_body_bytes
     // 2**20,
     limit: Annotated[
-        list[str], typer.Option(help=f"A limit on work let in, as name=number; may be repeated: {LIMIT_NAMES}.")
+        list[str],
+        typer.Option(
+            help=f"A limit on work let in, as name=number; may be repeated. There are: {_named(SCORING.limits)}."
+        ),
     ] = [],  # noqa: B006
     connection_limit: Annotated[
         list[str],
-        typer.Option(help=f"A limit on callers, as name=number; may be repeated: {CONNECTION_LIMIT_NAMES}."),
+        typer.Option(
+            help=f"A limit on callers, as name=number; may be repeated. There are: {_named(DEFAULTS.connections)}."
+        ),
     ] = [],  # noqa: B006
     weight: Annotated[
         list[str], typer.Option(help="An experiment's part beside others of its key, as name=number; may be repeated.")
@@ -75,7 +84,8 @@ def serve(
     keys_file: Annotated[
         Path | None,
         typer.Option(
-            envvar="ICM_KEYS_FILE", help="API keys, or a folder with a keys.yaml; `icm-server key new NAME` makes one."
+            envvar="ICM_KEYS_FILE",
+            help="API keys: a file, or a folder with a keys.yaml; `icm-server key new NAME` adds one.",
         ),
     ] = None,
     allow_no_keys: Annotated[
@@ -121,7 +131,7 @@ def serve(
             adapters=dict(map(_pair, adapter)),
             cache=cache,
             scoring=ScoringConfig(
-                limits=Limits.model_validate(dict(map(_pair, limit))),
+                limits=_limits(Limits, "--limit", limit),
                 weights=dict(map(_pair, weight)),  # type: ignore[arg-type]  # pydantic makes numbers of them
                 reuse_memory_bytes=reuse_memory_mb * 2**20,
                 reuse_file=reuse_file,
@@ -132,7 +142,7 @@ def serve(
             allow_no_keys=allow_no_keys,
             published_at=published_at,
             max_body_bytes=max_body_mb * 2**20,
-            connections=ConnectionLimits.model_validate(dict(map(_pair, connection_limit))),
+            connections=_limits(ConnectionLimits, "--connection-limit", connection_limit),
             allow_hosts=tuple(allow_host),
             ready_file=ready_file,
             drain_s=drain_s,
@@ -140,7 +150,7 @@ def serve(
             verbose=verbose,
         )
     except pydantic.ValidationError as error:
-        raise RequestError(" ".join(str(error).split())) from None
+        raise RequestError(_first_mistake(error)) from None
     guard_children()
     if exit_with_parent:
         follow_parent()
@@ -162,7 +172,11 @@ def pull(
 def new_key(
     name: Annotated[str, typer.Argument(help="Whose key it is; also an experiment that it may always run.")],
     keys_file: Annotated[
-        Path, typer.Option(envvar="ICM_KEYS_FILE", help="Its hash is added there; a scorer that runs sees it.")
+        Path,
+        typer.Option(
+            envvar="ICM_KEYS_FILE",
+            help="Its hash is added there, of a folder to the keys.yaml in it; a scorer that runs sees it.",
+        ),
     ] = Path("keys.yaml"),
     experiment: Annotated[
         list[str] | None, typer.Option(help="What it may run beside NAME, * for any; may be repeated. Default: NAME-*")
@@ -175,7 +189,7 @@ def new_key(
         typer.Option(min=-MAX_PRIORITY, max=MAX_PRIORITY, help="The highest priority of its requests; default 0."),
     ] = None,
     weight: Annotated[
-        float | None, typer.Option(min=1e-6, max=1e6, help="Its share of the engine beside other keys; default 1.")
+        float | None, typer.Option(min=1e-6, max=1000, help="Its share of the engine beside other keys; default 1.")
     ] = None,
     max_queued_tokens: Annotated[int | None, typer.Option(min=1, help="How much of its work may wait.")] = None,
     isolated: Annotated[bool, typer.Option("--isolated", help="Share no finished work with other keys.")] = False,
@@ -187,10 +201,11 @@ def new_key(
 
     Example: icm-server key new alice --keys-file keys.yaml > alice.key
     """
-    from icm_server.keys_file import add_key
+    from icm_server.keys_file import add_key, keys_file_at
 
+    path = keys_file_at(keys_file)
     key = add_key(
-        keys_file.expanduser(),
+        path,
         name,
         experiments=tuple(experiment) if experiment else None,
         adapters=tuple(adapter) if adapter else None,
@@ -201,7 +216,7 @@ def new_key(
         admin=admin or None,
     )
     _say(key)
-    _say(f"added {name} to {keys_file}; the key stands nowhere else", sys.stderr)
+    _say(f"added {name} to {path}; the key is printed this once and kept nowhere", sys.stderr)
 
 
 def main() -> None:
@@ -210,7 +225,7 @@ def main() -> None:
     try:
         sys.exit(app(standalone_mode=False))
     except WrongUsage as error:
-        if told := error.format_message():  # none where help is shown instead
+        if told := error.format_message().replace("Value error, ", ""):  # none where help is shown instead
             _say(f"error: {told.rstrip('.')} (see `{error.ctx.command_path} --help`)", sys.stderr)
         sys.exit(2)
     except IcmError as error:
@@ -231,6 +246,25 @@ def _engine_argument(text: str) -> tuple[str, Any]:
         return key.replace("-", "_"), read_yaml(value)
     except YAMLError:
         raise RequestError(f"the value of {text!r} is not YAML: quote it, or close its brackets") from None
+
+
+def _limits(kind: type[_L], option: str, texts: list[str]) -> _L:
+    """The limits that an option names, the others as they are. Raises RequestError."""
+    given = dict(map(_pair, texts))
+    for name in given:
+        if name not in kind.model_fields:
+            raise RequestError(f"{option} knows no {name!r}: there are {', '.join(kind.model_fields)}")
+    try:
+        return kind.model_validate(given)
+    except pydantic.ValidationError as error:
+        raise RequestError(f"{option} {_first_mistake(error)}") from None
+
+
+def _first_mistake(error: pydantic.ValidationError) -> str:
+    """What was given, and what it should be."""
+    first = error.errors(include_url=False)[0]
+    said = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    return f"{'.'.join(map(str, first['loc']))}={first['input']}: it {said}"
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Protocol
 
-from icm_server.shares import Shares
+from icm_server.shared_limit import SharedLimit
 
 MOST_AT_ONCE = 128
 
@@ -33,7 +33,7 @@ class Connections:
         self._limit, self._max_per_address = limit, max_per_address
         self._strangers = _Strangers()
         self._known: dict[Guest, str] = {}
-        self._shares = Shares(max(1, limit * 3 // 4), shared=shared)
+        self._shares = SharedLimit(max(1, limit * 3 // 4), shared=shared)
         self.num_displaced = 0
 
     def __len__(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -42,12 +42,14 @@ def as_told(app: FastAPI, error: Exception) -> IcmError:
     return ScorerError(f"the scorer failed in a way that it does not know ({type(error).__name__}); its log tells more")
 
 
-def error_response(error: IcmError, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """The answer that tells of the error, with Retry-After where it names a time."""
-    headers = dict(headers or {})
+def error_response(error: IcmError, headers: Iterable[tuple[str, str]] = ()) -> JSONResponse:
+    """The answer that tells of the error, with Retry-After where it names a time. A header may come several times."""
+    response = JSONResponse(error_body(error), status_code=error.status)
+    for name, value in headers:
+        response.headers.append(name, value)
     if isinstance(error, BusyError | UnavailableError) and error.retry_after_s is not None:
-        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
-    return JSONResponse(error_body(error), status_code=error.status, headers=headers)
+        response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
+    return response
 
 
 async def _icm_error(request: Request, error: Any) -> JSONResponse:
@@ -78,4 +80,4 @@ async def _bug(request: Request, error: Any) -> JSONResponse:
 
     It is answered outside all middleware, so what `RequestIds` adds to other answers is added here.
     """
-    return error_response(as_told(request.app, error), {HEADER: request.state.request_id})
+    return error_response(as_told(request.app, error), [(HEADER, request.state.request_id)])

@@ -6,11 +6,12 @@ import asyncio
 import json
 import socket
 import struct
+from collections import deque
 from http import HTTPStatus
 from typing import Any
 
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from icm_client.errors import IcmError, RequestError, UnavailableError, error_body
@@ -44,12 +45,14 @@ class Guarded(HttpToolsProtocol):
         self._error: IcmError | None = None
         """Why the parser was stopped."""
         self._head_since: float | None = None
-        """Since when headers are waited for."""
+        """Since when headers are waited for, and nothing else."""
         self._in_head = False
         """Part of a request's headers has come: what goes wrong then is told."""
         self._head_bytes = self._num_headers = self._unheard_bytes = 0
         self._stalled_since: float | None = None
         self._acked = 0
+        self._open: deque[RequestResponseCycle] = deque()
+        """Requests that are not answered, in their order; `cycle` is the one that came last."""
 
     def known_as(self, holder: str) -> None:
         """Whose key its request has shown."""
@@ -88,6 +91,9 @@ class Guarded(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._registry.remove(self)
         super().connection_lost(exc)
+        for each in self._open:  # uvicorn tells the last one only
+            each.disconnected = True
+            each.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         for start in range(0, len(data), self._limits.max_header_bytes):
@@ -99,15 +105,13 @@ class Guarded(HttpToolsProtocol):
             if self._unheard_bytes > self._limits.max_header_bytes:  # the parser gathers what has no end
                 self._end(self._too_large())
                 return
-        if self._head_since is None and (self.cycle is None or self.cycle.response_complete):
-            self._head_since = self.loop.time()
+        self._wait_for_head()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._in_head = True
         self._head_bytes = self._num_headers = self._unheard_bytes = 0
-        if self._head_since is None:
-            self._head_since = self.loop.time()
+        self._wait_for_head()
         self.scope["state"]["connection"] = self
 
     def on_url(self, url: bytes) -> None:
@@ -125,6 +129,7 @@ class Guarded(HttpToolsProtocol):
         if len(self.pipeline) >= MAX_PIPELINED:
             self._stop(RequestError("too many requests before the first answer", code="pipelined", status=400))
         super().on_headers_complete()
+        self._open.append(self.cycle)
         if self.parser.should_upgrade():
             self.cycle.keep_alive = False  # there is no other protocol, and what was for it is not read
 
@@ -140,12 +145,10 @@ class Guarded(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if not self.pipeline and self.cycle.more_body:
+        if self._open.popleft().more_body:
             self.transport.close()  # rather than read on what nobody wants
-
-    def resume_writing(self) -> None:
-        self._stalled_since = None
-        super().resume_writing()
+        elif self._in_head:
+            self._wait_for_head()
 
     def send_400_response(self, msg: str) -> None:
         """What could not be parsed, in the shape of all errors."""
@@ -153,6 +156,10 @@ class Guarded(HttpToolsProtocol):
         self._end(error or RequestError("this is no HTTP request", code="bad_http", status=400))
 
     # Its own
+
+    def _wait_for_head(self) -> None:
+        if self._head_since is None and not self._open:
+            self._head_since = self.loop.time()
 
     def _count(self, num_bytes: int) -> None:
         self._unheard_bytes = 0

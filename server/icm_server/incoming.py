@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from starlette.datastructures import Headers
@@ -59,7 +59,7 @@ def announces_body(scope: Scope) -> bool:
 
 async def refuse(
     error: IcmError,
-    headers: Mapping[str, str],
+    headers: Iterable[tuple[str, str]],
     incoming: Incoming,
     scope: Scope,
     receive: Receive,
@@ -75,8 +75,8 @@ async def refuse(
             await _drain(incoming, drain)
         except ConnectionError:
             return
-    closing = {"Connection": "close"} if incoming.more else {}
-    await error_response(error, {**headers, **closing})(scope, receive, send)
+    closing = [("Connection", "close")] if incoming.more else []
+    await error_response(error, [*headers, *closing])(scope, receive, send)
 
 
 async def _drain(incoming: Incoming, drain: Drain) -> None:

@@ -18,11 +18,10 @@ MAX_VALUES = 2**20
 times the memory of the two bytes that it may be."""
 MAX_ESCAPES = 2**22
 """Characters that are written as \\u and four digits: they take ten times as long as others."""
-ESCAPE = b"\\u"
-STEP_BYTES = 2**20
-"""A body of so many is looked through in a millisecond or two."""
 SMALL_BYTES = 2**16
 """A body that is read in less than a millisecond."""
+STEP_BYTES = 2**20
+"""So much is looked through between two yields: some milliseconds."""
 
 _Model = TypeVar("_Model", bound=pydantic.BaseModel)
 
@@ -55,15 +54,18 @@ async def parsed(request: Request, model: type[_Model]) -> _Model:
     if not body:
         raise RequestError("the body is empty: send a request as JSON")
     if len(body) <= SMALL_BYTES:
-        return finished(_validated(model, body))
+        return finished(reading(model, body))
     planning = request.app.state.scoring.required().planning
     place = planning.turns.place(request.state.tenant, 0, len(body))
-    return await while_wanted(request, planning.done(_validated(model, body), place))
+    return await while_wanted(request, planning.done(reading(model, body), place))
 
 
-def _validated(model: type[_Model], body: bytes) -> Steps[_Model]:
-    yield
-    yield from _check(body)
+def reading(model: type[_Model], body: bytes) -> Steps[_Model]:
+    """Looks a body through, and parses it if it has no more in it than may be parsed at once. Raises RequestError."""
+    if (yield from counted(body, b",")) > MAX_VALUES:
+        raise TooLargeError(f"the body holds more than {MAX_VALUES} values: send fewer prompts at once")
+    if (yield from counted(body, b"\\u")) > MAX_ESCAPES:
+        raise TooLargeError(f"the body has more than {MAX_ESCAPES} characters as \\u escapes: write them as UTF-8")
     try:
         # Not json.loads: that lets half characters through, and ends at deep nesting with an exception.
         # Strictly: a 1 is not true and no text is a number, as the schema says.
@@ -72,17 +74,13 @@ def _validated(model: type[_Model], body: bytes) -> Steps[_Model]:
         raise RequestError(_told(error)) from None
 
 
-def _check(body: bytes) -> Steps[None]:
-    """Raises TooLargeError for what would be too much to parse."""
-    num_values = num_escapes = 0
+def counted(body: bytes, what: bytes) -> Steps[int]:
+    """How often the body has `what`, which does not overlap itself."""
+    number = 0
     for start in range(0, len(body), STEP_BYTES):
-        num_values += body.count(b",", start, start + STEP_BYTES)
-        num_escapes += body.count(ESCAPE, start, start + STEP_BYTES + len(ESCAPE) - 1)
-        if num_values > MAX_VALUES:
-            raise TooLargeError(f"the body holds more than {MAX_VALUES} values: send fewer prompts at once")
-        if num_escapes > MAX_ESCAPES:
-            raise TooLargeError(f"the body has more than {MAX_ESCAPES} characters as \\u escapes: write them as UTF-8")
+        number += body.count(what, start, start + STEP_BYTES + len(what) - 1)
         yield
+    return number
 
 
 def _told(error: pydantic.ValidationError) -> str:

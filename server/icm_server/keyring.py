@@ -63,7 +63,7 @@ class Keyring:
             return
         try:
             self._tenants = _tenants(self._path)
-            log.warning("%s has changed: %d keys", self._path, len(self._tenants))
+            log.warning("%s has changed; keys in it: %d", self._path, len(self._tenants))
         except RequestError as error:
             log.error("the keys stay as they were: %s", error.message)
 

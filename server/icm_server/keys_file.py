@@ -65,6 +65,12 @@ def digest_of(key: str) -> bytes:
     return hashlib.sha256(key.encode(errors="surrogatepass")).digest()
 
 
+def keys_file_at(path: Path) -> Path:
+    """The file that a path names: of a folder, its keys.yaml."""
+    path = path.expanduser()
+    return path / "keys.yaml" if path.is_dir() else path
+
+
 def read_keys(path: Path) -> list[Entry]:
     """The file's entries: none only if it says so, by `[]`. Raises RequestError, and does not wait for anything."""
     entries = _entries(_text(path), path)
@@ -218,6 +224,8 @@ def _told(error: pydantic.ValidationError) -> str:
     """The first mistake, without what stands there."""
     first = error.errors(include_input=False, include_url=False)[0]
     where = " ".join(f"entry {part}" if isinstance(part, int) else _shown(part) for part in first["loc"][:2])
+    if first["type"] == "string_pattern_mismatch" and first["loc"][-1] == "name":
+        return f"{where}: a name consists of letters, digits and any of _ . : @ / + -"
     return f"{where or 'the file'}: {first['msg']}"
 
 

@@ -36,7 +36,7 @@ class KnownHosts:
             try:
                 self._check(scope)
             except RequestError as error:
-                await refuse(error, {}, Incoming(receive), scope, receive, send, FOR_STRANGERS)
+                await refuse(error, (), Incoming(receive), scope, receive, send, FOR_STRANGERS)
                 return
         await self._app(scope, receive, send)
 

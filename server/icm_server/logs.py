@@ -102,7 +102,7 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        line = {"time": at, "level": record.levelname.lower(), "event": record.getMessage().strip()}
+        line = {"time": at, "level": record.levelname.lower(), "event": _event(record)}
         return json.dumps(line | _fields(record), default=str)
 
 
@@ -115,7 +115,7 @@ class TextLines(logging.Formatter):
         reason = f": {fields.pop('reason')}" if "reason" in fields else ""
         words = [f"{key}={_word(value)}" for key, value in fields.items()]
         at = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
-        return " ".join([f"[{at}]", visible(record.getMessage().strip() + reason), *words]) + trace
+        return " ".join([f"[{at}]", visible(_event(record) + reason), *words]) + trace
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

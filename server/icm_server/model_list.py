@@ -9,7 +9,6 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
 from icm_server.routes import ReadyScorer
-from icm_server.tenant import Tenant
 
 router = APIRouter()
 
@@ -41,9 +40,9 @@ class ModelList(BaseModel):
 @router.get("/v1/models")
 async def models(request: Request, scorer: ReadyScorer) -> ModelList:
     """The base model, by its name and as `base`, and the adapters that this key may use. /v1/model tells more."""
-    tenant: Tenant = request.state.tenant
-    name = scorer.info.name
+    info = scorer.info_for(request.state.tenant)
+    name = info.name
     names = [name, *(["base"] if name != "base" else [])]
     cards = [ModelCard(id=each, root=name) for each in names]
-    cards += [ModelCard(id=each, root=name, parent="base") for each in scorer.info.adapters if tenant.may_use(each)]
+    cards += [ModelCard(id=each, root=name, parent="base") for each in info.adapters]
     return ModelList(data=cards)

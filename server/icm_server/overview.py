@@ -123,7 +123,7 @@ def overview(scorer: Scorer, tenant: Tenant, *, ready: bool, status: str) -> Ove
     return Overview(
         ready=ready,
         status=status,
-        model=scorer.info,
+        model=scorer.info_for(tenant),
         window_s=history.seconds,
         engine=EngineLoad(
             reads=window.num_reads,

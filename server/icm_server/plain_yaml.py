@@ -75,7 +75,7 @@ def _mapping(event: Event, values: Iterator[Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in values:
         if not isinstance(name, str):
-            raise _wrong(event, "a name that is none")
+            raise _wrong(event, "a name that is no text")
         if name in found:
             raise _wrong(event, "a name that stands twice")
         found[name] = next(values)

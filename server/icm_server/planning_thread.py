@@ -46,12 +46,17 @@ class PlanningThread:
             part = asyncio.get_running_loop().run_in_executor(self._thread, self._slice, work)
             return await asyncio.shield(part)
         except asyncio.CancelledError:
-            # Until it has ended the thread is not free, and its time is the key's.
-            part.add_done_callback(lambda _: self.turns.pass_on())
+            part.add_done_callback(self._left)
             raise
         except BaseException:
             self.turns.pass_on()
             raise
+
+    def _left(self, part: asyncio.Future[_Ended[_Result] | None]) -> None:
+        """A slice for which nobody waits has ended: until then the thread was not free, and its time is the key's."""
+        if not part.cancelled():
+            part.exception()  # else asyncio would log it, and what it quotes of a request
+        self.turns.pass_on()
 
     def close(self) -> None:
         """What is under way ends after its slice."""

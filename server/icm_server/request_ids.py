@@ -37,7 +37,7 @@ class RequestIds:
         note = RequestNote(theirs if SANE.fullmatch(theirs) else secrets.token_hex(8))
         scope.setdefault("state", {})["request_id"] = note.id
         current_request.set(note)  # the server runs every request in a context of its own
-        status = 500
+        status = 0  # until an answer begins: whoever goes before gets none
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -48,8 +48,12 @@ class RequestIds:
 
         try:
             await self._app(scope, receive, sending)
+        except BaseException:
+            status = status or 500  # which is answered outside all middleware
+            raise
         finally:
-            self._responses[status] += 1
+            if status:
+                self._responses[status] += 1
             if status >= 400 and not note.told and scope["path"] not in OPEN_PATHS:  # those are asked often
                 path = scope["path"] if scope["path"] in self._paths else "unknown"
                 tenant = scope["state"].get("tenant", ANYONE)

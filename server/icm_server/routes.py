@@ -41,9 +41,9 @@ async def score(body: Asked, scorer: ReadyScorer, request: Request) -> Response:
     """Log-probabilities of every label after every prompt; as they come if `Accept` is application/x-ndjson."""
     tenant: Tenant = request.state.tenant
     num_values = len(body.prompts) * len(body.labels)
-    writer = AnswerWriter(scorer.writing, tenant, num_values)
+    writer = AnswerWriter(scorer.writing, tenant, num_values, request.app.state.answer_stall_s)
     if STREAM_TYPE in request.headers.get("accept", ""):
-        return LineResponse(await while_wanted(request, scorer.begin(body, tenant)), scorer.info, writer)
+        return LineResponse(await while_wanted(request, scorer.begin(body, tenant)), scorer.info_for(tenant), writer)
     with ExitStack() as held:
         held.enter_context(scorer.whole_answers.held(num_values, tenant))
         answer = await while_wanted(request, scorer.score(body, tenant))
@@ -63,6 +63,6 @@ async def tokens(request: Request, scorer: ReadyScorer) -> TokensResponse:
 
 
 @router.get("/v1/model")
-async def model(scorer: ReadyScorer) -> ModelInfo:
+async def model(request: Request, scorer: ReadyScorer) -> ModelInfo:
     """Which model answers, and its limits."""
-    return scorer.info
+    return scorer.info_for(request.state.tenant)

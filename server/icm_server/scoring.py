@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 
 from icm_client.errors import BusyError, DeadlineError, RequestError
-from icm_client.wire import MAX_REQUEST_CHARS, ScoreRequest, ScoreResponse
+from icm_client.wire import MAX_REQUEST_CHARS, ModelInfo, ScoreRequest, ScoreResponse
 from icm_server.account import Account, outcome_of
 from icm_server.admission import Admission
 from icm_server.answers import Answers
@@ -99,7 +99,7 @@ class Scorer:
             async for batch in answers.batches():
                 for number, row in zip(batch.prompts, batch.logprobs, strict=True):
                     rows[number] = row
-            return ScoreResponse.model_construct(logprobs=rows, usage=answers.usage, model=self.info)
+            return ScoreResponse.model_construct(logprobs=rows, usage=answers.usage, model=self.info_for(tenant))
 
     async def begin(self, request: ScoreRequest, tenant: Tenant = ANYONE) -> Answers:
         """Lets the request in, plans it and queues it. Close the answers, whatever becomes of them.
@@ -112,6 +112,10 @@ class Scorer:
         except BaseException as error:
             account.refused(error)
             raise
+
+    def info_for(self, tenant: Tenant) -> ModelInfo:
+        """Which model answers, and of its adapters those that the tenant may use."""
+        return self.info.model_copy(update={"adapters": list(filter(tenant.may_use, self.info.adapters))})
 
     def forget_counts(self) -> None:
         """What has been done until now was only a trial."""
@@ -126,7 +130,7 @@ class Scorer:
         await asyncio.to_thread(self.reuse.close)
 
     async def _begin(self, request: ScoreRequest, tenant: Tenant, account: Account) -> Answers:
-        self._check_model(request.model)
+        self._check_model(request.model, tenant)
         loop = asyncio.get_running_loop()
         until = loop.time() + request.deadline_s if request.deadline_s is not None else None
         with ExitStack() as undo:
@@ -154,10 +158,10 @@ class Scorer:
         except TimeoutError:
             raise _too_late(request.deadline_s) from None
 
-    def _check_model(self, model: str) -> None:
+    def _check_model(self, model: str, tenant: Tenant) -> None:
         if model != "base" and model not in self.info.adapters:
             raise RequestError(
-                f"no model {model!r} here; there is {', '.join(['base', *self.info.adapters])}",
+                f"no model {model!r} here; there is {', '.join(['base', *self.info_for(tenant).adapters])}",
                 code="unknown_model",
             )
 
@@ -194,9 +198,9 @@ class Scorer:
 
     def _owner(self, request: ScoreRequest, tenant: Tenant) -> str | None:
         """Whose reads are kept apart, in memory and in the engine's cache; None for those that all share."""
-        experiment = request.experiment if self._isolated else None
-        key = tenant.name if tenant.isolated else None
-        return json.dumps([experiment, key]) if experiment or key else None
+        if self._isolated:
+            return json.dumps([tenant.name, request.experiment])
+        return json.dumps([tenant.name]) if tenant.isolated else None
 
 
 def _too_late(deadline_s: float | None) -> DeadlineError:

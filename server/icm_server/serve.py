@@ -51,8 +51,7 @@ def serve(config: ServerConfig) -> int:
     listener = listen(config.host, config.port)
     captured = CapturedOutput() if config.engine == "vllm" and not config.verbose else None
     set_up_logging(config.log_format, sys.stderr, verbose=config.verbose)
-    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(config.host, config.host)
-    url = f"http://{host}:{listener.getsockname()[1]}"
+    url = url_at(config.host, listener.getsockname()[1])
     failure = asyncio.run(_serve(config, keyring, listener, url))
     end_children()
     if failure:
@@ -63,6 +62,12 @@ def serve(config: ServerConfig) -> int:
         sys.stdout.flush()
         os._exit(code)  # a half-loaded engine cannot be waited for
     return code
+
+
+def url_at(host: str, port: int) -> str:
+    """By which this machine reaches who listens there."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 async def _serve(config: ServerConfig, keyring: Keyring | None, listener: socket.socket, url: str) -> str | None:

@@ -8,6 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import accumulate
+from operator import add, attrgetter, sub
 from typing import Generic, Protocol, TypeVar
 
 from icm_server.tenant import Asker
@@ -42,10 +43,16 @@ class Counts:
     """Of reused reads."""
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
+        return Counts(*map(add, _numbers(self), _numbers(other)))
 
     def __sub__(self, other: Counts) -> Counts:
-        return Counts(*(getattr(self, each.name) - getattr(other, each.name) for each in fields(self)))
+        return Counts(*map(sub, _numbers(self), _numbers(other)))
+
+    def __copy__(self) -> Counts:
+        return Counts(*_numbers(self))
+
+
+_numbers = attrgetter(*(each.name for each in fields(Counts)))
 
 
 class Histogram:
@@ -96,6 +103,8 @@ class Tally:
 
 
 class _Told(Protocol):
+    @property
+    def num_open(self) -> int: ...
     def total(self) -> Tally: ...
 
 
@@ -111,6 +120,11 @@ class Names(Generic[T]):
         self.others = make()
         """For all that are not counted by name."""
         self._gone = Tally()
+
+    @property
+    def num_open(self) -> int:
+        """Requests of any of them that have not ended."""
+        return self.others.num_open + sum(each.num_open for each in self.named.values())
 
     def of(self, name: str) -> T:
         """The name's own, or that of the others."""
@@ -132,12 +146,11 @@ class Names(Generic[T]):
     def __iter__(self) -> Iterator[tuple[str, T]]:
         """All that are counted by name, then the others if there are any."""
         yield from self.named.items()
-        others = self.others.total()
-        if others.num_open or others.outcomes:
+        if self.others.num_open or self.others.total().outcomes:
             yield OTHERS, self.others
 
     def _make_room(self) -> bool:
-        oldest = next((name for name, each in self.named.items() if not each.total().num_open), None)
+        oldest = next((name for name, each in self.named.items() if not each.num_open), None)
         if oldest is None:
             return False
         self._gone.absorb(self.named.pop(oldest).total())

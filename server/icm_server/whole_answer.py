@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from icm_client.errors import BusyError, TooLargeError
 from icm_client.wire import STREAM_TYPE, ScoreResponse
 from icm_server.answer_writing import AnswerWriter
-from icm_server.shared_limit import fits
+from icm_server.shared_limit import SharedLimit
 from icm_server.tenant import Tenant
 
 MAX_VALUES = 2**20
@@ -28,7 +27,7 @@ class WholeAnswers:
     """Counts what is held of them, by key."""
 
     def __init__(self, max_held_values: int = MAX_HELD_VALUES):
-        self._limit, self._held = max_held_values, Counter[str]()
+        self._shares = SharedLimit(max_held_values)
 
     @contextmanager
     def held(self, num: int, tenant: Tenant) -> Iterator[None]:
@@ -40,18 +39,15 @@ class WholeAnswers:
                 code="answer_too_large",
                 details={"values": num, "limit": MAX_VALUES},
             )
-        if not fits(num, self._held[tenant.name], self._held.total(), self._limit):
+        if not self._shares.take(tenant.name, num):
             raise BusyError(
                 f"the scorer holds as many answers as it has memory for: ask with `Accept: {STREAM_TYPE}`, or again",
                 code="busy_memory",
             )
-        self._held[tenant.name] += num
         try:
             yield
         finally:
-            self._held[tenant.name] -= num
-            if not self._held[tenant.name]:
-                del self._held[tenant.name]
+            self._shares.give_back(tenant.name, num)
 
 
 class WholeResponse(Response):

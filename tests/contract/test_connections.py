@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import resource
 import socket
@@ -14,7 +15,8 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
-from fastapi import Response
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
 
 from icm_server.access import Keyring
 from icm_server.app import create_app
@@ -29,6 +31,7 @@ GOOD = json.dumps({"prompts": ["Word: salmon\nGroup:"], "labels": [" living", " 
 
 
 class Served(NamedTuple):
+    app: FastAPI
     server: HttpServer
     port: int
     alice: str
@@ -115,7 +118,7 @@ async def serving(
             while not server.started:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
             await app.state.scoring.settled.wait()
-        yield Served(server, listener.getsockname()[1], alice, bob)
+        yield Served(app, server, listener.getsockname()[1], alice, bob)
     finally:
         server.should_exit = server.force_exit = True
         await running
@@ -343,6 +346,28 @@ async def test_an_answer_that_is_not_taken_is_given_up(tmp_path: Path) -> None:
             await served.once(lambda: len(served.server.registry) == 0)
 
 
+async def test_a_stream_that_is_taken_too_slowly_is_given_up(tmp_path: Path) -> None:
+    """Also if its caller takes enough now and then that more can be written."""
+    limits = ConnectionLimits(answer_stall_s=1.0, min_bytes_per_s=10**7)
+    async with serving(tmp_path, limits) as served:
+
+        @served.app.get("/endless")
+        async def endless() -> StreamingResponse:
+            return StreamingResponse(bytes(2**15) for _ in itertools.repeat(None))
+
+        with socket.socket() as narrow:
+            narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**17)
+            narrow.connect(("127.0.0.1", served.port))
+            narrow.sendall(request("GET", "/endless", key=served.alice))
+            await served.once(lambda: len(served.server.registry) == 1)
+            narrow.setblocking(False)
+            async with asyncio.timeout(LIMIT_S):
+                while len(served.server.registry):
+                    with contextlib.suppress(BlockingIOError, ConnectionError):
+                        narrow.recv(2**16)
+                    await asyncio.sleep(0.02)
+
+
 async def test_an_answer_that_is_taken_slowly_comes_whole(tmp_path: Path) -> None:
     limits = ConnectionLimits(answer_stall_s=0.3)
     async with serving(tmp_path, limits) as served:
@@ -407,3 +432,58 @@ async def test_a_slow_body_is_given_up_and_others_are_not_refused(tmp_path: Path
                         each.writer.write(b"5\r\n\0\0\0\xff\xff\r\n")
                 await asyncio.sleep(0.05)
         assert {(await its).code for its in answering} == {"busy_memory", "body_timeout"}
+
+
+async def test_a_request_sent_ahead_may_have_its_body_still_to_come(tmp_path: Path) -> None:
+    first = request("POST", "/v1/score", key="KEY", body=GOOD)
+    async with serving(tmp_path, ConnectionLimits()) as served:
+        key = served.alice.encode()
+        both = first.replace(b"KEY", key) * 2
+        caller = await served.connect(both[:-10])
+        assert (await caller.answer()).status == 200
+        caller.writer.write(both[-10:])
+        assert (await caller.answer()).status == 200
+
+
+async def test_half_a_request_sent_ahead_costs_no_answer(tmp_path: Path) -> None:
+    """The time for its headers begins when there is nothing else to wait for."""
+    async with serving(tmp_path, ConnectionLimits(header_s=0.2)) as served:
+
+        @served.app.get("/slow")
+        async def slow() -> Response:
+            await asyncio.sleep(1.5)  # three looks at least
+            return Response(b"done")
+
+        whole = request(path="/slow", key=served.alice)
+        caller = await served.connect(whole + whole[:30])
+        assert (await caller.answer()).body == b"done"
+        assert (await caller.answer()).code == "headers"
+
+
+async def test_who_goes_in_the_midst_of_a_body_was_answered_nothing(tmp_path: Path) -> None:
+    """Whoever watches for 500s would be woken by every caller that was stopped."""
+    async with serving(tmp_path, ConnectionLimits()) as served:
+        caller = await served.connect(request("POST", "/v1/score", key=served.alice, body=GOOD)[:-10])
+        await served.once(lambda: bool(served.server.server_state.tasks))
+        caller.writer.transport.abort()
+        await served.once(lambda: not served.server.server_state.tasks)
+        found = await (await served.connect(request(path="/metrics", key=served.alice))).answer()
+    assert b'icm_http_responses_total{status="' not in found.body
+
+
+async def test_who_goes_is_missed_also_where_another_request_was_sent_ahead(tmp_path: Path) -> None:
+    gone = asyncio.Event()
+    async with serving(tmp_path, ConnectionLimits()) as served:
+
+        @served.app.get("/waits")
+        async def waits(asked: Request) -> Response:
+            while (await asked.receive())["type"] != "http.disconnect":
+                pass
+            gone.set()
+            return Response()
+
+        caller = await served.connect(request(path="/waits", key=served.alice) + request(key=served.alice))
+        await served.once(lambda: bool(served.server.server_state.tasks))
+        caller.writer.transport.abort()
+        async with asyncio.timeout(LIMIT_S):
+            await gone.wait()

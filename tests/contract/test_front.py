@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from icm_client.wire import STREAM_TYPE
 from icm_server.access import Keyring
 from icm_server.app import create_app
 from icm_server.engines.fake import FakeEngine
@@ -86,6 +87,23 @@ async def test_a_key_sees_its_own_adapters(tmp_path: Path) -> None:
     assert [card["id"] for card in found["data"]] == ["fake", "base", "bobs"]
 
 
+async def test_nothing_names_an_adapter_that_the_key_may_not_use(tmp_path: Path) -> None:
+    key = add_key(tmp_path / "keys.yaml", "bob", adapters=("bob*",))
+    async with asking(keyring=Keyring(tmp_path / "keys.yaml")) as http:
+        http.headers["Authorization"] = f"Bearer {key}"
+        body = {"prompts": ["Word: eel"], "labels": [" living"]}
+        answers = [await http.get(path) for path in PAGES]
+        answers += [
+            await http.post("/v1/score", json={**body, "model": model}, headers={"Accept": accepted})
+            for model in ("bobs", "bobs-other", "alices")
+            for accepted in (STREAM_TYPE, "application/json")
+        ]
+    told = "".join(each.text for each in answers)
+    assert "bobs" in told
+    assert told.count("alices") == 2  # where bob has named it
+    assert [each.status_code for each in answers[-6:]] == [200, 200, 422, 422, 403, 403]
+
+
 LOCAL = [
     "localhost",
     "LOCALHOST:8000",
@@ -154,6 +172,11 @@ async def test_the_documentation_loads_nothing_and_runs_nothing() -> None:
         assert f"</b>{path}" in page.text
     for name in document["components"]["schemas"]:
         assert f'id="{name}"' in page.text
+    body = document["paths"]["/v1/score"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    for name, field in body["properties"].items():
+        assert field["description"], name
+    assert "Texts, each sent once; prefixes and prompts refer to them by number." in page.text
+    assert "at most 2,592,000" in page.text
     links = set(re.findall(r'href="#(\w+)"', page.text))
     assert links <= set(document["components"]["schemas"])
 

@@ -147,9 +147,11 @@ def test_nohup_is_heeded(tmp_path: Path, place: Place) -> None:
 def test_what_a_killed_run_left_goes_with_the_next_start(tmp_path: Path, place: Place) -> None:
     """SIGKILL cannot be caught; folders of runs that live, of others, and links stay."""
     task = planted.write_task(tmp_path / "data", 32)
-    lives, killed = (place.start(*with_own_scorer(task, tmp_path / name)) for name in ("lives", "killed"))
-    once(lambda: lines_of(tmp_path / "lives") >= 2 and lines_of(tmp_path / "killed") >= 2)
-    lives.send_signal(signal.SIGSTOP)
+    lives = place.start(*with_own_scorer(task, tmp_path / "lives"))
+    once(lambda: lines_of(tmp_path / "lives") >= 1)
+    lives.send_signal(signal.SIGSTOP)  # long before its end, however long the other one takes to start
+    killed = place.start(*with_own_scorer(task, tmp_path / "killed"))
+    once(lambda: lines_of(tmp_path / "killed") >= 1)
     before = set(place.left())
     killed.kill()
     killed.wait()

@@ -19,6 +19,7 @@ from icm_server.config import ScoringConfig
 from icm_server.engines.vllm import VllmEngine
 from icm_server.metrics import Metrics
 from icm_server.scoring import Scorer
+from icm_server.tenant import ANYONE
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 
@@ -149,7 +150,7 @@ async def test_a_prefix_is_cached_for_reads_of_the_same_salt_alone(tiny_engine: 
 async def test_vllm_s_own_metrics_stand_beside_ours(tiny_engine: VllmEngine) -> None:
     scorer = Scorer(tiny_engine)
     await scorer.score(ScoreRequest(prompts=["Word: salmon"], labels=LABELS[:2]))
-    text = Metrics(lambda: scorer, lambda: True, Counter()).text()
+    text = Metrics(lambda: scorer, lambda: True, Counter()).text(ANYONE)
     assert b"\nicm_ready 1.0" in text
     assert b"\nvllm:prompt_tokens_total{" in text
 

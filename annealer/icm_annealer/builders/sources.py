@@ -13,6 +13,7 @@ import httpx
 from icm_annealer.builders.built import Report
 from icm_annealer.rows import Rows, read_rows
 from icm_client.address import shown
+from icm_client.connection import certificates_told
 from icm_client.errors import RequestError
 from icm_client.proxies import proxy_for
 
@@ -29,8 +30,7 @@ def opened(source: str, report: Report) -> Iterator[Rows]:
         yield read_rows(source, report)
         return
     with tempfile.TemporaryDirectory(prefix="icm-data-") as folder:
-        endings = PurePosixPath(urlsplit(source).path).suffixes[-2:]  # such as .csv.gz
-        path = Path(folder, "source" + "".join(endings)[-40:])
+        path = Path(folder, f"source{_ending(source)}")
         _download(source, path, report)
         try:
             yield read_rows(path, report)
@@ -38,15 +38,27 @@ def opened(source: str, report: Report) -> Iterator[Rows]:
             raise RequestError(error.message.replace(str(path), shown(source)), code=error.code) from None
 
 
+def _ending(url: str) -> str:
+    """How the name of what it leads to ends, such as .csv.gz."""
+    try:
+        return "".join(PurePosixPath(urlsplit(url).path).suffixes[-2:])[-40:]
+    except ValueError:
+        raise _no_url(url) from None
+
+
 class _ByRoute(httpx.BaseTransport):
     """Each request, those of redirects too, by the proxy that leads to its own address."""
 
     def __init__(self) -> None:
         self._used: list[httpx.HTTPTransport] = []
+        self.by_proxy = ""
+        """What is added to an error that the last request met, if a proxy was asked."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         proxy = proxy_for(str(request.url))
-        self._used.append(httpx.HTTPTransport(proxy=proxy.url if proxy else None))
+        self.by_proxy = proxy.told(request.url.host) if proxy else ""
+        with certificates_told():
+            self._used.append(httpx.HTTPTransport(proxy=proxy.url if proxy else None))
         return self._used[-1].handle_request(request)
 
     def close(self) -> None:
@@ -55,25 +67,28 @@ class _ByRoute(httpx.BaseTransport):
 
 
 def _download(url: str, path: Path, report: Report) -> None:
-    place = shown(url)
+    place, route = shown(url), _ByRoute()
     try:
         with (
-            httpx.Client(transport=_ByRoute(), follow_redirects=True, timeout=httpx.Timeout(30.0)) as http,
+            httpx.Client(transport=route, follow_redirects=True, timeout=httpx.Timeout(30.0)) as http,
             http.stream("GET", url) as response,
             path.open("wb") as file,
         ):
             if response.status_code != 200:
-                raise RequestError(f"{place}: the server answered {response.status_code}")
+                raise RequestError(f"{place}: the server answered {response.status_code}{route.by_proxy}")
             for chunk in response.iter_bytes():
                 file.write(chunk)
                 if file.tell() > MAX_DOWNLOAD_BYTES:
                     raise RequestError(f"{place}: larger than {MAX_DOWNLOAD_BYTES} bytes")
                 report(f"{file.tell() / 1e6:,.0f} MB downloaded")
     except httpx.InvalidURL:
-        raise RequestError(f"{place}: cannot be downloaded: it is no URL") from None  # httpx would show a password
+        raise _no_url(url) from None  # httpx would show a password
     except httpx.HTTPError as error:
-        proxy = proxy_for(url)
-        by = f"; it was asked by the proxy {proxy.shown}, which {proxy.variable} names; see NO_PROXY" if proxy else ""
-        raise RequestError(f"{place}: cannot be downloaded ({error or type(error).__name__}){by}") from None
+        why = str(error) or type(error).__name__
+        raise RequestError(f"{place}: cannot be downloaded ({why}){route.by_proxy}") from None
     except OSError as error:
         raise RequestError(f"{place}: {error.strerror or error}") from None
+
+
+def _no_url(url: str) -> RequestError:
+    return RequestError(f"{shown(url)}: cannot be downloaded: it is no URL")

@@ -48,7 +48,7 @@ class Watched:
         return await self._scorer.model()
 
     async def count_tokens(self, texts: Sequence[str], *, special_tokens: bool = False) -> list[int]:
-        return await self._scorer.count_tokens(texts, special_tokens)
+        return await self._scorer.count_tokens(texts, special_tokens=special_tokens)
 
     async def score(self, request: ScoreRequest) -> ScoreResponse:
         self.requests.append(request)

@@ -7,6 +7,7 @@ import contextlib
 import csv
 import gzip
 import io
+import itertools
 import json
 import lzma
 import os
@@ -23,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.pipes import piped
 
-from icm_annealer.byte_source import opened
+from icm_annealer.byte_source import CHUNK_BYTES, HEAD_BYTES, ByteSource, opened
 from icm_annealer.rows import MAX_LINE_BYTES, read_rows
 from icm_client import RequestError
 
@@ -208,3 +209,21 @@ def test_lines_are_the_bytes(content: bytes, sizes: list[int]) -> None:
         lines = list(source.lines(1000))
     assert b"".join(lines) == b" " + content
     assert lines == (b" " + content).splitlines(keepends=True)
+
+
+def test_a_long_line_is_joined_once_however_many_pieces_it_comes_in() -> None:
+    """Each of these, joined to what had come before, would copy all of that again: this would take minutes."""
+    source = ByteSource("rows", "", (b"x" for _ in range(2**20)), None)
+    assert list(source.lines(2**20)) == [b"x" * 2**20]
+    endless = ByteSource("rows", "", itertools.repeat(b"x"), None)
+    with pytest.raises(RequestError, match="line 1: longer than 10000 bytes"):
+        list(endless.lines(10_000))
+
+
+@pytest.mark.parametrize("packing", [".bz2", ".xz", ".zst"])
+def test_what_is_packed_a_thousandfold_comes_in_pieces(tmp_path: Path, packing: str) -> None:
+    """All of it at once would be an object a line: gigabytes, of a few bytes."""
+    (tmp_path / "rows").write_bytes(PACKINGS[packing](b"a\n" * 2**20))
+    with opened(tmp_path / "rows") as source:
+        assert len(source.head) < HEAD_BYTES + CHUNK_BYTES
+        assert list(source.lines(10)) == [b"a\n"] * 2**20

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 from tests import planted
 from tests.icm_command import Icm, check_refused, wait_for
+from tests.pipes import piped
 
 from icm_annealer.run_report import RunReport
 from icm_annealer.rundir import JOURNAL, LABELS, METRICS, REPORT
@@ -335,6 +336,14 @@ def test_a_run_against_a_scorer_with_keys(
     assert key not in ended.out + ended.err
     for path in out.iterdir():
         assert key not in path.read_text()
+
+
+def test_a_key_by_a_pipe_is_read_once(icm: Icm, tmp_path: Path, keyed: Keyed) -> None:
+    """As `--api-key-file <(pass show scorer)` gives it."""
+    task, key = planted.write_task(tmp_path / "data", 8), keyed.key_file.read_bytes()
+    with piped(key, [1000]) as pipe:
+        ended = icm("run", "--task", task, "--scorer", keyed.url, "--out", tmp_path / "run", "--api-key-file", pipe)
+    assert ended.code == 0, ended
 
 
 def test_without_the_right_key_a_run_ends_at_once(icm: Icm, tmp_path: Path, keyed: Keyed) -> None:

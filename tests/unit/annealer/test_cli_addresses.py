@@ -53,16 +53,17 @@ def test_a_scorer_of_ones_own_and_one_on_this_machine_are_asked_directly(
 
 
 @pytest.mark.parametrize("kind", ["", "openai:"])
-@pytest.mark.parametrize("command", ["run", "demo", "baselines"])
+@pytest.mark.parametrize("command", ["run", "demo", "baselines", "search-bench", "bench"])
 def test_a_proxy_that_cannot_be_used_is_told_before_anything_is_made(
     icm: Icm, tmp_path: Path, kind: str, command: str
 ) -> None:
-    task, out = planted.write_task(tmp_path / "data", 40), tmp_path / "run"
+    out = tmp_path / "made" / "run"
+    task = [] if "bench" in command else ["--task", planted.write_task(tmp_path / "data", 40)]
     with environment(ALL_PROXY="socks5://joe:hunter2@proxy:1080"):
-        ended = icm(command, "--task", task, "--scorer", f"{kind}http://box.example:8000", "--out", out)
+        ended = icm(command, *task, "--scorer", f"{kind}http://box.example:8000", "--out", out)
     check_refused(ended, 2, "socks5://proxy:1080", "ALL_PROXY", "httpx[socks]", "NO_PROXY")
     assert "hunter2" not in ended.out + ended.err
-    assert not out.exists()
+    assert not out.parent.exists()
 
 
 @pytest.mark.parametrize("kind", ["", "openai:"])
@@ -110,3 +111,18 @@ def test_a_user_in_the_address_of_data_is_not_shown(icm: Icm, tmp_path: Path) ->
         ended = icm("data", "alpaca", source, "--out", tmp_path / "rows.jsonl")
         check_refused(ended, 2, "cannot be downloaded")
         assert "ter2" not in ended.out + ended.err
+
+
+@pytest.mark.parametrize("url", ["http://[/rows.csv", "http://joe:hunter2@[::/rows.csv"])
+def test_what_is_no_url_of_data_is_told(icm: Icm, tmp_path: Path, url: str) -> None:
+    ended = icm("data", "mirror", url, "--out", tmp_path / "rows.jsonl")
+    check_refused(ended, 2, "it is no URL")
+    assert "hunter2" not in ended.err
+
+
+def test_certificates_that_cannot_be_read_are_told_where_data_are_downloaded(
+    icm: Icm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    ended = icm("data", "mirror", "https://127.0.0.1:9/rows.csv", "--out", tmp_path / "rows.jsonl")
+    check_refused(ended, 2, "SSL_CERT_FILE")

@@ -130,7 +130,7 @@ async def test_calibration_changes_no_ranking_of_two_labels(tmp_path: Path, scor
 @pytest.mark.parametrize("plan", [{}, {"num_seeds": 2}])
 async def test_the_table_fits_a_terminal(tmp_path: Path, scorer: ScorerClient, plan: dict[str, int]) -> None:
     evaluation = await evaluated(scorer, planted.write_task(tmp_path, 40), **plan)
-    console = Terminal(width=80, record=True, quiet=False, file=(tmp_path / "out").open("w"))
+    console = Terminal(width=80, record=True, force_terminal=True, file=(tmp_path / "out").open("w"))
     model = evaluation["model"]
     assert isinstance(model, dict)
     print_evaluation(console, evaluation, {"name": "another", "digest": "x"})

@@ -244,6 +244,13 @@ def test_what_the_template_itself_holds_is_not_the_texts_fault() -> None:
     assert look_at_data(task, make_data([task.render({"word": word}) for word in WORDS], list("aabbcc"))).wrong == []
 
 
+def test_a_text_of_nothing_but_special_tokens() -> None:
+    """Were it searched anew for each of them, this would take hours."""
+    task = make_task(**TEXT)
+    text = task.render({"word": "".join(f"<|{number}|>" for number in range(300_000))})
+    assert "('<|0|>' in '0')" in look_at_data(task, make_data([text], ["a"])).wrong[-1]
+
+
 @pytest.mark.parametrize("allowed", [False, True])
 def test_special_tokens_of_the_template(allowed: bool) -> None:
     template = "<|im_start|>user\n{word}<|im_end|>\n<|im_start|>assistant\n"

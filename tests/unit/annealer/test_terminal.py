@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import os
 import pty
@@ -178,6 +179,13 @@ def _table(text: str) -> Table:
     table = Table(text, title=text)
     table.add_row(text)
     return table
+
+
+@pytest.mark.parametrize(("is_terminal", "num_lines"), [(True, 3), (False, 1)])
+def test_long_lines_are_broken_on_a_terminal_alone(is_terminal: bool, num_lines: int) -> None:
+    console = Terminal(width=40, file=(printed := io.StringIO()), force_terminal=is_terminal)
+    console.say("word " * 20, wraps=True)
+    assert printed.getvalue().count("\n") == num_lines
 
 
 def test_what_was_json_still_is() -> None:

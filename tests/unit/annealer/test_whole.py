@@ -74,6 +74,7 @@ def test_what_a_killed_export_left_behind_is_in_nobodys_way(tmp_path: Path) -> N
     dataset("half", tmp_path / ".out.partial")
     dataset("old", tmp_path / ".out.old")
     dataset("before", out)
+    check_place(out, overwrite=True, is_folder=True)
     write_whole(out, lambda path: dataset("after", path))
     assert (out / "state.json").read_text() == "after"
     assert names(tmp_path) == ["out"]

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from icm_client import IcmError, ScorerClient, ScoreRequest, ScorerError, UnavailableError
 from icm_client.endpoint_http import EndpointHttp
 from icm_client.retry import RetryPolicy
+from icm_client.wire import MAX_ADAPTERS
 
 QUICK = RetryPolicy(patience_s=0.0, busy_patience_s=0.0)
 REQUEST = ScoreRequest(prompts=["a", "b", "c"], labels=[" x", " y"])
@@ -214,6 +215,16 @@ async def test_a_model_that_cannot_be_is_not_believed(change: dict[str, Any]) ->
     ):
         with pytest.raises(ScorerError, match="not of this protocol"):
             await client.model()
+
+
+async def test_a_model_may_have_many_adapters() -> None:
+    info = INFO | {"adapters": [f"{number:04}" + "a" * 300 for number in range(MAX_ADAPTERS)]}
+    content = lines(START | {"model": info}, ROWS, END)
+    async with answering(STREAM, lambda: iter([content])) as url, ScorerClient(url, retry=QUICK) as client:
+        assert (await client.score(REQUEST)).model.adapters == info["adapters"]
+    content = json.dumps(info).encode()
+    async with answering("", lambda: iter([content])) as url, ScorerClient(url, retry=QUICK) as client:
+        assert (await client.model()).adapters == info["adapters"]
 
 
 @pytest.mark.parametrize("counts", [[-1], [10**30], [1, 2], [], [1.5], [None]])

@@ -185,7 +185,7 @@ def test_several_that_add_at_once_lose_none(tmp_path: Path) -> None:
         ("- " * 3000, "line 1: nested too deeply"),
         ("--- []\n--- []", "several documents"),
         ("!!int ''", "line 1: a tag"),
-        ("? [x]\n: y", "line 1: a name that is none"),
+        ("? [x]\n: y", "line 1: a name that is no text"),
         (f'- name: alice\n  sha256: {HASH}\n  "a\\nb\\e[2J": 1', r"entry 0 'a\\nb\\x1b\[2J'"),
         (f"- name: al\n  sha256: {HASH}\n- name: al-ice\n  sha256: {'0' * 64}", "'al' may run what begins with al-, "),
         (f"- name: al-ice\n  sha256: {HASH}\n- name: al\n  sha256: {'0' * 64}", "experiments of 'al-ice': say what"),

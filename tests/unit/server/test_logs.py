@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import io
 import json
 import logging
@@ -121,3 +123,15 @@ def test_what_was_counted_is_told_at_the_end(stream: io.StringIO) -> None:
     handler.close()
     told = json.loads(stream.getvalue().splitlines()[-1])
     assert (told["requests"], told["key"], told["code"]) == (7, "alice", "busy")
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+async def test_what_nobody_waits_for_is_logged_without_what_it_quotes(stream: io.StringIO, form: LogFormat) -> None:
+    set_up_logging(form, stream, verbose=False)
+    left = asyncio.get_running_loop().create_future()
+    left.set_exception(KeyError("secret"))
+    del left
+    gc.collect()
+    assert "exception was never retrieved" in stream.getvalue()
+    assert "KeyError" in stream.getvalue()
+    assert "secret" not in stream.getvalue()

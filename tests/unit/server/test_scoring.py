@@ -314,7 +314,7 @@ async def test_a_small_request_does_not_wait_until_many_texts_are_counted() -> N
 async def test_planning_ends_after_a_slice_when_nobody_waits_for_it(way: str) -> None:
     scorer, tokenizer = gated()
     prompts = [f"{k} " * 30_000 for k in range(5)]
-    request = ScoreRequest(prompts=prompts, labels=LABELS, deadline_s=0.05 if way == "too late" else None)
+    request = ScoreRequest(prompts=prompts, labels=LABELS, deadline_s=0.3 if way == "too late" else None)
     scoring = asyncio.create_task(scorer.score(request))
     await until(lambda: len(tokenizer.asked) == 1)
     if way == "cancelled":

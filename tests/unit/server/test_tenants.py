@@ -93,6 +93,16 @@ async def test_finished_work_is_shared_unless_a_key_is_isolated(first: Tenant, s
         await scorer.close()
 
 
+async def test_isolated_experiments_of_one_name_are_two_where_two_keys_have_them() -> None:
+    scorer = Scorer(FakeEngine(), ScoringConfig(isolate_reuse=True))
+    try:
+        for name, num_reads in (("a", 2), ("b", 2), ("a", 0)):
+            tenant = Tenant(name=name, experiments=("*",))
+            assert (await scorer.score(REQUEST, tenant)).usage.num_reads == num_reads
+    finally:
+        await scorer.close()
+
+
 @pytest.mark.parametrize("by_key", [True, False])
 async def test_nor_is_what_the_engine_s_cache_holds(by_key: bool) -> None:
     """How much of a prompt was cached would tell what others had asked."""

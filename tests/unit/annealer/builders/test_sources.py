@@ -1,0 +1,32 @@
+"""Downloads of builders by a proxy: what goes wrong names it, and not its password."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.proxy import environment, proxy
+
+from icm_annealer.builders.sources import opened
+from icm_client import RequestError
+
+
+def download(url: str) -> None:
+    with opened(url, lambda text: None) as rows:
+        list(rows)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+async def test_an_error_names_the_proxy(is_there: bool) -> None:
+    """One that refuses, and one where nobody listens by now."""
+    async with proxy() as refusing:
+        named = refusing.url.replace("//", "//joe:hunter2@")
+        if is_there:
+            with environment(HTTP_PROXY=named), pytest.raises(RequestError, match="403") as raised:
+                await asyncio.to_thread(download, "http://files.example/rows.csv")
+    if not is_there:
+        with environment(HTTP_PROXY=named), pytest.raises(RequestError, match="cannot be downloaded") as raised:
+            download("http://files.example/rows.csv")
+    for part in (refusing.url, "HTTP_PROXY", "name files.example in NO_PROXY"):
+        assert part in raised.value.message
+    assert "hunter2" not in raised.value.message
