@@ -68,7 +68,8 @@ def reading(model: type[_Model], body: bytes) -> Steps[_Model]:
         raise TooLargeError(f"the body has more than {MAX_ESCAPES} characters as \\u escapes: write them as UTF-8")
     try:
         # Not json.loads: that lets half characters through, and ends at deep nesting with an exception.
-        return model.model_validate_json(body)
+        # Strictly: a 1 is not true and no text is a number, as the schema says.
+        return model.model_validate_json(body, strict=True)
     except pydantic.ValidationError as error:
         raise RequestError(_told(error)) from None
 

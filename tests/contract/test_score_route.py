@@ -175,6 +175,21 @@ async def test_json_may_name_its_characters(http: httpx.AsyncClient) -> None:
     assert (await http.post("/v1/score", content=json.dumps(GOOD), headers=headers)).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["score", "tokens"])
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [("special_tokens", True, 1), ("special_tokens", True, "true"), ("deadline_s", 9, "9"), ("deadline_s", 9, True)],
+)
+async def test_nothing_is_taken_for_what_it_is_not(
+    http: httpx.AsyncClient, path: str, name: str, right: object, wrong: object
+) -> None:
+    asked: dict[str, Any] = {"texts": ["a"]} if path == "tokens" else {"prompts": ["a"], "labels": [" b", " c"]}
+    assert (await http.post(f"/v1/{path}", json=asked | {name: right})).status_code == 200
+    response = await http.post(f"/v1/{path}", json=asked | {name: wrong})
+    assert response.status_code == 422
+    assert name in error_of(response)["message"]
+
+
 async def test_a_huge_wrong_input_is_not_echoed(http: httpx.AsyncClient) -> None:
     response = await http.post("/v1/score", json={**GOOD, "prompts": [{"x" * 9000: "y" * 9000}], "z" * 1000: 1})
     assert response.status_code == 422
