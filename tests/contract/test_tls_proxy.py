@@ -166,7 +166,7 @@ def test_answers_pass_line_by_line(proxied: Proxied) -> None:
 
 def test_a_stranger_is_refused_before_the_body_is_sent(proxied: Proxied) -> None:
     with proxied.connected() as connection:
-        connection.sendall(post("icm_wrong", 10**8))
+        connection.sendall(post("icm_wrong", 5 * 10**7))
         assert connection.recv(1000).startswith(b"HTTP/1.1 401 ")
 
 
