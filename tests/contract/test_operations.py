@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from icm_server.app import create_app
 from icm_server.config import Limits, ScoringConfig
 from icm_server.draining import Draining
-from icm_server.engines.base import EngineDiedError
+from icm_server.engines.base import EngineDiedError, ReadAnswer
 from icm_server.engines.fake import FakeEngine
 from icm_server.logs import JsonLines
 
@@ -205,7 +205,20 @@ async def test_metrics_agree_with_what_answers_say() -> None:
 
 
 async def test_what_waits_is_told_and_an_overfull_scorer_s_refusals_are_counted() -> None:
-    async with running(FakeEngine(delay_s=60, max_concurrent_reads=4)) as (http, app):
+    class Stuck(FakeEngine):
+        """Answers the read that is made before it is ready, and then none."""
+
+        def __init__(self) -> None:
+            super().__init__(max_concurrent_reads=4)
+            self.has_answered = False
+
+        async def read(self, *arguments: Any, **named: Any) -> ReadAnswer:
+            if self.has_answered:
+                await asyncio.Event().wait()
+            self.has_answered = True
+            return await super().read(*arguments, **named)
+
+    async with running(Stuck()) as (http, app):
         body = {**GOOD, "prompts": [f"w {k}" for k in range(45)]}
         asking = asyncio.create_task(http.post("/v1/score", json=body))
         async with asyncio.timeout(10):
