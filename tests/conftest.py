@@ -12,9 +12,9 @@ import hypothesis
 import pytest
 
 from icm_client import ScorerClient
-from icm_server.app import create_app
 from icm_server.config import ScoringConfig
 from icm_server.engines.fake import FakeEngine
+from icm_server.http.app import create_app
 
 # No test depends on how busy the machine is, and what has passed once passes again; `explore` draws new examples.
 hypothesis.settings.register_profile("icm", deadline=None, derandomize=True)

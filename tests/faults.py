@@ -27,7 +27,7 @@ import pytest
 from tests.fake_clock import NOTICED_WITHIN_S, fake_clock
 
 from icm_client import ScorerClient, ScoreRequest
-from icm_client.wire import STREAM_TYPE
+from icm_client.contract.wire import STREAM_TYPE
 
 LIMIT_S = 300.0
 TOLERANCE = 1e-3
@@ -44,7 +44,7 @@ class Program:
         self.url = f"http://127.0.0.1:{port}"
         self.reuse_file, self.log = folder / "reuse.sqlite", folder / "log"
         self._ready = folder / "ready.json"
-        self._command = [sys.executable, "-m", "icm_server.cli", "serve", "--port", str(port), *arguments]
+        self._command = [sys.executable, "-m", "icm_server.cli.app", "serve", "--port", str(port), *arguments]
         self._command += ["--ready-file", str(self._ready), "--reuse-memory-mb", "0"]
         self._command += ["--reuse-file", str(self.reuse_file)]
         self.clock = fake_clock(folder)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from tests import planted
 
-from icm_annealer.labelling import Labelling, label
-from icm_annealer.rundir import METRICS, RunDir
+from icm_annealer.labelling.label_dataset import Labelling, label
+from icm_annealer.runs.directory import METRICS, RunDir
 from icm_annealer.search.blocks import BlockSettings
-from icm_annealer.settings import Settings
+from icm_annealer.search.settings import Settings
 from icm_client import ScorerClient
 
 PAIRS = (

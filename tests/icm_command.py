@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from icm_annealer import cli
+from icm_annealer.cli import app as cli
 
 
 class Ended(NamedTuple):

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from icm_annealer.examples import Loaded, load_examples
-from icm_annealer.task import LoadedTask, load_task
+from icm_annealer.data.examples import Loaded, load_examples
+from icm_annealer.data.task import LoadedTask, load_task
 
 WARM = ["red", "warm", "sun", "fire", "flame", "heat", "ember", "glow"]
 COLD = ["blue", "cold", "ice", "frost", "snow", "chill", "sleet", "hail"]

@@ -1,4 +1,4 @@
-"""Hashes of what every search asks, journals and finds on the fake engine: a change of structure leaves them as they are.
+"""Hashes of what every search asks, journals and finds on the fake engine: a change of structure leaves them alone.
 
     python -m tests.search_hashes             compares with search_hashes.json, and names what differs
     python -m tests.search_hashes --keep      writes search_hashes.json anew: after a change of answers on purpose
@@ -23,12 +23,12 @@ from typing import Any
 
 import zstandard
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-from icm_annealer import cli
-from icm_server.app import create_app
-from icm_server.engines.fake import FakeEngine
 from tests import planted
 from tests.http_app import running
+
+from icm_annealer.cli import app as cli
+from icm_server.engines.fake import FakeEngine
+from icm_server.http.app import create_app
 
 KEPT = Path(__file__).with_suffix(".json")
 

@@ -16,10 +16,10 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from icm_client.wire import STREAM_TYPE, ScoreRequest, StreamEnd, StreamRows, StreamStart
-from icm_server.body_limit import BodyLimit
+from icm_client.contract.wire import STREAM_TYPE, ScoreRequest, StreamEnd, StreamRows, StreamStart
 from icm_server.engines.fake import FakeEngine
-from icm_server.scoring import Scorer
+from icm_server.middleware.body_limit import BodyLimit
+from icm_server.scheduling.scoring import Scorer
 
 ROWS_PER_LINE = 3
 

@@ -1,7 +1,7 @@
 """The scorer's wire contract and its client."""
 
 from icm_client.client import ScorerClient
-from icm_client.errors import (
+from icm_client.contract.errors import (
     AccessError,
     BusyError,
     DeadlineError,
@@ -10,10 +10,10 @@ from icm_client.errors import (
     ScorerError,
     UnavailableError,
 )
+from icm_client.contract.wire import ModelInfo, ScoreRequest, ScoreResponse, Usage
+from icm_client.http.stream import Rows
 from icm_client.openai_compat import OpenAIScorer
-from icm_client.stream import Rows
 from icm_client.sync_client import SyncScorerClient
-from icm_client.wire import ModelInfo, ScoreRequest, ScoreResponse, Usage
 
 __all__ = [
     "AccessError",

@@ -14,7 +14,8 @@ import httpx
 import numpy as np
 import pydantic
 
-from icm_client.errors import (
+from icm_client.contract.batches import batches, halves, split, subset
+from icm_client.contract.errors import (
     BusyError,
     DeadlineError,
     IcmError,
@@ -23,11 +24,7 @@ from icm_client.errors import (
     TooLargeError,
     UnavailableError,
 )
-from icm_client.exchange import Exchange
-from icm_client.retry import RetryPolicy, Tries, check_seconds
-from icm_client.split import batches, halves, split, subset
-from icm_client.stream import Outstanding, Rows
-from icm_client.wire import (
+from icm_client.contract.wire import (
     MAX_REQUEST_CHARS,
     MAX_TEXTS,
     ModelInfo,
@@ -40,6 +37,9 @@ from icm_client.wire import (
     TokensResponse,
     Usage,
 )
+from icm_client.http.exchange import Exchange
+from icm_client.http.retry import RetryPolicy, Tries, check_seconds
+from icm_client.http.stream import Outstanding, Rows
 
 MAX_REASON = 1000
 """How many characters are told of why a scorer is not ready."""
@@ -50,7 +50,7 @@ _Model = TypeVar("_Model", bound=pydantic.BaseModel)
 class ScorerClient:
     """Scores batches against one scorer. Use it as an async context manager.
 
-    Answers keep the order of the prompts however the batch was split. Errors are those of `icm_client.errors`;
+    Answers keep the order of the prompts however the batch was split. Errors are those of `icm_client.contract.errors`;
     connection errors, 429 and 503 are retried by `retry` before they reach the caller, of an answer that was cut off
     only what is missing is asked again, and what a scorer finds too large (413) is asked in smaller parts.
     """

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from icm_client.client import ScorerClient
-from icm_client.wire import ModelInfo, ScoreRequest, ScoreResponse
+from icm_client.contract.wire import ModelInfo, ScoreRequest, ScoreResponse
 
 _Answer = TypeVar("_Answer")
 

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from icm_annealer.commands import interruptible
-from icm_annealer.rundir import RunDir
-from icm_annealer.terminal import Terminal
-from icm_annealer.whole import make_folder, try_place
-from icm_client.errors import RequestError
+from icm_annealer.cli.options import interruptible
+from icm_annealer.console.terminal import Terminal
+from icm_annealer.runs.atomic_write import make_folder, try_place
+from icm_annealer.runs.directory import RunDir
+from icm_client.contract.errors import RequestError
 from icm_lab.course import COURSES
 from icm_lab.family import SIZES, weights
 from icm_lab.reproduce.figures import FIGURES, MATCH, NUM, NUM_TEST

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from icm_client.wire import MAX_PROMPTS
+from icm_client.contract.wire import MAX_PROMPTS
 
 LogFormat = Literal["auto", "json", "text"]
 Count = Annotated[int, Field(ge=1)]

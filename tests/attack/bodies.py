@@ -9,8 +9,8 @@ import json
 import zstandard
 from tests.attack.target import Target, crowd, unhurried
 
-from icm_client.wire import MAX_TEXT_CHARS
-from icm_server.json_body import MAX_VALUES
+from icm_client.contract.wire import MAX_TEXT_CHARS
+from icm_server.http.json_body import MAX_VALUES
 
 NUM_SLOW = 200
 PIECE = b" " * 2**16

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from tests.attack.experiments import NAME
 
-from icm_server.keys_file import add_key
+from icm_server.auth.keys_file import add_key
 
 FAKE_ENGINE = (
     *("--engine", "fake", "--engine-arg", "tokens_per_s=40000", "--engine-arg", "delay_s=0.04"),
@@ -114,7 +114,7 @@ async def scorer(
     victim, attacker = folder / "victim.key", folder / "attacker.key"
     for name, file in (("victim", victim), (NAME, attacker)):
         file.write_text(add_key(keys, name) + "\n")
-    serve = [sys.executable, "-m", "icm_server.cli", "serve", "--port", "0", "--exit-with-parent"]
+    serve = [sys.executable, "-m", "icm_server.cli.app", "serve", "--port", "0", "--exit-with-parent"]
     serve += ["--keys-file", str(keys), "--ready-file", str(ready), "--max-body-mb", str(max_body_mb), *arguments]
     limited = ["sh", "-c", f'ulimit -n {num_descriptors} && exec "$@"', "sh"]
     async with running([*limited, *serve], log=folder / "scorer.log") as process:

@@ -26,8 +26,8 @@ from urllib.parse import urlsplit
 import httpx
 
 from icm_client import IcmError, ScorerClient, ScoreRequest
-from icm_client.errors import BusyError
-from icm_client.retry import RetryPolicy
+from icm_client.contract.errors import BusyError
+from icm_client.http.retry import RetryPolicy
 
 TOLERANCE = 1e-3
 """Nats: what batching and cached prefixes change on a real engine."""

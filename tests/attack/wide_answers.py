@@ -8,7 +8,7 @@ import json
 import zstandard
 from tests.attack.target import Target, crowd, unhurried
 
-from icm_client.wire import MAX_LABELS, STREAM_TYPE
+from icm_client.contract.wire import MAX_LABELS, STREAM_TYPE
 
 NUM_PROMPTS = 2**16
 NUM_SLOW = 50

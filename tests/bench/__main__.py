@@ -18,8 +18,8 @@ from rich.table import Table
 from tests.bench import annealer_memory, endurance, many_names, memory, repeated, repeats, tenants, throughput
 from tests.bench.figure import Figure
 
-from icm_annealer.figures import check_figures, machine, read_figures, save_figures
-from icm_annealer.terminal import Terminal
+from icm_annealer.benchmarks.results_file import check_figures, machine, read_figures, save_figures
+from icm_annealer.console.terminal import Terminal
 
 Measure = Callable[[Console], Awaitable[list[Figure]]]
 

@@ -16,14 +16,14 @@ from tests.bench.figure import Figure
 from tests.http_app import running
 
 from icm_client import SyncScorerClient
-from icm_server.app import create_app
 from icm_server.engines.fake import FakeEngine
+from icm_server.http.app import create_app
 
 MB = 10**6
 RUN = """\
 import sys
 from pathlib import Path
-from icm_annealer.cli import main
+from icm_annealer.cli.app import main
 told = Path(sys.argv.pop(1))
 try:
     main()

@@ -15,13 +15,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from icm_client.wire import ScoreRequest
+from icm_client.contract.wire import ScoreRequest
 from icm_server.engines import vllm as vllm_engine
 from icm_server.engines.hf_tokenizer import HfTokenizer
 from icm_server.engines.preset import engine_arguments, has_gpu
-from icm_server.prefix_tokens import PrefixTokenizer
-from icm_server.request_plan import Planner
-from icm_server.steps import finished
+from icm_server.scheduling.request_plan import Planner
+from icm_server.sharing.steps import finished
+from icm_server.tokens.prefix_tokens import PrefixTokenizer
 
 numbers = itertools.count()
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import uvicorn
 
-from icm_server.app import create_app
 from icm_server.engines.base import Engine, ReadAnswer
 from icm_server.engines.fake import FakeEngine
+from icm_server.http.app import create_app
 
 LONG = 70
 """Tokens: longer than an example by itself, and shorter than most contexts."""

@@ -21,7 +21,7 @@ from tests.bench.programs import memory_bytes, scorer
 
 from icm_client import ScorerClient, ScoreRequest
 from icm_server.engines.fake import FakeEngine
-from icm_server.scoring import Scorer
+from icm_server.scheduling.scoring import Scorer
 
 NUM_EXPERIMENTS = 64
 

@@ -19,7 +19,7 @@ from rich.console import Console
 from tests.bench.figure import Figure
 from tests.bench.programs import scorer
 
-from icm_server.keys_file import add_key
+from icm_server.auth.keys_file import add_key
 
 TOKENS_PER_S, MAX_CONCURRENT_TOKENS = 2_000, 4_096
 NUM_PROMPTS, PROMPT_TOKENS = 10, 25

@@ -12,8 +12,8 @@ from tests.bench.passes import fresh
 from tests.bench.programs import bare_engine, blocked_scorer, memory_bytes, scorer
 
 from icm_client import ScorerClient
-from icm_client.retry import RetryPolicy
-from icm_server.reuse import Reuse, encoded
+from icm_client.http.retry import RetryPolicy
+from icm_server.read_cache.memory import Reuse, encoded
 
 MB = 10**6
 

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import httpx
 import numpy as np
 
-from icm_annealer.bench import fresh_pass
+from icm_annealer.benchmarks.plans import fresh_pass
 from icm_client import ScorerClient, ScoreRequest
+from icm_client.contract.wire import label_texts
 from icm_client.openai_compat.joined import joined_prompts
-from icm_client.wire import label_texts
 
 RNG = np.random.default_rng()
 """Other texts in every run: a scorer remembers what it has read."""

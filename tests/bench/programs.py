@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from icm_client.wire import ScoreRequest
+from icm_client.contract.wire import ScoreRequest
 from icm_server.config import ServerConfig
+from icm_server.engines.model_store import resolve
 from icm_server.engines.preset import engine_arguments, environment, has_gpu
-from icm_server.models import resolve
 
 START_LIMIT_S = 400.0
 
@@ -44,7 +44,7 @@ def memory_bytes(pid: int) -> int:
 @contextlib.asynccontextmanager
 async def scorer(model: str, *arguments: str, engine: str = "vllm") -> AsyncIterator[Server]:
     """`icm-server serve`."""
-    command = ["icm_server.cli", "serve", "--model", model, "--engine", engine, "--port", "0", "--exit-with-parent"]
+    command = ["icm_server.cli.app", "serve", "--model", model, "--engine", engine, "--port", "0", "--exit-with-parent"]
     async with _served([*command, *arguments, "--ready-file"]) as server:
         yield server
 
@@ -89,7 +89,7 @@ async def stock_vllm(model: str, extra: Mapping[str, Any] = MappingProxyType({})
 
 async def run_icm(url: str, out: Path, num_examples: int, seed: int = 0) -> None:
     """A whole `icm run` of the task `living`, in a process of its own."""
-    command = ["-m", "icm_annealer.cli", "run", "--task", "living", "--examples", str(num_examples)]
+    command = ["-m", "icm_annealer.cli.app", "run", "--task", "living", "--examples", str(num_examples)]
     command += ["--seed", str(seed), "--scorer", url, "--out", str(out)]
     run = await asyncio.create_subprocess_exec(
         sys.executable, *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE

@@ -13,8 +13,8 @@ from rich.console import Console
 from tests.bench.figure import Figure
 from tests.bench.programs import run_icm, scorer
 
-from icm_annealer.journal import read_journal
-from icm_annealer.rundir import JOURNAL
+from icm_annealer.runs.directory import JOURNAL
+from icm_annealer.runs.journal import read_journal
 
 
 async def repeats(console: Console, repetitions: int) -> list[Figure]:

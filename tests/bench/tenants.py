@@ -21,7 +21,7 @@ from tests.bench.passes import ask, fresh
 from tests.bench.programs import load, scorer
 
 from icm_client import ScorerClient, ScoreRequest
-from icm_server.keys_file import add_key
+from icm_server.auth.keys_file import add_key
 
 NUM = 8
 LIGHT_EXAMPLES, LIGHT_PAUSE_S = 32, 1.0

@@ -17,13 +17,13 @@ from fastapi import FastAPI
 from starlette.routing import Route
 
 from icm_client import AccessError, ScorerClient, ScoreRequest
-from icm_server.app import create_app
+from icm_server.auth.keyring import Keyring
+from icm_server.auth.keys_file import add_key
+from icm_server.auth.open_paths import OPEN_PATHS
+from icm_server.auth.tenant import Tenant
 from icm_server.config import Limits, ScoringConfig
 from icm_server.engines.fake import FakeEngine
-from icm_server.keyring import Keyring
-from icm_server.keys_file import add_key
-from icm_server.open_paths import OPEN_PATHS
-from icm_server.tenant import Tenant
+from icm_server.http.app import create_app
 
 GOOD: dict[str, Any] = {"prompts": ["Word: salmon\nGroup:"], "labels": [" living", " object"]}
 

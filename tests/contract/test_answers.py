@@ -11,10 +11,10 @@ import httpx
 import pytest
 from tests.streaming import served
 
-from icm_client.wire import STREAM_TYPE, ScoreResponse
-from icm_server.app import create_app
+from icm_client.contract.wire import STREAM_TYPE, ScoreResponse
 from icm_server.config import ConnectionLimits
 from icm_server.engines.fake import FakeEngine
+from icm_server.http.app import create_app
 
 LABELS = [f" label{k}" for k in range(256)]
 MANY: dict[str, Any] = {"prompts": ["a"] * 20_000, "labels": LABELS}

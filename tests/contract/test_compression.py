@@ -15,8 +15,8 @@ from starlette.responses import StreamingResponse
 from starlette.routing import Route
 from tests.streaming import served
 
-from icm_server.app import MIN_GZIP_BYTES, create_app
 from icm_server.engines.fake import FakeEngine
+from icm_server.http.app import MIN_GZIP_BYTES, create_app
 
 GOOD: dict[str, Any] = {"prompts": ["Word: salmon\nGroup:"], "labels": [" living", " object"]}
 MAX_BODY_BYTES = 100_000

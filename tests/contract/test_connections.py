@@ -18,12 +18,12 @@ import pytest
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 
-from icm_server.access import Keyring
-from icm_server.app import create_app
+from icm_server.auth.keys_file import add_key
 from icm_server.config import ConnectionLimits
 from icm_server.engines.fake import FakeEngine
-from icm_server.http_server import HttpServer
-from icm_server.keys_file import add_key
+from icm_server.http.app import create_app
+from icm_server.middleware.access import Keyring
+from icm_server.transport.http_server import HttpServer
 
 LIMIT_S = 30.0
 LARGE = 2**25

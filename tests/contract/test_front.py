@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
-from icm_client.wire import STREAM_TYPE
-from icm_server.access import Keyring
-from icm_server.app import create_app
+from icm_client.contract.wire import STREAM_TYPE
+from icm_server.auth.keys_file import add_key
 from icm_server.engines.fake import FakeEngine
-from icm_server.keys_file import add_key
+from icm_server.http.app import create_app
+from icm_server.middleware.access import Keyring
 
 Asking = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 HEALTH = ("/healthz", "/health", "/livez", "/ping")

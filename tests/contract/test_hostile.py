@@ -24,10 +24,10 @@ import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from icm_client.wire import MAX_LABELS, MAX_PREFIXES, MAX_PROMPTS, MAX_SEGMENTS, ErrorAnswer
-from icm_server.app import create_app
+from icm_client.contract.wire import MAX_LABELS, MAX_PREFIXES, MAX_PROMPTS, MAX_SEGMENTS, ErrorAnswer
 from icm_server.config import Limits
 from icm_server.engines.fake import FakeEngine
+from icm_server.http.app import create_app
 
 LIMIT_S = 30.0
 MAX_BODY_MB = 24
@@ -63,7 +63,7 @@ def limit_memory() -> None:
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A scorer program, which is there and well at the end, too."""
     ready = tmp_path_factory.mktemp("scorer") / "ready.json"
-    command = [sys.executable, "-m", "icm_server.cli", "serve", "--engine", "fake", "--port", "0"]
+    command = [sys.executable, "-m", "icm_server.cli.app", "serve", "--engine", "fake", "--port", "0"]
     command += ["--max-body-mb", str(MAX_BODY_MB), "--engine-arg", "max_prompt_tokens=500", "--ready-file", str(ready)]
     log = ready.parent / "log"  # a file: a pipe that nobody reads fills up, and the server waits
     with (

@@ -20,18 +20,18 @@ import numpy as np
 import pytest
 from tests import planted
 
-from icm_annealer.rundir import COSTS, JOURNAL, LABELS
+from icm_annealer.runs.directory import COSTS, JOURNAL, LABELS
 
 NUM_KILLS = int(os.environ.get("ICM_TEST_KILLS", "12"))
 SCORER = os.environ.get("ICM_TEST_SCORER")
 MAX_RUN_S = 900 if SCORER else 60
-ICM = [sys.executable, "-m", "icm_annealer.cli"]
+ICM = [sys.executable, "-m", "icm_annealer.cli.app"]
 
 
 def serve(folder: Path, port: int = 0) -> tuple[subprocess.Popen[bytes], str]:
     """A scorer with the fake engine, as a process of its own, and its URL once it is ready."""
     ready = folder / f"ready-{time.monotonic_ns()}.json"
-    command = [sys.executable, "-m", "icm_server.cli", "serve", "--engine", "fake", "--port", str(port)]
+    command = [sys.executable, "-m", "icm_server.cli.app", "serve", "--engine", "fake", "--port", str(port)]
     process = subprocess.Popen([*command, "--ready-file", str(ready)], stderr=subprocess.DEVNULL)
     while not ready.exists():
         assert process.poll() is None

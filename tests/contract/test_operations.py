@@ -15,11 +15,11 @@ import pytest
 from fastapi import FastAPI
 from prometheus_client.parser import text_string_to_metric_families
 
-from icm_server.app import create_app
 from icm_server.config import Limits, ScoringConfig
-from icm_server.draining import Draining
 from icm_server.engines.base import EngineDiedError, ReadAnswer
 from icm_server.engines.fake import FakeEngine
+from icm_server.http.app import create_app
+from icm_server.lifecycle.draining import Draining
 from icm_server.logs import JsonLines
 
 LABELS = [" living", " object"]

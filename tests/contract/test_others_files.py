@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 LIMIT_S = 30.0
-SERVE = [sys.executable, "-m", "icm_server.cli", "serve", "--engine", "fake", "--port", "0"]
+SERVE = [sys.executable, "-m", "icm_server.cli.app", "serve", "--engine", "fake", "--port", "0"]
 # Of an engine that takes minutes to load nothing may have been begun.
-ENGINE = [sys.executable, "-m", "icm_server.cli", "serve", "--model", "./no-such-model", "--port", "0"]
+ENGINE = [sys.executable, "-m", "icm_server.cli.app", "serve", "--model", "./no-such-model", "--port", "0"]
 
 
 def refused(*arguments: str) -> str:

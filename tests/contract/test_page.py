@@ -20,8 +20,8 @@ from fastapi import FastAPI, Response
 from tests.http_app import running
 
 from icm_client import ScorerClient
-from icm_client.wire import ScoreRequest
-from icm_server.keys_file import add_key
+from icm_client.contract.wire import ScoreRequest
+from icm_server.auth.keys_file import add_key
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 LIMIT_S = 60.0
@@ -40,7 +40,7 @@ def url(tmp_path: Path) -> Iterator[str]:
 @contextlib.contextmanager
 def serving(folder: Path, *arguments: str) -> Iterator[str]:
     ready = folder / "ready.json"
-    command = [sys.executable, "-m", "icm_server.cli", "serve", "--engine", "fake", "--port", "0", *arguments]
+    command = [sys.executable, "-m", "icm_server.cli.app", "serve", "--engine", "fake", "--port", "0", *arguments]
     process = subprocess.Popen(
         [*command, "--ready-file", str(ready)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )

@@ -12,11 +12,11 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from icm_client.wire import ScoreResponse
-from icm_server.app import EngineFactory, create_app
+from icm_client.contract.wire import ScoreResponse
+from icm_server.auth.tenant import ANYONE
 from icm_server.engines.base import EngineDiedError, ReadAnswer
 from icm_server.engines.fake import FakeEngine
-from icm_server.tenant import ANYONE
+from icm_server.http.app import EngineFactory, create_app
 
 MAX_BODY_BYTES = 20_000
 GOOD: dict[str, Any] = {"prompts": ["Word: salmon\nGroup:"], "labels": [" living", " object"]}

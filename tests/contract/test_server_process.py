@@ -15,10 +15,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from icm_server.keys_file import add_key
+from icm_server.auth.keys_file import add_key
 
 LIMIT_S = 30.0
-PROGRAM = [sys.executable, "-m", "icm_server.cli"]
+PROGRAM = [sys.executable, "-m", "icm_server.cli.app"]
 Start = Callable[..., subprocess.Popen[str]]
 
 
@@ -296,7 +296,7 @@ def test_it_ends_with_its_starter(tmp_path: Path) -> None:
 def test_the_guard_ends_the_children_of_a_server_that_is_killed() -> None:
     program = """
 import subprocess, time
-from icm_server.stopping import guard_children
+from icm_server.lifecycle.stopping import guard_children
 guard_children()
 print(subprocess.Popen(["sleep", "60"]).pid, flush=True)
 time.sleep(60)

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from tests import planted
 
-from icm_annealer.rundir import JOURNAL, LABELS
-from icm_server.stopping import children_of
+from icm_annealer.runs.directory import JOURNAL, LABELS
+from icm_server.lifecycle.stopping import children_of
 
 LIMIT_S = 40.0
-ICM = [sys.executable, "-m", "icm_annealer.cli"]
+ICM = [sys.executable, "-m", "icm_annealer.cli.app"]
 ENDINGS = [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGQUIT, 131), (signal.SIGINT, 130)]
 SIGNALS = [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT]
 
@@ -177,7 +177,18 @@ def test_what_a_killed_run_left_goes_with_the_next_start(tmp_path: Path, place: 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_scorer_ends_as_by_ctrl_c(tmp_path: Path, place: Place, number: signal.Signals) -> None:
     ready = tmp_path / "ready.json"
-    command = [sys.executable, "-m", "icm_server.cli", "serve", "--engine", "fake", "--port", 0, "--ready-file", ready]
+    command = [
+        sys.executable,
+        "-m",
+        "icm_server.cli.app",
+        "serve",
+        "--engine",
+        "fake",
+        "--port",
+        0,
+        "--ready-file",
+        ready,
+    ]
     scorer = place.start(*command)
     once(lambda: ready.exists() or scorer.poll() is not None)
     assert json.loads(ready.read_text())["url"]

@@ -22,7 +22,7 @@ import httpx
 import pytest
 
 from icm_client import AccessError, ScorerClient, ScoreRequest, UnavailableError
-from icm_server.keys_file import add_key
+from icm_server.auth.keys_file import add_key
 
 CONFIG = Path(__file__).parents[2] / "docker/nginx.conf"
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin")
@@ -117,7 +117,7 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
     new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", *subject]
     subprocess.run([*new, "-keyout", folder / "key", "-out", folder / "cert"], check=True, capture_output=True)
     key = add_key(folder / "keys.yaml", "alice")
-    serve = [sys.executable, "-m", "icm_server.cli", "serve", "--engine", "fake", "--port", "0"]
+    serve = [sys.executable, "-m", "icm_server.cli.app", "serve", "--engine", "fake", "--port", "0"]
     serve += ["--keys-file", str(folder), "--engine-arg", "tokens_per_s=2000"]
     with subprocess.Popen(serve, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:

@@ -14,7 +14,7 @@ import pytest_asyncio
 from tests.tiny_models import save_tiny_llama, save_tiny_lora
 
 from icm_server.engines import vllm as vllm_engine
-from icm_server.models import model_digest, pull
+from icm_server.engines.model_store import model_digest, pull
 
 SMALL = {"kv_cache_memory_bytes": 256 * 2**20}
 

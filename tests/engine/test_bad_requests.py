@@ -9,10 +9,10 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from icm_server.app import create_app
 from icm_server.engines.base import Engine
 from icm_server.engines.vllm import VllmEngine
-from icm_server.scoring import Scorer
+from icm_server.http.app import create_app
+from icm_server.scheduling.scoring import Scorer
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 

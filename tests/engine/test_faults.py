@@ -12,8 +12,8 @@ import pytest
 from tests.faults import FAULTS, LIMIT_S, LONG, Program, check, is_at_work, some
 
 from icm_client import ScorerClient, UnavailableError
-from icm_client.retry import RetryPolicy
-from icm_server.stopping import children_of
+from icm_client.http.retry import RetryPolicy
+from icm_server.lifecycle.stopping import children_of
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 

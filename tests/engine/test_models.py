@@ -9,9 +9,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from icm_client.errors import RequestError
-from icm_server import models
-from icm_server.models import PACKAGED, model_digest, pull, resolve
+from icm_client.contract.errors import RequestError
+from icm_server.engines import model_store as models
+from icm_server.engines.model_store import PACKAGED, model_digest, pull, resolve
 
 pytestmark = pytest.mark.engine
 

@@ -13,13 +13,13 @@ from safetensors.torch import load_file
 from tests.tiny_models import WORDS
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from icm_client.errors import RequestError, ScorerError
-from icm_client.wire import ScoreRequest
+from icm_client.contract.errors import RequestError, ScorerError
+from icm_client.contract.wire import ScoreRequest
+from icm_server.auth.tenant import ANYONE
 from icm_server.config import ScoringConfig
 from icm_server.engines.vllm import VllmEngine
-from icm_server.metrics import Metrics
-from icm_server.scoring import Scorer
-from icm_server.tenant import ANYONE
+from icm_server.monitoring.metrics import Metrics
+from icm_server.scheduling.scoring import Scorer
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 

@@ -14,14 +14,14 @@ import pytest
 from tests import planted
 from tests.engine.test_oracle import LABELS, TOLERANCE, tree, worst
 
-from icm_annealer.anneal import anneal
+from icm_annealer.labelling.driver import anneal
 from icm_annealer.search.blocks import BlockSettings
-from icm_annealer.settings import Settings
+from icm_annealer.search.settings import Settings
 from icm_client import ModelInfo, OpenAIScorer, ScoreRequest
-from icm_client.retry import RetryPolicy
+from icm_client.http.retry import RetryPolicy
 from icm_server.engines.preset import environment
 from icm_server.engines.vllm import VllmEngine
-from icm_server.scoring import Scorer
+from icm_server.scheduling.scoring import Scorer
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 

@@ -12,8 +12,8 @@ import typer
 from tests.bench.__main__ import Measure, measure
 from tests.gpu import measures
 
-from icm_annealer.figures import machine
-from icm_annealer.terminal import Terminal
+from icm_annealer.benchmarks.results_file import machine
+from icm_annealer.console.terminal import Terminal
 
 MEASURES: dict[str, Measure] = {
     "peak": measures.peak,

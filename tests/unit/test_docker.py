@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import yaml
 
+from icm_server.auth.tenant import ANYONE
 from icm_server.engines.fake import FakeEngine
-from icm_server.metrics import Metrics
-from icm_server.scoring import Scorer
-from icm_server.tenant import ANYONE
+from icm_server.monitoring.metrics import Metrics
+from icm_server.scheduling.scoring import Scorer
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker/compose.yaml"

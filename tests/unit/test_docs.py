@@ -20,12 +20,12 @@ from pydantic import TypeAdapter
 from tests.http_app import running
 from tests.icm_command import Icm
 
-from icm_annealer.cli import app as icm
-from icm_annealer.rules import PythonRule, Rule
-from icm_annealer.task import Task
-from icm_server.app import create_app
-from icm_server.cli import app as icm_server
+from icm_annealer.cli.app import app as icm
+from icm_annealer.data.task import Task
+from icm_annealer.rules.rules import PythonRule, Rule
+from icm_server.cli.app import app as icm_server
 from icm_server.engines.fake import FakeEngine
+from icm_server.http.app import create_app
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

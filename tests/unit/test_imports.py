@@ -6,6 +6,7 @@ import ast
 import graphlib
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,7 +89,7 @@ def test_the_client_knows_neither_server_nor_annealer(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["icm_client.wire", "icm_client.errors", "icm_client.visible", "icm_client.strict_yaml"]
+    "module", ["icm_client.contract.wire", "icm_client.contract.errors", "icm_client.visible", "icm_client.strict_yaml"]
 )
 def test_the_contract_is_a_leaf(module: str) -> None:
     assert not packages_imported_by(module) & set(PACKAGES)
@@ -98,7 +99,12 @@ def test_the_contract_is_a_leaf(module: str) -> None:
 def test_the_server_takes_only_the_contract_from_the_client(module: str) -> None:
     assert not packages_imported_by(module) & {"icm_annealer", "icm_lab"}
     from_client = {name for name in modules_imported_by(module) if name.split(".")[0] == "icm_client"}
-    assert from_client <= {"icm_client.wire", "icm_client.errors", "icm_client.visible", "icm_client.strict_yaml"}
+    assert from_client <= {
+        "icm_client.contract.wire",
+        "icm_client.contract.errors",
+        "icm_client.visible",
+        "icm_client.strict_yaml",
+    }
 
 
 @pytest.mark.parametrize("module", modules_of("icm_annealer"))
@@ -130,8 +136,57 @@ def test_no_import_cycles(package: str) -> None:
         pytest.fail(" -> ".join(error.args[1]))
 
 
+ROOMS = {
+    "icm_client": ["contract", "http", "openai_compat", "", "adapters"],
+    "icm_server": [
+        *("", "auth", "sharing", "engines", "tokens", "read_cache", "stats", "scheduling", "lifecycle", "monitoring"),
+        *("middleware", "http", "transport", "cli"),
+    ],
+    "icm_annealer": [
+        *("core", "rules", "data", "scoring", "console", "search", "evaluation", "runs", "labelling", "reporting"),
+        *("builders", "export", "tracking", "benchmarks", "benchmarks.baselines", "benchmarks.searches", "cli", ""),
+    ],
+    "icm_lab": ["reproduce", ""],
+}
+"""The folders of each package, "" for itself, so that each imports only from those before it."""
+MAX_MODULES = 16
+
+
+def room_of(module: str) -> str:
+    """The folder that a module lies in, below its package."""
+    path = module.split(".") if FILES[module].name == "__init__.py" else module.split(".")[:-1]
+    return ".".join(path[1:])
+
+
+def test_a_room_of_every_folder_is_known() -> None:
+    assert {package: {room_of(module) for module in modules_of(package)} for package in PACKAGES} == {
+        package: set(rooms) for package, rooms in ROOMS.items()
+    }
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_rooms_import_only_from_rooms_before_them(module: str) -> None:
+    package = module.split(".")[0]
+    rooms = ROOMS[package]
+    own = {room_of(other) for other in modules_imported_by(module) if other.split(".")[0] == package}
+    assert max(map(rooms.index, own), default=0) <= rooms.index(room_of(module))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_room_is_a_hall(package: str) -> None:
+    sizes = Counter(room_of(module) for module in modules_of(package) if FILES[module].name != "__init__.py")
+    assert max(sizes.values()) <= MAX_MODULES
+
+
+def test_unit_tests_stand_in_the_rooms_of_what_they_test() -> None:
+    for package, rooms in ROOMS.items():
+        tests = ROOT / "tests/unit" / package.removeprefix("icm_")
+        folders = {".".join(path.parent.relative_to(tests).parts) for path in tests.rglob("test_*.py")}
+        assert folders <= set(rooms)
+
+
 def test_the_command_line_of_the_annealer_loads_nothing_heavy() -> None:
-    program = f"import sys, icm_annealer.cli, icm_lab.cli; print(*sorted({LATE!r} & set(sys.modules)))"
+    program = f"import sys, icm_annealer.cli.app, icm_lab.cli; print(*sorted({LATE!r} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.split() == []

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from icm_client.wire import MAX_LABELS, MAX_REQUEST_CHARS
-from icm_server import json_body, keys_file, whole_answer
+from icm_client.contract.wire import MAX_LABELS, MAX_REQUEST_CHARS
+from icm_server.auth import keys_file
 from icm_server.config import ConnectionLimits, Limits, ServerConfig
-from icm_server.joined_chars import MAX_JOINED_CHARS
+from icm_server.http import json_body
+from icm_server.scheduling import whole_answer
+from icm_server.tokens.joined_chars import MAX_JOINED_CHARS
 
 PAGE = Path(__file__).parents[2] / "docs/scorer_promises.md"
 MB = 2**20

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from icm_annealer.rows import Row
-from icm_annealer.rundir import RunDir
-from icm_client.errors import RequestError
+from icm_annealer.data.rows import Row
+from icm_annealer.runs.directory import RunDir
+from icm_client.contract.errors import RequestError
 
 Report = Callable[[str], None]
 """Is told how far a builder has come; whoever listens decides how much of it to show."""

@@ -6,15 +6,16 @@ from types import TracebackType
 
 import httpx
 
-from icm_client.endpoint_http import EndpointHttp
-from icm_client.errors import ScorerError
-from icm_client.retry import RetryPolicy
+from icm_client.contract.errors import ScorerError
+from icm_client.http.endpoint_http import EndpointHttp
+from icm_client.http.retry import RetryPolicy
 
 
 class Completions:
     """Samples from the endpoint at `url` (`http://host:8000` or `.../v1`); an async context manager.
 
-    Connection errors, 429 and 503 are tried again as long as `retry` says. Raises the errors of `icm_client.errors`.
+    Connection errors, 429 and 503 are tried again as long as `retry` says. Raises the errors of
+    `icm_client.contract.errors`.
     """
 
     def __init__(

@@ -11,9 +11,9 @@ import numpy as np
 from icm_annealer.builders.built import Built, Report, text_of
 from icm_annealer.builders.completions import Completions
 from icm_annealer.builders.final_answer import Solution, final_answer, plain
-from icm_annealer.rows import Row
-from icm_client.errors import RequestError
-from icm_client.gathered import gathered
+from icm_annealer.data.rows import Row
+from icm_client.contract.errors import RequestError
+from icm_client.openai_compat.gathered import gathered
 
 WORKED = """\
 Question: A baker sells 12 rolls an hour. She works from 7 to 11 in the morning, and 9 rolls are left over at the end. \

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from icm_annealer.builders.built import Built, fields_of, text_of
-from icm_annealer.rows import Row
-from icm_client.errors import RequestError
+from icm_annealer.data.rows import Row
+from icm_client.contract.errors import RequestError
 
 FIELDS = ("choice", "choice_2")
 OPPOSITES: tuple[tuple[Any, Any], ...] = (

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 import httpx
 
 from icm_annealer.builders.built import Report
-from icm_annealer.rows import Rows, read_rows
-from icm_client.address import shown
-from icm_client.connection import certificates_told
-from icm_client.errors import RequestError
-from icm_client.proxies import proxy_for
+from icm_annealer.data.rows import Rows, read_rows
+from icm_client.contract.errors import RequestError
+from icm_client.http.address import shown
+from icm_client.http.connection import certificates_told
+from icm_client.http.proxies import proxy_for
 
 MAX_DOWNLOAD_BYTES = 4 * 1024**3
 

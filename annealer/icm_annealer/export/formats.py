@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from icm_annealer.data.task import Task
 from icm_annealer.export.labelled import Labelled
 from icm_annealer.export.reading import Reading
 from icm_annealer.export.responses import judged_pairs, judgements
 from icm_annealer.export.review import labeling_config, write_cleanlab, write_label_studio
 from icm_annealer.export.tables import records, write_csv, write_dataset, write_jsonl, write_parquet
-from icm_annealer.task import Task
-from icm_client.errors import RequestError
+from icm_client.contract.errors import RequestError
 
 FormatName = Literal["jsonl", "csv", "parquet", "sft", "dpo", "kto", "rm", "hf", "cleanlab", "label-studio"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from icm_annealer.examples import Example
-from icm_annealer.run_record import Row
-from icm_client.errors import RequestError
+from icm_annealer.data.examples import Example
+from icm_annealer.runs.record import Row
+from icm_client.contract.errors import RequestError
 
 
 class Labelled(NamedTuple):

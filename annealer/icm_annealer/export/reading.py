@@ -11,10 +11,10 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from icm_annealer.examples import Example
-from icm_annealer.rules import AtMostOne, DifferentKeys, ExactlyOne, Mirrored
-from icm_annealer.task import Task, template_fields
-from icm_client.errors import RequestError
+from icm_annealer.data.examples import Example
+from icm_annealer.data.task import Task, template_fields
+from icm_annealer.rules.rules import AtMostOne, DifferentKeys, ExactlyOne, Mirrored
+from icm_client.contract.errors import RequestError
 
 
 @dataclass(frozen=True)

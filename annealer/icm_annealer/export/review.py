@@ -10,11 +10,11 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from icm_annealer.arrays import Array
+from icm_annealer.core.arrays import Array
+from icm_annealer.data.task import Task
 from icm_annealer.export.cells import write_cells
 from icm_annealer.export.labelled import Labelled
-from icm_annealer.task import Task
-from icm_client.errors import RequestError
+from icm_client.contract.errors import RequestError
 
 MAX_ID_CHARS = 512
 """An array of texts has the longest one's room for each."""

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from icm_annealer.columnar import required
+from icm_annealer.data.columnar import required
+from icm_annealer.data.task import Task
 from icm_annealer.export.cells import write_cells
 from icm_annealer.export.labelled import Labelled
-from icm_annealer.task import Task
 
 
 def records(labelled: Sequence[Labelled]) -> list[dict[str, Any]]:

@@ -22,11 +22,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from icm_annealer.arrays import Array, Ints
-from icm_annealer.consistency import Consistency
-from icm_annealer.objective import Objective, calibrated, margins
-from icm_annealer.passes import Ask, Pass
-from icm_annealer.plan import PlanKind
+from icm_annealer.core.arrays import Array, Ints
+from icm_annealer.core.objective import Objective, calibrated, margins
+from icm_annealer.rules.consistency import Consistency
+from icm_annealer.scoring.passes import Ask, Pass
+from icm_annealer.scoring.prefix_plan import PlanKind
 
 
 class Enough(Exception):  # noqa: N818  (no error)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icm_annealer.arrays import Array, Ints
-from icm_annealer.objective import calibrated
-from icm_annealer.passes import Ask
+from icm_annealer.core.arrays import Array, Ints
+from icm_annealer.core.objective import calibrated
+from icm_annealer.scoring.passes import Ask
 from icm_annealer.search.base import HALVES, Enough, Problem, Search, weigh_alone, zero_shot_ask
 
 

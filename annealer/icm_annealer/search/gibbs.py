@@ -11,10 +11,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from icm_annealer.arrays import Array, Ints
-from icm_annealer.objective import calibrated
-from icm_annealer.passes import Ask
-from icm_annealer.plan import PlanKind
+from icm_annealer.core.arrays import Array, Ints
+from icm_annealer.core.objective import calibrated
+from icm_annealer.scoring.passes import Ask
+from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Enough, Problem, Search, weigh_alone, zero_shot_ask
 
 TREE, HALVES = PlanKind("tree"), PlanKind("folds", 2)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icm_annealer.arrays import Array
-from icm_annealer.objective import calibrated
-from icm_annealer.passes import Ask
-from icm_annealer.plan import PlanKind
+from icm_annealer.core.arrays import Array
+from icm_annealer.core.objective import calibrated
+from icm_annealer.scoring.passes import Ask
+from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Enough, Problem, Search, weigh_alone, zero_shot_ask
 from icm_annealer.search.shots import balanced, only
 

@@ -13,8 +13,8 @@ from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
-from icm_annealer.arrays import Ints
-from icm_annealer.passes import Ask, Pass
+from icm_annealer.core.arrays import Ints
+from icm_annealer.scoring.passes import Ask, Pass
 from icm_annealer.search.base import Finalist, Problem, Result, Round, Search, weigh, zero_shot_ask
 
 _Outcome = TypeVar("_Outcome")

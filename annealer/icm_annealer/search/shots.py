@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from icm_annealer.arrays import Array, Ints
+from icm_annealer.core.arrays import Array, Ints
 
 
 def balanced(labels: Ints, priority: Array, num: int) -> Ints:

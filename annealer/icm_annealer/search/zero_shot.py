@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icm_annealer.objective import calibrated
+from icm_annealer.core.objective import calibrated
 from icm_annealer.search.base import Problem, Search, weigh_alone, zero_shot_ask
 
 

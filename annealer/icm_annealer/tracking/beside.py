@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 
-from icm_annealer.rundir import TRACKING_LOG, RunDir
+from icm_annealer.runs.directory import TRACKING_LOG, RunDir
 from icm_annealer.tracking.tracker import Target
 
 END_LIMIT_S = 60.0
@@ -25,7 +25,7 @@ def tracked(
     if target is None:
         yield
         return
-    command = [sys.executable, "-m", "icm_annealer.tracking.cli", str(folder.path), str(target)]
+    command = [sys.executable, "-m", "icm_annealer.tracking.process", str(folder.path), str(target)]
     with (folder / TRACKING_LOG).open("wb") as log:
         # A session of its own, so that Ctrl-C stops the run alone, and its end is still shown.
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True)

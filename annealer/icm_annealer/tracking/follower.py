@@ -9,14 +9,14 @@ from typing import Any
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
-from icm_annealer.journal_lines import Shape, first_wrong
-from icm_annealer.json_text import parsed
-from icm_annealer.run_figures import read_object
-from icm_annealer.run_record import RunRecord
-from icm_annealer.rundir import COSTS, JOURNAL, TRACKING, RunDir
+from icm_annealer.data.json_text import parsed
+from icm_annealer.runs.directory import COSTS, JOURNAL, TRACKING, RunDir
+from icm_annealer.runs.journal_lines import Shape, first_wrong
+from icm_annealer.runs.record import RunRecord
+from icm_annealer.runs.schema import read_object
 from icm_annealer.tracking.records import Step, cost_step, params_of, pass_step, result_metrics
 from icm_annealer.tracking.tracker import Target, Tracker
-from icm_client.errors import RequestError
+from icm_client.contract.errors import RequestError
 
 
 class _Place(BaseModel):

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from icm_client.address import shown
-from icm_client.errors import RequestError
+from icm_client.contract.errors import RequestError
+from icm_client.http.address import shown
 
 LIBRARIES = {"mlflow": "mlflow", "trackio": "trackio"}
 """The tracker's name, which is also that of its extra, and what it imports."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
-from icm_client.wire import MAX_LABELS, Prompt, ScoreRequest
+from icm_client.contract.wire import MAX_LABELS, Prompt, ScoreRequest
 
 MAX_PROMPTS = 16_384
 """In one of the requests made here."""

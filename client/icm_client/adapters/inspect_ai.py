@@ -27,10 +27,10 @@ from inspect_ai.model import (
 )
 from inspect_ai.tool import ToolChoice, ToolInfo
 
-from icm_client.api_key import read_key
 from icm_client.client import ScorerClient
-from icm_client.errors import RequestError
-from icm_client.wire import ScoreRequest
+from icm_client.contract.errors import RequestError
+from icm_client.contract.wire import ScoreRequest
+from icm_client.http.api_key import read_key
 
 LETTERS = re.compile(r"LETTER is one of ((?:\w,)*\w)\b")
 """Where inspect_ai's multiple choice names the letters that may be answered."""

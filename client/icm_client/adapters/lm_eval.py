@@ -19,10 +19,10 @@ from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 
 from icm_client.adapters.continuations import Pair, requests_of
-from icm_client.api_key import read_key
 from icm_client.client import ScorerClient
-from icm_client.errors import RequestError
-from icm_client.wire import ScoreRequest, label_texts
+from icm_client.contract.errors import RequestError
+from icm_client.contract.wire import ScoreRequest, label_texts
+from icm_client.http.api_key import read_key
 
 MAX_REQUESTS = 16
 """Requests under way at once: tasks whose answers differ from question to question have one for each."""

@@ -8,9 +8,9 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from icm_client.endpoint_http import EndpointHttp
-from icm_client.errors import AccessError, RequestError, ScorerError
-from icm_client.wire import is_logprob
+from icm_client.contract.errors import AccessError, RequestError, ScorerError
+from icm_client.contract.wire import is_logprob
+from icm_client.http.endpoint_http import EndpointHttp
 
 LOWEST = -9999.0
 """What servers write for minus infinity, which JSON lacks."""
@@ -47,7 +47,7 @@ class Answer(NamedTuple):
 
 
 class OpenAIEndpoint:
-    """Typed calls. Raises the errors of `icm_client.errors`."""
+    """Typed calls. Raises the errors of `icm_client.contract.errors`."""
 
     def __init__(self, http: EndpointHttp):
         self._http = http

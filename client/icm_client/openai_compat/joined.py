@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from icm_client.errors import RequestError
-from icm_client.split import check_numbers
-from icm_client.wire import Label, ScoreRequest, label_texts
+from icm_client.contract.batches import check_numbers
+from icm_client.contract.errors import RequestError
+from icm_client.contract.wire import Label, ScoreRequest, label_texts
 
 
 class JoinedPrompt(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from icm_client.errors import RequestError
+from icm_client.contract.errors import RequestError
 from icm_client.openai_compat.reads import MAX_WANTED
 
 TokenPath = tuple[int, ...]

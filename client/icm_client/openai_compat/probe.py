@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from icm_client.errors import AccessError, RequestError, ScorerError
+from icm_client.contract.errors import AccessError, RequestError, ScorerError
 from icm_client.openai_compat.endpoint import Answer, OpenAIEndpoint, TokenIds, checked, token_name
 from icm_client.openai_compat.reads import MAX_PROMPTS
 

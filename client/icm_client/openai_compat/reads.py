@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from icm_client.gathered import gathered
 from icm_client.openai_compat.endpoint import Answer, OpenAIEndpoint
+from icm_client.openai_compat.gathered import gathered
 
 MAX_PROMPTS, MAX_SIZE = 32, 100_000
 """The most prompts in one request, and tokens (or characters) of them."""

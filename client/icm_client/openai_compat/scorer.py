@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 import httpx
 import pydantic
 
-from icm_client.endpoint_http import EndpointHttp
-from icm_client.errors import RequestError, ScorerError
+from icm_client.contract.errors import RequestError, ScorerError
+from icm_client.contract.wire import ModelInfo, ScoreRequest, ScoreResponse, Usage
+from icm_client.http.endpoint_http import EndpointHttp
+from icm_client.http.retry import RetryPolicy
 from icm_client.openai_compat.endpoint import Card, OpenAIEndpoint
 from icm_client.openai_compat.joined import JoinedPrompt, checked_labels, joined_prompts, used_texts
 from icm_client.openai_compat.probe import Abilities, probe
 from icm_client.openai_compat.reads import Reader, Scored
 from icm_client.openai_compat.text_prompts import TextPrompts
 from icm_client.openai_compat.token_prompts import TokenPrompts
-from icm_client.retry import RetryPolicy
-from icm_client.wire import ModelInfo, ScoreRequest, ScoreResponse, Usage
 
 UNKNOWN_WINDOW = 2048
 """What is put into a prompt at most where the endpoint does not tell the model's window."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from icm_client.errors import RequestError, ScorerError
-from icm_client.gathered import gathered
+from icm_client.contract.errors import RequestError, ScorerError
 from icm_client.openai_compat.endpoint import TokenIds, checked, token_name
+from icm_client.openai_compat.gathered import gathered
 from icm_client.openai_compat.joined import JoinedPrompt
 from icm_client.openai_compat.label_paths import LabelPaths, TokenPath, check_apart
 from icm_client.openai_compat.reads import Answers, Read, Reader, Scored

@@ -6,10 +6,10 @@ from typing import Any
 
 import jinja2
 
-from icm_annealer.bars import Bar, bar_rows
-from icm_annealer.charts import COLOURS
-from icm_annealer.estimates import Estimate
-from icm_annealer.report import templates
+from icm_annealer.evaluation.intervals import Estimate
+from icm_annealer.reporting.bars import Bar, bar_rows
+from icm_annealer.reporting.charts import COLOURS
+from icm_annealer.reporting.report import templates
 from icm_lab.reproduce.figures import TITLES
 
 

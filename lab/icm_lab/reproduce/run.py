@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from icm_annealer.examples import load_examples
-from icm_annealer.local_scorer import local_scorer
-from icm_annealer.passes import Scorer
-from icm_annealer.task import load_task
-from icm_annealer.trials.case import Case, TaskData
-from icm_annealer.trials.contest import Job, SavedRows
+from icm_annealer.benchmarks.case import Case, TaskData
+from icm_annealer.benchmarks.runner import Job, SavedRows
+from icm_annealer.data.examples import load_examples
+from icm_annealer.data.task import load_task
+from icm_annealer.scoring.local_scorer import local_scorer
+from icm_annealer.scoring.passes import Scorer
 from icm_client import ScorerClient
-from icm_client.gathered import gathered
+from icm_client.openai_compat.gathered import gathered
 from icm_lab.reproduce.figures import NUM, NUM_TEST, Bar, Figure
 from icm_lab.reproduce.methods import METHODS, OURS, PUBLISHED
 from icm_lab.reproduce.trial import Trial

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from icm_annealer.arrays import Ints
-from icm_annealer.baselines.given import human_labels
-from icm_annealer.examples import consistency_of
+from icm_annealer.benchmarks.baselines.reference_labels import human_labels
+from icm_annealer.benchmarks.case import Case, Opened
+from icm_annealer.core.arrays import Ints
+from icm_annealer.data.examples import consistency_of
 from icm_annealer.search.base import Problem, Search
-from icm_annealer.settings import Settings
-from icm_annealer.trials.case import Case, Opened
+from icm_annealer.search.settings import Settings
 
 HUMAN = "human"
 """The field of a row that holds what people say."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from icm_annealer.estimates import Estimate, wilson
+from icm_annealer.evaluation.intervals import Estimate, wilson
 from icm_lab.reproduce.figures import MATCH, Bar, Claim, Figure
 
 Row = dict[str, Any]

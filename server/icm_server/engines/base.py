@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
-from icm_client.wire import ModelInfo
+from icm_client.contract.wire import ModelInfo
 
 BATCH_CHARS = 2**16
 """Of texts that are tokenized at once: some hundredths of a second's work."""

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from icm_client.wire import ModelInfo
+from icm_client.contract.wire import ModelInfo
 from icm_server.engines.base import Encoded, ReadAnswer
 
 SPECIAL = ("<|endoftext|>",)

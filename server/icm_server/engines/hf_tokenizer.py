@@ -9,7 +9,7 @@ from typing import Any
 
 from tokenizers.processors import TemplateProcessing
 
-from icm_client.errors import RequestError
+from icm_client.contract.errors import RequestError
 from icm_server.engines.base import Encoded
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from icm_client.errors import RequestError
+from icm_client.contract.errors import RequestError
 
 _CPU_ENVIRONMENT = {
     # Without it the first read takes twenty seconds: a helper is compiled.

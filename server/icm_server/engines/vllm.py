@@ -13,8 +13,8 @@ from typing import Any
 
 import pydantic
 
-from icm_client.errors import RequestError, ScorerError
-from icm_client.wire import ModelInfo
+from icm_client.contract.errors import RequestError, ScorerError
+from icm_client.contract.wire import ModelInfo
 from icm_server.engines.base import EngineDiedError, ReadAnswer
 from icm_server.engines.hf_tokenizer import HfTokenizer
 from icm_server.engines.preset import QUIET_ENVIRONMENT, engine_arguments, environment, has_gpu

@@ -22,7 +22,7 @@ def icm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A scorer program's address."""
     ready = tmp_path_factory.mktemp("scorer") / "ready.json"
-    command = [sys.executable, "-m", "icm_server.cli", "serve", "--engine", "fake", "--port", "0"]
+    command = [sys.executable, "-m", "icm_server.cli.app", "serve", "--engine", "fake", "--port", "0"]
     with subprocess.Popen([*command, "--ready-file", str(ready)], stdout=subprocess.DEVNULL) as process:
         try:
             wait_for(process, ready.exists)

@@ -34,12 +34,12 @@ from icm_client import (
     UnavailableError,
     Usage,
 )
-from icm_client.errors import TooLargeError, error_body
-from icm_client.retry import RetryPolicy
-from icm_server.app import create_app
+from icm_client.contract.errors import TooLargeError, error_body
+from icm_client.http.retry import RetryPolicy
 from icm_server.config import Limits, ScoringConfig
 from icm_server.engines.fake import FakeEngine
-from icm_server.scoring import Scorer
+from icm_server.http.app import create_app
+from icm_server.scheduling.scoring import Scorer
 
 REQUEST = ScoreRequest(
     segments=[
@@ -467,7 +467,7 @@ def test_the_synchronous_face_leaves_no_thread_behind_when_it_cannot_begin() -> 
 def test_a_program_ends_that_does_not_close_its_client() -> None:
     program = """
 from icm_client import IcmError, SyncScorerClient
-from icm_client.retry import RetryPolicy
+from icm_client.http.retry import RetryPolicy
 client = SyncScorerClient("http://127.0.0.1:9", retry=RetryPolicy(patience_s=0))
 try:
     client.model()

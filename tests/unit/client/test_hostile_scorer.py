@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from icm_client import IcmError, ScorerClient, ScoreRequest, ScorerError, UnavailableError
-from icm_client.endpoint_http import EndpointHttp
-from icm_client.retry import RetryPolicy
-from icm_client.wire import MAX_ADAPTERS
+from icm_client.contract.wire import MAX_ADAPTERS
+from icm_client.http.endpoint_http import EndpointHttp
+from icm_client.http.retry import RetryPolicy
 
 QUICK = RetryPolicy(patience_s=0.0, busy_patience_s=0.0)
 REQUEST = ScoreRequest(prompts=["a", "b", "c"], labels=[" x", " y"])

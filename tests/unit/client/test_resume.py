@@ -13,10 +13,10 @@ from starlette.responses import JSONResponse, Response
 from tests.streaming import ROWS_PER_LINE, StreamingScorer, breaking, served
 
 from icm_client import DeadlineError, RequestError, ScorerClient, ScoreRequest, UnavailableError
-from icm_client.errors import TooLargeError, error_body
-from icm_client.retry import RetryPolicy
-from icm_server.app import create_app
+from icm_client.contract.errors import TooLargeError, error_body
+from icm_client.http.retry import RetryPolicy
 from icm_server.engines.fake import FakeEngine
+from icm_server.http.app import create_app
 
 NUM_PROMPTS = 60
 QUICK = RetryPolicy(patience_s=20.0, first_wait_s=0.001, max_wait_s=0.002)

@@ -8,8 +8,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from icm_annealer.cli import app
-from icm_client.errors import RequestError
+from icm_annealer.cli.app import app
+from icm_client.contract.errors import RequestError
 from icm_lab.tasks import TASKS
 
 

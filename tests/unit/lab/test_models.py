@@ -12,7 +12,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from icm_annealer.task import load_task
+from icm_annealer.data.task import load_task
 from icm_lab.course import COURSES
 from icm_lab.examine import examine
 from icm_lab.family import SIZES, WINDOW, weights
@@ -21,7 +21,7 @@ from icm_lab.tasks import TASKS
 from icm_lab.train import LOG
 from icm_lab.vocabulary import save_tokenizer
 from icm_lab.worlds import TRUTH
-from icm_server.models import LAB_WEIGHTS, pull
+from icm_server.engines.model_store import LAB_WEIGHTS, pull
 
 NUM_SHOTS = 64
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from tests import planted
 from tests.conftest import Serving
 
-from icm_annealer.task import built_in_tasks
-from icm_annealer.trials.case import Case, TaskData
-from icm_annealer.trials.contest import SavedRows
+from icm_annealer.benchmarks.case import Case, TaskData
+from icm_annealer.benchmarks.runner import SavedRows
+from icm_annealer.data.task import built_in_tasks
 from icm_client import RequestError
 from icm_lab.reproduce.figures import FIGURES, REAL, TITLES, Bar, Claim, Figure
 from icm_lab.reproduce.methods import METHODS
@@ -22,7 +22,7 @@ from icm_lab.reproduce.page import render_page
 from icm_lab.reproduce.run import REAL_SEEDS, ROWS, SEEDS, make_rows, model_rows
 from icm_lab.reproduce.trial import Trial
 from icm_lab.reproduce.verdicts import estimate, figure_found, judge, passes_found
-from icm_server.models import PACKAGED
+from icm_server.engines.model_store import PACKAGED
 
 FIRST, SECOND = Bar("lab-large", "lab-arithmetic", "icm"), Bar("lab-large", "lab-arithmetic", "gold")
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from icm_annealer.examples import consistency_of, labels_of, load_examples
-from icm_annealer.task import BUILT_IN, load_task
+from icm_annealer.data.examples import consistency_of, labels_of, load_examples
+from icm_annealer.data.task import BUILT_IN, load_task
 from icm_lab.corpus import to_ids
 from icm_lab.tasks import TASKS, LabTask, write_tasks
 from icm_lab.vocabulary import save_tokenizer

@@ -16,9 +16,9 @@ from icm_annealer.builders.opposites import gender_pairs, sun_pairs
 from icm_annealer.builders.pairs import mirror
 from icm_annealer.builders.preferences import preferences
 from icm_annealer.builders.truthfulqa import claims, preference_pairs
-from icm_annealer.examples import consistency_of, labels_of, load_examples
-from icm_annealer.rows import Row
-from icm_annealer.task import load_task
+from icm_annealer.data.examples import consistency_of, labels_of, load_examples
+from icm_annealer.data.rows import Row
+from icm_annealer.data.task import load_task
 from icm_client import RequestError
 
 MISCONCEPTIONS: list[dict[str, Any]] = [

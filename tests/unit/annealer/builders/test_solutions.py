@@ -17,12 +17,12 @@ from tests.http_app import running
 from icm_annealer.builders.built import Built
 from icm_annealer.builders.completions import Completions
 from icm_annealer.builders.gsm8k import Problem, Sampling, problems_of, solutions
-from icm_annealer.examples import load_examples
-from icm_annealer.rows import Row, read_rows
-from icm_annealer.task import load_task
+from icm_annealer.data.examples import load_examples
+from icm_annealer.data.rows import Row, read_rows
+from icm_annealer.data.task import load_task
 from icm_client import RequestError
-from icm_client.errors import AccessError, IcmError, ScorerError, UnavailableError
-from icm_client.retry import RetryPolicy
+from icm_client.contract.errors import AccessError, IcmError, ScorerError, UnavailableError
+from icm_client.http.retry import RetryPolicy
 
 PROBLEMS = [
     {"question": f"What are {a} and {a}?", "answer": f"{a} + {a} = <<{a}+{a}={2 * a}>>.\n#### {2 * a}"}

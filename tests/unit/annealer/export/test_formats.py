@@ -14,15 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icm_annealer.examples import Example
+from icm_annealer.data.examples import Example
+from icm_annealer.data.rows import read_rows
+from icm_annealer.data.task import Task
 from icm_annealer.export.cells import FORMULA, guarded
 from icm_annealer.export.formats import FORMATS, FormatName, Job, Written
 from icm_annealer.export.labelled import Labelled, certain
 from icm_annealer.export.reading import reading
 from icm_annealer.export.review import labeling_config
-from icm_annealer.rows import read_rows
-from icm_annealer.run_record import Row
-from icm_annealer.task import Task
+from icm_annealer.runs.record import Row
 from icm_client import RequestError
 
 TASK = Task(

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icm_annealer.examples import Example
+from icm_annealer.data.examples import Example
+from icm_annealer.data.task import Task
 from icm_annealer.export.formats import FORMATS, FormatName, Job
 from icm_annealer.export.labelled import Labelled
 from icm_annealer.export.reading import Reading, reading
 from icm_annealer.export.responses import MAX_PAIRS, Pair, judged_pairs, judgements
-from icm_annealer.run_record import Row
-from icm_annealer.task import Task
+from icm_annealer.runs.record import Row
 from icm_client import RequestError
 
 CLAIMS = Task.model_validate(

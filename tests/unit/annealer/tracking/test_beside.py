@@ -9,8 +9,8 @@ import pytest
 from tests import planted
 from tests.icm_command import Icm, check_refused
 
-from icm_annealer.journal import read_journal
-from icm_annealer.rundir import JOURNAL, LABELS, METRICS, TRACKING, TRACKING_LOG, RunDir
+from icm_annealer.runs.directory import JOURNAL, LABELS, METRICS, TRACKING, TRACKING_LOG, RunDir
+from icm_annealer.runs.journal import read_journal
 from icm_annealer.tracking.beside import tracked
 from icm_annealer.tracking.tracker import Target
 

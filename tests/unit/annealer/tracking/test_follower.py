@@ -11,8 +11,8 @@ import pytest
 from tests import planted
 from tests.finished import finished
 
-from icm_annealer.journal import read_journal
-from icm_annealer.rundir import COSTS, JOURNAL, TRACKING, RunDir
+from icm_annealer.runs.directory import COSTS, JOURNAL, TRACKING, RunDir
+from icm_annealer.runs.journal import read_journal
 from icm_annealer.tracking.follower import Follower, Tail, follow
 from icm_annealer.tracking.records import cost_step
 from icm_annealer.tracking.tracker import Target

@@ -8,8 +8,8 @@ import pytest
 from tests.http_app import running
 
 from icm_client import SyncScorerClient
-from icm_server.app import create_app
 from icm_server.engines.fake import FakeEngine
+from icm_server.http.app import create_app
 
 
 @pytest.fixture(scope="module")

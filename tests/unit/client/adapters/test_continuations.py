@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.conftest import Serving
 
 from icm_client.adapters.continuations import requests_of
-from icm_client.wire import label_texts
+from icm_client.contract.wire import label_texts
 
 TEXTS = st.text(alphabet="ab", min_size=1, max_size=4).map(lambda text: f" {text}")
 PAIRS = st.lists(st.tuples(st.sampled_from(["Q one", "Q two", "Q three"]), TEXTS), max_size=30)

@@ -1,0 +1,39 @@
+"""Labels that no search finds: what people said, and gold with noise. For evaluation only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from icm_annealer.core.arrays import Ints
+from icm_annealer.data.examples import Example, is_absent, label_named
+from icm_annealer.data.task import Task
+from icm_client.contract.errors import RequestError
+
+
+def human_labels(examples: Sequence[Example], field: str, task: Task) -> Ints:
+    """Label numbers as a field of the data gives them, -1 where it is empty.
+
+    Raises RequestError if it is the gold field, holds anything else than labels, or holds nothing.
+    """
+    if field == task.gold:
+        raise RequestError(f"{field!r} is the task's gold field: name the one that holds people's labels with --human")
+    number = {name: k for k, name in enumerate(task.label_names)}
+    labels = np.full(len(examples), -1)
+    for k, example in enumerate(examples):
+        value = example.facts.get(field)
+        if not is_absent(value):
+            labels[k] = number[label_named(value, task, f"example {example.id!r}, field {field!r}")]
+    if (labels < 0).all():
+        there = ", ".join(list(examples[0].facts)[:20])
+        raise RequestError(f"the field {field!r} gives no example a label (there are: {there})")
+    return labels
+
+
+def with_noise(gold: Ints, num_wrong: int, num_labels: int, rng: np.random.Generator) -> Ints:
+    """`gold` with so many labels, drawn at random, exchanged for random other ones."""
+    labels = gold.copy()
+    flipped = rng.permutation(len(gold))[:num_wrong]
+    labels[flipped] = (labels[flipped] + rng.integers(1, num_labels, size=len(flipped))) % num_labels
+    return labels

@@ -1,0 +1,93 @@
+"""What `icm baselines` found, as a person reads it in a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rich.table import Table
+
+from icm_annealer.benchmarks.baselines.standings import Standing
+from icm_annealer.console.terminal import Terminal
+from icm_annealer.evaluation.intervals import Estimate
+from icm_annealer.evaluation.test_set import KINDS
+from icm_annealer.reporting.evaluation_table import FIGURES
+
+NOTES = (
+    "tokens: computed to find the labels, counted with a cold prefix cache that forgets nothing. *: stopped there, at "
+    "the tokens of ICM.",
+    "right: labels that are; of zero-shot, its calibrated answers to the same examples. test: accuracy on unseen "
+    "examples behind the labels, raw and calibrated (each label's mean over the test examples is subtracted).",
+    "gap: (method - zero-shot) / (gold - zero-shot) of test accuracy; - where gold labels prompt no better than none.",
+    "gold with noise: gold labels of which random ones were exchanged, so that as many are right as of ICM's.",
+)
+
+
+def print_standings(console: Terminal, table: dict[str, Any], standings: Sequence[Standing]) -> None:
+    """`table` is what `baselines.json` says of them all."""
+    console.say(heading(table), wraps=True)
+    names = ["tokens", "right", "test", "gap", "test, cal.", "gap, cal."]
+    accuracies = _table("", names)
+    for standing in standings:
+        cells = [_cell(tokens(standing)), _cell(told(standing.label_accuracy))]
+        for kind in KINDS:
+            cells += [_cell(told(standing.figures[kind]["accuracy"])), _cell(gap_told(standing, kind))]
+        accuracies.add_row(standing.method.title, *cells)
+    console.print(accuracies)
+    others = {name: title for name, title in FIGURES.items() if name != "accuracy"}
+    for kind in KINDS:
+        figures = _table(kind, list(others.values()))
+        for standing in standings:
+            cells = [_cell(told(standing.figures[kind][name])) for name in others]
+            figures.add_row(standing.method.title, *cells)
+        console.print(figures)
+    for note in NOTES:
+        console.print(note, style="dim")
+
+
+def heading(table: dict[str, Any]) -> str:
+    """What was compared, in one line."""
+    spread = f"medians of {len(table['seeds'])} seeds" if len(table["seeds"]) > 1 else f"seed {table['seeds'][0]}"
+    return (
+        f"{table['task']}: {table['num_examples']} examples to label, {table['num_test']} unseen ones to test on, by "
+        f"{table['model']['name']}; {spread} [{table['intervals']}]"
+    )
+
+
+def tokens(standing: Standing) -> str:
+    """`33,120`, with a star where the search was stopped there."""
+    star = "*" if any(row.get("is_stopped") for row in standing.rows) else ""
+    return f"{standing.tokens.value:,.0f}{star}"
+
+
+def told(estimate: Estimate) -> str:
+    """`0.965 [0.93, 0.98]`."""
+    if math.isnan(estimate.value):
+        return "-"
+    spread = "" if math.isnan(estimate.low) else f" [{estimate.low:.2f}, {estimate.high:.2f}]"
+    return f"{estimate.value:.3f}{spread}"
+
+
+def gap_told(standing: Standing, kind: str) -> str:
+    """`93 % [80, 104]`; empty for zero-shot and gold."""
+    estimate = standing.gap.get(kind)
+    if estimate is None:
+        return ""
+    if math.isnan(estimate.value):
+        return "-"
+    spread = "" if math.isnan(estimate.low) else f" [{100 * estimate.low:.0f}, {100 * estimate.high:.0f}]"
+    return f"{100 * estimate.value:.0f} %{spread}"
+
+
+def _table(title: str, names: Sequence[str]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    table.add_column(title, no_wrap=True)
+    for name in names:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _cell(text: str) -> str:
+    """The figure, and its interval below it, so that a table fits 80 columns."""
+    return text.replace(" [", "\n[").replace(", ", ",")

@@ -1,0 +1,224 @@
+"""The demo: label examples of a task without gold, then see how well the labels prompt the model on unseen ones."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from icm_annealer.console.progress import RunProgress
+from icm_annealer.console.terminal import Terminal
+from icm_annealer.data.examples import Loaded, labels_of, sample
+from icm_annealer.data.task import Task
+from icm_annealer.evaluation.intervals import Estimate, median_over_seeds
+from icm_annealer.evaluation.many_shot import ManyShot, accuracy, random_labels
+from icm_annealer.labelling.label_dataset import Labelling, label
+from icm_annealer.reporting.report import render_report
+from icm_annealer.reporting.run_report import RunReport, seed_folders
+from icm_annealer.runs.atomic_write import make_folder
+from icm_annealer.runs.directory import METRICS, OUR_FILES, REPORT, SCORER_LOG, RunDir
+from icm_annealer.runs.schema import read_object
+from icm_annealer.scoring.passes import Scorer
+from icm_annealer.search.settings import Settings
+from icm_client.contract.errors import RequestError
+
+METHODS = ("zero_shot", "random_few_shot", "icm", "gold")
+TITLES = {
+    "zero_shot": "zero-shot",
+    "random_few_shot": "random labels",
+    "icm": "ICM (no labels used)",
+    "gold": "gold labels",
+}
+EVALUATION_STEPS = 4.0
+"""What an evaluation takes, in passes of the search; only the time left depends on it."""
+
+
+@dataclass(frozen=True)
+class DemoPlan:
+    """What the demo does."""
+
+    num_examples: int = 128
+    num_test: int = 200
+    num_seeds: int = 1
+    first_seed: int = 0
+
+
+@dataclass(frozen=True)
+class SeedOutcome:
+    """One seed's figures: test accuracies by method (raw and `_calibrated`), and the search's own."""
+
+    seed: int
+    test_accuracy: dict[str, Estimate]
+    label_accuracy: Estimate
+    zero_shot_label_accuracy: Estimate
+    labelling: Labelling
+    seconds: float
+
+    def metrics(self) -> dict[str, Any]:
+        return {
+            "seed": self.seed,
+            "test_accuracy": {name: estimate.value for name, estimate in self.test_accuracy.items()},
+            "test_accuracy_interval": {name: [e.low, e.high] for name, e in self.test_accuracy.items()},
+            "label_accuracy": self.label_accuracy.value,
+            "label_accuracy_interval": [self.label_accuracy.low, self.label_accuracy.high],
+            "zero_shot_calibrated_label_accuracy": self.zero_shot_label_accuracy.value,
+            **self.labelling.summary(),
+            "seconds": self.seconds,
+        }
+
+
+def prepare_demo(folder: RunDir) -> None:
+    """Makes the folder ready: an earlier demo's files are removed, those of all its seeds too. Raises RequestError if
+    that would remove a run which is no demo's."""
+    make_folder(folder.path)
+    seeds = [RunDir(path) for path in seed_folders(folder.path)]
+    for place in (folder, *seeds):
+        _check_is_demos(place)
+    folder.prepare(overwrite=True)
+    for seed in seeds:
+        seed.remove()
+
+
+async def run_seed(
+    folder: RunDir,
+    loaded: Loaded,
+    task: Task,
+    scorer: Scorer,
+    settings: Settings,
+    plan: DemoPlan,
+    progress: RunProgress,
+) -> SeedOutcome:
+    """Samples, labels and evaluates under one seed, which is `settings.seed`."""
+    start = time.monotonic()
+    train, test = sample(loaded.examples, plan.num_examples, plan.num_test, np.random.default_rng(settings.seed))
+    gold_test = labels_of(test, loaded.gold, task)
+    if len(train) < plan.num_examples or not test or (gold_test < 0).all():
+        raise RequestError(
+            f"the data hold {len(loaded.examples)} examples: too few for {plan.num_examples} to label and a test set "
+            "with gold labels"
+        )
+    progress.status(f"seed {settings.seed}: searching labels for {len(train)} examples")
+    folder.write_json(METRICS, {"seed": settings.seed})  # so that a search which is stopped is known for a demo's
+    labelling = await label(folder, train, task, scorer, settings, on_pass=progress.on_pass)
+    gold_train = labels_of(train, loaded.gold, task)
+    many_shot = await ManyShot.open(scorer, task, train, test, labelling.run.model, seed=settings.seed)
+    rng = np.random.default_rng([settings.seed, 1])
+    shots = {
+        "zero_shot": None,
+        "random_few_shot": random_labels(len(train), len(task.labels), rng),
+        "icm": labelling.run.labels,
+        "gold": gold_train,
+    }
+    figures: dict[str, Estimate] = {}
+    for method in METHODS:
+        progress.status(f"seed {settings.seed}: testing on {len(test)} unseen examples: {TITLES[method]}")
+        predictions = await many_shot.predict(shots[method])
+        figures[method] = accuracy(predictions.raw, gold_test)
+        figures[f"{method}_calibrated"] = accuracy(predictions.calibrated, gold_test)
+        progress.step(EVALUATION_STEPS / len(METHODS))
+    return SeedOutcome(
+        settings.seed,
+        figures,
+        accuracy(labelling.run.labels, gold_train),
+        accuracy(labelling.run.result.zero_shot_labels, gold_train),
+        labelling,
+        time.monotonic() - start,
+    )
+
+
+async def run_demo(
+    folder: RunDir,
+    loaded: Loaded,
+    task: Task,
+    scorer: Scorer,
+    settings: Settings,
+    plan: DemoPlan,
+    progress: RunProgress,
+    seconds_so_far: Callable[[], float],
+) -> dict[str, Any]:
+    """All seeds, one after the other, in a folder that is prepared; writes metrics and report, and returns the
+    metrics."""
+    passes = settings.usual_passes() or 0
+    progress.expect(plan.num_seeds * (passes + EVALUATION_STEPS) if passes else 0)
+    outcomes: list[SeedOutcome] = []
+    for seed in range(plan.first_seed, plan.first_seed + plan.num_seeds):
+        place = folder if plan.num_seeds == 1 else RunDir(folder / f"seed-{seed}")
+        place.prepare()
+        own = settings.model_copy(update={"seed": seed})
+        outcome = await run_seed(place, loaded, task, scorer, own, plan, progress)
+        outcomes.append(outcome)
+        metrics = _metrics(task, outcomes, seconds_so_far())
+        folder.write_json(METRICS, metrics)  # after every seed, so that a stopped demo keeps what it has
+        if plan.num_seeds > 1:
+            place.write_json(METRICS, outcome.metrics())
+        folder.write_text(REPORT, render_report([RunReport.read(folder.path, loaded.gold)]))
+    return metrics
+
+
+def print_table(console: Terminal, task: Task, metrics: dict[str, Any], folder: RunDir) -> None:
+    """The result as a person reads it."""
+    seeds = metrics["seeds"]
+    many = len(seeds) > 1
+    spread = f"median of {len(seeds)} seeds" if many else "accuracy"
+    table = Table(title=f"{task.title or task.name}: test accuracy on unseen examples, {spread} [95 % interval]")
+    table.add_column("prompted with")
+    table.add_column("raw", justify="right")
+    table.add_column("calibrated", justify="right")
+    for method in METHODS:
+        cells = []
+        for name in (method, f"{method}_calibrated"):
+            low, high = metrics["test_accuracy_interval"][name]
+            cells.append(str(Estimate(metrics["test_accuracy"][name], low, high)))
+        table.add_row(TITLES[method], *cells, style="bold" if method == "icm" else "")
+    console.print(table)
+    for seed in seeds:
+        answers = ", ".join(f"{a['u']:+.3f}±{a['u_se']:.3f} ({' + '.join(a['starts'])})" for a in seed["answers"])
+        console.say(
+            f"seed {seed['seed']}: {seed['label_accuracy']:.0%} of the labels found are right "
+            f"(calibrated zero-shot {seed['zero_shot_calibrated_label_accuracy']:.0%}); "
+            f"U {answers}; test {seed['test_accuracy']['icm']:.3f}"
+        )
+        for alarm in seed["alarms"]:
+            colour = "yellow" if alarm["level"] == "warning" else "dim"
+            console.say(f"  {alarm['level']}: {alarm['saw']} {alarm['try_']}", style=colour, wraps=True)
+    console.say(
+        f"{metrics['num_passes']} passes, {metrics['computed_tokens']:,} tokens computed, {metrics['seconds']:.0f} s. "
+        f"Files: {folder.path}/ ({METRICS}, {REPORT}, {'seed-*/' if many else ''}labels.jsonl)"
+    )
+
+
+def _check_is_demos(place: RunDir) -> None:
+    there = [name for name in OUR_FILES if name != SCORER_LOG and (place / name).exists()]
+    if there and not {"seed", "seeds"} & read_object(place / METRICS).keys():
+        raise RequestError(
+            f"{place / there[0]} is no demo's, and a demo would replace it; give another --out, or move it away",
+            code="run_exists",
+        )
+
+
+def _metrics(task: Task, outcomes: list[SeedOutcome], seconds: float) -> dict[str, Any]:
+    names = list(outcomes[0].test_accuracy)
+    if len(outcomes) == 1:
+        figures = outcomes[0].test_accuracy
+        label_accuracy = outcomes[0].label_accuracy
+    else:
+        figures = {n: median_over_seeds([o.test_accuracy[n].value for o in outcomes]) for n in names}
+        label_accuracy = median_over_seeds([o.label_accuracy.value for o in outcomes])
+    seeds = [outcome.metrics() for outcome in outcomes]
+    return {
+        "task": task.name,
+        "test_accuracy": {name: figures[name].value for name in names},
+        "test_accuracy_interval": {name: [figures[name].low, figures[name].high] for name in names},
+        "label_accuracy": label_accuracy.value,
+        "label_accuracy_interval": [label_accuracy.low, label_accuracy.high],
+        "num_passes": sum(seed["num_passes"] for seed in seeds),
+        "computed_tokens": sum(seed["computed_tokens"] for seed in seeds),
+        "seconds": seconds,
+        "model": outcomes[0].labelling.run.model.model_dump(include={"name", "digest", "dtype", "engine"}),
+        "settings": outcomes[0].labelling.run.settings.described(),
+        "seeds": seeds,
+    }

@@ -1,0 +1,54 @@
+"""`bench.json`: a file of several parts, each written by another command, none of which loses another's."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+from icm_annealer.data.json_text import parsed
+from icm_annealer.runs.atomic_write import make_folder, try_place
+from icm_annealer.runs.directory import RunDir
+from icm_client.contract.errors import RequestError
+
+
+def read_figures(path: Path) -> dict[str, Any]:
+    """What the file holds; nothing if it is not there. Raises RequestError if it is something else."""
+    try:
+        figures = parsed(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise RequestError(f"{path}: {error.strerror}") from None
+    except ValueError:
+        figures = None
+    if not isinstance(figures, dict):
+        raise RequestError(f"{path} is not a file of figures; move it away, or give another --out")
+    return figures
+
+
+def check_figures(path: Path) -> None:
+    """Makes sure, before anything is measured, that figures can be written there. Raises RequestError."""
+    read_figures(path)
+    try_place(path)
+
+
+def save_figures(path: Path, **parts: Any) -> None:
+    """Replaces the parts named, and writes the file whole or not at all."""
+    make_folder(path.parent)
+    RunDir(path.parent).write_json(path.name, {**read_figures(path), **parts})
+
+
+def machine() -> dict[str, Any]:
+    """Where and when figures were measured."""
+    return {"processor": _processor(), "cores": os.cpu_count(), "date": time.strftime("%Y-%m-%d")}
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()

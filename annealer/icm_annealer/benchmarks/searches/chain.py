@@ -1,0 +1,98 @@
+"""Whether cheap measures rank labels as exact leave-one-out U does: the chain rule's, and two halves'."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from icm_annealer.benchmarks.budgeted_search import Arena, Costs
+from icm_annealer.core.arrays import Array, Ints
+from icm_annealer.core.objective import Objective
+from icm_annealer.scoring.prefix_plan import PlanKind
+from icm_annealer.search.base import Problem
+
+
+@dataclass(frozen=True)
+class Surrogates:
+    """What is compared with U by plan `tree`."""
+
+    plans: tuple[str, ...] = ("chain", "folds=2")
+    num_orders: int = 4
+    num_tree_orders: int = 2
+    num_assignments: int = 13
+    """From random labels to final ones: each has a further share of the final labels."""
+
+    def described(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def expected_shots(self, num: int) -> float:
+        """About how many shots the comparison computes."""
+        cheap = len(self.plans) * self.num_orders * 3.0 * num
+        return self.num_assignments * (cheap + self.num_tree_orders * num * math.log2(max(num, 2)))
+
+
+SURROGATES = Surrogates()
+MEASURES = {"information": Objective("information"), "logprob": Objective("logprob")}
+
+
+async def chain_check(
+    arena: Arena, problem: Problem, final: Ints, seed: int, on_share: Callable[[float], None]
+) -> list[dict[str, Any]]:
+    """A row for each plan and number of orders: Spearman's correlation with U by `tree`, by measure, and the tokens
+    that one assignment takes. The row of `tree` says how well one order of it agrees with another."""
+    rng = np.random.default_rng([seed, 3])
+    assignments = _between(rng.integers(problem.num_labels, size=problem.num_examples), final, rng)
+    plans = {"tree": SURROGATES.num_tree_orders, **dict.fromkeys(SURROGATES.plans, SURROGATES.num_orders)}
+    us: dict[str, dict[str, list[list[float]]]] = {
+        plan: {measure: [[] for _ in range(num)] for measure in MEASURES} for plan, num in plans.items()
+    }  # [order][assignment]
+    tokens: dict[str, float] = {}
+    num_all, num_done = len(assignments) * sum(plans.values()), 0
+    for plan, num_orders in plans.items():
+        for number in range(num_orders):
+            order = rng.permutation(len(problem.units))
+            for labels in assignments:
+                ask = replace(problem, plan=PlanKind.parse(plan)).ask(labels, order, "chain check")
+                (answer,) = await arena.answer([ask], Costs())
+                tokens.setdefault(plan, arena.cold_cost(ask))
+                for measure, objective in MEASURES.items():
+                    us[plan][measure][number].append(objective.u(answer.logprobs, labels, 0))
+                num_done += 1
+                on_share(num_done / num_all)
+    exact = {measure: np.mean(us["tree"][measure], axis=0) for measure in MEASURES}
+    rows: list[dict[str, Any]] = [
+        {"plan": plan, "orders": num, "tokens": num * tokens[plan]}
+        | {measure: spearman(np.mean(us[plan][measure][:num], axis=0), exact[measure]) for measure in MEASURES}
+        for plan in SURROGATES.plans
+        for num in (1, 2, 4)
+        if num <= SURROGATES.num_orders
+    ]
+    agreement = {
+        measure: spearman(np.array(us["tree"][measure][0]), np.array(us["tree"][measure][1])) for measure in us["tree"]
+    }
+    return [{"plan": "tree", "orders": 1, "tokens": tokens["tree"], **agreement}, *rows]
+
+
+def spearman(first: Array, second: Array) -> float:
+    """Rank correlation, ties at their mean rank; 0 where one of them does not vary."""
+    ranks = [_ranks(first), _ranks(second)]
+    if not all(rank.std() for rank in ranks):
+        return 0.0
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
+
+
+def _ranks(values: Array) -> Array:
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks: Array = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    return ranks
+
+
+def _between(random: Ints, final: Ints, rng: np.random.Generator) -> list[Ints]:
+    """Assignments from `random` to `final`, each with more of the final labels than the one before."""
+    turn = rng.permutation(len(final))
+    shares = np.linspace(0, 1, SURROGATES.num_assignments)
+    return [np.where(turn < round(share * len(final)), final, random) for share in shares]

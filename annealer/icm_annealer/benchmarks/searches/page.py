@@ -1,0 +1,71 @@
+"""The bench's result as one self-contained HTML page: U and accuracies over computed tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from icm_annealer.benchmarks.searches.plan import GOLD
+from icm_annealer.benchmarks.searches.standings import Heat, Standing, whole_tokens
+from icm_annealer.benchmarks.searches.tables import notes_for
+from icm_annealer.reporting.charts import Line
+from icm_annealer.reporting.report import templates
+
+CHARTS = (
+    ("U (nats per example)", "u", None),
+    ("share of right labels", "label_accuracy", (0.0, 1.0)),
+    ("test accuracy, calibrated", "test_accuracy_calibrated", (0.0, 1.0)),
+)
+COLUMNS = (
+    ("tokens", "tokens", "{:,.0f}"),
+    ("x blocks", "ratio", "{:.2f}"),
+    ("by plan fixed", "fixed_tokens", "{:,.0f}"),
+    ("x blocks", "fixed_ratio", "{:.1f}"),
+    ("… each cold", "fixed_tokens_cold", "{:,.0f}"),
+    ("x blocks", "fixed_cold_ratio", "{:.1f}"),
+    ("… a label", "fixed_cold_label_ratio", "{:.1f}"),
+    ("U", "u", "{:+.3f}"),
+    ("labels right", "label_accuracy", "{:.3f}"),
+    ("test", "test_accuracy", "{:.3f}"),
+    ("test, calibrated", "test_accuracy_calibrated", "{:.3f}"),
+)
+
+
+def render_page(heats: Sequence[Heat], model: dict[str, Any]) -> str:
+    """The page as HTML; nothing is loaded from elsewhere."""
+    return (
+        templates()
+        .get_template("search_bench.html")
+        .render(
+            heats=heats,
+            model=model,
+            charts=CHARTS,
+            columns=COLUMNS,
+            lines=_lines,
+            levels=_levels,
+            notes=notes_for(heats),
+        )
+    )
+
+
+def _lines(heat: Heat, name: str) -> list[Line]:
+    """A cloud of seeds for each search; the published one has a second, where its plan would put it."""
+    clouds = []
+    for standing in heat.standings:
+        if "tokens" in standing.figures:
+            clouds.append(_cloud(standing, name, standing.search, "tokens"))
+        # Asked by `fixed`, it stands there already.
+        if "fixed_tokens" in standing.figures and standing.figures["fixed_tokens"] != standing.figures["tokens"]:
+            clouds.append(_cloud(standing, name, f"{standing.search}, plan fixed", "fixed_tokens"))
+    return clouds
+
+
+def _cloud(standing: Standing, name: str, title: str, tokens: str) -> Line:
+    points = [(whole_tokens(row, tokens), float(row[name])) for row in standing.rows]
+    middle = standing.figures[tokens].value, standing.figures[name].value
+    return Line(title, points, is_joined=False, middle=middle)
+
+
+def _levels(heat: Heat, name: str) -> list[tuple[str, float]]:
+    """Gold labels cost no search: a height, not a point."""
+    return [("gold labels", standing.figures[name].value) for standing in heat.standings if standing.search == GOLD]

@@ -1,0 +1,103 @@
+"""The bench's result as a person reads it in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+
+from icm_annealer.benchmarks.runner import Row
+from icm_annealer.benchmarks.searches.standings import RATIOS, Heat, Standing
+from icm_annealer.console.terminal import Terminal
+
+PUBLISHED = {"by fixed": "fixed_tokens", "… each cold": "fixed_tokens_cold"}
+NOTES = (
+    "tokens: computed, counted with a cold prefix cache of the engine's block size that forgets nothing; measured: as "
+    "the engine reported, which is less if it was asked the same before. What it takes to weigh labels for this table "
+    "is not counted; that blocks chooses among its own answers is. a label: the same for each label that the published "
+    "search found; it leaves examples without one, which get the likeliest at its end. by fixed: the same asks in the "
+    "plan of the published code; each cold: by an engine without room for what a pass leaves for the next one, whose "
+    "order is the same. passes: reads over examples.",
+    "U (nats per example) and margin (nats): all labels on the same fresh orders; ≤ blocks: seeds in which U is not "
+    "above that of blocks. right: share of labels that are; test: accuracy on unseen examples behind them, raw and "
+    "calibrated.",
+)
+STOPPED = (
+    "≈: the published search was stopped before its end; its tokens are those of a whole one if each label took as "
+    "many as those that it had labelled."
+)
+
+
+def notes_for(heats: Sequence[Heat]) -> list[str]:
+    """What has to be said beside these figures."""
+    is_extrapolated = any(standing.is_extrapolated for heat in heats for standing in heat.standings)
+    return [*NOTES, *([STOPPED] if is_extrapolated else [])]
+
+
+def print_heats(console: Terminal, heats: Sequence[Heat]) -> None:
+    """Two tables a task and size: what searches cost, and what they found."""
+    for heat in heats:
+        costs = _table(f"{heat.title}: cost", "tokens", "x blocks", "… a label", "measured", "passes", "seconds")
+        found = _table(f"{heat.title}: labels", "U", "≤ blocks", "margin", "right", "test", "test, cal.")
+        for standing in heat.standings:
+            if "tokens" in standing.figures:
+                costs.add_row(
+                    standing.search,
+                    *_tokens(standing, "tokens", "{:.2f}"),
+                    *(f"{standing.figures[name].value:,.0f}" for name in ("computed_tokens", "passes")),
+                    _cell(standing, "seconds", "{:,.1f}"),
+                )
+            for title, name in PUBLISHED.items():
+                if name in standing.figures:
+                    costs.add_row(f"  {title}", *_tokens(standing, name, "{:.1f}"))
+            num = standing.num_not_above_ours
+            found.add_row(
+                standing.search,
+                _cell(standing, "u", "{:+.3f}"),
+                "" if num is None else f"{num}/{len(standing.rows)}",
+                _cell(standing, "u_margin", "{:+.2f}"),
+                *(_cell(standing, name) for name in ("label_accuracy", "test_accuracy", "test_accuracy_calibrated")),
+            )
+        console.print(costs)
+        console.print(found)
+    for note in notes_for(heats):
+        console.print(note, style="dim")
+
+
+def _table(title: str, *names: str) -> Table:
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("", no_wrap=True)
+    for name in names:
+        table.add_column(name, justify="right", overflow="fold")
+    return table
+
+
+def _tokens(standing: Standing, name: str, form: str) -> list[str]:
+    """Tokens, and what they are in ours."""
+    ratios = (_cell(standing, ratio, form) for ratio in RATIOS[name])
+    return [_cell(standing, name, "{:,.0f}"), *ratios]
+
+
+def _cell(standing: Standing, name: str, form: str = "{:.3f}") -> str:
+    """The figure, and its interval below it."""
+    return standing.text(name, form).replace(" [", "\n[")
+
+
+def print_chain(console: Terminal, checks: Sequence[Row]) -> None:
+    """How well cheap measures of U rank labels, against exact leave-one-out."""
+    for check in checks:
+        table = _table(
+            f"{check['task']}, {check['n']} examples, seed {check['seed']}: rank correlation with U by tree",
+            *("orders", "tokens", "information", "logprob"),
+        )
+        for row in check["rows"]:
+            name = "tree, one order with another" if row["plan"] == "tree" else row["plan"]
+            table.add_row(
+                name,
+                str(row["orders"]),
+                f"{row['tokens']:,.0f}",
+                f"{row['information']:.2f}",
+                f"{row['logprob']:.2f}",
+            )
+        console.print(table)

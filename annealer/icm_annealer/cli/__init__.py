@@ -1,0 +1,1 @@
+"""`icm`: the commands. Thin callers of the library."""

@@ -1,0 +1,139 @@
+"""`icm runs`, `icm report`, `icm eval`: what comes after a search. Thin callers; `export/cli.py` has `icm export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from icm_annealer.cli.options import (
+    DEFAULT_SCORER,
+    AllowCodeOption,
+    EngineOption,
+    KeyOption,
+    ScorerModelOption,
+    ScorerOption,
+    WaitOption,
+    connect,
+    interruptible,
+)
+from icm_annealer.console.progress import RunProgress
+from icm_annealer.console.terminal import Terminal
+from icm_annealer.data.examples import Loaded, labels_of, load_examples
+from icm_annealer.evaluation.run_evaluation import EvaluationPlan, Shots, evaluate_run, unseen
+from icm_annealer.reporting.evaluation_table import print_evaluation
+from icm_annealer.reporting.report import render_report
+from icm_annealer.reporting.run_list import run_folders, runs_table
+from icm_annealer.reporting.run_report import RunReport
+from icm_annealer.runs.atomic_write import try_place
+from icm_annealer.runs.directory import EVALUATION, REPORT, RunDir
+from icm_annealer.runs.gold import read_again
+from icm_annealer.runs.record import RunRecord
+from icm_client import RequestError
+
+WIDE = 160
+"""Columns of a table that goes to a file or a pipe."""
+
+
+def runs(
+    folder: Annotated[Path, typer.Argument(help="Where to look, also in its folders' folders.")] = Path("runs"),
+) -> None:
+    """List runs, the last one first: task, state, U, label rates, computed tokens.
+
+    A run that failed has ended with a warning: its labels are probably not what was wanted (see `icm report`).
+    """
+    if not folder.is_dir():
+        raise RequestError(f"{folder} is no folder; name the one that holds your runs: icm runs FOLDER")
+    console = Terminal()
+    if not console.is_terminal:
+        console = Terminal(width=WIDE)
+    found = run_folders(folder)
+    if not found:
+        console.say(f"{folder} holds no run")
+        return
+    console.print(runs_table(folder, found))
+
+
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, or of demos with seeds.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The page; report.html in the run if left out, of several here.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the page if it is there.")] = False,
+) -> None:
+    """One page about a run, or about several side by side; nothing in it is loaded from elsewhere.
+
+    Example: icm report runs/first runs/second --out compared.html
+    """
+    page = out or (runs[0] / REPORT if len(runs) == 1 else Path(REPORT))
+    if page.is_dir():
+        raise RequestError(f"{page} is a folder; name the page to write with --out")
+    if page.exists() and not overwrite:
+        raise RequestError(f"{page} is there already; use --overwrite to replace it, or another --out")
+    text = render_report([RunReport.read(folder) for folder in runs])
+    RunDir(page.parent).write_text(page.name, text)
+    Terminal().say(str(page))
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    test: Annotated[
+        str | None, typer.Option(help="Other examples with gold labels: a file, a folder of save_to_disk, or hf:...")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="The run's own data with gold labels: what was not labelled is the test set.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="The run's task file, which names the gold field; built-in ones are found.")
+    ] = None,
+    examples: Annotated[
+        int | None, typer.Option(min=1, help="How many of the labelled examples to prompt with; all if left out.")
+    ] = None,
+    test_size: Annotated[
+        int, typer.Option(min=1, help="The most test examples of a seed.")
+    ] = EvaluationPlan().num_test,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="How many draws of examples and orders.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
+    scorer: ScorerOption = DEFAULT_SCORER,
+    engine: EngineOption = "vllm",
+    scorer_model: ScorerModelOption = None,
+    api_key_file: KeyOption = None,
+    wait: WaitOption = 300.0,
+    allow_code: AllowCodeOption = False,
+) -> None:
+    """Prompt a model with a run's labels in front of unseen examples, and compare with their gold labels.
+
+    Accuracy, balanced accuracy, AUROC and calibration, with intervals, into RUN/eval.json. Zero-shot stands beside
+    it; where gold labels of the labelled examples are known, they do as well, and say how much of the gap is recovered.
+
+    Example: icm eval runs/spam --task spam.yaml --data messages.csv
+    """
+    console = Terminal()
+    record = RunRecord.read(run)
+    try_place(run / EVALUATION)
+    names = record.task.label_names
+    found = np.array([names.index(row.label) for row in record.rows()], dtype=np.int64)
+    reference = read_again(record, task, data, allow_code=allow_code)
+    if reference.task.gold is None:
+        raise RequestError("the gold field is not known: name the run's task file, with `gold:` in it, by --task")
+    if test is None and reference.data is None:
+        raise RequestError(f"name the data of {run} with --data, or other examples with --test")
+    own = reference.data or Loaded([], {})
+    # The same name twice may be a pipe, which can be read once.
+    pool = own if test is None or test == data else load_examples(test, reference.task)
+    held_out = unseen(pool, reference.examples)
+    shots = Shots(reference.examples, found, labels_of(reference.examples, own.gold, reference.task))
+    plan = EvaluationPlan(examples, test_size, seeds, seed)
+
+    async def work() -> dict[str, Any]:
+        with RunProgress(console, f"eval: {record.name}", names) as progress:
+            async with connect(scorer, engine, wait, api_key_file, progress, None, scorer_model) as client:
+                return await evaluate_run(shots, held_out, reference.task, client, plan, progress)
+
+    figures = {"run": record.name, "task": record.task.name, **interruptible(work(), console)}
+    RunDir(run).write_json(EVALUATION, figures)
+    print_evaluation(console, figures, record.model)
+    console.say(f"{pool.told}, {len(held_out.examples):,} of them to test on.")
+    console.say(f"Written to {run / EVALUATION}")

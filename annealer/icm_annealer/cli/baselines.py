@@ -1,0 +1,150 @@
+"""`icm baselines`. A thin caller."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from icm_annealer.benchmarks.baselines.comparison import Compared, compare
+from icm_annealer.benchmarks.baselines.four_bars import four_bars
+from icm_annealer.benchmarks.baselines.methods import METHODS, chosen
+from icm_annealer.benchmarks.baselines.page import render_page
+from icm_annealer.benchmarks.baselines.plan import BaselinesPlan, read_prefix
+from icm_annealer.benchmarks.baselines.tables import print_standings
+from icm_annealer.benchmarks.case import TaskData
+from icm_annealer.cli.options import (
+    DEFAULT_SCORER,
+    AllowCodeOption,
+    DataOption,
+    EngineOption,
+    KeyOption,
+    ScorerModelOption,
+    ScorerOption,
+    TaskOption,
+    WaitOption,
+    check_scorer,
+    connect,
+    interruptible,
+    load_data,
+)
+from icm_annealer.console.progress import RunProgress
+from icm_annealer.console.terminal import Terminal
+from icm_annealer.reporting.drawing import Drawing, to_png, to_svg
+from icm_annealer.runs.atomic_write import try_place, write_whole
+from icm_annealer.runs.directory import SCORER_LOG, RunDir
+from icm_client import RequestError
+
+FIGURES, PAGE, BARS = "baselines.json", "baselines.html", "bars"
+USUAL = BaselinesPlan()
+
+
+def baselines(
+    task: TaskOption,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of baselines.json and .html. [default: runs/baselines/TASK]")
+    ] = None,
+    scorer: ScorerOption = DEFAULT_SCORER,
+    data: DataOption = None,
+    examples: Annotated[int, typer.Option(min=8, help="How many examples to label.")] = USUAL.num_examples,
+    test: Annotated[int, typer.Option(min=1, help="How many unseen examples to test on.")] = USUAL.num_test,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="How many draws of both.")] = USUAL.num_seeds,
+    seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = USUAL.first_seed,
+    methods: Annotated[
+        str | None, typer.Option(help=f"Some of {', '.join(METHODS)}; all usual ones if left out.")
+    ] = None,
+    human: Annotated[
+        str | None, typer.Option("--human", metavar="FIELD", help="The field of the data with people's labels.")
+    ] = None,
+    prefix_file: Annotated[
+        Path | None, typer.Option(help="Also try zero-shot behind the text in this file, such as a dialogue.")
+    ] = None,
+    to_the_end: Annotated[
+        bool, typer.Option("--to-the-end", help="Let every search reach its own end, not stop at ICM's tokens.")
+    ] = False,
+    bars: Annotated[
+        bool, typer.Option("--bars", help="Also the figure of four bars, as bars.svg and bars.png, and in the page.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep what --out has of the same model and settings.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew in --out.")] = False,
+    engine: EngineOption = "vllm",
+    scorer_model: ScorerModelOption = None,
+    api_key_file: KeyOption = None,
+    wait: WaitOption = 300.0,
+    allow_code: AllowCodeOption = False,
+) -> None:
+    """The whole table for a task with gold labels: zero-shot, random, bootstrapped, ... beside ICM and gold labels.
+
+    Each method's tokens, right labels, and figures on unseen examples, over seeds, with intervals.
+
+    Example: icm baselines --task living --seeds 5 --bars
+    """
+    console = Terminal()
+    loaded_task, loaded = load_data(task, data, allow_code=allow_code)
+    if not loaded.gold:
+        raise RequestError(
+            f"baselines are compared by gold labels, and {task!r} has none: name their field in the task"
+        )
+    plan = BaselinesPlan(
+        chosen(
+            methods.split(",") if methods else [],
+            loaded_task.task,
+            has_prefix=prefix_file is not None,
+            has_human=human is not None,
+        ),
+        examples,
+        test,
+        seeds,
+        seed,
+        read_prefix(prefix_file) if prefix_file else "",
+        human,
+        not to_the_end,
+    )
+    check_scorer(scorer, api_key_file)
+    folder = RunDir(out or Path("runs/baselines") / loaded_task.task.name)
+    _prepare(folder, resume=resume, overwrite=overwrite)
+
+    async def work() -> Compared:
+        with RunProgress(console, f"baselines: {loaded_task.task.name}", []) as progress:
+            log = folder / SCORER_LOG
+            async with connect(scorer, engine, wait, api_key_file, progress, log, scorer_model) as client:
+                known = TaskData(loaded_task.task, loaded)
+                return await compare(folder / FIGURES, client, known, plan, progress, resume=resume)
+
+    table, standings = interruptible(work(), console, f"icm baselines --task {task} ... --resume")
+    figure = None
+    if bars:
+        name = loaded_task.task.title or loaded_task.task.name
+        figure = four_bars(standings, name, 1 / len(loaded_task.task.labels))
+    folder.write_text(PAGE, render_page(table, standings, figure))
+    print_standings(console, table, standings)
+    console.say(f"{loaded.told}.")
+    if figure:
+        _save(folder, figure, console)
+    elif bars:
+        console.say("No figure of four bars: it needs zero-shot, ICM, gold, and human or random labels.")
+    console.say(f"Written to {folder / FIGURES} and {folder / PAGE}")
+
+
+def _prepare(folder: RunDir, *, resume: bool, overwrite: bool) -> None:
+    for name in (FIGURES, PAGE):
+        try_place(folder / name)
+    if (folder / FIGURES).exists():
+        if overwrite:
+            (folder / FIGURES).unlink()
+        elif not resume:
+            raise RequestError(
+                f"{folder.path} already holds baselines; use --resume to go on, --overwrite to begin anew, or another "
+                "--out"
+            )
+
+
+def _save(folder: RunDir, figure: Drawing, console: Terminal) -> None:
+    svg = folder.write_text(f"{BARS}.svg", to_svg(figure))
+    try:
+        write_whole(folder / f"{BARS}.png", lambda place: to_png(figure, place))
+    except ImportError:
+        console.say(f"{svg} is written; for a PNG as well: pip install 'icm[png]'")

@@ -1,0 +1,210 @@
+"""`icm data`: makes the data files of the tasks that ship none. A thin caller of the builders."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from icm_annealer.builders.built import Built, Report, write_rows
+from icm_annealer.builders.completions import Completions
+from icm_annealer.builders.gsm8k import Sampling, problems_of, solutions
+from icm_annealer.builders.opposites import gender_pairs, sun_pairs
+from icm_annealer.builders.pairs import FIELDS, mirror
+from icm_annealer.builders.preferences import preferences
+from icm_annealer.builders.sources import opened
+from icm_annealer.builders.truthfulqa import claims, preference_pairs
+from icm_annealer.cli.ending import run_to_end
+from icm_annealer.cli.options import finite
+from icm_annealer.console.terminal import Terminal
+from icm_annealer.data.rows import Row, counts_told
+from icm_annealer.runs.atomic_write import check_place
+from icm_client.contract.errors import RequestError
+from icm_client.http.address import shown
+from icm_client.http.api_key import read_key
+from icm_client.visible import visible
+
+GROUP = "consistency_id"
+"""The field with the group in what the builders make."""
+QUIET_S, AGAIN_S = 2.0, 10.0
+"""What takes longer than the first says how far it has come; where that is not a terminal, again after the second."""
+
+app = typer.Typer(no_args_is_help=True, help="Make data files for tasks, from published files or a pairs file.")
+
+SourceArgument = Annotated[
+    str, typer.Argument(help="A file or pipe (- is standard input), an http(s) URL, or hf:owner/name[:config][:split].")
+]
+OutOption = Annotated[Path, typer.Option("--out", help="The file to write, JSON lines.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="What is drawn at random depends on it alone.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")]
+
+
+@app.command()
+def truthfulqa(
+    source: SourceArgument,
+    out: OutOption,
+    preference: Annotated[bool, typer.Option("--preference", help="Pairs of answers instead of claims.")] = False,
+    claims_: Annotated[int, typer.Option("--claims", min=1, max=64, help="Claims a question.")] = 4,
+    pairs: Annotated[int, typer.Option(min=1, max=1000, help="With --preference: the most pairs a question.")] = 8,
+    seed: SeedOption = 0,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Claims about questions from TruthfulQA's public CSV (columns Question, Correct Answers, Incorrect Answers).
+
+    Example: icm data truthfulqa TruthfulQA.csv --out truthfulqa.jsonl
+    """
+    if preference:
+        _build(source, out, overwrite, lambda rows, _: preference_pairs(rows, seed, pairs), "truthfulqa-preference")
+    else:
+        _build(source, out, overwrite, lambda rows, _: claims(rows, seed, claims_), "truthfulqa")
+
+
+@app.command()
+def gsm8k(
+    source: SourceArgument,
+    out: OutOption,
+    endpoint: Annotated[str, typer.Option(help="URL of an OpenAI-compatible server with /v1/completions.")],
+    model: Annotated[str | None, typer.Option(help="The model's name there; the first listed if left out.")] = None,
+    samples: Annotated[int, typer.Option(min=1, max=64, help="Solutions a problem.")] = Sampling().num_solutions,
+    problems: Annotated[int | None, typer.Option(min=1, help="Only the first N problems.")] = None,
+    temperature: Annotated[float, typer.Option(min=0.0, max=5.0, callback=finite)] = Sampling().temperature,
+    max_tokens: Annotated[int, typer.Option(min=1, max=65_536, help="Tokens a solution.")] = Sampling().max_tokens,
+    connections: Annotated[int, typer.Option(min=1, max=1024, help="Problems at a time.")] = Sampling().num_connections,
+    api_key_file: Annotated[Path | None, typer.Option(help="File that holds the endpoint's API key.")] = None,
+    seed: SeedOption = 0,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Solutions of GSM8K's problems (fields question, answer), sampled through a completions endpoint.
+
+    Example: icm data gsm8k train.jsonl --endpoint http://gpu-box:8000 --out gsm8k.jsonl
+    """
+    sampling = Sampling(samples, temperature, max_tokens, seed, connections)
+    key = read_key(api_key_file)
+
+    def build(rows: Iterator[Row], report: Report) -> Built:
+        async def sample() -> Built:
+            async with Completions(endpoint, model=model, api_key=key) as client:
+                report(f"{await client.model()} at {shown(endpoint)} solves {len(chosen)} problems")
+                return await solutions(chosen, client, sampling, report)
+
+        chosen = problems_of(rows, problems)
+        return run_to_end(sample())
+
+    _build(source, out, overwrite, build, "gsm8k")
+
+
+@app.command()
+def alpaca(source: SourceArgument, out: OutOption, seed: SeedOption = 0, overwrite: OverwriteOption = False) -> None:
+    """Both orders of preference pairs: AlpacaFarm's fields (instruction, input, output_1, output_2, preference), or
+    prompt, chosen, rejected.
+
+    Example: icm data alpaca alpaca_human_preference.json --out alpaca.jsonl
+    """
+    _build(source, out, overwrite, lambda rows, _: preferences(rows, seed), "alpaca")
+
+
+@app.command()
+def gender(
+    source: SourceArgument,
+    out: OutOption,
+    pairs: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many pairs.")] = 500,
+    min_chars: Annotated[int, typer.Option(min=1, help="Shorter posts are left out.")] = 200,
+    max_chars: Annotated[int, typer.Option(min=1, help="Longer posts are left out.")] = 1000,
+    seed: SeedOption = 0,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Pairs of blog posts, a man's and a woman's, from the Blog Authorship Corpus (columns id, gender, text).
+
+    Example: icm data gender blogtext.csv --out gender.jsonl
+    """
+    _build(source, out, overwrite, lambda rows, _: gender_pairs(rows, seed, pairs, min_chars, max_chars), "gender")
+
+
+@app.command()
+def poems(
+    source: SourceArgument,
+    out: OutOption,
+    pairs: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many pairs.")] = 500,
+    seed: SeedOption = 0,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Pairs of poems (field poem or text), one with the word "sun", which gold says is better, and one without.
+
+    Example: icm data poems my_poems.jsonl --out poems.jsonl
+    """
+    _build(source, out, overwrite, lambda rows, _: sun_pairs(rows, seed, pairs), "poems")
+
+
+@app.command(name="mirror")
+def mirror_command(
+    source: SourceArgument,
+    out: OutOption,
+    fields: Annotated[str, typer.Option(help="The two fields that are exchanged.")] = ",".join(FIELDS),
+    gold: Annotated[str, typer.Option(help="The field with gold labels, turned round if it is there.")] = "label",
+    group: Annotated[str, typer.Option(help="The field that gets the pair's number.")] = GROUP,
+    id_: Annotated[str, typer.Option("--id", help="The field that names a row.")] = "id",
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Behind every row of a pairs file its mirror, for the rule `mirrored`.
+
+    Example: icm data mirror pairs.csv --fields answer_a,answer_b --out mirrored.jsonl
+    """
+    names = tuple(name.strip() for name in fields.split(","))
+    if len(names) != 2 or not all(names) or names[0] == names[1]:
+        raise RequestError(f"--fields: {fields!r} is not two different fields such as {','.join(FIELDS)}")
+    _build(source, out, overwrite, lambda rows, _: mirror(rows, (names[0], names[1]), gold, group, id_), None, group)
+
+
+def _build(
+    source: str,
+    out: Path,
+    overwrite: bool,
+    build: Callable[[Iterator[Row], Report], Built],
+    task: str | None,
+    group: str = GROUP,
+) -> None:
+    console = Terminal(stderr=True)
+    check_place(out, overwrite=overwrite, is_folder=False)
+    with _Reports(console) as report, opened(source, report) as rows:
+        built = build(rows, report)
+    write_rows(out, built)
+    told = Terminal()
+    told.say(counts_told(rows.num_rows, rows.num_blank_lines))
+    for note in built.notes:
+        console.say(note)
+    groups = len({row.get(group) for row in built.rows})
+    known = [row["label"] for row in built.rows if isinstance(row.get("label"), bool)]
+    share = f", {sum(known) / len(known):.0%} of the gold labels true" if known else ""
+    told.say(f"{len(built.rows):,} rows in {groups:,} groups{share}: {out}")
+    if task is not None:
+        told.say(f"Look at them: icm task check {task} --data {out}")
+
+
+class _Reports:
+    """Shows how far a builder has come, as soon as it takes longer than QUIET_S."""
+
+    def __init__(self, console: Terminal):
+        self._console = console
+        self._status = console.status("")
+        self._next = time.monotonic() + QUIET_S
+
+    def __enter__(self) -> _Reports:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
+
+    def __call__(self, text: str) -> None:
+        if time.monotonic() < self._next:
+            return
+        if self._console.is_terminal:
+            self._next = time.monotonic() + 0.1
+            self._status.update(Text(visible(text)))
+            self._status.start()
+        else:
+            self._next = time.monotonic() + AGAIN_S
+            self._console.say(text)

@@ -1,0 +1,87 @@
+"""`icm export`: a thin caller."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from icm_annealer.cli.options import AllowCodeOption, finite
+from icm_annealer.console.terminal import Terminal
+from icm_annealer.export.formats import FORMATS, FormatName, Job
+from icm_annealer.export.labelled import Labelled, certain
+from icm_annealer.export.reading import Reading, reading
+from icm_annealer.runs.atomic_write import check_place, write_whole
+from icm_annealer.runs.gold import read_again
+from icm_annealer.runs.record import RunRecord
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    format_: Annotated[
+        FormatName,
+        typer.Option(
+            "--format",
+            help="Tables (jsonl, csv, parquet), a dataset folder (hf), TRL's training data (sft, dpo, kto, rm), or "
+            "for review (cleanlab, label-studio).",
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The file (for hf: folder) to write; in the run's folder if left out.")
+    ] = None,
+    min_margin: Annotated[
+        float | None,
+        typer.Option(min=0.0, callback=finite, help="Only labels this many nats more likely than the next best one."),
+    ] = None,
+    top: Annotated[int | None, typer.Option(min=1, help="Only the N most certain labels.")] = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="dpo, kto, rm: the prompt, a template such as 'Question: {question}'.")
+    ] = None,
+    response: Annotated[
+        str | None,
+        typer.Option(help="dpo, kto, rm: the field that holds the response, or two that a label compares: A,B."),
+    ] = None,
+    better: Annotated[
+        str | None, typer.Option(help="dpo, kto, rm: the label of a good response; of two, that the first is better.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="The run's data, only for runs whose folder does not hold its examples.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="With --data: the task file, unless it is a built-in one.")] = None,
+    raw: Annotated[
+        bool,
+        typer.Option("--raw", help="csv: no apostrophe in front of texts that a spreadsheet would take for formulas."),
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    allow_code: AllowCodeOption = False,
+) -> None:
+    """Hand a run's labels on: to training, to review, or to a table.
+
+    Example: icm export runs/first --format sft --min-margin 1 --out sft.jsonl
+    """
+    form = FORMATS[format_]
+    record = RunRecord.read(run)
+    rows = record.rows()
+    place = out or run / form.file_name
+    check_place(place, overwrite=overwrite, is_folder=form.is_folder)
+    reference = read_again(record, task, data, allow_code=allow_code)
+    everything = [Labelled(example, row) for example, row in zip(reference.examples, rows, strict=True)]
+    labelled = certain(everything, min_margin, top)
+
+    def read() -> Reading:
+        return reading(record.task, reference.examples, prompt, response, better)
+
+    job = Job(record.task, labelled, f"icm-{record.model.get('name', record.name)}", place.suffix.lower(), read, raw)
+    notes: list[str] = []
+
+    def write(path: Path) -> None:
+        written = form.write(path, job)
+        dropped = len(rows) - len(labelled)
+        left_out = f" ({dropped:,} of {len(rows):,} labels left out as uncertain)" if dropped else ""
+        notes.extend([*written.notes, f"{written.num_rows:,} rows{left_out}: {place}"])
+
+    write_whole(place, write)
+    console = Terminal()
+    for note in notes:
+        console.say(note)

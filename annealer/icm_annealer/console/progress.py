@@ -1,0 +1,165 @@
+"""What a person sees while a search runs: a live panel on a terminal, one line a pass elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from types import TracebackType
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from icm_annealer.console.terminal import Terminal
+from icm_annealer.scoring.pass_event import PassEvent
+from icm_annealer.scoring.passes import Ask
+from icm_client.contract.wire import Usage
+from icm_client.visible import visible
+
+NUM_ROWS = 9
+
+
+def duration(seconds: float) -> str:
+    """`75` -> `1:15`."""
+    minutes, rest = divmod(round(max(seconds, 0.0)), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
+
+
+class RunProgress:
+    """Shows a job of known or unknown length, measured in steps whose mean time tells what is left."""
+
+    def __init__(self, console: Terminal, title: str, label_names: list[str]):
+        self._console, self._names = console, label_names
+        self._bar = Progress(
+            TextColumn("{task.description}", style="bold", markup=False),
+            BarColumn(),
+            TextColumn("{task.fields[steps]}", markup=False),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}", markup=False),
+            console=console,
+        )
+        self._task: TaskID = self._bar.add_task(visible(title), total=None, steps="", left="")
+        self._events: deque[PassEvent] = deque(maxlen=NUM_ROWS)  # each holds arrays as long as the data
+        self._usage = Usage()
+        self._done, self._total = 0.0, 0.0
+        self._known_s = 0.0
+        self._status = ""
+        self._start = time.monotonic()
+        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4, transient=False)
+
+    def __enter__(self) -> RunProgress:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    def expect(self, total_steps: float) -> None:
+        """How many steps the whole job has; a pass is one step."""
+        self._total = total_steps
+        self._update()
+
+    def guess(self, seconds: float) -> None:
+        """How long the job takes as far as is known before anything was measured."""
+        self._known_s = seconds
+        self._update()
+
+    def status(self, text: str) -> None:
+        """What is happening now, in one line."""
+        if text != self._status and not self._console.is_terminal:
+            left = self._left()
+            self._console.say(f"{duration(time.monotonic() - self._start)}  {text}" + (f"  {left}" if left else ""))
+        self._status = text
+        self._update()
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        self._console.say(text)
+
+    def step(self, steps: float = 1.0) -> None:
+        """That much more is done."""
+        self._done += steps
+        self._update()
+
+    def on_pass(self, event: PassEvent) -> None:
+        """A pass was answered."""
+        self._events.append(event)
+        if not event.resumed:
+            self._usage = self._usage + event.answer.usage
+        self.step()
+        if not self._console.is_terminal:
+            left = self._left()
+            self._console.say(
+                f"{duration(time.monotonic() - self._start)}  {_line(event, self._names)}"
+                + (f"  {left}" if left else "")
+            )
+
+    def _left(self) -> str:
+        elapsed = time.monotonic() - self._start
+        if self._done and self._total:
+            return f"about {duration(elapsed / self._done * (self._total - self._done))} left"
+        return f"about {duration(self._known_s - elapsed)} left" if self._known_s else ""
+
+    def _update(self) -> None:
+        steps = f"{self._done:.0f}/{self._total:.0f}" if self._total else ""
+        self._bar.update(self._task, completed=self._done, total=self._total or None, steps=steps, left=self._left())
+
+    def _render(self) -> Group:
+        self._update()
+        parts: list[Progress | Table | Text] = [self._bar]
+        if self._status:
+            parts.append(Text(visible(self._status), style="dim", no_wrap=True, overflow="ellipsis"))
+        if self._events:
+            parts.append(self._table())
+        return Group(*parts)
+
+    def _table(self) -> Table:
+        table = Table(box=None, padding=(0, 1), header_style="dim")
+        for name in ("pass", "what", "U", "P", "I", "T", "label rates", "computed", "cached"):
+            table.add_column(name, justify="left" if name in ("what", "label rates") else "right")
+        for event in self._events:
+            usage = event.answer.usage
+            table.add_row(
+                str(event.number),
+                event.ask.purpose,
+                _number(event.u),
+                _number(event.predictability),
+                str(event.num_contradictions),
+                _temperature(event.ask),
+                _rates(event, self._names),
+                f"{usage.computed_tokens:,}",
+                f"{usage.cached_tokens:,}",
+            )
+        table.add_row(
+            "", "all", "", "", "", "", "", f"{self._usage.computed_tokens:,}", f"{self._usage.cached_tokens:,}"
+        )
+        return table
+
+
+def _line(event: PassEvent, names: list[str]) -> str:
+    usage, ask = event.answer.usage, event.ask
+    return (
+        f"pass {event.number} ({ask.purpose}{', from the journal' if event.resumed else ''})"
+        f"  U {_number(event.u)}  P {_number(event.predictability)}  I {event.num_contradictions}"
+        f"  T {_temperature(ask)}  {_rates(event, names)}"
+        f"  {usage.computed_tokens:,} tokens computed, {usage.cached_tokens:,} cached"
+    )
+
+
+def _temperature(ask: Ask) -> str:
+    return "-" if ask.temperature is None else f"{ask.temperature:.2f}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.3f}"
+
+
+def _rates(event: PassEvent, names: list[str]) -> str:
+    pairs = list(zip(names, event.label_rates, strict=False))
+    return " ".join(f"{visible(name)} {rate:.0%}" for name, rate in pairs[:4]) + (" ..." if len(pairs) > 4 else "")

@@ -1,0 +1,1 @@
+"""The two kinds of array, and the objective U that is computed on them."""

@@ -1,0 +1,93 @@
+"""U: what a search maximises, in nats per example (`sum`: over all examples).
+
+    U = P - I / alpha           P by one of the measures below, I the number of contradicting pairs
+
+Dividing the paper's alpha * P - I by alpha changes no comparison and makes U of different alpha comparable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from icm_annealer.core.arrays import Array, Ints
+
+Measure = Literal["information", "logprob", "sum", "margin"]
+MEASURES: tuple[str, ...] = get_args(Measure)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """How a pass becomes one number.
+
+    information   mean log p(y_i) renormalised over the labels + entropy of the label rates: an estimate of the
+                  information that the other examples give about a label. A constant labelling scores 0 at most.
+    logprob       mean log p(y_i), raw
+    sum           sum log p(y_i), raw: the paper's formula (every added label lowers it)
+    margin        mean of log p(y_i) - log of the best other label: the authors' code
+    """
+
+    measure: Measure = "information"
+    alpha: float = 50.0
+
+    def u(self, logprobs: Array, labels: Ints, num_contradictions: int) -> float:
+        """U of `labels` [n] under `logprobs` [n, C] of the same examples."""
+        return self.predictability(logprobs, labels) - num_contradictions / self.alpha
+
+    def predictability(self, logprobs: Array, labels: Ints) -> float:
+        """P of `labels` [n] under raw `logprobs` [n, C]."""
+        own = logprobs[np.arange(len(labels)), labels]
+        if self.measure == "logprob":
+            return float(own.mean())
+        if self.measure == "sum":
+            return float(own.sum())
+        if self.measure == "margin":
+            return float(margins(logprobs, labels).mean())
+        own = normalized(logprobs)[np.arange(len(labels)), labels]
+        return float(own.mean()) + entropy(labels, logprobs.shape[1])
+
+    def of_all(self, u: float, share: float) -> float:
+        """What U of a `share` of the examples would be of all: a sum grows with their number, a mean does not."""
+        return u / share if self.measure == "sum" else u
+
+
+def unit_of_u(measure: str | None) -> str:
+    """What U by this measure is in; None is a search's own default, which is no sum."""
+    return "nats summed over examples" if measure == "sum" else "nats per example"
+
+
+def margins(scores: Array, labels: Ints) -> Array:
+    """By how much the score of each of `labels` [n] is above the best other label's in `scores` [n, C]."""
+    everybody = np.arange(len(labels))
+    others = scores.copy()
+    others[everybody, labels] = -np.inf
+    above: Array = scores[everybody, labels] - others.max(axis=1)
+    return above
+
+
+def label_rates(labels: Ints, num_labels: int) -> Array:
+    """The share of each label among `labels`, of which there has to be one."""
+    rates: Array = np.bincount(labels, minlength=num_labels) / len(labels)
+    return rates
+
+
+def entropy(labels: Ints, num_labels: int) -> float:
+    """Entropy of the label rates in nats, between 0 and ln(num_labels)."""
+    rates = label_rates(labels, num_labels)
+    rates = rates[rates > 0]
+    return float(-(rates * np.log(rates)).sum())
+
+
+def normalized(logprobs: Array) -> Array:
+    """`logprobs` renormalised over the labels, which are then taken to be all that there is."""
+    top: Array = logprobs.max(axis=1, keepdims=True)
+    shares: Array = logprobs - (top + np.log(np.exp(logprobs - top).sum(axis=1, keepdims=True)))
+    return shares
+
+
+def calibrated(logprobs: Array) -> Array:
+    """`logprobs` less each label's mean over the batch (batch calibration, arXiv 2309.17249)."""
+    centred: Array = logprobs - logprobs.mean(axis=0, keepdims=True)
+    return centred

@@ -1,0 +1,1 @@
+"""Files in: rows, tasks and examples."""

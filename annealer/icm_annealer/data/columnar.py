@@ -1,0 +1,106 @@
+"""Rows of Parquet files and of Hugging Face datasets. Both libraries are extras, and loaded only here."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from icm_client.contract.errors import RequestError
+
+HUB = "hf:"
+BATCH_ROWS = 1000
+SAVED_DATASET = {"dataset_info.json", "state.json", "dataset_dict.json"}
+"""One of these lies in a folder that `save_to_disk` wrote."""
+
+
+def parquet_rows(file: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
+    """The rows of an open, seekable Parquet file, a batch in memory at a time. Raises RequestError."""
+    parquet = required("pyarrow.parquet", f"{name}: a Parquet file")
+    try:
+        with parquet.ParquetFile(file) as opened:
+            for batch in opened.iter_batches(batch_size=BATCH_ROWS):
+                yield from _plain_rows(batch)
+    except OSError as error:  # of the system, or pyarrow's own for broken data
+        raise RequestError(f"{name}: {error.strerror or _one_line(error)}", code="bad_data") from None
+    except ValueError as error:  # all that pyarrow raises for broken files is one
+        raise RequestError(f"{name}: not a Parquet file ({_one_line(error)})", code="bad_data") from None
+
+
+def saved_rows(folder: Path) -> Iterator[dict[str, Any]]:
+    """The rows of a dataset that `datasets` saved with `save_to_disk`. Raises RequestError."""
+    if not any((folder / name).is_file() for name in SAVED_DATASET):
+        raise RequestError(
+            f"{folder}: is a directory, and not one that `save_to_disk` of the library datasets wrote", code="bad_data"
+        )
+    datasets = required("datasets", f"{folder}: a saved dataset")
+    try:
+        loaded = datasets.load_from_disk(str(folder))
+    except Exception as error:  # the library's boundary: many kinds of errors, none of them shared
+        raise RequestError(f"{folder}: {_one_line(error)}", code="bad_data") from None
+    yield from _split_rows(loaded, str(folder), f"{folder}/{{split}}")
+
+
+def hub_rows(source: str) -> Iterator[dict[str, Any]]:
+    """The rows of `hf:owner/name[:config][:split]`; one word alone is a config if there is one of that name.
+
+    Downloads into the library's cache on first use. Raises RequestError.
+    """
+    name, *rest = source.removeprefix(HUB).split(":")
+    if not name or len(rest) > 2:
+        raise RequestError(f"{source}: write hf:owner/name, hf:owner/name:split or hf:owner/name:config:split")
+    datasets = required("datasets", f"{source}: a dataset of the hub")
+    config, split = [*rest, "", ""][:2]
+    try:
+        if len(rest) == 1 and config not in datasets.get_dataset_config_names(name):
+            config, split = "", config
+        loaded = datasets.load_dataset(name, config or None, split=split or None)
+    except Exception as error:  # the library's boundary: many kinds of errors, none of them shared
+        raise RequestError(f"{source}: {_one_line(error)}", code="bad_data") from None
+    yield from _split_rows(loaded, source, f"hf:{name}:{config}:{{split}}")
+
+
+def _split_rows(loaded: Any, source: str, of_a_split: str) -> Iterator[dict[str, Any]]:
+    if isinstance(loaded, dict):  # a DatasetDict: split name -> Dataset
+        if len(loaded) != 1:
+            such_as = of_a_split.format(split=next(iter(loaded), "train"))
+            raise RequestError(f"{source}: holds the splits {', '.join(loaded)}; name one, as {such_as}")
+        (loaded,) = loaded.values()
+    for table in loaded.with_format("arrow").iter(batch_size=BATCH_ROWS):  # not decoded: no images, no sounds
+        yield from _plain_rows(table)
+
+
+def _plain_rows(table: Any) -> Iterator[dict[str, Any]]:
+    for row in table.to_pylist():
+        yield {str(name): _plain(value) for name, value in row.items()}
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON would hold it: dates and decimals as text, None for what JSON cannot hold."""
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, dict):
+        return {str(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
+    return str(value) if isinstance(value, decimal.Decimal) else None
+
+
+def required(module: str, what: str) -> Any:
+    """A module of an extra; raises RequestError saying that `what` needs it, and how it is installed."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        package = module.split(".")[0]
+        raise RequestError(
+            f"{what} needs the package {package}: pip install 'icm[data]'", code="missing_package"
+        ) from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:500] or type(error).__name__

@@ -1,0 +1,184 @@
+"""Data in: rows become examples, and gold labels are split off before anything else sees them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from icm_annealer.core.arrays import Ints
+from icm_annealer.data.byte_source import is_stream, name_of
+from icm_annealer.data.rows import MAX_LINE_BYTES, counts_told, read_rows
+from icm_annealer.data.task import Task
+from icm_annealer.rules.consistency import Consistency
+from icm_client.contract.errors import RequestError
+
+MAX_ROWS = 5_000_000
+
+
+@dataclass(frozen=True)
+class Example:
+    """One unlabelled input. It carries no gold label, and no way to one."""
+
+    id: str
+    text: str
+    group: str | None
+    facts: dict[str, Any]
+    """The row's fields that consistency rules may look at (never the gold field)."""
+
+
+class Loaded(NamedTuple):
+    """What data hold: the search gets `examples`, evaluation alone gets `gold` (id -> label name)."""
+
+    examples: list[Example]
+    """One a row, in the rows' order: a row that cannot be one is an error."""
+    gold: dict[str, str]
+    num_blank_lines: int = 0
+    """Lines of a text file that hold nothing, not even a row."""
+
+    @property
+    def told(self) -> str:
+        """`200 rows read`, and what was passed over, if anything was."""
+        return counts_told(len(self.examples), self.num_blank_lines)
+
+
+def load_examples(source: Path | str, task: Task) -> Loaded:
+    """Reads what `rows.read_rows` can. Raises RequestError naming the file and the row for the first broken one."""
+    examples: list[Example] = []
+    gold: dict[str, str] = {}
+    seen: set[str] = set()
+    key_kinds: dict[str, str] = {}
+    rows = read_rows(source)
+    for where, row in rows:
+        number = len(examples)
+        if number >= MAX_ROWS:
+            raise RequestError(f"{where}: more than {MAX_ROWS} rows", code="bad_data")
+        if not isinstance(row, dict):
+            raise RequestError(f"{where}: a row must be a JSON object, not {type(row).__name__}", code="bad_data")
+        example_id = str(number if is_absent(row.get(task.id)) else row[task.id])
+        if example_id in seen:
+            raise RequestError(f"{where}: the id {example_id!r} stands there a second time", code="bad_data")
+        seen.add(example_id)
+        facts = {name: value for name, value in row.items() if name != task.gold}
+        _check_fields(facts, task, key_kinds, where)
+        text = task.render(facts)
+        if len(text) > MAX_LINE_BYTES:
+            raise RequestError(f"{where}: the example's text is longer than {MAX_LINE_BYTES} characters")
+        if not text.strip():
+            raise RequestError(f"{where}: the example's text is empty", code="bad_data")
+        examples.append(Example(example_id, text, str(facts[task.group]) if task.group else None, facts))
+        if task.gold is not None and not is_absent(row.get(task.gold)):
+            gold[example_id] = label_named(row[task.gold], task, where)
+    if not examples:
+        once = " (a pipe, or standard input, can be read a single time)" if is_stream(source) else ""
+        raise RequestError(f"{name_of(source)}: no rows{once}", code="bad_data")
+    return Loaded(examples, gold, rows.num_blank_lines)
+
+
+def consistency_of(task: Task, examples: Sequence[Example]) -> Consistency:
+    """The task's rules over these examples, in groups in order of their first member."""
+    groups = [np.array(group, dtype=np.int64) for group in groups_of(examples)]
+    return Consistency(task.rules, groups, [example.facts for example in examples], task.label_names)
+
+
+def first_of(examples: Sequence[Example], num_examples: int) -> list[Example]:
+    """So many from the beginning, and the rest of their groups, which may stand further behind."""
+    begun = {example.group for example in examples[:num_examples] if example.group is not None}
+    return [e for number, e in enumerate(examples) if number < num_examples or e.group in begun]
+
+
+def sample(
+    examples: Sequence[Example], num_examples: int, num_test: int, rng: np.random.Generator
+) -> tuple[list[Example], list[Example]]:
+    """A random part to label and another, disjoint, to test on; whole groups stay on one side.
+
+    Where whole groups do not reach a size exactly, a part is larger than asked, by as little as a group that is left
+    allows; it is smaller only if the data end.
+    """
+    groups = groups_of(examples)
+    parts: tuple[list[Example], list[Example]] = ([], [])
+    left: list[list[int]] = []
+    for group in (groups[i] for i in rng.permutation(len(groups))):
+        for part, size in zip(parts, (num_examples, num_test), strict=True):
+            if len(part) + len(group) <= size:
+                part.extend(examples[i] for i in group)
+                break
+        else:
+            left.append(group)
+    for part, size in zip(parts, (num_examples, num_test), strict=True):
+        if len(part) < size and left:
+            group = left.pop(left.index(min(left, key=len)))
+            part.extend(examples[i] for i in group)
+    return parts
+
+
+def labels_of(examples: Sequence[Example], gold: dict[str, str], task: Task) -> Ints:
+    """Label numbers by example, -1 where there is none. For evaluation only."""
+    number = {name: k for k, name in enumerate(task.label_names)}
+    return np.array([number[gold[e.id]] if e.id in gold else -1 for e in examples], dtype=np.int64)
+
+
+def digest(examples: Sequence[Example]) -> str:
+    """A hash of everything that the search sees of the data."""
+    found = hashlib.sha256()
+    for number, example in enumerate(examples):  # the hash of one JSON list, never held as a whole
+        row = json.dumps([example.id, example.text, example.group, example.facts], ensure_ascii=False)
+        found.update((", " if number else "[").encode() + row.encode())
+    found.update(b"]" if examples else b"[]")
+    return found.hexdigest()[:16]
+
+
+def groups_of(examples: Sequence[Example]) -> list[list[int]]:
+    """The numbers of each group's examples, in order of their first; an example without a group is alone."""
+    members: dict[tuple[str | None, int], list[int]] = {}
+    for number, example in enumerate(examples):
+        key = (example.group, -1) if example.group is not None else (None, number)
+        members.setdefault(key, []).append(number)
+    return list(members.values())
+
+
+def label_named(value: Any, task: Task, where: str) -> str:
+    """The name of the label that a field's value stands for, gold or a person's. Raises RequestError."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # as a column of whole numbers comes that has gaps
+    text = value if isinstance(value, str) else json.dumps(value)
+    # Text files hold truth values as their programs write them: True, TRUE or true.
+    label = task.gold_values.get(text) or task.gold_values.get(text.lower(), text)
+    if label not in task.labels:
+        known = ", ".join([*task.labels, *task.gold_values])
+        raise RequestError(f"{where}: the label {text!r} is none of {known}", code="bad_data")
+    return label
+
+
+def is_absent(value: Any) -> bool:
+    """Nothing, or the NaN that stands for nothing where a column holds numbers."""
+    return value is None or value != value
+
+
+def _is_one_cell(facts: dict[str, Any]) -> bool:
+    """Whether a row looks like one of a CSV file as spreadsheets write it where a comma is a decimal point."""
+    return any(";" in name for name in facts)
+
+
+def _check_fields(facts: dict[str, Any], task: Task, key_kinds: dict[str, str], where: str) -> None:
+    """What the task needs of a row is there; `key_kinds` remembers what kind of value each rule's key has."""
+    for field in task.fields:
+        if is_absent(facts.get(field)) or isinstance(facts[field], dict | list):
+            there = ", ".join(list(facts)[:20])
+            parted = "; are its cells parted by semicolons? Commas are read, or tabs" if _is_one_cell(facts) else ""
+            raise RequestError(
+                f"{where}: the field {field!r} is missing or not a plain value (there are: {there}{parted})",
+                code="bad_data",
+            )
+    for key in task.rule_keys:
+        kind = "text" if isinstance(facts[key], str) else "a number"
+        if key_kinds.setdefault(key, kind) != kind:  # 600 and "600" would count as different
+            raise RequestError(
+                f"{where}: {key!r}, which a rule compares, is {kind} here and {key_kinds[key]} in earlier rows",
+                code="bad_data",
+            )

@@ -1,0 +1,219 @@
+"""A task: how an example becomes text, what its labels are called, and what may not be labelled together."""
+
+from __future__ import annotations
+
+import json
+import string
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field
+
+from icm_annealer.data.columnar import HUB
+from icm_annealer.rules.rules import ALLOW_CODE, DifferentKeys, InstalledRule, PythonRule, Rule, SameKey
+from icm_client.contract.errors import RequestError
+from icm_client.contract.wire import MAX_LABEL_CHARS, ScoreRequest, label_texts
+from icm_client.strict_yaml import MAX_CHARS, YAMLError, one_line, read_yaml
+
+BUILT_IN = Path(__file__).parents[1] / "tasks"
+
+
+class Task(BaseModel):
+    """One task file (YAML). `template` is filled with the fields of a data row; the label follows it directly."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[\w-]+$", max_length=100)
+    title: str = ""
+    template: str
+    """The example's text, such as "Word: {word}\\nGroup:"; `{field}` stands for a field of the row."""
+    separator: str = "\n\n"
+    """Leads every shot but the first of a prompt."""
+    labels: dict[str, str | list[str]] = Field(min_length=2, max_length=256)
+    """Label name -> its verbalizer, the text that the model sees (with its leading space), or several aliases;
+    the first of them stands in contexts."""
+    data: str | None = Field(default=None, pattern=r"^[^\x00-\x1f]+$")
+    """The data file, relative to the task file, or `hf:owner/name[:config][:split]`; `--data` overrides it."""
+    builder: str = Field(default="", exclude=True)
+    """How data for a task that ships none are made; told to whom uses the task without."""
+    gold: str | None = None
+    """The field that holds reference labels; split off at loading, for evaluation only."""
+    gold_values: dict[str, str] = {}
+    """Value of the gold field -> label name, where they differ (JSON values as text: "true", "1")."""
+    id: str = "id"
+    """The field that names a row; rows without it are numbered."""
+    group: str | None = None
+    """The field whose equal values tie rows together for `rules` and `leave_out: group`."""
+    leave_out: Literal["example", "group"] = "example"
+    """What is left out of its own context: the example, or its whole group, needed where a rule lets one
+    member's label be read off another's."""
+    rules: list[Rule] = []
+    """What makes labels of one group contradict each other."""
+    special_tokens: bool = False
+    """Whether a model's control tokens (`<|im_start|>`, `</s>`) that stand in texts are control tokens; else they are
+    plain text, whoever wrote them."""
+    source: str = ""
+    notes: str = ""
+
+    @property
+    def label_names(self) -> list[str]:
+        return list(self.labels)
+
+    @property
+    def verbalizers(self) -> list[str]:
+        """The text that stands for each label in a context."""
+        return [label_texts(texts)[0] for texts in self.labels.values()]
+
+    def seen(self) -> dict[str, Any]:
+        """What shapes a search: all but the gold field, where the data are, and what is for people."""
+        seen = self.model_dump(exclude={"data", "source", "notes", "title", "gold", "gold_values"})
+        if not self.special_tokens:
+            del seen["special_tokens"]  # as runs have it that are older than the field
+        return seen
+
+    def render(self, row: dict[str, Any]) -> str:
+        """The example's text; raises KeyError with the missing field's name."""
+        return self.template.format_map(row)
+
+    @property
+    def fields(self) -> list[str]:
+        """The row's fields that template, group and rules need."""
+        return [*template_fields(self.template), *([self.group] if self.group else []), *self.rule_keys]
+
+    @property
+    def rule_keys(self) -> list[str]:
+        """The fields whose values rules compare."""
+        return [rule.key for rule in self.rules if isinstance(rule, DifferentKeys | SameKey)]
+
+
+def template_fields(template: str) -> list[str]:
+    """The fields that a template names, in order. Raises ValueError if it holds anything but plain field names.
+
+    A template is data from outside: no attribute or index look-ups, and no formats, which may hold look-ups.
+    """
+    fields = []
+    for _, field, form, conversion in string.Formatter().parse(template):
+        if field is not None:
+            if not field.isidentifier() or form or conversion:
+                raise ValueError(f"template: {{{field}}} is not a plain field name")
+            fields.append(field)
+    return fields
+
+
+class LoadedTask(BaseModel):
+    """A task with the place that it was read from, which its data file is relative to."""
+
+    model_config = ConfigDict(frozen=True)
+
+    task: Task
+    path: Path
+
+    @property
+    def data_path(self) -> Path | str | None:
+        """Where the task's own data are; None if it has none."""
+        if self.task.data is None or self.task.data.startswith(HUB):
+            return self.task.data
+        return self.path.parent / self.task.data
+
+
+def built_in_tasks() -> list[str]:
+    """The names of the tasks in the package."""
+    return sorted(path.parent.name for path in BUILT_IN.glob("*/task.yaml"))
+
+
+def load_task(name_or_path: str, *, allow_code: bool = False) -> LoadedTask:
+    """A task of the package by name, or a user's own by path. Raises RequestError in one line.
+
+    A task that names code (the rule `python`) is refused, and nothing of it imported, unless `allow_code`.
+    """
+    path = BUILT_IN / name_or_path / "task.yaml"
+    if name_or_path not in built_in_tasks():
+        path = Path(name_or_path)
+        if not _is_file(path):
+            raise RequestError(
+                f"no task {name_or_path!r}: it is neither a file nor one of {', '.join(built_in_tasks())}",
+                code="unknown_task",
+            )
+    try:
+        task = Task.model_validate(_read(path))
+        _check_template(task)
+        _check_rules(task)
+        _check_labels(task)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise RequestError(_line(f"{path}: {where}: {first['msg']}"), code="bad_task") from None
+    except (YAMLError, OSError, ValueError) as error:
+        told = one_line(error) if isinstance(error, YAMLError) else str(error)
+        raise RequestError(_line(f"{path}: {told}"), code="bad_task") from None
+    code = [rule.function for rule in task.rules if isinstance(rule, PythonRule)]
+    if code and not allow_code:
+        raise RequestError(f"{path}: the rule {code[0]!r} is code, {ALLOW_CODE}", code="code_not_allowed")
+    rules = [rule.allowed() if isinstance(rule, PythonRule) else rule for rule in task.rules]
+    return LoadedTask(task=task.model_copy(update={"rules": rules}), path=path)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
+def _read(path: Path) -> Any:
+    with path.open(encoding="utf-8-sig") as file:
+        return read_yaml(file.read(MAX_CHARS + 1))
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _check_template(task: Task) -> None:
+    fields = template_fields(task.template)
+    if not fields:
+        doubled = ", with single braces: doubled ones stand for braces in the text" * ("{{" in task.template)
+        raise ValueError(f"template: names no field of a row, so that all examples are alike; write {{field}}{doubled}")
+    for what, named in (("template", fields), ("group", [task.group]), ("id", [task.id])):
+        if task.gold is not None and task.gold in named:
+            raise ValueError(f"{what}: {task.gold!r} is the gold field, which a search never sees")
+
+
+def _check_rules(task: Task) -> None:
+    for rule in task.rules:
+        label, key = getattr(rule, "label", None), getattr(rule, "key", None)
+        if isinstance(rule, InstalledRule):
+            _check_installed(rule)
+            continue
+        if label is not None and label not in task.labels:
+            raise ValueError(f"rules: {rule.kind} names the label {label!r}, which is none of the task's")
+        if key is not None and key == task.gold:
+            raise ValueError(f"rules: {rule.kind} looks at the gold field {key!r}, which a search never sees")
+        if not isinstance(rule, PythonRule) and task.group is None:
+            raise ValueError(f"rules: {rule.kind} judges groups, and the task names no group field")
+
+
+def _check_installed(rule: InstalledRule) -> None:
+    try:
+        rule.check()
+        json.dumps(rule.options, allow_nan=False)  # as a run writes them down
+    except RequestError as error:
+        raise ValueError(f"rules: {error.message}") from None
+    except (TypeError, ValueError):
+        raise ValueError(f"rules: {rule.rule} has a field that is neither text nor number: quote it") from None
+
+
+def _check_labels(task: Task) -> None:
+    """What a scorer would refuse is found before one is asked."""
+    if len(task.separator) > MAX_LABEL_CHARS:
+        raise ValueError(f"separator: longer than {MAX_LABEL_CHARS} characters")
+    seen: dict[str, str] = {}
+    for label, texts in task.labels.items():
+        if not label_texts(texts):
+            raise ValueError(f"labels: {label!r} needs a text")
+        for text in label_texts(texts):
+            if not text.strip() or text in seen:
+                raise ValueError(f"labels: {label!r} needs a text of its own, not {text!r}")
+            seen[text] = label
+    ScoreRequest(prompts=["x"], labels=[label_texts(texts) for texts in task.labels.values()])

@@ -1,0 +1,188 @@
+"""What can be said of a task and its data before anything is spent on them. The one place besides evaluation that
+looks at gold, and it tells only people."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+
+from icm_annealer.data.examples import Example, Loaded, consistency_of, labels_of
+from icm_annealer.data.task import Task
+from icm_annealer.data.text_check import texts_alike
+from icm_annealer.rules.rules import ExactlyOne, Mirrored, Rule, SameKey
+from icm_client.contract.errors import RequestError
+from icm_client.contract.wire import label_texts
+
+MIN_RATE, MAX_RATE = 0.1, 0.9
+"""A label rate outside of these makes accuracy say little."""
+LONG_CHARS, LONG_TIMES = 2000, 8.0
+"""An example is very long if it has more characters than this, and so many times the median."""
+FIRST_WORD = re.compile(r"\s*(?:\w+|\W)")
+OPENING = "([{\"'“‘«"
+"""Behind these a label needs no space."""
+
+
+class Findings(NamedTuple):
+    """Lines for a person: what was found, and what looks wrong."""
+
+    facts: list[str]
+    wrong: list[str]
+
+    def __add__(self, other: Findings) -> Findings:  # type: ignore[override]
+        return Findings(self.facts + other.facts, self.wrong + other.wrong)
+
+
+def three_shots(task: Task, loaded: Loaded) -> str:
+    """The first three examples as a context shows them, with gold labels where there are any, else others in turn."""
+    shots = []
+    for number, example in enumerate(loaded.examples[:3]):
+        label = loaded.gold.get(example.id, task.label_names[number % len(task.labels)])
+        shots.append(example.text + task.verbalizers[task.label_names.index(label)])
+    return task.separator.join(shots)
+
+
+def look_at_task(task: Task) -> Findings:
+    """Template and labels."""
+    wrong = []
+    end = task.template[-1:]
+    if end in (" ", "\t"):
+        wrong.append(
+            "the template ends in a space, which the model expects as the beginning of the next word: end it without, "
+            'and begin the labels with one (" True")'
+        )
+    if not task.separator:
+        wrong.append("the separator is empty, so that an example begins in the middle of the label before it")
+    texts = [(label, text) for label, given in task.labels.items() for text in label_texts(given)]
+    for label, text in texts:
+        if not text[0].isspace() and not end.isspace() and end not in OPENING:
+            wrong.append(
+                f"the label {label!r} does not begin with a space, so that the model reads "
+                f"{task.template.splitlines()[-1][-12:] + text!r}: write {' ' + text!r}"
+            )
+        if text != text.rstrip():
+            wrong.append(f"the label {label!r} ends in white space ({text!r})")
+    wrong += _begin_alike(texts)
+    if task.leave_out == "group" and task.group is None:
+        wrong.append("leave_out: group does nothing, since no group field is named")
+    if task.leave_out == "example":
+        wrong += [
+            f"the rule {rule.kind} lets one label be read off another's of its group, so that copying looks coherent: "
+            "use leave_out: group"
+            for rule in task.rules
+            if isinstance(rule, Mirrored | ExactlyOne | SameKey)
+        ]
+    return Findings([], wrong)
+
+
+def look_at_data(task: Task, loaded: Loaded) -> Findings:
+    """Lengths, duplicates, what texts look like, groups, and what gold (if there is any) says of labels and rules."""
+    texts = Findings([], texts_alike(task, loaded.examples))
+    return _lengths(loaded) + _duplicates(loaded) + texts + _groups(task, loaded.examples) + _gold(task, loaded)
+
+
+def _begin_alike(texts: list[tuple[str, str]]) -> list[str]:
+    first: dict[str, tuple[str, str]] = {}
+    wrong = []
+    for label, text in texts:
+        match = FIRST_WORD.match(text)
+        other, shown = first.setdefault(match[0] if match else text, (label, text))
+        if other != label:
+            wrong.append(
+                f"the labels {shown!r} and {text!r} begin with the same word, so that the first token does not tell "
+                "them apart: other words are scored faster and more evenly"
+            )
+    return wrong
+
+
+def _lengths(loaded: Loaded) -> Findings:
+    chars = np.array([len(example.text) for example in loaded.examples])
+    longest, median = int(chars.argmax()), float(np.median(chars))
+    name = loaded.examples[longest].id
+    facts = [
+        f"{len(chars):,} examples of {chars.mean():,.0f} characters in the mean, {median:,.0f} in the median; "
+        f"the longest, {name!r}, has {chars[longest]:,}"
+    ]
+    num_long = int((chars > max(LONG_CHARS, LONG_TIMES * median)).sum())
+    wrong = []
+    if num_long:
+        wrong.append(
+            f"{num_long} examples are very long: {name!r} takes the place of {chars[longest] / median:.0f} others"
+        )
+    return Findings(facts, wrong)
+
+
+def _duplicates(loaded: Loaded) -> Findings:
+    by_text: dict[str, list[str]] = {}
+    for example in loaded.examples:
+        by_text.setdefault(example.text, []).append(example.id)
+    twice = [ids for ids in by_text.values() if len(ids) > 1]
+    if not twice:
+        return Findings([], [])
+    differing = sum(len({loaded.gold[i] for i in ids if i in loaded.gold}) > 1 for ids in twice)
+    return Findings(
+        [],
+        [
+            f"{len(twice)} texts stand there more than once (such as {twice[0][0]!r} and {twice[0][1]!r}), so that a "
+            "label can be copied from its twin"
+            + (f"; {differing} of them have differing gold labels" * bool(differing))
+        ],
+    )
+
+
+def _groups(task: Task, examples: list[Example]) -> Findings:
+    if task.group is None:
+        return Findings(["no groups"], [])
+    sizes = Counter(Counter(example.group for example in examples).values())
+    shown = ", ".join(f"{num:,} of {size}" for size, num in sorted(sizes.items())[:8])
+    facts = [f"{sizes.total():,} groups: {shown}" + (", ..." if len(sizes) > 8 else "")]
+    wrong = []
+    if task.rules and sizes[1] == sizes.total():
+        wrong.append(f"rules judge groups, and every value of {task.group!r} stands there once: is it the right field?")
+    mirrored = [rule for rule in task.rules if isinstance(rule, Mirrored)]
+    if mirrored and sizes[1]:
+        wrong.append(f"{sizes[1]:,} groups have one example, and no mirror: `icm data mirror` adds them")
+    larger = sum(num for size, num in sizes.items() if size > len(task.labels))
+    if mirrored and larger:
+        wrong.append(f"{larger:,} groups have more examples than there are labels, so that some cannot be opposites")
+    largest = max(sizes)
+    if task.leave_out == "group" and largest > len(examples) / 2:
+        wrong.append(f"a group has {largest:,} of all examples, which are all left out of each other's contexts")
+    return Findings(facts, wrong)
+
+
+def _gold(task: Task, loaded: Loaded) -> Findings:
+    if not loaded.gold:
+        return Findings(["no gold labels"], [])
+    num = len(loaded.gold)
+    rates = {name: count / num for name, count in Counter(loaded.gold.values()).items()}
+    shown = ", ".join(f"{name} {rates.get(name, 0):.1%}" for name in task.label_names)
+    facts, wrong = [f"gold labels of {num:,} examples: {shown}"], []
+    if len(rates) == 1:
+        wrong.append(f"all gold labels are {next(iter(rates))!r}: accuracy says nothing")
+    elif not all(MIN_RATE <= rates.get(name, 0) <= MAX_RATE for name in task.label_names) and len(task.labels) == 2:
+        wrong.append("gold is uneven: compare with always answering the more frequent label")
+    for rule in task.rules:
+        found = _against_gold(task, rule, loaded)
+        facts += found.facts
+        wrong += found.wrong
+    return Findings(facts, wrong)
+
+
+def _against_gold(task: Task, rule: Rule, loaded: Loaded) -> Findings:
+    alone = task.model_copy(update={"rules": [rule]})
+    try:
+        consistency = consistency_of(alone, loaded.examples)
+        counts = consistency.by_group(labels_of(loaded.examples, loaded.gold, task))
+    except RequestError as error:
+        return Findings([], [f"the rule {rule.kind}: {error.message}"])
+    contradictions, groups = int(counts.sum()), int((counts > 0).sum())
+    fact = f"gold and the rule {rule.kind}: {contradictions:,} contradictions, in {groups:,} of {len(counts):,} groups"
+    if not contradictions:
+        return Findings([fact], [])
+    return Findings(
+        [fact],
+        [f"gold contradicts the rule {rule.kind} in {groups:,} groups, so the rule excludes what is to be found"],
+    )

@@ -1,0 +1,89 @@
+"""What in the texts of a task could be taken for something else: separators, shots, a model's control tokens."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from icm_annealer.data.examples import Example
+from icm_annealer.data.task import Task, template_fields
+from icm_client.contract.wire import label_texts
+
+SPECIAL = re.compile(
+    r"<[|｜][^\s|｜<>]{1,60}[|｜]>"  # <|endoftext|>, <|im_start|>, <｜User｜>
+    r"|</?s>|<(?:bos|eos|pad|unk|mask|cls|sep|(?:start|end)_of_(?:turn|text|sequence|image)|endoftext)>"
+    r"|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|CLS|SEP|PAD|MASK|UNK)\]|<</?SYS>>"
+)
+"""Control tokens of the usual models' tokenizers."""
+PLACEHOLDER = "x"
+
+
+def texts_alike(task: Task, examples: Iterable[Example]) -> list[str]:
+    """What looks wrong with the texts, a line each."""
+    own = task.template.format_map(dict.fromkeys(template_fields(task.template), PLACEHOLDER))
+    shots, separator, owned = _shots(task, own), task.separator, _special(own)
+    found = {
+        "separators": _Found(lambda text: [separator] if separator.strip(" ") and _more(separator, text, own) else []),
+        "shots": _Found(lambda text: [shot for shot in shots if _more(shot, text, own)]),
+        "special": _Found(lambda text: list(_special(text) - owned)),
+    }
+    for example in examples:
+        for one in found.values():
+            one.look(example)
+    as_what = "control tokens of the model, since special_tokens is true: whoever wrote them can end a shot"
+    plain = "plain text; `special_tokens: true` in the task file would make control tokens of them"
+    return [
+        *_special_of_task(task, own),
+        *found["separators"].told("hold the separator", "what follows it looks like another example; take it out"),
+        *found["shots"].told("hold a label as a shot has it", "which looks like an example of its own; take it out"),
+        *found["special"].told(
+            "hold what looks like special tokens",
+            f"they are read as {as_what if task.special_tokens else plain}",
+        ),
+    ]
+
+
+def _shots(task: Task, own: str) -> list[str]:
+    """What a text looks like a shot by: the template's last words with a label, or a label in front of a separator."""
+    tail = own.rpartition(PLACEHOLDER)[2]
+    texts = [text for given in task.labels.values() for text in label_texts(given)]
+    behind = [text + task.separator for text in texts] if task.separator.strip(" ") else []
+    return ([tail + text for text in texts] if tail.strip() else []) + behind
+
+
+def _special_of_task(task: Task, own: str) -> list[str]:
+    labels = " ".join(text for given in task.labels.values() for text in label_texts(given))
+    tokens = sorted(_special(" ".join([own, task.separator, labels])))
+    if not tokens or task.special_tokens:
+        return []
+    return [
+        f"template, separator or labels hold {', '.join(tokens[:4])}, which are read as plain text: say "
+        "`special_tokens: true` if they are meant as the model's control tokens"
+    ]
+
+
+def _special(text: str) -> Counter[str]:
+    """Each control token in the text, and how often it is there."""
+    return Counter(SPECIAL.findall(text))
+
+
+def _more(part: str, text: str, own: str) -> bool:
+    """Whether `part` stands in the text more often than the template itself has it."""
+    return text.count(part) > own.count(part)
+
+
+class _Found:
+    """The texts that hold something."""
+
+    def __init__(self, parts: Callable[[str], list[str]]):
+        self._parts, self._num, self._first = parts, 0, ""
+
+    def look(self, example: Example) -> None:
+        parts = self._parts(example.text)
+        if parts:
+            self._first = self._first or f"{parts[0]!r} in {example.id!r}"
+            self._num += 1
+
+    def told(self, what: str, so_what: str) -> list[str]:
+        return [f"{self._num:,} texts {what} ({self._first}): {so_what}"] if self._num else []

@@ -1,0 +1,1 @@
+"""How good labels are, against gold. No search imports it."""

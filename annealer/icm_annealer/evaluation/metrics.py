@@ -1,0 +1,197 @@
+"""How good label probabilities are against gold: accuracy, balanced accuracy, AUROC, calibration. Numbers only.
+
+Every figure is computed for many weightings of the examples at once: `weights` [r, n] says how often each example
+counts. All ones is the figure itself; draws with replacement are its bootstrap.
+
+    accuracy            share of right labels
+    balanced_accuracy   mean over the classes of gold of the share that is right
+    auroc               probability that an example of a class scores above one of the others, ties by half; with more
+                        than two classes the mean over each against the rest
+    ece                 expected calibration error: |share right - mean confidence|, over 15 bins of equal width of the
+                        confidence (the highest label probability), weighted by the examples in them
+    brier               mean squared distance of the probabilities from the gold label, summed over labels: 0 to 2
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from icm_annealer.core.arrays import Array, Ints
+from icm_annealer.core.objective import normalized
+from icm_annealer.evaluation.intervals import Estimate, wilson
+
+NUM_BINS = 15
+DIGITS = 9
+"""What differs in later digits only is the same: rounding makes no rank, and puts nothing beyond a bin's edge."""
+NUM_RESAMPLES = 2000
+MAX_CELLS = 4_000_000
+"""Weights that are in memory at a time."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Log-probabilities [n, C] of examples whose gold labels [n] are known; they need not be normalised."""
+
+    logprobs: Array
+    gold: Ints
+
+    @cached_property
+    def normalized(self) -> Array:
+        return normalized(self.logprobs)
+
+    @cached_property
+    def probs(self) -> Array:
+        probs: Array = np.exp(self.normalized)
+        return probs
+
+    @cached_property
+    def is_right(self) -> Array:
+        right: Array = (self.logprobs.argmax(axis=1) == self.gold).astype(float)
+        return right
+
+
+class Resamples:
+    """Draws with replacement, the same ones at every iteration, so that figures of different methods are paired.
+
+    `units` [n] are numbers of what is drawn together, such as groups of tied examples.
+    """
+
+    def __init__(self, units: Ints, seed: int = 0, num: int = NUM_RESAMPLES):
+        self._units, self._seed, self._num = units, seed, num
+        self._kept = list(self._drawn()) if num * len(units) <= MAX_CELLS else None
+
+    def __iter__(self) -> Iterator[Array]:
+        """Weights [r, n], in parts that fit memory."""
+        return iter(self._kept) if self._kept is not None else self._drawn()
+
+    def _drawn(self) -> Iterator[Array]:
+        rng = np.random.default_rng(self._seed)
+        num_units = int(self._units.max()) + 1
+        step = max(1, MAX_CELLS // len(self._units))
+        for begin in range(0, self._num, step):
+            draws = rng.multinomial(num_units, np.full(num_units, 1 / num_units), size=min(step, self._num - begin))
+            yield draws[:, self._units].astype(float)
+
+
+def accuracies(judged: Judged, weights: Array) -> Array:
+    return _means(judged.is_right, weights)
+
+
+def balanced_accuracies(judged: Judged, weights: Array) -> Array:
+    classes = np.unique(judged.gold)
+    return _known_mean([_means(judged.is_right, weights * (judged.gold == label)) for label in classes])
+
+
+def aurocs(judged: Judged, weights: Array) -> Array:
+    """NaN where the examples that count are all of one class."""
+    num_labels = judged.logprobs.shape[1]
+    parts = []
+    for label in range(num_labels) if num_labels > 2 else [1]:
+        others = np.delete(judged.normalized, label, axis=1)
+        odds = np.round(judged.normalized[:, label] - np.logaddexp.reduce(others, axis=1), DIGITS)
+        parts.append(_one_auroc(odds, judged.gold == label, weights))
+    return _known_mean(parts)
+
+
+def calibration_errors(judged: Judged, weights: Array) -> Array:
+    confidence = judged.probs.max(axis=1)
+    bins = np.clip(np.ceil(np.round(confidence * NUM_BINS, DIGITS)).astype(int) - 1, 0, NUM_BINS - 1)
+    members = np.eye(NUM_BINS)[bins]
+    errors = weights @ (members * (judged.is_right - confidence)[:, None])
+    total: Array = np.abs(errors).sum(axis=1) / weights.sum(axis=1)
+    return total
+
+
+def briers(judged: Judged, weights: Array) -> Array:
+    wanted = np.eye(judged.logprobs.shape[1])[judged.gold]
+    return _means(((judged.probs - wanted) ** 2).sum(axis=1), weights)
+
+
+FIGURES: dict[str, Callable[[Judged, Array], Array]] = {
+    "accuracy": accuracies,
+    "balanced_accuracy": balanced_accuracies,
+    "auroc": aurocs,
+    "ece": calibration_errors,
+    "brier": briers,
+}
+
+
+def quality(judged: Judged, resamples: Resamples | None = None, *, is_grouped: bool = False) -> dict[str, Estimate]:
+    """Every figure with its 95 % percentile-bootstrap interval; without `resamples`, intervals are NaN.
+
+    Accuracy has Wilson's interval, unless examples are drawn in groups: then they do not count one by one.
+    """
+    figures = {}
+    for name, figure in FIGURES.items():
+        value = point(figure, judged)
+        values = np.concatenate([figure(judged, weights) for weights in resamples]) if resamples else np.array([np.nan])
+        figures[name] = Estimate(value, *interval(values))
+    if resamples and not is_grouped:
+        figures["accuracy"] = wilson(int(judged.is_right.sum()), len(judged.gold))
+    return figures
+
+
+def point(figure: Callable[[Judged, Array], Array], judged: Judged) -> float:
+    """The figure itself: every example counts once."""
+    return float(figure(judged, np.ones((1, len(judged.gold))))[0])
+
+
+def interval(values: Array) -> tuple[float, float]:
+    """The 2.5 % and 97.5 % quantiles of those that are known; NaN if none is."""
+    known = values[~np.isnan(values)]
+    if not len(known):
+        return float("nan"), float("nan")
+    low, high = np.quantile(known, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def gap_recovered(accuracies: Sequence[float], resampled: Sequence[Array]) -> Estimate:
+    """Performance gap recovered, (ours - zero-shot) / (gold - zero-shot), of accuracies in the order zero-shot, ours,
+    gold; `resampled` are paired resamples of each.
+
+    The value is NaN if gold labels prompt no better than none, and its interval is NaN if that cannot be told apart
+    (in more than 2.5 % of the resamples they do not).
+    """
+    zero, ours, gold = accuracies
+    if gold <= zero:
+        return Estimate(float("nan"), float("nan"), float("nan"))
+    gaps = resampled[2] - resampled[0]
+    if not len(gaps) or (gaps <= 0).mean() > 0.025:
+        return Estimate((ours - zero) / (gold - zero), float("nan"), float("nan"))
+    positive = gaps > 0
+    shares = (resampled[1] - resampled[0])[positive] / gaps[positive]
+    return Estimate((ours - zero) / (gold - zero), *interval(shares))
+
+
+def _means(values: Array, weights: Array) -> Array:
+    """Weighted means, NaN where nothing counts."""
+    with np.errstate(invalid="ignore"):
+        means: Array = weights @ values / weights.sum(axis=1)
+    return means
+
+
+def _known_mean(parts: Sequence[Array]) -> Array:
+    """The mean of the parts that are known, NaN where none is."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a mean of nothing
+        mean: Array = np.nanmean(np.array(parts), axis=0)
+    return mean
+
+
+def _one_auroc(scores: Array, is_positive: npt.NDArray[np.bool_], weights: Array) -> Array:
+    """One class against the rest, by the weights of both at each score from the lowest up."""
+    order = np.argsort(scores, kind="stable")
+    rising, positive, ordered = scores[order], is_positive[order], weights[:, order]
+    starts = np.flatnonzero(np.r_[True, rising[1:] > rising[:-1]])
+    positives = np.add.reduceat(ordered * positive, starts, axis=1)
+    negatives = np.add.reduceat(ordered * ~positive, starts, axis=1)
+    below = np.cumsum(negatives, axis=1) - 0.5 * negatives
+    with np.errstate(invalid="ignore"):
+        area: Array = (positives * below).sum(axis=1) / (positives.sum(axis=1) * negatives.sum(axis=1))
+    return area

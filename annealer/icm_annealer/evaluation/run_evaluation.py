@@ -1,0 +1,138 @@
+"""How well a run's labels prompt the model on examples that were not labelled, beside none and gold ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from icm_annealer.console.progress import RunProgress
+from icm_annealer.core.arrays import Ints
+from icm_annealer.data.examples import Example, Loaded, labels_of, sample
+from icm_annealer.data.task import Task
+from icm_annealer.evaluation.intervals import Estimate
+from icm_annealer.evaluation.many_shot import ManyShot, accuracy
+from icm_annealer.evaluation.metrics import NUM_BINS, Judged, Resamples, accuracies, gap_recovered, point
+from icm_annealer.evaluation.over_seeds import SeedEvaluation, summary
+from icm_annealer.evaluation.test_set import KINDS, Judge, intervals_told
+from icm_annealer.scoring.passes import Scorer
+from icm_client.contract.errors import RequestError
+from icm_client.contract.wire import Usage
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """What an evaluation does. A seed draws examples and test examples, where not all are taken, and two orders."""
+
+    num_examples: int | None = None
+    """How many of the labelled examples stand in the context; None for all."""
+    num_test: int = 200
+    """The most test examples of a seed."""
+    num_seeds: int = 1
+    first_seed: int = 0
+
+
+class Shots(NamedTuple):
+    """The labelled examples: what the run found of them, and gold (-1 where there is none)."""
+
+    examples: Sequence[Example]
+    found: Ints
+    gold: Ints
+
+    def drawn(self, num: int, rng: np.random.Generator) -> Shots:
+        """That many of them, whole groups."""
+        chosen = {example.id for example in sample(self.examples, num, 0, rng)[0]}
+        kept = np.array([number for number, example in enumerate(self.examples) if example.id in chosen])
+        return Shots([self.examples[number] for number in kept], self.found[kept], self.gold[kept])
+
+
+class HeldOut(NamedTuple):
+    """Examples that the run did not label, and their gold labels by id."""
+
+    examples: Sequence[Example]
+    gold: dict[str, str]
+
+
+def unseen(test: Loaded, examples: Sequence[Example]) -> HeldOut:
+    """What has a gold label, and neither the text of one of `examples` nor a group with such a text in it. Raises
+    RequestError if nothing is left."""
+    texts = {example.text for example in examples}  # ids and groups of another file may be other ones
+    tied = {e.group for e in test.examples if e.group is not None and e.text in texts}
+    left = [e for e in test.examples if e.text not in texts and e.group not in tied]
+    known = [e for e in left if e.id in test.gold]
+    if not known:
+        raise RequestError(
+            f"nothing to test on: of {len(test.examples):,} examples {len(left):,} were not labelled by the run (or "
+            f"tied to one that was), and {len(known):,} of them have gold labels; name others with --test"
+        )
+    return HeldOut(known, test.gold)
+
+
+async def evaluate_run(
+    shots: Shots, test: HeldOut, task: Task, scorer: Scorer, plan: EvaluationPlan, progress: RunProgress
+) -> dict[str, Any]:
+    """All seeds, one after the other; returns what `eval.json` holds."""
+    evaluation = _Evaluation(shots, test, task, scorer, plan, progress)
+    progress.expect(plan.num_seeds * len(evaluation.methods))
+    last = plan.first_seed + plan.num_seeds
+    seeds = [await evaluation.one_seed(seed) for seed in range(plan.first_seed, last)]
+    model = await scorer.model()
+    known = labels_of(test.examples, test.gold, task)
+    return {
+        "model": model.model_dump(include={"name", "digest", "dtype", "engine"}),
+        "num_unseen": len(test.examples),
+        "label_accuracy": accuracy(shots.found, shots.gold).described() if (shots.gold >= 0).any() else None,
+        "intervals": intervals_told(plan.num_seeds, is_grouped=Judge(test.examples, known, 0).is_grouped),
+        "ece_bins": f"{NUM_BINS} of equal width",
+        **summary(seeds),
+    }
+
+
+@dataclass(frozen=True)
+class _Evaluation:
+    """What all seeds have in common."""
+
+    shots: Shots
+    test: HeldOut
+    task: Task
+    scorer: Scorer
+    plan: EvaluationPlan
+    progress: RunProgress
+
+    @property
+    def methods(self) -> list[str]:
+        return ["zero_shot", "icm", *(["gold"] if (self.shots.gold >= 0).all() else [])]
+
+    async def one_seed(self, seed: int) -> SeedEvaluation:
+        rng = np.random.default_rng(seed)
+        shots, test = self.shots, list(self.test.examples)
+        if self.plan.num_examples is not None:
+            shots = shots.drawn(self.plan.num_examples, rng)
+        if len(test) > self.plan.num_test:
+            test = sample(test, 0, self.plan.num_test, rng)[1]
+        gold = labels_of(test, self.test.gold, self.task)
+        model = await self.scorer.model()
+        many_shot = await ManyShot.open(self.scorer, self.task, shots.examples, test, model, seed=seed)
+        labels = {"zero_shot": None, "icm": shots.found, "gold": shots.gold}
+        judge = Judge(test, gold, seed)
+        judged: dict[str, dict[str, Judged]] = {}
+        usage, num_dropped = Usage(), 0
+        for method in self.methods:
+            self.progress.status(f"seed {seed}: {len(test)} unseen examples, {method.replace('_', '-')}")
+            predictions = await many_shot.predict(labels[method])
+            usage, num_dropped = usage + predictions.usage, max(num_dropped, predictions.num_dropped)
+            judged[method] = judge.judged(predictions.logprobs)
+            self.progress.step()
+        figures = {method: judge.figures(kinds) for method, kinds in judged.items()}
+        gap = {}
+        if "gold" in judged:
+            gap = {kind: _gap([judged[method][kind] for method in self.methods], judge.resamples) for kind in KINDS}
+        return SeedEvaluation(seed, len(shots.examples), len(test), num_dropped, figures, gap, usage)
+
+
+def _gap(judged: Sequence[Judged], resamples: Resamples) -> Estimate:
+    """Of zero-shot, ours and gold, over the same draws of examples."""
+    values = [point(accuracies, one) for one in judged]
+    return gap_recovered(values, [np.concatenate([accuracies(one, w) for w in resamples]) for one in judged])

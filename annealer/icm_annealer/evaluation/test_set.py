@@ -1,0 +1,60 @@
+"""Predictions on a test set against its gold labels, raw and calibrated, with intervals by draws that all share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+
+from icm_annealer.core.arrays import Array, Ints
+from icm_annealer.core.objective import calibrated
+from icm_annealer.data.examples import Example, groups_of
+from icm_annealer.evaluation.intervals import Estimate
+from icm_annealer.evaluation.metrics import Judged, Resamples, quality
+
+KINDS = ("raw", "calibrated")
+
+
+class Judge:
+    """Judges what was predicted of test examples; those without a gold label (-1) do not count."""
+
+    def __init__(self, examples: Sequence[Example], gold: Ints, seed: int):
+        self._known = np.flatnonzero(gold >= 0)
+        self._gold = gold[self._known]
+        self.units = _units([examples[number] for number in self._known])
+        """The number of each judged example's group: what is drawn together."""
+        self._seed = seed
+
+    @cached_property
+    def resamples(self) -> Resamples:
+        return Resamples(self.units, self._seed)
+
+    @property
+    def is_grouped(self) -> bool:
+        return len(np.unique(self.units)) < len(self.units)
+
+    def judged(self, logprobs: Array) -> dict[str, Judged]:
+        """By kind; `logprobs` [test example, label]. Each label's mean is one over all of them."""
+        scores = {"raw": logprobs, "calibrated": calibrated(logprobs)}
+        return {kind: Judged(scores[kind][self._known], self._gold) for kind in KINDS}
+
+    def figures(self, judged: dict[str, Judged]) -> dict[str, dict[str, Estimate]]:
+        """By kind and name (accuracy, ...)."""
+        return {kind: quality(one, self.resamples, is_grouped=self.is_grouped) for kind, one in judged.items()}
+
+
+def intervals_told(num_seeds: int, *, is_grouped: bool) -> str:
+    """What the intervals of figures are."""
+    if num_seeds > 1:
+        return "95 %, bootstrap of the median over seeds"
+    if is_grouped:
+        return "95 %, bootstrap over groups of test examples"
+    return "95 %, Wilson's for accuracy, else bootstrap over test examples"
+
+
+def _units(examples: Sequence[Example]) -> Ints:
+    units = np.zeros(len(examples), dtype=np.int64)
+    for number, group in enumerate(groups_of(examples)):
+        units[group] = number
+    return units

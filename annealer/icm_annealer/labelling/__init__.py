@@ -1,0 +1,1 @@
+"""One labelling: the search driven through a scorer, its folder, its alarms."""

@@ -1,0 +1,174 @@
+"""What the report shows of a run, read from its folder. Gold is joined here, after the search, for the curves that
+need it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from icm_annealer.core.arrays import Ints
+from icm_annealer.evaluation.intervals import Estimate, median_over_seeds
+from icm_annealer.reporting.bars import Bar
+from icm_annealer.reporting.charts import Line
+from icm_annealer.reporting.compare_runs import Compared
+from icm_annealer.reporting.report_figures import accuracy_bars, spread_told
+from icm_annealer.runs.directory import JOURNAL, METRICS
+from icm_annealer.runs.gold import read_again
+from icm_annealer.runs.journal import read_passes
+from icm_annealer.runs.journal_lines import Shape
+from icm_annealer.runs.record import RunRecord
+from icm_annealer.runs.schema import read_metrics
+from icm_client.contract.errors import RequestError
+
+NUM_LEAST_CERTAIN = 10
+MAX_TEXT = 600
+"""Characters of an example that the page shows."""
+
+
+def seed_folders(folder: Path) -> list[Path]:
+    """Where a demo with several seeds keeps each of them, in their order."""
+    found = [path for path in folder.glob("seed-*") if path.name[5:].isdecimal() and path.is_dir()]
+    return sorted(found, key=lambda path: int(path.name[5:]))
+
+
+@dataclass(frozen=True)
+class SearchReport:
+    """What the page shows of one search."""
+
+    record: RunRecord
+    title: str
+    u_lines: list[Line]
+    accuracy_lines: list[Line]
+    label_accuracy: float | None
+    """Share of the labels found that are right; None where no gold is known."""
+    least_certain: list[dict[str, Any]]
+
+    @classmethod
+    def read(cls, folder: Path, gold: dict[str, str] | None = None) -> SearchReport:
+        """Curves over each chain's passes, and the least certain labels first; a run that has not ended shows how far
+        it came. `gold` (id -> label) is known without being given for built-in tasks.
+
+        Raises RequestError if there is no run.
+        """
+        record = RunRecord.read(folder)
+        names, texts, title = record.task.label_names, {}, record.task.name
+        try:
+            reference = read_again(record)
+            texts = {example.id: example.text for example in reference.examples}
+            title = reference.task.title or title
+            gold = gold if gold is not None else reference.data.gold if reference.data else {}
+        except RequestError:  # its examples are nowhere: the page goes without texts
+            gold = gold or {}
+        wanted = np.array([names.index(gold[name]) if name in gold else -1 for name in record.ids])
+        u_lines, accuracy_lines = _lines(record, wanted)
+        rows = record.rows() if record.is_finished else []
+        right = [row.label == gold[row.id] for row in rows if row.id in gold]
+        uncertain = sorted(rows, key=lambda row: row.margin)[:NUM_LEAST_CERTAIN]
+        least = [
+            {**row.model_dump(), "text": texts.get(row.id, "")[:MAX_TEXT], "gold": gold.get(row.id)}
+            for row in uncertain
+        ]
+        return cls(record, title, u_lines, accuracy_lines, float(np.mean(right)) if right else None, least)
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What the page shows of one folder: a run, or a demo with a search for each of its seeds."""
+
+    name: str
+    searches: list[SearchReport]
+    metrics: dict[str, Any]
+    evaluation: dict[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path, gold: dict[str, str] | None = None) -> RunReport:
+        """Raises RequestError if the folder holds neither."""
+        seeds = [] if (folder / JOURNAL).is_file() else [p for p in seed_folders(folder) if (p / JOURNAL).is_file()]
+        searches = [SearchReport.read(place, gold) for place in seeds or [folder]]
+        evaluation = searches[0].record.evaluation if not seeds else {}
+        return cls(str(folder), searches, read_metrics(folder / METRICS), evaluation)
+
+    @property
+    def first(self) -> RunRecord:
+        return self.searches[0].record
+
+    @property
+    def bars(self) -> dict[str, Bar]:
+        return accuracy_bars(self.metrics, self.evaluation)
+
+    @property
+    def spread(self) -> str:
+        return spread_told(self.metrics, self.evaluation)
+
+    @property
+    def us(self) -> list[float]:
+        return [
+            search.record.u for search in self.searches if search.record.is_finished and search.record.u is not None
+        ]
+
+    @property
+    def u(self) -> Estimate:
+        """Of one search with its standard error over orders; of several the median with its interval over seeds."""
+        if len(self.us) > 1:
+            return median_over_seeds(self.us)
+        value, error = (self.us or [float("nan")])[0], float(self.first.last.get("u_se") or 0.0)
+        return Estimate(value, value - error, value + error)
+
+    @property
+    def label_accuracy(self) -> float | None:
+        """The median over seeds."""
+        known = [search.label_accuracy for search in self.searches if search.label_accuracy is not None]
+        return float(np.median(known)) if known else None
+
+    @property
+    def computed_tokens(self) -> int:
+        """Of the searches and, in a demo, of nothing else."""
+        return sum(search.record.computed_tokens for search in self.searches)
+
+    @property
+    def num_passes(self) -> int:
+        return sum(isinstance(cost.get("pass"), int) for search in self.searches for cost in search.record.costs)
+
+    @property
+    def seconds(self) -> float:
+        """Of a demo as a whole, else of the search, over all processes that worked on it."""
+        return float(self.metrics.get("seconds") or self.metrics.get("search_seconds") or 0.0)
+
+    @property
+    def state(self) -> str:
+        """The worst of its searches'."""
+        states = [search.record.state for search in self.searches]
+        return next(state for state in ("failed", "stopped", "running", "finished") if state in states)
+
+    @property
+    def num_in_state(self) -> int:
+        return sum(search.record.state == self.state for search in self.searches)
+
+    @property
+    def compared(self) -> Compared:
+        labels = {row.id: row.label for row in self.first.rows()} if self.first.is_finished else {}
+        return Compared(self.name, self.first, labels if len(self.searches) == 1 else {})
+
+
+def _lines(record: RunRecord, wanted: Ints) -> tuple[list[Line], list[Line]]:
+    """U, and the share of right labels, over each chain's passes; `wanted` is gold by example, -1 where unknown."""
+    u_lines: dict[str, list[tuple[float, float]]] = {}
+    accuracy_lines: dict[str, list[tuple[float, float]]] = {}
+    shape = Shape(len(record.ids), len(record.task.labels))
+    for line in read_passes(record.folder / JOURNAL, shape):
+        if line.get("u") is None or line["ask"]["purpose"] == "finalists":
+            continue
+        points = u_lines.setdefault(line["ask"]["purpose"], [])
+        points.append((len(points) + 1, line["u"]))
+        labels = np.array(line["ask"]["labels"])
+        judged = (wanted >= 0) & (labels >= 0)
+        if judged.any():
+            right = float((labels[judged] == wanted[judged]).mean())
+            accuracy_lines.setdefault(line["ask"]["purpose"], []).append((len(points), right))
+    return (
+        [Line(name, points) for name, points in u_lines.items()],
+        [Line(name, points) for name, points in accuracy_lines.items()],
+    )

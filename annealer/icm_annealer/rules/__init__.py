@@ -1,0 +1,1 @@
+"""Rules of logical consistency: what they count, and the best labels that contradict none."""

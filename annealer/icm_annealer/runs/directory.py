@@ -1,0 +1,105 @@
+"""A run directory: the files of one run, written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from icm_annealer.runs.atomic_write import try_place, write_whole
+from icm_annealer.runs.lock import LOCK, hold
+from icm_client.contract.errors import RequestError
+
+JOURNAL, COSTS, LABELS = "journal.jsonl", "costs.jsonl", "labels.jsonl"
+EXAMPLES, METRICS, EVALUATION = "examples.jsonl", "metrics.json", "eval.json"
+REPORT, SCORER_LOG = "report.html", "scorer.log"
+REPEAT, TRACKING, TRACKING_LOG = "repeat.json", "tracking.json", "tracking.log"
+OUR_FILES = (
+    JOURNAL,
+    COSTS,
+    LABELS,
+    EXAMPLES,
+    METRICS,
+    EVALUATION,
+    REPORT,
+    SCORER_LOG,
+    REPEAT,
+    TRACKING,
+    TRACKING_LOG,
+)
+RESULTS = (LABELS, EXAMPLES, METRICS, EVALUATION, REPORT, REPEAT)
+"""What there is only where a journal is, unless it is somebody else's."""
+LONGEST_NAME = max(OUR_FILES, key=len)
+
+
+class RunDir:
+    """One run's folder."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    def prepare(self, *, resume: bool = False, overwrite: bool = False) -> None:
+        """Makes the folder ready, and this process the only one that writes there, until it ends.
+
+        Raises RequestError if another process does, if a run is there and neither option was given, or if none is
+        there to resume.
+
+        `overwrite` removes only files that runs write, never anything else that is there.
+        """
+        try:
+            if self.path.exists() and not self.path.is_dir():
+                raise RequestError(f"{self.path} is a file, not a folder for a run", code="run_exists")
+            if resume and not self.path.exists():
+                raise RequestError(f"{self.path}: there is no run to go on with", code="no_run")
+            self.path.mkdir(parents=True, exist_ok=True)
+            hold(self.path)  # before anything is removed
+            if (self / JOURNAL).exists() and not resume and not overwrite:
+                raise RequestError(
+                    f"{self.path} already holds a run; use --resume to go on with it, --overwrite to begin anew, "
+                    "or another --out",
+                    code="run_exists",
+                )
+            others = (
+                [] if overwrite or (self / JOURNAL).exists() else [name for name in RESULTS if (self / name).exists()]
+            )
+            if others:
+                raise RequestError(
+                    f"{self.path} holds {others[0]}, which is no run's and would be replaced; take another --out, or "
+                    "--overwrite",
+                    code="run_exists",
+                )
+            if overwrite and not resume:
+                for name in OUR_FILES:
+                    (self / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise RequestError(f"{self.path}: {error.strerror}", code="run_folder") from None
+        try_place(self / LONGEST_NAME)
+
+    def remove(self) -> None:
+        """Removes a run, and its folder unless something else is in there. Raises RequestError if another process
+        writes there."""
+        self.prepare(overwrite=True)
+        (self / LOCK).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
+
+    def write_text(self, name: str, text: str) -> Path:
+        """Writes a file by renaming a finished one into place."""
+        write_whole(self / name, lambda place: place.write_text(text, encoding="utf-8"), code="run_folder")
+        return self / name
+
+    def write_json(self, name: str, value: Any) -> Path:
+        return self.write_text(name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+    def write_jsonl(self, name: str, rows: Iterable[dict[str, Any]]) -> Path:
+        def write(place: Path) -> None:
+            with place.open("w", encoding="utf-8") as file:
+                file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+        write_whole(self / name, write, code="run_folder")
+        return self / name

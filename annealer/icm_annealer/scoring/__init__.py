@@ -1,0 +1,1 @@
+"""Passes: which contexts are asked for, as text, through a scorer, and back as arrays."""

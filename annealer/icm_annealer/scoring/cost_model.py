@@ -1,0 +1,121 @@
+"""What passes cost on an engine with a cold prefix cache that forgets nothing: counted, not measured. Pure.
+
+What an engine reports depends on what it was asked before, and by whom. This count does not, so searches are compared
+by it, and plans that nobody wants to wait for are priced by it. The annealer has no tokenizer: it knows how long texts
+are, and takes any two examples to differ in all their tokens behind what all texts begin with. Where they share more,
+an engine can compute a little less (a block now and then); where its memory is too small, much more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from icm_annealer.core.arrays import Ints
+from icm_annealer.data.examples import Example
+from icm_annealer.data.task import Task
+from icm_annealer.scoring.passes import Scorer, common_start
+from icm_annealer.scoring.prefix_plan import Plan
+from icm_client.contract.wire import ModelInfo
+
+_LABELS, _EXAMPLES = 1 << 24, 1 << 32
+"""Where the made-up token ids of labels and of examples begin; below are those that all texts share."""
+_MOST_TOKENS = 1 << 20
+"""Ids kept for one text."""
+
+
+class TextTokens(NamedTuple):
+    """Made-up token ids, equal where texts are."""
+
+    front: Ints
+    """Of what stands in front of every prompt."""
+    examples: list[Ints]
+    """Of every example's text as the first behind that."""
+    separated: list[Ints]
+    """Of the same with the separator in front."""
+    labels: list[Ints]
+    """Of each label's verbalizer."""
+
+    @classmethod
+    async def of(
+        cls, scorer: Scorer, task: Task, examples: Sequence[Example], model: ModelInfo, preamble: str = ""
+    ) -> TextTokens:
+        """Asks the scorer how long all texts are; `preamble` is a text in front of every prompt."""
+        texts = [example.text for example in examples]
+        separated = [task.separator + text for text in texts]
+        lead = task.separator + common_start(texts)
+        asked = [preamble, lead, *task.verbalizers, *texts, *separated]
+        num_preamble, num_lead, *counts = await scorer.count_tokens(asked, special_tokens=task.special_tokens)
+        num_labels, counts = counts[: len(task.labels)], counts[len(task.labels) :]
+        num_alone, num_texts = counts[: len(texts)], counts[len(texts) :]
+        rows = [
+            np.concatenate([np.arange(min(num_lead, num)), _EXAMPLES + k * _MOST_TOKENS + np.arange(num_lead, num)])
+            for k, num in enumerate(num_texts)
+        ]
+        firsts = [row[max(len(row) - num, 0) :] for row, num in zip(rows, num_alone, strict=True)]
+        return cls(
+            -1 - np.arange(int(model.adds_bos) + num_preamble),
+            rows if preamble else firsts,
+            rows,
+            [_LABELS + k * _MOST_TOKENS + np.arange(num) for k, num in enumerate(num_labels)],
+        )
+
+
+class _End(NamedTuple):
+    """Where a sequence of tokens ends: its last whole block in the cache, and what it has beyond."""
+
+    block: int
+    rest: Ints
+
+
+class PrefixCache:
+    """Whole blocks of tokens, each known by all that stands in front of it."""
+
+    def __init__(self, tokens: TextTokens, block_tokens: int):
+        self._tokens, self._size = tokens, block_tokens
+        self._blocks: dict[tuple[int, bytes], int] = {}
+        self._num_new = 0
+
+    def compute(self, plan: Plan, labels: Ints) -> int:
+        """Tokens that the engine computes for this pass, after all passes before; one read a prompt is counted,
+        which is all where each label has a first token of its own."""
+        self._num_new = num_beyond = 0
+        ends: dict[int | None, _End] = {None: _End(0, self._tokens.front)}
+        for prefix, query in plan.reads:  # in this order: who comes first computes what others find
+            self._extend(plan, labels, prefix, ends)
+            num_new = self._num_new
+            end = self._append(ends[prefix], self._text(query, leads=prefix is None))
+            num_beyond += len(end.rest)
+            if not len(end.rest) and self._num_new == num_new:
+                num_beyond += self._size  # an engine always computes a prompt's last token, and the block it is in
+        return self._num_new * self._size + num_beyond
+
+    def _extend(self, plan: Plan, labels: Ints, prefix: int | None, ends: dict[int | None, _End]) -> None:
+        """Puts the end of `prefix`, and of all above it, into `ends`."""
+        missing: list[int] = []
+        while prefix is not None and prefix not in ends:
+            missing.append(prefix)
+            prefix = plan.prefixes[prefix][0]
+        for number in reversed(missing):
+            parent, shots = plan.prefixes[number]
+            end = ends[parent]
+            for place, shot in enumerate(shots):
+                end = self._append(end, self._text(shot, leads=parent is None and place == 0))
+                end = self._append(end, self._tokens.labels[labels[shot]])
+            ends[number] = end
+
+    def _text(self, example: int, leads: bool) -> Ints:
+        return self._tokens.examples[example] if leads else self._tokens.separated[example]
+
+    def _append(self, end: _End, ids: Ints) -> _End:
+        block, rest = end.block, np.concatenate([end.rest, ids])
+        num_whole = len(rest) // self._size
+        for number in range(num_whole):
+            key = (block, rest[number * self._size : (number + 1) * self._size].tobytes())
+            if key not in self._blocks:
+                self._blocks[key] = len(self._blocks) + 1
+                self._num_new += 1
+            block = self._blocks[key]
+        return _End(block, rest[num_whole * self._size :])

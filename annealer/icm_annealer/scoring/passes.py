@@ -1,0 +1,290 @@
+"""A pass: what a search asks, laid out by a plan, rendered as text, scored, and brought back as an array."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import pydantic
+
+from icm_annealer.core.arrays import Array, Ints
+from icm_annealer.core.objective import normalized
+from icm_annealer.data.examples import Example
+from icm_annealer.data.task import Task
+from icm_annealer.scoring.prefix_plan import Plan, PlanKind, behind_all
+from icm_client.contract.batches import subset
+from icm_client.contract.errors import RequestError, ScorerError
+from icm_client.contract.wire import MAX_PROMPTS, Label, ModelInfo, ScoreRequest, ScoreResponse, Usage, label_texts
+
+WINDOW_MARGIN = 16
+"""Tokens of the window that are left free for a label of several tokens."""
+
+
+class Scorer(Protocol):
+    """What a pass needs of a client."""
+
+    async def score(self, request: ScoreRequest) -> ScoreResponse: ...
+
+    async def count_tokens(self, texts: Sequence[str], *, special_tokens: bool = False) -> list[int]: ...
+
+    async def model(self) -> ModelInfo: ...
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One pass that a search wants.
+
+    `labels[i]` is example i's label, -1 for an example that stands in no context. `queries` are the examples to
+    score, with a label or without, by `plan` with their own unit left out; those of whose unit nobody is labelled
+    stand behind all that is. `order` is the permutation of units that contexts are laid out by.
+    """
+
+    labels: Ints
+    queries: Ints
+    order: Ints
+    plan: PlanKind
+    purpose: str = "pass"
+    temperature: float | None = None
+    """The search's temperature when it asks, in its own units; None where none is in force. For readers only."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """The answer to an Ask: `logprobs[k, c]` is log p(label c) for the k-th query, in nats, raw."""
+
+    logprobs: Array
+    usage: Usage = field(default_factory=Usage)
+    seconds: float = 0.0
+    num_dropped: int = 0
+
+    @property
+    def label_mass(self) -> Array:
+        """The probability that all labels together have, by query."""
+        mass: Array = np.exp(self.logprobs).sum(axis=1)
+        return mass
+
+    @property
+    def normalized(self) -> Array:
+        """Log-probabilities renormalised over the labels."""
+        return normalized(self.logprobs)
+
+
+class _Lengths(NamedTuple):
+    """Lengths in tokens."""
+
+    separator: int
+    """What the separator adds to a text: by itself it can be cut into fewer tokens ("\\n\\n" by GPT-2's rules)."""
+    lead: int
+    """What all texts with their separators begin with."""
+    labels: Array
+    texts: Array
+    """Of each example's text with its separator."""
+    preamble: int
+    """What stands in front of every prompt."""
+
+    def shots(self, labels: Ints) -> Array:
+        """The length of every example's shot under these labels; of its text alone where it has none."""
+        shots: Array = self.texts + np.where(labels >= 0, self.labels[labels], 0)
+        return shots
+
+
+def common_start(texts: Sequence[str]) -> str:
+    """The whole words that all texts begin with: those that the first and the last in alphabetical order do."""
+    first, last = min(texts), max(texts)
+    num = next((k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    return re.sub(r"\s*\S*$", "", first[:num])
+
+
+async def _measured(scorer: Scorer, task: Task, texts: Sequence[str], preamble: str) -> _Lengths:
+    separated = [task.separator + text for text in texts]
+    lead = task.separator + common_start(texts)
+    asked = [texts[0], lead, *task.verbalizers, *separated, preamble]
+    alone, num_lead, *counts, num_preamble = await scorer.count_tokens(asked, special_tokens=task.special_tokens)
+    labels, lengths = np.array(counts[: len(task.labels)]), np.array(counts[len(task.labels) :])
+    return _Lengths(int(lengths[0]) - alone, num_lead, labels, lengths, num_preamble)
+
+
+def _labels(task: Task) -> list[Label]:
+    return [label_texts(texts) for texts in task.labels.values()]
+
+
+def _row_of(plan: Plan) -> dict[int, int]:
+    """The number of the read that scores each example."""
+    return {example: row for row, (_, example) in enumerate(plan.reads)}
+
+
+def window_of(model: ModelInfo) -> dict[str, int]:
+    """What contexts are cut to: where it is another one, the same Ask is answered in other contexts."""
+    return {"max_prompt_tokens": model.max_prompt_tokens, "cache_block_tokens": model.cache_block_tokens}
+
+
+def check_request(task: Task, experiment: str, adapter: str = "base") -> None:
+    """Raises RequestError for what no scorer would take."""
+    try:
+        ScoreRequest(
+            prompts=["x"], labels=_labels(task), terminator=task.separator, experiment=experiment, model=adapter
+        )
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        raise RequestError(f"{first['loc'][0]}: {first['msg']}, not {first['input']!r}") from None
+
+
+class PassScorer:
+    """Scores Asks over one dataset through one scorer. Create it with `open`."""
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        task: Task,
+        texts: Sequence[str],
+        lengths: _Lengths,
+        units: Sequence[Ints],
+        model: ModelInfo,
+        experiment: str,
+        adapter: str,
+        preamble: str,
+    ):
+        self._scorer, self._task, self._texts, self._lengths = scorer, task, texts, lengths
+        self._preamble = preamble
+        self._units, self._model, self._experiment, self._adapter = units, model, experiment, adapter
+        self._labels, self._verbalizers = _labels(task), task.verbalizers
+
+    @classmethod
+    async def open(
+        cls,
+        scorer: Scorer,
+        task: Task,
+        examples: Sequence[Example],
+        units: Sequence[Ints],
+        model: ModelInfo,
+        experiment: str = "default",
+        adapter: str = "base",
+        preamble: str = "",
+    ) -> PassScorer:
+        """Checks what all passes have in common, before anything is asked; then asks how long the texts are.
+
+        `preamble` is a text in front of every prompt; a separator parts it from what follows.
+        """
+        if len(examples) > MAX_PROMPTS:
+            raise RequestError(
+                f"{len(examples)} examples are more than a pass can hold ({MAX_PROMPTS}); label them in parts",
+                code="too_many_examples",
+            )
+        check_request(task, experiment, adapter)
+        texts = [example.text for example in examples]
+        lengths = await _measured(scorer, task, texts, preamble)
+        num_longest = lengths.preamble + int(lengths.texts.max()) + WINDOW_MARGIN
+        if preamble and num_longest > model.max_prompt_tokens:
+            raise RequestError(
+                f"a text of {lengths.preamble} tokens in front of every prompt leaves no room for the examples: with "
+                f"the longest it takes {num_longest} tokens, and the model's window holds {model.max_prompt_tokens}"
+            )
+        return cls(scorer, task, texts, lengths, units, model, experiment, adapter, preamble)
+
+    async def score(self, ask: Ask) -> Pass:
+        """One pass. Raises what the client raises, and ScorerError if another model answers than at the start."""
+        plan = self.plan(ask)
+        return await self._scored(self._request(plan, ask.labels), ask.queries, _row_of(plan), plan.num_dropped)
+
+    async def again(self, ask: Ask, queries: Ints) -> Pass:
+        """The same prompts as in `score`, of these queries alone, and really read once more. Raises the same."""
+        plan = self.plan(ask)
+        row_of = _row_of(plan)
+        numbers = sorted(row_of[int(query)] for query in queries)
+        request = subset(self._request(plan, ask.labels), numbers).model_copy(update={"fresh": True})
+        places = {number: place for place, number in enumerate(numbers)}
+        return await self._scored(request, queries, {int(i): places[row_of[int(i)]] for i in queries}, plan.num_dropped)
+
+    def request(self, ask: Ask) -> ScoreRequest:
+        """What `score` sends."""
+        return self._request(self.plan(ask), ask.labels)
+
+    async def _scored(self, request: ScoreRequest, queries: Ints, row_of: Mapping[int, int], num_dropped: int) -> Pass:
+        start = time.monotonic()
+        response = await self._scorer.score(request)
+        seconds = time.monotonic() - start
+        self._check_model(response.model)
+        rows = [row_of[int(query)] for query in queries]
+        return Pass(np.array(response.logprobs)[rows], response.usage, seconds, num_dropped)
+
+    def plan(self, ask: Ask) -> Plan:
+        """The prefix tree that `ask` sends."""
+        units: list[Ints] = []
+        in_context: dict[int, int] = {}  # an example -> one of its unit that stands in contexts
+        for unit in (self._units[int(number)] for number in ask.order):
+            labelled = unit[ask.labels[unit] >= 0]
+            if len(labelled):
+                units.append(labelled)
+                in_context.update({int(i): int(labelled[0]) for i in unit})
+        lengths = self._lengths.shots(ask.labels)
+        longest = float(self._lengths.texts[ask.queries].max())
+        room = self._model.max_prompt_tokens - self._lengths.preamble - longest - WINDOW_MARGIN
+        reads_at: dict[int, list[int]] = {}
+        outside: list[int] = []
+        for query in ask.queries.tolist():
+            if query not in in_context:
+                outside.append(query)
+            else:
+                reads_at.setdefault(query if ask.labels[query] >= 0 else in_context[query], []).append(query)
+        plan = Plan()
+        if reads_at:
+            plan = ask.plan.build(units, lengths, room)
+            is_whole = len(ask.queries) == len(plan.reads) and bool((ask.labels[ask.queries] >= 0).all())
+            plan = plan if is_whole else plan.only(reads_at)
+        if outside:
+            plan = plan + behind_all(units, outside, lengths, room)
+        # A prompt's first text has no separator in front of it. What all queries begin with is as good as context.
+        before = int(self._model.adds_bos) + self._lengths.preamble - self._lengths.separator + self._lengths.lead
+        before += self._lengths.separator if self._preamble else 0
+        return plan if ask.plan.is_exact else plan.aligned(lengths, before, self._model.cache_block_tokens)
+
+    def _request(self, plan: Plan, labels: Ints) -> ScoreRequest:
+        segments: dict[str, int] = {}
+
+        def segment(text: str) -> int:
+            return segments.setdefault(text, len(segments))
+
+        def shot(example: int, leads: bool) -> list[int | None]:
+            return [segment(self._text(example, leads=leads)), segment(self._verbalizers[labels[example]])]
+
+        # The preamble is the prefix number 0, from which all others grow.
+        prefixes: list[list[int | None]] = [[None, segment(self._preamble)]] if self._preamble else []
+        root, shift = (0, 1) if self._preamble else (None, 0)
+
+        def numbered(prefix: int | None) -> int | None:
+            return root if prefix is None else prefix + shift
+
+        for parent, shots in plan.prefixes:
+            row: list[int | None] = [numbered(parent)]
+            for place, example in enumerate(shots):
+                row += shot(example, leads=row[0] is None and place == 0)
+            prefixes.append(row)
+        prompts: list[str | list[int | None]] = [
+            [numbered(prefix), segment(self._text(i, leads=numbered(prefix) is None))] for prefix, i in plan.reads
+        ]
+        return ScoreRequest(
+            segments=list(segments),
+            prefixes=prefixes,
+            prompts=prompts,
+            labels=self._labels,
+            terminator=self._task.separator,
+            experiment=self._experiment,
+            model=self._adapter,
+            special_tokens=self._task.special_tokens,
+        )
+
+    def _text(self, example: int, *, leads: bool) -> str:
+        return self._texts[example] if leads else self._task.separator + self._texts[example]
+
+    def _check_model(self, model: ModelInfo) -> None:
+        if (model.digest, model.dtype) != (self._model.digest, self._model.dtype):
+            raise ScorerError(
+                f"the scorer now serves another model ({model.name}, {model.dtype}, {model.digest[:12]}) than this run "
+                f"began with ({self._model.name}, {self._model.dtype}, {self._model.digest[:12]}); "
+                "start the first one again and use --resume",
+                code="model_changed",
+            )

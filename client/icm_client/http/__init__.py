@@ -1,0 +1,1 @@
+"""HTTP, bounded in time and size."""

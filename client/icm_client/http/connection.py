@@ -1,0 +1,200 @@
+"""HTTP to one address, bounded in time and size: the one place where httpx is called, and its errors become ours."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import httpx
+
+from icm_client.contract.errors import IcmError, RequestError, ScorerError, UnavailableError, error_from_body
+from icm_client.http.address import Address, shown
+from icm_client.http.proxies import Proxy, proxy_for
+from icm_client.http.retry import retry_after_s
+from icm_client.http.unpacking import ACCEPTED, unpacked
+
+MAX_ERROR_BYTES = 2**20
+"""How much of an error's body is read."""
+CONNECT_S, WRITE_S = 10.0, 300.0
+
+
+class Connection:
+    """Requests to `address`, by the environment's proxy if one leads there; see `proxies`.
+
+    `what` is what is there ("the scorer"), and `advice` what to do where nobody answers. Raises RequestError at once
+    for a key that cannot be one, a proxy that cannot be used, or certificates that cannot be read.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        what: str,
+        advice: str,
+        *,
+        api_key: str | None,
+        read_timeout_s: float,
+        transport: httpx.AsyncBaseTransport | None,
+    ):
+        if not (math.isfinite(read_timeout_s) and read_timeout_s > 0):
+            raise RequestError(f"read_timeout_s is {read_timeout_s}: it has to be a number of seconds above 0")
+        self.url, self._what, self._advice = address.url, what, advice
+        self._host, self._timeout_s = address.host, read_timeout_s
+        headers = authorization(address, api_key) | {"Accept-Encoding": ACCEPTED}
+        self._proxy = proxy_for(address.url) if transport is None else None
+        self._http = httpx.AsyncClient(
+            headers=headers,
+            timeout=httpx.Timeout(CONNECT_S, read=read_timeout_s, write=WRITE_S, pool=None),
+            transport=transport or _transport(self._proxy),
+        )
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    @asynccontextmanager
+    async def send(
+        self, method: str, path: str, content: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> AsyncIterator[httpx.Response]:
+        """The answer, whatever its status, while its body is to be read by `whole`, `pieces` or `error`.
+
+        What goes wrong until the context's end is mapped: UnavailableError where nobody answers, ScorerError for what
+        cannot be unpacked, RequestError for a redirect, which is not followed: a key is for one address.
+        """
+        with self._told():
+            request = self._http.build_request(method, self.url + path, content=content, headers=headers)
+            async with self._timely():
+                response = await self._http.send(request, stream=True)
+            try:
+                if response.has_redirect_location:
+                    raise self._moved(response)
+                yield response
+            finally:
+                await response.aclose()
+
+    async def whole(self, response: httpx.Response, max_bytes: int) -> bytes:
+        """The body. Raises ScorerError if it is longer, UnavailableError if it takes longer than a read may."""
+        content = bytearray()
+        async with self._timely():
+            async for piece in self.pieces(response, max_bytes):
+                content += piece
+        return bytes(content)
+
+    async def error(self, response: httpx.Response) -> IcmError:
+        """The typed error of an answer that is no success; a body that is no JSON is a proxy's page, or nothing."""
+        content = bytearray()
+        async with self._timely():
+            async for piece in unpacked(response):
+                content += piece
+                if len(content) > MAX_ERROR_BYTES:
+                    break
+        try:
+            body = json.loads(content)
+        except (ValueError, RecursionError):
+            body = None
+        return error_from_body(response.status_code, body, retry_after_s(response.headers.get("Retry-After", "")))
+
+    async def pieces(self, response: httpx.Response, max_bytes: int) -> AsyncIterator[bytes]:
+        """The body as it comes. Raises ScorerError if it is longer."""
+        num_bytes = 0
+        async for piece in unpacked(response):
+            num_bytes += len(piece)
+            if num_bytes > max_bytes:
+                raise ScorerError(
+                    f"{self._what} at {self.url} answered more than {max_bytes} bytes, which no right answer to this "
+                    "needs",
+                    code="bad_answer",
+                )
+            yield piece
+
+    @asynccontextmanager
+    async def _timely(self) -> AsyncIterator[None]:
+        """For all of it together: httpx has a limit for each piece only, and there may be one every minute."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                yield
+        except TimeoutError:
+            reason = f"no whole answer within {self._timeout_s:g} s"
+            raise UnavailableError(
+                f"{self._what} at {self.url} does not answer ({reason})", details={"reason": reason}
+            ) from None
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+            raise RequestError(f"{self.url!r} is not a URL of {self._what}: {error}") from None
+        except httpx.TransportError as error:
+            raise self._unreachable(str(error) or type(error).__name__) from error
+        except httpx.DecodingError as error:
+            raise ScorerError(
+                f"the answer of {self.url} cannot be decompressed ({error}): something on the way damages it"
+                + self._by_proxy(),
+                code="bad_answer",
+            ) from None
+        except IcmError as error:
+            if self._proxy and (error.code == "bad_answer" or error.code.startswith("http_")):
+                error.message += self._by_proxy()
+                error.args = (error.message,)
+            raise
+
+    def _unreachable(self, reason: str) -> IcmError:
+        if "CERTIFICATE_VERIFY_FAILED" in reason:
+            return RequestError(
+                f"the certificate of {self.url} is not to be trusted ({reason}): name your own authority's file in "
+                f"SSL_CERT_FILE{self._by_proxy()}",
+                code="bad_certificate",
+            )
+        advice = f"{self._by_proxy()}." if self._proxy else f". {self._advice}"
+        return UnavailableError(
+            f"cannot reach {self._what} at {self.url} ({reason}){advice}", details={"reason": reason + self._by_proxy()}
+        )
+
+    def _by_proxy(self) -> str:
+        """What is added to what may be a proxy's fault."""
+        return self._proxy.told(self._host) if self._proxy else ""
+
+    def _moved(self, response: httpx.Response) -> RequestError:
+        place = shown(response.headers["Location"])[:200]
+        return RequestError(
+            f"{self.url} answers that it has moved, to {place!r}: give that address if it is your scorer's",
+            code="moved",
+        )
+
+
+def authorization(address: Address, api_key: str | None) -> dict[str, str]:
+    """The header for a key, or for the user and password of an address. Raises RequestError, in which neither is shown,
+    for both, or for a key that cannot stand in a header."""
+    if api_key is None:
+        return {"Authorization": address.basic} if address.basic else {}
+    if address.basic:
+        raise RequestError(
+            f"there is a key for {address.url}, and a user or password in its URL: only one of them can be sent, so "
+            "leave one out",
+            code="bad_key",
+        )
+    wrong = re.search(r"[^!-~]", api_key)
+    if not api_key or wrong:
+        why = f"its character {wrong.start() + 1} is a space, or not of ASCII" if wrong else "it is empty"
+        raise RequestError(f"this cannot be an API key: {why}. Is it the right file?", code="bad_key")
+    return {"Authorization": f"Bearer {api_key}"}
+
+
+def _transport(proxy: Proxy | None) -> httpx.AsyncBaseTransport:
+    with certificates_told():
+        return httpx.AsyncHTTPTransport(proxy=proxy.url if proxy else None)
+
+
+@contextmanager
+def certificates_told() -> Iterator[None]:
+    """Raises RequestError where a transport, as it is made, cannot read the environment's certificates."""
+    try:
+        yield
+    except OSError as error:
+        raise RequestError(
+            f"the certificates that SSL_CERT_FILE or SSL_CERT_DIR names cannot be read: {error.strerror or error}",
+            code="bad_certificate",
+        ) from None

@@ -1,0 +1,90 @@
+"""What may be retried, and when: pure decisions, no clock and no network."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import numpy as np
+
+from icm_client.contract.errors import BusyError, IcmError, RequestError, UnavailableError
+
+LONGEST_WAIT_S = 86_400.0
+"""A scorer that names a longer wait names this one."""
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """Waits double from `first_wait_s` to `max_wait_s`, with jitter; a time that the scorer names goes first.
+
+    Only what cannot have changed anything is retried: connection errors, 429 and 503. Scoring has no side effects,
+    so an answer lost on its way may be asked for again.
+    """
+
+    patience_s: float = 300.0
+    """How long a scorer may be away: unreachable, or not ready."""
+    first_wait_s: float = 0.25
+    max_wait_s: float = 15.0
+    busy_patience_s: float = 3600.0
+    """How long a scorer that is there may refuse work because it is full."""
+
+    def __post_init__(self) -> None:
+        """Raises RequestError for what is no number of seconds."""
+        for name, seconds in vars(self).items():
+            check_seconds(seconds, name)
+
+    def wait_s(self, error: IcmError, attempt: int, spent_s: float, rng: np.random.Generator) -> float | None:
+        """Seconds to wait before attempt number `attempt` + 1 (counted from 1), or None to give up."""
+        if not isinstance(error, BusyError | UnavailableError):
+            return None
+        base = error.retry_after_s
+        if base is None:
+            base = min(self.first_wait_s * 2 ** min(attempt - 1, 16), self.max_wait_s)
+        wait_s = max(base, self.first_wait_s) * (1.0 + 0.25 * float(rng.random()))
+        patience_s = self.busy_patience_s if isinstance(error, BusyError) else self.patience_s
+        return wait_s if spent_s + wait_s <= patience_s else None
+
+
+def check_seconds(seconds: float, name: str) -> None:
+    """Raises RequestError for NaN, infinity, or less than nothing: with these a wait would have no end."""
+    if not 0 <= seconds < math.inf:
+        raise RequestError(f"{name} is {seconds}: it has to be a number of seconds, 0 or more")
+
+
+class Tries:
+    """The tries of one request: how often it failed, and since when. Times are of any clock that does not go back."""
+
+    def __init__(self, policy: RetryPolicy, now_s: float):
+        self._policy = policy
+        self.progressed(now_s)
+
+    def progressed(self, now_s: float) -> None:
+        """A part of the answer has come: patience begins anew."""
+        self._num_failed, self._asking_since_s, self._seen_s = 0, now_s, now_s
+
+    def failed(self, error: IcmError, now_s: float, rng: np.random.Generator) -> float | None:
+        """Seconds to wait before the next try, or None to give up."""
+        self._num_failed += 1
+        if isinstance(error, BusyError):
+            self._seen_s = now_s  # it is there
+            since_s = self._asking_since_s
+        else:
+            since_s = max(self._asking_since_s, self._seen_s)
+        return self._policy.wait_s(error, self._num_failed, now_s - since_s, rng)
+
+
+def retry_after_s(header: str, now: datetime | None = None) -> float | None:
+    """Seconds from a Retry-After header in either of its forms, a number or a date, at most LONGEST_WAIT_S; None for
+    anything else."""
+    try:
+        seconds = float(header)
+    except ValueError:
+        try:
+            date = parsedate_to_datetime(header)
+            date = date if date.tzinfo else date.replace(tzinfo=UTC)
+            seconds = (date - (now or datetime.now(UTC))).total_seconds()
+        except (ValueError, OverflowError):
+            return None
+    return min(max(seconds, 0.0), LONGEST_WAIT_S) if math.isfinite(seconds) else None

@@ -1,0 +1,80 @@
+"""The keys of a running scorer: whose a key is, by a file that may change meanwhile."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from pathlib import Path
+from typing import NamedTuple
+
+from icm_client.contract.errors import RequestError
+from icm_server.auth.keys_file import digest_of, read_keys
+from icm_server.auth.tenant import Tenant
+
+log = logging.getLogger("icm_server")
+
+
+class _Stamp(NamedTuple):
+    """What differs when a file is another one, or was changed, or can be read since."""
+
+    device: int
+    inode: int
+    size: int
+    modified_ns: int
+    changed_ns: int
+    num_names: int
+
+
+class Keyring:
+    """The keys of one file, read anew when it changes. Raises RequestError if it cannot be read, or holds none."""
+
+    def __init__(self, path: Path):
+        self._path, self._stamp = path, _stamp(path)
+        self._tenants = _tenants(path)
+        if not self._tenants:
+            raise RequestError(f"{path} holds no keys; make one with `icm-server key new NAME --keys-file {path}`")
+
+    def tenant_of(self, key: str) -> Tenant | None:
+        """Whose key it is, None if nobody's; which of them can not be told from the time that it takes."""
+        self._follow()
+        digest = digest_of(key)
+        found = None
+        for expected, tenant in self._tenants:
+            if hmac.compare_digest(digest, expected):
+                found = tenant
+        return found
+
+    def _follow(self) -> None:
+        """Nobody's run has to be interrupted for a new key. A file that is wrong or gone changes nothing.
+
+        A file that is mounted by itself into a container has no name any more once an editor has put another one in its
+        place: what the container sees is what was there before, for ever.
+        """
+        stamp = _stamp(self._path)
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        if stamp is not None and stamp.num_names == 0:
+            log.error(
+                "%s was replaced by a file that cannot be seen from here, and the keys stay as they were: restart the "
+                "scorer, and mount the folder that holds the file, not the file",
+                self._path,
+            )
+            return
+        try:
+            self._tenants = _tenants(self._path)
+            log.warning("%s has changed; keys in it: %d", self._path, len(self._tenants))
+        except RequestError as error:
+            log.error("the keys stay as they were: %s", error.message)
+
+
+def _tenants(path: Path) -> list[tuple[bytes, Tenant]]:
+    return [(bytes.fromhex(entry.sha256), entry.tenant) for entry in read_keys(path)]
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return _Stamp(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_nlink)

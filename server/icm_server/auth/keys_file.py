@@ -1,0 +1,234 @@
+"""API keys: the file that holds their hashes.
+
+It is YAML or JSON, a list of entries. `icm-server key new NAME` adds one; what stands here behind `sha256` may be left
+out, and is explained in `tenant.py`:
+
+    - name: alice
+      sha256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+      experiments: ["paper-*", "sweep-*"]
+      adapters: ["alice-*"]
+      weight: 2
+      max_queued_tokens: 5000000
+      isolated: true
+      admin: false
+
+It is read as `plain_yaml.py` does, and refused whole if anything in it is wrong. An explicit `[]` says that nobody has
+a key; a file of nothing is a mistake.
+
+A key is 256 random bits, so its plain SHA-256 cannot be turned round by guessing, as that of a password could: a slow
+hash would protect nothing more, and every request would pay for it.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import stat
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pydantic
+from pydantic import Field
+
+from icm_client.contract.errors import RequestError
+from icm_server.auth.plain_yaml import PlainYamlError, parsed
+from icm_server.auth.tenant import Tenant
+
+PREFIX = "icm_"
+"""What every key begins with, so that one that has leaked can be found."""
+MAX_BYTES = 2**18
+"""Of a keys file: some 2,000 keys, read in a twentieth of a second."""
+
+
+class Entry(Tenant):
+    """A tenant and the hash of its key."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", repr=False)
+
+    @property
+    def tenant(self) -> Tenant:
+        return Tenant(**self.model_dump(exclude={"sha256"}))
+
+
+_ENTRIES = pydantic.TypeAdapter(list[Entry])
+
+
+def digest_of(key: str) -> bytes:
+    """What is kept of a key."""
+    return hashlib.sha256(key.encode(errors="surrogatepass")).digest()
+
+
+def keys_file_at(path: Path) -> Path:
+    """The file that a path names: of a folder, its keys.yaml."""
+    path = path.expanduser()
+    return path / "keys.yaml" if path.is_dir() else path
+
+
+def read_keys(path: Path) -> list[Entry]:
+    """The file's entries: none only if it says so, by `[]`. Raises RequestError, and does not wait for anything."""
+    entries = _entries(_text(path), path)
+    if entries is None:
+        raise RequestError(
+            f"{path} holds no keys; make one with `icm-server key new NAME --keys-file {path}`", code="bad_keys_file"
+        )
+    return entries
+
+
+def add_key(path: Path, name: str, **fields: Any) -> str:
+    """Makes a key, adds its hash to the file, and returns it: it stands nowhere else.
+
+    `fields` are a Tenant's; those that are None are left out. A new file has mode 0600; one that is there stays the
+    same file, with owner and mode. Raises RequestError.
+    """
+    key = PREFIX + secrets.token_urlsafe(32)
+    given = {field: value for field, value in fields.items() if value is not None}
+    try:
+        entry = Entry(name=name, sha256=digest_of(key).hex(), **given)
+    except pydantic.ValidationError as error:
+        raise RequestError(f"no key was made: {_told(error)}", code="bad_key") from None
+    path = path.resolve()
+    try:
+        with _locked(path.parent):
+            before = _text(path) if path.exists() else ""
+            others = _entries(before, path) or []
+            if any(other.name == name for other in others):
+                raise RequestError(f"{path} has a key for {name!r} already: remove that, or take another name")
+            if told := _not_apart([*others, entry]):
+                raise RequestError(f"{told}: take another name, or say what they may run (--experiment)")
+            _write(path, before, _with(before, others, entry, path))
+    except OSError as error:
+        raise _unusable(path, error.strerror) from None
+    return key
+
+
+def _not_apart(entries: Sequence[Entry]) -> str:
+    """Which two are not: nobody said what one may run, so that it may run what is another's. Empty if all are."""
+    names = sorted(entry.name for entry in entries)
+    for entry in entries:
+        begin = f"{entry.name}-"
+        place = bisect_left(names, begin)
+        if not entry.experiments and place < len(names) and names[place].startswith(begin):
+            return f"{entry.name!r} may run what begins with {begin}, so also the experiments of {names[place]!r}"
+    return ""
+
+
+def _text(path: Path) -> str:
+    """What stands in a file of at most MAX_BYTES. A FIFO is not waited for."""
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            mode = os.fstat(number).st_mode
+            if not stat.S_ISREG(mode):
+                raise _unusable(path, os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else "it is no file")
+            with open(number, "rb", closefd=False) as file:
+                content = file.read(MAX_BYTES + 1)
+        finally:
+            os.close(number)
+        if len(content) > MAX_BYTES:
+            raise _unusable(path, f"it is larger than {MAX_BYTES:,} bytes")
+        return content.decode()
+    except UnicodeDecodeError:
+        raise _unusable(path, "it is not UTF-8") from None
+    except OSError as error:
+        raise _unusable(path, error.strerror) from None
+
+
+def _entries(text: str, path: Path) -> list[Entry] | None:
+    """What a keys file says; None if nothing stands there. Raises RequestError."""
+    try:
+        found = parsed(text)
+        if found is None:
+            return None
+        entries = _ENTRIES.validate_python(found)
+    except PlainYamlError as error:
+        raise RequestError(f"{path} is neither YAML nor JSON ({error})", code="bad_keys_file") from None
+    except pydantic.ValidationError as error:
+        raise RequestError(f"{path}: {_told(error)}", code="bad_keys_file") from None
+    for what in ("name", "sha256"):
+        first: dict[str, int] = {}
+        for number, entry in enumerate(entries):
+            other = first.setdefault(getattr(entry, what), number)
+            if other != number:
+                raise RequestError(f"{path}: entry {number} has the {what} of entry {other}", code="bad_keys_file")
+    if told := _not_apart(entries):
+        raise RequestError(f"{path}: {told}: say what each may run (experiments)", code="bad_keys_file")
+    return entries
+
+
+def _with(before: str, others: Sequence[Entry], entry: Entry, path: Path) -> str:
+    """The text with one more entry, comments and all as they were."""
+    fields = entry.model_dump(mode="json", exclude_unset=True)
+    if before.lstrip().startswith("["):
+        all_fields = [*(other.model_dump(mode="json", exclude_unset=True) for other in others), fields]
+        return json.dumps(all_fields, indent=2, ensure_ascii=False) + "\n"
+    lines = [
+        f"{'  ' if number else '- '}{name}: {json.dumps(value)}" for number, (name, value) in enumerate(fields.items())
+    ]
+    after = "\n".join([*([before.rstrip("\n")] if before.strip() else []), *lines]) + "\n"
+    try:
+        complete = _entries(after, path) == [*others, entry]
+    except RequestError:
+        complete = False
+    if not complete:
+        raise RequestError(f"cannot add to the end of {path}: let each entry begin with `- ` at the start of a line")
+    return after
+
+
+def _write(path: Path, before: str, after: str) -> None:
+    """In place, since a container that has the file mounted sees no other that is put there.
+
+    A scorer that reads half of it keeps the keys that it had, and reads again.
+    """
+    if len(after.encode()) > MAX_BYTES:
+        raise _unusable(path, f"with another key it is larger than {MAX_BYTES:,} bytes")
+    number = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        if not _written(number, after.encode()):
+            _written(number, before.encode())
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
+def _written(number: int, content: bytes) -> bool:
+    """Whether all of it could be written, and nothing else is left."""
+    is_whole = os.pwrite(number, content, 0) == len(content)
+    os.ftruncate(number, len(content))
+    return is_whole
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Two that add a key at once would lose one."""
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(number, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(number)
+
+
+def _unusable(path: Path, reason: str | None) -> RequestError:
+    return RequestError(f"cannot use the keys file {path}: {reason}", code="bad_keys_file")
+
+
+def _told(error: pydantic.ValidationError) -> str:
+    """The first mistake, without what stands there."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    where = " ".join(f"entry {part}" if isinstance(part, int) else _shown(part) for part in first["loc"][:2])
+    if first["type"] == "string_pattern_mismatch" and first["loc"][-1] == "name":
+        return f"{where}: a name consists of letters, digits and any of _ . : @ / + -"
+    return f"{where or 'the file'}: {first['msg']}"
+
+
+def _shown(name: str) -> str:
+    """A name out of the file, in one line and short."""
+    return name if name.isidentifier() and len(name) < 40 else ascii(name[:40])

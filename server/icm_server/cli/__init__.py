@@ -1,0 +1,1 @@
+"""`icm-server`: the commands, and the process that `serve` runs."""

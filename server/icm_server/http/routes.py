@@ -1,0 +1,68 @@
+"""The scorer's paths for those who want something scored."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from icm_client.contract.wire import STREAM_TYPE, ModelInfo, ScoreRequest, ScoreResponse, TokensRequest, TokensResponse
+from icm_server.auth.tenant import Tenant
+from icm_server.http.json_body import asked, documented, parsed
+from icm_server.http.streaming import LineResponse
+from icm_server.middleware.cancel_on_disconnect import while_wanted
+from icm_server.scheduling.answer_writing import AnswerWriter
+from icm_server.scheduling.scoring import Scorer
+from icm_server.scheduling.whole_answer import PIECE_VALUES, WholeResponse
+
+SCORE_PATH = "/v1/score"
+
+router = APIRouter()
+
+
+def ready_scorer(request: Request) -> Scorer:
+    """The scorer, or 503 with the reason while there is none."""
+    scorer: Scorer = request.app.state.scoring.required()
+    return scorer
+
+
+ReadyScorer = Annotated[Scorer, Depends(ready_scorer)]
+Asked = Annotated[ScoreRequest, Depends(asked)]
+
+
+@router.post(
+    SCORE_PATH,
+    response_model=ScoreResponse,
+    responses={200: {"content": {STREAM_TYPE: {}}}},
+    openapi_extra=documented(ScoreRequest),
+)
+async def score(body: Asked, scorer: ReadyScorer, request: Request) -> Response:
+    """Log-probabilities of every label after every prompt; as they come if `Accept` is application/x-ndjson."""
+    tenant: Tenant = request.state.tenant
+    num_values = len(body.prompts) * len(body.labels)
+    writer = AnswerWriter(scorer.writing, tenant, num_values, request.app.state.answer_stall_s)
+    if STREAM_TYPE in request.headers.get("accept", ""):
+        return LineResponse(await while_wanted(request, scorer.begin(body, tenant)), scorer.info_for(tenant), writer)
+    with ExitStack() as held:
+        held.enter_context(scorer.whole_answers.held(num_values, tenant))
+        answer = await while_wanted(request, scorer.score(body, tenant))
+        if num_values <= PIECE_VALUES:
+            return Response(answer.model_dump_json(), media_type="application/json")
+        return WholeResponse(answer, writer, held.pop_all().close)
+
+
+@router.post("/v1/tokens", openapi_extra=documented(TokensRequest))
+async def tokens(request: Request, scorer: ReadyScorer) -> TokensResponse:
+    """How many tokens each text has: for laying out contexts."""
+    body = await parsed(request, TokensRequest)
+    counting = scorer.count_tokens(
+        body.texts, request.state.tenant, special_tokens=body.special_tokens, deadline_s=body.deadline_s
+    )
+    return TokensResponse(counts=await while_wanted(request, counting))
+
+
+@router.get("/v1/model")
+async def model(request: Request, scorer: ReadyScorer) -> ModelInfo:
+    """Which model answers, and its limits."""
+    return scorer.info_for(request.state.tenant)

@@ -1,0 +1,1 @@
+"""A scorer's life: loading, ready, draining, stopped."""

@@ -1,0 +1,45 @@
+"""How a scorer that is asked to end does so: what is under way is finished first, within a limit."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from icm_server.lifecycle.scorer_state import ScorerState
+from icm_server.logs import event
+
+log = logging.getLogger("icm_server")
+
+LOOK_EVERY_S = 0.05
+
+
+class Draining:
+    """Call `signalled` at every signal; `stop` is called once, when it is time to end."""
+
+    def __init__(self, state: ScorerState, limit_s: float, stop: Callable[[], None]):
+        self._state, self._limit_s, self._stop = state, limit_s, stop
+        self._task: asyncio.Task[None] | None = None
+
+    def signalled(self) -> None:
+        """The first time begins an orderly end, the second one ends at once. In the event loop."""
+        if self._task is None:
+            self._state.is_draining = True
+            self._task = asyncio.create_task(self._drain())
+        else:
+            self._task.cancel()
+            event(log, "stopping at once", given_up=self._state.num_under_way)
+            self._stop()
+
+    async def _drain(self) -> None:
+        if self._state.num_under_way:
+            limit_s = self._limit_s
+            event(log, "draining; once more ends at once", requests=self._state.num_under_way, limit_s=limit_s)
+            try:
+                async with asyncio.timeout(limit_s):
+                    while self._state.num_under_way:  # noqa: ASYNC110  (requests end in many places)
+                        await asyncio.sleep(LOOK_EVERY_S)
+            except TimeoutError:
+                pass
+        event(log, "stopping", given_up=self._state.num_under_way)
+        self._stop()

@@ -1,0 +1,55 @@
+"""The file that says where a scorer is, for the program that has started it. A leaf.
+
+Whoever waits for it sees all of it or nothing, and only a file that such a scorer wrote is replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+from icm_client.contract.errors import RequestError
+
+_MAX_BYTES = 4096
+
+
+def check_ready_file(path: Path) -> None:
+    """Raises RequestError where none can be written: no such folder, or something else stands there."""
+    if not path.parent.is_dir():
+        raise RequestError(f"cannot write the ready file {path}: there is no such folder")
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise RequestError(f"cannot write the ready file {path}: {error.strerror}") from None
+    try:
+        is_file = stat.S_ISREG(os.fstat(number).st_mode)
+        content = os.read(number, _MAX_BYTES) if is_file else b""
+    finally:
+        os.close(number)
+    if not is_file or (content and not _is_ready(content)):
+        raise RequestError(f"{path} is no scorer's ready file, and would be replaced: remove it, or name another")
+
+
+def write_ready_file(path: Path, url: str) -> None:
+    """Raises OSError."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    number = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        with open(number, "w", encoding="utf-8") as file:
+            file.write(json.dumps({"url": url}) + "\n")
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _is_ready(content: bytes) -> bool:
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and found.keys() == {"url"}

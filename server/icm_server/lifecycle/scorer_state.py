@@ -1,0 +1,125 @@
+"""A scorer's life: it is loading, then ready, then either draining and stopping, or failed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from icm_client.contract.errors import IcmError, UnavailableError
+from icm_client.contract.wire import ScoreRequest
+from icm_server.config import ScoringConfig
+from icm_server.engines.base import Engine, EngineDiedError
+from icm_server.scheduling.scoring import Scorer
+from icm_server.stats.history import SAMPLE_EVERY_S
+
+EngineFactory = Callable[[], Awaitable[Engine]]
+
+READY = "ready"
+SUCCESSOR_AFTER_S = 5.0
+"""When somebody turned away by a scorer that ends may find another one at its place."""
+CHECK_EVERY_S = 2.0
+"""How often an engine is asked whether it lives: one without work does not tell by itself."""
+
+
+class ScorerState:
+    """What the routes share: the scorer once there is one, else why not."""
+
+    def __init__(self) -> None:
+        self.scorer: Scorer | None = None
+        self.reason = "the model is loading"
+        self.failure: str | None = None
+        """Why the process has to end, once it has."""
+        self.settled = asyncio.Event()
+        """Set when the scorer is ready, or has failed."""
+        self.failed = asyncio.Event()
+        self.is_draining = False
+        """No requests are taken any more; those under way go on."""
+        self.stopping = asyncio.Event()
+        """Set when the process is to end; requests under way are given up."""
+
+    def required(self) -> Scorer:
+        """The scorer; raises UnavailableError with the reason while it takes no requests."""
+        if self.failure is None and (self.is_draining or self.stopping.is_set()):
+            raise UnavailableError(
+                "draining: the scorer is being stopped", code="draining", retry_after_s=SUCCESSOR_AFTER_S
+            )
+        if self.scorer is None or self.failure is not None:
+            raise UnavailableError(self.reason, code="not_ready")
+        return self.scorer
+
+    def status(self) -> str:
+        """`ready`, or why it is not."""
+        try:
+            self.required()
+        except UnavailableError as error:
+            return error.message
+        return READY
+
+    def is_ready(self) -> bool:
+        return self.status() == READY
+
+    @property
+    def num_under_way(self) -> int:
+        """Requests that were taken and are not answered."""
+        return self.scorer.admission.total.requests if self.scorer is not None else 0
+
+    def fail(self, reason: str) -> None:
+        """The process has to end."""
+        self.reason, self.failure = reason, reason
+        self.settled.set()
+        self.failed.set()
+
+
+async def live(state: ScorerState, make_engine: EngineFactory, scoring: ScoringConfig | None) -> None:
+    """Loads the engine, tries it, and watches it from then on. Cancel it before the scorer is closed."""
+    await _load(state, make_engine, scoring)
+    if state.scorer is not None:
+        await asyncio.gather(_watch_engine(state, state.scorer.engine), _keep_history(state.scorer))
+
+
+def first_request() -> ScoreRequest:
+    """One that no memory of finished reads knows, nor keeps; its labels are known to every tokenizer that has words."""
+    return ScoreRequest(prompts=[f"At {time.time_ns()} the sky is"], labels=[" True", " False"], fresh=True)
+
+
+async def _load(state: ScorerState, make_engine: EngineFactory, scoring: ScoringConfig | None) -> None:
+    try:
+        engine = await make_engine()
+    except Exception as error:  # whatever it was, the process cannot serve: the command line tells and exits
+        state.fail(_told(error))
+        return
+    scorer = Scorer(engine, scoring)
+    state.reason = "the model is loaded; a first read is under way"
+    try:
+        await scorer.score(first_request())
+    except BaseException as error:
+        await scorer.close()
+        if not isinstance(error, Exception):
+            raise
+        state.fail(f"the model is loaded, but its first read failed: {_told(error)}")
+        return
+    scorer.forget_counts()
+    state.scorer = scorer
+    state.settled.set()
+
+
+async def _watch_engine(state: ScorerState, engine: Engine) -> None:
+    """Until it has died."""
+    while True:
+        try:
+            await engine.check()
+        except EngineDiedError as error:
+            state.fail(f"the engine died: {error}")
+            return
+        await asyncio.sleep(CHECK_EVERY_S)
+
+
+async def _keep_history(scorer: Scorer) -> None:
+    while True:
+        await asyncio.sleep(SAMPLE_EVERY_S)
+        scorer.history.take()
+
+
+def _told(error: Exception) -> str:
+    return error.message if isinstance(error, IcmError) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,134 @@
+"""Who may ask for what: the guard before every path, and what a key is for."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from icm_client.contract.errors import AccessError, RequestError
+from icm_client.contract.wire import DEFAULT_EXPERIMENT, ScoreRequest
+from icm_server.auth.keyring import Keyring
+from icm_server.auth.keys_file import keys_file_at
+from icm_server.auth.open_paths import OPEN_PATHS
+from icm_server.auth.tenant import ANYONE, Tenant
+from icm_server.config import ServerConfig
+from icm_server.middleware.incoming import FOR_STRANGERS, Incoming, refuse
+
+CHALLENGES = (
+    ("WWW-Authenticate", "Bearer"),
+    ("WWW-Authenticate", 'Basic realm="icm-server: any name, the API key as password"'),
+)
+"""A header each: Chromium reads one challenge of a header, and would not ask for a password if it were the second."""
+
+
+class Access:
+    """ASGI middleware: 401 without a valid key; else the application finds its holder in `request.state.tenant`.
+
+    A key comes as `Authorization: Bearer KEY`, or as the password of Basic, which is what a browser can send.
+    """
+
+    def __init__(self, app: ASGIApp, keyring: Keyring | None):
+        self._app, self._keyring = app, keyring
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        try:
+            tenant = self._tenant(scope)
+        except AccessError as error:
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})
+            else:
+                await refuse(error, CHALLENGES, Incoming(receive), scope, receive, send, FOR_STRANGERS)
+            return
+        state = scope.setdefault("state", {})
+        state["tenant"] = tenant
+        if tenant is not ANYONE and "connection" in state:
+            state["connection"].known_as(tenant.name)
+        await self._app(scope, receive, send)
+
+    def _tenant(self, scope: Scope) -> Tenant:
+        if self._keyring is None or scope["path"] in OPEN_PATHS:
+            return ANYONE
+        header = Headers(scope=scope).get("authorization")
+        if header is None:
+            raise AccessError(
+                "this scorer asks for an API key: give icm --api-key-file FILE or ICM_API_KEY_FILE, and other programs "
+                "the header Authorization: Bearer KEY",
+                code="no_key",
+            )
+        tenant = self._keyring.tenant_of(key_in(header))
+        if tenant is None:
+            raise AccessError(
+                "this API key is not one of this scorer's: is it the right one? Whoever runs the scorer makes them",
+                code="wrong_key",
+            )
+        return tenant
+
+
+def allowed(tenant: Tenant, request: ScoreRequest) -> ScoreRequest:
+    """The request in the name of its tenant: one that names no experiment counts for the tenant's own.
+
+    Raises AccessError (403) if the tenant may not ask for the experiment, the model or the priority.
+    """
+    if not tenant.may_use(request.model):
+        raise AccessError(f"this API key is not for the model {request.model!r}", code="not_your_model", status=403)
+    if request.priority > tenant.max_priority:
+        raise AccessError(
+            f"this API key is for priorities up to {tenant.max_priority}, not for {request.priority}",
+            code="not_your_priority",
+            status=403,
+        )
+    if tenant.may_run(request.experiment):
+        return request
+    if request.experiment == DEFAULT_EXPERIMENT:
+        return request.model_copy(update={"experiment": tenant.name})
+    names = ", ".join([tenant.name, *(tenant.experiments or [f"{tenant.name}-*"])])
+    raise AccessError(
+        f"this API key is for the experiments {names}, not for {request.experiment!r}",
+        code="not_your_experiment",
+        status=403,
+    )
+
+
+def keyring_for(config: ServerConfig) -> Keyring | None:
+    """The keys that a scorer is started with. Raises RequestError if others could reach it and it has none.
+
+    /dev/null, which a container gets where nobody names one, is no keys file.
+    """
+    path = None if config.keys_file is None else keys_file_at(config.keys_file)
+    if path is not None and not path.is_char_device():
+        return Keyring(path)
+    hosts = (config.published_at or config.host).split(",")
+    host = next((host for host in hosts if not _is_loopback(host)), None)
+    if host is not None and not config.allow_no_keys:
+        raise RequestError(
+            f"whoever reaches {host} could use this scorer: give it --keys-file FILE (`icm-server key new NAME` makes "
+            "one), or --allow-no-keys if the network around it is private",
+            code="no_keys",
+        )
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def key_in(header: str) -> str:
+    """The key of an Authorization header; empty if it holds none."""
+    scheme, _, value = header.partition(" ")
+    value = value.strip()
+    if scheme.lower() != "basic":
+        return value if scheme.lower() == "bearer" else ""
+    try:
+        return base64.b64decode(value, validate=True).decode().partition(":")[2]
+    except (binascii.Error, ValueError):
+        return ""

@@ -1,0 +1,218 @@
+"""Reads request bodies whole, before anything else is done for them: unpacked, limited in size and in time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from icm_client.contract.errors import BusyError, IcmError, RequestError
+from icm_server.auth.tenant import ANYONE, Tenant
+from icm_server.config import ConnectionLimits
+from icm_server.middleware.content_coding import ACCEPTED, CorruptBodyError, Unpacking
+from icm_server.middleware.incoming import NOTHING, PATIENT, Drain, Incoming, announces_body, refuse
+from icm_server.sharing.shared_limit import SharedLimit
+from icm_server.sharing.turns import Place, Turns
+
+HELD_BODIES = 4
+"""How many bodies of the largest size may be held at once, while they are read and until their answers begin."""
+
+UNPACKED_BYTES = 2**22
+"""How much of a body is unpacked in one turn."""
+TOO_SLOW = "body_timeout"
+
+
+@dataclass(eq=False, slots=True)
+class _Held:
+    """One body, or what there is of it yet."""
+
+    tenant: Tenant
+    """Whose key it came with."""
+    place: Place
+    """For its turns to be unpacked."""
+    pieces: list[bytes] = field(default_factory=list)
+    num_bytes: int = 0
+    """That are counted for it. They stay so when it is passed on, since what is made of it takes memory as well."""
+
+    def taken(self) -> bytes:
+        whole = b"".join(self.pieces)
+        self.pieces.clear()
+        return whole
+
+
+class BodyLimit:
+    """ASGI middleware: 413 for a body that is too large, also once unpacked; 400 for one that cannot be unpacked.
+
+    A body is refused by its announced length, or as soon as it has grown over the limit; 429 if too much is held
+    already, which is shared out by `request.state.tenant` if `shared`; 408 if it comes too slowly. The application
+    gets it in one piece, without its Content-Encoding. `check` raises IcmError for a request that is refused whatever
+    its body: then none of it is kept or unpacked. Only a POST to one of `paths` (None: any request) has a body:
+    of any other none is read, and its connection is closed behind the answer.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        max_body_bytes: int,
+        *,
+        shared: bool = False,
+        paths: Collection[str] | None = None,
+        limits: ConnectionLimits | None = None,
+        check: Callable[[Scope], None] = lambda scope: None,
+        drain: Drain = PATIENT,
+    ):
+        self._app, self._limit, self._paths, self._drain = app, max_body_bytes, paths, drain
+        self._check = check
+        self._pace = limits or ConnectionLimits()
+        self._turns = Turns(time.monotonic)
+        self._shares = SharedLimit(HELD_BODIES * max_body_bytes, shared=shared)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+        elif self._paths is None or (scope["method"] == "POST" and scope["path"] in self._paths):
+            await self._with_body(scope, receive, send)
+        elif announces_body(scope):
+            await self._app(scope, _nothing_more(), _closing(send))
+        else:
+            await self._app(scope, receive, send)
+
+    async def _with_body(self, scope: Scope, receive: Receive, send: Send) -> None:
+        tenant = scope.get("state", {}).get("tenant", ANYONE)
+        held = _Held(tenant, self._turns.place(tenant, 0))
+        incoming = Incoming(receive)
+        try:
+            try:
+                self._check(scope)
+                await self._read(Headers(scope=scope), incoming, held)
+            except IcmError as error:
+                self._release(held)
+                drain = NOTHING if error.code == TOO_SLOW else self._drain
+                await refuse(error, [("Accept-Encoding", ACCEPTED)], incoming, scope, receive, send, drain)
+            except ConnectionError:
+                pass  # nobody is there to be answered
+            else:
+                await self._pass_on(held, scope, receive, send)
+        finally:
+            self._release(held)
+
+    async def _read(self, headers: Headers, incoming: Incoming, held: _Held) -> None:
+        """Adds the plain body's pieces."""
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length[:20]) > self._limit:
+            raise self._too_large()
+        unpacking = _unpacking(headers)
+        num_seen = 0
+        clock = asyncio.get_running_loop().time
+        waited_s = 0.0  # for the caller alone: a scorer that is busy is not the caller's fault
+        try:
+            while incoming.more:
+                begin = clock()
+                piece = await incoming.next(self._patience_s(num_seen, waited_s))
+                waited_s += clock() - begin
+                num_seen += len(piece)
+                if num_seen > self._limit:
+                    raise self._too_large()
+                if unpacking:
+                    await self._unpack(unpacking, piece, held)
+                else:
+                    self._hold(piece, held)
+            if unpacking:
+                unpacking.finish()
+        except CorruptBodyError as error:
+            raise RequestError(str(error), code="corrupt_body", status=400) from None
+        except TimeoutError:
+            pace = self._pace
+            raise RequestError(
+                f"the body comes too slowly: nothing for {pace.body_silence_s:g} s, or fewer than "
+                f"{pace.min_bytes_per_s} bytes a second after the first {pace.body_grace_s:g} s",
+                code=TOO_SLOW,
+                status=408,
+            ) from None
+
+    async def _unpack(self, unpacking: Unpacking, piece: bytes, held: _Held) -> None:
+        """A little in each turn, so that not much is there that is not counted; keys share the time."""
+        while piece:
+            async with self._turns.turn(held.place):
+                plain, piece = await asyncio.to_thread(unpacking.feed, piece, UNPACKED_BYTES)
+            self._hold(plain, held)
+
+    def _hold(self, plain: bytes, held: _Held) -> None:
+        if held.num_bytes + len(plain) > self._limit:
+            raise self._too_large()
+        if not self._shares.take(held.tenant.name, len(plain)):
+            raise BusyError("the scorer holds as many requests as it has memory for", code="busy_memory")
+        held.num_bytes += len(plain)
+        held.pieces.append(plain)
+
+    def _patience_s(self, num_seen: int, waited_s: float) -> float:
+        """How long the next piece may take. What counts is what was sent, not what it unpacks to."""
+        allowed_s = self._pace.body_grace_s + num_seen / self._pace.min_bytes_per_s
+        return min(self._pace.body_silence_s, allowed_s - waited_s)
+
+    async def _pass_on(self, held: _Held, scope: Scope, receive: Receive, send: Send) -> None:
+        whole: list[Message] = [{"type": "http.request", "body": held.taken(), "more_body": False}]
+
+        async def received() -> Message:
+            return whole.pop() if whole else await receive()
+
+        async def telling(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._release(held)
+                MutableHeaders(scope=message)["Accept-Encoding"] = ACCEPTED
+            await send(message)
+
+        headers = [pair for pair in scope["headers"] if pair[0] not in (b"content-encoding", b"content-length")]
+        await self._app({**scope, "headers": headers}, received, telling)
+
+    def _release(self, held: _Held) -> None:
+        self._shares.give_back(held.tenant.name, held.num_bytes)
+        held.num_bytes = 0
+        held.pieces.clear()
+
+    def _too_large(self) -> RequestError:
+        return RequestError(
+            f"the body is larger than the {self._limit} bytes that this scorer takes, unpacked: split the request",
+            code="body_too_large",
+            status=413,
+        )
+
+
+def _unpacking(headers: Headers) -> Unpacking | None:
+    encoding = headers.get("content-encoding", "identity").strip().lower()
+    if encoding in ("", "identity"):
+        return None
+    try:
+        return Unpacking(encoding)
+    except KeyError:
+        raise RequestError(
+            f"bodies of Content-Encoding {encoding[:50]!r} are not taken; there are {ACCEPTED}",
+            code="unsupported_encoding",
+            status=415,
+        ) from None
+
+
+def _nothing_more() -> Receive:
+    """An empty body; whether the caller goes is not listened for, since that would read what it sends."""
+    empty: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive() -> Message:
+        if empty:
+            return empty.pop()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    return receive
+
+
+def _closing(send: Send) -> Send:
+    async def closing(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            MutableHeaders(scope=message)["Connection"] = "close"
+        await send(message)
+
+    return closing

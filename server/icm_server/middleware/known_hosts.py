@@ -1,0 +1,77 @@
+"""By which names a scorer without keys may be asked: what browsers are made to call by other names is refused.
+
+A web page may have its own name resolve to 127.0.0.1 (DNS rebinding), and is then, to the browser, of one origin with a
+scorer on that machine. The name stays in the Host header, and tells. Where there are keys, such a page has none.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from icm_client.contract.errors import RequestError
+from icm_server.middleware.incoming import FOR_STRANGERS, Incoming, refuse
+
+HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::[0-9]{0,5})?")
+"""What a Host header may be: a name, or an address, that of IPv6 in brackets, and a port."""
+ANY = "*"
+
+
+class KnownHosts:
+    """ASGI middleware: 400 for a Host header that is none or that is there twice, 421 for a name that is not known.
+
+    Known are addresses, `localhost` and what ends in it, names without a dot (no page on the internet has one), and
+    `names`; all, if `*` is among them, or `names` is None.
+    """
+
+    def __init__(self, app: ASGIApp, names: Iterable[str] | None):
+        self._app = app
+        self._names = None if names is None else frozenset(map(_plain, names))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            try:
+                self._check(scope)
+            except RequestError as error:
+                await refuse(error, (), Incoming(receive), scope, receive, send, FOR_STRANGERS)
+                return
+        await self._app(scope, receive, send)
+
+    def _check(self, scope: Scope) -> None:
+        found = [value.decode("latin-1").strip() for name, value in scope["headers"] if name == b"host"]
+        if not found and scope.get("http_version") != "1.1":
+            return  # no browser
+        match = HOST.fullmatch(found[0]) if len(found) == 1 else None
+        if match is None:
+            raise RequestError(
+                "a request has one Host header, which is a name or an address", code="bad_host", status=400
+            )
+        name = _plain(match["name"])
+        if self._names is None or ANY in self._names or name in self._names or _is_local(name):
+            return
+        raise RequestError(
+            f"this scorer has no keys, so it answers only by names that it knows, and {name[:200]!r} is none of them: "
+            f"start it with --allow-host {name[:200]} if it is yours, or ask it by its address",
+            code="unknown_host",
+            status=421,
+        )
+
+
+def _plain(name: str) -> str:
+    return name.lower().strip("[]").removesuffix(".")
+
+
+def _is_local(name: str) -> bool:
+    """Whether no stranger can have the name."""
+    if "." not in name and ":" not in name:
+        return True
+    if name.endswith(".localhost"):
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""What a running scorer tells of itself."""

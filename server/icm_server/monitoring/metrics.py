@@ -1,0 +1,159 @@
+"""`/metrics`: the scorer's counts, and whatever else is in the process's own registry (vLLM's metrics), as text.
+
+A key is told of its own experiments; the process's registry, whose labels name adapters, only to who may see all.
+
+Nothing is counted here: the numbers are read when somebody asks, so that a read costs no more for them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+
+from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from icm_server.auth.tenant import Tenant
+from icm_server.monitoring.overview import held_by, seen_by
+from icm_server.scheduling.admission import Held
+from icm_server.scheduling.request_metrics import OUTCOMES
+from icm_server.scheduling.scoring import Scorer
+from icm_server.stats.counters import Histogram
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+_MODEL_LABELS = ("name", "digest", "dtype", "engine")
+
+
+class Metrics:
+    """Those of one application. `scorer` tells the scorer once there is one, `ready` whether it takes requests."""
+
+    def __init__(self, scorer: Callable[[], Scorer | None], ready: Callable[[], bool], responses: Counter[int]):
+        self._scorer, self._ready, self._responses = scorer, ready, responses
+
+    def text(self, tenant: Tenant) -> bytes:
+        """Of CONTENT_TYPE, as far as the tenant may see it."""
+        registry = CollectorRegistry(auto_describe=False)
+        registry.register(_Collected(self._collect(tenant)))
+        return generate_latest(registry)
+
+    def _collect(self, tenant: Tenant) -> Iterator[Metric]:
+        yield GaugeMetricFamily("icm_ready", "1 if the scorer takes requests.", int(self._ready()))
+        responses = CounterMetricFamily("icm_http_responses", "HTTP answers by status.", labels=["status"])
+        for status, number in sorted(self._responses.items()):
+            responses.add_metric([str(status)], number)
+        yield responses
+        scorer = self._scorer()
+        if scorer is not None:
+            yield from _info(scorer)
+            yield from _totals(scorer)
+            yield from _experiments(scorer, tenant)
+            yield from _now(scorer)
+            yield from _durations(scorer)
+        if tenant.admin:
+            yield from REGISTRY.collect()
+
+
+class _Collected(Collector):
+    """For one answer."""
+
+    def __init__(self, found: Iterable[Metric]):
+        self._found = found
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing in advance: names clash with nobody's."""
+        return []
+
+    def collect(self) -> Iterable[Metric]:
+        return self._found
+
+
+def _info(scorer: Scorer) -> Iterator[Metric]:
+    info = scorer.info
+    family = GaugeMetricFamily("icm_model_info", "1; the labels say which model.", labels=_MODEL_LABELS)
+    family.add_metric([str(getattr(info, name)) for name in _MODEL_LABELS], 1)
+    yield family
+
+
+def _totals(scorer: Scorer) -> Iterator[Metric]:
+    total = scorer.tallies.total()
+    requests = CounterMetricFamily(
+        "icm_requests",
+        "Score requests that have ended, by how; busy and too_large are admission's.",
+        labels=["outcome"],
+    )
+    for outcome in OUTCOMES:
+        requests.add_metric([outcome], total.outcomes[outcome])
+    yield requests
+    counts = total.counts
+    for name, text, value in (
+        ("icm_prompts", "Prompts of requests that were let in.", counts.prompts),
+        ("icm_reads", "Reads made by the engine.", counts.reads),
+        ("icm_reused_reads", "Reads answered by others, made before or just then.", counts.reused_reads),
+        ("icm_computed_tokens", "Tokens that the engine computed.", counts.computed_tokens),
+        ("icm_cached_tokens", "Tokens found in the engine's prefix cache.", counts.cached_tokens),
+        ("icm_reused_tokens", "Tokens of reused reads.", counts.reused_tokens),
+    ):
+        yield CounterMetricFamily(name, text, value)
+
+
+def _experiments(scorer: Scorer, tenant: Tenant) -> Iterator[Metric]:
+    """Of those that are counted by name (see `Tallies`) and of all others together."""
+    label = ["key", "experiment"]
+    told = seen_by(tenant, scorer)
+    computed = CounterMetricFamily("icm_experiment_computed_tokens", "Tokens computed, by experiment.", labels=label)
+    cached = CounterMetricFamily(
+        "icm_experiment_cached_tokens", "Tokens found in the prefix cache, by experiment.", labels=label
+    )
+    reused = CounterMetricFamily("icm_experiment_reused_tokens", "Tokens of reused reads, by experiment.", labels=label)
+    for asker, tally in told:
+        computed.add_metric(asker, tally.counts.computed_tokens)
+        cached.add_metric(asker, tally.counts.cached_tokens)
+        reused.add_metric(asker, tally.counts.reused_tokens)
+    requests = GaugeMetricFamily("icm_open_requests", "Requests let in and not ended, by experiment.", labels=label)
+    reads = GaugeMetricFamily("icm_queued_reads", "Reads let in and not done, by experiment.", labels=label)
+    tokens = GaugeMetricFamily(
+        "icm_queued_tokens", "Tokens of reads let in and not done, as estimated, by experiment.", labels=label
+    )
+    held_now = held_by(scorer)
+    for asker, _ in told:
+        held = held_now.get(asker, Held())
+        requests.add_metric(asker, held.requests)
+        reads.add_metric(asker, held.reads)
+        tokens.add_metric(asker, held.tokens)
+    yield from (computed, cached, reused, requests, reads, tokens)
+
+
+def _now(scorer: Scorer) -> Iterator[Metric]:
+    engine, window, reuse = scorer.engine, scorer.window, scorer.reuse
+    for name, text, value in (
+        ("icm_engine_reads", "Reads in the engine.", window.num_reads),
+        ("icm_engine_max_reads", "Reads that are in the engine at most.", engine.max_concurrent_reads),
+        ("icm_engine_tokens", "Tokens of reads in the engine, as estimated.", window.num_tokens),
+        ("icm_cache_tokens", "Tokens that the engine's prefix cache holds.", engine.cache_tokens),
+        ("icm_interleaved_experiments", "Experiments with a place in that cache.", len(scorer.queue.interleaved())),
+        ("icm_reuse_memory_bytes", "Memory that finished reads take.", reuse.num_bytes),
+        ("icm_reuse_memory_max_bytes", "Memory that they take at most.", reuse.max_bytes),
+    ):
+        yield GaugeMetricFamily(name, text, value)
+
+
+def _durations(scorer: Scorer) -> Iterator[Metric]:
+    tallies = scorer.tallies
+    for name, text, histogram in (
+        ("icm_request_duration_seconds", "Answered requests, from arrival to end.", tallies.requests_s),
+        ("icm_queue_wait_seconds", "Requests, until the turn of their first read came.", tallies.waits_s),
+        ("icm_read_duration_seconds", "Reads in the engine.", tallies.reads_s),
+    ):
+        yield HistogramMetricFamily(name, text, buckets=_buckets(histogram), sum_value=histogram.sum_s)
+
+
+def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
+    """Cumulative, as Prometheus wants them."""
+    below, buckets = 0, []
+    for bound, number in zip([*map(str, histogram.bounds), "+Inf"], histogram.counts, strict=True):
+        below += number
+        buckets.append((bound, float(below)))
+    return buckets

@@ -1,0 +1,1 @@
+"""Finished reads, remembered in memory and in a file."""

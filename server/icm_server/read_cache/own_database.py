@@ -1,0 +1,69 @@
+"""Which files are databases of finished reads: told by what they begin with. Nothing is changed or waited for. A leaf.
+
+A file of somebody else's may be named by mistake. It is refused, not written to, and never moved.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from icm_client.contract.errors import RequestError
+
+APPLICATION_ID = 0x49434D52
+VERSION = 1
+_MAGIC = b"SQLite format 3\0"
+_ID_PLACE, _VERSION_PLACE = slice(68, 72), slice(60, 64)
+_BESIDE = ("-journal", "-wal")
+
+
+def is_ours(path: Path) -> bool:
+    """Whether the file says that it is such a database, sound or damaged. Raises OSError."""
+    return _says_so(_begin(path))
+
+
+def check_ours(path: Path) -> None:
+    """Raises RequestError unless it is such a database, or one can be made there: in a file of nothing, or of none."""
+    try:
+        begin = _begin(path)
+    except FileNotFoundError:
+        begin = b""
+        if not path.parent.is_dir():
+            raise _unusable(path, "there is no such folder") from None
+    except OSError as error:
+        raise _unusable(path, error.strerror or type(error).__name__) from None
+    if begin and not _says_so(begin):
+        raise _unusable(path, "it is another program's, or damaged past recognition: it stays as it is")
+    if begin and int.from_bytes(begin[_VERSION_PLACE], "big") != VERSION:
+        raise _unusable(path, "another version of icm-server made it")
+    for name in (f"{path.name}{end}" for end in _BESIDE):
+        if not begin and _size(path.with_name(name)):
+            raise _unusable(path, f"{name} lies beside it, without what it belongs to: remove it if it is of no use")
+
+
+def _says_so(begin: bytes) -> bool:
+    return begin.startswith(_MAGIC) and begin[_ID_PLACE] == APPLICATION_ID.to_bytes(4, "big")
+
+
+def _begin(path: Path) -> bytes:
+    number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(number).st_mode):
+            raise OSError(0, "it is no file")
+        return os.read(number, 100)
+    finally:
+        os.close(number)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _unusable(path: Path, reason: str) -> RequestError:
+    return RequestError(
+        f"no finished reads can be kept in {path}: {reason}; name another reuse file", code="reuse_file"
+    )

@@ -1,0 +1,1 @@
+"""A request's way through the scorer: admitted, planned, queued, dispatched, answered."""

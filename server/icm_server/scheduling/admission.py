@@ -1,0 +1,203 @@
+"""What is let in: a request is taken whole, or refused whole before anything of it is computed.
+
+Refused for now (429, with the time after which it is likely to fit), or for good where it alone is more than the
+scorer ever takes (413). Each experiment of a key has limits of its own. The scorer's own limits are shared between keys
+so that nobody can take all of them (`shared_limit.py`); without keys there is one holder, who may.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from icm_client.contract.errors import BusyError, TooLargeError
+from icm_server.auth.tenant import ANYONE, Tenant
+from icm_server.config import Limits
+from icm_server.sharing.rate import Rate
+from icm_server.sharing.shared_limit import fits, most_alone
+
+UNKNOWN_WAIT_S = 5.0
+"""How long to wait while it is not known how fast work gets done."""
+MAX_WAIT_S = 300.0
+
+
+What = Literal["tokens", "reads", "requests"]
+
+
+@dataclass(slots=True)
+class Held:
+    """Work that was let in and is not done."""
+
+    requests: int = 0
+    reads: int = 0
+    tokens: int = 0
+
+    def of(self, what: What) -> int:
+        return int(getattr(self, what))
+
+    def __add__(self, other: Held) -> Held:
+        return Held(self.requests + other.requests, self.reads + other.reads, self.tokens + other.tokens)
+
+    def add(self, requests: int, reads: int, tokens: int) -> None:
+        self.requests += requests
+        self.reads += reads
+        self.tokens += tokens
+
+
+@dataclass(slots=True)
+class KeyHeld:
+    """One key's part of it."""
+
+    weight: float
+    total: Held = field(default_factory=Held)
+    experiments: dict[str, Held] = field(default_factory=dict)
+    """Those with work."""
+
+
+class Admission:
+    """Counts what is held: in all, by key, and by experiment within a key."""
+
+    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic, *, has_keys: bool = False):
+        """`has_keys`: several who do not know each other share the scorer."""
+        self._limits, self._has_keys = limits, has_keys
+        self.total = Held()
+        self.keys: dict[str, KeyHeld] = {}
+        """Those with work."""
+        self.rate = Rate(clock)
+        """Tokens done a second."""
+
+    @property
+    def max_reads(self) -> int:
+        """The most that one request may need."""
+        return min(self._limits.max_experiment_reads, self._most("reads"))
+
+    def admit(self, experiment: str, num_prompts: int, tenant: Tenant = ANYONE) -> Ticket:
+        """Lets a request in as far as its prompts' number goes. Raises TooLargeError or BusyError."""
+        if num_prompts > self._limits.max_prompts:
+            raise _too_large("prompts", num_prompts, self._limits.max_prompts)
+        ticket = Ticket(self, experiment, tenant)
+        self._check(ticket, Held(1, num_prompts, 0))
+        ticket._add(1, num_prompts, 0)
+        return ticket
+
+    def check_one_more(self, tenant: Tenant = ANYONE) -> None:
+        """Raises BusyError if no request of the tenant's fits now, whatever it asks for."""
+        if self._has_keys:
+            self._check_shared("requests", 1, self.keys.get(tenant.name) or KeyHeld(tenant.weight))
+        else:
+            self._check_limit("requests", 1, self.total, self._limits.max_requests, "the scorer", 1.0)
+
+    def _most(self, what: What) -> int:
+        """What one key may have while nobody else has anything."""
+        limit = int(getattr(self._limits, f"max_{what}"))
+        return most_alone(limit) if self._has_keys else limit
+
+    def _check(self, ticket: Ticket, wanted: Held) -> None:
+        """Raises if a request that is to have so much in all does not fit."""
+        tenant, experiment = ticket.tenant, ticket.experiment
+        theirs = self.keys.get(tenant.name) or KeyHeld(tenant.weight)
+        mine = theirs.experiments.get(experiment, Held())
+        experiments_share = self._share(theirs) / max(1, len(theirs.experiments))
+        for what in get_args(What):
+            more = wanted.of(what) - ticket.held.of(what)
+            limits = [
+                (mine, getattr(self._limits, f"max_experiment_{what}"), f"experiment {experiment!r}", experiments_share)
+            ]
+            if what == "tokens" and tenant.max_queued_tokens is not None:
+                limits.append((theirs.total, tenant.max_queued_tokens, "this API key", self._share(theirs)))
+            if not self._has_keys:
+                limits.append((self.total, self._most(what), "the scorer", 1.0))
+            most = min(self._most(what), *(limit for _, limit, _, _ in limits))
+            if wanted.of(what) > most:
+                raise _too_large(what, wanted.of(what), most)
+            if more <= 0:
+                continue
+            for held, limit, whose, share in limits:
+                self._check_limit(what, more, held, limit, whose, share)
+            if self._has_keys:
+                self._check_shared(what, more, theirs)
+
+    def _check_limit(self, what: What, more: int, held: Held, limit: int, whose: str, share: float) -> None:
+        """Raises if there is no room for so much more; what is held is done by this share of the engine."""
+        if held.of(what) + more > limit:
+            wait_s = self._wait_s(held, what, held.of(what) + more - limit, share)
+            raise _busy(f"{whose} has", what, more, held.of(what), limit, "", wait_s)
+
+    def _check_shared(self, what: What, more: int, theirs: KeyHeld) -> None:
+        """Raises if there is no room for so much more in the key's part of what all keys share."""
+        limit: int = getattr(self._limits, f"max_{what}")
+        mine, total = theirs.total.of(what), self.total.of(what)
+        if fits(more, mine, total, limit):
+            return
+        # With what it has done there is room twice, in its part and in what is free; with what others have done, once.
+        wait_s = self._wait_s(self.total, what, mine + total + 2 * more - limit, 1 + self._share(theirs))
+        part = mine + max(0, limit - total - mine) // 2
+        others = " while others use the scorer" if mine < total else ""
+        raise _busy("this API key has", what, more, mine, part, others, wait_s)
+
+    def _share(self, key: KeyHeld) -> float:
+        """Its part of the engine beside the other keys with work."""
+        return key.weight / max(key.weight, sum(each.weight for each in self.keys.values()))
+
+    def _wait_s(self, held: Held, what: What, over: int, share: float) -> float:
+        """How long until so much of what is held is done, by this share of the engine."""
+        rate = self.rate.value()
+        if rate is None or not held.of(what):
+            return UNKNOWN_WAIT_S
+        tokens = held.tokens * over / held.of(what)
+        return min(MAX_WAIT_S, max(1.0, tokens / (rate * share)))
+
+
+class Ticket:
+    """One request's part of what is held. Close it, whatever becomes of the request."""
+
+    def __init__(self, admission: Admission, experiment: str, tenant: Tenant):
+        self._admission, self.experiment, self.tenant = admission, experiment, tenant
+        self.held = Held()
+
+    def settle(self, reads: int, tokens: int) -> None:
+        """Now that it is known what the request needs. Raises TooLargeError or BusyError; it is to be closed then."""
+        self._admission._check(self, Held(self.held.requests, reads, tokens))
+        self._add(0, reads - self.held.reads, tokens - self.held.tokens)
+
+    def done(self, tokens: int) -> None:
+        """One read of so many tokens, as estimated, is done."""
+        self._admission.rate.done(tokens)
+        self._add(0, -1, -tokens)
+
+    def close(self) -> None:
+        """Nothing more will be done of it."""
+        self._add(-self.held.requests, -self.held.reads, -self.held.tokens)
+
+    def _add(self, requests: int, reads: int, tokens: int) -> None:
+        admission = self._admission
+        if requests > 0 and not admission.total.requests:
+            admission.rate.begin()
+        theirs = admission.keys.setdefault(self.tenant.name, KeyHeld(self.tenant.weight))
+        mine = theirs.experiments.setdefault(self.experiment, Held())
+        for held in (self.held, mine, theirs.total, admission.total):
+            held.add(requests, reads, tokens)
+        if not mine.requests:
+            del theirs.experiments[self.experiment]
+        if not theirs.total.requests:
+            del admission.keys[self.tenant.name]
+        if requests < 0 and not admission.total.requests:
+            admission.rate.end()
+
+
+def _too_large(what: str, number: int, limit: int) -> TooLargeError:
+    return TooLargeError(
+        f"the request has {number} {what}, more than the {limit} that this scorer takes at once: split it",
+        details={what: number, "limit": limit},
+    )
+
+
+def _busy(whose: str, what: What, more: int, held: int, limit: int, while_what: str, retry_after_s: float) -> BusyError:
+    return BusyError(
+        f"queue limit reached: {whose} {held} {what} waiting and may have {limit}{while_what}, so {more} more do not "
+        "fit now",
+        retry_after_s=retry_after_s,
+        details={what: more, "held": held, "limit": limit},
+    )

@@ -1,0 +1,168 @@
+"""Reads under way: as many as the engine takes at once, in the fair queue's order, and each made only once."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from dataclasses import dataclass, field
+
+from icm_client.contract.errors import ScorerError
+from icm_client.contract.wire import is_logprob
+from icm_server.engines.base import Engine, ReadAnswer
+from icm_server.read_cache.memory import Reuse, decoded, encoded
+from icm_server.scheduling.answers import Answers
+from icm_server.scheduling.inflight_limit import EnginePace
+from icm_server.scheduling.request_plan import PlannedRead
+from icm_server.sharing.fair_queue import FairQueue, Work
+from icm_server.stats.counters import Tallies
+
+MAX_AT_ONCE = 256
+"""Reads that are begun without letting anybody else have the event loop."""
+
+
+@dataclass(eq=False, slots=True)
+class _Flight:
+    """One read in the engine, and all who wait for it, the one who pays for it first."""
+
+    tokens: int
+    waiting: list[tuple[Answers, PlannedRead]] = field(default_factory=list)
+    task: asyncio.Task[None] | None = None
+
+
+class EngineWindow:
+    """Takes requests' work and hands them the answers. In one event loop."""
+
+    def __init__(self, engine: Engine, queue: FairQueue[PlannedRead], reuse: Reuse, tallies: Tallies):
+        self._engine, self._queue, self._reuse, self._tallies = engine, queue, reuse, tallies
+        self._pace = EnginePace(engine.max_concurrent_tokens, tallies.clock)
+        self._requests: dict[Work[PlannedRead], Answers] = {}
+        self._flights: dict[bytes, _Flight] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._fill_soon: asyncio.Handle | None = None
+        self.num_reads = self.num_tokens = 0
+        """In the engine now; tokens as estimated."""
+
+    @property
+    def max_tokens(self) -> int:
+        """With so many tokens to compute in the engine no more reads are begun, except saved ones."""
+        return self._pace.max_tokens(is_shared=self._queue.is_shared)
+
+    def add(self, answers: Answers) -> None:
+        """Has a request's work done, when its turn comes."""
+        work = answers.work
+        is_shared = any(
+            other.asker != work.asker and other.priority <= work.priority and not other.paused
+            for other in self._requests
+        )
+        self._requests[work] = answers
+        self._queue.add(work)
+        if is_shared:
+            self._pace.others_wait(is_small=self._queue.is_saved(work))
+        self.fill()
+
+    def give_up(self, answers: Answers) -> None:
+        """Whatever of it has not been done is left, also in the engine, unless somebody else waits for it as well."""
+        self._queue.remove(answers.work)
+        if self._requests.pop(answers.work, None) is None or answers.is_complete:
+            return
+        for key, flight in list(self._flights.items()):
+            flight.waiting = [(other, read) for other, read in flight.waiting if other is not answers]
+            if not flight.waiting and flight.task is not None:
+                del self._flights[key]  # whoever wants it from now on begins anew
+                flight.task.cancel()
+
+    def fill(self) -> None:
+        """Begins reads while there is room; for a request that was saved up for there is a step's more."""
+        if self._fill_soon is not None:
+            self._fill_soon.cancel()
+            self._fill_soon = None
+        most = self.max_tokens
+        for _ in range(MAX_AT_ONCE):
+            is_full = not self._has_room(most)
+            # Beside whatever others have in the engine there is room for all that one can have saved up.
+            has_room = self._has_room(most + self._queue.burst_tokens)
+            taken = self._queue.take(only_saved=is_full) if has_room else None
+            if taken is None:
+                self._pace.filled(is_full=is_full)
+                return
+            self._begin(self._requests[taken.work], taken.read, taken.rank)
+        self._fill_later()
+
+    def _fill_later(self) -> None:
+        if self._fill_soon is None:
+            self._fill_soon = asyncio.get_running_loop().call_soon(self.fill)
+
+    def _has_room(self, most_tokens: int) -> bool:
+        return self.num_reads < self._engine.max_concurrent_reads and self.num_tokens < most_tokens
+
+    async def close(self) -> None:
+        """Gives up all reads."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _begin(self, answers: Answers, read: PlannedRead, rank: int) -> None:
+        answers.account.turn_came()
+        known = self._reuse.get(read.key)
+        if known is not None:
+            self._queue.correct(answers.work, -read.tokens)
+            answers.reused(read, decoded(known))
+            return
+        flight = self._flights.get(read.key)
+        if flight is None:
+            flight = self._flights[read.key] = _Flight(read.tokens)
+            self.num_reads += 1
+            self.num_tokens += read.tokens
+            flight.task = asyncio.create_task(self._make(flight, read, answers, rank))
+            self._tasks.add(flight.task)
+            # Also called for a task that is cancelled before it has begun.
+            flight.task.add_done_callback(functools.partial(self._left, flight))
+        flight.waiting.append((answers, read))
+
+    def _left(self, flight: _Flight, task: asyncio.Task[None]) -> None:
+        """A read is in the engine no more. A step's end together: all are counted before more are begun."""
+        self._tasks.discard(task)
+        self.num_reads -= 1
+        self.num_tokens -= flight.tokens
+        self._fill_later()
+
+    async def _make(self, flight: _Flight, read: PlannedRead, answers: Answers, rank: int) -> None:
+        outcome: ReadAnswer | Exception
+        start = self._tallies.clock()
+        try:
+            ids = answers.ids(read)
+            outcome = await self._engine.read(ids, read.read.ids, answers.model, rank, answers.salt)
+            self._tallies.reads_s.add(self._tallies.clock() - start)
+        except Exception as error:  # told to whoever waits for the read
+            outcome = error
+        if self._flights.get(read.key) is flight:
+            del self._flights[read.key]
+        self._settle(flight, read, outcome, is_fresh=answers.is_fresh)
+
+    def _settle(self, flight: _Flight, read: PlannedRead, outcome: ReadAnswer | Exception, *, is_fresh: bool) -> None:
+        """`is_fresh`: nobody will ever ask for its key again."""
+        if isinstance(outcome, Exception):
+            for answers, _ in flight.waiting:
+                answers.fail(outcome)
+        elif not all(map(is_logprob, outcome.logprobs)):
+            for answers, same in flight.waiting:
+                answers.fail(_not_finite(same.prompt, self._engine.info.dtype))
+        else:
+            self._pace.done(max(0, read.num_tokens - outcome.num_cached_tokens))
+            if not is_fresh:
+                self._reuse.remember(read.key, encoded(outcome.logprobs))
+            for number, (answers, same) in enumerate(flight.waiting):
+                if number == 0:
+                    self._queue.correct(answers.work, same.num_tokens - outcome.num_cached_tokens - same.tokens)
+                    answers.made(same, *outcome)
+                else:
+                    self._queue.correct(answers.work, -same.tokens)
+                    answers.reused(same, outcome.logprobs)
+
+
+def _not_finite(prompt: int, dtype: str) -> ScorerError:
+    return ScorerError(
+        f"the model answered prompt {prompt} with something that is not a log-probability: it overflows in {dtype}, or "
+        "its weights are broken. Try --dtype float32",
+        code="not_finite",
+    )

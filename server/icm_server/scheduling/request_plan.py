@@ -1,0 +1,229 @@
+"""What a request needs of the engine: from its texts to reads in quanta. Blocking, for a thread of its own."""
+
+from __future__ import annotations
+
+import hashlib
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from icm_client.contract.errors import TooLargeError
+from icm_client.contract.wire import ScoreRequest
+from icm_server.sharing.fair_queue import Quantum
+from icm_server.sharing.steps import STEP_ITEMS, Steps
+from icm_server.tokens.label_trie import LabelTrie, TrieRead
+from icm_server.tokens.prefix_tokens import PrefixTokenizer, Tokenized, TokenizedPrompt
+from icm_server.tokens.request_tree import RequestTree, depth_first, read_tree
+from icm_server.tokens.token_path import DIGEST_BYTES, FreshTokens
+from icm_server.tokens.window import prompt_too_long
+
+QUANTUM_TOKENS = 512
+"""Tokens that a quantum computes, unless its first read alone computes more: a few shots, so that turns are short."""
+
+STEP_READS = 256
+"""So many reads are made between two yields: labels of very many tokens take some microseconds a token."""
+
+Known = Callable[[Sequence[bytes]], dict[bytes, bytes]]
+"""The answers that are remembered, by key."""
+
+
+@dataclass(eq=False, slots=True)
+class PlannedRead:
+    """One read, for all prompts of the request that ask the same as number `prompt`."""
+
+    prompt: int
+    read: TrieRead
+    key: bytes
+    """The same for two reads that have the same answer."""
+    num_tokens: int
+    tokens: int = 1
+    """How many of them are likely to be computed."""
+
+
+class Plan(NamedTuple):
+    """A request, ready to be queued."""
+
+    prompts: list[TokenizedPrompt]
+    first_of: list[int]
+    """For every prompt the number of the first that asks the same."""
+    quanta: list[Quantum[PlannedRead]]
+    known: list[tuple[PlannedRead, bytes]]
+    """What need not be read, with its answer."""
+    num_reads: int
+    tokens: int
+    """What the quanta's reads are likely to have computed."""
+    joined_texts: int
+
+
+class Planner:
+    """Plans requests, one step at a time, of any of them."""
+
+    def __init__(
+        self,
+        plain: PrefixTokenizer,
+        special: PrefixTokenizer,
+        max_prompt_tokens: int,
+        known: Known,
+        max_reads: int,
+    ):
+        """`plain` for requests whose texts are only text, `special` for those that may hold special tokens."""
+        self._plain, self._special, self._max_prompt_tokens = plain, special, max_prompt_tokens
+        self._known, self._max_reads = known, max_reads
+
+    def plan(self, request: ScoreRequest, context: bytes) -> Steps[Plan]:
+        """`context` stands for all that answers depend on besides tokens.
+
+        Raises RequestError naming the prompt or label that is wrong, TooLargeError for too many reads or tokens.
+        """
+        tree = yield from read_tree(request)
+        tokenizer = self._special if request.special_tokens else self._plain
+        tokenized = yield from tokenizer.tokenize(tree, request.terminator)
+        self._check_window(tokenized)
+        yield
+        first_of = _first_of(tokenized)
+        yield
+        in_order = yield from depth_first(tree)
+        numbers = list(dict.fromkeys(first_of[number] for number in in_order))
+        self._check_reads(tokenized.prompts, numbers)
+        yield
+        reads = yield from _reads(numbers, tokenized, context)
+        found = yield from self._found(reads)
+        wanted = [read for read in reads if read.key not in found]
+        yield
+        yield from _estimate(wanted, tokenized.prompts)
+        quanta = yield from _quanta(wanted, tree)
+        return Plan(
+            prompts=tokenized.prompts,
+            first_of=first_of,
+            quanta=quanta,
+            known=[(read, found[read.key]) for read in reads if read.key in found],
+            num_reads=len(wanted),
+            tokens=sum(read.tokens for read in wanted),
+            joined_texts=tokenized.joined_texts,
+        )
+
+    def _check_window(self, tokenized: Tokenized) -> None:
+        """A prompt and the longest path of its labels have to fit; the window's last token is the engine's own."""
+        limit = self._max_prompt_tokens
+        for number, prompt in enumerate(tokenized.prompts):
+            length = prompt.path.length + prompt.trie.max_path
+            if length > limit:
+                raise prompt_too_long("prompt", number, length, limit)
+
+    def _check_reads(self, prompts: list[TokenizedPrompt], numbers: list[int]) -> None:
+        num_reads = sum(len(prompts[number].trie.reads) for number in numbers)
+        if num_reads > self._max_reads:
+            raise TooLargeError(
+                f"the request needs {num_reads} reads, more than the {self._max_reads} that this scorer takes at once "
+                "(a label of several tokens needs several for each prompt): send fewer prompts at once",
+                details={"reads": num_reads, "limit": self._max_reads},
+            )
+
+    def _found(self, reads: list[PlannedRead]) -> Steps[dict[bytes, bytes]]:
+        """The answers that are remembered, by key."""
+        found: dict[bytes, bytes] = {}
+        for start in range(0, len(reads), STEP_ITEMS):
+            found |= self._known([read.key for read in reads[start : start + STEP_ITEMS]])
+            yield
+        return found
+
+
+def _first_of(tokenized: Tokenized) -> list[int]:
+    first: dict[tuple[bytes, int], int] = {}
+    asked = zip(tokenized.digests, tokenized.prompts, strict=True)
+    return [first.setdefault((digest, id(prompt.trie)), number) for number, (digest, prompt) in enumerate(asked)]
+
+
+def _reads(numbers: list[int], tokenized: Tokenized, context: bytes) -> Steps[list[PlannedRead]]:
+    """All reads of these prompts, in their order."""
+    endings: dict[int, list[bytes]] = {}
+    reads: list[PlannedRead] = []
+    for number in numbers:
+        prompt, before = tokenized.prompts[number], context + tokenized.digests[number]
+        if id(prompt.trie) not in endings:
+            endings[id(prompt.trie)] = yield from _endings(prompt.trie)
+        for read, ending in zip(prompt.trie.reads, endings[id(prompt.trie)], strict=True):
+            asked = hashlib.blake2b(before, digest_size=DIGEST_BYTES)
+            asked.update(ending)
+            reads.append(PlannedRead(number, read, asked.digest(), prompt.path.length + len(read.path)))
+            if not len(reads) % STEP_READS:
+                yield
+    return reads
+
+
+def _endings(trie: LabelTrie) -> Steps[list[bytes]]:
+    """What each of a trie's reads asks behind its prompt."""
+    endings = []
+    for read in trie.reads:
+        endings.append(array("i", [len(read.path), *read.path, *read.ids]).tobytes())
+        yield
+    return endings
+
+
+def _estimate(reads: list[PlannedRead], prompts: list[TokenizedPrompt]) -> Steps[None]:
+    """What a perfect prefix cache would compute."""
+    fresh = FreshTokens()
+    for number, read in enumerate(reads):
+        read.tokens = fresh.of(prompts[read.prompt].path) + len(read.read.path)
+        if not number % STEP_READS:
+            yield
+
+
+def _quanta(reads: list[PlannedRead], tree: RequestTree) -> Steps[list[Quantum[PlannedRead]]]:
+    """The largest subtrees of at most QUANTUM_TOKENS, or single reads; neighbours together as long as they fit."""
+    root_of = yield from _subtrees(reads, tree)
+    quanta: list[Quantum[PlannedRead]] = []
+    quantum: list[PlannedRead] = []
+    tokens = 0
+    for number, unit in enumerate(_units(reads, tree, root_of)):
+        unit_tokens = sum(read.tokens for read in unit)
+        if quantum and tokens + unit_tokens > QUANTUM_TOKENS:
+            quanta.append(_quantum(quantum))
+            quantum, tokens = [], 0
+        quantum.extend(unit)
+        tokens += unit_tokens
+        if not number % STEP_READS:
+            yield
+    return [*quanta, _quantum(quantum)] if quantum else quanta
+
+
+def _quantum(reads: list[PlannedRead]) -> Quantum[PlannedRead]:
+    return Quantum(reads, reads[0].num_tokens + sum(read.tokens for read in reads[1:]))
+
+
+def _units(reads: list[PlannedRead], tree: RequestTree, root_of: list[int | None]) -> Iterable[list[PlannedRead]]:
+    """The reads of one subtree after the other, those of a prompt above all subtrees each by itself."""
+    unit: list[PlannedRead] = []
+    unit_root: tuple[int | None, int] | None = None
+    for read in reads:
+        parent = tree.prompts[read.prompt].parent
+        subtree = root_of[parent] if parent is not None else None
+        root = (subtree, -1) if subtree is not None else (None, read.prompt)
+        if unit and root != unit_root:
+            yield unit
+            unit = []
+        unit.append(read)
+        unit_root = root
+    if unit:
+        yield unit
+
+
+def _subtrees(reads: list[PlannedRead], tree: RequestTree) -> Steps[list[int | None]]:
+    """For every prefix the highest one, itself or above it, whose reads all fit into a quantum."""
+    below = [0] * len(tree.prefixes)
+    for read in reads:
+        parent = tree.prompts[read.prompt].parent
+        if parent is not None:
+            below[parent] += read.tokens
+    yield
+    for number in range(len(below) - 1, -1, -1):
+        parent = tree.prefixes[number].parent
+        if parent is not None:
+            below[parent] += below[number]
+    yield
+    roots: list[int | None] = []
+    for number, node in enumerate(tree.prefixes):
+        above = roots[node.parent] if node.parent is not None else None
+        roots.append(above if above is not None else number if below[number] <= QUANTUM_TOKENS else None)
+    return roots

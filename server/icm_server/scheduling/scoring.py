@@ -1,0 +1,210 @@
+"""A request's way through the scorer: let in, planned, queued, read by the engine, answered."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import ExitStack, asynccontextmanager
+
+from icm_client.contract.errors import BusyError, DeadlineError, RequestError
+from icm_client.contract.wire import MAX_REQUEST_CHARS, ModelInfo, ScoreRequest, ScoreResponse
+from icm_server.auth.tenant import ANYONE, Tenant
+from icm_server.config import ScoringConfig
+from icm_server.engines.base import Engine
+from icm_server.read_cache.file import ReuseFile
+from icm_server.read_cache.memory import Reuse
+from icm_server.scheduling.admission import Admission
+from icm_server.scheduling.answers import Answers
+from icm_server.scheduling.dispatcher import EngineWindow
+from icm_server.scheduling.planning_thread import PlanningThread
+from icm_server.scheduling.request_metrics import Account, outcome_of
+from icm_server.scheduling.request_plan import Plan, PlannedRead, Planner
+from icm_server.scheduling.whole_answer import WholeAnswers
+from icm_server.sharing.fair_queue import FairQueue
+from icm_server.sharing.turns import Turns
+from icm_server.stats.counters import Tallies
+from icm_server.stats.history import History
+from icm_server.tokens.counting import counts
+from icm_server.tokens.prefix_tokens import PrefixTokenizer
+from icm_server.tokens.request_tree import check_size, given_texts
+
+MAX_BURST_TOKENS = 2**13
+"""What is saved up for a small request at most, also where an engine takes any number of tokens in a step."""
+
+
+class Scorer:
+    """Scores requests on one engine; any number of them at once, in one event loop."""
+
+    def __init__(
+        self, engine: Engine, config: ScoringConfig | None = None, *, clock: Callable[[], float] = time.monotonic
+    ):
+        config = config or ScoringConfig()
+        limits = config.limits
+        self.engine = engine
+        self.tallies = Tallies(clock)
+        self.history = History(self.tallies)
+        self.admission = Admission(limits, clock, has_keys=config.has_keys)
+        max_reads = self.admission.max_reads
+        # A prompt is a read at least.
+        self.info = info = engine.info.model_copy(update={"max_prompts": min(limits.max_prompts, max_reads)})
+        file = ReuseFile(config.reuse_file.expanduser(), config.reuse_file_bytes) if config.reuse_file else None
+        self.reuse = Reuse(config.reuse_memory_bytes, file)
+        # What is saved up is a step of the engine's, at most.
+        burst = min(engine.max_concurrent_tokens // 2, MAX_BURST_TOKENS)
+        self.queue = FairQueue[PlannedRead](engine.cache_tokens, config.weights, burst)
+        self.window = EngineWindow(engine, self.queue, self.reuse, self.tallies)
+        self._plain, self._special = engine.tokenizer, engine.tokenizer.with_special_tokens()
+        plain, special = (
+            PrefixTokenizer(
+                tokenizer,
+                max_prompt_tokens=info.max_prompt_tokens,
+                max_request_tokens=limits.max_request_tokens,
+            )
+            for tokenizer in (self._plain, self._special)
+        )
+        self._planner = Planner(plain, special, info.max_prompt_tokens, self.reuse.known, max_reads)
+        self._isolated = config.isolate_reuse
+        self.planning = PlanningThread(clock)
+        self.writing, self.whole_answers = Turns(clock), WholeAnswers()
+
+    def check_one_more(self, tenant: Tenant = ANYONE) -> None:
+        """Raises BusyError if no request to score of the tenant's fits now, so that its body need not be read."""
+        try:
+            self.admission.check_one_more(tenant)
+        except BusyError as error:
+            self.tallies.nameless(tenant.name).outcomes[outcome_of(error)] += 1
+            raise
+
+    @asynccontextmanager
+    async def answering(self, request: ScoreRequest, tenant: Tenant = ANYONE) -> AsyncIterator[Answers]:
+        """The request's answers as they come; what is not read when the context is left is given up.
+
+        Raises RequestError, TooLargeError, BusyError or DeadlineError before anything is computed, and ScorerError,
+        EngineDiedError or DeadlineError from the answers.
+        """
+        answers = await self.begin(request, tenant)
+        try:
+            yield answers
+        finally:
+            answers.close()
+
+    async def score(self, request: ScoreRequest, tenant: Tenant = ANYONE) -> ScoreResponse:
+        """All answers, in the order asked. Raises what `begin` and the answers raise."""
+        async with self.answering(request, tenant) as answers:
+            rows: list[list[float]] = [[]] * answers.num_prompts
+            async for batch in answers.batches():
+                for number, row in zip(batch.prompts, batch.logprobs, strict=True):
+                    rows[number] = row
+            return ScoreResponse.model_construct(logprobs=rows, usage=answers.usage, model=self.info_for(tenant))
+
+    async def begin(self, request: ScoreRequest, tenant: Tenant = ANYONE) -> Answers:
+        """Lets the request in, plans it and queues it. Close the answers, whatever becomes of them.
+
+        Raises RequestError for what is wrong with it, TooLargeError, BusyError, or DeadlineError.
+        """
+        account = Account(self.tallies, request, tenant)
+        try:
+            return await self._begin(request, tenant, account)
+        except BaseException as error:
+            account.refused(error)
+            raise
+
+    def info_for(self, tenant: Tenant) -> ModelInfo:
+        """Which model answers, and of its adapters those that the tenant may use."""
+        return self.info.model_copy(update={"adapters": list(filter(tenant.may_use, self.info.adapters))})
+
+    def forget_counts(self) -> None:
+        """What has been done until now was only a trial."""
+        self.tallies.reset()
+        self.history = History(self.tallies)
+
+    async def close(self) -> None:
+        """Gives up all work, and closes the engine."""
+        await self.window.close()
+        self.planning.close()
+        await self.engine.close()
+        await asyncio.to_thread(self.reuse.close)
+
+    async def _begin(self, request: ScoreRequest, tenant: Tenant, account: Account) -> Answers:
+        self._check_model(request.model, tenant)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + request.deadline_s if request.deadline_s is not None else None
+        with ExitStack() as undo:
+            ticket = self.admission.admit(request.experiment, len(request.prompts), tenant)
+            undo.callback(ticket.close)
+            plan = await self._planned(request, tenant, until)
+            ticket.settle(plan.num_reads, plan.tokens)
+            owner = self._owner(request, tenant)
+            answers = Answers(request, plan, ticket, account, self.window.fill, tenant, owner)
+            undo.callback(self.window.give_up, answers)
+            if until is not None:
+                undo.callback(loop.call_at(until, answers.fail, _too_late(request.deadline_s)).cancel)
+            account.accepted(plan)
+            self.window.add(answers)
+            undo.callback(answers.end_account)
+            answers.closing = undo.pop_all()
+        return answers
+
+    async def _planned(self, request: ScoreRequest, tenant: Tenant, until: float | None) -> Plan:
+        size = len(request.segments) + len(request.prefixes) + len(request.prompts)
+        place = self.planning.turns.place(tenant, size, sum(map(len, given_texts(request))))
+        try:
+            async with asyncio.timeout_at(until):
+                return await self.planning.done(self._planner.plan(request, self._context(request, tenant)), place)
+        except TimeoutError:
+            raise _too_late(request.deadline_s) from None
+
+    def _check_model(self, model: str, tenant: Tenant) -> None:
+        if model != "base" and model not in self.info.adapters:
+            raise RequestError(
+                f"no model {model!r} here; there is {', '.join(['base', *self.info_for(tenant).adapters])}",
+                code="unknown_model",
+            )
+
+    async def count_tokens(
+        self,
+        texts: Sequence[str],
+        tenant: Tenant = ANYONE,
+        *,
+        special_tokens: bool = False,
+        deadline_s: float | None = None,
+    ) -> list[int]:
+        """Tokens of each text by itself; a text that no prompt can hold is refused.
+
+        Raises TooLargeError, RequestError or DeadlineError.
+        """
+        num_chars = sum(map(len, texts))
+        check_size("characters", num_chars, MAX_REQUEST_CHARS)
+        tokenizer = self._special if special_tokens else self._plain
+        counting = counts(tokenizer, self.info.max_prompt_tokens, texts)
+        try:
+            async with asyncio.timeout(deadline_s):
+                return await self.planning.done(counting, self.planning.turns.place(tenant, len(texts), num_chars))
+        except TimeoutError:
+            raise _too_late(deadline_s) from None
+
+    def _context(self, request: ScoreRequest, tenant: Tenant) -> bytes:
+        """All that its answers depend on besides tokens, and whose they are if that matters.
+
+        It is a request's own if the request is to be answered by no other's reads.
+        """
+        once = secrets.token_hex(16) if request.fresh else None
+        identity = self.engine.identity(request.model)
+        return hashlib.blake2b(json.dumps([identity, self._owner(request, tenant), once]).encode()).digest()
+
+    def _owner(self, request: ScoreRequest, tenant: Tenant) -> str | None:
+        """Whose reads are kept apart, in memory and in the engine's cache; None for those that all share."""
+        if self._isolated:
+            return json.dumps([tenant.name, request.experiment])
+        return json.dumps([tenant.name]) if tenant.isolated else None
+
+
+def _too_late(deadline_s: float | None) -> DeadlineError:
+    return DeadlineError(
+        f"not done within the {deadline_s} s that the request gave it: what was left is given up",
+        details={"deadline_s": deadline_s},
+    )

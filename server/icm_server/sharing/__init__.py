@@ -1,0 +1,1 @@
+"""How what is limited is shared: by tenants and experiments, in short steps."""

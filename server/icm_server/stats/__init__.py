@@ -1,0 +1,1 @@
+"""Counters, and what they were some time ago."""

@@ -1,0 +1,205 @@
+"""What has been done, counted: in all, by key and experiment, and how long it took. Plain numbers, one event loop."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from itertools import accumulate
+from operator import add, attrgetter, sub
+from typing import Generic, Protocol, TypeVar
+
+from icm_server.auth.tenant import Asker
+
+MAX_KEYS = 128
+"""How many are counted by name."""
+MAX_EXPERIMENTS = 64
+"""How many of each key are."""
+OTHERS = "(others)"
+"""All beyond them, under a name that neither a key nor an experiment can have."""
+MAX_LATENCIES = 64
+"""The last answered requests of an experiment whose times are kept."""
+
+READ_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+REQUEST_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0)
+
+
+@dataclass(slots=True)
+class Counts:
+    """Work that is done."""
+
+    prompts: int = 0
+    """Of requests that were let in."""
+    reads: int = 0
+    """Made by the engine."""
+    reused_reads: int = 0
+    """Answered by reads made before, or made for another request."""
+    computed_tokens: int = 0
+    cached_tokens: int = 0
+    """Found in the engine's prefix cache."""
+    reused_tokens: int = 0
+    """Of reused reads."""
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(*map(add, _numbers(self), _numbers(other)))
+
+    def __sub__(self, other: Counts) -> Counts:
+        return Counts(*map(sub, _numbers(self), _numbers(other)))
+
+    def __copy__(self) -> Counts:
+        return Counts(*_numbers(self))
+
+
+_numbers = attrgetter(*(each.name for each in fields(Counts)))
+
+
+class Histogram:
+    """How many of something took how long: `counts[k]` up to `bounds[k]` seconds, the last one longer than all."""
+
+    def __init__(self, bounds: Sequence[float]):
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum_s = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.sum_s += seconds
+
+
+def quantile_s(bounds: Sequence[float], counts: Sequence[int], part: float) -> float | None:
+    """The time within which this part of all was done, as finely as the bounds allow; None if there is nothing."""
+    below = list(accumulate(counts, initial=0))
+    wanted = part * below[-1]
+    for number, upper in enumerate(bounds):
+        if below[-1] and below[number + 1] >= wanted:
+            lower = bounds[number - 1] if number else 0.0
+            return lower + (upper - lower) * max(0.0, wanted - below[number]) / max(1, counts[number])
+    return bounds[-1] if below[-1] else None
+
+
+@dataclass(eq=False, slots=True)
+class Tally:
+    """One experiment's."""
+
+    counts: Counts = field(default_factory=Counts)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    """Requests that have ended, by how."""
+    latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_LATENCIES))
+    num_open: int = 0
+    """Requests that have not."""
+    seen_at: float = 0.0
+
+    def absorb(self, other: Tally) -> None:
+        """All that is counted of the other is counted here as well."""
+        self.counts += other.counts
+        self.outcomes.update(other.outcomes)
+        self.num_open += other.num_open
+        self.seen_at = max(self.seen_at, other.seen_at)
+
+    def total(self) -> Tally:
+        return self
+
+
+class _Told(Protocol):
+    @property
+    def num_open(self) -> int: ...
+    def total(self) -> Tally: ...
+
+
+T = TypeVar("T", bound=_Told)
+
+
+class Names(Generic[T]):
+    """What is counted by name, for `most` names: of those that are idle the one not seen for longest makes room."""
+
+    def __init__(self, make: Callable[[], T], most: int):
+        self._make, self._most = make, most
+        self.named: dict[str, T] = {}
+        self.others = make()
+        """For all that are not counted by name."""
+        self._gone = Tally()
+
+    @property
+    def num_open(self) -> int:
+        """Requests of any of them that have not ended."""
+        return self.others.num_open + sum(each.num_open for each in self.named.values())
+
+    def of(self, name: str) -> T:
+        """The name's own, or that of the others."""
+        found = self.named.pop(name, None)
+        if found is None:
+            if len(self.named) >= self._most and not self._make_room():
+                return self.others
+            found = self._make()
+        self.named[name] = found
+        return found
+
+    def total(self) -> Tally:
+        """Of all, those that are not counted by name any more among them."""
+        total = Tally()
+        for each in (self._gone, self.others.total(), *(named.total() for named in self.named.values())):
+            total.absorb(each)
+        return total
+
+    def __iter__(self) -> Iterator[tuple[str, T]]:
+        """All that are counted by name, then the others if there are any."""
+        yield from self.named.items()
+        if self.others.num_open or self.others.total().outcomes:
+            yield OTHERS, self.others
+
+    def _make_room(self) -> bool:
+        oldest = next((name for name, each in self.named.items() if not each.num_open), None)
+        if oldest is None:
+            return False
+        self._gone.absorb(self.named.pop(oldest).total())
+        return True
+
+
+class Tallies:
+    """One scorer's, by key and within a key by experiment, so that nobody's names push out another key's."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        self.clock = clock
+        self.reset()
+
+    def reset(self) -> None:
+        """Nothing has been done."""
+        self._keys = Names(lambda: Names(Tally, MAX_EXPERIMENTS), MAX_KEYS)
+        self.reads_s = Histogram(READ_BOUNDS_S)
+        """Reads in the engine."""
+        self.waits_s = Histogram(REQUEST_BOUNDS_S)
+        """Requests in the queue, until the first read's turn came."""
+        self.requests_s = Histogram(REQUEST_BOUNDS_S)
+        """Answered requests."""
+
+    def of(self, asker: Asker) -> Tally:
+        """The experiment's own, or the one for all that are not counted by name."""
+        tally = self._keys.of(asker.key).of(asker.experiment)
+        tally.seen_at = self.clock()
+        return tally
+
+    def nameless(self, key: str) -> Tally:
+        """For those of a key's requests whose experiment is not known."""
+        tally = self._keys.of(key).others
+        tally.seen_at = self.clock()
+        return tally
+
+    def total(self, key: str | None = None) -> Tally:
+        """Of all experiments, or of one key's, those that are not counted by name any more among them."""
+        if key is None:
+            return self._keys.total()
+        return self._keys.named[key].total() if key in self._keys.named else Tally()
+
+    def told(self, asker: Asker) -> Asker:
+        """The name that it is counted by: its own or OTHERS."""
+        key = asker.key if asker.key in self._keys.named else OTHERS
+        experiments = self._keys.named.get(key, self._keys.others)
+        return Asker(key, asker.experiment if asker.experiment in experiments.named else OTHERS)
+
+    def __iter__(self) -> Iterator[tuple[Asker, Tally]]:
+        """All that are counted, by the names that they are counted by."""
+        for key, experiments in self._keys:
+            for experiment, tally in experiments:
+                yield Asker(key, experiment), tally

@@ -1,0 +1,1 @@
+"""From texts to tokens: prefixes, prompts and labels."""

@@ -1,0 +1,21 @@
+"""How many tokens texts have. One step at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from icm_server.engines.base import TextTokenizer, batches
+from icm_server.sharing.steps import Steps
+from icm_server.tokens.window import Window
+
+
+def counts(tokenizer: TextTokenizer, max_tokens: int, texts: Sequence[str]) -> Steps[list[int]]:
+    """Of each text by itself. Raises RequestError for one that clearly is longer than a prompt of `max_tokens`."""
+    window = Window(tokenizer, max_tokens)
+    for text in texts:
+        yield from window.check(text, lambda text: ("text", texts.index(text)))
+    found: list[int] = []
+    for batch in batches(texts):
+        found += tokenizer.count_many(batch)
+        yield
+    return found

@@ -1,0 +1,121 @@
+"""What tokens a label is, and what makes labels impossible to tell apart. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from itertools import pairwise
+
+from icm_client.contract.errors import RequestError, TooLargeError
+from icm_server.sharing.steps import Steps
+from icm_server.tokens.label_trie import LabelTrie, TokenPath
+
+MAX_LABEL_TOKENS = 4096
+"""Of all texts of all labels of a request together."""
+MAX_ALL_LABEL_TOKENS = 2**18
+"""And of all ways in which prompts have them cut."""
+
+Sequences = tuple[tuple[TokenPath, ...], ...]
+"""Every label's token sequences, one for each of its texts."""
+
+
+def label_behind(prompt: Sequence[int], joined: Sequence[int]) -> TokenPath | None:
+    """tokens(prompt + label) after tokens(prompt); None if these do not stay as they are."""
+    if joined[: len(prompt)] != prompt or len(joined) == len(prompt):
+        return None
+    return tuple(joined[len(prompt) :])
+
+
+def label_merges(number: int, prompt: str, label: str) -> RequestError:
+    """The error for a label that changes its prompt's tokens."""
+    return RequestError(
+        f"the label {label!r} merges with the end of prompt {number} ({prompt[-40:]!r}): their tokens together are "
+        "not the prompt's and then the label's. End the prompt without a space and begin the label with one",
+        code="label_merges",
+        details={"prompt": number, "label": label},
+    )
+
+
+def token_behind(label: str, tokens: TokenPath, shown: Sequence[int], terminator: str) -> int:
+    """The token after the label's own in `shown`, which is how a context shows label and terminator."""
+    if tuple(shown[: len(tokens)]) != tokens:
+        raise RequestError(
+            f"the label {label!r} has other tokens in front of the terminator {terminator!r} than at the end of a "
+            "prompt, so what contexts show is not what is scored: end the label, or begin the terminator, otherwise",
+            code="label_merges",
+            details={"label": label},
+        )
+    if len(shown) == len(tokens):
+        raise RequestError(f"the terminator {terminator!r} has no tokens", code="empty_terminator")
+    return shown[len(tokens)]
+
+
+def label_tries(
+    distinct: Collection[Sequences], labels: list[list[str]], ends: Mapping[str, int] | None
+) -> Steps[dict[int, LabelTrie]]:
+    """The trie for each of the prompts' label sequences, by their id().
+
+    Where the tokens of one label begin another's, all labels of the request are scored with the terminator's token
+    behind them (`ends`, by label text). RequestError names both labels if that is not possible, or not enough.
+    """
+    for sequences in distinct:
+        yield
+        num_tokens = sum(len(tokens) for texts in sequences for tokens in texts)
+        if num_tokens > MAX_LABEL_TOKENS:
+            raise RequestError(
+                f"the labels have {num_tokens} tokens together, more than {MAX_LABEL_TOKENS}: each of them can take a "
+                "read of its own behind every prompt. Use shorter or fewer texts",
+                code="labels_too_long",
+            )
+        if num_tokens * len(distinct) > MAX_ALL_LABEL_TOKENS:
+            raise TooLargeError(
+                f"the labels have other tokens behind each of {len(distinct)} prompts: send fewer prompts at once"
+            )
+    are_ambiguous = False
+    for sequences in distinct:
+        yield
+        are_ambiguous = bool(_ambiguous(sequences, labels)) or are_ambiguous
+    tries = {}
+    for sequences in distinct:
+        yield
+        ended = _ended(sequences, labels, ends) if are_ambiguous and ends is not None else sequences
+        names = are_ambiguous and _ambiguous(ended, labels)
+        if names:
+            raise RequestError(
+                f"the tokens of the label {names[0]!r} begin those of {names[1]!r}; "
+                + (
+                    "name the text that follows a label in contexts as `terminator`, so that the two can be told apart"
+                    if ends is None
+                    else "even with the terminator behind both: use other labels"
+                ),
+                code="ambiguous_labels",
+                details={"labels": list(names)},
+            )
+        tries[id(sequences)] = LabelTrie(ended)
+    return tries
+
+
+def _ended(sequences: Sequences, labels: list[list[str]], ends: Mapping[str, int]) -> Sequences:
+    return tuple(
+        tuple((*tokens, ends[text]) for text, tokens in zip(texts, found, strict=True))
+        for texts, found in zip(labels, sequences, strict=True)
+    )
+
+
+def _ambiguous(sequences: Sequences, labels: list[list[str]]) -> tuple[str, str] | None:
+    """Two label texts of which one's tokens begin the other's, if there are any; RequestError for equal tokens."""
+    owners = sorted(
+        (tokens, text)
+        for texts, found in zip(labels, sequences, strict=True)
+        for text, tokens in zip(texts, found, strict=True)
+    )
+    names = None
+    for (tokens, text), (longer, other) in pairwise(owners):  # sorted: what begins with `tokens` follows it
+        if tokens == longer:
+            raise RequestError(
+                f"the labels {text!r} and {other!r} have the same tokens",
+                code="duplicate_label",
+                details={"labels": [text, other]},
+            )
+        if longer[: len(tokens)] == tokens:
+            names = names or (text, other)
+    return names

@@ -1,0 +1,222 @@
+"""One HTTP connection, as uvicorn has it, held to limits: of its headers, of what it pipelines, and of its pace."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+from collections import deque
+from http import HTTPStatus
+from typing import Any
+
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from icm_client.contract.errors import IcmError, RequestError, UnavailableError, error_body
+from icm_server.config import ConnectionLimits
+from icm_server.transport.connections import Connections
+
+MAX_PIPELINED = 8
+"""Requests that wait behind the one that is being answered."""
+_ACKED = struct.Struct("@Q")
+_ACKED_AT = 120
+"""Where Linux's `struct tcp_info` has `tcpi_bytes_acked`."""
+
+
+class Guarded(HttpToolsProtocol):
+    """With keys, `known_as` tells whose it is; without, its first whole request makes it known."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        *,
+        limits: ConnectionLimits,
+        registry: Connections,
+        has_keys: bool,
+    ):
+        super().__init__(config, server_state, app_state)
+        self.timeout_keep_alive = limits.keep_alive_s  # type: ignore[assignment]
+        self._limits, self._registry, self._has_keys = limits, registry, has_keys
+        self._is_displaced = False
+        self._error: IcmError | None = None
+        """Why the parser was stopped."""
+        self._head_since: float | None = None
+        """Since when headers are waited for, and nothing else."""
+        self._in_head = False
+        """Part of a request's headers has come: what goes wrong then is told."""
+        self._head_bytes = self._num_headers = self._unheard_bytes = 0
+        self._stalled_since: float | None = None
+        self._acked = 0
+        self._open: deque[RequestResponseCycle] = deque()
+        """Requests that are not answered, in their order; `cycle` is the one that came last."""
+
+    def known_as(self, holder: str) -> None:
+        """Whose key its request has shown."""
+        if not self._registry.know(self, holder):
+            self.cycle.keep_alive = False
+
+    def displace(self) -> None:
+        """Ends it, since others need its place."""
+        self._is_displaced = True
+        if self.transport is None:
+            return
+        if self._in_head:
+            self._end(UnavailableError("too many connections; this was the oldest without a key", code="displaced"))
+        self.transport.abort()
+
+    def look(self, now: float) -> None:
+        """Ends it if it is too slow. Call it now and then."""
+        if self.transport is None:
+            return
+        if self._head_since is not None and now - self._head_since > self._limits.header_s:
+            if self._in_head:
+                self._end(_header_error(f"come too slowly: {self._limits.header_s:g} s are over", 408))
+            else:
+                self.transport.close()
+            self._head_since = None
+        self._look_at_answer(now)
+
+    # What uvicorn and the parser call
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._head_since = self.loop.time()
+        if self._is_displaced:
+            transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._registry.remove(self)
+        super().connection_lost(exc)
+        for each in self._open:  # uvicorn tells the last one only
+            each.disconnected = True
+            each.message_event.set()
+
+    def data_received(self, data: bytes) -> None:
+        for start in range(0, len(data), self._limits.max_header_bytes):
+            piece = data[start : start + self._limits.max_header_bytes]
+            self._unheard_bytes += len(piece)
+            super().data_received(piece)
+            if self.transport.is_closing():
+                return
+            if self._unheard_bytes > self._limits.max_header_bytes:  # the parser gathers what has no end
+                self._end(self._too_large())
+                return
+        self._wait_for_head()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+        self._head_bytes = self._num_headers = self._unheard_bytes = 0
+        self._wait_for_head()
+        self.scope["state"]["connection"] = self
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._num_headers += 1
+        self._count(len(name) + len(value) + len(b": \r\n"))
+        if self._in_head:  # what is sent behind a body as trailers is nobody's
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._head_since, self._in_head, self._unheard_bytes = None, False, 0
+        if len(self.pipeline) >= MAX_PIPELINED:
+            self._stop(RequestError("too many requests before the first answer", code="pipelined", status=400))
+        super().on_headers_complete()
+        self._open.append(self.cycle)
+        if self.parser.should_upgrade():
+            self.cycle.keep_alive = False  # there is no other protocol, and what was for it is not read
+
+    def on_body(self, body: bytes) -> None:
+        self._unheard_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._unheard_bytes = 0
+        super().on_message_complete()
+        if not self._has_keys:
+            self.known_as("anyone")
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._open.popleft().more_body:
+            self.transport.close()  # rather than read on what nobody wants
+        elif self._in_head:
+            self._wait_for_head()
+
+    def send_400_response(self, msg: str) -> None:
+        """What could not be parsed, in the shape of all errors."""
+        error, self._error = self._error, None
+        self._end(error or RequestError("this is no HTTP request", code="bad_http", status=400))
+
+    # Its own
+
+    def _wait_for_head(self) -> None:
+        if self._head_since is None and not self._open:
+            self._head_since = self.loop.time()
+
+    def _count(self, num_bytes: int) -> None:
+        self._unheard_bytes = 0
+        self._head_bytes += num_bytes
+        if self._head_bytes > self._limits.max_header_bytes or self._num_headers > self._limits.max_headers:
+            self._stop(self._too_large())
+
+    def _too_large(self) -> RequestError:
+        limits = self._limits
+        return _header_error(f"are more than {limits.max_header_bytes} bytes or {limits.max_headers} headers", 431)
+
+    def _stop(self, error: IcmError) -> None:
+        """Stops the parser in the middle of what it has been given."""
+        self._error = error
+        raise error
+
+    def _end(self, error: IcmError) -> None:
+        """Tells why, unless an answer is under way or something of one was sent, and closes the connection."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.abort()
+            return
+        if not self.transport.is_closing():
+            self.transport.write(_raw(error))
+            self.transport.close()
+
+    def _look_at_answer(self, now: float) -> None:
+        """An answer that is not taken is given up: its memory, and its connection, would be held for nothing."""
+        if not self.transport.get_write_buffer_size():
+            self._stalled_since = None
+            return
+        acked = _acked(self.transport.get_extra_info("socket"))
+        if self._stalled_since is None or not acked:
+            self._stalled_since, self._acked = now, acked
+            return
+        waited_s = now - self._stalled_since
+        if waited_s < self._limits.answer_stall_s:
+            return
+        if acked - self._acked < waited_s * self._limits.min_bytes_per_s:
+            self.transport.abort()
+        self._stalled_since, self._acked = now, acked
+
+
+def _header_error(what: str, status: int) -> RequestError:
+    return RequestError(f"the request's headers {what}", code="headers", status=status)
+
+
+def _raw(error: IcmError) -> bytes:
+    body = json.dumps(error_body(error)).encode()
+    head = f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\nContent-Type: application/json\r\n"
+    retry = "Retry-After: 1\r\n" if error.status == UnavailableError.status else ""
+    return f"{head}{retry}Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body
+
+
+def _acked(connection: Any) -> int:
+    """Bytes that the other side's machine has taken, ever (one, when connected); 0 where the system does not tell."""
+    try:
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKED_AT + _ACKED.size)
+    except (OSError, AttributeError):
+        return 0
+    return int(_ACKED.unpack_from(info, _ACKED_AT)[0]) if len(info) >= _ACKED_AT + _ACKED.size else 0

@@ -1,0 +1,170 @@
+"""uvicorn's server, with connections let in one by one, and looked at as long as they are there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from icm_server.config import ConnectionLimits
+from icm_server.logs import event
+from icm_server.transport.connections import Connections
+from icm_server.transport.http_protocol import Guarded
+
+log = logging.getLogger("icm_server")
+
+GRACE_S = 5
+"""How long answers that are complete may take to be sent once the scorer stops."""
+TICKS_A_LOOK = 5
+"""Of uvicorn's ticks, a tenth of a second each."""
+FEW = 8
+"""Connections that are let in together, at least."""
+PAUSE_S = 0.05
+"""How long nobody is let in once there is no room for another file."""
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class HttpServer(uvicorn.Server):
+    """Serves an ASGI application to at most `max_connections` (see `connections.py`).
+
+    `has_keys`: the application tells whose key a request has shown, by `scope["state"]["connection"].known_as(name)`.
+    """
+
+    def __init__(
+        self,
+        app: object,
+        limits: ConnectionLimits,
+        *,
+        max_connections: int,
+        has_keys: bool,
+        access_log: bool = False,
+    ):
+        super().__init__(
+            uvicorn.Config(
+                app,  # type: ignore[arg-type]
+                http=HttpToolsProtocol,
+                ws="none",
+                proxy_headers=False,
+                log_config=None,
+                timeout_graceful_shutdown=GRACE_S,
+                access_log=access_log,
+            )
+        )
+        self._limits, self._has_keys = limits, has_keys
+        self.registry = Connections(max_connections, limits.max_per_address, shared=has_keys)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are `stopping`'s: uvicorn would raise them once more after its orderly end."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, but that it lets connections in by itself."""
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            sys.exit(STARTUP_FAILURE)
+        self.servers = [Door(each, self._protocol, self.registry) for each in sockets or ()]  # type: ignore[misc]
+        self.started = True
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % TICKS_A_LOOK == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Guarded):
+                    connection.look(now)
+        return await super().on_tick(counter)
+
+    def _protocol(self) -> Guarded:
+        return Guarded(
+            self.config,
+            self.server_state,
+            self.lifespan.state,
+            limits=self._limits,
+            registry=self.registry,
+            has_keys=self._has_keys,
+        )
+
+
+class Door:
+    """One listening socket: lets in a few at a time, so that those inside are heard as well.
+
+    Where hearing them takes long, more are let in: for half as long, or the line outside would grow to seconds.
+    `clock` tells seconds.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        make_protocol: Callable[[], Guarded],
+        registry: Connections,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self.sockets = [listener]
+        self._clock, self._left_at = clock, clock()
+        self._listener, self._make_protocol, self._registry = listener, make_protocol, registry
+        self._loop = asyncio.get_running_loop()
+        self._entering: set[asyncio.Task[None]] = set()
+        self._is_open = True
+        listener.setblocking(False)
+        self._loop.add_reader(listener.fileno(), self._let_in)
+
+    def close(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            self._loop.remove_reader(self._listener.fileno())
+            self._listener.close()
+
+    async def wait_closed(self) -> None:
+        """There is nothing to wait for."""
+
+    def _let_in(self) -> None:
+        begun = self._clock()
+        until = begun + (begun - self._left_at) / 2
+        for number in range(self._registry.at_once):
+            if number >= FEW and self._clock() >= until:
+                break
+            try:
+                connection, address = self._listener.accept()
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError as error:
+                if error.errno in _NO_ROOM:
+                    self._make_room(error)
+                break  # else a connection that has ended before it began
+            protocol = self._make_protocol()
+            self._registry.add(protocol, address[0])
+            task = self._loop.create_task(self._enter(connection, protocol))
+            self._entering.add(task)
+            task.add_done_callback(self._entering.discard)
+        self._left_at = self._clock()
+
+    async def _enter(self, connection: socket.socket, protocol: Guarded) -> None:
+        connection.setblocking(False)
+        try:
+            # asyncio does so only where a socket was made with the protocol's number. An answer is written in two
+            # parts; without it, the second one waits for 40 ms on a connection that was used before.
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await self._loop.connect_accepted_socket(lambda: protocol, connection)
+        except OSError:
+            connection.close()
+            self._registry.remove(protocol)
+
+    def _make_room(self, error: OSError) -> None:
+        """A listener with somebody before it is reported again and again, so it is left alone for a moment."""
+        event(log, "no connection can be taken", logging.ERROR, reason=error.strerror, connections=len(self._registry))
+        self._registry.displace_one()
+        self._loop.remove_reader(self._listener.fileno())
+        self._loop.call_later(PAUSE_S, self._open_again)
+
+    def _open_again(self) -> None:
+        if self._is_open:
+            self._loop.add_reader(self._listener.fileno(), self._let_in)

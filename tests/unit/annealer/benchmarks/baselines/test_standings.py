@@ -1,0 +1,138 @@
+"""What rows say together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from icm_annealer.benchmarks.baselines.four_bars import four_bars
+from icm_annealer.benchmarks.baselines.methods import METHODS, chosen
+from icm_annealer.benchmarks.baselines.standings import Standing, standings
+from icm_annealer.benchmarks.baselines.tables import gap_told, tokens, told
+from icm_annealer.data.task import Task
+from icm_annealer.evaluation.intervals import Estimate, median_over_seeds
+from icm_annealer.evaluation.metrics import FIGURES
+from icm_annealer.reporting.drawing import Box, Words
+from icm_client import RequestError
+
+PLAIN = Task(name="t", template="{text}", labels={"yes": " yes", "no": " no"})
+RULED = Task.model_validate({**PLAIN.model_dump(), "group": "pair", "rules": [{"kind": "mirrored"}]})
+
+
+def row(method: str, seed: int, right: list[int], units: list[int] | None = None, **more: Any) -> dict[str, Any]:
+    figure = {"value": float(np.mean(right)), "low": 0.0, "high": 1.0}
+    text = " ".join(map(str, right))
+    return {
+        "method": method,
+        "seed": seed,
+        "tokens": 1000 * (seed + 1),
+        "label_accuracy": figure,
+        "figures": {kind: dict.fromkeys(FIGURES, figure) for kind in ("raw", "calibrated")},
+        "right": {"raw": text, "calibrated": text},
+        "test_units": " ".join(map(str, units or range(len(right)))),
+        **more,
+    }
+
+
+def by_name(rows: list[dict[str, Any]]) -> dict[str, Standing]:
+    return {standing.method.name: standing for standing in standings(rows)}
+
+
+def test_the_gap_of_one_seed_is_paired_over_test_examples() -> None:
+    zero, gold = [1] * 40 + [0] * 60, [1] * 100
+    found = by_name([row("gold", 0, gold), row("icm", 0, [1] * 85 + [0] * 15), row("zero_shot", 0, zero)])
+    assert list(found) == ["zero_shot", "icm", "gold"]
+    gap = found["icm"].gap["raw"]
+    assert gap.value == pytest.approx(0.75)
+    assert 0.6 < gap.low < 0.75 < gap.high < 0.9
+    assert found["gold"].gap == found["zero_shot"].gap == {}
+    # Of examples that are drawn in tens, less is known.
+    units = [k % 10 for k in range(100)]
+    same = by_name(
+        [row("gold", 0, gold, units), row("icm", 0, [1] * 85 + [0] * 15, units), row("zero_shot", 0, zero, units)]
+    )
+    assert same["icm"].gap["raw"].value == gap.value
+    sorted_units = [k // 10 for k in range(100)]
+    tied = [
+        row(name, 0, right, sorted_units)
+        for name, right in (("gold", gold), ("icm", [1] * 85 + [0] * 15), ("zero_shot", zero))
+    ]
+    wider = by_name(tied)["icm"].gap["raw"]
+    assert wider.high - wider.low > 1.5 * (gap.high - gap.low)
+
+
+def test_figures_of_several_seeds_are_medians() -> None:
+    shares = (60, 80, 90)
+    rows = [row("zero_shot", seed, [1] * 50 + [0] * 50) for seed in range(3)]
+    rows += [row("icm", seed, [1] * share + [0] * (100 - share)) for seed, share in enumerate(shares)]
+    rows += [row("gold", seed, [1] * 90 + [0] * 10) for seed in range(3)]
+    icm = by_name(list(reversed(rows)))["icm"]
+    assert icm.figures["raw"]["accuracy"] == median_over_seeds([0.6, 0.8, 0.9])
+    assert icm.seeds("raw") == [0.6, 0.8, 0.9]
+    assert icm.gap["raw"].value == pytest.approx(0.75)
+    assert icm.tokens.value == 2000
+
+
+def test_gold_that_is_no_better_than_nothing_makes_no_gap() -> None:
+    found = by_name([row(name, 0, [1, 0, 1, 0]) for name in ("zero_shot", "icm", "gold")])
+    assert gap_told(found["icm"], "raw") == "-"
+    assert gap_told(found["gold"], "raw") == ""
+
+
+def test_cells_are_told_shortly() -> None:
+    assert told(Estimate(0.9654, 0.931, 0.982)) == "0.965 [0.93, 0.98]"
+    assert told(Estimate(0.5, float("nan"), float("nan"))) == "0.500"
+    assert told(Estimate(float("nan"), 0, 1)) == "-"
+    (standing,) = standings([row("growing", 4, [1, 0], is_stopped=True)])
+    assert tokens(standing) == "5,000*"
+
+
+@pytest.mark.parametrize("human", [False, True])
+def test_four_bars_stand_as_high_as_the_figures(human: bool) -> None:
+    shares = {"zero_shot": 0.5, "random_few_shot": 0.6, "icm": 0.9, "gold": 1.0, **({"human": 0.7} if human else {})}
+    found = standings(
+        [row(name, 0, [1] * round(10 * share) + [0] * round(10 - 10 * share)) for name, share in shares.items()]
+    )
+    figure = four_bars(found, "t", 0.5)
+    assert figure is not None
+    boxes = [shape for shape in figure.shapes if isinstance(shape, Box)]
+    heights = [box.height for box in boxes[::2]]
+    assert len(boxes) == 8
+    second = 0.7 if human else 0.6
+    assert heights == pytest.approx([share * heights[3] for share in (0.5, second, 0.9, 1.0)])
+    assert ("human labels" if human else "random labels") in [s.text for s in figure.shapes if isinstance(s, Words)]
+    assert four_bars([standing for standing in found if standing.method.name != "icm"], "t", 0.5) is None
+
+
+def test_usual_methods_are_those_that_can_be_told_apart() -> None:
+    def names(task: Task, **has: bool) -> list[str]:
+        given = {"has_prefix": False, "has_human": False, **has}
+        return [method.name for method in chosen([], task, **given)]
+
+    assert names(PLAIN) == [
+        *("zero_shot", "random_few_shot", "bootstrap", "growing", "joint", "gibbs", "icm", "noise", "gold")
+    ]
+    assert set(names(RULED)) - set(names(PLAIN)) == {"bootstrap_consistent"}
+    more = names(PLAIN, has_prefix=True, has_human=True)
+    assert set(more) - set(names(PLAIN)) == {"zero_shot_prefix", "human"}
+    assert [method.name for method in chosen(["gold", "zero_shot"], PLAIN, has_prefix=False, has_human=False)] == [
+        *("zero_shot", "gold")
+    ]
+    assert all(method.colour.startswith("#") for method in METHODS.values())
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (["icmm"], "no method 'icmm'"),
+        (["human"], "--human"),
+        (["zero_shot_prefix"], "--prefix-file"),
+        (["bootstrap_consistent"], "rules"),
+        (["noise", "gold"], "name icm"),
+    ],
+)
+def test_what_cannot_be_compared_is_told(names: list[str], says: str) -> None:
+    with pytest.raises(RequestError, match=says):
+        chosen(names, PLAIN, has_prefix=False, has_human=False)

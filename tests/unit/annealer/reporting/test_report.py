@@ -1,0 +1,202 @@
+"""The report page: what it shows of runs, read from their folders, and that nothing in it does harm."""
+
+from __future__ import annotations
+
+import json
+import math
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests import planted
+from tests.finished import finished
+
+from icm_annealer.evaluation.intervals import Estimate
+from icm_annealer.reporting.bars import Bar, bar_rows
+from icm_annealer.reporting.compare_runs import Compared, alike, differences
+from icm_annealer.reporting.report import render_report
+from icm_annealer.reporting.run_report import RunReport, SearchReport
+from icm_annealer.runs.directory import EXAMPLES, JOURNAL, LABELS, METRICS
+from icm_annealer.runs.record import RunRecord
+from icm_client import RequestError, ScorerClient
+
+VOID = {"meta", "line", "circle", "polyline", "rect", "br"}
+
+
+class Page(HTMLParser):
+    """Tags that are opened and closed in order, and the text between them."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.open: list[str] = []
+        self.text = ""
+        self.links: list[str] = []
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.links += [value or "" for name, value in attributes if name in ("href", "src")]
+        assert tag != "script"
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += " ".join(data.split()) + " " if data.strip() else ""
+
+
+async def test_a_run_without_gold(tmp_path: Path, scorer: ScorerClient) -> None:
+    found = await finished(scorer, tmp_path / "run", planted.write_task(tmp_path / "data", 12))
+    page = Page(render_report([RunReport.read(tmp_path / "run")]))
+    assert "planted" in page.text
+    assert f"{found.run.result.winner.u:+.3f}" in page.text
+    assert "least certain labels" in page.text
+    assert "share of right labels" not in page.text
+    assert "Test accuracy" not in page.text
+    row = min(found.run.rows(), key=lambda row: row["margin"])
+    assert row["id"] in page.text
+    for alarm in found.alarms:
+        assert alarm.code in page.text
+    assert page.links == []
+
+
+async def test_curves_are_those_of_the_search(tmp_path: Path, scorer: ScorerClient) -> None:
+    task_file = planted.write_task(tmp_path / "data", 12)
+    found = await finished(scorer, tmp_path / "run", task_file)
+    _, loaded = planted.load(task_file)
+    report = SearchReport.read(tmp_path / "run", loaded.gold)
+    assert [line.name for line in report.u_lines] == ["chain 1", "chain 2"]
+    lines = [json.loads(line) for line in (tmp_path / "run" / JOURNAL).read_text().splitlines()]
+    wanted = [line["u"] for line in lines if line.get("ask", {}).get("purpose") == "chain 2"]
+    assert [u for _, u in report.u_lines[1].points] == wanted
+    assert [x for x, _ in report.u_lines[1].points] == list(range(1, len(wanted) + 1))
+    assert all(0 <= share <= 1 for line in report.accuracy_lines for _, share in line.points)
+    right = [row["label"] == loaded.gold[row["id"]] for row in found.run.rows()]
+    assert report.label_accuracy == sum(right) / len(right)
+
+
+async def test_texts_of_examples_and_names_are_escaped(tmp_path: Path, scorer: ScorerClient) -> None:
+    planted.write_rows(
+        tmp_path / "data.jsonl", [{"id": f"<i>{k}", "words": f"<script>alert({k})</script>"} for k in range(8)]
+    )
+    (tmp_path / "task.yaml").write_text(planted.TASK.replace("  hot: ", '  "<b>hot": '), encoding="utf-8")
+    await finished(scorer, tmp_path / "<u>run", tmp_path / "task.yaml")
+    for runs in ([tmp_path / "<u>run"], [tmp_path / "<u>run"] * 2):
+        html = render_report([RunReport.read(run) for run in runs])
+        assert "<script" not in html
+        assert "<b>" not in html
+        assert "<u>" not in html
+        assert "<i>0" not in html
+        Page(html)
+
+
+async def test_a_run_that_was_stopped_shows_how_far_it_came(tmp_path: Path, scorer: ScorerClient) -> None:
+    folder = tmp_path / "run"
+    await finished(scorer, folder, planted.write_task(tmp_path / "data", 8))
+    whole = (folder / JOURNAL).read_bytes().splitlines(keepends=True)
+    (folder / JOURNAL).write_bytes(b"".join(whole[:4]))
+    for name in (LABELS, METRICS, EXAMPLES):
+        (folder / name).unlink()
+    page = Page(render_report([RunReport.read(folder)]))
+    assert "was stopped before its end" in page.text
+    assert "least certain" not in page.text
+    both = Page(render_report([RunReport.read(folder)] * 2))
+    assert "stopped" in both.text
+
+
+async def test_several_runs_side_by_side(tmp_path: Path, scorer: ScorerClient) -> None:
+    task_file = planted.write_task(tmp_path / "data", 12)
+    other = planted.write_task(tmp_path / "other", 12, task=planted.TASK.replace("Kind:", "Sort:"))
+    for name, file, seed in (("a", task_file, 0), ("b", task_file, 1), ("c", other, 0)):
+        await finished(scorer, tmp_path / "runs" / name, file, seed=seed)
+    runs = [RunReport.read(tmp_path / "runs" / name) for name in "abc"]
+    page = Page(render_report(runs))
+    assert "3 runs side by side" in page.text
+    assert page.links == ["#run-1", "#run-2", "#run-3"]
+    for name in ("task.template", "settings.seed"):
+        assert name in page.text
+    assert "the runs differ in task" in page.text
+    same = Page(render_report(runs[:2]))
+    assert "U say nothing" not in same.text
+    assert "task.template" not in same.text
+
+
+async def test_what_differs_and_how_far_labels_agree(tmp_path: Path, scorer: ScorerClient) -> None:
+    task_file = planted.write_task(tmp_path / "data", 12)
+    other = planted.write_task(tmp_path / "other", 12, task=planted.TASK.replace("hot", "warm"))
+    await finished(scorer, tmp_path / "a", task_file)
+    await finished(scorer, tmp_path / "b", task_file, seed=1, num=6)
+    (tmp_path / "c" / "data.jsonl").parent.mkdir()
+    record, second = RunRecord.read(tmp_path / "a"), RunRecord.read(tmp_path / "b")
+    labels = {name: "hot" for name in record.ids}
+    runs = [
+        Compared("a", record, labels),
+        Compared("b", second, {name: "cool" if k < 2 else "hot" for k, name in enumerate(second.ids)}),
+    ]
+    told = {difference.what: difference for difference in differences(runs)}
+    assert set(told) == {"settings.seed", "data", "examples"}
+    assert told["settings.seed"].values == ["0", "1"]
+    assert (told["settings.seed"].u_part, told["data"].u_part) == (None, "data")
+    pair = alike(runs)[0][1]
+    assert pair is not None
+    assert (pair.num, pair.share) == (6, pytest.approx(4 / 6))
+    planted.write_rows(other.parent / "data.jsonl", [{**row, "label": None} for row in planted.rows(12)])
+    await finished(scorer, tmp_path / "c", other)
+    third = RunRecord.read(tmp_path / "c")
+    assert alike([runs[0], Compared("c", third, {name: "cool" for name in third.ids})]) == []
+
+
+async def test_what_an_evaluation_found_is_shown(tmp_path: Path, scorer: ScorerClient) -> None:
+    folder = tmp_path / "run"
+    await finished(scorer, folder, planted.write_task(tmp_path / "data", 8))
+    figure = {"value": 0.4321, "low": 0.4, "high": 0.5}
+    figures = {"raw": {"accuracy": figure, "auroc": {"value": None, "low": None, "high": None}}}
+    figures["calibrated"] = figures["raw"]
+    names = ["accuracy", "balanced_accuracy", "auroc", "ece", "brier"]
+    whole = {kind: {**dict.fromkeys(names, figure), **figures[kind]} for kind in figures}
+    evaluation = {
+        "figures": {"zero_shot": whole, "icm": whole},
+        "seeds": [{"figures": {"zero_shot": whole, "icm": whole}}],
+        "intervals": "of a kind",
+        "gap_recovered": {},
+    }
+    (folder / "eval.json").write_text(json.dumps(evaluation))
+    page = Page(render_report([RunReport.read(folder)]))
+    assert "0.432 [0.400, 0.500]" in page.text
+    assert "of a kind" in page.text
+    (folder / "eval.json").write_text('{"figures": {"icm": 1}}')
+    with pytest.raises(RequestError, match=r"eval\.json"):
+        render_report([RunReport.read(folder)])
+
+
+def test_no_run_is_told(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="holds no run"):
+        RunReport.read(tmp_path)
+
+
+FINITE = st.floats(-5, 5)
+
+
+@given(st.lists(st.tuples(FINITE, FINITE, FINITE), min_size=1, max_size=6))
+def test_bars_stay_within_their_track(values: list[tuple[float, float, float]]) -> None:
+    bars = [Bar("b", "#000000", Estimate(sorted(v)[1], sorted(v)[0], sorted(v)[2]), list(v)) for v in values]
+    chart = bar_rows(bars, None, None)
+    for row in chart["rows"]:
+        begin, width = row["interval"]
+        for place in (row["left"], row["left"] + row["width"], begin, begin + width, *row["dots"]):
+            assert -0.02 <= place <= 100.02
+    places = [place for place, _ in chart["ticks"]]
+    assert places == sorted(places)
+    assert (places[0], places[-1]) == (0, 100)
+
+
+def test_a_bar_begins_at_zero_and_has_no_interval_where_none_is_known() -> None:
+    (row,) = bar_rows([Bar("b", "#000000", Estimate(0.25, math.nan, math.nan))])["rows"]
+    assert (row["left"], row["width"], row["interval"]) == (0, 25, None)
+    rows = bar_rows([Bar("a", "#0", Estimate(-1, -1, -1)), Bar("b", "#0", Estimate(3, 3, 3))], None, None)["rows"]
+    assert [(row["left"], row["width"]) for row in rows] == [(0, 25), (25, 75)]

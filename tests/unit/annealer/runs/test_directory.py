@@ -1,0 +1,28 @@
+"""A run's folder: what is put there, and what is left alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from icm_annealer.runs.directory import COSTS, RESULTS, SCORER_LOG, RunDir
+from icm_client.contract.errors import RequestError
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_file_that_is_no_run_s_is_not_replaced_unasked(tmp_path: Path, name: str, resume: bool) -> None:
+    (tmp_path / name).write_text("my own")
+    with pytest.raises(RequestError, match=f"holds {name}, which is no run's") as raised:
+        RunDir(tmp_path).prepare(resume=resume)
+    assert "\n" not in raised.value.message
+    assert (tmp_path / name).read_text() == "my own"
+    RunDir(tmp_path).prepare(overwrite=True)
+    assert not (tmp_path / name).exists()
+
+
+def test_what_a_run_leaves_before_it_has_a_journal_is_no_hindrance(tmp_path: Path) -> None:
+    for name in (SCORER_LOG, COSTS, "notes.txt"):
+        (tmp_path / name).write_text("")
+    RunDir(tmp_path).prepare()

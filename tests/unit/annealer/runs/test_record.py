@@ -1,0 +1,260 @@
+"""Runs read back from their folders: what was searched, how far it came, and what must not be believed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests import planted
+from tests.finished import PAIRS, finished
+
+from icm_annealer.data.examples import Example, digest, load_examples
+from icm_annealer.data.task import Task
+from icm_annealer.runs.directory import COSTS, EXAMPLES, JOURNAL, LABELS, METRICS, RunDir
+from icm_annealer.runs.examples_file import read_examples, write_examples
+from icm_annealer.runs.gold import read_again
+from icm_annealer.runs.journal import Journal, JournalError, is_being_written, read_ends, read_journal
+from icm_annealer.runs.record import RunRecord
+from icm_client import RequestError, ScorerClient
+
+TASK = Task(name="t", template="{a}", labels={"x": " x", "y": " y"})
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+async def test_a_finished_run_is_read_as_it_was(tmp_path: Path, scorer: ScorerClient) -> None:
+    task_file = planted.write_task(tmp_path / "data", 12, task=PAIRS)
+    found = await finished(scorer, tmp_path / "run", task_file)
+    record = RunRecord.read(tmp_path / "run")
+    assert record.name == "run"
+    assert record.task.seen() == found.run.task.seen()
+    assert record.task.gold is None  # a run does not know where gold stands
+    assert record.examples() == list(found.run.examples)
+    names = found.run.task.label_names
+    assert [row.label for row in record.rows()] == [names[label] for label in found.run.labels]
+    assert record.u == found.run.result.winner.u
+    assert record.label_rates == found.summary()["label_rates"]
+    assert record.computed_tokens == found.summary()["computed_tokens"]
+    assert [alarm["code"] for alarm in record.alarms] == [alarm.code for alarm in found.alarms]
+    assert record.state == ("failed" if any(alarm.level == "warning" for alarm in found.alarms) else "finished")
+
+
+@given(
+    st.lists(st.tuples(st.text(min_size=1), st.dictionaries(st.text(), VALUES, max_size=4)), min_size=1, max_size=4),
+)
+def test_examples_come_back_as_they_were(tmp_path_factory: pytest.TempPathFactory, rows: list[Any]) -> None:
+    folder = tmp_path_factory.mktemp("kept")
+    examples = [
+        Example(f"{number}", text, group, {**facts, "a": text})
+        for number, (text, facts) in enumerate(rows)
+        for group in [None if number % 2 else text]
+    ]
+    write_examples(RunDir(folder), examples)
+    again = read_examples(folder / EXAMPLES, TASK)
+    assert again == examples
+    assert digest(again) == digest(examples)
+
+
+async def test_gold_is_not_kept(tmp_path: Path, scorer: ScorerClient) -> None:
+    await finished(scorer, tmp_path / "run", planted.write_task(tmp_path / "data", 8))
+    assert all(set(row["facts"]) == {"id", "words", "pair"} for row in lines(tmp_path / "run" / EXAMPLES))
+
+
+def change(path: Path, number: int, **values: Any) -> None:
+    rows = lines(path)
+    rows[number].update(values)
+    planted.write_rows(path, rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "says"),
+    [
+        (EXAMPLES, {"facts": {"words": "other", "id": "row-1"}}, "not the examples"),
+        (EXAMPLES, {"facts": {"no": "words"}}, "line 3: not an example"),
+        (EXAMPLES, {"facts": 7}, "line 3: not an example"),
+        (EXAMPLES, {"id": "somebody"}, "not the examples"),
+        (LABELS, {"label": "lukewarm"}, "line 3: the labels of this run are hot, cool"),
+        (LABELS, {"probs": {"cool": 0.5, "hot": 0.5}}, "line 3: the labels"),
+        (LABELS, {"probs": "high"}, "line 3: probs"),
+        (LABELS, {"margin": None}, "line 3: margin"),
+        (LABELS, {"margin": float("nan")}, "line 3: margin"),
+        (LABELS, {"probs": {"hot": 50.0, "cool": 0.5}}, "line 3: probs"),
+        (LABELS, {"probs": {"hot": 0.0, "cool": 0.0}}, "line 3: probs: do not sum to 1"),
+        (LABELS, {"id": "somebody"}, "rows were added, removed or moved"),
+    ],
+)
+async def test_files_that_were_changed_are_told(
+    tmp_path: Path, scorer: ScorerClient, name: str, values: dict[str, Any], says: str
+) -> None:
+    await finished(scorer, tmp_path / "run", planted.write_task(tmp_path / "data", 8))
+    change(tmp_path / "run" / name, 2, **values)
+    record = RunRecord.read(tmp_path / "run")
+    with pytest.raises(RequestError) as raised:
+        _ = record.examples() if name == EXAMPLES else record.rows()
+    assert says in raised.value.message
+    assert str(tmp_path / "run" / name) in raised.value.message
+
+
+async def test_a_corrected_label_counts(tmp_path: Path, scorer: ScorerClient) -> None:
+    await finished(scorer, tmp_path / "run", planted.write_task(tmp_path / "data", 8))
+    before = RunRecord.read(tmp_path / "run").rows()[2].label
+    other = {"hot": "cool", "cool": "hot"}[before]
+    change(tmp_path / "run" / LABELS, 2, label=other)
+    assert RunRecord.read(tmp_path / "run").rows()[2].label == other
+
+
+async def test_a_run_from_before_examples_were_kept_takes_its_data(tmp_path: Path, scorer: ScorerClient) -> None:
+    task_file = planted.write_task(tmp_path / "data", 8)
+    found = await finished(scorer, tmp_path / "run", task_file, num=5)
+    (tmp_path / "run" / EXAMPLES).unlink()
+    record = RunRecord.read(tmp_path / "run")
+    with pytest.raises(RequestError, match="--data"):
+        record.examples()
+    data = str(tmp_path / "data" / "data.jsonl")
+    reference = read_again(record, str(task_file), data)
+    assert reference.examples == list(found.run.examples)
+    assert reference.data is not None
+    assert len(reference.data.examples) == 8
+    assert len(reference.data.gold) == 8
+    with pytest.raises(RequestError, match="--task"):  # without the task, gold is taken for a fact
+        read_again(record, None, data)
+
+
+async def test_another_task_or_other_data_are_refused(tmp_path: Path, scorer: ScorerClient) -> None:
+    task_file = planted.write_task(tmp_path / "data", 8)
+    await finished(scorer, tmp_path / "run", task_file)
+    record = RunRecord.read(tmp_path / "run")
+    other = planted.write_task(tmp_path / "other", 8, task=planted.TASK.replace("Kind:", "Sort:"), seed=1)
+    with pytest.raises(RequestError, match="template differ"):
+        read_again(record, str(other))
+    with pytest.raises(RequestError, match="not the examples"):
+        read_again(record, str(task_file), str(tmp_path / "other" / "data.jsonl"))
+    assert read_again(record, str(task_file)).data == load_examples(
+        tmp_path / "data" / "data.jsonl", planted.load(task_file)[0].task
+    )
+    assert read_again(record).data is None  # not built in, nothing named
+
+
+async def test_a_built_in_tasks_name_is_not_enough(tmp_path: Path, scorer: ScorerClient) -> None:
+    task = planted.TASK.replace("planted", "living")
+    await finished(scorer, tmp_path / "run", planted.write_task(tmp_path / "data", 8, task=task))
+    assert read_again(RunRecord.read(tmp_path / "run")).task.gold is None
+
+
+async def test_how_far_a_run_came(tmp_path: Path, scorer: ScorerClient) -> None:
+    folder = tmp_path / "run"
+    await finished(scorer, folder, planted.write_task(tmp_path / "data", 8))
+    whole = (folder / JOURNAL).read_bytes().splitlines(keepends=True)
+    (folder / LABELS).unlink()
+    assert RunRecord.read(folder).state == "stopped"  # killed before the labels were written
+    (folder / METRICS).unlink()
+    (folder / JOURNAL).write_bytes(b"".join(whole[:3]) + whole[3][:20])  # and here in the middle of a line
+    record = RunRecord.read(folder)
+    assert record.state == "stopped"
+    assert record.u == json.loads(whole[2])["u"]
+    assert list(record.label_rates.values()) == json.loads(whole[2])["label_rates"]
+    with pytest.raises(RequestError, match="--resume"):
+        record.rows()
+    (folder / JOURNAL).write_bytes(whole[0])
+    record = RunRecord.read(folder)
+    assert (record.u, record.label_rates, record.alarms) == (None, {}, [])
+
+
+async def test_alarms_whose_words_were_not_written_are_warnings(tmp_path: Path, scorer: ScorerClient) -> None:
+    folder = tmp_path / "run"
+    await finished(scorer, folder, planted.write_task(tmp_path / "data", 8))
+    rows = lines(folder / JOURNAL)
+    rows[-1]["alarms"] = ["uneven-labels"]
+    planted.write_rows(folder / JOURNAL, rows)
+    (folder / METRICS).unlink()
+    assert RunRecord.read(folder).state == "failed"
+    assert RunRecord.read(folder).alarms[0]["code"] == "uneven-labels"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "no whole line"),
+        (b'{"kind": "start"', "no whole line"),
+        (b"{}\n", "kind"),
+        (b"[]\n", "not a journal line"),
+        (b"\xff\xfe\n", "not valid JSON"),
+        (b'{"kind":"start","format":1}\n', "settings"),
+    ],
+)
+def test_broken_journals_are_told(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / JOURNAL).write_bytes(content)
+    with pytest.raises(RequestError) as raised:
+        RunRecord.read(tmp_path)
+    assert says in raised.value.message
+    assert str(tmp_path / JOURNAL) in raised.value.message
+
+
+def test_a_folder_without_a_run_names_the_runs_inside(tmp_path: Path) -> None:
+    (tmp_path / "demo" / "seed-0").mkdir(parents=True)
+    (tmp_path / "demo" / "seed-0" / JOURNAL).write_text("{}\n")
+    with pytest.raises(RequestError, match="its folders seed-0 do"):
+        RunRecord.read(tmp_path / "demo")
+    with pytest.raises(RequestError, match="holds no run"):
+        RunRecord.read(tmp_path / "nowhere")
+
+
+async def test_costs_that_were_cut_count_as_far_as_they_go(tmp_path: Path, scorer: ScorerClient) -> None:
+    found = await finished(scorer, tmp_path / "run", planted.write_task(tmp_path / "data", 8))
+    with (tmp_path / "run" / COSTS).open("a") as file:
+        file.write('{"pass": 99, "computed_to')
+    assert RunRecord.read(tmp_path / "run").computed_tokens == found.summary()["computed_tokens"]
+
+
+@given(st.lists(st.integers(1, 200_000), min_size=1, max_size=6), st.booleans())
+def test_both_ends_are_those_of_the_whole(
+    tmp_path_factory: pytest.TempPathFactory, lengths: list[int], is_cut: bool
+) -> None:
+    path = tmp_path_factory.mktemp("journal") / JOURNAL
+    whole = [json.dumps({"number": k, "filler": "é" * length}, ensure_ascii=False) for k, length in enumerate(lengths)]
+    path.write_text("".join(line + "\n" for line in whole) + '{"number": 7, "fi' * is_cut, encoding="utf-8")
+    everything = list(read_journal(path))
+    assert read_ends(path) == (everything[0], everything[-1])
+
+
+def test_a_journal_is_being_written_as_long_as_its_process_lives(tmp_path: Path) -> None:
+    path = tmp_path / JOURNAL
+    path.write_bytes(b"")
+    assert not is_being_written(path)
+    journal = Journal.begin(path, {})
+    assert is_being_written(path)
+    assert is_being_written(path)  # looking does not take the lock away
+    journal.close()
+    assert not is_being_written(path)
+    program = (
+        "import sys, pathlib; from icm_annealer.runs.journal import Journal;"
+        "j = Journal.resume(pathlib.Path(sys.argv[1]), {});"
+        "print('open', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"open\n"
+        assert is_being_written(path)
+        process.kill()
+        process.wait()
+        assert not is_being_written(path)
+
+
+def test_ends_of_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(JournalError, match="No such file"):
+        read_ends(tmp_path / JOURNAL)

@@ -1,0 +1,335 @@
+"""The baseline searches: what they ask, what they find on the fake engine, and how they are stopped."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from pydantic import TypeAdapter
+from tests import planted
+
+from icm_annealer.core.objective import Objective
+from icm_annealer.data.examples import Loaded, consistency_of, labels_of
+from icm_annealer.data.task import LoadedTask
+from icm_annealer.labelling.driver import Run, anneal
+from icm_annealer.rules.consistency import Consistency, Rule
+from icm_annealer.scoring.pass_event import PassEvent
+from icm_annealer.scoring.passes import Ask, Pass, PassScorer
+from icm_annealer.scoring.prefix_plan import PlanKind
+from icm_annealer.search.base import Enough, Problem, Result
+from icm_annealer.search.bootstrap import BootstrapSettings
+from icm_annealer.search.gibbs import GibbsSettings
+from icm_annealer.search.growing import GrowingSettings
+from icm_annealer.search.joint import JointSettings
+from icm_annealer.search.settings import SearchName, Settings
+from icm_client import ScorerClient
+
+Array = npt.NDArray[np.float64]
+Answer = Callable[[Ask], Array]
+PAIRED = planted.TASK + "group: pair\nleave_out: group\nrules: [{kind: mirrored}]\n"
+BASELINES: list[SearchName] = ["zero_shot", "growing", "joint", "gibbs", "bootstrap"]
+# The fake engine is unsure of itself: a chain of draws finds something only where it is cold, and a cold raw one ends
+# with a single label.
+COLD = GibbsSettings(num_burn_in=4, num_samples=5, temperature=0.1, is_calibrated=True)
+COLD_SWEEPS = replace(COLD, scan="sweep", start="zero-shot")
+
+
+class Told(NamedTuple):
+    asks: list[Ask]
+    result: Result
+
+    def of(self, purpose: str) -> list[Ask]:
+        return [ask for ask in self.asks if ask.purpose == purpose]
+
+
+def problem(num: int, num_labels: int = 2, group_size: int = 1, *rules: dict[str, Any]) -> Problem:
+    """Examples in groups of `group_size`, which are left out whole."""
+    groups = list(np.arange(num).reshape(-1, group_size))
+    parsed = [TypeAdapter(Rule).validate_python(rule) for rule in rules]
+    judge = Consistency(parsed, groups, [{}] * num, [f"label {number}" for number in range(num_labels)])
+    return Problem(num, num_labels, groups, judge, Objective(), PlanKind("tree"))
+
+
+def drive(given: Problem, settings: Settings, answer: Answer, stop_after: int | None = None) -> Told:
+    """The whole search, told what `answer` says to each ask, and stopped after that many rounds."""
+    search, asks = settings.start(given), list[Ask]()
+    asked = next(search)
+    for number in range(1, 100_000):
+        asks += asked
+        answers = [Pass(answer(ask)) for ask in asked]
+        try:
+            asked = search.send(answers)
+            if number == stop_after:
+                asked = search.throw(Enough())
+        except StopIteration as stop:
+            return Told(asks, stop.value)
+    pytest.fail("the search does not end")
+
+
+def noise(num_labels: int = 2) -> Answer:
+    """Answers that depend on what is asked alone."""
+
+    def answer(ask: Ask) -> Array:
+        rng = np.random.default_rng([*(ask.labels + 1).tolist(), *ask.queries.tolist()])
+        return np.log(rng.dirichlet(np.ones(num_labels), size=len(ask.queries)))
+
+    return answer
+
+
+def knows(wanted: Array, by: float = 3.0) -> Answer:
+    return lambda ask: np.where(np.arange(2) == wanted[ask.queries][:, None], 0.0, -by)
+
+
+async def searched(scorer: ScorerClient, task_file: Path, settings: Settings) -> tuple[Run, LoadedTask, Loaded]:
+    loaded_task, loaded = planted.load(task_file)
+    return await anneal(loaded.examples, loaded_task.task, scorer, settings), loaded_task, loaded
+
+
+@pytest.mark.parametrize(
+    ("settings", "at_least"),
+    [
+        (Settings(search="growing"), 0.85),
+        (Settings(search="joint"), 0.95),
+        (Settings(search="joint", joint=JointSettings(is_calibrated=True, num_rounds=5)), 0.95),
+        (Settings(search="gibbs", gibbs=COLD), 0.95),
+        (Settings(search="gibbs", gibbs=COLD_SWEEPS), 0.95),
+        (Settings(search="bootstrap", bootstrap=BootstrapSettings(is_calibrated=True)), 0.75),
+    ],
+    ids=["growing", "joint", "joint calibrated", "gibbs", "gibbs in sweeps", "bootstrap"],
+)
+async def test_a_planted_concept_is_found(
+    tmp_path: Path, scorer: ScorerClient, settings: Settings, at_least: float
+) -> None:
+    shares = []
+    for seed in range(3):
+        task_file = planted.write_task(tmp_path / str(seed), 32, seed=seed)
+        run, loaded_task, loaded = await searched(scorer, task_file, settings.model_copy(update={"seed": seed}))
+        shares.append(planted.right(run.labels, labels_of(loaded.examples, loaded.gold, loaded_task.task)))
+    assert np.median(shares) >= at_least, shares
+
+
+async def test_zero_shot_says_what_the_calibrated_zero_shot_pass_says(tmp_path: Path, scorer: ScorerClient) -> None:
+    run, _, _ = await searched(scorer, planted.write_task(tmp_path, 32), Settings(search="zero_shot"))
+    assert run.labels.tolist() == run.result.zero_shot_labels.tolist()
+    assert run.num_passes == 4  # one, and three orders to weigh the labels on
+
+
+@pytest.mark.parametrize("search", BASELINES)
+async def test_rules_are_kept_and_whole_groups_left_out(
+    tmp_path: Path, scorer: ScorerClient, search: SearchName
+) -> None:
+    loaded_task, loaded = planted.load(planted.write_task(tmp_path, 24, task=PAIRED))
+    settings = Settings(search=search, joint=JointSettings(num_rounds=2), gibbs=COLD)
+    judge = consistency_of(loaded_task.task, loaded.examples)
+    model = await scorer.model()
+    passes = await PassScorer.open(scorer, loaded_task.task, loaded.examples, judge.groups, model)
+    group, num_contexts = np.zeros(len(loaded.examples), dtype=np.int64), 0
+    for number, members in enumerate(judge.groups):
+        group[members] = number
+
+    def check(event: PassEvent) -> None:
+        nonlocal num_contexts
+        plan = passes.plan(event.ask)
+        for (_, query), context in zip(plan.reads, plan.contexts(), strict=True):
+            assert group[query] not in group[context]
+            num_contexts += len(context) > 0
+
+    run = await anneal(loaded.examples, loaded_task.task, scorer, settings, on_pass=check)
+    assert num_contexts > 0
+    assert judge.num_contradictions(run.labels) == 0
+
+
+@pytest.mark.parametrize("scan", ["random", "sweep"])
+@pytest.mark.parametrize("search", BASELINES)
+def test_the_same_seed_asks_the_same(search: SearchName, scan: Any) -> None:
+    def asked(seed: int) -> list[Any]:
+        gibbs = GibbsSettings(num_burn_in=1, num_samples=2, scan=scan)
+        told = drive(problem(12), Settings(search=search, seed=seed, gibbs=gibbs), noise())
+        return [(ask.purpose, ask.labels.tolist(), ask.queries.tolist(), ask.order.tolist()) for ask in told.asks]
+
+    assert asked(1) == asked(1) != asked(2)
+
+
+@pytest.mark.parametrize("num_labels", [2, 3, 26])
+@pytest.mark.parametrize("search", BASELINES)
+def test_any_number_of_labels_and_examples(search: SearchName, num_labels: int) -> None:
+    for num in (1, 2, 5, 40):
+        told = drive(problem(num, num_labels), Settings(search=search, gibbs=COLD), noise(num_labels))
+        labels = told.result.winner.labels
+        assert labels.shape == (num,)
+        assert ((labels >= 0) & (labels < num_labels)).all()
+
+
+def test_growing_takes_the_most_confident_of_each_label() -> None:
+    strength = np.linspace(0.1, 4.0, 50)[np.random.default_rng(0).permutation(50)].repeat(2)  # alike for both labels
+    wanted = np.arange(100) % 2
+
+    def answer(ask: Ask) -> Array:
+        return np.where(np.arange(2) == wanted[ask.queries][:, None], 0.0, -strength[ask.queries][:, None])
+
+    told = drive(problem(100), Settings(search="growing"), answer)
+    assert all(len(ask.queries) == 100 for ask in told.of("growing"))
+    contexts = [np.flatnonzero(ask.labels >= 0) for ask in told.of("growing")]
+    assert [len(context) for context in contexts] == [2, 4, 16, 64]
+    for context in contexts:
+        for label in (0, 1):
+            members = np.flatnonzero(wanted == label)
+            best = members[np.argsort(-strength[members])][: len(context) // 2]
+            assert sorted(context[wanted[context] == label].tolist()) == sorted(best.tolist())
+    assert told.result.winner.labels.tolist() == wanted.tolist()
+
+
+def test_growing_never_takes_everybody() -> None:
+    told = drive(problem(16), Settings(search="growing"), noise())
+    assert [int((ask.labels >= 0).sum()) for ask in told.of("growing")] == [2, 4]
+
+
+def test_joint_inference_draws_balanced_shots_and_votes() -> None:
+    wanted = np.array([0] * 30 + [1] * 10)
+    right, wrong = knows(wanted), knows(1 - wanted)
+    num_draws = 0
+
+    def answer(ask: Ask) -> Array:
+        nonlocal num_draws
+        if ask.purpose != "joint":
+            return right(ask)
+        num_draws += 1
+        return (wrong if num_draws in (1, 4) else right)(ask)  # two of five are wrong: outvoted
+
+    told = drive(problem(40), Settings(search="joint", joint=JointSettings(num_rounds=2)), answer)
+    draws = told.of("joint")
+    assert len(draws) == 10
+    for ask in draws:
+        assert np.bincount(wanted[ask.labels >= 0]).tolist() == [8, 8]
+    assert len({tuple(np.flatnonzero(ask.labels >= 0)) for ask in draws}) == 10
+    assert told.result.winner.labels.tolist() == wanted.tolist()
+
+
+def test_joint_inference_that_is_stopped_is_voted_by_the_draws_it_has() -> None:
+    wanted = np.arange(20) % 2
+
+    def answer(ask: Ask) -> Array:
+        return knows(wanted)(ask) if ask.purpose == "joint" else knows(1 - wanted)(ask)
+
+    settings = Settings(search="joint")
+    assert drive(problem(20), settings, answer, 2).result.winner.labels.tolist() == wanted.tolist()
+    assert drive(problem(20), settings, answer, 1).result.winner.labels.tolist() == (1 - wanted).tolist()
+
+
+def test_joint_inference_keeps_to_half_of_a_small_set() -> None:
+    told = drive(problem(10), Settings(search="joint", joint=JointSettings(num_rounds=1)), noise())
+    assert {int((ask.labels >= 0).sum()) for ask in told.of("joint")} == {5}
+
+
+def test_bootstrapping_labels_everybody_behind_balanced_random_labels_and_then_behind_its_own() -> None:
+    wanted = np.array([0] * 30 + [1] * 10)
+    given = problem(40)
+    told = drive(given, Settings(search="bootstrap", bootstrap=BootstrapSettings(num_rounds=3)), knows(wanted))
+    rounds = told.of("bootstrap")
+    assert [len(ask.queries) for ask in rounds] == [40, 40, 40]
+    assert np.bincount(rounds[0].labels).tolist() == [20, 20]
+    assert rounds[1].labels.tolist() == rounds[2].labels.tolist() == wanted.tolist()
+    assert len({tuple(ask.order) for ask in rounds}) == 3
+    assert told.result.winner.labels.tolist() == wanted.tolist()
+
+
+@pytest.mark.parametrize("keeps_rules", [False, True])
+def test_only_consistent_bootstrapping_keeps_the_rules(keeps_rules: bool) -> None:
+    given = problem(60, 2, 2, {"kind": "mirrored"})
+    settings = BootstrapSettings(num_rounds=3, keeps_rules=keeps_rules)
+    told = drive(given, Settings(search="bootstrap", bootstrap=settings), noise())
+    contradictions = [given.consistency.num_contradictions(ask.labels) for ask in told.of("bootstrap")]
+    contradictions.append(given.consistency.num_contradictions(told.result.winner.labels))
+    assert all(number == 0 for number in contradictions) if keeps_rules else all(contradictions)
+
+
+@pytest.mark.parametrize("scan", ["random", "sweep"])
+def test_gibbs_draws_one_label_at_a_time_behind_all_others(scan: Any) -> None:
+    settings = GibbsSettings(num_burn_in=1, num_samples=2, scan=scan)
+    told = drive(problem(12), Settings(search="gibbs", gibbs=settings), noise())
+    draws = told.of("gibbs")
+    assert len(draws) == 3 * 12
+    for ask, following in itertools.pairwise(draws):
+        (drawn,) = ask.queries
+        assert np.flatnonzero(ask.labels < 0).tolist() == [drawn]
+        others = np.delete(np.arange(12), [drawn, int(following.queries[0])])
+        assert ask.labels[others].tolist() == following.labels[others].tolist()
+    orders = {tuple(ask.order) for ask in draws}
+    if scan == "sweep":
+        assert len(orders) == 3
+        assert all(sorted(int(ask.queries[0]) for ask in draws[k : k + 12]) == list(range(12)) for k in (0, 12, 24))
+    else:
+        assert len(orders) == 36
+
+
+def test_gibbs_begins_with_as_many_of_each_label() -> None:
+    told = drive(problem(30, 3), Settings(search="gibbs"), noise(3), stop_after=2)
+    (first, *_) = told.of("gibbs")
+    assert sorted(np.bincount(first.labels[first.labels >= 0]).tolist()) == [9, 10, 10]
+
+
+def test_gibbs_draws_from_the_conditional_distribution() -> None:
+    def answer(ask: Ask) -> Array:
+        return np.tile(np.log([0.2, 0.8]) - 5.0, (len(ask.queries), 1))  # little mass on the labels altogether
+
+    settings = GibbsSettings(num_burn_in=0, num_samples=1)
+    ones = [
+        drive(problem(400), Settings(search="gibbs", seed=seed, gibbs=settings), answer).of("gibbs") for seed in (0, 1)
+    ]
+    # Of 400 draws each, those of examples drawn a second time show what the first draw was.
+    seen, hits = 0, 0
+    for draws in ones:
+        first: set[int] = set()
+        last = draws[-1]
+        for ask in draws[:-1]:
+            first.add(int(ask.queries[0]))
+        drawn = [example for example in first if last.labels[example] >= 0]
+        seen, hits = seen + len(drawn), hits + int(last.labels[drawn].sum())
+    assert 0.75 < hits / seen < 0.85
+
+
+def test_calibrated_gibbs_is_not_carried_away_by_a_label_that_all_prefer() -> None:
+    wanted = np.arange(40) % 2
+
+    def answer(ask: Ask) -> Array:
+        return knows(wanted)(ask) + np.array([0.0, 10.0])
+
+    def labels(settings: GibbsSettings) -> list[int]:
+        return drive(problem(40), Settings(search="gibbs", gibbs=settings), answer).result.winner.labels.tolist()
+
+    raw = GibbsSettings(num_burn_in=2, num_samples=3, temperature=0.2)
+    assert labels(raw) == [1] * 40
+    calibrated = GibbsSettings(num_burn_in=2, num_samples=3, temperature=0.2, is_calibrated=True)
+    assert labels(calibrated) == wanted.tolist()
+
+
+@pytest.mark.parametrize(
+    ("search", "stop_after"),
+    [("growing", 2), ("growing", 4), ("joint", 2), ("joint", 7), ("gibbs", 2), ("gibbs", 50), ("bootstrap", 3)],
+)
+def test_a_search_can_be_stopped_and_is_weighed_all_the_same(search: SearchName, stop_after: int) -> None:
+    given = problem(100, 2, 2, {"kind": "mirrored"})
+    told = drive(given, Settings(search=search), noise(), stop_after)
+    # The round that was on its way when the search was stopped is not answered any more.
+    assert len([ask for ask in told.asks if ask.purpose != "finalists"]) == stop_after
+    assert len(told.of("finalists")) == 3
+    assert given.consistency.num_contradictions(told.result.winner.labels) == 0
+    assert np.isfinite(told.result.winner.u)
+
+
+def test_nothing_is_weighed_where_no_order_is_wanted() -> None:
+    told = drive(problem(20), Settings(search="growing", growing=GrowingSettings(num_final_orders=0)), noise())
+    assert not told.of("finalists")
+    assert np.isnan(told.result.winner.u)
+
+
+def test_sweeps_in_all_are_divided_as_published() -> None:
+    within = GibbsSettings().within(7)
+    assert (within.num_burn_in, within.num_samples) == (2, 5)
+    assert GibbsSettings().within(35) == GibbsSettings()

@@ -1,0 +1,50 @@
+"""What `icm-server` says of its options: all names of limits, and of a wrong one what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from icm_client.contract.errors import RequestError
+from icm_server.auth.keys_file import add_key, read_keys
+from icm_server.cli import app as cli
+from icm_server.config import ConnectionLimits, Limits
+
+
+@pytest.mark.parametrize("columns", ["80", "200"])
+def test_help_has_the_whole_name_of_every_limit(columns: str) -> None:
+    shown = CliRunner().invoke(cli.app, ["serve", "--help"], env={"COLUMNS": columns, "TERMINAL_WIDTH": columns})
+    assert shown.exit_code == 0
+    assert "…" not in shown.output
+    for name in (*Limits.model_fields, *ConnectionLimits.model_fields):
+        assert name in shown.output
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--limit", "max_foo=3", "--limit knows no 'max_foo': there are max_prompts, "),
+        ("--limit", "max_tokens=many", "--limit max_tokens=many: it should be a valid integer"),
+        ("--connection-limit", "header_s=0", "--connection-limit header_s=0: it should be greater than 0"),
+        ("--weight", "first=0", "weights.first=0: it should be greater than 0"),
+        ("--weight", "first", "'first' is not of the form key=value"),
+    ],
+)
+def test_a_wrong_number_is_told_by_its_name(option: str, value: str, says: str) -> None:
+    ended = CliRunner().invoke(cli.app, ["serve", "--engine", "fake", option, value])
+    assert isinstance(ended.exception, RequestError)
+    assert ended.exception.message.startswith(says)
+    assert "pydantic" not in ended.exception.message
+
+
+def test_a_keys_folder_is_named_alike_to_make_a_key_and_to_serve(tmp_path: Path) -> None:
+    made = CliRunner().invoke(cli.app, ["key", "new", "alice", "--keys-file", str(tmp_path)])
+    assert made.exit_code == 0
+    assert [entry.name for entry in read_keys(tmp_path / "keys.yaml")] == ["alice"]
+
+
+def test_a_name_that_cannot_be_is_told_in_words(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="a name consists of letters, digits and any of"):
+        add_key(tmp_path / "keys.yaml", "al ice")
