@@ -10,9 +10,9 @@ from typing import Any
 
 from icm_annealer.core.arrays import Ints
 from icm_annealer.scoring.cost_model import PrefixCache, TextTokens
-from icm_annealer.scoring.passes import Ask, Pass, PassScorer
+from icm_annealer.scoring.passes import PassRequest, PassResult, PassScorer
 from icm_annealer.scoring.prefix_plan import PlanKind
-from icm_annealer.search.base import Enough, Result, Search
+from icm_annealer.search.base import Result, Search, StopSearch
 from icm_client.contract.wire import ModelInfo, Usage
 
 FIXED = PlanKind("fixed")
@@ -33,7 +33,7 @@ class Costs:
     """As the engine reported it."""
     num_asks: int = 0
     num_proposals: int = 0
-    """Asks of the published search that propose a label: one an iteration."""
+    """PassRequests of the published search that propose a label: one an iteration."""
     num_reads: int = 0
     seconds: float = 0.0
     """Time in which answers were waited for."""
@@ -87,46 +87,46 @@ class Arena:
         tokens, so it has them all and at most a round more."""
         costs, is_stopped = Costs(), False
         own, fixed = self._cache(), self._cache() if counts_fixed else None
-        asks = next(search)
+        requests = next(search)
         while True:
-            answers = await self.answer(asks, costs)
-            for ask in asks:
-                costs.tokens += self.count(own, ask)
+            answers = await self.answer(requests, costs)
+            for request in requests:
+                costs.tokens += self.count(own, request)
                 if fixed:
-                    costs.fixed_tokens += self.count(fixed, replace(ask, plan=FIXED))
-                    costs.fixed_tokens_cold += self.cold_cost(replace(ask, plan=FIXED))
+                    costs.fixed_tokens += self.count(fixed, replace(request, plan=FIXED))
+                    costs.fixed_tokens_cold += self.cold_cost(replace(request, plan=FIXED))
             on_round(costs)
             try:
-                asks = search.send(answers)
+                requests = search.send(answers)
                 if not is_stopped and budget_tokens is not None and costs.tokens >= budget_tokens:
                     is_stopped = True
-                    asks = search.throw(Enough())
+                    requests = search.throw(StopSearch())
             except StopIteration as stop:
                 return Trial(stop.value, costs, is_stopped)
 
-    async def answer(self, asks: Sequence[Ask], costs: Costs) -> list[Pass]:
+    async def answer(self, requests: Sequence[PassRequest], costs: Costs) -> list[PassResult]:
         """One round, measured into `costs`."""
         start = time.monotonic()
-        tasks = [asyncio.ensure_future(self._passes.score(ask)) for ask in asks]
+        tasks = [asyncio.ensure_future(self._passes.score(request)) for request in requests]
         try:
             answers = list(await asyncio.gather(*tasks))
         finally:
             for task in tasks:
                 task.cancel()  # where one has failed, nobody waits for the others
         costs.seconds += time.monotonic() - start
-        costs.num_asks += len(asks)
-        costs.num_proposals += sum(ask.purpose == "propose" for ask in asks)
-        costs.num_reads += sum(len(ask.queries) for ask in asks)
+        costs.num_asks += len(requests)
+        costs.num_proposals += sum(request.purpose == "propose" for request in requests)
+        costs.num_reads += sum(len(request.queries) for request in requests)
         costs.usage = sum((answer.usage for answer in answers), costs.usage)
         return answers
 
-    def count(self, cache: PrefixCache, ask: Ask) -> int:
+    def count(self, cache: PrefixCache, request: PassRequest) -> int:
         """Tokens that `ask` computes on an engine that holds `cache`."""
-        return cache.compute(self._passes.plan(ask), ask.labels)
+        return cache.compute(self._passes.plan(request), request.labels)
 
-    def cold_cost(self, ask: Ask) -> int:
+    def cold_cost(self, request: PassRequest) -> int:
         """Tokens that `ask` computes on an engine that was asked nothing before."""
-        return self.count(self._cache(), ask)
+        return self.count(self._cache(), request)
 
     def _cache(self) -> PrefixCache:
         return PrefixCache(self._tokens, self._block)

@@ -66,7 +66,7 @@ class Case:
         self._units = self._consistency.groups if self.task.leave_out == "group" else alone
         self._opened: dict[str, Opened] = {}
 
-    def described(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """What every row depends on: one that was made of the same is not made again."""
         return {
             "model": self._model.model_dump(include={"name", "digest", "dtype", "engine"}),

@@ -219,6 +219,6 @@ def _metrics(task: Task, outcomes: list[SeedOutcome], seconds: float) -> dict[st
         "computed_tokens": sum(seed["computed_tokens"] for seed in seeds),
         "seconds": seconds,
         "model": outcomes[0].labelling.run.model.model_dump(include={"name", "digest", "dtype", "engine"}),
-        "settings": outcomes[0].labelling.run.settings.described(),
+        "settings": outcomes[0].labelling.run.settings.to_dict(),
         "seeds": seeds,
     }

@@ -14,7 +14,7 @@ from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.examples import Example
 from icm_annealer.data.task import Task
-from icm_annealer.scoring.passes import Ask, PassScorer, Scorer
+from icm_annealer.scoring.passes import PassRequest, PassScorer, Scorer
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_client import ModelInfo, ScoreRequest
 
@@ -69,11 +69,11 @@ async def fresh_pass(
     shot_tokens: int,
     plan: str = "tree",
     experiment: str = "bench",
-) -> tuple[PassScorer, Ask]:
+) -> tuple[PassScorer, PassRequest]:
     """A leave-one-out pass over `n` examples of random words, in shots of about so many tokens."""
     examples = [Example(str(k), _text(rng, shot_tokens), None, {}) for k in range(n)]
     passes = await PassScorer.open(scorer, TASK, examples, [np.array([k]) for k in range(n)], model, experiment)
-    return passes, Ask(rng.integers(2, size=n), np.arange(n), rng.permutation(n), PlanKind.parse(plan))
+    return passes, PassRequest(rng.integers(2, size=n), np.arange(n), rng.permutation(n), PlanKind.parse(plan))
 
 
 def print_plans(console: Terminal, figures: dict[str, Any]) -> None:

@@ -74,7 +74,7 @@ class Maker(Protocol):
     @property
     def anchor(self) -> str: ...
 
-    def described(self, case: Case, name: str, anchor: Row | None) -> Row:
+    def to_dict(self, case: Case, name: str, anchor: Row | None) -> Row:
         """What the row depends on."""
         ...
 
@@ -98,7 +98,7 @@ async def run_jobs(
     """
 
     def kept(job: Job, case: Case, anchor: Row | None) -> Row | None:
-        return saved.row(job, maker.described(case, job.name, anchor)) if resume else None
+        return saved.row(job, maker.to_dict(case, job.name, anchor)) if resume else None
 
     wanted = [job for job in jobs if job.is_wanted]
     steps_per_shot = len(wanted) / sum(job.weight for job in wanted)
@@ -119,7 +119,7 @@ async def run_jobs(
             progress.status(str(job))
             steps = Steps(progress, num_mine)
             made = await maker.row(case, job.name, anchor, steps)
-            row = saved.put(job, made, maker.described(case, job.name, anchor))
+            row = saved.put(job, made, maker.to_dict(case, job.name, anchor))
             steps.reach(1.0)
         if row is not None:
             anchor = row if job.name == maker.anchor else anchor

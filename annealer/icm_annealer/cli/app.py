@@ -172,7 +172,7 @@ def run(
                     experiment=experiment,
                 )
         summary = labelling.summary()
-        metrics = {"task": loaded_task.task.name, "settings": settings.described(), "rows": counts, **summary}
+        metrics = {"task": loaded_task.task.name, "settings": settings.to_dict(), "rows": counts, **summary}
         folder.write_json(METRICS, metrics)
         console.say(
             f"U {summary['u']:+.3f} ± {summary['u_se']:.3f} {unit_of_u(settings.measure)}; "

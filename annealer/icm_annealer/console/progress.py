@@ -14,7 +14,7 @@ from rich.text import Text
 
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.scoring.pass_event import PassEvent
-from icm_annealer.scoring.passes import Ask
+from icm_annealer.scoring.passes import PassRequest
 from icm_client.contract.wire import Usage
 from icm_client.visible import visible
 
@@ -127,11 +127,11 @@ class RunProgress:
             usage = event.answer.usage
             table.add_row(
                 str(event.number),
-                event.ask.purpose,
+                event.request.purpose,
                 _number(event.u),
                 _number(event.predictability),
                 str(event.num_contradictions),
-                _temperature(event.ask),
+                _temperature(event.request),
                 _rates(event, self._names),
                 f"{usage.computed_tokens:,}",
                 f"{usage.cached_tokens:,}",
@@ -143,17 +143,17 @@ class RunProgress:
 
 
 def _line(event: PassEvent, names: list[str]) -> str:
-    usage, ask = event.answer.usage, event.ask
+    usage, request = event.answer.usage, event.request
     return (
-        f"pass {event.number} ({ask.purpose}{', from the journal' if event.resumed else ''})"
+        f"pass {event.number} ({request.purpose}{', from the journal' if event.resumed else ''})"
         f"  U {_number(event.u)}  P {_number(event.predictability)}  I {event.num_contradictions}"
-        f"  T {_temperature(ask)}  {_rates(event, names)}"
+        f"  T {_temperature(request)}  {_rates(event, names)}"
         f"  {usage.computed_tokens:,} tokens computed, {usage.cached_tokens:,} cached"
     )
 
 
-def _temperature(ask: Ask) -> str:
-    return "-" if ask.temperature is None else f"{ask.temperature:.2f}"
+def _temperature(request: PassRequest) -> str:
+    return "-" if request.temperature is None else f"{request.temperature:.2f}"
 
 
 def _number(value: float | None) -> str:

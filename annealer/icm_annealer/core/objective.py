@@ -60,10 +60,10 @@ def unit_of_u(measure: str | None) -> str:
 
 def margins(scores: Array, labels: Ints) -> Array:
     """By how much the score of each of `labels` [n] is above the best other label's in `scores` [n, C]."""
-    everybody = np.arange(len(labels))
+    all_examples = np.arange(len(labels))
     others = scores.copy()
-    others[everybody, labels] = -np.inf
-    above: Array = scores[everybody, labels] - others.max(axis=1)
+    others[all_examples, labels] = -np.inf
+    above: Array = scores[all_examples, labels] - others.max(axis=1)
     return above
 
 

@@ -21,15 +21,15 @@ class Estimate:
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
-    def described(self) -> dict[str, float | None]:
+    def to_dict(self) -> dict[str, float | None]:
         """As JSON holds it: None for NaN."""
         parts = dict(zip(PARTS, (self.value, self.low, self.high), strict=True))
         return {name: None if np.isnan(part) else part for name, part in parts.items()}
 
     @classmethod
-    def read(cls, described: Mapping[str, float | None]) -> Estimate:
+    def read(cls, to_dict: Mapping[str, float | None]) -> Estimate:
         """What `described` wrote down."""
-        value, low, high = (float("nan") if (part := described[name]) is None else part for name in PARTS)
+        value, low, high = (float("nan") if (part := to_dict[name]) is None else part for name in PARTS)
         return cls(value, low, high)
 
 

@@ -12,7 +12,7 @@ from icm_annealer.core.objective import calibrated
 from icm_annealer.data.examples import Example
 from icm_annealer.data.task import Task
 from icm_annealer.evaluation.intervals import Estimate, wilson
-from icm_annealer.scoring.passes import Ask, Pass, PassScorer, Scorer
+from icm_annealer.scoring.passes import PassRequest, PassResult, PassScorer, Scorer
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_client.contract.wire import ModelInfo, Usage
 
@@ -76,9 +76,9 @@ class ManyShot:
         orders = self._orders if train_labels is not None else self._orders[:1]
         if train_labels is not None:
             labels[: self._num_train] = train_labels
-        answers: list[Pass] = []
+        answers: list[PassResult] = []
         for order in orders:
-            answers.append(await self._passes.score(Ask(labels, queries, order, ONE_CONTEXT, "evaluate")))
+            answers.append(await self._passes.score(PassRequest(labels, queries, order, ONE_CONTEXT, "evaluate")))
         usage = sum((answer.usage for answer in answers), Usage())
         num_dropped = max(answer.num_dropped for answer in answers)
         return Predictions(np.mean([answer.logprobs for answer in answers], axis=0), usage, num_dropped)

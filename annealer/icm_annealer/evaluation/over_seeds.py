@@ -34,7 +34,7 @@ class SeedEvaluation:
     """Performance gap recovered, by kind; empty where gold labels of the shots are not known."""
     usage: Usage
 
-    def described(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
         return {"seed": self.seed, **_described(self.figures, self.gap)}
 
@@ -49,7 +49,7 @@ def summary(seeds: Sequence[SeedEvaluation]) -> dict[str, Any]:
         **_described(_over_seeds(seeds), _gap_over_seeds(seeds)),
         "computed_tokens": usage.computed_tokens,
         "cached_tokens": usage.cached_tokens,
-        "seeds": [seed.described() for seed in seeds],
+        "seeds": [seed.to_dict() for seed in seeds],
     }
 
 
@@ -94,8 +94,8 @@ def known_median(values: Array) -> Estimate:
 def _described(figures: Figures, gap: dict[str, Estimate]) -> dict[str, Any]:
     return {
         "figures": {
-            method: {kind: {name: e.described() for name, e in estimates.items()} for kind, estimates in kinds.items()}
+            method: {kind: {name: e.to_dict() for name, e in estimates.items()} for kind, estimates in kinds.items()}
             for method, kinds in figures.items()
         },
-        "gap_recovered": {kind: estimate.described() for kind, estimate in gap.items()},
+        "gap_recovered": {kind: estimate.to_dict() for kind, estimate in gap.items()},
     }

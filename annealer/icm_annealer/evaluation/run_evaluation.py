@@ -83,7 +83,7 @@ async def evaluate_run(
     return {
         "model": model.model_dump(include={"name", "digest", "dtype", "engine"}),
         "num_unseen": len(test.examples),
-        "label_accuracy": accuracy(shots.found, shots.gold).described() if (shots.gold >= 0).any() else None,
+        "label_accuracy": accuracy(shots.found, shots.gold).to_dict() if (shots.gold >= 0).any() else None,
         "intervals": intervals_told(plan.num_seeds, is_grouped=Judge(test.examples, known, 0).is_grouped),
         "ece_bins": f"{NUM_BINS} of equal width",
         **summary(seeds),

@@ -11,7 +11,7 @@ from icm_annealer.data.examples import Example
 from icm_annealer.labelling.alarm import Alarm
 from icm_annealer.labelling.rescore import Repeat
 from icm_annealer.labelling.surface_alarms import surface_alarms
-from icm_annealer.scoring.passes import Pass
+from icm_annealer.scoring.passes import PassResult
 from icm_annealer.search.base import Problem, Result
 
 MIN_RELATIVE_ENTROPY = 0.5
@@ -117,7 +117,7 @@ def _opposite_of_start(problem: Problem, result: Result) -> Iterator[Alarm]:
 
 
 def _low_mass(result: Result) -> Iterator[Alarm]:
-    mass = float(np.median(Pass(result.winner.logprobs).label_mass))
+    mass = float(np.median(PassResult(result.winner.logprobs).label_mass))
     if mass < MIN_LABEL_MASS:
         yield Alarm(
             "low-label-mass",

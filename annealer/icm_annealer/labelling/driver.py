@@ -15,7 +15,7 @@ from icm_annealer.data.examples import Example, consistency_of, digest
 from icm_annealer.data.task import Task
 from icm_annealer.runs.journal import Journal
 from icm_annealer.scoring.pass_event import PassEvent
-from icm_annealer.scoring.passes import Ask, Pass, PassScorer, Scorer, window_of
+from icm_annealer.scoring.passes import PassRequest, PassResult, PassScorer, Scorer, window_of
 from icm_annealer.search.base import Problem, Result
 from icm_annealer.search.settings import Settings
 from icm_client.contract.wire import ModelInfo
@@ -32,7 +32,7 @@ class Run:
     problem: Problem
     result: Result
     num_passes: int
-    last: tuple[Ask, Pass]
+    last: tuple[PassRequest, PassResult]
     """The last pass."""
     passes: PassScorer
     """What asked for it, and can ask for more."""
@@ -50,7 +50,7 @@ class Run:
         chosen by (`Candidate.margins`).
         """
         winner = self.result.winner
-        answer, margins = Pass(winner.logprobs), winner.margins
+        answer, margins = PassResult(winner.logprobs), winner.margins
         normalized, mass = answer.normalized, answer.label_mass
         rows = []
         for number, (example, label) in enumerate(zip(self.examples, self.labels, strict=True)):
@@ -74,7 +74,7 @@ class Run:
 def run_header(examples: Sequence[Example], task: Task, settings: Settings, model: ModelInfo) -> dict[str, Any]:
     """What must not change between the beginning of a run and its resumption."""
     return {
-        "settings": settings.described(),
+        "settings": settings.to_dict(),
         "task": task.seen(),
         "data": digest(examples),
         "model": model.model_dump(include={"name", "digest", "dtype", "engine"}),
@@ -107,11 +107,11 @@ async def anneal(
     passes = await PassScorer.open(scorer, task, examples, units, model, experiment, settings.model)
     loop = _Loop(problem, passes, journal, on_pass)
     search = settings.start(problem)
-    asks = next(search)
+    requests = next(search)
     while True:
-        answers = await loop.answer(asks)
+        answers = await loop.answer(requests)
         try:
-            asks = search.send(answers)
+            requests = search.send(answers)
         except StopIteration as stop:
             result: Result = stop.value
             break
@@ -142,42 +142,42 @@ class _Loop:
         self._problem, self._passes = problem, passes
         self._journal, self._on_pass = journal, on_pass
         self.num_passes = 0
-        self.last: tuple[Ask, Pass] | None = None
+        self.last: tuple[PassRequest, PassResult] | None = None
 
-    async def answer(self, asks: Sequence[Ask]) -> list[Pass]:
+    async def answer(self, requests: Sequence[PassRequest]) -> list[PassResult]:
         """One round. Passes are journalled in the order asked, whichever the scorer finishes first."""
-        recorded = [self._journal.recorded_pass(ask) if self._journal else None for ask in asks]
+        recorded = [self._journal.recorded_pass(request) if self._journal else None for request in requests]
         tasks = [
-            None if answer else asyncio.create_task(self._passes.score(ask))
-            for ask, answer in zip(asks, recorded, strict=True)
+            None if answer else asyncio.create_task(self._passes.score(request))
+            for request, answer in zip(requests, recorded, strict=True)
         ]
-        answers: list[Pass] = []
+        answers: list[PassResult] = []
         clock = asyncio.get_running_loop().time
         start = clock()
         try:
-            for ask, known, task in zip(asks, recorded, tasks, strict=True):
+            for request, known, task in zip(requests, recorded, tasks, strict=True):
                 answer = known if known is not None else await _required(task)
                 start, waited = clock(), clock() - start
-                self._note(ask, answer, known is not None, waited)
+                self._note(request, answer, known is not None, waited)
                 answers.append(answer)
         finally:
             for task in tasks:
                 if task is not None:
                     task.cancel()
             await asyncio.gather(*(task for task in tasks if task is not None), return_exceptions=True)
-        self.last = asks[-1], answers[-1]
+        self.last = requests[-1], answers[-1]
         return answers
 
-    def _note(self, ask: Ask, answer: Pass, resumed: bool, waited: float) -> None:
+    def _note(self, request: PassRequest, answer: PassResult, resumed: bool, waited: float) -> None:
         self.num_passes += 1
-        own = ask.labels[ask.queries]
-        known = ask.labels[ask.labels >= 0]
+        own = request.labels[request.queries]
+        known = request.labels[request.labels >= 0]
         inside = bool((own >= 0).all())
-        num_contradictions = self._problem.consistency.num_contradictions(ask.labels)
+        num_contradictions = self._problem.consistency.num_contradictions(request.labels)
         objective = self._problem.objective
         event = PassEvent(
             self.num_passes,
-            ask,
+            request,
             answer,
             objective.u(answer.logprobs, own, num_contradictions) if inside else None,
             objective.predictability(answer.logprobs, own) if inside else None,
@@ -187,11 +187,11 @@ class _Loop:
             waited,
         )
         if self._journal and not resumed:
-            self._journal.write_pass(event.number, ask, answer, event.facts())
+            self._journal.write_pass(event.number, request, answer, event.facts())
         if self._on_pass:
             self._on_pass(event)
 
 
-async def _required(task: asyncio.Task[Pass] | None) -> Pass:
+async def _required(task: asyncio.Task[PassResult] | None) -> PassResult:
     assert task is not None
     return await task

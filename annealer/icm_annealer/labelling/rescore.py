@@ -64,15 +64,15 @@ async def repeat(run: Run, folder: RunDir) -> Repeat | None:
     None if that pass was answered from the scorer's memory: a run that was made before asks nothing of the engine.
     It is no part of the journal: that holds only what labels depend on. Raises what `PassScorer.again` does.
     """
-    ask, answer = run.last
-    queries = repeated_of(ask.queries)
-    first = answer.logprobs[np.isin(ask.queries, queries)]
+    request, answer = run.last
+    queries = repeated_of(request.queries)
+    first = answer.logprobs[np.isin(request.queries, queries)]
     then_known = _known(folder / REPEAT, first)
     if then_known is not None:
         return Repeat(first, then_known)
-    if answer.usage.reused_prompts == len(ask.queries):
+    if answer.usage.reused_prompts == len(request.queries):
         return None
-    then = await run.passes.again(ask, queries)
+    then = await run.passes.again(request, queries)
     folder.write_json(REPEAT, {"first": first.tolist(), "then": then.logprobs.tolist()})
     return Repeat(first, then.logprobs, then.usage, then.seconds)
 

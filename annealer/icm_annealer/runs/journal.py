@@ -17,7 +17,7 @@ import numpy as np
 
 from icm_annealer.data.json_text import parsed
 from icm_annealer.runs.journal_lines import Shape
-from icm_annealer.scoring.passes import Ask, Pass
+from icm_annealer.scoring.passes import PassRequest, PassResult
 from icm_client.contract.errors import RequestError
 
 if sys.platform != "win32":
@@ -79,24 +79,24 @@ class Journal:
                 file.truncate(num_bytes)
         return cls(path, (line.value for line in _lines(path) if line.number > 1))
 
-    def recorded_pass(self, ask: Ask) -> Pass | None:
+    def recorded_pass(self, request: PassRequest) -> PassResult | None:
         """The next recorded answer, if one is left; raises JournalError if it answers another question."""
         line = self._next
         if line is None or line.get("kind") != "pass":
             return None
         self._next = next(self._recorded, None)
-        if line["ask"] != _ask_line(ask):
+        if line["ask"] != _ask_line(request):
             raise JournalError(f"{self._path} cannot be continued: its pass {line['number']} asks something else")
-        return Pass(np.array(line["logprobs"]), num_dropped=line["num_dropped"])
+        return PassResult(np.array(line["logprobs"]), num_dropped=line["num_dropped"])
 
-    def write_pass(self, number: int, ask: Ask, answer: Pass, facts: dict[str, Any]) -> None:
+    def write_pass(self, number: int, request: PassRequest, answer: PassResult, facts: dict[str, Any]) -> None:
         """One answered pass. `facts` are for readers; the search is told only the answer."""
         self.write(
             {
                 "kind": "pass",
                 "number": number,
                 **facts,
-                "ask": _ask_line(ask),
+                "ask": _ask_line(request),
                 "num_dropped": answer.num_dropped,
                 "logprobs": answer.logprobs.tolist(),
             }
@@ -235,13 +235,13 @@ def _emptied(path: Path) -> Path:
     return path
 
 
-def _ask_line(ask: Ask) -> dict[str, Any]:
+def _ask_line(request: PassRequest) -> dict[str, Any]:
     return {
-        "purpose": ask.purpose,
-        "plan": str(ask.plan),
-        "labels": ask.labels.tolist(),
-        "queries": "all" if len(ask.queries) == len(ask.labels) else ask.queries.tolist(),
-        "order": _order_line(ask.order.tolist()),
+        "purpose": request.purpose,
+        "plan": str(request.plan),
+        "labels": request.labels.tolist(),
+        "queries": "all" if len(request.queries) == len(request.labels) else request.queries.tolist(),
+        "order": _order_line(request.order.tolist()),
     }
 
 

@@ -29,7 +29,7 @@ class _Ask(_Strict):
 
 class _Pass(_Strict):
     number: int = Field(ge=1)
-    ask: _Ask
+    request: _Ask
     num_dropped: int = Field(ge=0)
     logprobs: list[list[float]]
     # What follows is for readers only, and older versions did not write all of it.
@@ -68,8 +68,8 @@ class Shape(NamedTuple):
             raise ValueError(first_wrong(error)) from None
 
     def _check_pass(self, line: _Pass) -> None:
-        self._check_labels("ask.labels", line.ask.labels, -1)
-        queries = range(self.num_examples) if line.ask.queries == "all" else line.ask.queries
+        self._check_labels("ask.labels", line.request.labels, -1)
+        queries = range(self.num_examples) if line.request.queries == "all" else line.request.queries
         if not all(0 <= query < self.num_examples for query in queries):
             raise ValueError("ask.queries: not numbers of the examples")
         if len(line.logprobs) != len(queries) or any(len(row) != self.num_labels for row in line.logprobs):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from icm_annealer.scoring.passes import Ask, Pass
+from icm_annealer.scoring.passes import PassRequest, PassResult
 
 
 @dataclass(frozen=True)
@@ -14,8 +14,8 @@ class PassEvent:
 
     number: int
     """Counted from 1 over the whole run."""
-    ask: Ask
-    answer: Pass
+    request: PassRequest
+    answer: PassResult
     u: float | None
     """U of the labels asked about, None for a pass that scores examples outside of its context."""
     predictability: float | None
@@ -33,6 +33,6 @@ class PassEvent:
             "u": self.u,
             "p": self.predictability,
             "contradictions": self.num_contradictions,
-            "temperature": self.ask.temperature,
+            "temperature": self.request.temperature,
             "label_rates": self.label_rates,
         }

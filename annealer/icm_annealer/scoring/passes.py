@@ -35,7 +35,7 @@ class Scorer(Protocol):
 
 
 @dataclass(frozen=True)
-class Ask:
+class PassRequest:
     """One pass that a search wants.
 
     `labels[i]` is example i's label, -1 for an example that stands in no context. `queries` are the examples to
@@ -53,8 +53,8 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Pass:
-    """The answer to an Ask: `logprobs[k, c]` is log p(label c) for the k-th query, in nats, raw."""
+class PassResult:
+    """The answer to a PassRequest: `logprobs[k, c]` is log p(label c) for the k-th query, in nats, raw."""
 
     logprobs: Array
     usage: Usage = field(default_factory=Usage)
@@ -134,7 +134,7 @@ def check_request(task: Task, experiment: str, adapter: str = "base") -> None:
 
 
 class PassScorer:
-    """Scores Asks over one dataset through one scorer. Create it with `open`."""
+    """Scores PassRequests over one dataset through one scorer. Create it with `open`."""
 
     def __init__(
         self,
@@ -185,12 +185,12 @@ class PassScorer:
             )
         return cls(scorer, task, texts, lengths, units, model, experiment, adapter, preamble)
 
-    async def score(self, ask: Ask) -> Pass:
+    async def score(self, ask: PassRequest) -> PassResult:
         """One pass. Raises what the client raises, and ScorerError if another model answers than at the start."""
         plan = self.plan(ask)
         return await self._scored(self._request(plan, ask.labels), ask.queries, _row_of(plan), plan.num_dropped)
 
-    async def again(self, ask: Ask, queries: Ints) -> Pass:
+    async def again(self, ask: PassRequest, queries: Ints) -> PassResult:
         """The same prompts as in `score`, of these queries alone, and really read once more. Raises the same."""
         plan = self.plan(ask)
         row_of = _row_of(plan)
@@ -199,19 +199,21 @@ class PassScorer:
         places = {number: place for place, number in enumerate(numbers)}
         return await self._scored(request, queries, {int(i): places[row_of[int(i)]] for i in queries}, plan.num_dropped)
 
-    def request(self, ask: Ask) -> ScoreRequest:
+    def request(self, ask: PassRequest) -> ScoreRequest:
         """What `score` sends."""
         return self._request(self.plan(ask), ask.labels)
 
-    async def _scored(self, request: ScoreRequest, queries: Ints, row_of: Mapping[int, int], num_dropped: int) -> Pass:
+    async def _scored(
+        self, request: ScoreRequest, queries: Ints, row_of: Mapping[int, int], num_dropped: int
+    ) -> PassResult:
         start = time.monotonic()
         response = await self._scorer.score(request)
         seconds = time.monotonic() - start
         self._check_model(response.model)
         rows = [row_of[int(query)] for query in queries]
-        return Pass(np.array(response.logprobs)[rows], response.usage, seconds, num_dropped)
+        return PassResult(np.array(response.logprobs)[rows], response.usage, seconds, num_dropped)
 
-    def plan(self, ask: Ask) -> Plan:
+    def plan(self, ask: PassRequest) -> Plan:
         """The prefix tree that `ask` sends."""
         units: list[Ints] = []
         in_context: dict[int, int] = {}  # an example -> one of its unit that stands in contexts

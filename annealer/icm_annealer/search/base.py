@@ -1,4 +1,4 @@
-"""What a search is: a generator that yields rounds of Asks, is sent their passes, and returns a Result.
+"""What a search is: a generator that yields rounds of PassRequests, is sent their passes, and returns a Result.
 
     search = blocks(problem, settings, seed)
     asks = next(search)                      ask
@@ -10,7 +10,7 @@ same labels, and a run is resumed by telling its search once more what the journ
 
 A baseline that has no end of its own can be stopped between two rounds, and ends with what it has:
 
-    search.throw(Enough())                   goes on like send
+    search.throw(StopSearch())                   goes on like send
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ import numpy as np
 from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.objective import Objective, calibrated, margins
 from icm_annealer.rules.consistency import Consistency
-from icm_annealer.scoring.passes import Ask, Pass
+from icm_annealer.scoring.passes import PassRequest, PassResult
 from icm_annealer.scoring.prefix_plan import PlanKind
 
 
-class Enough(Exception):  # noqa: N818  (no error)
+class StopSearch(Exception):  # noqa: N818  (no error)
     """Thrown into a search that is to ask no more and end with the labels that it has."""
 
 
@@ -50,10 +50,10 @@ class Problem:
     plan: PlanKind
 
     @property
-    def everybody(self) -> Ints:
+    def all_examples(self) -> Ints:
         return np.arange(self.num_examples)
 
-    def u(self, answer: Pass, labels: Ints) -> float:
+    def u(self, answer: PassResult, labels: Ints) -> float:
         """U of a complete assignment by a pass over everybody."""
         return self.objective.u(answer.logprobs, labels, self.consistency.num_contradictions(labels))
 
@@ -65,9 +65,9 @@ class Problem:
             unit_of[unit] = number
         return [np.unique(unit_of[group]) for group in self.consistency.groups]
 
-    def ask(self, labels: Ints, order: Ints, purpose: str) -> Ask:
+    def request(self, labels: Ints, order: Ints, purpose: str) -> PassRequest:
         """A leave-one-unit-out pass over everybody, by the run's plan."""
-        return Ask(labels, self.everybody, order, self.plan, purpose)
+        return PassRequest(labels, self.all_examples, order, self.plan, purpose)
 
 
 class ChainEnd(NamedTuple):
@@ -141,7 +141,7 @@ class Result:
     """What a search found: all candidates, the winner first."""
 
     candidates: list[Candidate]
-    zero_shot: Pass | None
+    zero_shot: PassResult | None
     u_start: float | None = None
     """U of the calibrated zero-shot labels by a chain's first pass; None if none began there."""
     chains: Sequence[Ints] = ()
@@ -163,43 +163,43 @@ class Result:
         return labels
 
 
-Round = list[Ask]
-Search = Generator[Round, list[Pass], Result]
-Chain = Generator[Ask, Pass, ChainEnd]
-"""One chain: yields single Asks."""
+Round = list[PassRequest]
+Search = Generator[Round, list[PassResult], Result]
+Chain = Generator[PassRequest, PassResult, ChainEnd]
+"""One chain: yields single PassRequests."""
 
 
-def lockstep(chains: Sequence[Chain]) -> Generator[Round, list[Pass], list[ChainEnd]]:
-    """Runs chains side by side: a round holds one Ask of each that still runs. Returns their ends, in order."""
+def lockstep(chains: Sequence[Chain]) -> Generator[Round, list[PassResult], list[ChainEnd]]:
+    """Runs chains side by side: a round holds one PassRequest of each that still runs. Returns their ends, in order."""
     ends: list[ChainEnd | None] = [None] * len(chains)
-    answers: list[Pass | None] = [None] * len(chains)
+    answers: list[PassResult | None] = [None] * len(chains)
     running = list(range(len(chains)))
     while running:
-        asks: list[Ask] = []
+        requests: list[PassRequest] = []
         for number in list(running):
             try:
                 answer = answers[number]
-                ask = next(chains[number]) if answer is None else chains[number].send(answer)
-                asks.append(replace(ask, purpose=f"chain {number + 1}"))
+                request = next(chains[number]) if answer is None else chains[number].send(answer)
+                requests.append(replace(request, purpose=f"chain {number + 1}"))
             except StopIteration as stop:
                 ends[number] = stop.value
                 running.remove(number)
-        if asks:
-            told = yield asks
+        if requests:
+            told = yield requests
             for number, answer in zip(running, told, strict=True):
                 answers[number] = answer
     return [end for end in ends if end is not None]
 
 
-def zero_shot_ask(problem: Problem) -> Ask:
+def zero_shot_request(problem: Problem) -> PassRequest:
     """Every example alone, without any context."""
     nobody = np.full(problem.num_examples, -1)
-    return Ask(nobody, problem.everybody, np.arange(len(problem.units)), problem.plan, "zero-shot")
+    return PassRequest(nobody, problem.all_examples, np.arange(len(problem.units)), problem.plan, "zero-shot")
 
 
 def weigh(
     problem: Problem, finalists: Sequence[Finalist], num_orders: int, rng: np.random.Generator
-) -> Generator[Round, list[Pass], list[Candidate]]:
+) -> Generator[Round, list[PassResult], list[Candidate]]:
     """Scores final labels on common fresh orders and returns candidates, the highest mean U first.
 
     With no order at all nothing is asked: the candidates keep their order, and their log-probabilities are NaN.
@@ -209,9 +209,9 @@ def weigh(
     for finalist in finalists:
         distinct.setdefault(finalist.labels.tobytes(), finalist)
     contenders = list(distinct.values())
-    passes: list[list[Pass]] = [[] for _ in contenders]
+    passes: list[list[PassResult]] = [[] for _ in contenders]
     for order in orders:
-        told = yield [problem.ask(finalist.labels, order, "finalists") for finalist in contenders]
+        told = yield [problem.request(finalist.labels, order, "finalists") for finalist in contenders]
         for mine, answer in zip(passes, told, strict=True):
             mine.append(answer)
     candidates = []
@@ -224,7 +224,7 @@ def weigh(
 
 
 def weigh_alone(
-    problem: Problem, name: str, labels: Ints, zero_shot: Pass, num_orders: int, rng: np.random.Generator
+    problem: Problem, name: str, labels: Ints, zero_shot: PassResult, num_orders: int, rng: np.random.Generator
 ) -> Search:
     """The end of a search that has found a single answer, and has no U of its own."""
     return Result((yield from weigh(problem, [Finalist((name,), labels)], num_orders, rng)), zero_shot)
@@ -237,7 +237,7 @@ def _mean_and_error(values: Sequence[float] | Array) -> tuple[float, float]:
     return float(np.mean(values)), error
 
 
-def _mean(problem: Problem, passes: Sequence[Pass]) -> Array:
+def _mean(problem: Problem, passes: Sequence[PassResult]) -> Array:
     if not passes:
         return np.full((problem.num_examples, problem.num_labels), np.nan)
     mean: Array = np.mean([answer.logprobs for answer in passes], axis=0)

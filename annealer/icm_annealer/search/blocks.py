@@ -9,7 +9,7 @@ import numpy as np
 
 from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.objective import calibrated
-from icm_annealer.scoring.passes import Ask
+from icm_annealer.scoring.passes import PassRequest
 from icm_annealer.search.base import (
     HALVES,
     Candidate,
@@ -21,7 +21,7 @@ from icm_annealer.search.base import (
     Search,
     lockstep,
     weigh,
-    zero_shot_ask,
+    zero_shot_request,
 )
 
 NEXT_TO_NOTHING = 1e-9
@@ -64,7 +64,7 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int, given: Ints | N
     orders' noise. The chain that begins with zero-shot labels knows something that heat would destroy, and stays cold.
     """
     rngs = np.random.default_rng(seed).spawn(settings.num_chains + 1)
-    (zero_shot,) = yield [zero_shot_ask(problem)]
+    (zero_shot,) = yield [zero_shot_request(problem)]
     alone = calibrated(zero_shot.logprobs)
     if given is None:
         starts = [(ZERO_SHOT, problem.consistency.best(alone))]
@@ -99,7 +99,7 @@ def _chain(problem: Problem, settings: BlockSettings, labels: Ints, heat: float,
         shown, order, queries = _half(problem, labels, *sides, rng)
         temperature = first_temperature * max(0.0, 1 - number / max(settings.num_hot_passes, 1))
         told = None if number == 0 and heat else temperature  # the first temperature is taken from this pass
-        answer = yield Ask(shown, queries, order, HALVES, "chain", told)
+        answer = yield PassRequest(shown, queries, order, HALVES, "chain", told)
         share = len(queries) / problem.num_examples
         us.append(problem.objective.of_all(problem.objective.predictability(answer.logprobs, labels[queries]), share))
         said = calibrated(answer.logprobs)

@@ -14,8 +14,8 @@ import numpy as np
 
 from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.objective import calibrated
-from icm_annealer.scoring.passes import Ask
-from icm_annealer.search.base import HALVES, Enough, Problem, Search, weigh_alone, zero_shot_ask
+from icm_annealer.scoring.passes import PassRequest
+from icm_annealer.search.base import HALVES, Problem, Search, StopSearch, weigh_alone, zero_shot_request
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class BootstrapSettings:
 def bootstrap(problem: Problem, settings: BootstrapSettings, seed: int) -> Search:
     """Rounds from random labels on; no zero-shot answer shapes them, it is asked for to be compared with."""
     rng, order_rng = np.random.default_rng(seed).spawn(2)
-    (zero_shot,) = yield [zero_shot_ask(problem)]
+    (zero_shot,) = yield [zero_shot_request(problem)]
     balanced = rng.permutation(problem.num_examples) % problem.num_labels
     # Where rules forbid some of the random labels, chance decides which.
     noise = rng.random((problem.num_examples, problem.num_labels))
@@ -42,10 +42,10 @@ def bootstrap(problem: Problem, settings: BootstrapSettings, seed: int) -> Searc
     try:
         for _ in range(settings.num_rounds if len(problem.units) > 1 else 0):
             order = rng.permutation(len(problem.units))
-            (answer,) = yield [Ask(labels, problem.everybody, order, HALVES, "bootstrap")]
+            (answer,) = yield [PassRequest(labels, problem.all_examples, order, HALVES, "bootstrap")]
             said = calibrated(answer.logprobs) if settings.is_calibrated else answer.logprobs
             labels = _best(problem, settings, said)
-    except Enough:
+    except StopSearch:
         pass
     return (yield from weigh_alone(problem, "bootstrap", labels, zero_shot, settings.num_final_orders, order_rng))
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.objective import calibrated
-from icm_annealer.scoring.passes import Ask
+from icm_annealer.scoring.passes import PassRequest
 from icm_annealer.scoring.prefix_plan import PlanKind
-from icm_annealer.search.base import Enough, Problem, Search, weigh_alone, zero_shot_ask
+from icm_annealer.search.base import Problem, Search, StopSearch, weigh_alone, zero_shot_request
 
 TREE, HALVES = PlanKind("tree"), PlanKind("folds", 2)
 
@@ -58,7 +58,7 @@ class _Next(NamedTuple):
 def gibbs(problem: Problem, settings: GibbsSettings, seed: int) -> Search:
     """A chain of single draws. Stopped before a sample was kept, it ends with its present labels."""
     rng, order_rng = np.random.default_rng(seed).spawn(2)
-    (zero_shot,) = yield [zero_shot_ask(problem)]
+    (zero_shot,) = yield [zero_shot_request(problem)]
     if settings.start == "zero-shot":
         labels = problem.consistency.best(calibrated(zero_shot.logprobs))
     else:
@@ -69,12 +69,12 @@ def gibbs(problem: Problem, settings: GibbsSettings, seed: int) -> Search:
     try:
         if settings.is_calibrated:
             order = rng.permutation(len(problem.units))
-            (answer,) = yield [Ask(labels, problem.everybody, order, HALVES, "gibbs start")]
+            (answer,) = yield [PassRequest(labels, problem.all_examples, order, HALVES, "gibbs start")]
             said = answer.logprobs.copy()
         for example, order, ends_sweep in _scan(problem, settings, rng):
             others = labels.copy()
             others[example] = -1
-            (answer,) = yield [Ask(others, np.array([example]), order, TREE, "gibbs", settings.temperature)]
+            (answer,) = yield [PassRequest(others, np.array([example]), order, TREE, "gibbs", settings.temperature)]
             said[example] = answer.logprobs[0]
             bias = said.mean(axis=0) if settings.is_calibrated else 0.0
             labels = labels.copy()  # what was asked stays as it was
@@ -82,7 +82,7 @@ def gibbs(problem: Problem, settings: GibbsSettings, seed: int) -> Search:
             num_swept += ends_sweep
             if ends_sweep and num_swept > settings.num_burn_in:
                 votes += np.eye(problem.num_labels)[labels]
-    except Enough:
+    except StopSearch:
         pass
     labels = problem.consistency.best(votes + 0.5 * np.eye(problem.num_labels)[labels])  # a tie goes to the last labels
     return (yield from weigh_alone(problem, "gibbs", labels, zero_shot, settings.num_final_orders, order_rng))

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from icm_annealer.core.objective import calibrated, margins
-from icm_annealer.scoring.passes import Ask
+from icm_annealer.scoring.passes import PassRequest
 from icm_annealer.scoring.prefix_plan import PlanKind
-from icm_annealer.search.base import Enough, Problem, Search, weigh_alone, zero_shot_ask
+from icm_annealer.search.base import Problem, Search, StopSearch, weigh_alone, zero_shot_request
 from icm_annealer.search.shots import balanced, only
 
 TREE = PlanKind("tree")
@@ -31,7 +31,7 @@ class GrowingSettings:
 def growing(problem: Problem, settings: GrowingSettings, seed: int) -> Search:
     """Calibrated zero-shot labels; then a pass a size, each behind the best labels of the pass before."""
     rng, order_rng = np.random.default_rng(seed).spawn(2)
-    (zero_shot,) = yield [zero_shot_ask(problem)]
+    (zero_shot,) = yield [zero_shot_request(problem)]
     scores = calibrated(zero_shot.logprobs)
     labels = problem.consistency.best(scores)
     try:
@@ -40,9 +40,9 @@ def growing(problem: Problem, settings: GrowingSettings, seed: int) -> Search:
                 break
             context = only(balanced(labels, margins(scores, labels), size), labels)
             order = rng.permutation(len(problem.units))
-            (answer,) = yield [Ask(context, problem.everybody, order, TREE, "growing")]
+            (answer,) = yield [PassRequest(context, problem.all_examples, order, TREE, "growing")]
             scores = calibrated(answer.logprobs)
             labels = problem.consistency.best(scores)
-    except Enough:
+    except StopSearch:
         pass
     return (yield from weigh_alone(problem, "growing", labels, zero_shot, settings.num_final_orders, order_rng))

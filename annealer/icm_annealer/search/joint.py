@@ -11,9 +11,9 @@ import numpy as np
 
 from icm_annealer.core.arrays import Array
 from icm_annealer.core.objective import calibrated
-from icm_annealer.scoring.passes import Ask
+from icm_annealer.scoring.passes import PassRequest
 from icm_annealer.scoring.prefix_plan import PlanKind
-from icm_annealer.search.base import Enough, Problem, Search, weigh_alone, zero_shot_ask
+from icm_annealer.search.base import Problem, Search, StopSearch, weigh_alone, zero_shot_request
 from icm_annealer.search.shots import balanced, only
 
 TREE = PlanKind("tree")
@@ -37,7 +37,7 @@ class JointSettings:
 def joint(problem: Problem, settings: JointSettings, seed: int) -> Search:
     """Zero-shot labels, then rounds of draws. A round that is stopped is voted by the draws that it has."""
     rng, order_rng = np.random.default_rng(seed).spawn(2)
-    (zero_shot,) = yield [zero_shot_ask(problem)]
+    (zero_shot,) = yield [zero_shot_request(problem)]
     labels = problem.consistency.best(_scores(zero_shot.logprobs, settings))
     num_draws = settings.num_draws * settings.num_rounds if problem.num_examples > 1 else 0
     # Small sets must not be their own context.
@@ -48,12 +48,12 @@ def joint(problem: Problem, settings: JointSettings, seed: int) -> Search:
         for draw in range(1, num_draws + 1):
             context = only(balanced(labels, rng.random(problem.num_examples), num_shots), labels)
             order = rng.permutation(len(problem.units))
-            (answer,) = yield [Ask(context, problem.everybody, order, TREE, "joint")]
+            (answer,) = yield [PassRequest(context, problem.all_examples, order, TREE, "joint")]
             votes += one_each[_scores(answer.logprobs, settings).argmax(axis=1)]
             if draw % settings.num_draws == 0:
                 labels = problem.consistency.best(votes + 0.5 * one_each[labels])  # a tie changes nothing
                 votes = np.zeros_like(votes)
-    except Enough:
+    except StopSearch:
         labels = problem.consistency.best(votes + 0.5 * one_each[labels])
     return (yield from weigh_alone(problem, "joint", labels, zero_shot, settings.num_final_orders, order_rng))
 

@@ -14,11 +14,11 @@ from typing import Literal, NamedTuple, TypeVar
 import numpy as np
 
 from icm_annealer.core.arrays import Ints
-from icm_annealer.scoring.passes import Ask, Pass
-from icm_annealer.search.base import Finalist, Problem, Result, Round, Search, weigh, zero_shot_ask
+from icm_annealer.scoring.passes import PassRequest, PassResult
+from icm_annealer.search.base import Finalist, Problem, Result, Round, Search, weigh, zero_shot_request
 
 _Outcome = TypeVar("_Outcome")
-_Steps = Generator[Round, list[Pass], "_State"]
+_Steps = Generator[Round, list[PassResult], "_State"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class _State(NamedTuple):
 def official(problem: Problem, settings: OfficialSettings, seed: int) -> Search:
     """Algorithm 1. Every proposal that changes a label costs a pass over all that is labelled so far."""
     rng, order_rng = np.random.default_rng(seed).spawn(2)
-    (zero_shot,) = yield [zero_shot_ask(problem)]
+    (zero_shot,) = yield [zero_shot_request(problem)]
     labels = np.full(problem.num_examples, -1)
     initial = rng.permutation(problem.num_examples)[: settings.num_initial]
     labels[initial] = rng.integers(problem.num_labels, size=len(initial))
@@ -84,21 +84,23 @@ def official(problem: Problem, settings: OfficialSettings, seed: int) -> Search:
     return Result(candidates, zero_shot, notes=notes)
 
 
-def _at(temperature: float, steps: Generator[Round, list[Pass], _Outcome]) -> Generator[Round, list[Pass], _Outcome]:
+def _at(
+    temperature: float, steps: Generator[Round, list[PassResult], _Outcome]
+) -> Generator[Round, list[PassResult], _Outcome]:
     """`steps`, whose asks tell the temperature at which they are made."""
-    answers: list[Pass] | None = None
+    answers: list[PassResult] | None = None
     while True:
         try:
-            asks = next(steps) if answers is None else steps.send(answers)
+            requests = next(steps) if answers is None else steps.send(answers)
         except StopIteration as stop:
             outcome: _Outcome = stop.value
             return outcome
-        answers = yield [replace(ask, temperature=temperature) for ask in asks]
+        answers = yield [replace(request, temperature=temperature) for request in requests]
 
 
 def _propose(
     problem: Problem, settings: OfficialSettings, state: _State, rng: np.random.Generator
-) -> Generator[Round, list[Pass], _State | None]:
+) -> Generator[Round, list[PassResult], _State | None]:
     """Draws an example, labels it by argmax behind all others, repairs; None if nothing would change."""
     example = _draw(problem, settings, state.labels, rng)
     without = state.labels.copy()
@@ -172,14 +174,14 @@ def _consistent_pairs(problem: Problem, labels: Ints, pair: tuple[int, int]) -> 
 
 
 def _weighed(problem: Problem, labels: Ints) -> _Steps:
-    ask = _pass(problem, labels)
-    (answer,) = yield [ask]
-    known = labels[ask.queries]
+    request = _pass(problem, labels)
+    (answer,) = yield [request]
+    known = labels[request.queries]
     u = problem.objective.u(answer.logprobs, known, problem.consistency.num_contradictions(labels))
     return _State(labels, u)
 
 
-def _pass(problem: Problem, labels: Ints) -> Ask:
+def _pass(problem: Problem, labels: Ints) -> PassRequest:
     """A pass over what is labelled, in the data's own order."""
     order = np.arange(len(problem.units))
-    return Ask(labels, np.flatnonzero(labels >= 0), order, problem.plan, "official")
+    return PassRequest(labels, np.flatnonzero(labels >= 0), order, problem.plan, "official")

@@ -79,6 +79,6 @@ class Settings(BaseModel):
             return 1 + self.bootstrap.num_rounds + self.bootstrap.num_final_orders
         return 1 + self.zero_shot.num_final_orders if self.search == "zero_shot" else None
 
-    def described(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The settings that matter to this search, for the journal and the report."""
         return self.model_dump(exclude={str(name) for name in SEARCHES if name != self.search})

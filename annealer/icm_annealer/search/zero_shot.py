@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from icm_annealer.core.objective import calibrated
-from icm_annealer.search.base import Problem, Search, weigh_alone, zero_shot_ask
+from icm_annealer.search.base import Problem, Search, weigh_alone, zero_shot_request
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class ZeroShotSettings:
 
 def zero_shot(problem: Problem, settings: ZeroShotSettings, seed: int) -> Search:
     """One pass; the seed matters only to the orders that the labels are weighed on."""
-    (answer,) = yield [zero_shot_ask(problem)]
+    (answer,) = yield [zero_shot_request(problem)]
     labels = problem.consistency.best(calibrated(answer.logprobs))
     rng = np.random.default_rng(seed)
     return (yield from weigh_alone(problem, "zero-shot", labels, answer, settings.num_final_orders, rng))

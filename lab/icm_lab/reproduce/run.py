@@ -53,7 +53,7 @@ async def model_rows(scorer: Scorer, bars: Sequence[Bar], saved: SavedRows, say:
 
     async def one(task: str, seed: int) -> list[Row]:
         case = Case(data[task], NUM, NUM_TEST, seed, model, scorer, "reproduce")
-        of = {**case.described(), "searches": [OURS.described(), PUBLISHED.described()]}
+        of = {**case.to_dict(), "searches": [OURS.to_dict(), PUBLISHED.to_dict()]}
         trial: Trial | None = None
         rows: list[Row] = []
         for bar in (bar for bar in bars if bar.task == task):

@@ -27,12 +27,12 @@ class Verdict:
     second: Estimate
     holds: bool
 
-    def described(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As figures.json holds it."""
         return {
             "claim": str(self.claim),
-            "first": self.first.described(),
-            "second": self.second.described(),
+            "first": self.first.to_dict(),
+            "second": self.second.to_dict(),
             "holds": self.holds,
         }
 
@@ -87,13 +87,13 @@ def figure_found(figure: Figure, rows: Sequence[Row]) -> dict[str, Any]:
         "paper": figure.paper,
         "measure": figure.measure,
         "holds": all(verdict.holds for verdict in verdicts),
-        "claims": [verdict.described() for verdict in verdicts],
+        "claims": [verdict.to_dict() for verdict in verdicts],
         "bars": [
             {
                 "model": bar.model,
                 "task": bar.task,
                 "method": bar.method,
-                **estimate(rows_of(bar, rows), figure.measure).described(),
+                **estimate(rows_of(bar, rows), figure.measure).to_dict(),
                 "seeds": _shares(rows_of(bar, rows), figure.measure),
                 "collapsed": sum(bool(row["collapsed"]) for row in rows_of(bar, rows)),
             }

@@ -61,7 +61,7 @@ async def compare(
         "seeds": list(plan.seeds),
         "intervals": intervals_told(plan.num_seeds, is_grouped=is_grouped),
         "model": model.model_dump(include={"name", "digest", "dtype", "engine"}),
-        "methods": {standing.method.name: standing.described() for standing in found},
+        "methods": {standing.method.name: standing.to_dict() for standing in found},
     }
     save_figures(out, **{TABLE: table})
     return Compared(table, found)

@@ -39,18 +39,18 @@ class BaselineRows:
     def __init__(self, plan: BaselinesPlan):
         self._plan = plan
 
-    def described(self, case: Case, name: str, anchor: Row | None) -> Row:
-        described: dict[str, Any] = {**case.described(), "budget": self._budget(name, anchor)}
+    def to_dict(self, case: Case, name: str, anchor: Row | None) -> Row:
+        to_dict: dict[str, Any] = {**case.to_dict(), "budget": self._budget(name, anchor)}
         if METHODS[name].search:
-            described["settings"] = self._settings(name, case.seed).described()
+            to_dict["settings"] = self._settings(name, case.seed).to_dict()
         if name == PREFIXED:
-            described["prefix"] = zlib.crc32(self._plan.prefix.encode())
+            to_dict["prefix"] = zlib.crc32(self._plan.prefix.encode())
         elif name == HUMAN:
             # Rows of people's labels and of noise may be saved where nobody names the field or ICM's is not there.
-            described["human"] = zlib.crc32(self._human(case).tobytes()) if self._plan.human is not None else None
+            to_dict["human"] = zlib.crc32(self._human(case).tobytes()) if self._plan.human is not None else None
         elif name == NOISE:
-            described["num_wrong"] = _num_wrong(case, anchor) if anchor is not None else None
-        return described
+            to_dict["num_wrong"] = _num_wrong(case, anchor) if anchor is not None else None
+        return to_dict
 
     async def row(self, case: Case, name: str, anchor: Row | None, steps: Steps) -> Row:
         labelled = await self._labelled(case, name, anchor, steps)
@@ -61,10 +61,10 @@ class BaselineRows:
         return {
             "method": name,
             **labelled.costs,
-            "label_accuracy": accuracy(labelled.labels, np.where(labelled.labels >= 0, case.gold, -1)).described(),
+            "label_accuracy": accuracy(labelled.labels, np.where(labelled.labels >= 0, case.gold, -1)).to_dict(),
             "label_rates": label_rates(known, len(case.task.labels)).tolist(),
             "figures": {
-                kind: {figure: estimate.described() for figure, estimate in figures.items()}
+                kind: {figure: estimate.to_dict() for figure, estimate in figures.items()}
                 for kind, figures in judge.figures(judged).items()
             },
             "test_computed_tokens": predictions.usage.computed_tokens,

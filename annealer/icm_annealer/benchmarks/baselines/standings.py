@@ -31,16 +31,16 @@ class Standing:
     gap: dict[str, Estimate]
     """Performance gap recovered, by kind; empty for the two that it lies between, and without them."""
 
-    def described(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
         return {
-            "tokens": self.tokens.described(),
-            "label_accuracy": self.label_accuracy.described(),
+            "tokens": self.tokens.to_dict(),
+            "label_accuracy": self.label_accuracy.to_dict(),
             "figures": {
-                kind: {name: estimate.described() for name, estimate in figures.items()}
+                kind: {name: estimate.to_dict() for name, estimate in figures.items()}
                 for kind, figures in self.figures.items()
             },
-            "gap_recovered": {kind: estimate.described() for kind, estimate in self.gap.items()},
+            "gap_recovered": {kind: estimate.to_dict() for kind, estimate in self.gap.items()},
         }
 
     def seeds(self, kind: str, name: str = "accuracy") -> list[float]:

@@ -26,7 +26,7 @@ class Surrogates:
     num_assignments: int = 13
     """From random labels to final ones: each has a further share of the final labels."""
 
-    def described(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     def expected_shots(self, num: int) -> float:
@@ -56,9 +56,9 @@ async def chain_check(
         for number in range(num_orders):
             order = rng.permutation(len(problem.units))
             for labels in assignments:
-                ask = replace(problem, plan=PlanKind.parse(plan)).ask(labels, order, "chain check")
-                (answer,) = await arena.answer([ask], Costs())
-                tokens.setdefault(plan, arena.cold_cost(ask))
+                request = replace(problem, plan=PlanKind.parse(plan)).request(labels, order, "chain check")
+                (answer,) = await arena.answer([request], Costs())
+                tokens.setdefault(plan, arena.cold_cost(request))
                 for measure, objective in MEASURES.items():
                     us[plan][measure][number].append(objective.u(answer.logprobs, labels, 0))
                 num_done += 1

@@ -27,18 +27,18 @@ class BenchRows:
     def __init__(self, plan: BenchPlan):
         self._plan = plan
 
-    def described(self, case: Case, name: str, anchor: Row | None) -> Row:
-        described = {
-            **case.described(),
+    def to_dict(self, case: Case, name: str, anchor: Row | None) -> Row:
+        to_dict = {
+            **case.to_dict(),
             "num_orders": self._plan.num_orders,
             "weigh_plan": self._plan.weigh_plan,
             "budget": _budget(name, anchor),
         }
         if name == CHAIN:
-            return {**described, "labels": anchor["labels"] if anchor else None, **SURROGATES.described()}
+            return {**to_dict, "labels": anchor["labels"] if anchor else None, **SURROGATES.to_dict()}
         if name != GOLD:
-            described["settings"] = self._plan.settings(name, case.num, case.seed).described()
-        return described
+            to_dict["settings"] = self._plan.settings(name, case.num, case.seed).to_dict()
+        return to_dict
 
     async def row(self, case: Case, name: str, anchor: Row | None, steps: Steps) -> Row:
         arena, many_shot = await case.open()
@@ -93,7 +93,9 @@ class BenchRows:
         margin = case.problem(Objective("margin"), problem.plan)
         us, margins = [], []
         for _ in range(self._plan.num_orders):
-            (answer,) = await arena.answer([problem.ask(labels, rng.permutation(len(problem.units)), "weigh")], costs)
+            (answer,) = await arena.answer(
+                [problem.request(labels, rng.permutation(len(problem.units)), "weigh")], costs
+            )
             us.append(problem.u(answer, labels))
             margins.append(margin.u(answer, labels))
         return {

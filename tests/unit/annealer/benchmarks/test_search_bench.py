@@ -109,8 +109,8 @@ async def test_costs_are_added_up(tmp_path: Path, scorer: ScorerClient) -> None:
     ring, problem = await arena(scorer, planted.write_task(tmp_path, 24))
     costs = Costs()
     labels, order = np.arange(24) % 2, np.arange(24)
-    await ring.answer([problem.ask(labels, order, "a"), problem.ask(1 - labels, order, "b")], costs)
-    await ring.answer([problem.ask(labels, order[::-1].copy(), "propose")], costs)
+    await ring.answer([problem.request(labels, order, "a"), problem.request(1 - labels, order, "b")], costs)
+    await ring.answer([problem.request(labels, order[::-1].copy(), "propose")], costs)
     assert (costs.num_asks, costs.num_reads, costs.num_proposals) == (3, 72, 1)
     assert costs.usage.computed_tokens > 0
     assert costs.seconds > 0

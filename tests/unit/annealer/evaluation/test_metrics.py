@@ -132,7 +132,7 @@ def test_sure_predictions_are_still_ranked() -> None:
 def test_one_class_has_no_auroc() -> None:
     figures = quality(judged([[0.9, 0.1], [0.2, 0.8]], [1, 1]), Resamples(np.arange(2), num=50))
     assert math.isnan(figures["auroc"].value)
-    assert figures["auroc"].described() == {"value": None, "low": None, "high": None}
+    assert figures["auroc"].to_dict() == {"value": None, "low": None, "high": None}
     assert figures["accuracy"].value == 0.5
 
 
@@ -238,7 +238,7 @@ def test_resamples_are_paired_between_methods() -> None:
 
 
 def test_an_estimate_without_knowledge_is_null_in_json() -> None:
-    assert Estimate(0.5, math.nan, 1.0).described() == {"value": 0.5, "low": None, "high": 1.0}
+    assert Estimate(0.5, math.nan, 1.0).to_dict() == {"value": 0.5, "low": None, "high": 1.0}
 
 
 def test_all_orders_of_labels_give_the_same_multiclass_auroc() -> None:

@@ -13,7 +13,7 @@ from icm_annealer.core.objective import Measure, Objective
 from icm_annealer.data.examples import Example
 from icm_annealer.labelling.alarms import agreement, alarms
 from icm_annealer.rules.consistency import Consistency
-from icm_annealer.scoring.passes import Pass
+from icm_annealer.scoring.passes import PassResult
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Candidate, Problem, Result
 
@@ -34,7 +34,7 @@ def candidate(labels: Ints = GOOD, us: Any = (0.40, 0.42, 0.41), mass: float = 0
 
 def result(*candidates: Candidate, zero_shot: Ints | None = GOOD) -> Result:
     """Each candidate is where one chain ended."""
-    start = None if zero_shot is None else Pass(logprobs(zero_shot))
+    start = None if zero_shot is None else PassResult(logprobs(zero_shot))
     return Result(list(candidates), start, chains=[each.labels for each in candidates])
 
 

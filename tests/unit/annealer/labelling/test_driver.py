@@ -145,9 +145,9 @@ async def test_official_search_runs_to_its_end_with_a_rule(tmp_path: Path, score
     run = await anneal(loaded.examples, loaded_task.task, scorer, Settings(search="official"), on_pass=events.append)
     assert sorted(set(run.labels.tolist())) == [0, 1]
     assert run.num_passes == len(events) == events[-1].number
-    assert {event.ask.purpose for event in events} >= {"zero-shot", "official", "propose", "finalists"}
+    assert {event.request.purpose for event in events} >= {"zero-shot", "official", "propose", "finalists"}
     assert run.result.notes["num_accepted"] >= 1
-    first = next(event.u for event in events if event.ask.purpose == "official")
+    first = next(event.u for event in events if event.request.purpose == "official")
     assert first is not None
     assert run.result.winner.u_own > first
 
@@ -220,7 +220,7 @@ async def test_a_small_window_is_kept_and_told(tmp_path: Path, serving: Serving)
     async with serving(max_prompt_tokens=120) as scorer:
         run = await anneal(loaded.examples, loaded_task.task, scorer, Settings(plan="tree"), on_pass=events.append)
     assert run.model.max_prompt_tokens == 120
-    finalists = [event.answer for event in events if event.ask.purpose == "finalists"]
+    finalists = [event.answer for event in events if event.request.purpose == "finalists"]
     assert finalists
     assert all(answer.num_dropped > 0 for answer in finalists)
     # Still some context: about 15 shots of 7 tokens fit, and the rate of characters to tokens was learnt.
@@ -233,9 +233,9 @@ async def test_fresh_orders_for_every_pass_and_common_ones_for_the_finalists(
     loaded_task, loaded = planted.load(planted.write_task(tmp_path, 20))
     events: list[PassEvent] = []
     run = await anneal(loaded.examples, loaded_task.task, scorer, Settings(), on_pass=events.append)
-    chains = [tuple(event.ask.order.tolist()) for event in events if event.ask.purpose.startswith("chain")]
+    chains = [tuple(event.request.order.tolist()) for event in events if event.request.purpose.startswith("chain")]
     assert len(set(chains)) == len(chains)
-    finalists = [tuple(event.ask.order.tolist()) for event in events if event.ask.purpose == "finalists"]
+    finalists = [tuple(event.request.order.tolist()) for event in events if event.request.purpose == "finalists"]
     num_candidates = len(run.result.candidates)
     assert len(set(finalists)) == len(finalists) // num_candidates
     assert not set(finalists) & set(chains)

@@ -13,7 +13,7 @@ from tests.conftest import Serving
 from icm_annealer.data.examples import Example
 from icm_annealer.data.task import Task
 from icm_annealer.scoring.cost_model import PrefixCache, TextTokens
-from icm_annealer.scoring.passes import Ask, PassScorer
+from icm_annealer.scoring.passes import PassRequest, PassScorer
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_client import ScorerClient
 from icm_server.config import ScoringConfig
@@ -35,28 +35,35 @@ FORGETFUL = ScoringConfig(reuse_memory_bytes=0)
 
 
 async def counted_and_measured(
-    scorer: ScorerClient, task: Task, examples: list[Example], asks: list[Ask], units: Any, preamble: str = ""
+    scorer: ScorerClient,
+    task: Task,
+    examples: list[Example],
+    requests: list[PassRequest],
+    units: Any,
+    preamble: str = "",
 ) -> tuple[list[int], list[int]]:
     model = await scorer.model()
     passes = await PassScorer.open(scorer, task, examples, units, model, preamble=preamble)
     cache = PrefixCache(await TextTokens.of(scorer, task, examples, model, preamble), model.cache_block_tokens)
-    counted = [cache.compute(passes.plan(ask), ask.labels) for ask in asks]
-    return counted, [(await passes.score(ask)).usage.computed_tokens for ask in asks]
+    counted = [cache.compute(passes.plan(request), request.labels) for request in requests]
+    return counted, [(await passes.score(request)).usage.computed_tokens for request in requests]
 
 
-def many_asks(num: int, num_units: int, rng: np.random.Generator) -> list[Ask]:
+def many_asks(num: int, num_units: int, rng: np.random.Generator) -> list[PassRequest]:
     """Passes of all kinds, some of which another one repeats in part or whole."""
     labels = rng.integers(2, size=num)
     order = rng.permutation(num_units)
-    asks = [Ask(np.full(num, -1), np.arange(num), order, PlanKind("tree"))]
+    requests = [PassRequest(np.full(num, -1), np.arange(num), order, PlanKind("tree"))]
     for plan in ("tree", "fixed", "folds=2", "folds=3", "chain"):
-        asks.append(Ask(labels, np.arange(num), order, PlanKind.parse(plan)))
+        requests.append(PassRequest(labels, np.arange(num), order, PlanKind.parse(plan)))
         flipped = labels.copy()
         flipped[rng.integers(num)] ^= 1
-        asks.append(Ask(flipped, np.arange(num), order, PlanKind.parse(plan)))
+        requests.append(PassRequest(flipped, np.arange(num), order, PlanKind.parse(plan)))
         some = np.where(rng.random(num) < 0.3, labels, -1)
-        asks.append(Ask(some, np.sort(rng.permutation(num)[: num // 2]), rng.permutation(num_units), PlanKind("tree")))
-    return [*asks, asks[3], asks[0]]
+        requests.append(
+            PassRequest(some, np.sort(rng.permutation(num)[: num // 2]), rng.permutation(num_units), PlanKind("tree"))
+        )
+    return [*requests, requests[3], requests[0]]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -77,10 +84,10 @@ async def test_counts_are_the_engines_where_texts_share_no_tokens(
 
 async def test_counts_are_close_where_texts_share_words(tmp_path: Path, serving: Serving) -> None:
     loaded_task, loaded = planted.load(planted.write_task(tmp_path, 40))
-    asks = many_asks(40, 40, np.random.default_rng(0))
+    requests = many_asks(40, 40, np.random.default_rng(0))
     async with serving(scoring=FORGETFUL) as scorer:
         counted, measured = await counted_and_measured(
-            scorer, loaded_task.task, loaded.examples, asks, list(np.arange(40).reshape(-1, 1))
+            scorer, loaded_task.task, loaded.examples, requests, list(np.arange(40).reshape(-1, 1))
         )
     assert sum(measured) <= sum(counted) <= 1.05 * sum(measured)
 
@@ -88,6 +95,6 @@ async def test_counts_are_close_where_texts_share_words(tmp_path: Path, serving:
 async def test_one_example_and_texts_that_are_alike(serving: Serving) -> None:
     examples = [Example("0", "Word: one\nKind:", None, {})]
     async with serving(scoring=FORGETFUL) as scorer:
-        asks = [Ask(np.array([0]), np.array([0]), np.array([0]), PlanKind("tree"))]
-        counted, measured = await counted_and_measured(scorer, WORDS, examples, asks, [np.array([0])])
+        requests = [PassRequest(np.array([0]), np.array([0]), np.array([0]), PlanKind("tree"))]
+        counted, measured = await counted_and_measured(scorer, WORDS, examples, requests, [np.array([0])])
     assert counted == measured == [4]

@@ -11,7 +11,7 @@ import pytest
 from icm_annealer.data.examples import Example
 from icm_annealer.data.task import Task
 from icm_annealer.scoring.cost_model import PrefixCache, TextTokens
-from icm_annealer.scoring.passes import Ask, PassScorer
+from icm_annealer.scoring.passes import PassRequest, PassScorer
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_client import ModelInfo, ScoreRequest, ScorerError, ScoreResponse
 
@@ -58,7 +58,7 @@ async def test_contexts_end_on_a_block_though_a_separator_has_fewer_tokens_by_it
     scorer, labels = Counting(), rng.integers(2, size=160)
     model = await scorer.model()
     passes = await PassScorer.open(scorer, TASK, examples, [np.array([k]) for k in range(160)], model)
-    plan = passes.plan(Ask(labels, np.arange(160), rng.permutation(160), PlanKind("folds", 2)))
+    plan = passes.plan(PassRequest(labels, np.arange(160), rng.permutation(160), PlanKind("folds", 2)))
     rests = []
     for context in plan.contexts():
         text = TASK.separator.join(examples[i].text + TASK.verbalizers[labels[i]] for i in context)
@@ -72,6 +72,6 @@ async def test_a_prompt_costs_the_tokens_that_it_has() -> None:
     model = await scorer.model()
     passes = await PassScorer.open(scorer, TASK, examples, [np.array([k]) for k in range(30)], model)
     cache = PrefixCache(await TextTokens.of(scorer, TASK, examples, model), BLOCK)
-    plan = passes.plan(Ask(labels, np.array([3]), np.arange(30), PlanKind("tree")))
+    plan = passes.plan(PassRequest(labels, np.array([3]), np.arange(30), PlanKind("tree")))
     context = TASK.separator.join(examples[i].text + TASK.verbalizers[labels[i]] for i in plan.contexts()[0])
     assert cache.compute(plan, labels) == 1 + num_tokens(context + TASK.separator + examples[3].text)

@@ -71,11 +71,11 @@ def test_folds_leave_out_exactly_their_leaf(units: list[Unit], num_folds: int) -
     plan = PlanKind.parse(f"folds={num_folds}").build(units, equal_lengths(units), ROOMY)
     check_is_tree(plan)
     check_reads(plan, units)
-    owner, everybody = unit_of(units), set(range(num_examples(units)))
+    owner, all_examples = unit_of(units), set(range(num_examples(units)))
     leaves: dict[frozenset[int], set[int]] = {}
     for (_, example), context in zip(plan.reads, plan.contexts(), strict=True):
         assert len(set(context)) == len(context)
-        leaves.setdefault(frozenset(everybody - set(context)), set()).add(example)
+        leaves.setdefault(frozenset(all_examples - set(context)), set()).add(example)
     # What is missing from a leaf's context is the leaf: whole units, all of them read behind that context.
     for left_out, read in leaves.items():
         assert left_out == read

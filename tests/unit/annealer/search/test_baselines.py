@@ -20,9 +20,9 @@ from icm_annealer.data.task import LoadedTask
 from icm_annealer.labelling.driver import Run, anneal
 from icm_annealer.rules.consistency import Consistency, Rule
 from icm_annealer.scoring.pass_event import PassEvent
-from icm_annealer.scoring.passes import Ask, Pass, PassScorer
+from icm_annealer.scoring.passes import PassRequest, PassResult, PassScorer
 from icm_annealer.scoring.prefix_plan import PlanKind
-from icm_annealer.search.base import Enough, Problem, Result
+from icm_annealer.search.base import Problem, Result, StopSearch
 from icm_annealer.search.bootstrap import BootstrapSettings
 from icm_annealer.search.gibbs import GibbsSettings
 from icm_annealer.search.growing import GrowingSettings
@@ -31,7 +31,7 @@ from icm_annealer.search.settings import SearchName, Settings
 from icm_client import ScorerClient
 
 Array = npt.NDArray[np.float64]
-Answer = Callable[[Ask], Array]
+Answer = Callable[[PassRequest], Array]
 PAIRED = planted.TASK + "group: pair\nleave_out: group\nrules: [{kind: mirrored}]\n"
 BASELINES: list[SearchName] = ["zero_shot", "growing", "joint", "gibbs", "bootstrap"]
 # The fake engine is unsure of itself: a chain of draws finds something only where it is cold, and a cold raw one ends
@@ -41,11 +41,11 @@ COLD_SWEEPS = replace(COLD, scan="sweep", start="zero-shot")
 
 
 class Told(NamedTuple):
-    asks: list[Ask]
+    requests: list[PassRequest]
     result: Result
 
-    def of(self, purpose: str) -> list[Ask]:
-        return [ask for ask in self.asks if ask.purpose == purpose]
+    def of(self, purpose: str) -> list[PassRequest]:
+        return [request for request in self.requests if request.purpose == purpose]
 
 
 def problem(num: int, num_labels: int = 2, group_size: int = 1, *rules: dict[str, Any]) -> Problem:
@@ -58,32 +58,32 @@ def problem(num: int, num_labels: int = 2, group_size: int = 1, *rules: dict[str
 
 def drive(given: Problem, settings: Settings, answer: Answer, stop_after: int | None = None) -> Told:
     """The whole search, told what `answer` says to each ask, and stopped after that many rounds."""
-    search, asks = settings.start(given), list[Ask]()
+    search, requests = settings.start(given), list[PassRequest]()
     asked = next(search)
     for number in range(1, 100_000):
-        asks += asked
-        answers = [Pass(answer(ask)) for ask in asked]
+        requests += asked
+        answers = [PassResult(answer(request)) for request in asked]
         try:
             asked = search.send(answers)
             if number == stop_after:
-                asked = search.throw(Enough())
+                asked = search.throw(StopSearch())
         except StopIteration as stop:
-            return Told(asks, stop.value)
+            return Told(requests, stop.value)
     pytest.fail("the search does not end")
 
 
 def noise(num_labels: int = 2) -> Answer:
     """Answers that depend on what is asked alone."""
 
-    def answer(ask: Ask) -> Array:
-        rng = np.random.default_rng([*(ask.labels + 1).tolist(), *ask.queries.tolist()])
-        return np.log(rng.dirichlet(np.ones(num_labels), size=len(ask.queries)))
+    def answer(request: PassRequest) -> Array:
+        rng = np.random.default_rng([*(request.labels + 1).tolist(), *request.queries.tolist()])
+        return np.log(rng.dirichlet(np.ones(num_labels), size=len(request.queries)))
 
     return answer
 
 
 def knows(wanted: Array, by: float = 3.0) -> Answer:
-    return lambda ask: np.where(np.arange(2) == wanted[ask.queries][:, None], 0.0, -by)
+    return lambda request: np.where(np.arange(2) == wanted[request.queries][:, None], 0.0, -by)
 
 
 async def searched(scorer: ScorerClient, task_file: Path, settings: Settings) -> tuple[Run, LoadedTask, Loaded]:
@@ -135,7 +135,7 @@ async def test_rules_are_kept_and_whole_groups_left_out(
 
     def check(event: PassEvent) -> None:
         nonlocal num_contexts
-        plan = passes.plan(event.ask)
+        plan = passes.plan(event.request)
         for (_, query), context in zip(plan.reads, plan.contexts(), strict=True):
             assert group[query] not in group[context]
             num_contexts += len(context) > 0
@@ -151,7 +151,10 @@ def test_the_same_seed_asks_the_same(search: SearchName, scan: Any) -> None:
     def asked(seed: int) -> list[Any]:
         gibbs = GibbsSettings(num_burn_in=1, num_samples=2, scan=scan)
         told = drive(problem(12), Settings(search=search, seed=seed, gibbs=gibbs), noise())
-        return [(ask.purpose, ask.labels.tolist(), ask.queries.tolist(), ask.order.tolist()) for ask in told.asks]
+        return [
+            (request.purpose, request.labels.tolist(), request.queries.tolist(), request.order.tolist())
+            for request in told.requests
+        ]
 
     assert asked(1) == asked(1) != asked(2)
 
@@ -170,12 +173,12 @@ def test_growing_takes_the_most_confident_of_each_label() -> None:
     strength = np.linspace(0.1, 4.0, 50)[np.random.default_rng(0).permutation(50)].repeat(2)  # alike for both labels
     wanted = np.arange(100) % 2
 
-    def answer(ask: Ask) -> Array:
-        return np.where(np.arange(2) == wanted[ask.queries][:, None], 0.0, -strength[ask.queries][:, None])
+    def answer(request: PassRequest) -> Array:
+        return np.where(np.arange(2) == wanted[request.queries][:, None], 0.0, -strength[request.queries][:, None])
 
     told = drive(problem(100), Settings(search="growing"), answer)
-    assert all(len(ask.queries) == 100 for ask in told.of("growing"))
-    contexts = [np.flatnonzero(ask.labels >= 0) for ask in told.of("growing")]
+    assert all(len(request.queries) == 100 for request in told.of("growing"))
+    contexts = [np.flatnonzero(request.labels >= 0) for request in told.of("growing")]
     assert [len(context) for context in contexts] == [2, 4, 16, 64]
     for context in contexts:
         for label in (0, 1):
@@ -187,7 +190,7 @@ def test_growing_takes_the_most_confident_of_each_label() -> None:
 
 def test_growing_never_takes_everybody() -> None:
     told = drive(problem(16), Settings(search="growing"), noise())
-    assert [int((ask.labels >= 0).sum()) for ask in told.of("growing")] == [2, 4]
+    assert [int((request.labels >= 0).sum()) for request in told.of("growing")] == [2, 4]
 
 
 def test_joint_inference_draws_balanced_shots_and_votes() -> None:
@@ -195,27 +198,27 @@ def test_joint_inference_draws_balanced_shots_and_votes() -> None:
     right, wrong = knows(wanted), knows(1 - wanted)
     num_draws = 0
 
-    def answer(ask: Ask) -> Array:
+    def answer(request: PassRequest) -> Array:
         nonlocal num_draws
-        if ask.purpose != "joint":
-            return right(ask)
+        if request.purpose != "joint":
+            return right(request)
         num_draws += 1
-        return (wrong if num_draws in (1, 4) else right)(ask)  # two of five are wrong: outvoted
+        return (wrong if num_draws in (1, 4) else right)(request)  # two of five are wrong: outvoted
 
     told = drive(problem(40), Settings(search="joint", joint=JointSettings(num_rounds=2)), answer)
     draws = told.of("joint")
     assert len(draws) == 10
-    for ask in draws:
-        assert np.bincount(wanted[ask.labels >= 0]).tolist() == [8, 8]
-    assert len({tuple(np.flatnonzero(ask.labels >= 0)) for ask in draws}) == 10
+    for request in draws:
+        assert np.bincount(wanted[request.labels >= 0]).tolist() == [8, 8]
+    assert len({tuple(np.flatnonzero(request.labels >= 0)) for request in draws}) == 10
     assert told.result.winner.labels.tolist() == wanted.tolist()
 
 
 def test_joint_inference_that_is_stopped_is_voted_by_the_draws_it_has() -> None:
     wanted = np.arange(20) % 2
 
-    def answer(ask: Ask) -> Array:
-        return knows(wanted)(ask) if ask.purpose == "joint" else knows(1 - wanted)(ask)
+    def answer(request: PassRequest) -> Array:
+        return knows(wanted)(request) if request.purpose == "joint" else knows(1 - wanted)(request)
 
     settings = Settings(search="joint")
     assert drive(problem(20), settings, answer, 2).result.winner.labels.tolist() == wanted.tolist()
@@ -224,7 +227,7 @@ def test_joint_inference_that_is_stopped_is_voted_by_the_draws_it_has() -> None:
 
 def test_joint_inference_keeps_to_half_of_a_small_set() -> None:
     told = drive(problem(10), Settings(search="joint", joint=JointSettings(num_rounds=1)), noise())
-    assert {int((ask.labels >= 0).sum()) for ask in told.of("joint")} == {5}
+    assert {int((request.labels >= 0).sum()) for request in told.of("joint")} == {5}
 
 
 def test_bootstrapping_labels_everybody_behind_balanced_random_labels_and_then_behind_its_own() -> None:
@@ -232,10 +235,10 @@ def test_bootstrapping_labels_everybody_behind_balanced_random_labels_and_then_b
     given = problem(40)
     told = drive(given, Settings(search="bootstrap", bootstrap=BootstrapSettings(num_rounds=3)), knows(wanted))
     rounds = told.of("bootstrap")
-    assert [len(ask.queries) for ask in rounds] == [40, 40, 40]
+    assert [len(request.queries) for request in rounds] == [40, 40, 40]
     assert np.bincount(rounds[0].labels).tolist() == [20, 20]
     assert rounds[1].labels.tolist() == rounds[2].labels.tolist() == wanted.tolist()
-    assert len({tuple(ask.order) for ask in rounds}) == 3
+    assert len({tuple(request.order) for request in rounds}) == 3
     assert told.result.winner.labels.tolist() == wanted.tolist()
 
 
@@ -244,7 +247,7 @@ def test_only_consistent_bootstrapping_keeps_the_rules(keeps_rules: bool) -> Non
     given = problem(60, 2, 2, {"kind": "mirrored"})
     settings = BootstrapSettings(num_rounds=3, keeps_rules=keeps_rules)
     told = drive(given, Settings(search="bootstrap", bootstrap=settings), noise())
-    contradictions = [given.consistency.num_contradictions(ask.labels) for ask in told.of("bootstrap")]
+    contradictions = [given.consistency.num_contradictions(request.labels) for request in told.of("bootstrap")]
     contradictions.append(given.consistency.num_contradictions(told.result.winner.labels))
     assert all(number == 0 for number in contradictions) if keeps_rules else all(contradictions)
 
@@ -255,15 +258,17 @@ def test_gibbs_draws_one_label_at_a_time_behind_all_others(scan: Any) -> None:
     told = drive(problem(12), Settings(search="gibbs", gibbs=settings), noise())
     draws = told.of("gibbs")
     assert len(draws) == 3 * 12
-    for ask, following in itertools.pairwise(draws):
-        (drawn,) = ask.queries
-        assert np.flatnonzero(ask.labels < 0).tolist() == [drawn]
+    for request, following in itertools.pairwise(draws):
+        (drawn,) = request.queries
+        assert np.flatnonzero(request.labels < 0).tolist() == [drawn]
         others = np.delete(np.arange(12), [drawn, int(following.queries[0])])
-        assert ask.labels[others].tolist() == following.labels[others].tolist()
-    orders = {tuple(ask.order) for ask in draws}
+        assert request.labels[others].tolist() == following.labels[others].tolist()
+    orders = {tuple(request.order) for request in draws}
     if scan == "sweep":
         assert len(orders) == 3
-        assert all(sorted(int(ask.queries[0]) for ask in draws[k : k + 12]) == list(range(12)) for k in (0, 12, 24))
+        assert all(
+            sorted(int(request.queries[0]) for request in draws[k : k + 12]) == list(range(12)) for k in (0, 12, 24)
+        )
     else:
         assert len(orders) == 36
 
@@ -275,8 +280,8 @@ def test_gibbs_begins_with_as_many_of_each_label() -> None:
 
 
 def test_gibbs_draws_from_the_conditional_distribution() -> None:
-    def answer(ask: Ask) -> Array:
-        return np.tile(np.log([0.2, 0.8]) - 5.0, (len(ask.queries), 1))  # little mass on the labels altogether
+    def answer(request: PassRequest) -> Array:
+        return np.tile(np.log([0.2, 0.8]) - 5.0, (len(request.queries), 1))  # little mass on the labels altogether
 
     settings = GibbsSettings(num_burn_in=0, num_samples=1)
     ones = [
@@ -287,8 +292,8 @@ def test_gibbs_draws_from_the_conditional_distribution() -> None:
     for draws in ones:
         first: set[int] = set()
         last = draws[-1]
-        for ask in draws[:-1]:
-            first.add(int(ask.queries[0]))
+        for request in draws[:-1]:
+            first.add(int(request.queries[0]))
         drawn = [example for example in first if last.labels[example] >= 0]
         seen, hits = seen + len(drawn), hits + int(last.labels[drawn].sum())
     assert 0.75 < hits / seen < 0.85
@@ -297,8 +302,8 @@ def test_gibbs_draws_from_the_conditional_distribution() -> None:
 def test_calibrated_gibbs_is_not_carried_away_by_a_label_that_all_prefer() -> None:
     wanted = np.arange(40) % 2
 
-    def answer(ask: Ask) -> Array:
-        return knows(wanted)(ask) + np.array([0.0, 10.0])
+    def answer(request: PassRequest) -> Array:
+        return knows(wanted)(request) + np.array([0.0, 10.0])
 
     def labels(settings: GibbsSettings) -> list[int]:
         return drive(problem(40), Settings(search="gibbs", gibbs=settings), answer).result.winner.labels.tolist()
@@ -317,7 +322,7 @@ def test_a_search_can_be_stopped_and_is_weighed_all_the_same(search: SearchName,
     given = problem(100, 2, 2, {"kind": "mirrored"})
     told = drive(given, Settings(search=search), noise(), stop_after)
     # The round that was on its way when the search was stopped is not answered any more.
-    assert len([ask for ask in told.asks if ask.purpose != "finalists"]) == stop_after
+    assert len([request for request in told.requests if request.purpose != "finalists"]) == stop_after
     assert len(told.of("finalists")) == 3
     assert given.consistency.num_contradictions(told.result.winner.labels) == 0
     assert np.isfinite(told.result.winner.u)

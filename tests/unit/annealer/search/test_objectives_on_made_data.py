@@ -18,7 +18,7 @@ from icm_annealer.core.objective import Measure, Objective
 from icm_annealer.data.examples import Example
 from icm_annealer.data.task import Task
 from icm_annealer.rules.consistency import Consistency
-from icm_annealer.scoring.passes import Ask, PassScorer
+from icm_annealer.scoring.passes import PassRequest, PassScorer
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_client import ScorerClient
 
@@ -29,9 +29,9 @@ async def us(scorer: ScorerClient, task: Task, examples: list[Example], labels: 
     """U by every measure, over two fresh orders."""
     units = [np.array([k]) for k in range(len(examples))]
     passes = await PassScorer.open(scorer, task, examples, units, await scorer.model())
-    everybody = np.arange(len(examples))
+    all_examples = np.arange(len(examples))
     orders = [np.random.default_rng(seed).permutation(len(examples)) for seed in (1, 2)]
-    answers = [await passes.score(Ask(labels, everybody, order, PlanKind("tree"))) for order in orders]
+    answers = [await passes.score(PassRequest(labels, all_examples, order, PlanKind("tree"))) for order in orders]
     judge = Consistency([], units, [{}] * len(examples), task.label_names)
     return {
         measure: float(
@@ -109,6 +109,6 @@ async def test_mirrored_pairs_have_to_be_left_out_together(
     units = [np.array([k, k + 1]) for k in range(0, 48, 2)]
     units = units if leave_out == "group" else [np.array([k]) for k in range(48)]
     passes = await PassScorer.open(scorer, loaded_task.task, loaded.examples, units, await scorer.model())
-    ask = Ask(labels, np.arange(48), rng.permutation(len(units)), PlanKind("tree"))
-    u = Objective().u((await passes.score(ask)).logprobs, labels, 0)
+    request = PassRequest(labels, np.arange(48), rng.permutation(len(units)), PlanKind("tree"))
+    u = Objective().u((await passes.score(request)).logprobs, labels, 0)
     assert (u > 0.1) == (leave_out == "example")

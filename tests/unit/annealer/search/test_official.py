@@ -12,13 +12,13 @@ from pydantic import TypeAdapter
 
 from icm_annealer.core.objective import Objective
 from icm_annealer.rules.consistency import Consistency, Rule
-from icm_annealer.scoring.passes import Ask, Pass
+from icm_annealer.scoring.passes import PassRequest, PassResult
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Problem, Result
 from icm_annealer.search.official import OfficialSettings, official
 
 Ints = npt.NDArray[np.int64]
-Answer = Callable[[Ask], npt.NDArray[np.float64]]
+Answer = Callable[[PassRequest], npt.NDArray[np.float64]]
 MIRRORED = {"kind": "mirrored"}
 ONE_TRUE = {"kind": "different_keys", "key": "row", "label": "True"}
 HOT, COLD = 1e12, 1e-12
@@ -34,32 +34,32 @@ def problem(num: int, group_size: int = 1, *rules: dict[str, Any], alpha: float 
 
 
 class Told(NamedTuple):
-    asks: list[Ask]
+    requests: list[PassRequest]
     result: Result
 
-    def of(self, purpose: str) -> list[Ask]:
-        return [ask for ask in self.asks if ask.purpose == purpose]
+    def of(self, purpose: str) -> list[PassRequest]:
+        return [request for request in self.requests if request.purpose == purpose]
 
 
 def drive(given: Problem, settings: OfficialSettings, answer: Answer, seed: int = 0) -> Told:
     """The whole search, told what `answer` says to each ask."""
-    search, asks = official(given, settings, seed), list[Ask]()
+    search, requests = official(given, settings, seed), list[PassRequest]()
     asked = next(search)
     while True:
-        asks += asked
+        requests += asked
         try:
-            asked = search.send([Pass(answer(ask)) for ask in asked])
+            asked = search.send([PassResult(answer(request)) for request in asked])
         except StopIteration as stop:
-            return Told(asks, stop.value)
+            return Told(requests, stop.value)
 
 
-def indifferent(ask: Ask) -> npt.NDArray[np.float64]:
-    return np.full((len(ask.queries), 2), np.log(0.5))
+def indifferent(request: PassRequest) -> npt.NDArray[np.float64]:
+    return np.full((len(request.queries), 2), np.log(0.5))
 
 
 def prefers(label: int, by: float = 2.0) -> Answer:
     """Every example, in every context, is more likely to be `label`."""
-    return lambda ask: np.tile(np.where(np.arange(2) == label, 0.0, -by), (len(ask.queries), 1))
+    return lambda request: np.tile(np.where(np.arange(2) == label, 0.0, -by), (len(request.queries), 1))
 
 
 def only_initial(num: int, **changes: Any) -> OfficialSettings:
@@ -97,7 +97,7 @@ def test_a_repair_takes_the_labels_with_the_highest_u() -> None:
 
 def test_a_repair_that_lowers_u_is_not_made() -> None:
     given = problem(16, 2, MIRRORED, alpha=1e6)  # contradictions weigh next to nothing
-    told = drive(given, only_initial(16), lambda ask: _fit(ask, np.zeros(16, dtype=np.int64)))
+    told = drive(given, only_initial(16), lambda request: _fit(request, np.zeros(16, dtype=np.int64)))
     first = told.of("official")[0].labels
     pairs = first.reshape(-1, 2)
     both_true = (pairs == 0).all(axis=1)
@@ -105,8 +105,8 @@ def test_a_repair_that_lowers_u_is_not_made() -> None:
     assert (told.result.winner.labels.reshape(-1, 2)[both_true] == 0).all()
 
 
-def _fit(ask: Ask, wanted: Ints) -> npt.NDArray[np.float64]:
-    return np.where(np.arange(2) == wanted[ask.queries][:, None], 0.0, -2.0)
+def _fit(request: PassRequest, wanted: Ints) -> npt.NDArray[np.float64]:
+    return np.where(np.arange(2) == wanted[request.queries][:, None], 0.0, -2.0)
 
 
 @pytest.mark.parametrize(("pair_options", "num_tried"), [("all", 3), ("two", 2)])
@@ -124,8 +124,8 @@ def test_a_repair_tries_the_options_named(pair_options: str, num_tried: int) -> 
 def test_cold_searches_accept_only_what_raises_u(seed: int) -> None:
     """Proposals go to False everywhere, but U likes True: nothing may be accepted."""
 
-    def answer(ask: Ask) -> npt.NDArray[np.float64]:
-        return prefers(1 if ask.purpose == "propose" else 0)(ask)
+    def answer(request: PassRequest) -> npt.NDArray[np.float64]:
+        return prefers(1 if request.purpose == "propose" else 0)(request)
 
     settings = OfficialSettings(num_initial=8, iterations_per_example=3.0, t0=COLD, t_min=COLD)
     told = drive(problem(8), settings, answer, seed)
@@ -136,8 +136,8 @@ def test_cold_searches_accept_only_what_raises_u(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_hot_searches_accept_whatever_changes(seed: int) -> None:
-    def answer(ask: Ask) -> npt.NDArray[np.float64]:
-        return prefers(1 if ask.purpose == "propose" else 0)(ask)
+    def answer(request: PassRequest) -> npt.NDArray[np.float64]:
+        return prefers(1 if request.purpose == "propose" else 0)(request)
 
     settings = OfficialSettings(num_initial=8, iterations_per_example=10.0, t0=HOT, t_min=HOT)
     told = drive(problem(8), settings, answer, seed)
@@ -148,7 +148,7 @@ def test_hot_searches_accept_whatever_changes(seed: int) -> None:
 def test_a_cold_search_climbs_to_the_labels_that_u_likes() -> None:
     wanted = np.array([0, 1, 1, 0, 1, 0, 0, 1])
     settings = OfficialSettings(num_initial=4, iterations_per_example=10.0, t0=COLD, t_min=COLD)
-    told = drive(problem(8), settings, lambda ask: _fit(ask, wanted))
+    told = drive(problem(8), settings, lambda request: _fit(request, wanted))
     assert told.result.winner.labels.tolist() == wanted.tolist()
 
 
@@ -159,12 +159,12 @@ def test_acceptance_is_by_the_annealing_rule() -> None:
         # One example, labelled True or False at the start; U falls by 0.02 = 1 / alpha when it is flipped.
         start: list[int] = []
 
-        def answer(ask: Ask, start: list[int] = start) -> npt.NDArray[np.float64]:
-            if ask.purpose == "official" and not start:
-                start.append(int(ask.labels[0]))
-            if ask.purpose == "propose":
-                return prefers(1 - start[0])(ask)
-            if start and int(ask.labels[0]) != start[0]:
+        def answer(request: PassRequest, start: list[int] = start) -> npt.NDArray[np.float64]:
+            if request.purpose == "official" and not start:
+                start.append(int(request.labels[0]))
+            if request.purpose == "propose":
+                return prefers(1 - start[0])(request)
+            if start and int(request.labels[0]) != start[0]:
                 return np.where(np.arange(2) == 1 - start[0], 0.0, 0.02)[None, :] - 1.0
             return np.full((1, 2), -1.0)
 
@@ -177,13 +177,13 @@ def test_no_pass_is_asked_when_a_label_does_not_change() -> None:
     settings = OfficialSettings(num_initial=4, iterations_per_example=8.0, t0=HOT, t_min=HOT)
     told = drive(problem(8), settings, prefers(1))
     labels = told.of("official")[0].labels
-    steps = [ask for ask in told.asks if ask.purpose in ("propose", "official")][1:]
+    steps = [request for request in told.requests if request.purpose in ("propose", "official")][1:]
     num_unchanged = 0
-    for ask, following in zip(steps, [*steps[1:], None], strict=True):
-        if ask.purpose == "official":
-            labels = ask.labels  # hot: every proposal is accepted
+    for request, following in zip(steps, [*steps[1:], None], strict=True):
+        if request.purpose == "official":
+            labels = request.labels  # hot: every proposal is accepted
             continue
-        (example,) = ask.queries.tolist()
+        (example,) = request.queries.tolist()
         if labels[example] == 1:
             num_unchanged += 1
             assert following is None or following.purpose == "propose"
@@ -198,14 +198,14 @@ def test_an_example_is_proposed_behind_all_that_is_labelled_but_itself() -> None
     settings = OfficialSettings(num_initial=6, iterations_per_example=4.0, t0=HOT, t_min=HOT)
     told = drive(problem(8), settings, prefers(1))
     labels = told.of("official")[0].labels
-    for ask in told.asks[2:]:
-        if ask.purpose == "official":
-            labels = ask.labels
-        elif ask.purpose == "propose":
-            (example,) = ask.queries.tolist()
+    for request in told.requests[2:]:
+        if request.purpose == "official":
+            labels = request.labels
+        elif request.purpose == "propose":
+            (example,) = request.queries.tolist()
             expected = labels.copy()
             expected[example] = -1
-            assert ask.labels.tolist() == expected.tolist()
+            assert request.labels.tolist() == expected.tolist()
 
 
 def test_members_of_a_group_under_way_are_drawn_first() -> None:
@@ -213,7 +213,7 @@ def test_members_of_a_group_under_way_are_drawn_first() -> None:
     given = problem(20, 4, {"kind": "same_key", "key": "none"})
     told = drive(given, settings, prefers(1))
     (first,) = np.flatnonzero(told.of("official")[0].labels >= 0).tolist()
-    drawn = sorted(int(ask.queries[0]) for ask in told.of("propose"))
+    drawn = sorted(int(request.queries[0]) for request in told.of("propose"))
     assert sorted([first, *drawn]) == list(range(first // 4 * 4, first // 4 * 4 + 4))
 
 
@@ -229,22 +229,25 @@ def test_what_was_never_drawn_is_labelled_at_the_end() -> None:
 
 def test_contexts_keep_the_datas_order_and_finals_are_weighed_on_fresh_ones() -> None:
     told = drive(problem(12), OfficialSettings(), prefers(1))
-    for ask in told.asks:
-        assert (ask.order.tolist() == list(range(12))) == (ask.purpose != "finalists")
+    for request in told.requests:
+        assert (request.order.tolist() == list(range(12))) == (request.purpose != "finalists")
     assert len(told.of("finalists")) == 3
 
 
 def test_the_same_seed_asks_the_same() -> None:
     def asked(seed: int) -> list[Any]:
         told = drive(problem(12, 2, MIRRORED), OfficialSettings(), prefers(1), seed)
-        return [(ask.purpose, ask.labels.tolist(), ask.queries.tolist(), ask.order.tolist()) for ask in told.asks]
+        return [
+            (request.purpose, request.labels.tolist(), request.queries.tolist(), request.order.tolist())
+            for request in told.requests
+        ]
 
     assert asked(1) == asked(1) != asked(2)
 
 
 def test_extreme_losses_do_not_overflow() -> None:
-    def answer(ask: Ask) -> npt.NDArray[np.float64]:
-        return prefers(1 if ask.purpose == "propose" else 0, by=1e6)(ask)
+    def answer(request: PassRequest) -> npt.NDArray[np.float64]:
+        return prefers(1 if request.purpose == "propose" else 0, by=1e6)(request)
 
     settings = OfficialSettings(t0=COLD, t_min=COLD)
     assert np.isfinite(drive(problem(8), settings, answer).result.winner.u)
