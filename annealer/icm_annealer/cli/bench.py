@@ -1,0 +1,159 @@
+"""`icm bench` and `icm search-bench`. A thin caller."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from icm_annealer.benchmarks.case import TaskData
+from icm_annealer.benchmarks.search_presets import CONTESTANTS
+from icm_annealer.benchmarks.searches.plan import FULL, GOLD, SHORT, BenchPlan, check_names
+from icm_annealer.cli.options import (
+    DEFAULT_SCORER,
+    AllowCodeOption,
+    EngineOption,
+    KeyOption,
+    ScorerModelOption,
+    ScorerOption,
+    check_scorer,
+    connect,
+    interruptible,
+    load_data,
+)
+from icm_annealer.console.progress import RunProgress
+from icm_annealer.console.terminal import Terminal
+from icm_annealer.runs.atomic_write import try_place
+from icm_annealer.runs.directory import RunDir
+from icm_client import RequestError
+
+BENCH_MODEL = "tiny-random"
+"""Plans are compared on a model that hardly takes time and has a window for 256 long shots."""
+
+
+def bench(
+    out: Annotated[Path, typer.Option("--out", help="Where the figures go.")] = Path("bench.json"),
+    scorer: ScorerOption = f"local:{BENCH_MODEL}",
+    engine: EngineOption = "vllm",
+    sizes: Annotated[str, typer.Option(help="Numbers of examples.")] = "64,128,256",
+    shot_tokens: Annotated[str, typer.Option(help="Tokens a shot.")] = "10,60",
+) -> None:
+    """Measure the plans: tokens computed, seconds and body bytes of `tree` against `fixed` on the same engine."""
+    from icm_annealer.benchmarks.plans import bench_plans, print_plans
+    from icm_annealer.benchmarks.results_file import check_figures, save_figures
+
+    console = Terminal()
+    check_scorer(scorer, None)
+    check_figures(out)
+    numbers, tokens = _numbers(sizes), _numbers(shot_tokens)
+
+    async def work() -> None:
+        with RunProgress(console, "bench", []) as progress:
+            async with connect(scorer, engine, 300.0, None, progress, None) as client:
+                figures = await bench_plans(client, numbers, tokens, progress)
+        save_figures(out, **figures)
+        print_plans(console, figures)
+        console.say(f"Written to {out}")
+
+    interruptible(work(), console)
+
+
+def search_bench(
+    out: Annotated[
+        Path, typer.Option("--out", help="Where the figures go; a page of the same name in .html stands beside it.")
+    ] = Path("bench.json"),
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full",
+            help="10 seeds, 64 and 128 examples, living and kinds, all searches: hours on a CPU; see --resume.",
+        ),
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep what --out has of the same model, data and settings.")
+    ] = False,
+    tasks: Annotated[str | None, typer.Option(help="Built-in tasks or files. [default: living]")] = None,
+    sizes: Annotated[str | None, typer.Option(help="Numbers of examples. [default: 64]")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds. [default: 1]")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
+    searches: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Of {', '.join([*CONTESTANTS, GOLD])}. All baselines that could go on are stopped at the tokens of "
+            f"blocks. [default: {','.join(SHORT)}]"
+        ),
+    ] = None,
+    test: Annotated[int, typer.Option(min=1, help="How many unseen examples to test on.")] = BenchPlan([]).num_test,
+    orders: Annotated[
+        int, typer.Option(min=1, max=100, help="Common fresh orders that all labels are weighed on.")
+    ] = BenchPlan([]).num_orders,
+    weigh_plan: Annotated[str, typer.Option(help="The plan by which they are weighed.")] = BenchPlan([]).weigh_plan,
+    official_iterations: Annotated[
+        int | None,
+        typer.Option(min=1, help="Stop the published search after so many iterations, and extrapolate its tokens."),
+    ] = None,
+    official_plan: Annotated[
+        str, typer.Option(help="How the published search really asks: tree (cheap), or fixed as published (slow).")
+    ] = BenchPlan([]).official_plan,
+    chain: Annotated[
+        bool | None,
+        typer.Option("--chain/--no-chain", help="Compare U by the chain rule with U by tree. [default: with --full]"),
+    ] = None,
+    scorer: ScorerOption = DEFAULT_SCORER,
+    engine: EngineOption = "vllm",
+    scorer_model: ScorerModelOption = None,
+    api_key_file: KeyOption = None,
+    allow_code: AllowCodeOption = False,
+) -> None:
+    """Searches side by side on the same engine and examples: what they cost, and what they find.
+
+    The short form takes minutes. All of it, which can be stopped and gone on with: icm search-bench --full --resume
+    """
+    from icm_annealer.benchmarks.results_file import check_figures
+    from icm_annealer.benchmarks.searches.contest import run_contest
+    from icm_annealer.benchmarks.searches.page import render_page
+    from icm_annealer.benchmarks.searches.standings import heats
+    from icm_annealer.benchmarks.searches.tables import print_chain, print_heats
+
+    console = Terminal()
+    plan = BenchPlan(
+        check_names((searches or ",".join(FULL if full else SHORT)).split(",")),
+        _numbers(sizes or ("64,128" if full else "64")),
+        seeds or (10 if full else 1),
+        seed,
+        test,
+        orders,
+        weigh_plan,
+        official_iterations,
+        official_plan,
+        full if chain is None else chain,
+    )
+    plan.check()
+    loaded = [
+        load_data(name, None, allow_code=allow_code)
+        for name in (tasks or ("living,kinds" if full else "living")).split(",")
+    ]
+    check_scorer(scorer, api_key_file)
+    check_figures(out)
+    try_place(out.with_suffix(".html"))
+
+    async def work() -> Any:
+        with RunProgress(console, "search-bench", []) as progress:
+            async with connect(scorer, engine, 300.0, api_key_file, progress, None, scorer_model) as client:
+                bench_tasks = [TaskData(loaded_task.task, data) for loaded_task, data in loaded]
+                return await run_contest(out, client, bench_tasks, plan, progress, resume=resume)
+
+    found = interruptible(work(), console, "icm search-bench ... --resume")
+    standing = heats(found.searches)
+    page = RunDir(out.parent).write_text(out.with_suffix(".html").name, render_page(standing, found.model))
+    print_heats(console, standing)
+    print_chain(console, found.checks)
+    console.say(f"Written to {out} and {page}")
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise RequestError(f"{text!r} is not a list of numbers such as 64,128") from None

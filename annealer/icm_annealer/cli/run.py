@@ -1,0 +1,147 @@
+"""`icm run`. A thin caller."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from icm_annealer.cli.options import (
+    DEFAULT_SCORER,
+    AllowCodeOption,
+    DataOption,
+    EngineOption,
+    KeyOption,
+    ScorerModelOption,
+    ScorerOption,
+    TaskOption,
+    WaitOption,
+    check_scorer,
+    connect,
+    interruptible,
+    load_data,
+)
+from icm_annealer.console.progress import RunProgress
+from icm_annealer.console.terminal import Terminal
+from icm_annealer.core.objective import unit_of_u
+from icm_annealer.data.examples import first_of
+from icm_annealer.labelling.label_dataset import label
+from icm_annealer.runs.directory import LABELS, METRICS, SCORER_LOG, RunDir
+from icm_annealer.scoring.passes import check_request
+from icm_annealer.search.blocks import BlockSettings
+from icm_annealer.search.bootstrap import BootstrapSettings
+from icm_annealer.search.gibbs import GibbsSettings
+from icm_annealer.search.joint import JointSettings
+from icm_annealer.search.settings import SearchName, Settings
+from icm_annealer.tracking.beside import tracked
+from icm_annealer.tracking.tracker import Target
+
+
+def run(
+    task: TaskOption,
+    out: Annotated[Path, typer.Option("--out", help="Folder for journal, labels and metrics of this run.")],
+    scorer: ScorerOption = DEFAULT_SCORER,
+    data: DataOption = None,
+    examples: Annotated[
+        int | None, typer.Option(min=2, help="Label only the first N rows, and the rest of the groups that they begin.")
+    ] = None,
+    search: Annotated[
+        SearchName, typer.Option(help="Our search (blocks), the paper's (official), or a baseline.")
+    ] = "blocks",
+    plan: Annotated[
+        str | None,
+        typer.Option(
+            help="How labels are weighed: tree (exact), folds=k (cheaper), fixed (as published), chain (by the chain "
+            "rule, another measure)."
+        ),
+    ] = None,
+    measure: Annotated[
+        Literal["information", "logprob", "sum", "margin"] | None, typer.Option(help="What U measures.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    chains: Annotated[int, typer.Option(min=1, max=64, help="Chains of a block search.")] = BlockSettings().num_chains,
+    passes: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=10_000, help="The most passes of a chain (blocks), rounds (joint, bootstrap) or sweeps (gibbs)."
+        ),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew in --out.")] = False,
+    experiment: Annotated[str, typer.Option(help="The name that the scorer counts this work for.")] = "default",
+    wait: WaitOption = 300.0,
+    scorer_model: ScorerModelOption = None,
+    api_key_file: KeyOption = None,
+    engine: EngineOption = "vllm",
+    track: Annotated[
+        str | None,
+        typer.Option(help="Also show the run in mlflow[:URI] or trackio[:PROJECT]; it does not depend on them."),
+    ] = None,
+    allow_code: AllowCodeOption = False,
+) -> None:
+    """Label a dataset: search for the most coherent labels and write them to OUT/labels.jsonl.
+
+    Example: icm run --task my_task.yaml --data rows.jsonl --scorer http://gpu-box:8000 --out runs/first
+    """
+    console = Terminal()
+    loaded_task, loaded = load_data(task, data, allow_code=allow_code)
+    rows = loaded.examples if examples is None else first_of(loaded.examples, examples)
+    counts = {
+        "read": len(loaded.examples),
+        "blank_lines": loaded.num_blank_lines,
+        "labelled": len(rows),
+        "left_out": len(loaded.examples) - len(rows),
+    }
+    left_out = f" ({counts['left_out']:,} left out by --examples)" if counts["left_out"] else ""
+    settings = Settings(
+        search=search,
+        plan=plan,
+        measure=measure,
+        seed=seed,
+        blocks=BlockSettings(num_chains=chains, max_passes=passes or BlockSettings().max_passes),
+        joint=JointSettings(num_rounds=passes or JointSettings().num_rounds),
+        gibbs=GibbsSettings().within(passes) if passes else GibbsSettings(),
+        bootstrap=BootstrapSettings(num_rounds=passes or BootstrapSettings().num_rounds),
+    )
+    settings.plan_kind()  # a wrong plan, name or tracker is told before anything is started
+    check_request(loaded_task.task, experiment)
+    target = Target.parse(track) if track else None
+    check_scorer(scorer, api_key_file)
+    folder = RunDir(out)
+    folder.prepare(resume=resume, overwrite=overwrite)
+
+    async def work() -> None:
+        with RunProgress(console, loaded_task.task.name, loaded_task.task.label_names) as progress:
+            progress.expect(settings.usual_passes() or 0)
+            async with connect(
+                scorer, engine, wait, api_key_file, progress, folder / SCORER_LOG, scorer_model
+            ) as client:
+                progress.status(f"searching labels for {len(rows)} examples")
+                labelling = await label(
+                    folder,
+                    rows,
+                    loaded_task.task,
+                    client,
+                    settings,
+                    resume=resume,
+                    on_pass=progress.on_pass,
+                    experiment=experiment,
+                )
+        summary = labelling.summary()
+        metrics = {"task": loaded_task.task.name, "settings": settings.to_dict(), "rows": counts, **summary}
+        folder.write_json(METRICS, metrics)
+        console.say(
+            f"U {summary['u']:+.3f} ± {summary['u_se']:.3f} {unit_of_u(settings.measure)}; "
+            f"{summary['num_passes']} passes, {summary['computed_tokens']:,} tokens computed. "
+            f"Labels: {folder / LABELS}"
+        )
+        console.say(f"{loaded.told}, {len(rows):,} labelled{left_out}.")
+        if labelling.had_ended:
+            told = f"note: this run had already ended; {folder / LABELS} stays as it is"
+            console.say(told)
+        for alarm in labelling.alarms:
+            console.say(f"{alarm.level}: {alarm}", wraps=True)
+
+    with tracked(folder, target, console.say):
+        interruptible(work(), console, f"icm run ... --out {out} --resume")

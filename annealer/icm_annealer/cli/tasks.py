@@ -1,0 +1,76 @@
+"""`icm tasks` and `icm task check`. A thin caller."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from icm_annealer.cli.options import (
+    AllowCodeOption,
+    DataOption,
+    EngineOption,
+    KeyOption,
+    ScorerModelOption,
+    WaitOption,
+    connect,
+    interruptible,
+    load_data,
+)
+from icm_annealer.console.progress import RunProgress
+from icm_annealer.console.terminal import Terminal
+from icm_annealer.data.task import built_in_tasks, load_task
+from icm_annealer.data.task_check import Findings, look_at_data, look_at_task, three_shots
+from icm_annealer.evaluation.task_probe import look_with_model
+
+
+def tasks() -> None:
+    """The built-in tasks."""
+    console = Terminal()
+    for name in built_in_tasks():
+        task = load_task(name).task
+        console.say(f"{name:22} {task.title}" + ("" if task.data else f" (needs --data, see `{task.builder} --help`)"))
+
+
+def check_task(
+    file: Annotated[str, typer.Argument(help="A task file, or a built-in task's name.")],
+    data: DataOption = None,
+    scorer: Annotated[
+        str | None,
+        typer.Option(envvar="ICM_SCORER_URL", help="Also ask a model: a scorer's URL, `local:MODEL` or `openai:URL`."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Which examples a model is asked about.")] = 0,
+    engine: EngineOption = "vllm",
+    scorer_model: ScorerModelOption = None,
+    api_key_file: KeyOption = None,
+    wait: WaitOption = 60.0,
+    allow_code: AllowCodeOption = False,
+) -> None:
+    """Look at a task before using it: three shots as the model sees them, lengths, groups, gold, what looks wrong.
+
+    Example: icm task check my_task.yaml --data rows.csv --scorer local:smollm2-135m
+    """
+    loaded_task, loaded = load_data(file, data, allow_code=allow_code)
+    task = loaded_task.task
+    console = Terminal()
+    labels = "gold labels" if any(e.id in loaded.gold for e in loaded.examples[:3]) else "labels in turn, not gold"
+    console.rule(f"{task.name}: the first three examples as shots, with {labels}")
+    console.print(three_shots(task, loaded), soft_wrap=True)
+    console.rule()
+    findings = look_at_task(task) + look_at_data(task, loaded)
+    if scorer is not None:
+
+        async def ask() -> Findings:
+            with RunProgress(Terminal(stderr=True), "task check", []) as progress:
+                async with connect(scorer, engine, wait, api_key_file, progress, None, scorer_model) as client:
+                    progress.status("asking the model")
+                    return await look_with_model(task, loaded, client, seed)
+
+        findings += interruptible(ask(), console)
+    console.say(f"{loaded.told}.")
+    for fact in findings.facts:
+        console.say(fact)
+    for wrong in findings.wrong:
+        console.say(f"looks wrong: {wrong}")
+    if not findings.wrong:
+        console.say("Nothing looks wrong.")
