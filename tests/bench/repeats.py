@@ -41,9 +41,9 @@ async def repeats(console: Console, repetitions: int) -> list[Figure]:
 
 def _largest_difference(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> float:
     """Over the passes in which both journals ask the same."""
-    answers = {json.dumps(line["ask"]): line["logprobs"] for line in one if line["kind"] == "pass"}
+    answers = {json.dumps(line["request"]): line["logprobs"] for line in one if line["kind"] == "pass"}
     largest = 0.0
     for line in other:
-        if line["kind"] == "pass" and (answer := answers.get(json.dumps(line["ask"]))):
+        if line["kind"] == "pass" and (answer := answers.get(json.dumps(line["request"]))):
             largest = max(largest, float(np.abs(np.array(answer) - np.array(line["logprobs"])).max()))
     return largest

@@ -159,15 +159,15 @@ def _lines(record: RunRecord, wanted: Ints) -> tuple[list[Line], list[Line]]:
     accuracy_lines: dict[str, list[tuple[float, float]]] = {}
     shape = Shape(len(record.ids), len(record.task.labels))
     for line in read_passes(record.folder / JOURNAL, shape):
-        if line.get("u") is None or line["ask"]["purpose"] == "finalists":
+        if line.get("u") is None or line["request"]["purpose"] == "finalists":
             continue
-        points = u_lines.setdefault(line["ask"]["purpose"], [])
+        points = u_lines.setdefault(line["request"]["purpose"], [])
         points.append((len(points) + 1, line["u"]))
-        labels = np.array(line["ask"]["labels"])
+        labels = np.array(line["request"]["labels"])
         judged = (wanted >= 0) & (labels >= 0)
         if judged.any():
             right = float((labels[judged] == wanted[judged]).mean())
-            accuracy_lines.setdefault(line["ask"]["purpose"], []).append((len(points), right))
+            accuracy_lines.setdefault(line["request"]["purpose"], []).append((len(points), right))
     return (
         [Line(name, points) for name, points in u_lines.items()],
         [Line(name, points) for name, points in accuracy_lines.items()],

@@ -85,7 +85,7 @@ class Journal:
         if line is None or line.get("kind") != "pass":
             return None
         self._next = next(self._recorded, None)
-        if line["ask"] != _ask_line(request):
+        if line["request"] != _request_line(request):
             raise JournalError(f"{self._path} cannot be continued: its pass {line['number']} asks something else")
         return PassResult(np.array(line["logprobs"]), num_dropped=line["num_dropped"])
 
@@ -96,7 +96,7 @@ class Journal:
                 "kind": "pass",
                 "number": number,
                 **facts,
-                "ask": _ask_line(request),
+                "request": _request_line(request),
                 "num_dropped": answer.num_dropped,
                 "logprobs": answer.logprobs.tolist(),
             }
@@ -235,7 +235,7 @@ def _emptied(path: Path) -> Path:
     return path
 
 
-def _ask_line(request: PassRequest) -> dict[str, Any]:
+def _request_line(request: PassRequest) -> dict[str, Any]:
     return {
         "purpose": request.purpose,
         "plan": str(request.plan),

@@ -19,7 +19,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
 
-class _Ask(_Strict):
+class _Request(_Strict):
     purpose: str
     plan: str
     labels: list[int]
@@ -29,7 +29,7 @@ class _Ask(_Strict):
 
 class _Pass(_Strict):
     number: int = Field(ge=1)
-    request: _Ask
+    request: _Request
     num_dropped: int = Field(ge=0)
     logprobs: list[list[float]]
     # What follows is for readers only, and older versions did not write all of it.
@@ -68,10 +68,10 @@ class Shape(NamedTuple):
             raise ValueError(first_wrong(error)) from None
 
     def _check_pass(self, line: _Pass) -> None:
-        self._check_labels("ask.labels", line.request.labels, -1)
+        self._check_labels("request.labels", line.request.labels, -1)
         queries = range(self.num_examples) if line.request.queries == "all" else line.request.queries
         if not all(0 <= query < self.num_examples for query in queries):
-            raise ValueError("ask.queries: not numbers of the examples")
+            raise ValueError("request.queries: not numbers of the examples")
         if len(line.logprobs) != len(queries) or any(len(row) != self.num_labels for row in line.logprobs):
             raise ValueError(f"logprobs: not {len(queries)} rows of {self.num_labels} numbers")
         wrong = next((value for row in line.logprobs for value in row if not is_logprob(value)), None)

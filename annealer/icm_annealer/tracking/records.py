@@ -32,7 +32,7 @@ def pass_step(line: dict[str, Any]) -> Step | None:
     """Of a journal's line that is a pass. Figures of a chain have its name, so that each is a curve."""
     if line.get("kind") != "pass":
         return None
-    what = str(line["ask"]["purpose"]).replace(" ", "_")
+    what = str(line["request"]["purpose"]).replace(" ", "_")
     metrics = {f"{what}/{name}": line.get(key) for key, name in OF_A_PASS.items()}
     return Step(int(line["number"]), _numbers(metrics))
 

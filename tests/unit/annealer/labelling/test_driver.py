@@ -193,7 +193,7 @@ async def test_contexts_are_shots_parted_by_the_separator(tmp_path: Path, scorer
     await anneal(loaded.examples, loaded_task.task, watched, settings, on_pass=events.append)
     texts = [example.text for example in loaded.examples]
     assert sorted(prompts(watched.requests[0])) == sorted(texts)  # zero-shot: nothing in front
-    labels, request = events[-1].ask.labels, watched.requests[-1]
+    labels, request = events[-1].request.labels, watched.requests[-1]
     shots = {text + (" hot", " cool")[labels[number]] for number, text in enumerate(texts)}
     for prompt in prompts(request):
         *context, query = prompt.split("\n\n")

@@ -72,7 +72,7 @@ async def test_curves_are_those_of_the_search(tmp_path: Path, scorer: ScorerClie
     report = SearchReport.read(tmp_path / "run", loaded.gold)
     assert [line.name for line in report.u_lines] == ["chain 1", "chain 2"]
     lines = [json.loads(line) for line in (tmp_path / "run" / JOURNAL).read_text().splitlines()]
-    wanted = [line["u"] for line in lines if line.get("ask", {}).get("purpose") == "chain 2"]
+    wanted = [line["u"] for line in lines if line.get("request", {}).get("purpose") == "chain 2"]
     assert [u for _, u in report.u_lines[1].points] == wanted
     assert [x for x, _ in report.u_lines[1].points] == list(range(1, len(wanted) + 1))
     assert all(0 <= share <= 1 for line in report.accuracy_lines for _, share in line.points)

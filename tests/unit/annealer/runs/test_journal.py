@@ -243,10 +243,10 @@ async def test_a_damaged_line_is_named(tmp_path: Path, data: Data, scorer: Score
         (("num_dropped",), -1, "num_dropped: "),
         (("num_dropped",), True, "num_dropped: "),
         (("number",), [], "number: "),
-        (("ask",), {}, "ask.purpose: Field required"),
-        (("ask", "labels"), [0], "ask.labels: 1 of them for 12 examples"),
-        (("ask", "labels", 0), 2, "ask.labels: not numbers of the task's 2 labels"),
-        (("ask", "queries"), [12], "ask.queries: not numbers of the examples"),
+        (("request",), {}, "request.purpose: Field required"),
+        (("request", "labels"), [0], "request.labels: 1 of them for 12 examples"),
+        (("request", "labels", 0), 2, "request.labels: not numbers of the task's 2 labels"),
+        (("request", "queries"), [12], "request.queries: not numbers of the examples"),
         (("u",), math.inf, "u: Input should be a finite number"),
         (("kind",), "passed", "kind: neither a pass nor the end"),
         (("kind",), "start", "kind: neither a pass nor the end"),
@@ -314,7 +314,7 @@ async def test_answers_to_other_questions_are_refused(
     lines = path.read_text().splitlines()
     if change == "labels":
         second: dict[str, Any] = json.loads(lines[2])
-        second["ask"]["labels"] = [1 - each for each in second["ask"]["labels"]]
+        second["request"]["labels"] = [1 - each for each in second["request"]["labels"]]
         lines[2] = json.dumps(second)
     else:
         del lines[1]

@@ -20,7 +20,7 @@ SMALL = ("--chains", 1, "--passes", 2)
 def finalists(run: Path) -> list[tuple[int, float]]:
     """Number and U of the passes that weighed labels."""
     lines = [line for line in read_journal(run / JOURNAL) if line["kind"] == "pass"]
-    return [(line["number"], line["u"]) for line in lines if line["ask"]["purpose"] == "finalists"]
+    return [(line["number"], line["u"]) for line in lines if line["request"]["purpose"] == "finalists"]
 
 
 @pytest.mark.parametrize("limit_s", [60.0, 0.01])

@@ -103,7 +103,7 @@ async def test_a_run_that_was_stopped_is_told_so(tmp_path: Path, scorer: ScorerC
 @pytest.mark.parametrize(
     ("name", "before", "after", "says"),
     [
-        (JOURNAL, '"purpose":', '"porpoise":', "ask.purpose: Field required"),
+        (JOURNAL, '"purpose":', '"porpoise":', "request.purpose: Field required"),
         (JOURNAL, '"ids":', '"idle":', "line 1: ids: Field required"),
         (TRACKING, '"key":', '"kay":', "key: Field required"),
         (TRACKING, '"journal": ', '"journal": -', "journal: Input should be greater"),
