@@ -89,7 +89,14 @@ def test_the_client_knows_neither_server_nor_annealer(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["icm_client.contract.wire", "icm_client.contract.errors", "icm_client.visible", "icm_client.strict_yaml"]
+    "module",
+    [
+        "icm_client.contract.wire",
+        "icm_client.contract.errors",
+        "icm_client.contract.validation",
+        "icm_client.visible",
+        "icm_client.strict_yaml",
+    ],
 )
 def test_the_contract_is_a_leaf(module: str) -> None:
     assert not packages_imported_by(module) & set(PACKAGES)
@@ -102,6 +109,7 @@ def test_the_server_takes_only_the_contract_from_the_client(module: str) -> None
     assert from_client <= {
         "icm_client.contract.wire",
         "icm_client.contract.errors",
+        "icm_client.contract.validation",
         "icm_client.visible",
         "icm_client.strict_yaml",
     }
@@ -143,7 +151,8 @@ ROOMS = {
         *("middleware", "http", "transport", "cli"),
     ],
     "icm_annealer": [
-        *("core", "rules", "data", "scoring", "console", "search", "evaluation", "runs", "labelling", "reporting"),
+        *("core", "rules", "data", "scoring", "console", "search", "runs.schema", "runs", "evaluation", "labelling"),
+        "reporting",
         *("builders", "export", "tracking", "benchmarks", "benchmarks.baselines", "benchmarks.searches", "cli", ""),
     ],
     "icm_lab": ["reproduce", ""],

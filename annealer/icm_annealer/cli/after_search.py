@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -31,6 +31,7 @@ from icm_annealer.runs.atomic_write import try_place
 from icm_annealer.runs.directory import EVALUATION, REPORT, RunDir
 from icm_annealer.runs.gold import read_again
 from icm_annealer.runs.record import RunRecord
+from icm_annealer.runs.schema.evaluation import Evaluation
 from icm_client import RequestError
 
 WIDE = 160
@@ -127,13 +128,13 @@ def evaluate(
     shots = Shots(reference.examples, found, labels_of(reference.examples, own.gold, reference.task))
     plan = EvaluationPlan(examples, test_size, seeds, seed)
 
-    async def work() -> dict[str, Any]:
+    async def work() -> Evaluation:
         with RunProgress(console, f"eval: {record.name}", names) as progress:
             async with connect(scorer, engine, wait, api_key_file, progress, None, scorer_model) as client:
-                return await evaluate_run(shots, held_out, reference.task, client, plan, progress)
+                return await evaluate_run(record.name, shots, held_out, reference.task, client, plan, progress)
 
-    figures = {"run": record.name, "task": record.task.name, **interruptible(work(), console)}
-    RunDir(run).write_json(EVALUATION, figures)
-    print_evaluation(console, figures, record.model)
+    evaluation: Evaluation = interruptible(work(), console)
+    RunDir(run).write(EVALUATION, evaluation)
+    print_evaluation(console, evaluation, record.header.model)
     console.say(f"{pool.told}, {len(held_out.examples):,} of them to test on.")
     console.say(f"Written to {run / EVALUATION}")

@@ -72,7 +72,7 @@ def export(
     def read() -> Reading:
         return reading(record.task, reference.examples, prompt, response, better)
 
-    job = Job(record.task, labelled, f"icm-{record.model.get('name', record.name)}", place.suffix.lower(), read, raw)
+    job = Job(record.task, labelled, f"icm-{record.header.model.name}", place.suffix.lower(), read, raw)
     notes: list[str] = []
 
     def write(path: Path) -> None:

@@ -27,7 +27,8 @@ from icm_annealer.console.terminal import Terminal
 from icm_annealer.core.objective import unit_of_u
 from icm_annealer.data.examples import first_of
 from icm_annealer.labelling.label_dataset import label
-from icm_annealer.runs.directory import LABELS, METRICS, SCORER_LOG, RunDir
+from icm_annealer.runs.directory import LABELS, SCORER_LOG, RunDir
+from icm_annealer.runs.schema.metrics import RowCounts
 from icm_annealer.scoring.passes import check_request
 from icm_annealer.search.blocks import BlockSettings
 from icm_annealer.search.bootstrap import BootstrapSettings
@@ -87,13 +88,13 @@ def run(
     console = Terminal()
     loaded_task, loaded = load_data(task, data, allow_code=allow_code)
     rows = loaded.examples if examples is None else first_of(loaded.examples, examples)
-    counts = {
-        "read": len(loaded.examples),
-        "blank_lines": loaded.num_blank_lines,
-        "labelled": len(rows),
-        "left_out": len(loaded.examples) - len(rows),
-    }
-    left_out = f" ({counts['left_out']:,} left out by --examples)" if counts["left_out"] else ""
+    counts = RowCounts(
+        read=len(loaded.examples),
+        blank_lines=loaded.num_blank_lines,
+        labelled=len(rows),
+        left_out=len(loaded.examples) - len(rows),
+    )
+    left_out = f" ({counts.left_out:,} left out by --examples)" if counts.left_out else ""
     settings = Settings(
         search=search,
         plan=plan,
@@ -127,13 +128,12 @@ def run(
                     resume=resume,
                     on_pass=progress.on_pass,
                     experiment=experiment,
+                    rows=counts,
                 )
-        summary = labelling.summary()
-        metrics = {"task": loaded_task.task.name, "settings": settings.to_dict(), "rows": counts, **summary}
-        folder.write_json(METRICS, metrics)
+        metrics = labelling.metrics
         console.say(
-            f"U {summary['u']:+.3f} ± {summary['u_se']:.3f} {unit_of_u(settings.measure)}; "
-            f"{summary['num_passes']} passes, {summary['computed_tokens']:,} tokens computed. "
+            f"U {metrics.u:+.3f} ± {metrics.u_se:.3f} {unit_of_u(settings.measure)}; "
+            f"{metrics.num_passes} passes, {metrics.computed_tokens:,} tokens computed. "
             f"Labels: {folder / LABELS}"
         )
         console.say(f"{loaded.told}, {len(rows):,} labelled{left_out}.")

@@ -10,7 +10,7 @@ import jinja2
 from icm_annealer.reporting.bars import Bar, bar_rows
 from icm_annealer.reporting.charts import COLOURS, line_chart
 from icm_annealer.reporting.compare_runs import alike, differences
-from icm_annealer.reporting.evaluation_table import FIGURES, told
+from icm_annealer.reporting.evaluation_table import FIGURES, format_figure
 from icm_annealer.reporting.report_figures import METHODS
 from icm_annealer.reporting.run_report import RunReport
 
@@ -41,7 +41,7 @@ def render_report(runs: Sequence[RunReport]) -> str:
             differences=differences(compared),
             alike=alike(compared),
             figures=FIGURES,
-            told=told,
+            format_figure=format_figure,
         )
     )
 

@@ -17,7 +17,7 @@ from icm_annealer.benchmarks.results_file import save_figures
 from icm_annealer.benchmarks.runner import Job, SavedRows, run_jobs
 from icm_annealer.benchmarks.search_presets import expected_shots
 from icm_annealer.console.progress import RunProgress
-from icm_annealer.evaluation.test_set import intervals_told
+from icm_annealer.evaluation.test_set import describe_intervals
 from icm_annealer.scoring.passes import Scorer
 
 ROWS, TABLE = "rows", "table"
@@ -59,7 +59,7 @@ async def compare(
         "num_examples": len(first.train),
         "num_test": len(first.test),
         "seeds": list(plan.seeds),
-        "intervals": intervals_told(plan.num_seeds, is_grouped=is_grouped),
+        "intervals": describe_intervals(plan.num_seeds, is_grouped=is_grouped),
         "model": model.model_dump(include={"name", "digest", "dtype", "engine"}),
         "methods": {standing.method.name: standing.to_dict() for standing in found},
     }

@@ -13,7 +13,7 @@ from tests import planted
 from tests.icm_command import Icm, check_refused
 
 from icm_annealer.runs.directory import EVALUATION, EXAMPLES, JOURNAL, LABELS, REPORT
-from icm_annealer.runs.journal import Journal
+from icm_annealer.runs.journal import Journal, read_header
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +50,7 @@ def test_runs_are_listed(icm: Icm, made: Path, run: Path) -> None:
     assert "stopped" in out
     assert "deep/broken" in out
     assert "unreadable" in out
-    header_line = json.loads(lines[0])
-    begun = {key: value for key, value in header_line.items() if key not in ("kind", "format")}
-    held = Journal.resume(journal, begun)
+    held = Journal.resume(journal, read_header(journal))
     assert "running" in icm("runs", run.parent).out
     held.close()
     assert "running" not in icm("runs", run.parent).out
@@ -100,7 +98,7 @@ def test_an_evaluation_by_the_runs_own_data(icm: Icm, run: Path, made: Path, url
 
 def test_an_evaluation_on_a_file_of_its_own(icm: Icm, run: Path, made: Path, url: str, tmp_path: Path) -> None:
     """Its ids are those of labelled examples, its texts are not, but for one."""
-    seen = {json.loads(line)["facts"]["words"] for line in (run / EXAMPLES).read_text().splitlines()}
+    seen = {json.loads(line)["fields"]["words"] for line in (run / EXAMPLES).read_text().splitlines()}
     rows = [row for row in planted.rows(60, seed=9) if row["words"] not in seen][:20]
     planted.write_rows(tmp_path / "test.jsonl", [*rows, {"id": "again", "words": next(iter(seen)), "label": "hot"}])
     bare = shutil.copy(made / "data" / "task.yaml", tmp_path / "task.yaml")  # here its data are not beside it
