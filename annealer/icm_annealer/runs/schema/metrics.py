@@ -71,7 +71,7 @@ class RunMetrics(Versioned):
     rescore_spread: float | None
     """See `labelling.rescore.Rescored.spread`; None if nothing was scored again."""
     alarms: list[AlarmRecord]
-    notes: dict[str, float] | None = None
+    notes: dict[str, int | float] | None = None
     """Figures that only this search has."""
 
 
