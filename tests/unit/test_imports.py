@@ -89,7 +89,11 @@ def test_the_client_knows_neither_server_nor_annealer(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["icm_client.contract.wire", "icm_client.contract.errors", "icm_client.visible", "icm_client.strict_yaml"]
+    "module",
+    [
+        *("icm_client.contract.wire", "icm_client.contract.errors", "icm_client.distribution"),
+        *("icm_client.visible", "icm_client.strict_yaml"),
+    ],
 )
 def test_the_contract_is_a_leaf(module: str) -> None:
     assert not packages_imported_by(module) & set(PACKAGES)
@@ -102,6 +106,7 @@ def test_the_server_takes_only_the_contract_from_the_client(module: str) -> None
     assert from_client <= {
         "icm_client.contract.wire",
         "icm_client.contract.errors",
+        "icm_client.distribution",
         "icm_client.visible",
         "icm_client.strict_yaml",
     }
