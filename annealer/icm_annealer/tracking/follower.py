@@ -12,8 +12,9 @@ from icm_annealer.runs.record import RunRecord
 from icm_annealer.runs.schema.base import read_file
 from icm_annealer.runs.schema.journal import PassLine
 from icm_annealer.runs.schema.state import TrackingState
+from icm_annealer.tracking.base import Tracker
 from icm_annealer.tracking.records import Step, cost_step, params_of, pass_step, result_metrics
-from icm_annealer.tracking.tracker import Target, Tracker
+from icm_annealer.tracking.target import Target
 from icm_client.contract.errors import RequestError
 
 

@@ -14,7 +14,7 @@ from icm_annealer.runs.directory import JOURNAL, LABELS, METRICS, TRACKING, TRAC
 from icm_annealer.runs.journal import Journal, read_lines
 from icm_annealer.runs.schema.journal import PassLine
 from icm_annealer.tracking.beside import tracked
-from icm_annealer.tracking.tracker import Target
+from icm_annealer.tracking.target import Target
 
 SMALL = ("--chains", 1, "--passes", 2)
 

@@ -15,7 +15,7 @@ from icm_annealer.runs.schema.journal import PassLine
 from icm_annealer.runs.schema.rows import CostLine
 from icm_annealer.tracking.follower import Follower, Tail, follow
 from icm_annealer.tracking.records import cost_step
-from icm_annealer.tracking.tracker import Target
+from icm_annealer.tracking.target import Target
 from icm_client import RequestError, ScorerClient
 
 
