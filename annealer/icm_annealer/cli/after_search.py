@@ -24,7 +24,7 @@ from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.examples import Loaded, labels_of, load_examples
 from icm_annealer.evaluation.run_evaluation import EvaluationPlan, Shots, evaluate_run, unseen
 from icm_annealer.reporting.evaluation_table import print_evaluation
-from icm_annealer.reporting.report import render_report
+from icm_annealer.reporting.report import is_report, render_report
 from icm_annealer.reporting.run_list import run_folders, runs_table
 from icm_annealer.reporting.run_report import RunReport
 from icm_annealer.runs.atomic_write import try_place
@@ -62,7 +62,7 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", help="The page; report.html in the run if left out, of several here.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the page if it is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace any file, not only an earlier page.")] = False,
 ) -> None:
     """One page about a run, or about several side by side; nothing in it is loaded from elsewhere.
 
@@ -71,8 +71,8 @@ def report(
     page = out or (runs[0] / REPORT if len(runs) == 1 else Path(REPORT))
     if page.is_dir():
         raise RequestError(f"{page} is a folder; name the page to write with --out")
-    if page.exists() and not overwrite:
-        raise RequestError(f"{page} is there already; use --overwrite to replace it, or another --out")
+    if page.exists() and not overwrite and not is_report(page):
+        raise RequestError(f"{page} is not a page of this program; use --overwrite to replace it, or another --out")
     text = render_report([RunReport.read(folder) for folder in runs])
     RunDir(page.parent).write_text(page.name, text)
     Terminal().say(str(page))

@@ -14,6 +14,10 @@ from icm_annealer.reporting.evaluation_table import FIGURES, format_figure
 from icm_annealer.reporting.report_figures import METHODS
 from icm_annealer.reporting.run_report import RunReport
 
+GENERATOR = b'<meta name="generator" content="icm">'
+"""As the templates write it."""
+HEAD_BYTES = 1024
+
 
 def templates() -> jinja2.Environment:
     """The package's pages, which escape every text and know how charts are laid out."""
@@ -25,6 +29,15 @@ def templates() -> jinja2.Environment:
     )
     environment.globals.update(line_chart=line_chart, bar_rows=bar_rows)
     return environment
+
+
+def is_report(path: Path) -> bool:
+    """Whether this program wrote the page, which can be made again from the runs' folders."""
+    try:
+        with path.open("rb") as file:
+            return GENERATOR in file.read(HEAD_BYTES)
+    except OSError:
+        return False
 
 
 def render_report(runs: Sequence[RunReport]) -> str:

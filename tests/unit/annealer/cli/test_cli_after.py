@@ -12,7 +12,7 @@ import pytest
 from tests import planted
 from tests.icm_command import Icm, check_refused
 
-from icm_annealer.runs.directory import EVALUATION, EXAMPLES, JOURNAL, LABELS, REPORT
+from icm_annealer.runs.directory import EVALUATION, EXAMPLES, JOURNAL, LABELS, METRICS, REPORT
 from icm_annealer.runs.journal import Journal, read_header
 
 
@@ -61,6 +61,22 @@ def test_no_runs(icm: Icm, tmp_path: Path) -> None:
     check_refused(icm("runs", tmp_path / "nowhere"), 2, "nowhere", "icm runs FOLDER")
 
 
+@pytest.mark.parametrize("name", [JOURNAL, METRICS])
+@pytest.mark.parametrize("command", [("report",), ("export", "--format", "csv")])
+def test_a_run_of_a_newer_version_is_refused(icm: Icm, run: Path, name: str, command: tuple[str, ...]) -> None:
+    text = (run / name).read_text()
+    for spaces in ("", " "):
+        text = text.replace(f'"format":{spaces}1', f'"format":{spaces}2', 1)
+    (run / name).write_text(text)
+    says = f"{run / name} was written by a newer version (format 2; this one reads 1): upgrade"
+    first, *options = command
+    if name == METRICS and first == "export":  # which needs no metrics
+        assert icm(first, run, *options).code == 0
+    else:
+        check_refused(icm(first, run, *options), 2, says)
+    assert "newer version" in icm("runs", run.parent).out
+
+
 def test_a_report_of_one_and_of_several(icm: Icm, run: Path, made: Path, tmp_path: Path) -> None:
     ended = icm("report", run)
     assert ended.code == 0
@@ -68,7 +84,10 @@ def test_a_report_of_one_and_of_several(icm: Icm, run: Path, made: Path, tmp_pat
     assert (run / REPORT).read_text().lower().startswith("\n<!doctype html") or "<!doctype html" in (
         run / REPORT
     ).read_text()
-    check_refused(icm("report", run), 2, "--overwrite")
+    assert icm("report", run).code == 0  # its own page is made again
+    (run / REPORT).write_text("<p>my own")
+    check_refused(icm("report", run), 2, "not a page of this program", "--overwrite")
+    assert (run / REPORT).read_text() == "<p>my own"
     assert icm("report", run, "--overwrite").code == 0
     page = tmp_path / "both.html"
     assert icm("report", run, made / "runs" / "first", "--out", page).code == 0

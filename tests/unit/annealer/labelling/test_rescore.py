@@ -98,6 +98,11 @@ async def test_a_run_that_was_made_before_asks_nothing_of_the_engine(serving: Se
     assert first.rescored is not None
     assert again.rescored is None
     assert again.metrics.computed_tokens == 0
+    costs = (tmp_path / "again" / "run" / COSTS).read_bytes()
+    async with serving() as other:  # which remembers nothing: it would have to read
+        resumed = await labelled(other, tmp_path / "again", resume=True)
+    assert resumed.rescored is None
+    assert (tmp_path / "again" / "run" / COSTS).read_bytes() == costs
     assert again.run.labels.tolist() == first.run.labels.tolist()
 
 

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests import planted
+from tests.conftest import Serving
 from tests.finished import HEADER, finished
 
 from icm_annealer.evaluation.intervals import Estimate
@@ -150,6 +151,20 @@ async def test_what_differs_and_how_far_labels_agree(tmp_path: Path, scorer: Sco
     await finished(scorer, tmp_path / "c", other)
     third = RunRecord.read(tmp_path / "c")
     assert alike([runs[0], Compared("c", third, {name: "cool" for name in third.ids})]) == []
+
+
+async def test_u_of_another_window_is_not_compared(tmp_path: Path, serving: Serving) -> None:
+    task_file = planted.write_task(tmp_path / "data", 12)
+    for name, window in (("a", 100), ("b", 120)):
+        async with serving(max_prompt_tokens=window) as scorer:
+            await finished(scorer, tmp_path / name, task_file)
+    found = differences([RunReport.read(tmp_path / name).compared for name in "ab"])
+    windows = [difference for difference in found if difference.what == "window.max_prompt_tokens"]
+    assert [difference.values for difference in windows] == [["100", "120"]]
+    assert windows[0].u_part == "context window"
+    page = Page(render_report([RunReport.read(tmp_path / name) for name in "ab"]))
+    assert "the runs differ in" in page.text
+    assert "context window" in page.text
 
 
 async def test_what_an_evaluation_found_is_shown(tmp_path: Path, scorer: ScorerClient) -> None:
