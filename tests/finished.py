@@ -43,5 +43,5 @@ async def finished(
     loaded_task, loaded = planted.load(task_file)
     run = RunDir(folder)
     run.prepare(overwrite=True)
-    settings = Settings(seed=seed, blocks=BlockSettings(num_chains=2, max_passes=4, num_hot_passes=1))
+    settings = Settings(seed=seed, options=BlockSettings(num_chains=2, max_passes=4, num_hot_passes=1))
     return await label(run, loaded.examples[:num], loaded_task.task, scorer, settings)
