@@ -80,7 +80,7 @@ async def test_a_run_is_shown_once_however_often_the_follower_is_started(
     follow(Follower(folder, Kind("kept", None)), lambda: True)
     assert kept.begun[0] == "grows"
     assert set(kept.begun[1:]) == {"key"}
-    assert kept.params["blocks.num_chains"] == "2"
+    assert kept.params["options.num_chains"] == "2"
     assert kept.params["scorer.name"] == "fake"
     assert kept.params["num_examples"] == "24"
     wanted = [(line.number, line.u) for line in passes if line.u is not None]
