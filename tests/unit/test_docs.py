@@ -21,7 +21,7 @@ from tests.icm_command import Icm
 
 from icm_annealer.cli.app import app as icm
 from icm_annealer.data.task import Task
-from icm_annealer.rules.function import PythonRule
+from icm_annealer.rules.python import PythonRule
 from icm_annealer.rules.registry import RULES, rule_of
 from icm_server.cli.app import app as icm_server
 from icm_server.engines.fake import FakeEngine

@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from icm_annealer.data.task import Task
 from icm_annealer.rules.base import Constraint, Facts, Labels, Rule, Traits
 from icm_annealer.rules.consistency import Consistency
-from icm_annealer.rules.function import PythonRule
 from icm_annealer.rules.label_graph import label_graph
+from icm_annealer.rules.python import PythonRule
 from icm_annealer.rules.registry import RULES as REGISTERED
 from icm_annealer.rules.registry import rule_of
 from icm_client import RequestError
