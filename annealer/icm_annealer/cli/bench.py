@@ -14,6 +14,7 @@ from icm_annealer.cli.options import (
     DEFAULT_SCORER,
     AllowCodeOption,
     EngineOption,
+    FiguresOption,
     KeyOption,
     ScorerModelOption,
     ScorerOption,
@@ -24,7 +25,8 @@ from icm_annealer.cli.options import (
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
-from icm_annealer.runs.atomic_write import try_place
+from icm_annealer.plots.drawing import saved_plots
+from icm_annealer.runs.atomic_write import make_folder, try_place
 from icm_annealer.runs.directory import RunDir
 from icm_client import RequestError
 
@@ -100,6 +102,7 @@ def search_bench(
         bool | None,
         typer.Option("--chain/--no-chain", help="Compare U by the chain rule with U by tree. [default: with --full]"),
     ] = None,
+    figures: FiguresOption = None,
     scorer: ScorerOption = DEFAULT_SCORER,
     engine: EngineOption = "vllm",
     scorer_model: ScorerModelOption = None,
@@ -112,7 +115,7 @@ def search_bench(
     """
     from icm_annealer.benchmarks.results_file import check_figures
     from icm_annealer.benchmarks.searches.contest import run_contest
-    from icm_annealer.benchmarks.searches.page import render_page
+    from icm_annealer.benchmarks.searches.page import bench_plots, render_page
     from icm_annealer.benchmarks.searches.standings import heats
     from icm_annealer.benchmarks.searches.tables import print_chain, print_heats
 
@@ -137,6 +140,8 @@ def search_bench(
     check_scorer(scorer, api_key_file)
     check_figures(out)
     try_place(out.with_suffix(".html"))
+    if figures:
+        make_folder(figures)
 
     async def work() -> Any:
         with RunProgress(console, "search-bench", []) as progress:
@@ -150,6 +155,8 @@ def search_bench(
     print_heats(console, standing)
     print_chain(console, found.checks)
     console.say(f"Written to {out} and {page}")
+    if figures:
+        console.say(saved_plots(bench_plots(standing), figures))
 
 
 def _numbers(text: str) -> list[int]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from icm_annealer.benchmarks.search_presets import OFFICIAL, OURS, STOPPED
 from icm_annealer.data.task import Task
+from icm_annealer.reporting.methods import TITLES
 from icm_client.contract.errors import RequestError
 
 
@@ -15,7 +16,6 @@ class Method(NamedTuple):
 
     name: str
     title: str
-    colour: str
     search: str = ""
     """The contestant that finds its labels; empty where no search does."""
     is_usual: bool = True
@@ -36,22 +36,22 @@ CONSISTENT = "bootstrap_consistent"
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method(ZERO_SHOT, "zero-shot", "#94a3b8", "zero_shot"),
-        Method(PREFIXED, "zero-shot prefix", "#64748b", "zero_shot", is_usual=False),
-        Method(RANDOM, "random labels", "#d6b48a"),
-        Method("bootstrap", "bootstrapped", "#7dd3fc", "bootstrap"),
-        Method(CONSISTENT, "… + consistency", "#38bdf8", "bootstrap_consistent", is_usual=False),
-        Method("bootstrap_raw", "… uncalibrated", "#bae6fd", "bootstrap_raw", is_usual=False),
-        Method("growing", "growing labels", "#6ee7b7", "growing"),
-        Method("joint", "joint inference", "#34d399", "joint"),
-        Method("joint_raw", "… uncalibrated", "#a7f3d0", "joint_raw", is_usual=False),
-        Method("gibbs", "Gibbs", "#059669", "gibbs"),
-        Method("gibbs_raw", "… uncalibrated", "#10b981", "gibbs_raw", is_usual=False),
-        Method("official", "published", "#a78bfa", OFFICIAL, is_usual=False),
-        Method(ICM, "ICM", "#2563eb", OURS),
-        Method(NOISE, "gold with noise", "#fb923c"),
-        Method(HUMAN, "human labels", "#db2777", is_usual=False),
-        Method(GOLD, "gold labels", "#eab308"),
+        Method(ZERO_SHOT, TITLES[ZERO_SHOT], "zero_shot"),
+        Method(PREFIXED, "zero-shot prefix", "zero_shot", is_usual=False),
+        Method(RANDOM, TITLES[RANDOM]),
+        Method("bootstrap", "bootstrapped", "bootstrap"),
+        Method(CONSISTENT, "bootstrapped, consistent", "bootstrap_consistent", is_usual=False),
+        Method("bootstrap_raw", "bootstrapped, raw", "bootstrap_raw", is_usual=False),
+        Method("growing", "growing labels", "growing"),
+        Method("joint", "joint inference", "joint"),
+        Method("joint_raw", "joint inference, raw", "joint_raw", is_usual=False),
+        Method("gibbs", "Gibbs", "gibbs"),
+        Method("gibbs_raw", "Gibbs, raw", "gibbs_raw", is_usual=False),
+        Method("official", "published", OFFICIAL, is_usual=False),
+        Method(ICM, TITLES[ICM], OURS),
+        Method(NOISE, TITLES[NOISE]),
+        Method(HUMAN, TITLES[HUMAN], is_usual=False),
+        Method(GOLD, TITLES[GOLD]),
     )
 }
 

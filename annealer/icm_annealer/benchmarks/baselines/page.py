@@ -1,20 +1,22 @@
-"""What `icm baselines` found, as one self-contained HTML page."""
+"""What `icm baselines` found, as one self-contained HTML page, and its plots."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from icm_annealer.benchmarks.baselines.methods import GOLD, HUMAN, ICM, RANDOM, ZERO_SHOT
 from icm_annealer.benchmarks.baselines.standings import Standing
 from icm_annealer.benchmarks.baselines.tables import NOTES, gap_told, heading, tokens, told
 from icm_annealer.evaluation.test_set import KINDS
-from icm_annealer.reporting.bars import Bar
-from icm_annealer.reporting.drawing import Drawing, to_svg
+from icm_annealer.plots.bars import Bar, BarGroup, BarPlot, BarRow
+from icm_annealer.plots.base import Plot
 from icm_annealer.reporting.evaluation_table import FIGURES
+from icm_annealer.reporting.methods import colour_of
 from icm_annealer.reporting.report import templates
 
 
-def render_page(table: dict[str, Any], standings: Sequence[Standing], figure: Drawing | None) -> str:
+def render_page(table: dict[str, Any], standings: Sequence[Standing], chance: float) -> str:
     """The page as HTML; every text is escaped, nothing is loaded from elsewhere."""
     return (
         templates()
@@ -23,10 +25,9 @@ def render_page(table: dict[str, Any], standings: Sequence[Standing], figure: Dr
             table=table,
             heading=heading(table),
             standings=standings,
-            figure=to_svg(figure) if figure else None,
+            plots=baseline_plots(standings, chance),
             kinds=KINDS,
             figures={name: title for name, title in FIGURES.items() if name != "accuracy"},
-            bars=lambda kind: [_bar(standing, kind) for standing in standings],
             told=told,
             tokens=tokens,
             gap_told=gap_told,
@@ -35,7 +36,25 @@ def render_page(table: dict[str, Any], standings: Sequence[Standing], figure: Dr
     )
 
 
-def _bar(standing: Standing, kind: str) -> Bar:
-    values = standing.seeds(kind)
-    dots = values if len(values) > 1 else []
-    return Bar(standing.method.title, standing.method.colour, standing.figures[kind]["accuracy"], dots)
+def baseline_plots(standings: Sequence[Standing], chance: float) -> dict[str, Plot]:
+    """By the names of their files: the accuracies of all methods, and those of the four that papers show, unless a
+    method is missing or there is no other."""
+    by_name = {standing.method.name: standing for standing in standings}
+    usual = [by_name.get(name) for name in (ZERO_SHOT, HUMAN if HUMAN in by_name else RANDOM, ICM, GOLD)]
+    four = [standing for standing in usual if standing]
+    plots: dict[str, Plot] = {"test-accuracy": _accuracies(standings, chance)}
+    if len(four) == len(usual) < len(standings):
+        plots["four-methods"] = _accuracies(four, chance)
+    return plots
+
+
+def _accuracies(standings: Sequence[Standing], chance: float) -> BarPlot:
+    rows = [
+        BarRow(
+            standing.method.title,
+            colour_of(standing.method.name),
+            tuple(Bar(standing.figures[kind]["accuracy"], tuple(standing.seeds(kind))) for kind in KINDS),
+        )
+        for standing in standings
+    ]
+    return BarPlot("Test accuracy", "test accuracy", (BarGroup(tuple(rows)),), KINDS, chance=chance)
