@@ -127,7 +127,8 @@ def saved(out: Path) -> dict[str, Any]:
 
 def test_all_searches_are_compared(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out = planted.write_task(tmp_path / "data", 40), tmp_path / "bench.json"
-    ended = bench(icm, url, out, task, "--searches", ALL, "--seeds", 2, "--chain")
+    figures = tmp_path / "figures"
+    ended = bench(icm, url, out, task, "--searches", ALL, "--seeds", 2, "--chain", "--figures", figures)
     assert ended.code == 0, ended
     rows = saved(out)["searches"]
     assert [(row["seed"], row["search"]) for row in rows] == [(s, name) for s in (0, 1) for name in ALL.split(",")]
@@ -161,6 +162,8 @@ def test_all_searches_are_compared(icm: Icm, tmp_path: Path, url: str) -> None:
     assert "http" not in page.replace("http://www.w3.org", "")  # self-contained: nothing is fetched
     assert page.count("<svg") == 3
     assert "official, plan fixed" in page
+    for name in ("u", "label-accuracy", "test-accuracy-calibrated"):
+        assert {path.suffix for path in figures.glob(f"planted-12-{name}.*")} == {".pdf", ".png", ".svg"}
 
 
 def test_equal_labels_are_weighed_equally(icm: Icm, tmp_path: Path, url: str) -> None:
