@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from icm_annealer.benchmarks.baselines.comparison import Compared, compare
-from icm_annealer.benchmarks.baselines.methods import METHODS, chosen
+from icm_annealer.benchmarks.baselines.methods import METHODS, Offer, chosen
 from icm_annealer.benchmarks.baselines.page import baseline_plots, render_page
 from icm_annealer.benchmarks.baselines.plan import BaselinesPlan, read_prefix
-from icm_annealer.benchmarks.baselines.tables import print_standings
+from icm_annealer.benchmarks.baselines.tables import print_methods
 from icm_annealer.benchmarks.case import TaskData
 from icm_annealer.cli.options import (
     DEFAULT_SCORER,
@@ -37,7 +37,7 @@ from icm_annealer.runs.directory import SCORER_LOG, RunDir
 from icm_client import RequestError
 
 FIGURES, PAGE = "baselines.json", "baselines.html"
-USUAL = BaselinesPlan()
+USUAL = BaselinesPlan
 
 
 def baselines(
@@ -86,19 +86,14 @@ def baselines(
         raise RequestError(
             f"baselines are compared by gold labels, and {task!r} has none: name their field in the task"
         )
+    offer = Offer(loaded_task.task, read_prefix(prefix_file) if prefix_file else "", human)
     plan = BaselinesPlan(
-        chosen(
-            methods.split(",") if methods else [],
-            loaded_task.task,
-            has_prefix=prefix_file is not None,
-            has_human=human is not None,
-        ),
+        offer,
+        chosen(methods.split(",") if methods else [], offer),
         examples,
         test,
         seeds,
         seed,
-        read_prefix(prefix_file) if prefix_file else "",
-        human,
         not to_the_end,
     )
     check_scorer(scorer, api_key_file)
@@ -114,14 +109,14 @@ def baselines(
                 known = TaskData(loaded_task.task, loaded)
                 return await compare(folder / FIGURES, client, known, plan, progress, resume=resume)
 
-    table, standings = interruptible(work(), console, f"icm baselines --task {task} ... --resume")
+    table, found = interruptible(work(), console, f"icm baselines --task {task} ... --resume")
     chance = 1 / len(loaded_task.task.labels)
-    folder.write_text(PAGE, render_page(table, standings, chance))
-    print_standings(console, table, standings)
+    folder.write_text(PAGE, render_page(table, found, chance))
+    print_methods(console, table, found)
     console.say(f"{loaded.told}.")
     console.say(f"Written to {folder / FIGURES} and {folder / PAGE}")
     if figures:
-        console.say(saved_plots(baseline_plots(standings, chance), figures))
+        console.say(saved_plots(baseline_plots(found, chance), figures))
 
 
 def _prepare(folder: RunDir, *, resume: bool, overwrite: bool) -> None:

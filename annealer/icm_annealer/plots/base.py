@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from icm_client.visible import visible
+from icm_client.text.visible import visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

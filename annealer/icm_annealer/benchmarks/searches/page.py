@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from icm_annealer.benchmarks.searches.plan import GOLD
-from icm_annealer.benchmarks.searches.standings import Heat, Standing, whole_tokens
+from icm_annealer.benchmarks.searches.summaries import SearchSummary, TaskComparison
 from icm_annealer.benchmarks.searches.tables import notes_for
 from icm_annealer.core.objective import Objective, unit_of_u
 from icm_annealer.plots.base import Plot
@@ -44,51 +44,53 @@ COLUMNS = (
 )
 
 
-def render_page(heats: Sequence[Heat], model: dict[str, Any]) -> str:
+def render_page(comparisons: Sequence[TaskComparison], model: dict[str, Any]) -> str:
     """The page as HTML; nothing is loaded from elsewhere."""
     return (
         templates()
         .get_template("search_bench.html")
         .render(
-            heats=heats,
+            comparisons=comparisons,
             model=model,
             plots_of=_plots_of,
             columns=COLUMNS,
-            notes=notes_for(heats),
+            notes=notes_for(comparisons),
         )
     )
 
 
-def bench_plots(heats: Sequence[Heat]) -> dict[str, Plot]:
+def bench_plots(comparisons: Sequence[TaskComparison]) -> dict[str, Plot]:
     """All plots of the page, by the names of their files."""
-    return {name: plot for heat in heats for name, plot in _plots_of(heat).items()}
+    return {name: plot for comparison in comparisons for name, plot in _plots_of(comparison).items()}
 
 
-def _plots_of(heat: Heat) -> dict[str, Plot]:
+def _plots_of(comparison: TaskComparison) -> dict[str, Plot]:
     """Those of one task and size; a figure that no search has is not shown."""
     plots: dict[str, Plot] = {}
     for shown in SHOWN:
-        clouds = tuple(cloud for standing in heat.standings for cloud in _clouds(standing, shown.name))
+        clouds = tuple(cloud for summary in comparison.searches for cloud in _clouds(summary, shown.name))
         levels = tuple(
-            Level(TITLES[GOLD], standing.figures[shown.name]) for standing in heat.standings if standing.search == GOLD
+            Level(TITLES[GOLD], summary.figures[shown.name])
+            for summary in comparison.searches
+            if summary.search == GOLD
         )
         if clouds:
-            name = f"{heat.task}-{heat.num}-{shown.name.replace('_', '-')}"
+            name = f"{comparison.task}-{comparison.num}-{shown.name.replace('_', '-')}"
             title = f"{shown.title} over computed tokens"
             plots[name] = CloudPlot(title, "computed tokens", shown.title, clouds, levels, shown.bounds)
     return plots
 
 
-def _clouds(standing: Standing, name: str) -> Iterator[Cloud]:
+def _clouds(summary: SearchSummary, name: str) -> Iterator[Cloud]:
     """A search's seeds; the published search has a second cloud, where its own plan would put it."""
-    figures = standing.figures
+    figures = summary.figures
     if "tokens" in figures:
-        yield _cloud(standing, name, standing.search, "tokens")
+        yield _cloud(summary, name, summary.search, "tokens")
     # Asked by `fixed`, it stands there already.
     if "fixed_tokens" in figures and figures["fixed_tokens"] != figures["tokens"]:
-        yield _cloud(standing, name, f"{standing.search}, plan fixed", "fixed_tokens")
+        yield _cloud(summary, name, f"{summary.search}, plan fixed", "fixed_tokens")
 
 
-def _cloud(standing: Standing, name: str, title: str, tokens: str) -> Cloud:
-    points = tuple((whole_tokens(row, tokens), float(row[name])) for row in standing.rows)
-    return Cloud(title, points, standing.figures[tokens], standing.figures[name])
+def _cloud(summary: SearchSummary, name: str, title: str, tokens: str) -> Cloud:
+    points = tuple((row.whole(tokens), float(getattr(row, name))) for row in summary.rows)
+    return Cloud(title, points, summary.figures[tokens], summary.figures[name])
