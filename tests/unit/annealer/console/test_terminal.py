@@ -150,7 +150,7 @@ def test_pages_hold_names_as_text(icm: Icm, tmp_path: Path, url: str) -> None:
     )
     assert icm("run", "--task", task, "--examples", 12, "--scorer", url, "--out", out).code == 0
     assert icm("report", out).code == 0
-    b = ["--methods", "zero_shot,random_few_shot,icm,gold", "--examples", 8, "--test", 8, "--seeds", 1, "--bars"]
+    b = ["--methods", "zero_shot,random_few_shot,icm,gold", "--examples", 8, "--test", 8, "--seeds", 1]
     ended = icm("baselines", "--task", task, "--scorer", url, "--out", tmp_path / "b", *b)
     assert ended.code == 0, ended
     for page in (out / REPORT, tmp_path / "b" / "baselines.html"):
