@@ -2,7 +2,7 @@
 export PATH := $(or $(PATH),/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check check-wheel docs commands bench attack lock clean
+.PHONY: help demo test test-fast check check-wheel docs commands bench attack lock clean
 
 PYTHON ?= $(or $(shell command -v python3.11 2>/dev/null),python3)
 ARGS ?=
@@ -12,6 +12,8 @@ SCORER_ARGS ?=
 BIN := .venv/bin
 # -qq: errors only. -m pip: never another Python's pip.
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-warn-script-location --no-deps
+# Two workers; tests/conftest.py deals out the files. ARGS="-n 0 --pdb" runs all in one process.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 LOCK := requirements/cpu.txt
 # --clean: the pages made from docstrings are built again when only the code has changed.
 SITE := $(BIN)/zensical build --strict --clean
@@ -21,6 +23,7 @@ help:
 	@echo 'make demo         label 128 words with a language model on this machine and show how good the labels are'
 	@echo 'make test         run all tests, including those that start vLLM on small models'
 	@echo '                  ARGS="-k plan" runs only some of them'
+	@echo 'make test-fast    run the quick tests, without vLLM (under two minutes); ARGS="-k plan" as above'
 	@echo 'make check        check formatting, types, Dockerfiles, import order and docs, then the wheel (check-wheel)'
 	@echo 'make check-wheel  build the wheel and use it in an empty environment'
 	@echo '                  ARGS=--newest installs the newest dependencies instead of the locked ones'
@@ -42,7 +45,10 @@ demo: .venv/.installed
 	@$(BIN)/icm demo $(ARGS)
 
 test: .venv/.installed
-	@$(BIN)/python -m pytest tests $(ARGS)
+	@$(PYTEST) tests $(ARGS)
+
+test-fast: .venv/.installed
+	@$(PYTEST) tests --ignore=tests/engine -m "not slow" $(ARGS)
 
 check: .venv/.installed
 	@$(BIN)/ruff check .

@@ -17,7 +17,7 @@ import venv
 import zipfile
 from pathlib import Path
 
-from icm_client.distribution import DISTRIBUTION, install_hint
+from icm_client.text.distribution import DISTRIBUTION, install_hint
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = [

@@ -14,7 +14,7 @@ from icm_annealer.console.terminal import Terminal
 from icm_annealer.runs.atomic_write import make_folder, try_place
 from icm_annealer.runs.directory import RunDir
 from icm_client.contract.errors import RequestError
-from icm_client.distribution import install_hint
+from icm_client.text.distribution import install_hint
 from icm_lab.course import COURSES
 from icm_lab.family import SIZES, weights
 from icm_lab.reproduce.figures import FIGURES, MATCH, NUM, NUM_TEST

@@ -35,7 +35,7 @@ from icm_annealer.reporting.drawing import Drawing, to_png, to_svg
 from icm_annealer.runs.atomic_write import try_place, write_whole
 from icm_annealer.runs.directory import SCORER_LOG, RunDir
 from icm_client import RequestError
-from icm_client.distribution import install_hint
+from icm_client.text.distribution import install_hint
 
 FIGURES, PAGE, BARS = "baselines.json", "baselines.html", "bars"
 USUAL = BaselinesPlan()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from icm_client.contract.errors import RequestError
-from icm_client.distribution import install_hint
+from icm_client.text.distribution import install_hint
 
 HUB = "hf:"
 BATCH_ROWS = 1000

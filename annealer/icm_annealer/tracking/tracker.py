@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from icm_client.contract.errors import RequestError
-from icm_client.distribution import install_hint
 from icm_client.http.address import shown
+from icm_client.text.distribution import install_hint
 
 LIBRARIES = {"mlflow": "mlflow", "trackio": "trackio"}
 """The tracker's name, which is also that of its extra, and what it imports."""

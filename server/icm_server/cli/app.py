@@ -12,9 +12,9 @@ import typer
 
 from icm_client.contract.errors import IcmError, RequestError
 from icm_client.contract.wire import MAX_PRIORITY
-from icm_client.distribution import install_hint
-from icm_client.strict_yaml import YAMLError, read_yaml
-from icm_client.visible import visible
+from icm_client.text.distribution import install_hint
+from icm_client.text.strict_yaml import YAMLError, read_yaml
+from icm_client.text.visible import visible
 from icm_server.config import ConnectionLimits, Limits, LogFormat, ScoringConfig, ServerConfig
 from icm_server.lifecycle.stopping import exit_on_signal, follow_parent, guard_children
 

@@ -15,7 +15,7 @@ import pydantic
 
 from icm_client.contract.errors import RequestError, ScorerError
 from icm_client.contract.wire import ModelInfo
-from icm_client.distribution import install_hint
+from icm_client.text.distribution import install_hint
 from icm_server.engines.base import EngineDiedError, ReadAnswer
 from icm_server.engines.hf_tokenizer import HfTokenizer
 from icm_server.engines.preset import QUIET_ENVIRONMENT, engine_arguments, environment, has_gpu

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from icm_annealer.tracking.tracker import LIBRARIES
-from icm_client.distribution import DISTRIBUTION, install_hint
+from icm_client.text.distribution import DISTRIBUTION, install_hint
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = set(PROJECT["optional-dependencies"])
 CODE = [path for package in ("client", "server", "annealer", "lab") for path in sorted((ROOT / package).rglob("*.py"))]
