@@ -18,6 +18,7 @@ from typing import NamedTuple, get_args
 import pytest
 import typer
 import yaml
+from icm_annealer.rules.rules import PythonRule, Rule
 from pydantic import TypeAdapter
 from tests import commands_page
 from tests.http_app import running
@@ -27,7 +28,6 @@ import icm_annealer
 import icm_client
 from icm_annealer.cli.app import app as icm
 from icm_annealer.data.task import Task
-from icm_annealer.rules.rules import PythonRule, Rule
 from icm_server.cli.app import app as icm_server
 from icm_server.engines.fake import FakeEngine
 from icm_server.http.app import create_app
