@@ -297,6 +297,8 @@ def test_the_guard_ends_the_children_of_a_server_that_is_killed() -> None:
     program = """
 import subprocess, time
 from icm_server.lifecycle.stopping import guard_children
+
+pytestmark = pytest.mark.slow
 guard_children()
 print(subprocess.Popen(["sleep", "60"]).pid, flush=True)
 time.sleep(60)

@@ -173,6 +173,7 @@ KEYED: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(
     st.lists(st.sampled_from(KEYED), min_size=1, max_size=3),
