@@ -299,14 +299,14 @@ import subprocess, time
 from icm_server.lifecycle.stopping import guard_children
 
 pytestmark = pytest.mark.slow
-guard_children()
+guard_children(every_s=0.2)
 print(subprocess.Popen(["sleep", "60"]).pid, flush=True)
 time.sleep(60)
 """
     server = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     child = int(server.stdout.readline())
-    time.sleep(3)  # the guard looks every two seconds
+    time.sleep(1)  # the guard looks five times
     server.kill()
     server.wait()
     once(lambda: not runs(child))
