@@ -136,6 +136,7 @@ def saved(out: Path) -> dict[str, Any]:
     return figures
 
 
+@pytest.mark.slow
 def test_all_searches_are_compared(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out = planted.write_task(tmp_path / "data", 40), tmp_path / "bench.json"
     figures = tmp_path / "figures"
@@ -274,6 +275,7 @@ def test_a_row_that_was_changed_is_not_summed_up(
     check_refused(bench(icm, url, out, task, "--searches", "zero_shot", "--resume"), 2, str(out), says)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_a_bench_that_is_stopped_keeps_what_it_has(
     icm: Icm, tmp_path: Path, url: str, number: signal.Signals, code: int

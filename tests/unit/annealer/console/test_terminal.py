@@ -104,6 +104,7 @@ def write_task(folder: Path, num: int) -> Path:
     return task
 
 
+@pytest.mark.slow
 def test_every_command_on_a_terminal(icm_on_terminal: OnTerminal, tmp_path: Path, url: str) -> None:
     icm = icm_on_terminal
     task, out = write_task(tmp_path / "[/x]" / f"data{TITLE}", 60), tmp_path / "[/x]" / f"run[bold]{TITLE}"
