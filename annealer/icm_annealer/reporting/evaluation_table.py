@@ -8,10 +8,10 @@ from rich.table import Table
 
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.core.estimate import Estimate
+from icm_annealer.reporting.methods import TITLES
 from icm_annealer.runs.schema.evaluation import KINDS, Evaluation
 from icm_client.contract.wire import ModelIdentity
 
-TITLES = {"zero_shot": "zero-shot", "icm": "ICM", "gold": "gold labels"}
 FIGURES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
