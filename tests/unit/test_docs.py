@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import re
@@ -11,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import pytest
 import typer
@@ -22,6 +21,8 @@ from tests.icm_command import Icm
 
 from icm_annealer.cli.app import app as icm
 from icm_annealer.data.task import Task
+from icm_annealer.labelling.alarm import AlarmKind
+from icm_annealer.labelling.alarms import ALARMS
 from icm_annealer.rules.rules import PythonRule, Rule
 from icm_server.cli.app import app as icm_server
 from icm_server.engines.fake import FakeEngine
@@ -143,19 +144,14 @@ def test_every_rule_and_every_alarm_has_its_paragraph() -> None:
     headings = set(re.findall(r"^### (\S+)$", RULES_AND_ALARMS.read_text(), re.MULTILINE))
     rules = {get_args(kind.model_fields["kind"].annotation)[0] for kind in get_args(get_args(Rule)[0])}
     assert "at_most_one" in rules
-    codes = set(alarm_codes())
-    assert {"uneven-labels", "surface-source"} <= codes
-    assert rules | codes | {"surface-length", "surface-position"} == headings
+    assert rules | {kind.code for kind in ALARMS} == headings
 
 
-def alarm_codes() -> Iterator[str]:
-    """The codes of the alarms that are raised anywhere, but for those that are put together."""
-    for file in (ROOT / "annealer/icm_annealer").rglob("*alarms.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Alarm":
-                code = node.args[0]
-                if isinstance(code, ast.Constant):
-                    yield str(code.value)
+@pytest.mark.parametrize("kind", ALARMS, ids=lambda kind: kind.code)
+def test_an_alarm_is_described_as_it_is_registered(kind: AlarmKind[Any]) -> None:
+    text = RULES_AND_ALARMS.read_text()
+    assert f"| [`{kind.code}`](#{kind.code}) | {kind.level} | {kind.help} |\n" in text
+    assert re.search(rf"^### {kind.code}\n\n\*{kind.level.capitalize()}\b", text, re.MULTILINE)
 
 
 def test_the_rule_in_python_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
