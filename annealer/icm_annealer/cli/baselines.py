@@ -35,6 +35,7 @@ from icm_annealer.reporting.drawing import Drawing, to_png, to_svg
 from icm_annealer.runs.atomic_write import try_place, write_whole
 from icm_annealer.runs.directory import SCORER_LOG, RunDir
 from icm_client import RequestError
+from icm_client.text.distribution import install_hint
 
 FIGURES, PAGE, BARS = "baselines.json", "baselines.html", "bars"
 USUAL = BaselinesPlan
@@ -142,4 +143,4 @@ def _save(folder: RunDir, figure: Drawing, console: Terminal) -> None:
     try:
         write_whole(folder / f"{BARS}.png", lambda place: to_png(figure, place))
     except ImportError:
-        console.say(f"{svg} is written; for a PNG as well: pip install 'icm[png]'")
+        console.say(f"{svg} is written; for a PNG as well: {install_hint('png')}")

@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pytest
-from pydantic import TypeAdapter
 from tests import planted
 
 from icm_annealer.core.objective import Objective
 from icm_annealer.data.examples import Loaded, consistency_of, labels_of
 from icm_annealer.data.task import LoadedTask
 from icm_annealer.labelling.driver import Run, anneal
-from icm_annealer.rules.consistency import Consistency, Rule
+from icm_annealer.rules.consistency import Consistency
+from icm_annealer.rules.registry import rule_of
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import PassRequest, PassResult, PassScorer
 from icm_annealer.scoring.prefix_plan import PlanKind
@@ -51,7 +51,7 @@ class Told(NamedTuple):
 def problem(num: int, num_labels: int = 2, group_size: int = 1, *rules: dict[str, Any]) -> Problem:
     """Examples in groups of `group_size`, which are left out whole."""
     groups = list(np.arange(num).reshape(-1, group_size))
-    parsed = [TypeAdapter(Rule).validate_python(rule) for rule in rules]
+    parsed = [rule_of(rule) for rule in rules]
     judge = Consistency(parsed, groups, [{}] * num, [f"label {number}" for number in range(num_labels)])
     return Problem(num, num_labels, groups, judge, Objective(), PlanKind("tree"))
 
