@@ -125,7 +125,7 @@ def run(
         metrics = {"task": loaded_task.task.name, "settings": settings.to_dict(), "rows": counts, **summary}
         folder.write_json(METRICS, metrics)
         console.say(
-            f"U {summary['u']:+.3f} ± {summary['u_se']:.3f} {unit_of_u(settings.measure)}; "
+            f"U {summary['u']:+.3f} ± {summary['u_se']:.3f} {unit_of_u(settings.objective().measure)}; "
             f"{summary['num_passes']} passes, {summary['computed_tokens']:,} tokens computed. "
             f"Labels: {folder / LABELS}"
         )

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from icm_annealer.benchmarks.searches.plan import GOLD
+from icm_annealer.benchmarks.searches.rows import UNIT
 from icm_annealer.benchmarks.searches.summaries import SearchSummary, TaskComparison
 from icm_annealer.benchmarks.searches.tables import notes_for
 from icm_annealer.reporting.charts import Line
 from icm_annealer.reporting.report import templates
 
 CHARTS = (
-    ("U (nats per example)", "u", None),
+    (f"U ({UNIT})", "u", None),
     ("share of right labels", "label_accuracy", (0.0, 1.0)),
     ("test accuracy, calibrated", "test_accuracy_calibrated", (0.0, 1.0)),
 )
