@@ -13,6 +13,7 @@ from icm_annealer.cli.options import (
     DEFAULT_SCORER,
     AllowCodeOption,
     EngineOption,
+    FiguresOption,
     KeyOption,
     ScorerModelOption,
     ScorerOption,
@@ -23,7 +24,8 @@ from icm_annealer.cli.options import (
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
-from icm_annealer.runs.atomic_write import try_place
+from icm_annealer.plots.drawing import saved_plots
+from icm_annealer.runs.atomic_write import make_folder, try_place
 from icm_annealer.runs.directory import RunDir
 from icm_client import RequestError
 
@@ -104,6 +106,7 @@ def search_bench(
         bool | None,
         typer.Option("--chain/--no-chain", help="Compare U by the chain rule with U by tree. [default: with --full]"),
     ] = None,
+    figures: FiguresOption = None,
     scorer: ScorerOption = DEFAULT_SCORER,
     engine: EngineOption = "vllm",
     scorer_model: ScorerModelOption = None,
@@ -116,7 +119,7 @@ def search_bench(
     """
     from icm_annealer.benchmarks.results_file import check_figures
     from icm_annealer.benchmarks.searches.bench import run_bench
-    from icm_annealer.benchmarks.searches.page import render_page
+    from icm_annealer.benchmarks.searches.page import bench_plots, render_page
     from icm_annealer.benchmarks.searches.summaries import task_comparisons
     from icm_annealer.benchmarks.searches.tables import print_chain, print_comparisons
 
@@ -141,6 +144,8 @@ def search_bench(
     check_scorer(scorer, api_key_file)
     check_figures(out)
     try_place(out.with_suffix(".html"))
+    if figures:
+        make_folder(figures)
 
     async def work() -> Any:
         with RunProgress(console, "search-bench", []) as progress:
@@ -154,6 +159,8 @@ def search_bench(
     print_comparisons(console, comparisons)
     print_chain(console, found.chain)
     console.say(f"Written to {out} and {page}")
+    if figures:
+        console.say(saved_plots(bench_plots(comparisons), figures))
 
 
 def _numbers(text: str) -> list[int]:
