@@ -27,12 +27,14 @@ from icm_annealer.console.terminal import Terminal
 from icm_annealer.core.objective import unit_of_u
 from icm_annealer.data.examples import first_of
 from icm_annealer.labelling.label_dataset import label
-from icm_annealer.runs.directory import LABELS, METRICS, SCORER_LOG, RunDir
+from icm_annealer.runs.directory import LABELS, SCORER_LOG, RunDir
+from icm_annealer.runs.schema.metrics import RowCounts
 from icm_annealer.scoring.passes import check_request
 from icm_annealer.search.registry import DEFAULT, passes_help, searches_help
 from icm_annealer.search.settings import Settings, options_for
 from icm_annealer.tracking.beside import tracked
-from icm_annealer.tracking.tracker import Target
+from icm_annealer.tracking.registry import tracker_usages
+from icm_annealer.tracking.target import Target
 
 
 def run(
@@ -71,7 +73,7 @@ def run(
     engine: EngineOption = "vllm",
     track: Annotated[
         str | None,
-        typer.Option(help="Also show the run in mlflow[:URI] or trackio[:PROJECT]; it does not depend on them."),
+        typer.Option(help=f"Also show the run in {' or '.join(tracker_usages())}; it does not depend on them."),
     ] = None,
     allow_code: AllowCodeOption = False,
 ) -> None:
@@ -82,13 +84,13 @@ def run(
     console = Terminal()
     loaded_task, loaded = load_data(task, data, allow_code=allow_code)
     rows = loaded.examples if examples is None else first_of(loaded.examples, examples)
-    counts = {
-        "read": len(loaded.examples),
-        "blank_lines": loaded.num_blank_lines,
-        "labelled": len(rows),
-        "left_out": len(loaded.examples) - len(rows),
-    }
-    left_out = f" ({counts['left_out']:,} left out by --examples)" if counts["left_out"] else ""
+    counts = RowCounts(
+        read=len(loaded.examples),
+        blank_lines=loaded.num_blank_lines,
+        labelled=len(rows),
+        left_out=len(loaded.examples) - len(rows),
+    )
+    left_out = f" ({counts.left_out:,} left out by --examples)" if counts.left_out else ""
     settings = Settings(
         search=search,
         plan=plan,
@@ -120,13 +122,12 @@ def run(
                     resume=resume,
                     on_pass=progress.on_pass,
                     experiment=experiment,
+                    rows=counts,
                 )
-        summary = labelling.summary()
-        metrics = {"task": loaded_task.task.name, "settings": settings.to_dict(), "rows": counts, **summary}
-        folder.write_json(METRICS, metrics)
+        metrics = labelling.metrics
         console.say(
-            f"U {summary['u']:+.3f} ± {summary['u_se']:.3f} {unit_of_u(settings.objective().measure)}; "
-            f"{summary['num_passes']} passes, {summary['computed_tokens']:,} tokens computed. "
+            f"U {metrics.u:+.3f} ± {metrics.u_se:.3f} {unit_of_u(settings.objective().measure)}; "
+            f"{metrics.num_passes} passes, {metrics.computed_tokens:,} tokens computed. "
             f"Labels: {folder / LABELS}"
         )
         console.say(f"{loaded.told}, {len(rows):,} labelled{left_out}.")

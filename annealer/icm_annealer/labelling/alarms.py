@@ -19,7 +19,7 @@ from icm_annealer.labelling.coherence_alarms import (
     too_close_to_call,
     uneven_labels,
 )
-from icm_annealer.labelling.rescore import Repeat
+from icm_annealer.labelling.rescore import Rescored
 from icm_annealer.labelling.spread_alarm import engine_spread
 from icm_annealer.labelling.surface_alarms import length, neighbours_alike, position, source
 from icm_annealer.search.base import Problem, Result
@@ -41,11 +41,11 @@ SEARCH_ALARMS: tuple[AlarmKind[FinishedSearch], ...] = (
     AlarmKind("neighbours-alike", "note", "neighbours in the data have the same label too often", neighbours_alike),
 )
 """Raised by what a search found."""
-REPEAT_ALARMS: tuple[AlarmKind[Repeat], ...] = (
+RESCORING_ALARMS: tuple[AlarmKind[Rescored], ...] = (
     AlarmKind("engine-spread", "note", "the engine answers differently when asked again", engine_spread),
 )
 """Raised by what the engine answers when it is asked a part of the last pass again."""
-ALARMS: tuple[AlarmKind[Any], ...] = (*SEARCH_ALARMS, *REPEAT_ALARMS)
+ALARMS: tuple[AlarmKind[Any], ...] = (*SEARCH_ALARMS, *RESCORING_ALARMS)
 
 
 def alarms(problem: Problem, result: Result, examples: Sequence[Example], num_dropped: int = 0) -> list[Alarm]:
@@ -55,6 +55,6 @@ def alarms(problem: Problem, result: Result, examples: Sequence[Example], num_dr
     return sorted(found, key=lambda alarm: alarm.level != "warning")
 
 
-def spread_alarms(repeated: Repeat) -> list[Alarm]:
+def spread_alarms(rescored: Rescored) -> list[Alarm]:
     """What speaks against the engine."""
-    return [alarm for kind in REPEAT_ALARMS for alarm in kind.raised(repeated)]
+    return [alarm for kind in RESCORING_ALARMS for alarm in kind.raised(rescored)]
