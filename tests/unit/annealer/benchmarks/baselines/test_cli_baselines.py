@@ -167,7 +167,7 @@ def test_methods_join_those_that_are_there(icm: Icm, tmp_path: Path, url: str) -
 def test_a_method_is_a_function_and_an_entry(
     icm: Icm, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    toy = Method("toy", "toy labels", "#000000", labels=lambda given: 1 - given.case.gold, is_usual=False)
+    toy = Method("toy", "toy labels", labels=lambda given: 1 - given.case.gold, is_usual=False)
     monkeypatch.setitem(METHODS, "toy", toy)
     task, out = data(tmp_path / "data", 60), tmp_path / "out"
     ended = compare(icm, url, task, out, "--seeds", 1, "--methods", "toy,gold")
