@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from tests import planted
 from tests.conftest import Serving
 
-from icm_annealer.labelling.alarms import MAX_SPREAD, spread_alarms
+from icm_annealer.labelling.alarms import spread_alarms
 from icm_annealer.labelling.label_dataset import Labelling, label
 from icm_annealer.labelling.rescore import MAX_RESCORED, Rescored, rescored_queries
+from icm_annealer.labelling.spread_alarm import MAX_SPREAD
 from icm_annealer.runs.directory import COSTS, JOURNAL, LABELS, RunDir
 from icm_annealer.search.blocks import BlockSettings
 from icm_annealer.search.settings import Settings
