@@ -105,7 +105,7 @@ BAD: list[tuple[str, dict[str, Any], str, Sequence[str]]] = [
         "bad_prefix",
         ["prefix 0", "prefix 1", "before"],
     ),
-    ("a prefix that refers to itself", {"prefixes": [[0, 0]]}, "bad_prefix", ["prefix 0", "parents come first"]),
+    ("a prefix that refers to itself", {"prefixes": [[0, 0]]}, "bad_prefix", ["prefix 0", "parents first"]),
     ("a prefix that there is not", {"prefixes": [[7, 0]]}, "bad_prefix", ["prefix 0", "prefix 7", "there are 1"]),
     ("an empty prompt", {"prompts": ["a", ""]}, "empty_prompt", ["prompt 1", "empty"]),
     ("a prompt of empty texts", {"segments": [""], "prompts": [[None, 0, 0]]}, "empty_prompt", ["prompt 0"]),

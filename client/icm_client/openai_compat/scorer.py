@@ -108,6 +108,7 @@ class OpenAIScorer:
         await self.close()
 
     async def close(self) -> None:
+        """Closes all connections."""
         await self._http.close()
 
     async def model(self) -> ModelInfo:

@@ -9,6 +9,7 @@ from fastapi import Request
 
 from icm_client.contract.errors import RequestError, TooLargeError
 from icm_client.contract.wire import ScoreRequest
+from icm_client.text.validation import first_mistake
 from icm_server.middleware.access import allowed
 from icm_server.middleware.cancel_on_disconnect import while_wanted
 from icm_server.sharing.steps import Steps, finished
@@ -71,7 +72,7 @@ def reading(model: type[_Model], body: bytes) -> Steps[_Model]:
         # Strictly: a 1 is not true and no text is a number, as the schema says.
         return model.model_validate_json(body, strict=True)
     except pydantic.ValidationError as error:
-        raise RequestError(_told(error)) from None
+        raise RequestError(_mistake(error)) from None
 
 
 def counted(body: bytes, what: bytes) -> Steps[int]:
@@ -83,18 +84,9 @@ def counted(body: bytes, what: bytes) -> Steps[int]:
     return number
 
 
-def _told(error: pydantic.ValidationError) -> str:
-    """The first place that is wrong and what is wrong there, in a line, never what stands there."""
-    errors = error.errors(include_url=False, include_input=False)
-    if errors[0]["type"] == "json_invalid":
-        return f"the body is not JSON: {errors[0]['ctx']['error']}"
-    where = _where(errors[0]["loc"])
-    what = dict.fromkeys(each["msg"][:200] for each in errors if _where(each["loc"]) == where)
-    return f"{where}: {', or '.join(what)}"
-
-
-def _where(loc: tuple[int | str, ...]) -> str:
-    """`prompts.3` of ("prompts", 3, "list[nullable[int]]", 0): without the names of union members."""
-    parts = [str(part)[:100] for part in loc[:1]]
-    parts += [str(part) for part in loc[1:] if isinstance(part, int)]
-    return ".".join(parts) or "the body"
+def _mistake(error: pydantic.ValidationError) -> str:
+    """The first mistake in one line, which never shows the body's content."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    if first["type"] == "json_invalid":
+        return f"the body is not JSON: {first['ctx']['error']}"
+    return first_mistake(error, whole="the body")
