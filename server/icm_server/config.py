@@ -90,14 +90,15 @@ class ServerConfig(BaseModel):
 
     model: str = "smollm2-135m"
     """A packaged model's name, a folder, or a hub id."""
-    engine: Literal["vllm", "fake"] = "vllm"
+    engine: str = "vllm"
+    """A name of `engines.registry`."""
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     """0 takes a free one."""
     dtype: str | None = None
     """None: bfloat16 where the machine computes in it, else float16 on a GPU and float32 on a CPU."""
     engine_args: dict[str, Any] = {}
-    """vLLM engine arguments, over the preset."""
+    """The engine's own arguments: vLLM's over the preset."""
     adapters: dict[str, str] = {}
     """LoRA adapters: name -> folder."""
     cache: Path = Path("~/.cache/icm/models")

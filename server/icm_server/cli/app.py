@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, TextIO, TypeVar
+from typing import Annotated, Any, TextIO, TypeVar
 
 import pydantic
 import typer
@@ -14,6 +14,7 @@ from icm_client.contract.wire import MAX_PRIORITY
 from icm_client.text.strict_yaml import YAMLError, read_yaml
 from icm_client.text.visible import visible
 from icm_server.config import ConnectionLimits, Limits, LogFormat, ScoringConfig, ServerConfig
+from icm_server.engines.registry import described_engines
 from icm_server.lifecycle.stopping import exit_on_signal, follow_parent, guard_children
 
 DEFAULTS = ServerConfig()
@@ -49,7 +50,7 @@ def serve(
     ] = DEFAULTS.model,
     host: Annotated[str, typer.Option(help="0.0.0.0 to be reached from other machines.")] = DEFAULTS.host,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = DEFAULTS.port,
-    engine: Annotated[Literal["vllm", "fake"], typer.Option(help="fake needs no model, for trying out.")] = "vllm",
+    engine: Annotated[str, typer.Option(help=f"What runs the model: {described_engines()}.")] = DEFAULTS.engine,
     dtype: Annotated[str | None, typer.Option(help="Default: bfloat16 where the machine computes in it.")] = None,
     engine_arg: Annotated[
         list[str], typer.Option(help="Any vLLM engine argument, as key=value; may be repeated.")

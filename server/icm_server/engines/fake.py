@@ -8,6 +8,7 @@ as in any language model a token's probability does not depend on which others a
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
 import re
 import zlib
@@ -17,8 +18,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import ModelInfo
-from icm_server.engines.base import Encoded, ReadAnswer
+from icm_server.config import ServerConfig
+from icm_server.engines.base import Encoded, Engine, ReadAnswer
+from icm_server.engines.registry import EngineKind, Say
 
 SPECIAL = ("<|endoftext|>",)
 _VOCABULARY = 2**31 - 1
@@ -160,3 +164,14 @@ class FakeEngine:
 def _prior(query: int, wanted: int) -> float:
     """Between 0.004 and 0.007: what is thought of the query without a context."""
     return 0.004 + 0.003 * zlib.crc32(f"{query} {wanted}".encode()) / 2**32
+
+
+def _load(config: ServerConfig, say: Say) -> Engine:
+    known = inspect.signature(FakeEngine).parameters
+    for key in config.engine_args:
+        if key not in known:
+            raise RequestError(f"the fake engine has no argument {key!r}; it has {', '.join(sorted(known))}")
+    return FakeEngine(**config.engine_args)
+
+
+ENGINE = EngineKind(_load, takes=frozenset({"engine_args"}))

@@ -15,9 +15,12 @@ import pydantic
 
 from icm_client.contract.errors import RequestError, ScorerError
 from icm_client.contract.wire import ModelInfo
-from icm_server.engines.base import EngineDiedError, ReadAnswer
+from icm_server.config import ServerConfig
+from icm_server.engines.base import Engine, EngineDiedError, ReadAnswer
 from icm_server.engines.hf_tokenizer import HfTokenizer
+from icm_server.engines.model_store import model_digest, resolve
 from icm_server.engines.preset import QUIET_ENVIRONMENT, engine_arguments, environment, has_gpu
+from icm_server.engines.registry import EngineKind, Say
 
 
 def prepare(verbose: bool) -> None:
@@ -186,3 +189,34 @@ def _first_line(error: BaseException) -> str:
         return str(error.errors()[0]["msg"])[:400]
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:400] if lines else type(error).__name__
+
+
+def _load(config: ServerConfig, say: Say) -> Engine:
+    say("importing vLLM")
+    prepare(config.verbose)
+    # The engine gets a folder, which has no revisions.
+    arguments = {name: value for name, value in config.engine_args.items() if name != "revision"}
+    revision = config.engine_args.get("revision")
+    path = Path(
+        resolve(
+            config.model,
+            config.cache.expanduser(),
+            say,
+            revision=None if revision is None else str(revision),
+            runs_code=bool(arguments.get("trust_remote_code")),
+        )
+    )
+    reader = f"vllm {version()}"
+    say(f"loading {config.model} into vLLM")
+    return VllmEngine.load(
+        config.model,
+        path,
+        model_digest(path, reader),
+        dtype=config.dtype,
+        extra=arguments,
+        adapters=config.adapters,
+        adapter_digests={name: model_digest(Path(folder), reader) for name, folder in config.adapters.items()},
+    )
+
+
+ENGINE = EngineKind(_load, takes=frozenset({"dtype", "engine_args", "adapters"}), captures_output=True)
