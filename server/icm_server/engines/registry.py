@@ -64,10 +64,8 @@ def engine_kind(name: str) -> EngineKind:
     try:
         found = entry.load()
     except Exception as error:  # code of others, which may raise anything
-        problem = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise RequestError(
-            f"cannot load the engine {name!r} from {entry.value}: {problem}", code="bad_engine"
-        ) from None
+        problem = f"cannot load {entry.value}: {type(error).__name__}: {error}".splitlines()[0]
+        raise RequestError(f"the engine {name!r}: {problem}", code="bad_engine") from None
     if not isinstance(found, EngineKind):
         raise RequestError(f"the engine {name!r}: {entry.value} is not an EngineKind", code="bad_engine")
     return found

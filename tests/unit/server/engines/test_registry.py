@@ -112,7 +112,7 @@ def test_our_own_engines_keep_their_names(installed: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("broken", "cannot load the engine 'broken' from no_such_module:ENGINE: ModuleNotFoundError: No module"),
+        ("broken", "the engine 'broken': cannot load no_such_module:ENGINE: ModuleNotFoundError: No module"),
         ("other", "toy_engine:NOT_ONE is not an EngineKind"),
     ],
 )
