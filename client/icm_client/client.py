@@ -146,10 +146,10 @@ class ScorerClient:
         allowed to do this, UnavailableError or BusyError when patience ends, DeadlineError after `deadline_s`, and
         ScorerError if the scorer fails or its answer does not fit the request.
         """
-        asked = score_request(request, fields)
-        logprobs: list[list[float]] = [[]] * len(asked.prompts)
+        whole = score_request(request, fields)
+        logprobs: list[list[float]] = [[]] * len(whole.prompts)
         usage, model = Usage(), None
-        async with aclosing(self._lines(asked)) as lines:
+        async with aclosing(self._lines(whole)) as lines:
             async for line in lines:
                 if isinstance(line, StreamStart):
                     model = line.model
@@ -209,19 +209,19 @@ class ScorerClient:
         while part := parts.take():
             outstanding = Outstanding(request, part)
             tries = self._retries.begin()
-            while asked := outstanding.numbers():
+            while numbers := outstanding.numbers():
                 try:
-                    left = _within_deadline(subset(request, asked), time.monotonic() - start_s)
+                    left = _within_deadline(subset(request, numbers), time.monotonic() - start_s)
                     async with aclosing(self._exchange.lines(left)) as lines:
                         async for line in lines:
                             if isinstance(line, StreamRows):
-                                rows = outstanding.take(line, asked)
+                                rows = outstanding.take(line, numbers)
                                 if rows.prompts:
                                     tries.progressed(time.monotonic())
                                 yield rows
                                 continue
                             if isinstance(line, StreamStart):
-                                _check_start(line, len(asked), digest)
+                                _check_start(line, len(numbers), digest)
                                 digest = line.model.digest
                             yield line
                     if missing := outstanding.numbers():
@@ -242,9 +242,9 @@ def _may_pass(error: IcmError) -> bool:
     return isinstance(error, UnavailableError | BusyError) or error.code.startswith("http_")
 
 
-def _check_start(line: StreamStart, num_asked: int, digest: str | None) -> None:
-    if line.num_prompts != num_asked:
-        raise ScorerError(f"the scorer answered {line.num_prompts} prompts instead of {num_asked}")
+def _check_start(line: StreamStart, num_prompts: int, digest: str | None) -> None:
+    if line.num_prompts != num_prompts:
+        raise ScorerError(f"the scorer answered {line.num_prompts} prompts instead of {num_prompts}")
     if digest not in (None, line.model.digest):
         raise ScorerError("the scorer changed its model between two parts of one request", code="model_changed")
 

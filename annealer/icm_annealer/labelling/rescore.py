@@ -70,7 +70,7 @@ async def repeat(run: Run, folder: RunDir) -> Repeat | None:
     then_known = _known(folder / REPEAT, first)
     if then_known is not None:
         return Repeat(first, then_known)
-    if answer.usage.reused_prompts == len(request.queries):
+    if answer.usage.read_cache_prompts == len(request.queries):
         return None
     then = await run.passes.again(request, queries)
     folder.write_json(REPEAT, {"first": first.tolist(), "then": then.logprobs.tolist()})

@@ -92,7 +92,7 @@ class Cost(_Strict):
     computed_tokens: Count = 0
     cached_tokens: Count = 0
     num_reads: Count = 0
-    reused_prompts: Count = 0
+    read_cache_prompts: Count = 0
     joined_texts: Count = 0
 
 

@@ -15,7 +15,7 @@ from icm_client.http.retry import RetryPolicy
 from icm_client.http.retry_loop import OnWait, RetryLoop
 
 MAX_ANSWER_BYTES = 64 * 1024**2
-MAX_TOLD_CHARS = 400
+MAX_SHOWN_CHARS = 400
 """As much of a server's own message is told."""
 
 
@@ -71,6 +71,6 @@ class EndpointHttp:
             if response.status_code == 200:
                 return await self._connection.whole(response, MAX_ANSWER_BYTES)
             error = await self._connection.error(response)
-            error.message = f"{self.root}{path}: {error.message[:MAX_TOLD_CHARS]}"
+            error.message = f"{self.root}{path}: {error.message[:MAX_SHOWN_CHARS]}"
             error.args = (error.message,)
             raise error

@@ -47,8 +47,8 @@ def serve(config: ServerConfig) -> int:
     check_options(kind, config)
     if config.ready_file:
         check_ready_file(config.ready_file)
-    if config.scoring.reuse_file:
-        check_ours(config.scoring.reuse_file.expanduser())
+    if config.scoring.read_cache_file:
+        check_ours(config.scoring.read_cache_file.expanduser())
     keyring = keyring_for(config)
     listener = listen(config.host, config.port)
     captured = CapturedOutput() if kind.captures_output and not config.verbose else None

@@ -100,7 +100,7 @@ class FakeEngine:
         return f"{self.info.digest} {model}"
 
     async def read(
-        self, token_ids: list[int], wanted_ids: Sequence[int], model: str, rank: int = 0, salt: str | None = None
+        self, token_ids: list[int], target_ids: Sequence[int], model: str, rank: int = 0, salt: str | None = None
     ) -> ReadAnswer:
         if self._delay_s:
             await asyncio.sleep(self._delay_s)
@@ -110,7 +110,7 @@ class FakeEngine:
             now = asyncio.get_running_loop().time()
             self._free_at = max(self._free_at, now) + (len(ids) - num_cached) / self._tokens_per_s
             await asyncio.sleep(self._free_at - now)
-        return ReadAnswer(self._logprobs(ids, wanted_ids), num_cached)
+        return ReadAnswer(self._logprobs(ids, target_ids), num_cached)
 
     async def check(self) -> None:
         """It does not die."""
@@ -118,7 +118,7 @@ class FakeEngine:
     async def close(self) -> None:
         self._blocks.clear()
 
-    def _logprobs(self, ids: NDArray[np.int64], wanted_ids: Sequence[int]) -> list[float]:
+    def _logprobs(self, ids: NDArray[np.int64], target_ids: Sequence[int]) -> list[float]:
         """log((prior + votes) / (1 + all votes)), with priors of a few thousandths by hash."""
         bounds = np.flatnonzero(np.isin(ids, self._separators))
         query_start = int(bounds[-1]) + 1 if len(bounds) else 0
@@ -130,7 +130,7 @@ class FakeEngine:
         query = zlib.crc32(ids[query_start:].tobytes(), self._seed)
         return [
             float(np.log((_prior(query, wanted) + float(votes[followers == wanted].sum())) / total))
-            for wanted in wanted_ids
+            for wanted in target_ids
         ]
 
     def _weights(self, ids: NDArray[np.int64], bounds: NDArray[np.intp], query_start: int) -> NDArray[np.float64]:

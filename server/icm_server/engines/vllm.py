@@ -35,7 +35,7 @@ def prepare(verbose: bool) -> None:
         import vllm  # noqa: F401
     except ImportError as error:
         raise RequestError(
-            f"vLLM does not work here ({error}): install the extra server-cpu or server-gpu, or use --engine fake",
+            f"cannot import vLLM ({error}): install the extra server-cpu or server-gpu, or use --engine fake",
             code="no_vllm",
         ) from None
     if not verbose:
@@ -140,12 +140,12 @@ class VllmEngine:
         return self._identities[model]
 
     async def read(
-        self, token_ids: list[int], wanted_ids: Sequence[int], model: str, rank: int = 0, salt: str | None = None
+        self, token_ids: list[int], target_ids: Sequence[int], model: str, rank: int = 0, salt: str | None = None
     ) -> ReadAnswer:
         params = self._params(
             max_tokens=1,
             temperature=0,
-            logprob_token_ids=list(wanted_ids),
+            logprob_token_ids=list(target_ids),
             flat_logprobs=True,
             detokenize=False,
             output_kind=self._final_only,
@@ -163,9 +163,9 @@ class VllmEngine:
             raise ScorerError(f"vLLM failed on a read: {_first_line(error)}") from error
         # Flat: the sampled token first, then the wanted ids in their order.
         flat = output.outputs[0].logprobs.logprobs
-        values = [float(value) for value in flat[1 : len(wanted_ids) + 1]]
-        if len(values) != len(wanted_ids):
-            raise ScorerError(f"vLLM answered {len(values)} of {len(wanted_ids)} wanted log-probabilities")
+        values = [float(value) for value in flat[1 : len(target_ids) + 1]]
+        if len(values) != len(target_ids):
+            raise ScorerError(f"vLLM answered {len(values)} of {len(target_ids)} wanted log-probabilities")
         return ReadAnswer(values, output.num_cached_tokens or 0)
 
     async def check(self) -> None:

@@ -179,7 +179,7 @@ class Narrow:
         body = json.loads(unpacked(content, dict(scope["headers"]).get(b"content-encoding", b"")))
         self.sizes.append(len(body.get("prompts") or body["texts"]))
         if self.sizes[-1] > self._most:
-            said = error_body(TooLargeError("send fewer prompts at once"))
+            said = error_body(TooLargeError("send fewer prompts per request"))
             page = JSONResponse(said, 413) if self._in_words else Response("<html>413</html>", 413)
             await page(scope, receive, send)
             return

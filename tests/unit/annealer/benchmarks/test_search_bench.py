@@ -57,7 +57,7 @@ async def test_what_the_published_search_costs_by_plan_fixed_is_what_it_does_cos
     """Within 3 %: planted texts share words, and the count takes them to differ."""
     task_file = planted.write_task(tmp_path, 20, task=task)
     settings = BenchPlan(["official"], official_plan=plan).settings("official", 20, 0)
-    async with serving(scoring=ScoringConfig(reuse_memory_bytes=0)) as scorer:
+    async with serving(scoring=ScoringConfig(read_cache_memory_bytes=0)) as scorer:
         ring, problem = await arena(scorer, task_file)
         trial = await ring.run(settings.start(replace_plan(problem, plan)), counts_fixed=True)
     measured = trial.costs.usage.computed_tokens

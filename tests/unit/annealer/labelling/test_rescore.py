@@ -35,8 +35,8 @@ class Noisy(FakeEngine):
     noise = 0.5
     rng = np.random.default_rng(0)
 
-    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], *rest: Any) -> ReadAnswer:
-        answer = await super().read(token_ids, wanted_ids, *rest)
+    async def read(self, token_ids: list[int], target_ids: Sequence[int], *rest: Any) -> ReadAnswer:
+        answer = await super().read(token_ids, target_ids, *rest)
         noise = self.noise * self.rng.standard_normal(len(answer.logprobs))
         return answer._replace(logprobs=np.minimum(np.array(answer.logprobs) + noise, 0.0).tolist())
 
@@ -62,7 +62,7 @@ async def test_the_same_prompts_are_asked_again_and_really_read(serving: Serving
     assert repeat is not None
     np.testing.assert_array_equal(repeat.first, repeat.then)
     assert len(repeat.first) == repeat.usage.num_reads == MAX_REPEATED
-    assert repeat.usage.reused_prompts == 0
+    assert repeat.usage.read_cache_prompts == 0
     assert "engine-spread" not in [alarm.code for alarm in found.alarms]
     costs = [json.loads(line) for line in (tmp_path / "run" / COSTS).read_text().splitlines()]
     assert [cost["num_reads"] for cost in costs if cost["pass"] == "repeat"] == [MAX_REPEATED]

@@ -30,8 +30,8 @@ from icm_server.engines.registry import EngineKind
 
 
 class ToyEngine(FakeEngine):
-    async def read(self, token_ids, wanted_ids, model, rank=0, salt=None):
-        return ReadAnswer([math.log(1 / self.num_tokens)] * len(wanted_ids), 0)
+    async def read(self, token_ids, target_ids, model, rank=0, salt=None):
+        return ReadAnswer([math.log(1 / self.num_tokens)] * len(target_ids), 0)
 
 
 def load(config, say):
