@@ -9,15 +9,14 @@ import numpy as np
 import typer
 
 from icm_annealer.cli.options import (
-    DEFAULT_SCORER,
     AllowCodeOption,
     EngineOption,
     KeyOption,
     ScorerModelOption,
     ScorerOption,
     WaitOption,
-    connect,
     interruptible,
+    named_scorer,
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
@@ -31,6 +30,7 @@ from icm_annealer.runs.atomic_write import try_place
 from icm_annealer.runs.directory import EVALUATION, REPORT, RunDir
 from icm_annealer.runs.gold import read_again
 from icm_annealer.runs.record import RunRecord
+from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_client import RequestError
 
 WIDE = 160
@@ -125,11 +125,12 @@ def evaluate(
     pool = own if test is None or test == data else load_examples(test, reference.task)
     held_out = unseen(pool, reference.examples)
     shots = Shots(reference.examples, found, labels_of(reference.examples, own.gold, reference.task))
+    named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     plan = EvaluationPlan(examples, test_size, seeds, seed)
 
     async def work() -> dict[str, Any]:
         with RunProgress(console, f"eval: {record.name}", names) as progress:
-            async with connect(scorer, engine, wait, api_key_file, progress, None, scorer_model) as client:
+            async with named.open(progress.status, progress.note) as client:
                 return await evaluate_run(shots, held_out, reference.task, client, plan, progress)
 
     figures = {"run": record.name, "task": record.task.name, **interruptible(work(), console)}

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from icm_annealer.api.inputs import load_data
 from icm_annealer.benchmarks.baselines.comparison import Compared, compare
 from icm_annealer.benchmarks.baselines.four_bars import four_bars
 from icm_annealer.benchmarks.baselines.methods import METHODS, chosen
@@ -15,7 +16,6 @@ from icm_annealer.benchmarks.baselines.plan import BaselinesPlan, read_prefix
 from icm_annealer.benchmarks.baselines.tables import print_standings
 from icm_annealer.benchmarks.case import TaskData
 from icm_annealer.cli.options import (
-    DEFAULT_SCORER,
     AllowCodeOption,
     DataOption,
     EngineOption,
@@ -24,16 +24,15 @@ from icm_annealer.cli.options import (
     ScorerOption,
     TaskOption,
     WaitOption,
-    check_scorer,
-    connect,
     interruptible,
-    load_data,
+    named_scorer,
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.reporting.drawing import Drawing, to_png, to_svg
 from icm_annealer.runs.atomic_write import try_place, write_whole
 from icm_annealer.runs.directory import SCORER_LOG, RunDir
+from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_client import RequestError
 
 FIGURES, PAGE, BARS = "baselines.json", "baselines.html", "bars"
@@ -103,14 +102,13 @@ def baselines(
         human,
         not to_the_end,
     )
-    check_scorer(scorer, api_key_file)
+    named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     folder = RunDir(out or Path("runs/baselines") / loaded_task.task.name)
     _prepare(folder, resume=resume, overwrite=overwrite)
 
     async def work() -> Compared:
         with RunProgress(console, f"baselines: {loaded_task.task.name}", []) as progress:
-            log = folder / SCORER_LOG
-            async with connect(scorer, engine, wait, api_key_file, progress, log, scorer_model) as client:
+            async with named.open(progress.status, progress.note, folder / SCORER_LOG) as client:
                 known = TaskData(loaded_task.task, loaded)
                 return await compare(folder / FIGURES, client, known, plan, progress, resume=resume)
 

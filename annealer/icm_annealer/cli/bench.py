@@ -7,25 +7,24 @@ from typing import Annotated, Any
 
 import typer
 
+from icm_annealer.api.inputs import load_data
 from icm_annealer.benchmarks.case import TaskData
 from icm_annealer.benchmarks.search_presets import CONTESTANTS
 from icm_annealer.benchmarks.searches.plan import FULL, GOLD, SHORT, BenchPlan, check_names
 from icm_annealer.cli.options import (
-    DEFAULT_SCORER,
     AllowCodeOption,
     EngineOption,
     KeyOption,
     ScorerModelOption,
     ScorerOption,
-    check_scorer,
-    connect,
     interruptible,
-    load_data,
+    named_scorer,
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.runs.atomic_write import try_place
 from icm_annealer.runs.directory import RunDir
+from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_client import RequestError
 
 BENCH_MODEL = "tiny-random"
@@ -44,13 +43,13 @@ def bench(
     from icm_annealer.benchmarks.results_file import check_figures, save_figures
 
     console = Terminal()
-    check_scorer(scorer, None)
+    named = named_scorer(scorer, engine, 300.0, None)
     check_figures(out)
     numbers, tokens = _numbers(sizes), _numbers(shot_tokens)
 
     async def work() -> None:
         with RunProgress(console, "bench", []) as progress:
-            async with connect(scorer, engine, 300.0, None, progress, None) as client:
+            async with named.open(progress.status, progress.note) as client:
                 figures = await bench_plans(client, numbers, tokens, progress)
         save_figures(out, **figures)
         print_plans(console, figures)
@@ -134,13 +133,13 @@ def search_bench(
         load_data(name, None, allow_code=allow_code)
         for name in (tasks or ("living,kinds" if full else "living")).split(",")
     ]
-    check_scorer(scorer, api_key_file)
+    named = named_scorer(scorer, engine, 300.0, api_key_file, scorer_model)
     check_figures(out)
     try_place(out.with_suffix(".html"))
 
     async def work() -> Any:
         with RunProgress(console, "search-bench", []) as progress:
-            async with connect(scorer, engine, 300.0, api_key_file, progress, None, scorer_model) as client:
+            async with named.open(progress.status, progress.note) as client:
                 bench_tasks = [TaskData(loaded_task.task, data) for loaded_task, data in loaded]
                 return await run_contest(out, client, bench_tasks, plan, progress, resume=resume)
 

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from icm_annealer.api.inputs import load_data
 from icm_annealer.benchmarks.demo import DemoPlan, prepare_demo, print_table, run_demo
 from icm_annealer.cli.options import (
-    DEFAULT_SCORER,
     AllowCodeOption,
     DataOption,
     EngineOption,
@@ -18,14 +18,13 @@ from icm_annealer.cli.options import (
     ScorerModelOption,
     ScorerOption,
     TaskOption,
-    check_scorer,
-    connect,
     interruptible,
-    load_data,
+    named_scorer,
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.runs.directory import SCORER_LOG, RunDir
+from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_annealer.search.settings import Settings
 from icm_client import RequestError
 
@@ -58,7 +57,7 @@ def demo(
     loaded_task, loaded = load_data(task, data, allow_code=allow_code)
     if not loaded.gold:
         raise RequestError(f"the demo compares with gold labels, and {task!r} has none; use `icm run` instead")
-    check_scorer(scorer, api_key_file)
+    named = named_scorer(scorer, engine, 300.0, api_key_file, scorer_model)
     folder = RunDir(out)
     prepare_demo(folder)
     plan = DemoPlan(examples, test, seeds, seed)
@@ -66,9 +65,7 @@ def demo(
     async def work() -> dict[str, Any]:
         with RunProgress(console, f"demo: {loaded_task.task.name}", loaded_task.task.label_names) as progress:
             progress.guess(USUAL_START_S + USUAL_DEMO_S * seeds * examples / DemoPlan().num_examples)
-            async with connect(
-                scorer, engine, 300.0, api_key_file, progress, folder / SCORER_LOG, scorer_model
-            ) as client:
+            async with named.open(progress.status, progress.note, folder / SCORER_LOG) as client:
                 return await run_demo(
                     folder,
                     loaded,

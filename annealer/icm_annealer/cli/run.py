@@ -7,8 +7,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from icm_annealer.api.inputs import load_data
+from icm_annealer.api.job import LabelJob
+from icm_annealer.api.label_result import LabelResult
 from icm_annealer.cli.options import (
-    DEFAULT_SCORER,
     AllowCodeOption,
     DataOption,
     EngineOption,
@@ -17,18 +19,15 @@ from icm_annealer.cli.options import (
     ScorerOption,
     TaskOption,
     WaitOption,
-    check_scorer,
-    connect,
     interruptible,
-    load_data,
+    named_scorer,
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
-from icm_annealer.core.objective import unit_of_u
-from icm_annealer.data.examples import first_of
-from icm_annealer.labelling.label_dataset import label
-from icm_annealer.runs.directory import LABELS, METRICS, SCORER_LOG, RunDir
-from icm_annealer.scoring.passes import check_request
+from icm_annealer.data.examples import Loaded, first_of
+from icm_annealer.data.rows import counted
+from icm_annealer.runs.directory import LABELS, RunDir
+from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_annealer.search.blocks import BlockSettings
 from icm_annealer.search.bootstrap import BootstrapSettings
 from icm_annealer.search.gibbs import GibbsSettings
@@ -87,13 +86,6 @@ def run(
     console = Terminal()
     loaded_task, loaded = load_data(task, data, allow_code=allow_code)
     rows = loaded.examples if examples is None else first_of(loaded.examples, examples)
-    counts = {
-        "read": len(loaded.examples),
-        "blank_lines": loaded.num_blank_lines,
-        "labelled": len(rows),
-        "left_out": len(loaded.examples) - len(rows),
-    }
-    left_out = f" ({counts['left_out']:,} left out by --examples)" if counts["left_out"] else ""
     settings = Settings(
         search=search,
         plan=plan,
@@ -104,44 +96,28 @@ def run(
         gibbs=GibbsSettings().within(passes) if passes else GibbsSettings(),
         bootstrap=BootstrapSettings(num_rounds=passes or BootstrapSettings().num_rounds),
     )
-    settings.plan_kind()  # a wrong plan, name or tracker is told before anything is started
-    check_request(loaded_task.task, experiment)
+    settings.plan_kind()  # a wrong plan, name or tracker is an error before anything is started
     target = Target.parse(track) if track else None
-    check_scorer(scorer, api_key_file)
+    named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     folder = RunDir(out)
-    folder.prepare(resume=resume, overwrite=overwrite)
-
-    async def work() -> None:
-        with RunProgress(console, loaded_task.task.name, loaded_task.task.label_names) as progress:
-            progress.expect(settings.usual_passes() or 0)
-            async with connect(
-                scorer, engine, wait, api_key_file, progress, folder / SCORER_LOG, scorer_model
-            ) as client:
-                progress.status(f"searching labels for {len(rows)} examples")
-                labelling = await label(
-                    folder,
-                    rows,
-                    loaded_task.task,
-                    client,
-                    settings,
-                    resume=resume,
-                    on_pass=progress.on_pass,
-                    experiment=experiment,
-                )
-        summary = labelling.summary()
-        metrics = {"task": loaded_task.task.name, "settings": settings.to_dict(), "rows": counts, **summary}
-        folder.write_json(METRICS, metrics)
-        console.say(
-            f"U {summary['u']:+.3f} ± {summary['u_se']:.3f} {unit_of_u(settings.measure)}; "
-            f"{summary['num_passes']} passes, {summary['computed_tokens']:,} tokens computed. "
-            f"Labels: {folder / LABELS}"
-        )
-        console.say(f"{loaded.told}, {len(rows):,} labelled{left_out}.")
-        if labelling.had_ended:
-            told = f"note: this run had already ended; {folder / LABELS} stays as it is"
-            console.say(told)
-        for alarm in labelling.alarms:
-            console.say(f"{alarm.level}: {alarm}", wraps=True)
-
+    job = LabelJob(loaded_task.task, loaded, rows, settings, named.open, folder, resume, overwrite, experiment)
+    job.prepare()
+    progress = RunProgress(console, loaded_task.task.name, loaded_task.task.label_names)
     with tracked(folder, target, console.say):
-        interruptible(work(), console, f"icm run ... --out {out} --resume")
+        result: LabelResult = interruptible(job.run(progress), console, f"icm run ... --out {out} --resume")
+        _print_result(console, result, loaded, len(rows))
+
+
+def _print_result(console: Terminal, result: LabelResult, loaded: Loaded, num_labelled: int) -> None:
+    labels, left_out = result.folder / LABELS, len(loaded.examples) - num_labelled
+    console.say(
+        f"U {result.u:+.3f} ± {result.u_se:.3f} {result.u_unit}; {counted(result.num_passes, 'pass')}, "
+        f"{counted(result.computed_tokens, 'token')} computed. Labels: {labels}"
+    )
+    console.say(
+        f"{loaded.told}, {num_labelled:,} labelled" + (f" ({left_out:,} left out by --examples)." if left_out else ".")
+    )
+    if result.had_ended:
+        console.say(f"note: this run had already ended; {labels} was not changed")
+    for alarm in result.alarms:
+        console.say(f"{alarm.level}: {alarm}", wraps=True)

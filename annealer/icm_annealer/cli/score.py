@@ -11,17 +11,17 @@ import pydantic
 import typer
 
 from icm_annealer.cli.options import (
-    DEFAULT_SCORER,
     EngineOption,
     KeyOption,
     ScorerModelOption,
     ScorerOption,
     WaitOption,
-    connect,
     interruptible,
+    named_scorer,
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
+from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_client import RequestError, ScoreRequest
 
 
@@ -44,11 +44,12 @@ def score(
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         raise RequestError(f"{file}: {'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}") from None
+    named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     console, out = Terminal(stderr=True), Terminal()
 
     async def work() -> None:
         with RunProgress(console, "score", []) as progress:
-            async with connect(scorer, engine, wait, api_key_file, progress, None, scorer_model) as client:
+            async with named.open(progress.status, progress.note) as client:
                 progress.status(f"scoring {len(request.prompts)} prompts")
                 answer = await client.score(request)
         for prompt, row in zip(request.prompts, answer.logprobs, strict=True):

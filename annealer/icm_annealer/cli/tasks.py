@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from icm_annealer.api.inputs import load_data
 from icm_annealer.cli.options import (
     AllowCodeOption,
     DataOption,
@@ -13,9 +14,8 @@ from icm_annealer.cli.options import (
     KeyOption,
     ScorerModelOption,
     WaitOption,
-    connect,
     interruptible,
-    load_data,
+    named_scorer,
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
@@ -59,10 +59,11 @@ def check_task(
     console.rule()
     findings = look_at_task(task) + look_at_data(task, loaded)
     if scorer is not None:
+        named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
 
         async def ask() -> Findings:
             with RunProgress(Terminal(stderr=True), "task check", []) as progress:
-                async with connect(scorer, engine, wait, api_key_file, progress, None, scorer_model) as client:
+                async with named.open(progress.status, progress.note) as client:
                     progress.status("asking the model")
                     return await look_with_model(task, loaded, client, seed)
 

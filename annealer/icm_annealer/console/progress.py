@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text
 
+from icm_annealer.console.notebook import NotebookView, in_notebook
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import PassRequest
@@ -47,17 +48,21 @@ class RunProgress:
         self._known_s = 0.0
         self._status = ""
         self._start = time.monotonic()
-        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4, transient=False)
+        self._live: Live | NotebookView | None = None
+        if in_notebook():
+            self._live = NotebookView(self._render)
+        elif console.is_terminal:
+            self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4, transient=False)
 
     def __enter__(self) -> RunProgress:
-        if self._console.is_terminal:
+        if self._live is not None:
             self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._console.is_terminal:
+        if self._live is not None:
             self._live.stop()
 
     def expect(self, total_steps: float) -> None:
@@ -72,7 +77,7 @@ class RunProgress:
 
     def status(self, text: str) -> None:
         """What is happening now, in one line."""
-        if text != self._status and not self._console.is_terminal:
+        if text != self._status and self._live is None:
             left = self._left()
             self._console.say(f"{duration(time.monotonic() - self._start)}  {text}" + (f"  {left}" if left else ""))
         self._status = text
@@ -93,7 +98,7 @@ class RunProgress:
         if not event.resumed:
             self._usage = self._usage + event.answer.usage
         self.step()
-        if not self._console.is_terminal:
+        if self._live is None:
             left = self._left()
             self._console.say(
                 f"{duration(time.monotonic() - self._start)}  {_line(event, self._names)}"
@@ -109,6 +114,11 @@ class RunProgress:
     def _update(self) -> None:
         steps = f"{self._done:.0f}/{self._total:.0f}" if self._total else ""
         self._bar.update(self._task, completed=self._done, total=self._total or None, steps=steps, left=self._left())
+
+    def _refresh(self) -> None:
+        self._update()
+        if self._live is not None:
+            self._live.refresh()
 
     def _render(self) -> Group:
         self._update()

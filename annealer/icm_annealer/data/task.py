@@ -137,9 +137,7 @@ def load_task(name_or_path: str, *, allow_code: bool = False) -> LoadedTask:
             )
     try:
         task = Task.model_validate(_read(path))
-        _check_template(task)
-        _check_rules(task)
-        _check_labels(task)
+        _check(task)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
@@ -152,6 +150,22 @@ def load_task(name_or_path: str, *, allow_code: bool = False) -> LoadedTask:
         raise RequestError(f"{path}: the rule {code[0]!r} is code, {ALLOW_CODE}", code="code_not_allowed")
     rules = [rule.allowed() if isinstance(rule, PythonRule) else rule for rule in task.rules]
     return LoadedTask(task=task.model_copy(update={"rules": rules}), path=path)
+
+
+def check_task(task: Task) -> None:
+    """Checks a task that was made in Python as `load_task` does one in a file. Raises RequestError in one line."""
+    try:
+        _check(task)
+    except pydantic.ValidationError as error:
+        raise RequestError(_line(f"the task {task.name!r}: {error.errors()[0]['msg']}"), code="bad_task") from None
+    except ValueError as error:
+        raise RequestError(_line(f"the task {task.name!r}: {error}"), code="bad_task") from None
+
+
+def _check(task: Task) -> None:
+    _check_template(task)
+    _check_rules(task)
+    _check_labels(task)
 
 
 def _is_file(path: Path) -> bool:
