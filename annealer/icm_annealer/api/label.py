@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import os
 import shutil
 import tempfile
 import warnings
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from icm_annealer.api.blocking_scorer import awaitable
 from icm_annealer.api.event_loop import run_blocking
@@ -27,12 +26,10 @@ from icm_annealer.scorers.registry import DEFAULT_SCORER, find_scorer
 from icm_annealer.scoring.passes import Scorer
 from icm_client.contract.errors import RequestError
 
-_Parameters = ParamSpec("_Parameters")
-_Answer = TypeVar("_Answer")
 TEMPORARY = "icm-run-"
 
 
-async def anneal(
+def label(
     rows: Iterable[Any] | str | os.PathLike[str] | None = None,
     *,
     template: str | None = None,
@@ -53,71 +50,6 @@ async def anneal(
     progress: bool | None = None,
     **settings: Any,
 ) -> LabelResult:
-    """`label` for code with an event loop: takes the same parameters, and does not block.
-
-    A client that is passed as `scorer` is used in the caller's event loop. Raises what `label` raises. If the task is
-    cancelled, what the model has answered by then is in the folder's journal.
-
-    >>> import asyncio
-    >>> import icm_annealer as icm
-    >>> async def main():
-    ...     words = ["red", "blue", "rose", "navy"]
-    ...     return await icm.anneal(words, template="{word}:", labels=["warm", "cold"], scorer="fake:")
-    >>> len(asyncio.run(main()).labels)
-    4
-    """
-    if resume and out is None:
-        raise RequestError("resume=True needs out=, the folder of the run to continue")
-    chosen = settings_of({"search": search, "seed": seed, **settings})
-    found, source = task_of(task, template, labels, allow_code=allow_code)
-    if rows is None and source is None:
-        raise RequestError("rows are missing: pass them, or the path of a file")
-    index = index_of(rows)
-    loaded = await asyncio.to_thread(load_rows, source if rows is None else rows, found)
-    opening = Opening(lambda: api_key, scorer_model, engine, wait_s)
-    open_scorer = _opener(scorer, opening)
-    folder = Path(tempfile.mkdtemp(prefix=TEMPORARY) if out is None else out)
-    job = LabelJob(found, loaded, loaded.examples, chosen, open_scorer, RunDir(folder), resume, overwrite, experiment)
-    shown = watch(progress, found.name, found.label_names)
-    is_kept = False
-    try:
-        job.prepare()
-        result = await job.run(shown)
-        is_kept = True
-    except asyncio.CancelledError:
-        is_kept = (folder / JOURNAL).exists()
-        if is_kept:
-            shown.note(f"stopped; what was answered is saved. Continue with: out={str(folder)!r}, resume=True")
-        raise
-    finally:
-        if out is None and not is_kept:
-            shutil.rmtree(folder, ignore_errors=True)
-    if out is None:
-        weakref.finalize(result, shutil.rmtree, folder, ignore_errors=True)
-    result.index = index
-    return result
-
-
-def _warn(result: LabelResult) -> None:
-    for alarm in result.alarms:
-        if alarm.level == "warning":
-            warnings.warn(str(alarm), stacklevel=3)
-
-
-def _same_parameters(
-    other: Callable[_Parameters, object],
-) -> Callable[[Callable[..., _Answer]], Callable[_Parameters, _Answer]]:
-    """Gives a function that passes everything on to `other` its parameters, for type checkers and `help()`."""
-
-    def decorate(function: Callable[..., _Answer]) -> Callable[_Parameters, _Answer]:
-        function.__signature__ = inspect.signature(other)  # type: ignore[attr-defined]
-        return function
-
-    return decorate
-
-
-@_same_parameters(anneal)
-def label(*arguments: Any, **options: Any) -> LabelResult:
     """Searches for the labels that a language model finds most coherent, and waits for them.
 
     Works in scripts, in threads, and in notebooks, where an event loop is running. Ctrl-C raises KeyboardInterrupt;
@@ -159,19 +91,114 @@ def label(*arguments: Any, **options: Any) -> LabelResult:
         UserWarning: An alarm of level "warning": the labels are probably not what you want (`anneal` leaves this to
             its caller; see `LabelResult.alarms`).
 
-    >>> import icm_annealer as icm
-    >>> result = icm.label(
-    ...     ["red", "blue", "rose", "navy", "ruby", "teal"],
-    ...     template="Colour: {name}\\nKind:",
-    ...     labels=["warm", "cold"],
-    ...     scorer="fake:",
-    ... )
-    >>> len(result.labels)
-    6
+    Examples:
+        >>> import icm_annealer as icm
+        >>> result = icm.label(
+        ...     ["red", "blue", "rose", "navy", "ruby", "teal"],
+        ...     template="Colour: {name}\\nKind:",
+        ...     labels=["warm", "cold"],
+        ...     scorer="fake:",
+        ... )
+        >>> len(result.labels)
+        6
     """
-    result = run_blocking(anneal(*arguments, **options))
+    result = run_blocking(
+        anneal(
+            rows,
+            template=template,
+            labels=labels,
+            task=task,
+            scorer=scorer,
+            out=out,
+            resume=resume,
+            overwrite=overwrite,
+            search=search,
+            seed=seed,
+            api_key=api_key,
+            scorer_model=scorer_model,
+            engine=engine,
+            wait_s=wait_s,
+            experiment=experiment,
+            allow_code=allow_code,
+            progress=progress,
+            **settings,
+        )
+    )
     _warn(result)
     return result
+
+
+async def anneal(
+    rows: Iterable[Any] | str | os.PathLike[str] | None = None,
+    *,
+    template: str | None = None,
+    labels: Labels | None = None,
+    task: Task | str | os.PathLike[str] | None = None,
+    scorer: str | Scorer | Any = DEFAULT_SCORER,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    search: str = "blocks",
+    seed: int = 0,
+    api_key: str | None = None,
+    scorer_model: str | None = None,
+    engine: str = "vllm",
+    wait_s: float = 300.0,
+    experiment: str = "default",
+    allow_code: bool = False,
+    progress: bool | None = None,
+    **settings: Any,
+) -> LabelResult:
+    """`label` for code with an event loop: takes the same parameters, and does not block.
+
+    A client that is passed as `scorer` is used in the caller's event loop. Raises what `label` raises. If the task is
+    cancelled, what the model has answered by then is in the folder's journal.
+
+    Examples:
+        >>> import asyncio
+        >>> import icm_annealer as icm
+        >>> async def main():
+        ...     words = ["red", "blue", "rose", "navy"]
+        ...     return await icm.anneal(words, template="{word}:", labels=["warm", "cold"], scorer="fake:")
+        >>> len(asyncio.run(main()).labels)
+        4
+    """
+    if resume and out is None:
+        raise RequestError("resume=True needs out=, the folder of the run to continue")
+    chosen = settings_of({"search": search, "seed": seed, **settings})
+    found, source = task_of(task, template, labels, allow_code=allow_code)
+    if rows is None and source is None:
+        raise RequestError("rows are missing: pass them, or the path of a file")
+    index = index_of(rows)
+    loaded = await asyncio.to_thread(load_rows, source if rows is None else rows, found)
+    opening = Opening(lambda: api_key, scorer_model, engine, wait_s)
+    open_scorer = _opener(scorer, opening)
+    folder = Path(tempfile.mkdtemp(prefix=TEMPORARY) if out is None else out)
+    job = LabelJob(found, loaded, loaded.examples, chosen, open_scorer, RunDir(folder), resume, overwrite, experiment)
+    shown = watch(progress, found.name, found.label_names)
+    is_kept = False
+    try:
+        job.prepare()
+        result = await job.run(shown)
+        is_kept = True
+    except asyncio.CancelledError:
+        is_kept = (folder / JOURNAL).exists()
+        if is_kept:
+            shown.note(f"stopped; what was answered is saved. Continue with: out={str(folder)!r}, resume=True")
+        raise
+    finally:
+        if out is None and not is_kept:
+            shutil.rmtree(folder, ignore_errors=True)
+    if out is None:
+        weakref.finalize(result, shutil.rmtree, folder, ignore_errors=True)
+    result.index = index
+    return result
+
+
+def _warn(result: LabelResult) -> None:
+    for alarm in result.alarms:
+        if alarm.level == "warning":
+            warnings.warn(str(alarm), stacklevel=3)
 
 
 def _opener(scorer: Any, opening: Opening) -> OpenScorer:

@@ -29,10 +29,12 @@ class LabelResult:
     `label`, `anneal` and `open_run` return one. Everything is read from `folder`, so a label that was corrected in
     `labels.jsonl` is the corrected one.
 
-    >>> import icm_annealer as icm
-    >>> result = icm.label(["red", "blue", "rose", "navy"], template="{text}:", labels=["warm", "cold"], scorer="fake:")
-    >>> len(result.labels), result.probs.shape, result.label_names
-    (4, (4, 2), ['warm', 'cold'])
+    Examples:
+        >>> import icm_annealer as icm
+        >>> words = ["red", "blue", "rose", "navy"]
+        >>> result = icm.label(words, template="{word}:", labels=["warm", "cold"], scorer="fake:")
+        >>> len(result.labels), result.probs.shape, result.label_names
+        (4, (4, 2), ['warm', 'cold'])
     """
 
     folder: Path
@@ -148,11 +150,12 @@ def open_run(folder: str | os.PathLike[str]) -> LabelResult:
 
     Raises RequestError if the folder holds no finished run, or files that were damaged.
 
-    >>> import icm_annealer as icm
-    >>> rows = [{"text": word} for word in ("red", "blue", "rose", "navy")]
-    >>> first = icm.label(rows, template="{text}:", labels=["warm", "cold"], scorer="fake:")
-    >>> icm.open_run(first.folder).labels == first.labels
-    True
+    Examples:
+        >>> import icm_annealer as icm
+        >>> words = ["red", "blue", "rose", "navy"]
+        >>> first = icm.label(words, template="{word}:", labels=["warm", "cold"], scorer="fake:")
+        >>> icm.open_run(first.folder).labels == first.labels
+        True
     """
     record = RunRecord.read(Path(folder))
     record.rows()  # a run without labels is an error before its examples are looked for

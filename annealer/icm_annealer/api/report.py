@@ -17,10 +17,12 @@ class Report:
 
     `html` is the page. It loads nothing from elsewhere.
 
-    >>> import icm_annealer as icm
-    >>> result = icm.label(["red", "blue", "rose", "navy"], template="{text}:", labels=["warm", "cold"], scorer="fake:")
-    >>> result.report().html[:15]
-    '<!doctype html>'
+    Examples:
+        >>> import icm_annealer as icm
+        >>> words = ["red", "blue", "rose", "navy"]
+        >>> result = icm.label(words, template="{word}:", labels=["warm", "cold"], scorer="fake:")
+        >>> result.report().html[:15]
+        '<!doctype html>'
     """
 
     def __init__(self, page: str):

@@ -20,7 +20,23 @@ BUILT_IN = Path(__file__).parents[1] / "tasks"
 
 
 class Task(BaseModel):
-    """One task file (YAML). `template` is filled with the fields of a data row; the label follows it directly."""
+    """One task file (YAML). `template` is filled with the fields of a data row; the label follows it directly.
+
+    Raises pydantic's ValidationError where a field is missing, unknown, or of the wrong type; what depends on several
+    fields, such as a rule that names no label of the task, is checked where the task is used.
+
+    Examples:
+        >>> import icm_annealer as icm
+        >>> task = icm.Task(
+        ...     name="answers",
+        ...     template="Question: {question}\\nAnswer: {answer}\\nTrue or false:",
+        ...     labels={"true": " true", "false": " false"},
+        ...     group="question",
+        ...     rules=[{"kind": "at_most_one", "label": "true"}],
+        ... )
+        >>> task.label_names
+        ['true', 'false']
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -118,7 +134,13 @@ class LoadedTask(BaseModel):
 
 
 def built_in_tasks() -> list[str]:
-    """The names of the tasks in the package."""
+    """The names of the tasks in the package, in alphabetical order.
+
+    Examples:
+        >>> import icm_annealer as icm
+        >>> "living" in icm.built_in_tasks()
+        True
+    """
     return sorted(path.parent.name for path in BUILT_IN.glob("*/task.yaml"))
 
 
@@ -126,6 +148,11 @@ def load_task(name_or_path: str, *, allow_code: bool = False) -> LoadedTask:
     """A task of the package by name, or a user's own by path. Raises RequestError in one line.
 
     A task that names code (the rule `python`) is refused, and nothing of it imported, unless `allow_code`.
+
+    Examples:
+        >>> import icm_annealer as icm
+        >>> icm.load_task("living").task.label_names
+        ['living', 'object']
     """
     path = BUILT_IN / name_or_path / "task.yaml"
     if name_or_path not in built_in_tasks():

@@ -32,7 +32,15 @@ SEARCHES: dict[SearchName, Callable[[Problem, Any, int], Search]] = {
 
 
 class Settings(BaseModel):
-    """One run's settings, stored in its journal; a run is resumed only with the same ones."""
+    """One run's settings, stored in its journal; a run is resumed only with the same ones.
+
+    Raises pydantic's ValidationError for a setting that is unknown or out of range.
+
+    Examples:
+        >>> import icm_annealer as icm
+        >>> icm.Settings(search="official", seed=1).seed
+        1
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
