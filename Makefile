@@ -2,7 +2,7 @@
 export PATH := $(or $(PATH),/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check docs bench attack lock clean
+.PHONY: help demo test test-fast check docs bench attack lock clean
 
 PYTHON ?= $(or $(shell command -v python3.11 2>/dev/null),python3)
 ARGS ?=
@@ -12,6 +12,8 @@ SCORER_ARGS ?=
 BIN := .venv/bin
 # -qq: errors only. -m pip: never another Python's pip.
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-warn-script-location --no-deps
+# Two workers; tests/conftest.py deals out the files. ARGS="-n 0 --pdb" runs all in one process.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 LOCK := requirements/cpu.txt
 # The variable: no word about the successor of Material for MkDocs, which reads mkdocs.yml as well.
 SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
@@ -20,6 +22,7 @@ TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 help:
 	@echo 'make demo     label 128 words with a real language model on this machine, and see how good the labels are'
 	@echo 'make test     all tests; some start vLLM on small models                   ARGS="-k plan" picks'
+	@echo 'make test-fast  the tests that are quick and start no vLLM: a minute or two    ARGS="-k plan" picks'
 	@echo 'make check    formatting, types, images, that imports go one way, and that the pages of docs/ hang together'
 	@echo 'make docs     the pages of docs/ as a site, into site/'
 	@echo 'make bench    what plans, searches and the scorer cost, what searches find: half an hour, into bench.json, bench.html'
@@ -38,7 +41,10 @@ demo: .venv/.installed
 	@$(BIN)/icm demo $(ARGS)
 
 test: .venv/.installed
-	@$(BIN)/python -m pytest tests $(ARGS)
+	@$(PYTEST) tests $(ARGS)
+
+test-fast: .venv/.installed
+	@$(PYTEST) tests --ignore=tests/engine -m "not slow" $(ARGS)
 
 check: .venv/.installed
 	@$(BIN)/ruff check .

@@ -148,7 +148,7 @@ class ScorerClient:
     async def count_tokens(self, texts: Sequence[str], *, special_tokens: bool = False) -> list[int]:
         """How many tokens each text has by itself, in the order given; `special_tokens` as in a ScoreRequest."""
         counts: list[int] = []
-        left = deque[Sequence[str]](batches(texts, MAX_TEXTS, MAX_REQUEST_CHARS))
+        left = deque[Sequence[str]](batches(texts, MAX_REQUEST_CHARS, MAX_TEXTS))
         while left:
             some = left.popleft()
             try:

@@ -14,6 +14,7 @@ from icm_annealer.console.terminal import Terminal
 from icm_annealer.runs.atomic_write import make_folder, try_place
 from icm_annealer.runs.directory import RunDir
 from icm_client.contract.errors import RequestError
+from icm_client.text.distribution import install_hint
 from icm_lab.course import COURSES
 from icm_lab.family import SIZES, weights
 from icm_lab.reproduce.figures import FIGURES, MATCH, NUM, NUM_TEST
@@ -135,7 +136,7 @@ def _check(size: str) -> None:
         raise RequestError(f"no size {size!r}; known: {', '.join(SIZES)}")
     missing = [name for name in ("torch", "transformers") if not find_spec(name)]
     if missing:
-        raise RequestError(f"{' and '.join(missing)} not installed here: pip install 'icm[server-cpu]'")
+        raise RequestError(f"{' and '.join(missing)} not installed here: {install_hint('server-cpu')}")
 
 
 def extend(icm: typer.Typer) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from icm_client.visible import visible
+from icm_client.text.visible import visible
 from icm_server.config import LogFormat
 from icm_server.refusal_lines import Kind, RefusalLines
 

@@ -34,6 +34,7 @@ from icm_annealer.runs.atomic_write import try_place, write_whole
 from icm_annealer.runs.directory import SCORER_LOG, RunDir
 from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_client import RequestError
+from icm_client.text.distribution import install_hint
 
 FIGURES, PAGE, BARS = "baselines.json", "baselines.html", "bars"
 USUAL = BaselinesPlan()
@@ -145,4 +146,4 @@ def _save(folder: RunDir, figure: Drawing, console: Terminal) -> None:
     try:
         write_whole(folder / f"{BARS}.png", lambda place: to_png(figure, place))
     except ImportError:
-        console.say(f"{svg} is written; for a PNG as well: pip install 'icm[png]'")
+        console.say(f"{svg} is written; for a PNG as well: {install_hint('png')}")

@@ -26,7 +26,7 @@ from icm_annealer.runs.atomic_write import check_place
 from icm_client.contract.errors import RequestError
 from icm_client.http.address import shown
 from icm_client.http.api_key import read_key
-from icm_client.visible import visible
+from icm_client.text.visible import visible
 
 GROUP = "consistency_id"
 """The field with the group in what the builders make."""

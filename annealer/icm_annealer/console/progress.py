@@ -17,7 +17,7 @@ from icm_annealer.console.terminal import Terminal
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import PassRequest
 from icm_client.contract.wire import Usage
-from icm_client.visible import visible
+from icm_client.text.visible import visible
 
 NUM_ROWS = 9
 

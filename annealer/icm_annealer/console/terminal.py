@@ -9,7 +9,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.text import Text
 
-from icm_client.visible import visible
+from icm_client.text.visible import visible
 
 
 class Terminal(Console):

@@ -14,7 +14,7 @@ from icm_annealer.data.columnar import HUB
 from icm_annealer.rules.rules import ALLOW_CODE, DifferentKeys, InstalledRule, PythonRule, Rule, SameKey
 from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import MAX_LABEL_CHARS, ScoreRequest, label_texts
-from icm_client.strict_yaml import MAX_CHARS, YAMLError, one_line, read_yaml
+from icm_client.text.strict_yaml import MAX_CHARS, YAMLError, one_line, read_yaml
 
 BUILT_IN = Path(__file__).parents[1] / "tasks"
 

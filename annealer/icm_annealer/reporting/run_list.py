@@ -13,7 +13,7 @@ from rich.text import Text
 from icm_annealer.runs.directory import JOURNAL
 from icm_annealer.runs.record import RunRecord
 from icm_client.contract.errors import RequestError
-from icm_client.visible import visible
+from icm_client.text.visible import visible
 
 MAX_DEPTH = 4
 """Folders below the one named that are looked into."""

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from icm_client.contract.errors import RequestError
 from icm_client.http.address import shown
+from icm_client.text.distribution import install_hint
 
 LIBRARIES = {"mlflow": "mlflow", "trackio": "trackio"}
 """The tracker's name, which is also that of its extra, and what it imports."""
@@ -46,7 +47,7 @@ class Target:
         if kind not in LIBRARIES:
             raise RequestError(f"--track {shown(text)}: it is mlflow[:URI] or trackio[:PROJECT]")
         if importlib.util.find_spec(LIBRARIES[kind]) is None:
-            raise RequestError(f"--track {kind} needs its library: pip install 'icm[{kind}]'")
+            raise RequestError(f"--track {kind} needs its library: {install_hint(kind)}")
         return cls(kind, place or None)
 
     def __str__(self) -> str:

@@ -1,18 +1,18 @@
-"""Requests cut into smaller ones, those to score along their prefix tree. Pure."""
+"""Texts and requests split into smaller batches. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from icm_client.contract.errors import RequestError
-from icm_client.contract.wire import Row, ScoreRequest
+from icm_client.contract.prefix_tree import check_references
+from icm_client.contract.wire import ScoreRequest
 
 _Item = TypeVar("_Item")
 
 
-def batches(texts: Sequence[str], max_texts: int, max_chars: int) -> Iterator[list[str]]:
-    """The texts in order, in lists of at most so many texts and characters; a longer one stands alone."""
+def batches(texts: Iterable[str], max_chars: int, max_texts: int | None = None) -> Iterator[list[str]]:
+    """The texts in order, in lists of at most so many characters and texts; a text that is longer is a list alone."""
     batch: list[str] = []
     num_chars = 0
     for text in texts:
@@ -49,7 +49,7 @@ def subset(request: ScoreRequest, numbers: Sequence[int]) -> ScoreRequest:
     """
     if list(numbers) == list(range(len(request.prompts))):
         return request
-    check_numbers(request)
+    check_references(request)
     segments: dict[int, int] = {}
     prefixes: dict[int, int] = {}
     new_prefixes: list[list[int | None]] = []
@@ -79,20 +79,3 @@ def subset(request: ScoreRequest, numbers: Sequence[int]) -> ScoreRequest:
             "prompts": prompts,
         }
     )
-
-
-def check_numbers(request: ScoreRequest) -> None:
-    for number, row in enumerate(request.prefixes):
-        _check_row(request, "prefix", number, row, number)
-    for number, prompt in enumerate(request.prompts):
-        if not isinstance(prompt, str):
-            _check_row(request, "prompt", number, prompt, len(request.prefixes))
-
-
-def _check_row(request: ScoreRequest, kind: str, number: int, row: Row, num_before: int) -> None:
-    parent, *appended = row
-    if parent is not None and not 0 <= parent < num_before:
-        raise RequestError(f"{kind} {number} continues prefix {parent}, which does not come before it")
-    for segment in appended:
-        if segment is None or not 0 <= segment < len(request.segments):
-            raise RequestError(f"{kind} {number} names segment {segment}; there are {len(request.segments)}")

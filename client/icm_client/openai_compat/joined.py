@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from icm_client.contract.batches import check_numbers
-from icm_client.contract.errors import RequestError
-from icm_client.contract.wire import Label, ScoreRequest, label_texts
+from icm_client.contract.prefix_tree import empty_prompt, node_of, prompt_of
+from icm_client.contract.wire import ScoreRequest
 
 
 class JoinedPrompt(NamedTuple):
@@ -20,21 +19,18 @@ class JoinedPrompt(NamedTuple):
 
 def joined_prompts(request: ScoreRequest) -> list[JoinedPrompt]:
     """In the order asked. Raises RequestError where a number refers to nothing, and for an empty prompt."""
-    check_numbers(request)
     prefixes: list[str] = []
-    for parent, *segments in request.prefixes:
-        prefixes.append((prefixes[parent] if parent is not None else "") + _text(request, segments))
+    for number, row in enumerate(request.prefixes):
+        node = node_of(request, "prefix", number, row)
+        prefixes.append((prefixes[node.parent] if node.parent is not None else "") + "".join(node.added))
     prompts = []
-    for number, prompt in enumerate(request.prompts):
-        if isinstance(prompt, str):
-            joined = JoinedPrompt(prompt, prompt, number)
-        else:
-            last = _text(request, prompt[1:])
-            before = prefixes[prompt[0]] if prompt[0] is not None else ""
-            joined = JoinedPrompt(before + last, last, number)
-        if not joined.text:
-            raise RequestError(f"prompt {number} is empty", code="empty_prompt", details={"prompt": number})
-        prompts.append(joined)
+    for number in range(len(request.prompts)):
+        node = prompt_of(request, number)
+        last = "".join(node.added)
+        text = (prefixes[node.parent] if node.parent is not None else "") + last
+        if not text:
+            raise empty_prompt(number)
+        prompts.append(JoinedPrompt(text, last, number))
     return prompts
 
 
@@ -45,17 +41,3 @@ def used_texts(request: ScoreRequest) -> Iterator[str]:
             yield row
         else:
             yield from (request.segments[number] for number in row[1:] if number is not None)
-
-
-def checked_labels(labels: Sequence[Label]) -> list[list[str]]:
-    """Every label's texts. Raises RequestError for a text that is empty or stands there twice."""
-    texts = [text for label in labels for text in label_texts(label)]
-    for place, text in enumerate(texts):
-        if not text or text in texts[:place]:
-            what = f"the label text {text!r} stands there twice" if text else "a label has an empty text"
-            raise RequestError(what, code="duplicate_label" if text else "empty_label")
-    return [label_texts(label) for label in labels]
-
-
-def _text(request: ScoreRequest, segments: Sequence[int | None]) -> str:
-    return "".join(request.segments[number] for number in segments if number is not None)

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from icm_client.contract.label_trie import MAX_READ_IDS
 from icm_client.openai_compat.endpoint import Answer, OpenAIEndpoint
 from icm_client.openai_compat.gathered import gathered
 
 MAX_PROMPTS, MAX_SIZE = 32, 100_000
 """The most prompts in one request, and tokens (or characters) of them."""
-MAX_WANTED = 128
-"""The most token ids that one request may ask for: vLLM's limit."""
 MAX_REQUESTS, MAX_SINGLE_REQUESTS = 8, 32
 """Requests at a time: of several prompts, and of one. A bounded window, so that a shared prefix is still in the
 endpoint's cache when it is next wanted."""
 
 
 class Read(NamedTuple):
-    """One prompt, as text or as tokens, and the ids whose log-probabilities are wanted behind it (at most MAX_WANTED;
+    """One prompt, as text or as tokens, and the ids whose log-probabilities are wanted behind it (at most MAX_READ_IDS;
     none: the likeliest tokens are)."""
 
     prompt: str | list[int]
@@ -76,7 +75,7 @@ def batches(reads: Sequence[Read], max_prompts: int) -> list[list[Read]]:
     for read in reads:
         wanted = wanted.union(read.wanted)
         size += len(read.prompt)
-        if not cut or len(cut[-1]) >= max_prompts or size > MAX_SIZE or len(wanted) > MAX_WANTED:
+        if not cut or len(cut[-1]) >= max_prompts or size > MAX_SIZE or len(wanted) > MAX_READ_IDS:
             cut.append([])
             wanted, size = set(read.wanted), len(read.prompt)
         cut[-1].append(read)

@@ -11,11 +11,12 @@ import httpx
 import pydantic
 
 from icm_client.contract.errors import RequestError, ScorerError
+from icm_client.contract.prefix_tree import checked_labels
 from icm_client.contract.wire import ModelInfo, ScoreRequest, ScoreResponse, Usage
 from icm_client.http.endpoint_http import EndpointHttp
 from icm_client.http.retry import RetryPolicy
 from icm_client.openai_compat.endpoint import Card, OpenAIEndpoint
-from icm_client.openai_compat.joined import JoinedPrompt, checked_labels, joined_prompts, used_texts
+from icm_client.openai_compat.joined import JoinedPrompt, joined_prompts, used_texts
 from icm_client.openai_compat.probe import Abilities, probe
 from icm_client.openai_compat.reads import Reader, Scored
 from icm_client.openai_compat.text_prompts import TextPrompts

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from icm_client.contract.errors import RequestError, ScorerError
+from icm_client.contract.label_trie import log_sum_exp
 from icm_client.openai_compat.endpoint import checked
 from icm_client.openai_compat.gathered import gathered
 from icm_client.openai_compat.joined import JoinedPrompt
-from icm_client.openai_compat.label_paths import log_sum_exp
 from icm_client.openai_compat.reads import Answers, Read, Reader, Scored
 
 MAX_COUNTING = 32
@@ -52,7 +52,7 @@ class TextPrompts:
                 raise self._fell_out(text, prompts, without, answers.tops[without[0]])
         rows = []
         for prompt, top in zip(prompts, answers.tops, strict=True):
-            values = {text: checked(top[text], f"{text!r} behind prompt {prompt.number}") for text in texts}
+            values = {text: checked(top[text], f"{text!r} after prompt {prompt.number}") for text in texts}
             rows.append([log_sum_exp([values[text] for text in label]) for label in labels])
         return Scored(rows, None, len(prompts), answers)
 
@@ -62,7 +62,7 @@ class TextPrompts:
         first = prompts[without[0]]
         likeliest = ", ".join(repr(token) for token in sorted(top, key=lambda token: -top[token])[:3])
         return RequestError(
-            f"the label {label!r} is not among the {len(top)} likeliest tokens behind {len(without)} of {len(prompts)} "
+            f"the label {label!r} is not among the {len(top)} likeliest tokens after {len(without)} of {len(prompts)} "
             f"prompts, such as prompt {first.number} ({first.text[-40:]!r}: {likeliest}), and "
             f"{self._reader.endpoint.url} tells no others. Use labels that are one token of the model's and likely "
             "there, or an endpoint that takes logprob_token_ids, such as `vllm serve`",

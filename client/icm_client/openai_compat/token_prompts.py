@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from icm_client.contract.errors import RequestError, ScorerError
+from icm_client.contract.label_tokens import check_shown, label_after, label_merges
+from icm_client.contract.label_trie import LabelTrie, TokenPath, TrieRead, clashes
 from icm_client.openai_compat.endpoint import TokenIds, checked, token_name
 from icm_client.openai_compat.gathered import gathered
 from icm_client.openai_compat.joined import JoinedPrompt
-from icm_client.openai_compat.label_paths import LabelPaths, TokenPath, check_apart
 from icm_client.openai_compat.reads import Answers, Read, Reader, Scored
 
 MAX_TOKENIZING = 32
@@ -42,26 +43,25 @@ class TokenPrompts:
         if following:
             place = min(range(len(prompts)), key=lambda place: prompts[place].number)
             await self._check_shown(prompts[place], paths[place], following)
-        tries: dict[tuple[TokenPath, ...], LabelPaths] = {}
+        tries: dict[tuple[TokenPath, ...], LabelTrie] = {}
         reads, owners = [], []
         for place, (prompt, found) in enumerate(zip(prompts, paths, strict=True)):
             key = tuple(found.values())
             if key not in tries:
-                check_apart(found)
-                tries[key] = LabelPaths([[found[text] for text in texts] for texts in labels])
+                _check_apart(found)
+                tries[key] = LabelTrie([[found[text] for text in texts] for texts in labels])
             ids = [*self._bos, *whole[prompt.text]]
             self._check_window(prompt, len(ids) + tries[key].max_path)
-            for node in tries[key].nodes:
-                reads.append(Read([*ids, *node.path], node.wanted))
-                owners.append((place, node))
+            for read in tries[key].reads:
+                reads.append(Read([*ids, *read.path], read.ids))
+                owners.append((place, read))
         answers = await self._reader.read(model, reads)
         answers = answers._replace(prompt_tokens=self._checked_length(reads, answers))
-        steps: list[dict[tuple[TokenPath, int], float]] = [{} for _ in prompts]
-        for (place, node), top in zip(owners, answers.tops, strict=True):
-            for token in node.wanted:
-                what = f"token {token} behind prompt {prompts[place].number}"
-                steps[place][node.path, token] = checked(top.get(token_name(token)), what)
-        rows = [tries[tuple(found.values())].logprobs(step) for found, step in zip(paths, steps, strict=True)]
+        values: list[dict[TrieRead, list[float]]] = [{} for _ in prompts]
+        for (place, read), top in zip(owners, answers.tops, strict=True):
+            after = f"after prompt {prompts[place].number}"
+            values[place][read] = [checked(top.get(token_name(token)), f"token {token} {after}") for token in read.ids]
+        rows = [tries[tuple(found.values())].logprobs(each) for found, each in zip(paths, values, strict=True)]
         lengths = [len(self._bos) + len(whole[prompt.text]) for prompt in prompts]
         return Scored(rows, lengths, len(reads), answers)
 
@@ -79,7 +79,7 @@ class TokenPrompts:
         tokens |= await self._remembered(base + text for base in short for text in texts)
         tokens |= await self._tokenized(base + text for base in bases if base not in short for text in texts)
         return [
-            {text: _behind(prompt, tokens[base], text, tokens[base + text]) for text in texts}
+            {text: _label_tokens(prompt, tokens[base], text, tokens[base + text]) for text in texts}
             for prompt, base in zip(prompts, bases, strict=True)
         ]
 
@@ -89,13 +89,7 @@ class TokenPrompts:
         shown = await self._tokenized([base, *(base + text + following for text in paths)])
         start = len(shown[base])
         for text, path in paths.items():
-            if tuple(shown[base + text + following][start : start + len(path)]) != path:
-                raise RequestError(
-                    f"the label {text!r} has other tokens in front of {following[:40]!r} than at the end of a prompt, "
-                    "so what contexts show is not what is scored: end the label, or begin the separator, otherwise",
-                    code="label_merges",
-                    details={"label": text},
-                )
+            check_shown(text, path, shown[base + text + following][start:], following)
 
     def _check_window(self, prompt: JoinedPrompt, length: int) -> None:
         if length > self._window:
@@ -140,13 +134,19 @@ def _ends_in(tokens: TokenIds, last: TokenIds) -> bool:
     return len(last) > 0 and tokens[-len(last) :] == last
 
 
-def _behind(prompt: JoinedPrompt, tokens: TokenIds, label: str, joined: TokenIds) -> TokenPath:
-    if not tokens or joined[: len(tokens)] != tokens or len(joined) == len(tokens):
+def _label_tokens(prompt: JoinedPrompt, tokens: TokenIds, label: str, joined: TokenIds) -> TokenPath:
+    found = label_after(tokens, joined) if tokens else None
+    if found is None:
+        raise label_merges(prompt.number, prompt.text, label)
+    return found
+
+
+def _check_apart(paths: Mapping[str, TokenPath]) -> None:
+    """Raises RequestError if one label text's tokens are the beginning of another's."""
+    for clash in clashes((path, text) for text, path in paths.items()):
         raise RequestError(
-            f"the label {label!r} merges with the end of prompt {prompt.number} ({prompt.text[-40:]!r}): their tokens "
-            "together are not the prompt's and then the label's. End the prompt without a space and begin the label "
-            "with one",
-            code="label_merges",
-            details={"prompt": prompt.number, "label": label},
+            f"the tokens of the label {clash.text!r} are the beginning of those of {clash.other!r}, and only an "
+            "icm-server can tell such labels apart: use other labels",
+            code="ambiguous_labels",
+            details={"labels": [clash.text, clash.other]},
         )
-    return tuple(joined[len(tokens) :])

@@ -12,8 +12,8 @@ out, and is explained in `tenant.py`:
       isolated: true
       admin: false
 
-It is read as `plain_yaml.py` does, and refused whole if anything in it is wrong. An explicit `[]` says that nobody has
-a key; a file of nothing is a mistake.
+It is read by `read_plain_yaml`, and rejected as a whole if anything in it is wrong. An explicit `[]` says that nobody
+has a key; an empty file is a mistake.
 
 A key is 256 random bits, so its plain SHA-256 cannot be turned round by guessing, as that of a password could: a slow
 hash would protect nothing more, and every request would pay for it.
@@ -38,7 +38,7 @@ import pydantic
 from pydantic import Field
 
 from icm_client.contract.errors import RequestError
-from icm_server.auth.plain_yaml import PlainYamlError, parsed
+from icm_client.text.strict_yaml import YAMLError, one_line, read_plain_yaml
 from icm_server.auth.tenant import Tenant
 
 PREFIX = "icm_"
@@ -143,12 +143,12 @@ def _text(path: Path) -> str:
 def _entries(text: str, path: Path) -> list[Entry] | None:
     """What a keys file says; None if nothing stands there. Raises RequestError."""
     try:
-        found = parsed(text)
+        found = read_plain_yaml(text)
         if found is None:
             return None
         entries = _ENTRIES.validate_python(found)
-    except PlainYamlError as error:
-        raise RequestError(f"{path} is neither YAML nor JSON ({error})", code="bad_keys_file") from None
+    except YAMLError as error:
+        raise RequestError(f"{path} is neither YAML nor JSON ({one_line(error)})", code="bad_keys_file") from None
     except pydantic.ValidationError as error:
         raise RequestError(f"{path}: {_told(error)}", code="bad_keys_file") from None
     for what in ("name", "sha256"):

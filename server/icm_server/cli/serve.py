@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 
-from icm_client.visible import visible
+from icm_client.text.visible import visible
 from icm_server.auth.keyring import Keyring
 from icm_server.config import ServerConfig
 from icm_server.engines.base import Engine

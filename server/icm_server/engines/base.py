@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
+from icm_client.contract.batches import batches
 from icm_client.contract.wire import ModelInfo
 
 BATCH_CHARS = 2**16
 """Of texts that are tokenized at once: some hundredths of a second's work."""
-MAX_READ_IDS = 128
-"""The most token ids that one read may ask for (vLLM's limit); `label_trie` splits larger sets."""
 
 
 class Encoded(NamedTuple):
@@ -53,23 +52,9 @@ class TextTokenizer(Protocol):
         ...
 
 
-def batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    """The texts in order, BATCH_CHARS at a time; a longer one stands alone."""
-    batch: list[str] = []
-    num_chars = 0
-    for text in texts:
-        if batch and num_chars + len(text) > BATCH_CHARS:
-            yield batch
-            batch, num_chars = [], 0
-        batch.append(text)
-        num_chars += len(text)
-    if batch:
-        yield batch
-
-
 def encoded(tokenizer: TextTokenizer, texts: Iterable[str]) -> Iterator[Encoded]:
     """Every text's tokens, in batches: what a tokenizer says of a text takes a hundred times its memory."""
-    for batch in batches(texts):
+    for batch in batches(texts, BATCH_CHARS):
         yield from tokenizer.encode_many(batch)
 
 
@@ -103,7 +88,7 @@ class Engine(Protocol):
     async def read(
         self, token_ids: list[int], wanted_ids: Sequence[int], model: str, rank: int = 0, salt: str | None = None
     ) -> ReadAnswer:
-        """log p(id | token_ids) for each of at most MAX_READ_IDS ids, under `base` or an adapter's name.
+        """log p(id | token_ids) for each of at most `label_trie.MAX_READ_IDS` ids, under `base` or an adapter's name.
 
         The list of tokens is the engine's own from here on. Of reads that wait in it, it begins with the lowest rank.
         Only reads of the same `salt` share what its prefix cache holds.

@@ -15,6 +15,7 @@ import pydantic
 
 from icm_client.contract.errors import RequestError, ScorerError
 from icm_client.contract.wire import ModelInfo
+from icm_client.text.distribution import install_hint
 from icm_server.engines.base import EngineDiedError, ReadAnswer
 from icm_server.engines.hf_tokenizer import HfTokenizer
 from icm_server.engines.preset import QUIET_ENVIRONMENT, engine_arguments, environment, has_gpu
@@ -32,7 +33,7 @@ def prepare(verbose: bool) -> None:
         import vllm  # noqa: F401
     except ImportError as error:
         raise RequestError(
-            f"vLLM does not work here ({error}): install the extra server-cpu or server-gpu, or use --engine fake",
+            f"vLLM does not work here ({error}): {install_hint('server-cpu')}, or server-gpu on a machine with a GPU",
             code="no_vllm",
         ) from None
     if not verbose:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack
 from typing import NamedTuple
 
+from icm_client.contract.label_trie import TrieRead
 from icm_client.contract.wire import ScoreRequest, Usage
 from icm_server.auth.tenant import ANYONE, Asker, Tenant
 from icm_server.read_cache.memory import decoded
@@ -15,7 +16,6 @@ from icm_server.scheduling.admission import Ticket
 from icm_server.scheduling.request_metrics import Account
 from icm_server.scheduling.request_plan import Plan, PlannedRead
 from icm_server.sharing.fair_queue import Work
-from icm_server.tokens.label_trie import TrieRead
 from icm_server.tokens.token_path import PathCursor
 
 FLUSH_EVERY_S = 0.05

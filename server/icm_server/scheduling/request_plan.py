@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from icm_client.contract.errors import TooLargeError
+from icm_client.contract.label_trie import LabelTrie, TrieRead
 from icm_client.contract.wire import ScoreRequest
 from icm_server.sharing.fair_queue import Quantum
 from icm_server.sharing.steps import STEP_ITEMS, Steps
-from icm_server.tokens.label_trie import LabelTrie, TrieRead
 from icm_server.tokens.prefix_tokens import PrefixTokenizer, Tokenized, TokenizedPrompt
 from icm_server.tokens.request_tree import RequestTree, depth_first, read_tree
 from icm_server.tokens.token_path import DIGEST_BYTES, FreshTokens

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager
 
 from icm_client.contract.errors import BusyError, DeadlineError, RequestError
+from icm_client.contract.prefix_tree import given_texts
 from icm_client.contract.wire import MAX_REQUEST_CHARS, ModelInfo, ScoreRequest, ScoreResponse
 from icm_server.auth.tenant import ANYONE, Tenant
 from icm_server.config import ScoringConfig
@@ -30,7 +31,7 @@ from icm_server.stats.counters import Tallies
 from icm_server.stats.history import History
 from icm_server.tokens.counting import counts
 from icm_server.tokens.prefix_tokens import PrefixTokenizer
-from icm_server.tokens.request_tree import check_size, given_texts
+from icm_server.tokens.request_tree import check_size
 
 MAX_BURST_TOKENS = 2**13
 """What is saved up for a small request at most, also where an engine takes any number of tokens in a step."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from icm_server.engines.base import TextTokenizer, batches
+from icm_client.contract.batches import batches
+from icm_server.engines.base import BATCH_CHARS, TextTokenizer
 from icm_server.sharing.steps import Steps
 from icm_server.tokens.window import Window
 
@@ -15,7 +16,7 @@ def counts(tokenizer: TextTokenizer, max_tokens: int, texts: Sequence[str]) -> S
     for text in texts:
         yield from window.check(text, lambda text: ("text", texts.index(text)))
     found: list[int] = []
-    for batch in batches(texts):
+    for batch in batches(texts, BATCH_CHARS):
         found += tokenizer.count_many(batch)
         yield
     return found

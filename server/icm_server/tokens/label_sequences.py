@@ -12,13 +12,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from icm_client.contract.errors import RequestError
+from icm_client.contract.label_tokens import label_after, label_merges
+from icm_client.contract.label_trie import TokenPath
+from icm_client.contract.prefix_tree import Node
 from icm_server.engines.base import TextTokenizer, encoded
 from icm_server.sharing.steps import STEP_ITEMS, Steps
 from icm_server.tokens.boundaries import Boundaries, Tail, TextTokens
 from icm_server.tokens.joined_chars import JoinedChars
-from icm_server.tokens.label_tokens import Sequences, label_behind, label_merges
-from icm_server.tokens.label_trie import TokenPath
-from icm_server.tokens.request_tree import Node, RequestTree
+from icm_server.tokens.label_tokens import Sequences
+from icm_server.tokens.request_tree import RequestTree
 from icm_server.tokens.text_paths import Size, TextPath, Tokens, begins_with_bos
 from icm_server.tokens.window import prompt_too_long
 
@@ -136,7 +138,7 @@ class LabelSequences:
         """The labels' tokens behind those of a text, out of the tokens of both together, which come next."""
         behind: list[TokenPath] = []
         for text in self._texts:
-            tokens = label_behind(ids, next(stream))
+            tokens = label_after(ids, next(stream))
             if tokens is None:
                 raise label_merges(number, path.text(), text)
             behind.append(tokens)

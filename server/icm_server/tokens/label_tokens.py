@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from itertools import pairwise
 
 from icm_client.contract.errors import RequestError, TooLargeError
+from icm_client.contract.label_tokens import check_shown
+from icm_client.contract.label_trie import LabelTrie, TokenPath, clashes
 from icm_server.sharing.steps import Steps
-from icm_server.tokens.label_trie import LabelTrie, TokenPath
 
 MAX_LABEL_TOKENS = 4096
 """Of all texts of all labels of a request together."""
@@ -18,32 +18,9 @@ Sequences = tuple[tuple[TokenPath, ...], ...]
 """Every label's token sequences, one for each of its texts."""
 
 
-def label_behind(prompt: Sequence[int], joined: Sequence[int]) -> TokenPath | None:
-    """tokens(prompt + label) after tokens(prompt); None if these do not stay as they are."""
-    if joined[: len(prompt)] != prompt or len(joined) == len(prompt):
-        return None
-    return tuple(joined[len(prompt) :])
-
-
-def label_merges(number: int, prompt: str, label: str) -> RequestError:
-    """The error for a label that changes its prompt's tokens."""
-    return RequestError(
-        f"the label {label!r} merges with the end of prompt {number} ({prompt[-40:]!r}): their tokens together are "
-        "not the prompt's and then the label's. End the prompt without a space and begin the label with one",
-        code="label_merges",
-        details={"prompt": number, "label": label},
-    )
-
-
 def token_behind(label: str, tokens: TokenPath, shown: Sequence[int], terminator: str) -> int:
     """The token after the label's own in `shown`, which is how a context shows label and terminator."""
-    if tuple(shown[: len(tokens)]) != tokens:
-        raise RequestError(
-            f"the label {label!r} has other tokens in front of the terminator {terminator!r} than at the end of a "
-            "prompt, so what contexts show is not what is scored: end the label, or begin the terminator, otherwise",
-            code="label_merges",
-            details={"label": label},
-        )
+    check_shown(label, tokens, shown, terminator)
     if len(shown) == len(tokens):
         raise RequestError(f"the terminator {terminator!r} has no tokens", code="empty_terminator")
     return shown[len(tokens)]
@@ -102,20 +79,22 @@ def _ended(sequences: Sequences, labels: list[list[str]], ends: Mapping[str, int
 
 
 def _ambiguous(sequences: Sequences, labels: list[list[str]]) -> tuple[str, str] | None:
-    """Two label texts of which one's tokens begin the other's, if there are any; RequestError for equal tokens."""
-    owners = sorted(
-        (tokens, text)
-        for texts, found in zip(labels, sequences, strict=True)
-        for text, tokens in zip(texts, found, strict=True)
+    """Two label texts of which the first's tokens are the beginning of the second's, if there are any.
+
+    Raises RequestError for two with the same tokens.
+    """
+    found = list(
+        clashes(
+            (tokens, text)
+            for texts, sequence in zip(labels, sequences, strict=True)
+            for text, tokens in zip(texts, sequence, strict=True)
+        )
     )
-    names = None
-    for (tokens, text), (longer, other) in pairwise(owners):  # sorted: what begins with `tokens` follows it
-        if tokens == longer:
+    for clash in found:
+        if clash.is_equal:
             raise RequestError(
-                f"the labels {text!r} and {other!r} have the same tokens",
+                f"the labels {clash.text!r} and {clash.other!r} have the same tokens",
                 code="duplicate_label",
-                details={"labels": [text, other]},
+                details={"labels": [clash.text, clash.other]},
             )
-        if longer[: len(tokens)] == tokens:
-            names = names or (text, other)
-    return names
+    return found[0][:2] if found else None

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from icm_client.contract.label_trie import LabelTrie
 from icm_server.engines.base import TextTokenizer, encoded
 from icm_server.sharing.steps import Steps
 from icm_server.tokens.boundaries import MAX_REMEMBERED_CHARS, Boundaries
 from icm_server.tokens.joined_chars import MAX_JOINED_CHARS, JoinedChars
 from icm_server.tokens.label_sequences import LabelSequences
 from icm_server.tokens.label_tokens import Sequences, label_tries, token_behind
-from icm_server.tokens.label_trie import LabelTrie
 from icm_server.tokens.request_tree import RequestTree
 from icm_server.tokens.text_paths import Size, TextPath, TextPaths, Tokens
 from icm_server.tokens.token_path import TokenPath

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from icm_client.contract.errors import RequestError, TooLargeError
-from icm_client.contract.wire import MAX_REQUEST_CHARS, MAX_REQUEST_NUMBERS, ScoreRequest, label_texts
+from icm_client.contract.errors import TooLargeError
+from icm_client.contract.prefix_tree import Node, checked_labels, empty_prompt, given_texts, node_of, prompt_of
+from icm_client.contract.wire import MAX_REQUEST_CHARS, MAX_REQUEST_NUMBERS, ScoreRequest
 from icm_server.sharing.steps import STEP_ITEMS, Steps
-
-
-class Node(NamedTuple):
-    """A prefix or a prompt: the prefix that it continues, and the texts that it adds (never an empty one)."""
-
-    parent: int | None
-    added: tuple[str, ...]
 
 
 class RequestTree(NamedTuple):
@@ -36,32 +29,23 @@ def read_tree(request: ScoreRequest) -> Steps[RequestTree]:
     is_empty: list[bool] = []
     num_done = 0
     for number, row in enumerate(request.prefixes):
-        node = _node(request, "prefix", number, row[0], row[1:], number)
+        node = node_of(request, "prefix", number, row)
         prefixes.append(node)
         is_empty.append(not node.added and (node.parent is None or is_empty[node.parent]))
         num_done += len(row)
         if num_done > STEP_ITEMS:
             yield
             num_done = 0
-    for number, prompt in enumerate(request.prompts):
-        if isinstance(prompt, str):
-            node = Node(None, (prompt,) if prompt else ())
-        else:
-            node = _node(request, "prompt", number, prompt[0], prompt[1:], len(prefixes))
+    for number in range(len(request.prompts)):
+        node = prompt_of(request, number)
         prompts.append(node)
         if not node.added and (node.parent is None or is_empty[node.parent]):
-            raise RequestError(f"prompt {number} is empty", code="empty_prompt", details={"prompt": number})
+            raise empty_prompt(number)
         num_done += len(node.added) + 1
         if num_done > STEP_ITEMS:
             yield
             num_done = 0
-    return RequestTree(prefixes, prompts, _labels(request))
-
-
-def given_texts(request: ScoreRequest) -> Iterator[str]:
-    """The texts that a request brings, besides its labels'."""
-    yield from request.segments
-    yield from (prompt for prompt in request.prompts if isinstance(prompt, str))
+    return RequestTree(prefixes, prompts, checked_labels(request.labels))
 
 
 def check_size(what: str, number: int, limit: int) -> None:
@@ -91,43 +75,3 @@ def depth_first(tree: RequestTree) -> Steps[list[int]]:
         if not len(rank) % STEP_ITEMS:
             yield
     return sorted(range(len(tree.prompts)), key=lambda number: rank[tree.prompts[number].parent])
-
-
-def _node(
-    request: ScoreRequest, kind: str, number: int, parent: int | None, segments: Sequence[int | None], num_known: int
-) -> Node:
-    if parent is not None and not 0 <= parent < num_known:
-        if kind == "prefix" and 0 <= parent < len(request.prefixes):
-            what = f"continues prefix {parent}, which does not stand before it (parents come first)"
-        else:
-            what = f"continues prefix {parent}, but there are {len(request.prefixes)}, counted from 0"
-        raise RequestError(f"{kind} {number} {what}", code="bad_prefix", details={kind: number})
-    texts = []
-    for segment in segments:
-        if segment is None or not 0 <= segment < len(request.segments):
-            raise RequestError(
-                f"{kind} {number} names segment {'null' if segment is None else segment}, "
-                f"but there are {len(request.segments)}, counted from 0",
-                code="bad_segment",
-                details={kind: number},
-            )
-        if request.segments[segment]:
-            texts.append(request.segments[segment])
-    return Node(parent, tuple(texts))
-
-
-def _labels(request: ScoreRequest) -> list[list[str]]:
-    labels = [label_texts(label) for label in request.labels]
-    owner: dict[str, int] = {}
-    for number, texts in enumerate(labels):
-        for text in texts:
-            if not text:
-                raise RequestError(f"label {number} has an empty text", code="empty_label", details={"label": number})
-            if text in owner:
-                raise RequestError(
-                    f"the label text {text!r} stands there twice, in label {owner[text]} and in label {number}",
-                    code="duplicate_label",
-                    details={"label": number},
-                )
-            owner[text] = number
-    return labels

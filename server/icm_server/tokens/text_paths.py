@@ -8,12 +8,14 @@ from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
+from icm_client.contract.batches import batches
 from icm_client.contract.errors import RequestError, TooLargeError
-from icm_server.engines.base import batches
+from icm_client.contract.prefix_tree import Node
+from icm_server.engines.base import BATCH_CHARS
 from icm_server.sharing.steps import STEP_ITEMS, Steps
 from icm_server.tokens.boundaries import Boundaries, Tail, TextTokens
 from icm_server.tokens.joined_chars import JoinedChars
-from icm_server.tokens.request_tree import Node, RequestTree
+from icm_server.tokens.request_tree import RequestTree
 from icm_server.tokens.token_path import PathDigest, TokenPath
 from icm_server.tokens.window import Window, prompt_too_long
 
@@ -134,7 +136,7 @@ class TextPaths:
             if not place % STEP_ITEMS or len(node.added) > STEP_ITEMS:
                 yield
         texts: dict[str, TextTokens] = {}
-        for batch in batches(distinct):
+        for batch in batches(distinct, BATCH_CHARS):
             for start in range(0, len(batch), STEP_TEXTS):
                 some = batch[start : start + STEP_TEXTS]
                 for text in some:

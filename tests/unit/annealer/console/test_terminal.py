@@ -23,7 +23,7 @@ from icm_annealer.cli import app as cli
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.runs.directory import EVALUATION, LABELS, METRICS, REPORT
-from icm_client.visible import visible
+from icm_client.text.visible import visible
 
 ROOT = Path(__file__).parents[4]
 TITLE = "\x1b]0;pwned\x07"

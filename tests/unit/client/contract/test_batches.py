@@ -100,13 +100,13 @@ def test_a_chain_deeper_than_the_stack() -> None:
 @pytest.mark.parametrize(
     ("prefixes", "prompts", "says"),
     [
-        ([[0, 0]], [[0], [0]], "prefix 0 continues prefix 0"),
-        ([[1, 0], [0, 0]], [[0], [0]], "prefix 0 continues prefix 1"),
-        ([[None, 7]], [[0], [0]], "prefix 0 names segment 7"),
-        ([[None, -1]], [[0], [0]], "prefix 0 names segment -1"),
-        ([], [[None, 0], [0, 0]], "prompt 1 continues prefix 0"),
-        ([[None, 0]], [[0], [-1, 0]], "prompt 1 continues prefix -1"),
-        ([[None, 0]], [[0], [0, None]], "prompt 1 names segment None"),
+        ([[0, 0]], [[0], [0]], "prefix 0 refers to prefix 0"),
+        ([[1, 0], [0, 0]], [[0], [0]], "prefix 0 refers to prefix 1"),
+        ([[None, 7]], [[0], [0]], "prefix 0 refers to segment 7"),
+        ([[None, -1]], [[0], [0]], "prefix 0 refers to segment -1"),
+        ([], [[None, 0], [0, 0]], "prompt 1 refers to prefix 0"),
+        ([[None, 0]], [[0], [-1, 0]], "prompt 1 refers to prefix -1"),
+        ([[None, 0]], [[0], [0, None]], "prompt 1 refers to segment null"),
     ],
 )
 def test_numbers_of_nothing_are_told(
@@ -119,7 +119,7 @@ def test_numbers_of_nothing_are_told(
 
 @given(st.lists(st.text(max_size=12), max_size=30), st.integers(1, 5), st.integers(1, 20))
 def test_texts_are_cut_by_number_and_length(some: list[str], max_texts: int, max_chars: int) -> None:
-    found = list(batches(some, max_texts, max_chars))
+    found = list(batches(some, max_chars, max_texts))
     assert [text for batch in found for text in batch] == some
     for batch in found:
         assert 1 <= len(batch) <= max_texts

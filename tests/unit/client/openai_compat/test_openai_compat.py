@@ -20,9 +20,10 @@ from tests.tiny_models import STYLES
 from transformers import PreTrainedTokenizerFast
 
 from icm_client import AccessError, OpenAIScorer, RequestError, ScoreRequest, ScorerError, UnavailableError
+from icm_client.contract.label_trie import MAX_READ_IDS
 from icm_client.contract.wire import ScoreResponse
 from icm_client.http.retry import RetryPolicy
-from icm_client.openai_compat.reads import MAX_PROMPTS, MAX_REQUESTS, MAX_SIZE, MAX_WANTED, Read, batches
+from icm_client.openai_compat.reads import MAX_PROMPTS, MAX_REQUESTS, MAX_SIZE, Read, batches
 from icm_server.engines.fake import FakeEngine
 from icm_server.engines.hf_tokenizer import HfTokenizer
 from icm_server.scheduling.scoring import Scorer
@@ -205,7 +206,7 @@ async def test_a_label_that_falls_out_stops_the_run() -> None:
         with pytest.raises(RequestError, match=r"the label ' sea animal' is not among the 1\d likeliest") as raised:
             await scorer.score(request)
     message = raised.value.message
-    assert "behind 5 of 5 prompts, such as prompt " in message
+    assert "after 5 of 5 prompts, such as prompt " in message
     assert "Group:" in message
     assert "logprob_token_ids" in message
     assert "\n" not in message
@@ -263,7 +264,7 @@ async def test_what_goes_wrong_after_the_probe_never_becomes_labels(value: Any, 
         endpoint.spoil = lambda place, top, body: {
             token: value if token == max(top) else other for token, other in top.items() if value or token != max(top)
         }
-        with pytest.raises(ScorerError, match="behind prompt") as raised:
+        with pytest.raises(ScorerError, match="after prompt") as raised:
             await scorer.score(REQUEST)
     assert raised.value.code == code
 
@@ -424,20 +425,20 @@ async def test_labels_are_tokenized_once_behind_each_example_whatever_its_contex
     assert nums == [8 + 8 + 24, 8, 8]
 
 
-@given(sizes=st.lists(st.integers(1, MAX_SIZE + 1), min_size=1, max_size=50), num_ids=st.integers(1, MAX_WANTED))
+@given(sizes=st.lists(st.integers(1, MAX_SIZE + 1), min_size=1, max_size=50), num_ids=st.integers(1, MAX_READ_IDS))
 def test_requests_hold_all_reads_in_order_within_the_limits(sizes: list[int], num_ids: int) -> None:
     reads = [Read("x" * size, tuple(range(k % 3, k % 3 + num_ids))) for k, size in enumerate(sizes)]
     cut = batches(reads, MAX_PROMPTS)
     assert [read for batch in cut for read in batch] == reads
     for batch in cut:
         assert len(batch) <= MAX_PROMPTS
-        assert len({token for read in batch for token in read.wanted}) <= MAX_WANTED
+        assert len({token for read in batch for token in read.wanted}) <= MAX_READ_IDS
         assert len(batch) == 1 or sum(len(read.prompt) for read in batch) <= MAX_SIZE
     for batch, following in pairwise(cut):  # none ends without need
         together = [*batch, following[0]]
         assert (
             len(together) > MAX_PROMPTS
-            or len({token for read in together for token in read.wanted}) > MAX_WANTED
+            or len({token for read in together for token in read.wanted}) > MAX_READ_IDS
             or sum(len(read.prompt) for read in together) > MAX_SIZE
         )
 
@@ -445,8 +446,8 @@ def test_requests_hold_all_reads_in_order_within_the_limits(sizes: list[int], nu
 @pytest.mark.parametrize(
     ("change", "code"),
     [
-        ({"prompts": [[2, 0]]}, "invalid_request"),
-        ({"prompts": [[0, 4]]}, "invalid_request"),
+        ({"prompts": [[2, 0]]}, "bad_prefix"),
+        ({"prompts": [[0, 4]]}, "bad_segment"),
         ({"prompts": [""]}, "empty_prompt"),
         ({"labels": [" a", " a"]}, "duplicate_label"),
         ({"labels": [" a", ""]}, "empty_label"),

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icm_server.engines.base import MAX_READ_IDS
-from icm_server.tokens.label_trie import LabelTrie, TrieRead
+from icm_client.contract.label_trie import MAX_READ_IDS, LabelTrie, TrieRead
 
 
 def test_single_tokens_are_one_read() -> None:

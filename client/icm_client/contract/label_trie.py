@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
-from icm_server.engines.base import MAX_READ_IDS
+MAX_READ_IDS = 128
+"""The most token ids in one read: vLLM's limit for `logprob_token_ids`."""
 
 TokenPath = tuple[int, ...]
 
 
 class TrieRead(NamedTuple):
-    """What is read behind a prompt: log p(id | prompt, path) for each of at most MAX_READ_IDS ids."""
+    """One read after a prompt: log p(id | prompt, path) for each of at most MAX_READ_IDS ids."""
 
     path: TokenPath
     ids: TokenPath
 
 
 class LabelTrie:
-    """`labels[k]` holds label k's token sequences (aliases). No sequence may begin another label's."""
+    """`labels[k]` holds label k's token sequences (aliases). No sequence may be the beginning of another one."""
 
     def __init__(self, labels: Sequence[Sequence[TokenPath]]):
         children: dict[TokenPath, dict[int, None]] = {}
@@ -41,7 +43,7 @@ class LabelTrie:
             [[place[sequence[:depth], token] for depth, token in enumerate(sequence)] for sequence in sequences]
             for sequences in labels
         ]
-        """Of every label's every token: the read that it is in, and where in its answer."""
+        """For every token of every label: its read, and its column in the read's answer."""
         self.max_path = max(len(read.path) for read in self.reads)
         """The most tokens that a read appends to its prompt."""
 
@@ -49,12 +51,29 @@ class LabelTrie:
         """Natural-log probability of each label: the sum along its tokens, aliases added by log-sum-exp."""
         values = [answers[read] for read in self.reads]
         return [
-            _logsumexp([math.fsum([values[read][column] for read, column in places]) for places in label])
+            log_sum_exp([math.fsum([values[read][column] for read, column in places]) for places in label])
             for label in self._places
         ]
 
 
-def _logsumexp(values: Sequence[float]) -> float:
+class Clash(NamedTuple):
+    """Two label texts that cannot be told apart: the tokens of the first are the beginning of the second's."""
+
+    text: str
+    other: str
+    is_equal: bool
+    """The tokens of both are the same."""
+
+
+def clashes(paths: Iterable[tuple[TokenPath, str]]) -> Iterator[Clash]:
+    """At least one clash if there are any, of the texts with these tokens."""
+    for (path, text), (longer, other) in pairwise(sorted(paths)):  # whatever begins with `path` follows it
+        if longer[: len(path)] == path:
+            yield Clash(text, other, len(longer) == len(path))
+
+
+def log_sum_exp(values: Sequence[float]) -> float:
+    """log of the sum of exp(value)."""
     top = max(values)
     if len(values) == 1 or math.isinf(top):
         return top

@@ -1,0 +1,1 @@
+"""Text from outside: as people are shown it, and as YAML. All leaves."""
