@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-import time
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -24,25 +24,27 @@ def in_notebook() -> bool:
 
 
 class NotebookView:
-    """Shows what `render` returns, at most every REFRESH_S seconds."""
+    """Shows what `render` returns, drawn again every REFRESH_S seconds by a thread of its own."""
 
     def __init__(self, render: Callable[[], RenderableType]):
         self._render = render
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._redraw, name="icm-progress", daemon=True)
         self._handle: Any = None
-        self._next = 0.0
 
     def start(self) -> None:
-        display = sys.modules["IPython"].display.display
-        self._handle = display(self._shown(), raw=True, display_id=True)
-
-    def refresh(self) -> None:
-        if self._handle is not None and time.monotonic() >= self._next:
-            self._next = time.monotonic() + REFRESH_S
-            self._handle.update(self._shown(), raw=True)
+        self._handle = sys.modules["IPython"].display.display(self._shown(), raw=True, display_id=True)
+        self._thread.start()
 
     def stop(self) -> None:
-        self._next = 0.0
-        self.refresh()
+        self._ended.set()
+        self._thread.join()
+
+    def _redraw(self) -> None:
+        is_last = False
+        while not is_last:
+            is_last = self._ended.wait(REFRESH_S)
+            self._handle.update(self._shown(), raw=True)
 
     def _shown(self) -> dict[str, str]:
         page = Terminal(file=io.StringIO(), width=WIDTH, record=True, force_jupyter=False)

@@ -115,11 +115,6 @@ class RunProgress:
         steps = f"{self._done:.0f}/{self._total:.0f}" if self._total else ""
         self._bar.update(self._task, completed=self._done, total=self._total or None, steps=steps, left=self._left())
 
-    def _refresh(self) -> None:
-        self._update()
-        if self._live is not None:
-            self._live.refresh()
-
     def _render(self) -> Group:
         self._update()
         parts: list[Progress | Table | Text] = [self._bar]
@@ -133,7 +128,7 @@ class RunProgress:
         table = Table(box=None, padding=(0, 1), header_style="dim")
         for name in ("pass", "what", "U", "P", "I", "T", "label rates", "computed", "cached"):
             table.add_column(name, justify="left" if name in ("what", "label rates") else "right")
-        for event in self._events:
+        for event in list(self._events):  # passes go on being added while another thread draws
             usage = event.answer.usage
             table.add_row(
                 str(event.number),
