@@ -30,7 +30,7 @@ async def finished(
     loaded_task, loaded = planted.load(task_file)
     run = RunDir(folder)
     run.prepare(overwrite=True)
-    settings = Settings(seed=seed, blocks=BlockSettings(num_chains=2, max_passes=4, num_hot_passes=1))
+    settings = Settings(seed=seed, options=BlockSettings(num_chains=2, max_passes=4, num_hot_passes=1))
     found = await label(run, loaded.examples[:num], loaded_task.task, scorer, settings)
     run.write_json(METRICS, {"task": loaded_task.task.name, "settings": settings.to_dict(), **found.summary()})
     return found

@@ -15,13 +15,13 @@ from icm_annealer.runs.atomic_write import make_folder, try_place
 from icm_annealer.runs.directory import RunDir
 from icm_client.contract.errors import RequestError
 from icm_client.text.distribution import install_hint
-from icm_lab.course import COURSES
 from icm_lab.family import SIZES, weights
 from icm_lab.reproduce.figures import FIGURES, MATCH, NUM, NUM_TEST
 from icm_lab.reproduce.page import render_page
 from icm_lab.reproduce.run import make_rows
 from icm_lab.reproduce.verdicts import figure_found, passes_found
 from icm_lab.tasks import write_tasks
+from icm_lab.training_schedule import SCHEDULES
 from icm_lab.worlds import worlds
 
 app = typer.Typer(
@@ -55,13 +55,13 @@ def train(
     from icm_lab.shipping import save_model
     from icm_lab.train import train as pretrain
 
-    console, course = Terminal(), COURSES[size]
+    console, schedule = Terminal(), SCHEDULES[size]
 
     def show(row: dict[str, Any]) -> None:
         late = " ".join(f"{name} {row[name][1]:.2f}" for name in row if name.endswith(("/truth", "/inverse")))
-        console.say(f"{row['step']}/{course.steps} loss {row['loss']:.3f}  {late}")
+        console.say(f"{row['step']}/{schedule.steps} loss {row['loss']:.3f}  {late}")
 
-    save_model(pretrain(SIZES[size], course, out, on_row=show), out)
+    save_model(pretrain(SIZES[size], schedule, out, on_row=show), out)
 
 
 @app.command()

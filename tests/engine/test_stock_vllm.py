@@ -86,7 +86,7 @@ class Own(Scorer):
 
 async def test_a_run_on_stock_vllm_finds_the_same_labels(stock: str, tiny_engine: VllmEngine, tmp_path: Path) -> None:
     task, loaded = planted.load(planted.write_task(tmp_path, 12))
-    settings = Settings(blocks=BlockSettings(num_chains=2, max_passes=2))
+    settings = Settings(options=BlockSettings(num_chains=2, max_passes=2))
     ours = await anneal(loaded.examples, task.task, Own(tiny_engine), settings)
     async with await OpenAIScorer.open(stock, retry=RetryPolicy(300.0)) as scorer:
         theirs = await anneal(loaded.examples, task.task, scorer, settings)

@@ -16,13 +16,13 @@ from typing import NamedTuple, get_args
 import pytest
 import typer
 import yaml
+from icm_annealer.rules.rules import PythonRule, Rule
 from pydantic import TypeAdapter
 from tests.http_app import running
 from tests.icm_command import Icm
 
 from icm_annealer.cli.app import app as icm
 from icm_annealer.data.task import Task
-from icm_annealer.rules.rules import PythonRule, Rule
 from icm_server.cli.app import app as icm_server
 from icm_server.engines.fake import FakeEngine
 from icm_server.http.app import create_app

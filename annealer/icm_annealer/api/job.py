@@ -59,8 +59,9 @@ class LabelJob:
             answered = True
             progress.on_pass(event)
 
+        expected = self.settings.expected_passes(len(self.examples))
         with _alone(self.folder), progress:
-            progress.expect(self.settings.usual_passes() or 0)
+            progress.expect(expected.num if expected else 0)
             try:
                 async with self.open_scorer(progress.status, progress.note, self.folder / SCORER_LOG) as scorer:
                     progress.status(f"searching labels for {len(self.examples):,} examples")

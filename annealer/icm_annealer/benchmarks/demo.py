@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from icm_annealer.benchmarks.case import TaskData, draw_sample
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
-from icm_annealer.data.examples import Loaded, labels_of, sample
+from icm_annealer.data.examples import Loaded
 from icm_annealer.data.task import Task
 from icm_annealer.evaluation.intervals import Estimate, median_over_seeds
 from icm_annealer.evaluation.many_shot import ManyShot, accuracy, random_labels
@@ -22,7 +23,7 @@ from icm_annealer.reporting.run_report import RunReport, seed_folders
 from icm_annealer.runs.atomic_write import make_folder
 from icm_annealer.runs.directory import METRICS, OUR_FILES, REPORT, SCORER_LOG, RunDir
 from icm_annealer.runs.schema import read_object
-from icm_annealer.scoring.passes import Scorer
+from icm_annealer.scoring.passes import Scorer, identity_of
 from icm_annealer.search.settings import Settings
 from icm_client.contract.errors import RequestError
 
@@ -94,17 +95,11 @@ async def run_seed(
 ) -> SeedOutcome:
     """Samples, labels and evaluates under one seed, which is `settings.seed`."""
     start = time.monotonic()
-    train, test = sample(loaded.examples, plan.num_examples, plan.num_test, np.random.default_rng(settings.seed))
-    gold_test = labels_of(test, loaded.gold, task)
-    if len(train) < plan.num_examples or not test or (gold_test < 0).all():
-        raise RequestError(
-            f"the data hold {len(loaded.examples)} examples: too few for {plan.num_examples} to label and a test set "
-            "with gold labels"
-        )
+    drawn = draw_sample(TaskData(task, loaded), plan.num_examples, plan.num_test, settings.seed)
+    train, test, gold_train, gold_test = drawn
     progress.status(f"seed {settings.seed}: searching labels for {len(train)} examples")
     folder.write_json(METRICS, {"seed": settings.seed})  # so that a search which is stopped is known for a demo's
     labelling = await label(folder, train, task, scorer, settings, on_pass=progress.on_pass)
-    gold_train = labels_of(train, loaded.gold, task)
     many_shot = await ManyShot.open(scorer, task, train, test, labelling.run.model, seed=settings.seed)
     rng = np.random.default_rng([settings.seed, 1])
     shots = {
@@ -142,8 +137,8 @@ async def run_demo(
 ) -> dict[str, Any]:
     """All seeds, one after the other, in a folder that is prepared; writes metrics and report, and returns the
     metrics."""
-    passes = settings.usual_passes() or 0
-    progress.expect(plan.num_seeds * (passes + EVALUATION_STEPS) if passes else 0)
+    expected = settings.expected_passes(plan.num_examples)
+    progress.expect(plan.num_seeds * (expected.num + EVALUATION_STEPS) if expected else 0)
     outcomes: list[SeedOutcome] = []
     for seed in range(plan.first_seed, plan.first_seed + plan.num_seeds):
         place = folder if plan.num_seeds == 1 else RunDir(folder / f"seed-{seed}")
@@ -218,7 +213,7 @@ def _metrics(task: Task, outcomes: list[SeedOutcome], seconds: float) -> dict[st
         "num_passes": sum(seed["num_passes"] for seed in seeds),
         "computed_tokens": sum(seed["computed_tokens"] for seed in seeds),
         "seconds": seconds,
-        "model": outcomes[0].labelling.run.model.model_dump(include={"name", "digest", "dtype", "engine"}),
+        "model": identity_of(outcomes[0].labelling.run.model),
         "settings": outcomes[0].labelling.run.settings.to_dict(),
         "seeds": seeds,
     }

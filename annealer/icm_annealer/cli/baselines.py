@@ -10,10 +10,10 @@ import typer
 from icm_annealer.api.inputs import load_data
 from icm_annealer.benchmarks.baselines.comparison import Compared, compare
 from icm_annealer.benchmarks.baselines.four_bars import four_bars
-from icm_annealer.benchmarks.baselines.methods import METHODS, chosen
+from icm_annealer.benchmarks.baselines.methods import METHODS, Offer, chosen
 from icm_annealer.benchmarks.baselines.page import render_page
 from icm_annealer.benchmarks.baselines.plan import BaselinesPlan, read_prefix
-from icm_annealer.benchmarks.baselines.tables import print_standings
+from icm_annealer.benchmarks.baselines.tables import print_methods
 from icm_annealer.benchmarks.case import TaskData
 from icm_annealer.cli.options import (
     AllowCodeOption,
@@ -37,7 +37,7 @@ from icm_client import RequestError
 from icm_client.text.distribution import install_hint
 
 FIGURES, PAGE, BARS = "baselines.json", "baselines.html", "bars"
-USUAL = BaselinesPlan()
+USUAL = BaselinesPlan
 
 
 def baselines(
@@ -88,19 +88,14 @@ def baselines(
         raise RequestError(
             f"baselines are compared by gold labels, and {task!r} has none: name their field in the task"
         )
+    offer = Offer(loaded_task.task, read_prefix(prefix_file) if prefix_file else "", human)
     plan = BaselinesPlan(
-        chosen(
-            methods.split(",") if methods else [],
-            loaded_task.task,
-            has_prefix=prefix_file is not None,
-            has_human=human is not None,
-        ),
+        offer,
+        chosen(methods.split(",") if methods else [], offer),
         examples,
         test,
         seeds,
         seed,
-        read_prefix(prefix_file) if prefix_file else "",
-        human,
         not to_the_end,
     )
     named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
@@ -113,13 +108,13 @@ def baselines(
                 known = TaskData(loaded_task.task, loaded)
                 return await compare(folder / FIGURES, client, known, plan, progress, resume=resume)
 
-    table, standings = interruptible(work(), console, f"icm baselines --task {task} ... --resume")
+    table, found = interruptible(work(), console, f"icm baselines --task {task} ... --resume")
     figure = None
     if bars:
         name = loaded_task.task.title or loaded_task.task.name
-        figure = four_bars(standings, name, 1 / len(loaded_task.task.labels))
-    folder.write_text(PAGE, render_page(table, standings, figure))
-    print_standings(console, table, standings)
+        figure = four_bars(found, name, 1 / len(loaded_task.task.labels))
+    folder.write_text(PAGE, render_page(table, found, figure))
+    print_methods(console, table, found)
     console.say(f"{loaded.told}.")
     if figure:
         _save(folder, figure, console)

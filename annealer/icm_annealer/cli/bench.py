@@ -9,8 +9,7 @@ import typer
 
 from icm_annealer.api.inputs import load_data
 from icm_annealer.benchmarks.case import TaskData
-from icm_annealer.benchmarks.search_presets import CONTESTANTS
-from icm_annealer.benchmarks.searches.plan import FULL, GOLD, SHORT, BenchPlan, check_names
+from icm_annealer.benchmarks.searches.plan import FULL, SHORT, BenchPlan, bench_names, check_names
 from icm_annealer.cli.options import (
     AllowCodeOption,
     EngineOption,
@@ -51,7 +50,7 @@ def bench(
         with RunProgress(console, "bench", []) as progress:
             async with named.open(progress.status, progress.note) as client:
                 figures = await bench_plans(client, numbers, tokens, progress)
-        save_figures(out, **figures)
+        save_figures(out, **figures.model_dump())
         print_plans(console, figures)
         console.say(f"Written to {out}")
 
@@ -79,8 +78,8 @@ def search_bench(
     searches: Annotated[
         str | None,
         typer.Option(
-            help=f"Of {', '.join([*CONTESTANTS, GOLD])}. All baselines that could go on are stopped at the tokens of "
-            f"blocks. [default: {','.join(SHORT)}]"
+            help=f"Of {', '.join(bench_names())}. Baselines without an end of their own are stopped at the tokens "
+            f"of blocks. [default: {','.join(SHORT)}]"
         ),
     ] = None,
     test: Annotated[int, typer.Option(min=1, help="How many unseen examples to test on.")] = BenchPlan([]).num_test,
@@ -88,13 +87,18 @@ def search_bench(
         int, typer.Option(min=1, max=100, help="Common fresh orders that all labels are weighed on.")
     ] = BenchPlan([]).num_orders,
     weigh_plan: Annotated[str, typer.Option(help="The plan by which they are weighed.")] = BenchPlan([]).weigh_plan,
-    official_iterations: Annotated[
+    iterations: Annotated[
         int | None,
-        typer.Option(min=1, help="Stop the published search after so many iterations, and extrapolate its tokens."),
+        typer.Option(
+            min=1, help="End searches that count iterations (official) after so many, and extrapolate their tokens."
+        ),
     ] = None,
-    official_plan: Annotated[
-        str, typer.Option(help="How the published search really asks: tree (cheap), or fixed as published (slow).")
-    ] = BenchPlan([]).official_plan,
+    own_plans: Annotated[
+        bool,
+        typer.Option(
+            "--own-plans", help="Let each search ask by its own default plan: official by fixed, as published (slow)."
+        ),
+    ] = False,
     chain: Annotated[
         bool | None,
         typer.Option("--chain/--no-chain", help="Compare U by the chain rule with U by tree. [default: with --full]"),
@@ -110,10 +114,10 @@ def search_bench(
     The short form takes minutes. All of it, which can be stopped and gone on with: icm search-bench --full --resume
     """
     from icm_annealer.benchmarks.results_file import check_figures
-    from icm_annealer.benchmarks.searches.contest import run_contest
+    from icm_annealer.benchmarks.searches.bench import run_bench
     from icm_annealer.benchmarks.searches.page import render_page
-    from icm_annealer.benchmarks.searches.standings import heats
-    from icm_annealer.benchmarks.searches.tables import print_chain, print_heats
+    from icm_annealer.benchmarks.searches.summaries import task_comparisons
+    from icm_annealer.benchmarks.searches.tables import print_chain, print_comparisons
 
     console = Terminal()
     plan = BenchPlan(
@@ -124,8 +128,8 @@ def search_bench(
         test,
         orders,
         weigh_plan,
-        official_iterations,
-        official_plan,
+        iterations,
+        own_plans,
         full if chain is None else chain,
     )
     plan.check()
@@ -141,13 +145,13 @@ def search_bench(
         with RunProgress(console, "search-bench", []) as progress:
             async with named.open(progress.status, progress.note) as client:
                 bench_tasks = [TaskData(loaded_task.task, data) for loaded_task, data in loaded]
-                return await run_contest(out, client, bench_tasks, plan, progress, resume=resume)
+                return await run_bench(out, client, bench_tasks, plan, progress, resume=resume)
 
     found = interruptible(work(), console, "icm search-bench ... --resume")
-    standing = heats(found.searches)
-    page = RunDir(out.parent).write_text(out.with_suffix(".html").name, render_page(standing, found.model))
-    print_heats(console, standing)
-    print_chain(console, found.checks)
+    comparisons = task_comparisons(found.searches)
+    page = RunDir(out.parent).write_text(out.with_suffix(".html").name, render_page(comparisons, found.model))
+    print_comparisons(console, comparisons)
+    print_chain(console, found.chain)
     console.say(f"Written to {out} and {page}")
 
 

@@ -15,11 +15,8 @@ from icm_annealer.cli.ending import run_to_end
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.task import built_in_tasks
 from icm_annealer.scorers.kind import Opening
-from icm_annealer.scorers.registry import KINDS, NamedScorer, find_scorer, installed_kinds
+from icm_annealer.scorers.registry import NamedScorer, find_scorer, scorers_help
 from icm_client.http.api_key import read_key
-
-SCORERS = "; ".join([kind.help for kind in KINDS.values()] + [f"`{name}:` is installed" for name in installed_kinds()])
-"""Every way to name a scorer, for `--help`."""
 
 TaskOption = Annotated[str, typer.Option("--task", help=f"A built-in task ({', '.join(built_in_tasks())}) or a file.")]
 DataOption = Annotated[
@@ -35,7 +32,7 @@ ScorerOption = Annotated[
     typer.Option(
         "--scorer",
         envvar="ICM_SCORER_URL",
-        help=f"The model's scorer: {SCORERS}. HTTP_PROXY and NO_PROXY are respected.",
+        help=f"The model's scorer: {scorers_help()}. HTTP_PROXY and NO_PROXY are respected.",
     ),
 ]
 ScorerModelOption = Annotated[

@@ -28,11 +28,8 @@ from icm_annealer.data.examples import Loaded, first_of
 from icm_annealer.data.rows import counted
 from icm_annealer.runs.directory import LABELS, RunDir
 from icm_annealer.scorers.registry import DEFAULT_SCORER
-from icm_annealer.search.blocks import BlockSettings
-from icm_annealer.search.bootstrap import BootstrapSettings
-from icm_annealer.search.gibbs import GibbsSettings
-from icm_annealer.search.joint import JointSettings
-from icm_annealer.search.settings import SearchName, Settings
+from icm_annealer.search.registry import DEFAULT, passes_help, searches_help
+from icm_annealer.search.settings import Settings, options_for
 from icm_annealer.tracking.beside import tracked
 from icm_annealer.tracking.tracker import Target
 
@@ -46,8 +43,8 @@ def run(
         int | None, typer.Option(min=2, help="Label only the first N rows, and the rest of the groups that they begin.")
     ] = None,
     search: Annotated[
-        SearchName, typer.Option(help="Our search (blocks), the paper's (official), or a baseline.")
-    ] = "blocks",
+        str, typer.Option(metavar="NAME", help=f"How labels are searched for. {searches_help()}.")
+    ] = DEFAULT.name,
     plan: Annotated[
         str | None,
         typer.Option(
@@ -59,12 +56,10 @@ def run(
         Literal["information", "logprob", "sum", "margin"] | None, typer.Option(help="What U measures.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    chains: Annotated[int, typer.Option(min=1, max=64, help="Chains of a block search.")] = BlockSettings().num_chains,
+    chains: Annotated[int | None, typer.Option(min=1, max=64, help="Chains, of a search that has several.")] = None,
     passes: Annotated[
         int | None,
-        typer.Option(
-            min=1, max=10_000, help="The most passes of a chain (blocks), rounds (joint, bootstrap) or sweeps (gibbs)."
-        ),
+        typer.Option(min=1, max=10_000, help=f"The most {passes_help()}."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew in --out.")] = False,
@@ -91,10 +86,7 @@ def run(
         plan=plan,
         measure=measure,
         seed=seed,
-        blocks=BlockSettings(num_chains=chains, max_passes=passes or BlockSettings().max_passes),
-        joint=JointSettings(num_rounds=passes or JointSettings().num_rounds),
-        gibbs=GibbsSettings().within(passes) if passes else GibbsSettings(),
-        bootstrap=BootstrapSettings(num_rounds=passes or BootstrapSettings().num_rounds),
+        options=options_for(search, chains=chains, passes=passes),
     )
     settings.plan_kind()  # a wrong plan, name or tracker is an error before anything is started
     target = Target.parse(track) if track else None

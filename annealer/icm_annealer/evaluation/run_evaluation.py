@@ -17,7 +17,7 @@ from icm_annealer.evaluation.many_shot import ManyShot, accuracy
 from icm_annealer.evaluation.metrics import NUM_BINS, Judged, Resamples, accuracies, gap_recovered, point
 from icm_annealer.evaluation.over_seeds import SeedEvaluation, summary
 from icm_annealer.evaluation.test_set import KINDS, Judge, intervals_told
-from icm_annealer.scoring.passes import Scorer
+from icm_annealer.scoring.passes import Scorer, identity_of
 from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import Usage
 
@@ -81,7 +81,7 @@ async def evaluate_run(
     model = await scorer.model()
     known = labels_of(test.examples, test.gold, task)
     return {
-        "model": model.model_dump(include={"name", "digest", "dtype", "engine"}),
+        "model": identity_of(model),
         "num_unseen": len(test.examples),
         "label_accuracy": accuracy(shots.found, shots.gold).to_dict() if (shots.gold >= 0).any() else None,
         "intervals": intervals_told(plan.num_seeds, is_grouped=Judge(test.examples, known, 0).is_grouped),

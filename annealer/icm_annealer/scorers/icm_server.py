@@ -6,18 +6,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from icm_annealer.scorers.kind import Opening
+from icm_annealer.scorers.kind import Opening, ScorerKind
 from icm_annealer.scoring.passes import Scorer
 from icm_client import ScorerClient
 
 
 @dataclass(frozen=True)
-class IcmServer:
+class IcmServer(ScorerKind):
     """A URL of this scheme."""
 
     scheme: str
-    help: str
-    takes_model = False
 
     def check(self, address: str, opening: Opening) -> None:
         self._client(address, opening)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar
 
 from icm_annealer.scoring.passes import Scorer
 from icm_client.http.retry import RetryPolicy
@@ -49,23 +49,18 @@ class Opening:
         self.status(f"waiting for the scorer: {reason}")
 
 
-class ScorerKind(Protocol):
-    """One kind of scorer. `address` is what follows `KIND:` in the scorer's name."""
+@dataclass(frozen=True)
+class ScorerKind:
+    """One kind of scorer; make a subclass. `address` is what follows `KIND:` in the scorer's name."""
 
-    @property
-    def help(self) -> str:
-        """How such a scorer is named and what it is, for `--help` and for errors: "`local:MODEL` starts ..."."""
-        ...
-
-    @property
-    def takes_model(self) -> bool:
-        """Whether `Opening.model` may be given."""
-        ...
+    help: str
+    """How such a scorer is named and what it is, for `--help` and for errors: "`local:MODEL` starts ..."."""
+    takes_model: ClassVar[bool] = False
+    """Whether `Opening.model` may be given."""
 
     def check(self, address: str, opening: Opening) -> None:
         """Raises RequestError for a scorer that cannot be used; starts nothing and sends nothing."""
-        ...
 
     def open(self, address: str, opening: Opening) -> AbstractAsyncContextManager[Scorer]:
         """A scorer that is ready, closed with the context. Raises IcmError."""
-        ...
+        raise NotImplementedError

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from icm_annealer.scorers.kind import Opening
+from icm_annealer.scorers.kind import Opening, ScorerKind
 from icm_annealer.scoring.local_scorer import local_scorer
 from icm_annealer.scoring.passes import Scorer
 from icm_client import RequestError, ScorerClient
@@ -17,14 +17,12 @@ SERVER = "icm_server"
 
 
 @dataclass(frozen=True)
-class LocalServer:
+class LocalServer(ScorerKind):
     """A server of one's own."""
 
-    help: str
     default_model: str
     engine: str | None = None
     """The engine to use; None leaves it to the caller."""
-    takes_model = False
 
     def check(self, address: str, opening: Opening) -> None:
         if importlib.util.find_spec(SERVER) is None:

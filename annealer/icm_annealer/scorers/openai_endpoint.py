@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from icm_annealer.scorers.kind import Opening
+from icm_annealer.scorers.kind import Opening, ScorerKind
 from icm_annealer.scoring.passes import Scorer
 from icm_client import OpenAIScorer
 from icm_client.http.address import shown
@@ -14,10 +14,9 @@ from icm_client.http.endpoint_http import EndpointHttp
 
 
 @dataclass(frozen=True)
-class OpenAIEndpoint:
+class OpenAIEndpoint(ScorerKind):
     """An endpoint at a URL."""
 
-    help: str
     takes_model = True
 
     def check(self, address: str, opening: Opening) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from icm_annealer.core.plugins import installed_names, load_installed
 from icm_annealer.scorers.icm_server import IcmServer
 from icm_annealer.scorers.kind import Opening, ScorerKind, ignore
 from icm_annealer.scorers.local import LocalServer
@@ -22,8 +22,8 @@ GROUP = "icm.scorers"
 DEFAULT_MODEL = "smollm2-135m"
 DEFAULT_SCORER = f"local:{DEFAULT_MODEL}"
 KINDS: Mapping[str, ScorerKind] = {
-    "http": IcmServer("http", "`http://HOST:PORT` is a running icm-server"),
-    "https": IcmServer("https", "`https://HOST:PORT` is one behind TLS"),
+    "http": IcmServer("`http://HOST:PORT` is a running icm-server", "http"),
+    "https": IcmServer("`https://HOST:PORT` is one behind TLS", "https"),
     "local": LocalServer("`local:MODEL` starts one for this run (MODEL: a name, a path or a hub id)", DEFAULT_MODEL),
     "openai": OpenAIEndpoint("`openai:URL` is any server with an OpenAI-compatible /v1/completions"),
     "fake": LocalServer("`fake:` starts one without a model, to try things out", "fake", engine="fake"),
@@ -62,37 +62,12 @@ def find_scorer(name: str, opening: Opening) -> NamedScorer:
     """The scorer of this name. Raises RequestError for a name of no kind; of installed kinds, only the one that is
     named is imported."""
     kind, _, address = name.partition(":")
-    if (found := KINDS.get(kind) or _installed(kind)) is None:
-        known = "; ".join(kind.help for kind in KINDS.values())
-        others = f"; installed: {', '.join(f'{name}:' for name in installed_kinds())}" if installed_kinds() else ""
-        raise RequestError(f"{shown(name)!r} is not the name of a scorer: {known}{others}", code="unknown_scorer")
+    if (found := KINDS.get(kind) or load_installed(GROUP, kind, "scorer", ScorerKind)) is None:
+        raise RequestError(f"{shown(name)!r} is not the name of a scorer: {scorers_help()}", code="unknown_scorer")
     return NamedScorer(found, address, opening)
 
 
-def installed_kinds() -> list[str]:
-    """The names of the kinds that installed packages register; imports none of them."""
-    return sorted({point.name for point in importlib.metadata.entry_points(group=GROUP)} - set(KINDS))
-
-
-def _installed(kind: str) -> ScorerKind | None:
-    points = {p.value: p for p in importlib.metadata.entry_points(group=GROUP) if p.name == kind}
-    if not points:
-        return None
-    if len(points) > 1:
-        raise RequestError(
-            f"several installed packages have a scorer {kind!r}: {', '.join(sorted(points))}", code="unknown_scorer"
-        )
-    ((value, point),) = points.items()
-    try:
-        found: ScorerKind = point.load()
-    except Exception as error:  # whatever a module does when it is imported
-        raise RequestError(
-            f"the scorer {kind!r} ({value}) cannot be imported: {type(error).__name__}: {error}", code="unknown_scorer"
-        ) from None
-    missing = [name for name in ("help", "takes_model", "check", "open") if not hasattr(found, name)]
-    if missing:
-        raise RequestError(
-            f"the scorer {kind!r} ({value}) is not a ScorerKind: it has no {missing[0]!r}",
-            code="unknown_scorer",
-        )
-    return found
+def scorers_help() -> str:
+    """Every way to name a scorer, for `--help` and for errors; imports no installed kind."""
+    installed = [f"`{name}:` is installed" for name in installed_names(GROUP) if name not in KINDS]
+    return "; ".join([*(kind.help for kind in KINDS.values()), *installed])

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from icm_annealer.benchmarks.baselines.methods import GOLD, HUMAN, ICM, RANDOM, ZERO_SHOT
-from icm_annealer.benchmarks.baselines.standings import Standing
+from icm_annealer.benchmarks.baselines.summaries import MethodSummary
 from icm_annealer.reporting.drawing import Box, Dot, Drawing, Shape, Stroke, Words
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BASE = 560, 360, 52, 12, 56, 296
@@ -16,9 +16,9 @@ PALE = 0.55
 """How much white is in the bars of raw predictions."""
 
 
-def four_bars(standings: Sequence[Standing], title: str, chance: float) -> Drawing | None:
+def four_bars(methods: Sequence[MethodSummary], title: str, chance: float) -> Drawing | None:
     """A pair of bars a method, raw and calibrated, with intervals and the single seeds; None if a method is missing."""
-    by_name = {standing.method.name: standing for standing in standings}
+    by_name = {summary.method.name: summary for summary in methods}
     names = [ZERO_SHOT, HUMAN if HUMAN in by_name else RANDOM, ICM, GOLD]
     if not all(name in by_name for name in names):
         return None
@@ -28,27 +28,27 @@ def four_bars(standings: Sequence[Standing], title: str, chance: float) -> Drawi
         shapes.append(Words((LEFT - 8, _height(share) + 4), f"{share:.2f}", 11, "end", SOFT))
     width = (WIDTH - LEFT - RIGHT) / len(names)
     for number, name in enumerate(names):
-        standing, middle = by_name[name], LEFT + (number + 0.5) * width
+        summary, middle = by_name[name], LEFT + (number + 0.5) * width
         lefts = {"raw": middle - BAR - GAP / 2, "calibrated": middle + GAP / 2}
         for kind, left in lefts.items():
-            colour = standing.method.colour if kind == "calibrated" else _paler(standing.method.colour)
-            shapes += _bar(standing, kind, left, colour)
-        shapes.append(Words((middle, BASE + 36), standing.method.title))
+            colour = summary.method.colour if kind == "calibrated" else _paler(summary.method.colour)
+            shapes += _bar(summary, kind, left, colour)
+        shapes.append(Words((middle, BASE + 36), summary.method.title))
     shapes.append(Stroke((LEFT, _height(chance)), (WIDTH - RIGHT, _height(chance)), SOFT))
     shapes.append(Words((WIDTH - RIGHT, 24), "line: chance", 11, "end", SOFT))
-    shapes.append(Words((LEFT, HEIGHT - 10), _told(standings), 11, "start", SOFT))
+    shapes.append(Words((LEFT, HEIGHT - 10), _told(methods), 11, "start", SOFT))
     return Drawing(WIDTH, HEIGHT, title, shapes)
 
 
-def _bar(standing: Standing, kind: str, left: float, colour: str) -> list[Shape]:
-    estimate, middle = standing.figures[kind]["accuracy"], left + BAR / 2
+def _bar(summary: MethodSummary, kind: str, left: float, colour: str) -> list[Shape]:
+    estimate, middle = summary.figures[kind]["accuracy"], left + BAR / 2
     top = _height(estimate.value)
     shapes: list[Shape] = [Box(left, top, BAR, BASE - top, colour)]
     if not math.isnan(estimate.low):
         low, high = _height(estimate.low), _height(estimate.high)
         shapes.append(Stroke((middle, high), (middle, low), INK, 1.5))
         shapes += [Stroke((middle - 5, y), (middle + 5, y), INK, 1.5) for y in (low, high)]
-    values = standing.seeds(kind)
+    values = summary.seeds(kind)
     if len(values) > 1:
         step = (BAR - 12) / (len(values) - 1)
         shapes += [Dot((left + 6 + k * step, _height(value)), 2.5, "#ffffff", INK) for k, value in enumerate(values)]
@@ -58,8 +58,8 @@ def _bar(standing: Standing, kind: str, left: float, colour: str) -> list[Shape]
     return shapes
 
 
-def _told(standings: Sequence[Standing]) -> str:
-    num = len(standings[0].rows)
+def _told(methods: Sequence[MethodSummary]) -> str:
+    num = len(methods[0].rows)
     if num > 1:
         return f"Accuracy on unseen examples: medians of {num} seeds (dots) with 95 % intervals."
     return "Accuracy on unseen examples, one seed, with 95 % intervals."

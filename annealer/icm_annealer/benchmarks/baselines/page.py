@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from icm_annealer.benchmarks.baselines.standings import Standing
-from icm_annealer.benchmarks.baselines.tables import NOTES, gap_told, heading, tokens, told
+from icm_annealer.benchmarks.baselines.summaries import BaselinesTable, MethodSummary
+from icm_annealer.benchmarks.baselines.tables import NOTES, format_estimate, format_gap, format_tokens, heading
 from icm_annealer.evaluation.test_set import KINDS
 from icm_annealer.reporting.bars import Bar
 from icm_annealer.reporting.drawing import Drawing, to_svg
@@ -14,7 +13,7 @@ from icm_annealer.reporting.evaluation_table import FIGURES
 from icm_annealer.reporting.report import templates
 
 
-def render_page(table: dict[str, Any], standings: Sequence[Standing], figure: Drawing | None) -> str:
+def render_page(table: BaselinesTable, methods: Sequence[MethodSummary], figure: Drawing | None) -> str:
     """The page as HTML; every text is escaped, nothing is loaded from elsewhere."""
     return (
         templates()
@@ -22,20 +21,20 @@ def render_page(table: dict[str, Any], standings: Sequence[Standing], figure: Dr
         .render(
             table=table,
             heading=heading(table),
-            standings=standings,
+            methods=methods,
             figure=to_svg(figure) if figure else None,
             kinds=KINDS,
             figures={name: title for name, title in FIGURES.items() if name != "accuracy"},
-            bars=lambda kind: [_bar(standing, kind) for standing in standings],
-            told=told,
-            tokens=tokens,
-            gap_told=gap_told,
+            bars=lambda kind: [_bar(summary, kind) for summary in methods],
+            format_estimate=format_estimate,
+            format_tokens=format_tokens,
+            format_gap=format_gap,
             notes=NOTES,
         )
     )
 
 
-def _bar(standing: Standing, kind: str) -> Bar:
-    values = standing.seeds(kind)
+def _bar(summary: MethodSummary, kind: str) -> Bar:
+    values = summary.seeds(kind)
     dots = values if len(values) > 1 else []
-    return Bar(standing.method.title, standing.method.colour, standing.figures[kind]["accuracy"], dots)
+    return Bar(summary.method.title, summary.method.colour, summary.figures[kind]["accuracy"], dots)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from icm_annealer.benchmarks.searches.plan import GOLD
-from icm_annealer.benchmarks.searches.standings import Heat, Standing, whole_tokens
+from icm_annealer.benchmarks.searches.summaries import SearchSummary, TaskComparison
 from icm_annealer.benchmarks.searches.tables import notes_for
 from icm_annealer.reporting.charts import Line
 from icm_annealer.reporting.report import templates
@@ -31,41 +31,41 @@ COLUMNS = (
 )
 
 
-def render_page(heats: Sequence[Heat], model: dict[str, Any]) -> str:
+def render_page(comparisons: Sequence[TaskComparison], model: dict[str, Any]) -> str:
     """The page as HTML; nothing is loaded from elsewhere."""
     return (
         templates()
         .get_template("search_bench.html")
         .render(
-            heats=heats,
+            comparisons=comparisons,
             model=model,
             charts=CHARTS,
             columns=COLUMNS,
             lines=_lines,
             levels=_levels,
-            notes=notes_for(heats),
+            notes=notes_for(comparisons),
         )
     )
 
 
-def _lines(heat: Heat, name: str) -> list[Line]:
+def _lines(comparison: TaskComparison, name: str) -> list[Line]:
     """A cloud of seeds for each search; the published one has a second, where its plan would put it."""
     clouds = []
-    for standing in heat.standings:
-        if "tokens" in standing.figures:
-            clouds.append(_cloud(standing, name, standing.search, "tokens"))
+    for summary in comparison.searches:
+        if "tokens" in summary.figures:
+            clouds.append(_cloud(summary, name, summary.search, "tokens"))
         # Asked by `fixed`, it stands there already.
-        if "fixed_tokens" in standing.figures and standing.figures["fixed_tokens"] != standing.figures["tokens"]:
-            clouds.append(_cloud(standing, name, f"{standing.search}, plan fixed", "fixed_tokens"))
+        if "fixed_tokens" in summary.figures and summary.figures["fixed_tokens"] != summary.figures["tokens"]:
+            clouds.append(_cloud(summary, name, f"{summary.search}, plan fixed", "fixed_tokens"))
     return clouds
 
 
-def _cloud(standing: Standing, name: str, title: str, tokens: str) -> Line:
-    points = [(whole_tokens(row, tokens), float(row[name])) for row in standing.rows]
-    middle = standing.figures[tokens].value, standing.figures[name].value
+def _cloud(summary: SearchSummary, name: str, title: str, tokens: str) -> Line:
+    points = [(row.whole(tokens), float(getattr(row, name))) for row in summary.rows]
+    middle = summary.figures[tokens].value, summary.figures[name].value
     return Line(title, points, is_joined=False, middle=middle)
 
 
-def _levels(heat: Heat, name: str) -> list[tuple[str, float]]:
+def _levels(comparison: TaskComparison, name: str) -> list[tuple[str, float]]:
     """Gold labels cost no search: a height, not a point."""
-    return [("gold labels", standing.figures[name].value) for standing in heat.standings if standing.search == GOLD]
+    return [("gold labels", summary.figures[name].value) for summary in comparison.searches if summary.search == GOLD]

@@ -20,7 +20,7 @@ from icm_annealer.runs.directory import JOURNAL, LABELS
 OPTIONS: dict[str, Any] = {
     "template": "Words: {words}\nKind:",
     "labels": ["hot", "cool"],
-    "blocks": {"num_chains": 1, "max_passes": 60},
+    "options": {"num_chains": 1, "max_passes": 60},
 }
 ROWS = [{"words": row["words"]} for row in planted.rows(12)]
 SCRIPT = f"""

@@ -19,7 +19,7 @@ from icm_annealer.runs.directory import JOURNAL, LABELS
 from icm_client import ScorerClient, SyncScorerClient
 
 TEMPLATE, NAMES = "Words: {words}\nKind:", {"hot": " hot", "cool": " cool"}
-QUICK = {"template": TEMPLATE, "labels": NAMES, "blocks": {"num_chains": 1}}
+QUICK = {"template": TEMPLATE, "labels": NAMES, "options": {"num_chains": 1}}
 ROWS = [{key: row[key] for key in ("id", "words")} for row in planted.rows(16)]
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -172,7 +172,7 @@ def test_a_warning_is_one(url: str) -> None:
         (ROWS, {"labels": ["hot"]}, "labels: "),
         (ROWS, {"labels": {"hot": " x", "cool": " x"}}, "needs a text of its own"),
         (ROWS, {"serch": "blocks"}, "'serch' is neither a parameter nor a setting"),
-        (ROWS, {"search": "nothing"}, "search: "),
+        (ROWS, {"search": "nothing"}, "no search 'nothing'"),
         (ROWS, {"plan": "nothing"}, "plan"),
         (ROWS, {"seed": -1}, "seed: "),
         (ROWS, {"resume": True}, "needs out="),

@@ -51,7 +51,7 @@ async def labelled(scorer: ScorerClient, folder: Path, *, resume: bool = False, 
     task, loaded = planted.load(planted.write_task(folder / "data", 40))
     run = RunDir(folder / "run")
     run.prepare(resume=resume)
-    return await label(run, loaded.examples, task.task, scorer, Settings(plan=plan, blocks=BLOCKS), resume=resume)
+    return await label(run, loaded.examples, task.task, scorer, Settings(plan=plan, options=BLOCKS), resume=resume)
 
 
 @pytest.mark.parametrize("plan", ["folds=2", "tree", "fixed", "chain"])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from icm_annealer.rules.rules import Facts, Labels, PythonRule, Rule
 from pydantic import TypeAdapter
 from tests.released import released_file
 
@@ -18,7 +19,6 @@ from icm_annealer.data.examples import consistency_of, labels_of, load_examples
 from icm_annealer.data.task import Task
 from icm_annealer.rules.consistency import Consistency
 from icm_annealer.rules.group_solver import AllLabels, ChosenLabels
-from icm_annealer.rules.rules import Facts, Labels, PythonRule, Rule
 from icm_client import RequestError
 
 NAMES = ["True", "False"]

@@ -24,8 +24,8 @@ from icm_annealer.search.official import OfficialSettings
 from icm_annealer.search.settings import Settings
 from icm_client import ModelInfo, ScorerClient, ScoreRequest, ScoreResponse, UnavailableError
 
-SETTINGS = Settings(seed=3, blocks=BlockSettings(num_chains=2, max_passes=2, num_final_orders=2))
-OFFICIAL = Settings(seed=1, search="official", official=OfficialSettings(iterations_per_example=1.0))
+SETTINGS = Settings(seed=3, options=BlockSettings(num_chains=2, max_passes=2, num_final_orders=2))
+OFFICIAL = Settings(seed=1, search="official", options=OfficialSettings(iterations_per_example=1.0))
 
 
 class Data:
@@ -162,7 +162,7 @@ async def unfinished(folder: Path, data: Data, scorer: ScorerClient) -> bytes:
         (SETTINGS.model_copy(update={"seed": 4}), "settings: seed was 3, is now 4"),
         (SETTINGS.model_copy(update={"measure": "margin"}), 'measure was null, is now "margin"'),
         (SETTINGS.model_copy(update={"plan": "fixed"}), "plan"),
-        (SETTINGS.model_copy(update={"blocks": BlockSettings(num_chains=3)}), "num_chains was 2, is now 3"),
+        (SETTINGS.model_copy(update={"options": BlockSettings(num_chains=3)}), "num_chains was 2, is now 3"),
         (OFFICIAL, "search"),
     ],
 )

@@ -18,14 +18,12 @@ from icm_client import RequestError
 TOY = '''\
 from contextlib import asynccontextmanager
 
+from icm_annealer.scorers.kind import ScorerKind
 from icm_client.contract.wire import ModelInfo, ScoreResponse, Usage
 
 
-class Toy:
-    """Prefers the first label, unless the prompt's last text holds a digit."""
-
-    help = "`toy:WORD` counts nothing"
-    takes_model = False
+class Toy(ScorerKind):
+    """Prefers the first label behind a prompt that holds the word hot."""
 
     def check(self, address, opening):
         if not address:
@@ -49,7 +47,7 @@ class Toy:
         return ScoreResponse(logprobs=rows, usage=Usage(), model=await self.model())
 
 
-toy = Toy()
+toy = Toy("`toy:WORD` counts nothing")
 unfinished = object()
 '''
 ENTRY_POINTS = """\
@@ -91,10 +89,10 @@ def test_an_installed_scorer_labels_and_is_listed(site: Path, tmp_path: Path) ->
     ("name", "says"),
     [
         ("toy:", "needs a word"),
-        ("unfinished:x", "'unfinished' (toy_scorer:unfinished) is not a ScorerKind: it has no 'help'"),
+        ("unfinished:x", "'unfinished' (toy_scorer:unfinished) is a object, not a ScorerKind"),
         ("absent:x", "'absent' (toy_scorer:absent) cannot be imported: AttributeError"),
         ("other:x", "'other:x' is not the name of a scorer"),
-        ("other:x", "installed: absent:, toy:, unfinished:"),
+        ("other:x", "`absent:` is installed; `toy:` is installed"),
     ],
 )
 def test_what_is_wrong_with_an_installed_scorer_is_one_line(site: Path, tmp_path: Path, name: str, says: str) -> None:

@@ -11,7 +11,6 @@ from tests import planted
 from tests.icm_command import Ended, Icm, check_refused
 
 from icm_annealer.benchmarks.baselines.methods import METHODS
-from icm_annealer.benchmarks.search_presets import STOPPED
 
 PAIRED = planted.TASK + "group: pair\nleave_out: group\nrules: [{kind: mirrored}]\n"
 SEARCHED = [name for name, method in METHODS.items() if method.search]
@@ -61,7 +60,7 @@ def test_the_whole_table(icm: Icm, tmp_path: Path, url: str) -> None:
             right = [int(one) for one in row["right"]["calibrated"].split()]
             assert row["figures"]["calibrated"]["accuracy"]["value"] == pytest.approx(sum(right) / 20)
             assert (row["tokens"] > 0) == (name in SEARCHED)
-            if METHODS[name].search in STOPPED:
+            if METHODS[name].is_stopped:
                 assert row["budget"] == rows["icm"]["tokens"]
         assert rows["gold"]["label_accuracy"]["value"] == 1
         assert rows["noise"]["label_accuracy"]["value"] == rows["icm"]["label_accuracy"]["value"]

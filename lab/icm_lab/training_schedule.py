@@ -18,7 +18,7 @@ class Stage:
     evenness: float
     noisy: bool
     is_last: bool = False
-    """Concepts have their `noise_at_last`, and the learning rate is a fifth of the course's."""
+    """Concepts have their `noise_at_last`, and the learning rate is a fifth of the schedule's."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Course:
-    """A whole training. The same course gives the same weights on the same kind of processor with the same torch."""
+class TrainingSchedule:
+    """A whole training. The same schedule gives the same weights on the same kind of processor with the same torch."""
 
     stages: Sequence[Stage]
     seed: int = 0
@@ -56,7 +56,7 @@ class Course:
                 evenness = before + (stage.evenness - before) * min(1.0, 2 * step / stage.steps)
                 return Batch(stage.documents, Mix(evenness, stage.num_shots, stage.noisy, stage.is_last))
             step, before = step - stage.steps, stage.evenness
-        raise IndexError(f"a course of {self.steps} steps has no step {self.steps + step}")
+        raise IndexError(f"a schedule of {self.steps} steps has no step {self.steps + step}")
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
@@ -75,5 +75,9 @@ STAGES = (
     Stage(100, 16, 128, 1.0, noisy=True, is_last=True),
 )
 """Truth first: from the even mix alone nothing is learnt, since truth and its inverse are equally frequent in it."""
-COURSES = {"small": Course(STAGES), "medium": Course(STAGES), "large": Course(STAGES, rate=2e-3)}
+SCHEDULES = {
+    "small": TrainingSchedule(STAGES),
+    "medium": TrainingSchedule(STAGES),
+    "large": TrainingSchedule(STAGES, rate=2e-3),
+}
 """How the shipped models were trained, by size."""

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from icm_annealer.benchmarks.baselines.four_bars import four_bars
-from icm_annealer.benchmarks.baselines.methods import METHODS, chosen
-from icm_annealer.benchmarks.baselines.standings import Standing, standings
-from icm_annealer.benchmarks.baselines.tables import gap_told, tokens, told
+from icm_annealer.benchmarks.baselines.methods import METHODS, Offer, chosen
+from icm_annealer.benchmarks.baselines.rows import BaselineRow
+from icm_annealer.benchmarks.baselines.summaries import MethodSummary, method_summaries
+from icm_annealer.benchmarks.baselines.tables import format_estimate, format_gap, format_tokens
 from icm_annealer.data.task import Task
 from icm_annealer.evaluation.intervals import Estimate, median_over_seeds
 from icm_annealer.evaluation.metrics import FIGURES
@@ -21,12 +22,18 @@ PLAIN = Task(name="t", template="{text}", labels={"yes": " yes", "no": " no"})
 RULED = Task.model_validate({**PLAIN.model_dump(), "group": "pair", "rules": [{"kind": "mirrored"}]})
 
 
-def row(method: str, seed: int, right: list[int], units: list[int] | None = None, **more: Any) -> dict[str, Any]:
+def row(method: str, seed: int, right: list[int], units: list[int] | None = None, **more: Any) -> BaselineRow:
     figure = {"value": float(np.mean(right)), "low": 0.0, "high": 1.0}
     text = " ".join(map(str, right))
-    return {
+    fields = {
+        "task": "t",
+        "n": len(right),
         "method": method,
         "seed": seed,
+        "labels": text,
+        "label_rates": [0.5, 0.5],
+        "test_computed_tokens": 0,
+        "num_dropped": 0,
         "tokens": 1000 * (seed + 1),
         "label_accuracy": figure,
         "figures": {kind: dict.fromkeys(FIGURES, figure) for kind in ("raw", "calibrated")},
@@ -34,10 +41,11 @@ def row(method: str, seed: int, right: list[int], units: list[int] | None = None
         "test_units": " ".join(map(str, units or range(len(right)))),
         **more,
     }
+    return BaselineRow.model_validate(fields)
 
 
-def by_name(rows: list[dict[str, Any]]) -> dict[str, Standing]:
-    return {standing.method.name: standing for standing in standings(rows)}
+def by_name(rows: list[BaselineRow]) -> dict[str, MethodSummary]:
+    return {summary.method.name: summary for summary in method_summaries(rows)}
 
 
 def test_the_gap_of_one_seed_is_paired_over_test_examples() -> None:
@@ -77,22 +85,22 @@ def test_figures_of_several_seeds_are_medians() -> None:
 
 def test_gold_that_is_no_better_than_nothing_makes_no_gap() -> None:
     found = by_name([row(name, 0, [1, 0, 1, 0]) for name in ("zero_shot", "icm", "gold")])
-    assert gap_told(found["icm"], "raw") == "-"
-    assert gap_told(found["gold"], "raw") == ""
+    assert format_gap(found["icm"], "raw") == "-"
+    assert format_gap(found["gold"], "raw") == ""
 
 
 def test_cells_are_told_shortly() -> None:
-    assert told(Estimate(0.9654, 0.931, 0.982)) == "0.965 [0.93, 0.98]"
-    assert told(Estimate(0.5, float("nan"), float("nan"))) == "0.500"
-    assert told(Estimate(float("nan"), 0, 1)) == "-"
-    (standing,) = standings([row("growing", 4, [1, 0], is_stopped=True)])
-    assert tokens(standing) == "5,000*"
+    assert format_estimate(Estimate(0.9654, 0.931, 0.982)) == "0.965 [0.93, 0.98]"
+    assert format_estimate(Estimate(0.5, float("nan"), float("nan"))) == "0.500"
+    assert format_estimate(Estimate(float("nan"), 0, 1)) == "-"
+    (summary,) = method_summaries([row("growing", 4, [1, 0], is_stopped=True)])
+    assert format_tokens(summary) == "5,000*"
 
 
 @pytest.mark.parametrize("human", [False, True])
 def test_four_bars_stand_as_high_as_the_figures(human: bool) -> None:
     shares = {"zero_shot": 0.5, "random_few_shot": 0.6, "icm": 0.9, "gold": 1.0, **({"human": 0.7} if human else {})}
-    found = standings(
+    found = method_summaries(
         [row(name, 0, [1] * round(10 * share) + [0] * round(10 - 10 * share)) for name, share in shares.items()]
     )
     figure = four_bars(found, "t", 0.5)
@@ -103,23 +111,20 @@ def test_four_bars_stand_as_high_as_the_figures(human: bool) -> None:
     second = 0.7 if human else 0.6
     assert heights == pytest.approx([share * heights[3] for share in (0.5, second, 0.9, 1.0)])
     assert ("human labels" if human else "random labels") in [s.text for s in figure.shapes if isinstance(s, Words)]
-    assert four_bars([standing for standing in found if standing.method.name != "icm"], "t", 0.5) is None
+    assert four_bars([summary for summary in found if summary.method.name != "icm"], "t", 0.5) is None
 
 
 def test_usual_methods_are_those_that_can_be_told_apart() -> None:
-    def names(task: Task, **has: bool) -> list[str]:
-        given = {"has_prefix": False, "has_human": False, **has}
-        return [method.name for method in chosen([], task, **given)]
+    def names(task: Task, **given: str) -> list[str]:
+        return [method.name for method in chosen([], Offer(task, **given))]
 
     assert names(PLAIN) == [
         *("zero_shot", "random_few_shot", "bootstrap", "growing", "joint", "gibbs", "icm", "noise", "gold")
     ]
     assert set(names(RULED)) - set(names(PLAIN)) == {"bootstrap_consistent"}
-    more = names(PLAIN, has_prefix=True, has_human=True)
+    more = names(PLAIN, prefix="Before.", human="person")
     assert set(more) - set(names(PLAIN)) == {"zero_shot_prefix", "human"}
-    assert [method.name for method in chosen(["gold", "zero_shot"], PLAIN, has_prefix=False, has_human=False)] == [
-        *("zero_shot", "gold")
-    ]
+    assert [method.name for method in chosen(["gold", "zero_shot"], Offer(PLAIN))] == [*("zero_shot", "gold")]
     assert all(method.colour.startswith("#") for method in METHODS.values())
 
 
@@ -130,9 +135,9 @@ def test_usual_methods_are_those_that_can_be_told_apart() -> None:
         (["human"], "--human"),
         (["zero_shot_prefix"], "--prefix-file"),
         (["bootstrap_consistent"], "rules"),
-        (["noise", "gold"], "name icm"),
+        (["noise", "gold"], "the labels of icm"),
     ],
 )
 def test_what_cannot_be_compared_is_told(names: list[str], says: str) -> None:
     with pytest.raises(RequestError, match=says):
-        chosen(names, PLAIN, has_prefix=False, has_human=False)
+        chosen(names, Offer(PLAIN))

@@ -1,0 +1,99 @@
+"""Rules that are functions of a task's author. A leaf."""
+
+from __future__ import annotations
+
+import importlib
+import operator
+import traceback
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, PrivateAttr
+
+from icm_annealer.rules.base import Facts, Labels, Rule, Traits
+from icm_client.contract.errors import RequestError
+
+ALLOW_CODE = "which runs with your rights: look at it, and allow it with --allow-code if you trust its author"
+"""What is said of code that a task file names."""
+
+
+def run_foreign(title: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What somebody else's code returns. Raises RequestError with the rule's title and the place where it failed."""
+    try:
+        return function(*arguments)
+    except RequestError:  # said already
+        raise
+    except Exception as error:  # of any kind
+        frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is ours
+        place = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
+        raise RequestError(
+            f"the rule {title!r} failed: {place}{type(error).__name__}: {error}", code="bad_rule"
+        ) from None
+
+
+def load_foreign(title: str, load: Callable[[], Any]) -> Any:
+    """What `load` imports. Raises RequestError, whatever a module does when it is imported."""
+    try:
+        return load()
+    except Exception as error:
+        raise RequestError(f"the rule {title!r} cannot be loaded: {error}", code="bad_rule") from None
+
+
+class FunctionRule(Rule):
+    """A function that is called with a group's facts and labels, and returns the number of contradictions.
+
+    Nothing is known of it but what it returns, so that it states no constraint.
+    """
+
+    traits: ClassVar[Traits] = Traits(needs_group=False)
+
+    @abstractmethod
+    def function_of(self) -> Callable[..., Any]:
+        """The function. Raises RequestError if it cannot be had."""
+
+    def count(self, facts: Sequence[Facts], labels: Labels) -> int:
+        """Raises RequestError where the function cannot be loaded, raises something, or returns no whole number."""
+        counted = run_foreign(self.title, self.function_of(), list(facts), list(labels))
+        return int(run_foreign(self.title, operator.index, counted))
+
+    def constraint(self, facts: Sequence[Facts]) -> None:
+        return None
+
+
+class PythonRule(FunctionRule):
+    """`module:function`, of any module that Python finds.
+
+    A task file that names code is as good as a program, so it is run only for who has said so: nothing is even
+    imported before `allowed` was called.
+    """
+
+    help: ClassVar[str] = "what your function counts, called with the group's facts and labels"
+
+    kind: Literal["python"] = "python"
+    function: str = Field(pattern=r"^[\w.]+:\w+$")
+    _is_allowed: bool = PrivateAttr(default=False)
+    _loaded: Callable[..., Any] | None = PrivateAttr(default=None)
+
+    @property
+    def title(self) -> str:
+        return self.function
+
+    @property
+    def code(self) -> str:
+        return self.function
+
+    def allowed(self) -> Self:
+        """The rule with leave to run its code. What is written down of it, and read again, has none."""
+        rule = self.model_copy()
+        rule._is_allowed = True
+        return rule
+
+    def function_of(self) -> Callable[..., Any]:
+        if not self._is_allowed:
+            raise RequestError(f"the rule {self.function!r} is code, {ALLOW_CODE}", code="code_not_allowed")
+        if self._loaded is None:
+            module, name = self.function.split(":")
+            self._loaded = load_foreign(self.title, lambda: getattr(importlib.import_module(module), name))
+        assert self._loaded is not None
+        return self._loaded
