@@ -43,42 +43,44 @@ USUAL = BaselinesPlan
 def baselines(
     task: TaskOption,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder of baselines.json and .html. [default: runs/baselines/TASK]")
+        Path | None,
+        typer.Option("--out", help="The folder for baselines.json and .html.", show_default="runs/baselines/TASK"),
     ] = None,
     scorer: ScorerOption = DEFAULT_SCORER,
     data: DataOption = None,
     examples: Annotated[int, typer.Option(min=8, help="How many examples to label.")] = USUAL.num_examples,
     test: Annotated[int, typer.Option(min=1, help="How many unseen examples to test on.")] = USUAL.num_test,
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="How many draws of both.")] = USUAL.num_seeds,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="How many random draws of both.")] = USUAL.num_seeds,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = USUAL.first_seed,
     methods: Annotated[
-        str | None, typer.Option(help=f"Some of {', '.join(METHODS)}; all usual ones if left out.")
+        str | None, typer.Option(help=f"Some of {', '.join(METHODS)}; by default all that need nothing else.")
     ] = None,
     human: Annotated[
-        str | None, typer.Option("--human", metavar="FIELD", help="The field of the data with people's labels.")
+        str | None, typer.Option("--human", metavar="FIELD", help="The field of the data that holds human labels.")
     ] = None,
     prefix_file: Annotated[
-        Path | None, typer.Option(help="Also try zero-shot behind the text in this file, such as a dialogue.")
+        Path | None, typer.Option(help="Also try zero-shot after the text in this file, such as a dialogue.")
     ] = None,
     to_the_end: Annotated[
-        bool, typer.Option("--to-the-end", help="Let every search reach its own end, not stop at ICM's tokens.")
+        bool,
+        typer.Option("--to-the-end", help="Let every search finish instead of stopping at ICM's tokens."),
     ] = False,
     bars: Annotated[
         bool, typer.Option("--bars", help="Also the figure of four bars, as bars.svg and bars.png, and in the page.")
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Keep what --out has of the same model and settings.")
+        bool, typer.Option("--resume", help="Keep results in --out that have the same model and settings.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew in --out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results in --out.")] = False,
     engine: EngineOption = "vllm",
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
     wait: WaitOption = 300.0,
     allow_code: AllowCodeOption = False,
 ) -> None:
-    """The whole table for a task with gold labels: zero-shot, random, bootstrapped, ... beside ICM and gold labels.
+    """Compare ICM with zero-shot, random, bootstrapped, ... and gold labels, on a task that has gold labels.
 
-    Each method's tokens, right labels, and figures on unseen examples, over seeds, with intervals.
+    Reports each method's tokens, label accuracy, and accuracy on unseen examples, over seeds, with intervals.
 
     Example: icm baselines --task living --seeds 5 --bars
     """
@@ -131,8 +133,8 @@ def _prepare(folder: RunDir, *, resume: bool, overwrite: bool) -> None:
             (folder / FIGURES).unlink()
         elif not resume:
             raise RequestError(
-                f"{folder.path} already holds baselines; use --resume to go on, --overwrite to begin anew, or another "
-                "--out"
+                f"{folder.path} already holds baselines; use --resume to continue, --overwrite to replace "
+                "them, or another --out"
             )
 
 

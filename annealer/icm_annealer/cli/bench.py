@@ -31,13 +31,13 @@ BENCH_MODEL = "tiny-random"
 
 
 def bench(
-    out: Annotated[Path, typer.Option("--out", help="Where the figures go.")] = Path("bench.json"),
+    out: Annotated[Path, typer.Option("--out", help="The file for the figures.")] = Path("bench.json"),
     scorer: ScorerOption = f"local:{BENCH_MODEL}",
     engine: EngineOption = "vllm",
-    sizes: Annotated[str, typer.Option(help="Numbers of examples.")] = "64,128,256",
-    shot_tokens: Annotated[str, typer.Option(help="Tokens a shot.")] = "10,60",
+    sizes: Annotated[str, typer.Option(help="Numbers of examples, separated by commas.")] = "64,128,256",
+    shot_tokens: Annotated[str, typer.Option(help="Tokens per shot, separated by commas.")] = "10,60",
 ) -> None:
-    """Measure the plans: tokens computed, seconds and body bytes of `tree` against `fixed` on the same engine."""
+    """Measure plans: tokens computed, seconds and request bytes of `tree` and `fixed` on the same engine."""
     from icm_annealer.benchmarks.plans import bench_plans, print_plans
     from icm_annealer.benchmarks.results_file import check_figures, save_figures
 
@@ -59,7 +59,8 @@ def bench(
 
 def search_bench(
     out: Annotated[
-        Path, typer.Option("--out", help="Where the figures go; a page of the same name in .html stands beside it.")
+        Path,
+        typer.Option("--out", help="The file for the figures; the page next to it ends in .html."),
     ] = Path("bench.json"),
     full: Annotated[
         bool,
@@ -69,24 +70,27 @@ def search_bench(
         ),
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Keep what --out has of the same model, data and settings.")
+        bool, typer.Option("--resume", help="Keep results in --out that have the same model, data and settings.")
     ] = False,
-    tasks: Annotated[str | None, typer.Option(help="Built-in tasks or files. [default: living]")] = None,
-    sizes: Annotated[str | None, typer.Option(help="Numbers of examples. [default: 64]")] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds. [default: 1]")] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="Built-in tasks or task files, separated by commas.", show_default="living")
+    ] = None,
+    sizes: Annotated[str | None, typer.Option(help="Numbers of examples.", show_default="64")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds.", show_default="1")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
     searches: Annotated[
         str | None,
         typer.Option(
             help=f"Of {', '.join(bench_names())}. Baselines without an end of their own are stopped at the tokens "
-            f"of blocks. [default: {','.join(SHORT)}]"
+            f"of blocks.",
+            show_default=",".join(SHORT),
         ),
     ] = None,
     test: Annotated[int, typer.Option(min=1, help="How many unseen examples to test on.")] = BenchPlan([]).num_test,
     orders: Annotated[
-        int, typer.Option(min=1, max=100, help="Common fresh orders that all labels are weighed on.")
+        int, typer.Option(min=1, max=100, help="Fresh orders, the same for all, on which labels are weighed.")
     ] = BenchPlan([]).num_orders,
-    weigh_plan: Annotated[str, typer.Option(help="The plan by which they are weighed.")] = BenchPlan([]).weigh_plan,
+    weigh_plan: Annotated[str, typer.Option(help="The plan for weighing them.")] = BenchPlan([]).weigh_plan,
     iterations: Annotated[
         int | None,
         typer.Option(
@@ -101,7 +105,9 @@ def search_bench(
     ] = False,
     chain: Annotated[
         bool | None,
-        typer.Option("--chain/--no-chain", help="Compare U by the chain rule with U by tree. [default: with --full]"),
+        typer.Option(
+            "--chain/--no-chain", help="Compare U by the chain rule with U by tree.", show_default="with --full"
+        ),
     ] = None,
     scorer: ScorerOption = DEFAULT_SCORER,
     engine: EngineOption = "vllm",
@@ -109,9 +115,9 @@ def search_bench(
     api_key_file: KeyOption = None,
     allow_code: AllowCodeOption = False,
 ) -> None:
-    """Searches side by side on the same engine and examples: what they cost, and what they find.
+    """Compare searches on the same engine and examples: what they cost, and what they find.
 
-    The short form takes minutes. All of it, which can be stopped and gone on with: icm search-bench --full --resume
+    The short form takes minutes, --full hours. A bench that was stopped continues with --resume.
     """
     from icm_annealer.benchmarks.results_file import check_figures
     from icm_annealer.benchmarks.searches.bench import run_bench

@@ -29,18 +29,18 @@ from icm_annealer.search.settings import Settings
 from icm_client import RequestError
 
 USUAL_START_S, USUAL_DEMO_S = 45.0, 240.0
-"""What a local scorer's start and a demo's single seed take on two cores; shown only until something is measured."""
+"""Seconds that the start of a local scorer and one seed of a demo take on two cores: the first estimate shown."""
 
 
 def demo(
     task: TaskOption = "living",
     examples: Annotated[int, typer.Option(min=8, help="How many examples to label.")] = DemoPlan().num_examples,
     test: Annotated[int, typer.Option(min=1, help="How many unseen examples to test on.")] = DemoPlan().num_test,
-    seeds: Annotated[int, typer.Option(min=1, help="How many times, with other examples and starts.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="How many repetitions, each with other examples and starts.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
     scorer: ScorerOption = DEFAULT_SCORER,
     data: DataOption = None,
-    out: Annotated[Path, typer.Option("--out")] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option("--out", help="The folder for the results.")] = Path("runs/demo"),
     engine: EngineOption = "vllm",
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
@@ -49,8 +49,8 @@ def demo(
     """Label words with a real language model, then see how well the labels prompt it on unseen words.
 
     Starts a scorer (vLLM on this machine), labels, compares with zero-shot, random and gold labels, and writes
-    metrics.json, labels.jsonl, journal.jsonl and report.html. An earlier demo in the same folder is replaced, any
-    other run there is not.
+    metrics.json, labels.jsonl, journal.jsonl and report.html. Replaces an earlier demo in the same folder, but no
+    other run.
     """
     console = Terminal()
     start = time.monotonic()

@@ -1,4 +1,4 @@
-"""What commands have in common: the data they read, the scorer that they talk to, and how they end."""
+"""What commands have in common: options, the scorer they use, and how they end."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ from icm_annealer.scorers.kind import Opening
 from icm_annealer.scorers.registry import NamedScorer, find_scorer, scorers_help
 from icm_client.http.api_key import read_key
 
-TaskOption = Annotated[str, typer.Option("--task", help=f"A built-in task ({', '.join(built_in_tasks())}) or a file.")]
+TaskOption = Annotated[
+    str, typer.Option("--task", help=f"A built-in task ({', '.join(built_in_tasks())}) or a task file.")
+]
 DataOption = Annotated[
     str | None,
     typer.Option(
         "--data",
-        help="Your rows: JSON lines or list, CSV, TSV, Parquet (also packed, or a pipe; - is standard input), a folder "
-        "of save_to_disk, or hf:owner/name[:config][:split]; the task's own if left out.",
+        help="Your rows: JSON lines, a JSON list, CSV, TSV or Parquet (also compressed, or a pipe; - is stdin), "
+        "a folder written by save_to_disk, or hf:owner/name[:config][:split].",
+        show_default="the task's own data",
     ),
 ]
 ScorerOption = Annotated[
@@ -36,12 +39,13 @@ ScorerOption = Annotated[
     ),
 ]
 ScorerModelOption = Annotated[
-    str | None, typer.Option("--scorer-model", help="With openai:URL: the model's name there, if it has several.")
+    str | None,
+    typer.Option("--scorer-model", help="With openai:URL: the model's name, if the endpoint serves several."),
 ]
 
 
 class KeyFile:
-    """A file that holds an API key: read when a scorer needs one, and once, since it may be a pipe."""
+    """A file with an API key. It is read when a scorer needs the key, and only once, since it may be a pipe."""
 
     def __init__(self, path: str):
         self._path = Path(path)
@@ -59,11 +63,11 @@ KeyOption = Annotated[
         envvar="ICM_API_KEY_FILE",
         parser=KeyFile,
         metavar="FILE",
-        help="File that holds the scorer's API key.",
+        help="A file with the scorer's API key.",
     ),
 ]
 EngineOption = Annotated[
-    str, typer.Option("--engine", help="Engine of a scorer started here: vllm, or fake (no model, for trying out).")
+    str, typer.Option("--engine", help="The engine of a local: scorer: vllm, or fake (no model, to try things out).")
 ]
 
 MAX_WAIT_S = 30 * 86_400.0
@@ -72,17 +76,23 @@ MAX_WAIT_S = 30 * 86_400.0
 def finite(value: float | None) -> float | None:
     """A number option's value; "nan" is within any range."""
     if value is not None and not math.isfinite(value):
-        raise typer.BadParameter(f"{value} is not a number that can be counted with")
+        raise typer.BadParameter(f"{value} is not a finite number")
     return value
 
 
 AllowCodeOption = Annotated[
     bool,
-    typer.Option("--allow-code", help="Run code that the task file names (rules of kind python), with your rights."),
+    typer.Option("--allow-code", help="Run code named in the task file (rules of kind python) with your permissions."),
 ]
 WaitOption = Annotated[
     float,
-    typer.Option("--wait", min=0.0, max=MAX_WAIT_S, callback=finite, help="Seconds to wait for a scorer that is away."),
+    typer.Option(
+        "--wait",
+        min=0.0,
+        max=MAX_WAIT_S,
+        callback=finite,
+        help="Seconds to wait for a scorer that is unreachable or not ready.",
+    ),
 ]
 
 
@@ -98,12 +108,12 @@ def named_scorer(
 
 
 def interruptible(work: Coroutine[Any, Any, Any], console: Terminal, again: str | None = None) -> Any:
-    """Runs to the end, or to Ctrl-C or another signal: then exits with 128 + its number, and says how to go on if
-    `again`, a command, can."""
+    """Runs `work`. On Ctrl-C or another signal, exits with 128 + its number, and names `again`, the command that
+    continues the work, if there is one."""
     try:
         return run_to_end(work)
     except (KeyboardInterrupt, SystemExit) as end:
-        saved = f"; what was answered is saved. Go on with: {again}" if again else ""
+        saved = f"; what was answered is saved. Continue with: {again}" if again else ""
         with contextlib.suppress(OSError):  # the terminal may be gone
             console.say("")
             console.say(f"stopped{saved}")

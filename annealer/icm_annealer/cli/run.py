@@ -36,11 +36,11 @@ from icm_annealer.tracking.tracker import Target
 
 def run(
     task: TaskOption,
-    out: Annotated[Path, typer.Option("--out", help="Folder for journal, labels and metrics of this run.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder for this run's journal, labels and metrics.")],
     scorer: ScorerOption = DEFAULT_SCORER,
     data: DataOption = None,
     examples: Annotated[
-        int | None, typer.Option(min=2, help="Label only the first N rows, and the rest of the groups that they begin.")
+        int | None, typer.Option(min=2, help="Label only the first N rows, plus the rest of any group they begin.")
     ] = None,
     search: Annotated[
         str, typer.Option(metavar="NAME", help=f"How labels are searched for. {searches_help()}.")
@@ -48,22 +48,24 @@ def run(
     plan: Annotated[
         str | None,
         typer.Option(
-            help="How labels are weighed: tree (exact), folds=k (cheaper), fixed (as published), chain (by the chain "
-            "rule, another measure)."
+            help="How labels are weighed: tree (exact), folds=k (cheaper), fixed (as published), chain (the "
+            "chain rule, another measure)."
         ),
     ] = None,
     measure: Annotated[
         Literal["information", "logprob", "sum", "margin"] | None, typer.Option(help="What U measures.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    chains: Annotated[int | None, typer.Option(min=1, max=64, help="Chains, of a search that has several.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Determines everything random.")] = 0,
+    chains: Annotated[
+        int | None, typer.Option(min=1, max=64, help="The number of chains, for searches that have several.")
+    ] = None,
     passes: Annotated[
         int | None,
         typer.Option(min=1, max=10_000, help=f"The most {passes_help()}."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew in --out.")] = False,
-    experiment: Annotated[str, typer.Option(help="The name that the scorer counts this work for.")] = "default",
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
+    experiment: Annotated[str, typer.Option(help="The name under which the scorer counts this work.")] = "default",
     wait: WaitOption = 300.0,
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,

@@ -27,7 +27,7 @@ from icm_client import RequestError, ScoreRequest
 
 def score(
     file: Annotated[
-        Path, typer.Argument(help="JSON, such as {'prompts': [...], 'labels': [...]}; - is standard input.")
+        Path, typer.Argument(help="A JSON file, such as {'prompts': [...], 'labels': [...]}; - is standard input.")
     ],
     scorer: ScorerOption = DEFAULT_SCORER,
     engine: EngineOption = "vllm",
@@ -35,7 +35,7 @@ def score(
     api_key_file: KeyOption = None,
     wait: WaitOption = 60.0,
 ) -> None:
-    """Log-probabilities of labels after prompts, without any search: one JSON line a prompt on standard output."""
+    """Print the log-probabilities of labels after prompts, one JSON line per prompt."""
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
         request = ScoreRequest.model_validate_json(text)

@@ -1,4 +1,4 @@
-"""What a person sees while a search runs: a live panel on a terminal, one line a pass elsewhere."""
+"""Progress of a search: a live panel on a terminal or in a notebook, one line per pass elsewhere."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def duration(seconds: float) -> str:
 
 
 class RunProgress:
-    """Shows a job of known or unknown length, measured in steps whose mean time tells what is left."""
+    """Shows a job of known or unknown length. The mean time per step gives the time left."""
 
     def __init__(self, console: Terminal, title: str, label_names: list[str]):
         self._console, self._names = console, label_names
@@ -66,17 +66,17 @@ class RunProgress:
             self._live.stop()
 
     def expect(self, total_steps: float) -> None:
-        """How many steps the whole job has; a pass is one step."""
+        """Sets the number of steps of the whole job; a pass is one step."""
         self._total = total_steps
         self._update()
 
     def guess(self, seconds: float) -> None:
-        """How long the job takes as far as is known before anything was measured."""
+        """Sets the time left that is shown until something was measured."""
         self._known_s = seconds
         self._update()
 
     def status(self, text: str) -> None:
-        """What is happening now, in one line."""
+        """Shows what is happening now, in one line."""
         if text != self._status and self._live is None:
             left = self._left()
             self._console.say(f"{duration(time.monotonic() - self._start)}  {text}" + (f"  {left}" if left else ""))
@@ -84,16 +84,16 @@ class RunProgress:
         self._update()
 
     def note(self, text: str) -> None:
-        """A line that stays."""
+        """Prints a line that stays."""
         self._console.say(text)
 
     def step(self, steps: float = 1.0) -> None:
-        """That much more is done."""
+        """Counts finished steps."""
         self._done += steps
         self._update()
 
     def on_pass(self, event: PassEvent) -> None:
-        """A pass was answered."""
+        """Counts a pass that was answered, and shows it."""
         self._events.append(event)
         if not event.resumed:
             self._usage = self._usage + event.answer.usage
