@@ -7,10 +7,12 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple, get_args
 
 import pytest
@@ -18,9 +20,12 @@ import typer
 import yaml
 from icm_annealer.rules.rules import PythonRule, Rule
 from pydantic import TypeAdapter
+from tests import commands_page
 from tests.http_app import running
 from tests.icm_command import Icm
 
+import icm_annealer
+import icm_client
 from icm_annealer.cli.app import app as icm
 from icm_annealer.data.task import Task
 from icm_server.cli.app import app as icm_server
@@ -175,12 +180,32 @@ def test_what_the_readme_links_to_is_there() -> None:
     assert [link for link in links if not (ROOT / link).exists()] == []
 
 
+def test_the_page_of_commands_is_what_they_say() -> None:
+    assert commands_page.PAGE.read_text() == commands_page.page(), "run `make commands`"
+
+
+@pytest.mark.parametrize("package", [icm_annealer, icm_client], ids=lambda package: package.__name__)
+def test_every_public_name_is_on_the_page_of_python(package: ModuleType) -> None:
+    shown = set(re.findall(rf"^::: {package.__name__}\.(\w+)", (ROOT / "docs/python.md").read_text(), re.MULTILINE))
+    assert shown == set(getattr(package, "__all__", ()))
+
+
+def test_every_page_is_in_the_menu() -> None:
+    menu = re.findall(r": ([\w/]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert sorted(menu) == sorted(str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md"))
+
+
 def test_the_site_builds_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path)]
-    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    shutil.copy(ROOT / "mkdocs.yml", tmp_path)
+    for name in ("client", "server", "annealer", "lab"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    command = [sys.executable, "-m", "zensical", "build", "--strict"]
+    built = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
-    pages = sorted(tmp_path.glob("*.html"))
-    assert {page.stem for page in pages} == {page.stem for page in PAGES} - {"README"} | {"404"}
+    pages = sorted((tmp_path / "site").rglob("*.html"))
+    assert {page.stem for page in pages} == {page.stem for page in (ROOT / "docs").rglob("*.md")} | {"404"}
+    assert "Answers keep the order of the prompts" in (tmp_path / "site/python.html").read_text()
     for page in pages:
         loaded = re.findall(r"<(?:script|img|iframe)[^>]*\ssrc=\"?([^\s\">]+)", page.read_text())
         loaded += re.findall(

@@ -43,6 +43,11 @@ def test_hints_name_this_project_and_its_extras(path: Path) -> None:
         assert name in OTHERS or set(extras) <= EXTRAS
 
 
+def test_the_docs_list_every_extra_for_users() -> None:
+    rows = re.findall(r"^\| (`[^|]*`) \|", (ROOT / "docs/index.md").read_text(), re.MULTILINE)
+    assert sorted(re.findall(r"`([\w-]+)`", " ".join(rows))) == sorted(EXTRAS - {"dev", "docs"})
+
+
 def test_a_wrong_hint_is_found() -> None:
     assert list(bracketed("x (`pip install 'icm[data]'`), or icm-elicitation[no]")) == [
         ("icm", ["data"]),
