@@ -105,8 +105,8 @@ def gsm8k(
 
 @app.command()
 def alpaca(source: SourceArgument, out: OutOption, seed: SeedOption = 0, overwrite: OverwriteOption = False) -> None:
-    """Make both orders of preference pairs: AlpacaFarm's fields (instruction, input, output_1, output_2, preference), or
-    prompt, chosen, rejected.
+    """Make both orders of preference pairs from AlpacaFarm's fields (instruction, input, output_1, output_2,
+    preference) or from prompt, chosen, rejected.
 
     Example: icm data alpaca alpaca_human_preference.json --out alpaca.jsonl
     """
