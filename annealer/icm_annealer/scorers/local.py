@@ -11,22 +11,30 @@ from icm_annealer.scorers.kind import Opening, ScorerKind
 from icm_annealer.scoring.local_scorer import local_scorer
 from icm_annealer.scoring.passes import Scorer
 from icm_client import RequestError, ScorerClient
+from icm_client.text.distribution import install_hint
 
-SERVER = "icm_server"
-"""Started as a program; this package does not import it."""
+NEEDED = ("icm_server", "fastapi", "uvicorn")
+"""What a scorer without a model imports. It is a program of its own: nothing of it is imported here."""
 
 
 @dataclass(frozen=True)
 class LocalServer(ScorerKind):
     """A server of one's own."""
 
+    extra: str
+    """The extra of this project that installs what it needs."""
     default_model: str
     engine: str | None = None
     """The engine to use; None leaves it to the caller."""
 
     def check(self, address: str, opening: Opening) -> None:
-        if importlib.util.find_spec(SERVER) is None:
-            raise RequestError(f"a local scorer needs the package {SERVER}, which is not installed")
+        for package in NEEDED:
+            if importlib.util.find_spec(package) is None:
+                raise RequestError(
+                    f"a scorer on this machine needs the package {package}, which is not installed: "
+                    f"{install_hint(self.extra)}",
+                    code="missing_package",
+                )
 
     @asynccontextmanager
     async def open(self, address: str, opening: Opening) -> AsyncIterator[Scorer]:

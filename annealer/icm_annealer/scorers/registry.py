@@ -24,9 +24,11 @@ DEFAULT_SCORER = f"local:{DEFAULT_MODEL}"
 KINDS: Mapping[str, ScorerKind] = {
     "http": IcmServer("`http://HOST:PORT` is a running icm-server", "http"),
     "https": IcmServer("`https://HOST:PORT` is one behind TLS", "https"),
-    "local": LocalServer("`local:MODEL` starts one for this run (MODEL: a name, a path or a hub id)", DEFAULT_MODEL),
+    "local": LocalServer(
+        "`local:MODEL` starts one for this run (MODEL: a name, a path or a hub id)", "server-cpu", DEFAULT_MODEL
+    ),
     "openai": OpenAIEndpoint("`openai:URL` is any server with an OpenAI-compatible /v1/completions"),
-    "fake": LocalServer("`fake:` starts one without a model, to try things out", "fake", engine="fake"),
+    "fake": LocalServer("`fake:` starts one without a model, to try things out", "server", "fake", engine="fake"),
 }
 
 
