@@ -15,6 +15,7 @@ from icm_annealer.api.report import Report
 from icm_annealer.core.arrays import Array
 from icm_annealer.data.columnar import required
 from icm_annealer.data.examples import Example
+from icm_annealer.data.rows import counted
 from icm_annealer.export.labelled import Labelled
 from icm_annealer.export.tables import flat_records, make_dataset
 from icm_annealer.labelling.alarm import Alarm
@@ -136,12 +137,14 @@ class LabelResult:
     def __repr__(self) -> str:
         shares = ", ".join(f"{name} {num / len(self.labels):.0%}" for name, num in Counter(self.labels).most_common())
         lines = [
-            f"LabelResult: {len(self.labels):,} labels ({shares})",
-            f"  U {self.u:+.3f} ± {self.u_se:.3f} {self.u_unit}; {self.num_passes} passes, "
-            f"{self.computed_tokens:,} tokens computed",
+            f"LabelResult: {counted(len(self.labels), 'label')} ({shares})",
+            f"  U {self.u:+.3f} ± {self.u_se:.3f} {self.u_unit}; {counted(self.num_passes, 'pass')}, "
+            f"{counted(self.computed_tokens, 'token')} computed",
             f"  folder: {self.folder}",
-            *(f"  {alarm.level}: {alarm}" for alarm in self.alarms),
         ]
+        if self.alarms:
+            levels = Counter(alarm.level for alarm in self.alarms)
+            lines.append("  " + ", ".join(counted(num, level) for level, num in levels.items()) + " (see .alarms)")
         return "\n".join(lines)
 
 

@@ -14,7 +14,7 @@ from icm_annealer.console.terminal import Terminal
 
 WIDTH = 110
 REFRESH_S = 0.25
-FORMAT = '<pre style="line-height: 1.25; white-space: pre">{code}</pre>'
+FORMAT = '<pre style="font-family: monospace; line-height: 1.25; white-space: pre">{code}</pre>'
 
 
 def in_notebook() -> bool:

@@ -159,7 +159,8 @@ def test_a_warning_is_one(url: str) -> None:
     with pytest.warns(UserWarning, match="U is") as warned:
         result = label(words, scorer=url, **QUICK)
     assert warned[0].filename == __file__
-    assert any(alarm.level == "warning" and str(alarm) in repr(result) for alarm in result.alarms)
+    assert [str(alarm) for alarm in result.alarms if alarm.level == "warning"] == [str(w.message) for w in warned]
+    assert "(see .alarms)" in repr(result)
 
 
 @pytest.mark.parametrize(
