@@ -24,7 +24,7 @@ help:
 	@echo 'make test         run all tests, including those that start vLLM on small models'
 	@echo '                  ARGS="-k plan" runs only some of them'
 	@echo 'make test-fast    run the quick tests, without vLLM (under two minutes); ARGS="-k plan" as above'
-	@echo 'make check        check formatting, types, Dockerfiles, import order and docs, then the wheel (check-wheel)'
+	@echo 'make check        check formatting, types, Dockerfiles, import directions and docs, then run check-wheel'
 	@echo 'make check-wheel  build the wheel and use it in an empty environment'
 	@echo '                  ARGS=--newest installs the newest dependencies instead of the locked ones'
 	@echo 'make docs         build the pages of docs/ as a website in site/'

@@ -9,15 +9,16 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from icm_annealer.cli.options import interruptible
+from icm_annealer.cli.options import FiguresOption, interruptible
 from icm_annealer.console.terminal import Terminal
+from icm_annealer.plots.drawing import saved_plots
 from icm_annealer.runs.atomic_write import make_folder, try_place
 from icm_annealer.runs.directory import RunDir
 from icm_client.contract.errors import RequestError
 from icm_client.text.distribution import install_hint
 from icm_lab.family import SIZES, weights
 from icm_lab.reproduce.figures import FIGURES, MATCH, NUM, NUM_TEST
-from icm_lab.reproduce.page import render_page
+from icm_lab.reproduce.page import figure_plots, render_page
 from icm_lab.reproduce.run import make_rows
 from icm_lab.reproduce.verdicts import figure_found, passes_found
 from icm_lab.tasks import write_tasks
@@ -95,6 +96,7 @@ def reproduce(
         list[str] | None, typer.Option("--figure", help=f"Of {', '.join(f.number for f in FIGURES)}; all if left out.")
     ] = None,
     out: OutOption = Path("runs/reproduce"),
+    figures: FiguresOption = None,
 ) -> None:
     """The paper's figures, on SmolLM2 where it can show them and on the laboratory's models where not.
 
@@ -108,6 +110,8 @@ def reproduce(
     wanted = [known[number] for number in figure or known]
     console, folder = Terminal(), RunDir(out)
     try_place(folder / "figures.json")
+    if figures:
+        make_folder(figures)
     rows = interruptible(
         make_rows(wanted, out, console.say),
         console,
@@ -128,6 +132,8 @@ def reproduce(
             numbers = " against ".join(f"{claim[part]['value']:.3f}" for part in ("first", "second"))
             console.say(f"figure {one['figure']}: {claim['claim']}: {numbers}: {verdict}")
     console.say(f"Written to {out}: figures.json, report.html")
+    if figures:
+        console.say(saved_plots(figure_plots(found), figures))
 
 
 def _check(size: str) -> None:

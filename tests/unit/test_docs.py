@@ -13,13 +13,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import pytest
 import typer
 import yaml
-from icm_annealer.rules.rules import PythonRule, Rule
-from pydantic import TypeAdapter
 from tests import commands_page
 from tests.http_app import running
 from tests.icm_command import Icm
@@ -28,6 +26,8 @@ import icm_annealer
 import icm_client
 from icm_annealer.cli.app import app as icm
 from icm_annealer.data.task import Task
+from icm_annealer.rules.python import PythonRule
+from icm_annealer.rules.registry import RULES, rule_of
 from icm_server.cli.app import app as icm_server
 from icm_server.engines.fake import FakeEngine
 from icm_server.http.app import create_app
@@ -113,7 +113,7 @@ def test_tasks_and_rules_are_such(page: Path) -> None:
         if "template" in content:
             Task.model_validate(content)
         elif "rules" in content:
-            TypeAdapter(list[Rule]).validate_python(content["rules"])
+            assert all(map(rule_of, content["rules"]))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -146,11 +146,19 @@ def unknown_option(words: list[str]) -> str | None:
 
 def test_every_rule_and_every_alarm_has_its_paragraph() -> None:
     headings = set(re.findall(r"^### (\S+)$", RULES_AND_ALARMS.read_text(), re.MULTILINE))
-    rules = {get_args(kind.model_fields["kind"].annotation)[0] for kind in get_args(get_args(Rule)[0])}
-    assert "at_most_one" in rules
+    assert "at_most_one" in RULES
     codes = set(alarm_codes())
     assert {"uneven-labels", "surface-source"} <= codes
-    assert rules | codes | {"surface-length", "surface-position"} == headings
+    assert set(RULES) | codes | {"surface-length", "surface-position"} == headings
+
+
+def test_the_table_of_rules_is_the_registrys() -> None:
+    rows = re.findall(r"^\| `(\w+)`(?: \(([^)]*)\))? \| (.*) \|$", (ROOT / "docs/tasks.md").read_text(), re.MULTILINE)
+    table = [(kind, re.findall(r"`(\w+)(?:: [^`]*)?`", fields), text) for kind, fields, text in rows if kind in RULES]
+    registered = [
+        (kind, [field for field in rule.model_fields if field != "kind"], rule.help) for kind, rule in RULES.items()
+    ]
+    assert table == registered
 
 
 def alarm_codes() -> Iterator[str]:
@@ -168,7 +176,7 @@ def test_the_rule_in_python_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         next(block.text for block in blocks(RULES_AND_ALARMS) if block.title == "my_rules.py")
     )
     monkeypatch.syspath_prepend(tmp_path)
-    rule = PythonRule(kind="python", function="my_rules:at_most_two_spam").allowed()
+    rule = PythonRule(function="my_rules:at_most_two_spam").allowed()
     counts = [rule.count([{}] * 3, labels) for labels in (["spam", "fine", "spam"], ["spam"] * 3)]
     assert counts == [0, 1]
 

@@ -20,7 +20,7 @@ PACKAGES = {
     "icm_lab": ROOT / "lab/icm_lab",
 }
 HEAVY = {"torch", "vllm", "transformers"}
-LATE = HEAVY | {"datasets", "pandas", "pyarrow"}
+LATE = HEAVY | {"datasets", "matplotlib", "pandas", "pyarrow"}
 """What the command line does not load before it is needed."""
 
 
@@ -133,7 +133,19 @@ ROOMS = {
         *("middleware", "http", "transport", "cli"),
     ],
     "icm_annealer": [
-        *("core", "rules", "data", "scoring", "scorers", "console", "search", "evaluation", "runs", "labelling"),
+        *(
+            "core",
+            "rules",
+            "data",
+            "scoring",
+            "scorers",
+            "console",
+            "search",
+            "evaluation",
+            "runs",
+            "plots",
+            "labelling",
+        ),
         *("reporting", "builders", "export", "tracking", "api", "benchmarks", "benchmarks.baselines"),
         *("benchmarks.searches", "cli", ""),
     ],

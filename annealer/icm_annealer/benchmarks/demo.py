@@ -18,6 +18,7 @@ from icm_annealer.data.task import Task
 from icm_annealer.evaluation.intervals import Estimate, median_over_seeds
 from icm_annealer.evaluation.many_shot import ManyShot, accuracy, random_labels
 from icm_annealer.labelling.label_dataset import Labelling, label
+from icm_annealer.reporting.methods import TITLES
 from icm_annealer.reporting.report import render_report
 from icm_annealer.reporting.run_report import RunReport, seed_folders
 from icm_annealer.runs.atomic_write import make_folder
@@ -28,12 +29,6 @@ from icm_annealer.search.settings import Settings
 from icm_client.contract.errors import RequestError
 
 METHODS = ("zero_shot", "random_few_shot", "icm", "gold")
-TITLES = {
-    "zero_shot": "zero-shot",
-    "random_few_shot": "random labels",
-    "icm": "ICM (no labels used)",
-    "gold": "gold labels",
-}
 EVALUATION_STEPS = 4.0
 """What an evaluation takes, in passes of the search; only the time left depends on it."""
 

@@ -11,6 +11,7 @@ import typer
 from icm_annealer.cli.options import (
     AllowCodeOption,
     EngineOption,
+    FiguresOption,
     KeyOption,
     ScorerModelOption,
     ScorerOption,
@@ -22,8 +23,9 @@ from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.examples import Loaded, labels_of, load_examples
 from icm_annealer.evaluation.run_evaluation import EvaluationPlan, Shots, evaluate_run, unseen
+from icm_annealer.plots.drawing import saved_plots
 from icm_annealer.reporting.evaluation_table import print_evaluation
-from icm_annealer.reporting.report import render_report
+from icm_annealer.reporting.report import render_report, report_plots
 from icm_annealer.reporting.run_list import run_folders, runs_table
 from icm_annealer.reporting.run_report import RunReport
 from icm_annealer.runs.atomic_write import try_place
@@ -65,6 +67,7 @@ def report(
         typer.Option("--out", help="The page.", show_default="report.html, in the run's folder if there is one"),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the page if it exists.")] = False,
+    figures: FiguresOption = None,
 ) -> None:
     """Write a page about one run, or about several side by side. The page loads nothing from elsewhere.
 
@@ -75,9 +78,12 @@ def report(
         raise RequestError(f"{page} is a folder; name the page to write with --out")
     if page.exists() and not overwrite:
         raise RequestError(f"{page} exists already; use --overwrite to replace it, or another --out")
-    text = render_report([RunReport.read(folder) for folder in runs])
-    RunDir(page.parent).write_text(page.name, text)
-    Terminal().say(str(page))
+    reports = [RunReport.read(folder) for folder in runs]
+    RunDir(page.parent).write_text(page.name, render_report(reports))
+    console = Terminal()
+    console.say(str(page))
+    if figures:
+        console.say(saved_plots(report_plots(reports), figures))
 
 
 def evaluate(

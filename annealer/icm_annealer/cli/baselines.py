@@ -9,9 +9,8 @@ import typer
 
 from icm_annealer.api.inputs import load_data
 from icm_annealer.benchmarks.baselines.comparison import Compared, compare
-from icm_annealer.benchmarks.baselines.four_bars import four_bars
 from icm_annealer.benchmarks.baselines.methods import METHODS, Offer, chosen
-from icm_annealer.benchmarks.baselines.page import render_page
+from icm_annealer.benchmarks.baselines.page import baseline_plots, render_page
 from icm_annealer.benchmarks.baselines.plan import BaselinesPlan, read_prefix
 from icm_annealer.benchmarks.baselines.tables import print_methods
 from icm_annealer.benchmarks.case import TaskData
@@ -19,6 +18,7 @@ from icm_annealer.cli.options import (
     AllowCodeOption,
     DataOption,
     EngineOption,
+    FiguresOption,
     KeyOption,
     ScorerModelOption,
     ScorerOption,
@@ -29,14 +29,13 @@ from icm_annealer.cli.options import (
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
-from icm_annealer.reporting.drawing import Drawing, to_png, to_svg
-from icm_annealer.runs.atomic_write import try_place, write_whole
+from icm_annealer.plots.drawing import saved_plots
+from icm_annealer.runs.atomic_write import make_folder, try_place
 from icm_annealer.runs.directory import SCORER_LOG, RunDir
 from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_client import RequestError
-from icm_client.text.distribution import install_hint
 
-FIGURES, PAGE, BARS = "baselines.json", "baselines.html", "bars"
+FIGURES, PAGE = "baselines.json", "baselines.html"
 USUAL = BaselinesPlan
 
 
@@ -65,9 +64,7 @@ def baselines(
         bool,
         typer.Option("--to-the-end", help="Let every search finish instead of stopping at ICM's tokens."),
     ] = False,
-    bars: Annotated[
-        bool, typer.Option("--bars", help="Also the figure of four bars, as bars.svg and bars.png, and in the page.")
-    ] = False,
+    figures: FiguresOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep results in --out that have the same model and settings.")
     ] = False,
@@ -82,7 +79,7 @@ def baselines(
 
     Reports each method's tokens, label accuracy, and accuracy on unseen examples, over seeds, with intervals.
 
-    Example: icm baselines --task living --seeds 5 --bars
+    Example: icm baselines --task living --seeds 5 --figures figures
     """
     console = Terminal()
     loaded_task, loaded = load_data(task, data, allow_code=allow_code)
@@ -103,6 +100,8 @@ def baselines(
     named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     folder = RunDir(out or Path("runs/baselines") / loaded_task.task.name)
     _prepare(folder, resume=resume, overwrite=overwrite)
+    if figures:
+        make_folder(figures)
 
     async def work() -> Compared:
         with RunProgress(console, f"baselines: {loaded_task.task.name}", []) as progress:
@@ -111,18 +110,13 @@ def baselines(
                 return await compare(folder / FIGURES, client, known, plan, progress, resume=resume)
 
     table, found = interruptible(work(), console, f"icm baselines --task {task} ... --resume")
-    figure = None
-    if bars:
-        name = loaded_task.task.title or loaded_task.task.name
-        figure = four_bars(found, name, 1 / len(loaded_task.task.labels))
-    folder.write_text(PAGE, render_page(table, found, figure))
+    chance = 1 / len(loaded_task.task.labels)
+    folder.write_text(PAGE, render_page(table, found, chance))
     print_methods(console, table, found)
     console.say(f"{loaded.told}.")
-    if figure:
-        _save(folder, figure, console)
-    elif bars:
-        console.say("No figure of four bars: it needs zero-shot, ICM, gold, and human or random labels.")
     console.say(f"Written to {folder / FIGURES} and {folder / PAGE}")
+    if figures:
+        console.say(saved_plots(baseline_plots(found, chance), figures))
 
 
 def _prepare(folder: RunDir, *, resume: bool, overwrite: bool) -> None:
@@ -136,11 +130,3 @@ def _prepare(folder: RunDir, *, resume: bool, overwrite: bool) -> None:
                 f"{folder.path} already holds baselines; use --resume to continue, --overwrite to replace "
                 "them, or another --out"
             )
-
-
-def _save(folder: RunDir, figure: Drawing, console: Terminal) -> None:
-    svg = folder.write_text(f"{BARS}.svg", to_svg(figure))
-    try:
-        write_whole(folder / f"{BARS}.png", lambda place: to_png(figure, place))
-    except ImportError:
-        console.say(f"{svg} is written; for a PNG as well: {install_hint('png')}")

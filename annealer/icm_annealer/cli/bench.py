@@ -13,6 +13,7 @@ from icm_annealer.benchmarks.searches.plan import FULL, SHORT, BenchPlan, bench_
 from icm_annealer.cli.options import (
     AllowCodeOption,
     EngineOption,
+    FiguresOption,
     KeyOption,
     ScorerModelOption,
     ScorerOption,
@@ -21,7 +22,8 @@ from icm_annealer.cli.options import (
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
-from icm_annealer.runs.atomic_write import try_place
+from icm_annealer.plots.drawing import saved_plots
+from icm_annealer.runs.atomic_write import make_folder, try_place
 from icm_annealer.runs.directory import RunDir
 from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_client import RequestError
@@ -109,6 +111,7 @@ def search_bench(
             "--chain/--no-chain", help="Compare U by the chain rule with U by tree.", show_default="with --full"
         ),
     ] = None,
+    figures: FiguresOption = None,
     scorer: ScorerOption = DEFAULT_SCORER,
     engine: EngineOption = "vllm",
     scorer_model: ScorerModelOption = None,
@@ -121,7 +124,7 @@ def search_bench(
     """
     from icm_annealer.benchmarks.results_file import check_figures
     from icm_annealer.benchmarks.searches.bench import run_bench
-    from icm_annealer.benchmarks.searches.page import render_page
+    from icm_annealer.benchmarks.searches.page import bench_plots, render_page
     from icm_annealer.benchmarks.searches.summaries import task_comparisons
     from icm_annealer.benchmarks.searches.tables import print_chain, print_comparisons
 
@@ -146,6 +149,8 @@ def search_bench(
     named = named_scorer(scorer, engine, 300.0, api_key_file, scorer_model)
     check_figures(out)
     try_place(out.with_suffix(".html"))
+    if figures:
+        make_folder(figures)
 
     async def work() -> Any:
         with RunProgress(console, "search-bench", []) as progress:
@@ -159,6 +164,8 @@ def search_bench(
     print_comparisons(console, comparisons)
     print_chain(console, found.chain)
     console.say(f"Written to {out} and {page}")
+    if figures:
+        console.say(saved_plots(bench_plots(comparisons), figures))
 
 
 def _numbers(text: str) -> list[int]:

@@ -94,6 +94,15 @@ WaitOption = Annotated[
         help="Seconds to wait for a scorer that is unreachable or not ready.",
     ),
 ]
+FiguresOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--figures",
+        metavar="DIR",
+        help="Also write each plot as PDF, PNG (300 dpi) and SVG into this folder, one column of a paper wide; files "
+        "of the same name are replaced.",
+    ),
+]
 
 
 def named_scorer(

@@ -10,7 +10,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from icm_annealer.data.columnar import HUB
-from icm_annealer.rules.function import ALLOW_CODE
+from icm_annealer.rules.python import ALLOW_CODE
 from icm_annealer.rules.registry import AnyRule
 from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import MAX_LABEL_CHARS, ScoreRequest, label_texts

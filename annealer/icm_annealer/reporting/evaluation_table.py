@@ -7,8 +7,8 @@ from typing import Any
 from rich.table import Table
 
 from icm_annealer.console.terminal import Terminal
+from icm_annealer.reporting.methods import TITLES
 
-TITLES = {"zero_shot": "zero-shot", "icm": "ICM", "gold": "gold labels"}
 FIGURES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",

@@ -11,10 +11,9 @@ import numpy as np
 
 from icm_annealer.core.arrays import Ints
 from icm_annealer.evaluation.intervals import Estimate, median_over_seeds
-from icm_annealer.reporting.bars import Bar
-from icm_annealer.reporting.charts import Line
+from icm_annealer.plots.curves import Curve
+from icm_annealer.reporting.accuracy_bars import Bars, accuracy_bars, intervals_of
 from icm_annealer.reporting.compare_runs import Compared
-from icm_annealer.reporting.report_figures import accuracy_bars, spread_told
 from icm_annealer.runs.directory import JOURNAL, METRICS
 from icm_annealer.runs.gold import read_again
 from icm_annealer.runs.journal import read_passes
@@ -40,8 +39,8 @@ class SearchReport:
 
     record: RunRecord
     title: str
-    u_lines: list[Line]
-    accuracy_lines: list[Line]
+    u_curves: tuple[Curve, ...]
+    accuracy_curves: tuple[Curve, ...]
     label_accuracy: float | None
     """Share of the labels found that are right; None where no gold is known."""
     least_certain: list[dict[str, Any]]
@@ -63,7 +62,7 @@ class SearchReport:
         except RequestError:  # its examples are nowhere: the page goes without texts
             gold = gold or {}
         wanted = np.array([names.index(gold[name]) if name in gold else -1 for name in record.ids])
-        u_lines, accuracy_lines = _lines(record, wanted)
+        u_curves, accuracy_curves = _curves(record, wanted)
         rows = record.rows() if record.is_finished else []
         right = [row.label == gold[row.id] for row in rows if row.id in gold]
         uncertain = sorted(rows, key=lambda row: row.margin)[:NUM_LEAST_CERTAIN]
@@ -71,7 +70,7 @@ class SearchReport:
             {**row.model_dump(), "text": texts.get(row.id, "")[:MAX_TEXT], "gold": gold.get(row.id)}
             for row in uncertain
         ]
-        return cls(record, title, u_lines, accuracy_lines, float(np.mean(right)) if right else None, least)
+        return cls(record, title, u_curves, accuracy_curves, float(np.mean(right)) if right else None, least)
 
 
 @dataclass(frozen=True)
@@ -96,12 +95,12 @@ class RunReport:
         return self.searches[0].record
 
     @property
-    def bars(self) -> dict[str, Bar]:
+    def bars(self) -> Bars:
         return accuracy_bars(self.metrics, self.evaluation)
 
     @property
-    def spread(self) -> str:
-        return spread_told(self.metrics, self.evaluation)
+    def intervals(self) -> str:
+        return intervals_of(self.metrics, self.evaluation)
 
     @property
     def us(self) -> list[float]:
@@ -153,7 +152,7 @@ class RunReport:
         return Compared(self.name, self.first, labels if len(self.searches) == 1 else {})
 
 
-def _lines(record: RunRecord, wanted: Ints) -> tuple[list[Line], list[Line]]:
+def _curves(record: RunRecord, wanted: Ints) -> tuple[tuple[Curve, ...], tuple[Curve, ...]]:
     """U, and the share of right labels, over each chain's passes; `wanted` is gold by example, -1 where unknown."""
     u_lines: dict[str, list[tuple[float, float]]] = {}
     accuracy_lines: dict[str, list[tuple[float, float]]] = {}
@@ -169,6 +168,6 @@ def _lines(record: RunRecord, wanted: Ints) -> tuple[list[Line], list[Line]]:
             right = float((labels[judged] == wanted[judged]).mean())
             accuracy_lines.setdefault(line["request"]["purpose"], []).append((len(points), right))
     return (
-        [Line(name, points) for name, points in u_lines.items()],
-        [Line(name, points) for name, points in accuracy_lines.items()],
+        tuple(Curve(name, tuple(points)) for name, points in u_lines.items()),
+        tuple(Curve(name, tuple(points)) for name, points in accuracy_lines.items()),
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.rules.base import Facts, Labels, Rule
-from icm_annealer.rules.group_solver import AllLabels, solver
+from icm_annealer.rules.group_solver import AllLabels, named, solver
 from icm_annealer.rules.label_graph import BestPaths, LabelGraph
 from icm_client.contract.errors import RequestError
 
@@ -89,10 +89,9 @@ class Consistency:
         """A rule that states less than it counts is an error, not labels that contradict each other."""
         for number in self._stated:
             if self._count(self.groups[number], labels):
-                titles = ", ".join(repr(rule.title) for rule in self._rules)
                 first = self._ids[int(self.groups[number][0])]
                 raise RequestError(
-                    f"the rules {titles} count contradictions in labels that their constraints allow (in the group of "
-                    f"{first!r}): count and constraint of a rule have to agree",
+                    f"{named(self._rules)} allow{'s' * (len(self._rules) == 1)} labels by constraint that contradict "
+                    f"each other by count (in the group of {first!r}): both have to agree",
                     code="bad_rule",
                 )

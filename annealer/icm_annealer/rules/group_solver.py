@@ -53,11 +53,11 @@ def solver(
             constraints = [stated for rule in rules if (stated := rule.constraint(ordered)) is not None]
             graph = label_graph(constraints, [group[number] for number in order], names)
         except TooManyStepsError:
-            obstacle = f"{_named(rules)} leave too much open"
+            obstacle = f"{named(rules)} leave{'s' * (len(rules) == 1)} too much open"
         else:
             if graph.layers:
                 return graph
-            obstacle, code = f"no labels keep {_named(rules)}", "no_consistent_labels"
+            obstacle, code = f"no labels keep {named(rules)}", "no_consistent_labels"
     if len(names) ** len(group) <= MAX_STATES:
         return AllLabels(rules, facts, names)
     shown = ", ".join(map(repr, ids[:3])) + ", ..." * (len(ids) > 3)
@@ -68,6 +68,7 @@ def solver(
     )
 
 
-def _named(rules: Sequence[Rule]) -> str:
+def named(rules: Sequence[Rule]) -> str:
+    """The rules, for a message."""
     titles = ", ".join(repr(rule.title) for rule in rules)
     return f"the rule{'s' * (len(rules) > 1)} {titles}"

@@ -131,9 +131,7 @@ def _their_rule(name: str, loaded: Any, options: dict[str, Any]) -> Rule:
         raise RequestError(f"the rule {name!r} is a class that is no icm_annealer.rules.base.Rule", code="bad_rule")
     missing = ", ".join(sorted(loaded.__abstractmethods__))
     if missing:
-        raise RequestError(
-            f"the rule {name!r} does not say its {missing}: its class has to define them", code="bad_rule"
-        )
+        raise RequestError(f"the rule {name!r} cannot be used: its class defines no {missing}", code="bad_rule")
     try:
         return loaded.model_validate({"kind": name, **options})
     except ValidationError as error:

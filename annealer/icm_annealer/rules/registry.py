@@ -6,12 +6,13 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, SerializeAsAny, ValidationError
 
-from icm_annealer.rules.at_most_one import AtMostOne, ExactlyOne
+from icm_annealer.rules.at_most_one import AtMostOne
 from icm_annealer.rules.base import Rule
 from icm_annealer.rules.different_keys import DifferentKeys
-from icm_annealer.rules.function import PythonRule
+from icm_annealer.rules.exactly_one import ExactlyOne
 from icm_annealer.rules.installed import InstalledRule, installed_names
 from icm_annealer.rules.mirrored import Mirrored
+from icm_annealer.rules.python import PythonRule
 from icm_annealer.rules.same_key import SameKey
 
 REGISTERED: tuple[type[Rule], ...] = (

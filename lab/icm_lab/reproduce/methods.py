@@ -26,7 +26,7 @@ async def zero_shot(trial: Trial, seed: int) -> None:
     """No labels."""
 
 
-async def at_random(trial: Trial, seed: int) -> Found:
+async def random_few_shot(trial: Trial, seed: int) -> Found:
     """Uniform random labels."""
     return Found(random_labels(len(trial.train), 2, np.random.default_rng([seed, 1])), 0.0)
 
@@ -97,7 +97,7 @@ METHODS: dict[str, Method] = {
     method.__name__: method
     for method in (
         zero_shot,
-        at_random,
+        random_few_shot,
         gold,
         human,
         icm,

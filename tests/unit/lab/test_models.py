@@ -40,6 +40,7 @@ def test_the_weights_are_small_and_known(size: str, tmp_path: Path) -> None:
         assert (pulled / name).read_bytes() == (folder / name).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 def test_a_model_does_what_its_log_says(size: str) -> None:
     """Rounded to bfloat16, and read anew, it can still do what it could at the end of its training."""
@@ -51,6 +52,7 @@ def test_a_model_does_what_its_log_says(size: str) -> None:
         assert late > 0.9 or logged[name] < 0.95, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", [task for task in TASKS if task.gold == TRUTH], ids=lambda task: task.name)
 def test_gold_shots_of_a_task_are_understood(task: Any) -> None:
     """A task's file, rendered and tokenized as any scorer would, in front of the large model."""

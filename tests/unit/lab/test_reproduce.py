@@ -15,10 +15,11 @@ from tests.conftest import Serving
 from icm_annealer.benchmarks.case import Case, TaskData
 from icm_annealer.benchmarks.saved_rows import SavedRows
 from icm_annealer.data.task import built_in_tasks
+from icm_annealer.plots.bars import BarPlot
 from icm_client import RequestError
 from icm_lab.reproduce.figures import FIGURES, REAL, TITLES, Bar, Claim, Figure
 from icm_lab.reproduce.methods import METHODS
-from icm_lab.reproduce.page import render_page
+from icm_lab.reproduce.page import figure_plots, render_page
 from icm_lab.reproduce.rows import ReproduceRow
 from icm_lab.reproduce.run import REAL_SEEDS, ROWS, SEEDS, make_rows, model_rows
 from icm_lab.reproduce.trial import Trial
@@ -74,6 +75,11 @@ def test_a_claim_that_does_not_hold_is_printed_as_such() -> None:
     page = render_page({"num": 1, "num_test": 2, "match": 0.05, "figures": [found], "passes": []})
     assert "does not hold" in page
     assert "ICM &lt; gold &amp; more" in page
+    (plot,) = figure_plots({"figures": [found]}).values()
+    assert isinstance(plot, BarPlot)
+    (group,) = plot.groups
+    assert group.heading == "lab-arithmetic, lab-large"
+    assert [(row.label, row.bars[0].estimate.value) for row in group.rows] == [("ICM", 0.5), ("gold labels", 0.5)]
 
 
 def test_the_figures_name_what_there_is() -> None:

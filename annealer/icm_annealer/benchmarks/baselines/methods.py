@@ -16,6 +16,7 @@ from icm_annealer.benchmarks.search_presets import REFERENCE, find_compared
 from icm_annealer.core.arrays import Ints
 from icm_annealer.data.task import Task
 from icm_annealer.evaluation.many_shot import random_labels
+from icm_annealer.reporting.methods import TITLES
 from icm_client.contract.errors import RequestError
 
 
@@ -61,7 +62,6 @@ class Method:
 
     name: str
     title: str
-    colour: str
     search: str = ""
     """The compared search that finds its labels; empty where none does."""
     labels: Callable[[Given], Ints] | None = None
@@ -113,51 +113,47 @@ ZERO_SHOT, RANDOM, ICM, HUMAN, GOLD = "zero_shot", "random_few_shot", "icm", "hu
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method(ZERO_SHOT, "zero-shot", "#94a3b8", "zero_shot", prompts_with_labels=False),
+        Method(ZERO_SHOT, TITLES[ZERO_SHOT], "zero_shot", prompts_with_labels=False),
         Method(
             "zero_shot_prefix",
             "zero-shot prefix",
-            "#64748b",
             "zero_shot",
             of=lambda given: {"prefix": zlib.crc32(given.offer.prefix.encode())},
             needs=Need("--prefix-file", lambda offer: bool(offer.prefix)),
             prompts_with_labels=False,
             preamble=lambda offer: offer.prefix,
         ),
-        Method(RANDOM, "random labels", "#d6b48a", labels=_random),
-        Method("bootstrap", "bootstrapped", "#7dd3fc", "bootstrap"),
+        Method(RANDOM, TITLES[RANDOM], labels=_random),
+        Method("bootstrap", "bootstrapped", "bootstrap"),
         Method(
             "bootstrap_consistent",
-            "… + consistency",
-            "#38bdf8",
+            "bootstrapped, consistent",
             "bootstrap_consistent",
             needs=Need("a task with rules", lambda offer: bool(offer.task.rules)),
         ),
-        Method("bootstrap_raw", "… uncalibrated", "#bae6fd", "bootstrap_raw", is_usual=False),
-        Method("growing", "growing labels", "#6ee7b7", "growing"),
-        Method("joint", "joint inference", "#34d399", "joint"),
-        Method("joint_raw", "… uncalibrated", "#a7f3d0", "joint_raw", is_usual=False),
-        Method("gibbs", "Gibbs", "#059669", "gibbs"),
-        Method("gibbs_raw", "… uncalibrated", "#10b981", "gibbs_raw", is_usual=False),
-        Method("official", "published", "#a78bfa", "official", is_usual=False),
-        Method(ICM, "ICM", "#2563eb", REFERENCE.name),
+        Method("bootstrap_raw", "bootstrapped, raw", "bootstrap_raw", is_usual=False),
+        Method("growing", "growing labels", "growing"),
+        Method("joint", "joint inference", "joint"),
+        Method("joint_raw", "joint inference, raw", "joint_raw", is_usual=False),
+        Method("gibbs", "Gibbs", "gibbs"),
+        Method("gibbs_raw", "Gibbs, raw", "gibbs_raw", is_usual=False),
+        Method("official", "published", "official", is_usual=False),
+        Method(ICM, TITLES[ICM], REFERENCE.name),
         Method(
             "noise",
-            "gold with noise",
-            "#fb923c",
+            TITLES["noise"],
             labels=_noise,
             of=lambda given: {"num_wrong": given.num_wrong},
             after=ICM,
         ),
         Method(
             HUMAN,
-            "human labels",
-            "#db2777",
+            TITLES[HUMAN],
             labels=_human,
             of=_of_human,
             needs=Need("--human", lambda offer: offer.human is not None),
         ),
-        Method(GOLD, "gold labels", "#eab308", labels=lambda given: given.case.gold),
+        Method(GOLD, TITLES[GOLD], labels=lambda given: given.case.gold),
     )
 }
 

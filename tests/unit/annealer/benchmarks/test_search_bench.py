@@ -28,7 +28,6 @@ from icm_annealer.benchmarks.searches.rows import SearchRow
 from icm_annealer.benchmarks.searches.summaries import task_comparisons
 from icm_annealer.core.objective import Objective
 from icm_annealer.evaluation.many_shot import ManyShot
-from icm_annealer.reporting.charts import Line, line_chart
 from icm_annealer.scoring.cost_model import TextTokens
 from icm_annealer.scoring.passes import PassScorer
 from icm_annealer.scoring.prefix_plan import PlanKind
@@ -137,9 +136,11 @@ def saved(out: Path) -> dict[str, Any]:
     return figures
 
 
+@pytest.mark.slow
 def test_all_searches_are_compared(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out = planted.write_task(tmp_path / "data", 40), tmp_path / "bench.json"
-    ended = bench(icm, url, out, task, "--searches", ALL, "--seeds", 2, "--chain")
+    figures = tmp_path / "figures"
+    ended = bench(icm, url, out, task, "--searches", ALL, "--seeds", 2, "--chain", "--figures", figures)
     assert ended.code == 0, ended
     rows = saved(out)["searches"]
     assert [(row["seed"], row["search"]) for row in rows] == [(s, name) for s in (0, 1) for name in ALL.split(",")]
@@ -173,6 +174,8 @@ def test_all_searches_are_compared(icm: Icm, tmp_path: Path, url: str) -> None:
     assert "http" not in page.replace("http://www.w3.org", "")  # self-contained: nothing is fetched
     assert page.count("<svg") == 3
     assert "official, plan fixed" in page
+    for name in ("u", "label-accuracy", "test-accuracy-calibrated"):
+        assert {path.suffix for path in figures.glob(f"planted-12-{name}.*")} == {".pdf", ".png", ".svg"}
 
 
 def test_equal_labels_are_weighed_equally(icm: Icm, tmp_path: Path, url: str) -> None:
@@ -272,6 +275,7 @@ def test_a_row_that_was_changed_is_not_summed_up(
     check_refused(bench(icm, url, out, task, "--searches", "zero_shot", "--resume"), 2, str(out), says)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_a_bench_that_is_stopped_keeps_what_it_has(
     icm: Icm, tmp_path: Path, url: str, number: signal.Signals, code: int
@@ -396,27 +400,6 @@ def test_rank_correlation_sees_only_ranks(values: list[int], random: Any) -> Non
     assert spearman(first**3, second) == pytest.approx(spearman(first, second))
     assert spearman(first, second) == pytest.approx(spearman(second, first))
     assert -1.0001 <= spearman(first, second) <= 1.0001
-
-
-def test_a_logarithmic_axis_has_equal_steps_for_equal_factors() -> None:
-    cloud = Line("cloud", [(100.0, 0.0), (1000.0, 0.5), (10_000.0, 1.0)], is_joined=False, middle=(1000.0, 0.5))
-    chart = line_chart([cloud], "y", log_x=True, levels=[("gold", 2.0)])
-    (left, _), (middle, height), (right, _) = chart["curves"][0]["points"]
-    assert middle - left == pytest.approx(right - middle, abs=0.2)
-    assert chart["curves"][0]["middle"] == (middle, height)
-    assert [text for _, text in chart["x_ticks"]] == ["100", "200", "500", "1k", "2k", "5k", "10k"]
-    assert chart["levels"][0][1] < height  # higher up
-
-
-@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-0.071, -0.069), (0.5, 0.5), (0.0, 300.0)])
-def test_no_two_ticks_are_written_alike(low: float, high: float) -> None:
-    chart = line_chart([Line("cloud", [(1.0, low), (2.0, high)])], "y")
-    assert len({text for _, text in chart["y_ticks"]}) == 5
-
-
-def test_an_axis_ends_where_values_do() -> None:
-    ticks = line_chart([Line("cloud", [(1.0, 0.0), (2.0, 0.98)])], "y", limits=(0.0, 1.0))["y_ticks"]
-    assert (ticks[0][1], ticks[-1][1]) == ("0.00", "1.00")
 
 
 def test_the_published_search_does_exactly_the_iterations_wanted() -> None:

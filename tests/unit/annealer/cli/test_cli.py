@@ -223,6 +223,7 @@ def test_a_demo_replaces_no_other_run(icm: Icm, tmp_path: Path, url: str, place:
     assert {path.name: path.read_bytes() for path in (tmp_path / place).iterdir()} == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_seeds", [1, 2])
 def test_a_demo_that_was_stopped_promises_nothing_and_is_replaced(
     icm: Icm, tmp_path: Path, url: str, num_seeds: int
@@ -298,6 +299,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory, url: str) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_a_run_that_was_stopped_is_resumed_to_the_same_labels(
     tmp_path: Path, url: str, uninterrupted: Path, number: signal.Signals, code: int

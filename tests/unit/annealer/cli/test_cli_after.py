@@ -71,7 +71,9 @@ def test_a_report_of_one_and_of_several(icm: Icm, run: Path, made: Path, tmp_pat
         run / REPORT
     ).read_text()
     check_refused(icm("report", run), 2, "--overwrite")
-    assert icm("report", run, "--overwrite").code == 0
+    ended = icm("report", run, "--overwrite", "--figures", tmp_path / "figures")
+    assert "u-by-pass" in ended.out
+    assert {path.suffix for path in (tmp_path / "figures").glob("u-by-pass.*")} == {".pdf", ".png", ".svg"}
     page = tmp_path / "both.html"
     assert icm("report", run, made / "runs" / "first", "--out", page).code == 0
     assert "2 runs side by side" in page.read_text()

@@ -36,6 +36,7 @@ def endpoint() -> Iterator[FakeEndpoint]:
         yield made
 
 
+@pytest.mark.slow
 def test_a_run_gives_the_same_labels(icm: Icm, tmp_path: Path, server: str, endpoint: FakeEndpoint) -> None:
     task = planted.write_task(tmp_path / "data", 16)
     for name, scorer in (("ours", server), ("theirs", f"openai:{endpoint.url}/v1")):
@@ -94,6 +95,7 @@ def test_score_and_task_check(icm: Icm, tmp_path: Path, server: str, endpoint: F
     assert told[0].out == told[1].out
 
 
+@pytest.mark.slow
 def test_demo(icm: Icm, tmp_path: Path, endpoint: FakeEndpoint) -> None:
     task = planted.write_task(tmp_path / "data", 40)
     command = ["demo", "--task", task, "--scorer", f"openai:{endpoint.url}", "--scorer-model", "fake"]

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import json
-import math
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tests import planted
 from tests.finished import finished
 
-from icm_annealer.evaluation.intervals import Estimate
-from icm_annealer.reporting.bars import Bar, bar_rows
 from icm_annealer.reporting.compare_runs import Compared, alike, differences
-from icm_annealer.reporting.report import render_report
+from icm_annealer.reporting.report import render_report, report_plots
 from icm_annealer.reporting.run_report import RunReport, SearchReport
 from icm_annealer.runs.directory import EXAMPLES, JOURNAL, LABELS, METRICS
 from icm_annealer.runs.record import RunRecord
 from icm_client import RequestError, ScorerClient
 
-VOID = {"meta", "line", "circle", "polyline", "rect", "br"}
+VOID = {"meta", "br"}
 
 
 class Page(HTMLParser):
@@ -37,7 +32,11 @@ class Page(HTMLParser):
         assert self.open == []
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.links += [value or "" for name, value in attributes if name in ("href", "src")]
+        links = [value or "" for name, value in attributes if name in ("href", "src")]
+        if tag == "use":
+            assert all(link.startswith("#") for link in links)
+        else:
+            self.links += links
         assert tag != "script"
         if tag not in VOID:
             self.open.append(tag)
@@ -63,6 +62,7 @@ async def test_a_run_without_gold(tmp_path: Path, scorer: ScorerClient) -> None:
     for alarm in found.alarms:
         assert alarm.code in page.text
     assert page.links == []
+    assert list(report_plots([RunReport.read(tmp_path / "run")])) == ["u-by-pass"]
 
 
 async def test_curves_are_those_of_the_search(tmp_path: Path, scorer: ScorerClient) -> None:
@@ -70,12 +70,12 @@ async def test_curves_are_those_of_the_search(tmp_path: Path, scorer: ScorerClie
     found = await finished(scorer, tmp_path / "run", task_file)
     _, loaded = planted.load(task_file)
     report = SearchReport.read(tmp_path / "run", loaded.gold)
-    assert [line.name for line in report.u_lines] == ["chain 1", "chain 2"]
+    assert [curve.label for curve in report.u_curves] == ["chain 1", "chain 2"]
     lines = [json.loads(line) for line in (tmp_path / "run" / JOURNAL).read_text().splitlines()]
     wanted = [line["u"] for line in lines if line.get("request", {}).get("purpose") == "chain 2"]
-    assert [u for _, u in report.u_lines[1].points] == wanted
-    assert [x for x, _ in report.u_lines[1].points] == list(range(1, len(wanted) + 1))
-    assert all(0 <= share <= 1 for line in report.accuracy_lines for _, share in line.points)
+    assert [u for _, u in report.u_curves[1].points] == wanted
+    assert [x for x, _ in report.u_curves[1].points] == list(range(1, len(wanted) + 1))
+    assert all(0 <= share <= 1 for curve in report.accuracy_curves for _, share in curve.points)
     right = [row["label"] == loaded.gold[row["id"]] for row in found.run.rows()]
     assert report.label_accuracy == sum(right) / len(right)
 
@@ -177,26 +177,3 @@ async def test_what_an_evaluation_found_is_shown(tmp_path: Path, scorer: ScorerC
 def test_no_run_is_told(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="holds no run"):
         RunReport.read(tmp_path)
-
-
-FINITE = st.floats(-5, 5)
-
-
-@given(st.lists(st.tuples(FINITE, FINITE, FINITE), min_size=1, max_size=6))
-def test_bars_stay_within_their_track(values: list[tuple[float, float, float]]) -> None:
-    bars = [Bar("b", "#000000", Estimate(sorted(v)[1], sorted(v)[0], sorted(v)[2]), list(v)) for v in values]
-    chart = bar_rows(bars, None, None)
-    for row in chart["rows"]:
-        begin, width = row["interval"]
-        for place in (row["left"], row["left"] + row["width"], begin, begin + width, *row["dots"]):
-            assert -0.02 <= place <= 100.02
-    places = [place for place, _ in chart["ticks"]]
-    assert places == sorted(places)
-    assert (places[0], places[-1]) == (0, 100)
-
-
-def test_a_bar_begins_at_zero_and_has_no_interval_where_none_is_known() -> None:
-    (row,) = bar_rows([Bar("b", "#000000", Estimate(0.25, math.nan, math.nan))])["rows"]
-    assert (row["left"], row["width"], row["interval"]) == (0, 25, None)
-    rows = bar_rows([Bar("a", "#0", Estimate(-1, -1, -1)), Bar("b", "#0", Estimate(3, 3, 3))], None, None)["rows"]
-    assert [(row["left"], row["width"]) for row in rows] == [(0, 25), (25, 75)]

@@ -123,6 +123,7 @@ def check_told(ended: Ended) -> None:
         assert ended.code in (1, 2)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_whatever_is_damaged_is_told_or_does_not_matter(

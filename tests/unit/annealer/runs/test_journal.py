@@ -78,6 +78,7 @@ class Counted:
         return await self._scorer.score(request)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [SETTINGS, OFFICIAL], ids=["blocks", "official"])
 async def test_a_run_killed_at_any_byte_resumes_to_the_same(
     tmp_path: Path, data: Data, scorer: ScorerClient, settings: Settings

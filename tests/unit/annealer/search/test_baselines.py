@@ -91,6 +91,7 @@ async def searched(scorer: ScorerClient, task_file: Path, settings: Settings) ->
     return await anneal(loaded.examples, loaded_task.task, scorer, settings), loaded_task, loaded
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "at_least"),
     [

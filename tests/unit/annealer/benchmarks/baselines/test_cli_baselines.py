@@ -47,8 +47,8 @@ def test_the_whole_table(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out, prefix = data(tmp_path / "data", 60, PAIRED), tmp_path / "out", tmp_path / "prefix.txt"
     prefix.write_text("Words: hail frost\nKind: cool\n\n\n")
     tried = [name for name in TRIED if name != "gibbs"]  # hundreds of requests
-    options = ("--seeds", 2, "--methods", ",".join(tried), "--human", "person", "--prefix-file", prefix, "--bars")
-    ended = compare(icm, url, task, out, *options)
+    options = ("--seeds", 2, "--methods", ",".join(tried), "--human", "person", "--prefix-file", prefix)
+    ended = compare(icm, url, task, out, *options, "--figures", tmp_path / "figures")
     assert ended.code == 0, ended
     for seed in (0, 1):
         rows = by_method(out, seed)
@@ -80,8 +80,10 @@ def test_the_whole_table(icm: Icm, tmp_path: Path, url: str) -> None:
     for method in (METHODS[name] for name in tried):
         assert method.title in ended.out
         assert method.title in page
-    assert (out / "bars.svg").read_text() in page
-    assert (out / "bars.png").read_bytes().startswith(b"\x89PNG")
+    assert page.count("<svg") == 2
+    names = {f"{plot}.{form}" for plot in ("test-accuracy", "four-methods") for form in ("pdf", "png", "svg")}
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == names
+    assert "test-accuracy, four-methods; each as pdf, png, svg" in ended.out
 
 
 def test_the_demos_figures_are_the_same(icm: Icm, tmp_path: Path, url: str) -> None:
@@ -177,7 +179,6 @@ def test_labels_of_one_kind_are_compared_with_three_classes(icm: Icm, tmp_path: 
     out = tmp_path / "out"
     ended = compare(icm, url, data(tmp_path / "data", 60, task), out, "--seeds", 1, "--methods", "icm,noise,gold")
     assert ended.code == 0, ended
-    assert "No figure" not in ended.out
     (noise,) = [row for row in saved(out)["rows"] if row["method"] == "noise"]
     assert len(noise["label_rates"]) == 3
 

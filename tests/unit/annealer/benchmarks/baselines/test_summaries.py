@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from icm_annealer.benchmarks.baselines.four_bars import four_bars
 from icm_annealer.benchmarks.baselines.methods import METHODS, Offer, chosen
+from icm_annealer.benchmarks.baselines.page import baseline_plots
 from icm_annealer.benchmarks.baselines.rows import BaselineRow
 from icm_annealer.benchmarks.baselines.summaries import MethodSummary, method_summaries
 from icm_annealer.benchmarks.baselines.tables import format_estimate, format_gap, format_tokens
 from icm_annealer.data.task import Task
 from icm_annealer.evaluation.intervals import Estimate, median_over_seeds
 from icm_annealer.evaluation.metrics import FIGURES
-from icm_annealer.reporting.drawing import Box, Words
 from icm_client import RequestError
 
 PLAIN = Task(name="t", template="{text}", labels={"yes": " yes", "no": " no"})
@@ -98,20 +97,22 @@ def test_cells_are_told_shortly() -> None:
 
 
 @pytest.mark.parametrize("human", [False, True])
-def test_four_bars_stand_as_high_as_the_figures(human: bool) -> None:
-    shares = {"zero_shot": 0.5, "random_few_shot": 0.6, "icm": 0.9, "gold": 1.0, **({"human": 0.7} if human else {})}
-    found = method_summaries(
-        [row(name, 0, [1] * round(10 * share) + [0] * round(10 - 10 * share)) for name, share in shares.items()]
-    )
-    figure = four_bars(found, "t", 0.5)
-    assert figure is not None
-    boxes = [shape for shape in figure.shapes if isinstance(shape, Box)]
-    heights = [box.height for box in boxes[::2]]
-    assert len(boxes) == 8
-    second = 0.7 if human else 0.6
-    assert heights == pytest.approx([share * heights[3] for share in (0.5, second, 0.9, 1.0)])
-    assert ("human labels" if human else "random labels") in [s.text for s in figure.shapes if isinstance(s, Words)]
-    assert four_bars([summary for summary in found if summary.method.name != "icm"], "t", 0.5) is None
+def test_four_methods_are_plotted_alone_as_well(human: bool) -> None:
+    names = ["zero_shot", "random_few_shot", "growing", "icm", *(["human"] if human else []), "gold"]
+    found = method_summaries([row(name, seed, [1] * 8 + [0] * 2) for name in names for seed in range(2)])
+    plots = baseline_plots(found, 0.5)
+    rows = {name: [row for group in plot.groups for row in group.rows] for name, plot in plots.items()}
+    assert [row.label for row in rows["test-accuracy"]] == [METHODS[name].title for name in names if name in METHODS]
+    second = "human labels" if human else "random labels"
+    assert [row.label for row in rows["four-methods"]] == ["zero-shot", second, "ICM", "gold labels"]
+    raw, calibrated = rows["four-methods"][2].bars
+    assert raw == calibrated
+    assert raw.estimate == found[3].figures["raw"]["accuracy"]
+    assert raw.seeds == (0.8, 0.8)
+    without = [summary for summary in found if summary.method.name != "icm"]
+    assert list(baseline_plots(without, 0.5)) == ["test-accuracy"]
+    four = [summary for summary in found if summary.method.title in (second, "zero-shot", "ICM", "gold labels")]
+    assert list(baseline_plots(four, 0.5)) == ["test-accuracy"]
 
 
 def test_usual_methods_are_those_that_can_be_told_apart() -> None:
@@ -125,7 +126,6 @@ def test_usual_methods_are_those_that_can_be_told_apart() -> None:
     more = names(PLAIN, prefix="Before.", human="person")
     assert set(more) - set(names(PLAIN)) == {"zero_shot_prefix", "human"}
     assert [method.name for method in chosen(["gold", "zero_shot"], Offer(PLAIN))] == [*("zero_shot", "gold")]
-    assert all(method.colour.startswith("#") for method in METHODS.values())
 
 
 @pytest.mark.parametrize(
