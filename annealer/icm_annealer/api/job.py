@@ -13,7 +13,8 @@ from icm_annealer.console.progress import RunProgress
 from icm_annealer.data.examples import Example, Loaded
 from icm_annealer.data.task import Task
 from icm_annealer.labelling.label_dataset import label
-from icm_annealer.runs.directory import METRICS, SCORER_LOG, RunDir
+from icm_annealer.runs.directory import SCORER_LOG, RunDir
+from icm_annealer.runs.schema.metrics import RowCounts
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import Scorer, check_request
 from icm_annealer.search.settings import Settings
@@ -74,21 +75,23 @@ class LabelJob:
                         resume=self.resume,
                         on_pass=on_pass,
                         experiment=self.experiment,
+                        rows=self._rows,
                     )
             except IcmError:
                 if not answered and not self.resume:
                     self.folder.forget()
                 raise
-            rows = {
-                "read": len(self.loaded.examples),
-                "blank_lines": self.loaded.num_blank_lines,
-                "labelled": len(self.examples),
-                "left_out": len(self.loaded.examples) - len(self.examples),
-            }
-            metrics = {"task": self.task.name, "settings": self.settings.to_dict(), "rows": rows}
-            self.folder.write_json(METRICS, {**metrics, **labelling.summary()})
         return LabelResult(
             self.folder.path, labelling.alarms, self.examples, self.loaded.gold, had_ended=labelling.had_ended
+        )
+
+    @property
+    def _rows(self) -> RowCounts:
+        return RowCounts(
+            read=len(self.loaded.examples),
+            blank_lines=self.loaded.num_blank_lines,
+            labelled=len(self.examples),
+            left_out=len(self.loaded.examples) - len(self.examples),
         )
 
 

@@ -97,7 +97,7 @@ class LabelResult:
     @property
     def u_se(self) -> float:
         """The standard error of `u` over orders of the examples."""
-        return float(self._record.last.get("u_se") or 0.0)
+        return self._record.u_se
 
     @property
     def u_unit(self) -> str:
@@ -107,7 +107,7 @@ class LabelResult:
     @property
     def num_passes(self) -> int:
         """How often the model scored the examples."""
-        return int(self._record.metrics.get("num_passes", 0))
+        return self._record.metrics.num_passes if self._record.metrics else 0
 
     @property
     def computed_tokens(self) -> int:
@@ -162,4 +162,4 @@ def open_run(folder: str | os.PathLike[str]) -> LabelResult:
     """
     record = RunRecord.read(Path(folder))
     record.rows()  # a run without labels is an error before its examples are looked for
-    return LabelResult(record.folder, [Alarm(**alarm) for alarm in record.alarms], record.examples())  # type: ignore[arg-type]
+    return LabelResult(record.folder, [Alarm(**alarm.model_dump()) for alarm in record.alarms], record.examples())

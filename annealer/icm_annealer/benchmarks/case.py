@@ -16,7 +16,7 @@ from icm_annealer.data.task import Task
 from icm_annealer.evaluation.many_shot import NUM_ORDERS, ManyShot
 from icm_annealer.scoring.cost_model import TextTokens, TokenCounter
 from icm_annealer.scoring.pass_event import PassEvent
-from icm_annealer.scoring.passes import PassScorer, Scorer, identity_of, window_of
+from icm_annealer.scoring.passes import PassScorer, Scorer, window_of
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Problem
 from icm_annealer.search.driver import OnPass, SearchOutcome, drive
@@ -128,7 +128,7 @@ class Case:
     def to_dict(self) -> dict[str, Any]:
         """What every row depends on: one that was made of the same is not made again."""
         return {
-            "model": identity_of(self._model),
+            "model": self._model.identity.model_dump(),
             "window": window_of(self._model),
             "data": digest([*self.train, *self.test]),
             "gold": [zlib.crc32(gold.tobytes()) for gold in (self.gold, self.gold_test)],

@@ -15,7 +15,7 @@ from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.examples import Example
 from icm_annealer.data.task import Task
-from icm_annealer.scoring.passes import PassRequest, PassScorer, Scorer, identity_of
+from icm_annealer.scoring.passes import PassRequest, PassScorer, Scorer
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_client import ModelInfo, ScoreRequest
 
@@ -84,7 +84,7 @@ async def bench_plans(client: Scorer, sizes: list[int], shot_tokens: list[int], 
             )
         )
         progress.step(float(weight))
-    return PlanFigures(machine=machine(), model=identity_of(model), plans=rows)
+    return PlanFigures(machine=machine(), model=model.identity.model_dump(), plans=rows)
 
 
 async def fresh_pass(

@@ -31,7 +31,8 @@ from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_annealer.search.registry import DEFAULT, passes_help, searches_help
 from icm_annealer.search.settings import Settings, options_for
 from icm_annealer.tracking.beside import tracked
-from icm_annealer.tracking.tracker import Target
+from icm_annealer.tracking.registry import tracker_usages
+from icm_annealer.tracking.target import Target
 
 
 def run(
@@ -72,7 +73,7 @@ def run(
     engine: EngineOption = "vllm",
     track: Annotated[
         str | None,
-        typer.Option(help="Also show the run in mlflow[:URI] or trackio[:PROJECT]; it does not depend on them."),
+        typer.Option(help=f"Also show the run in {' or '.join(tracker_usages())}; it does not depend on them."),
     ] = None,
     allow_code: AllowCodeOption = False,
 ) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -12,8 +11,10 @@ from icm_annealer.core.arrays import Ints
 from icm_annealer.data.examples import Example, digest
 from icm_annealer.data.task import Task
 from icm_annealer.runs.journal import Journal
+from icm_annealer.runs.schema.journal import RunHeader, RunSettings, Window
+from icm_annealer.runs.schema.rows import LabelRow
 from icm_annealer.scoring.pass_event import PassEvent
-from icm_annealer.scoring.passes import PassRequest, PassResult, PassScorer, Scorer, identity_of, window_of
+from icm_annealer.scoring.passes import PassRequest, PassResult, PassScorer, Scorer, window_of
 from icm_annealer.search.base import Problem, Result
 from icm_annealer.search.driver import SearchOutcome, drive
 from icm_annealer.search.problem import problem_of
@@ -52,45 +53,35 @@ class Run:
         """The winner's label numbers, by example."""
         return self.outcome.labels
 
-    def rows(self, run: str = "") -> list[dict[str, Any]]:
-        """One row an example: id, label, probs, label_mass, margin, group, run.
-
-        `probs` are the leave-one-out probabilities renormalised over the labels, averaged (as log-probabilities) over
-        the common orders; `margin` is by how many nats the label is likelier than the next best by all that it was
-        chosen by (`Candidate.margins`).
-        """
+    def rows(self, run: str = "") -> list[LabelRow]:
+        """One row an example, in their order."""
         winner = self.result.winner
-        answer, margins = PassResult(winner.logprobs), winner.margins
-        normalized, mass = answer.normalized, answer.label_mass
-        rows = []
-        for number, (example, label) in enumerate(zip(self.examples, self.labels, strict=True)):
-            rows.append(
-                {
-                    "id": example.id,
-                    "label": self.task.label_names[label],
-                    "probs": {
-                        name: round(float(p), 6)
-                        for name, p in zip(self.task.label_names, np.exp(normalized[number]), strict=True)
-                    },
-                    "label_mass": round(float(mass[number]), 6),
-                    "margin": round(float(margins[number]), 6),
-                    "group": example.group,
-                    "run": run,
-                }
+        answer, margins, names = PassResult(winner.logprobs), winner.margins, self.task.label_names
+        probs, mass = np.exp(answer.normalized), answer.label_mass
+        return [
+            LabelRow(
+                id=example.id,
+                label=names[label],
+                probs={name: round(float(p), 6) for name, p in zip(names, probs[number], strict=True)},
+                label_mass=round(float(mass[number]), 6),
+                margin=round(float(margins[number]), 6),
+                group=example.group,
+                run=run,
             )
-        return rows
+            for number, (example, label) in enumerate(zip(self.examples, self.labels, strict=True))
+        ]
 
 
-def run_header(examples: Sequence[Example], task: Task, settings: Settings, model: ModelInfo) -> dict[str, Any]:
+def run_header(examples: Sequence[Example], task: Task, settings: Settings, model: ModelInfo) -> RunHeader:
     """What must not change between the beginning of a run and its resumption."""
-    return {
-        "settings": settings.to_dict(),
-        "task": task.seen(),
-        "data": digest(examples),
-        "model": identity_of(model),
-        "window": window_of(model),
-        "ids": [example.id for example in examples],
-    }
+    return RunHeader(
+        settings=RunSettings.model_validate(settings.to_dict()),
+        task=task,
+        data=digest(examples),
+        model=model.identity,
+        window=Window(**window_of(model)),
+        ids=[example.id for example in examples],
+    )
 
 
 async def anneal(

@@ -7,15 +7,19 @@ from pathlib import Path
 
 import jinja2
 
-from icm_annealer.evaluation.test_set import KINDS
 from icm_annealer.plots.bars import Bar, BarGroup, BarPlot, BarRow
 from icm_annealer.plots.base import Plot
 from icm_annealer.plots.curves import CurvePlot
 from icm_annealer.plots.drawing import inline_svg
 from icm_annealer.reporting.compare_runs import alike, differences
-from icm_annealer.reporting.evaluation_table import FIGURES, told
+from icm_annealer.reporting.evaluation_table import FIGURES, format_figure
 from icm_annealer.reporting.methods import TITLES, colour_of
 from icm_annealer.reporting.run_report import RunReport, SearchReport
+from icm_annealer.runs.schema.evaluation import KINDS
+
+GENERATOR = b'<meta name="generator" content="icm">'
+"""As the templates write it."""
+HEAD_BYTES = 1024
 
 
 def templates() -> jinja2.Environment:
@@ -28,6 +32,15 @@ def templates() -> jinja2.Environment:
     )
     environment.globals.update(inline_svg=inline_svg)
     return environment
+
+
+def is_report(path: Path) -> bool:
+    """Whether this program wrote the page, which can be made again from the runs' folders."""
+    try:
+        with path.open("rb") as file:
+            return GENERATOR in file.read(HEAD_BYTES)
+    except OSError:
+        return False
 
 
 def render_report(runs: Sequence[RunReport]) -> str:
@@ -45,7 +58,7 @@ def render_report(runs: Sequence[RunReport]) -> str:
             differences=differences(compared),
             alike=alike(compared),
             figures=FIGURES,
-            told=told,
+            format_figure=format_figure,
         )
     )
 
@@ -101,7 +114,9 @@ def _curve_plots(runs: Sequence[RunReport]) -> list[list[dict[str, Plot]]]:
     found = []
     for number, run in enumerate(runs, 1):
         prefix = f"run-{number}-" if len(runs) > 1 else ""
-        seeds = [f"seed-{search.record.settings['seed']}-" if len(run.searches) > 1 else "" for search in run.searches]
+        seeds = [
+            f"seed-{search.record.header.settings.seed}-" if len(run.searches) > 1 else "" for search in run.searches
+        ]
         found.append([_curves(prefix + seed, search) for seed, search in zip(seeds, run.searches, strict=True)])
     return found
 

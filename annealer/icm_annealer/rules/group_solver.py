@@ -42,16 +42,15 @@ def solver(
     A graph, unless no labels keep all rules or a rule states no constraint: then all labels, if they can be tried.
     Raises RequestError that names rules and group where neither can be had.
     """
+    order = reading_order([field for rule in rules for field in rule.read_together], facts)
+    constraints = [rule.constraint([facts[number] for number in order]) for rule in rules]
+    stated = [constraint for constraint in constraints if constraint is not None]
     obstacle, code = "", "group_too_large"
-    unstated = [rule.title for rule in rules if rule.constraint(facts) is None]
-    if unstated:
-        obstacle = f"the rule {unstated[0]!r} states no constraint"
+    if len(stated) < len(rules):
+        obstacle = f"the rule {rules[constraints.index(None)].title!r} states no constraint"
     else:
-        order = reading_order([field for rule in rules for field in rule.read_together], facts)
-        ordered = [facts[number] for number in order]
         try:
-            constraints = [stated for rule in rules if (stated := rule.constraint(ordered)) is not None]
-            graph = label_graph(constraints, [group[number] for number in order], names)
+            graph = label_graph(stated, [group[number] for number in order], names)
         except TooManyStepsError:
             obstacle = f"{named(rules)} leave{'s' * (len(rules) == 1)} too much open"
         else:

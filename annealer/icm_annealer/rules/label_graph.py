@@ -2,6 +2,7 @@
 
 The automata of a group are read together, label by label. What they allow becomes a graph of layers, one an example,
 in which every path is a way to label the group (a decision diagram). The best paths of all groups are found at once.
+`docs/design/rules.md` compares this with integer programming.
 """
 
 from __future__ import annotations

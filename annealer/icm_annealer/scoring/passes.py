@@ -136,11 +136,6 @@ def _row_of(plan: Plan) -> dict[int, int]:
     return {example: row for row, (_, example) in enumerate(plan.reads)}
 
 
-def identity_of(model: ModelInfo) -> dict[str, str]:
-    """What a model is known by in files: two runs are comparable only where all of it agrees."""
-    return model.model_dump(include={"name", "digest", "dtype", "engine"})
-
-
 def window_of(model: ModelInfo) -> dict[str, int]:
     """The window that contexts are cut to: in another one, the same request is answered in other contexts."""
     return {"max_prompt_tokens": model.max_prompt_tokens, "cache_block_tokens": model.cache_block_tokens}

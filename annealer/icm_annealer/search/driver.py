@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from icm_annealer.core.arrays import Ints
 from icm_annealer.core.objective import label_rates
@@ -25,7 +25,7 @@ class RecordedPasses(Protocol):
         """The next recorded answer; None if none is left."""
         ...
 
-    def write_pass(self, number: int, request: PassRequest, answer: PassResult, facts: dict[str, Any]) -> None:
+    def write_pass(self, event: PassEvent) -> None:
         """Records an answer before the search receives it."""
         ...
 
@@ -144,7 +144,7 @@ class _Rounds:
             return
         event = pass_event(self._problem, costs.num_passes, request, answer, resumed=resumed, waited=waited)
         if self._recorded and not resumed:
-            self._recorded.write_pass(event.number, request, answer, event.facts())
+            self._recorded.write_pass(event)
         if self._on_pass:
             self._on_pass(event)
 

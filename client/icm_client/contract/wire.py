@@ -160,8 +160,8 @@ class Usage(_Wire):
         return Usage.model_construct(**{name: mine[name] + its[name] for name in mine})
 
 
-class ModelInfo(_Wire):
-    """Who answers: two answers are comparable only where `digest` and `dtype` agree."""
+class ModelIdentity(_Wire):
+    """Which model it is: answers are comparable only where `digest` and `dtype` agree."""
 
     name: Name
     digest: Name
@@ -169,6 +169,11 @@ class ModelInfo(_Wire):
     dtype: Name
     engine: Name
     """Engine and version, such as `vllm 0.32.0`."""
+
+
+class ModelInfo(ModelIdentity):
+    """Who answers, and what it accepts."""
+
     max_prompt_tokens: int = Field(ge=1, le=MAX_COUNT)
     """The longest prompt that is accepted, in tokens (the window less one)."""
     adds_bos: bool
@@ -179,6 +184,11 @@ class ModelInfo(_Wire):
     max_prompts: int = Field(default=MAX_PROMPTS, ge=1, le=MAX_COUNT)
     """The most prompts in one request."""
     adapters: list[Name] = Field(default=[], max_length=MAX_ADAPTERS, fail_fast=True)
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """What files hold of the model."""
+        return ModelIdentity(**self.model_dump(include=set(ModelIdentity.model_fields)))
 
 
 class ScoreResponse(_Wire):

@@ -23,6 +23,7 @@ class Killed(Exception):  # noqa: N818
     """Stands for a signal that cannot be caught."""
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_with_the_same_weights_and_log(tmp_path: Path) -> None:
     whole = train(TINY, SHORT, tmp_path / "whole")
 

@@ -20,8 +20,8 @@ from icm_annealer.benchmarks.runner import Job, Part, run_jobs
 from icm_annealer.benchmarks.saved_rows import SavedRows
 from icm_annealer.benchmarks.search_presets import find_compared
 from icm_annealer.console.progress import RunProgress
-from icm_annealer.evaluation.test_set import intervals_told
-from icm_annealer.scoring.passes import Scorer, identity_of
+from icm_annealer.evaluation.test_set import describe_intervals
+from icm_annealer.scoring.passes import Scorer
 
 ROWS, TABLE = "rows", "table"
 """The parts of `baselines.json`."""
@@ -63,8 +63,8 @@ async def compare(
         num_examples=len(first.train),
         num_test=len(first.test),
         seeds=list(plan.seeds),
-        intervals=intervals_told(plan.num_seeds, is_grouped=is_grouped),
-        model=identity_of(model),
+        intervals=describe_intervals(plan.num_seeds, is_grouped=is_grouped),
+        model=model.identity.model_dump(),
         methods={summary.method.name: summary.stored() for summary in methods},
     )
     save_figures(out, **{TABLE: table.model_dump()})

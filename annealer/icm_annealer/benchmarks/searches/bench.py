@@ -15,7 +15,7 @@ from icm_annealer.benchmarks.searches.chain import CHAIN, SURROGATES, ChainRow, 
 from icm_annealer.benchmarks.searches.plan import BenchPlan, search_named
 from icm_annealer.benchmarks.searches.rows import SearchRow, SearchRows
 from icm_annealer.console.progress import RunProgress
-from icm_annealer.scoring.passes import Scorer, identity_of
+from icm_annealer.scoring.passes import Scorer
 from icm_client.contract.errors import RequestError
 
 SEARCHES = "searches"
@@ -57,7 +57,7 @@ async def run_bench(
         progress,
         resume=resume,
     )
-    return BenchFound(searches.rows, chain.rows, identity_of(model))
+    return BenchFound(searches.rows, chain.rows, model.identity.model_dump())
 
 
 def _jobs(tasks: Sequence[TaskData], plan: BenchPlan) -> Iterator[Job]:

@@ -12,7 +12,7 @@ from tests.http_app import running
 from tests.icm_command import Icm, check_refused
 from tests.openai_app import FakeEndpoint
 
-from icm_annealer.runs.directory import JOURNAL, LABELS, METRICS
+from icm_annealer.runs.directory import DEMO, JOURNAL, LABELS, METRICS
 from icm_server.engines.fake import FakeEngine
 from icm_server.http.app import create_app
 
@@ -101,7 +101,7 @@ def test_demo(icm: Icm, tmp_path: Path, endpoint: FakeEndpoint) -> None:
     command = ["demo", "--task", task, "--scorer", f"openai:{endpoint.url}", "--scorer-model", "fake"]
     ended = icm(*command, "--examples", 16, "--test", 16, "--out", tmp_path / "demo")
     assert ended.code == 0, ended
-    assert json.loads((tmp_path / "demo" / METRICS).read_text())["model"]["name"] == "fake"
+    assert json.loads((tmp_path / "demo" / DEMO).read_text())["model"]["name"] == "fake"
 
 
 def test_search_bench_takes_one_of_several_models(icm: Icm, tmp_path: Path, endpoint: FakeEndpoint) -> None:

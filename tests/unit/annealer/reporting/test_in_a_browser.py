@@ -36,7 +36,10 @@ MEASURE = """<script>onload = () => {
   document.body.innerHTML = "<pre>" + JSON.stringify(seen) + "</pre>";
 };</script>"""
 
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="chromium is not installed: apt install chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(BROWSER is None, reason="chromium is not installed: apt install chromium"),
+]
 
 
 def laid_out(page: str, folder: Path, scheme: str) -> list[dict[str, Any]]:

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 from tests import planted
-from tests.finished import finished
+from tests.conftest import Serving
+from tests.finished import HEADER, finished
 
 from icm_annealer.reporting.compare_runs import Compared, alike, differences
 from icm_annealer.reporting.report import render_report, report_plots
 from icm_annealer.reporting.run_report import RunReport, SearchReport
-from icm_annealer.runs.directory import EXAMPLES, JOURNAL, LABELS, METRICS
+from icm_annealer.runs.directory import EVALUATION, EXAMPLES, JOURNAL, LABELS, METRICS, RunDir
 from icm_annealer.runs.record import RunRecord
+from icm_annealer.runs.schema.evaluation import FIGURE_NAMES, KINDS, Evaluation, SeedFigures
 from icm_client import RequestError, ScorerClient
 
 VOID = {"meta", "br"}
@@ -57,8 +59,8 @@ async def test_a_run_without_gold(tmp_path: Path, scorer: ScorerClient) -> None:
     assert "least certain labels" in page.text
     assert "share of right labels" not in page.text
     assert "Test accuracy" not in page.text
-    row = min(found.run.rows(), key=lambda row: row["margin"])
-    assert row["id"] in page.text
+    row = min(found.run.rows(), key=lambda row: row.margin)
+    assert row.id in page.text
     for alarm in found.alarms:
         assert alarm.code in page.text
     assert page.links == []
@@ -76,7 +78,7 @@ async def test_curves_are_those_of_the_search(tmp_path: Path, scorer: ScorerClie
     assert [u for _, u in report.u_curves[1].points] == wanted
     assert [x for x, _ in report.u_curves[1].points] == list(range(1, len(wanted) + 1))
     assert all(0 <= share <= 1 for curve in report.accuracy_curves for _, share in curve.points)
-    right = [row["label"] == loaded.gold[row["id"]] for row in found.run.rows()]
+    right = [row.label == loaded.gold[row.id] for row in found.run.rows()]
     assert report.label_accuracy == sum(right) / len(right)
 
 
@@ -151,26 +153,50 @@ async def test_what_differs_and_how_far_labels_agree(tmp_path: Path, scorer: Sco
     assert alike([runs[0], Compared("c", third, {name: "cool" for name in third.ids})]) == []
 
 
+async def test_u_of_another_window_is_not_compared(tmp_path: Path, serving: Serving) -> None:
+    task_file = planted.write_task(tmp_path / "data", 12)
+    for name, window in (("a", 100), ("b", 120)):
+        async with serving(max_prompt_tokens=window) as scorer:
+            await finished(scorer, tmp_path / name, task_file)
+    found = differences([RunReport.read(tmp_path / name).compared for name in "ab"])
+    windows = [difference for difference in found if difference.what == "window.max_prompt_tokens"]
+    assert [difference.values for difference in windows] == [["100", "120"]]
+    assert windows[0].u_part == "context window"
+    page = Page(render_report([RunReport.read(tmp_path / name) for name in "ab"]))
+    assert "the runs differ in" in page.text
+    assert "context window" in page.text
+
+
 async def test_what_an_evaluation_found_is_shown(tmp_path: Path, scorer: ScorerClient) -> None:
     folder = tmp_path / "run"
     await finished(scorer, folder, planted.write_task(tmp_path / "data", 8))
-    figure = {"value": 0.4321, "low": 0.4, "high": 0.5}
-    figures = {"raw": {"accuracy": figure, "auroc": {"value": None, "low": None, "high": None}}}
-    figures["calibrated"] = figures["raw"]
-    names = ["accuracy", "balanced_accuracy", "auroc", "ece", "brier"]
-    whole = {kind: {**dict.fromkeys(names, figure), **figures[kind]} for kind in figures}
-    evaluation = {
-        "figures": {"zero_shot": whole, "icm": whole},
-        "seeds": [{"figures": {"zero_shot": whole, "icm": whole}}],
-        "intervals": "of a kind",
-        "gap_recovered": {},
-    }
-    (folder / "eval.json").write_text(json.dumps(evaluation))
+    unknown = Estimate(math.nan, math.nan, math.nan)
+    one = {**dict.fromkeys(FIGURE_NAMES, Estimate(0.4321, 0.4, 0.5)), "auroc": unknown}
+    figures = dict.fromkeys(("zero_shot", "icm"), dict.fromkeys(KINDS, one))
+    evaluation = Evaluation(
+        run="run",
+        task="planted",
+        model=HEADER.model,
+        num_unseen=8,
+        label_accuracy=None,
+        intervals="of a kind",
+        ece_bins="15",
+        num_examples=8,
+        num_test=8,
+        num_dropped=0,
+        computed_tokens=1,
+        cached_tokens=0,
+        figures=figures,
+        gap_recovered={},
+        seeds=[SeedFigures(seed=0, figures=figures, gap_recovered={})],
+    )
+    RunDir(folder).write(EVALUATION, evaluation)
     page = Page(render_report([RunReport.read(folder)]))
     assert "0.432 [0.400, 0.500]" in page.text
     assert "of a kind" in page.text
-    (folder / "eval.json").write_text('{"figures": {"icm": 1}}')
-    with pytest.raises(RequestError, match=r"eval\.json"):
+    path = folder / EVALUATION
+    path.write_text(path.read_text().replace('"brier"', '"bier"', 1))
+    with pytest.raises(RequestError, match=r"eval\.json: figures\.zero_shot: has no raw\.brier"):
         render_report([RunReport.read(folder)])
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from icm_annealer.tracking.tracker import LIBRARIES
+from icm_annealer.export.registry import BUILT_IN as FORMATS
+from icm_annealer.tracking.registry import BUILT_IN as TRACKERS
 from icm_client.text.distribution import DISTRIBUTION, install_hint
 
 ROOT = Path(__file__).parents[4]
@@ -56,7 +57,7 @@ def test_a_wrong_hint_is_found() -> None:
 
 
 def test_code_hints_at_extras_that_there_are() -> None:
-    named = set(LIBRARIES)
+    named = {part.library.extra for part in [*FORMATS.values(), *TRACKERS.values()] if part.library}
     for path in CODE:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "install_hint":

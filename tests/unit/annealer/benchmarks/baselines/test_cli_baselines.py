@@ -90,17 +90,17 @@ def test_the_demos_figures_are_the_same(icm: Icm, tmp_path: Path, url: str) -> N
     task, out = data(tmp_path / "data", 60), tmp_path / "out"
     methods = "zero_shot,random_few_shot,icm,gold"
     assert compare(icm, url, task, out, "--seeds", 1, "--seed", 3, "--methods", methods).code == 0
-    demo = ("demo", "--scorer", url, "--task", task, "--out", tmp_path / "demo", "--examples", 8, "--test", 20)
-    assert icm(*demo, "--seed", 3).code == 0
-    metrics = json.loads((tmp_path / "demo" / "metrics.json").read_text())
+    command = ("demo", "--scorer", url, "--task", task, "--out", tmp_path / "demo", "--examples", 8, "--test", 20)
+    assert icm(*command, "--seed", 3).code == 0
+    demo = json.loads((tmp_path / "demo" / "demo.json").read_text())
     rows = by_method(out, 3)
     for method in ("zero_shot", "random_few_shot", "icm", "gold"):
         figures = rows[method]["figures"]
-        assert figures["raw"]["accuracy"]["value"] == metrics["test_accuracy"][method]
-        assert figures["calibrated"]["accuracy"]["value"] == metrics["test_accuracy"][f"{method}_calibrated"]
-    assert rows["icm"]["label_accuracy"]["value"] == metrics["label_accuracy"]
-    seed = metrics["seeds"][0]
-    assert rows["zero_shot"]["label_accuracy"]["value"] == seed["zero_shot_calibrated_label_accuracy"]
+        assert figures["raw"]["accuracy"]["value"] == demo["test_accuracy"][method]["value"]
+        assert figures["calibrated"]["accuracy"]["value"] == demo["test_accuracy"][f"{method}_calibrated"]["value"]
+    assert rows["icm"]["label_accuracy"]["value"] == demo["label_accuracy"]["value"]
+    seed = demo["seeds"][0]
+    assert rows["zero_shot"]["label_accuracy"]["value"] == seed["zero_shot_label_accuracy"]
 
 
 def test_no_search_sees_gold(icm: Icm, tmp_path: Path, url: str) -> None:
