@@ -133,9 +133,9 @@ ROOMS = {
         *("middleware", "http", "transport", "cli"),
     ],
     "icm_annealer": [
-        *("core", "rules", "data", "scoring", "console", "search", "runs.schema", "runs", "evaluation", "plots"),
-        *("labelling", "reporting"),
-        *("builders", "export", "tracking", "benchmarks", "benchmarks.baselines", "benchmarks.searches", "cli", ""),
+        *("core", "rules", "data", "scoring", "scorers", "console", "search", "runs.schema", "runs", "evaluation"),
+        *("plots", "labelling", "reporting", "builders", "export", "tracking", "api"),
+        *("benchmarks", "benchmarks.baselines", "benchmarks.searches", "cli", ""),
     ],
     "icm_lab": ["reproduce", ""],
 }

@@ -1,4 +1,4 @@
-"""`icm runs`, `icm report`, `icm eval`: what comes after a search. Thin callers; `export/cli.py` has `icm export`."""
+"""`icm runs`, `icm report`, `icm eval`: what comes after a search. Thin callers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 import typer
 
 from icm_annealer.cli.options import (
-    DEFAULT_SCORER,
     AllowCodeOption,
     EngineOption,
     FiguresOption,
@@ -17,8 +16,8 @@ from icm_annealer.cli.options import (
     ScorerModelOption,
     ScorerOption,
     WaitOption,
-    connect,
     interruptible,
+    named_scorer,
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
@@ -34,21 +33,22 @@ from icm_annealer.runs.directory import EVALUATION, REPORT, RunDir
 from icm_annealer.runs.gold import read_again
 from icm_annealer.runs.record import RunRecord
 from icm_annealer.runs.schema.evaluation import Evaluation
+from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_client import RequestError
 
 WIDE = 160
-"""Columns of a table that goes to a file or a pipe."""
+"""Columns of a table that is written to a file or a pipe."""
 
 
 def runs(
-    folder: Annotated[Path, typer.Argument(help="Where to look, also in its folders' folders.")] = Path("runs"),
+    folder: Annotated[Path, typer.Argument(help="The folder to search for runs, at any depth.")] = Path("runs"),
 ) -> None:
-    """List runs, the last one first: task, state, U, label rates, computed tokens.
+    """List runs, the newest first: task, state, U, label rates, computed tokens.
 
-    A run that failed has ended with a warning: its labels are probably not what was wanted (see `icm report`).
+    "failed" means that a run ended with a warning: its labels are probably not what you want (see `icm report`).
     """
     if not folder.is_dir():
-        raise RequestError(f"{folder} is no folder; name the one that holds your runs: icm runs FOLDER")
+        raise RequestError(f"{folder} is not a folder; name the one that holds your runs: icm runs FOLDER")
     console = Terminal()
     if not console.is_terminal:
         console = Terminal(width=WIDE)
@@ -60,14 +60,17 @@ def runs(
 
 
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, or of demos with seeds.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="The folders of runs, or of demos with several seeds.")
+    ],
     out: Annotated[
-        Path | None, typer.Option("--out", help="The page; report.html in the run if left out, of several here.")
+        Path | None,
+        typer.Option("--out", help="The page.", show_default="report.html, in the run's folder if there is one"),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace any file, not only an earlier page.")] = False,
     figures: FiguresOption = None,
 ) -> None:
-    """One page about a run, or about several side by side; nothing in it is loaded from elsewhere.
+    """Write a page about one run, or about several side by side. The page loads nothing from elsewhere.
 
     Example: icm report runs/first runs/second --out compared.html
     """
@@ -90,18 +93,19 @@ def evaluate(
         str | None, typer.Option(help="Other examples with gold labels: a file, a folder of save_to_disk, or hf:...")
     ] = None,
     data: Annotated[
-        str | None, typer.Option(help="The run's own data with gold labels: what was not labelled is the test set.")
+        str | None,
+        typer.Option(help="The run's own data with gold labels; tests on what was not labelled."),
     ] = None,
     task: Annotated[
-        str | None, typer.Option(help="The run's task file, which names the gold field; built-in ones are found.")
+        str | None, typer.Option(help="The run's task file, which names the gold field; not needed for built-in tasks.")
     ] = None,
     examples: Annotated[
-        int | None, typer.Option(min=1, help="How many of the labelled examples to prompt with; all if left out.")
+        int | None, typer.Option(min=1, help="How many of the labelled examples to prompt with.", show_default="all")
     ] = None,
     test_size: Annotated[
-        int, typer.Option(min=1, help="The most test examples of a seed.")
+        int, typer.Option(min=1, help="The largest number of test examples per seed.")
     ] = EvaluationPlan().num_test,
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="How many draws of examples and orders.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="How many random draws of examples and orders.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
     scorer: ScorerOption = DEFAULT_SCORER,
     engine: EngineOption = "vllm",
@@ -110,10 +114,10 @@ def evaluate(
     wait: WaitOption = 300.0,
     allow_code: AllowCodeOption = False,
 ) -> None:
-    """Prompt a model with a run's labels in front of unseen examples, and compare with their gold labels.
+    """Prompt a model with a run's labels, and compare its answers on unseen examples with their gold labels.
 
-    Accuracy, balanced accuracy, AUROC and calibration, with intervals, into RUN/eval.json. Zero-shot stands beside
-    it; where gold labels of the labelled examples are known, they do as well, and say how much of the gap is recovered.
+    Writes accuracy, balanced accuracy, AUROC and calibration, with intervals, to RUN/eval.json, next to those of
+    zero-shot. If the labelled examples have gold labels, it also reports theirs, and the share of the gap recovered.
 
     Example: icm eval runs/spam --task spam.yaml --data messages.csv
     """
@@ -132,11 +136,12 @@ def evaluate(
     pool = own if test is None or test == data else load_examples(test, reference.task)
     held_out = unseen(pool, reference.examples)
     shots = Shots(reference.examples, found, labels_of(reference.examples, own.gold, reference.task))
+    named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     plan = EvaluationPlan(examples, test_size, seeds, seed)
 
     async def work() -> Evaluation:
         with RunProgress(console, f"eval: {record.name}", names) as progress:
-            async with connect(scorer, engine, wait, api_key_file, progress, None, scorer_model) as client:
+            async with named.open(progress.status, progress.note) as client:
                 return await evaluate_run(record.name, shots, held_out, reference.task, client, plan, progress)
 
     evaluation: Evaluation = interruptible(work(), console)

@@ -1,4 +1,4 @@
-"""`icm`: the annealer's command line. argv and environment are read in this room only."""
+"""`icm`: the annealer's command line. Only this room reads argv and the environment."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from icm_annealer.console.terminal import Terminal
 from icm_client import IcmError, RequestError
 
 WrongUsage: Any = typer.BadParameter.__bases__[0]
-"""What options and arguments are refused with."""
+"""The exception for options and arguments that are refused."""
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    help="Label a dataset with what a language model finds most coherent. No labels needed.\n\n"
+    help="Label a dataset with the labels that a language model finds most coherent; none are needed to start with.\n\n"
     "Start with [bold]icm demo[/]. For your own data, write a task file and use [bold]icm run[/].",
 )
 
-task_app = typer.Typer(no_args_is_help=True, help="Look at a task.")
+task_app = typer.Typer(no_args_is_help=True, help="Check a task.")
 app.add_typer(task_app, name="task")
 app.add_typer(data_app, name="data")
 
@@ -55,25 +55,25 @@ app.command()(baselines)
 app.command()(export)
 
 LABORATORY = "icm_lab"
-"""Builds on this package, so it is not imported by its name; it may be missing."""
+"""An optional package that builds on this one, so it is not imported by name."""
 if importlib.util.find_spec(LABORATORY):
     importlib.import_module(f"{LABORATORY}.cli").extend(app)
 
 
 def main() -> None:
-    """Runs the command line; a user's mistake ends in one line and exit code 2, a scorer's failure in 1."""
+    """Runs the command line. A user's mistake ends in one line and exit code 2, a scorer's failure in exit code 1."""
     try:
         with ended_in_order():
             sys.exit(_command()(standalone_mode=False))
     except WrongUsage as error:
-        if told := error.format_message().replace("Value error, ", ""):  # none where help is shown instead
-            _told(f"{told.rstrip('.')} (see `{error.ctx.command_path} --help`)" if error.ctx else told)
+        if text := error.format_message().replace("Value error, ", ""):  # none where help is shown instead
+            _print_error(f"{text.rstrip('.')} (see `{error.ctx.command_path} --help`)" if error.ctx else text)
         sys.exit(2)
     except IcmError as error:
-        _told(error.message)
+        _print_error(error.message)
         sys.exit(2 if isinstance(error, RequestError) else 1)
     except OSError as error:
-        _told(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        _print_error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         sys.exit(2)
     except Exception:  # a mistake of this program: its texts may be anybody's all the same
         Terminal(stderr=True).print(traceback.format_exc(), soft_wrap=True)
@@ -86,7 +86,7 @@ def _command() -> Callable[..., Any]:
     return typer.main.get_command(app)
 
 
-def _told(text: str) -> None:
+def _print_error(text: str) -> None:
     Terminal(stderr=True).say(f"error: {text}")
 
 

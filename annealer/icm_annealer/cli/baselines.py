@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from icm_annealer.api.inputs import load_data
 from icm_annealer.benchmarks.baselines.comparison import Compared, compare
 from icm_annealer.benchmarks.baselines.methods import METHODS, Offer, chosen
 from icm_annealer.benchmarks.baselines.page import baseline_plots, render_page
@@ -14,7 +15,6 @@ from icm_annealer.benchmarks.baselines.plan import BaselinesPlan, read_prefix
 from icm_annealer.benchmarks.baselines.tables import print_methods
 from icm_annealer.benchmarks.case import TaskData
 from icm_annealer.cli.options import (
-    DEFAULT_SCORER,
     AllowCodeOption,
     DataOption,
     EngineOption,
@@ -24,16 +24,15 @@ from icm_annealer.cli.options import (
     ScorerOption,
     TaskOption,
     WaitOption,
-    check_scorer,
-    connect,
     interruptible,
-    load_data,
+    named_scorer,
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.plots.drawing import saved_plots
 from icm_annealer.runs.atomic_write import make_folder, try_place
 from icm_annealer.runs.directory import SCORER_LOG, RunDir
+from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_client import RequestError
 
 FIGURES, PAGE = "baselines.json", "baselines.html"
@@ -43,40 +42,42 @@ USUAL = BaselinesPlan
 def baselines(
     task: TaskOption,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder of baselines.json and .html. [default: runs/baselines/TASK]")
+        Path | None,
+        typer.Option("--out", help="The folder for baselines.json and .html.", show_default="runs/baselines/TASK"),
     ] = None,
     scorer: ScorerOption = DEFAULT_SCORER,
     data: DataOption = None,
     examples: Annotated[int, typer.Option(min=8, help="How many examples to label.")] = USUAL.num_examples,
     test: Annotated[int, typer.Option(min=1, help="How many unseen examples to test on.")] = USUAL.num_test,
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="How many draws of both.")] = USUAL.num_seeds,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="How many random draws of both.")] = USUAL.num_seeds,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = USUAL.first_seed,
     methods: Annotated[
-        str | None, typer.Option(help=f"Some of {', '.join(METHODS)}; all usual ones if left out.")
+        str | None, typer.Option(help=f"Some of {', '.join(METHODS)}; by default all that need nothing else.")
     ] = None,
     human: Annotated[
-        str | None, typer.Option("--human", metavar="FIELD", help="The field of the data with people's labels.")
+        str | None, typer.Option("--human", metavar="FIELD", help="The field of the data that holds human labels.")
     ] = None,
     prefix_file: Annotated[
-        Path | None, typer.Option(help="Also try zero-shot behind the text in this file, such as a dialogue.")
+        Path | None, typer.Option(help="Also try zero-shot after the text in this file, such as a dialogue.")
     ] = None,
     to_the_end: Annotated[
-        bool, typer.Option("--to-the-end", help="Let every search reach its own end, not stop at ICM's tokens.")
+        bool,
+        typer.Option("--to-the-end", help="Let every search finish instead of stopping at ICM's tokens."),
     ] = False,
     figures: FiguresOption = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Keep what --out has of the same model and settings.")
+        bool, typer.Option("--resume", help="Keep results in --out that have the same model and settings.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew in --out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results in --out.")] = False,
     engine: EngineOption = "vllm",
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
     wait: WaitOption = 300.0,
     allow_code: AllowCodeOption = False,
 ) -> None:
-    """The whole table for a task with gold labels: zero-shot, random, bootstrapped, ... beside ICM and gold labels.
+    """Compare ICM with zero-shot, random, bootstrapped, ... and gold labels, on a task that has gold labels.
 
-    Each method's tokens, right labels, and figures on unseen examples, over seeds, with intervals.
+    Reports each method's tokens, label accuracy, and accuracy on unseen examples, over seeds, with intervals.
 
     Example: icm baselines --task living --seeds 5 --figures figures
     """
@@ -96,7 +97,7 @@ def baselines(
         seed,
         not to_the_end,
     )
-    check_scorer(scorer, api_key_file)
+    named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     folder = RunDir(out or Path("runs/baselines") / loaded_task.task.name)
     _prepare(folder, resume=resume, overwrite=overwrite)
     if figures:
@@ -104,8 +105,7 @@ def baselines(
 
     async def work() -> Compared:
         with RunProgress(console, f"baselines: {loaded_task.task.name}", []) as progress:
-            log = folder / SCORER_LOG
-            async with connect(scorer, engine, wait, api_key_file, progress, log, scorer_model) as client:
+            async with named.open(progress.status, progress.note, folder / SCORER_LOG) as client:
                 known = TaskData(loaded_task.task, loaded)
                 return await compare(folder / FIGURES, client, known, plan, progress, resume=resume)
 
@@ -127,6 +127,6 @@ def _prepare(folder: RunDir, *, resume: bool, overwrite: bool) -> None:
             (folder / FIGURES).unlink()
         elif not resume:
             raise RequestError(
-                f"{folder.path} already holds baselines; use --resume to go on, --overwrite to begin anew, or another "
-                "--out"
+                f"{folder.path} already holds baselines; use --resume to continue, --overwrite to replace "
+                "them, or another --out"
             )

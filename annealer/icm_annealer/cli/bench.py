@@ -7,26 +7,25 @@ from typing import Annotated, Any
 
 import typer
 
+from icm_annealer.api.inputs import load_data
 from icm_annealer.benchmarks.case import TaskData
 from icm_annealer.benchmarks.searches.plan import FULL, SHORT, BenchPlan, bench_names, check_names
 from icm_annealer.cli.options import (
-    DEFAULT_SCORER,
     AllowCodeOption,
     EngineOption,
     FiguresOption,
     KeyOption,
     ScorerModelOption,
     ScorerOption,
-    check_scorer,
-    connect,
     interruptible,
-    load_data,
+    named_scorer,
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.plots.drawing import saved_plots
 from icm_annealer.runs.atomic_write import make_folder, try_place
 from icm_annealer.runs.directory import RunDir
+from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_client import RequestError
 
 BENCH_MODEL = "tiny-random"
@@ -34,24 +33,24 @@ BENCH_MODEL = "tiny-random"
 
 
 def bench(
-    out: Annotated[Path, typer.Option("--out", help="Where the figures go.")] = Path("bench.json"),
+    out: Annotated[Path, typer.Option("--out", help="The file for the figures.")] = Path("bench.json"),
     scorer: ScorerOption = f"local:{BENCH_MODEL}",
     engine: EngineOption = "vllm",
-    sizes: Annotated[str, typer.Option(help="Numbers of examples.")] = "64,128,256",
-    shot_tokens: Annotated[str, typer.Option(help="Tokens a shot.")] = "10,60",
+    sizes: Annotated[str, typer.Option(help="Numbers of examples, separated by commas.")] = "64,128,256",
+    shot_tokens: Annotated[str, typer.Option(help="Tokens per shot, separated by commas.")] = "10,60",
 ) -> None:
-    """Measure the plans: tokens computed, seconds and body bytes of `tree` against `fixed` on the same engine."""
+    """Measure plans: tokens computed, seconds and request bytes of `tree` and `fixed` on the same engine."""
     from icm_annealer.benchmarks.plans import bench_plans, print_plans
     from icm_annealer.benchmarks.results_file import check_figures, save_figures
 
     console = Terminal()
-    check_scorer(scorer, None)
+    named = named_scorer(scorer, engine, 300.0, None)
     check_figures(out)
     numbers, tokens = _numbers(sizes), _numbers(shot_tokens)
 
     async def work() -> None:
         with RunProgress(console, "bench", []) as progress:
-            async with connect(scorer, engine, 300.0, None, progress, None) as client:
+            async with named.open(progress.status, progress.note) as client:
                 figures = await bench_plans(client, numbers, tokens, progress)
         save_figures(out, **figures.model_dump())
         print_plans(console, figures)
@@ -62,7 +61,8 @@ def bench(
 
 def search_bench(
     out: Annotated[
-        Path, typer.Option("--out", help="Where the figures go; a page of the same name in .html stands beside it.")
+        Path,
+        typer.Option("--out", help="The file for the figures; the page next to it ends in .html."),
     ] = Path("bench.json"),
     full: Annotated[
         bool,
@@ -72,24 +72,27 @@ def search_bench(
         ),
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Keep what --out has of the same model, data and settings.")
+        bool, typer.Option("--resume", help="Keep results in --out that have the same model, data and settings.")
     ] = False,
-    tasks: Annotated[str | None, typer.Option(help="Built-in tasks or files. [default: living]")] = None,
-    sizes: Annotated[str | None, typer.Option(help="Numbers of examples. [default: 64]")] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds. [default: 1]")] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="Built-in tasks or task files, separated by commas.", show_default="living")
+    ] = None,
+    sizes: Annotated[str | None, typer.Option(help="Numbers of examples.", show_default="64")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds.", show_default="1")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
     searches: Annotated[
         str | None,
         typer.Option(
             help=f"Of {', '.join(bench_names())}. Baselines without an end of their own are stopped at the tokens "
-            f"of blocks. [default: {','.join(SHORT)}]"
+            f"of blocks.",
+            show_default=",".join(SHORT),
         ),
     ] = None,
     test: Annotated[int, typer.Option(min=1, help="How many unseen examples to test on.")] = BenchPlan([]).num_test,
     orders: Annotated[
-        int, typer.Option(min=1, max=100, help="Common fresh orders that all labels are weighed on.")
+        int, typer.Option(min=1, max=100, help="Fresh orders, the same for all, on which labels are weighed.")
     ] = BenchPlan([]).num_orders,
-    weigh_plan: Annotated[str, typer.Option(help="The plan by which they are weighed.")] = BenchPlan([]).weigh_plan,
+    weigh_plan: Annotated[str, typer.Option(help="The plan for weighing them.")] = BenchPlan([]).weigh_plan,
     iterations: Annotated[
         int | None,
         typer.Option(
@@ -104,7 +107,9 @@ def search_bench(
     ] = False,
     chain: Annotated[
         bool | None,
-        typer.Option("--chain/--no-chain", help="Compare U by the chain rule with U by tree. [default: with --full]"),
+        typer.Option(
+            "--chain/--no-chain", help="Compare U by the chain rule with U by tree.", show_default="with --full"
+        ),
     ] = None,
     figures: FiguresOption = None,
     scorer: ScorerOption = DEFAULT_SCORER,
@@ -113,9 +118,9 @@ def search_bench(
     api_key_file: KeyOption = None,
     allow_code: AllowCodeOption = False,
 ) -> None:
-    """Searches side by side on the same engine and examples: what they cost, and what they find.
+    """Compare searches on the same engine and examples: what they cost, and what they find.
 
-    The short form takes minutes. All of it, which can be stopped and gone on with: icm search-bench --full --resume
+    The short form takes minutes, --full hours. A bench that was stopped continues with --resume.
     """
     from icm_annealer.benchmarks.results_file import check_figures
     from icm_annealer.benchmarks.searches.bench import run_bench
@@ -141,7 +146,7 @@ def search_bench(
         load_data(name, None, allow_code=allow_code)
         for name in (tasks or ("living,kinds" if full else "living")).split(",")
     ]
-    check_scorer(scorer, api_key_file)
+    named = named_scorer(scorer, engine, 300.0, api_key_file, scorer_model)
     check_figures(out)
     try_place(out.with_suffix(".html"))
     if figures:
@@ -149,7 +154,7 @@ def search_bench(
 
     async def work() -> Any:
         with RunProgress(console, "search-bench", []) as progress:
-            async with connect(scorer, engine, 300.0, api_key_file, progress, None, scorer_model) as client:
+            async with named.open(progress.status, progress.note) as client:
                 bench_tasks = [TaskData(loaded_task.task, data) for loaded_task, data in loaded]
                 return await run_bench(out, client, bench_tasks, plan, progress, resume=resume)
 

@@ -1,4 +1,4 @@
-"""`icm data`: makes the data files of the tasks that ship none. A thin caller of the builders."""
+"""`icm data`: makes data files for tasks that come without data. A thin caller of the builders."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from icm_client.http.api_key import read_key
 from icm_client.text.visible import visible
 
 GROUP = "consistency_id"
-"""The field with the group in what the builders make."""
+"""The field that holds the group in built rows."""
 QUIET_S, AGAIN_S = 2.0, 10.0
-"""What takes longer than the first says how far it has come; where that is not a terminal, again after the second."""
+"""Seconds before progress is shown, and between two lines of it where output is not a terminal."""
 
 app = typer.Typer(no_args_is_help=True, help="Make data files for tasks, from published files or a pairs file.")
 
@@ -39,8 +39,8 @@ SourceArgument = Annotated[
     str, typer.Argument(help="A file or pipe (- is standard input), an http(s) URL, or hf:owner/name[:config][:split].")
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="The file to write, JSON lines.")]
-SeedOption = Annotated[int, typer.Option(min=0, help="What is drawn at random depends on it alone.")]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")]
+SeedOption = Annotated[int, typer.Option(min=0, help="Determines everything random.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
 
 
 @app.command()
@@ -48,12 +48,14 @@ def truthfulqa(
     source: SourceArgument,
     out: OutOption,
     preference: Annotated[bool, typer.Option("--preference", help="Pairs of answers instead of claims.")] = False,
-    claims_: Annotated[int, typer.Option("--claims", min=1, max=64, help="Claims a question.")] = 4,
-    pairs: Annotated[int, typer.Option(min=1, max=1000, help="With --preference: the most pairs a question.")] = 8,
+    claims_: Annotated[int, typer.Option("--claims", min=1, max=64, help="Claims per question.")] = 4,
+    pairs: Annotated[
+        int, typer.Option(min=1, max=1000, help="With --preference: the largest number of pairs per question.")
+    ] = 8,
     seed: SeedOption = 0,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Claims about questions from TruthfulQA's public CSV (columns Question, Correct Answers, Incorrect Answers).
+    """Make claims about questions from TruthfulQA's public CSV (columns Question, Correct Answers, Incorrect Answers).
 
     Example: icm data truthfulqa TruthfulQA.csv --out truthfulqa.jsonl
     """
@@ -68,17 +70,21 @@ def gsm8k(
     source: SourceArgument,
     out: OutOption,
     endpoint: Annotated[str, typer.Option(help="URL of an OpenAI-compatible server with /v1/completions.")],
-    model: Annotated[str | None, typer.Option(help="The model's name there; the first listed if left out.")] = None,
-    samples: Annotated[int, typer.Option(min=1, max=64, help="Solutions a problem.")] = Sampling().num_solutions,
+    model: Annotated[str | None, typer.Option(help="The model's name there.", show_default="the first listed")] = None,
+    samples: Annotated[int, typer.Option(min=1, max=64, help="Solutions per problem.")] = Sampling().num_solutions,
     problems: Annotated[int | None, typer.Option(min=1, help="Only the first N problems.")] = None,
     temperature: Annotated[float, typer.Option(min=0.0, max=5.0, callback=finite)] = Sampling().temperature,
-    max_tokens: Annotated[int, typer.Option(min=1, max=65_536, help="Tokens a solution.")] = Sampling().max_tokens,
-    connections: Annotated[int, typer.Option(min=1, max=1024, help="Problems at a time.")] = Sampling().num_connections,
-    api_key_file: Annotated[Path | None, typer.Option(help="File that holds the endpoint's API key.")] = None,
+    max_tokens: Annotated[
+        int, typer.Option(min=1, max=65_536, help="The most tokens per solution.")
+    ] = Sampling().max_tokens,
+    connections: Annotated[
+        int, typer.Option(min=1, max=1024, help="Problems solved at the same time.")
+    ] = Sampling().num_connections,
+    api_key_file: Annotated[Path | None, typer.Option(help="A file with the endpoint's API key.")] = None,
     seed: SeedOption = 0,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Solutions of GSM8K's problems (fields question, answer), sampled through a completions endpoint.
+    """Sample solutions of GSM8K's problems (fields question, answer) from a completions endpoint.
 
     Example: icm data gsm8k train.jsonl --endpoint http://gpu-box:8000 --out gsm8k.jsonl
     """
@@ -99,8 +105,8 @@ def gsm8k(
 
 @app.command()
 def alpaca(source: SourceArgument, out: OutOption, seed: SeedOption = 0, overwrite: OverwriteOption = False) -> None:
-    """Both orders of preference pairs: AlpacaFarm's fields (instruction, input, output_1, output_2, preference), or
-    prompt, chosen, rejected.
+    """Make both orders of preference pairs from AlpacaFarm's fields (instruction, input, output_1, output_2,
+    preference) or from prompt, chosen, rejected.
 
     Example: icm data alpaca alpaca_human_preference.json --out alpaca.jsonl
     """
@@ -112,12 +118,12 @@ def gender(
     source: SourceArgument,
     out: OutOption,
     pairs: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many pairs.")] = 500,
-    min_chars: Annotated[int, typer.Option(min=1, help="Shorter posts are left out.")] = 200,
-    max_chars: Annotated[int, typer.Option(min=1, help="Longer posts are left out.")] = 1000,
+    min_chars: Annotated[int, typer.Option(min=1, help="The fewest characters of a post.")] = 200,
+    max_chars: Annotated[int, typer.Option(min=1, help="The most characters of a post.")] = 1000,
     seed: SeedOption = 0,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Pairs of blog posts, a man's and a woman's, from the Blog Authorship Corpus (columns id, gender, text).
+    """Make pairs of blog posts, a man's and a woman's, from the Blog Authorship Corpus (columns id, gender, text).
 
     Example: icm data gender blogtext.csv --out gender.jsonl
     """
@@ -132,7 +138,7 @@ def poems(
     seed: SeedOption = 0,
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Pairs of poems (field poem or text), one with the word "sun", which gold says is better, and one without.
+    """Make pairs of poems (field poem or text): one with the word "sun", the better one by gold, and one without.
 
     Example: icm data poems my_poems.jsonl --out poems.jsonl
     """
@@ -144,12 +150,12 @@ def mirror_command(
     source: SourceArgument,
     out: OutOption,
     fields: Annotated[str, typer.Option(help="The two fields that are exchanged.")] = ",".join(FIELDS),
-    gold: Annotated[str, typer.Option(help="The field with gold labels, turned round if it is there.")] = "label",
-    group: Annotated[str, typer.Option(help="The field that gets the pair's number.")] = GROUP,
+    gold: Annotated[str, typer.Option(help="The field with gold labels, which are reversed if present.")] = "label",
+    group: Annotated[str, typer.Option(help="The field for the pair's number.")] = GROUP,
     id_: Annotated[str, typer.Option("--id", help="The field that names a row.")] = "id",
     overwrite: OverwriteOption = False,
 ) -> None:
-    """Behind every row of a pairs file its mirror, for the rule `mirrored`.
+    """Add to every row of a pairs file its mirror image, for the rule `mirrored`.
 
     Example: icm data mirror pairs.csv --fields answer_a,answer_b --out mirrored.jsonl
     """
@@ -185,7 +191,7 @@ def _build(
 
 
 class _Reports:
-    """Shows how far a builder has come, as soon as it takes longer than QUIET_S."""
+    """Shows the progress of a builder that takes longer than QUIET_S."""
 
     def __init__(self, console: Terminal):
         self._console = console

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
+from icm_annealer.api.inputs import load_data
 from icm_annealer.benchmarks.demo import DemoPlan, prepare_demo, print_table, run_demo
 from icm_annealer.cli.options import (
-    DEFAULT_SCORER,
     AllowCodeOption,
     DataOption,
     EngineOption,
@@ -18,31 +18,30 @@ from icm_annealer.cli.options import (
     ScorerModelOption,
     ScorerOption,
     TaskOption,
-    check_scorer,
-    connect,
     interruptible,
-    load_data,
+    named_scorer,
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.runs.directory import SCORER_LOG, RunDir
 from icm_annealer.runs.schema.metrics import DemoResults
+from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_annealer.search.settings import Settings
 from icm_client import RequestError
 
 USUAL_START_S, USUAL_DEMO_S = 45.0, 240.0
-"""What a local scorer's start and a demo's single seed take on two cores; shown only until something is measured."""
+"""Seconds that the start of a local scorer and one seed of a demo take on two cores: the first estimate shown."""
 
 
 def demo(
     task: TaskOption = "living",
     examples: Annotated[int, typer.Option(min=8, help="How many examples to label.")] = DemoPlan().num_examples,
     test: Annotated[int, typer.Option(min=1, help="How many unseen examples to test on.")] = DemoPlan().num_test,
-    seeds: Annotated[int, typer.Option(min=1, help="How many times, with other examples and starts.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="How many repetitions, each with other examples and starts.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
     scorer: ScorerOption = DEFAULT_SCORER,
     data: DataOption = None,
-    out: Annotated[Path, typer.Option("--out")] = Path("runs/demo"),
+    out: Annotated[Path, typer.Option("--out", help="The folder for the results.")] = Path("runs/demo"),
     engine: EngineOption = "vllm",
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
@@ -51,15 +50,15 @@ def demo(
     """Label words with a real language model, then see how well the labels prompt it on unseen words.
 
     Starts a scorer (vLLM on this machine), labels, compares with zero-shot, random and gold labels, and writes
-    metrics.json, labels.jsonl, journal.jsonl and report.html. An earlier demo in the same folder is replaced, any
-    other run there is not.
+    metrics.json, labels.jsonl, journal.jsonl and report.html. Replaces an earlier demo in the same folder, but no
+    other run.
     """
     console = Terminal()
     start = time.monotonic()
     loaded_task, loaded = load_data(task, data, allow_code=allow_code)
     if not loaded.gold:
         raise RequestError(f"the demo compares with gold labels, and {task!r} has none; use `icm run` instead")
-    check_scorer(scorer, api_key_file)
+    named = named_scorer(scorer, engine, 300.0, api_key_file, scorer_model)
     folder = RunDir(out)
     prepare_demo(folder)
     plan = DemoPlan(examples, test, seeds, seed)
@@ -67,9 +66,7 @@ def demo(
     async def work() -> DemoResults:
         with RunProgress(console, f"demo: {loaded_task.task.name}", loaded_task.task.label_names) as progress:
             progress.guess(USUAL_START_S + USUAL_DEMO_S * seeds * examples / DemoPlan().num_examples)
-            async with connect(
-                scorer, engine, 300.0, api_key_file, progress, folder / SCORER_LOG, scorer_model
-            ) as client:
+            async with named.open(progress.status, progress.note, folder / SCORER_LOG) as client:
                 return await run_demo(
                     folder,
                     loaded,

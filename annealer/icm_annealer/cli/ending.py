@@ -1,4 +1,4 @@
-"""SIGTERM, SIGHUP and SIGQUIT as an orderly end: what was begun is undone, no folder and no process stays. A leaf."""
+"""An orderly end on SIGTERM, SIGHUP and SIGQUIT: temporary folders and started processes are removed. A leaf."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGQUIT
 
 @contextlib.contextmanager
 def ended_in_order() -> Iterator[None]:
-    """While it lasts, these signals raise SystemExit(128 + number) in the main thread, where it has to be entered.
+    """Makes these signals raise SystemExit(128 + number) in the main thread, where it must be entered.
 
-    One that is ignored, as `nohup` has it, stays so.
+    A signal that is ignored, as under `nohup`, stays ignored.
     """
 
     def end(number: int, _: FrameType | None) -> None:
@@ -30,7 +30,7 @@ def ended_in_order() -> Iterator[None]:
 
 
 def run_to_end(work: Coroutine[Any, Any, _Answer]) -> _Answer:
-    """`asyncio.run`, whose work these signals cancel; when it is undone, SystemExit(128 + number) is raised."""
+    """`asyncio.run` whose work these signals cancel; once it has cleaned up, raises SystemExit(128 + number)."""
     came: list[int] = []
 
     async def watched() -> _Answer:
@@ -47,7 +47,7 @@ def run_to_end(work: Coroutine[Any, Any, _Answer]) -> _Answer:
     try:
         return asyncio.run(watched())
     finally:
-        if came:  # whatever undoing it has raised: a terminal that is gone cannot be written to
+        if came:  # whatever cleaning up has raised: a closed terminal cannot be written to
             raise SystemExit(128 + came[0])
 
 
@@ -56,7 +56,7 @@ def _handled(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    # One that is no handler of Python's (None) could not be put back.
+    # A handler that Python did not install (None) could not be restored.
     before = {number: old for number in SIGNALS if (old := signal.getsignal(number)) not in (None, signal.SIG_IGN)}
     for number in before:
         signal.signal(number, handler)

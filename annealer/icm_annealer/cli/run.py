@@ -7,8 +7,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from icm_annealer.api.inputs import load_data
+from icm_annealer.api.job import LabelJob
+from icm_annealer.api.label_result import LabelResult
 from icm_annealer.cli.options import (
-    DEFAULT_SCORER,
     AllowCodeOption,
     DataOption,
     EngineOption,
@@ -17,19 +19,15 @@ from icm_annealer.cli.options import (
     ScorerOption,
     TaskOption,
     WaitOption,
-    check_scorer,
-    connect,
     interruptible,
-    load_data,
+    named_scorer,
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
-from icm_annealer.core.objective import unit_of_u
-from icm_annealer.data.examples import first_of
-from icm_annealer.labelling.label_dataset import label
-from icm_annealer.runs.directory import LABELS, SCORER_LOG, RunDir
-from icm_annealer.runs.schema.metrics import RowCounts
-from icm_annealer.scoring.passes import check_request
+from icm_annealer.data.examples import Loaded, first_of
+from icm_annealer.data.rows import counted
+from icm_annealer.runs.directory import LABELS, RunDir
+from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_annealer.search.registry import DEFAULT, passes_help, searches_help
 from icm_annealer.search.settings import Settings, options_for
 from icm_annealer.tracking.beside import tracked
@@ -39,11 +37,11 @@ from icm_annealer.tracking.target import Target
 
 def run(
     task: TaskOption,
-    out: Annotated[Path, typer.Option("--out", help="Folder for journal, labels and metrics of this run.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder for this run's journal, labels and metrics.")],
     scorer: ScorerOption = DEFAULT_SCORER,
     data: DataOption = None,
     examples: Annotated[
-        int | None, typer.Option(min=2, help="Label only the first N rows, and the rest of the groups that they begin.")
+        int | None, typer.Option(min=2, help="Label only the first N rows, plus the rest of any group they begin.")
     ] = None,
     search: Annotated[
         str, typer.Option(metavar="NAME", help=f"How labels are searched for. {searches_help()}.")
@@ -51,22 +49,24 @@ def run(
     plan: Annotated[
         str | None,
         typer.Option(
-            help="How labels are weighed: tree (exact), folds=k (cheaper), fixed (as published), chain (by the chain "
-            "rule, another measure)."
+            help="How labels are weighed: tree (exact), folds=k (cheaper), fixed (as published), chain (the "
+            "chain rule, another measure)."
         ),
     ] = None,
     measure: Annotated[
         Literal["information", "logprob", "sum", "margin"] | None, typer.Option(help="What U measures.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    chains: Annotated[int | None, typer.Option(min=1, max=64, help="Chains, of a search that has several.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Determines everything random.")] = 0,
+    chains: Annotated[
+        int | None, typer.Option(min=1, max=64, help="The number of chains, for searches that have several.")
+    ] = None,
     passes: Annotated[
         int | None,
         typer.Option(min=1, max=10_000, help=f"The most {passes_help()}."),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew in --out.")] = False,
-    experiment: Annotated[str, typer.Option(help="The name that the scorer counts this work for.")] = "default",
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
+    experiment: Annotated[str, typer.Option(help="The name under which the scorer counts this work.")] = "default",
     wait: WaitOption = 300.0,
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
@@ -84,13 +84,6 @@ def run(
     console = Terminal()
     loaded_task, loaded = load_data(task, data, allow_code=allow_code)
     rows = loaded.examples if examples is None else first_of(loaded.examples, examples)
-    counts = RowCounts(
-        read=len(loaded.examples),
-        blank_lines=loaded.num_blank_lines,
-        labelled=len(rows),
-        left_out=len(loaded.examples) - len(rows),
-    )
-    left_out = f" ({counts.left_out:,} left out by --examples)" if counts.left_out else ""
     settings = Settings(
         search=search,
         plan=plan,
@@ -98,44 +91,28 @@ def run(
         seed=seed,
         options=options_for(search, chains=chains, passes=passes),
     )
-    settings.plan_kind()  # a wrong plan, name or tracker is told before anything is started
-    check_request(loaded_task.task, experiment)
+    settings.plan_kind()  # a wrong plan, name or tracker is an error before anything is started
     target = Target.parse(track) if track else None
-    check_scorer(scorer, api_key_file)
+    named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     folder = RunDir(out)
-    folder.prepare(resume=resume, overwrite=overwrite)
-
-    async def work() -> None:
-        with RunProgress(console, loaded_task.task.name, loaded_task.task.label_names) as progress:
-            expected = settings.expected_passes(len(rows))
-            progress.expect(expected.num if expected else 0)
-            async with connect(
-                scorer, engine, wait, api_key_file, progress, folder / SCORER_LOG, scorer_model
-            ) as client:
-                progress.status(f"searching labels for {len(rows)} examples")
-                labelling = await label(
-                    folder,
-                    rows,
-                    loaded_task.task,
-                    client,
-                    settings,
-                    resume=resume,
-                    on_pass=progress.on_pass,
-                    experiment=experiment,
-                    rows=counts,
-                )
-        metrics = labelling.metrics
-        console.say(
-            f"U {metrics.u:+.3f} ± {metrics.u_se:.3f} {unit_of_u(settings.objective().measure)}; "
-            f"{metrics.num_passes} passes, {metrics.computed_tokens:,} tokens computed. "
-            f"Labels: {folder / LABELS}"
-        )
-        console.say(f"{loaded.told}, {len(rows):,} labelled{left_out}.")
-        if labelling.had_ended:
-            told = f"note: this run had already ended; {folder / LABELS} stays as it is"
-            console.say(told)
-        for alarm in labelling.alarms:
-            console.say(f"{alarm.level}: {alarm}", wraps=True)
-
+    job = LabelJob(loaded_task.task, loaded, rows, settings, named.open, folder, resume, overwrite, experiment)
+    job.prepare()
+    progress = RunProgress(console, loaded_task.task.name, loaded_task.task.label_names)
     with tracked(folder, target, console.say):
-        interruptible(work(), console, f"icm run ... --out {out} --resume")
+        result: LabelResult = interruptible(job.run(progress), console, f"icm run ... --out {out} --resume")
+        _print_result(console, result, loaded, len(rows))
+
+
+def _print_result(console: Terminal, result: LabelResult, loaded: Loaded, num_labelled: int) -> None:
+    labels, left_out = result.folder / LABELS, len(loaded.examples) - num_labelled
+    console.say(
+        f"U {result.u:+.3f} ± {result.u_se:.3f} {result.u_unit}; {counted(result.num_passes, 'pass')}, "
+        f"{counted(result.computed_tokens, 'token')} computed. Labels: {labels}"
+    )
+    console.say(
+        f"{loaded.told}, {num_labelled:,} labelled" + (f" ({left_out:,} left out by --examples)." if left_out else ".")
+    )
+    if result.had_ended:
+        console.say(f"note: this run had already ended; {labels} was not changed")
+    for alarm in result.alarms:
+        console.say(f"{alarm.level}: {alarm}", wraps=True)

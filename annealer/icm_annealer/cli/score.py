@@ -11,24 +11,24 @@ import pydantic
 import typer
 
 from icm_annealer.cli.options import (
-    DEFAULT_SCORER,
     EngineOption,
     KeyOption,
     ScorerModelOption,
     ScorerOption,
     WaitOption,
-    connect,
     interruptible,
+    named_scorer,
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
+from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_client import RequestError, ScoreRequest
 from icm_client.contract.validation import first_error
 
 
 def score(
     file: Annotated[
-        Path, typer.Argument(help="JSON, such as {'prompts': [...], 'labels': [...]}; - is standard input.")
+        Path, typer.Argument(help="A JSON file, such as {'prompts': [...], 'labels': [...]}; - is standard input.")
     ],
     scorer: ScorerOption = DEFAULT_SCORER,
     engine: EngineOption = "vllm",
@@ -36,7 +36,7 @@ def score(
     api_key_file: KeyOption = None,
     wait: WaitOption = 60.0,
 ) -> None:
-    """Log-probabilities of labels after prompts, without any search: one JSON line a prompt on standard output."""
+    """Print the log-probabilities of labels after prompts, one JSON line per prompt."""
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
         request = ScoreRequest.model_validate_json(text)
@@ -44,11 +44,12 @@ def score(
         raise RequestError(f"{file}: {error}") from None
     except pydantic.ValidationError as error:
         raise RequestError(f"{file}: {first_error(error)}") from None
+    named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     console, out = Terminal(stderr=True), Terminal()
 
     async def work() -> None:
         with RunProgress(console, "score", []) as progress:
-            async with connect(scorer, engine, wait, api_key_file, progress, None, scorer_model) as client:
+            async with named.open(progress.status, progress.note) as client:
                 progress.status(f"scoring {len(request.prompts)} prompts")
                 answer = await client.score(request)
         for prompt, row in zip(request.prompts, answer.logprobs, strict=True):

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from icm_annealer.api.inputs import load_data
 from icm_annealer.cli.options import (
     AllowCodeOption,
     DataOption,
@@ -13,19 +14,19 @@ from icm_annealer.cli.options import (
     KeyOption,
     ScorerModelOption,
     WaitOption,
-    connect,
     interruptible,
-    load_data,
+    named_scorer,
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.task import built_in_tasks, load_task
 from icm_annealer.data.task_check import Findings, look_at_data, look_at_task, three_shots
 from icm_annealer.evaluation.task_probe import look_with_model
+from icm_annealer.scorers.registry import scorers_help
 
 
 def tasks() -> None:
-    """The built-in tasks."""
+    """List the built-in tasks."""
     console = Terminal()
     for name in built_in_tasks():
         task = load_task(name).task
@@ -33,20 +34,20 @@ def tasks() -> None:
 
 
 def check_task(
-    file: Annotated[str, typer.Argument(help="A task file, or a built-in task's name.")],
+    file: Annotated[str, typer.Argument(help="A task file, or the name of a built-in task.")],
     data: DataOption = None,
     scorer: Annotated[
         str | None,
-        typer.Option(envvar="ICM_SCORER_URL", help="Also ask a model: a scorer's URL, `local:MODEL` or `openai:URL`."),
+        typer.Option(envvar="ICM_SCORER_URL", help=f"Also ask a model. {scorers_help()}."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Which examples a model is asked about.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Determines which examples the model is asked about.")] = 0,
     engine: EngineOption = "vllm",
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
     wait: WaitOption = 60.0,
     allow_code: AllowCodeOption = False,
 ) -> None:
-    """Look at a task before using it: three shots as the model sees them, lengths, groups, gold, what looks wrong.
+    """Check a task before using it: three shots as the model sees them, lengths, groups, gold labels, likely mistakes.
 
     Example: icm task check my_task.yaml --data rows.csv --scorer local:smollm2-135m
     """
@@ -59,10 +60,11 @@ def check_task(
     console.rule()
     findings = look_at_task(task) + look_at_data(task, loaded)
     if scorer is not None:
+        named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
 
         async def ask() -> Findings:
             with RunProgress(Terminal(stderr=True), "task check", []) as progress:
-                async with connect(scorer, engine, wait, api_key_file, progress, None, scorer_model) as client:
+                async with named.open(progress.status, progress.note) as client:
                     progress.status("asking the model")
                     return await look_with_model(task, loaded, client, seed)
 

@@ -1,4 +1,4 @@
-"""What a person sees while a search runs: a live panel on a terminal, one line a pass elsewhere."""
+"""Progress of a search: a live panel on a terminal or in a notebook, one line per pass elsewhere."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text
 
+from icm_annealer.console.notebook import NotebookView, in_notebook
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import PassRequest
@@ -28,7 +29,7 @@ def duration(seconds: float) -> str:
 
 
 class RunProgress:
-    """Shows a job of known or unknown length, measured in steps whose mean time tells what is left."""
+    """Shows a job of known or unknown length. The mean time per step gives the time left."""
 
     def __init__(self, console: Terminal, title: str, label_names: list[str]):
         self._console, self._names = console, label_names
@@ -47,53 +48,57 @@ class RunProgress:
         self._known_s = 0.0
         self._status = ""
         self._start = time.monotonic()
-        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4, transient=False)
+        self._live: Live | NotebookView | None = None
+        if in_notebook():
+            self._live = NotebookView(self._render)
+        elif console.is_terminal:
+            self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4, transient=False)
 
     def __enter__(self) -> RunProgress:
-        if self._console.is_terminal:
+        if self._live is not None:
             self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._console.is_terminal:
+        if self._live is not None:
             self._live.stop()
 
     def expect(self, total_steps: float) -> None:
-        """How many steps the whole job has; a pass is one step."""
+        """Sets the number of steps of the whole job; a pass is one step."""
         self._total = total_steps
         self._update()
 
     def guess(self, seconds: float) -> None:
-        """How long the job takes as far as is known before anything was measured."""
+        """Sets the time left that is shown until something was measured."""
         self._known_s = seconds
         self._update()
 
     def status(self, text: str) -> None:
-        """What is happening now, in one line."""
-        if text != self._status and not self._console.is_terminal:
+        """Shows what is happening now, in one line."""
+        if text != self._status and self._live is None:
             left = self._left()
             self._console.say(f"{duration(time.monotonic() - self._start)}  {text}" + (f"  {left}" if left else ""))
         self._status = text
         self._update()
 
     def note(self, text: str) -> None:
-        """A line that stays."""
+        """Prints a line that stays."""
         self._console.say(text)
 
     def step(self, steps: float = 1.0) -> None:
-        """That much more is done."""
+        """Counts finished steps."""
         self._done += steps
         self._update()
 
     def on_pass(self, event: PassEvent) -> None:
-        """A pass was answered."""
+        """Counts a pass that was answered, and shows it."""
         self._events.append(event)
         if not event.resumed:
             self._usage = self._usage + event.answer.usage
         self.step()
-        if not self._console.is_terminal:
+        if self._live is None:
             left = self._left()
             self._console.say(
                 f"{duration(time.monotonic() - self._start)}  {_line(event, self._names)}"
@@ -123,7 +128,7 @@ class RunProgress:
         table = Table(box=None, padding=(0, 1), header_style="dim")
         for name in ("pass", "what", "U", "P", "I", "T", "label rates", "computed", "cached"):
             table.add_column(name, justify="left" if name in ("what", "label rates") else "right")
-        for event in self._events:
+        for event in list(self._events):  # passes go on being added while another thread draws
             usage = event.answer.usage
             table.add_row(
                 str(event.number),

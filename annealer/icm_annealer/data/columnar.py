@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+
 from icm_client.contract.errors import RequestError
 from icm_client.text.distribution import install_hint
 
@@ -76,19 +78,21 @@ def _split_rows(loaded: Any, source: str, of_a_split: str) -> Iterator[dict[str,
 
 def _plain_rows(table: Any) -> Iterator[dict[str, Any]]:
     for row in table.to_pylist():
-        yield {str(name): _plain(value) for name, value in row.items()}
+        yield {str(name): plain(value) for name, value in row.items()}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The value as JSON would hold it: dates and decimals as text, None for what JSON cannot hold."""
     if value is None or isinstance(value, str | int | float):
         return value
+    if isinstance(value, np.generic | np.ndarray):
+        return plain(value.tolist())
     if isinstance(value, dict):
-        return {str(name): _plain(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_plain(inner) for inner in value]
+        return {str(name): plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
     if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat()
+        return value.isoformat() if value == value else None  # pandas' "not a time" equals nothing
     return str(value) if isinstance(value, decimal.Decimal) else None
 
 

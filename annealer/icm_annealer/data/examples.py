@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ import numpy as np
 
 from icm_annealer.core.arrays import Ints
 from icm_annealer.data.byte_source import is_stream, name_of
-from icm_annealer.data.rows import MAX_LINE_BYTES, counts_told, read_rows
+from icm_annealer.data.rows import MAX_LINE_BYTES, Row, counts_told, read_rows
 from icm_annealer.data.task import Task
 from icm_annealer.rules.consistency import Consistency
 from icm_client.contract.errors import RequestError
@@ -49,11 +49,20 @@ class Loaded(NamedTuple):
 
 def load_examples(source: Path | str, task: Task) -> Loaded:
     """Reads what `rows.read_rows` can. Raises RequestError naming the file and the row for the first broken one."""
+    rows = read_rows(source)
+    examples, gold = examples_of(rows, task)
+    if not examples:
+        once = " (a pipe, or standard input, can be read a single time)" if is_stream(source) else ""
+        raise RequestError(f"{name_of(source)}: no rows{once}", code="bad_data")
+    return Loaded(examples, gold, rows.num_blank_lines)
+
+
+def examples_of(rows: Iterable[Row], task: Task) -> tuple[list[Example], dict[str, str]]:
+    """The examples in the rows' order, and the gold labels (id -> label name). Raises RequestError for a broken row."""
     examples: list[Example] = []
     gold: dict[str, str] = {}
     seen: set[str] = set()
     key_kinds: dict[str, str] = {}
-    rows = read_rows(source)
     for where, row in rows:
         number = len(examples)
         if number >= MAX_ROWS:
@@ -62,7 +71,7 @@ def load_examples(source: Path | str, task: Task) -> Loaded:
             raise RequestError(f"{where}: a row must be a JSON object, not {type(row).__name__}", code="bad_data")
         example_id = str(number if is_absent(row.get(task.id)) else row[task.id])
         if example_id in seen:
-            raise RequestError(f"{where}: the id {example_id!r} stands there a second time", code="bad_data")
+            raise RequestError(f"{where}: duplicate id {example_id!r}", code="bad_data")
         seen.add(example_id)
         facts = {name: value for name, value in row.items() if name != task.gold}
         _check_fields(facts, task, key_kinds, where)
@@ -74,10 +83,7 @@ def load_examples(source: Path | str, task: Task) -> Loaded:
         examples.append(Example(example_id, text, str(facts[task.group]) if task.group else None, facts))
         if task.gold is not None and not is_absent(row.get(task.gold)):
             gold[example_id] = label_named(row[task.gold], task, where)
-    if not examples:
-        once = " (a pipe, or standard input, can be read a single time)" if is_stream(source) else ""
-        raise RequestError(f"{name_of(source)}: no rows{once}", code="bad_data")
-    return Loaded(examples, gold, rows.num_blank_lines)
+    return examples, gold
 
 
 def consistency_of(task: Task, examples: Sequence[Example]) -> Consistency:

@@ -116,9 +116,15 @@ def read_rows(source: Path | str, report: Callable[[str], None] | None = None) -
 
 
 def counts_told(num_rows: int, num_blank_lines: int) -> str:
-    """`200 rows read`, and what was passed over, if anything was."""
-    lines = "line" if num_blank_lines == 1 else "lines"
-    return f"{num_rows:,} rows read" + (f", {num_blank_lines:,} blank {lines} passed over" if num_blank_lines else "")
+    """`200 rows read`, and how many blank lines were skipped, if any."""
+    blank = f", {counted(num_blank_lines, 'blank line')} skipped" if num_blank_lines else ""
+    return f"{counted(num_rows, 'row')} read{blank}"
+
+
+def counted(num: int, noun: str) -> str:
+    """`1 row`, `1,200 rows`."""
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{num:,} {noun if num == 1 else plural}"
 
 
 def _format(source: ByteSource) -> str:

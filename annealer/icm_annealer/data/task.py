@@ -20,7 +20,23 @@ BUILT_IN = Path(__file__).parents[1] / "tasks"
 
 
 class Task(BaseModel):
-    """One task file (YAML). `template` is filled with the fields of a data row; the label follows it directly."""
+    """One task file (YAML). `template` is filled with the fields of a data row; the label follows it directly.
+
+    Raises pydantic's ValidationError where a field is missing, unknown, or of the wrong type; what depends on several
+    fields, such as a rule that names no label of the task, is checked where the task is used.
+
+    Examples:
+        >>> import icm_annealer as icm
+        >>> task = icm.Task(
+        ...     name="answers",
+        ...     template="Question: {question}\\nAnswer: {answer}\\nTrue or false:",
+        ...     labels={"true": " true", "false": " false"},
+        ...     group="question",
+        ...     rules=[{"kind": "at_most_one", "label": "true"}],
+        ... )
+        >>> task.label_names
+        ['true', 'false']
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -118,7 +134,13 @@ class LoadedTask(BaseModel):
 
 
 def built_in_tasks() -> list[str]:
-    """The names of the tasks in the package."""
+    """The names of the tasks in the package, in alphabetical order.
+
+    Examples:
+        >>> import icm_annealer as icm
+        >>> "living" in icm.built_in_tasks()
+        True
+    """
     return sorted(path.parent.name for path in BUILT_IN.glob("*/task.yaml"))
 
 
@@ -126,6 +148,11 @@ def load_task(name_or_path: str, *, allow_code: bool = False) -> LoadedTask:
     """A task of the package by name, or a user's own by path. Raises RequestError in one line.
 
     A task that names code (the rule `python`) is refused, and nothing of it imported, unless `allow_code`.
+
+    Examples:
+        >>> import icm_annealer as icm
+        >>> icm.load_task("living").task.label_names
+        ['living', 'object']
     """
     path = BUILT_IN / name_or_path / "task.yaml"
     if name_or_path not in built_in_tasks():
@@ -137,9 +164,7 @@ def load_task(name_or_path: str, *, allow_code: bool = False) -> LoadedTask:
             )
     try:
         task = Task.model_validate(_read(path))
-        _check_template(task)
-        _check_rules(task)
-        _check_labels(task)
+        _check(task)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
@@ -151,6 +176,22 @@ def load_task(name_or_path: str, *, allow_code: bool = False) -> LoadedTask:
     if code and not allow_code:
         raise RequestError(f"{path}: the rule {code[0]!r} is code, {ALLOW_CODE}", code="code_not_allowed")
     return LoadedTask(task=task.model_copy(update={"rules": [rule.allowed() for rule in task.rules]}), path=path)
+
+
+def check_task(task: Task) -> None:
+    """Checks a task that was made in Python as `load_task` does one in a file. Raises RequestError in one line."""
+    try:
+        _check(task)
+    except pydantic.ValidationError as error:
+        raise RequestError(_line(f"the task {task.name!r}: {error.errors()[0]['msg']}"), code="bad_task") from None
+    except ValueError as error:
+        raise RequestError(_line(f"the task {task.name!r}: {error}"), code="bad_task") from None
+
+
+def _check(task: Task) -> None:
+    _check_template(task)
+    _check_rules(task)
+    _check_labels(task)
 
 
 def _is_file(path: Path) -> bool:

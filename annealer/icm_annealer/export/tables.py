@@ -20,6 +20,15 @@ def records(labelled: Sequence[Labelled]) -> list[dict[str, Any]]:
     return [{"id": row.id, "text": example.text, **row.model_dump(exclude={"id"})} for example, row in labelled]
 
 
+def flat_records(labelled: Sequence[Labelled]) -> list[dict[str, Any]]:
+    """The same with `probs` as a field a label, named `probs.LABEL`, behind all others."""
+    rows = []
+    for record in records(labelled):
+        probs = {f"probs.{name}": p for name, p in record.pop("probs").items()}
+        rows.append({**record, **probs})
+    return rows
+
+
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
     with path.open("w", encoding="utf-8") as file:
         for row in rows:
@@ -28,10 +37,7 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 def write_csv(path: Path, labelled: Sequence[Labelled], *, raw: bool) -> None:
     """`probs` becomes a column a label, named `probs.LABEL`. Unless `raw`, texts are guarded as in `cells`."""
-    rows = []
-    for record in records(labelled):
-        probs = {f"probs.{name}": p for name, p in record.pop("probs").items()}
-        rows.append({**record, **probs})
+    rows = flat_records(labelled)
     write_cells(path, [list(rows[0]), *(list(row.values()) for row in rows)], raw=raw)
 
 
@@ -55,9 +61,10 @@ def write_parquet(path: Path, labelled: Sequence[Labelled], task: Task) -> None:
     parquet.write_table(arrow.Table.from_pylist(records(labelled), schema=schema), path)
 
 
-def write_dataset(folder: Path, labelled: Sequence[Labelled], task: Task) -> None:
-    """The same rows by `save_to_disk`, `label` as a ClassLabel. Raises RequestError if `datasets` is missing."""
-    datasets = required("datasets", "the format hf")
+def make_dataset(labelled: Sequence[Labelled], task: Task, what: str) -> Any:
+    """The same rows as a Dataset, `label` as a ClassLabel. Raises RequestError, saying that `what` needs it, if
+    `datasets` is missing."""
+    datasets = required("datasets", what)
     text, number = datasets.Value("string"), datasets.Value("float64")
     features = datasets.Features(
         {
@@ -71,10 +78,17 @@ def write_dataset(folder: Path, labelled: Sequence[Labelled], task: Task) -> Non
             "run": text,
         }
     )
+    return datasets.Dataset.from_list(records(labelled), features=features)
+
+
+def write_dataset(folder: Path, labelled: Sequence[Labelled], task: Task) -> None:
+    """Saves that Dataset by `save_to_disk`. Raises RequestError if `datasets` is missing."""
+    dataset = make_dataset(labelled, task, "the format hf")
+    datasets = required("datasets", "the format hf")
     shows_progress = not datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
     try:
-        datasets.Dataset.from_list(records(labelled), features=features).save_to_disk(str(folder))
+        dataset.save_to_disk(str(folder))
     finally:
         if shows_progress:
             datasets.enable_progress_bars()

@@ -15,8 +15,15 @@ Evidence = TypeVar("Evidence")
 
 @dataclass(frozen=True)
 class Alarm:
-    """One thing that speaks against a result. `warning`: the labels are probably not what was looked for. `note`: worth
-    a look, may be genuine."""
+    """`warning`: the labels are probably not what you want. `note`: worth a look, may be genuine.
+
+    `saw` says what was seen, `try_` what to do about it; `code` names the alarm in the docs.
+
+    Examples:
+        >>> import icm_annealer as icm
+        >>> print(icm.Alarm("example", "note", "U is low.", "Try a larger model."))
+        U is low. Try a larger model.
+    """
 
     code: str
     level: Level

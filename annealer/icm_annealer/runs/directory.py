@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from icm_annealer.runs.atomic_write import try_place, write_whole
-from icm_annealer.runs.lock import LOCK, hold
+from icm_annealer.runs.lock import LOCK, hold, release
 from icm_annealer.runs.schema.base import Record, Versioned
 from icm_client.contract.errors import RequestError
 
@@ -88,6 +88,21 @@ class RunDir:
         (self / LOCK).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.path.rmdir()
+
+    def forget(self) -> None:
+        """Removes a run of which nothing was answered, and its folder unless something else is in there, such as the
+        log of a scorer that did not start."""
+        for name in (JOURNAL, EXAMPLES, COSTS):
+            (self / name).unlink(missing_ok=True)
+        self.release()
+        if {path.name for path in self.path.iterdir()} <= {LOCK}:
+            (self / LOCK).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self.path.rmdir()
+
+    def release(self) -> None:
+        """Lets other processes write here again, before this one ends."""
+        release(self.path)
 
     def write_text(self, name: str, text: str) -> Path:
         """Writes a file by renaming a finished one into place."""

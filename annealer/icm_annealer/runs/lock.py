@@ -14,8 +14,8 @@ if sys.platform != "win32":
 LOCK = ".lock"
 """A file of its own, since `--overwrite` removes the others. Who only reads looks at the journal's lock (see
 `is_being_written`): a look at this one might keep a writer out."""
-_held: set[tuple[int, int]] = set()
-"""Device and inode of the locks that this process has."""
+_held: dict[tuple[int, int], int] = {}
+"""The open files of the locks that this process has, by device and inode."""
 
 
 def hold(folder: Path) -> None:
@@ -35,10 +35,21 @@ def hold(folder: Path) -> None:
     except BlockingIOError:
         os.close(lock)
         raise RequestError(
-            f"another `icm run` or `icm demo` is writing {folder}: wait for its end or stop it, or give another --out",
+            f"{folder}: another process is writing there; wait for its end, stop it, or give another --out",
             code="run_busy",
         ) from None
     except OSError:  # a file system without locks
         os.close(lock)
         return
-    _held.add((state.st_dev, state.st_ino))  # and the file stays open
+    _held[state.st_dev, state.st_ino] = lock  # and the file stays open
+
+
+def release(folder: Path) -> None:
+    """Lets other processes write in `folder` again; does nothing if this one does not hold it."""
+    try:
+        state = (folder / LOCK).stat()
+    except OSError:
+        return
+    lock = _held.pop((state.st_dev, state.st_ino), None)
+    if lock is not None:
+        os.close(lock)

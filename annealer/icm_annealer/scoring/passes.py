@@ -25,7 +25,25 @@ WINDOW_MARGIN = 16
 
 
 class Scorer(Protocol):
-    """What a pass needs of a client."""
+    """What a search needs of a client; `ScorerClient` is one. All three may be coroutines, or all three block.
+
+    `score` returns log-probabilities [prompt, label] in nats; `count_tokens` how many tokens each text has by itself;
+    `model` who answers, and the longest prompt that is accepted. They raise IcmError.
+
+    Examples:
+        >>> import icm_annealer as icm
+        >>> from icm_client import ModelInfo, ScoreResponse, Usage
+        >>> class Longest:
+        ...     def model(self):
+        ...         return ModelInfo(name="x", digest="x", dtype="x", engine="x", max_prompt_tokens=9, adds_bos=False)
+        ...     def count_tokens(self, texts, *, special_tokens=False):
+        ...         return [1 for text in texts]
+        ...     def score(self, request):
+        ...         rows = [[-1.0, -2.0] for prompt in request.prompts]
+        ...         return ScoreResponse(logprobs=rows, usage=Usage(), model=self.model())
+        >>> icm.label(["a", "b", "c"], template="{x}:", labels=["yes", "no"], scorer=Longest()).labels
+        ['yes', 'yes', 'yes']
+    """
 
     async def score(self, request: ScoreRequest) -> ScoreResponse: ...
 

@@ -18,6 +18,11 @@ class Settings(BaseModel):
     """One run's settings, stored in its journal; a run is resumed only with the same ones.
 
     Raises RequestError for a search that there is not.
+
+    Examples:
+        >>> import icm_annealer as icm
+        >>> icm.Settings(search="official", seed=1).seed
+        1
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

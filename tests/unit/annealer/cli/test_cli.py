@@ -107,7 +107,7 @@ def test_a_run_that_is_there_is_refused_resumed_or_overwritten(icm: Icm, tmp_pat
     check_refused(icm(*command), 2, str(out), "--resume", "--overwrite")
     resumed = icm(*command, "--resume")
     assert resumed.code == 0
-    assert f"{LABELS} stays as it is" in resumed.out
+    assert f"{LABELS} was not changed" in resumed.out
     assert {name: (out / name).read_bytes() for name in before} == before
     check_refused(icm(*command, "--resume", "--seed", 1), 2, "seed was 0, is now 1")
     assert {name: (out / name).read_bytes() for name in before} == before
@@ -359,6 +359,7 @@ def test_without_the_right_key_a_run_ends_at_once(icm: Icm, tmp_path: Path, keye
     check_refused(icm(*run, "--api-key-file", tmp_path / "wrong"), 1, "invalid API key")
     other = icm(*run, "--api-key-file", keyed.key_file, "--experiment", "bob")
     check_refused(other, 1, "alice, alice-*", "not for 'bob'")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

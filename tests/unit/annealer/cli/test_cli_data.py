@@ -153,7 +153,7 @@ def test_solutions_through_an_endpoint(icm: Icm, tmp_path: Path) -> None:
 
 def test_a_task_without_data_says_what_makes_them(icm: Icm, tmp_path: Path) -> None:
     for command in (["task", "check", "gsm8k"], ["run", "--task", "gsm8k", "--out", tmp_path / "run"]):
-        check_refused(icm(*command), 2, "the task 'gsm8k' brings no data", "`icm data gsm8k` makes one")
+        check_refused(icm(*command), 2, "the task 'gsm8k' has no data of its own", "`icm data gsm8k` makes one")
     ended = icm("tasks")
     assert "needs --data, see `icm data gsm8k --help`" in ended.out
 
@@ -185,7 +185,7 @@ def test_every_row_of_a_pipe_is_labelled(icm: Icm, tmp_path: Path, url: str, row
     with piped(rows[:-1] + b"\n\n", [777]) as pipe:
         ended = icm(*command, "--data", pipe)
     assert ended.code == 0, ended
-    assert "200 rows read, 1 blank line passed over, 200 labelled." in ended.out
+    assert "200 rows read, 1 blank line skipped, 200 labelled." in ended.out
     assert [row["id"] for row in read(out / LABELS)] == [row["id"] for row in planted.rows(200)]
     counts = {"read": 200, "blank_lines": 1, "labelled": 200, "left_out": 0}
     assert json.loads((out / METRICS).read_text())["rows"] == counts

@@ -127,7 +127,9 @@ def test_an_endpoint_that_cannot_be_believed(icm: Icm, tmp_path: Path, endpoint:
     check_refused(icm(*command, "--scorer", "openai:", "--overwrite"), 2, "not a URL of an endpoint")
     wrong = [*command, "--overwrite", "--scorer-model", "other"]
     check_refused(icm(*wrong, "--scorer", f"openai:{endpoint.url}"), 2, "serves no model 'other'; it lists fake")
-    check_refused(icm(*wrong, "--scorer", "local:fake", "--engine", "fake"), 2, "--scorer-model is for")
+    check_refused(
+        icm(*wrong, "--scorer", "local:fake", "--engine", "fake"), 2, "is for scorers that serve several models"
+    )
 
 
 @pytest.mark.parametrize("version", ["\x1b[2J", "x" * 5000])

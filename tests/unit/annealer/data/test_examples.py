@@ -54,7 +54,7 @@ def write(folder: Path, *lines: str | bytes | dict[str, Any]) -> Path:
         ("17", "must be a JSON object"),
         ("1" * 5000, "not valid JSON"),
         ("[" * 100_000, "not valid JSON"),
-        ({**GOOD, "word": "cup"}, "'a' stands there a second time"),
+        ({**GOOD, "word": "cup"}, "duplicate id 'a'"),
         ({"id": "b", "label": "living"}, "'word' is missing"),
         ({"id": "b", "word": None}, "'word' is missing or not a plain value"),
         ({"id": "b", "word": ["cup"]}, "'word' is missing or not a plain value"),
@@ -129,7 +129,7 @@ def test_lists_and_lines_give_the_same(tmp_path: Path) -> None:
     whole.write_text(json.dumps(rows))
     loaded = load_examples(lines, TASK)
     assert loaded == load_examples(whole, TASK)._replace(num_blank_lines=1)
-    assert loaded.told == "3 rows read, 1 blank line passed over"
+    assert loaded.told == "3 rows read, 1 blank line skipped"
     assert [example.id for example in loaded.examples] == ["a", "1", "2"]
     assert loaded.examples[2].text == "Word: größer 東京\nGroup:"
     assert loaded.gold == {"a": "living", "1": "object"}

@@ -1,0 +1,122 @@
+"""What a caller passes, as a task, examples and settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from icm_annealer.data.columnar import plain
+from icm_annealer.data.examples import Loaded, examples_of, load_examples
+from icm_annealer.data.rows import Row
+from icm_annealer.data.task import LoadedTask, Task, check_task, load_task, template_fields
+from icm_annealer.search.settings import Settings
+from icm_client.contract.errors import RequestError
+
+Labels = Mapping[str, str | Sequence[str]] | Sequence[str]
+"""Label name -> the text that stands for it in prompts (or several); or names alone."""
+
+
+def load_data(task: str, data: str | None, *, allow_code: bool) -> tuple[LoadedTask, Loaded]:
+    """A task by its name or file, and its own data or other. Raises RequestError."""
+    loaded_task = load_task(task, allow_code=allow_code)
+    source = data or loaded_task.data_path
+    if source is None:
+        builder = loaded_task.task.builder
+        raise RequestError(
+            f"the task {task!r} has no data of its own: name a file with --data"
+            + (f" (`{builder}` makes one; see `{builder} --help`)" if builder else "")
+        )
+    return loaded_task, load_examples(source, loaded_task.task)
+
+
+def task_of(
+    task: Task | str | os.PathLike[str] | None, template: str | None, labels: Labels | None, *, allow_code: bool
+) -> tuple[Task, Path | str | None]:
+    """The task, and where its own data are, if it has any. Raises RequestError."""
+    if task is not None:
+        if template is not None or labels is not None:
+            raise RequestError("give either task=, or template= and labels=")
+        if isinstance(task, Task):
+            check_task(task)
+            return task, None
+        loaded = load_task(os.fspath(task), allow_code=allow_code)
+        return loaded.task, loaded.data_path
+    if template is None or labels is None:
+        raise RequestError("template= and labels= are needed, or a task=")
+    try:
+        made = Task(name="data", template=template, labels=_texts(labels, template))
+    except pydantic.ValidationError as error:
+        raise RequestError(_first(error), code="bad_task") from None
+    check_task(made)
+    return made, None
+
+
+def load_rows(rows: Any, task: Task) -> Loaded:
+    """The examples of a path (whatever `--data` of the command line takes), or of rows in memory, in their order.
+
+    Rows are mappings, or texts for a template with one field. They may come as any iterable, as a DataFrame (of pandas
+    or polars), or as a Dataset of the library `datasets`. Raises RequestError, naming the row.
+    """
+    if isinstance(rows, str | os.PathLike):
+        return load_examples(os.fspath(rows), task)
+    examples, gold = examples_of(_rows(rows, task), task)
+    if not examples:
+        raise RequestError("rows: there are none", code="bad_data")
+    return Loaded(examples, gold)
+
+
+def index_of(rows: Any) -> Any:
+    """The index of a pandas DataFrame; None for other rows."""
+    return rows.index if hasattr(rows, "to_dict") and hasattr(rows, "columns") else None
+
+
+def settings_of(options: Mapping[str, Any]) -> Settings:
+    """Raises RequestError for a setting that is unknown or out of range."""
+    try:
+        settings = Settings(**options)
+    except pydantic.ValidationError as error:
+        unknown = [e["loc"][0] for e in error.errors() if e["type"] == "extra_forbidden" and len(e["loc"]) == 1]
+        if unknown:
+            known = ", ".join(Settings.model_fields)
+            raise RequestError(f"{unknown[0]!r} is neither a parameter nor a setting (these are: {known})") from None
+        raise RequestError(_first(error)) from None
+    settings.plan_kind()
+    return settings
+
+
+def _texts(labels: Labels, template: str) -> dict[str, str | list[str]]:
+    """Names alone stand for themselves, behind a space unless the template ends in one (or in a new line)."""
+    if isinstance(labels, str):
+        raise RequestError(f"labels={labels!r}: a list of names, or a mapping from names to texts, is needed")
+    if isinstance(labels, Mapping):
+        return {str(name): text if isinstance(text, str) else list(text) for name, text in labels.items()}
+    space = "" if template[-1:].isspace() else " "
+    return {str(name): f"{space}{name}" for name in labels}
+
+
+def _rows(rows: Any, task: Task) -> Iterator[Row]:
+    if hasattr(rows, "to_dicts"):  # polars
+        rows = rows.to_dicts()
+    elif hasattr(rows, "to_dict") and hasattr(rows, "columns"):  # pandas
+        rows = rows.to_dict("records")
+    if isinstance(rows, Mapping) or not isinstance(rows, Iterable):
+        raise RequestError(
+            f"rows are {type(rows).__name__}: a list of mappings, a DataFrame or the path of a file is needed",
+            code="bad_data",
+        )
+    fields = template_fields(task.template)
+    for number, row in enumerate(rows, start=1):
+        if isinstance(row, str) and len(fields) == 1:
+            row = {fields[0]: row}
+        elif isinstance(row, Mapping):
+            row = {str(name): plain(value) for name, value in row.items()}
+        yield Row(f"row {number}", row)
+
+
+def _first(error: pydantic.ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc'])) or 'the settings'}: {first['msg']}"

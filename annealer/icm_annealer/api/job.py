@@ -1,0 +1,109 @@
+"""One labelling, from what a caller names to the files in its folder."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from icm_annealer.api.label_result import LabelResult
+from icm_annealer.console.progress import RunProgress
+from icm_annealer.data.examples import Example, Loaded
+from icm_annealer.data.task import Task
+from icm_annealer.labelling.label_dataset import label
+from icm_annealer.runs.directory import SCORER_LOG, RunDir
+from icm_annealer.runs.schema.metrics import RowCounts
+from icm_annealer.scoring.pass_event import PassEvent
+from icm_annealer.scoring.passes import Scorer, check_request
+from icm_annealer.search.settings import Settings
+from icm_client.contract.errors import IcmError, RequestError
+
+OpenScorer = Callable[[Callable[[str], None], Callable[[str], None], Path | None], AbstractAsyncContextManager[Scorer]]
+"""Opens a scorer: called with `status`, `note` and `log` of `scorers.kind.Opening`."""
+_written: set[Path] = set()
+"""The folders that jobs of this process are writing."""
+
+
+@dataclass(frozen=True)
+class LabelJob:
+    """What is to be labelled, how, and where the results go."""
+
+    task: Task
+    loaded: Loaded
+    examples: Sequence[Example]
+    """Those of `loaded` that are to be labelled, in order."""
+    settings: Settings
+    open_scorer: OpenScorer
+    folder: RunDir
+    resume: bool = False
+    overwrite: bool = False
+    experiment: str = "default"
+    """The name under which the scorer counts this work."""
+
+    def prepare(self) -> None:
+        """Checks the request and makes the folder ready. Raises RequestError; nothing is started yet."""
+        check_request(self.task, self.experiment)
+        self.folder.prepare(resume=self.resume, overwrite=self.overwrite)
+
+    async def run(self, progress: RunProgress) -> LabelResult:
+        """Opens the scorer, searches, and writes the results; `prepare` comes first.
+
+        Raises IcmError. What was answered is then in the journal, and a job with `resume` goes on from there; where
+        nothing was answered, no run is left behind.
+        """
+        answered = False
+
+        def on_pass(event: PassEvent) -> None:
+            nonlocal answered
+            answered = True
+            progress.on_pass(event)
+
+        expected = self.settings.expected_passes(len(self.examples))
+        with _alone(self.folder), progress:
+            progress.expect(expected.num if expected else 0)
+            try:
+                async with self.open_scorer(progress.status, progress.note, self.folder / SCORER_LOG) as scorer:
+                    progress.status(f"searching labels for {len(self.examples):,} examples")
+                    labelling = await label(
+                        self.folder,
+                        self.examples,
+                        self.task,
+                        scorer,
+                        self.settings,
+                        resume=self.resume,
+                        on_pass=on_pass,
+                        experiment=self.experiment,
+                        rows=self._rows,
+                    )
+            except IcmError:
+                if not answered and not self.resume:
+                    self.folder.forget()
+                raise
+        return LabelResult(
+            self.folder.path, labelling.alarms, self.examples, self.loaded.gold, had_ended=labelling.had_ended
+        )
+
+    @property
+    def _rows(self) -> RowCounts:
+        return RowCounts(
+            read=len(self.loaded.examples),
+            blank_lines=self.loaded.num_blank_lines,
+            labelled=len(self.examples),
+            left_out=len(self.loaded.examples) - len(self.examples),
+        )
+
+
+@contextlib.contextmanager
+def _alone(folder: RunDir) -> Iterator[None]:
+    """Refuses a folder that another thread of this process is writing; lets other processes have it afterwards."""
+    place = folder.path.resolve()
+    if place in _written:
+        raise RequestError(f"{folder.path}: a run of this program is writing there", code="run_busy")
+    _written.add(place)
+    try:
+        yield
+    finally:
+        _written.discard(place)
+        folder.release()

@@ -1,0 +1,213 @@
+"""`label` and `anneal`: label data from Python."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import tempfile
+import warnings
+import weakref
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from icm_annealer.api.blocking_scorer import awaitable
+from icm_annealer.api.event_loop import run_blocking
+from icm_annealer.api.inputs import Labels, index_of, load_rows, settings_of, task_of
+from icm_annealer.api.job import LabelJob, OpenScorer
+from icm_annealer.api.label_result import LabelResult
+from icm_annealer.console.watch import watch
+from icm_annealer.data.task import Task
+from icm_annealer.runs.directory import JOURNAL, RunDir
+from icm_annealer.scorers.kind import Opening
+from icm_annealer.scorers.registry import DEFAULT_SCORER, find_scorer
+from icm_annealer.scoring.passes import Scorer
+from icm_client.contract.errors import RequestError
+
+TEMPORARY = "icm-run-"
+
+
+def label(
+    rows: Iterable[Any] | str | os.PathLike[str] | None = None,
+    *,
+    template: str | None = None,
+    labels: Labels | None = None,
+    task: Task | str | os.PathLike[str] | None = None,
+    scorer: str | Scorer | Any = DEFAULT_SCORER,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    search: str = "blocks",
+    seed: int = 0,
+    api_key: str | None = None,
+    scorer_model: str | None = None,
+    engine: str = "vllm",
+    wait_s: float = 300.0,
+    experiment: str = "default",
+    allow_code: bool = False,
+    progress: bool | None = None,
+    **settings: Any,
+) -> LabelResult:
+    """Searches for the labels that a language model finds most coherent, and waits for them.
+
+    Works in scripts, in threads, and in notebooks, where an event loop is running. Ctrl-C raises KeyboardInterrupt;
+    what the model has answered by then is in the folder's journal, and the same call with `resume=True` continues.
+
+    Args:
+        rows: Mappings with the fields that the template names; texts, if it names one field; a DataFrame (pandas or
+            polars); a Dataset; or the path of a file (JSON lines, CSV, Parquet, ...) or `hf:owner/name`. May be left
+            out for a task that has data of its own.
+        template: The text of an example, such as `"Text: {text}\\nLabel:"`. The label's text follows it directly.
+        labels: Label name -> its text in prompts, with its leading space (`{"spam": " spam"}`), or a list of names.
+        task: Instead of `template` and `labels`: a Task, a task file's path, or the name of a built-in task.
+        scorer: `"local:MODEL"` starts a scorer for this call, `"http://HOST:PORT"` is a running icm-server,
+            `"openai:URL"` any OpenAI-compatible server, `"fake:"` one without a model, to try things out. Or a client:
+            a ScorerClient, a SyncScorerClient, or any Scorer, which is left open.
+        out: The folder for journal, labels and metrics. If left out, a temporary one that is removed together with
+            the result.
+        resume: Continue the run in `out`. Data, task, settings and model must be the same.
+        overwrite: Begin anew in `out`.
+        search: The search, such as `"blocks"` (ours) or `"official"` (the paper's).
+        seed: Everything random depends on it.
+        api_key: The scorer's API key.
+        scorer_model: The model's name at an `openai:` endpoint that serves several.
+        engine: The engine of a `local:` scorer.
+        wait_s: Seconds to wait for a scorer that is unreachable or not ready.
+        experiment: The name under which the scorer counts this work.
+        allow_code: Run code that a task file names (rules of kind `python`), with your rights.
+        progress: True shows progress, False does not; by default it is shown in terminals and notebooks.
+        **settings: Other fields of Settings, such as `plan="tree"` or `measure="logprob"`.
+
+    Returns:
+        Labels, margins and probabilities in the rows' order.
+
+    Raises:
+        RequestError: The call is wrong: rows, task, settings, or a folder that holds a run already.
+        IcmError: The scorer cannot be reached, refuses, or fails.
+
+    Warns:
+        UserWarning: An alarm of level "warning": the labels are probably not what you want (`anneal` leaves this to
+            its caller; see `LabelResult.alarms`).
+
+    Examples:
+        >>> import icm_annealer as icm
+        >>> result = icm.label(
+        ...     ["red", "blue", "rose", "navy", "ruby", "teal"],
+        ...     template="Colour: {name}\\nKind:",
+        ...     labels=["warm", "cold"],
+        ...     scorer="fake:",
+        ... )
+        >>> len(result.labels)
+        6
+    """
+    result = run_blocking(
+        anneal(
+            rows,
+            template=template,
+            labels=labels,
+            task=task,
+            scorer=scorer,
+            out=out,
+            resume=resume,
+            overwrite=overwrite,
+            search=search,
+            seed=seed,
+            api_key=api_key,
+            scorer_model=scorer_model,
+            engine=engine,
+            wait_s=wait_s,
+            experiment=experiment,
+            allow_code=allow_code,
+            progress=progress,
+            **settings,
+        )
+    )
+    _warn(result)
+    return result
+
+
+async def anneal(
+    rows: Iterable[Any] | str | os.PathLike[str] | None = None,
+    *,
+    template: str | None = None,
+    labels: Labels | None = None,
+    task: Task | str | os.PathLike[str] | None = None,
+    scorer: str | Scorer | Any = DEFAULT_SCORER,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    search: str = "blocks",
+    seed: int = 0,
+    api_key: str | None = None,
+    scorer_model: str | None = None,
+    engine: str = "vllm",
+    wait_s: float = 300.0,
+    experiment: str = "default",
+    allow_code: bool = False,
+    progress: bool | None = None,
+    **settings: Any,
+) -> LabelResult:
+    """`label` for code with an event loop: takes the same parameters, and does not block.
+
+    A client that is passed as `scorer` is used in the caller's event loop. Raises what `label` raises. If the task is
+    cancelled, what the model has answered by then is in the folder's journal.
+
+    Examples:
+        >>> import asyncio
+        >>> import icm_annealer as icm
+        >>> async def main():
+        ...     words = ["red", "blue", "rose", "navy"]
+        ...     return await icm.anneal(words, template="{word}:", labels=["warm", "cold"], scorer="fake:")
+        >>> len(asyncio.run(main()).labels)
+        4
+    """
+    if resume and out is None:
+        raise RequestError("resume=True needs out=, the folder of the run to continue")
+    chosen = settings_of({"search": search, "seed": seed, **settings})
+    found, source = task_of(task, template, labels, allow_code=allow_code)
+    if rows is None and source is None:
+        raise RequestError("rows are missing: pass them, or the path of a file")
+    index = index_of(rows)
+    loaded = await asyncio.to_thread(load_rows, source if rows is None else rows, found)
+    opening = Opening(lambda: api_key, scorer_model, engine, wait_s)
+    open_scorer = _opener(scorer, opening)
+    folder = Path(tempfile.mkdtemp(prefix=TEMPORARY) if out is None else out)
+    job = LabelJob(found, loaded, loaded.examples, chosen, open_scorer, RunDir(folder), resume, overwrite, experiment)
+    shown = watch(progress, found.name, found.label_names)
+    is_kept = False
+    try:
+        job.prepare()
+        result = await job.run(shown)
+        is_kept = True
+    except asyncio.CancelledError:
+        is_kept = (folder / JOURNAL).exists()
+        if is_kept:
+            shown.note(f"stopped; what was answered is saved. Continue with: out={str(folder)!r}, resume=True")
+        raise
+    finally:
+        if out is None and not is_kept:
+            shutil.rmtree(folder, ignore_errors=True)
+    if out is None:
+        weakref.finalize(result, shutil.rmtree, folder, ignore_errors=True)
+    result.index = index
+    return result
+
+
+def _warn(result: LabelResult) -> None:
+    for alarm in result.alarms:
+        if alarm.level == "warning":
+            warnings.warn(str(alarm), stacklevel=3)
+
+
+def _opener(scorer: Any, opening: Opening) -> OpenScorer:
+    if isinstance(scorer, str):
+        named = find_scorer(scorer, opening)
+        named.check()
+        return named.open
+    if not all(callable(getattr(scorer, name, None)) for name in ("score", "count_tokens", "model")):
+        raise RequestError(f"scorer= is {type(scorer).__name__}: a scorer's name or a client is needed")
+    if opening.read_key() is not None or opening.model is not None:
+        raise RequestError("api_key= and scorer_model= are for a scorer's name; a client has its own")
+    return lambda *_: contextlib.nullcontext(awaitable(scorer))

@@ -1,0 +1,165 @@
+"""What a labelling found, read from its folder."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from icm_annealer.api.report import Report
+from icm_annealer.core.arrays import Array
+from icm_annealer.data.columnar import required
+from icm_annealer.data.examples import Example
+from icm_annealer.data.rows import counted
+from icm_annealer.export.labelled import Labelled
+from icm_annealer.export.tables import flat_records, make_dataset
+from icm_annealer.labelling.alarm import Alarm
+from icm_annealer.reporting.report import render_report
+from icm_annealer.reporting.run_report import RunReport
+from icm_annealer.runs.record import RunRecord
+
+
+class LabelResult:
+    """The labels that were found, in the rows' order, and what speaks against them.
+
+    `label`, `anneal` and `open_run` return one. Everything is read from `folder`, so a label that was corrected in
+    `labels.jsonl` is the corrected one.
+
+    Examples:
+        >>> import icm_annealer as icm
+        >>> words = ["red", "blue", "rose", "navy"]
+        >>> result = icm.label(words, template="{word}:", labels=["warm", "cold"], scorer="fake:")
+        >>> len(result.labels), result.probs.shape, result.label_names
+        (4, (4, 2), ['warm', 'cold'])
+    """
+
+    folder: Path
+    """The run's folder: journal, labels, metrics, costs. A temporary one is removed together with this object."""
+    alarms: list[Alarm]
+    """What speaks against the labels; `level` is "warning" or "note". Empty if nothing does."""
+    had_ended: bool
+    """True if the run had ended before it was resumed, so that nothing was searched."""
+    index: Any
+    """The index of the pandas DataFrame that the rows came in; None for other rows."""
+
+    def __init__(
+        self,
+        folder: Path,
+        alarms: Sequence[Alarm],
+        examples: Sequence[Example],
+        gold: dict[str, str] | None = None,
+        *,
+        had_ended: bool = False,
+    ):
+        self.folder, self.alarms, self.had_ended = folder, list(alarms), had_ended
+        self._record = RunRecord.read(folder)
+        self._labelled = [Labelled(e, row) for e, row in zip(examples, self._record.rows(), strict=True)]
+        self._gold = gold
+        self.index: Any = None
+
+    @property
+    def label_names(self) -> list[str]:
+        """The task's labels, in its order: the columns of `probs`."""
+        return self._record.task.label_names
+
+    @property
+    def ids(self) -> list[str]:
+        """The rows' ids: their field `id`, or their numbers from "0" on."""
+        return self._record.ids
+
+    @property
+    def labels(self) -> list[str]:
+        """The name of each row's label."""
+        return [row.label for _, row in self._labelled]
+
+    @cached_property
+    def margins(self) -> Array:
+        """By how many nats each row's label is likelier than the next best one, by all that it was chosen by; shape
+        [rows]. The smaller, the less certain."""
+        return np.array([row.margin for _, row in self._labelled])
+
+    @cached_property
+    def probs(self) -> Array:
+        """Leave-one-out probabilities of the labels, which sum to 1 in each row; shape [rows, labels]."""
+        return np.array([list(row.probs.values()) for _, row in self._labelled])
+
+    @property
+    def u(self) -> float:
+        """U, the coherence of all labels together, in `u_unit`; comparable only between runs with the same data,
+        model, plan and measure."""
+        return float("nan") if self._record.u is None else self._record.u
+
+    @property
+    def u_se(self) -> float:
+        """The standard error of `u` over orders of the examples."""
+        return self._record.u_se
+
+    @property
+    def u_unit(self) -> str:
+        """The unit of `u`, such as "nats per example"."""
+        return self._record.u_unit
+
+    @property
+    def num_passes(self) -> int:
+        """How often the model scored the examples."""
+        return self._record.metrics.num_passes if self._record.metrics else 0
+
+    @property
+    def computed_tokens(self) -> int:
+        """The tokens that the model computed, over all processes that worked on the run."""
+        return self._record.computed_tokens
+
+    def to_pandas(self) -> Any:
+        """A DataFrame with a row for each row, and the columns id, text, label, label_mass, margin, group, run and
+        `probs.NAME` for each label. Where the rows came as a pandas DataFrame, the index is theirs.
+
+        Raises RequestError if pandas is not installed.
+        """
+        pandas = required("pandas", "to_pandas()")
+        return pandas.DataFrame(flat_records(self._labelled), index=self.index)
+
+    def to_dataset(self) -> Any:
+        """A Dataset of the library `datasets`: id, text, label (a ClassLabel), probs, label_mass, margin, group, run.
+
+        Raises RequestError if `datasets` is not installed.
+        """
+        return make_dataset(self._labelled, self._record.task, "to_dataset()")
+
+    def report(self) -> Report:
+        """The page that `icm report` writes, shown inline in a notebook."""
+        return Report(render_report([RunReport.read(self.folder, self._gold)]))
+
+    def __repr__(self) -> str:
+        shares = ", ".join(f"{name} {num / len(self.labels):.0%}" for name, num in Counter(self.labels).most_common())
+        lines = [
+            f"LabelResult: {counted(len(self.labels), 'label')} ({shares})",
+            f"  U {self.u:+.3f} ± {self.u_se:.3f} {self.u_unit}; {counted(self.num_passes, 'pass')}, "
+            f"{counted(self.computed_tokens, 'token')} computed",
+            f"  folder: {self.folder}",
+        ]
+        if self.alarms:
+            levels = Counter(alarm.level for alarm in self.alarms)
+            lines.append("  " + ", ".join(counted(num, level) for level, num in levels.items()) + " (see .alarms)")
+        return "\n".join(lines)
+
+
+def open_run(folder: str | os.PathLike[str]) -> LabelResult:
+    """The result of a finished run, made by `label`, `icm run` or `icm demo`.
+
+    Raises RequestError if the folder holds no finished run, or files that were damaged.
+
+    Examples:
+        >>> import icm_annealer as icm
+        >>> words = ["red", "blue", "rose", "navy"]
+        >>> first = icm.label(words, template="{word}:", labels=["warm", "cold"], scorer="fake:")
+        >>> icm.open_run(first.folder).labels == first.labels
+        True
+    """
+    record = RunRecord.read(Path(folder))
+    record.rows()  # a run without labels is an error before its examples are looked for
+    return LabelResult(record.folder, [Alarm(**alarm.model_dump()) for alarm in record.alarms], record.examples())

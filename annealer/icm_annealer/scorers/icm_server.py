@@ -1,0 +1,30 @@
+"""`http://HOST:PORT`: an `icm-server` that is running."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from icm_annealer.scorers.kind import Opening, ScorerKind
+from icm_annealer.scoring.passes import Scorer
+from icm_client import ScorerClient
+
+
+@dataclass(frozen=True)
+class IcmServer(ScorerKind):
+    """A URL of this scheme."""
+
+    scheme: str
+
+    def check(self, address: str, opening: Opening) -> None:
+        self._client(address, opening)
+
+    @asynccontextmanager
+    async def open(self, address: str, opening: Opening) -> AsyncIterator[Scorer]:
+        async with self._client(address, opening) as client:
+            await client.wait_ready(opening.wait_s, opening.on_wait)
+            yield client
+
+    def _client(self, address: str, opening: Opening) -> ScorerClient:
+        return ScorerClient(f"{self.scheme}:{address}", api_key=opening.read_key(), retry=opening.retry)

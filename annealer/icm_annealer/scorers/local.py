@@ -1,0 +1,46 @@
+"""`local:MODEL` and `fake:`: an `icm-server` that is started for one run and stopped after it."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from icm_annealer.scorers.kind import Opening, ScorerKind
+from icm_annealer.scoring.local_scorer import local_scorer
+from icm_annealer.scoring.passes import Scorer
+from icm_client import RequestError, ScorerClient
+from icm_client.text.distribution import install_hint
+
+NEEDED = ("icm_server", "fastapi", "uvicorn")
+"""What a scorer without a model imports. It is a program of its own: nothing of it is imported here."""
+
+
+@dataclass(frozen=True)
+class LocalServer(ScorerKind):
+    """A server of one's own."""
+
+    extra: str
+    """The extra of this project that installs what it needs."""
+    default_model: str
+    engine: str | None = None
+    """The engine to use; None leaves it to the caller."""
+
+    def check(self, address: str, opening: Opening) -> None:
+        for package in NEEDED:
+            if importlib.util.find_spec(package) is None:
+                raise RequestError(
+                    f"a scorer on this machine needs the package {package}, which is not installed: "
+                    f"{install_hint(self.extra)}",
+                    code="missing_package",
+                )
+
+    @asynccontextmanager
+    async def open(self, address: str, opening: Opening) -> AsyncIterator[Scorer]:
+        self.check(address, opening)
+        server = local_scorer(
+            address or self.default_model, opening.on_wait, engine=self.engine or opening.engine, log=opening.log
+        )
+        async with server as url, ScorerClient(url, retry=opening.retry) as client:
+            yield client

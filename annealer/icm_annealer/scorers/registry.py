@@ -1,0 +1,75 @@
+"""Every kind of scorer by the word that its names begin with; installed packages add theirs as `icm.scorers`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from icm_annealer.core.plugins import installed_names, load_installed
+from icm_annealer.scorers.icm_server import IcmServer
+from icm_annealer.scorers.kind import Opening, ScorerKind, ignore
+from icm_annealer.scorers.local import LocalServer
+from icm_annealer.scorers.openai_endpoint import OpenAIEndpoint
+from icm_annealer.scoring.passes import Scorer
+from icm_client import RequestError
+from icm_client.http.address import shown
+
+GROUP = "icm.scorers"
+"""The entry points by which installed packages register kinds: the name is the kind's, the value a ScorerKind."""
+DEFAULT_MODEL = "smollm2-135m"
+DEFAULT_SCORER = f"local:{DEFAULT_MODEL}"
+KINDS: Mapping[str, ScorerKind] = {
+    "http": IcmServer("`http://HOST:PORT` is a running icm-server", "http"),
+    "https": IcmServer("`https://HOST:PORT` is one behind TLS", "https"),
+    "local": LocalServer(
+        "`local:MODEL` starts one for this run (MODEL: a name, a path or a hub id)", "server-cpu", DEFAULT_MODEL
+    ),
+    "openai": OpenAIEndpoint("`openai:URL` is any server with an OpenAI-compatible /v1/completions"),
+    "fake": LocalServer("`fake:` starts one without a model, to try things out", "server", "fake", engine="fake"),
+}
+
+
+class NamedScorer(NamedTuple):
+    """A scorer by its name, not opened yet. Create it with `find_scorer`."""
+
+    kind: ScorerKind
+    address: str
+    opening: Opening
+
+    def check(self) -> None:
+        """Raises RequestError for a scorer that cannot be used, before anything is made or started for it."""
+        if self.opening.model is not None and not self.kind.takes_model:
+            raise RequestError(
+                "--scorer-model (scorer_model= in Python) is for scorers that serve several models, such as openai:URL"
+            )
+        self.kind.check(self.address, self.opening)
+
+    @asynccontextmanager
+    async def open(
+        self,
+        status: Callable[[str], None] = ignore,
+        note: Callable[[str], None] = ignore,
+        log: Path | None = None,
+    ) -> AsyncIterator[Scorer]:
+        """The scorer, once it is ready; see Opening for `status`, `note` and `log`. Raises IcmError."""
+        self.check()
+        async with self.kind.open(self.address, replace(self.opening, status=status, note=note, log=log)) as scorer:
+            yield scorer
+
+
+def find_scorer(name: str, opening: Opening) -> NamedScorer:
+    """The scorer of this name. Raises RequestError for a name of no kind; of installed kinds, only the one that is
+    named is imported."""
+    kind, _, address = name.partition(":")
+    if (found := KINDS.get(kind) or load_installed(GROUP, kind, "scorer", ScorerKind)) is None:
+        raise RequestError(f"{shown(name)!r} is not the name of a scorer: {scorers_help()}", code="unknown_scorer")
+    return NamedScorer(found, address, opening)
+
+
+def scorers_help() -> str:
+    """Every way to name a scorer, for `--help` and for errors; imports no installed kind."""
+    installed = [f"`{name}:` is installed" for name in installed_names(GROUP) if name not in KINDS]
+    return "; ".join([*(kind.help for kind in KINDS.values()), *installed])
