@@ -126,7 +126,7 @@ def run(
                 )
         metrics = labelling.metrics
         console.say(
-            f"U {metrics.u:+.3f} ± {metrics.u_se:.3f} {unit_of_u(settings.measure)}; "
+            f"U {metrics.u:+.3f} ± {metrics.u_se:.3f} {unit_of_u(settings.objective().measure)}; "
             f"{metrics.num_passes} passes, {metrics.computed_tokens:,} tokens computed. "
             f"Labels: {folder / LABELS}"
         )
