@@ -178,6 +178,7 @@ def test_all_searches_are_compared(icm: Icm, tmp_path: Path, url: str) -> None:
         assert {path.suffix for path in figures.glob(f"planted-12-{name}.*")} == {".pdf", ".png", ".svg"}
 
 
+@pytest.mark.slow
 def test_equal_labels_are_weighed_equally(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out = planted.write_task(tmp_path / "data", 60), tmp_path / "bench.json"
     options = ("--searches", "blocks,joint,gold", "--seeds", 4, "--sizes", 24)
@@ -221,6 +222,7 @@ def test_a_place_that_cannot_be_written_is_told_before_anything_is_measured(icm:
         assert ended.out == ""
 
 
+@pytest.mark.slow
 def test_a_bench_is_gone_on_with(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out = planted.write_task(tmp_path / "data", 40), tmp_path / "bench.json"
     assert bench(icm, url, out, task, "--searches", "blocks,zero_shot").code == 0

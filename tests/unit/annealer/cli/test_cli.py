@@ -202,6 +202,7 @@ def test_demo_finds_what_is_planted(icm: Icm, tmp_path: Path, url: str) -> None:
     assert json.loads((out / DEMO).read_text())["seeds"][0]["seed"] == 1
 
 
+@pytest.mark.slow
 def test_a_demo_replaces_an_earlier_one_with_all_its_seeds(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out = planted.write_task(tmp_path / "data", 40), tmp_path / "demo"
     command = ["demo", "--task", task, "--scorer", url, "--examples", 8, "--test", 8, "--out", out]

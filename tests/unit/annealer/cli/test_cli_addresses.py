@@ -67,6 +67,7 @@ def test_a_proxy_that_cannot_be_used_is_told_before_anything_is_made(
     assert not out.parent.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["", "openai:"])
 def test_a_user_in_an_address_is_shown_and_written_nowhere(
     icm: Icm, tmp_path: Path, url: str, endpoint: FakeEndpoint, kind: str

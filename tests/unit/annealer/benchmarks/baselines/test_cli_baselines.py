@@ -43,6 +43,7 @@ def by_method(out: Path, seed: int) -> dict[str, dict[str, Any]]:
     return {row["method"]: row for row in saved(out)["rows"] if row["seed"] == seed}
 
 
+@pytest.mark.slow
 def test_the_whole_table(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out, prefix = data(tmp_path / "data", 60, PAIRED), tmp_path / "out", tmp_path / "prefix.txt"
     prefix.write_text("Words: hail frost\nKind: cool\n\n\n")
@@ -103,6 +104,7 @@ def test_the_demos_figures_are_the_same(icm: Icm, tmp_path: Path, url: str) -> N
     assert rows["zero_shot"]["label_accuracy"]["value"] == seed["zero_shot_label_accuracy"]
 
 
+@pytest.mark.slow
 def test_no_search_sees_gold(icm: Icm, tmp_path: Path, url: str) -> None:
     """With the gold labels turned round, all find the same labels and say the same of unseen examples."""
     methods = ",".join(name for name in TRIED if name in (*SEARCHED, "random_few_shot") and name != "zero_shot_prefix")
@@ -120,6 +122,7 @@ def test_no_search_sees_gold(icm: Icm, tmp_path: Path, url: str) -> None:
         assert sum(shares) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_it_is_gone_on_with(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out = data(tmp_path / "data", 60), tmp_path / "out"
     methods = ("--methods", "zero_shot,icm,noise,growing,gold")
@@ -143,6 +146,7 @@ def test_it_is_gone_on_with(icm: Icm, tmp_path: Path, url: str) -> None:
     assert len(saved(out)["rows"]) == 1
 
 
+@pytest.mark.slow
 def test_methods_join_those_that_are_there(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out = data(tmp_path / "data", 60), tmp_path / "out"
     first = ("--methods", "zero_shot,icm,noise,growing,human,gold", "--human", "person")
