@@ -1,8 +1,8 @@
-# `make` alone says what there is. Everything runs from .venv, which is made and kept up to date by itself.
+# `make` alone lists the targets. All of them run from .venv, which is created and updated as needed.
 export PATH := $(or $(PATH),/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check docs bench attack lock clean
+.PHONY: help demo test test-fast check check-wheel docs commands bench attack lock clean
 
 PYTHON ?= $(or $(shell command -v python3.11 2>/dev/null),python3)
 ARGS ?=
@@ -12,33 +12,43 @@ SCORER_ARGS ?=
 BIN := .venv/bin
 # -qq: errors only. -m pip: never another Python's pip.
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-warn-script-location --no-deps
+# Two workers; tests/conftest.py deals out the files. ARGS="-n 0 --pdb" runs all in one process.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 LOCK := requirements/cpu.txt
-# The variable: no word about the successor of Material for MkDocs, which reads mkdocs.yml as well.
-SITE := NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+# --clean: the pages made from docstrings are built again when only the code has changed.
+SITE := $(BIN)/zensical build --strict --clean
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
 help:
-	@echo 'make demo     label 128 words with a real language model on this machine, and see how good the labels are'
-	@echo 'make test     all tests; some start vLLM on small models                   ARGS="-k plan" picks'
-	@echo 'make check    formatting, types, images, that imports go one way, and that the pages of docs/ hang together'
-	@echo 'make docs     the pages of docs/ as a site, into site/'
-	@echo 'make bench    what plans, searches and the scorer cost, what searches find: half an hour, into bench.json, bench.html'
-	@echo '              SEARCH_ARGS="--full --resume" compares all searches, 10 seeds each: hours'
-	@echo '              SCORER_ARGS="http stock" measures some of the scorer alone; --help names all'
-	@echo 'make attack   attack a scorer of its own in all known ways: what others notice, and its memory; eight minutes'
-	@echo '              ARGS=--short takes one minute, ARGS=--all the worst ones together; ARGS=--help names all'
-	@echo 'make lock     write requirements/cpu.txt anew from pyproject.toml          ARGS=--upgrade takes the newest'
-	@echo 'make clean    remove .venv and what tools leave behind (runs/ stays)'
+	@echo 'make demo         label 128 words with a language model on this machine and show how good the labels are'
+	@echo 'make test         run all tests, including those that start vLLM on small models'
+	@echo '                  ARGS="-k plan" runs only some of them'
+	@echo 'make test-fast    run the quick tests, without vLLM (under two minutes); ARGS="-k plan" as above'
+	@echo 'make check        check formatting, types, Dockerfiles, import directions and docs, then run check-wheel'
+	@echo 'make check-wheel  build the wheel and use it in an empty environment'
+	@echo '                  ARGS=--newest installs the newest dependencies instead of the locked ones'
+	@echo 'make docs         build the pages of docs/ as a website in site/'
+	@echo 'make commands     write docs/commands.md from the commands'
+	@echo 'make bench        measure what plans, searches and the scorer cost (30 minutes); writes bench.json and bench.html'
+	@echo '                  SEARCH_ARGS="--full --resume" compares all searches over 10 seeds (hours)'
+	@echo '                  SCORER_ARGS="http stock" runs only some scorer benchmarks; --help lists them'
+	@echo 'make attack       attack a scorer in all known ways; report what other users notice, and memory (8 minutes)'
+	@echo '                  ARGS=--short takes one minute; ARGS=--all runs the worst attacks together; --help lists them'
+	@echo 'make lock         update requirements/cpu.txt from pyproject.toml; ARGS=--upgrade takes the newest versions'
+	@echo 'make clean        remove .venv and caches (runs/ is kept)'
 	@echo
-	@echo 'The first of demo, test, check, docs, bench and attack makes .venv: some minutes and 3.5 GB, once.'
-	@echo 'ARGS="..." is handed on to demo, test, bench and attack:  make demo ARGS="--seeds 3 --out runs/three"'
-	@echo 'PYTHON=... picks the Python that .venv is made of (3.11 or newer; here $(PYTHON)).'
+	@echo 'The first target that needs .venv creates it (a few minutes, 3.5 GB).'
+	@echo 'demo, test, check-wheel, bench and attack pass ARGS on:  make demo ARGS="--seeds 3 --out runs/three"'
+	@echo 'PYTHON=... selects the Python for .venv (3.11 or newer; default $(PYTHON)).'
 
 demo: .venv/.installed
 	@$(BIN)/icm demo $(ARGS)
 
 test: .venv/.installed
-	@$(BIN)/python -m pytest tests $(ARGS)
+	@$(PYTEST) tests $(ARGS)
+
+test-fast: .venv/.installed
+	@$(PYTEST) tests --ignore=tests/engine -m "not slow" $(ARGS)
 
 check: .venv/.installed
 	@$(BIN)/ruff check .
@@ -47,6 +57,14 @@ check: .venv/.installed
 	@$(BIN)/hadolint --config docker/.hadolint.yaml docker/Dockerfile*
 	@$(BIN)/python -m pytest tests/unit/test_imports.py
 	@$(SITE)
+	@$(MAKE) --no-print-directory check-wheel
+
+check-wheel: .venv/.installed
+	@$(BIN)/python -m tests.check_wheel $(ARGS)
+
+commands: .venv/.installed
+	@$(BIN)/python -m tests.commands_page
+	@echo 'docs/commands.md'
 
 docs: .venv/.installed
 	@$(SITE)
@@ -64,7 +82,7 @@ lock:
 	@requirements/lock.sh $(PYTHON) $(ARGS)
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist site
+	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Two stamps, so that an edit of pyproject.toml does not go through 3 GB of packages again.

@@ -26,6 +26,30 @@ hypothesis.settings.load_profile("icm")
 # that tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+LONGEST_FIRST = ("tests/engine", "tests/contract")
+"""Folders whose files take longest: the other workers do the many short ones meanwhile."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deals the tests out to the workers of pytest-xdist, if there are any.
+
+    A file is for one worker, so that what its tests share is made once; `tests/engine` as a whole is for one worker, so
+    that no two workers start vLLM at the same time.
+    """
+    if not getattr(config.option, "loadgroup", False):
+        return
+    for item in items:
+        file = item.path.relative_to(config.rootpath).as_posix()
+        item.add_marker(pytest.mark.xdist_group("engine" if file.startswith("tests/engine/") else file))
+    items.sort(key=lambda item: _rank(item.path.relative_to(config.rootpath).as_posix()))
+
+
+def _rank(file: str) -> int:
+    ranks = (rank for rank, folder in enumerate(LONGEST_FIRST) if file.startswith(f"{folder}/"))
+    return next(ranks, len(LONGEST_FIRST))
+
+
 Serving = Callable[..., AbstractAsyncContextManager[ScorerClient]]
 
 

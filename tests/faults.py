@@ -28,6 +28,7 @@ from tests.fake_clock import NOTICED_WITHIN_S, fake_clock
 
 from icm_client import ScorerClient, ScoreRequest
 from icm_client.contract.wire import STREAM_TYPE
+from icm_client.http.retry import RetryPolicy
 
 LIMIT_S = 300.0
 TOLERANCE = 1e-3
@@ -208,7 +209,7 @@ async def killed_scorer(program: Program) -> None:
     request, stored = some(9, LONG), some(10)
     right = await program.score(stored)
     await _stored(program, 20)
-    async with ScorerClient(program.url) as client:
+    async with ScorerClient(program.url, retry=RetryPolicy(max_wait_s=0.5)) as client:
         asking = asyncio.create_task(client.score(request))
         await program.once(lambda overview: _reads(overview, "e9") > LONG // 5)
         program.kill()

@@ -6,11 +6,14 @@ from pathlib import Path
 
 from tests import planted
 
+from icm_annealer.data.task import Task
 from icm_annealer.labelling.label_dataset import Labelling, label
-from icm_annealer.runs.directory import METRICS, RunDir
+from icm_annealer.runs.directory import RunDir
+from icm_annealer.runs.schema.journal import RunHeader, RunSettings, Window
 from icm_annealer.search.blocks import BlockSettings
 from icm_annealer.search.settings import Settings
 from icm_client import ScorerClient
+from icm_client.contract.wire import ModelIdentity
 
 PAIRS = (
     planted.TASK.replace("planted", "planted-pairs")
@@ -22,6 +25,16 @@ rules:
 """
 )
 
+HEADER = RunHeader(
+    settings=RunSettings(search="blocks", seed=0, alpha=50.0, model="base"),
+    task=Task(name="t", template="{a}", labels={"x": " x", "y": " y"}),
+    data="digest",
+    model=ModelIdentity(name="fake", digest="d", dtype="float32", engine="fake"),
+    window=Window(max_prompt_tokens=100, cache_block_tokens=1),
+    ids=["0", "1"],
+)
+"""A journal's first line."""
+
 
 async def finished(
     scorer: ScorerClient, folder: Path, task_file: Path, *, seed: int = 0, num: int | None = None
@@ -30,7 +43,5 @@ async def finished(
     loaded_task, loaded = planted.load(task_file)
     run = RunDir(folder)
     run.prepare(overwrite=True)
-    settings = Settings(seed=seed, blocks=BlockSettings(num_chains=2, max_passes=4, num_hot_passes=1))
-    found = await label(run, loaded.examples[:num], loaded_task.task, scorer, settings)
-    run.write_json(METRICS, {"task": loaded_task.task.name, "settings": settings.to_dict(), **found.summary()})
-    return found
+    settings = Settings(seed=seed, options=BlockSettings(num_chains=2, max_passes=4, num_hot_passes=1))
+    return await label(run, loaded.examples[:num], loaded_task.task, scorer, settings)

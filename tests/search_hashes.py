@@ -206,11 +206,17 @@ def everything(folder: Path) -> dict[str, dict[str, str]]:
     return found | {"compared": compared(folder, task)}
 
 
+def kept() -> dict[str, dict[str, str]]:
+    """The hashes to compare with, by what was run."""
+    hashes: dict[str, dict[str, str]] = json.loads(KEPT.read_text(encoding="utf-8"))
+    return hashes
+
+
 def differences(found: dict[str, dict[str, str]]) -> list[str]:
     """What is not as it was kept."""
-    kept = json.loads(KEPT.read_text(encoding="utf-8"))
-    same = [f"{run}: {what}" for run in kept for what in kept[run] if kept[run][what] != found.get(run, {}).get(what)]
-    return same + [f"{run}: not kept" for run in found if run not in kept]
+    old = kept()
+    changed = [f"{run}: {what}" for run in old for what in old[run] if old[run][what] != found.get(run, {}).get(what)]
+    return changed + [f"{run}: not kept" for run in found if run not in old]
 
 
 def main() -> None:

@@ -9,18 +9,20 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from icm_annealer.cli.options import interruptible
+from icm_annealer.cli.options import FiguresOption, interruptible
 from icm_annealer.console.terminal import Terminal
+from icm_annealer.plots.drawing import saved_plots
 from icm_annealer.runs.atomic_write import make_folder, try_place
 from icm_annealer.runs.directory import RunDir
 from icm_client.contract.errors import RequestError
-from icm_lab.course import COURSES
+from icm_client.text.distribution import install_hint
 from icm_lab.family import SIZES, weights
 from icm_lab.reproduce.figures import FIGURES, MATCH, NUM, NUM_TEST
-from icm_lab.reproduce.page import render_page
+from icm_lab.reproduce.page import figure_plots, render_page
 from icm_lab.reproduce.run import make_rows
 from icm_lab.reproduce.verdicts import figure_found, passes_found
 from icm_lab.tasks import write_tasks
+from icm_lab.training_schedule import SCHEDULES
 from icm_lab.worlds import worlds
 
 app = typer.Typer(
@@ -54,13 +56,13 @@ def train(
     from icm_lab.shipping import save_model
     from icm_lab.train import train as pretrain
 
-    console, course = Terminal(), COURSES[size]
+    console, schedule = Terminal(), SCHEDULES[size]
 
     def show(row: dict[str, Any]) -> None:
         late = " ".join(f"{name} {row[name][1]:.2f}" for name in row if name.endswith(("/truth", "/inverse")))
-        console.say(f"{row['step']}/{course.steps} loss {row['loss']:.3f}  {late}")
+        console.say(f"{row['step']}/{schedule.steps} loss {row['loss']:.3f}  {late}")
 
-    save_model(pretrain(SIZES[size], course, out, on_row=show), out)
+    save_model(pretrain(SIZES[size], schedule, out, on_row=show), out)
 
 
 @app.command()
@@ -94,6 +96,7 @@ def reproduce(
         list[str] | None, typer.Option("--figure", help=f"Of {', '.join(f.number for f in FIGURES)}; all if left out.")
     ] = None,
     out: OutOption = Path("runs/reproduce"),
+    figures: FiguresOption = None,
 ) -> None:
     """The paper's figures, on SmolLM2 where it can show them and on the laboratory's models where not.
 
@@ -107,6 +110,8 @@ def reproduce(
     wanted = [known[number] for number in figure or known]
     console, folder = Terminal(), RunDir(out)
     try_place(folder / "figures.json")
+    if figures:
+        make_folder(figures)
     rows = interruptible(
         make_rows(wanted, out, console.say),
         console,
@@ -127,6 +132,8 @@ def reproduce(
             numbers = " against ".join(f"{claim[part]['value']:.3f}" for part in ("first", "second"))
             console.say(f"figure {one['figure']}: {claim['claim']}: {numbers}: {verdict}")
     console.say(f"Written to {out}: figures.json, report.html")
+    if figures:
+        console.say(saved_plots(figure_plots(found), figures))
 
 
 def _check(size: str) -> None:
@@ -135,7 +142,7 @@ def _check(size: str) -> None:
         raise RequestError(f"no size {size!r}; known: {', '.join(SIZES)}")
     missing = [name for name in ("torch", "transformers") if not find_spec(name)]
     if missing:
-        raise RequestError(f"{' and '.join(missing)} not installed here: pip install 'icm[server-cpu]'")
+        raise RequestError(f"{' and '.join(missing)} not installed here: {install_hint('server-cpu')}")
 
 
 def extend(icm: typer.Typer) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from icm_lab.corpus import draw_batch
-from icm_lab.course import Course
 from icm_lab.examine import examine
 from icm_lab.family import Size
 from icm_lab.model import label_logits, new_model
+from icm_lab.training_schedule import TrainingSchedule
 from icm_lab.vocabulary import FALSE, TRUE, token_ids
 
 CHECKPOINT, LOG = "checkpoint.pt", "training.jsonl"
@@ -23,19 +23,19 @@ CHECKPOINT_S = 20.0
 
 
 class Training:
-    """A model on its way through a course."""
+    """A model on its way through a schedule."""
 
-    def __init__(self, size: Size, course: Course):
+    def __init__(self, size: Size, schedule: TrainingSchedule):
         import torch
 
         torch.set_num_threads(1)  # the order of sums, so the weights, would depend on their number
-        torch.manual_seed(course.seed)
-        self.course = course
+        torch.manual_seed(schedule.seed)
+        self.schedule = schedule
         self.model = new_model(size)
         self._optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=course.rate, betas=(0.9, 0.98), weight_decay=0.01
+            self.model.parameters(), lr=schedule.rate, betas=(0.9, 0.98), weight_decay=0.01
         )
-        self._rng = np.random.default_rng(course.seed)
+        self._rng = np.random.default_rng(schedule.seed)
         self.step, self._cpu_s, self._losses = 0, 0.0, 0.0
         self.rows: list[dict[str, Any]] = []
         """The log, a row every `report_steps`."""
@@ -45,7 +45,7 @@ class Training:
         import torch
 
         start = time.process_time()
-        batch = self.course.batch(self.step)
+        batch = self.schedule.batch(self.step)
         documents = draw_batch(batch.documents, batch.mix, self._rng)
         ids = token_ids()
         wanted = torch.from_numpy(np.where(documents.labels, ids[TRUE], ids[FALSE]))
@@ -54,7 +54,7 @@ class Training:
         loss.backward()  # type: ignore[no-untyped-call,unused-ignore]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for group in self._optimizer.param_groups:
-            group["lr"] = self.course.rate_at(self.step)
+            group["lr"] = self.schedule.rate_at(self.step)
         self._optimizer.step()
         self.step += 1
         self._losses += loss.item()
@@ -63,7 +63,7 @@ class Training:
     def report(self) -> dict[str, Any]:
         """A row of the log: step, CPU seconds so far, mean loss since the last row, accuracies by world and concept."""
         since = self.step - (self.rows[-1]["step"] if self.rows else 0)
-        mix = self.course.batch(self.step - 1).mix
+        mix = self.schedule.batch(self.step - 1).mix
         row = {
             "step": self.step,
             "cpu_s": round(self._cpu_s, 1),
@@ -110,7 +110,7 @@ class Training:
 
 def train(
     size: Size,
-    course: Course,
+    schedule: TrainingSchedule,
     folder: Path,
     *,
     on_row: Callable[[dict[str, Any]], None] = lambda row: None,
@@ -118,17 +118,17 @@ def train(
 ) -> Any:
     """The trained model. `folder` keeps checkpoint.pt and training.jsonl, and what it holds is gone on with."""
     folder.mkdir(parents=True, exist_ok=True)
-    training = Training(size, course)
+    training = Training(size, schedule)
     if (folder / CHECKPOINT).exists():
         training.load(folder / CHECKPOINT)
     saved = time.monotonic()
-    while training.step < course.steps:
+    while training.step < schedule.steps:
         training.learn()
-        if training.step % course.report_steps == 0 or training.step == course.steps:
+        if training.step % schedule.report_steps == 0 or training.step == schedule.steps:
             on_row(training.report())
             lines = "".join(json.dumps(row) + "\n" for row in training.rows)
             (folder / LOG).write_text(lines, encoding="utf-8")
-        if time.monotonic() - saved >= checkpoint_s or training.step == course.steps:
+        if time.monotonic() - saved >= checkpoint_s or training.step == schedule.steps:
             training.save(folder / CHECKPOINT)
             saved = time.monotonic()
     return training.model

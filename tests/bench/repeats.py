@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import itertools
-import json
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -14,7 +12,9 @@ from tests.bench.figure import Figure
 from tests.bench.programs import run_icm, scorer
 
 from icm_annealer.runs.directory import JOURNAL
-from icm_annealer.runs.journal import read_journal
+from icm_annealer.runs.journal import read_lines
+from icm_annealer.runs.journal_lines import JournalLine
+from icm_annealer.runs.schema.journal import PassLine
 
 
 async def repeats(console: Console, repetitions: int) -> list[Figure]:
@@ -25,12 +25,12 @@ async def repeats(console: Console, repetitions: int) -> list[Figure]:
             for number in range(repetitions):
                 out = Path(folder) / f"run{number}"
                 await run_icm(server.url, out, 128)
-                journals.append(list(read_journal(out / JOURNAL)))
-                console.print(f"run {number + 1}: U {journals[-1][-1]['u']:+.4f}")
+                journals.append(list(read_lines(out / JOURNAL)))
+                console.print(f"run {number + 1}: U {journals[-1][-1].u:+.4f}")
     pairs = list(itertools.combinations(journals, 2))
     differences = [_largest_difference(one, other) for one, other in pairs]
-    labels = [float(np.mean(np.array(one[-1]["labels"]) == other[-1]["labels"])) for one, other in pairs]
-    us = [abs(one[-1]["u"] - other[-1]["u"]) for one, other in pairs]
+    labels = [float(np.mean(np.array(one[-1].labels) == other[-1].labels)) for one, other in pairs]
+    us = [abs(one[-1].u - other[-1].u) for one, other in pairs]
     of = {"runs": repetitions, "task": "living", "examples": 128}
     return [
         Figure("repeat_labels", "labels that two runs with one seed share", labels, details=of),
@@ -39,11 +39,11 @@ async def repeats(console: Console, repetitions: int) -> list[Figure]:
     ]
 
 
-def _largest_difference(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> float:
+def _largest_difference(one: list[JournalLine], other: list[JournalLine]) -> float:
     """Over the passes in which both journals ask the same."""
-    answers = {json.dumps(line["request"]): line["logprobs"] for line in one if line["kind"] == "pass"}
+    answers = {line.request.model_dump_json(): line.logprobs for line in one if isinstance(line, PassLine)}
     largest = 0.0
     for line in other:
-        if line["kind"] == "pass" and (answer := answers.get(json.dumps(line["request"]))):
-            largest = max(largest, float(np.abs(np.array(answer) - np.array(line["logprobs"])).max()))
+        if isinstance(line, PassLine) and (answer := answers.get(line.request.model_dump_json())):
+            largest = max(largest, float(np.abs(np.array(answer) - np.array(line.logprobs)).max()))
     return largest

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from tests.bench.annealer_memory import MB, peak_bytes
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_run_of_a_thousand_examples_stays_small_and_loads_nothing_heavy(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ async def test_a_whole_answer_that_is_too_large_is_refused_before_anything_is_do
     assert (await http.get("/v1/experiments")).json()["experiments"] == []
 
 
+@pytest.mark.slow
 async def test_a_line_of_a_stream_is_short_also_where_many_prompts_are_the_same(http: httpx.AsyncClient) -> None:
     numbers: list[int] = []
     async for line in lines(http, MANY):

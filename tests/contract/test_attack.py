@@ -21,6 +21,8 @@ from tests.attack.memory import Memory
 from tests.attack.programs import FAKE_ENGINE, Attacked, Attackers, Victim, VictimSettings
 from tests.attack.table import ATTACKS, TOGETHER
 
+pytestmark = pytest.mark.slow
+
 GENEROUS = Bounds(median=20.0, p95=float("inf"))
 """Eight times what `make attack` allows: a scorer that stops for others is above it, a machine that is busy is not."""
 

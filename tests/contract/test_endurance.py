@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.bench.endurance import NUM_EXPERIMENTS, endure
 from tests.bench.programs import scorer
+
+pytestmark = pytest.mark.slow
 
 SECONDS = 6.0
 

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 from tests.faults import FAULTS, Program, check
 
+pytestmark = pytest.mark.slow
+
 SLOW = ("--engine", "fake", "--engine-arg", "delay_s=0.01", "--engine-arg", "max_concurrent_reads=8")
 
 

@@ -22,6 +22,8 @@ from tests import planted
 
 from icm_annealer.runs.directory import COSTS, JOURNAL, LABELS
 
+pytestmark = pytest.mark.slow
+
 NUM_KILLS = int(os.environ.get("ICM_TEST_KILLS", "12"))
 SCORER = os.environ.get("ICM_TEST_SCORER")
 MAX_RUN_S = 900 if SCORER else 60

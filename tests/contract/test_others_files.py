@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 LIMIT_S = 30.0
 SERVE = [sys.executable, "-m", "icm_server.cli.app", "serve", "--engine", "fake", "--port", "0"]
 # Of an engine that takes minutes to load nothing may have been begun.

@@ -17,6 +17,8 @@ import pytest
 
 from icm_server.auth.keys_file import add_key
 
+pytestmark = pytest.mark.slow
+
 LIMIT_S = 30.0
 PROGRAM = [sys.executable, "-m", "icm_server.cli.app"]
 Start = Callable[..., subprocess.Popen[str]]
@@ -297,14 +299,14 @@ def test_the_guard_ends_the_children_of_a_server_that_is_killed() -> None:
     program = """
 import subprocess, time
 from icm_server.lifecycle.stopping import guard_children
-guard_children()
+guard_children(every_s=0.2)
 print(subprocess.Popen(["sleep", "60"]).pid, flush=True)
 time.sleep(60)
 """
     server = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None
     child = int(server.stdout.readline())
-    time.sleep(3)  # the guard looks every two seconds
+    time.sleep(1)  # the guard looks five times
     server.kill()
     server.wait()
     once(lambda: not runs(child))

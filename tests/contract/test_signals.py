@@ -18,6 +18,8 @@ from tests import planted
 from icm_annealer.runs.directory import JOURNAL, LABELS
 from icm_server.lifecycle.stopping import children_of
 
+pytestmark = pytest.mark.slow
+
 LIMIT_S = 40.0
 ICM = [sys.executable, "-m", "icm_annealer.cli.app"]
 ENDINGS = [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGQUIT, 131), (signal.SIGINT, 130)]

@@ -30,9 +30,10 @@ LIMIT_S = 30.0
 HEADER_S = 2
 MAX_CONNECTIONS = 6
 
-pytestmark = pytest.mark.skipif(
-    NGINX is None or shutil.which("openssl") is None, reason="nginx or openssl is not installed"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(NGINX is None or shutil.which("openssl") is None, reason="nginx or openssl is not installed"),
+]
 
 
 class Proxied(NamedTuple):

@@ -25,6 +25,9 @@ from icm_server.scheduling.scoring import Scorer
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 
+WAITING = RetryPolicy(patience_s=300.0, max_wait_s=0.5)
+"""Soon there when vLLM has started, which takes it some fifteen seconds: waits that double would last as long again."""
+
 ARGS = ["--dtype", "float32", "--enforce-eager", "--block-size", "32", "--kv-cache-memory-bytes", str(128 * 2**20)]
 ARGS += [
     "--max-num-batched-tokens",
@@ -59,7 +62,7 @@ async def test_stock_vllm_answers_what_our_own_scorer_does(stock: str, tiny_engi
     request = ScoreRequest(**tree(3, num_contexts=10, num_queries=5, num_shots=8), labels=LABELS[:4])
     ours = await Scorer(tiny_engine).score(request)
     start = time.monotonic()
-    async with await OpenAIScorer.open(stock, retry=RetryPolicy(300.0)) as scorer:
+    async with await OpenAIScorer.open(stock, retry=WAITING) as scorer:
         print(f"\nprobed after {time.monotonic() - start:.1f} s: {scorer.notes}")
         start = time.monotonic()
         theirs = await scorer.score(request)
@@ -86,9 +89,9 @@ class Own(Scorer):
 
 async def test_a_run_on_stock_vllm_finds_the_same_labels(stock: str, tiny_engine: VllmEngine, tmp_path: Path) -> None:
     task, loaded = planted.load(planted.write_task(tmp_path, 12))
-    settings = Settings(blocks=BlockSettings(num_chains=2, max_passes=2))
+    settings = Settings(options=BlockSettings(num_chains=2, max_passes=2))
     ours = await anneal(loaded.examples, task.task, Own(tiny_engine), settings)
-    async with await OpenAIScorer.open(stock, retry=RetryPolicy(300.0)) as scorer:
+    async with await OpenAIScorer.open(stock, retry=WAITING) as scorer:
         theirs = await anneal(loaded.examples, task.task, scorer, settings)
     assert theirs.labels.tolist() == ours.labels.tolist()
     assert theirs.num_passes == ours.num_passes > 5

@@ -20,7 +20,7 @@ PACKAGES = {
     "icm_lab": ROOT / "lab/icm_lab",
 }
 HEAVY = {"torch", "vllm", "transformers"}
-LATE = HEAVY | {"datasets", "pandas", "pyarrow"}
+LATE = HEAVY | {"datasets", "matplotlib", "pandas", "pyarrow"}
 """What the command line does not load before it is needed."""
 
 
@@ -133,7 +133,8 @@ ROOMS = {
         *("middleware", "http", "transport", "cli"),
     ],
     "icm_annealer": [
-        *("core", "rules", "data", "scoring", "console", "search", "evaluation", "runs", "labelling", "reporting"),
+        *("core", "rules", "data", "scoring", "console", "search", "runs.schema", "runs", "evaluation", "plots"),
+        *("labelling", "reporting"),
         *("builders", "export", "tracking", "benchmarks", "benchmarks.baselines", "benchmarks.searches", "cli", ""),
     ],
     "icm_lab": ["reproduce", ""],

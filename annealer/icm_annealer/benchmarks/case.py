@@ -1,23 +1,26 @@
-"""One task, size and seed: the same examples, test set and contexts for every method that is tried."""
+"""One task, size and seed: the same examples, test set and contexts for every method that is compared."""
 
 from __future__ import annotations
 
-import math
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from icm_annealer.benchmarks.budgeted_search import Arena, Costs, Trial
+from icm_annealer.core.arrays import Ints
 from icm_annealer.core.objective import Objective
-from icm_annealer.data.examples import Loaded, consistency_of, digest, labels_of, sample
+from icm_annealer.data.examples import Example, Loaded, digest, labels_of, sample
 from icm_annealer.data.task import Task
 from icm_annealer.evaluation.many_shot import NUM_ORDERS, ManyShot
-from icm_annealer.scoring.cost_model import TextTokens
+from icm_annealer.scoring.cost_model import TextTokens, TokenCounter
+from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import PassScorer, Scorer, window_of
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Problem
+from icm_annealer.search.driver import OnPass, SearchOutcome, drive
+from icm_annealer.search.problem import problem_of
 from icm_annealer.search.settings import Settings
 from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import ModelInfo
@@ -30,11 +33,65 @@ class TaskData(NamedTuple):
     loaded: Loaded
 
 
-class Opened(NamedTuple):
-    """Where searches ask, and where labels are put to the test."""
+class Sample(NamedTuple):
+    """Examples to label and others to test on, with their gold labels (-1 where there is none)."""
 
-    arena: Arena
+    train: list[Example]
+    test: list[Example]
+    gold: Ints
+    gold_test: Ints
+
+
+def draw_sample(data: TaskData, num: int, num_test: int, seed: int) -> Sample:
+    """`num` examples to label, a few more where whole groups make it so, and a test set.
+
+    Raises RequestError if the data hold too few, or no gold label for any test example.
+    """
+    task, loaded = data
+    train, test = sample(loaded.examples, num, num_test, np.random.default_rng(seed))
+    gold, gold_test = (labels_of(part, loaded.gold, task) for part in (train, test))
+    if len(train) < num or not (gold_test >= 0).any():
+        raise RequestError(
+            f"{task.name}: {len(loaded.examples)} examples are too few for {num} to label and a test set with gold "
+            "labels"
+        )
+    return Sample(train, test, gold, gold_test)
+
+
+class Opened(NamedTuple):
+    """Scorers of one case's passes and of its test set, and what tokens are counted by."""
+
+    passes: PassScorer
+    texts: TextTokens
     many_shot: ManyShot
+
+    def counter(self, *, counts_fixed: bool = False) -> TokenCounter:
+        """A counter for one search."""
+        return TokenCounter(self.passes, self.texts, counts_fixed=counts_fixed)
+
+
+class SearchCost(NamedTuple):
+    """A search that has ended, and its count of tokens."""
+
+    outcome: SearchOutcome
+    counter: TokenCounter
+
+    @property
+    def labels(self) -> Ints:
+        return self.outcome.labels
+
+    def figures(self) -> dict[str, Any]:
+        """What a row says of the costs."""
+        outcome, costs = self.outcome, self.outcome.costs
+        return {
+            "tokens": self.counter.tokens,
+            "computed_tokens": costs.usage.computed_tokens,
+            "prompt_tokens": costs.usage.prompt_tokens,
+            "num_passes": costs.num_passes,
+            "reads_per_example": outcome.reads_per_example,
+            "seconds": round(costs.seconds, 3),
+            "is_stopped": outcome.is_stopped,
+        }
 
 
 SHAPES = ("separator", "labels", "leave_out", "rules", "special_tokens")
@@ -44,32 +101,34 @@ SHAPES = ("separator", "labels", "leave_out", "rules", "special_tokens")
 class Case:
     """The examples of one task, size and seed, drawn as `icm demo` draws them.
 
-    A search sees of it what `problem` holds: numbers. `gold` and `gold_test` are for those who judge.
+    A search sees of it what `problem` holds: numbers. `gold` and `gold_test` are for evaluation.
     """
 
     def __init__(
         self, data: TaskData, num: int, num_test: int, seed: int, model: ModelInfo, scorer: Scorer, experiment: str
     ):
-        (self.task, loaded), self.seed = data, seed
+        """Raises RequestError as `draw_sample` does, and if an example to label has no gold label."""
+        self.task, self.seed = data.task, seed
         self._num_test, self._model, self._scorer, self._experiment = num_test, model, scorer, experiment
         self.key = (self.task.name, num, seed)
-        self.train, self.test = sample(loaded.examples, num, num_test, np.random.default_rng(seed))
-        self.gold, self.gold_test = (labels_of(part, loaded.gold, self.task) for part in (self.train, self.test))
-        if len(self.train) < num or (self.gold < 0).any() or not (self.gold_test >= 0).any():
+        self.train, self.test, self.gold, self.gold_test = draw_sample(data, num, num_test, seed)
+        if (self.gold < 0).any():
             raise RequestError(
-                f"{self.task.name} holds {len(loaded.examples)} examples: too few, or too few with gold labels, for "
-                f"{num} to label and a test set"
+                f"{self.task.name}: {(self.gold < 0).sum()} of {num} examples to label have no gold label: too few have"
             )
         self.num = len(self.train)  # whole groups may make it a few more than were asked for
-        self._consistency = consistency_of(self.task, self.train)
-        alone = [np.array([i]) for i in range(self.num)]
-        self._units = self._consistency.groups if self.task.leave_out == "group" else alone
+        self._problem = problem_of(self.task, self.train, Objective(), PlanKind("tree"))
         self._opened: dict[str, Opened] = {}
+
+    @property
+    def key_fields(self) -> dict[str, Any]:
+        """The fields of its rows that name it."""
+        return dict(zip(("task", "n", "seed"), self.key, strict=True))
 
     def to_dict(self) -> dict[str, Any]:
         """What every row depends on: one that was made of the same is not made again."""
         return {
-            "model": self._model.model_dump(include={"name", "digest", "dtype", "engine"}),
+            "model": self._model.identity.model_dump(),
             "window": window_of(self._model),
             "data": digest([*self.train, *self.test]),
             "gold": [zlib.crc32(gold.tobytes()) for gold in (self.gold, self.gold_test)],
@@ -82,36 +141,50 @@ class Case:
         """The same for the same `preamble`, a text that stands in front of every prompt."""
         if preamble not in self._opened:
             scorer, task, train, model, named = self._scorer, self.task, self.train, self._model, self._experiment
-            passes = await PassScorer.open(scorer, task, train, self._units, model, named, preamble=preamble)
-            tokens = await TextTokens.of(scorer, task, train, model, preamble)
+            units = self._problem.units
+            passes = await PassScorer.open(scorer, task, train, units, model, named, preamble=preamble)
+            texts = await TextTokens.of(passes)
             many_shot = await ManyShot.open(
                 scorer, task, train, self.test, model, seed=self.seed, experiment=named, preamble=preamble
             )
-            self._opened[preamble] = Opened(Arena(passes, tokens, model), many_shot)
+            self._opened[preamble] = Opened(passes, texts, many_shot)
         return self._opened[preamble]
 
     def problem(self, objective: Objective, plan: PlanKind) -> Problem:
-        return Problem(self.num, len(self.task.labels), self._units, self._consistency, objective, plan)
+        return replace(self._problem, objective=objective, plan=plan)
 
     async def search(
         self,
-        arena: Arena,
+        opened: Opened,
         settings: Settings,
         *,
         budget_tokens: int | None = None,
         counts_fixed: bool = False,
         on_share: Callable[[float], None],
-    ) -> Trial:
-        """Runs a search to its end or its budget; `on_share` is told about which share of it is done."""
-        usual = settings.usual_passes()
+    ) -> SearchCost:
+        """Runs a search to its end or its budget; `on_share` is called with about the share of it that is done."""
+        problem = self.problem(settings.objective(), settings.plan_kind())
+        counter = opened.counter(counts_fixed=counts_fixed)
+        on_pass = _shares(settings, self.num, counter, budget_tokens, on_share)
+        search = settings.start(problem)
+        outcome = await drive(
+            search, problem, opened.passes, on_pass=on_pass, counter=counter, budget_tokens=budget_tokens
+        )
+        return SearchCost(outcome, counter)
 
-        def on_round(costs: Costs) -> None:
-            if settings.search == "official":
-                on_share(costs.num_proposals / math.ceil(settings.official.iterations_per_example * self.num))
-            elif budget_tokens:
-                on_share(costs.tokens / budget_tokens)
-            elif usual:
-                on_share(min(costs.num_asks / usual, 1.0))
 
-        search = settings.start(self.problem(settings.objective(), settings.plan_kind()))
-        return await arena.run(search, budget_tokens=budget_tokens, counts_fixed=counts_fixed, on_round=on_round)
+def _shares(
+    settings: Settings, num: int, counter: TokenCounter, budget_tokens: int | None, on_share: Callable[[float], None]
+) -> OnPass:
+    """A listener that measures progress by the budget, or else by the passes that the search is expected to ask."""
+    expected, num_asked = settings.expected_passes(num), 0
+
+    def on_pass(event: PassEvent) -> None:
+        nonlocal num_asked
+        if budget_tokens:
+            on_share(counter.tokens / budget_tokens)
+        elif expected:
+            num_asked += expected.counts(event.request)
+            on_share(min(num_asked / expected.num, 1.0))
+
+    return on_pass

@@ -5,34 +5,31 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from rich.table import Table
 
+from icm_annealer.benchmarks.case import TaskData, draw_sample
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
-from icm_annealer.data.examples import Loaded, labels_of, sample
+from icm_annealer.data.examples import Loaded
 from icm_annealer.data.task import Task
 from icm_annealer.evaluation.intervals import Estimate, median_over_seeds
 from icm_annealer.evaluation.many_shot import ManyShot, accuracy, random_labels
 from icm_annealer.labelling.label_dataset import Labelling, label
+from icm_annealer.reporting.methods import TITLES
 from icm_annealer.reporting.report import render_report
 from icm_annealer.reporting.run_report import RunReport, seed_folders
 from icm_annealer.runs.atomic_write import make_folder
-from icm_annealer.runs.directory import METRICS, OUR_FILES, REPORT, SCORER_LOG, RunDir
-from icm_annealer.runs.schema import read_object
+from icm_annealer.runs.directory import DEMO, OUR_FILES, REPORT, SCORER_LOG, RunDir
+from icm_annealer.runs.schema.journal import RunSettings
+from icm_annealer.runs.schema.metrics import DemoResults, DemoSeed
 from icm_annealer.scoring.passes import Scorer
 from icm_annealer.search.settings import Settings
 from icm_client.contract.errors import RequestError
+from icm_client.contract.wire import ModelInfo
 
 METHODS = ("zero_shot", "random_few_shot", "icm", "gold")
-TITLES = {
-    "zero_shot": "zero-shot",
-    "random_few_shot": "random labels",
-    "icm": "ICM (no labels used)",
-    "gold": "gold labels",
-}
 EVALUATION_STEPS = 4.0
 """What an evaluation takes, in passes of the search; only the time left depends on it."""
 
@@ -58,17 +55,16 @@ class SeedOutcome:
     labelling: Labelling
     seconds: float
 
-    def metrics(self) -> dict[str, Any]:
-        return {
-            "seed": self.seed,
-            "test_accuracy": {name: estimate.value for name, estimate in self.test_accuracy.items()},
-            "test_accuracy_interval": {name: [e.low, e.high] for name, e in self.test_accuracy.items()},
-            "label_accuracy": self.label_accuracy.value,
-            "label_accuracy_interval": [self.label_accuracy.low, self.label_accuracy.high],
-            "zero_shot_calibrated_label_accuracy": self.zero_shot_label_accuracy.value,
-            **self.labelling.summary(),
-            "seconds": self.seconds,
-        }
+    def results(self) -> DemoSeed:
+        """As `demo.json` holds it."""
+        return DemoSeed(
+            seed=self.seed,
+            test_accuracy=self.test_accuracy,
+            label_accuracy=self.label_accuracy,
+            zero_shot_label_accuracy=self.zero_shot_label_accuracy.value,
+            seconds=self.seconds,
+            search=self.labelling.metrics,
+        )
 
 
 def prepare_demo(folder: RunDir) -> None:
@@ -94,17 +90,11 @@ async def run_seed(
 ) -> SeedOutcome:
     """Samples, labels and evaluates under one seed, which is `settings.seed`."""
     start = time.monotonic()
-    train, test = sample(loaded.examples, plan.num_examples, plan.num_test, np.random.default_rng(settings.seed))
-    gold_test = labels_of(test, loaded.gold, task)
-    if len(train) < plan.num_examples or not test or (gold_test < 0).all():
-        raise RequestError(
-            f"the data hold {len(loaded.examples)} examples: too few for {plan.num_examples} to label and a test set "
-            "with gold labels"
-        )
+    drawn = draw_sample(TaskData(task, loaded), plan.num_examples, plan.num_test, settings.seed)
+    train, test, gold_train, gold_test = drawn
     progress.status(f"seed {settings.seed}: searching labels for {len(train)} examples")
-    folder.write_json(METRICS, {"seed": settings.seed})  # so that a search which is stopped is known for a demo's
+    folder.write(DEMO, _begun(task, await scorer.model(), settings))  # marks the folder, should the search be stopped
     labelling = await label(folder, train, task, scorer, settings, on_pass=progress.on_pass)
-    gold_train = labels_of(train, loaded.gold, task)
     many_shot = await ManyShot.open(scorer, task, train, test, labelling.run.model, seed=settings.seed)
     rng = np.random.default_rng([settings.seed, 1])
     shots = {
@@ -139,11 +129,11 @@ async def run_demo(
     plan: DemoPlan,
     progress: RunProgress,
     seconds_so_far: Callable[[], float],
-) -> dict[str, Any]:
-    """All seeds, one after the other, in a folder that is prepared; writes metrics and report, and returns the
-    metrics."""
-    passes = settings.usual_passes() or 0
-    progress.expect(plan.num_seeds * (passes + EVALUATION_STEPS) if passes else 0)
+) -> DemoResults:
+    """All seeds, one after the other, in a folder that is prepared; writes results and report, and returns the
+    results."""
+    expected = settings.expected_passes(plan.num_examples)
+    progress.expect(plan.num_seeds * (expected.num + EVALUATION_STEPS) if expected else 0)
     outcomes: list[SeedOutcome] = []
     for seed in range(plan.first_seed, plan.first_seed + plan.num_seeds):
         place = folder if plan.num_seeds == 1 else RunDir(folder / f"seed-{seed}")
@@ -151,17 +141,17 @@ async def run_demo(
         own = settings.model_copy(update={"seed": seed})
         outcome = await run_seed(place, loaded, task, scorer, own, plan, progress)
         outcomes.append(outcome)
-        metrics = _metrics(task, outcomes, seconds_so_far())
-        folder.write_json(METRICS, metrics)  # after every seed, so that a stopped demo keeps what it has
+        results = _results(task, outcomes, seconds_so_far())
+        folder.write(DEMO, results)  # after every seed, so that a stopped demo keeps what it has
         if plan.num_seeds > 1:
-            place.write_json(METRICS, outcome.metrics())
+            place.write(DEMO, _results(task, [outcome], outcome.seconds))
         folder.write_text(REPORT, render_report([RunReport.read(folder.path, loaded.gold)]))
-    return metrics
+    return results
 
 
-def print_table(console: Terminal, task: Task, metrics: dict[str, Any], folder: RunDir) -> None:
+def print_table(console: Terminal, task: Task, results: DemoResults, folder: RunDir) -> None:
     """The result as a person reads it."""
-    seeds = metrics["seeds"]
+    seeds = results.seeds
     many = len(seeds) > 1
     spread = f"median of {len(seeds)} seeds" if many else "accuracy"
     table = Table(title=f"{task.title or task.name}: test accuracy on unseen examples, {spread} [95 % interval]")
@@ -169,38 +159,41 @@ def print_table(console: Terminal, task: Task, metrics: dict[str, Any], folder: 
     table.add_column("raw", justify="right")
     table.add_column("calibrated", justify="right")
     for method in METHODS:
-        cells = []
-        for name in (method, f"{method}_calibrated"):
-            low, high = metrics["test_accuracy_interval"][name]
-            cells.append(str(Estimate(metrics["test_accuracy"][name], low, high)))
+        cells = [str(results.test_accuracy[name]) for name in (method, f"{method}_calibrated")]
         table.add_row(TITLES[method], *cells, style="bold" if method == "icm" else "")
     console.print(table)
     for seed in seeds:
-        answers = ", ".join(f"{a['u']:+.3f}±{a['u_se']:.3f} ({' + '.join(a['starts'])})" for a in seed["answers"])
+        answers = ", ".join(f"{a.u:+.3f}±{a.u_se:.3f} ({' + '.join(a.starts)})" for a in seed.search.answers)
         console.say(
-            f"seed {seed['seed']}: {seed['label_accuracy']:.0%} of the labels found are right "
-            f"(calibrated zero-shot {seed['zero_shot_calibrated_label_accuracy']:.0%}); "
-            f"U {answers}; test {seed['test_accuracy']['icm']:.3f}"
+            f"seed {seed.seed}: {seed.label_accuracy.value:.0%} of the labels found are right "
+            f"(calibrated zero-shot {seed.zero_shot_label_accuracy:.0%}); "
+            f"U {answers}; test {seed.test_accuracy['icm'].value:.3f}"
         )
-        for alarm in seed["alarms"]:
-            colour = "yellow" if alarm["level"] == "warning" else "dim"
-            console.say(f"  {alarm['level']}: {alarm['saw']} {alarm['try_']}", style=colour, wraps=True)
+        for alarm in seed.search.alarms:
+            colour = "yellow" if alarm.level == "warning" else "dim"
+            console.say(f"  {alarm.level}: {alarm}", style=colour, wraps=True)
     console.say(
-        f"{metrics['num_passes']} passes, {metrics['computed_tokens']:,} tokens computed, {metrics['seconds']:.0f} s. "
-        f"Files: {folder.path}/ ({METRICS}, {REPORT}, {'seed-*/' if many else ''}labels.jsonl)"
+        f"{results.num_passes} passes, {results.computed_tokens:,} tokens computed, {results.seconds:.0f} s. "
+        f"Files: {folder.path}/ ({DEMO}, {REPORT}, {'seed-*/' if many else ''}labels.jsonl)"
     )
 
 
 def _check_is_demos(place: RunDir) -> None:
     there = [name for name in OUR_FILES if name != SCORER_LOG and (place / name).exists()]
-    if there and not {"seed", "seeds"} & read_object(place / METRICS).keys():
+    if there and not (place / DEMO).exists():
         raise RequestError(
             f"{place / there[0]} is no demo's, and a demo would replace it; give another --out, or move it away",
             code="run_exists",
         )
 
 
-def _metrics(task: Task, outcomes: list[SeedOutcome], seconds: float) -> dict[str, Any]:
+def _begun(task: Task, model: ModelInfo, settings: Settings) -> DemoResults:
+    """A demo without any seed yet."""
+    own = RunSettings.model_validate(settings.to_dict())
+    return DemoResults(task=task.name, model=model.identity, settings=own)
+
+
+def _results(task: Task, outcomes: list[SeedOutcome], seconds: float) -> DemoResults:
     names = list(outcomes[0].test_accuracy)
     if len(outcomes) == 1:
         figures = outcomes[0].test_accuracy
@@ -208,17 +201,15 @@ def _metrics(task: Task, outcomes: list[SeedOutcome], seconds: float) -> dict[st
     else:
         figures = {n: median_over_seeds([o.test_accuracy[n].value for o in outcomes]) for n in names}
         label_accuracy = median_over_seeds([o.label_accuracy.value for o in outcomes])
-    seeds = [outcome.metrics() for outcome in outcomes]
-    return {
-        "task": task.name,
-        "test_accuracy": {name: figures[name].value for name in names},
-        "test_accuracy_interval": {name: [figures[name].low, figures[name].high] for name in names},
-        "label_accuracy": label_accuracy.value,
-        "label_accuracy_interval": [label_accuracy.low, label_accuracy.high],
-        "num_passes": sum(seed["num_passes"] for seed in seeds),
-        "computed_tokens": sum(seed["computed_tokens"] for seed in seeds),
-        "seconds": seconds,
-        "model": outcomes[0].labelling.run.model.model_dump(include={"name", "digest", "dtype", "engine"}),
-        "settings": outcomes[0].labelling.run.settings.to_dict(),
-        "seeds": seeds,
-    }
+    searches = [outcome.labelling.metrics for outcome in outcomes]
+    run = outcomes[0].labelling.run
+    return _begun(task, run.model, run.settings).model_copy(
+        update={
+            "test_accuracy": figures,
+            "label_accuracy": label_accuracy,
+            "num_passes": sum(search.num_passes for search in searches),
+            "computed_tokens": sum(search.computed_tokens for search in searches),
+            "seconds": seconds,
+            "seeds": [outcome.results() for outcome in outcomes],
+        }
+    )

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 from rich.table import Table
 
-from icm_annealer.benchmarks.results_file import machine
+from icm_annealer.benchmarks.results_file import Machine, machine
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.examples import Example
@@ -29,12 +30,37 @@ TEMPLATE_TOKENS = 5
 """Tokens of a shot besides its words: the separator, the label and what leads to it."""
 
 
-async def bench_plans(
-    client: Scorer, sizes: list[int], shot_tokens: list[int], progress: RunProgress
-) -> dict[str, Any]:
+class PlanRow(BaseModel):
+    """One leave-one-out pass."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    n: int
+    shot_tokens: int
+    plan: str
+    prompt_tokens: int
+    computed_tokens: int
+    seconds: float
+    body_bytes: int
+    text_bytes: int
+    """Of the prompts if each were sent as text."""
+    dropped_shots: int
+
+
+class PlanFigures(BaseModel):
+    """The parts of `bench.json` that are written here."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    machine: Machine
+    model: dict[str, str]
+    plans: list[PlanRow]
+
+
+async def bench_plans(client: Scorer, sizes: list[int], shot_tokens: list[int], progress: RunProgress) -> PlanFigures:
     """Leave-one-out passes over random words, `fixed` after `tree`, each over texts that no cache has seen."""
-    rng = np.random.default_rng()  # other texts every time, since the scorer remembers what it has read
-    rows = []
+    rng = np.random.default_rng()  # other texts every time, since the scorer caches what it has read
+    rows = list[PlanRow]()
     cases = [(n, tokens, plan) for tokens in shot_tokens for n in sizes for plan in ("tree", "fixed")]
     weights = [n * n * tokens if plan == "fixed" else 10 * n * tokens for n, tokens, plan in cases]
     progress.expect(float(sum(weights)))
@@ -42,23 +68,23 @@ async def bench_plans(
     for (n, tokens, plan), weight in zip(cases, weights, strict=True):
         progress.status(f"{plan}: {n} examples of {tokens} tokens")
         meter = _Meter(client)
-        passes, ask = await fresh_pass(meter, model, rng, n, tokens, plan)
-        answer = await passes.score(ask)
+        passes, request = await fresh_pass(meter, model, rng, n, tokens, plan)
+        answer = await passes.score(request)
         rows.append(
-            {
-                "n": n,
-                "shot_tokens": tokens,
-                "plan": plan,
-                "prompt_tokens": answer.usage.prompt_tokens,
-                "computed_tokens": answer.usage.computed_tokens,
-                "seconds": round(answer.seconds, 3),
-                "body_bytes": meter.body_bytes,
-                "text_bytes": meter.text_bytes,
-                "dropped_shots": answer.num_dropped,
-            }
+            PlanRow(
+                n=n,
+                shot_tokens=tokens,
+                plan=plan,
+                prompt_tokens=answer.usage.prompt_tokens,
+                computed_tokens=answer.usage.computed_tokens,
+                seconds=round(answer.seconds, 3),
+                body_bytes=meter.body_bytes,
+                text_bytes=meter.text_bytes,
+                dropped_shots=answer.num_dropped,
+            )
         )
         progress.step(float(weight))
-    return {"machine": machine(), "model": model.model_dump(include={"name", "dtype", "engine"}), "plans": rows}
+    return PlanFigures(machine=machine(), model=model.identity.model_dump(), plans=rows)
 
 
 async def fresh_pass(
@@ -76,25 +102,25 @@ async def fresh_pass(
     return passes, PassRequest(rng.integers(2, size=n), np.arange(n), rng.permutation(n), PlanKind.parse(plan))
 
 
-def print_plans(console: Terminal, figures: dict[str, Any]) -> None:
+def print_plans(console: Terminal, figures: PlanFigures) -> None:
     """The figures as a table, with `fixed` over `tree`."""
     table = Table(title="A leave-one-out pass: fixed against tree, on the same engine")
     for name in ("shot tokens", "N", "tree tokens", "fixed tokens", "ratio", "tree s", "fixed s", "body / text"):
         table.add_column(name, justify="right")
-    by_case: dict[tuple[int, int], dict[str, Any]] = {}
-    for row in figures["plans"]:
-        by_case.setdefault((row["shot_tokens"], row["n"]), {})[row["plan"]] = row
+    by_case: dict[tuple[int, int], dict[str, PlanRow]] = {}
+    for row in figures.plans:
+        by_case.setdefault((row.shot_tokens, row.n), {})[row.plan] = row
     for (tokens, n), case in by_case.items():
         tree, fixed = case["tree"], case["fixed"]
         table.add_row(
             str(tokens),
             str(n),
-            f"{tree['computed_tokens']:,}",
-            f"{fixed['computed_tokens']:,}",
-            f"{fixed['computed_tokens'] / tree['computed_tokens']:.1f}",
-            f"{tree['seconds']:.1f}",
-            f"{fixed['seconds']:.1f}",
-            f"{tree['body_bytes'] / tree['text_bytes']:.1%}",
+            f"{tree.computed_tokens:,}",
+            f"{fixed.computed_tokens:,}",
+            f"{fixed.computed_tokens / tree.computed_tokens:.1f}",
+            f"{tree.seconds:.1f}",
+            f"{fixed.seconds:.1f}",
+            f"{tree.body_bytes / tree.text_bytes:.1%}",
         )
     console.print(table)
 

@@ -1,4 +1,4 @@
-"""`bench.json`: a file of several parts, each written by another command, none of which loses another's."""
+"""`bench.json`: a file of several parts, each written by another command; none removes another's."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import platform
 import time
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict
 
 from icm_annealer.data.json_text import parsed
 from icm_annealer.runs.atomic_write import make_folder, try_place
@@ -41,9 +43,19 @@ def save_figures(path: Path, **parts: Any) -> None:
     RunDir(path.parent).write_json(path.name, {**read_figures(path), **parts})
 
 
-def machine() -> dict[str, Any]:
+class Machine(BaseModel):
     """Where and when figures were measured."""
-    return {"processor": _processor(), "cores": os.cpu_count(), "date": time.strftime("%Y-%m-%d")}
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    processor: str
+    cores: int
+    date: str
+
+
+def machine() -> Machine:
+    """This machine, today."""
+    return Machine(processor=_processor(), cores=os.cpu_count() or 1, date=time.strftime("%Y-%m-%d"))
 
 
 def _processor() -> str:

@@ -1,35 +1,17 @@
-"""Rows of many methods on the same examples, seed by seed: made, saved as soon as they are there, and kept."""
+"""Makes the rows of a comparison, case by case, and keeps those that are saved already."""
 
 from __future__ import annotations
 
-import json
-import zlib
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
-
-import numpy as np
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from icm_annealer.benchmarks.case import Case, TaskData
-from icm_annealer.benchmarks.results_file import machine, read_figures, save_figures
+from icm_annealer.benchmarks.saved_rows import AnyRow, Key, Row, SavedRows
 from icm_annealer.console.progress import RunProgress
-from icm_annealer.core.arrays import Ints
-from icm_client.contract.errors import RequestError
 
-Row = dict[str, Any]
-Key = tuple[str, int, int, str]
-CHECK = "check"
-"""The field with a row's checksum."""
-
-
-def joined(numbers: Ints) -> str:
-    """Numbers as a row holds them: in one line of text, however many there are."""
-    return " ".join(map(str, numbers.tolist()))
-
-
-def parted(text: str) -> Ints:
-    """The numbers that `joined` put together."""
-    return np.array(text.split(), dtype=np.int64)
+Reference = TypeVar("Reference", bound=Row, contravariant=True)
+Made = TypeVar("Made", bound=Row, covariant=True)
 
 
 class Job(NamedTuple):
@@ -44,8 +26,8 @@ class Job(NamedTuple):
     """What is tried: no two jobs of a part, task, size and seed have the same."""
     weight: float
     """About how many shots it computes; only the time left depends on it."""
-    is_wanted: bool = True
-    """Whether it is made where it is not saved. One that is not wanted is taken if it is there."""
+    is_made: bool = True
+    """Whether it is made if it is not saved; otherwise it is taken only if it is there."""
 
     @property
     def key(self) -> Key:
@@ -56,124 +38,80 @@ class Job(NamedTuple):
 
 
 class Steps:
-    """Tells the progress of one job, whatever part of it was told already."""
+    """Reports the progress of one job, without what was reported already."""
 
     def __init__(self, progress: RunProgress, weight: float):
-        self._progress, self._weight, self._told = progress, weight, 0.0
+        self._progress, self._weight, self._reported = progress, weight, 0.0
 
     def reach(self, share: float) -> None:
-        share = min(max(share, self._told), 1.0)
-        self._progress.step((share - self._told) * self._weight)
-        self._told = share
+        share = min(max(share, self._reported), 1.0)
+        self._progress.step((share - self._reported) * self._weight)
+        self._reported = share
 
 
-class Maker(Protocol):
-    """Makes rows. The row of its `anchor`, if that takes part or is saved, is there before a case's others, and shown
-    to them."""
+class Maker(Protocol[Reference, Made]):
+    """Makes the rows of one part. It receives the case's reference row if that takes part or is saved."""
 
-    @property
-    def anchor(self) -> str: ...
-
-    def to_dict(self, case: Case, name: str, anchor: Row | None) -> Row:
-        """What the row depends on."""
+    def depends_on(self, case: Case, name: str, reference: Reference | None) -> dict[str, Any]:
+        """What the row is made of."""
         ...
 
-    async def row(self, case: Case, name: str, anchor: Row | None, steps: Steps) -> Row:
-        """The row, without what it has in common with all others."""
+    async def row(self, case: Case, name: str, reference: Reference | None, steps: Steps) -> Made:
+        """The row."""
         ...
+
+
+@dataclass
+class Part(Generic[AnyRow]):
+    """One list of the file: how its rows are made, those that are saved, and those of the present jobs."""
+
+    maker: Maker[Any, AnyRow]
+    saved: SavedRows[AnyRow]
+    rows: list[AnyRow] = field(default_factory=list)
+    """In the jobs' order."""
 
 
 async def run_jobs(
     jobs: Sequence[Job],
-    maker: Maker,
+    parts: Mapping[str, Part[Any]],
+    reference: tuple[str, str],
     open_case: Callable[[Job], Case],
-    saved: SavedRows,
     progress: RunProgress,
     *,
     resume: bool,
-) -> list[Row]:
-    """The jobs' rows, in their order; with `resume` those that are saved and were made of the same are not made again.
+) -> None:
+    """Makes the jobs' rows; with `resume` those that are saved and were made of the same are not made again.
 
-    Jobs of one case stand side by side. What is stopped half-way leaves no row.
+    Jobs of one case stand side by side. `reference` is the part and name of the row that is made before a case's
+    others. A job that is interrupted leaves no row.
     """
 
-    def kept(job: Job, case: Case, anchor: Row | None) -> Row | None:
-        return saved.row(job, maker.to_dict(case, job.name, anchor)) if resume else None
-
-    wanted = [job for job in jobs if job.is_wanted]
-    steps_per_shot = len(wanted) / sum(job.weight for job in wanted)
-    num_steps, rows = float(len(wanted)), list[Row]()
-    progress.expect(num_steps)
-    case: Case | None = None
-    anchor: Row | None = None
-    for job in jobs:
-        num_mine = steps_per_shot * job.weight
-        if case is None or case.key != job.key[:3]:
-            case = open_case(job)
-            anchor = kept(job._replace(name=maker.anchor), case, None)
-        row = kept(job, case, anchor)
-        if job.is_wanted and row is not None:
-            num_steps -= num_mine
-            progress.expect(num_steps)
-        elif job.is_wanted:
-            progress.status(str(job))
-            steps = Steps(progress, num_mine)
-            made = await maker.row(case, job.name, anchor, steps)
-            row = saved.put(job, made, maker.to_dict(case, job.name, anchor))
-            steps.reach(1.0)
-        if row is not None:
-            anchor = row if job.name == maker.anchor else anchor
-            rows.append(row)
-    return rows
-
-
-class SavedRows:
-    """The rows in a file of figures, by what no two of a part have in common. Rows of other jobs stay there."""
-
-    def __init__(self, out: Path, parts: Sequence[str], name: str):
-        """`name` is the field that tells what was tried; rows without it are of what their part is called.
-
-        Raises RequestError if the file holds something else, or a row that is not as it was written.
-        """
-        self._out, self._name = out, name
-        figures = read_figures(out)
-        try:
-            self._rows = {part: {self._key(part, row): row for row in figures.get(part, [])} for part in parts}
-        except (KeyError, TypeError):
-            raise RequestError(f"{out} holds rows of another version; move it away, or give another --out") from None
-        for part, rows in self._rows.items():
-            for (task, num, seed, tried), row in rows.items():
-                if CHECK in row and row[CHECK] != _checksum(row):  # rows of older versions have none
-                    raise RequestError(
-                        f"{out}: the row {part}, {task}, {num} examples, seed {seed}, {tried} was changed or damaged: "
-                        "take it out of the file, and it is made again"
-                    )
-
-    def row(self, job: Job, of: Row) -> Row | None:
-        """The job's row, if it is there and was made of the same."""
-        row = self._rows[job.part].get(job.key)
-        return row if row is not None and row.get("of") == _as_saved(of) else None
-
-    def put(self, job: Job, made: Row, of: Row) -> Row:
-        """Takes in what was made, with what all rows have in common, and writes the file."""
-        task, num, seed, _ = job.key
-        row = {"task": task, "n": num, "seed": seed, **made, "of": _as_saved(of), "machine": machine()}
-        row[CHECK] = _checksum(row)
-        self._rows[job.part][job.key] = row
-        save_figures(self._out, **{job.part: list(self._rows[job.part].values())})
+    def kept(job: Job, case: Case, first: Row | None) -> Row | None:
+        part = parts[job.part]
+        row: Row | None = part.saved.row(job.key, part.maker.depends_on(case, job.name, first)) if resume else None
         return row
 
-    def _key(self, part: str, row: Row) -> Key:
-        return row["task"], row["n"], row["seed"], row.get(self._name, part)
-
-
-def _as_saved(of: Row) -> Row:
-    """What a file gives back of it: lists for tuples."""
-    saved: Row = json.loads(json.dumps(of))
-    return saved
-
-
-def _checksum(row: Row) -> int:
-    """Of what was measured: figures that were changed, or that a disk lost, would sum up to wrong ones in silence."""
-    rest = {name: value for name, value in row.items() if name not in (CHECK, "of")}
-    return zlib.crc32(json.dumps(rest, sort_keys=True).encode())
+    to_make = [job for job in jobs if job.is_made]
+    steps_per_shot = len(to_make) / sum(job.weight for job in to_make)
+    num_steps = float(len(to_make))
+    progress.expect(num_steps)
+    case: Case | None = None
+    first: Row | None = None
+    for job in jobs:
+        part, num_mine = parts[job.part], steps_per_shot * job.weight
+        if case is None or case.key != job.key[:3]:
+            case = open_case(job)
+            first = kept(job._replace(part=reference[0], name=reference[1]), case, None)
+        row = kept(job, case, first)
+        if job.is_made and row is not None:
+            num_steps -= num_mine
+            progress.expect(num_steps)
+        elif job.is_made:
+            progress.status(str(job))
+            steps = Steps(progress, num_mine)
+            made = await part.maker.row(case, job.name, first, steps)
+            row = part.saved.put(made, part.maker.depends_on(case, job.name, first))
+            steps.reach(1.0)
+        if row is not None:
+            first = row if (job.part, job.name) == reference else first
+            part.rows.append(row)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -12,6 +12,7 @@ from icm_annealer.cli.options import (
     DEFAULT_SCORER,
     AllowCodeOption,
     EngineOption,
+    FiguresOption,
     KeyOption,
     ScorerModelOption,
     ScorerOption,
@@ -23,14 +24,16 @@ from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.examples import Loaded, labels_of, load_examples
 from icm_annealer.evaluation.run_evaluation import EvaluationPlan, Shots, evaluate_run, unseen
+from icm_annealer.plots.drawing import saved_plots
 from icm_annealer.reporting.evaluation_table import print_evaluation
-from icm_annealer.reporting.report import render_report
+from icm_annealer.reporting.report import is_report, render_report, report_plots
 from icm_annealer.reporting.run_list import run_folders, runs_table
 from icm_annealer.reporting.run_report import RunReport
 from icm_annealer.runs.atomic_write import try_place
 from icm_annealer.runs.directory import EVALUATION, REPORT, RunDir
 from icm_annealer.runs.gold import read_again
 from icm_annealer.runs.record import RunRecord
+from icm_annealer.runs.schema.evaluation import Evaluation
 from icm_client import RequestError
 
 WIDE = 160
@@ -61,7 +64,8 @@ def report(
     out: Annotated[
         Path | None, typer.Option("--out", help="The page; report.html in the run if left out, of several here.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the page if it is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace any file, not only an earlier page.")] = False,
+    figures: FiguresOption = None,
 ) -> None:
     """One page about a run, or about several side by side; nothing in it is loaded from elsewhere.
 
@@ -70,11 +74,14 @@ def report(
     page = out or (runs[0] / REPORT if len(runs) == 1 else Path(REPORT))
     if page.is_dir():
         raise RequestError(f"{page} is a folder; name the page to write with --out")
-    if page.exists() and not overwrite:
-        raise RequestError(f"{page} is there already; use --overwrite to replace it, or another --out")
-    text = render_report([RunReport.read(folder) for folder in runs])
-    RunDir(page.parent).write_text(page.name, text)
-    Terminal().say(str(page))
+    if page.exists() and not overwrite and not is_report(page):
+        raise RequestError(f"{page} is not a page of this program; use --overwrite to replace it, or another --out")
+    reports = [RunReport.read(folder) for folder in runs]
+    RunDir(page.parent).write_text(page.name, render_report(reports))
+    console = Terminal()
+    console.say(str(page))
+    if figures:
+        console.say(saved_plots(report_plots(reports), figures))
 
 
 def evaluate(
@@ -127,13 +134,13 @@ def evaluate(
     shots = Shots(reference.examples, found, labels_of(reference.examples, own.gold, reference.task))
     plan = EvaluationPlan(examples, test_size, seeds, seed)
 
-    async def work() -> dict[str, Any]:
+    async def work() -> Evaluation:
         with RunProgress(console, f"eval: {record.name}", names) as progress:
             async with connect(scorer, engine, wait, api_key_file, progress, None, scorer_model) as client:
-                return await evaluate_run(shots, held_out, reference.task, client, plan, progress)
+                return await evaluate_run(record.name, shots, held_out, reference.task, client, plan, progress)
 
-    figures = {"run": record.name, "task": record.task.name, **interruptible(work(), console)}
-    RunDir(run).write_json(EVALUATION, figures)
-    print_evaluation(console, figures, record.model)
+    evaluation: Evaluation = interruptible(work(), console)
+    RunDir(run).write(EVALUATION, evaluation)
+    print_evaluation(console, evaluation, record.header.model)
     console.say(f"{pool.told}, {len(held_out.examples):,} of them to test on.")
     console.say(f"Written to {run / EVALUATION}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import typer
@@ -62,7 +64,7 @@ def main() -> None:
     """Runs the command line; a user's mistake ends in one line and exit code 2, a scorer's failure in 1."""
     try:
         with ended_in_order():
-            sys.exit(app(standalone_mode=False))
+            sys.exit(_command()(standalone_mode=False))
     except WrongUsage as error:
         if told := error.format_message().replace("Value error, ", ""):  # none where help is shown instead
             _told(f"{told.rstrip('.')} (see `{error.ctx.command_path} --help`)" if error.ctx else told)
@@ -76,6 +78,12 @@ def main() -> None:
     except Exception:  # a mistake of this program: its texts may be anybody's all the same
         Terminal(stderr=True).print(traceback.format_exc(), soft_wrap=True)
         sys.exit(1)
+
+
+@functools.cache
+def _command() -> Callable[..., Any]:
+    """The commands of `app` with their options. typer takes 50 ms to build them, so they are built once."""
+    return typer.main.get_command(app)
 
 
 def _told(text: str) -> None:

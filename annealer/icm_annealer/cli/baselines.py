@@ -8,17 +8,17 @@ from typing import Annotated
 import typer
 
 from icm_annealer.benchmarks.baselines.comparison import Compared, compare
-from icm_annealer.benchmarks.baselines.four_bars import four_bars
-from icm_annealer.benchmarks.baselines.methods import METHODS, chosen
-from icm_annealer.benchmarks.baselines.page import render_page
+from icm_annealer.benchmarks.baselines.methods import METHODS, Offer, chosen
+from icm_annealer.benchmarks.baselines.page import baseline_plots, render_page
 from icm_annealer.benchmarks.baselines.plan import BaselinesPlan, read_prefix
-from icm_annealer.benchmarks.baselines.tables import print_standings
+from icm_annealer.benchmarks.baselines.tables import print_methods
 from icm_annealer.benchmarks.case import TaskData
 from icm_annealer.cli.options import (
     DEFAULT_SCORER,
     AllowCodeOption,
     DataOption,
     EngineOption,
+    FiguresOption,
     KeyOption,
     ScorerModelOption,
     ScorerOption,
@@ -31,13 +31,13 @@ from icm_annealer.cli.options import (
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
-from icm_annealer.reporting.drawing import Drawing, to_png, to_svg
-from icm_annealer.runs.atomic_write import try_place, write_whole
+from icm_annealer.plots.drawing import saved_plots
+from icm_annealer.runs.atomic_write import make_folder, try_place
 from icm_annealer.runs.directory import SCORER_LOG, RunDir
 from icm_client import RequestError
 
-FIGURES, PAGE, BARS = "baselines.json", "baselines.html", "bars"
-USUAL = BaselinesPlan()
+FIGURES, PAGE = "baselines.json", "baselines.html"
+USUAL = BaselinesPlan
 
 
 def baselines(
@@ -63,9 +63,7 @@ def baselines(
     to_the_end: Annotated[
         bool, typer.Option("--to-the-end", help="Let every search reach its own end, not stop at ICM's tokens.")
     ] = False,
-    bars: Annotated[
-        bool, typer.Option("--bars", help="Also the figure of four bars, as bars.svg and bars.png, and in the page.")
-    ] = False,
+    figures: FiguresOption = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep what --out has of the same model and settings.")
     ] = False,
@@ -80,7 +78,7 @@ def baselines(
 
     Each method's tokens, right labels, and figures on unseen examples, over seeds, with intervals.
 
-    Example: icm baselines --task living --seeds 5 --bars
+    Example: icm baselines --task living --seeds 5 --figures figures
     """
     console = Terminal()
     loaded_task, loaded = load_data(task, data, allow_code=allow_code)
@@ -88,24 +86,21 @@ def baselines(
         raise RequestError(
             f"baselines are compared by gold labels, and {task!r} has none: name their field in the task"
         )
+    offer = Offer(loaded_task.task, read_prefix(prefix_file) if prefix_file else "", human)
     plan = BaselinesPlan(
-        chosen(
-            methods.split(",") if methods else [],
-            loaded_task.task,
-            has_prefix=prefix_file is not None,
-            has_human=human is not None,
-        ),
+        offer,
+        chosen(methods.split(",") if methods else [], offer),
         examples,
         test,
         seeds,
         seed,
-        read_prefix(prefix_file) if prefix_file else "",
-        human,
         not to_the_end,
     )
     check_scorer(scorer, api_key_file)
     folder = RunDir(out or Path("runs/baselines") / loaded_task.task.name)
     _prepare(folder, resume=resume, overwrite=overwrite)
+    if figures:
+        make_folder(figures)
 
     async def work() -> Compared:
         with RunProgress(console, f"baselines: {loaded_task.task.name}", []) as progress:
@@ -114,19 +109,14 @@ def baselines(
                 known = TaskData(loaded_task.task, loaded)
                 return await compare(folder / FIGURES, client, known, plan, progress, resume=resume)
 
-    table, standings = interruptible(work(), console, f"icm baselines --task {task} ... --resume")
-    figure = None
-    if bars:
-        name = loaded_task.task.title or loaded_task.task.name
-        figure = four_bars(standings, name, 1 / len(loaded_task.task.labels))
-    folder.write_text(PAGE, render_page(table, standings, figure))
-    print_standings(console, table, standings)
+    table, found = interruptible(work(), console, f"icm baselines --task {task} ... --resume")
+    chance = 1 / len(loaded_task.task.labels)
+    folder.write_text(PAGE, render_page(table, found, chance))
+    print_methods(console, table, found)
     console.say(f"{loaded.told}.")
-    if figure:
-        _save(folder, figure, console)
-    elif bars:
-        console.say("No figure of four bars: it needs zero-shot, ICM, gold, and human or random labels.")
     console.say(f"Written to {folder / FIGURES} and {folder / PAGE}")
+    if figures:
+        console.say(saved_plots(baseline_plots(found, chance), figures))
 
 
 def _prepare(folder: RunDir, *, resume: bool, overwrite: bool) -> None:
@@ -140,11 +130,3 @@ def _prepare(folder: RunDir, *, resume: bool, overwrite: bool) -> None:
                 f"{folder.path} already holds baselines; use --resume to go on, --overwrite to begin anew, or another "
                 "--out"
             )
-
-
-def _save(folder: RunDir, figure: Drawing, console: Terminal) -> None:
-    svg = folder.write_text(f"{BARS}.svg", to_svg(figure))
-    try:
-        write_whole(folder / f"{BARS}.png", lambda place: to_png(figure, place))
-    except ImportError:
-        console.say(f"{svg} is written; for a PNG as well: pip install 'icm[png]'")

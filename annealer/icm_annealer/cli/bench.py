@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from icm_annealer.benchmarks.case import TaskData
-from icm_annealer.benchmarks.search_presets import CONTESTANTS
-from icm_annealer.benchmarks.searches.plan import FULL, GOLD, SHORT, BenchPlan, check_names
+from icm_annealer.benchmarks.searches.plan import FULL, SHORT, BenchPlan, bench_names, check_names
 from icm_annealer.cli.options import (
     DEFAULT_SCORER,
     AllowCodeOption,
     EngineOption,
+    FiguresOption,
     KeyOption,
     ScorerModelOption,
     ScorerOption,
@@ -24,7 +24,8 @@ from icm_annealer.cli.options import (
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
-from icm_annealer.runs.atomic_write import try_place
+from icm_annealer.plots.drawing import saved_plots
+from icm_annealer.runs.atomic_write import make_folder, try_place
 from icm_annealer.runs.directory import RunDir
 from icm_client import RequestError
 
@@ -52,7 +53,7 @@ def bench(
         with RunProgress(console, "bench", []) as progress:
             async with connect(scorer, engine, 300.0, None, progress, None) as client:
                 figures = await bench_plans(client, numbers, tokens, progress)
-        save_figures(out, **figures)
+        save_figures(out, **figures.model_dump())
         print_plans(console, figures)
         console.say(f"Written to {out}")
 
@@ -80,8 +81,8 @@ def search_bench(
     searches: Annotated[
         str | None,
         typer.Option(
-            help=f"Of {', '.join([*CONTESTANTS, GOLD])}. All baselines that could go on are stopped at the tokens of "
-            f"blocks. [default: {','.join(SHORT)}]"
+            help=f"Of {', '.join(bench_names())}. Baselines without an end of their own are stopped at the tokens "
+            f"of blocks. [default: {','.join(SHORT)}]"
         ),
     ] = None,
     test: Annotated[int, typer.Option(min=1, help="How many unseen examples to test on.")] = BenchPlan([]).num_test,
@@ -89,17 +90,23 @@ def search_bench(
         int, typer.Option(min=1, max=100, help="Common fresh orders that all labels are weighed on.")
     ] = BenchPlan([]).num_orders,
     weigh_plan: Annotated[str, typer.Option(help="The plan by which they are weighed.")] = BenchPlan([]).weigh_plan,
-    official_iterations: Annotated[
+    iterations: Annotated[
         int | None,
-        typer.Option(min=1, help="Stop the published search after so many iterations, and extrapolate its tokens."),
+        typer.Option(
+            min=1, help="End searches that count iterations (official) after so many, and extrapolate their tokens."
+        ),
     ] = None,
-    official_plan: Annotated[
-        str, typer.Option(help="How the published search really asks: tree (cheap), or fixed as published (slow).")
-    ] = BenchPlan([]).official_plan,
+    own_plans: Annotated[
+        bool,
+        typer.Option(
+            "--own-plans", help="Let each search ask by its own default plan: official by fixed, as published (slow)."
+        ),
+    ] = False,
     chain: Annotated[
         bool | None,
         typer.Option("--chain/--no-chain", help="Compare U by the chain rule with U by tree. [default: with --full]"),
     ] = None,
+    figures: FiguresOption = None,
     scorer: ScorerOption = DEFAULT_SCORER,
     engine: EngineOption = "vllm",
     scorer_model: ScorerModelOption = None,
@@ -111,10 +118,10 @@ def search_bench(
     The short form takes minutes. All of it, which can be stopped and gone on with: icm search-bench --full --resume
     """
     from icm_annealer.benchmarks.results_file import check_figures
-    from icm_annealer.benchmarks.searches.contest import run_contest
-    from icm_annealer.benchmarks.searches.page import render_page
-    from icm_annealer.benchmarks.searches.standings import heats
-    from icm_annealer.benchmarks.searches.tables import print_chain, print_heats
+    from icm_annealer.benchmarks.searches.bench import run_bench
+    from icm_annealer.benchmarks.searches.page import bench_plots, render_page
+    from icm_annealer.benchmarks.searches.summaries import task_comparisons
+    from icm_annealer.benchmarks.searches.tables import print_chain, print_comparisons
 
     console = Terminal()
     plan = BenchPlan(
@@ -125,8 +132,8 @@ def search_bench(
         test,
         orders,
         weigh_plan,
-        official_iterations,
-        official_plan,
+        iterations,
+        own_plans,
         full if chain is None else chain,
     )
     plan.check()
@@ -137,19 +144,23 @@ def search_bench(
     check_scorer(scorer, api_key_file)
     check_figures(out)
     try_place(out.with_suffix(".html"))
+    if figures:
+        make_folder(figures)
 
     async def work() -> Any:
         with RunProgress(console, "search-bench", []) as progress:
             async with connect(scorer, engine, 300.0, api_key_file, progress, None, scorer_model) as client:
                 bench_tasks = [TaskData(loaded_task.task, data) for loaded_task, data in loaded]
-                return await run_contest(out, client, bench_tasks, plan, progress, resume=resume)
+                return await run_bench(out, client, bench_tasks, plan, progress, resume=resume)
 
     found = interruptible(work(), console, "icm search-bench ... --resume")
-    standing = heats(found.searches)
-    page = RunDir(out.parent).write_text(out.with_suffix(".html").name, render_page(standing, found.model))
-    print_heats(console, standing)
-    print_chain(console, found.checks)
+    comparisons = task_comparisons(found.searches)
+    page = RunDir(out.parent).write_text(out.with_suffix(".html").name, render_page(comparisons, found.model))
+    print_comparisons(console, comparisons)
+    print_chain(console, found.chain)
     console.say(f"Written to {out} and {page}")
+    if figures:
+        console.say(saved_plots(bench_plots(comparisons), figures))
 
 
 def _numbers(text: str) -> list[int]:

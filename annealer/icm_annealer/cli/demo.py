@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -26,6 +26,7 @@ from icm_annealer.cli.options import (
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.runs.directory import SCORER_LOG, RunDir
+from icm_annealer.runs.schema.metrics import DemoResults
 from icm_annealer.search.settings import Settings
 from icm_client import RequestError
 
@@ -63,7 +64,7 @@ def demo(
     prepare_demo(folder)
     plan = DemoPlan(examples, test, seeds, seed)
 
-    async def work() -> dict[str, Any]:
+    async def work() -> DemoResults:
         with RunProgress(console, f"demo: {loaded_task.task.name}", loaded_task.task.label_names) as progress:
             progress.guess(USUAL_START_S + USUAL_DEMO_S * seeds * examples / DemoPlan().num_examples)
             async with connect(
@@ -80,6 +81,6 @@ def demo(
                     lambda: time.monotonic() - start,
                 )
 
-    metrics = interruptible(work(), console)
+    results = interruptible(work(), console)
     console.say(f"{loaded.told}.")
-    print_table(console, loaded_task.task, metrics, folder)
+    print_table(console, loaded_task.task, results, folder)

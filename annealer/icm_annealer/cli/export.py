@@ -9,9 +9,10 @@ import typer
 
 from icm_annealer.cli.options import AllowCodeOption, finite
 from icm_annealer.console.terminal import Terminal
-from icm_annealer.export.formats import FORMATS, FormatName, Job
+from icm_annealer.export.base import Job
 from icm_annealer.export.labelled import Labelled, certain
 from icm_annealer.export.reading import Reading, reading
+from icm_annealer.export.registry import find_format, formats_help
 from icm_annealer.runs.atomic_write import check_place, write_whole
 from icm_annealer.runs.gold import read_again
 from icm_annealer.runs.record import RunRecord
@@ -20,12 +21,8 @@ from icm_annealer.runs.record import RunRecord
 def export(
     run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
     format_: Annotated[
-        FormatName,
-        typer.Option(
-            "--format",
-            help="Tables (jsonl, csv, parquet), a dataset folder (hf), TRL's training data (sft, dpo, kto, rm), or "
-            "for review (cleanlab, label-studio).",
-        ),
+        str,
+        typer.Option("--format", metavar="NAME", help=f"One of {formats_help()}."),
     ],
     out: Annotated[
         Path | None, typer.Option("--out", help="The file (for hf: folder) to write; in the run's folder if left out.")
@@ -60,7 +57,7 @@ def export(
 
     Example: icm export runs/first --format sft --min-margin 1 --out sft.jsonl
     """
-    form = FORMATS[format_]
+    form = find_format(format_)
     record = RunRecord.read(run)
     rows = record.rows()
     place = out or run / form.file_name
@@ -72,7 +69,7 @@ def export(
     def read() -> Reading:
         return reading(record.task, reference.examples, prompt, response, better)
 
-    job = Job(record.task, labelled, f"icm-{record.model.get('name', record.name)}", place.suffix.lower(), read, raw)
+    job = Job(record.task, labelled, f"icm-{record.header.model.name}", place.suffix.lower(), read, raw)
     notes: list[str] = []
 
     def write(path: Path) -> None:

@@ -95,6 +95,15 @@ WaitOption = Annotated[
     float,
     typer.Option("--wait", min=0.0, max=MAX_WAIT_S, callback=finite, help="Seconds to wait for a scorer that is away."),
 ]
+FiguresOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--figures",
+        metavar="DIR",
+        help="Also write each plot as PDF, PNG (300 dpi) and SVG into this folder, one column of a paper wide; files "
+        "of the same name are replaced.",
+    ),
+]
 
 
 @asynccontextmanager

@@ -27,15 +27,14 @@ from icm_annealer.console.terminal import Terminal
 from icm_annealer.core.objective import unit_of_u
 from icm_annealer.data.examples import first_of
 from icm_annealer.labelling.label_dataset import label
-from icm_annealer.runs.directory import LABELS, METRICS, SCORER_LOG, RunDir
+from icm_annealer.runs.directory import LABELS, SCORER_LOG, RunDir
+from icm_annealer.runs.schema.metrics import RowCounts
 from icm_annealer.scoring.passes import check_request
-from icm_annealer.search.blocks import BlockSettings
-from icm_annealer.search.bootstrap import BootstrapSettings
-from icm_annealer.search.gibbs import GibbsSettings
-from icm_annealer.search.joint import JointSettings
-from icm_annealer.search.settings import SearchName, Settings
+from icm_annealer.search.registry import DEFAULT, passes_help, searches_help
+from icm_annealer.search.settings import Settings, options_for
 from icm_annealer.tracking.beside import tracked
-from icm_annealer.tracking.tracker import Target
+from icm_annealer.tracking.registry import tracker_usages
+from icm_annealer.tracking.target import Target
 
 
 def run(
@@ -47,8 +46,8 @@ def run(
         int | None, typer.Option(min=2, help="Label only the first N rows, and the rest of the groups that they begin.")
     ] = None,
     search: Annotated[
-        SearchName, typer.Option(help="Our search (blocks), the paper's (official), or a baseline.")
-    ] = "blocks",
+        str, typer.Option(metavar="NAME", help=f"How labels are searched for. {searches_help()}.")
+    ] = DEFAULT.name,
     plan: Annotated[
         str | None,
         typer.Option(
@@ -60,12 +59,10 @@ def run(
         Literal["information", "logprob", "sum", "margin"] | None, typer.Option(help="What U measures.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    chains: Annotated[int, typer.Option(min=1, max=64, help="Chains of a block search.")] = BlockSettings().num_chains,
+    chains: Annotated[int | None, typer.Option(min=1, max=64, help="Chains, of a search that has several.")] = None,
     passes: Annotated[
         int | None,
-        typer.Option(
-            min=1, max=10_000, help="The most passes of a chain (blocks), rounds (joint, bootstrap) or sweeps (gibbs)."
-        ),
+        typer.Option(min=1, max=10_000, help=f"The most {passes_help()}."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Begin anew in --out.")] = False,
@@ -76,7 +73,7 @@ def run(
     engine: EngineOption = "vllm",
     track: Annotated[
         str | None,
-        typer.Option(help="Also show the run in mlflow[:URI] or trackio[:PROJECT]; it does not depend on them."),
+        typer.Option(help=f"Also show the run in {' or '.join(tracker_usages())}; it does not depend on them."),
     ] = None,
     allow_code: AllowCodeOption = False,
 ) -> None:
@@ -87,22 +84,19 @@ def run(
     console = Terminal()
     loaded_task, loaded = load_data(task, data, allow_code=allow_code)
     rows = loaded.examples if examples is None else first_of(loaded.examples, examples)
-    counts = {
-        "read": len(loaded.examples),
-        "blank_lines": loaded.num_blank_lines,
-        "labelled": len(rows),
-        "left_out": len(loaded.examples) - len(rows),
-    }
-    left_out = f" ({counts['left_out']:,} left out by --examples)" if counts["left_out"] else ""
+    counts = RowCounts(
+        read=len(loaded.examples),
+        blank_lines=loaded.num_blank_lines,
+        labelled=len(rows),
+        left_out=len(loaded.examples) - len(rows),
+    )
+    left_out = f" ({counts.left_out:,} left out by --examples)" if counts.left_out else ""
     settings = Settings(
         search=search,
         plan=plan,
         measure=measure,
         seed=seed,
-        blocks=BlockSettings(num_chains=chains, max_passes=passes or BlockSettings().max_passes),
-        joint=JointSettings(num_rounds=passes or JointSettings().num_rounds),
-        gibbs=GibbsSettings().within(passes) if passes else GibbsSettings(),
-        bootstrap=BootstrapSettings(num_rounds=passes or BootstrapSettings().num_rounds),
+        options=options_for(search, chains=chains, passes=passes),
     )
     settings.plan_kind()  # a wrong plan, name or tracker is told before anything is started
     check_request(loaded_task.task, experiment)
@@ -113,7 +107,8 @@ def run(
 
     async def work() -> None:
         with RunProgress(console, loaded_task.task.name, loaded_task.task.label_names) as progress:
-            progress.expect(settings.usual_passes() or 0)
+            expected = settings.expected_passes(len(rows))
+            progress.expect(expected.num if expected else 0)
             async with connect(
                 scorer, engine, wait, api_key_file, progress, folder / SCORER_LOG, scorer_model
             ) as client:
@@ -127,13 +122,12 @@ def run(
                     resume=resume,
                     on_pass=progress.on_pass,
                     experiment=experiment,
+                    rows=counts,
                 )
-        summary = labelling.summary()
-        metrics = {"task": loaded_task.task.name, "settings": settings.to_dict(), "rows": counts, **summary}
-        folder.write_json(METRICS, metrics)
+        metrics = labelling.metrics
         console.say(
-            f"U {summary['u']:+.3f} ± {summary['u_se']:.3f} {unit_of_u(settings.measure)}; "
-            f"{summary['num_passes']} passes, {summary['computed_tokens']:,} tokens computed. "
+            f"U {metrics.u:+.3f} ± {metrics.u_se:.3f} {unit_of_u(settings.measure)}; "
+            f"{metrics.num_passes} passes, {metrics.computed_tokens:,} tokens computed. "
             f"Labels: {folder / LABELS}"
         )
         console.say(f"{loaded.told}, {len(rows):,} labelled{left_out}.")

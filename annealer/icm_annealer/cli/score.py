@@ -23,6 +23,7 @@ from icm_annealer.cli.options import (
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_client import RequestError, ScoreRequest
+from icm_client.contract.validation import first_error
 
 
 def score(
@@ -42,8 +43,7 @@ def score(
     except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"{file}: {error}") from None
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        raise RequestError(f"{file}: {'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}") from None
+        raise RequestError(f"{file}: {first_error(error)}") from None
     console, out = Terminal(stderr=True), Terminal()
 
     async def work() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from icm_client.contract.errors import RequestError
+from icm_client.text.distribution import install_hint
 
 HUB = "hf:"
 BATCH_ROWS = 1000
@@ -98,7 +99,7 @@ def required(module: str, what: str) -> Any:
     except ImportError:
         package = module.split(".")[0]
         raise RequestError(
-            f"{what} needs the package {package}: pip install 'icm[data]'", code="missing_package"
+            f"{what} needs the package {package}: {install_hint('data')}", code="missing_package"
         ) from None
 
 

@@ -81,9 +81,11 @@ def load_examples(source: Path | str, task: Task) -> Loaded:
 
 
 def consistency_of(task: Task, examples: Sequence[Example]) -> Consistency:
-    """The task's rules over these examples, in groups in order of their first member."""
+    """The task's rules over these examples, in groups in order of their first member. Raises RequestError for a group
+    that the rules cannot be solved for."""
     groups = [np.array(group, dtype=np.int64) for group in groups_of(examples)]
-    return Consistency(task.rules, groups, [example.facts for example in examples], task.label_names)
+    facts, ids = [example.facts for example in examples], [example.id for example in examples]
+    return Consistency(task.rules, groups, facts, task.label_names, ids)
 
 
 def first_of(examples: Sequence[Example], num_examples: int) -> list[Example]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import string
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +10,8 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from icm_annealer.data.columnar import HUB
-from icm_annealer.rules.rules import ALLOW_CODE, DifferentKeys, InstalledRule, PythonRule, Rule, SameKey
+from icm_annealer.rules.python import ALLOW_CODE
+from icm_annealer.rules.registry import AnyRule
 from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import MAX_LABEL_CHARS, ScoreRequest, label_texts
 from icm_client.text.strict_yaml import MAX_CHARS, YAMLError, one_line, read_yaml
@@ -48,7 +48,7 @@ class Task(BaseModel):
     leave_out: Literal["example", "group"] = "example"
     """What is left out of its own context: the example, or its whole group, needed where a rule lets one
     member's label be read off another's."""
-    rules: list[Rule] = []
+    rules: list[AnyRule] = []
     """What makes labels of one group contradict each other."""
     special_tokens: bool = False
     """Whether a model's control tokens (`<|im_start|>`, `</s>`) that stand in texts are control tokens; else they are
@@ -84,7 +84,7 @@ class Task(BaseModel):
     @property
     def rule_keys(self) -> list[str]:
         """The fields whose values rules compare."""
-        return [rule.key for rule in self.rules if isinstance(rule, DifferentKeys | SameKey)]
+        return [key for rule in self.rules for key in rule.keys]
 
 
 def template_fields(template: str) -> list[str]:
@@ -147,11 +147,10 @@ def load_task(name_or_path: str, *, allow_code: bool = False) -> LoadedTask:
     except (YAMLError, OSError, ValueError) as error:
         told = one_line(error) if isinstance(error, YAMLError) else str(error)
         raise RequestError(_line(f"{path}: {told}"), code="bad_task") from None
-    code = [rule.function for rule in task.rules if isinstance(rule, PythonRule)]
+    code = [rule.code for rule in task.rules if rule.code is not None]
     if code and not allow_code:
         raise RequestError(f"{path}: the rule {code[0]!r} is code, {ALLOW_CODE}", code="code_not_allowed")
-    rules = [rule.allowed() if isinstance(rule, PythonRule) else rule for rule in task.rules]
-    return LoadedTask(task=task.model_copy(update={"rules": rules}), path=path)
+    return LoadedTask(task=task.model_copy(update={"rules": [rule.allowed() for rule in task.rules]}), path=path)
 
 
 def _is_file(path: Path) -> bool:
@@ -182,26 +181,17 @@ def _check_template(task: Task) -> None:
 
 def _check_rules(task: Task) -> None:
     for rule in task.rules:
-        label, key = getattr(rule, "label", None), getattr(rule, "key", None)
-        if isinstance(rule, InstalledRule):
-            _check_installed(rule)
-            continue
-        if label is not None and label not in task.labels:
-            raise ValueError(f"rules: {rule.kind} names the label {label!r}, which is none of the task's")
-        if key is not None and key == task.gold:
-            raise ValueError(f"rules: {rule.kind} looks at the gold field {key!r}, which a search never sees")
-        if not isinstance(rule, PythonRule) and task.group is None:
-            raise ValueError(f"rules: {rule.kind} judges groups, and the task names no group field")
-
-
-def _check_installed(rule: InstalledRule) -> None:
-    try:
-        rule.check()
-        json.dumps(rule.options, allow_nan=False)  # as a run writes them down
-    except RequestError as error:
-        raise ValueError(f"rules: {error.message}") from None
-    except (TypeError, ValueError):
-        raise ValueError(f"rules: {rule.rule} has a field that is neither text nor number: quote it") from None
+        try:
+            rule.check()
+        except RequestError as error:
+            raise ValueError(f"rules: {error.message}") from None
+        for label in rule.label_names:
+            if label not in task.labels:
+                raise ValueError(f"rules: {rule.title} names the label {label!r}, which is none of the task's")
+        if task.gold in rule.keys:
+            raise ValueError(f"rules: {rule.title} compares the gold field {task.gold!r}, which a search never sees")
+        if task.group is None and rule.traits.needs_group:
+            raise ValueError(f"rules: {rule.title} judges groups, and the task names no group field")
 
 
 def _check_labels(task: Task) -> None:

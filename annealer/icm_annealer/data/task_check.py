@@ -12,7 +12,7 @@ import numpy as np
 from icm_annealer.data.examples import Example, Loaded, consistency_of, labels_of
 from icm_annealer.data.task import Task
 from icm_annealer.data.text_check import texts_alike
-from icm_annealer.rules.rules import ExactlyOne, Mirrored, Rule, SameKey
+from icm_annealer.rules.base import Rule
 from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import label_texts
 
@@ -69,10 +69,10 @@ def look_at_task(task: Task) -> Findings:
         wrong.append("leave_out: group does nothing, since no group field is named")
     if task.leave_out == "example":
         wrong += [
-            f"the rule {rule.kind} lets one label be read off another's of its group, so that copying looks coherent: "
+            f"the rule {rule.title} lets one label be read off another's of its group, so that copying looks coherent: "
             "use leave_out: group"
             for rule in task.rules
-            if isinstance(rule, Mirrored | ExactlyOne | SameKey)
+            if rule.traits.reveals_labels
         ]
     return Findings([], wrong)
 
@@ -141,12 +141,7 @@ def _groups(task: Task, examples: list[Example]) -> Findings:
     wrong = []
     if task.rules and sizes[1] == sizes.total():
         wrong.append(f"rules judge groups, and every value of {task.group!r} stands there once: is it the right field?")
-    mirrored = [rule for rule in task.rules if isinstance(rule, Mirrored)]
-    if mirrored and sizes[1]:
-        wrong.append(f"{sizes[1]:,} groups have one example, and no mirror: `icm data mirror` adds them")
-    larger = sum(num for size, num in sizes.items() if size > len(task.labels))
-    if mirrored and larger:
-        wrong.append(f"{larger:,} groups have more examples than there are labels, so that some cannot be opposites")
+    wrong += [line for rule in task.rules for line in rule.odd_groups(sizes, len(task.labels))]
     largest = max(sizes)
     if task.leave_out == "group" and largest > len(examples) / 2:
         wrong.append(f"a group has {largest:,} of all examples, which are all left out of each other's contexts")
@@ -177,12 +172,12 @@ def _against_gold(task: Task, rule: Rule, loaded: Loaded) -> Findings:
         consistency = consistency_of(alone, loaded.examples)
         counts = consistency.by_group(labels_of(loaded.examples, loaded.gold, task))
     except RequestError as error:
-        return Findings([], [f"the rule {rule.kind}: {error.message}"])
+        return Findings([], [f"the rule {rule.title}: {error.message}"])
     contradictions, groups = int(counts.sum()), int((counts > 0).sum())
-    fact = f"gold and the rule {rule.kind}: {contradictions:,} contradictions, in {groups:,} of {len(counts):,} groups"
+    fact = f"gold and the rule {rule.title}: {contradictions:,} contradictions, in {groups:,} of {len(counts):,} groups"
     if not contradictions:
         return Findings([fact], [])
     return Findings(
         [fact],
-        [f"gold contradicts the rule {rule.kind} in {groups:,} groups, so the rule excludes what is to be found"],
+        [f"gold contradicts the rule {rule.title} in {groups:,} groups, so the rule excludes what is to be found"],
     )

@@ -1,36 +1,12 @@
-"""Figures with their 95 % intervals. A leaf."""
+"""How 95 % intervals are computed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
-PARTS = ("value", "low", "high")
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its 95 % interval; NaN stands for what could not be known."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
-
-    def to_dict(self) -> dict[str, float | None]:
-        """As JSON holds it: None for NaN."""
-        parts = dict(zip(PARTS, (self.value, self.low, self.high), strict=True))
-        return {name: None if np.isnan(part) else part for name, part in parts.items()}
-
-    @classmethod
-    def read(cls, to_dict: Mapping[str, float | None]) -> Estimate:
-        """What `described` wrote down."""
-        value, low, high = (float("nan") if (part := to_dict[name]) is None else part for name in PARTS)
-        return cls(value, low, high)
+from icm_annealer.core.estimate import Estimate as Estimate
 
 
 def wilson(num_right: int, num: int) -> Estimate:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,8 +15,9 @@ from icm_annealer.data.task import Task
 from icm_annealer.evaluation.intervals import Estimate
 from icm_annealer.evaluation.many_shot import ManyShot, accuracy
 from icm_annealer.evaluation.metrics import NUM_BINS, Judged, Resamples, accuracies, gap_recovered, point
-from icm_annealer.evaluation.over_seeds import SeedEvaluation, summary
-from icm_annealer.evaluation.test_set import KINDS, Judge, intervals_told
+from icm_annealer.evaluation.over_seeds import SeedEvaluation, figures_over_seeds, gaps_over_seeds
+from icm_annealer.evaluation.test_set import KINDS, Judge, describe_intervals
+from icm_annealer.runs.schema.evaluation import Evaluation, SeedFigures
 from icm_annealer.scoring.passes import Scorer
 from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import Usage
@@ -71,27 +72,36 @@ def unseen(test: Loaded, examples: Sequence[Example]) -> HeldOut:
 
 
 async def evaluate_run(
-    shots: Shots, test: HeldOut, task: Task, scorer: Scorer, plan: EvaluationPlan, progress: RunProgress
-) -> dict[str, Any]:
-    """All seeds, one after the other; returns what `eval.json` holds."""
-    evaluation = _Evaluation(shots, test, task, scorer, plan, progress)
-    progress.expect(plan.num_seeds * len(evaluation.methods))
+    run: str, shots: Shots, test: HeldOut, task: Task, scorer: Scorer, plan: EvaluationPlan, progress: RunProgress
+) -> Evaluation:
+    """All seeds, one after the other. `run` names the run."""
+    evaluator = _Evaluator(shots, test, task, scorer, plan, progress)
+    progress.expect(plan.num_seeds * len(evaluator.methods))
     last = plan.first_seed + plan.num_seeds
-    seeds = [await evaluation.one_seed(seed) for seed in range(plan.first_seed, last)]
-    model = await scorer.model()
+    seeds = [await evaluator.one_seed(seed) for seed in range(plan.first_seed, last)]
+    figures, usage = [seed.figures for seed in seeds], sum((seed.usage for seed in seeds), Usage())
     known = labels_of(test.examples, test.gold, task)
-    return {
-        "model": model.model_dump(include={"name", "digest", "dtype", "engine"}),
-        "num_unseen": len(test.examples),
-        "label_accuracy": accuracy(shots.found, shots.gold).to_dict() if (shots.gold >= 0).any() else None,
-        "intervals": intervals_told(plan.num_seeds, is_grouped=Judge(test.examples, known, 0).is_grouped),
-        "ece_bins": f"{NUM_BINS} of equal width",
-        **summary(seeds),
-    }
+    return Evaluation(
+        run=run,
+        task=task.name,
+        model=(await scorer.model()).identity,
+        num_unseen=len(test.examples),
+        label_accuracy=accuracy(shots.found, shots.gold) if (shots.gold >= 0).any() else None,
+        intervals=describe_intervals(plan.num_seeds, is_grouped=Judge(test.examples, known, 0).is_grouped),
+        ece_bins=f"{NUM_BINS} of equal width",
+        num_examples=seeds[0].num_examples,
+        num_test=seeds[0].num_test,
+        num_dropped=max(seed.num_dropped for seed in seeds),
+        figures=figures_over_seeds(figures),
+        gap_recovered=gaps_over_seeds(figures),
+        computed_tokens=usage.computed_tokens,
+        cached_tokens=usage.cached_tokens,
+        seeds=figures,
+    )
 
 
 @dataclass(frozen=True)
-class _Evaluation:
+class _Evaluator:
     """What all seeds have in common."""
 
     shots: Shots
@@ -129,7 +139,8 @@ class _Evaluation:
         gap = {}
         if "gold" in judged:
             gap = {kind: _gap([judged[method][kind] for method in self.methods], judge.resamples) for kind in KINDS}
-        return SeedEvaluation(seed, len(shots.examples), len(test), num_dropped, figures, gap, usage)
+        found = SeedFigures(seed=seed, figures=figures, gap_recovered=gap)
+        return SeedEvaluation(found, len(shots.examples), len(test), num_dropped, usage)
 
 
 def _gap(judged: Sequence[Judged], resamples: Resamples) -> Estimate:

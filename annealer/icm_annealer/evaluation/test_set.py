@@ -12,8 +12,7 @@ from icm_annealer.core.objective import calibrated
 from icm_annealer.data.examples import Example, groups_of
 from icm_annealer.evaluation.intervals import Estimate
 from icm_annealer.evaluation.metrics import Judged, Resamples, quality
-
-KINDS = ("raw", "calibrated")
+from icm_annealer.runs.schema.evaluation import KINDS as KINDS
 
 
 class Judge:
@@ -44,7 +43,7 @@ class Judge:
         return {kind: quality(one, self.resamples, is_grouped=self.is_grouped) for kind, one in judged.items()}
 
 
-def intervals_told(num_seeds: int, *, is_grouped: bool) -> str:
+def describe_intervals(num_seeds: int, *, is_grouped: bool) -> str:
     """What the intervals of figures are."""
     if num_seeds > 1:
         return "95 %, bootstrap of the median over seeds"

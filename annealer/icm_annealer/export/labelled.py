@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from icm_annealer.data.examples import Example
-from icm_annealer.runs.record import Row
+from icm_annealer.runs.schema.rows import LabelRow
 from icm_client.contract.errors import RequestError
 
 
@@ -14,7 +14,7 @@ class Labelled(NamedTuple):
     """One example and its label."""
 
     example: Example
-    row: Row
+    row: LabelRow
 
 
 def certain(labelled: Sequence[Labelled], min_margin: float | None, top: int | None) -> list[Labelled]:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 from icm_annealer.data.examples import Example
 from icm_annealer.data.task import Task, template_fields
-from icm_annealer.rules.rules import AtMostOne, DifferentKeys, ExactlyOne, Mirrored
 from icm_client.contract.errors import RequestError
 
 
@@ -79,7 +78,7 @@ def _differing(task: Task, examples: Sequence[Example]) -> tuple[str, ...]:
         for field in fields:
             values.setdefault((example.group, field), set()).add(str(example.facts.get(field)))
     differing = tuple(field for field in fields if any(len(values[e.group, field]) > 1 for e in examples))
-    is_compared = any(isinstance(rule, Mirrored) for rule in task.rules)
+    is_compared = any(rule.traits.compares_two for rule in task.rules)
     if len(differing) == (2 if is_compared else 1):
         return differing
     told = f"the fields {', '.join(differing)} differ" if differing else "no field of the template differs"
@@ -112,9 +111,9 @@ def _better(task: Task, named: str | None) -> str:
         if named not in task.labels:
             raise RequestError(f"--better: {named!r} is none of {', '.join(task.labels)}")
         return named
-    for rule in task.rules:
-        if isinstance(rule, DifferentKeys | AtMostOne | ExactlyOne):
-            return rule.label
+    by_rules = [label for rule in task.rules for label in rule.label_names]
+    if by_rules:
+        return by_rules[0]
     if len(task.labels) > 2:
         names = ", ".join(task.labels)
         raise RequestError(

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from icm_annealer.core.library import Library
 from icm_annealer.data.columnar import required
 from icm_annealer.data.task import Task
+from icm_annealer.export.base import ExportFormat, Job, Written
 from icm_annealer.export.cells import write_cells
 from icm_annealer.export.labelled import Labelled
 
@@ -76,3 +78,29 @@ def write_dataset(folder: Path, labelled: Sequence[Labelled], task: Task) -> Non
     finally:
         if shows_progress:
             datasets.enable_progress_bars()
+
+
+def _jsonl(path: Path, job: Job) -> Written:
+    write_jsonl(path, records(job.labelled))
+    return Written(len(job.labelled), [])
+
+
+def _csv(path: Path, job: Job) -> Written:
+    write_csv(path, job.labelled, raw=job.raw)
+    return Written(len(job.labelled), [])
+
+
+def _parquet(path: Path, job: Job) -> Written:
+    write_parquet(path, job.labelled, job.task)
+    return Written(len(job.labelled), [])
+
+
+def _dataset(path: Path, job: Job) -> Written:
+    write_dataset(path, job.labelled, job.task)
+    return Written(len(job.labelled), [])
+
+
+JSONL = ExportFormat("jsonl", "JSON lines", "export.jsonl", _jsonl)
+CSV = ExportFormat("csv", "a table", "export.csv", _csv)
+PARQUET = ExportFormat("parquet", "a table", "export.parquet", _parquet, library=Library("pyarrow", "data"))
+HF = ExportFormat("hf", "a dataset folder", "dataset", _dataset, is_folder=True, library=Library("datasets", "data"))

@@ -9,7 +9,7 @@ import numpy as np
 from icm_annealer.core.objective import entropy, label_rates
 from icm_annealer.data.examples import Example
 from icm_annealer.labelling.alarm import Alarm
-from icm_annealer.labelling.rescore import Repeat
+from icm_annealer.labelling.rescore import Rescored
 from icm_annealer.labelling.surface_alarms import surface_alarms
 from icm_annealer.scoring.passes import PassResult
 from icm_annealer.search.base import Problem, Result
@@ -45,16 +45,16 @@ def alarms(problem: Problem, result: Result, examples: Sequence[Example], num_dr
     return sorted(found, key=lambda alarm: alarm.level != "warning")
 
 
-def spread_alarms(repeated: Repeat) -> list[Alarm]:
+def spread_alarms(rescored: Rescored) -> list[Alarm]:
     """What speaks against the engine; a note, since labels of large margin stand all the same."""
-    if repeated.spread <= MAX_SPREAD:
+    if rescored.spread <= MAX_SPREAD:
         return []
     return [
         Alarm(
             "engine-spread",
             "note",
-            f"Asked again for {len(repeated.first)} examples of the last pass, the engine's log-probabilities differ "
-            f"by {repeated.spread:.2f} nats from before, and {repeated.num_changed} of them prefer another label.",
+            f"Asked again for {len(rescored.first)} examples of the last pass, the engine's log-probabilities differ "
+            f"by {rescored.spread:.2f} nats from before, and {rescored.num_changed} of them prefer another label.",
             "Labels of small margin are chance then, and will differ from run to run: serve the model with a higher "
             "precision (--dtype float32) or smaller batches, on a GPU with VLLM_BATCH_INVARIANT=1, and compare seeds.",
         )

@@ -11,6 +11,7 @@ U_DEPENDS_ON = {
     "task": "task",
     "data": "data",
     "model": "model",
+    "window": "context window",
     "settings.plan": "plan",
     "settings.measure": "measure",
     "settings.alpha": "alpha",
@@ -77,9 +78,10 @@ def _u_part(key: str) -> str | None:
 def _flat(record: RunRecord) -> dict[str, str]:
     parts: dict[str, Any] = {
         "task": record.task.seen(),
-        "settings": record.settings,
-        "model": record.model,
-        "data": record.data,
+        "settings": record.header.settings.model_dump(),
+        "model": record.header.model.model_dump(),
+        "window": record.header.window.model_dump(),
+        "data": record.header.data,
         "examples": len(record.ids),
     }
     return dict(_leaves(parts))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
 from rich.table import Table
 
 from icm_annealer.console.terminal import Terminal
+from icm_annealer.core.estimate import Estimate
+from icm_annealer.reporting.methods import TITLES
+from icm_annealer.runs.schema.evaluation import KINDS, Evaluation
+from icm_client.contract.wire import ModelIdentity
 
-TITLES = {"zero_shot": "zero-shot", "icm": "ICM", "gold": "gold labels"}
 FIGURES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
@@ -18,48 +21,45 @@ FIGURES = {
 }
 
 
-def print_evaluation(console: Terminal, evaluation: dict[str, Any], found_by: dict[str, Any]) -> None:
-    """`evaluation` is what `eval.json` holds; `found_by` the model that found the labels."""
-    seeds, model = evaluation["seeds"], evaluation["model"]
-    spread = f", medians of {len(seeds)} seeds" if len(seeds) > 1 else ""
+def print_evaluation(console: Terminal, evaluation: Evaluation, found_by: ModelIdentity) -> None:
+    """`found_by` is the model that found the labels."""
+    num_seeds = len(evaluation.seeds)
+    spread = f", medians of {num_seeds} seeds" if num_seeds > 1 else ""
     console.say(
-        f"{evaluation['num_test']} unseen examples behind {evaluation['num_examples']} labelled ones, by "
-        f"{model['name']}{spread} [{evaluation['intervals']}]",
+        f"{evaluation.num_test} unseen examples behind {evaluation.num_examples} labelled ones, by "
+        f"{evaluation.model.name}{spread} [{evaluation.intervals}]",
         wraps=True,
     )
-    if found_by.get("digest") != model["digest"]:
-        console.say(f"The labels were found by another model, {found_by.get('name')}.")
-    if evaluation["num_dropped"]:
+    if found_by.digest != evaluation.model.digest:
+        console.say(f"The labels were found by another model, {found_by.name}.")
+    if evaluation.num_dropped:
         console.print(
-            f"The model's window does not hold all labelled examples: up to {evaluation['num_dropped']} were left out "
+            f"The model's window does not hold all labelled examples: up to {evaluation.num_dropped} were left out "
             "of a context; --examples takes fewer for all."
         )
-    for kind in ("raw", "calibrated"):
+    for kind in KINDS:
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
         table.add_column(kind, min_width=17)
-        for method in evaluation["figures"]:
+        for method in evaluation.figures:
             table.add_column(TITLES[method], min_width=20, justify="right")
         for name, title in FIGURES.items():
-            figures = [kinds[kind][name] for kinds in evaluation["figures"].values()]
-            table.add_row(title, *map(told, figures))
-        gap = evaluation["gap_recovered"].get(kind)
+            table.add_row(title, *(format_figure(kinds[kind][name]) for kinds in evaluation.figures.values()))
+        gap = evaluation.gap_recovered.get(kind)
         if gap is not None:
-            cells = ["", told(gap)] if "gold" in evaluation["figures"] else []
-            table.add_row("gap recovered", *cells, "" if gap["value"] is not None else "gold is no better")
+            cells = ["", format_figure(gap)] if "gold" in evaluation.figures else []
+            table.add_row("gap recovered", *cells, "gold is no better" if math.isnan(gap.value) else "")
         console.print(table)
-    if len(seeds) > 1 and evaluation["num_test"] == evaluation["num_unseen"]:
+    if num_seeds > 1 and evaluation.num_test == evaluation.num_unseen:
         console.print(
             "All seeds have the same test examples, so that the intervals are of the contexts' orders alone: "
             "a smaller --test-size draws others for each."
         )
-    if evaluation["label_accuracy"]:
-        console.say(f"Labels found that are right: {told(evaluation['label_accuracy'])}")
+    if evaluation.label_accuracy:
+        console.say(f"Labels found that are right: {format_figure(evaluation.label_accuracy)}")
 
 
-def told(figure: dict[str, float | None]) -> str:
-    """`0.965 [0.930, 0.983]`, without the interval where there is none."""
-    if figure["value"] is None:
+def format_figure(figure: Estimate) -> str:
+    """`0.965 [0.930, 0.983]`, without the interval where there is none; `-` for what is unknown."""
+    if math.isnan(figure.value):
         return "-"
-    if figure["low"] is None or figure["high"] is None:
-        return f"{figure['value']:.3f}"
-    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
+    return f"{figure.value:.3f}" if math.isnan(figure.low) or math.isnan(figure.high) else str(figure)

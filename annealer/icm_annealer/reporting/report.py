@@ -1,4 +1,4 @@
-"""The report: one self-contained HTML page about a run, or about several side by side."""
+"""The report: one self-contained HTML page about a run, or about several side by side, and its plots."""
 
 from __future__ import annotations
 
@@ -7,24 +7,40 @@ from pathlib import Path
 
 import jinja2
 
-from icm_annealer.reporting.bars import Bar, bar_rows
-from icm_annealer.reporting.charts import COLOURS, line_chart
+from icm_annealer.plots.bars import Bar, BarGroup, BarPlot, BarRow
+from icm_annealer.plots.base import Plot
+from icm_annealer.plots.curves import CurvePlot
+from icm_annealer.plots.drawing import inline_svg
 from icm_annealer.reporting.compare_runs import alike, differences
-from icm_annealer.reporting.evaluation_table import FIGURES, told
-from icm_annealer.reporting.report_figures import METHODS
-from icm_annealer.reporting.run_report import RunReport
+from icm_annealer.reporting.evaluation_table import FIGURES, format_figure
+from icm_annealer.reporting.methods import TITLES, colour_of
+from icm_annealer.reporting.run_report import RunReport, SearchReport
+from icm_annealer.runs.schema.evaluation import KINDS
+
+GENERATOR = b'<meta name="generator" content="icm">'
+"""As the templates write it."""
+HEAD_BYTES = 1024
 
 
 def templates() -> jinja2.Environment:
-    """The package's pages, which escape every text and know how charts are laid out."""
+    """The package's pages, which escape every text and show plots by `plots.html`."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("icm_annealer.reporting"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(line_chart=line_chart, bar_rows=bar_rows)
+    environment.globals.update(inline_svg=inline_svg)
     return environment
+
+
+def is_report(path: Path) -> bool:
+    """Whether this program wrote the page, which can be made again from the runs' folders."""
+    try:
+        with path.open("rb") as file:
+            return GENERATOR in file.read(HEAD_BYTES)
+    except OSError:
+        return False
 
 
 def render_report(runs: Sequence[RunReport]) -> str:
@@ -36,32 +52,85 @@ def render_report(runs: Sequence[RunReport]) -> str:
         .render(
             runs=runs,
             names=_short_names([run.name for run in runs]),
-            by_method=_by_method(runs),
-            u_bars=[Bar(n, c, run.u, _dots(run.us)) for n, c, run in _coloured(runs) if run.us],
+            accuracy_plot=_accuracy_plot(runs),
+            u_plot=_u_plot(runs),
+            curve_plots=_curve_plots(runs),
             differences=differences(compared),
             alike=alike(compared),
             figures=FIGURES,
-            told=told,
+            format_figure=format_figure,
         )
     )
 
 
-def _by_method(runs: Sequence[RunReport]) -> list[tuple[str, list[Bar]]]:
-    """For each method that some run was tested with, a bar a run."""
-    groups = []
-    for name, title, _ in METHODS:
-        bars = [
-            Bar(short, colour, run.bars[name].estimate, run.bars[name].dots)
-            for short, colour, run in _coloured(runs)
-            if name in run.bars
+def report_plots(runs: Sequence[RunReport]) -> dict[str, Plot]:
+    """All plots of the page, by the names of their files."""
+    plots = _accuracy_plot(runs) | _u_plot(runs)
+    for of_run in _curve_plots(runs):
+        for of_search in of_run:
+            plots |= of_search
+    return plots
+
+
+def _accuracy_plot(runs: Sequence[RunReport]) -> dict[str, Plot]:
+    """Methods from top to bottom; of several runs a group for each method, with a row for each run."""
+    bars = [(name, run.bars) for name, run in zip(_short_names([run.name for run in runs]), runs, strict=True)]
+    methods = [method for method in TITLES if any(method in of_run for _, of_run in bars)]
+    if not methods:
+        return {}
+    if len(runs) == 1:
+        (_, of_run) = bars[0]
+        groups = [BarGroup(tuple(BarRow(TITLES[name], colour_of(name), of_run[name]) for name in methods))]
+    else:
+        groups = [
+            BarGroup(
+                tuple(BarRow(name, colour_of(method), of_run[method]) for name, of_run in bars if method in of_run),
+                TITLES[method],
+            )
+            for method in methods
         ]
-        groups += [(title, bars)] if bars else []
-    return groups
+    chances = {1 / len(run.first.task.labels) for run in runs}
+    chance = chances.pop() if len(chances) == 1 else None
+    return {"test-accuracy": BarPlot("Test accuracy", "test accuracy", tuple(groups), KINDS, chance=chance)}
 
 
-def _coloured(runs: Sequence[RunReport]) -> list[tuple[str, str, RunReport]]:
+def _u_plot(runs: Sequence[RunReport]) -> dict[str, Plot]:
+    """U of several runs side by side."""
     names = _short_names([run.name for run in runs])
-    return [(name, COLOURS[k % len(COLOURS)], run) for k, (name, run) in enumerate(zip(names, runs, strict=True))]
+    rows = [
+        BarRow(name, colour_of("icm"), (Bar(run.u, tuple(run.us)),))
+        for name, run in zip(names, runs, strict=True)
+        if run.us
+    ]
+    if len(runs) == 1 or not rows:
+        return {}
+    unit = ", ".join(dict.fromkeys(run.first.u_unit for run in runs))
+    groups = (BarGroup(tuple(rows)),)
+    return {"u": BarPlot("U", f"U ({unit})", groups, limits=None, interval="interval", form="{:+.3f}")}
+
+
+def _curve_plots(runs: Sequence[RunReport]) -> list[list[dict[str, Plot]]]:
+    """For each run and each of its searches what `_curves` gives."""
+    found = []
+    for number, run in enumerate(runs, 1):
+        prefix = f"run-{number}-" if len(runs) > 1 else ""
+        seeds = [
+            f"seed-{search.record.header.settings.seed}-" if len(run.searches) > 1 else "" for search in run.searches
+        ]
+        found.append([_curves(prefix + seed, search) for seed, search in zip(seeds, run.searches, strict=True)])
+    return found
+
+
+def _curves(prefix: str, search: SearchReport) -> dict[str, Plot]:
+    """U, and where gold is known the share of right labels, over each chain's passes."""
+    plots: dict[str, Plot] = {}
+    if search.u_curves:
+        unit = f"U ({search.record.u_unit})"
+        plots[f"{prefix}u-by-pass"] = CurvePlot("U over passes", "pass", unit, search.u_curves)
+    if search.accuracy_curves:
+        share, title = "share of right labels", "Share of right labels over passes"
+        plots[f"{prefix}right-by-pass"] = CurvePlot(title, "pass", share, search.accuracy_curves, (0.0, 1.0))
+    return plots
 
 
 def _short_names(names: Sequence[str]) -> list[str]:
@@ -71,7 +140,3 @@ def _short_names(names: Sequence[str]) -> list[str]:
     while min(map(len, parts)) > shared + 1 and len({part[shared] for part in parts}) == 1:
         shared += 1
     return [str(Path(*part[shared:])) for part in parts]
-
-
-def _dots(values: Sequence[float]) -> list[float]:
-    return list(values) if len(values) > 1 else []

@@ -43,7 +43,7 @@ def _cells(path: Path) -> list[Text]:
     try:
         run = RunRecord.read(path)
         state: str = run.state
-        warnings = [alarm["code"] for alarm in run.alarms if alarm["level"] == "warning"]
+        warnings = [alarm.code for alarm in run.alarms if alarm.level == "warning"]
         num_labels = len(run.label_rates)
         rates = " ".join(f"{name} {rate:.0%}" for name, rate in list(run.label_rates.items())[:MAX_LABELS])
         cells = [

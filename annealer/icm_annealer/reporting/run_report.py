@@ -5,22 +5,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
 from icm_annealer.core.arrays import Ints
 from icm_annealer.evaluation.intervals import Estimate, median_over_seeds
-from icm_annealer.reporting.bars import Bar
-from icm_annealer.reporting.charts import Line
+from icm_annealer.plots.curves import Curve
+from icm_annealer.reporting.accuracy_bars import Bars, accuracy_bars, intervals_of
 from icm_annealer.reporting.compare_runs import Compared
-from icm_annealer.reporting.report_figures import accuracy_bars, spread_told
-from icm_annealer.runs.directory import JOURNAL, METRICS
+from icm_annealer.runs.directory import DEMO, JOURNAL
 from icm_annealer.runs.gold import read_again
-from icm_annealer.runs.journal import read_passes
-from icm_annealer.runs.journal_lines import Shape
+from icm_annealer.runs.journal import read_lines
 from icm_annealer.runs.record import RunRecord
-from icm_annealer.runs.schema import read_metrics
+from icm_annealer.runs.schema.base import read_file
+from icm_annealer.runs.schema.evaluation import Evaluation
+from icm_annealer.runs.schema.journal import EndLine
+from icm_annealer.runs.schema.metrics import DemoResults
+from icm_annealer.runs.schema.rows import LabelRow
 from icm_client.contract.errors import RequestError
 
 NUM_LEAST_CERTAIN = 10
@@ -34,17 +36,27 @@ def seed_folders(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name[5:]))
 
 
+class UncertainRow(NamedTuple):
+    """One of the least certain labels."""
+
+    row: LabelRow
+    text: str
+    gold: str | None
+
+
 @dataclass(frozen=True)
 class SearchReport:
     """What the page shows of one search."""
 
     record: RunRecord
     title: str
-    u_lines: list[Line]
-    accuracy_lines: list[Line]
+    u_curves: tuple[Curve, ...]
+    accuracy_curves: tuple[Curve, ...]
     label_accuracy: float | None
     """Share of the labels found that are right; None where no gold is known."""
-    least_certain: list[dict[str, Any]]
+    zero_shot_label_accuracy: float | None
+    """Calibrated zero-shot's on the same examples; known of a demo."""
+    least_certain: list[UncertainRow]
 
     @classmethod
     def read(cls, folder: Path, gold: dict[str, str] | None = None) -> SearchReport:
@@ -62,16 +74,16 @@ class SearchReport:
             gold = gold if gold is not None else reference.data.gold if reference.data else {}
         except RequestError:  # its examples are nowhere: the page goes without texts
             gold = gold or {}
-        wanted = np.array([names.index(gold[name]) if name in gold else -1 for name in record.ids])
-        u_lines, accuracy_lines = _lines(record, wanted)
+        numbers = np.array([names.index(gold[name]) if name in gold else -1 for name in record.ids])
+        u_curves, accuracy_curves = _curves(record, numbers)
         rows = record.rows() if record.is_finished else []
         right = [row.label == gold[row.id] for row in rows if row.id in gold]
         uncertain = sorted(rows, key=lambda row: row.margin)[:NUM_LEAST_CERTAIN]
-        least = [
-            {**row.model_dump(), "text": texts.get(row.id, "")[:MAX_TEXT], "gold": gold.get(row.id)}
-            for row in uncertain
-        ]
-        return cls(record, title, u_lines, accuracy_lines, float(np.mean(right)) if right else None, least)
+        least = [UncertainRow(row, texts.get(row.id, "")[:MAX_TEXT], gold.get(row.id)) for row in uncertain]
+        demo = read_file(folder / DEMO, DemoResults)
+        zero_shot = demo.seeds[0].zero_shot_label_accuracy if demo and demo.seeds else None
+        label_accuracy = float(np.mean(right)) if right else None
+        return cls(record, title, u_curves, accuracy_curves, label_accuracy, zero_shot, least)
 
 
 @dataclass(frozen=True)
@@ -80,28 +92,28 @@ class RunReport:
 
     name: str
     searches: list[SearchReport]
-    metrics: dict[str, Any]
-    evaluation: dict[str, Any]
+    demo: DemoResults | None
+    evaluation: Evaluation | None
 
     @classmethod
     def read(cls, folder: Path, gold: dict[str, str] | None = None) -> RunReport:
         """Raises RequestError if the folder holds neither."""
         seeds = [] if (folder / JOURNAL).is_file() else [p for p in seed_folders(folder) if (p / JOURNAL).is_file()]
         searches = [SearchReport.read(place, gold) for place in seeds or [folder]]
-        evaluation = searches[0].record.evaluation if not seeds else {}
-        return cls(str(folder), searches, read_metrics(folder / METRICS), evaluation)
+        evaluation = searches[0].record.evaluation if not seeds else None
+        return cls(str(folder), searches, read_file(folder / DEMO, DemoResults), evaluation)
 
     @property
     def first(self) -> RunRecord:
         return self.searches[0].record
 
     @property
-    def bars(self) -> dict[str, Bar]:
-        return accuracy_bars(self.metrics, self.evaluation)
+    def bars(self) -> Bars:
+        return accuracy_bars(self.demo, self.evaluation)
 
     @property
-    def spread(self) -> str:
-        return spread_told(self.metrics, self.evaluation)
+    def intervals(self) -> str:
+        return intervals_of(self.demo, self.evaluation)
 
     @property
     def us(self) -> list[float]:
@@ -114,7 +126,7 @@ class RunReport:
         """Of one search with its standard error over orders; of several the median with its interval over seeds."""
         if len(self.us) > 1:
             return median_over_seeds(self.us)
-        value, error = (self.us or [float("nan")])[0], float(self.first.last.get("u_se") or 0.0)
+        value, error = (self.us or [float("nan")])[0], self.first.u_se
         return Estimate(value, value - error, value + error)
 
     @property
@@ -130,12 +142,14 @@ class RunReport:
 
     @property
     def num_passes(self) -> int:
-        return sum(isinstance(cost.get("pass"), int) for search in self.searches for cost in search.record.costs)
+        return sum(cost.number is not None for search in self.searches for cost in search.record.costs)
 
     @property
     def seconds(self) -> float:
         """Of a demo as a whole, else of the search, over all processes that worked on it."""
-        return float(self.metrics.get("seconds") or self.metrics.get("search_seconds") or 0.0)
+        if self.demo is not None:
+            return self.demo.seconds
+        return self.first.metrics.search_seconds if self.first.metrics else 0.0
 
     @property
     def state(self) -> str:
@@ -153,22 +167,21 @@ class RunReport:
         return Compared(self.name, self.first, labels if len(self.searches) == 1 else {})
 
 
-def _lines(record: RunRecord, wanted: Ints) -> tuple[list[Line], list[Line]]:
-    """U, and the share of right labels, over each chain's passes; `wanted` is gold by example, -1 where unknown."""
+def _curves(record: RunRecord, gold: Ints) -> tuple[tuple[Curve, ...], tuple[Curve, ...]]:
+    """U, and the share of right labels, over each chain's passes; `gold` is by example, -1 where unknown."""
     u_lines: dict[str, list[tuple[float, float]]] = {}
     accuracy_lines: dict[str, list[tuple[float, float]]] = {}
-    shape = Shape(len(record.ids), len(record.task.labels))
-    for line in read_passes(record.folder / JOURNAL, shape):
-        if line.get("u") is None or line["request"]["purpose"] == "finalists":
+    for line in read_lines(record.folder / JOURNAL):
+        if isinstance(line, EndLine) or line.u is None or line.request.purpose == "finalists":
             continue
-        points = u_lines.setdefault(line["request"]["purpose"], [])
-        points.append((len(points) + 1, line["u"]))
-        labels = np.array(line["request"]["labels"])
-        judged = (wanted >= 0) & (labels >= 0)
+        points = u_lines.setdefault(line.request.purpose, [])
+        points.append((len(points) + 1, line.u))
+        labels = np.array(line.request.labels)
+        judged = (gold >= 0) & (labels >= 0)
         if judged.any():
-            right = float((labels[judged] == wanted[judged]).mean())
-            accuracy_lines.setdefault(line["request"]["purpose"], []).append((len(points), right))
+            right = float((labels[judged] == gold[judged]).mean())
+            accuracy_lines.setdefault(line.request.purpose, []).append((len(points), right))
     return (
-        [Line(name, points) for name, points in u_lines.items()],
-        [Line(name, points) for name, points in accuracy_lines.items()],
+        tuple(Curve(name, tuple(points)) for name, points in u_lines.items()),
+        tuple(Curve(name, tuple(points)) for name, points in accuracy_lines.items()),
     )

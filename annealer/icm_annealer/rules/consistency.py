@@ -7,27 +7,47 @@ from collections.abc import Sequence
 import numpy as np
 
 from icm_annealer.core.arrays import Array, Ints
-from icm_annealer.rules.group_solver import AllLabels, ChosenLabels, solver
-from icm_annealer.rules.rules import AtMostOne, ExactlyOne, Facts, FunctionRule, Labels, Rule
+from icm_annealer.rules.base import Facts, Labels, Rule
+from icm_annealer.rules.group_solver import AllLabels, named, solver
+from icm_annealer.rules.label_graph import BestPaths, LabelGraph
+from icm_client.contract.errors import RequestError
 
 
 class Consistency:
     """The rules of one task over one dataset.
 
-    `groups` holds the example numbers of each group; examples without a group are groups of one.
+    `groups` holds the example numbers of each group; examples without a group are groups of one. `facts` and `ids` are
+    those of the examples (ids are for messages; numbers, if there are none), `names` the labels. Raises RequestError
+    for a group that the rules cannot be solved for.
     """
 
-    def __init__(self, rules: Sequence[Rule], groups: Sequence[Ints], facts: Sequence[Facts], names: Labels):
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        groups: Sequence[Ints],
+        facts: Sequence[Facts],
+        names: Labels,
+        ids: Sequence[str] | None = None,
+    ):
         self.groups = list(groups)
         self._rules, self._facts, self._names = rules, facts, names
-        self._partial_rules = [
-            AtMostOne(kind="at_most_one", label=rule.label) if isinstance(rule, ExactlyOne) else rule for rule in rules
+        self._partial_rules = [rule.partial() for rule in rules]
+        self._judged = [
+            number
+            for number, group in enumerate(self.groups)
+            if any(len(group) > 1 or not rule.traits.counts_pairs for rule in rules)
         ]
-        self._solvers: dict[int, AllLabels | ChosenLabels] = {}
-        if rules:
-            for number, group in enumerate(self.groups):
-                if len(group) > 1 or any(isinstance(rule, ExactlyOne | FunctionRule) for rule in rules):
-                    self._solvers[number] = solver(rules, [facts[i] for i in group], names)
+        self._ids = ids if ids is not None else [str(number) for number in range(len(facts))]
+        graphs: dict[int, LabelGraph] = {}
+        self._tried: dict[int, AllLabels] = {}
+        for number in self._judged:
+            found = self._solver(self.groups[number].tolist())
+            if isinstance(found, AllLabels):
+                self._tried[number] = found
+            else:
+                graphs[number] = found
+        self._stated = list(graphs)
+        self._paths = BestPaths(list(graphs.values()), len(names))
 
     def num_contradictions(self, labels: Ints) -> int:
         """I(D): contradicting pairs over all groups; examples labelled -1 (not yet) take no part."""
@@ -36,24 +56,42 @@ class Consistency:
     def by_group(self, labels: Ints) -> Ints:
         """The contradicting pairs within each group."""
         counts = np.zeros(len(self.groups), dtype=np.int64)
-        for number in self._solvers:
+        for number in self._judged:
             counts[number] = self._count(self.groups[number], labels)
         return counts
 
     def best(self, scores: Array) -> Ints:
         """The labels with the highest total score among those without contradiction, group by group, exactly.
 
-        `scores` is [example, label]. Where a group that was enumerated has no consistent labels at all, the least
-        contradictory win.
+        `scores` is [example, label]. Where all labels of a group contradict a rule, the least contradictory win.
+        Of several with one total, those with the lower label numbers win, compared example by example. Raises
+        RequestError if a rule's constraint allows labels in which its `count` finds contradictions.
         """
         labels: Ints = scores.argmax(axis=1)
-        for number, solver_ in self._solvers.items():
+        self._paths.write_best(scores, labels)
+        for number, tried in self._tried.items():
             group = self.groups[number]
-            labels[group] = solver_.best(scores[group])
+            labels[group] = tried.best(scores[group])
+        self._check(labels)
         return labels
+
+    def _solver(self, group: list[int]) -> LabelGraph | AllLabels:
+        facts, ids = [self._facts[i] for i in group], [self._ids[i] for i in group]
+        return solver(self._rules, group, facts, self._names, ids)
 
     def _count(self, group: Ints, labels: Ints) -> int:
         known = [int(i) for i in group if labels[i] >= 0]
         facts, names = [self._facts[i] for i in known], [self._names[labels[i]] for i in known]
         rules = self._rules if len(known) == len(group) else self._partial_rules
         return sum(rule.count(facts, names) for rule in rules) if known else 0
+
+    def _check(self, labels: Ints) -> None:
+        """A rule that states less than it counts is an error, not labels that contradict each other."""
+        for number in self._stated:
+            if self._count(self.groups[number], labels):
+                first = self._ids[int(self.groups[number][0])]
+                raise RequestError(
+                    f"{named(self._rules)} allow{'s' * (len(self._rules) == 1)} labels by constraint that contradict "
+                    f"each other by count (in the group of {first!r}): both have to agree",
+                    code="bad_rule",
+                )

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pydantic
+import pydantic_core
 
 from icm_annealer.runs.directory import COSTS
-from icm_annealer.runs.journal_lines import first_wrong
-from icm_annealer.runs.schema import Cost
+from icm_annealer.runs.schema.rows import CostLine
 from icm_client.contract.errors import RequestError
+from icm_client.contract.validation import first_error
 from icm_client.contract.wire import Usage
 
 
@@ -21,23 +22,23 @@ class Spent(NamedTuple):
 
     usage: Usage
     search_seconds: float
-    """In which passes were waited for; those that are asked side by side are waited for together."""
+    """Seconds in which passes were waited for; those that are asked side by side are waited for together."""
 
 
-def write_cost(folder: Path, what: int | str, seconds: float, waited: float, usage: Usage) -> None:
-    """Appends one request: a pass by its number, or the repeat at the end.
+def write_cost(folder: Path, number: int | None, seconds: float, waited: float, usage: Usage) -> None:
+    """Appends one request: the pass of this number, or the rescoring at the end (None).
 
     It took `seconds`, and made the run longer by `waited`.
     """
-    cost = {"pass": what, "seconds": round(seconds, 3), "waited": round(waited, 3), **usage.model_dump()}
+    cost = CostLine(number=number, seconds=round(seconds, 3), waited=round(waited, 3), **usage.model_dump())
     with (folder / COSTS).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(cost) + "\n")
+        file.write(cost.model_dump_json() + "\n")
 
 
-def read_costs(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's costs; one that was cut, which the next one may follow in the same line, is left out.
+def read_costs(folder: Path) -> list[CostLine]:
+    """A run's costs; a line that was cut, which the next one may follow in the same line, is left out.
 
-    Raises RequestError naming a line that is whole and holds something else.
+    Raises RequestError naming a line that is whole and does not fit.
     """
     try:
         content = (folder / COSTS).read_bytes()
@@ -45,27 +46,27 @@ def read_costs(folder: Path) -> list[dict[str, Any]]:
         return []
     except OSError as error:
         raise RequestError(f"{folder / COSTS}: {error.strerror}", code="bad_run") from None
-    costs = []
-    for number, line in enumerate(content.split(b"\n"), start=1):
+    lines = enumerate(content.split(b"\n"), start=1)
+    costs = [cost_of(line, f"{folder / COSTS}, line {number}") for number, line in lines]
+    return [cost for cost in costs if cost is not None]
+
+
+def cost_of(line: bytes, where: str) -> CostLine | None:
+    """One line; None if it was cut. Raises RequestError for a whole one that does not fit."""
+    with contextlib.suppress(ValueError):
+        pydantic_core.from_json(line)
         try:
-            cost = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        try:
-            Cost.model_validate(cost)
+            return CostLine.model_validate_json(line)
         except pydantic.ValidationError as error:
             raise RequestError(
-                f"{folder / COSTS}, line {number}: {first_wrong(error)}; the file was changed or damaged: take the "
-                "line out, and its cost is not counted",
+                f"{where}: {first_error(error)}; the file was changed or damaged: remove the line, and its cost is not "
+                "counted",
                 code="bad_run",
             ) from None
-        costs.append(cost)
-    return costs
+    return None
 
 
-def spent(costs: Sequence[dict[str, Any]]) -> Spent:
-    """Their sum. Lines of older versions do not say what was waited for, only how long each pass took."""
-    usage = Usage(**{name: sum(int(cost.get(name, 0)) for cost in costs) for name in Usage.model_fields})
-    passes = [cost for cost in costs if isinstance(cost.get("pass"), int)]
-    waited = sum(float(cost.get("waited", cost.get("seconds", 0.0))) for cost in passes)
-    return Spent(usage, round(waited, 3))
+def spent(costs: Sequence[CostLine]) -> Spent:
+    """Their sum."""
+    waited = sum(cost.waited for cost in costs if cost.number is not None)
+    return Spent(sum(costs, Usage()), round(waited, 3))

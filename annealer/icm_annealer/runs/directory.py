@@ -4,33 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from icm_annealer.runs.atomic_write import try_place, write_whole
 from icm_annealer.runs.lock import LOCK, hold
+from icm_annealer.runs.schema.base import Record, Versioned
 from icm_client.contract.errors import RequestError
 
 JOURNAL, COSTS, LABELS = "journal.jsonl", "costs.jsonl", "labels.jsonl"
-EXAMPLES, METRICS, EVALUATION = "examples.jsonl", "metrics.json", "eval.json"
+EXAMPLES, METRICS, DEMO, EVALUATION = "examples.jsonl", "metrics.json", "demo.json", "eval.json"
 REPORT, SCORER_LOG = "report.html", "scorer.log"
-REPEAT, TRACKING, TRACKING_LOG = "repeat.json", "tracking.json", "tracking.log"
+RESCORE, TRACKING, TRACKING_LOG = "rescore.json", "tracking.json", "tracking.log"
 OUR_FILES = (
     JOURNAL,
     COSTS,
     LABELS,
     EXAMPLES,
     METRICS,
+    DEMO,
     EVALUATION,
     REPORT,
     SCORER_LOG,
-    REPEAT,
+    RESCORE,
     TRACKING,
     TRACKING_LOG,
 )
-RESULTS = (LABELS, EXAMPLES, METRICS, EVALUATION, REPORT, REPEAT)
-"""What there is only where a journal is, unless it is somebody else's."""
+RESULTS = (LABELS, EXAMPLES, METRICS, DEMO, EVALUATION, REPORT, RESCORE)
+"""Files that a run writes only beside its journal: without one, they are not a run's."""
 LONGEST_NAME = max(OUR_FILES, key=len)
 
 
@@ -55,13 +56,13 @@ class RunDir:
             if self.path.exists() and not self.path.is_dir():
                 raise RequestError(f"{self.path} is a file, not a folder for a run", code="run_exists")
             if resume and not self.path.exists():
-                raise RequestError(f"{self.path}: there is no run to go on with", code="no_run")
+                raise RequestError(f"{self.path}: there is no run to resume", code="no_run")
             self.path.mkdir(parents=True, exist_ok=True)
             hold(self.path)  # before anything is removed
             if (self / JOURNAL).exists() and not resume and not overwrite:
                 raise RequestError(
-                    f"{self.path} already holds a run; use --resume to go on with it, --overwrite to begin anew, "
-                    "or another --out",
+                    f"{self.path} already holds a run; use --resume to continue it, --overwrite to replace it, or "
+                    "another --out",
                     code="run_exists",
                 )
             others = (
@@ -69,7 +70,7 @@ class RunDir:
             )
             if others:
                 raise RequestError(
-                    f"{self.path} holds {others[0]}, which is no run's and would be replaced; take another --out, or "
+                    f"{self.path} holds {others[0]} of something else, which would be replaced; use another --out, or "
                     "--overwrite",
                     code="run_exists",
                 )
@@ -93,10 +94,18 @@ class RunDir:
         write_whole(self / name, lambda place: place.write_text(text, encoding="utf-8"), code="run_folder")
         return self / name
 
-    def write_json(self, name: str, value: Any) -> Path:
+    def write(self, name: str, value: Versioned) -> Path:
+        """Writes a JSON file from its model."""
+        return self.write_text(name, value.model_dump_json(indent=2) + "\n")
+
+    def write_rows(self, name: str, rows: Iterable[Record]) -> Path:
+        """Writes JSON lines from their models."""
+        return self.write_jsonl(name, (row.model_dump() for row in rows))
+
+    def write_json(self, name: str, value: object) -> Path:
         return self.write_text(name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
-    def write_jsonl(self, name: str, rows: Iterable[dict[str, Any]]) -> Path:
+    def write_jsonl(self, name: str, rows: Iterable[Mapping[str, object]]) -> Path:
         def write(place: Path) -> None:
             with place.open("w", encoding="utf-8") as file:
                 file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

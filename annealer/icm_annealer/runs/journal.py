@@ -1,4 +1,4 @@
-"""The journal is the run: append-only lines of what was decided and answered, from which a run is told again.
+"""The journal is the run: append-only lines of what was asked and answered, from which a search is replayed.
 
 It holds no times and no costs (those are in `costs.jsonl`), so the same answers give the same bytes.
 """
@@ -9,23 +9,24 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from icm_annealer.data.json_text import parsed
-from icm_annealer.runs.journal_lines import Shape
+from icm_annealer.runs.journal_lines import JournalLine, Shape
+from icm_annealer.runs.schema.base import Record, versioned
+from icm_annealer.runs.schema.journal import EndLine, PassLine, RequestLine, RunHeader
+from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import PassRequest, PassResult
 from icm_client.contract.errors import RequestError
 
 if sys.platform != "win32":
     import fcntl
 
-FORMAT = 1
-ADDED = ("window",)
-"""Keys of the first line that journals of this format did not always have."""
+COMPARED = ("settings", "task", "data", "model", "window", "ids")
+"""Fields of the header that a resumed run must have in common with its journal."""
 TAIL_BYTES = 1 << 16
 
 
@@ -38,7 +39,7 @@ class JournalError(RequestError):
 class Journal:
     """`journal.jsonl` of one run directory. A line counts once it ends in a newline; a cut last line does not."""
 
-    def __init__(self, path: Path, recorded: Iterator[dict[str, Any]]):
+    def __init__(self, path: Path, recorded: Iterator[JournalLine]):
         self._path, self._recorded = path, recorded
         self._next = next(recorded, None)
         self._file = path.open("ab")
@@ -47,107 +48,121 @@ class Journal:
                 fcntl.flock(self._file, fcntl.LOCK_SH)  # for as long as this process lives; see is_being_written
 
     @classmethod
-    def begin(cls, path: Path, header: dict[str, Any]) -> Journal:
+    def begin(cls, path: Path, header: RunHeader) -> Journal:
         """A new journal; raises JournalError if there is one already."""
         if path.exists() and path.stat().st_size:
-            raise JournalError(f"{path} already holds a run; use --resume to go on with it, or --overwrite")
+            raise JournalError(f"{path} already holds a run; use --resume to continue it, or --overwrite")
         path.parent.mkdir(parents=True, exist_ok=True)
         journal = cls(path, iter(()))
-        journal.write({"kind": "start", "format": FORMAT, **header})
+        journal._write(header)
         return journal
 
     @classmethod
-    def resume(cls, path: Path, header: dict[str, Any]) -> Journal:
-        """The journal at `path`, to be told again and then continued; begun, if the run was stopped before it was.
+    def resume(cls, path: Path, header: RunHeader) -> Journal:
+        """The journal at `path`, to be replayed and then continued; begun, if the run was stopped before it was.
 
-        Raises JournalError if the file is broken, or was begun with other settings, data or model.
+        Raises JournalError if the file is damaged, or was begun with other settings, data or model;
+        NewerFormatError if a newer version wrote it.
         """
         if not path.exists():
             return cls.begin(path, header)
-        shape = Shape(len(header.get("ids", ())), len(header.get("task", {}).get("labels", ())))
         num_bytes = 0
-        for line in _lines(path):  # all of them, so that a broken one is found before anything is done
-            if line.number == 1:
-                _check_begun(path, line.value, header)
-            else:
-                _check(path, line, shape)
-            num_bytes = line.end
+        for line, end in _read(path):  # all of them, so that a damaged one is found before anything is done
+            if isinstance(line, RunHeader):
+                _check_begun(path, line, header)
+            num_bytes = end
         if not num_bytes:
-            return cls.begin(_emptied(path), header)
+            path.write_bytes(b"")
+            return cls.begin(path, header)
         if path.stat().st_size > num_bytes:  # the line that was being written when the run was killed
             with path.open("r+b") as file:
                 file.truncate(num_bytes)
-        return cls(path, (line.value for line in _lines(path) if line.number > 1))
+        return cls(path, read_lines(path))
 
     def recorded_pass(self, request: PassRequest) -> PassResult | None:
-        """The next recorded answer, if one is left; raises JournalError if it answers another question."""
+        """The next recorded answer, if one is left; raises JournalError if it answers another request."""
         line = self._next
-        if line is None or line.get("kind") != "pass":
+        if not isinstance(line, PassLine):
             return None
         self._next = next(self._recorded, None)
-        if line["request"] != _request_line(request):
-            raise JournalError(f"{self._path} cannot be continued: its pass {line['number']} asks something else")
-        return PassResult(np.array(line["logprobs"]), num_dropped=line["num_dropped"])
+        if line.request != _request_line(request):
+            raise JournalError(f"{self._path} cannot be continued: its pass {line.number} asks something else")
+        return PassResult(np.array(line.logprobs), num_dropped=line.num_dropped)
 
-    def write_pass(self, number: int, request: PassRequest, answer: PassResult, facts: dict[str, Any]) -> None:
-        """One answered pass. `facts` are for readers; the search is told only the answer."""
-        self.write(
-            {
-                "kind": "pass",
-                "number": number,
-                **facts,
-                "request": _request_line(request),
-                "num_dropped": answer.num_dropped,
-                "logprobs": answer.logprobs.tolist(),
-            }
+    def write_pass(self, event: PassEvent) -> None:
+        """Appends one answered pass; raises JournalError if that fails."""
+        self._write(
+            PassLine(
+                number=event.number,
+                u=event.u,
+                predictability=event.predictability,
+                num_contradictions=event.num_contradictions,
+                temperature=event.request.temperature,
+                label_rates=event.label_rates,
+                request=_request_line(event.request),
+                num_dropped=event.answer.num_dropped,
+                logprobs=event.answer.logprobs.tolist(),
+            )
         )
 
-    def write_end(self, line: dict[str, Any]) -> bool:
-        """The last line, unless the journal already has it; returns whether it was written."""
+    def write_end(self, line: EndLine) -> bool:
+        """Appends the last line, unless the journal already has it; returns whether it was appended."""
         while self._next is not None:
-            if self._next.get("kind") == "end":
+            if isinstance(self._next, EndLine):
                 return False
             self._next = next(self._recorded, None)
-        self.write({"kind": "end", **line})
+        self._write(line)
         return True
 
-    def write(self, line: dict[str, Any]) -> None:
-        """Appends a line and sees it to the disk; raises JournalError if that fails."""
-        data = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    def _write(self, line: Record) -> None:
+        """Appends a line and flushes it to the disk."""
         try:
-            self._file.write(data)
+            self._file.write(line.model_dump_json().encode() + b"\n")
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
             raise JournalError(
-                f"cannot write {self._path} ({error.strerror}); what stands there is valid: make room and use --resume"
+                f"cannot write {self._path} ({error.strerror}); its content is valid: make room and use --resume"
             ) from None
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # write() has told it already
+        with contextlib.suppress(OSError):  # _write() has reported it already
             self._file.close()
 
 
-def read_passes(path: Path, shape: Shape) -> Iterator[dict[str, Any]]:
-    """The answered passes of a run of this shape; raises JournalError as `read_journal` does, and for lines that are
-    not as they were written."""
-    for line in _lines(path):
-        if line.number > 1:
-            _check(path, line, shape)
-            if line.value["kind"] == "pass":
-                yield line.value
+def read_header(path: Path) -> RunHeader:
+    """A journal's first line. Raises JournalError, or NewerFormatError if a newer version wrote it."""
+    return _header(path, end_lines(path)[0])
 
 
-def read_journal(path: Path) -> Iterator[dict[str, Any]]:
-    """The whole lines of a journal, one after the other: all of them together may be large.
+def read_lines(path: Path) -> Iterator[JournalLine]:
+    """A journal's whole lines after its header, one after the other: all of them together may be large.
 
-    Raises JournalError if it is missing, or at a broken line.
+    Raises JournalError if the file is missing, or names the first line that is damaged.
     """
-    return (line.value for line in _lines(path))
+    return (line for line, _ in _read(path) if not isinstance(line, RunHeader))
 
 
-def read_ends(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A journal's first and last whole line, however long it is; raises JournalError as `read_journal` does."""
+def read_last(path: Path, shape: Shape) -> JournalLine | None:
+    """A journal's last whole line, however long the file is; None if there is only the header.
+
+    Raises JournalError if it is damaged.
+    """
+    first, last = end_lines(path)
+    if first == last:
+        return None
+    try:
+        return shape.line(last)
+    except ValueError as error:
+        raise JournalError(
+            f"{path}, last line: {error}; the file was changed or damaged. Without that line, `icm run ... --resume` "
+            "asks again",
+            code="bad_run",
+        ) from None
+
+
+def end_lines(path: Path) -> tuple[bytes, bytes]:
+    """A journal's first and last whole line; the same line twice if there is only one. Raises JournalError."""
     try:
         with path.open("rb") as file:
             first = file.readline()
@@ -160,7 +175,7 @@ def read_ends(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     if not first.endswith(b"\n"):
         raise JournalError(f"{path}: holds no whole line")
     whole = tail[: tail.rfind(b"\n")]
-    return _parsed(first, f"{path}, line 1"), _parsed(whole[whole.rfind(b"\n") + 1 :], f"{path}, last line")
+    return first.removesuffix(b"\n"), whole[whole.rfind(b"\n") + 1 :]
 
 
 def is_being_written(path: Path) -> bool:
@@ -177,81 +192,74 @@ def is_being_written(path: Path) -> bool:
     return False
 
 
-class _Line(NamedTuple):
-    number: int
-    value: dict[str, Any]
+class _Read(NamedTuple):
+    line: RunHeader | JournalLine
     end: int
     """In bytes from the file's beginning."""
 
 
-def _check_begun(path: Path, first: dict[str, Any], header: dict[str, Any]) -> None:
-    """Raises JournalError if a run that began with this line is not to be continued with this header."""
-    if first.get("kind") != "start" or first.get("format") != FORMAT:
-        raise JournalError(f"{path} is not a journal of this version")
-    for key, value in json.loads(json.dumps(header)).items():
-        if key not in first and key in ADDED:
-            continue  # an older version did not write it down; it is taken to be the same
-        if first.get(key) != value:
-            told = _data_difference(first, header) if key == "data" else _difference(first.get(key), value)
-            other = "other" if key.endswith(("s", "data")) else "another"
-            raise JournalError(f"{path} was begun with {other} {key}: {told}")
+def _read(path: Path) -> Iterator[_Read]:
+    """The whole lines, each read when it is asked for."""
+    end, shape = 0, Shape(0, 0)
+    for number, content in enumerate(_whole_lines(path), start=1):
+        end += len(content)
+        if number == 1:
+            header = _header(path, content)
+            shape = Shape.of(header)
+            yield _Read(header, end)
+            continue
+        try:
+            line = shape.line(content)
+        except ValueError as error:
+            raise JournalError(
+                f"{path}, line {number}: {error}; the file was changed or damaged. Cut it to its first {number - 1} "
+                "lines, and `icm run ... --resume` asks again from there"
+            ) from None
+        yield _Read(line, end)
 
 
-def _check(path: Path, line: _Line, shape: Shape) -> None:
-    try:
-        shape.check(line.value)
-    except ValueError as error:
-        raise JournalError(
-            f"{path}, line {line.number}: {error}; the file was changed or damaged. Cut it to its first "
-            f"{line.number - 1} lines, and `icm run ... --resume` asks again from there"
-        ) from None
-
-
-def _lines(path: Path) -> Iterator[_Line]:
-    """The whole lines, each read when it is wanted."""
+def _whole_lines(path: Path) -> Iterator[bytes]:
     try:
         with path.open("rb") as file:
-            end = 0
-            for number, line in enumerate(file, start=1):
-                if line.endswith(b"\n"):
-                    end += len(line)
-                    yield _Line(number, _parsed(line, f"{path}, line {number}"), end)
+            yield from (line for line in file if line.endswith(b"\n"))
     except OSError as error:
         raise JournalError(f"{path}: {error.strerror}") from None
 
 
-def _parsed(line: bytes, where: str) -> dict[str, Any]:
+def _header(path: Path, line: bytes) -> RunHeader:
     try:
-        value = parsed(line.decode())
-    except ValueError:
-        raise JournalError(f"{where}: not valid JSON; the file was changed or damaged") from None
-    if not isinstance(value, dict):
-        raise JournalError(f"{where}: not a journal line")
-    return value
+        return versioned(RunHeader, line, str(path))
+    except ValueError as error:
+        raise JournalError(f"{path}, line 1: {error}; the file was changed or damaged", code="bad_run") from None
 
 
-def _emptied(path: Path) -> Path:
-    path.write_bytes(b"")
-    return path
+def _check_begun(path: Path, begun: RunHeader, header: RunHeader) -> None:
+    """Raises JournalError if a run that began with one header is not to be continued with another."""
+    before, now = begun.model_dump(mode="json"), header.model_dump(mode="json")
+    for key in COMPARED:
+        if before[key] != now[key]:
+            what = _data_difference(begun, header) if key == "data" else _difference(before[key], now[key])
+            other = "other" if key.endswith(("s", "data")) else "another"
+            raise JournalError(f"{path} was begun with {other} {key}: {what}")
 
 
-def _request_line(request: PassRequest) -> dict[str, Any]:
-    return {
-        "purpose": request.purpose,
-        "plan": str(request.plan),
-        "labels": request.labels.tolist(),
-        "queries": "all" if len(request.queries) == len(request.labels) else request.queries.tolist(),
-        "order": _order_line(request.order.tolist()),
-    }
+def _request_line(request: PassRequest) -> RequestLine:
+    return RequestLine(
+        purpose=request.purpose,
+        plan=str(request.plan),
+        labels=request.labels.tolist(),
+        queries="all" if len(request.queries) == len(request.labels) else request.queries.tolist(),
+        order=_order_line(request.order.tolist()),
+    )
 
 
-def _order_line(order: Sequence[int]) -> Any:
+def _order_line(order: list[int]) -> Literal["data"] | list[int]:
     return "data" if order == list(range(len(order))) else order
 
 
-def _data_difference(begun: dict[str, Any], header: dict[str, Any]) -> str:
+def _data_difference(begun: RunHeader, header: RunHeader) -> str:
     """Digests say nothing to people: the number of examples, if that is what differs."""
-    before, now = (len(ids) if isinstance(ids := one.get("ids"), list) else 0 for one in (begun, header))
+    before, now = len(begun.ids), len(header.ids)
     if before == now:
         return "as many examples, not the same"
     return f"{before:,} examples then, {now:,} now"
@@ -259,9 +267,9 @@ def _data_difference(begun: dict[str, Any], header: dict[str, Any]) -> str:
 
 def _difference(old: Any, new: Any) -> str:
     if isinstance(old, dict) and isinstance(new, dict):
-        for key in new:
-            if old.get(key) != new[key]:
-                return f"{key} {_difference(old.get(key), new[key])}"
+        for key in dict.fromkeys([*new, *old]):
+            if old.get(key) != new.get(key):
+                return f"{key} {_difference(old.get(key), new.get(key))}"
     return f"was {_short(old)}, is now {_short(new)}"
 
 

@@ -1,24 +1,23 @@
 """What passes cost on an engine with a cold prefix cache that forgets nothing: counted, not measured. Pure.
 
 What an engine reports depends on what it was asked before, and by whom. This count does not, so searches are compared
-by it, and plans that nobody wants to wait for are priced by it. The annealer has no tokenizer: it knows how long texts
+by it, and plans that take too long to run are priced by it. The annealer has no tokenizer: it knows how long texts
 are, and takes any two examples to differ in all their tokens behind what all texts begin with. Where they share more,
 an engine can compute a little less (a block now and then); where its memory is too small, much more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from icm_annealer.core.arrays import Ints
-from icm_annealer.data.examples import Example
-from icm_annealer.data.task import Task
-from icm_annealer.scoring.passes import Scorer, common_start
-from icm_annealer.scoring.prefix_plan import Plan
-from icm_client.contract.wire import ModelInfo
+from icm_annealer.scoring.passes import PassRequest, PassScorer
+from icm_annealer.scoring.prefix_plan import Plan, PlanKind
+
+FIXED = PlanKind("fixed")
 
 _LABELS, _EXAMPLES = 1 << 24, 1 << 32
 """Where the made-up token ids of labels and of examples begin; below are those that all texts share."""
@@ -39,27 +38,20 @@ class TextTokens(NamedTuple):
     """Of each label's verbalizer."""
 
     @classmethod
-    async def of(
-        cls, scorer: Scorer, task: Task, examples: Sequence[Example], model: ModelInfo, preamble: str = ""
-    ) -> TextTokens:
-        """Asks the scorer how long all texts are; `preamble` is a text in front of every prompt."""
-        texts = [example.text for example in examples]
-        separated = [task.separator + text for text in texts]
-        lead = task.separator + common_start(texts)
-        asked = [preamble, lead, *task.verbalizers, *texts, *separated]
-        num_preamble, num_lead, *counts = await scorer.count_tokens(asked, special_tokens=task.special_tokens)
-        num_labels, counts = counts[: len(task.labels)], counts[len(task.labels) :]
-        num_alone, num_texts = counts[: len(texts)], counts[len(texts) :]
+    async def of(cls, passes: PassScorer) -> TextTokens:
+        """The texts of one dataset; asks the scorer how long each is without a separator."""
+        lengths, num_alone = passes.lengths, await passes.lengths_alone()
+        num_lead, num_texts = lengths.lead, lengths.texts.tolist()
         rows = [
             np.concatenate([np.arange(min(num_lead, num)), _EXAMPLES + k * _MOST_TOKENS + np.arange(num_lead, num)])
             for k, num in enumerate(num_texts)
         ]
         firsts = [row[max(len(row) - num, 0) :] for row, num in zip(rows, num_alone, strict=True)]
         return cls(
-            -1 - np.arange(int(model.adds_bos) + num_preamble),
-            rows if preamble else firsts,
+            -1 - np.arange(int(passes.model.adds_bos) + lengths.preamble),
+            rows if passes.has_preamble else firsts,
             rows,
-            [_LABELS + k * _MOST_TOKENS + np.arange(num) for k, num in enumerate(num_labels)],
+            [_LABELS + k * _MOST_TOKENS + np.arange(num) for k, num in enumerate(lengths.labels.tolist())],
         )
 
 
@@ -119,3 +111,37 @@ class PrefixCache:
                 self._num_new += 1
             block = self._blocks[key]
         return _End(block, rest[num_whole * self._size :])
+
+
+class TokenCounter:
+    """Counts the tokens of one search's passes, each after all passes before it."""
+
+    def __init__(self, passes: PassScorer, texts: TextTokens, *, counts_fixed: bool = False):
+        """`counts_fixed`: also count what plan `fixed` would have computed, whatever plan the search asks by."""
+        self._passes, self._texts = passes, texts
+        self._own, self._fixed = self._cold(), self._cold() if counts_fixed else None
+        self.tokens = 0
+        """Computed tokens."""
+        self.fixed_tokens = 0
+        """The same if all passes had been sent by plan `fixed`. Where the order never changes, as in the published
+        search, most of a pass is what the pass before left in the cache."""
+        self.fixed_tokens_cold = 0
+        """The same if the cache forgot everything after each pass: on an engine that has no room for one."""
+
+    def add(self, request: PassRequest) -> None:
+        """Counts one more pass."""
+        self.tokens += self._count(self._own, request)
+        if self._fixed:
+            fixed = replace(request, plan=FIXED)
+            self.fixed_tokens += self._count(self._fixed, fixed)
+            self.fixed_tokens_cold += self.cold(fixed)
+
+    def cold(self, request: PassRequest) -> int:
+        """Tokens of this pass alone, on an engine that has computed nothing before. Counts nothing."""
+        return self._count(self._cold(), request)
+
+    def _count(self, cache: PrefixCache, request: PassRequest) -> int:
+        return cache.compute(self._passes.plan(request), request.labels)
+
+    def _cold(self) -> PrefixCache:
+        return PrefixCache(self._texts, self._passes.model.cache_block_tokens)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from icm_annealer.scoring.passes import PassRequest, PassResult
 
@@ -26,13 +25,3 @@ class PassEvent:
     """True if the answer came from the journal and cost nothing."""
     waited: float
     """Seconds by which it made the run longer: passes of one round are asked side by side."""
-
-    def facts(self) -> dict[str, Any]:
-        """What the journal says of the pass besides question and answer."""
-        return {
-            "u": self.u,
-            "p": self.predictability,
-            "contradictions": self.num_contradictions,
-            "temperature": self.request.temperature,
-            "label_rates": self.label_rates,
-        }

@@ -73,7 +73,7 @@ class PassResult:
         return normalized(self.logprobs)
 
 
-class _Lengths(NamedTuple):
+class TextLengths(NamedTuple):
     """Lengths in tokens."""
 
     separator: int
@@ -99,13 +99,14 @@ def common_start(texts: Sequence[str]) -> str:
     return re.sub(r"\s*\S*$", "", first[:num])
 
 
-async def _measured(scorer: Scorer, task: Task, texts: Sequence[str], preamble: str) -> _Lengths:
+async def _measured(scorer: Scorer, task: Task, texts: Sequence[str], preamble: str) -> TextLengths:
+    """Asks the scorer how long all texts are; `preamble` is a text in front of every prompt."""
     separated = [task.separator + text for text in texts]
     lead = task.separator + common_start(texts)
     asked = [texts[0], lead, *task.verbalizers, *separated, preamble]
     alone, num_lead, *counts, num_preamble = await scorer.count_tokens(asked, special_tokens=task.special_tokens)
     labels, lengths = np.array(counts[: len(task.labels)]), np.array(counts[len(task.labels) :])
-    return _Lengths(int(lengths[0]) - alone, num_lead, labels, lengths, num_preamble)
+    return TextLengths(int(lengths[0]) - alone, num_lead, labels, lengths, num_preamble)
 
 
 def _labels(task: Task) -> list[Label]:
@@ -118,7 +119,7 @@ def _row_of(plan: Plan) -> dict[int, int]:
 
 
 def window_of(model: ModelInfo) -> dict[str, int]:
-    """What contexts are cut to: where it is another one, the same Ask is answered in other contexts."""
+    """The window that contexts are cut to: in another one, the same request is answered in other contexts."""
     return {"max_prompt_tokens": model.max_prompt_tokens, "cache_block_tokens": model.cache_block_tokens}
 
 
@@ -141,16 +142,16 @@ class PassScorer:
         scorer: Scorer,
         task: Task,
         texts: Sequence[str],
-        lengths: _Lengths,
+        lengths: TextLengths,
         units: Sequence[Ints],
         model: ModelInfo,
         experiment: str,
         adapter: str,
         preamble: str,
     ):
-        self._scorer, self._task, self._texts, self._lengths = scorer, task, texts, lengths
-        self._preamble = preamble
-        self._units, self._model, self._experiment, self._adapter = units, model, experiment, adapter
+        self._scorer, self._task, self._texts, self._preamble = scorer, task, texts, preamble
+        self._units, self._experiment, self._adapter = units, experiment, adapter
+        self.lengths, self.model = lengths, model
         self._labels, self._verbalizers = _labels(task), task.verbalizers
 
     @classmethod
@@ -185,23 +186,32 @@ class PassScorer:
             )
         return cls(scorer, task, texts, lengths, units, model, experiment, adapter, preamble)
 
-    async def score(self, ask: PassRequest) -> PassResult:
-        """One pass. Raises what the client raises, and ScorerError if another model answers than at the start."""
-        plan = self.plan(ask)
-        return await self._scored(self._request(plan, ask.labels), ask.queries, _row_of(plan), plan.num_dropped)
+    @property
+    def has_preamble(self) -> bool:
+        return bool(self._preamble)
 
-    async def again(self, ask: PassRequest, queries: Ints) -> PassResult:
+    async def lengths_alone(self) -> list[int]:
+        """Asks the scorer for the tokens of each example's text without a separator."""
+        return await self._scorer.count_tokens(self._texts, special_tokens=self._task.special_tokens)
+
+    async def score(self, request: PassRequest) -> PassResult:
+        """One pass. Raises what the client raises, and ScorerError if another model answers than at the start."""
+        plan = self.plan(request)
+        sent = self._request(plan, request.labels)
+        return await self._scored(sent, request.queries, _row_of(plan), plan.num_dropped)
+
+    async def again(self, request: PassRequest, queries: Ints) -> PassResult:
         """The same prompts as in `score`, of these queries alone, and really read once more. Raises the same."""
-        plan = self.plan(ask)
+        plan = self.plan(request)
         row_of = _row_of(plan)
         numbers = sorted(row_of[int(query)] for query in queries)
-        request = subset(self._request(plan, ask.labels), numbers).model_copy(update={"fresh": True})
+        sent = subset(self._request(plan, request.labels), numbers).model_copy(update={"fresh": True})
         places = {number: place for place, number in enumerate(numbers)}
-        return await self._scored(request, queries, {int(i): places[row_of[int(i)]] for i in queries}, plan.num_dropped)
+        return await self._scored(sent, queries, {int(i): places[row_of[int(i)]] for i in queries}, plan.num_dropped)
 
-    def request(self, ask: PassRequest) -> ScoreRequest:
+    def request(self, request: PassRequest) -> ScoreRequest:
         """What `score` sends."""
-        return self._request(self.plan(ask), ask.labels)
+        return self._request(self.plan(request), request.labels)
 
     async def _scored(
         self, request: ScoreRequest, queries: Ints, row_of: Mapping[int, int], num_dropped: int
@@ -213,36 +223,36 @@ class PassScorer:
         rows = [row_of[int(query)] for query in queries]
         return PassResult(np.array(response.logprobs)[rows], response.usage, seconds, num_dropped)
 
-    def plan(self, ask: PassRequest) -> Plan:
-        """The prefix tree that `ask` sends."""
+    def plan(self, request: PassRequest) -> Plan:
+        """The prefix tree that `request` is sent as."""
         units: list[Ints] = []
         in_context: dict[int, int] = {}  # an example -> one of its unit that stands in contexts
-        for unit in (self._units[int(number)] for number in ask.order):
-            labelled = unit[ask.labels[unit] >= 0]
+        for unit in (self._units[int(number)] for number in request.order):
+            labelled = unit[request.labels[unit] >= 0]
             if len(labelled):
                 units.append(labelled)
                 in_context.update({int(i): int(labelled[0]) for i in unit})
-        lengths = self._lengths.shots(ask.labels)
-        longest = float(self._lengths.texts[ask.queries].max())
-        room = self._model.max_prompt_tokens - self._lengths.preamble - longest - WINDOW_MARGIN
+        lengths = self.lengths.shots(request.labels)
+        longest = float(self.lengths.texts[request.queries].max())
+        room = self.model.max_prompt_tokens - self.lengths.preamble - longest - WINDOW_MARGIN
         reads_at: dict[int, list[int]] = {}
         outside: list[int] = []
-        for query in ask.queries.tolist():
+        for query in request.queries.tolist():
             if query not in in_context:
                 outside.append(query)
             else:
-                reads_at.setdefault(query if ask.labels[query] >= 0 else in_context[query], []).append(query)
+                reads_at.setdefault(query if request.labels[query] >= 0 else in_context[query], []).append(query)
         plan = Plan()
         if reads_at:
-            plan = ask.plan.build(units, lengths, room)
-            is_whole = len(ask.queries) == len(plan.reads) and bool((ask.labels[ask.queries] >= 0).all())
+            plan = request.plan.build(units, lengths, room)
+            is_whole = len(request.queries) == len(plan.reads) and bool((request.labels[request.queries] >= 0).all())
             plan = plan if is_whole else plan.only(reads_at)
         if outside:
             plan = plan + behind_all(units, outside, lengths, room)
         # A prompt's first text has no separator in front of it. What all queries begin with is as good as context.
-        before = int(self._model.adds_bos) + self._lengths.preamble - self._lengths.separator + self._lengths.lead
-        before += self._lengths.separator if self._preamble else 0
-        return plan if ask.plan.is_exact else plan.aligned(lengths, before, self._model.cache_block_tokens)
+        before = int(self.model.adds_bos) + self.lengths.preamble - self.lengths.separator + self.lengths.lead
+        before += self.lengths.separator if self._preamble else 0
+        return plan if request.plan.is_exact else plan.aligned(lengths, before, self.model.cache_block_tokens)
 
     def _request(self, plan: Plan, labels: Ints) -> ScoreRequest:
         segments: dict[str, int] = {}
@@ -283,10 +293,10 @@ class PassScorer:
         return self._texts[example] if leads else self._task.separator + self._texts[example]
 
     def _check_model(self, model: ModelInfo) -> None:
-        if (model.digest, model.dtype) != (self._model.digest, self._model.dtype):
+        if (model.digest, model.dtype) != (self.model.digest, self.model.dtype):
             raise ScorerError(
                 f"the scorer now serves another model ({model.name}, {model.dtype}, {model.digest[:12]}) than this run "
-                f"began with ({self._model.name}, {self._model.dtype}, {self._model.digest[:12]}); "
+                f"began with ({self.model.name}, {self.model.dtype}, {self.model.digest[:12]}); "
                 "start the first one again and use --resume",
                 code="model_changed",
             )

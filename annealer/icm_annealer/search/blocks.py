@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from icm_annealer.search.base import (
     weigh,
     zero_shot_request,
 )
+from icm_annealer.search.kind import ExpectedPasses, Preset, SearchKind
 
 NEXT_TO_NOTHING = 1e-9
 """Nats that keep a label as long as nothing else is known, and that are no gain."""
@@ -55,9 +56,9 @@ class BlockSettings:
     """Common fresh orders that the answers are weighed on."""
 
 
-def blocks(problem: Problem, settings: BlockSettings, seed: int, given: Ints | None = None) -> Search:
+def blocks(problem: Problem, settings: BlockSettings, seed: int, start_labels: Ints | None = None) -> Search:
     """Several chains of block moves; those that end alike are averaged; answers are weighed on common fresh orders.
-    With labels `given`, all chains begin there, hot.
+    With `start_labels`, all chains begin there, hot.
 
     A move is a draw from the calibrated conditional distribution (each label's mean over the pass is subtracted) at
     the chain's temperature, so nothing has to be accepted or rejected: between two fresh orders, dU is mostly the
@@ -66,13 +67,13 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int, given: Ints | N
     rngs = np.random.default_rng(seed).spawn(settings.num_chains + 1)
     (zero_shot,) = yield [zero_shot_request(problem)]
     alone = calibrated(zero_shot.logprobs)
-    if given is None:
+    if start_labels is None:
         starts = [(ZERO_SHOT, problem.consistency.best(alone))]
         for rng in rngs[1 : settings.num_chains]:
             draws = rng.random((problem.num_examples, problem.num_labels))
             starts.append(("random", problem.consistency.best(draws)))
     else:
-        starts = [("given", given)] * settings.num_chains
+        starts = [("given", start_labels)] * settings.num_chains
     chains = [
         _chain(problem, settings, labels, 0.0 if start == ZERO_SHOT else settings.heat, rng)
         for (start, labels), rng in zip(starts, rngs, strict=False)
@@ -81,7 +82,7 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int, given: Ints | N
     finalists = _answers(problem, settings, alone, [start for start, _ in starts], ends)
     candidates = yield from weigh(problem, finalists, settings.num_final_orders, rngs[-1])
     candidates = _likelier_of_opposites(candidates, alone)
-    u_start = ends[0].us[0] if given is None and ends[0].us else None
+    u_start = ends[0].us[0] if start_labels is None and ends[0].us else None
     num_oscillating = sum(end.oscillates for end in ends)
     return Result(candidates, zero_shot, u_start, [end.labels for end in ends], num_oscillating)
 
@@ -142,11 +143,6 @@ def _is_two_cycle(states: Sequence[Ints]) -> bool:
     changed = states[-1] != states[-2]
     taken_back = changed & (states[-1] == states[-3])
     return bool(changed.mean() > OSCILLATION and taken_back.sum() > 0.9 * changed.sum())
-
-
-def usual_chain_passes(settings: BlockSettings) -> int:
-    """A chain cools and then settles within a few passes, where there is something to find."""
-    return min(settings.max_passes, settings.num_hot_passes + 3)
 
 
 def _split(problem: Problem, rng: np.random.Generator) -> tuple[Ints, Ints]:
@@ -268,3 +264,23 @@ def _likelier_of_opposites(candidates: list[Candidate], alone: Array) -> list[Ca
 
     first = max([best, *filter(is_opposite, candidates)], key=likelihood)
     return [first, *(candidate for candidate in candidates if candidate is not first)]
+
+
+def _expected_passes(settings: BlockSettings, num_examples: int) -> ExpectedPasses:
+    """A chain cools and then settles within a few passes, where there is something to find."""
+    chain = min(settings.max_passes, settings.num_hot_passes + 3)
+    return ExpectedPasses(1 + settings.num_chains * chain + 2 * settings.num_final_orders)
+
+
+BLOCKS = SearchKind(
+    "blocks",
+    "this project's",
+    BlockSettings,
+    blocks,
+    expected_passes=_expected_passes,
+    with_chains=lambda settings, num: replace(settings, num_chains=num),
+    with_passes=lambda settings, num: replace(settings, max_passes=num),
+    passes_help="passes of a chain",
+    # It weighs its answers itself, since it has several; that is counted.
+    presets=(Preset("blocks", BlockSettings(), takes_part="always"),),
+)

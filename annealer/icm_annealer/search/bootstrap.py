@@ -8,7 +8,7 @@ has to be compared with. Number of rounds and shots are this project's.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.objective import calibrated
 from icm_annealer.scoring.passes import PassRequest
 from icm_annealer.search.base import HALVES, Problem, Search, StopSearch, weigh_alone, zero_shot_request
+from icm_annealer.search.kind import ExpectedPasses, Preset, SearchKind
 
 
 @dataclass(frozen=True)
@@ -53,3 +54,22 @@ def bootstrap(problem: Problem, settings: BootstrapSettings, seed: int) -> Searc
 def _best(problem: Problem, settings: BootstrapSettings, scores: Array) -> Ints:
     labels: Ints = problem.consistency.best(scores) if settings.keeps_rules else scores.argmax(axis=1)
     return labels
+
+
+BOOTSTRAP = SearchKind(
+    "bootstrap",
+    "random labels, then all labelled anew behind themselves (Shrivastava et al. 2026)",
+    BootstrapSettings,
+    bootstrap,
+    expected_passes=lambda settings, num: ExpectedPasses(1 + settings.num_rounds + settings.num_final_orders),
+    expected_shots=lambda settings, num: 16.0 * num,
+    with_passes=lambda settings, num: replace(settings, num_rounds=num),
+    passes_help="rounds",
+    is_stopped=True,
+    # In the form that does best for few tokens, with the task's rules, and without calibration.
+    presets=(
+        Preset("bootstrap", BootstrapSettings(keeps_rules=False, is_calibrated=True, num_final_orders=0)),
+        Preset("bootstrap_consistent", BootstrapSettings(is_calibrated=True, num_final_orders=0)),
+        Preset("bootstrap_raw", BootstrapSettings(keeps_rules=False, num_final_orders=0)),
+    ),
+)

@@ -16,6 +16,7 @@ from icm_annealer.core.objective import calibrated
 from icm_annealer.scoring.passes import PassRequest
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Problem, Search, StopSearch, weigh_alone, zero_shot_request
+from icm_annealer.search.kind import ExpectedPasses, Preset, SearchKind
 
 TREE, HALVES = PlanKind("tree"), PlanKind("folds", 2)
 
@@ -106,3 +107,29 @@ def _scan(problem: Problem, settings: GibbsSettings, rng: np.random.Generator) -
 def _drawn(scores: Array, temperature: float, rng: np.random.Generator) -> int:
     """A label by softmax(scores / temperature)."""
     return int((scores + temperature * rng.gumbel(size=len(scores))).argmax())
+
+
+def _expected_passes(settings: GibbsSettings, num_examples: int) -> ExpectedPasses:
+    num_draws = settings.num_sweeps * num_examples
+    return ExpectedPasses(1 + settings.is_calibrated + num_draws + settings.num_final_orders)
+
+
+GIBBS = SearchKind(
+    "gibbs",
+    "one label drawn at a time (Choi et al. 2026)",
+    GibbsSettings,
+    gibbs,
+    expected_passes=_expected_passes,
+    with_passes=lambda settings, num: settings.within(num),
+    passes_help="sweeps",
+    is_stopped=True,
+    # In the form that does best for few tokens, and without calibration.
+    presets=(
+        Preset(
+            "gibbs",
+            GibbsSettings(scan="sweep", start="zero-shot", is_calibrated=True, num_final_orders=0),
+            takes_part="full",
+        ),
+        Preset("gibbs_raw", GibbsSettings(scan="sweep", num_final_orders=0)),
+    ),
+)

@@ -14,6 +14,7 @@ from icm_annealer.core.objective import calibrated, margins
 from icm_annealer.scoring.passes import PassRequest
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Problem, Search, StopSearch, weigh_alone, zero_shot_request
+from icm_annealer.search.kind import ExpectedPasses, Preset, SearchKind
 from icm_annealer.search.shots import balanced, only
 
 TREE = PlanKind("tree")
@@ -46,3 +47,15 @@ def growing(problem: Problem, settings: GrowingSettings, seed: int) -> Search:
     except StopSearch:
         pass
     return (yield from weigh_alone(problem, "growing", labels, zero_shot, settings.num_final_orders, order_rng))
+
+
+GROWING = SearchKind(
+    "growing",
+    "the surest labels become shots, more each round",
+    GrowingSettings,
+    growing,
+    expected_passes=lambda settings, num: ExpectedPasses(1 + len(settings.sizes) + settings.num_final_orders),
+    expected_shots=lambda settings, num: 8.0 * num,
+    is_stopped=True,
+    presets=(Preset("growing", GrowingSettings(num_final_orders=0), takes_part="always"),),
+)

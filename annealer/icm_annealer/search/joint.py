@@ -5,7 +5,7 @@ Every round labels all examples anew by a vote over several draws of a few shots
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from icm_annealer.core.objective import calibrated
 from icm_annealer.scoring.passes import PassRequest
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Problem, Search, StopSearch, weigh_alone, zero_shot_request
+from icm_annealer.search.kind import ExpectedPasses, Preset, SearchKind
 from icm_annealer.search.shots import balanced, only
 
 TREE = PlanKind("tree")
@@ -60,3 +61,24 @@ def joint(problem: Problem, settings: JointSettings, seed: int) -> Search:
 
 def _scores(logprobs: Array, settings: JointSettings) -> Array:
     return calibrated(logprobs) if settings.is_calibrated else logprobs
+
+
+def _expected_passes(settings: JointSettings, num_examples: int) -> ExpectedPasses:
+    return ExpectedPasses(1 + settings.num_rounds * settings.num_draws + settings.num_final_orders)
+
+
+JOINT = SearchKind(
+    "joint",
+    "votes behind a few balanced shots (Gadetsky et al. 2025)",
+    JointSettings,
+    joint,
+    expected_passes=_expected_passes,
+    with_passes=lambda settings, num: replace(settings, num_rounds=num),
+    passes_help="rounds",
+    is_stopped=True,
+    # In the form that does best for few tokens, and as published.
+    presets=(
+        Preset("joint", JointSettings(is_calibrated=True, num_final_orders=0), takes_part="always"),
+        Preset("joint_raw", JointSettings(num_final_orders=0)),
+    ),
+)

@@ -16,8 +16,11 @@ import numpy as np
 from icm_annealer.core.arrays import Ints
 from icm_annealer.scoring.passes import PassRequest, PassResult
 from icm_annealer.search.base import Finalist, Problem, Result, Round, Search, weigh, zero_shot_request
+from icm_annealer.search.kind import ExpectedPasses, Iterations, Preset, SearchKind
 
 _Outcome = TypeVar("_Outcome")
+PROPOSE = "propose"
+"""The purpose of the pass that an iteration begins with."""
 _Steps = Generator[Round, list[PassResult], "_State"]
 
 
@@ -58,7 +61,7 @@ def official(problem: Problem, settings: OfficialSettings, seed: int) -> Search:
     labels[initial] = rng.integers(problem.num_labels, size=len(initial))
     state = yield from _weighed(problem, labels)
     state = yield from _repair(problem, settings, state)
-    num_iterations = math.ceil(settings.iterations_per_example * problem.num_examples)
+    num_iterations = _num_iterations(settings, problem.num_examples)
     num_accepted = 0
     for iteration in range(1, num_iterations + 1):
         n = iteration if settings.schedule == "iterations" else 1 + num_accepted
@@ -105,7 +108,7 @@ def _propose(
     example = _draw(problem, settings, state.labels, rng)
     without = state.labels.copy()
     without[example] = -1
-    (answer,) = yield [replace(_pass(problem, without), queries=np.array([example]), purpose="propose")]
+    (answer,) = yield [replace(_pass(problem, without), queries=np.array([example]), purpose=PROPOSE)]
     labels = without.copy()  # what was asked stays as it was
     labels[example] = int(answer.logprobs[0].argmax())
     if labels[example] == state.labels[example]:
@@ -185,3 +188,32 @@ def _pass(problem: Problem, labels: Ints) -> PassRequest:
     """A pass over what is labelled, in the data's own order."""
     order = np.arange(len(problem.units))
     return PassRequest(labels, np.flatnonzero(labels >= 0), order, problem.plan, "official")
+
+
+def _num_iterations(settings: OfficialSettings, num_examples: int) -> int:
+    return math.ceil(settings.iterations_per_example * num_examples)
+
+
+def _limited(settings: OfficialSettings, num_examples: int, num_iterations: int) -> OfficialSettings:
+    # Half an iteration less is rounded up to the whole number.
+    return replace(settings, iterations_per_example=(num_iterations - 0.5) / num_examples)
+
+
+def _expected_shots(settings: OfficialSettings, num_examples: int) -> float:
+    pass_by_tree = num_examples * math.log2(max(num_examples, 2))
+    return _num_iterations(settings, num_examples) * (0.3 * num_examples + 0.4 * pass_by_tree)
+
+
+OFFICIAL = SearchKind(
+    "official",
+    "the paper's (Wen et al. 2025)",
+    OfficialSettings,
+    official,
+    plan="fixed",
+    measure="margin",
+    expected_passes=lambda settings, num: ExpectedPasses(_num_iterations(settings, num), PROPOSE),
+    expected_shots=_expected_shots,
+    iterations=Iterations(_num_iterations, _limited),
+    # By `tree`: contexts of the same shots as by `fixed`, though in another order, at a price that can be waited for.
+    presets=(Preset("official", OfficialSettings(num_final_orders=0), "tree", "full"),),
+)

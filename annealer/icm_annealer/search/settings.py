@@ -1,84 +1,94 @@
-"""Everything that shapes a run's result. A leaf; the command line reads its defaults from here."""
+"""Everything that shapes a run's result."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator
 
 from icm_annealer.core.objective import Measure, Objective
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Problem, Search
-from icm_annealer.search.blocks import BlockSettings, blocks, usual_chain_passes
-from icm_annealer.search.bootstrap import BootstrapSettings, bootstrap
-from icm_annealer.search.gibbs import GibbsSettings, gibbs
-from icm_annealer.search.growing import GrowingSettings, growing
-from icm_annealer.search.joint import JointSettings, joint
-from icm_annealer.search.official import OfficialSettings, official
-from icm_annealer.search.zero_shot import ZeroShotSettings, zero_shot
-
-SearchName = Literal["blocks", "official", "zero_shot", "growing", "joint", "gibbs", "bootstrap"]
-SEARCHES: dict[SearchName, Callable[[Problem, Any, int], Search]] = {
-    "blocks": blocks,
-    "official": official,
-    "zero_shot": zero_shot,
-    "growing": growing,
-    "joint": joint,
-    "gibbs": gibbs,
-    "bootstrap": bootstrap,
-}
-"""Every search by its name, which is also the name of its settings' field."""
+from icm_annealer.search.kind import ExpectedPasses, SearchKind
+from icm_annealer.search.registry import DEFAULT, find_search
+from icm_client.contract.errors import RequestError
 
 
 class Settings(BaseModel):
-    """One run's settings, stored in its journal; a run is resumed only with the same ones."""
+    """One run's settings, stored in its journal; a run is resumed only with the same ones.
+
+    Raises RequestError for a search that there is not.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    search: SearchName = "blocks"
-    """Ours, the paper's, or a baseline."""
+    search: str = DEFAULT.name
+    """Ours, the paper's, a baseline, or one of an installed package."""
     plan: str | None = None
     """`tree`, `fixed`, `folds=k` or `chain`: what labels are weighed by, so what U means. None is the search's own
-    default: `fixed` for official, as in the authors' code, `folds=2` for all others."""
+    default: `fixed` for official, as in the authors' code, `folds=2` for all others that are built in."""
     seed: int = Field(default=0, ge=0)
     measure: Measure | None = None
-    """What U measures; None is the search's own default: `margin` for official, `information` for all others."""
+    """What U measures; None is the search's own default: `margin` for official, `information` for all others that are
+    built in."""
     alpha: float = Field(default=50.0, gt=0)
     """Weight of P against contradictions, as in the paper."""
     model: str = "base"
     """`base`, or an adapter that the scorer serves."""
-    blocks: BlockSettings = BlockSettings()
-    official: OfficialSettings = OfficialSettings()
-    zero_shot: ZeroShotSettings = ZeroShotSettings()
-    growing: GrowingSettings = GrowingSettings()
-    joint: JointSettings = JointSettings()
-    gibbs: GibbsSettings = GibbsSettings()
-    bootstrap: BootstrapSettings = BootstrapSettings()
+    options: Any = Field(default=None, validate_default=True)
+    """The search's own options, of the class that it registers, or a dict of its fields; None is its defaults."""
+
+    @field_validator("options", mode="before")
+    @classmethod
+    def _of_the_search(cls, options: Any, info: ValidationInfo) -> Any:
+        if "search" not in info.data:  # which is an error of its own
+            return options
+        kind = find_search(info.data["search"])
+        return _checked(kind, kind.options() if options is None else options)
+
+    @property
+    def kind(self) -> SearchKind:
+        return find_search(self.search)
 
     def objective(self) -> Objective:
-        return Objective(self.measure or ("margin" if self.search == "official" else "information"), self.alpha)
+        return Objective(self.measure or self.kind.measure, self.alpha)
 
     def plan_kind(self) -> PlanKind:
-        return PlanKind.parse(self.plan or ("fixed" if self.search == "official" else "folds=2"))
+        return PlanKind.parse(self.plan or self.kind.plan)
 
     def start(self, problem: Problem) -> Search:
         """The search that these settings name, at its beginning."""
-        return SEARCHES[self.search](problem, getattr(self, self.search), self.seed)
+        return self.kind.start(problem, self.options, self.seed)
 
-    def usual_passes(self) -> int | None:
-        """About how many passes the search will take, or None where nobody knows: it depends on the answers, or on
-        the number of examples."""
-        if self.search == "blocks":
-            return 1 + self.blocks.num_chains * usual_chain_passes(self.blocks) + 2 * self.blocks.num_final_orders
-        if self.search == "joint":
-            return 1 + self.joint.num_rounds * self.joint.num_draws + self.joint.num_final_orders
-        if self.search == "growing":
-            return 1 + len(self.growing.sizes) + self.growing.num_final_orders
-        if self.search == "bootstrap":
-            return 1 + self.bootstrap.num_rounds + self.bootstrap.num_final_orders
-        return 1 + self.zero_shot.num_final_orders if self.search == "zero_shot" else None
+    def expected_passes(self, num_examples: int) -> ExpectedPasses | None:
+        """About how many passes the search asks, or None where that is not known: it depends on the answers."""
+        return self.kind.expected_passes(self.options, num_examples)
+
+    def expected_shots(self, num_examples: int) -> float:
+        """About how many shots the search computes."""
+        return self.kind.expected_shots(self.options, num_examples)
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings that matter to this search, for the journal and the report."""
-        return self.model_dump(exclude={str(name) for name in SEARCHES if name != self.search})
+        """The settings for the journal and the report."""
+        return self.model_dump()
+
+
+def options_for(search: str, *, chains: int | None = None, passes: int | None = None) -> Any:
+    """A search's options with so many chains, and at most so many passes, rounds or sweeps; None is its default.
+
+    Raises RequestError for a search that has none of them.
+    """
+    kind = find_search(search)
+    options = kind.options()
+    for name, number, change in (("chains", chains, kind.with_chains), ("passes", passes, kind.with_passes)):
+        if number is not None:
+            if change is None:
+                raise RequestError(f"the search {search} has no {name} to set")
+            options = change(options, number)
+    return options
+
+
+def _checked(kind: SearchKind, options: Any) -> Any:
+    """`options` as an instance of the search's class. Raises ValueError; unknown fields are one."""
+    holder = create_model("Options", __config__=ConfigDict(extra="forbid"), options=(kind.options, ...))
+    return holder.model_validate({"options": options}).options  # type: ignore[attr-defined]

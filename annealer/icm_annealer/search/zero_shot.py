@@ -8,6 +8,7 @@ import numpy as np
 
 from icm_annealer.core.objective import calibrated
 from icm_annealer.search.base import Problem, Search, weigh_alone, zero_shot_request
+from icm_annealer.search.kind import ExpectedPasses, Preset, SearchKind
 
 
 @dataclass(frozen=True)
@@ -23,3 +24,14 @@ def zero_shot(problem: Problem, settings: ZeroShotSettings, seed: int) -> Search
     labels = problem.consistency.best(calibrated(answer.logprobs))
     rng = np.random.default_rng(seed)
     return (yield from weigh_alone(problem, "zero-shot", labels, answer, settings.num_final_orders, rng))
+
+
+ZERO_SHOT = SearchKind(
+    "zero_shot",
+    "every example alone, calibrated",
+    ZeroShotSettings,
+    zero_shot,
+    expected_passes=lambda settings, num: ExpectedPasses(1 + settings.num_final_orders),
+    expected_shots=lambda settings, num: 1.0 * num,
+    presets=(Preset("zero_shot", ZeroShotSettings(num_final_orders=0), takes_part="always"),),
+)

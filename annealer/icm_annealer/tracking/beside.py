@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 
 from icm_annealer.runs.directory import TRACKING_LOG, RunDir
-from icm_annealer.tracking.tracker import Target
+from icm_annealer.tracking.target import Target
 
 END_LIMIT_S = 60.0
 """How long a tracker may take to show the end of a run that is over."""
@@ -20,7 +20,8 @@ def tracked(
 ) -> Iterator[None]:
     """Has the run in `folder` shown while the context lasts, if there is a target.
 
-    What the tracker prints goes to `tracking.log`. If it fails, or is not done in time, `on_failure` is told.
+    What the tracker prints goes to `tracking.log`. If it fails, or is not done in time, `on_failure` gets a
+    message.
     """
     if target is None:
         yield
@@ -34,8 +35,8 @@ def tracked(
         yield
     finally:
         process.stdin.close()
-        if told := _ended(process, end_limit_s):
-            on_failure(f"note: {target.kind} does not show all of this run ({told}); see {folder / TRACKING_LOG}")
+        if failure := _ended(process, end_limit_s):
+            on_failure(f"note: {target.kind} does not show all of this run ({failure}); see {folder / TRACKING_LOG}")
 
 
 def _ended(process: subprocess.Popen[bytes], limit_s: float) -> str | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from icm_annealer.runs.directory import RunDir
 from icm_annealer.tracking.follower import Follower, follow
-from icm_annealer.tracking.tracker import Target
+from icm_annealer.tracking.target import Target
 from icm_client.contract.errors import RequestError
 
 PAUSE_S = 1.0

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
-OF_A_PASS = {"u": "u", "p": "predictability", "contradictions": "contradictions", "temperature": "temperature"}
+from icm_annealer.runs.schema.journal import PassLine, RunHeader
+from icm_annealer.runs.schema.metrics import RunMetrics
+from icm_annealer.runs.schema.rows import CostLine
+
+OF_A_PASS = {
+    "u": "u",
+    "predictability": "predictability",
+    "num_contradictions": "contradictions",
+    "temperature": "temperature",
+}
+"""Field of a pass -> the name of its curve."""
 OF_A_COST = ("seconds", "prompt_tokens", "computed_tokens", "cached_tokens")
 
 
@@ -16,43 +26,40 @@ class Step(NamedTuple):
     metrics: dict[str, float]
 
 
-def params_of(header: dict[str, Any]) -> dict[str, str]:
-    """A run's settings, model and data, out of its journal's first line, each by a dotted name."""
+def params_of(header: RunHeader) -> dict[str, str]:
+    """A run's settings, model and data, each by a dotted name."""
     chosen = {
-        "task": header["task"].get("name", ""),
-        "data": header["data"],
-        "num_examples": len(header["ids"]),
-        "scorer": header["model"],
-        **header["settings"],
+        "task": header.task.name,
+        "data": header.data,
+        "num_examples": len(header.ids),
+        "scorer": header.model.model_dump(),
+        **header.settings.model_dump(),
     }
     return dict(_flat("", chosen))
 
 
-def pass_step(line: dict[str, Any]) -> Step | None:
-    """Of a journal's line that is a pass. Figures of a chain have its name, so that each is a curve."""
-    if line.get("kind") != "pass":
-        return None
-    what = str(line["request"]["purpose"]).replace(" ", "_")
-    metrics = {f"{what}/{name}": line.get(key) for key, name in OF_A_PASS.items()}
-    return Step(int(line["number"]), _numbers(metrics))
+def pass_step(line: PassLine) -> Step:
+    """Figures of a chain have its name, so that each is a curve."""
+    what = line.request.purpose.replace(" ", "_")
+    return Step(line.number, _numbers({f"{what}/{name}": getattr(line, key) for key, name in OF_A_PASS.items()}))
 
 
-def cost_step(line: dict[str, Any], last: int) -> Step:
-    """Of a line of the costs; what is no pass counts for the `last` one."""
-    number = line.get("pass")
-    return Step(number if isinstance(number, int) else last, _numbers({f"cost/{k}": line.get(k) for k in OF_A_COST}))
+def cost_step(cost: CostLine, last: int) -> Step:
+    """What is no pass counts for the `last` one."""
+    number = last if cost.number is None else cost.number
+    return Step(number, _numbers({f"cost/{name}": getattr(cost, name) for name in OF_A_COST}))
 
 
-def result_metrics(summary: dict[str, Any]) -> dict[str, float]:
-    """The single numbers of what `metrics.json` says."""
-    return _numbers({f"result/{key}": value for key, value in summary.items()})
+def result_metrics(metrics: RunMetrics) -> dict[str, float]:
+    """The single numbers of `metrics.json`."""
+    return _numbers({f"result/{key}": value for key, value in metrics.model_dump(exclude={"format"}).items()})
 
 
-def _numbers(values: dict[str, Any]) -> dict[str, float]:
+def _numbers(values: Mapping[str, object]) -> dict[str, float]:
     return {key: float(value) for key, value in values.items() if isinstance(value, int | float) and value == value}
 
 
-def _flat(prefix: str, values: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _flat(prefix: str, values: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     for key, value in values.items():
         if isinstance(value, dict):
             yield from _flat(f"{prefix}{key}.", value)

@@ -5,15 +5,19 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 
-import trackio
+from icm_annealer.core.library import Library
+from icm_annealer.tracking.base import TrackerKind
 
 PROJECT = "icm"
 
 
 class TrackioTracker:
-    """See `tracker.Tracker`. What is no number at a run's end is one of its last step's values."""
+    """See `base.Tracker`. What is no number at a run's end is one of its last step's values."""
 
     def __init__(self, project: str | None):
+        import trackio  # in the tracker's process alone
+
+        self._trackio = trackio
         self._project = project or PROJECT
         self._step = 0
 
@@ -27,14 +31,14 @@ class TrackioTracker:
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         self._step = step
-        trackio.log(dict(metrics), step=step)
+        self._trackio.log(dict(metrics), step=step)
 
     def end(self, state: str, facts: Mapping[str, str]) -> None:
-        trackio.log({"state": state, **facts}, step=self._step)
-        trackio.finish()
+        self._trackio.log({"state": state, **facts}, step=self._step)
+        self._trackio.finish()
 
     def _init(self, key: str, resume: str, params: Mapping[str, str] | None) -> None:
-        trackio.init(
+        self._trackio.init(
             self._project,
             name=key,
             config=dict(params) if params is not None else None,
@@ -43,3 +47,6 @@ class TrackioTracker:
             auto_log_cpu=False,
             auto_log_gpu=False,
         )
+
+
+TRACKIO = TrackerKind("trackio", "PROJECT", TrackioTracker, Library("trackio", "trackio"))

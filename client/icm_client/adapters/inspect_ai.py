@@ -1,4 +1,4 @@
-"""A scorer as a model of inspect_ai (`pip install 'icm[inspect]'`), for tasks whose answers are given.
+"""A scorer as a model of inspect_ai (`pip install 'icm-elicitation[inspect]'`), for tasks whose answers are given.
 
     inspect eval my_task.py --model icm/base --model-base-url http://gpu-box:8000
     eval(task, model=get_model("icm/base", base_url="http://gpu-box:8000", labels=["yes", "no"]))

@@ -1,4 +1,4 @@
-"""A scorer as a model of lm-evaluation-harness (`pip install 'icm[lm-eval]'`), for tasks that rank answers.
+"""A scorer as a model of lm-evaluation-harness (`pip install 'icm-elicitation[lm-eval]'`), for tasks that rank answers.
 
 python -m icm_client.adapters.lm_eval run --model icm --model_args base_url=http://gpu-box:8000 --tasks boolq
 lm_eval.simple_evaluate(ScorerLM("http://gpu-box:8000"), tasks=["boolq"])

@@ -160,8 +160,8 @@ class Usage(_Wire):
         return Usage.model_construct(**{name: mine[name] + its[name] for name in mine})
 
 
-class ModelInfo(_Wire):
-    """The model that answers. Two answers are comparable only if `digest` and `dtype` agree."""
+class ModelIdentity(_Wire):
+    """The model. Two answers are comparable only if `digest` and `dtype` agree."""
 
     name: Name
     digest: Name
@@ -169,6 +169,11 @@ class ModelInfo(_Wire):
     dtype: Name
     engine: Name
     """Engine and version, such as `vllm 0.32.0`."""
+
+
+class ModelInfo(ModelIdentity):
+    """The model that answers, and its limits."""
+
     max_prompt_tokens: int = Field(ge=1, le=MAX_COUNT)
     """The longest accepted prompt, in tokens (the context window less one)."""
     adds_bos: bool
@@ -178,6 +183,11 @@ class ModelInfo(_Wire):
     max_prompts: int = Field(default=MAX_PROMPTS, ge=1, le=MAX_COUNT)
     """The most prompts in one body."""
     adapters: list[Name] = Field(default=[], max_length=MAX_ADAPTERS, fail_fast=True)
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """The part that files hold."""
+        return ModelIdentity(**self.model_dump(include=set(ModelIdentity.model_fields)))
 
 
 class ScoreResponse(_Wire):

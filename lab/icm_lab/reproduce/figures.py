@@ -5,19 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from icm_annealer.reporting.methods import TITLES as METHOD_TITLES
+
 REAL, SMALL, LARGE = "smollm2-135m", "lab-small", "lab-large"
 SIZES = (SMALL, "lab-medium", LARGE)
 NUM, NUM_TEST, MATCH = 96, 96, 0.05
 """Examples to label and to test on; what two accuracies may differ by and still match."""
 
 
-TITLES = {
-    "zero_shot": "zero-shot",
-    "at_random": "random labels",
-    "icm": "ICM",
-    "gold": "gold labels",
-    "human": "people's labels",
-    "noise": "as many random mistakes",
+TITLES = METHOD_TITLES | {
     "icm_without_rules": "ICM without rules",
     "published": "Algorithm 1",
     "published_without_rules": "Algorithm 1 without rules",
@@ -108,7 +104,9 @@ FIGURES = (
             for claim in (_beats(task, model, "zero_shot"), _matches(task, model, "gold"))
         ),
         tuple(
-            Bar(model, task, method) for task, model in ELICITED for method in ("zero_shot", "at_random", "icm", "gold")
+            Bar(model, task, method)
+            for task, model in ELICITED
+            for method in ("zero_shot", "random_few_shot", "icm", "gold")
         ),
     ),
     Figure(

@@ -15,7 +15,7 @@ from icm_annealer.search.settings import Settings
 from icm_lab.reproduce.trial import Found, Trial
 
 OURS = Settings()
-PUBLISHED = Settings(search="official", plan="tree", measure="logprob", official=OfficialSettings(num_final_orders=1))
+PUBLISHED = Settings(search="official", plan="tree", measure="logprob", options=OfficialSettings(num_final_orders=1))
 """With the paper's U, as a mean over examples: without rules, nothing in it speaks against labels that are all alike.
 Contexts hold the same shots as by `fixed`, at a lower price."""
 Method = Callable[[Trial, int], Awaitable[Found | None]]
@@ -26,7 +26,7 @@ async def zero_shot(trial: Trial, seed: int) -> None:
     """No labels."""
 
 
-async def at_random(trial: Trial, seed: int) -> Found:
+async def random_few_shot(trial: Trial, seed: int) -> Found:
     """Uniform random labels."""
     return Found(random_labels(len(trial.train), 2, np.random.default_rng([seed, 1])), 0.0)
 
@@ -69,34 +69,35 @@ async def noise(trial: Trial, seed: int) -> Found:
 
 async def from_gold(trial: Trial, seed: int) -> Found:
     """A search whose chains all begin with the right labels."""
-    return await _ours(trial, "from_gold", seed, given=trial.gold)
+    return await _ours(trial, "from_gold", seed, start=trial.gold)
 
 
 async def from_random(trial: Trial, seed: int) -> Found:
     """A search whose chains all begin with the same random labels."""
     labels = random_labels(len(trial.train), 2, np.random.default_rng([seed, 3]))
-    return await _ours(trial, "from_random", seed, given=labels)
+    return await _ours(trial, "from_random", seed, start=labels)
 
 
 async def from_wrong(trial: Trial, seed: int) -> Found:
     """A search whose chains all begin with wrong labels only."""
-    return await _ours(trial, "from_wrong", seed, given=1 - trial.gold)
+    return await _ours(trial, "from_wrong", seed, start=1 - trial.gold)
 
 
-async def _ours(trial: Trial, name: str, seed: int, *, with_rules: bool = True, given: Ints | None = None) -> Found:
-    return await trial.search(name, blocks(trial.problem(OURS, with_rules=with_rules), OURS.blocks, seed, given))
+async def _ours(trial: Trial, name: str, seed: int, *, with_rules: bool = True, start: Ints | None = None) -> Found:
+    problem = trial.problem(OURS, with_rules=with_rules)
+    return await trial.search(name, problem, blocks(problem, OURS.options, seed, start))
 
 
 async def _published(trial: Trial, name: str, seed: int, *, with_rules: bool = True) -> Found:
     problem = trial.problem(PUBLISHED, with_rules=with_rules)
-    return await trial.search(name, official(problem, PUBLISHED.official, seed))
+    return await trial.search(name, problem, official(problem, PUBLISHED.options, seed))
 
 
 METHODS: dict[str, Method] = {
     method.__name__: method
     for method in (
         zero_shot,
-        at_random,
+        random_few_shot,
         gold,
         human,
         icm,

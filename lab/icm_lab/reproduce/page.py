@@ -1,4 +1,4 @@
-"""The figures as one self-contained page."""
+"""The figures as one self-contained page, and its plots."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from typing import Any
 import jinja2
 
 from icm_annealer.evaluation.intervals import Estimate
-from icm_annealer.reporting.bars import Bar, bar_rows
-from icm_annealer.reporting.charts import COLOURS
+from icm_annealer.plots.bars import Bar, BarGroup, BarPlot, BarRow
+from icm_annealer.plots.base import Plot
+from icm_annealer.reporting.methods import colour_of
 from icm_annealer.reporting.report import templates
 from icm_lab.reproduce.figures import TITLES
+
+MEASURES = {"test": "test accuracy", "labels": "share of right labels"}
 
 
 def render_page(found: dict[str, Any]) -> str:
@@ -19,19 +22,21 @@ def render_page(found: dict[str, Any]) -> str:
     own = jinja2.PackageLoader("icm_lab", "templates")
     environment.loader = jinja2.ChoiceLoader([own, *([environment.loader] if environment.loader else [])])
     page = environment.get_template("reproduce.html")
-    return page.render(found=found, charts=_charts, titles=TITLES)
+    return page.render(found=found, plot_of=_plot_of, measures=MEASURES, titles=TITLES)
 
 
-def _charts(figure: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
-    """For each task and model of a figure, the bars of its methods."""
-    places = dict.fromkeys((bar["task"], bar["model"]) for bar in figure["bars"])
-    charts = []
-    for task, model in places:
-        bars = [bar for bar in figure["bars"] if (bar["task"], bar["model"]) == (task, model)]
-        charts.append((f"{task}, {model}", bar_rows([_bar(bar) for bar in bars])))
-    return charts
+def figure_plots(found: dict[str, Any]) -> dict[str, Plot]:
+    """A plot for each of the paper's figures, by the names of their files."""
+    return {name: plot for figure in found["figures"] for name, plot in _plot_of(figure).items()}
 
 
-def _bar(bar: dict[str, Any]) -> Bar:
-    colour = COLOURS[list(TITLES).index(bar["method"]) % len(COLOURS)]
-    return Bar(TITLES[bar["method"]], colour, Estimate.read(bar), bar["seeds"])
+def _plot_of(figure: dict[str, Any]) -> dict[str, Plot]:
+    """For each task and model of a figure a group, with a bar for each method."""
+    groups: dict[str, list[BarRow]] = {}
+    for bar in figure["bars"]:
+        method = Bar(Estimate.read(bar), tuple(bar["seeds"]))
+        row = BarRow(TITLES[bar["method"]], colour_of(bar["method"]), (method,))
+        groups.setdefault(f"{bar['task']}, {bar['model']}", []).append(row)
+    measure = MEASURES[figure["measure"]]
+    bars = tuple(BarGroup(tuple(rows), heading) for heading, rows in groups.items())
+    return {f"figure-{figure['figure']}": BarPlot(figure["title"], measure, bars)}

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from icm_annealer.benchmarks.case import Case, TaskData
-from icm_annealer.benchmarks.runner import Job, SavedRows
+from icm_annealer.benchmarks.saved_rows import SavedRows
 from icm_annealer.data.examples import load_examples
 from icm_annealer.data.task import load_task
 from icm_annealer.scoring.local_scorer import local_scorer
@@ -17,8 +17,8 @@ from icm_client import ScorerClient
 from icm_client.openai_compat.gathered import gathered
 from icm_lab.reproduce.figures import NUM, NUM_TEST, Bar, Figure
 from icm_lab.reproduce.methods import METHODS, OURS, PUBLISHED
+from icm_lab.reproduce.rows import ReproduceRow
 from icm_lab.reproduce.trial import Trial
-from icm_lab.reproduce.verdicts import Row
 
 ROWS = "rows.json"
 SEEDS, REAL_SEEDS = 10, 3
@@ -30,39 +30,40 @@ COLLAPSED = 0.1
 Say = Callable[[str], None]
 
 
-async def make_rows(figures: Sequence[Figure], out: Path, say: Say) -> list[Row]:
+async def make_rows(figures: Sequence[Figure], out: Path, say: Say) -> list[ReproduceRow]:
     """All rows of these figures; those that `out` holds and that were made of the same are not made again."""
     bars = list(dict.fromkeys(bar for figure in figures for bar in figure.bars))
     models = list(dict.fromkeys(bar.model for bar in bars))
-    saved = SavedRows(out / ROWS, models, "method")
-    rows: list[Row] = []
+    saved = {model: SavedRows(out / ROWS, model, ReproduceRow) for model in models}
+    rows: list[ReproduceRow] = []
     for model in models:
         say(f"starting a scorer of {model}")
         async with (
             local_scorer(model, lambda what, s: None, log=out / f"{model}.log") as url,
             ScorerClient(url) as scorer,
         ):
-            rows += await model_rows(scorer, [bar for bar in bars if bar.model == model], saved, say)
+            rows += await model_rows(scorer, [bar for bar in bars if bar.model == model], saved[model], say)
     return rows
 
 
-async def model_rows(scorer: Scorer, bars: Sequence[Bar], saved: SavedRows, say: Say) -> list[Row]:
+async def model_rows(
+    scorer: Scorer, bars: Sequence[Bar], saved: SavedRows[ReproduceRow], say: Say
+) -> list[ReproduceRow]:
     """The rows of one model's bars, seeds side by side: one alone leaves the scorer idle between its passes."""
     data = {task: _load(task) for task in dict.fromkeys(bar.task for bar in bars)}
     model = await scorer.model()
 
-    async def one(task: str, seed: int) -> list[Row]:
+    async def one(task: str, seed: int) -> list[ReproduceRow]:
         case = Case(data[task], NUM, NUM_TEST, seed, model, scorer, "reproduce")
         of = {**case.to_dict(), "searches": [OURS.to_dict(), PUBLISHED.to_dict()]}
         trial: Trial | None = None
-        rows: list[Row] = []
+        rows: list[ReproduceRow] = []
         for bar in (bar for bar in bars if bar.task == task):
-            job = Job(bar.model, data[task], NUM, seed, bar.method, 1.0)
-            row = saved.row(job, of)
+            row = saved.row((*case.key, bar.method), of)
             if row is None:
                 trial = trial or await Trial.open(case)
-                row = saved.put(job, await _row(trial, bar, seed), of)
-                say(f"{bar}, seed {seed}: {row['test_right']} of {row['num_test']} right")
+                row = saved.put(await _row(case, trial, bar), of)
+                say(f"{bar}, seed {seed}: {row.test_right} of {row.num_test} right")
             rows.append(row)
         return rows
 
@@ -70,20 +71,21 @@ async def model_rows(scorer: Scorer, bars: Sequence[Bar], saved: SavedRows, say:
     return [row for rows in await gathered(lambda trial: one(*trial), trials, AT_ONCE) for row in rows]
 
 
-async def _row(trial: Trial, bar: Bar, seed: int) -> Row:
-    found = await METHODS[bar.method](trial, seed)
+async def _row(case: Case, trial: Trial, bar: Bar) -> ReproduceRow:
+    found = await METHODS[bar.method](trial, case.seed)
     labels = found.labels if found else None
     rate = float(np.mean(labels == 0)) if labels is not None else 0.5
-    return {
-        "model": bar.model,
-        "method": bar.method,
-        "num": len(trial.train),
-        "labels_right": int((labels == trial.gold).sum()) if labels is not None else None,
-        "num_test": len(trial.gold_test),
-        "test_right": await trial.num_right(labels),
-        "passes": found.passes if found else 0.0,
-        "collapsed": not COLLAPSED < rate < 1 - COLLAPSED,
-    }
+    return ReproduceRow(
+        **case.key_fields,
+        model=bar.model,
+        method=bar.method,
+        num=len(trial.train),
+        labels_right=int((labels == trial.gold).sum()) if labels is not None else None,
+        num_test=len(trial.gold_test),
+        test_right=await trial.num_right(labels),
+        passes=found.passes if found else 0.0,
+        collapsed=not COLLAPSED < rate < 1 - COLLAPSED,
+    )
 
 
 def _load(name: str) -> TaskData:

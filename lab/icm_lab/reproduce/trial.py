@@ -9,6 +9,7 @@ from icm_annealer.benchmarks.case import Case, Opened
 from icm_annealer.core.arrays import Ints
 from icm_annealer.data.examples import consistency_of
 from icm_annealer.search.base import Problem, Search
+from icm_annealer.search.driver import drive
 from icm_annealer.search.settings import Settings
 
 HUMAN = "human"
@@ -30,7 +31,7 @@ class Trial:
     """
 
     def __init__(self, case: Case, opened: Opened):
-        self._case, (self._arena, self._many_shot) = case, opened
+        self._case, self._opened = case, opened
         self.train, self.gold, self.gold_test = case.train, case.gold, case.gold_test
         self._found: dict[str, Found] = {}
 
@@ -50,14 +51,14 @@ class Trial:
         """The labels that people gave."""
         return human_labels(self.train, HUMAN, self._case.task)
 
-    async def search(self, name: str, search: Search) -> Found:
-        """Drives a search to its end; the same name is not searched for twice."""
+    async def search(self, name: str, problem: Problem, search: Search) -> Found:
+        """Runs a search over `problem` to its end; the same name is not searched for twice."""
         if name not in self._found:
-            trial = await self._arena.run(search)
-            self._found[name] = Found(trial.labels, trial.passes)
+            outcome = await drive(search, problem, self._opened.passes)
+            self._found[name] = Found(outcome.labels, outcome.reads_per_example)
         return self._found[name]
 
     async def num_right(self, labels: Ints | None) -> int:
         """Right predictions on the test set behind all examples with these labels; zero-shot for None."""
-        predicted = (await self._many_shot.predict(labels)).raw
+        predicted = (await self._opened.many_shot.predict(labels)).raw
         return int((predicted == self.gold_test).sum())

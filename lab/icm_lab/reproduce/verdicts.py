@@ -10,9 +10,8 @@ import numpy as np
 
 from icm_annealer.evaluation.intervals import Estimate, wilson
 from icm_lab.reproduce.figures import MATCH, Bar, Claim, Figure
+from icm_lab.reproduce.rows import ReproduceRow
 
-Row = dict[str, Any]
-"""One seed of one bar: model, task, method, seed, test_right, num_test, labels_right, num, passes, collapsed."""
 RESAMPLES = 4_000
 COUNTS = {"test": ("test_right", "num_test"), "labels": ("labels_right", "num")}
 """By measure: which field of a row counts what is right, and which of how many."""
@@ -37,12 +36,12 @@ class Verdict:
         }
 
 
-def estimate(rows: Sequence[Row], measure: str) -> Estimate:
+def estimate(rows: Sequence[ReproduceRow], measure: str) -> Estimate:
     """The mean over seeds. Its interval is the wider of two: seeds and, within them, examples drawn anew (bootstrap),
     and Wilson's for all seeds' examples together, which does not vanish where all are right."""
     key, size = COUNTS[measure]
-    usable = [row for row in rows if row[key] is not None]
-    right, num = (np.array([row[name] for row in usable], dtype=float) for name in (key, size))
+    usable = [row for row in rows if getattr(row, key) is not None]
+    right, num = (np.array([getattr(row, name) for row in usable], dtype=float) for name in (key, size))
     if not len(right):
         return Estimate(float("nan"), 0.0, 1.0)
     rng = np.random.default_rng(0)
@@ -54,7 +53,7 @@ def estimate(rows: Sequence[Row], measure: str) -> Estimate:
     return Estimate(mean, max(0.0, min(mean, low, pooled.low)), min(1.0, max(mean, high, pooled.high)))
 
 
-def judge(claim: Claim, rows: Sequence[Row], measure: str) -> Verdict:
+def judge(claim: Claim, rows: Sequence[ReproduceRow], measure: str) -> Verdict:
     """`higher` holds if the intervals do not overlap; `matches` if the values lie within MATCH, or
     within twice MATCH and the intervals overlap: two that are both wide match nothing."""
     first = estimate(rows_of(claim.first, rows), measure)
@@ -72,13 +71,13 @@ def judge(claim: Claim, rows: Sequence[Row], measure: str) -> Verdict:
     return Verdict(claim, first, second, bool(holds))
 
 
-def rows_of(bar: Bar, rows: Sequence[Row]) -> list[Row]:
+def rows_of(bar: Bar, rows: Sequence[ReproduceRow]) -> list[ReproduceRow]:
     """The rows of one bar, by seed."""
-    mine = [row for row in rows if (row["model"], row["task"], row["method"]) == (bar.model, bar.task, bar.method)]
-    return sorted(mine, key=lambda row: int(row["seed"]))
+    mine = [row for row in rows if (row.model, row.task, row.method) == (bar.model, bar.task, bar.method)]
+    return sorted(mine, key=lambda row: row.seed)
 
 
-def figure_found(figure: Figure, rows: Sequence[Row]) -> dict[str, Any]:
+def figure_found(figure: Figure, rows: Sequence[ReproduceRow]) -> dict[str, Any]:
     """What figures.json says of a figure."""
     verdicts = [judge(claim, rows, figure.measure) for claim in figure.claims]
     return {
@@ -95,24 +94,24 @@ def figure_found(figure: Figure, rows: Sequence[Row]) -> dict[str, Any]:
                 "method": bar.method,
                 **estimate(rows_of(bar, rows), figure.measure).to_dict(),
                 "seeds": _shares(rows_of(bar, rows), figure.measure),
-                "collapsed": sum(bool(row["collapsed"]) for row in rows_of(bar, rows)),
+                "collapsed": sum(row.collapsed for row in rows_of(bar, rows)),
             }
             for bar in figure.bars
         ],
     }
 
 
-def _shares(rows: Sequence[Row], measure: str) -> list[float]:
+def _shares(rows: Sequence[ReproduceRow], measure: str) -> list[float]:
     """Each seed's share of right predictions, or of right labels."""
     key, size = COUNTS[measure]
-    return [row[key] / row[size] for row in rows if row[key] is not None]
+    return [getattr(row, key) / getattr(row, size) for row in rows if getattr(row, key) is not None]
 
 
-def passes_found(rows: Sequence[Row]) -> list[dict[str, Any]]:
+def passes_found(rows: Sequence[ReproduceRow]) -> list[dict[str, Any]]:
     """The table of passes per label: reads an example of every search, by task and model."""
-    kinds = dict.fromkeys((row["model"], row["task"], row["method"]) for row in rows if row["passes"])
+    kinds = dict.fromkeys((row.model, row.task, row.method) for row in rows if row.passes)
     table = []
     for model, task, method in kinds:
-        passes = [row["passes"] for row in rows_of(Bar(model, task, method), rows)]
+        passes = [row.passes for row in rows_of(Bar(model, task, method), rows)]
         table.append({"model": model, "task": task, "method": method, "passes": float(np.mean(passes))})
     return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TextIO, TypeVar
 
@@ -11,6 +12,7 @@ import typer
 
 from icm_client.contract.errors import IcmError, RequestError
 from icm_client.contract.wire import MAX_PRIORITY
+from icm_client.text.distribution import install_hint
 from icm_client.text.strict_yaml import YAMLError, read_yaml
 from icm_client.text.visible import visible
 from icm_server.config import ConnectionLimits, Limits, LogFormat, ScoringConfig, ServerConfig
@@ -137,8 +139,7 @@ def serve(
 
     Example: icm-server serve --model meta-llama/Llama-3.1-8B --host 0.0.0.0 --engine-arg tensor_parallel_size=2
     """
-    from icm_server.cli.serve import serve as run
-
+    run = _server(engine)
     try:
         config = ServerConfig(
             model=model,
@@ -266,6 +267,20 @@ def main() -> None:
         sys.exit(2 if isinstance(error, RequestError) else 1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _server(engine: str) -> Callable[[ServerConfig], int]:
+    """What serves. Raises RequestError, with the extra to install, where a package of it is missing."""
+    try:
+        from icm_server.cli.serve import serve
+    except ModuleNotFoundError as error:
+        extra = "server" if engine == "fake" else "server-cpu"
+        also = "" if engine == "fake" else ", or server-gpu on a machine with a GPU"
+        raise RequestError(
+            f"a scorer needs the package {error.name}, which is not installed: {install_hint(extra)}{also}",
+            code="missing_package",
+        ) from None
+    return serve
 
 
 def _say(text: str, stream: TextIO | None = None) -> None:

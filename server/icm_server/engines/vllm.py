@@ -15,6 +15,7 @@ import pydantic
 
 from icm_client.contract.errors import RequestError, ScorerError
 from icm_client.contract.wire import ModelInfo
+from icm_client.text.distribution import install_hint
 from icm_server.config import ServerConfig
 from icm_server.engines.base import Engine, EngineDiedError, ReadAnswer
 from icm_server.engines.hf_tokenizer import HfTokenizer
@@ -35,7 +36,7 @@ def prepare(verbose: bool) -> None:
         import vllm  # noqa: F401
     except ImportError as error:
         raise RequestError(
-            f"cannot import vLLM ({error}): install the extra server-cpu or server-gpu, or use --engine fake",
+            f"cannot import vLLM ({error}): {install_hint('server-cpu')}, or server-gpu on a machine with a GPU",
             code="no_vllm",
         ) from None
     if not verbose:

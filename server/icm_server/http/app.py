@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
+from starlette.routing import Route
 from starlette.types import Scope
 
 from icm_client.contract.wire import ErrorAnswer
@@ -68,11 +68,14 @@ def create_app(
     app.state.scoring = state
     app.state.answer_stall_s = (connections or ConnectionLimits()).answer_stall_s
     app.state.metrics = Metrics(lambda: state.scorer, state.is_ready, responses)
-    for module in (routes, model_list, operations, health):
-        app.include_router(module.router)
+    routers = [module.router for module in (routes, model_list, operations, health)]
+    for router in routers:
+        app.include_router(router)
     add_api_page(app)
-    paths = {getattr(route, "path", "") for route in app.routes}
-    with_body = {route.path for route in app.routes if isinstance(route, APIRoute) and "POST" in route.methods}
+    # From FastAPI 0.137 on, app.routes no longer holds the routes of included routers.
+    every = [*app.routes, *(route for router in routers for route in router.routes)]
+    paths = {route.path for route in every if isinstance(route, Route)}
+    with_body = {route.path for route in every if isinstance(route, Route) and "POST" in (route.methods or ())}
 
     def check(scope: Scope) -> None:
         """Raises BusyError for a request to score that there is no room for, whatever it asks."""

@@ -68,11 +68,11 @@ def end_children() -> None:
             child.kill()
 
 
-def guard_children() -> None:
+def guard_children(every_s: float = GUARD_EVERY_S) -> None:
     """Has a small process of its own end this one's children if this one is killed (Linux).
 
     An engine does not notice that its starter was killed, and would keep its memory for ever. Call it early, while
-    this process is small and has one thread.
+    this process is small and has one thread. It looks for new children every `every_s` seconds.
     """
     guarded = os.getpid()
     if not Path(f"/proc/{guarded}/task/{guarded}/children").exists():
@@ -88,14 +88,14 @@ def guard_children() -> None:
     for stream in (0, 1, 2):
         os.dup2(null, stream)
     children: dict[int, str] = {}
-    while not select.select([alive], [], [], GUARD_EVERY_S)[0]:
+    while not select.select([alive], [], [], every_s)[0]:
         children = {pid: _started(pid) for pid in children_of(guarded) if pid != os.getpid()} or children
     for number in (signal.SIGTERM, signal.SIGKILL):
         for pid, started in children.items():
             if started and _started(pid) == started:  # else the id is another process's by now
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, number)
-        time.sleep(GUARD_EVERY_S)
+        time.sleep(every_s)
     os._exit(0)
 
 

@@ -13,12 +13,12 @@ import torch
 from transformers import AutoTokenizer
 
 from icm_annealer.data.task import load_task
-from icm_lab.course import COURSES
 from icm_lab.examine import examine
 from icm_lab.family import SIZES, WINDOW, weights
 from icm_lab.shipping import load_model
 from icm_lab.tasks import TASKS
 from icm_lab.train import LOG
+from icm_lab.training_schedule import SCHEDULES
 from icm_lab.vocabulary import save_tokenizer
 from icm_lab.worlds import TRUTH
 from icm_server.engines.model_store import LAB_WEIGHTS, pull
@@ -40,17 +40,19 @@ def test_the_weights_are_small_and_known(size: str, tmp_path: Path) -> None:
         assert (pulled / name).read_bytes() == (folder / name).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 def test_a_model_does_what_its_log_says(size: str) -> None:
     """Rounded to bfloat16, and read anew, it can still do what it could at the end of its training."""
     rows = [json.loads(line) for line in (weights(size) / LOG).read_text().splitlines()]
-    assert rows[-1]["step"] == COURSES[size].steps
+    assert rows[-1]["step"] == SCHEDULES[size].steps
     logged = {name: late for name, (_, late) in ((n, v) for n, v in rows[-1].items() if "/" in n)}
     assert size == "small" or all(late > 0.95 for name, late in logged.items() if name.endswith(("truth", "inverse")))
     for name, (_, late) in examine(load_model(weights(size)), rows[-1]["shots"], 256).items():
         assert late > 0.9 or logged[name] < 0.95, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", [task for task in TASKS if task.gold == TRUTH], ids=lambda task: task.name)
 def test_gold_shots_of_a_task_are_understood(task: Any) -> None:
     """A task's file, rendered and tokenized as any scorer would, in front of the large model."""

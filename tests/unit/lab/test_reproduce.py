@@ -13,12 +13,14 @@ from tests import planted
 from tests.conftest import Serving
 
 from icm_annealer.benchmarks.case import Case, TaskData
-from icm_annealer.benchmarks.runner import SavedRows
+from icm_annealer.benchmarks.saved_rows import SavedRows
 from icm_annealer.data.task import built_in_tasks
+from icm_annealer.plots.bars import BarPlot
 from icm_client import RequestError
 from icm_lab.reproduce.figures import FIGURES, REAL, TITLES, Bar, Claim, Figure
 from icm_lab.reproduce.methods import METHODS
-from icm_lab.reproduce.page import render_page
+from icm_lab.reproduce.page import figure_plots, render_page
+from icm_lab.reproduce.rows import ReproduceRow
 from icm_lab.reproduce.run import REAL_SEEDS, ROWS, SEEDS, make_rows, model_rows
 from icm_lab.reproduce.trial import Trial
 from icm_lab.reproduce.verdicts import estimate, figure_found, judge, passes_found
@@ -27,11 +29,11 @@ from icm_server.engines.model_store import PACKAGED
 FIRST, SECOND = Bar("lab-large", "lab-arithmetic", "icm"), Bar("lab-large", "lab-arithmetic", "gold")
 
 
-def rows(bar: Bar, rights: list[int], num: int = 100) -> list[dict[str, Any]]:
-    common = {"model": bar.model, "task": bar.task, "method": bar.method, "num": num, "num_test": num}
+def rows(bar: Bar, rights: list[int], num: int = 100) -> list[ReproduceRow]:
+    common: dict[str, Any] = {"model": bar.model, "task": bar.task, "n": num, "method": bar.method}
+    common |= {"num": num, "num_test": num, "passes": 3.0, "collapsed": False}
     return [
-        {**common, "seed": seed, "test_right": right, "labels_right": right, "passes": 3.0, "collapsed": False}
-        for seed, right in enumerate(rights)
+        ReproduceRow(**common, seed=seed, test_right=right, labels_right=right) for seed, right in enumerate(rights)
     ]
 
 
@@ -73,6 +75,11 @@ def test_a_claim_that_does_not_hold_is_printed_as_such() -> None:
     page = render_page({"num": 1, "num_test": 2, "match": 0.05, "figures": [found], "passes": []})
     assert "does not hold" in page
     assert "ICM &lt; gold &amp; more" in page
+    (plot,) = figure_plots({"figures": [found]}).values()
+    assert isinstance(plot, BarPlot)
+    (group,) = plot.groups
+    assert group.heading == "lab-arithmetic, lab-large"
+    assert [(row.label, row.bars[0].estimate.value) for row in group.rows] == [("ICM", 0.5), ("gold labels", 0.5)]
 
 
 def test_the_figures_name_what_there_is() -> None:
@@ -118,10 +125,10 @@ async def test_rows_of_other_weights_are_made_again(tmp_path: Path, serving: Ser
     bars = [Bar(REAL, "living", method) for method in ("zero_shot", "gold")]
     told: list[str] = []
 
-    async def made(seed: int) -> list[dict[str, Any]]:
+    async def made(seed: int) -> list[ReproduceRow]:
         told.clear()
         async with serving(seed=seed) as scorer:
-            return await model_rows(scorer, bars, SavedRows(tmp_path / ROWS, [REAL], "method"), told.append)
+            return await model_rows(scorer, bars, SavedRows(tmp_path / ROWS, REAL, ReproduceRow), told.append)
 
     rows = await made(1)
     assert len(rows) == len(told) == 2 * REAL_SEEDS

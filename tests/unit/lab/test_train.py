@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from icm_lab.course import COURSES, Course, Stage
 from icm_lab.family import Size
 from icm_lab.train import LOG, train
+from icm_lab.training_schedule import SCHEDULES, Stage, TrainingSchedule
 
 TINY = Size("tiny", 1, 16, 1)
-SHORT = Course(
+SHORT = TrainingSchedule(
     (Stage(4, 6, 4, 0.0, noisy=False), Stage(4, 4, 6, 1.0, noisy=True)), rate=1e-2, warm_up=2, report_steps=2
 )
 
@@ -23,6 +23,7 @@ class Killed(Exception):  # noqa: N818
     """Stands for a signal that cannot be caught."""
 
 
+@pytest.mark.slow
 def test_a_killed_training_ends_with_the_same_weights_and_log(tmp_path: Path) -> None:
     whole = train(TINY, SHORT, tmp_path / "whole")
 
@@ -43,17 +44,17 @@ def test_a_killed_training_ends_with_the_same_weights_and_log(tmp_path: Path) ->
     assert [row["step"] for row in logs[0]] == [2, 4, 6, 8]
 
 
-def test_a_course_goes_from_truth_to_the_even_mix() -> None:
-    for course in COURSES.values():
-        evenness = [course.batch(step).mix.evenness for step in range(course.steps)]
+def test_a_schedule_goes_from_truth_to_the_even_mix() -> None:
+    for schedule in SCHEDULES.values():
+        evenness = [schedule.batch(step).mix.evenness for step in range(schedule.steps)]
         assert evenness[0] == 0
         assert evenness[-1] == 1
         assert evenness == sorted(evenness)
-        rates = [course.rate_at(step) for step in range(course.steps)]
-        assert max(rates) == course.rate
-        last = [course.batch(step).mix.is_last for step in range(course.steps)]
+        rates = [schedule.rate_at(step) for step in range(schedule.steps)]
+        assert max(rates) == schedule.rate
+        last = [schedule.batch(step).mix.is_last for step in range(schedule.steps)]
         assert last == sorted(last)
-        assert 0 < rates[last.index(True) - 1] < course.rate / 20
-        assert rates[-1] == course.rate / 5
+        assert 0 < rates[last.index(True) - 1] < schedule.rate / 20
+        assert rates[-1] == schedule.rate / 5
     with pytest.raises(IndexError):
         SHORT.batch(8)

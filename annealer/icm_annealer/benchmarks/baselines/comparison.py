@@ -1,23 +1,26 @@
-"""All methods on all seeds of one task: rows into `baselines.json` one by one, then what they say together."""
+"""All methods on all seeds of one task: rows into `baselines.json` one by one, then their figures together."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import numpy as np
 
 from icm_annealer.benchmarks.baselines.methods import ICM, METHODS
 from icm_annealer.benchmarks.baselines.plan import BaselinesPlan
 from icm_annealer.benchmarks.baselines.reference_labels import human_labels
-from icm_annealer.benchmarks.baselines.rows import BaselineRows
-from icm_annealer.benchmarks.baselines.standings import Standing, standings
+from icm_annealer.benchmarks.baselines.rows import BaselineRow, BaselineRows
+from icm_annealer.benchmarks.baselines.summaries import BaselinesTable, MethodSummary, method_summaries
 from icm_annealer.benchmarks.case import Case, TaskData
 from icm_annealer.benchmarks.results_file import save_figures
-from icm_annealer.benchmarks.runner import Job, SavedRows, run_jobs
-from icm_annealer.benchmarks.search_presets import expected_shots
+from icm_annealer.benchmarks.runner import Job, Part, run_jobs
+from icm_annealer.benchmarks.saved_rows import SavedRows
+from icm_annealer.benchmarks.search_presets import find_compared
 from icm_annealer.console.progress import RunProgress
-from icm_annealer.evaluation.test_set import intervals_told
+from icm_annealer.evaluation.test_set import describe_intervals
 from icm_annealer.scoring.passes import Scorer
 
 ROWS, TABLE = "rows", "table"
@@ -25,10 +28,10 @@ ROWS, TABLE = "rows", "table"
 
 
 class Compared(NamedTuple):
-    """The result: what was compared, as JSON holds it, and the methods' standings."""
+    """The result: what `baselines.json` says of all methods, and each method with its rows."""
 
-    table: dict[str, Any]
-    standings: list[Standing]
+    table: BaselinesTable
+    methods: list[MethodSummary]
 
 
 async def compare(
@@ -41,30 +44,31 @@ async def compare(
     def case(seed: int) -> Case:
         return Case(data, plan.num_examples, plan.num_test, seed, model, scorer, "baselines")
 
-    first = case(plan.first_seed)  # data that do not reach are told before anything is measured
-    if plan.prefix:
-        await first.open(plan.prefix)
-    if plan.human is not None:
-        human_labels(first.train, plan.human, data.task)
-    jobs = list(_jobs(data, plan))
-    saved = SavedRows(out, (ROWS,), "method")
-    rows = await run_jobs(jobs, BaselineRows(plan), lambda job: case(job.seed), saved, progress, resume=resume)
-    num_rows = Counter(row["method"] for row in rows)
-    rows = [row for row in rows if num_rows[row["method"]] == plan.num_seeds]
-    found = standings(rows)
-    is_grouped = any(len(set(row["test_units"].split())) < len(row["test_units"].split()) for row in rows)
-    table = {
-        "task": data.task.name,
-        "title": data.task.title,
-        "num_examples": len(first.train),
-        "num_test": len(first.test),
-        "seeds": list(plan.seeds),
-        "intervals": intervals_told(plan.num_seeds, is_grouped=is_grouped),
-        "model": model.model_dump(include={"name", "digest", "dtype", "engine"}),
-        "methods": {standing.method.name: standing.to_dict() for standing in found},
-    }
-    save_figures(out, **{TABLE: table})
-    return Compared(table, found)
+    first = case(plan.first_seed)  # what does not suffice is refused before anything is measured
+    if plan.offer.prefix:
+        await first.open(plan.offer.prefix)
+    if plan.offer.human is not None:
+        human_labels(first.train, plan.offer.human, data.task)
+    part = Part(BaselineRows(plan), SavedRows(out, ROWS, BaselineRow))
+    await run_jobs(
+        list(_jobs(data, plan)), {ROWS: part}, (ROWS, ICM), lambda job: case(job.seed), progress, resume=resume
+    )
+    num_rows = Counter(row.method for row in part.rows)
+    rows = [row for row in part.rows if num_rows[row.method] == plan.num_seeds]
+    methods = method_summaries(rows)
+    is_grouped = any(len(np.unique(row.test_units)) < len(row.test_units) for row in rows)
+    table = BaselinesTable(
+        task=data.task.name,
+        title=data.task.title,
+        num_examples=len(first.train),
+        num_test=len(first.test),
+        seeds=list(plan.seeds),
+        intervals=describe_intervals(plan.num_seeds, is_grouped=is_grouped),
+        model=model.identity.model_dump(),
+        methods={summary.method.name: summary.stored() for summary in methods},
+    )
+    save_figures(out, **{TABLE: table.model_dump()})
+    return Compared(table, methods)
 
 
 def _jobs(data: TaskData, plan: BaselinesPlan) -> Iterator[Job]:
@@ -72,6 +76,6 @@ def _jobs(data: TaskData, plan: BaselinesPlan) -> Iterator[Job]:
     num = plan.num_examples
     for seed in plan.seeds:
         for method in sorted(METHODS.values(), key=lambda method: method.name != ICM):
-            searching = expected_shots(method.search, num, 2.5 * num) if method.search else 0.0
+            searching = find_compared(method.search).settings(seed).expected_shots(num) if method.search else 0.0
             weight = searching + 2.0 * (num + 2 * plan.num_test)
             yield Job(ROWS, data, num, seed, method.name, weight, plan.has(method.name))

@@ -1,74 +1,174 @@
-"""What is compared: methods by name, in the order of the table."""
+"""What is compared: methods by name, in the order of the table. One more is a Method here, and its function if no
+search finds its labels."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from icm_annealer.benchmarks.search_presets import OFFICIAL, OURS, STOPPED
+import numpy as np
+
+from icm_annealer.benchmarks.baselines.reference_labels import human_labels, with_noise
+from icm_annealer.benchmarks.case import Case
+from icm_annealer.benchmarks.search_presets import REFERENCE, find_compared
+from icm_annealer.core.arrays import Ints
 from icm_annealer.data.task import Task
+from icm_annealer.evaluation.many_shot import random_labels
+from icm_annealer.reporting.methods import TITLES
 from icm_client.contract.errors import RequestError
 
 
-class Method(NamedTuple):
+class Offer(NamedTuple):
+    """What a comparison has that a method may need."""
+
+    task: Task
+    prefix: str = ""
+    """A text in front of every prompt of one zero-shot method."""
+    human: str | None = None
+    """The field with people's labels."""
+
+
+class Need(NamedTuple):
+    """What a method cannot do without."""
+
+    what: str
+    """For the error."""
+    is_met: Callable[[Offer], bool]
+
+
+class Given(NamedTuple):
+    """What labels that no search finds are made of."""
+
+    case: Case
+    offer: Offer
+    icm_labels: Ints | None
+    """ICM's of the same seed, if they are there."""
+
+    @property
+    def num_wrong(self) -> int | None:
+        """Of ICM's labels."""
+        return None if self.icm_labels is None else int((self.icm_labels != self.case.gold).sum())
+
+
+def _nothing(given: Given) -> dict[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Method:
     """One way to come by labels, or to do without."""
 
     name: str
     title: str
-    colour: str
     search: str = ""
-    """The contestant that finds its labels; empty where no search does."""
+    """The compared search that finds its labels; empty where none does."""
+    labels: Callable[[Given], Ints] | None = None
+    """Its labels where no search finds them, -1 for an example without."""
+    of: Callable[[Given], dict[str, Any]] = _nothing
+    """What its labels depend on besides the case, for its row."""
     is_usual: bool = True
-    """Whether it takes part where no methods are named."""
+    """Whether it takes part where no methods are named and its need, if it has one, is met."""
+    needs: Need | None = None
+    after: str = ""
+    """The method that has to take part as well, since this one's labels depend on it."""
+    prompts_with_labels: bool = True
+    """Otherwise unseen examples stand behind nothing, and its labels are the calibrated answers of zero-shot."""
+    preamble: Callable[[Offer], str] = lambda offer: ""
+    """A text in front of every prompt."""
 
     @property
     def is_stopped(self) -> bool:
         """Whether it ends at ICM's tokens."""
-        return self.search in STOPPED
+        return bool(self.search) and find_compared(self.search).kind.is_stopped
+
+    def takes_part(self, offer: Offer) -> bool:
+        """Whether it does where no methods are named."""
+        return self.is_usual if self.needs is None else self.needs.is_met(offer)
 
 
-ZERO_SHOT, PREFIXED, RANDOM, ICM, NOISE, HUMAN, GOLD = (
-    *("zero_shot", "zero_shot_prefix", "random_few_shot"),
-    *("icm", "noise", "human", "gold"),
-)
-CONSISTENT = "bootstrap_consistent"
+def _random(given: Given) -> Ints:
+    return random_labels(given.case.num, len(given.case.task.labels), np.random.default_rng([given.case.seed, 1]))
+
+
+def _noise(given: Given) -> Ints:
+    assert given.num_wrong is not None  # it takes part only where ICM does, which comes first
+    rng = np.random.default_rng([given.case.seed, 4])
+    return with_noise(given.case.gold, given.num_wrong, len(given.case.task.labels), rng)
+
+
+def _human(given: Given) -> Ints:
+    assert given.offer.human is not None  # it takes part only where the field is named
+    return human_labels(given.case.train, given.offer.human, given.case.task)
+
+
+def _of_human(given: Given) -> dict[str, Any]:
+    # A row of people's labels may be saved where the field is not named.
+    return {"human": zlib.crc32(_human(given).tobytes()) if given.offer.human is not None else None}
+
+
+ZERO_SHOT, RANDOM, ICM, HUMAN, GOLD = "zero_shot", "random_few_shot", "icm", "human", "gold"
 
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method(ZERO_SHOT, "zero-shot", "#94a3b8", "zero_shot"),
-        Method(PREFIXED, "zero-shot prefix", "#64748b", "zero_shot", is_usual=False),
-        Method(RANDOM, "random labels", "#d6b48a"),
-        Method("bootstrap", "bootstrapped", "#7dd3fc", "bootstrap"),
-        Method(CONSISTENT, "… + consistency", "#38bdf8", "bootstrap_consistent", is_usual=False),
-        Method("bootstrap_raw", "… uncalibrated", "#bae6fd", "bootstrap_raw", is_usual=False),
-        Method("growing", "growing labels", "#6ee7b7", "growing"),
-        Method("joint", "joint inference", "#34d399", "joint"),
-        Method("joint_raw", "… uncalibrated", "#a7f3d0", "joint_raw", is_usual=False),
-        Method("gibbs", "Gibbs", "#059669", "gibbs"),
-        Method("gibbs_raw", "… uncalibrated", "#10b981", "gibbs_raw", is_usual=False),
-        Method("official", "published", "#a78bfa", OFFICIAL, is_usual=False),
-        Method(ICM, "ICM", "#2563eb", OURS),
-        Method(NOISE, "gold with noise", "#fb923c"),
-        Method(HUMAN, "human labels", "#db2777", is_usual=False),
-        Method(GOLD, "gold labels", "#eab308"),
+        Method(ZERO_SHOT, TITLES[ZERO_SHOT], "zero_shot", prompts_with_labels=False),
+        Method(
+            "zero_shot_prefix",
+            "zero-shot prefix",
+            "zero_shot",
+            of=lambda given: {"prefix": zlib.crc32(given.offer.prefix.encode())},
+            needs=Need("--prefix-file", lambda offer: bool(offer.prefix)),
+            prompts_with_labels=False,
+            preamble=lambda offer: offer.prefix,
+        ),
+        Method(RANDOM, TITLES[RANDOM], labels=_random),
+        Method("bootstrap", "bootstrapped", "bootstrap"),
+        Method(
+            "bootstrap_consistent",
+            "bootstrapped, consistent",
+            "bootstrap_consistent",
+            needs=Need("a task with rules", lambda offer: bool(offer.task.rules)),
+        ),
+        Method("bootstrap_raw", "bootstrapped, raw", "bootstrap_raw", is_usual=False),
+        Method("growing", "growing labels", "growing"),
+        Method("joint", "joint inference", "joint"),
+        Method("joint_raw", "joint inference, raw", "joint_raw", is_usual=False),
+        Method("gibbs", "Gibbs", "gibbs"),
+        Method("gibbs_raw", "Gibbs, raw", "gibbs_raw", is_usual=False),
+        Method("official", "published", "official", is_usual=False),
+        Method(ICM, TITLES[ICM], REFERENCE.name),
+        Method(
+            "noise",
+            TITLES["noise"],
+            labels=_noise,
+            of=lambda given: {"num_wrong": given.num_wrong},
+            after=ICM,
+        ),
+        Method(
+            HUMAN,
+            TITLES[HUMAN],
+            labels=_human,
+            of=_of_human,
+            needs=Need("--human", lambda offer: offer.human is not None),
+        ),
+        Method(GOLD, TITLES[GOLD], labels=lambda given: given.case.gold),
     )
 }
 
 
-def chosen(names: Sequence[str], task: Task, *, has_prefix: bool, has_human: bool) -> list[Method]:
-    """The methods named, or if none is all usual ones, with those that rules, a prefix or human labels allow.
+def chosen(names: Sequence[str], offer: Offer) -> list[Method]:
+    """The methods named, or if none is all usual ones, with those whose need is met.
 
     In the order of the table. Raises RequestError for what cannot be run.
     """
-    allowed = {PREFIXED: has_prefix, HUMAN: has_human, CONSISTENT: bool(task.rules)}
-    missing = {PREFIXED: "--prefix-file", HUMAN: "--human", CONSISTENT: "a task with rules"}
     for name in names:
         if name not in METHODS:
-            raise RequestError(f"no method {name!r}: it is one of {', '.join(METHODS)}")
-        if not allowed.get(name, True):
-            raise RequestError(f"the method {name} needs {missing[name]}")
-    if NOISE in names and ICM not in names:
-        raise RequestError("noise is made as accurate as ICM's labels: name icm as well")
-    wanted = set(names) or {name for name, method in METHODS.items() if allowed.get(name, method.is_usual)}
-    return [method for name, method in METHODS.items() if name in wanted]
+            raise RequestError(f"no method {name!r}: choose of {', '.join(METHODS)}")
+        method = METHODS[name]
+        if method.needs and not method.needs.is_met(offer):
+            raise RequestError(f"the method {name} needs {method.needs.what}")
+        if method.after and method.after not in names:
+            raise RequestError(f"the method {name} is made of the labels of {method.after}: name that as well")
+    return [method for name, method in METHODS.items() if (name in names if names else method.takes_part(offer))]

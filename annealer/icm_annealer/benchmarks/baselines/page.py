@@ -1,20 +1,21 @@
-"""What `icm baselines` found, as one self-contained HTML page."""
+"""What `icm baselines` found, as one self-contained HTML page, and its plots."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from icm_annealer.benchmarks.baselines.standings import Standing
-from icm_annealer.benchmarks.baselines.tables import NOTES, gap_told, heading, tokens, told
+from icm_annealer.benchmarks.baselines.methods import GOLD, HUMAN, ICM, RANDOM, ZERO_SHOT
+from icm_annealer.benchmarks.baselines.summaries import BaselinesTable, MethodSummary
+from icm_annealer.benchmarks.baselines.tables import NOTES, format_estimate, format_gap, format_tokens, heading
 from icm_annealer.evaluation.test_set import KINDS
-from icm_annealer.reporting.bars import Bar
-from icm_annealer.reporting.drawing import Drawing, to_svg
+from icm_annealer.plots.bars import Bar, BarGroup, BarPlot, BarRow
+from icm_annealer.plots.base import Plot
 from icm_annealer.reporting.evaluation_table import FIGURES
+from icm_annealer.reporting.methods import colour_of
 from icm_annealer.reporting.report import templates
 
 
-def render_page(table: dict[str, Any], standings: Sequence[Standing], figure: Drawing | None) -> str:
+def render_page(table: BaselinesTable, methods: Sequence[MethodSummary], chance: float) -> str:
     """The page as HTML; every text is escaped, nothing is loaded from elsewhere."""
     return (
         templates()
@@ -22,20 +23,37 @@ def render_page(table: dict[str, Any], standings: Sequence[Standing], figure: Dr
         .render(
             table=table,
             heading=heading(table),
-            standings=standings,
-            figure=to_svg(figure) if figure else None,
+            methods=methods,
+            plots=baseline_plots(methods, chance),
             kinds=KINDS,
             figures={name: title for name, title in FIGURES.items() if name != "accuracy"},
-            bars=lambda kind: [_bar(standing, kind) for standing in standings],
-            told=told,
-            tokens=tokens,
-            gap_told=gap_told,
+            format_estimate=format_estimate,
+            format_tokens=format_tokens,
+            format_gap=format_gap,
             notes=NOTES,
         )
     )
 
 
-def _bar(standing: Standing, kind: str) -> Bar:
-    values = standing.seeds(kind)
-    dots = values if len(values) > 1 else []
-    return Bar(standing.method.title, standing.method.colour, standing.figures[kind]["accuracy"], dots)
+def baseline_plots(methods: Sequence[MethodSummary], chance: float) -> dict[str, Plot]:
+    """By the names of their files: the accuracies of all methods, and those of the four that papers show, unless a
+    method is missing or there is no other."""
+    by_name = {summary.method.name: summary for summary in methods}
+    usual = [by_name.get(name) for name in (ZERO_SHOT, HUMAN if HUMAN in by_name else RANDOM, ICM, GOLD)]
+    four = [summary for summary in usual if summary]
+    plots: dict[str, Plot] = {"test-accuracy": _accuracies(methods, chance)}
+    if len(four) == len(usual) < len(methods):
+        plots["four-methods"] = _accuracies(four, chance)
+    return plots
+
+
+def _accuracies(methods: Sequence[MethodSummary], chance: float) -> BarPlot:
+    rows = [
+        BarRow(
+            summary.method.title,
+            colour_of(summary.method.name),
+            tuple(Bar(summary.figures[kind]["accuracy"], tuple(summary.seeds(kind))) for kind in KINDS),
+        )
+        for summary in methods
+    ]
+    return BarPlot("Test accuracy", "test accuracy", (BarGroup(tuple(rows)),), KINDS, chance=chance)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from icm_annealer.benchmarks.baselines.methods import Method
+from icm_annealer.benchmarks.baselines.methods import Method, Offer
 from icm_client.contract.errors import RequestError
 
 MAX_PREFIX_BYTES = 1_000_000
@@ -16,15 +16,12 @@ MAX_PREFIX_BYTES = 1_000_000
 class BaselinesPlan:
     """What is compared."""
 
+    offer: Offer
     methods: Sequence[Method] = ()
     num_examples: int = 128
     num_test: int = 200
     num_seeds: int = 5
     first_seed: int = 0
-    prefix: str = ""
-    """A text in front of every prompt of one zero-shot method."""
-    human: str | None = None
-    """The field with people's labels."""
     stops: bool = True
     """Whether the other searches end at the tokens that ICM took for the same seed."""
 

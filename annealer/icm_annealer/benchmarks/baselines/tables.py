@@ -1,14 +1,13 @@
-"""What `icm baselines` found, as a person reads it in a terminal."""
+"""The result of `icm baselines` in a terminal."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from rich.table import Table
 
-from icm_annealer.benchmarks.baselines.standings import Standing
+from icm_annealer.benchmarks.baselines.summaries import BaselinesTable, MethodSummary
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.evaluation.intervals import Estimate
 from icm_annealer.evaluation.test_set import KINDS
@@ -24,44 +23,44 @@ NOTES = (
 )
 
 
-def print_standings(console: Terminal, table: dict[str, Any], standings: Sequence[Standing]) -> None:
-    """`table` is what `baselines.json` says of them all."""
+def print_methods(console: Terminal, table: BaselinesTable, methods: Sequence[MethodSummary]) -> None:
+    """Three tables: accuracies, and the other figures of each kind."""
     console.say(heading(table), wraps=True)
     names = ["tokens", "right", "test", "gap", "test, cal.", "gap, cal."]
     accuracies = _table("", names)
-    for standing in standings:
-        cells = [_cell(tokens(standing)), _cell(told(standing.label_accuracy))]
+    for summary in methods:
+        cells = [_cell(format_tokens(summary)), _cell(format_estimate(summary.label_accuracy))]
         for kind in KINDS:
-            cells += [_cell(told(standing.figures[kind]["accuracy"])), _cell(gap_told(standing, kind))]
-        accuracies.add_row(standing.method.title, *cells)
+            cells += [_cell(format_estimate(summary.figures[kind]["accuracy"])), _cell(format_gap(summary, kind))]
+        accuracies.add_row(summary.method.title, *cells)
     console.print(accuracies)
     others = {name: title for name, title in FIGURES.items() if name != "accuracy"}
     for kind in KINDS:
         figures = _table(kind, list(others.values()))
-        for standing in standings:
-            cells = [_cell(told(standing.figures[kind][name])) for name in others]
-            figures.add_row(standing.method.title, *cells)
+        for summary in methods:
+            cells = [_cell(format_estimate(summary.figures[kind][name])) for name in others]
+            figures.add_row(summary.method.title, *cells)
         console.print(figures)
     for note in NOTES:
         console.print(note, style="dim")
 
 
-def heading(table: dict[str, Any]) -> str:
+def heading(table: BaselinesTable) -> str:
     """What was compared, in one line."""
-    spread = f"medians of {len(table['seeds'])} seeds" if len(table["seeds"]) > 1 else f"seed {table['seeds'][0]}"
+    spread = f"medians of {len(table.seeds)} seeds" if len(table.seeds) > 1 else f"seed {table.seeds[0]}"
     return (
-        f"{table['task']}: {table['num_examples']} examples to label, {table['num_test']} unseen ones to test on, by "
-        f"{table['model']['name']}; {spread} [{table['intervals']}]"
+        f"{table.task}: {table.num_examples} examples to label, {table.num_test} unseen ones to test on, by "
+        f"{table.model['name']}; {spread} [{table.intervals}]"
     )
 
 
-def tokens(standing: Standing) -> str:
+def format_tokens(summary: MethodSummary) -> str:
     """`33,120`, with a star where the search was stopped there."""
-    star = "*" if any(row.get("is_stopped") for row in standing.rows) else ""
-    return f"{standing.tokens.value:,.0f}{star}"
+    star = "*" if summary.is_stopped else ""
+    return f"{summary.tokens.value:,.0f}{star}"
 
 
-def told(estimate: Estimate) -> str:
+def format_estimate(estimate: Estimate) -> str:
     """`0.965 [0.93, 0.98]`."""
     if math.isnan(estimate.value):
         return "-"
@@ -69,9 +68,9 @@ def told(estimate: Estimate) -> str:
     return f"{estimate.value:.3f}{spread}"
 
 
-def gap_told(standing: Standing, kind: str) -> str:
+def format_gap(summary: MethodSummary, kind: str) -> str:
     """`93 % [80, 104]`; empty for zero-shot and gold."""
-    estimate = standing.gap.get(kind)
+    estimate = summary.gap.get(kind)
     if estimate is None:
         return ""
     if math.isnan(estimate.value):

@@ -8,8 +8,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
-from icm_annealer.benchmarks.budgeted_search import Arena, Costs
+from icm_annealer.benchmarks.case import Case, Opened
+from icm_annealer.benchmarks.runner import Steps
+from icm_annealer.benchmarks.saved_rows import Row
+from icm_annealer.benchmarks.searches.rows import SearchRow
 from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.objective import Objective
 from icm_annealer.scoring.prefix_plan import PlanKind
@@ -36,14 +40,54 @@ class Surrogates:
 
 
 SURROGATES = Surrogates()
+CHAIN = "chain"
+"""The part of `bench.json` with the rows made here, and what each of them is called."""
 MEASURES = {"information": Objective("information"), "logprob": Objective("logprob")}
 
 
-async def chain_check(
-    arena: Arena, problem: Problem, final: Ints, seed: int, on_share: Callable[[float], None]
-) -> list[dict[str, Any]]:
-    """A row for each plan and number of orders: Spearman's correlation with U by `tree`, by measure, and the tokens
-    that one assignment takes. The row of `tree` says how well one order of it agrees with another."""
+class Agreement(BaseModel):
+    """How a cheap measure ranks labels: Spearman's correlation with U by `tree`, by measure. That of `tree` itself is
+    of one order with another."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+
+    plan: str
+    orders: int
+    """Averaged over so many."""
+    tokens: float
+    """That one assignment takes."""
+    information: float
+    logprob: float
+
+
+class ChainRow(Row):
+    """The comparison of measures on one task, size and seed."""
+
+    rows: list[Agreement]
+
+    @property
+    def name(self) -> str:
+        return CHAIN
+
+
+class ChainRows:
+    """Makes those rows, of the labels that the reference search has found."""
+
+    def depends_on(self, case: Case, name: str, reference: SearchRow | None) -> dict[str, Any]:
+        labels = " ".join(map(str, reference.labels.tolist())) if reference else None
+        return {**case.to_dict(), "labels": labels, **SURROGATES.to_dict()}
+
+    async def row(self, case: Case, name: str, reference: SearchRow | None, steps: Steps) -> ChainRow:
+        assert reference is not None  # a plan with this comparison has the reference search take part, and first
+        problem = case.problem(Objective(), PlanKind("tree"))
+        rows = await agreements(await case.open(), problem, reference.labels, case.seed, steps.reach)
+        return ChainRow(**case.key_fields, rows=rows)
+
+
+async def agreements(
+    opened: Opened, problem: Problem, final: Ints, seed: int, on_share: Callable[[float], None]
+) -> list[Agreement]:
+    """One for each plan and number of orders, that of `tree` first."""
     rng = np.random.default_rng([seed, 3])
     assignments = _between(rng.integers(problem.num_labels, size=problem.num_examples), final, rng)
     plans = {"tree": SURROGATES.num_tree_orders, **dict.fromkeys(SURROGATES.plans, SURROGATES.num_orders)}
@@ -51,22 +95,27 @@ async def chain_check(
         plan: {measure: [[] for _ in range(num)] for measure in MEASURES} for plan, num in plans.items()
     }  # [order][assignment]
     tokens: dict[str, float] = {}
+    counter = opened.counter()
     num_all, num_done = len(assignments) * sum(plans.values()), 0
     for plan, num_orders in plans.items():
         for number in range(num_orders):
             order = rng.permutation(len(problem.units))
             for labels in assignments:
                 request = replace(problem, plan=PlanKind.parse(plan)).request(labels, order, "chain check")
-                (answer,) = await arena.answer([request], Costs())
-                tokens.setdefault(plan, arena.cold_cost(request))
+                answer = await opened.passes.score(request)
+                tokens.setdefault(plan, counter.cold(request))
                 for measure, objective in MEASURES.items():
                     us[plan][measure][number].append(objective.u(answer.logprobs, labels, 0))
                 num_done += 1
                 on_share(num_done / num_all)
     exact = {measure: np.mean(us["tree"][measure], axis=0) for measure in MEASURES}
-    rows: list[dict[str, Any]] = [
-        {"plan": plan, "orders": num, "tokens": num * tokens[plan]}
-        | {measure: spearman(np.mean(us[plan][measure][:num], axis=0), exact[measure]) for measure in MEASURES}
+    rows = [
+        Agreement(
+            plan=plan,
+            orders=num,
+            tokens=num * tokens[plan],
+            **{measure: spearman(np.mean(us[plan][measure][:num], axis=0), exact[measure]) for measure in MEASURES},
+        )
         for plan in SURROGATES.plans
         for num in (1, 2, 4)
         if num <= SURROGATES.num_orders
@@ -74,7 +123,7 @@ async def chain_check(
     agreement = {
         measure: spearman(np.array(us["tree"][measure][0]), np.array(us["tree"][measure][1])) for measure in us["tree"]
     }
-    return [{"plan": "tree", "orders": 1, "tokens": tokens["tree"], **agreement}, *rows]
+    return [Agreement(plan="tree", orders=1, tokens=tokens["tree"], **agreement), *rows]
 
 
 def spearman(first: Array, second: Array) -> float:

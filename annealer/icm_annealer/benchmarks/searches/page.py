@@ -1,20 +1,33 @@
-"""The bench's result as one self-contained HTML page: U and accuracies over computed tokens."""
+"""The bench's result as one self-contained HTML page, and its plots: U and accuracies over computed tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from icm_annealer.benchmarks.searches.plan import GOLD
-from icm_annealer.benchmarks.searches.standings import Heat, Standing, whole_tokens
+from icm_annealer.benchmarks.searches.summaries import SearchSummary, TaskComparison
 from icm_annealer.benchmarks.searches.tables import notes_for
-from icm_annealer.reporting.charts import Line
+from icm_annealer.core.objective import Objective, unit_of_u
+from icm_annealer.plots.base import Plot
+from icm_annealer.plots.clouds import Cloud, CloudPlot, Level
+from icm_annealer.reporting.methods import TITLES
 from icm_annealer.reporting.report import templates
 
-CHARTS = (
-    ("U (nats per example)", "u", None),
-    ("share of right labels", "label_accuracy", (0.0, 1.0)),
-    ("test accuracy, calibrated", "test_accuracy_calibrated", (0.0, 1.0)),
+
+class Shown(NamedTuple):
+    """A figure that is plotted over tokens."""
+
+    name: str
+    """As rows hold it."""
+    title: str
+    bounds: tuple[float, float] | None = None
+
+
+SHOWN = (
+    Shown("u", f"U ({unit_of_u(Objective().measure)})"),
+    Shown("label_accuracy", "share of right labels", (0.0, 1.0)),
+    Shown("test_accuracy_calibrated", "test accuracy, calibrated", (0.0, 1.0)),
 )
 COLUMNS = (
     ("tokens", "tokens", "{:,.0f}"),
@@ -31,41 +44,53 @@ COLUMNS = (
 )
 
 
-def render_page(heats: Sequence[Heat], model: dict[str, Any]) -> str:
+def render_page(comparisons: Sequence[TaskComparison], model: dict[str, Any]) -> str:
     """The page as HTML; nothing is loaded from elsewhere."""
     return (
         templates()
         .get_template("search_bench.html")
         .render(
-            heats=heats,
+            comparisons=comparisons,
             model=model,
-            charts=CHARTS,
+            plots_of=_plots_of,
             columns=COLUMNS,
-            lines=_lines,
-            levels=_levels,
-            notes=notes_for(heats),
+            notes=notes_for(comparisons),
         )
     )
 
 
-def _lines(heat: Heat, name: str) -> list[Line]:
-    """A cloud of seeds for each search; the published one has a second, where its plan would put it."""
-    clouds = []
-    for standing in heat.standings:
-        if "tokens" in standing.figures:
-            clouds.append(_cloud(standing, name, standing.search, "tokens"))
-        # Asked by `fixed`, it stands there already.
-        if "fixed_tokens" in standing.figures and standing.figures["fixed_tokens"] != standing.figures["tokens"]:
-            clouds.append(_cloud(standing, name, f"{standing.search}, plan fixed", "fixed_tokens"))
-    return clouds
+def bench_plots(comparisons: Sequence[TaskComparison]) -> dict[str, Plot]:
+    """All plots of the page, by the names of their files."""
+    return {name: plot for comparison in comparisons for name, plot in _plots_of(comparison).items()}
 
 
-def _cloud(standing: Standing, name: str, title: str, tokens: str) -> Line:
-    points = [(whole_tokens(row, tokens), float(row[name])) for row in standing.rows]
-    middle = standing.figures[tokens].value, standing.figures[name].value
-    return Line(title, points, is_joined=False, middle=middle)
+def _plots_of(comparison: TaskComparison) -> dict[str, Plot]:
+    """Those of one task and size; a figure that no search has is not shown."""
+    plots: dict[str, Plot] = {}
+    for shown in SHOWN:
+        clouds = tuple(cloud for summary in comparison.searches for cloud in _clouds(summary, shown.name))
+        levels = tuple(
+            Level(TITLES[GOLD], summary.figures[shown.name])
+            for summary in comparison.searches
+            if summary.search == GOLD
+        )
+        if clouds:
+            name = f"{comparison.task}-{comparison.num}-{shown.name.replace('_', '-')}"
+            title = f"{shown.title} over computed tokens"
+            plots[name] = CloudPlot(title, "computed tokens", shown.title, clouds, levels, shown.bounds)
+    return plots
 
 
-def _levels(heat: Heat, name: str) -> list[tuple[str, float]]:
-    """Gold labels cost no search: a height, not a point."""
-    return [("gold labels", standing.figures[name].value) for standing in heat.standings if standing.search == GOLD]
+def _clouds(summary: SearchSummary, name: str) -> Iterator[Cloud]:
+    """A search's seeds; the published search has a second cloud, where its own plan would put it."""
+    figures = summary.figures
+    if "tokens" in figures:
+        yield _cloud(summary, name, summary.search, "tokens")
+    # Asked by `fixed`, it stands there already.
+    if "fixed_tokens" in figures and figures["fixed_tokens"] != figures["tokens"]:
+        yield _cloud(summary, name, f"{summary.search}, plan fixed", "fixed_tokens")
+
+
+def _cloud(summary: SearchSummary, name: str, title: str, tokens: str) -> Cloud:
+    points = tuple((row.whole(tokens), float(getattr(row, name))) for row in summary.rows)
+    return Cloud(title, points, summary.figures[tokens], summary.figures[name])

@@ -1,28 +1,41 @@
-"""What a contest compares."""
+"""What `icm search-bench` compares."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from icm_annealer.benchmarks.search_presets import CONTESTANTS, OFFICIAL, OURS
+from icm_annealer.benchmarks.search_presets import PRESETS, REFERENCE, ComparedSearch, compared_names, find_compared
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.settings import Settings
 from icm_client.contract.errors import RequestError
 
-GOLD, CHAIN = "gold", "chain"
-"""In place of a search: the gold labels, and the comparison of measures."""
-FULL = (OURS, OFFICIAL, "zero_shot", "growing", "joint", "gibbs", GOLD)
-SHORT = (OURS, "zero_shot", "growing", "joint", GOLD)
+GOLD = "gold"
+"""In place of a search: the gold labels, which no search finds."""
+FULL = [*(name for name, search in PRESETS.items() if search.preset.takes_part != "named"), GOLD]
+SHORT = [*(name for name, search in PRESETS.items() if search.preset.takes_part == "always"), GOLD]
+
+
+def bench_names() -> list[str]:
+    """All that can be compared."""
+    return [*compared_names(), GOLD]
 
 
 def check_names(names: list[str]) -> list[str]:
-    """The names without repetitions, ours first, since the others are measured by it. Raises RequestError."""
+    """The names without repetitions, the reference search first, since the others are compared with it.
+
+    Raises RequestError for one that there is not.
+    """
     for name in names:
-        if name not in CONTESTANTS and name != GOLD:
-            raise RequestError(f"no search {name!r}: it is one of {', '.join([*CONTESTANTS, GOLD])}")
-    return sorted(dict.fromkeys(names), key=lambda name: name != OURS)
+        if name not in bench_names():
+            raise RequestError(f"no search {name!r}: choose of {', '.join(bench_names())}")
+        search_named(name)
+    return sorted(dict.fromkeys(names), key=lambda name: name != REFERENCE.name)
+
+
+def search_named(name: str) -> ComparedSearch | None:
+    """The search of this name; None for gold labels."""
+    return None if name == GOLD else find_compared(name)
 
 
 @dataclass(frozen=True)
@@ -30,7 +43,7 @@ class BenchPlan:
     """What is compared."""
 
     searches: Sequence[str]
-    """Names of contestants, ours first if it takes part, since it sets the others' budgets."""
+    """Names, the reference search first if it takes part, since it sets the others' budgets."""
     sizes: Sequence[int] = (64,)
     num_seeds: int = 1
     first_seed: int = 0
@@ -38,9 +51,10 @@ class BenchPlan:
     num_orders: int = 3
     """Common fresh orders that all answers of a seed are weighed on."""
     weigh_plan: str = "tree"
-    official_iterations: int | None = None
-    """Where the published search is stopped; None is at its own end."""
-    official_plan: str = "tree"
+    max_iterations: int | None = None
+    """Where searches that count iterations are ended; None is their own end."""
+    uses_own_plans: bool = False
+    """Whether every search asks by its own default plan, whatever that costs."""
     checks_chain: bool = False
     """Also compare U by plan `chain` with U by `tree`, for the first seed."""
 
@@ -48,27 +62,26 @@ class BenchPlan:
     def seeds(self) -> range:
         return range(self.first_seed, self.first_seed + self.num_seeds)
 
-    def settings(self, search: str, num: int, seed: int) -> Settings:
-        """What a contestant is run with."""
-        settings = CONTESTANTS[search].model_copy(update={"seed": seed})
-        if search == OFFICIAL:
-            # Half an iteration less is rounded up to the whole number.
-            wanted = (self.iterations(num)[0] - 0.5) / num
-            official = replace(settings.official, iterations_per_example=wanted)
-            settings = settings.model_copy(update={"official": official, "plan": self.official_plan})
-        return settings
+    def settings(self, search: ComparedSearch, num: int, seed: int) -> Settings:
+        """What a search is run with."""
+        settings = search.settings(seed)
+        done_and_all = self.iterations(search, num)
+        if search.kind.iterations and done_and_all:
+            options = search.kind.iterations.limited(settings.options, num, done_and_all[0])
+            settings = settings.model_copy(update={"options": options})
+        return settings.model_copy(update={"plan": None}) if self.uses_own_plans else settings
 
-    def iterations(self, num: int) -> tuple[int, int]:
-        """The published search's iterations: those that are run, and all."""
-        in_all = math.ceil(CONTESTANTS[OFFICIAL].official.iterations_per_example * num)
-        return min(in_all, self.official_iterations or in_all), in_all
+    def iterations(self, search: ComparedSearch, num: int) -> tuple[int, int] | None:
+        """The iterations that are run, and those of a whole search; None for a search that counts none."""
+        if search.kind.iterations is None:
+            return None
+        in_all = search.kind.iterations.total(search.preset.options, num)
+        return min(in_all, self.max_iterations or in_all), in_all
 
     def check(self) -> None:
         """Raises RequestError for what could not be run."""
         PlanKind.parse(self.weigh_plan)
-        if self.official_plan not in ("tree", "fixed"):
-            raise RequestError(f"the published search asks by plan tree or fixed, not {self.official_plan!r}")
         if not self.sizes or min(self.sizes) < 8:
             raise RequestError("searches are compared on 8 examples or more")
-        if self.checks_chain and OURS not in self.searches:
-            raise RequestError(f"the chain rule is tried on the labels that {OURS} finds: let it take part")
+        if self.checks_chain and REFERENCE.name not in self.searches:
+            raise RequestError(f"--chain compares measures on the labels of {REFERENCE.name}: add it to --searches")

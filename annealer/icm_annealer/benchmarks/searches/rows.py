@@ -6,106 +6,157 @@ import math
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
-from icm_annealer.benchmarks.budgeted_search import Arena, Costs, Trial
-from icm_annealer.benchmarks.case import Case
-from icm_annealer.benchmarks.runner import Row, Steps, joined, parted
-from icm_annealer.benchmarks.search_presets import OFFICIAL, OURS, STOPPED
-from icm_annealer.benchmarks.searches.chain import SURROGATES, chain_check
-from icm_annealer.benchmarks.searches.plan import CHAIN, GOLD, BenchPlan
+from icm_annealer.benchmarks.case import Case, Opened, SearchCost
+from icm_annealer.benchmarks.runner import Steps
+from icm_annealer.benchmarks.saved_rows import Numbers, SearchCosts
+from icm_annealer.benchmarks.search_presets import ComparedSearch
+from icm_annealer.benchmarks.searches.plan import BenchPlan, search_named
 from icm_annealer.core.arrays import Ints
 from icm_annealer.core.objective import Objective, label_rates
 from icm_annealer.evaluation.many_shot import accuracy
 from icm_annealer.scoring.prefix_plan import PlanKind
+from icm_client.contract.wire import Usage
+
+FIXED = "fixed"
+"""The plan of searches whose costs are counted by it as well."""
 
 
-class BenchRows:
-    """Makes the rows of a bench; the rows of our search set the others' budgets."""
+class Weighing(BaseModel):
+    """What it cost to weigh the labels, which no search is charged for."""
 
-    anchor = OURS
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    tokens: int
+    """As the engine reported."""
+    seconds: float
+
+
+class SearchRow(SearchCosts):
+    """One search, or the gold labels, on one task, size and seed."""
+
+    search: str
+    u: float
+    """Mean over the common fresh orders, by measure `information`."""
+    u_se: float
+    u_margin: float
+    """The same by measure `margin`."""
+    weighing: Weighing
+    label_accuracy: float
+    test_accuracy: float
+    test_accuracy_calibrated: float
+    label_rates: list[float]
+    labels: Numbers
+    fixed_tokens: int | None = None
+    """Of a search whose own plan is `fixed`: tokens if all was asked by that."""
+    fixed_tokens_cold: int | None = None
+    """The same on an engine without room for what a pass leaves for the next one."""
+    iterations: list[int] | None = None
+    """Those that were run and those of a whole search, where a search counts them."""
+    num_labelled: int | None = None
+    """Examples that the search itself has labelled, where it says so."""
+    extrapolated: float | None = None
+    """What a whole search would cost over what this one did, if every label took as much as those that it has."""
+    u_own_order: float | None = None
+    """U by the search's own last pass."""
+
+    @property
+    def name(self) -> str:
+        return self.search
+
+    @property
+    def is_extrapolated(self) -> bool:
+        return self.extrapolated not in (None, 1.0)
+
+    def whole(self, tokens: str) -> float:
+        """`tokens`, `fixed_tokens` or `fixed_tokens_cold` of the whole search, extrapolated if it was ended early."""
+        return float(getattr(self, tokens)) * (self.extrapolated or 1.0)
+
+
+class SearchRows:
+    """Makes the rows of searches; those of the reference search set the others' budgets."""
 
     def __init__(self, plan: BenchPlan):
         self._plan = plan
 
-    def to_dict(self, case: Case, name: str, anchor: Row | None) -> Row:
-        to_dict = {
+    def depends_on(self, case: Case, name: str, reference: SearchRow | None) -> dict[str, Any]:
+        search = search_named(name)
+        return {
             **case.to_dict(),
             "num_orders": self._plan.num_orders,
             "weigh_plan": self._plan.weigh_plan,
-            "budget": _budget(name, anchor),
+            "budget": _budget(search, reference),
+            **({"settings": self._plan.settings(search, case.num, case.seed).to_dict()} if search else {}),
         }
-        if name == CHAIN:
-            return {**to_dict, "labels": anchor["labels"] if anchor else None, **SURROGATES.to_dict()}
-        if name != GOLD:
-            to_dict["settings"] = self._plan.settings(name, case.num, case.seed).to_dict()
-        return to_dict
 
-    async def row(self, case: Case, name: str, anchor: Row | None, steps: Steps) -> Row:
-        arena, many_shot = await case.open()
-        if name == CHAIN:
-            assert anchor is not None  # a plan that checks it has our search take part, and first
-            problem = case.problem(Objective(), PlanKind("tree"))
-            return {"rows": await chain_check(arena, problem, parted(anchor["labels"]), case.seed, steps.reach)}
-        costs, labels = {}, case.gold
-        if name != GOLD:
-            budget = _budget(name, anchor)
-            trial = await case.search(
-                arena,
-                self._plan.settings(name, case.num, case.seed),
+    async def row(self, case: Case, name: str, reference: SearchRow | None, steps: Steps) -> SearchRow:
+        search, opened = search_named(name), await case.open()
+        costs: dict[str, Any] = {}
+        labels = case.gold
+        if search:
+            budget = _budget(search, reference)
+            found = await case.search(
+                opened,
+                self._plan.settings(search, case.num, case.seed),
                 budget_tokens=budget,
-                counts_fixed=name == OFFICIAL,
-                on_share=lambda share: steps.reach((0.9 if name == OFFICIAL else 0.7) * share),
+                counts_fixed=search.kind.plan == FIXED,
+                on_share=lambda share: steps.reach(0.8 * share),
             )
-            costs, labels = self._costs(case, name, trial, budget), trial.labels
-        weighed = await self._weighed(case, arena, labels)
-        predictions = await many_shot.predict(labels)
-        return {
-            "search": name,
+            costs, labels = {**found.figures(), "budget": budget, **self._iterations(case, search, found)}, found.labels
+        predictions = await opened.many_shot.predict(labels)
+        return SearchRow(
+            **case.key_fields,
+            search=name,
             **costs,
-            **weighed,
-            "label_accuracy": accuracy(labels, case.gold).value,
-            "test_accuracy": accuracy(predictions.raw, case.gold_test).value,
-            "test_accuracy_calibrated": accuracy(predictions.calibrated, case.gold_test).value,
-            "label_rates": label_rates(labels, len(case.task.labels)).tolist(),
-            "labels": joined(labels),
-        }
+            **await self._weighed(case, opened, labels),
+            label_accuracy=accuracy(labels, case.gold).value,
+            test_accuracy=accuracy(predictions.raw, case.gold_test).value,
+            test_accuracy_calibrated=accuracy(predictions.calibrated, case.gold_test).value,
+            label_rates=label_rates(labels, len(case.task.labels)).tolist(),
+            labels=labels,
+        )
 
-    def _costs(self, case: Case, name: str, trial: Trial, budget: int | None) -> dict[str, Any]:
-        row = {**trial.cost_figures(), "budget": budget}
-        if name == OFFICIAL:
-            done, in_all = self._plan.iterations(case.num)
-            labelled = int(trial.result.notes["num_labelled"])
-            row |= {
-                "fixed_tokens": trial.costs.fixed_tokens,
-                "fixed_tokens_cold": trial.costs.fixed_tokens_cold,
-                "iterations": [done, in_all],
-                "num_labelled": labelled,
-                # What a whole search would cost, if every label took as much as those that it has.
-                "extrapolated": case.num / labelled if done < in_all else 1.0,
-                "u_own_order": trial.result.winner.u_own,
+    def _iterations(self, case: Case, search: ComparedSearch, found: SearchCost) -> dict[str, Any]:
+        """The further figures of a search that counts iterations, or whose own plan is `fixed`."""
+        result, figures = found.outcome.result, dict[str, Any]()
+        if search.kind.plan == FIXED:
+            figures |= {
+                "fixed_tokens": found.counter.fixed_tokens,
+                "fixed_tokens_cold": found.counter.fixed_tokens_cold,
             }
-        return row
+        done_and_all = self._plan.iterations(search, case.num)
+        if done_and_all:
+            num_labelled = int(result.notes.get("num_labelled", case.num))
+            figures |= {
+                "iterations": list(done_and_all),
+                "num_labelled": num_labelled,
+                "extrapolated": case.num / num_labelled if done_and_all[0] < done_and_all[1] else 1.0,
+                "u_own_order": result.winner.u_own,
+            }
+        return figures
 
-    async def _weighed(self, case: Case, arena: Arena, labels: Ints) -> dict[str, Any]:
-        """U on orders that are the same for all searches of this case; not counted as anybody's cost."""
-        rng, costs = np.random.default_rng([case.seed, 2]), Costs()
+    async def _weighed(self, case: Case, opened: Opened, labels: Ints) -> dict[str, Any]:
+        """U on orders that are the same for all searches of this case; no search is charged for it."""
+        rng = np.random.default_rng([case.seed, 2])
         problem = case.problem(Objective(), PlanKind.parse(self._plan.weigh_plan))
         margin = case.problem(Objective("margin"), problem.plan)
-        us, margins = [], []
+        us, margins = list[float](), list[float]()
+        usage, seconds = Usage(), 0.0
         for _ in range(self._plan.num_orders):
-            (answer,) = await arena.answer(
-                [problem.request(labels, rng.permutation(len(problem.units)), "weigh")], costs
-            )
+            request = problem.request(labels, rng.permutation(len(problem.units)), "weigh")
+            answer = await opened.passes.score(request)
             us.append(problem.u(answer, labels))
             margins.append(margin.u(answer, labels))
+            usage, seconds = usage + answer.usage, seconds + answer.seconds
         return {
             "u": float(np.mean(us)),
             "u_se": float(np.std(us, ddof=1) / math.sqrt(len(us))) if len(us) > 1 else 0.0,
             "u_margin": float(np.mean(margins)),
-            "weighing": {"tokens": costs.usage.computed_tokens, "seconds": round(costs.seconds, 3)},
+            "weighing": Weighing(tokens=usage.computed_tokens, seconds=round(seconds, 3)),
         }
 
 
-def _budget(name: str, anchor: Row | None) -> int | None:
+def _budget(search: ComparedSearch | None, reference: SearchRow | None) -> int | None:
     """Tokens that a search is stopped at; None where it comes to its own end."""
-    return anchor["tokens"] if anchor and name in STOPPED else None
+    return reference.tokens if search and search.kind.is_stopped and reference else None

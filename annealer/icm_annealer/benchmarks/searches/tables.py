@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from rich import box
 from rich.table import Table
 
-from icm_annealer.benchmarks.runner import Row
-from icm_annealer.benchmarks.searches.standings import RATIOS, Heat, Standing
+from icm_annealer.benchmarks.searches.chain import ChainRow
+from icm_annealer.benchmarks.searches.summaries import RATIOS, SearchSummary, TaskComparison
 from icm_annealer.console.terminal import Terminal
 
 PUBLISHED = {"by fixed": "fixed_tokens", "… each cold": "fixed_tokens_cold"}
@@ -29,39 +29,39 @@ STOPPED = (
 )
 
 
-def notes_for(heats: Sequence[Heat]) -> list[str]:
+def notes_for(comparisons: Sequence[TaskComparison]) -> list[str]:
     """What has to be said beside these figures."""
-    is_extrapolated = any(standing.is_extrapolated for heat in heats for standing in heat.standings)
+    is_extrapolated = any(search.is_extrapolated for comparison in comparisons for search in comparison.searches)
     return [*NOTES, *([STOPPED] if is_extrapolated else [])]
 
 
-def print_heats(console: Terminal, heats: Sequence[Heat]) -> None:
+def print_comparisons(console: Terminal, comparisons: Sequence[TaskComparison]) -> None:
     """Two tables a task and size: what searches cost, and what they found."""
-    for heat in heats:
-        costs = _table(f"{heat.title}: cost", "tokens", "x blocks", "… a label", "measured", "passes", "seconds")
-        found = _table(f"{heat.title}: labels", "U", "≤ blocks", "margin", "right", "test", "test, cal.")
-        for standing in heat.standings:
-            if "tokens" in standing.figures:
+    for comparison in comparisons:
+        costs = _table(f"{comparison.title}: cost", "tokens", "x blocks", "… a label", "measured", "passes", "seconds")
+        found = _table(f"{comparison.title}: labels", "U", "≤ blocks", "margin", "right", "test", "test, cal.")
+        for summary in comparison.searches:
+            if "tokens" in summary.figures:
                 costs.add_row(
-                    standing.search,
-                    *_tokens(standing, "tokens", "{:.2f}"),
-                    *(f"{standing.figures[name].value:,.0f}" for name in ("computed_tokens", "passes")),
-                    _cell(standing, "seconds", "{:,.1f}"),
+                    summary.search,
+                    *_tokens(summary, "tokens", "{:.2f}"),
+                    *(f"{summary.figures[name].value:,.0f}" for name in ("computed_tokens", "reads_per_example")),
+                    _cell(summary, "seconds", "{:,.1f}"),
                 )
             for title, name in PUBLISHED.items():
-                if name in standing.figures:
-                    costs.add_row(f"  {title}", *_tokens(standing, name, "{:.1f}"))
-            num = standing.num_not_above_ours
+                if name in summary.figures:
+                    costs.add_row(f"  {title}", *_tokens(summary, name, "{:.1f}"))
+            num = summary.num_not_above_reference
             found.add_row(
-                standing.search,
-                _cell(standing, "u", "{:+.3f}"),
-                "" if num is None else f"{num}/{len(standing.rows)}",
-                _cell(standing, "u_margin", "{:+.2f}"),
-                *(_cell(standing, name) for name in ("label_accuracy", "test_accuracy", "test_accuracy_calibrated")),
+                summary.search,
+                _cell(summary, "u", "{:+.3f}"),
+                "" if num is None else f"{num}/{len(summary.rows)}",
+                _cell(summary, "u_margin", "{:+.2f}"),
+                *(_cell(summary, name) for name in ("label_accuracy", "test_accuracy", "test_accuracy_calibrated")),
             )
         console.print(costs)
         console.print(found)
-    for note in notes_for(heats):
+    for note in notes_for(comparisons):
         console.print(note, style="dim")
 
 
@@ -73,31 +73,31 @@ def _table(title: str, *names: str) -> Table:
     return table
 
 
-def _tokens(standing: Standing, name: str, form: str) -> list[str]:
+def _tokens(summary: SearchSummary, name: str, form: str) -> list[str]:
     """Tokens, and what they are in ours."""
-    ratios = (_cell(standing, ratio, form) for ratio in RATIOS[name])
-    return [_cell(standing, name, "{:,.0f}"), *ratios]
+    ratios = (_cell(summary, ratio, form) for ratio in RATIOS[name])
+    return [_cell(summary, name, "{:,.0f}"), *ratios]
 
 
-def _cell(standing: Standing, name: str, form: str = "{:.3f}") -> str:
+def _cell(summary: SearchSummary, name: str, form: str = "{:.3f}") -> str:
     """The figure, and its interval below it."""
-    return standing.text(name, form).replace(" [", "\n[")
+    return summary.text(name, form).replace(" [", "\n[")
 
 
-def print_chain(console: Terminal, checks: Sequence[Row]) -> None:
+def print_chain(console: Terminal, checks: Sequence[ChainRow]) -> None:
     """How well cheap measures of U rank labels, against exact leave-one-out."""
     for check in checks:
         table = _table(
-            f"{check['task']}, {check['n']} examples, seed {check['seed']}: rank correlation with U by tree",
+            f"{check.task}, {check.n} examples, seed {check.seed}: rank correlation with U by tree",
             *("orders", "tokens", "information", "logprob"),
         )
-        for row in check["rows"]:
-            name = "tree, one order with another" if row["plan"] == "tree" else row["plan"]
+        for row in check.rows:
+            name = "tree, one order with another" if row.plan == "tree" else row.plan
             table.add_row(
                 name,
-                str(row["orders"]),
-                f"{row['tokens']:,.0f}",
-                f"{row['information']:.2f}",
-                f"{row['logprob']:.2f}",
+                str(row.orders),
+                f"{row.tokens:,.0f}",
+                f"{row.information:.2f}",
+                f"{row.logprob:.2f}",
             )
         console.print(table)

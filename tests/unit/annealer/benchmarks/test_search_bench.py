@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,34 +20,35 @@ from tests import planted
 from tests.conftest import Serving
 from tests.icm_command import Ended, Icm, check_refused, wait_for
 
-from icm_annealer.benchmarks.budgeted_search import Arena, Costs
-from icm_annealer.benchmarks.search_presets import CONTESTANTS, STOPPED
+from icm_annealer.benchmarks.case import Opened
+from icm_annealer.benchmarks.search_presets import PRESETS, find_compared
 from icm_annealer.benchmarks.searches.chain import spearman
-from icm_annealer.benchmarks.searches.plan import GOLD, BenchPlan
-from icm_annealer.benchmarks.searches.standings import heats
+from icm_annealer.benchmarks.searches.plan import GOLD, BenchPlan, bench_names
+from icm_annealer.benchmarks.searches.rows import SearchRow
+from icm_annealer.benchmarks.searches.summaries import task_comparisons
 from icm_annealer.core.objective import Objective
-from icm_annealer.data.examples import consistency_of
-from icm_annealer.reporting.charts import Line, line_chart
+from icm_annealer.evaluation.many_shot import ManyShot
 from icm_annealer.scoring.cost_model import TextTokens
 from icm_annealer.scoring.passes import PassScorer
 from icm_annealer.scoring.prefix_plan import PlanKind
-from icm_annealer.search.base import Problem
+from icm_annealer.search.base import Problem, Search, weigh_alone
+from icm_annealer.search.driver import SearchOutcome, drive
+from icm_annealer.search.problem import problem_of
 from icm_client import RequestError, ScorerClient
 from icm_server.config import ScoringConfig
 
-ALL = ",".join([*CONTESTANTS, GOLD])
+ALL = ",".join(bench_names())
+STOPPED = [name for name, search in PRESETS.items() if search.kind.is_stopped]
 PAIRED = planted.TASK + "group: pair\nleave_out: group\nrules: [{kind: mirrored}]\n"
 
 
-async def arena(scorer: ScorerClient, task_file: Path) -> tuple[Arena, Problem]:
+async def opened(scorer: ScorerClient, task_file: Path, objective: Objective, plan: str) -> tuple[Opened, Problem]:
     loaded_task, loaded = planted.load(task_file)
     task, examples, model = loaded_task.task, loaded.examples, await scorer.model()
-    judge = consistency_of(task, examples)
-    units = judge.groups if task.leave_out == "group" else [np.array([i]) for i in range(len(examples))]
-    passes = await PassScorer.open(scorer, task, examples, units, model)
-    tokens = await TextTokens.of(scorer, task, examples, model)
-    problem = Problem(len(examples), 2, units, judge, Objective(), PlanKind("tree"))
-    return Arena(passes, tokens, model), problem
+    problem = problem_of(task, examples, objective, PlanKind.parse(plan))
+    passes = await PassScorer.open(scorer, task, examples, problem.units, model)
+    many_shot = await ManyShot.open(scorer, task, examples, examples, model)
+    return Opened(passes, await TextTokens.of(passes), many_shot), problem
 
 
 @pytest.mark.parametrize("task", [planted.TASK, PAIRED], ids=["alone", "paired"])
@@ -56,62 +58,70 @@ async def test_what_the_published_search_costs_by_plan_fixed_is_what_it_does_cos
 ) -> None:
     """Within 3 %: planted texts share words, and the count takes them to differ."""
     task_file = planted.write_task(tmp_path, 20, task=task)
-    settings = BenchPlan(["official"], official_plan=plan).settings("official", 20, 0)
+    settings = BenchPlan(["official"]).settings(find_compared("official"), 20, 0)
     async with serving(scoring=ScoringConfig(read_cache_memory_bytes=0)) as scorer:
-        ring, problem = await arena(scorer, task_file)
-        trial = await ring.run(settings.start(replace_plan(problem, plan)), counts_fixed=True)
-    measured = trial.costs.usage.computed_tokens
-    assert measured <= trial.costs.tokens <= 1.03 * measured
+        case, problem = await opened(scorer, task_file, Objective("margin"), plan)
+        counter, purposes = case.counter(counts_fixed=True), Counter[str]()
+        outcome = await drive(
+            settings.start(problem),
+            problem,
+            case.passes,
+            counter=counter,
+            on_pass=lambda event: purposes.update([event.request.purpose]),
+        )
+    measured = outcome.costs.usage.computed_tokens
+    assert measured <= counter.tokens <= 1.03 * measured
     if plan == "fixed":
-        assert trial.costs.fixed_tokens == trial.costs.tokens
+        assert counter.fixed_tokens == counter.tokens
     # A cache that forgets each pass computes more; one that remembers finds the same order again.
-    assert trial.costs.fixed_tokens_cold > 1.5 * trial.costs.fixed_tokens
-    assert trial.costs.num_proposals == 50  # 2.5 iterations an example
-    assert not trial.is_stopped
-
-
-def replace_plan(problem: Problem, plan: str) -> Problem:
-    return Problem(
-        problem.num_examples,
-        problem.num_labels,
-        problem.units,
-        problem.consistency,
-        Objective("margin"),
-        PlanKind.parse(plan),
-    )
+    assert counter.fixed_tokens_cold > 1.5 * counter.fixed_tokens
+    expected = settings.expected_passes(20)
+    assert expected is not None
+    assert purposes[expected.purpose or ""] == expected.num == 50  # 2.5 iterations an example
+    assert not outcome.is_stopped
 
 
 @pytest.mark.parametrize("search", STOPPED)
 async def test_a_search_is_stopped_at_the_first_round_after_its_budget(
     tmp_path: Path, scorer: ScorerClient, search: str
 ) -> None:
-    ring, problem = await arena(scorer, planted.write_task(tmp_path, 24))
-    rounds: list[int] = []
+    case, problem = await opened(scorer, planted.write_task(tmp_path, 24), Objective(), "tree")
+    settings = BenchPlan([search]).settings(find_compared(search), 24, 3)
 
-    async def run(budget: int | None) -> Any:
-        rounds.clear()
-        settings = BenchPlan([search]).settings(search, 24, 3)
-        return await ring.run(
-            settings.start(problem), budget_tokens=budget, on_round=lambda costs: rounds.append(costs.tokens)
+    async def run(budget: int) -> tuple[SearchOutcome, list[int]]:
+        counter, tokens = case.counter(), list[int]()
+        outcome = await drive(
+            settings.start(problem),
+            problem,
+            case.passes,
+            counter=counter,
+            budget_tokens=budget,
+            on_pass=lambda event: tokens.append(counter.tokens),
         )
+        return outcome, tokens
 
     budget = 700
-    stopped = await run(budget)
+    stopped, tokens = await run(budget)  # these searches ask one pass a round
     assert stopped.is_stopped
-    assert rounds[-2] < budget <= rounds[-1] == stopped.costs.tokens
-    again = await run(budget)
+    assert tokens[-2] < budget <= tokens[-1]
+    again, tokens_again = await run(budget)
     assert again.labels.tolist() == stopped.labels.tolist()
-    assert again.costs.tokens == stopped.costs.tokens  # though by now the engine has all in its cache
-    assert again.costs.usage.computed_tokens < again.costs.tokens
+    assert tokens_again == tokens  # though by now the engine has all in its cache
+    assert again.costs.usage.computed_tokens < tokens[-1]
 
 
 async def test_costs_are_added_up(tmp_path: Path, scorer: ScorerClient) -> None:
-    ring, problem = await arena(scorer, planted.write_task(tmp_path, 24))
-    costs = Costs()
+    case, problem = await opened(scorer, planted.write_task(tmp_path, 24), Objective(), "tree")
     labels, order = np.arange(24) % 2, np.arange(24)
-    await ring.answer([problem.request(labels, order, "a"), problem.request(1 - labels, order, "b")], costs)
-    await ring.answer([problem.request(labels, order[::-1].copy(), "propose")], costs)
-    assert (costs.num_asks, costs.num_reads, costs.num_proposals) == (3, 72, 1)
+
+    def search() -> Search:
+        """Two passes in a round, then one."""
+        yield [problem.request(labels, order, "a"), problem.request(1 - labels, order, "b")]
+        (zero_shot,) = yield [problem.request(labels, order[::-1].copy(), "c")]
+        return (yield from weigh_alone(problem, "toy", labels, zero_shot, 0, np.random.default_rng(0)))
+
+    costs = (await drive(search(), problem, case.passes)).costs
+    assert (costs.num_passes, costs.num_reads) == (3, 72)
     assert costs.usage.computed_tokens > 0
     assert costs.seconds > 0
 
@@ -126,9 +136,11 @@ def saved(out: Path) -> dict[str, Any]:
     return figures
 
 
+@pytest.mark.slow
 def test_all_searches_are_compared(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out = planted.write_task(tmp_path / "data", 40), tmp_path / "bench.json"
-    ended = bench(icm, url, out, task, "--searches", ALL, "--seeds", 2, "--chain")
+    figures = tmp_path / "figures"
+    ended = bench(icm, url, out, task, "--searches", ALL, "--seeds", 2, "--chain", "--figures", figures)
     assert ended.code == 0, ended
     rows = saved(out)["searches"]
     assert [(row["seed"], row["search"]) for row in rows] == [(s, name) for s in (0, 1) for name in ALL.split(",")]
@@ -162,6 +174,8 @@ def test_all_searches_are_compared(icm: Icm, tmp_path: Path, url: str) -> None:
     assert "http" not in page.replace("http://www.w3.org", "")  # self-contained: nothing is fetched
     assert page.count("<svg") == 3
     assert "official, plan fixed" in page
+    for name in ("u", "label-accuracy", "test-accuracy-calibrated"):
+        assert {path.suffix for path in figures.glob(f"planted-12-{name}.*")} == {".pdf", ".png", ".svg"}
 
 
 def test_equal_labels_are_weighed_equally(icm: Icm, tmp_path: Path, url: str) -> None:
@@ -243,10 +257,11 @@ def test_a_row_made_in_another_window_is_made_again(icm: Icm, tmp_path: Path, ur
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"u": math.nan}, "seed 0, zero_shot was changed or damaged"),
-        ({"tokens": None}, "seed 0, zero_shot was changed or damaged"),
-        ({"labels": "0 1 x"}, "seed 0, zero_shot was changed or damaged"),
-        ({"task": ["planted"]}, "rows of another version"),
+        ({"u": math.nan}, "row 1 of searches (planted, 12, 0, zero_shot) was changed or damaged"),
+        ({"tokens": None}, "row 1 of searches (planted, 12, 0, zero_shot) was changed or damaged"),
+        ({"labels": "0 1 x"}, "row 1 of searches (planted, 12, 0, zero_shot) was changed or damaged"),
+        ({"task": ["planted"]}, "12, 0, zero_shot) was changed or damaged"),
+        ({"format": 2}, "row 1 of searches is of another version"),
     ],
 )
 def test_a_row_that_was_changed_is_not_summed_up(
@@ -260,6 +275,7 @@ def test_a_row_that_was_changed_is_not_summed_up(
     check_refused(bench(icm, url, out, task, "--searches", "zero_shot", "--resume"), 2, str(out), says)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_a_bench_that_is_stopped_keeps_what_it_has(
     icm: Icm, tmp_path: Path, url: str, number: signal.Signals, code: int
@@ -293,7 +309,7 @@ def comparable(row: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_published_search_is_stopped_and_extrapolated_openly(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out = planted.write_task(tmp_path / "data", 40), tmp_path / "bench.json"
-    ended = bench(icm, url, out, task, "--searches", "blocks,official", "--official-iterations", 7)
+    ended = bench(icm, url, out, task, "--searches", "blocks,official", "--iterations", 7)
     assert ended.code == 0
     (row,) = [row for row in saved(out)["searches"] if row["search"] == "official"]
     assert row["iterations"] == [7, 30]
@@ -301,10 +317,10 @@ def test_the_published_search_is_stopped_and_extrapolated_openly(icm: Icm, tmp_p
     assert row["extrapolated"] == pytest.approx(12 / row["num_labelled"])
     assert "stopped before its end" in ended.out
     assert "≈" in ended.out
-    (heat,) = heats(saved(out)["searches"])
-    standing = next(standing for standing in heat.standings if standing.search == "official")
-    assert standing.figures["tokens"].value == pytest.approx(row["tokens"] * row["extrapolated"])
-    assert standing.figures["computed_tokens"].value == row["computed_tokens"]
+    (comparison,) = task_comparisons([SearchRow.model_validate(row) for row in saved(out)["searches"]])
+    summary = next(summary for summary in comparison.searches if summary.search == "official")
+    assert summary.figures["tokens"].value == pytest.approx(row["tokens"] * row["extrapolated"])
+    assert summary.figures["computed_tokens"].value == row["computed_tokens"]
 
 
 @pytest.mark.parametrize(
@@ -315,7 +331,7 @@ def test_the_published_search_is_stopped_and_extrapolated_openly(icm: Icm, tmp_p
         (["--sizes", "4"], "8 examples or more"),
         (["--sizes", "64"], "too few"),
         (["--weigh-plan", "bush"], "no plan 'bush'"),
-        (["--official-plan", "folds=2"], "folds=2"),
+        (["--iterations", "0"], "--iterations"),
         (["--searches", "joint", "--chain"], "blocks"),
         (["--tasks", "no-such-task"], "no-such-task"),
         (["--tasks", "living,living"], "same name"),
@@ -340,10 +356,13 @@ def test_a_file_that_is_something_else_is_left_alone(icm: Icm, tmp_path: Path, u
         assert out.read_text() == content
 
 
-def row(search: str, seed: int, **figures: Any) -> dict[str, Any]:
-    usual = {"computed_tokens": 1, "passes": 1.0, "seconds": 1.0, "u_margin": 0.0}
+def row(search: str, seed: int, **figures: Any) -> SearchRow:
+    usual = {"computed_tokens": 1, "reads_per_example": 1.0, "seconds": 1.0, "u_margin": 0.0, "u_se": 0.0}
     accuracies = dict.fromkeys(("label_accuracy", "test_accuracy", "test_accuracy_calibrated"), 0.5)
-    return {"task": "t", "n": 8, "seed": seed, "search": search, **usual, **accuracies, **figures}
+    found = {"labels": "0 1", "label_rates": [0.5, 0.5], "weighing": {"tokens": 0, "seconds": 0.0}}
+    return SearchRow.model_validate(
+        {"task": "t", "n": 8, "seed": seed, "search": search, **usual, **accuracies, **found, **figures}
+    )
 
 
 def test_ratios_and_counts_are_taken_seed_by_seed() -> None:
@@ -354,16 +373,16 @@ def test_ratios_and_counts_are_taken_seed_by_seed() -> None:
         for seed, (t, u) in enumerate(others)
     ]
     rows.append(row("official", 7, tokens=1, fixed_tokens=1, u=9.0))  # ours has no such seed
-    (heat,) = heats(rows)
-    ours, official = heat.standings
-    assert ours.num_not_above_ours is None
-    assert official.num_not_above_ours == 2
+    (comparison,) = task_comparisons(rows)
+    ours, official = comparison.searches
+    assert ours.num_not_above_reference is None
+    assert official.num_not_above_reference == 2
     assert official.figures["ratio"].value == 20.0
     assert official.figures["fixed_ratio"].value == 40.0
     assert official.figures["fixed_cold_ratio"].value == 60.0
     assert official.figures["fixed_cold_label_ratio"].value == 120.0  # it labelled 4 of 8
     assert "label_ratio" not in ours.figures
-    assert "4 seeds" in heat.title
+    assert "4 seeds" in comparison.title
 
 
 def test_rank_correlation_by_hand() -> None:
@@ -383,33 +402,12 @@ def test_rank_correlation_sees_only_ranks(values: list[int], random: Any) -> Non
     assert -1.0001 <= spearman(first, second) <= 1.0001
 
 
-def test_a_logarithmic_axis_has_equal_steps_for_equal_factors() -> None:
-    cloud = Line("cloud", [(100.0, 0.0), (1000.0, 0.5), (10_000.0, 1.0)], is_joined=False, middle=(1000.0, 0.5))
-    chart = line_chart([cloud], "y", log_x=True, levels=[("gold", 2.0)])
-    (left, _), (middle, height), (right, _) = chart["curves"][0]["points"]
-    assert middle - left == pytest.approx(right - middle, abs=0.2)
-    assert chart["curves"][0]["middle"] == (middle, height)
-    assert [text for _, text in chart["x_ticks"]] == ["100", "200", "500", "1k", "2k", "5k", "10k"]
-    assert chart["levels"][0][1] < height  # higher up
-
-
-@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-0.071, -0.069), (0.5, 0.5), (0.0, 300.0)])
-def test_no_two_ticks_are_written_alike(low: float, high: float) -> None:
-    chart = line_chart([Line("cloud", [(1.0, low), (2.0, high)])], "y")
-    assert len({text for _, text in chart["y_ticks"]}) == 5
-
-
-def test_an_axis_ends_where_values_do() -> None:
-    ticks = line_chart([Line("cloud", [(1.0, 0.0), (2.0, 0.98)])], "y", limits=(0.0, 1.0))["y_ticks"]
-    assert (ticks[0][1], ticks[-1][1]) == ("0.00", "1.00")
-
-
 def test_the_published_search_does_exactly_the_iterations_wanted() -> None:
     for num in (8, 12, 63, 100, 128):
         for wanted in (1, 7, 20):
-            settings = BenchPlan(["official"], official_iterations=wanted).settings("official", num, 0)
-            assert int(np.ceil(settings.official.iterations_per_example * num)) == wanted
-        assert BenchPlan(["official"]).iterations(num) == (int(np.ceil(2.5 * num)),) * 2
+            settings = BenchPlan(["official"], max_iterations=wanted).settings(find_compared("official"), num, 0)
+            assert int(np.ceil(settings.options.iterations_per_example * num)) == wanted
+        assert BenchPlan(["official"]).iterations(find_compared("official"), num) == (int(np.ceil(2.5 * num)),) * 2
 
 
 def test_a_plan_says_what_cannot_be_run() -> None:

@@ -17,7 +17,9 @@ from tests.icm_command import Icm, check_refused, wait_for
 from tests.pipes import piped
 
 from icm_annealer.reporting.run_report import RunReport
-from icm_annealer.runs.directory import JOURNAL, LABELS, METRICS, REPORT
+from icm_annealer.runs.directory import DEMO, JOURNAL, LABELS, METRICS, REPORT
+from icm_annealer.runs.schema.base import read_file
+from icm_annealer.runs.schema.metrics import DemoResults
 
 ROW = ["id", "label", "probs", "label_mass", "margin", "group", "run"]
 
@@ -165,17 +167,17 @@ def test_demo_compares_and_reports(icm: Icm, tmp_path: Path, url: str) -> None:
     out = tmp_path / "demo"
     ended = icm("demo", "--scorer", url, "--examples", 16, "--test", 16, "--seeds", 2, "--out", out)
     assert ended.code == 0, ended
-    metrics = json.loads((out / METRICS).read_text())
-    methods = {"zero_shot", "zero_shot_calibrated", "random_few_shot", "icm", "gold"}
-    assert methods <= set(metrics["test_accuracy"])
-    for method, value in metrics["test_accuracy"].items():
-        low, high = metrics["test_accuracy_interval"][method]
-        assert 0 <= low <= value <= high <= 1
-    assert 0 <= metrics["label_accuracy"] <= 1
-    assert metrics["seconds"] > 0
-    assert [seed["seed"] for seed in metrics["seeds"]] == [0, 1]
-    for key in ("num_passes", "computed_tokens"):
-        assert metrics[key] == sum(seed[key] for seed in metrics["seeds"]) > 0
+    demo = read_file(out / DEMO, DemoResults)
+    assert demo is not None
+    assert {"zero_shot", "zero_shot_calibrated", "random_few_shot", "icm", "gold"} <= set(demo.test_accuracy)
+    for accuracy in demo.test_accuracy.values():
+        assert 0 <= accuracy.low <= accuracy.value <= accuracy.high <= 1
+    assert demo.label_accuracy is not None
+    assert 0 <= demo.label_accuracy.value <= 1
+    assert demo.seconds > 0
+    assert [seed.seed for seed in demo.seeds] == [0, 1]
+    assert demo.num_passes == sum(seed.search.num_passes for seed in demo.seeds) > 0
+    assert demo.computed_tokens == sum(seed.search.computed_tokens for seed in demo.seeds) > 0
     assert all(len(rows(out / f"seed-{seed}")) == 16 for seed in (0, 1))
     assert rows(out / "seed-0") != rows(out / "seed-1")
     report = (out / REPORT).read_text()
@@ -189,15 +191,15 @@ def test_demo_finds_what_is_planted(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out = planted.write_task(tmp_path / "data", 60), tmp_path / "demo"
     command = ["demo", "--task", task, "--scorer", url, "--examples", 24, "--test", 24, "--out", out]
     assert icm(*command).code == 0
-    metrics = json.loads((out / METRICS).read_text())
-    assert metrics["test_accuracy"]["gold"] >= 0.95
-    share = metrics["label_accuracy"]
+    demo = json.loads((out / DEMO).read_text())
+    assert demo["test_accuracy"]["gold"]["value"] >= 0.95
+    share = demo["label_accuracy"]["value"]
     assert max(share, 1 - share) >= 0.95
     # Labels that are right, or all turned round, prompt as the gold ones do, or the other way round.
-    assert abs(metrics["test_accuracy"]["icm"] - share) <= 0.05
+    assert abs(demo["test_accuracy"]["icm"]["value"] - share) <= 0.05
     assert len(rows(out)) == 24
     assert icm(*command, "--seed", 1).code == 0  # an earlier demo is replaced
-    assert json.loads((out / METRICS).read_text())["seeds"][0]["seed"] == 1
+    assert json.loads((out / DEMO).read_text())["seeds"][0]["seed"] == 1
 
 
 def test_a_demo_replaces_an_earlier_one_with_all_its_seeds(icm: Icm, tmp_path: Path, url: str) -> None:
@@ -223,6 +225,7 @@ def test_a_demo_replaces_no_other_run(icm: Icm, tmp_path: Path, url: str, place:
     assert {path.name: path.read_bytes() for path in (tmp_path / place).iterdir()} == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_seeds", [1, 2])
 def test_a_demo_that_was_stopped_promises_nothing_and_is_replaced(
     icm: Icm, tmp_path: Path, url: str, num_seeds: int
@@ -298,6 +301,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory, url: str) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
 def test_a_run_that_was_stopped_is_resumed_to_the_same_labels(
     tmp_path: Path, url: str, uninterrupted: Path, number: signal.Signals, code: int

@@ -38,6 +38,7 @@ def proxy_of(listening: socket.socket) -> str:
     return f"http://joe:hunter2@127.0.0.1:{listening.getsockname()[1]}"
 
 
+@pytest.mark.slow
 def test_a_scorer_of_ones_own_and_one_on_this_machine_are_asked_directly(
     icm: Icm, tmp_path: Path, url: str, endpoint: FakeEndpoint, listener: socket.socket
 ) -> None:

@@ -12,8 +12,8 @@ import pytest
 from tests import planted
 from tests.icm_command import Icm, check_refused
 
-from icm_annealer.runs.directory import EVALUATION, EXAMPLES, JOURNAL, LABELS, REPORT
-from icm_annealer.runs.journal import Journal
+from icm_annealer.runs.directory import EVALUATION, EXAMPLES, JOURNAL, LABELS, METRICS, REPORT
+from icm_annealer.runs.journal import Journal, read_header
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +50,7 @@ def test_runs_are_listed(icm: Icm, made: Path, run: Path) -> None:
     assert "stopped" in out
     assert "deep/broken" in out
     assert "unreadable" in out
-    header_line = json.loads(lines[0])
-    begun = {key: value for key, value in header_line.items() if key not in ("kind", "format")}
-    held = Journal.resume(journal, begun)
+    held = Journal.resume(journal, read_header(journal))
     assert "running" in icm("runs", run.parent).out
     held.close()
     assert "running" not in icm("runs", run.parent).out
@@ -63,6 +61,22 @@ def test_no_runs(icm: Icm, tmp_path: Path) -> None:
     check_refused(icm("runs", tmp_path / "nowhere"), 2, "nowhere", "icm runs FOLDER")
 
 
+@pytest.mark.parametrize("name", [JOURNAL, METRICS])
+@pytest.mark.parametrize("command", [("report",), ("export", "--format", "csv")])
+def test_a_run_of_a_newer_version_is_refused(icm: Icm, run: Path, name: str, command: tuple[str, ...]) -> None:
+    text = (run / name).read_text()
+    for spaces in ("", " "):
+        text = text.replace(f'"format":{spaces}1', f'"format":{spaces}2', 1)
+    (run / name).write_text(text)
+    says = f"{run / name} was written by a newer version (format 2; this one reads 1): upgrade"
+    first, *options = command
+    if name == METRICS and first == "export":  # which needs no metrics
+        assert icm(first, run, *options).code == 0
+    else:
+        check_refused(icm(first, run, *options), 2, says)
+    assert "newer version" in icm("runs", run.parent).out
+
+
 def test_a_report_of_one_and_of_several(icm: Icm, run: Path, made: Path, tmp_path: Path) -> None:
     ended = icm("report", run)
     assert ended.code == 0
@@ -70,8 +84,13 @@ def test_a_report_of_one_and_of_several(icm: Icm, run: Path, made: Path, tmp_pat
     assert (run / REPORT).read_text().lower().startswith("\n<!doctype html") or "<!doctype html" in (
         run / REPORT
     ).read_text()
-    check_refused(icm("report", run), 2, "--overwrite")
-    assert icm("report", run, "--overwrite").code == 0
+    assert icm("report", run).code == 0  # its own page is made again
+    (run / REPORT).write_text("<p>my own")
+    check_refused(icm("report", run), 2, "not a page of this program", "--overwrite")
+    assert (run / REPORT).read_text() == "<p>my own"
+    ended = icm("report", run, "--overwrite", "--figures", tmp_path / "figures")
+    assert "u-by-pass" in ended.out
+    assert {path.suffix for path in (tmp_path / "figures").glob("u-by-pass.*")} == {".pdf", ".png", ".svg"}
     page = tmp_path / "both.html"
     assert icm("report", run, made / "runs" / "first", "--out", page).code == 0
     assert "2 runs side by side" in page.read_text()
@@ -100,7 +119,7 @@ def test_an_evaluation_by_the_runs_own_data(icm: Icm, run: Path, made: Path, url
 
 def test_an_evaluation_on_a_file_of_its_own(icm: Icm, run: Path, made: Path, url: str, tmp_path: Path) -> None:
     """Its ids are those of labelled examples, its texts are not, but for one."""
-    seen = {json.loads(line)["facts"]["words"] for line in (run / EXAMPLES).read_text().splitlines()}
+    seen = {json.loads(line)["fields"]["words"] for line in (run / EXAMPLES).read_text().splitlines()}
     rows = [row for row in planted.rows(60, seed=9) if row["words"] not in seen][:20]
     planted.write_rows(tmp_path / "test.jsonl", [*rows, {"id": "again", "words": next(iter(seen)), "label": "hot"}])
     bare = shutil.copy(made / "data" / "task.yaml", tmp_path / "task.yaml")  # here its data are not beside it

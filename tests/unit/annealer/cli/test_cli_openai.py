@@ -12,7 +12,7 @@ from tests.http_app import running
 from tests.icm_command import Icm, check_refused
 from tests.openai_app import FakeEndpoint
 
-from icm_annealer.runs.directory import JOURNAL, LABELS, METRICS
+from icm_annealer.runs.directory import DEMO, JOURNAL, LABELS, METRICS
 from icm_server.engines.fake import FakeEngine
 from icm_server.http.app import create_app
 
@@ -36,6 +36,7 @@ def endpoint() -> Iterator[FakeEndpoint]:
         yield made
 
 
+@pytest.mark.slow
 def test_a_run_gives_the_same_labels(icm: Icm, tmp_path: Path, server: str, endpoint: FakeEndpoint) -> None:
     task = planted.write_task(tmp_path / "data", 16)
     for name, scorer in (("ours", server), ("theirs", f"openai:{endpoint.url}/v1")):
@@ -94,12 +95,13 @@ def test_score_and_task_check(icm: Icm, tmp_path: Path, server: str, endpoint: F
     assert told[0].out == told[1].out
 
 
+@pytest.mark.slow
 def test_demo(icm: Icm, tmp_path: Path, endpoint: FakeEndpoint) -> None:
     task = planted.write_task(tmp_path / "data", 40)
     command = ["demo", "--task", task, "--scorer", f"openai:{endpoint.url}", "--scorer-model", "fake"]
     ended = icm(*command, "--examples", 16, "--test", 16, "--out", tmp_path / "demo")
     assert ended.code == 0, ended
-    assert json.loads((tmp_path / "demo" / METRICS).read_text())["model"]["name"] == "fake"
+    assert json.loads((tmp_path / "demo" / DEMO).read_text())["model"]["name"] == "fake"
 
 
 def test_search_bench_takes_one_of_several_models(icm: Icm, tmp_path: Path, endpoint: FakeEndpoint) -> None:

@@ -104,6 +104,7 @@ def write_task(folder: Path, num: int) -> Path:
     return task
 
 
+@pytest.mark.slow
 def test_every_command_on_a_terminal(icm_on_terminal: OnTerminal, tmp_path: Path, url: str) -> None:
     icm = icm_on_terminal
     task, out = write_task(tmp_path / "[/x]" / f"data{TITLE}", 60), tmp_path / "[/x]" / f"run[bold]{TITLE}"
@@ -150,7 +151,7 @@ def test_pages_hold_names_as_text(icm: Icm, tmp_path: Path, url: str) -> None:
     )
     assert icm("run", "--task", task, "--examples", 12, "--scorer", url, "--out", out).code == 0
     assert icm("report", out).code == 0
-    b = ["--methods", "zero_shot,random_few_shot,icm,gold", "--examples", 8, "--test", 8, "--seeds", 1, "--bars"]
+    b = ["--methods", "zero_shot,random_few_shot,icm,gold", "--examples", 8, "--test", 8, "--seeds", 1]
     ended = icm("baselines", "--task", task, "--scorer", url, "--out", tmp_path / "b", *b)
     assert ended.code == 0, ended
     for page in (out / REPORT, tmp_path / "b" / "baselines.html"):

@@ -186,7 +186,9 @@ def test_a_missing_file_is_told(tmp_path: Path, name: str) -> None:
 def test_a_missing_library_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, name: str) -> None:
     source = name if name.startswith("hf:") else write(tmp_path / name, ROWS)
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(RequestError, match=r"needs the package (pyarrow|datasets): pip install 'icm\[data\]'"):
+    with pytest.raises(
+        RequestError, match=r"needs the package (pyarrow|datasets): pip install 'icm-elicitation\[data\]'"
+    ):
         values(source)
 
 

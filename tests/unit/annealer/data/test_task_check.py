@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 import zstandard
 from tests import planted
@@ -18,6 +19,7 @@ from icm_annealer.data.task_check import look_at_data, look_at_task, three_shots
 from icm_annealer.evaluation.task_probe import look_with_model
 from icm_annealer.labelling.driver import anneal
 from icm_annealer.scoring.cost_model import TextTokens
+from icm_annealer.scoring.passes import PassScorer
 from icm_annealer.search.settings import Settings
 from icm_client import ScorerClient
 from icm_client.contract.wire import STREAM_TYPE, ModelInfo, StreamEnd, StreamRows, StreamStart, Usage
@@ -288,7 +290,10 @@ async def test_every_request_says_how_special_tokens_are_taken(tmp_path: Any, al
         await look_with_model(loaded_task.task, loaded, client, seed=0)
         settings = Settings(search="zero_shot")
         await anneal(loaded.examples, loaded_task.task, client, settings)
-        await TextTokens.of(client, loaded_task.task, loaded.examples, MODEL, preamble="Before.")
+        passes = await PassScorer.open(
+            client, loaded_task.task, loaded.examples, [np.array([0])], MODEL, preamble="Before."
+        )
+        await TextTokens.of(passes)
     assert len(bodies) > 6
     assert {body.get("special_tokens", False) for body in bodies} == {allowed}
 

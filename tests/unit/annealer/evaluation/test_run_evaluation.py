@@ -14,9 +14,11 @@ from tests.finished import PAIRS
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.core.arrays import Ints
+from icm_annealer.core.estimate import Estimate
 from icm_annealer.data.examples import Example, Loaded, labels_of
 from icm_annealer.evaluation.run_evaluation import EvaluationPlan, HeldOut, Shots, evaluate_run, unseen
 from icm_annealer.reporting.evaluation_table import print_evaluation
+from icm_annealer.runs.schema.evaluation import Evaluation
 from icm_client import RequestError, ScorerClient
 
 
@@ -46,7 +48,7 @@ def test_nothing_left_to_test_is_told() -> None:
 
 async def evaluated(
     scorer: ScorerClient, task_file: Path, found: Ints | None = None, *, know_gold: bool = True, **plan: int
-) -> dict[str, object]:
+) -> Evaluation:
     """The first 24 planted examples are shots, with their gold labels or those `found`; the others are the test."""
     loaded_task, loaded = planted.load(task_file)
     task = loaded_task.task
@@ -54,16 +56,9 @@ async def evaluated(
     shots, test = ordered[:24], ordered[24:]
     gold = labels_of(shots, loaded.gold, task)
     made = Shots(shots, gold if found is None else found, gold if know_gold else np.full(24, -1))
+    held_out = HeldOut(test, loaded.gold)
     with RunProgress(Terminal(quiet=True), "eval", task.label_names) as progress:
-        return await evaluate_run(made, HeldOut(test, loaded.gold), task, scorer, EvaluationPlan(**plan), progress)
-
-
-def figure(evaluation: dict[str, object], method: str, kind: str, name: str) -> dict[str, float]:
-    figures = evaluation["figures"]
-    assert isinstance(figures, dict)
-    found = figures[method][kind][name]
-    assert isinstance(found, dict)
-    return found
+        return await evaluate_run("a run", made, held_out, task, scorer, EvaluationPlan(**plan), progress)
 
 
 async def test_right_labels_recover_the_whole_gap_and_wrong_ones_lose_more(
@@ -71,72 +66,61 @@ async def test_right_labels_recover_the_whole_gap_and_wrong_ones_lose_more(
 ) -> None:
     task_file = planted.write_task(tmp_path, 64)
     right = await evaluated(scorer, task_file)
-    assert figure(right, "icm", "raw", "accuracy")["value"] >= 0.95
-    assert figure(right, "icm", "raw", "auroc")["value"] >= 0.95
-    assert figure(right, "icm", "raw", "accuracy") == figure(right, "gold", "raw", "accuracy")
-    gap = right["gap_recovered"]
-    assert isinstance(gap, dict)
-    assert gap["raw"] == {"value": 1.0, "low": 1.0, "high": 1.0}
-    accuracy = right["label_accuracy"]
-    assert isinstance(accuracy, dict)
-    assert accuracy["value"] == 1.0
+    assert right.figures["icm"]["raw"]["accuracy"].value >= 0.95
+    assert right.figures["icm"]["raw"]["auroc"].value >= 0.95
+    assert right.figures["icm"]["raw"]["accuracy"] == right.figures["gold"]["raw"]["accuracy"]
+    assert right.gap_recovered["raw"] == Estimate(1.0, 1.0, 1.0)
+    assert right.label_accuracy is not None
+    assert right.label_accuracy.value == 1.0
     loaded_task, loaded = planted.load(task_file)
     wrong = await evaluated(scorer, task_file, 1 - labels_of(loaded.examples[:24], loaded.gold, loaded_task.task))
-    assert figure(wrong, "icm", "raw", "accuracy")["value"] <= 0.05
-    lost = wrong["gap_recovered"]
-    assert isinstance(lost, dict)
-    assert lost["raw"]["value"] < 0
+    assert wrong.figures["icm"]["raw"]["accuracy"].value <= 0.05
+    assert wrong.gap_recovered["raw"].value < 0
 
 
 async def test_without_gold_shots_no_gap_is_claimed(tmp_path: Path, scorer: ScorerClient) -> None:
     evaluation = await evaluated(scorer, planted.write_task(tmp_path, 40), know_gold=False)
-    figures = evaluation["figures"]
-    assert isinstance(figures, dict)
-    assert set(figures) == {"zero_shot", "icm"}
-    assert evaluation["gap_recovered"] == {}
-    assert evaluation["label_accuracy"] is None
+    assert set(evaluation.figures) == {"zero_shot", "icm"}
+    assert evaluation.gap_recovered == {}
+    assert evaluation.label_accuracy is None
 
 
 async def test_seeds_draw_examples_and_test_examples(tmp_path: Path, scorer: ScorerClient) -> None:
     evaluation = await evaluated(scorer, planted.write_task(tmp_path, 64), num_seeds=3, num_test=12, num_examples=8)
-    assert (evaluation["num_examples"], evaluation["num_test"], evaluation["num_unseen"]) == (8, 12, 40)
-    seeds = evaluation["seeds"]
-    assert isinstance(seeds, list)
-    assert [seed["seed"] for seed in seeds] == [0, 1, 2]
-    values = [seed["figures"]["zero_shot"]["raw"]["brier"]["value"] for seed in seeds]
+    assert (evaluation.num_examples, evaluation.num_test, evaluation.num_unseen) == (8, 12, 40)
+    seeds = evaluation.seeds
+    assert [seed.seed for seed in seeds] == [0, 1, 2]
+    values = [seed.figures["zero_shot"]["raw"]["brier"].value for seed in seeds]
     assert len(set(values)) > 1
-    overall = figure(evaluation, "zero_shot", "raw", "brier")
-    assert overall["value"] == sorted(values)[1]
-    assert min(values) <= overall["low"] <= overall["high"] <= max(values)
-    assert "seeds" in str(evaluation["intervals"])
+    overall = evaluation.figures["zero_shot"]["raw"]["brier"]
+    assert overall.value == sorted(values)[1]
+    assert min(values) <= overall.low <= overall.high <= max(values)
+    assert "seeds" in evaluation.intervals
     again = await evaluated(scorer, tmp_path / "task.yaml", num_seeds=1, first_seed=2, num_test=12, num_examples=8)
-    other = again["seeds"]
-    assert isinstance(other, list)
-    assert other[0]["figures"]["icm"]["raw"]["accuracy"] == seeds[2]["figures"]["icm"]["raw"]["accuracy"]
+    assert again.seeds[0].figures["icm"]["raw"]["accuracy"] == seeds[2].figures["icm"]["raw"]["accuracy"]
 
 
 async def test_groups_stay_together_and_say_so(tmp_path: Path, scorer: ScorerClient) -> None:
     evaluation = await evaluated(scorer, planted.write_task(tmp_path, 64, task=PAIRS), num_test=11)
-    assert evaluation["num_test"] == 12  # 11 would cut a pair
-    assert "groups" in str(evaluation["intervals"])
+    assert evaluation.num_test == 12  # 11 would cut a pair
+    assert "groups" in evaluation.intervals
 
 
 async def test_calibration_changes_no_ranking_of_two_labels(tmp_path: Path, scorer: ScorerClient) -> None:
     evaluation = await evaluated(scorer, planted.write_task(tmp_path, 40))
     for method in ("zero_shot", "icm", "gold"):
-        assert figure(evaluation, method, "raw", "auroc") == figure(evaluation, method, "calibrated", "auroc")
+        assert evaluation.figures[method]["raw"]["auroc"] == evaluation.figures[method]["calibrated"]["auroc"]
 
 
 @pytest.mark.parametrize("plan", [{}, {"num_seeds": 2}])
 async def test_the_table_fits_a_terminal(tmp_path: Path, scorer: ScorerClient, plan: dict[str, int]) -> None:
     evaluation = await evaluated(scorer, planted.write_task(tmp_path, 40), **plan)
     console = Terminal(width=80, record=True, force_terminal=True, file=(tmp_path / "out").open("w"))
-    model = evaluation["model"]
-    assert isinstance(model, dict)
-    print_evaluation(console, evaluation, {"name": "another", "digest": "x"})
+    other = evaluation.model.model_copy(update={"name": "another", "digest": "x"})
+    print_evaluation(console, evaluation, other)
     text = console.export_text()
     assert all(len(line) <= 80 for line in text.splitlines())
-    value = figure(evaluation, "icm", "calibrated", "brier")["value"]
+    value = evaluation.figures["icm"]["calibrated"]["brier"].value
     assert not math.isnan(value)
     assert f"{value:.3f} [" in text
     assert "another model, another" in text

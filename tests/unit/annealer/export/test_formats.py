@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from icm_annealer.data.examples import Example
 from icm_annealer.data.rows import read_rows
 from icm_annealer.data.task import Task
+from icm_annealer.export.base import Job, Written
 from icm_annealer.export.cells import FORMULA, guarded
-from icm_annealer.export.formats import FORMATS, FormatName, Job, Written
 from icm_annealer.export.labelled import Labelled, certain
 from icm_annealer.export.reading import reading
+from icm_annealer.export.registry import find_format
 from icm_annealer.export.review import labeling_config
-from icm_annealer.runs.record import Row
+from icm_annealer.runs.schema.rows import LabelRow
 from icm_client import RequestError
 
 TASK = Task(
@@ -38,7 +39,7 @@ def labelled(texts: Sequence[str], task: Task = TASK, seed: int = 0) -> list[Lab
     for number, text in enumerate(texts):
         probs = np.round(rng.dirichlet(np.ones(len(task.labels))), 6)
         order = np.sort(probs)
-        row = Row(
+        row = LabelRow(
             id=f"row {number}",
             label=task.label_names[int(probs.argmax())],
             probs=dict(zip(task.label_names, probs.tolist(), strict=True)),
@@ -55,11 +56,11 @@ def labelled(texts: Sequence[str], task: Task = TASK, seed: int = 0) -> list[Lab
 ROWS = labelled(WORDS)
 
 
-def write(name: FormatName, path: Path, rows: Sequence[Labelled] = ROWS, task: Task = TASK) -> Written:
+def write(name: str, path: Path, rows: Sequence[Labelled] = ROWS, task: Task = TASK) -> Written:
     job = Job(
         task, rows, "icm-tiny", path.suffix, lambda: reading(task, [one.example for one in rows], None, None, None)
     )
-    return FORMATS[name].write(path, job)
+    return find_format(name).write(path, job)
 
 
 def wanted(one: Labelled) -> dict[str, Any]:
@@ -108,7 +109,7 @@ BARE = Task(name="bare", template="{words}", labels={"=hot": " hot", "cold": " c
 
 
 @pytest.mark.parametrize("name", ["csv", "cleanlab"])
-def test_no_cell_is_a_formula(tmp_path: Path, name: FormatName) -> None:
+def test_no_cell_is_a_formula(tmp_path: Path, name: str) -> None:
     rows = [
         Labelled(one.example.__class__(text, text, text, {}), one.row.model_copy(update={"id": text, "group": text}))
         for one, text in zip(labelled(["x"] * 19, BARE), [*FORMULAS, *PLAIN], strict=True)
@@ -124,7 +125,7 @@ def test_no_cell_is_a_formula(tmp_path: Path, name: FormatName) -> None:
         margins = [float(row[header.index("margin")]) for row in found]
         assert margins == [one.row.margin for one in rows]
     job = Job(BARE, rows, "icm-tiny", ".csv", lambda: reading(BARE, [], None, None, None), raw=True)
-    FORMATS[name].write(tmp_path / "raw.csv", job)
+    find_format(name).write(tmp_path / "raw.csv", job)
     with (tmp_path / "raw.csv").open(encoding="utf-8", newline="") as file:
         assert [row[0] for row in list(csv.reader(file))[1:]] == [*FORMULAS, *PLAIN]
 
@@ -168,7 +169,7 @@ def test_sft(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["sft", "jsonl"])
-def test_lines_are_loaded_by_datasets(tmp_path: Path, name: FormatName) -> None:
+def test_lines_are_loaded_by_datasets(tmp_path: Path, name: str) -> None:
     datasets = pytest.importorskip("datasets")
     write(name, tmp_path / "out.jsonl")
     loaded = datasets.load_dataset("json", data_files=str(tmp_path / "out.jsonl"), cache_dir=str(tmp_path / "cache"))
@@ -218,7 +219,7 @@ def test_cleanlab_finds_a_label_that_contradicts_its_probabilities(tmp_path: Pat
     rows = [
         Labelled(
             Example(str(k), "t", None, {}),
-            Row(
+            LabelRow(
                 id=str(k),
                 label="a" if k % 2 or k == 4 else "b",
                 probs={"a": 0.95, "b": 0.05} if k % 2 else {"a": 0.05, "b": 0.95},

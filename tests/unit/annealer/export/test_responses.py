@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from icm_annealer.data.examples import Example
 from icm_annealer.data.task import Task
-from icm_annealer.export.formats import FORMATS, FormatName, Job
+from icm_annealer.export.base import Job
 from icm_annealer.export.labelled import Labelled
 from icm_annealer.export.reading import Reading, reading
+from icm_annealer.export.registry import find_format
 from icm_annealer.export.responses import MAX_PAIRS, Pair, judged_pairs, judgements
-from icm_annealer.runs.record import Row
+from icm_annealer.runs.schema.rows import LabelRow
 from icm_client import RequestError
 
 CLAIMS = Task.model_validate(
@@ -48,7 +49,7 @@ def labelled(task: Task, rows: list[tuple[dict[str, Any], str, float]]) -> list[
     return [
         Labelled(
             example(task, number, **facts),
-            Row(id=str(number), label=label, probs={}, label_mass=1.0, margin=margin, group=None, run="r"),
+            LabelRow(id=str(number), label=label, probs={}, label_mass=1.0, margin=margin, group=None, run="r"),
         )
         for number, (facts, label, margin) in enumerate(rows)
     ]
@@ -209,8 +210,8 @@ def test_a_field_that_a_row_lacks_is_told(named: dict[str, str], option: str) ->
         judgements(rows, read(CLAIMS, rows, **named))
 
 
-def write(name: FormatName, path: Path, task: Task, rows: list[Labelled]) -> list[dict[str, Any]]:
-    FORMATS[name].write(path, Job(task, rows, "m", path.suffix, lambda: read(task, rows)))
+def write(name: str, path: Path, task: Task, rows: list[Labelled]) -> list[dict[str, Any]]:
+    find_format(name).write(path, Job(task, rows, "m", path.suffix, lambda: read(task, rows)))
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
@@ -239,7 +240,7 @@ def test_trl_itself_reads_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["dpo", "kto"])
-def test_an_empty_prompt_is_refused_where_one_is_needed(tmp_path: Path, name: FormatName) -> None:
+def test_an_empty_prompt_is_refused_where_one_is_needed(tmp_path: Path, name: str) -> None:
     task = CLAIMS.model_copy(update={"template": "Claim: {claim}\nI think this claim is"})
     rows = labelled(task, [claim(0, "a", "True"), claim(0, "b", "False")])
     with pytest.raises(RequestError, match="--prompt"):

@@ -17,7 +17,7 @@ from tests.conftest import Serving
 
 from icm_annealer.labelling.alarms import MAX_SPREAD, spread_alarms
 from icm_annealer.labelling.label_dataset import Labelling, label
-from icm_annealer.labelling.rescore import MAX_REPEATED, Repeat, repeated_of
+from icm_annealer.labelling.rescore import MAX_RESCORED, Rescored, rescored_queries
 from icm_annealer.runs.directory import COSTS, JOURNAL, LABELS, RunDir
 from icm_annealer.search.blocks import BlockSettings
 from icm_annealer.search.settings import Settings
@@ -35,8 +35,8 @@ class Noisy(FakeEngine):
     noise = 0.5
     rng = np.random.default_rng(0)
 
-    async def read(self, token_ids: list[int], target_ids: Sequence[int], *rest: Any) -> ReadAnswer:
-        answer = await super().read(token_ids, target_ids, *rest)
+    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], *rest: Any) -> ReadAnswer:
+        answer = await super().read(token_ids, wanted_ids, *rest)
         noise = self.noise * self.rng.standard_normal(len(answer.logprobs))
         return answer._replace(logprobs=np.minimum(np.array(answer.logprobs) + noise, 0.0).tolist())
 
@@ -51,43 +51,43 @@ async def labelled(scorer: ScorerClient, folder: Path, *, resume: bool = False, 
     task, loaded = planted.load(planted.write_task(folder / "data", 40))
     run = RunDir(folder / "run")
     run.prepare(resume=resume)
-    return await label(run, loaded.examples, task.task, scorer, Settings(plan=plan, blocks=BLOCKS), resume=resume)
+    return await label(run, loaded.examples, task.task, scorer, Settings(plan=plan, options=BLOCKS), resume=resume)
 
 
 @pytest.mark.parametrize("plan", ["folds=2", "tree", "fixed", "chain"])
 async def test_the_same_prompts_are_asked_again_and_really_read(serving: Serving, tmp_path: Path, plan: str) -> None:
     async with serving(max_prompt_tokens=160) as scorer:  # contexts are cut, and end on cache blocks
         found = await labelled(scorer, tmp_path, plan=plan)
-    repeat = found.repeat
-    assert repeat is not None
-    np.testing.assert_array_equal(repeat.first, repeat.then)
-    assert len(repeat.first) == repeat.usage.num_reads == MAX_REPEATED
-    assert repeat.usage.read_cache_prompts == 0
+    rescored = found.rescored
+    assert rescored is not None
+    np.testing.assert_array_equal(rescored.first, rescored.again)
+    assert len(rescored.first) == rescored.usage.num_reads == MAX_RESCORED
+    assert rescored.usage.read_cache_prompts == 0
     assert "engine-spread" not in [alarm.code for alarm in found.alarms]
     costs = [json.loads(line) for line in (tmp_path / "run" / COSTS).read_text().splitlines()]
-    assert [cost["num_reads"] for cost in costs if cost["pass"] == "repeat"] == [MAX_REPEATED]
-    assert sum(cost["computed_tokens"] for cost in costs) == found.summary()["computed_tokens"]
+    assert [cost["num_reads"] for cost in costs if cost["pass"] is None] == [MAX_RESCORED]
+    assert sum(cost["computed_tokens"] for cost in costs) == found.metrics.computed_tokens
 
 
 async def test_a_noisy_engine_raises_the_alarm(serving: Serving, tmp_path: Path) -> None:
     async with serving(engine=Noisy) as scorer:
         found = await labelled(scorer, tmp_path)
         (alarm,) = [alarm for alarm in found.alarms if alarm.code == "engine-spread"]
-        assert found.repeat is not None
-        assert f"{found.repeat.spread:.2f} nats" in alarm.saw
+        assert found.rescored is not None
+        assert f"{found.rescored.spread:.2f} nats" in alarm.saw
         # A resumed run says the same, and asks nothing.
         journal = (tmp_path / "run" / JOURNAL).read_bytes()
         again = await labelled(scorer, tmp_path, resume=True)
     assert again.alarms == found.alarms
-    assert again.summary() == found.summary()
+    assert again.metrics == found.metrics
     assert (tmp_path / "run" / JOURNAL).read_bytes() == journal
 
 
 async def test_last_digits_raise_none(serving: Serving, tmp_path: Path) -> None:
     async with serving(engine=HardlyNoisy) as scorer:
         found = await labelled(scorer, tmp_path)
-    assert found.repeat is not None
-    assert 0 < found.repeat.spread < MAX_SPREAD
+    assert found.rescored is not None
+    assert 0 < found.rescored.spread < MAX_SPREAD
     assert "engine-spread" not in [alarm.code for alarm in found.alarms]
 
 
@@ -95,9 +95,14 @@ async def test_a_run_that_was_made_before_asks_nothing_of_the_engine(serving: Se
     async with serving() as scorer:
         first = await labelled(scorer, tmp_path / "first")
         again = await labelled(scorer, tmp_path / "again")
-    assert first.repeat is not None
-    assert again.repeat is None
-    assert again.summary()["computed_tokens"] == 0
+    assert first.rescored is not None
+    assert again.rescored is None
+    assert again.metrics.computed_tokens == 0
+    costs = (tmp_path / "again" / "run" / COSTS).read_bytes()
+    async with serving() as other:  # which remembers nothing: it would have to read
+        resumed = await labelled(other, tmp_path / "again", resume=True)
+    assert resumed.rescored is None
+    assert (tmp_path / "again" / "run" / COSTS).read_bytes() == costs
     assert again.run.labels.tolist() == first.run.labels.tolist()
 
 
@@ -119,25 +124,25 @@ async def test_a_scorer_that_is_gone_when_the_search_is_over_takes_nothing_from_
         await scorer.wait_ready(30)
         found = await labelled(scorer, tmp_path)
     assert (tmp_path / "run" / LABELS).is_file()
-    assert found.summary()["repeat_spread"] is None
+    assert found.metrics.rescore_spread is None
 
 
 def test_large_differences_raise_the_alarm() -> None:
     first = np.log([[0.6, 0.2], [0.1, 0.3]])
     for then, num in ((first, 0), (first * 1.01, 0), (first[:, ::-1], 1)):
-        assert len(spread_alarms(Repeat(first, then))) == num
+        assert len(spread_alarms(Rescored(first, then))) == num
 
 
 def test_a_spread_is_of_what_labels_differ_in() -> None:
     first = np.log([[0.6, 0.2], [0.1, 0.3]])
-    assert Repeat(first, first + np.log(0.5)).spread == pytest.approx(0)  # the labels' common mass is not compared
-    assert Repeat(first, first[:, ::-1]).num_changed == 2
+    assert Rescored(first, first + np.log(0.5)).spread == pytest.approx(0)  # the labels' common mass is not compared
+    assert Rescored(first, first[:, ::-1]).num_changed == 2
 
 
 @given(st.integers(1, 300))
 def test_repeated_queries_are_some_of_those_asked(num: int) -> None:
     queries = np.arange(num) * 3
-    chosen = repeated_of(queries)
-    assert len(set(chosen)) == len(chosen) == min(num, MAX_REPEATED)
+    chosen = rescored_queries(queries)
+    assert len(set(chosen)) == len(chosen) == min(num, MAX_RESCORED)
     assert set(chosen) <= set(queries)
     assert chosen[0] == queries[0]

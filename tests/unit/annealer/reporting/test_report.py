@@ -8,21 +8,20 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tests import planted
-from tests.finished import finished
+from tests.conftest import Serving
+from tests.finished import HEADER, finished
 
-from icm_annealer.evaluation.intervals import Estimate
-from icm_annealer.reporting.bars import Bar, bar_rows
+from icm_annealer.core.estimate import Estimate
 from icm_annealer.reporting.compare_runs import Compared, alike, differences
-from icm_annealer.reporting.report import render_report
+from icm_annealer.reporting.report import render_report, report_plots
 from icm_annealer.reporting.run_report import RunReport, SearchReport
-from icm_annealer.runs.directory import EXAMPLES, JOURNAL, LABELS, METRICS
+from icm_annealer.runs.directory import EVALUATION, EXAMPLES, JOURNAL, LABELS, METRICS, RunDir
 from icm_annealer.runs.record import RunRecord
+from icm_annealer.runs.schema.evaluation import FIGURE_NAMES, KINDS, Evaluation, SeedFigures
 from icm_client import RequestError, ScorerClient
 
-VOID = {"meta", "line", "circle", "polyline", "rect", "br"}
+VOID = {"meta", "br"}
 
 
 class Page(HTMLParser):
@@ -37,7 +36,11 @@ class Page(HTMLParser):
         assert self.open == []
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.links += [value or "" for name, value in attributes if name in ("href", "src")]
+        links = [value or "" for name, value in attributes if name in ("href", "src")]
+        if tag == "use":
+            assert all(link.startswith("#") for link in links)
+        else:
+            self.links += links
         assert tag != "script"
         if tag not in VOID:
             self.open.append(tag)
@@ -58,11 +61,12 @@ async def test_a_run_without_gold(tmp_path: Path, scorer: ScorerClient) -> None:
     assert "least certain labels" in page.text
     assert "share of right labels" not in page.text
     assert "Test accuracy" not in page.text
-    row = min(found.run.rows(), key=lambda row: row["margin"])
-    assert row["id"] in page.text
+    row = min(found.run.rows(), key=lambda row: row.margin)
+    assert row.id in page.text
     for alarm in found.alarms:
         assert alarm.code in page.text
     assert page.links == []
+    assert list(report_plots([RunReport.read(tmp_path / "run")])) == ["u-by-pass"]
 
 
 async def test_curves_are_those_of_the_search(tmp_path: Path, scorer: ScorerClient) -> None:
@@ -70,13 +74,13 @@ async def test_curves_are_those_of_the_search(tmp_path: Path, scorer: ScorerClie
     found = await finished(scorer, tmp_path / "run", task_file)
     _, loaded = planted.load(task_file)
     report = SearchReport.read(tmp_path / "run", loaded.gold)
-    assert [line.name for line in report.u_lines] == ["chain 1", "chain 2"]
+    assert [curve.label for curve in report.u_curves] == ["chain 1", "chain 2"]
     lines = [json.loads(line) for line in (tmp_path / "run" / JOURNAL).read_text().splitlines()]
     wanted = [line["u"] for line in lines if line.get("request", {}).get("purpose") == "chain 2"]
-    assert [u for _, u in report.u_lines[1].points] == wanted
-    assert [x for x, _ in report.u_lines[1].points] == list(range(1, len(wanted) + 1))
-    assert all(0 <= share <= 1 for line in report.accuracy_lines for _, share in line.points)
-    right = [row["label"] == loaded.gold[row["id"]] for row in found.run.rows()]
+    assert [u for _, u in report.u_curves[1].points] == wanted
+    assert [x for x, _ in report.u_curves[1].points] == list(range(1, len(wanted) + 1))
+    assert all(0 <= share <= 1 for curve in report.accuracy_curves for _, share in curve.points)
+    right = [row.label == loaded.gold[row.id] for row in found.run.rows()]
     assert report.label_accuracy == sum(right) / len(right)
 
 
@@ -151,52 +155,53 @@ async def test_what_differs_and_how_far_labels_agree(tmp_path: Path, scorer: Sco
     assert alike([runs[0], Compared("c", third, {name: "cool" for name in third.ids})]) == []
 
 
+async def test_u_of_another_window_is_not_compared(tmp_path: Path, serving: Serving) -> None:
+    task_file = planted.write_task(tmp_path / "data", 12)
+    for name, window in (("a", 100), ("b", 120)):
+        async with serving(max_prompt_tokens=window) as scorer:
+            await finished(scorer, tmp_path / name, task_file)
+    found = differences([RunReport.read(tmp_path / name).compared for name in "ab"])
+    windows = [difference for difference in found if difference.what == "window.max_prompt_tokens"]
+    assert [difference.values for difference in windows] == [["100", "120"]]
+    assert windows[0].u_part == "context window"
+    page = Page(render_report([RunReport.read(tmp_path / name) for name in "ab"]))
+    assert "the runs differ in" in page.text
+    assert "context window" in page.text
+
+
 async def test_what_an_evaluation_found_is_shown(tmp_path: Path, scorer: ScorerClient) -> None:
     folder = tmp_path / "run"
     await finished(scorer, folder, planted.write_task(tmp_path / "data", 8))
-    figure = {"value": 0.4321, "low": 0.4, "high": 0.5}
-    figures = {"raw": {"accuracy": figure, "auroc": {"value": None, "low": None, "high": None}}}
-    figures["calibrated"] = figures["raw"]
-    names = ["accuracy", "balanced_accuracy", "auroc", "ece", "brier"]
-    whole = {kind: {**dict.fromkeys(names, figure), **figures[kind]} for kind in figures}
-    evaluation = {
-        "figures": {"zero_shot": whole, "icm": whole},
-        "seeds": [{"figures": {"zero_shot": whole, "icm": whole}}],
-        "intervals": "of a kind",
-        "gap_recovered": {},
-    }
-    (folder / "eval.json").write_text(json.dumps(evaluation))
+    unknown = Estimate(math.nan, math.nan, math.nan)
+    one = {**dict.fromkeys(FIGURE_NAMES, Estimate(0.4321, 0.4, 0.5)), "auroc": unknown}
+    figures = dict.fromkeys(("zero_shot", "icm"), dict.fromkeys(KINDS, one))
+    evaluation = Evaluation(
+        run="run",
+        task="planted",
+        model=HEADER.model,
+        num_unseen=8,
+        label_accuracy=None,
+        intervals="of a kind",
+        ece_bins="15",
+        num_examples=8,
+        num_test=8,
+        num_dropped=0,
+        computed_tokens=1,
+        cached_tokens=0,
+        figures=figures,
+        gap_recovered={},
+        seeds=[SeedFigures(seed=0, figures=figures, gap_recovered={})],
+    )
+    RunDir(folder).write(EVALUATION, evaluation)
     page = Page(render_report([RunReport.read(folder)]))
     assert "0.432 [0.400, 0.500]" in page.text
     assert "of a kind" in page.text
-    (folder / "eval.json").write_text('{"figures": {"icm": 1}}')
-    with pytest.raises(RequestError, match=r"eval\.json"):
+    path = folder / EVALUATION
+    path.write_text(path.read_text().replace('"brier"', '"bier"', 1))
+    with pytest.raises(RequestError, match=r"eval\.json: figures\.zero_shot: has no raw\.brier"):
         render_report([RunReport.read(folder)])
 
 
 def test_no_run_is_told(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="holds no run"):
         RunReport.read(tmp_path)
-
-
-FINITE = st.floats(-5, 5)
-
-
-@given(st.lists(st.tuples(FINITE, FINITE, FINITE), min_size=1, max_size=6))
-def test_bars_stay_within_their_track(values: list[tuple[float, float, float]]) -> None:
-    bars = [Bar("b", "#000000", Estimate(sorted(v)[1], sorted(v)[0], sorted(v)[2]), list(v)) for v in values]
-    chart = bar_rows(bars, None, None)
-    for row in chart["rows"]:
-        begin, width = row["interval"]
-        for place in (row["left"], row["left"] + row["width"], begin, begin + width, *row["dots"]):
-            assert -0.02 <= place <= 100.02
-    places = [place for place, _ in chart["ticks"]]
-    assert places == sorted(places)
-    assert (places[0], places[-1]) == (0, 100)
-
-
-def test_a_bar_begins_at_zero_and_has_no_interval_where_none_is_known() -> None:
-    (row,) = bar_rows([Bar("b", "#000000", Estimate(0.25, math.nan, math.nan))])["rows"]
-    assert (row["left"], row["width"], row["interval"]) == (0, 25, None)
-    rows = bar_rows([Bar("a", "#0", Estimate(-1, -1, -1)), Bar("b", "#0", Estimate(3, 3, 3))], None, None)["rows"]
-    assert [(row["left"], row["width"]) for row in rows] == [(0, 25), (25, 75)]

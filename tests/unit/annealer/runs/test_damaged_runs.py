@@ -19,9 +19,9 @@ from tests import planted
 from tests.icm_command import Ended, Icm, check_refused
 
 from icm_annealer.cli import app as cli
-from icm_annealer.runs.directory import COSTS, EVALUATION, EXAMPLES, JOURNAL, LABELS, METRICS, REPEAT
+from icm_annealer.runs.directory import COSTS, DEMO, EVALUATION, EXAMPLES, JOURNAL, LABELS, METRICS, RESCORE
 
-FILES = [JOURNAL, LABELS, EXAMPLES, METRICS, EVALUATION, COSTS, REPEAT]
+FILES = [JOURNAL, LABELS, EXAMPLES, METRICS, DEMO, EVALUATION, COSTS, RESCORE]
 COMMANDS = ["runs", "report", "reports", "export", "cleanlab", "eval", "resume"]
 DEEP: list[Any] = []
 for _ in range(300):
@@ -30,6 +30,7 @@ ODD: list[Any] = [
     None, True, -1, 0, 7, 10**30, 10**400, 50.0, -0.5, 1e308, -1e308, math.nan, math.inf, -math.inf, "", "x", "\ud800",
     "all", [], [1], {}, {"a": 1}, [[math.nan]], [math.nan] * 24, DEEP,
 ]  # fmt: skip
+SETTINGS = {"search": "blocks", "seed": 0, "alpha": 50.0, "model": "base"}
 FORMS = ["blocks", "pairs", "demo"]
 
 
@@ -123,6 +124,7 @@ def check_told(ended: Ended) -> None:
         assert ended.code in (1, 2)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_whatever_is_damaged_is_told_or_does_not_matter(
@@ -157,7 +159,10 @@ def test_whatever_is_damaged_is_told_or_does_not_matter(
         ({"ids": ["row-0"]}, "line 2: request.labels: 12 of them for 1 examples"),
         ({"ids": [1, 2]}, "line 1: ids.0: Input should be a valid string"),
         ({"model": "fake"}, "line 1: model: "),
-        ({"settings": {"measure": "most"}}, "line 1: settings: "),
+        (
+            {"settings": dict(SETTINGS, measure="most")},
+            "line 1: settings.measure: ",
+        ),
     ],
 )
 def test_a_first_line_that_does_not_fit_the_others(
@@ -179,5 +184,5 @@ def test_damaged_costs_are_told_before_anything_is_done(icm: Icm, made: Path, ur
     (run / COSTS).write_text(json.dumps(cost) + "\n" + json.dumps(cost | {"computed_tokens": -(10**30)}) + "\n")
     (run / LABELS).unlink()
     command = [*begun(made, "pairs"), "--scorer", url, "--out", run, "--resume"]
-    check_refused(icm(*command), 2, f"{run / COSTS}, line 2: computed_tokens: ", "take the line out")
+    check_refused(icm(*command), 2, f"{run / COSTS}, line 2: computed_tokens: ", "remove the line")
     assert not (run / LABELS).exists()

@@ -14,7 +14,7 @@ from icm_client.contract.errors import RequestError
 @pytest.mark.parametrize("name", RESULTS)
 def test_a_file_that_is_no_run_s_is_not_replaced_unasked(tmp_path: Path, name: str, resume: bool) -> None:
     (tmp_path / name).write_text("my own")
-    with pytest.raises(RequestError, match=f"holds {name}, which is no run's") as raised:
+    with pytest.raises(RequestError, match=f"holds {name} of something else") as raised:
         RunDir(tmp_path).prepare(resume=resume)
     assert "\n" not in raised.value.message
     assert (tmp_path / name).read_text() == "my own"

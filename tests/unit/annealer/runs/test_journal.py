@@ -12,20 +12,21 @@ import numpy as np
 import pytest
 from tests import planted
 from tests.conftest import Serving, fake_scorer
+from tests.finished import HEADER
 
 from icm_annealer.data.examples import Example
 from icm_annealer.data.task import Task
 from icm_annealer.labelling.label_dataset import Labelling, label
-from icm_annealer.runs.directory import COSTS, JOURNAL, LABELS, REPEAT, RunDir
-from icm_annealer.runs.journal import Journal, JournalError, read_journal
+from icm_annealer.runs.directory import COSTS, JOURNAL, LABELS, RESCORE, RunDir
+from icm_annealer.runs.journal import Journal, JournalError
 from icm_annealer.scoring.passes import Scorer
 from icm_annealer.search.blocks import BlockSettings
 from icm_annealer.search.official import OfficialSettings
 from icm_annealer.search.settings import Settings
-from icm_client import ModelInfo, ScorerClient, ScoreRequest, ScoreResponse, UnavailableError
+from icm_client import ModelInfo, RequestError, ScorerClient, ScoreRequest, ScoreResponse, UnavailableError
 
-SETTINGS = Settings(seed=3, blocks=BlockSettings(num_chains=2, max_passes=2, num_final_orders=2))
-OFFICIAL = Settings(seed=1, search="official", official=OfficialSettings(iterations_per_example=1.0))
+SETTINGS = Settings(seed=3, options=BlockSettings(num_chains=2, max_passes=2, num_final_orders=2))
+OFFICIAL = Settings(seed=1, search="official", options=OfficialSettings(iterations_per_example=1.0))
 
 
 class Data:
@@ -78,6 +79,7 @@ class Counted:
         return await self._scorer.score(request)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [SETTINGS, OFFICIAL], ids=["blocks", "official"])
 async def test_a_run_killed_at_any_byte_resumes_to_the_same(
     tmp_path: Path, data: Data, scorer: ScorerClient, settings: Settings
@@ -88,7 +90,7 @@ async def test_a_run_killed_at_any_byte_resumes_to_the_same(
     for cut in places if settings is SETTINGS else places[:: max(1, len(places) // 15)]:
         folder = tmp_path / "again" / "whole"
         folder.mkdir(parents=True, exist_ok=True)
-        for name in (LABELS, REPEAT):
+        for name in (LABELS, RESCORE):
             (folder / name).unlink(missing_ok=True)
         (folder / JOURNAL).write_bytes(journal[:cut])
         counted = Counted(scorer)
@@ -111,7 +113,7 @@ async def test_a_run_whose_scorer_broke_down_can_be_resumed(
     await run(tmp_path / "whole", data, scorer)
     with pytest.raises(UnavailableError):
         await run(tmp_path / "broken", data, Counted(scorer, last))
-    assert len(list(read_journal(tmp_path / "broken" / JOURNAL))) <= last + 1
+    assert len((tmp_path / "broken" / JOURNAL).read_bytes().splitlines()) <= last + 1
     await run(tmp_path / "broken", data, scorer, resume=True)
     assert (tmp_path / "broken" / JOURNAL).read_bytes() == (tmp_path / "whole" / JOURNAL).read_bytes()
 
@@ -131,11 +133,11 @@ async def test_what_a_run_has_cost_is_that_of_all_its_processes(
     await unfinished(tmp_path / "run", data, scorer)
     resumed = await run(tmp_path / "run", data, scorer, resume=True)
     costs = [json.loads(line) for line in (tmp_path / "run" / COSTS).read_text().splitlines()]
-    assert [cost["pass"] for cost in costs] == [*range(1, resumed.run.num_passes + 1), "repeat"]
-    summary = resumed.summary()
+    assert [cost["pass"] for cost in costs] == [*range(1, resumed.run.num_passes + 1), None]
+    metrics = resumed.metrics
     for name in ("prompt_tokens", "computed_tokens", "cached_tokens"):
-        assert summary[name] == sum(cost[name] for cost in costs)
-    assert summary["search_seconds"] == pytest.approx(sum(cost["waited"] for cost in costs[:-1]))
+        assert getattr(metrics, name) == sum(cost[name] for cost in costs)
+    assert metrics.search_seconds == pytest.approx(sum(cost["waited"] for cost in costs[:-1]))
 
 
 async def test_labels_that_were_corrected_stay_when_a_finished_run_is_resumed(
@@ -162,7 +164,7 @@ async def unfinished(folder: Path, data: Data, scorer: ScorerClient) -> bytes:
         (SETTINGS.model_copy(update={"seed": 4}), "settings: seed was 3, is now 4"),
         (SETTINGS.model_copy(update={"measure": "margin"}), 'measure was null, is now "margin"'),
         (SETTINGS.model_copy(update={"plan": "fixed"}), "plan"),
-        (SETTINGS.model_copy(update={"blocks": BlockSettings(num_chains=3)}), "num_chains was 2, is now 3"),
+        (SETTINGS.model_copy(update={"options": BlockSettings(num_chains=3)}), "num_chains was 2, is now 3"),
         (OFFICIAL, "search"),
     ],
 )
@@ -209,16 +211,6 @@ async def test_another_model_or_window_does_not_continue_a_run(
     assert (tmp_path / "run" / JOURNAL).read_bytes() == before
 
 
-async def test_a_journal_of_before_windows_were_written_down_is_continued(
-    tmp_path: Path, data: Data, scorer: ScorerClient
-) -> None:
-    first, *others = (await unfinished(tmp_path / "run", data, scorer)).decode().splitlines()
-    header = {key: value for key, value in json.loads(first).items() if key != "window"}
-    (tmp_path / "run" / JOURNAL).write_text("\n".join([json.dumps(header), *others]) + "\n")
-    await run(tmp_path / "run", data, scorer, resume=True)
-    assert next(read_journal(tmp_path / "run" / JOURNAL)) == header
-
-
 @pytest.mark.parametrize("damage", ["cut", "noise", "list", "empty"])
 async def test_a_damaged_line_is_named(tmp_path: Path, data: Data, scorer: ScorerClient, damage: str) -> None:
     lines = (await unfinished(tmp_path / "run", data, scorer)).splitlines(keepends=True)
@@ -234,7 +226,7 @@ async def test_a_damaged_line_is_named(tmp_path: Path, data: Data, scorer: Score
     ("place", "value", "says"),
     [
         (("logprobs", 0, 0), math.nan, "logprobs.0.0: Input should be a finite number"),
-        (("logprobs", 0, 0), 50.0, "logprobs: 50.0 is no log-probability"),
+        (("logprobs", 0, 0), 50.0, "logprobs: 50.0 is not a log-probability"),
         (("logprobs", 0, 0), "-1.0", "logprobs.0.0: Input should be a valid number"),
         (("logprobs", 0, 0), 10**400, "logprobs.0.0: "),
         (("logprobs", 0), [-1.0], "logprobs: not 6 rows of 2 numbers"),
@@ -248,8 +240,8 @@ async def test_a_damaged_line_is_named(tmp_path: Path, data: Data, scorer: Score
         (("request", "labels", 0), 2, "request.labels: not numbers of the task's 2 labels"),
         (("request", "queries"), [12], "request.queries: not numbers of the examples"),
         (("u",), math.inf, "u: Input should be a finite number"),
-        (("kind",), "passed", "kind: neither a pass nor the end"),
-        (("kind",), "start", "kind: neither a pass nor the end"),
+        (("kind",), "passed", 'kind: neither "pass" nor "end"'),
+        (("kind",), "start", 'kind: neither "pass" nor "end"'),
     ],
 )
 async def test_answers_are_checked_as_a_scorers_are(
@@ -278,7 +270,7 @@ async def test_answers_are_checked_as_a_scorers_are(
     assert "NaN" not in (tmp_path / "run" / LABELS).read_text()
 
 
-@pytest.mark.parametrize("key", ["ids", "task", "settings", "model", "data"])
+@pytest.mark.parametrize("key", ["ids", "task", "settings", "model", "data", "window"])
 async def test_a_first_line_that_lacks_something_continues_nothing(
     tmp_path: Path, data: Data, scorer: ScorerClient, key: str
 ) -> None:
@@ -288,21 +280,21 @@ async def test_a_first_line_that_lacks_something_continues_nothing(
     header = json.loads(first)
     del header[key]
     path.write_text("\n".join([json.dumps(header), *others]) + "\n")
-    with pytest.raises(JournalError, match=f"begun with (an)?other {key}"):
+    with pytest.raises(JournalError, match=f"line 1: {key}: Field required"):
         await run(tmp_path / "run", data, scorer, resume=True)
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b'{"first": 1}', b'{"first": [[0.0]], "then": [[NaN]]}'])
+@pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b'{"first": 1}', b'{"first": [[0.0]], "again": [[NaN]]}'])
 async def test_a_damaged_repeat_is_asked_again(
     tmp_path: Path, data: Data, scorer: ScorerClient, content: bytes
 ) -> None:
-    spread = (await run(tmp_path / "run", data, scorer)).summary()["repeat_spread"]
-    (tmp_path / "run" / REPEAT).write_bytes(content)
+    spread = (await run(tmp_path / "run", data, scorer)).metrics.rescore_spread
+    (tmp_path / "run" / RESCORE).write_bytes(content)
     async with fake_scorer() as other:  # remembers nothing, so that it can be asked
         (tmp_path / "run" / JOURNAL).write_bytes(b"")
         again = await run(tmp_path / "run", data, other, resume=True)
-    assert again.summary()["repeat_spread"] == spread
-    assert "NaN" not in (tmp_path / "run" / REPEAT).read_text()
+    assert again.metrics.rescore_spread == spread
+    assert "NaN" not in (tmp_path / "run" / RESCORE).read_text()
 
 
 @pytest.mark.parametrize("change", ["labels", "missing"])
@@ -325,32 +317,40 @@ async def test_answers_to_other_questions_are_refused(
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("first", ['{"kind":"pass"}', '{"kind":"start","format":0}', "{}"])
+@pytest.mark.parametrize(
+    ("first", "says"),
+    [
+        ('{"kind":"pass"}', "line 1: kind: Input should be 'start'"),
+        ('{"kind":"start","format":0}', "line 1: format: 0 is not 1"),
+        ('{"kind":"start","format":2}', r"was written by a newer version \(format 2; this one reads 1\): upgrade"),
+        ("{}", "line 1: settings: Field required"),
+    ],
+)
 async def test_a_file_that_is_no_journal_is_refused(
-    tmp_path: Path, data: Data, scorer: ScorerClient, first: str
+    tmp_path: Path, data: Data, scorer: ScorerClient, first: str, says: str
 ) -> None:
     path = tmp_path / "run" / JOURNAL
     path.parent.mkdir()
     path.write_text(first + "\n")
-    with pytest.raises(JournalError, match="not a journal of this version"):
+    with pytest.raises(RequestError, match=says):
         await run(tmp_path / "run", data, scorer, resume=True)
     assert path.read_text() == first + "\n"
 
 
 def test_a_run_that_is_there_is_not_begun_again(tmp_path: Path) -> None:
     path = tmp_path / JOURNAL
-    Journal.begin(path, {"settings": 1}).close()
+    Journal.begin(path, HEADER).close()
     before = path.read_bytes()
     with pytest.raises(JournalError, match="already holds a run"):
-        Journal.begin(path, {"settings": 1})
+        Journal.begin(path, HEADER)
     assert path.read_bytes() == before
 
 
 async def test_the_journal_holds_no_times_and_no_texts(tmp_path: Path, data: Data, scorer: ScorerClient) -> None:
     await run(tmp_path / "run", data, scorer)
-    lines = list(read_journal(tmp_path / "run" / JOURNAL))
+    content = (tmp_path / "run" / JOURNAL).read_text()
+    lines = [json.loads(line) for line in content.splitlines()]
     assert [line["kind"] for line in lines] == ["start", *["pass"] * (len(lines) - 2), "end"]
     assert not any("second" in key or "time" in key for line in lines for key in line)
     assert [line["number"] for line in lines[1:-1]] == list(range(1, len(lines) - 1))
-    content = (tmp_path / "run" / JOURNAL).read_text()
     assert not any(example.text in content for example in data.examples)

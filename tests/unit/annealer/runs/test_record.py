@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests import planted
-from tests.finished import PAIRS, finished
+from tests.finished import HEADER, PAIRS, finished
 
 from icm_annealer.data.examples import Example, digest, load_examples
 from icm_annealer.data.task import Task
 from icm_annealer.runs.directory import COSTS, EXAMPLES, JOURNAL, LABELS, METRICS, RunDir
 from icm_annealer.runs.examples_file import read_examples, write_examples
 from icm_annealer.runs.gold import read_again
-from icm_annealer.runs.journal import Journal, JournalError, is_being_written, read_ends, read_journal
+from icm_annealer.runs.journal import Journal, JournalError, end_lines, is_being_written
 from icm_annealer.runs.record import RunRecord
 from icm_client import RequestError, ScorerClient
 
@@ -46,9 +46,9 @@ async def test_a_finished_run_is_read_as_it_was(tmp_path: Path, scorer: ScorerCl
     names = found.run.task.label_names
     assert [row.label for row in record.rows()] == [names[label] for label in found.run.labels]
     assert record.u == found.run.result.winner.u
-    assert record.label_rates == found.summary()["label_rates"]
-    assert record.computed_tokens == found.summary()["computed_tokens"]
-    assert [alarm["code"] for alarm in record.alarms] == [alarm.code for alarm in found.alarms]
+    assert record.label_rates == found.metrics.label_rates
+    assert record.computed_tokens == found.metrics.computed_tokens
+    assert [alarm.code for alarm in record.alarms] == [alarm.code for alarm in found.alarms]
     assert record.state == ("failed" if any(alarm.level == "warning" for alarm in found.alarms) else "finished")
 
 
@@ -70,7 +70,7 @@ def test_examples_come_back_as_they_were(tmp_path_factory: pytest.TempPathFactor
 
 async def test_gold_is_not_kept(tmp_path: Path, scorer: ScorerClient) -> None:
     await finished(scorer, tmp_path / "run", planted.write_task(tmp_path / "data", 8))
-    assert all(set(row["facts"]) == {"id", "words", "pair"} for row in lines(tmp_path / "run" / EXAMPLES))
+    assert all(set(row["fields"]) == {"id", "words", "pair"} for row in lines(tmp_path / "run" / EXAMPLES))
 
 
 def change(path: Path, number: int, **values: Any) -> None:
@@ -82,9 +82,9 @@ def change(path: Path, number: int, **values: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "values", "says"),
     [
-        (EXAMPLES, {"facts": {"words": "other", "id": "row-1"}}, "not the examples"),
-        (EXAMPLES, {"facts": {"no": "words"}}, "line 3: not an example"),
-        (EXAMPLES, {"facts": 7}, "line 3: not an example"),
+        (EXAMPLES, {"fields": {"words": "other", "id": "row-1"}}, "not the examples"),
+        (EXAMPLES, {"fields": {"no": "words"}}, "line 3: not an example"),
+        (EXAMPLES, {"fields": 7}, "line 3: not an example"),
         (EXAMPLES, {"id": "somebody"}, "not the examples"),
         (LABELS, {"label": "lukewarm"}, "line 3: the labels of this run are hot, cool"),
         (LABELS, {"probs": {"cool": 0.5, "hot": 0.5}}, "line 3: the labels"),
@@ -181,7 +181,7 @@ async def test_alarms_whose_words_were_not_written_are_warnings(tmp_path: Path, 
     planted.write_rows(folder / JOURNAL, rows)
     (folder / METRICS).unlink()
     assert RunRecord.read(folder).state == "failed"
-    assert RunRecord.read(folder).alarms[0]["code"] == "uneven-labels"
+    assert RunRecord.read(folder).alarms[0].code == "uneven-labels"
 
 
 @pytest.mark.parametrize(
@@ -189,9 +189,11 @@ async def test_alarms_whose_words_were_not_written_are_warnings(tmp_path: Path, 
     [
         (b"", "no whole line"),
         (b'{"kind": "start"', "no whole line"),
-        (b"{}\n", "kind"),
-        (b"[]\n", "not a journal line"),
-        (b"\xff\xfe\n", "not valid JSON"),
+        (b"{}\n", "settings: Field required"),
+        (b"[]\n", "Input should be an object"),
+        (b"\xff\xfe\n", "Invalid JSON"),
+        (b'{"kind":"begin","format":1}\n', "kind: Input should be 'start'"),
+        (b'{"kind":"start","format":0}\n', "format: 0 is not 1"),
         (b'{"kind":"start","format":1}\n', "settings"),
     ],
 )
@@ -216,7 +218,7 @@ async def test_costs_that_were_cut_count_as_far_as_they_go(tmp_path: Path, score
     found = await finished(scorer, tmp_path / "run", planted.write_task(tmp_path / "data", 8))
     with (tmp_path / "run" / COSTS).open("a") as file:
         file.write('{"pass": 99, "computed_to')
-    assert RunRecord.read(tmp_path / "run").computed_tokens == found.summary()["computed_tokens"]
+    assert RunRecord.read(tmp_path / "run").computed_tokens == found.metrics.computed_tokens
 
 
 @given(st.lists(st.integers(1, 200_000), min_size=1, max_size=6), st.booleans())
@@ -226,22 +228,21 @@ def test_both_ends_are_those_of_the_whole(
     path = tmp_path_factory.mktemp("journal") / JOURNAL
     whole = [json.dumps({"number": k, "filler": "é" * length}, ensure_ascii=False) for k, length in enumerate(lengths)]
     path.write_text("".join(line + "\n" for line in whole) + '{"number": 7, "fi' * is_cut, encoding="utf-8")
-    everything = list(read_journal(path))
-    assert read_ends(path) == (everything[0], everything[-1])
+    assert end_lines(path) == (whole[0].encode(), whole[-1].encode())
 
 
 def test_a_journal_is_being_written_as_long_as_its_process_lives(tmp_path: Path) -> None:
     path = tmp_path / JOURNAL
     path.write_bytes(b"")
     assert not is_being_written(path)
-    journal = Journal.begin(path, {})
+    journal = Journal.begin(path, HEADER)
     assert is_being_written(path)
     assert is_being_written(path)  # looking does not take the lock away
     journal.close()
     assert not is_being_written(path)
     program = (
-        "import sys, pathlib; from icm_annealer.runs.journal import Journal;"
-        "j = Journal.resume(pathlib.Path(sys.argv[1]), {});"
+        "import sys, pathlib; from icm_annealer.runs.journal import Journal, read_header;"
+        "path = pathlib.Path(sys.argv[1]); j = Journal.resume(path, read_header(path));"
         "print('open', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
@@ -257,4 +258,4 @@ def test_a_journal_is_being_written_as_long_as_its_process_lives(tmp_path: Path)
 
 def test_ends_of_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(JournalError, match="No such file"):
-        read_ends(tmp_path / JOURNAL)
+        end_lines(tmp_path / JOURNAL)

@@ -44,7 +44,7 @@ async def counted_and_measured(
 ) -> tuple[list[int], list[int]]:
     model = await scorer.model()
     passes = await PassScorer.open(scorer, task, examples, units, model, preamble=preamble)
-    cache = PrefixCache(await TextTokens.of(scorer, task, examples, model, preamble), model.cache_block_tokens)
+    cache = PrefixCache(await TextTokens.of(passes), model.cache_block_tokens)
     counted = [cache.compute(passes.plan(request), request.labels) for request in requests]
     return counted, [(await passes.score(request)).usage.computed_tokens for request in requests]
 

@@ -71,7 +71,7 @@ async def test_a_prompt_costs_the_tokens_that_it_has() -> None:
     scorer, labels = Counting(), np.arange(30) % 2
     model = await scorer.model()
     passes = await PassScorer.open(scorer, TASK, examples, [np.array([k]) for k in range(30)], model)
-    cache = PrefixCache(await TextTokens.of(scorer, TASK, examples, model), BLOCK)
+    cache = PrefixCache(await TextTokens.of(passes), BLOCK)
     plan = passes.plan(PassRequest(labels, np.array([3]), np.arange(30), PlanKind("tree")))
     context = TASK.separator.join(examples[i].text + TASK.verbalizers[labels[i]] for i in plan.contexts()[0])
     assert cache.compute(plan, labels) == 1 + num_tokens(context + TASK.separator + examples[3].text)

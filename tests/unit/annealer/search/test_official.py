@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pytest
-from pydantic import TypeAdapter
 
 from icm_annealer.core.objective import Objective
-from icm_annealer.rules.consistency import Consistency, Rule
+from icm_annealer.rules.consistency import Consistency
+from icm_annealer.rules.registry import rule_of
 from icm_annealer.scoring.passes import PassRequest, PassResult
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Problem, Result
@@ -27,7 +27,7 @@ HOT, COLD = 1e12, 1e-12
 def problem(num: int, group_size: int = 1, *rules: dict[str, Any], alpha: float = 50.0) -> Problem:
     groups = list(np.arange(num).reshape(-1, group_size))
     facts = [{"row": row} for row in range(num)]
-    parsed = [TypeAdapter(Rule).validate_python(rule) for rule in rules]
+    parsed = [rule_of(rule) for rule in rules]
     judge = Consistency(parsed, groups, facts, ["True", "False"])
     units = [np.array([row]) for row in range(num)]
     return Problem(num, 2, units, judge, Objective("margin", alpha), PlanKind("tree"))

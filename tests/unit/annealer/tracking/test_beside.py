@@ -7,20 +7,22 @@ from pathlib import Path
 
 import pytest
 from tests import planted
+from tests.finished import HEADER
 from tests.icm_command import Icm, check_refused
 
 from icm_annealer.runs.directory import JOURNAL, LABELS, METRICS, TRACKING, TRACKING_LOG, RunDir
-from icm_annealer.runs.journal import read_journal
+from icm_annealer.runs.journal import Journal, read_lines
+from icm_annealer.runs.schema.journal import PassLine
 from icm_annealer.tracking.beside import tracked
-from icm_annealer.tracking.tracker import Target
+from icm_annealer.tracking.target import Target
 
 SMALL = ("--chains", 1, "--passes", 2)
 
 
 def finalists(run: Path) -> list[tuple[int, float]]:
     """Number and U of the passes that weighed labels."""
-    lines = [line for line in read_journal(run / JOURNAL) if line["kind"] == "pass"]
-    return [(line["number"], line["u"]) for line in lines if line["request"]["purpose"] == "finalists"]
+    passes = [line for line in read_lines(run / JOURNAL) if isinstance(line, PassLine)]
+    return [(line.number, line.u) for line in passes if line.request.purpose == "finalists" and line.u is not None]
 
 
 @pytest.mark.parametrize("limit_s", [60.0, 0.01])
@@ -29,8 +31,7 @@ def test_a_tracker_that_fails_does_not_stop_a_run(tmp_path: Path, limit_s: float
     told: list[str] = []
     folder = RunDir(tmp_path)
     with tracked(folder, Target("mlflow", "nowhere://at-all"), told.append, limit_s):
-        header = {"kind": "start", "task": {}, "data": "", "ids": [], "model": {}, "settings": {}}
-        (folder / JOURNAL).write_text(json.dumps(header) + "\n")
+        Journal.begin(folder / JOURNAL, HEADER).close()
     assert len(told) == 1
     assert str(folder / TRACKING_LOG) in told[0]
     assert ("ended with code 1" in told[0]) == (limit_s > 1)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests import planted
 from tests.finished import finished
 
 from icm_annealer.runs.directory import COSTS, JOURNAL, TRACKING, RunDir
-from icm_annealer.runs.journal import read_journal
+from icm_annealer.runs.journal import read_lines
+from icm_annealer.runs.schema.journal import PassLine
+from icm_annealer.runs.schema.rows import CostLine
 from icm_annealer.tracking.follower import Follower, Tail, follow
 from icm_annealer.tracking.records import cost_step
-from icm_annealer.tracking.tracker import Target
+from icm_annealer.tracking.target import Target
 from icm_client import RequestError, ScorerClient
 
 
@@ -67,8 +67,7 @@ async def test_a_run_is_shown_once_however_often_the_follower_is_started(
     tmp_path: Path, scorer: ScorerClient, kept: Kept
 ) -> None:
     done = await finished(scorer, tmp_path / "done", planted.write_task(tmp_path / "data"))
-    lines = list(read_journal(tmp_path / "done" / JOURNAL))
-    passes = [line for line in lines if line["kind"] == "pass"]
+    passes = [line for line in read_lines(tmp_path / "done" / JOURNAL) if isinstance(line, PassLine)]
     journal, costs = ((tmp_path / "done" / name).read_bytes() for name in (JOURNAL, COSTS))
     folder = RunDir(tmp_path / "grows")
     folder.prepare()
@@ -81,14 +80,14 @@ async def test_a_run_is_shown_once_however_often_the_follower_is_started(
     follow(Follower(folder, Kind("kept", None)), lambda: True)
     assert kept.begun[0] == "grows"
     assert set(kept.begun[1:]) == {"key"}
-    assert kept.params["blocks.num_chains"] == "2"
+    assert kept.params["options.num_chains"] == "2"
     assert kept.params["scorer.name"] == "fake"
     assert kept.params["num_examples"] == "24"
-    wanted = [(line["number"], line["u"]) for line in passes if line["u"] is not None]
-    summary = done.summary()
-    assert kept.values("/u") == [*wanted, (len(passes), summary["u"])]
-    assert kept.values("result/u") == [(len(passes), summary["u"])]
-    assert sum(value for _, value in kept.values("cost/computed_tokens")) == summary["computed_tokens"]
+    wanted = [(line.number, line.u) for line in passes if line.u is not None]
+    summary = done.metrics
+    assert kept.values("/u") == [*wanted, (len(passes), summary.u)]
+    assert kept.values("result/u") == [(len(passes), summary.u)]
+    assert sum(value for _, value in kept.values("cost/computed_tokens")) == summary.computed_tokens
     assert len(kept.ends) == 1
     assert kept.ends[0][0] in ("finished", "failed")
 
@@ -107,7 +106,8 @@ async def test_a_run_that_was_stopped_is_told_so(tmp_path: Path, scorer: ScorerC
         (JOURNAL, '"ids":', '"idle":', "line 1: ids: Field required"),
         (TRACKING, '"key":', '"kay":', "key: Field required"),
         (TRACKING, '"journal": ', '"journal": -', "journal: Input should be greater"),
-        (TRACKING, "{", "{{", "not valid JSON"),
+        (TRACKING, "{", "{{", "Invalid JSON"),
+        (TRACKING, '"format": 1', '"format": 2', "was written by a newer version (format 2; this one reads 1)"),
     ],
 )
 async def test_damaged_files_are_told_in_one_line(
@@ -134,10 +134,10 @@ def test_lines_are_told_when_they_are_whole(tmp_path: Path) -> None:
     tail = Tail(tmp_path / "file")
     assert list(tail.lines()) == []
     with (tmp_path / "file").open("a") as file:
-        for text, told in [('{"a"', []), (": 1}", []), ('\nnot json\n{"b": 2}\n[]\n', [{"a": 1}, {"b": 2}]), ("", [])]:
+        for text, whole in [('{"a"', []), (": 1}", []), ("\nnot json\n{", [b'{"a": 1}\n', b"not json\n"]), ("", [])]:
             file.write(text)
             file.flush()
-            assert list(tail.lines()) == told
+            assert list(tail.lines()) == whole
 
 
 @pytest.mark.parametrize("text", ["wandb", "", "mlflows:x"])
@@ -147,8 +147,9 @@ def test_unknown_trackers_are_refused(text: str) -> None:
 
 
 def test_what_is_no_pass_counts_for_the_last_one() -> None:
-    line: dict[str, Any] = json.loads('{"pass": "repeat", "seconds": 1.5, "computed_tokens": 3, "num_reads": 2}')
-    assert cost_step(line, 7) == (7, {"cost/seconds": 1.5, "cost/computed_tokens": 3.0})
+    cost = CostLine(number=None, seconds=1.5, waited=1.5, computed_tokens=3, num_reads=2)
+    tokens = {"cost/prompt_tokens": 0.0, "cost/computed_tokens": 3.0, "cost/cached_tokens": 0.0}
+    assert cost_step(cost, 7) == (7, {"cost/seconds": 1.5, **tokens})
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,7 @@ def test_a_gpu_s_engine_is_spawned_unless_the_user_says_otherwise(monkeypatch: p
         assert "TORCH_COMPILE_DISABLE" not in os.environ
 
 
+@pytest.mark.slow
 def test_vllm_knows_what_is_set_for_it() -> None:
     from vllm import envs
 

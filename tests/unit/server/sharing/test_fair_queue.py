@@ -119,6 +119,7 @@ def test_every_read_is_taken_once_and_in_its_request_s_order(
             assert order == sorted(order)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.integers(2, 6), st.integers(20, 200), st.integers(10, 60))
 def test_nobody_waits_for_ever_beside_those_who_never_stop(num_others: int, cache_tokens: int, needed: int) -> None:
@@ -276,6 +277,7 @@ def test_work_without_reads_is_nothing() -> None:
 WEIGHTS = st.lists(st.sampled_from([0.5, 1.0, 2.0, 3.0]), min_size=2, max_size=4)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(WEIGHTS, st.lists(st.integers(1, 12), min_size=4, max_size=4), st.booleans(), st.integers(20, 400))
 def test_keys_share_by_their_weights_whatever_names_they_use(

@@ -1,0 +1,149 @@
+"""Rows of comparisons in a file of figures: typed, written as soon as they are made, and checked when read back."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Generic, Self, TypeVar
+
+import numpy as np
+import pydantic
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, PlainValidator
+
+from icm_annealer.benchmarks.results_file import Machine, machine, read_figures, save_figures
+from icm_annealer.core.arrays import Ints
+from icm_annealer.evaluation.intervals import Estimate
+from icm_client.contract.errors import RequestError
+
+FORMAT = 1
+"""Of the rows; a file with rows of a later format is not read."""
+
+
+def _numbers(value: Any) -> Ints:
+    if isinstance(value, str):
+        value = [int(part) for part in value.split()]
+    numbers: Ints = np.asarray(value, dtype=np.int64)
+    return numbers
+
+
+Numbers = Annotated[
+    Ints,
+    PlainValidator(_numbers),
+    PlainSerializer(lambda numbers: " ".join(map(str, numbers.tolist())), return_type=str),
+]
+"""Whole numbers; JSON holds them in one line of text, however many there are."""
+StoredEstimate = Annotated[
+    Estimate,
+    BeforeValidator(lambda value: value if isinstance(value, Estimate) else Estimate.read(value)),
+    PlainSerializer(Estimate.to_dict, return_type=dict[str, float | None]),
+]
+"""An estimate; JSON holds null where it is NaN."""
+
+
+class Row(BaseModel):
+    """What rows of all comparisons have in common."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+    format: int = FORMAT
+    task: str
+    n: int
+    """Examples to label, as asked for."""
+    seed: int
+    of: dict[str, Any] = {}
+    """What the row was made of: a saved row is taken only for the same."""
+    machine: Machine | None = None
+    check: int = 0
+    """A checksum: figures that were changed, or that a disk lost, would otherwise be summed up unnoticed."""
+
+    @property
+    def name(self) -> str:
+        """What was tried: no two rows of a part, task, size and seed have the same."""
+        raise NotImplementedError
+
+    @property
+    def key(self) -> Key:
+        return self.task, self.n, self.seed, self.name
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the file holds it, without what is None."""
+        return {**self.model_dump(exclude_none=True, exclude={"of"}), "of": self.of}
+
+    def finished(self, of: dict[str, Any]) -> Self:
+        """The row with what it was made of, and on which machine."""
+        row = self.model_copy(update={"of": _as_saved(of), "machine": machine()})
+        return row.model_copy(update={"check": _checksum(row.to_dict())})
+
+
+class SearchCosts(Row):
+    """A row that tells what a search cost; all is None where no search ran."""
+
+    tokens: int | None = None
+    """Computed tokens, counted with a cold prefix cache that forgets nothing."""
+    computed_tokens: int | None = None
+    """As the engine reported."""
+    prompt_tokens: int | None = None
+    num_passes: int | None = None
+    reads_per_example: float | None = None
+    seconds: float | None = None
+    is_stopped: bool | None = None
+    """Whether it was stopped at its budget."""
+    budget: int | None = None
+    """In tokens; None where it comes to its own end."""
+
+
+Key = tuple[str, int, int, str]
+AnyRow = TypeVar("AnyRow", bound=Row)
+
+
+class SavedRows(Generic[AnyRow]):
+    """The rows of one part of a file of figures, by what no two have in common. Rows of other comparisons stay."""
+
+    def __init__(self, out: Path, part: str, row_type: type[AnyRow]):
+        """Raises RequestError if the file holds something else, or a row that is not as it was written."""
+        self._out, self._part = out, part
+        rows = read_figures(out).get(part, [])
+        if not isinstance(rows, list):
+            raise RequestError(f"{out}: {part} is not a list of rows; move the file away, or give another --out")
+        read = [self._read(number, row, row_type) for number, row in enumerate(rows, start=1)]
+        self._rows: dict[Key, AnyRow] = {row.key: row for row in read}
+
+    def row(self, key: Key, of: Mapping[str, Any]) -> AnyRow | None:
+        """The row of this key, if it is there and was made of the same."""
+        row = self._rows.get(key)
+        return row if row is not None and row.of == _as_saved(of) else None
+
+    def put(self, made: AnyRow, of: dict[str, Any]) -> AnyRow:
+        """Takes in a new row, made of this, and writes the file."""
+        row = made.finished(of)
+        self._rows[row.key] = row
+        save_figures(self._out, **{self._part: [row.to_dict() for row in self._rows.values()]})
+        return row
+
+    def _read(self, number: int, row: Any, row_type: type[AnyRow]) -> AnyRow:
+        where = f"{self._out}: row {number} of {self._part}"
+        if not isinstance(row, dict) or not isinstance(row.get("format"), int) or row["format"] > FORMAT:
+            raise RequestError(f"{where} is of another version; move the file away, or give another --out")
+        try:
+            is_whole = row.get("check") == _checksum(row)
+            read = row_type.model_validate(row)
+        except (pydantic.ValidationError, KeyError, TypeError, ValueError):
+            is_whole = False
+        if not is_whole:
+            told = ", ".join(str(row.get(name)) for name in ("task", "n", "seed", "method", "search") if name in row)
+            raise RequestError(f"{where} ({told}) was changed or damaged: take it out of the file to make it again")
+        return read
+
+
+def _as_saved(of: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file gives back of it: lists for tuples."""
+    saved: dict[str, Any] = json.loads(json.dumps(of))
+    return saved
+
+
+def _checksum(row: dict[str, Any]) -> int:
+    """Of what was measured."""
+    rest = {name: value for name, value in row.items() if name not in ("check", "of")}
+    return zlib.crc32(json.dumps(rest, sort_keys=True).encode())

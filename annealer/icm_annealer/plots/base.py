@@ -1,0 +1,51 @@
+"""What every plot has: a title, a size, a way to draw itself, and the colours that all share. A leaf.
+
+matplotlib is imported where something is drawn, so that a program that draws nothing does not load it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from icm_client.text.visible import visible
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WIDTH = 3.5
+"""Inches: one column of a paper."""
+LEGEND = 0.16
+"""Inches that a line of a legend takes."""
+INK, SOFT, LINE, PAPER = "#0f172a", "#475569", "#e2e8f0", "#ffffff"
+"""Text and intervals; axes; grid; what lies behind. A page replaces each by the colour of its scheme."""
+BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
+"""Okabe and Ito's colours, which people with any colour vision can tell apart; without yellow, which is too pale."""
+SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, SOFT)
+MARKERS, DASHES = "osD^vPX*", ("-", "--", "-.", ":")
+"""Of the k-th series, each taken cyclically; eight markers and seven colours make 56 different pairs."""
+_NOT_IN_XML = {0xFFFE: "\ufffd", 0xFFFF: "\ufffd"}
+
+
+class Plot(Protocol):
+    """A plot as data. It is hashable, and equal plots are drawn alike, byte for byte."""
+
+    @property
+    def title(self) -> str:
+        """What is read out where a plot cannot be seen."""
+
+    @property
+    def height(self) -> float:
+        """Inches."""
+
+    def draw(self, figure: Figure) -> None:
+        """Draws into an empty figure of WIDTH and this height."""
+
+
+def shown(text: str, limit: int = 60) -> str:
+    """A text of anybody's as a plot shows it: in one line, without control characters, and its middle left out
+    where it is longer than `limit`."""
+    text = visible(text).translate(_NOT_IN_XML)
+    if len(text) <= limit:
+        return text
+    head = (limit - 1) // 2
+    return f"{text[:head]}…{text[head + 1 - limit :]}"

@@ -1,0 +1,73 @@
+"""Curves over the passes of a search. A leaf."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from icm_annealer.plots.base import DASHES, LEGEND, MARKERS, SERIES, shown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+NUM_MARKERS = 10
+"""About so many points of a curve are marked."""
+MAX_LABEL = 24
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points that are joined, from left to right."""
+
+    label: str
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class CurvePlot:
+    """Curves over whole numbers from 1 on."""
+
+    title: str
+    x_label: str
+    y_label: str
+    curves: tuple[Curve, ...]
+    bounds: tuple[float, float] | None = None
+    """What no value lies outside of; the axis neither."""
+
+    @property
+    def height(self) -> float:
+        """Inches, which grow with the legend."""
+        return 2.1 + LEGEND * math.ceil(len(self.curves) / self._num_columns)
+
+    @property
+    def _num_columns(self) -> int:
+        return 3 if all(len(curve.label) <= 12 for curve in self.curves) else 2
+
+    def draw(self, figure: Figure) -> None:
+        """The legend stands below, also that of a single curve: it has a name."""
+        from matplotlib.ticker import MaxNLocator
+
+        axes = figure.subplots()
+        for number, curve in enumerate(self.curves):
+            axes.plot(
+                [x for x, _ in curve.points],
+                [y for _, y in curve.points],
+                color=SERIES[number % len(SERIES)],
+                linestyle=DASHES[number % len(DASHES)],
+                marker=MARKERS[number % len(MARKERS)],
+                markevery=max(1, len(curve.points) // NUM_MARKERS),
+                zorder=3 - number / len(self.curves),
+                clip_on=False,
+            )
+        last = max((x for curve in self.curves for x, _ in curve.points), default=1)
+        axes.set_xlim(1, max(last, 2))
+        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1, steps=(1, 2, 5, 10)))
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 2.5, 5, 10)))
+        if self.bounds:
+            low, high = axes.get_ylim()
+            axes.set_ylim(max(low, self.bounds[0]), min(high, self.bounds[1]))
+        axes.set_title(shown(self.y_label))
+        axes.set_xlabel(shown(self.x_label))
+        labels = [shown(curve.label, MAX_LABEL) for curve in self.curves]
+        figure.legend(axes.lines, labels, loc="outside lower left", ncols=self._num_columns)

@@ -1,0 +1,29 @@
+"""What the ways to come by labels are called, and their colours: in tables, plots and pages alike. A leaf."""
+
+from __future__ import annotations
+
+from icm_annealer.plots.base import BLUE, GREEN, ORANGE, PURPLE, SKY, SOFT, VERMILLION
+
+TITLES = {
+    "zero_shot": "zero-shot",
+    "random_few_shot": "random labels",
+    "icm": "ICM",
+    "human": "human labels",
+    "noise": "gold with noise",
+    "gold": "gold labels",
+}
+"""By the names in files, in the order of pages. A method that appears in one place only has its title there."""
+_COLOURS = {
+    "zero_shot": SOFT,
+    "zero_shot_prefix": SOFT,
+    "random_few_shot": SKY,
+    "icm": BLUE,
+    "human": PURPLE,
+    "noise": VERMILLION,
+    "gold": ORANGE,
+}
+
+
+def colour_of(method: str) -> str:
+    """The colour of a method's bars; all searches but ICM share one, since their names stand beside them."""
+    return _COLOURS.get(method, GREEN)

@@ -1,0 +1,43 @@
+"""The rule `different_keys`. A leaf."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+from icm_annealer.rules.base import Constraint, Facts, Labels, Rule, Traits, num_pairs
+
+
+class DifferentKeys(Rule):
+    """Two examples of one group whose `key` differs cannot both be `label` (two answers, both true)."""
+
+    help: ClassVar[str] = "two examples with different values of the field `key`, both `label`"
+    traits: ClassVar[Traits] = Traits(counts_pairs=True)
+
+    kind: Literal["different_keys"] = "different_keys"
+    key: str
+    label: str
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (self.key,)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        return (self.label,)
+
+    def count(self, facts: Sequence[Facts], labels: Labels) -> int:
+        keys = Counter(fact.get(self.key) for fact, label in zip(facts, labels, strict=True) if label == self.label)
+        return num_pairs(keys.total()) - sum(map(num_pairs, keys.values()))
+
+    def constraint(self, facts: Sequence[Facts]) -> Constraint:
+        """The state is the value that has the label, in a tuple that is empty before."""
+        keys = [fact.get(self.key) for fact in facts]
+
+        def step(chosen: tuple[Any, ...], number: int, label: str) -> tuple[Any, ...] | None:
+            if label != self.label:
+                return chosen
+            return (keys[number],) if chosen in ((), (keys[number],)) else None
+
+        return Constraint((), step)

@@ -1,0 +1,37 @@
+"""The rule `exactly_one`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from icm_annealer.rules.at_most_one import AtMostOne
+from icm_annealer.rules.base import Constraint, Facts, Labels, Rule, Traits
+
+
+class ExactlyOne(Rule):
+    """Exactly one example of a group is `label`; none at all counts as one contradiction.
+
+    A group that is only partly labelled may still get its one.
+    """
+
+    help: ClassVar[str] = "two examples that are `label`; or none, when all are labelled"
+    traits: ClassVar[Traits] = Traits(reveals_labels=True)
+
+    kind: Literal["exactly_one"] = "exactly_one"
+    label: str
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        return (self.label,)
+
+    def partial(self) -> AtMostOne:
+        return AtMostOne(label=self.label)
+
+    def count(self, facts: Sequence[Facts], labels: Labels) -> int:
+        return self.partial().count(facts, labels) if self.label in labels else 1
+
+    def constraint(self, facts: Sequence[Facts]) -> Constraint:
+        """That of `at_most_one`, with the label once at the end."""
+        at_most = self.partial().constraint(facts)
+        return Constraint(at_most.start, at_most.step, end=lambda num: bool(num == 1))

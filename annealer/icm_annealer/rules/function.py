@@ -1,0 +1,55 @@
+"""Rules that are functions, and code of others: its failures are errors of one line. A leaf."""
+
+from __future__ import annotations
+
+import operator
+import traceback
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from icm_annealer.rules.base import Facts, Labels, Rule, Traits
+from icm_client.contract.errors import RequestError
+
+
+def run_foreign(title: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What somebody else's code returns. Raises RequestError with the rule's title and the place where it failed."""
+    try:
+        return function(*arguments)
+    except RequestError:  # said already
+        raise
+    except Exception as error:  # of any kind
+        frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is ours
+        place = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
+        raise RequestError(
+            f"the rule {title!r} failed: {place}{type(error).__name__}: {error}", code="bad_rule"
+        ) from None
+
+
+def load_foreign(title: str, load: Callable[[], Any]) -> Any:
+    """What `load` imports. Raises RequestError, whatever a module does when it is imported."""
+    try:
+        return load()
+    except Exception as error:
+        raise RequestError(f"the rule {title!r} cannot be loaded: {error}", code="bad_rule") from None
+
+
+class FunctionRule(Rule):
+    """A function that is called with a group's facts and labels, and returns the number of contradictions.
+
+    Nothing is known of it but what it returns, so that it states no constraint.
+    """
+
+    traits: ClassVar[Traits] = Traits(needs_group=False)
+
+    @abstractmethod
+    def function_of(self) -> Callable[..., Any]:
+        """The function. Raises RequestError if it cannot be had."""
+
+    def count(self, facts: Sequence[Facts], labels: Labels) -> int:
+        """Raises RequestError where the function cannot be loaded, raises something, or returns no whole number."""
+        counted = run_foreign(self.title, self.function_of(), list(facts), list(labels))
+        return int(run_foreign(self.title, operator.index, counted))
+
+    def constraint(self, facts: Sequence[Facts]) -> None:
+        return None

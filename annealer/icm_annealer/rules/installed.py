@@ -1,0 +1,140 @@
+"""Rules of installed packages, which register them in the entry points `icm.rules`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import inspect
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field, PrivateAttr, ValidationError
+
+from icm_annealer.rules.base import Constraint, Facts, Labels, Rule, Traits
+from icm_annealer.rules.function import FunctionRule, load_foreign, run_foreign
+from icm_client.contract.errors import RequestError
+
+ENTRY_POINTS = "icm.rules"
+"""The group of entry points."""
+
+
+class InstalledRule(Rule):
+    """`{rule: name, ...}`: a rule of an installed package, by the name that the package gives it.
+
+    The package registers a subclass of `Rule`, which gets all other fields, or a function like that of the rule
+    `python`, which gets them by name. It is loaded when it is first needed: a task that a run wrote down can be read
+    where the package is missing. Whoever installed the package has chosen its code, so it needs no leave.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    help: ClassVar[str] = "what a rule counts that an installed package registers"
+
+    kind: Literal["installed"] = "installed"
+    rule: str = Field(min_length=1, max_length=200)
+    _loaded: Rule | None = PrivateAttr(default=None)
+
+    @property
+    def title(self) -> str:
+        return self.rule
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the task file gives the rule."""
+        return dict(self.model_extra or {})
+
+    def check(self) -> None:
+        """Raises RequestError if no installed package, or more than one, has a rule of this name, or if it cannot be
+        loaded, or does not take these fields."""
+        try:
+            json.dumps(self.options, allow_nan=False)  # as a run writes them down
+        except (TypeError, ValueError):
+            raise RequestError(f"{self.rule} has a field that is neither text nor number: quote it") from None
+        self._their.check()
+
+    def count(self, facts: Sequence[Facts], labels: Labels) -> int:
+        return int(run_foreign(self.title, self._their.count, facts, labels))
+
+    def constraint(self, facts: Sequence[Facts]) -> Constraint | None:
+        stated: Constraint | None = run_foreign(self.title, self._their.constraint, facts)
+        if stated is None:
+            return None
+        return Constraint(
+            stated.start, partial(run_foreign, self.title, stated.step), partial(run_foreign, self.title, stated.end)
+        )
+
+    @property
+    def traits(self) -> Traits:  # type: ignore[override]  # those of the package's rule
+        return self._their.traits
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return self._their.keys
+
+    @property
+    def read_together(self) -> tuple[str, ...]:
+        return self._their.read_together
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        return self._their.label_names
+
+    def partial(self) -> Rule:
+        return self._their.partial()
+
+    def odd_groups(self, sizes: Counter[int], num_labels: int) -> list[str]:
+        return self._their.odd_groups(sizes, num_labels)
+
+    @property
+    def _their(self) -> Rule:
+        if self._loaded is None:
+            point = _entry_point(self.rule)
+            self._loaded = _their_rule(self.rule, load_foreign(self.rule, point.load), self.options)
+        return self._loaded
+
+
+class _InstalledFunction(FunctionRule):
+    """A function that an installed package registers."""
+
+    kind: str
+    _call: Callable[..., Any] = PrivateAttr()
+
+    def function_of(self) -> Callable[..., Any]:
+        return self._call
+
+
+def installed_names() -> list[str]:
+    """The names of the rules that installed packages register."""
+    return sorted({point.name for point in importlib.metadata.entry_points(group=ENTRY_POINTS)})
+
+
+def _entry_point(name: str) -> importlib.metadata.EntryPoint:
+    every = importlib.metadata.entry_points(group=ENTRY_POINTS)
+    found = sorted({point.value: point for point in every if point.name == name}.items())
+    if len(found) == 1:
+        return found[0][1]
+    if found:
+        packages = ", ".join(value for value, _ in found)
+        raise RequestError(f"several installed packages have a rule {name!r}: {packages}", code="bad_rule")
+    known = ", ".join(installed_names()) or "none"
+    raise RequestError(f"no installed package has a rule {name!r} (there are: {known})", code="bad_rule")
+
+
+def _their_rule(name: str, loaded: Any, options: dict[str, Any]) -> Rule:
+    if not inspect.isclass(loaded):
+        function = _InstalledFunction(kind=name)
+        function._call = partial(loaded, **options)
+        return function
+    if not issubclass(loaded, Rule):
+        raise RequestError(f"the rule {name!r} is a class that is no icm_annealer.rules.base.Rule", code="bad_rule")
+    missing = ", ".join(sorted(loaded.__abstractmethods__))
+    if missing:
+        raise RequestError(f"the rule {name!r} cannot be used: its class defines no {missing}", code="bad_rule")
+    try:
+        return loaded.model_validate({"kind": name, **options})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "its fields"
+        raise RequestError(f"the rule {name!r}: {where}: {first['msg']}", code="bad_rule") from None

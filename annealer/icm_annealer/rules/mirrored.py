@@ -1,0 +1,38 @@
+"""The rule `mirrored`. A leaf."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from icm_annealer.rules.base import Constraint, Facts, Labels, Rule, Traits, num_pairs
+
+
+class Mirrored(Rule):
+    """The examples of a group are each other's opposites: no two have the same label."""
+
+    help: ClassVar[str] = "two examples with the same label"
+    traits: ClassVar[Traits] = Traits(counts_pairs=True, reveals_labels=True, compares_two=True)
+
+    kind: Literal["mirrored"] = "mirrored"
+
+    def count(self, facts: Sequence[Facts], labels: Labels) -> int:
+        return sum(map(num_pairs, Counter(labels).values()))
+
+    def constraint(self, facts: Sequence[Facts]) -> Constraint:
+        """The state is the set of labels that examples have."""
+
+        def step(used: frozenset[str], number: int, label: str) -> frozenset[str] | None:
+            return None if label in used else used | {label}
+
+        return Constraint(frozenset(), step)
+
+    def odd_groups(self, sizes: Counter[int], num_labels: int) -> list[str]:
+        odd = []
+        if sizes[1]:
+            odd.append(f"{sizes[1]:,} groups have one example, and no mirror: `icm data mirror` adds them")
+        larger = sum(num for size, num in sizes.items() if size > num_labels)
+        if larger:
+            odd.append(f"{larger:,} groups have more examples than there are labels, so that some cannot be opposites")
+        return odd

@@ -1,0 +1,67 @@
+"""`eval.json`: how well a run's labels prompt a model on unseen examples."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from icm_annealer.core.estimate import Estimate
+from icm_annealer.runs.schema.base import Record, Versioned
+from icm_client.contract.wire import ModelIdentity
+
+KINDS = ("raw", "calibrated")
+"""Calibrated: each label's mean over the test examples is subtracted."""
+FIGURE_NAMES = ("accuracy", "balanced_accuracy", "auroc", "ece", "brier")
+"""Defined in `evaluation.metrics`."""
+Quality = dict[str, dict[str, Estimate]]
+"""By kind and figure."""
+
+
+class _Figures(Record):
+    figures: dict[str, Quality]
+    """By method: `zero_shot`, `icm`, and `gold` if gold labels of the labelled examples are known."""
+    gap_recovered: dict[str, Estimate]
+    """By kind, (icm - zero_shot) / (gold - zero_shot) of accuracies; empty without `gold`."""
+
+    @model_validator(mode="after")
+    def _all_figures_are_there(self) -> _Figures:
+        for method, kinds in self.figures.items():
+            missing = [f"{kind}.{name}" for kind in KINDS for name in FIGURE_NAMES if name not in kinds.get(kind, {})]
+            if missing:
+                raise ValueError(f"figures.{method}: has no {missing[0]}")
+        return self
+
+
+class SeedFigures(_Figures):
+    """One seed's figures."""
+
+    seed: int
+
+
+class Evaluation(_Figures, Versioned):
+    """One seed's own figures; of several seeds the medians, with intervals over the seeds."""
+
+    run: str
+    task: str
+    model: ModelIdentity
+    """The model that was prompted; the labels may be another one's."""
+    num_unseen: int
+    """Examples with gold labels that the run did not label."""
+    label_accuracy: Estimate | None
+    """The share of the labels found that are right; None if no gold label of them is known."""
+    intervals: str
+    """What the intervals of `figures` are, for people."""
+    ece_bins: str
+    num_examples: int
+    """Labelled examples in a context."""
+    num_test: int
+    num_dropped: int
+    """Shots that did not fit the model's window, in the context that lost most."""
+    computed_tokens: int
+    cached_tokens: int
+    seeds: list[SeedFigures] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _seeds_have_the_same_methods(self) -> Evaluation:
+        if any(seed.figures.keys() != self.figures.keys() for seed in self.seeds):
+            raise ValueError("seeds: one has other methods")
+        return self

@@ -1,0 +1,104 @@
+"""The lines of `journal.jsonl`: a header, passes, an end. The header's format is that of all JSON lines of a run.
+
+A journal is a file that people can change, and an answer that is believed becomes a label: lines are checked as
+strictly as a scorer's answers.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+from pydantic import ConfigDict, Field, field_serializer
+
+from icm_annealer.core.objective import Measure
+from icm_annealer.data.task import Task
+from icm_annealer.runs.schema.base import Record, Versioned
+from icm_client.contract.wire import ModelIdentity
+
+
+class RunSettings(Record):
+    """A run's settings. Those of its search are in `model_extra`: the search may be of a package that is not installed
+    where the file is read."""
+
+    model_config = ConfigDict(extra="allow")
+
+    search: str
+    plan: str | None = None
+    seed: int
+    measure: Measure | None = None
+    alpha: float
+    model: str
+
+
+class Window(Record):
+    """What contexts are cut to: with another window, the same request is answered behind other contexts."""
+
+    max_prompt_tokens: int = Field(ge=1)
+    cache_block_tokens: int = Field(ge=1)
+
+
+class RunHeader(Versioned):
+    """The first line: what must not change between a run's start and its resumption."""
+
+    kind: Literal["start"] = "start"
+    settings: RunSettings
+    task: Task
+    """Without the gold field, and without what is for people."""
+    data: str
+    """The digest of all that the search sees of the data."""
+    model: ModelIdentity
+    window: Window
+    ids: list[str]
+    """Of the examples, in order."""
+
+    @field_serializer("task")
+    def _seen(self, task: Task) -> dict[str, Any]:
+        return task.seen()
+
+
+class RequestLine(Record):
+    """What a pass asked."""
+
+    purpose: str
+    plan: str
+    labels: list[int]
+    """By example; -1 for an example that stands in no context."""
+    queries: Literal["all"] | list[int]
+    order: Literal["data"] | list[int]
+
+
+class PassLine(Record):
+    """One answered pass."""
+
+    kind: Literal["pass"] = "pass"
+    number: int = Field(ge=1)
+    u: float | None
+    """None for a pass that scores examples outside of its context."""
+    predictability: float | None
+    num_contradictions: int
+    temperature: float | None
+    label_rates: list[float]
+    request: RequestLine
+    num_dropped: int = Field(ge=0)
+    logprobs: list[list[float]]
+    """[query, label], raw."""
+
+
+class WeighedCandidate(NamedTuple):
+    """A candidate of the end line; a list in JSON."""
+
+    starts: list[str]
+    u: float
+    u_se: float
+
+
+class EndLine(Record):
+    """The last line of a finished run."""
+
+    kind: Literal["end"] = "end"
+    labels: list[int]
+    u: float
+    u_se: float
+    candidates: list[WeighedCandidate]
+    alarms: list[str]
+    """Their codes."""

@@ -1,0 +1,175 @@
+"""The driver: scores the passes that a search asks for, round by round, until the search ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from icm_annealer.core.arrays import Ints
+from icm_annealer.core.objective import label_rates
+from icm_annealer.scoring.cost_model import TokenCounter
+from icm_annealer.scoring.pass_event import PassEvent
+from icm_annealer.scoring.passes import PassRequest, PassResult, PassScorer
+from icm_annealer.search.base import Problem, Result, Search, StopSearch
+from icm_client.contract.wire import Usage
+
+OnPass = Callable[[PassEvent], None]
+
+
+class RecordedPasses(Protocol):
+    """Answers of an earlier process, in the order in which they were asked, and the place where new ones go."""
+
+    def recorded_pass(self, request: PassRequest) -> PassResult | None:
+        """The next recorded answer; None if none is left."""
+        ...
+
+    def write_pass(self, event: PassEvent) -> None:
+        """Records an answer before the search receives it."""
+        ...
+
+
+@dataclass
+class Costs:
+    """What the passes of a search cost."""
+
+    usage: Usage = field(default_factory=Usage)
+    """As the engine reported it; recorded answers cost nothing."""
+    num_passes: int = 0
+    num_reads: int = 0
+    seconds: float = 0.0
+    """Time spent waiting for answers."""
+
+
+@dataclass(frozen=True)
+class SearchOutcome:
+    """A search that has ended."""
+
+    result: Result
+    costs: Costs
+    last: tuple[PassRequest, PassResult]
+    """The last pass."""
+    is_stopped: bool
+    """True if it was stopped at its token budget."""
+
+    @property
+    def labels(self) -> Ints:
+        """The winner's label numbers, by example."""
+        return self.result.winner.labels
+
+    @property
+    def reads_per_example(self) -> float:
+        return self.costs.num_reads / len(self.labels)
+
+
+async def drive(
+    search: Search,
+    problem: Problem,
+    passes: PassScorer,
+    *,
+    recorded: RecordedPasses | None = None,
+    on_pass: OnPass | None = None,
+    counter: TokenCounter | None = None,
+    budget_tokens: int | None = None,
+) -> SearchOutcome:
+    """Runs `search` over `problem` to its end.
+
+    Passes that `recorded` holds are taken from there; new ones are written there before the search receives them.
+    `counter` counts each pass before `on_pass` is called for it. With a budget, which needs a counter, the search is
+    stopped after the first round at which the counter has reached that many tokens. Raises what `PassScorer.score`
+    and `recorded` raise; everything recorded until then is valid.
+    """
+    assert budget_tokens is None or counter is not None
+    rounds = _Rounds(problem, passes, recorded, on_pass, counter)
+    is_stopped = False
+    requests = next(search)
+    while True:
+        answers = await rounds.answer(requests)
+        last = requests[-1], answers[-1]
+        try:
+            requests = search.send(answers)
+            if budget_tokens is not None and counter is not None and not is_stopped and counter.tokens >= budget_tokens:
+                is_stopped = True
+                requests = search.throw(StopSearch())
+        except StopIteration as stop:
+            return SearchOutcome(stop.value, rounds.costs, last, is_stopped)
+
+
+class _Rounds:
+    """Answers rounds of requests: from the record as long as it lasts, then from the scorer."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        passes: PassScorer,
+        recorded: RecordedPasses | None,
+        on_pass: OnPass | None,
+        counter: TokenCounter | None,
+    ):
+        self._problem, self._passes, self._recorded = problem, passes, recorded
+        self._on_pass, self._counter = on_pass, counter
+        self.costs = Costs()
+
+    async def answer(self, requests: Sequence[PassRequest]) -> list[PassResult]:
+        """One round. Passes are recorded in the order of the requests, whichever the scorer finishes first."""
+        known = [self._recorded.recorded_pass(request) if self._recorded else None for request in requests]
+        tasks = [
+            None if answer else asyncio.create_task(self._passes.score(request))
+            for request, answer in zip(requests, known, strict=True)
+        ]
+        answers: list[PassResult] = []
+        clock = asyncio.get_running_loop().time
+        start = clock()
+        try:
+            for request, recorded, task in zip(requests, known, tasks, strict=True):
+                answer = recorded if recorded is not None else await _required(task)
+                start, waited = clock(), clock() - start
+                self._note(request, answer, recorded is not None, waited)
+                answers.append(answer)
+        finally:
+            for task in tasks:
+                if task is not None:
+                    task.cancel()
+            await asyncio.gather(*(task for task in tasks if task is not None), return_exceptions=True)
+        return answers
+
+    def _note(self, request: PassRequest, answer: PassResult, resumed: bool, waited: float) -> None:
+        costs = self.costs
+        costs.usage, costs.num_passes = costs.usage + answer.usage, costs.num_passes + 1
+        costs.num_reads, costs.seconds = costs.num_reads + len(request.queries), costs.seconds + waited
+        if self._counter:
+            self._counter.add(request)
+        if not self._recorded and not self._on_pass:
+            return
+        event = pass_event(self._problem, costs.num_passes, request, answer, resumed=resumed, waited=waited)
+        if self._recorded and not resumed:
+            self._recorded.write_pass(event)
+        if self._on_pass:
+            self._on_pass(event)
+
+
+def pass_event(
+    problem: Problem, number: int, request: PassRequest, answer: PassResult, *, resumed: bool, waited: float
+) -> PassEvent:
+    """The event of an answered pass, with U and the label rates of what was asked."""
+    own = request.labels[request.queries]
+    known = request.labels[request.labels >= 0]
+    inside = bool((own >= 0).all())
+    num_contradictions = problem.consistency.num_contradictions(request.labels)
+    return PassEvent(
+        number,
+        request,
+        answer,
+        problem.objective.u(answer.logprobs, own, num_contradictions) if inside else None,
+        problem.objective.predictability(answer.logprobs, own) if inside else None,
+        num_contradictions,
+        label_rates(known, problem.num_labels).tolist() if len(known) else [],
+        resumed,
+        waited,
+    )
+
+
+async def _required(task: asyncio.Task[PassResult] | None) -> PassResult:
+    assert task is not None
+    return await task

@@ -1,0 +1,26 @@
+"""The rows that figures are made of. A leaf."""
+
+from __future__ import annotations
+
+from icm_annealer.benchmarks.saved_rows import Row
+
+
+class ReproduceRow(Row):
+    """One seed of one bar."""
+
+    model: str
+    method: str
+    num: int
+    """Examples that were labelled."""
+    labels_right: int | None = None
+    """None for zero-shot, which labels none."""
+    num_test: int
+    test_right: int
+    passes: float
+    """Reads an example that the search took; 0 where there was none."""
+    collapsed: bool
+    """Whether one label has nearly no share."""
+
+    @property
+    def name(self) -> str:
+        return self.method
