@@ -50,7 +50,7 @@ def test_what_a_request_counts_for(tenant: Tenant, experiment: str, counted: str
         (Tenant(name="alice", experiments=("a-*",)), {"experiment": "alice-1"}, "not_your_experiment", "alice, a-*"),
         (Tenant(name="alice", adapters=("alice-*",)), {"model": "bobs"}, "not_your_model", "'bobs'"),
         (Tenant(name="alice", adapters=()), {"model": "bobs"}, "not_your_model", "'bobs'"),
-        (Tenant(name="alice"), {"priority": 1}, "not_your_priority", "up to 0, not for 1"),
+        (Tenant(name="alice"), {"priority": 1}, "not_your_priority", "up to 0, not 1"),
         (Tenant(name="alice", max_priority=-1), {"priority": 0}, "not_your_priority", "up to -1"),
     ],
 )
