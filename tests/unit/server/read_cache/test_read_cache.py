@@ -234,7 +234,7 @@ def test_a_place_for_a_new_file_is_taken(tmp_path: Path) -> None:
     check_ours(path)
     path.unlink()
     path.with_name("read_cache-wal").write_text("notes")
-    with pytest.raises(RequestError, match="read_cache-wal lies beside it"):
+    with pytest.raises(RequestError, match="read_cache-wal is there without its database"):
         check_ours(path)
 
 
