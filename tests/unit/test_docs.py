@@ -210,7 +210,7 @@ def test_the_site_builds_and_loads_nothing_from_elsewhere(tmp_path: Path) -> Non
     assert built.returncode == 0, built.stderr
     pages = sorted((tmp_path / "site").rglob("*.html"))
     assert {page.stem for page in pages} == {page.stem for page in (ROOT / "docs").rglob("*.md")} | {"404"}
-    assert "Answers keep the order of the prompts" in (tmp_path / "site/python.html").read_text()
+    assert "answers keep the order of the prompts" in (tmp_path / "site/python.html").read_text()
     for page in pages:
         loaded = re.findall(r"<(?:script|img|iframe)[^>]*\ssrc=\"?([^\s\">]+)", page.read_text())
         loaded += re.findall(

@@ -161,7 +161,7 @@ class Usage(_Wire):
 
 
 class ModelIdentity(_Wire):
-    """Which model it is: answers are comparable only where `digest` and `dtype` agree."""
+    """The model. Two answers are comparable only if `digest` and `dtype` agree."""
 
     name: Name
     digest: Name
@@ -172,7 +172,7 @@ class ModelIdentity(_Wire):
 
 
 class ModelInfo(ModelIdentity):
-    """Who answers, and what it accepts."""
+    """The model that answers, and its limits."""
 
     max_prompt_tokens: int = Field(ge=1, le=MAX_COUNT)
     """The longest accepted prompt, in tokens (the context window less one)."""
@@ -186,7 +186,7 @@ class ModelInfo(ModelIdentity):
 
     @property
     def identity(self) -> ModelIdentity:
-        """What files hold of the model."""
+        """The part that files hold."""
         return ModelIdentity(**self.model_dump(include=set(ModelIdentity.model_fields)))
 
 

@@ -120,12 +120,12 @@ def test_loopback(host: str, is_here: bool) -> None:
         ("socks5h://proxy:1080", "httpx[socks]"),
         ("socks4://proxy:1080", "not one of"),
         ("ftp://proxy", "not one of"),
-        ("http://", "no URL"),
-        ("http://joe:hunter2@", "no URL"),
-        ("http://proxy:99999", "no URL"),
-        ("http://pro xy", "no URL"),
-        ("http://[::1", "no URL"),
-        ("http://joe:hunter2/x@proxy:port", "no URL"),
+        ("http://", "not a URL"),
+        ("http://joe:hunter2@", "not a URL"),
+        ("http://proxy:99999", "not a URL"),
+        ("http://pro xy", "not a URL"),
+        ("http://[::1", "not a URL"),
+        ("http://joe:hunter2/x@proxy:port", "not a URL"),
     ],
 )
 async def test_a_proxy_that_cannot_be_used_is_told_before_anything_is_sent(named: str, says: str) -> None:

@@ -142,7 +142,7 @@ def test_rows_are_numbered_as_in_the_request() -> None:
 @pytest.mark.parametrize(
     ("prompts", "logprobs", "says"),
     [
-        ([3], [[-1.0, -1.0]], "prompt 3, but was asked for 3"),
+        ([3], [[-1.0, -1.0]], "prompt 3 of a request with 3"),
         ([-1], [[-1.0, -1.0]], "prompt -1"),
         ([0, 0], [[-1.0, -1.0]] * 2, "prompt 0 twice"),
         ([1], [[-1.0, -1.0]], "prompt 1 twice"),

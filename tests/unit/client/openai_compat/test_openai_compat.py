@@ -311,7 +311,7 @@ def _distinct_prompts(request: ScoreRequest) -> list[list[int]]:
     ("models", "name", "says"),
     [
         ([], None, "lists no models: choose one with --scorer-model"),
-        ([{"id": "one"}, {"id": "two"}], None, r"serves 2 models: name one with --scorer-model \(one, two\)"),
+        ([{"id": "one"}, {"id": "two"}], None, r"serves 2 models: choose one with --scorer-model \(one, two\)"),
         ([{"id": "one"}], "fake", "serves no model 'fake'; it lists one"),
         ([], "other", "The model `other` does not exist"),
     ],

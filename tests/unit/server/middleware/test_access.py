@@ -44,13 +44,13 @@ def test_what_a_request_counts_for(tenant: Tenant, experiment: str, counted: str
 @pytest.mark.parametrize(
     ("tenant", "changes", "code", "says"),
     [
-        (Tenant(name="alice"), {"experiment": "bob"}, "not_your_experiment", "alice, alice-*, not for 'bob'"),
-        (Tenant(name="alice"), {"experiment": "alicex"}, "not_your_experiment", "not for 'alicex'"),
-        (Tenant(name="alice"), {"experiment": "Alice"}, "not_your_experiment", "not for 'Alice'"),
+        (Tenant(name="alice"), {"experiment": "bob"}, "not_your_experiment", "alice, alice-*, not 'bob'"),
+        (Tenant(name="alice"), {"experiment": "alicex"}, "not_your_experiment", "not 'alicex'"),
+        (Tenant(name="alice"), {"experiment": "Alice"}, "not_your_experiment", "not 'Alice'"),
         (Tenant(name="alice", experiments=("a-*",)), {"experiment": "alice-1"}, "not_your_experiment", "alice, a-*"),
         (Tenant(name="alice", adapters=("alice-*",)), {"model": "bobs"}, "not_your_model", "'bobs'"),
         (Tenant(name="alice", adapters=()), {"model": "bobs"}, "not_your_model", "'bobs'"),
-        (Tenant(name="alice"), {"priority": 1}, "not_your_priority", "up to 0, not for 1"),
+        (Tenant(name="alice"), {"priority": 1}, "not_your_priority", "up to 0, not 1"),
         (Tenant(name="alice", max_priority=-1), {"priority": 0}, "not_your_priority", "up to -1"),
     ],
 )
@@ -129,7 +129,7 @@ def test_a_keyring_follows_its_file(tmp_path: Path, caplog: pytest.LogCaptureFix
     path.write_text("[]")  # nobody's is left
     assert keyring.tenant_of(bob) is None
     assert {record.levelno for record in caplog.records} == {logging.WARNING, logging.ERROR}
-    assert "keys in it: 2" in caplog.text
+    assert "changed: 2 keys" in caplog.text
     for key in (alice, bob):
         assert key not in caplog.text
         assert hashlib.sha256(key.encode()).hexdigest() not in caplog.text

@@ -147,7 +147,7 @@ def test_what_was_moved_aside_before_stays(tmp_path: Path, caplog: pytest.LogCap
     moved = [(tmp_path / f"read_cache.damaged{number}").read_bytes() for number in range(2, MAX_ASIDE + 1)]
     assert moved == contents[:-1]
     assert path.read_bytes() == contents[-1]  # there are enough
-    assert "there is no read cache file from here on" in caplog.text
+    assert "the read cache file is no longer used" in caplog.text
 
 
 def test_behind_a_link_the_file_is_moved_and_not_the_link(tmp_path: Path) -> None:
@@ -177,14 +177,14 @@ def test_a_file_of_another_s_is_refused_and_stays_as_it_is(
     path = tmp_path / "notes.txt"
     path.write_bytes(content)
     before = path.stat()
-    with pytest.raises(RequestError, match="belongs to another program, or is damaged") as raised:
+    with pytest.raises(RequestError, match="it belongs to another program, or is damaged") as raised:
         check_ours(path)
     assert "\n" not in raised.value.message
     file = ReadCacheFile(path, MB)  # which somebody has put there since
     assert file.read([key(0)]) == {}
     file.write(key(0), answer(0))
     file.close()
-    assert "there is no read cache file" in caplog.text
+    assert "no read cache file" in caplog.text
     assert [each.name for each in tmp_path.iterdir()] == ["notes.txt"]
     assert path.read_bytes() == content
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
@@ -234,7 +234,7 @@ def test_a_place_for_a_new_file_is_taken(tmp_path: Path) -> None:
     check_ours(path)
     path.unlink()
     path.with_name("read_cache-wal").write_text("notes")
-    with pytest.raises(RequestError, match="read_cache-wal lies beside it"):
+    with pytest.raises(RequestError, match="read_cache-wal is there without its database"):
         check_ours(path)
 
 
@@ -275,8 +275,8 @@ def test_a_changed_value_is_not_believed(tmp_path: Path, caplog: pytest.LogCaptu
 @pytest.mark.parametrize(
     ("statement", "says"),
     [
-        ("CREATE TABLE notes (text)", "another program's"),
-        ("PRAGMA application_id = 252006674", "another program's"),
+        ("CREATE TABLE notes (text)", "belongs to another program"),
+        ("PRAGMA application_id = 252006674", "belongs to another program"),
         (f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 9", "another version"),
     ],
 )
