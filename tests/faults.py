@@ -43,11 +43,11 @@ class Program:
             listener.bind(("127.0.0.1", 0))
             port = listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
-        self.reuse_file, self.log = folder / "reuse.sqlite", folder / "log"
+        self.read_cache_file, self.log = folder / "read_cache.sqlite", folder / "log"
         self._ready = folder / "ready.json"
         self._command = [sys.executable, "-m", "icm_server.cli.app", "serve", "--port", str(port), *arguments]
-        self._command += ["--ready-file", str(self._ready), "--reuse-memory-mb", "0"]
-        self._command += ["--reuse-file", str(self.reuse_file)]
+        self._command += ["--ready-file", str(self._ready), "--read-cache-memory-mb", "0"]
+        self._command += ["--read-cache-file", str(self.read_cache_file)]
         self.clock = fake_clock(folder)
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -137,7 +137,7 @@ async def killed_client(program: Program) -> None:
     await client.wait()
     await program.once(is_idle)
     overview = await program.overview()
-    assert overview["all"]["requests"]["given_up"] == 1
+    assert overview["all"]["requests"]["cancelled"] == 1
     assert _reads(overview, "e1") < LONG
 
 
@@ -180,7 +180,7 @@ async def damaged_file(program: Program) -> None:
     request = some(6)
     right = await program.score(request)
     await _stored(program, 20)
-    for place in (program.reuse_file, Path(f"{program.reuse_file}-wal")):
+    for place in (program.read_cache_file, Path(f"{program.read_cache_file}-wal")):
         with place.open("r+b") as file:
             length = place.stat().st_size
             file.seek(0)
@@ -201,7 +201,7 @@ async def full_disk(program: Program) -> None:
         check_same(await program.score(request), right)
     finally:
         resource.prlimit(program.pid, resource.RLIMIT_FSIZE, before)
-    assert "is of no use now" in program.log.read_text()
+    assert "cannot be used now" in program.log.read_text()
 
 
 async def killed_scorer(program: Program) -> None:
@@ -291,7 +291,7 @@ async def _stored(program: Program, num: int) -> None:
         before = -1
         while True:
             await asyncio.sleep(0.7)  # it writes every half second
-            with contextlib.closing(sqlite3.connect(f"file:{program.reuse_file}?mode=ro", uri=True)) as database:
+            with contextlib.closing(sqlite3.connect(f"file:{program.read_cache_file}?mode=ro", uri=True)) as database:
                 (now,) = database.execute("SELECT count(*) FROM answers").fetchone()
             if now == before and now >= num:
                 return

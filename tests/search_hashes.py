@@ -71,7 +71,16 @@ VARIANTS = {
 }
 NOT_HASHED = {
     *("seconds", "waited", "search_seconds", "machine", "check", "version", "format"),
-    *("prompt_tokens", "computed_tokens", "cached_tokens", "tokens", "reused_prompts", "shared", "weighing", "budget"),
+    *(
+        "prompt_tokens",
+        "computed_tokens",
+        "cached_tokens",
+        "tokens",
+        "read_cache_prompts",
+        "shared",
+        "weighing",
+        "budget",
+    ),
 }
 
 

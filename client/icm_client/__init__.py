@@ -1,4 +1,9 @@
-"""The scorer's wire contract and its client."""
+"""The scorer's client and its wire contract.
+
+ScorerClient and SyncScorerClient score labels after prompts on an icm-server; OpenAIScorer does so through any
+OpenAI-compatible `/v1/completions`. ScoreRequest, ScoreResponse, Usage and ModelInfo are the contract; errors are
+subclasses of IcmError.
+"""
 
 from icm_client.client import ScorerClient
 from icm_client.contract.errors import (
@@ -8,9 +13,11 @@ from icm_client.contract.errors import (
     IcmError,
     RequestError,
     ScorerError,
+    TooLargeError,
     UnavailableError,
 )
 from icm_client.contract.wire import ModelInfo, ScoreRequest, ScoreResponse, Usage
+from icm_client.http.retry import RetryPolicy
 from icm_client.http.stream import Rows
 from icm_client.openai_compat import OpenAIScorer
 from icm_client.sync_client import SyncScorerClient
@@ -23,12 +30,14 @@ __all__ = [
     "ModelInfo",
     "OpenAIScorer",
     "RequestError",
+    "RetryPolicy",
     "Rows",
     "ScoreRequest",
     "ScoreResponse",
     "ScorerClient",
     "ScorerError",
     "SyncScorerClient",
+    "TooLargeError",
     "UnavailableError",
     "Usage",
 ]

@@ -1,4 +1,4 @@
-"""The scorer's client."""
+"""The scorer's asynchronous client."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import asyncio
 import functools
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from typing import TypeVar
+from typing import Unpack
 
 import httpx
-import numpy as np
 import pydantic
 
-from icm_client.contract.batches import batches, halves, split, subset
+from icm_client.contract.batches import PromptBatches, batches, halves, subset
 from icm_client.contract.errors import (
     BusyError,
     DeadlineError,
@@ -38,21 +37,30 @@ from icm_client.contract.wire import (
     Usage,
 )
 from icm_client.http.exchange import Exchange
-from icm_client.http.retry import RetryPolicy, Tries, check_seconds
+from icm_client.http.retry import RetryPolicy, check_seconds
+from icm_client.http.retry_loop import RetryLoop
 from icm_client.http.stream import Outstanding, Rows
+from icm_client.score_fields import ScoreFields, score_request
+from icm_client.text.validation import first_mistake
 
 MAX_REASON = 1000
-"""How many characters are told of why a scorer is not ready."""
-
-_Model = TypeVar("_Model", bound=pydantic.BaseModel)
+"""How many characters are shown of why a scorer is not ready."""
 
 
 class ScorerClient:
-    """Scores batches against one scorer. Use it as an async context manager.
+    """An asynchronous client of one scorer, for code with an event loop; see `SyncScorerClient` for other code.
 
-    Answers keep the order of the prompts however the batch was split. Errors are those of `icm_client.contract.errors`;
-    connection errors, 429 and 503 are retried by `retry` before they reach the caller, of an answer that was cut off
-    only what is missing is asked again, and what a scorer finds too large (413) is asked in smaller parts.
+        async with ScorerClient("http://localhost:8000", api_key="icm_...") as scorer:
+            answer = await scorer.score(prompts=["Word: salmon\\nGroup:"], labels=[" living", " object"])
+
+    `api_key` is sent as `Authorization: Bearer KEY`. A request is split into bodies of at most `max_prompts` prompts;
+    whatever the split, answers keep the order of the prompts. `read_timeout_s` is how long an answer may make no
+    progress. `transport` replaces the network, in tests.
+
+    Errors are subclasses of IcmError. Connection errors, 429 and 503 are retried as `retry` says before they are
+    raised; of an answer that was cut off, only the missing rows are requested again; a body that the scorer finds too
+    large (413) is sent in smaller parts. The constructor raises RequestError for an address, a key, a number or a
+    proxy setting that is not valid.
     """
 
     def __init__(
@@ -67,10 +75,9 @@ class ScorerClient:
     ):
         self._exchange = Exchange(base_url, api_key=api_key, read_timeout_s=read_timeout_s, transport=transport)
         if max_prompts < 1:
-            raise RequestError(f"max_prompts is {max_prompts}: a request has at least one")
-        self._retry = retry or RetryPolicy()
+            raise RequestError(f"max_prompts is {max_prompts}: it has to be 1 or more")
+        self._retries = RetryLoop(retry or RetryPolicy())
         self._max_prompts = max_prompts
-        self._jitter = np.random.default_rng()  # spreads retries of many clients; touches no result
 
     @property
     def base_url(self) -> str:
@@ -84,11 +91,12 @@ class ScorerClient:
         await self.close()
 
     async def close(self) -> None:
+        """Closes all connections."""
         await self._exchange.close()
 
     async def model(self) -> ModelInfo:
-        """Which model answers, and its limits, which requests are cut by from then on."""
-        info = await self._retried(lambda: self._exchange.ask(ModelInfo, "/v1/model"))
+        """The model that the scorer serves, and its limits; later requests are split by these."""
+        info = await self._retries.call(lambda: self._exchange.ask(ModelInfo, "/v1/model"))
         self._max_prompts = min(self._max_prompts, info.max_prompts)
         return info
 
@@ -108,11 +116,11 @@ class ScorerClient:
             except IcmError as error:
                 if not _may_pass(error):
                     raise
-                told = error.details.get("reason")  # what a proxy or scorer answered may be anything
-                reason = told if isinstance(told, str) and told.isprintable() else error.message
+                given = error.details.get("reason")  # what a proxy or scorer answered may be anything
+                reason = given if isinstance(given, str) and given.isprintable() else error.message
                 reason = reason[:MAX_REASON]
             except TimeoutError:
-                reason = "it takes connections, but does not answer"
+                reason = "it accepts connections, but does not answer"
             waited_s = time.monotonic() - start
             if waited_s >= deadline_s:
                 raise UnavailableError(
@@ -124,17 +132,25 @@ class ScorerClient:
                 on_wait(reason, waited_s)
             await asyncio.sleep(min(0.5, deadline_s - waited_s))
 
-    async def score(self, request: ScoreRequest) -> ScoreResponse:
-        """Log-probabilities of every label after every prompt, in the order asked; see `wire.ScoreResponse`.
+    async def score(self, request: ScoreRequest | None = None, /, **fields: Unpack[ScoreFields]) -> ScoreResponse:
+        """Log-probabilities (natural logs) of every label after every prompt.
 
-        `usage` leaves out what was computed for answers that were cut off. Raises RequestError for what the scorer
-        will never accept, UnavailableError or BusyError when patience ends, ScorerError for an answer that does not
-        fit the request.
+            answer = await scorer.score(prompts=["Word: salmon\\nGroup:"], labels=[" living", " object"])
+            answer.logprobs[0]  # [log p(" living"), log p(" object")] after the first prompt
+
+        Takes the fields of a ScoreRequest by name, or a ScoreRequest. `logprobs` has a row for each prompt, in order,
+        and a column for each label; the values are not normalised over the labels. `usage` does not count what was
+        computed for answers that were cut off.
+
+        Raises RequestError for what the scorer will never accept, AccessError for a key that is missing or not
+        allowed to do this, UnavailableError or BusyError when patience ends, DeadlineError after `deadline_s`, and
+        ScorerError if the scorer fails or its answer does not fit the request.
         """
-        logprobs: list[list[float]] = [[]] * len(request.prompts)
+        whole = score_request(request, fields)
+        logprobs: list[list[float]] = [[]] * len(whole.prompts)
         usage, model = Usage(), None
-        async with aclosing(self._answer(request)) as answer:
-            async for line in answer:
+        async with aclosing(self._lines(whole)) as lines:
+            async for line in lines:
                 if isinstance(line, StreamStart):
                     model = line.model
                 elif isinstance(line, StreamEnd):
@@ -145,8 +161,24 @@ class ScorerClient:
         assert model is not None  # rows came, and a start comes before them
         return ScoreResponse(logprobs=logprobs, usage=usage, model=model)
 
+    async def stream(
+        self, request: ScoreRequest | None = None, /, **fields: Unpack[ScoreFields]
+    ) -> AsyncGenerator[Rows]:
+        """The rows of `score` as they are computed: in any order, each prompt's exactly once.
+
+        Takes and raises what `score` does. To stop early, close it:
+        `async with contextlib.aclosing(scorer.stream(request)) as batches: ...`.
+        """
+        async with aclosing(self._lines(score_request(request, fields))) as lines:
+            async for line in lines:
+                if isinstance(line, Rows):
+                    yield line
+
     async def count_tokens(self, texts: Sequence[str], *, special_tokens: bool = False) -> list[int]:
-        """How many tokens each text has by itself, in the order given; `special_tokens` as in a ScoreRequest."""
+        """The number of tokens of each text by itself, in order; `special_tokens` as in a ScoreRequest.
+
+        Raises RequestError for a text that is longer than any prompt may be, and what `score` raises.
+        """
         counts: list[int] = []
         left = deque[Sequence[str]](batches(texts, MAX_REQUEST_CHARS, MAX_TEXTS))
         while left:
@@ -154,64 +186,42 @@ class ScorerClient:
             try:
                 part = TokensRequest(texts=list(some), special_tokens=special_tokens)
             except pydantic.ValidationError as error:
-                raise RequestError(f"a text to count the tokens of: {error.errors()[0]['msg']}") from None
+                raise RequestError(first_mistake(error, whole="the texts")) from None
             try:
-                answer = await self._retried(functools.partial(self._exchange.ask, TokensResponse, "/v1/tokens", part))
+                answer = await self._retries.call(
+                    functools.partial(self._exchange.ask, TokensResponse, "/v1/tokens", part)
+                )
             except RequestError as error:
                 if error.status != TooLargeError.status or len(some) == 1:
                     raise
                 left.extendleft(reversed(halves(some)))
                 continue
             if len(answer.counts) != len(part.texts):
-                raise ScorerError(f"the scorer's answer does not count the tokens of {len(part.texts)} texts")
+                raise ScorerError(f"the scorer did not answer with the token counts of {len(part.texts)} texts")
             counts += answer.counts
         return counts
 
-    async def stream(self, request: ScoreRequest) -> AsyncGenerator[Rows]:
-        """The same rows as soon as they come, in any order, each prompt's exactly once. Raises what `score` raises.
-
-        To stop early, close it: `async with contextlib.aclosing(client.stream(request)) as rows: ...`.
-        """
-        async with aclosing(self._answer(request)) as answer:
-            async for line in answer:
-                if isinstance(line, Rows):
-                    yield line
-
-    async def _retried(self, ask: Callable[[], Awaitable[_Model]]) -> _Model:
-        tries = Tries(self._retry, time.monotonic())
-        while True:
-            try:
-                return await ask()
-            except IcmError as error:
-                await self._wait(tries, error)
-
-    async def _answer(self, request: ScoreRequest) -> AsyncGenerator[StreamStart | Rows | StreamEnd]:
-        """All lines of all parts, rows numbered as in `request`; every part is asked until it is whole.
-
-        A part that is more than the scorer takes at once is asked in halves, and so is what comes after it.
-        """
-        digest, start = None, time.monotonic()
-        most, parts = self._max_prompts, deque[Sequence[int]](split(request, self._max_prompts))
-        while parts:
-            part = parts.popleft()
-            if len(part) > most:
-                parts.extendleft(reversed(halves(part)))
-                continue
+    async def _lines(self, request: ScoreRequest) -> AsyncGenerator[StreamStart | Rows | StreamEnd]:
+        """All lines of all parts, rows numbered as in `request`; every part is repeated until it is complete."""
+        digest, start_s = None, time.monotonic()
+        deadline_s = None if request.deadline_s is None else start_s + request.deadline_s
+        parts = PromptBatches(len(request.prompts), self._max_prompts)
+        while part := parts.take():
             outstanding = Outstanding(request, part)
-            tries = Tries(self._retry, time.monotonic())
-            while asked := outstanding.numbers():
+            tries = self._retries.begin()
+            while numbers := outstanding.numbers():
                 try:
-                    left = _within_deadline(subset(request, asked), time.monotonic() - start)
+                    left = _within_deadline(subset(request, numbers), time.monotonic() - start_s)
                     async with aclosing(self._exchange.lines(left)) as lines:
                         async for line in lines:
                             if isinstance(line, StreamRows):
-                                rows = outstanding.take(line, asked)
+                                rows = outstanding.take(line, numbers)
                                 if rows.prompts:
                                     tries.progressed(time.monotonic())
                                 yield rows
                                 continue
                             if isinstance(line, StreamStart):
-                                _check_start(line, len(asked), digest)
+                                _check_start(line, len(numbers), digest)
                                 digest = line.model.digest
                             yield line
                     if missing := outstanding.numbers():
@@ -219,30 +229,22 @@ class ScorerClient:
                 except IcmError as error:
                     missing = outstanding.numbers()
                     if error.status == TooLargeError.status and len(missing) > 1:
-                        most = -(-len(missing) // 2)
-                        parts.appendleft(missing)
+                        parts.too_large(missing)
                         break
                     if missing or not isinstance(error, UnavailableError):
-                        deadline_s = None if request.deadline_s is None else start + request.deadline_s
-                        await self._wait(tries, error, deadline_s)
-
-    async def _wait(self, tries: Tries, error: IcmError, deadline_s: float | None = None) -> None:
-        """Until it is time to try again, or the clock shows the deadline; raises the error if it is not to be tried."""
-        now_s = time.monotonic()
-        wait_s = tries.failed(error, now_s, self._jitter)
-        if wait_s is None:
-            raise error
-        await asyncio.sleep(wait_s if deadline_s is None else min(wait_s, deadline_s - now_s))
+                        await self._retries.pause(tries, error, start_s, deadline_s)
+            else:
+                parts.accepted()
 
 
 def _may_pass(error: IcmError) -> bool:
-    """Whether it is worth waiting: a proxy in front answers what it likes while the scorer is not there."""
+    """Whether it is worth waiting: while the scorer is away, a proxy in front of it may answer anything."""
     return isinstance(error, UnavailableError | BusyError) or error.code.startswith("http_")
 
 
-def _check_start(line: StreamStart, num_asked: int, digest: str | None) -> None:
-    if line.num_prompts != num_asked:
-        raise ScorerError(f"asked for {num_asked} prompts, the scorer answered {line.num_prompts}")
+def _check_start(line: StreamStart, num_prompts: int, digest: str | None) -> None:
+    if line.num_prompts != num_prompts:
+        raise ScorerError(f"the scorer answered {line.num_prompts} prompts instead of {num_prompts}")
     if digest not in (None, line.model.digest):
         raise ScorerError("the scorer changed its model between two parts of one request", code="model_changed")
 
@@ -252,5 +254,5 @@ def _within_deadline(request: ScoreRequest, spent_s: float) -> ScoreRequest:
     if request.deadline_s is None or not spent_s:
         return request
     if spent_s >= request.deadline_s:
-        raise DeadlineError(f"the answer was not there within {request.deadline_s:g} s")
+        raise DeadlineError(f"no answer within the deadline of {request.deadline_s:g} s")
     return request.model_copy(update={"deadline_s": request.deadline_s - spent_s})

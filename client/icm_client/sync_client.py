@@ -6,22 +6,48 @@ import asyncio
 import threading
 from collections.abc import Coroutine, Sequence
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
+
+import httpx
 
 from icm_client.client import ScorerClient
 from icm_client.contract.wire import ModelInfo, ScoreRequest, ScoreResponse
+from icm_client.http.retry import RetryPolicy
+from icm_client.score_fields import ScoreFields
 
 _Answer = TypeVar("_Answer")
 
 
 class SyncScorerClient:
-    """`ScorerClient` for code without an event loop, notebooks included: the same calls, blocking.
+    """A client of one scorer for code without an event loop, notebooks included: ScorerClient's calls, blocking.
 
-    It owns a thread with a loop of its own; close it, or use it as a context manager.
+    >>> with SyncScorerClient(url) as scorer:  # such as "http://localhost:8000", api_key="icm_..."
+    ...     answer = scorer.score(prompts=["Word: salmon\\nGroup:"], labels=[" living", " object"])
+    >>> len(answer.logprobs), len(answer.logprobs[0])
+    (1, 2)
+
+    The arguments are those of ScorerClient. It owns a thread with an event loop: close it, or use it as a context
+    manager.
     """
 
-    def __init__(self, base_url: str, **kwargs: Any):
-        self._client = ScorerClient(base_url, **kwargs)
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        api_key: str | None = None,
+        retry: RetryPolicy | None = None,
+        read_timeout_s: float = 3600.0,
+        max_prompts: int = 16_384,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ):
+        self._client = ScorerClient(
+            base_url,
+            api_key=api_key,
+            retry=retry,
+            read_timeout_s=read_timeout_s,
+            max_prompts=max_prompts,
+            transport=transport,
+        )
         self._loop = asyncio.new_event_loop()
         # A daemon, so that a program that does not close its client ends all the same.
         self._thread = threading.Thread(target=self._loop.run_forever, name="scorer-client", daemon=True)
@@ -36,6 +62,7 @@ class SyncScorerClient:
         self.close()
 
     def close(self) -> None:
+        """Closes all connections and ends the thread."""
         self._wait(self._client.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -53,14 +80,14 @@ class SyncScorerClient:
         """See `ScorerClient.count_tokens`."""
         return self._wait(self._client.count_tokens(texts, special_tokens=special_tokens))
 
-    def score(self, request: ScoreRequest) -> ScoreResponse:
-        """See `ScorerClient.score`."""
-        return self._wait(self._client.score(request))
+    def score(self, request: ScoreRequest | None = None, /, **fields: Unpack[ScoreFields]) -> ScoreResponse:
+        """See `ScorerClient.score`: a row of log-probabilities for each prompt, a column for each label."""
+        return self._wait(self._client.score(request, **fields))
 
     def _wait(self, work: Coroutine[Any, Any, _Answer]) -> _Answer:
         answer = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return answer.result()
         except BaseException:
-            answer.cancel()  # Ctrl-C: what nobody waits for is not to go on
+            answer.cancel()  # Ctrl-C: nobody waits for the answer any more
             raise

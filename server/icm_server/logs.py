@@ -23,7 +23,7 @@ from icm_server.refusal_lines import Kind, RefusalLines
 LOGGERS = ("icm_server", "uvicorn", "asyncio")
 REFUSED = "request refused"
 """The event of which a second has only so many lines (`refusal_lines.py`)."""
-_KIND = ("key", "status", "code")
+_KIND = ("tenant", "status", "code")
 """Its fields that tell its kind."""
 
 
@@ -32,7 +32,7 @@ class RequestNote:
     """What is known of the HTTP request that is being answered."""
 
     id: str
-    told: bool = False
+    is_logged: bool = False
     """An event says how it ended."""
 
 
@@ -49,7 +49,7 @@ def last_event(log: logging.Logger, name: str, level: int = logging.INFO, **fiel
     """Logs how the request under way ended."""
     note = current_request.get()
     if note is not None:
-        note.told = True
+        note.is_logged = True
     event(log, name, level, **fields)
 
 
@@ -75,19 +75,19 @@ class LogHandler(logging.StreamHandler[TextIO]):
         self._refusals = refusals
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._tell(self._refusals.left_out())
+        self._log_left_out(self._refusals.left_out())
         if record.msg != REFUSED or self._refusals.shows(_kind(record)):
             super().emit(record)
 
     def close(self) -> None:
-        self._tell(self._refusals.left_out(at_end=True))
+        self._log_left_out(self._refusals.left_out(at_end=True))
         super().close()
 
-    def _tell(self, left_out: dict[Kind, int]) -> None:
+    def _log_left_out(self, left_out: dict[Kind, int]) -> None:
         for kind, number in left_out.items():
-            told = {name: value for name, value in zip(_KIND, kind, strict=True) if value is not None}
+            shown = {name: value for name, value in zip(_KIND, kind, strict=True) if value is not None}
             record = logging.LogRecord(LOGGERS[0], logging.INFO, "", 0, "more requests refused", None, None)
-            record.fields = {"requests": number, **told}
+            record.fields = {"requests": number, **shown}
             record.is_about_many = True
             super().emit(record)
 

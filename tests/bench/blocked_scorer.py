@@ -22,10 +22,10 @@ LONG = 70
 
 
 class Blocked(FakeEngine):
-    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], *rest: Any) -> ReadAnswer:
+    async def read(self, token_ids: list[int], target_ids: Sequence[int], *rest: Any) -> ReadAnswer:
         if len(token_ids) > LONG:
             await asyncio.Event().wait()
-        return await super().read(token_ids, wanted_ids, *rest)
+        return await super().read(token_ids, target_ids, *rest)
 
 
 async def make_engine() -> Engine:

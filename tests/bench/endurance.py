@@ -132,15 +132,15 @@ async def _settle(url: str, asked: dict[str, int], found: Endured) -> None:
             await asyncio.sleep(0.1)
     for row in overview["experiments"]:
         found.num_left += abs(asked.pop(row["experiment"]) - sum(row["requests"].values()))
-        if not row["requests"].get("given_up"):
+        if not row["requests"].get("cancelled"):
             total = row["total"]
-            found.num_twice += abs(total["reads"] + total["reused_reads"] - total["prompts"])
+            found.num_twice += abs(total["reads"] + total["read_cache_reads"] - total["prompts"])
     found.num_left += len(asked) + overview["engine"]["reads"]
 
 
 async def endurance(console: Console, seconds: float) -> list[Figure]:
     """With a small memory of finished reads, so that it is soon full and most reads are made."""
-    async with scorer("", "--reuse-memory-mb", "1", engine="fake") as server:
+    async with scorer("", "--read-cache-memory-mb", "1", engine="fake") as server:
         found = await endure(server.url, server.pid, seconds)
     fifth = len(found.memory) // 5
     first, last = found.memory[fifth : 2 * fifth], found.memory[-fifth:]

@@ -13,7 +13,7 @@ from tests.bench.programs import bare_engine, blocked_scorer, memory_bytes, scor
 
 from icm_client import ScorerClient
 from icm_client.http.retry import RetryPolicy
-from icm_server.read_cache.memory import Reuse, encoded
+from icm_server.read_cache.memory import ReadCache, encoded
 
 MB = 10**6
 
@@ -30,7 +30,7 @@ async def memory(console: Console) -> list[Figure]:
         )
         for shot_tokens in (10, 60)
     ]
-    return [await _idle(console), *queued, *_reuse(console)]
+    return [await _idle(console), *queued, *_read_cache(console)]
 
 
 async def _idle(console: Console) -> Figure:
@@ -89,17 +89,17 @@ async def _bytes_a_read(console: Console, shot_tokens: int) -> float:
     return grown / num_reads
 
 
-def _reuse(console: Console) -> list[Figure]:
+def _read_cache(console: Console) -> list[Figure]:
     """Fills the memory of finished reads four times over."""
     limit = 16 * 2**20
-    reuse = Reuse(limit)
+    read_cache = ReadCache(limit)
     tracemalloc.start()
     before, _ = tracemalloc.get_traced_memory()
     most = 0
     for number in range(4 * limit // 200):
-        reuse.remember(number.to_bytes(16, "big"), encoded([-0.5, -1.5]))
+        read_cache.remember(number.to_bytes(16, "big"), encoded([-0.5, -1.5]))
         if number % 10_000 == 0:
             most = max(most, tracemalloc.get_traced_memory()[0] - before)
     tracemalloc.stop()
     console.print(f"finished reads take {most / MB:.1f} MB of {limit / MB:.1f} MB allowed")
-    return [Figure("reuse_memory", "memory of finished reads / its limit", [most / limit], at_most=1.0)]
+    return [Figure("read_cache_memory", "memory of finished reads / its limit", [most / limit], at_most=1.0)]

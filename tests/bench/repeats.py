@@ -21,7 +21,7 @@ async def repeats(console: Console, repetitions: int) -> list[Figure]:
     """`icm run` on SmolLM2 with the same seed, each time asked anew; every run is compared with every other."""
     with tempfile.TemporaryDirectory() as folder:
         journals = []
-        async with scorer("smollm2-135m", "--reuse-memory-mb", "0") as server:
+        async with scorer("smollm2-135m", "--read-cache-memory-mb", "0") as server:
             for number in range(repetitions):
                 out = Path(folder) / f"run{number}"
                 await run_icm(server.url, out, 128)

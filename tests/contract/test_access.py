@@ -189,22 +189,22 @@ async def test_a_key_sees_its_own_work_and_an_admin_s_all(guarded: Guarded) -> N
     for key, experiment, num in asked:
         told, metrics = await seen(key)
         name = "alice" if key == guarded.alice else "bob"
-        assert [(row["key"], row["experiment"]) for row in told["experiments"]] == [(name, experiment)]
+        assert [(row["tenant"], row["experiment"]) for row in told["experiments"]] == [(name, experiment)]
         assert told["all"]["total"]["prompts"] == told["all"]["lately"]["reads"] == num
         assert told["all"]["share"] < 1
-        assert not told["shows_keys"]
-        assert f'icm_queued_reads{{experiment="{experiment}",key="{name}"}} 0.0' in metrics
+        assert not told["shows_tenants"]
+        assert f'icm_queued_reads{{experiment="{experiment}",tenant="{name}"}} 0.0' in metrics
         for other in ("bob", "paper-secret", "carol") if name == "alice" else ("alice", "carol"):
             assert other not in metrics + json.dumps({**told, "model": None})
         assert "process_resident_memory_bytes" not in metrics
     told, metrics = await seen(guarded.admin)
-    assert {(row["key"], row["experiment"]) for row in told["experiments"]} == {
+    assert {(row["tenant"], row["experiment"]) for row in told["experiments"]} == {
         ("alice", "alice-secret"),
         ("bob", "paper-secret"),
     }
     assert told["all"]["total"]["prompts"] == 5
-    assert told["shows_keys"]
-    assert 'icm_experiment_computed_tokens_total{experiment="paper-secret",key="bob"}' in metrics
+    assert told["shows_tenants"]
+    assert 'icm_experiment_computed_tokens_total{experiment="paper-secret",tenant="bob"}' in metrics
     assert "process_resident_memory_bytes" in metrics
     told, metrics = await seen(guarded.alice)
     assert told["model"]["max_prompts"] == 50
@@ -256,7 +256,7 @@ async def test_where_no_request_fits_the_body_is_not_looked_at(guarded: Guarded)
     assert int(refused.headers["Retry-After"]) >= 1
     assert refused.headers["Accept-Encoding"] == "zstd, gzip"
     assert (await ask(guarded.bob)).status_code == 400
-    assert scorer.tallies.total("alice").outcomes == {"busy": 1}
+    assert scorer.counters.total("alice").outcomes == {"busy": 1}
     for ticket in held:
         ticket.close()
     assert (await ask(guarded.alice)).status_code == 400

@@ -175,7 +175,7 @@ async def test_the_documentation_loads_nothing_and_runs_nothing() -> None:
     body = document["paths"]["/v1/score"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     for name, field in body["properties"].items():
         assert field["description"], name
-    assert "Texts, each sent once; prefixes and prompts refer to them by number." in page.text
+    assert "Texts, each sent once; prefixes and prompts refer to them by index." in page.text
     assert "at most 2,592,000" in page.text
     links = set(re.findall(r'href="#(\w+)"', page.text))
     assert links <= set(document["components"]["schemas"])

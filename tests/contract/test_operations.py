@@ -137,7 +137,7 @@ async def test_what_is_logged_of_a_request(lines: list[dict[str, Any]]) -> None:
         "cached_tokens": usage["cached_tokens"],
     }
     assert (lines[0]["reads"], lines[0]["known_reads"], lines[2]["reads"], lines[2]["known_reads"]) == (1, 0, 0, 1)
-    assert lines[3]["reused_prompts"] == 1
+    assert lines[3]["read_cache_prompts"] == 1
     assert (lines[4]["outcome"], lines[4]["code"]) == ("too_large", "request_too_large")
     assert lines[5]["outcome"] == "invalid"
     assert (lines[6]["path"], lines[6]["status"]) == ("/v1/score", 422)
@@ -184,13 +184,13 @@ async def test_metrics_agree_with_what_answers_say() -> None:
         found = await metrics(http)
     for name in ("computed_tokens", "cached_tokens"):
         assert found[f"icm_{name}_total"] == sum(usage[name] for usage in usages) > 0
-        assert found[f"icm_experiment_{name}_total,experiment=second,key=anyone"] == usages[1][name]
+        assert found[f"icm_experiment_{name}_total,experiment=second,tenant=anyone"] == usages[1][name]
     assert found["icm_reads_total"] == sum(usage["num_reads"] for usage in usages) == 3
     assert found["icm_prompts_total"] == 4
-    assert found["icm_reused_reads_total"] == 1
+    assert found["icm_read_cache_reads_total"] == 1
     assert (
-        found["icm_reused_tokens_total"]
-        == found["icm_experiment_reused_tokens_total,experiment=second,key=anyone"]
+        found["icm_read_cache_tokens_total"]
+        == found["icm_experiment_read_cache_tokens_total,experiment=second,tenant=anyone"]
         == 41
     )
     assert found["icm_requests_total,outcome=answered"] == 2
@@ -198,8 +198,8 @@ async def test_metrics_agree_with_what_answers_say() -> None:
     assert found["icm_request_duration_seconds_count"] == found["icm_queue_wait_seconds_count"] == 2
     assert found["icm_read_duration_seconds_count"] == 3
     assert found["icm_http_responses_total,status=413"] == 1
-    assert found["icm_queued_reads,experiment=fish,key=anyone"] == 0
-    assert found["icm_reuse_memory_bytes"] > 0
+    assert found["icm_queued_reads,experiment=fish,tenant=anyone"] == 0
+    assert found["icm_read_cache_memory_bytes"] > 0
     assert found["icm_ready"] == 1
     assert "process_resident_memory_bytes" in found
 
@@ -222,7 +222,7 @@ async def test_what_waits_is_told_and_an_overfull_scorer_s_refusals_are_counted(
         body = {**GOOD, "prompts": [f"w {k}" for k in range(45)]}
         asking = asyncio.create_task(http.post("/v1/score", json=body))
         async with asyncio.timeout(10):
-            while app.state.scoring.scorer.window.num_reads < 4:  # noqa: ASYNC110
+            while app.state.scoring.scorer.dispatcher.num_reads < 4:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert (await http.post("/v1/score", json=body)).status_code == 429
         found = await metrics(http)
@@ -230,9 +230,9 @@ async def test_what_waits_is_told_and_an_overfull_scorer_s_refusals_are_counted(
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
         after = await metrics(http)
-    assert found["icm_queued_reads,experiment=fish,key=anyone"] == 45
-    assert found["icm_queued_tokens,experiment=fish,key=anyone"] > 0
-    assert found["icm_open_requests,experiment=fish,key=anyone"] == 1
+    assert found["icm_queued_reads,experiment=fish,tenant=anyone"] == 45
+    assert found["icm_queued_tokens,experiment=fish,tenant=anyone"] > 0
+    assert found["icm_open_requests,experiment=fish,tenant=anyone"] == 1
     assert found["icm_engine_reads"] == 4
     assert found["icm_interleaved_experiments"] == 1
     assert found["icm_requests_total,outcome=busy"] == 1
@@ -240,11 +240,11 @@ async def test_what_waits_is_told_and_an_overfull_scorer_s_refusals_are_counted(
     assert told["experiments"][0]["waiting"] == {
         "requests": 1,
         "reads": 45,
-        "tokens": found["icm_queued_tokens,experiment=fish,key=anyone"],
+        "tokens": found["icm_queued_tokens,experiment=fish,tenant=anyone"],
     }
     assert told["experiments"][0]["state"] == "at work"
-    assert after["icm_requests_total,outcome=given_up"] == 1
-    assert after["icm_open_requests,experiment=fish,key=anyone"] == after["icm_engine_reads"] == 0
+    assert after["icm_requests_total,outcome=cancelled"] == 1
+    assert after["icm_open_requests,experiment=fish,tenant=anyone"] == after["icm_engine_reads"] == 0
 
 
 async def test_the_number_of_experiments_told_is_bounded() -> None:

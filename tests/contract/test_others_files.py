@@ -28,7 +28,7 @@ def refused(*arguments: str) -> str:
     return line
 
 
-@pytest.mark.parametrize("option", ["--reuse-file", "--ready-file", "--keys-file"])
+@pytest.mark.parametrize("option", ["--read-cache-file", "--ready-file", "--keys-file"])
 @pytest.mark.parametrize("content", [b"my notes\n", b"x" * 2**21, b"\0\xff", b"[1, 2]", b'{"url": "a", "b": 1}'])
 def test_a_file_of_another_s_stays_as_it_is(tmp_path: Path, option: str, content: bytes) -> None:
     notes = tmp_path / "notes.txt"
@@ -40,7 +40,7 @@ def test_a_file_of_another_s_stays_as_it_is(tmp_path: Path, option: str, content
     assert list(tmp_path.iterdir()) == [notes]
 
 
-@pytest.mark.parametrize("option", ["--reuse-file", "--ready-file", "--keys-file"])
+@pytest.mark.parametrize("option", ["--read-cache-file", "--ready-file", "--keys-file"])
 def test_what_is_no_file_is_neither_waited_for_nor_replaced(tmp_path: Path, option: str) -> None:
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
@@ -53,7 +53,7 @@ def test_what_is_no_file_is_neither_waited_for_nor_replaced(tmp_path: Path, opti
 def test_it_is_said_before_a_model_is_looked_for(tmp_path: Path) -> None:
     notes = tmp_path / "notes.txt"
     notes.write_text("my notes")
-    assert "name another reuse file" in refused(*ENGINE, "--reuse-file", str(notes))
+    assert "name another file for the read cache" in refused(*ENGINE, "--read-cache-file", str(notes))
 
 
 def test_what_it_wrote_itself_is_replaced(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_what_it_wrote_itself_is_replaced(tmp_path: Path) -> None:
     ready.write_text('{"url": "http://127.0.0.1:1"}\n')
     for _ in range(2):
         before = ready.read_text()
-        command = [*SERVE, "--ready-file", str(ready), "--reuse-file", str(reads)]
+        command = [*SERVE, "--ready-file", str(ready), "--read-cache-file", str(reads)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
             assert process.stdout is not None
             assert process.stdout.readline().startswith("ready")

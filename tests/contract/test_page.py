@@ -89,15 +89,15 @@ def test_it_shows_who_uses_the_scorer(url: str, tmp_path: Path) -> None:
     assert "<h1>fake</h1>" in page
     texts = rows_of(page)
     assert ["living-seed2" in texts[0], "names-seed1" in texts[1], len(texts)] == [True, True, 2]
-    assert "50 %" in texts[1]  # of its reads were reused
+    assert "50 %" in texts[1]  # of its reads came from the read cache
     assert "2 answered" in texts[1]
     assert "idle, seen" in texts[1]
     tiles = html.unescape(re.sub(r"<[^>]+>", " ", page.partition('<dl id="tiles">')[2].partition("</dl>")[0]))
-    assert "40 in all" in tiles
+    assert "40 in total" in tiles
     assert "MB" in tiles
     assert re.search(r'<polyline id="curve" points="[\d., ]+">', page)
     assert '<th scope="col" class="name">Experiment</th>' in page
-    assert ">Key</th>" not in page
+    assert ">Tenant</th>" not in page
 
 
 def test_it_shows_an_admin_whose_experiments_they_are_and_others_their_own(tmp_path: Path) -> None:
@@ -110,15 +110,17 @@ def test_it_shows_an_admin_whose_experiments_they_are_and_others_their_own(tmp_p
         for name, key in keys.items():
             with with_key(url, key) as address:
                 pages[name] = rendered(address, tmp_path / name, 1280)
-    assert ">Key</th>" in pages["carol"]
+    assert ">Tenant</th>" in pages["carol"]
     assert [("alice" in row, "bob" in row, "paper" in row) for row in rows_of(pages["carol"])] == [
         (True, False, True),
         (False, True, True),
     ]
     for name, other in (("alice", "bob"), ("bob", "alice")):
-        assert ">Key</th>" not in pages[name]
+        assert ">Tenant</th>" not in pages[name]
         assert len(rows_of(pages[name])) == 1
         assert other not in pages[name]
+        assert f"Only the work of {name} is shown." in pages[name]
+    assert "Only the work of" not in pages["carol"].partition("<script>")[0]
 
 
 @contextlib.contextmanager

@@ -105,7 +105,7 @@ BAD: list[tuple[str, dict[str, Any], str, Sequence[str]]] = [
         "bad_prefix",
         ["prefix 0", "prefix 1", "before"],
     ),
-    ("a prefix that refers to itself", {"prefixes": [[0, 0]]}, "bad_prefix", ["prefix 0", "parents come first"]),
+    ("a prefix that refers to itself", {"prefixes": [[0, 0]]}, "bad_prefix", ["prefix 0", "parents first"]),
     ("a prefix that there is not", {"prefixes": [[7, 0]]}, "bad_prefix", ["prefix 0", "prefix 7", "there are 1"]),
     ("an empty prompt", {"prompts": ["a", ""]}, "empty_prompt", ["prompt 1", "empty"]),
     ("a prompt of empty texts", {"segments": [""], "prompts": [[None, 0, 0]]}, "empty_prompt", ["prompt 0"]),
@@ -124,7 +124,7 @@ BAD: list[tuple[str, dict[str, Any], str, Sequence[str]]] = [
         "labels that the terminator cannot tell apart",
         {"labels": [" a", " a b"], "terminator": " b"},
         "ambiguous_labels",
-        ["' a'", "' a b'", "even with the terminator"],
+        ["' a'", "' a b'", "also with the terminator"],
     ),
     ("a label that merges with the terminator", {"terminator": "x"}, "label_merges", ["' living'", "'x'"]),
     ("a label of 1,001 characters", {"labels": ["x" * 1001, " b"]}, "invalid_request", ["labels.0", "1000"]),
@@ -248,11 +248,11 @@ class Dying(FakeEngine):
 
     num_reads = 0
 
-    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], *rest: Any) -> ReadAnswer:
+    async def read(self, token_ids: list[int], target_ids: Sequence[int], *rest: Any) -> ReadAnswer:
         self.num_reads += 1
         if self.num_reads > 1:
             raise EngineDiedError("its process was killed")
-        return await super().read(token_ids, wanted_ids, *rest)
+        return await super().read(token_ids, target_ids, *rest)
 
 
 async def test_an_engine_that_does_not_start() -> None:
@@ -280,9 +280,9 @@ async def test_an_engine_that_dies() -> None:
 
 async def test_what_nobody_foresaw_has_the_same_shape() -> None:
     class Buggy(Dying):
-        async def read(self, token_ids: list[int], wanted_ids: Sequence[int], *rest: Any) -> ReadAnswer:
+        async def read(self, token_ids: list[int], target_ids: Sequence[int], *rest: Any) -> ReadAnswer:
             self.num_reads += 1
-            return [][0] if self.num_reads > 1 else await FakeEngine.read(self, token_ids, wanted_ids, *rest)
+            return [][0] if self.num_reads > 1 else await FakeEngine.read(self, token_ids, target_ids, *rest)
 
     async with running(factory(Buggy())) as (http, app):
         await app.state.scoring.settled.wait()
@@ -300,7 +300,7 @@ class Slow(FakeEngine):
         self.num_reads = self.num_cancelled = 0
         self.begun = asyncio.Event()
 
-    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], *rest: Any) -> ReadAnswer:
+    async def read(self, token_ids: list[int], target_ids: Sequence[int], *rest: Any) -> ReadAnswer:
         self.num_reads += 1
         if self.num_reads > 1:
             self.begun.set()
@@ -308,7 +308,7 @@ class Slow(FakeEngine):
                 await asyncio.Event().wait()
             finally:
                 self.num_cancelled += 1
-        return await super().read(token_ids, wanted_ids, *rest)
+        return await super().read(token_ids, target_ids, *rest)
 
 
 async def test_work_ends_when_the_scorer_is_stopped() -> None:
@@ -328,8 +328,8 @@ async def test_work_ends_when_the_scorer_is_stopped() -> None:
 async def test_counting_tokens_ends_when_the_scorer_is_stopped() -> None:
     async with running(factory(FakeEngine())) as (http, app):
         await app.state.scoring.settled.wait()
-        turns = app.state.scoring.scorer.planning.turns
-        async with turns.turn(turns.place(ANYONE, 1)):  # somebody else's
+        lock = app.state.scoring.scorer.planning.lock
+        async with lock.holding(lock.place(ANYONE, 1)):  # somebody else's
             asking = asyncio.create_task(http.post("/v1/tokens", json={"texts": ["Word: eel"]}))
             await asyncio.sleep(0.05)
             app.state.scoring.stopping.set()

@@ -101,8 +101,8 @@ def test_a_request_under_way_is_answered_before_it_ends(start: Start, tmp_path: 
     assert answer.startswith("200 ")
     events = [json.loads(line) for line in complained.splitlines()]
     names = [event["event"] for event in events]
-    assert names.index("ready") < names.index("draining; once more ends at once") < names.index("stopping")
-    assert events[names.index("stopping")]["given_up"] == 0
+    assert names.index("ready") < names.index("draining; signal again to stop now") < names.index("stopping")
+    assert events[names.index("stopping")]["cancelled"] == 0
 
 
 @pytest.mark.parametrize(("drain_s", "num_signals"), [("0.2", 1), ("3600", 2)])
@@ -120,8 +120,8 @@ def test_what_does_not_end_in_time_is_given_up(start: Start, tmp_path: Path, dra
     assert process.returncode == 0
     answer, _ = asking.communicate(timeout=LIMIT_S)
     assert answer.startswith("503 ")
-    assert "given_up" in answer
-    assert json.loads(complained.splitlines()[-1])["event"] in ("stopping", "stopping at once", "request finished")
+    assert "cancelled" in answer
+    assert json.loads(complained.splitlines()[-1])["event"] in ("stopping", "stopping now", "request finished")
 
 
 def test_the_log_is_json_unless_asked_otherwise(start: Start, tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_mistakes_are_told_in_a_line(arguments: list[str], code: int, words: str
 def test_other_machines_are_not_let_in_without_keys(host: str) -> None:
     answer = run("serve", "--engine", "fake", "--port", "0", "--host", host)
     assert answer.returncode == 2
-    assert answer.stderr.startswith(f"error: whoever reaches {host} could use this scorer: give it --keys-file")
+    assert answer.stderr.startswith(f"error: anyone who can connect to {host} could use this scorer: set --keys-file")
     assert len(answer.stderr.splitlines()) == 1
 
 

@@ -101,7 +101,7 @@ until [ "$(docker inspect --format '{{.State.Health.Status}}' "$scorer")" = heal
 done
 say "ready; running the annealer, first without its key"
 refused=$(compose run --rm -e ICM_API_KEY_FILE=/dev/null annealer run --task living --out /runs/none 2>&1) && code=0 || code=$?
-grep -q "asks for an API key" <<<"$refused" && [ "$code" = 1 ] || { say "without a key it ended with $code: $refused"; exit 1; }
+grep -q "needs an API key" <<<"$refused" && [ "$code" = 1 ] || { say "without a key it ended with $code: $refused"; exit 1; }
 
 compose run --rm annealer run --task living --examples "$examples" --chains 1 --passes 3 --out /runs/demo
 labels=$(compose run --rm --entrypoint cat annealer /runs/demo/labels.jsonl | grep -c '"label"')

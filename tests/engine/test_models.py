@@ -96,5 +96,5 @@ def test_what_a_model_may_be_called(tiny_llama: Path, tmp_path: Path) -> None:
     for name in ("no-such-model", "./nowhere", "/nowhere/at/all", str(tiny_llama / "config.json")):
         with pytest.raises(RequestError, match="smollm2-135m"):
             resolve(name, tmp_path, silent)
-    with pytest.raises(RequestError, match="holds no model"):
+    with pytest.raises(RequestError, match="is not a model"):
         model_digest(tmp_path, "vllm 1")

@@ -97,7 +97,7 @@ def worst(found: list[list[float]], expected: list[list[float]]) -> float:
 async def test_tiny_llama_cold_and_cached(tiny_engine: VllmEngine, tiny_llama: Path) -> None:
     plan = tree(0, num_contexts=90, num_queries=12, num_shots=8)
     request = ScoreRequest(**plan, labels=LABELS[:4])
-    scorer, oracle = Scorer(tiny_engine, ScoringConfig(reuse_memory_bytes=0)), Oracle(tiny_llama)
+    scorer, oracle = Scorer(tiny_engine, ScoringConfig(read_cache_memory_bytes=0)), Oracle(tiny_llama)
     answer = await scorer.score(request)
     expected = [oracle.logprobs(text, LABELS[:4]) for text in texts(request)]
     assert len(expected) > 1000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import re
@@ -13,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import typer
@@ -26,6 +25,8 @@ import icm_annealer
 import icm_client
 from icm_annealer.cli.app import app as icm
 from icm_annealer.data.task import Task
+from icm_annealer.labelling.alarm import AlarmKind
+from icm_annealer.labelling.alarms import ALARMS
 from icm_annealer.rules.python import PythonRule
 from icm_annealer.rules.registry import RULES, rule_of
 from icm_server.cli.app import app as icm_server
@@ -147,9 +148,7 @@ def unknown_option(words: list[str]) -> str | None:
 def test_every_rule_and_every_alarm_has_its_paragraph() -> None:
     headings = set(re.findall(r"^### (\S+)$", RULES_AND_ALARMS.read_text(), re.MULTILINE))
     assert "at_most_one" in RULES
-    codes = set(alarm_codes())
-    assert {"uneven-labels", "surface-source"} <= codes
-    assert set(RULES) | codes | {"surface-length", "surface-position"} == headings
+    assert set(RULES) | {kind.code for kind in ALARMS} == headings
 
 
 def test_the_table_of_rules_is_the_registrys() -> None:
@@ -161,14 +160,11 @@ def test_the_table_of_rules_is_the_registrys() -> None:
     assert table == registered
 
 
-def alarm_codes() -> Iterator[str]:
-    """The codes of the alarms that are raised anywhere, but for those that are put together."""
-    for file in (ROOT / "annealer/icm_annealer").rglob("*alarms.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Alarm":
-                code = node.args[0]
-                if isinstance(code, ast.Constant):
-                    yield str(code.value)
+@pytest.mark.parametrize("kind", ALARMS, ids=lambda kind: kind.code)
+def test_an_alarm_is_described_as_it_is_registered(kind: AlarmKind[Any]) -> None:
+    text = RULES_AND_ALARMS.read_text()
+    assert f"| [`{kind.code}`](#{kind.code}) | {kind.level} | {kind.help} |\n" in text
+    assert re.search(rf"^### {kind.code}\n\n\*{kind.level.capitalize()}\b", text, re.MULTILINE)
 
 
 def test_the_rule_in_python_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,8 +18,8 @@ CONFIG = ServerConfig()
 DEFAULTS = {
     **{f"`{name}`": value for limits in (Limits(), ConnectionLimits()) for name, value in limits},
     "`--max-body-mb`": CONFIG.max_body_bytes // MB,
-    "`--reuse-memory-mb`": CONFIG.scoring.reuse_memory_bytes // MB,
-    "`--reuse-file-mb`": CONFIG.scoring.reuse_file_bytes // MB,
+    "`--read-cache-memory-mb`": CONFIG.scoring.read_cache_memory_bytes // MB,
+    "`--read-cache-file-mb`": CONFIG.scoring.read_cache_file_bytes // MB,
     "values of a body": json_body.MAX_VALUES,
     "characters of a request": MAX_REQUEST_CHARS,
     "joined characters": MAX_JOINED_CHARS,

@@ -14,7 +14,7 @@ from icm_annealer.builders.built import Report
 from icm_annealer.data.rows import Rows, read_rows
 from icm_client.contract.errors import RequestError
 from icm_client.http.address import shown
-from icm_client.http.connection import certificates_told
+from icm_client.http.connection import certificate_errors
 from icm_client.http.proxies import proxy_for
 
 MAX_DOWNLOAD_BYTES = 4 * 1024**3
@@ -56,8 +56,8 @@ class _ByRoute(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         proxy = proxy_for(str(request.url))
-        self.by_proxy = proxy.told(request.url.host) if proxy else ""
-        with certificates_told():
+        self.by_proxy = proxy.hint(request.url.host) if proxy else ""
+        with certificate_errors():
             self._used.append(httpx.HTTPTransport(proxy=proxy.url if proxy else None))
         return self._used[-1].handle_request(request)
 

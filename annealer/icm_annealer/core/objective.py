@@ -54,7 +54,7 @@ class Objective:
 
 
 def unit_of_u(measure: str | None) -> str:
-    """What U by this measure is in; None is a search's own default, which is no sum."""
+    """What U by this measure is in; None is a mean over examples."""
     return "nats summed over examples" if measure == "sum" else "nats per example"
 
 

@@ -1,9 +1,16 @@
-"""One thing that speaks against a result. A leaf."""
+"""What an alarm is, and what is registered of each kind."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, NamedTuple, TypeVar
+
+from icm_annealer.data.examples import Example
+from icm_annealer.search.base import Problem, Result
+
+Level = Literal["warning", "note"]
+Evidence = TypeVar("Evidence")
 
 
 @dataclass(frozen=True)
@@ -19,9 +26,42 @@ class Alarm:
     """
 
     code: str
-    level: Literal["warning", "note"]
+    level: Level
     saw: str
     try_: str
 
     def __str__(self) -> str:
         return f"{self.saw} {self.try_}"
+
+
+class Seen(NamedTuple):
+    """What an alarm is raised for, and what to try."""
+
+    saw: str
+    try_: str
+
+
+class FinishedSearch(NamedTuple):
+    """What alarms of a search look at; no gold label is among it."""
+
+    problem: Problem
+    result: Result
+    examples: Sequence[Example]
+    num_dropped: int
+    """Shots that did not fit the window, in the pass that lost most."""
+
+
+@dataclass(frozen=True)
+class AlarmKind(Generic[Evidence]):
+    """An alarm, as `alarms.py` lists it."""
+
+    code: str
+    level: Level
+    help: str
+    """When it is raised, for the table of alarms in the documentation."""
+    check: Callable[[Evidence], Seen | None]
+
+    def raised(self, evidence: Evidence) -> list[Alarm]:
+        """The alarm, if the check sees something."""
+        seen = self.check(evidence)
+        return [Alarm(self.code, self.level, *seen)] if seen else []

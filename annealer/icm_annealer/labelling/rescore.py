@@ -60,7 +60,7 @@ async def rescore(run: Run, folder: RunDir) -> Rescored | None:
     known = _known(folder, first)
     if known is not None:
         return None if known.again is None else Rescored(first, known.again)
-    if answer.usage.reused_prompts == len(request.queries):
+    if answer.usage.read_cache_prompts == len(request.queries):
         folder.write(RESCORE, RescoreState(first=first.tolist(), again=None))
         return None
     again = await run.passes.again(request, queries)

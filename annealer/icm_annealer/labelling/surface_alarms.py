@@ -2,77 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 import numpy as np
 
-from icm_annealer.core.arrays import Ints
-from icm_annealer.data.examples import Example
-from icm_annealer.labelling.alarm import Alarm
+from icm_annealer.core.arrays import Array, Ints
+from icm_annealer.labelling.alarm import FinishedSearch, Seen
 
 MAX_CORRELATION = 0.5
 MIN_FOR_NEIGHBOURS = 16
 MAX_NEIGHBOUR_Z = 4.0
+TRY = "That can be genuine; if not, the search has found this instead of the concept."
 
 
-def surface_alarms(labels: Ints, examples: Sequence[Example]) -> list[Alarm]:
-    """Everything on the surface that `labels` go with."""
-    return [*_length_and_position(labels, examples), *_source(labels, examples), *_neighbours(labels)]
+def length(search: FinishedSearch) -> Seen | None:
+    lengths = np.array([len(example.text) for example in search.examples], dtype=float)
+    return _correlated(search.result.winner.labels, "text length", lengths)
 
 
-def _length_and_position(labels: Ints, examples: Sequence[Example]) -> Iterator[Alarm]:
-    lengths = np.array([len(example.text) for example in examples], dtype=float)
-    positions = np.arange(len(examples), dtype=float)
-    for code, name, values in (("length", "text length", lengths), ("position", "position in the data", positions)):
-        for label in range(int(labels.max()) + 1):
-            member = (labels == label).astype(float)
-            if values.std() and member.std():
-                correlation = float(np.corrcoef(values, member)[0, 1])
-                if abs(correlation) > MAX_CORRELATION:
-                    yield Alarm(
-                        f"surface-{code}",
-                        "note",
-                        f"The labels go with {name} (correlation {correlation:.2f}).",
-                        "That can be genuine; if not, the search has found this instead of the concept.",
-                    )
-                    break
+def position(search: FinishedSearch) -> Seen | None:
+    positions = np.arange(len(search.examples), dtype=float)
+    return _correlated(search.result.winner.labels, "position in the data", positions)
 
 
-def _source(labels: Ints, examples: Sequence[Example]) -> Iterator[Alarm]:
+def _correlated(labels: Ints, name: str, values: Array) -> Seen | None:
+    for label in range(int(labels.max()) + 1):
+        member = (labels == label).astype(float)
+        if values.std() and member.std():
+            correlation = float(np.corrcoef(values, member)[0, 1])
+            if abs(correlation) > MAX_CORRELATION:
+                return Seen(f"The labels go with {name} (correlation {correlation:.2f}).", TRY)
+    return None
+
+
+def source(search: FinishedSearch) -> Seen | None:
     """Labels that go with the rows' field `source`, by Cramér's V."""
-    sources = [str(example.facts.get("source", "")) for example in examples]
+    labels = search.result.winner.labels
+    sources = [str(example.facts.get("source", "")) for example in search.examples]
     names = sorted(set(sources))
     if not 1 < len(names) <= len(sources) / 4:
-        return
+        return None
     numbers = np.array([names.index(source) for source in sources])
     counts = np.zeros((len(names), int(labels.max()) + 1))
     np.add.at(counts, (numbers, labels), 1)
     counts = counts[:, counts.sum(axis=0) > 0]
     if counts.shape[1] < 2:
-        return
+        return None
     expected = counts.sum(axis=1, keepdims=True) * counts.sum(axis=0, keepdims=True) / counts.sum()
     strength = float(np.sqrt(((counts - expected) ** 2 / expected).sum() / counts.sum() / (min(counts.shape) - 1)))
-    if strength > MAX_CORRELATION:
-        yield Alarm(
-            "surface-source",
-            "note",
-            f"The labels go with the rows' source (Cramér's V {strength:.2f}).",
-            "That can be genuine; if not, the search has found this instead of the concept.",
-        )
+    if strength <= MAX_CORRELATION:
+        return None
+    return Seen(f"The labels go with the rows' source (Cramér's V {strength:.2f}).", TRY)
 
 
-def _neighbours(labels: Ints) -> Iterator[Alarm]:
+def neighbours_alike(search: FinishedSearch) -> Seen | None:
     """More pairs of neighbours in the data labelled alike than a shuffle of the labels would show."""
+    labels = search.result.winner.labels
     if len(labels) < MIN_FOR_NEIGHBOURS:
-        return
+        return None
     alike = int((labels[1:] == labels[:-1]).sum())
     rng = np.random.default_rng(0)
     shuffled = np.array([(s[1:] == s[:-1]).sum() for s in (rng.permutation(labels) for _ in range(1000))])
-    if alike > shuffled.mean() + MAX_NEIGHBOUR_Z * max(float(shuffled.std()), 0.5):
-        yield Alarm(
-            "neighbours-alike",
-            "note",
-            f"{alike} of {len(labels) - 1} neighbours in the data have the same label; {shuffled.mean():.0f} would by "
-            "chance.",
-            "If the data are not sorted by what they are, the order was labelled: shuffle them and run again.",
-        )
+    if alike <= shuffled.mean() + MAX_NEIGHBOUR_Z * max(float(shuffled.std()), 0.5):
+        return None
+    return Seen(
+        f"{alike} of {len(labels) - 1} neighbours in the data have the same label; {shuffled.mean():.0f} would by "
+        "chance.",
+        "If the data are not sorted by what they are, the order was labelled: shuffle them and run again.",
+    )

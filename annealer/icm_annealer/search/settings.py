@@ -74,8 +74,8 @@ class Settings(BaseModel):
         return self.kind.expected_shots(self.options, num_examples)
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings for the journal and the report."""
-        return self.model_dump()
+        """The settings for the journal and the report, with the plan and the measure that are in force."""
+        return {**self.model_dump(), "plan": str(self.plan_kind()), "measure": self.objective().measure}
 
 
 def options_for(search: str, *, chains: int | None = None, passes: int | None = None) -> Any:

@@ -61,7 +61,7 @@ class ScorerAPI(ModelAPI):
         if model_args:
             raise RequestError(f"icm models take labels, answer, experiment, api_key_file, not {', '.join(model_args)}")
         if base_url is None:
-            raise RequestError("name the scorer: --model-base-url http://HOST:PORT")
+            raise RequestError("set the scorer's address: --model-base-url http://HOST:PORT")
         self._url, self._key = base_url, api_key or read_key(Path(api_key_file) if api_key_file else None)
         self._labels = labels.split(",") if isinstance(labels, str) else labels
         self._answer, self._experiment = answer, experiment
@@ -106,7 +106,7 @@ def _letters(text: str) -> list[str]:
     found = LETTERS.findall(text)
     if not found:
         raise RequestError(
-            "a scorer chooses among given answers, and this prompt names none as inspect_ai's multiple_choice does: "
-            "name them with -M labels=yes,no"
+            "a scorer chooses among given answers, and this prompt lists none as inspect_ai's multiple_choice does: "
+            "set them with -M labels=yes,no"
         )
     return str(found[-1]).split(",")

@@ -28,7 +28,7 @@ MAX_REQUESTS = 16
 """Requests under way at once: tasks whose answers differ from question to question have one for each."""
 
 
-class NotTold:
+class NotKnown:
     """Whether greedy decoding would give a continuation that has less than half of the probability.
 
     A scorer does not tell which token is likeliest, so a metric that rests on it gets an error, never a guess.
@@ -36,15 +36,16 @@ class NotTold:
 
     def __bool__(self) -> bool:
         raise RequestError(
-            "this metric needs to know whether a continuation is the likeliest of all, which a scorer does not tell: "
-            "use tasks and metrics that rank given answers, such as acc, acc_norm of multiple choice"
+            "this metric needs to know whether greedy decoding would produce the continuation, which a scorer "
+            "cannot say: "
+            "use tasks and metrics that rank given answers, such as acc and acc_norm of multiple choice"
         )
 
     def __int__(self) -> int:
         return int(bool(self))
 
     def __repr__(self) -> str:
-        return "not told"
+        return "not known"
 
 
 @register_model("icm")
@@ -67,30 +68,32 @@ class ScorerLM(LM):
         self._base_url, self._model, self._experiment = base_url, model, experiment
         self._api_key = read_key(Path(api_key_file) if api_key_file else None)
 
-    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool | NotTold]]:
+    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool | NotKnown]]:
         """For each (context, continuation) its log-likelihood, and whether greedy decoding would give it.
 
         That is known where the continuation has more than half of the probability: then each of its tokens has, and
-        is the likeliest. Elsewhere it is NotTold, or False among several answers to one context, since multiple
+        is the likeliest. Elsewhere it is NotKnown, or False among several answers to one context, since multiple
         choice always looks but hardly uses it: its `exact_match` is a lower bound.
         """
         pairs: list[Pair] = [request.args for request in requests]
         with start_blocking_portal() as portal:  # works in notebooks as well, whose own loop is running
             found = portal.call(self._score, pairs)
         num_answers = Counter(context for context, _ in found)
-        answers: list[tuple[float, bool | NotTold]] = []
+        answers: list[tuple[float, bool | NotKnown]] = []
         for request, pair in zip(requests, pairs, strict=True):
             is_likely = found[pair] > math.log(0.5)
-            answer = found[pair], is_likely if is_likely or num_answers[pair[0]] > 1 else NotTold()
+            answer = found[pair], is_likely if is_likely or num_answers[pair[0]] > 1 else NotKnown()
             self.cache_hook.add_partial("loglikelihood", request.args, answer)
             answers.append(answer)
         return answers
 
     def loglikelihood_rolling(self, requests: list[Instance]) -> list[float]:
-        raise RequestError("a scorer tells probabilities of given labels, not of whole texts: no perplexity tasks")
+        raise RequestError(
+            "a scorer returns probabilities of given labels, not of whole texts: perplexity tasks are not supported"
+        )
 
     def generate_until(self, requests: list[Instance]) -> list[str]:
-        raise RequestError("a scorer generates no text: use tasks of the types multiple_choice and loglikelihood")
+        raise RequestError("a scorer does not generate text: use tasks of the types multiple_choice and loglikelihood")
 
     async def _score(self, pairs: Sequence[Pair]) -> dict[Pair, float]:
         found: dict[Pair, float] = {}

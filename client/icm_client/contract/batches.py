@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
@@ -9,6 +10,9 @@ from icm_client.contract.prefix_tree import check_references
 from icm_client.contract.wire import ScoreRequest
 
 _Item = TypeVar("_Item")
+
+GROW_AFTER = 8
+"""Batches that are accepted before a larger size is tried; twice as many each time that this was too large."""
 
 
 def batches(texts: Iterable[str], max_chars: int, max_texts: int | None = None) -> Iterator[list[str]]:
@@ -25,14 +29,35 @@ def batches(texts: Iterable[str], max_chars: int, max_texts: int | None = None) 
         yield batch
 
 
-def split(request: ScoreRequest, max_prompts: int) -> Iterator[range]:
-    """The request's prompts in ranges of at most `max_prompts`.
+class PromptBatches:
+    """A request's prompts, by number and in order, in batches of at most `max_size`.
 
-    Plans list their prompts depth first, so consecutive prompts are neighbours in the tree: a cut costs the
-    shared path once more in the body, and nothing in the engine, whose prefix cache outlives the request.
+    Plans list their prompts depth first, so the prompts of a batch are neighbours in the prefix tree: cutting costs
+    their shared path once more in the body, and nothing in the engine, whose prefix cache outlives the request.
     """
-    for start in range(0, len(request.prompts), max_prompts):
-        yield range(start, min(start + max_prompts, len(request.prompts)))
+
+    def __init__(self, num_prompts: int, max_size: int):
+        self._left = deque(range(num_prompts))
+        self._size = self._max_size = max_size
+        self._num_accepted, self._grow_after, self._has_grown = 0, GROW_AFTER, False
+
+    def take(self) -> list[int]:
+        """The next batch; empty once all prompts have been taken."""
+        return [self._left.popleft() for _ in range(min(self._size, len(self._left)))]
+
+    def accepted(self) -> None:
+        """The last batch was not too large. After some of these, batches double in size again."""
+        self._num_accepted += 1
+        self._has_grown = self._num_accepted == self._grow_after and self._size < self._max_size
+        if self._has_grown:
+            self._size, self._num_accepted = min(2 * self._size, self._max_size), 0
+
+    def too_large(self, numbers: Sequence[int]) -> None:
+        """These prompts of the last batch are too many at once: they come again, in batches of half as many."""
+        self._left.extendleft(reversed(numbers))
+        self._size, self._num_accepted = -(-len(numbers) // 2), 0
+        if self._has_grown:
+            self._grow_after *= 2
 
 
 def halves(items: Sequence[_Item]) -> tuple[Sequence[_Item], Sequence[_Item]]:

@@ -1,21 +1,21 @@
 """The errors of the wire, shared by scorer and client. A leaf: it imports nothing of the project.
 
-IcmError                    everything a person can be told in one line
-├── RequestError            the request is wrong; sending it again will not help         422, 413, 400, 415, ...
-│   └── TooLargeError       the request alone is more than the scorer ever takes at once 413
-├── BusyError               the scorer is full; try again after `retry_after_s`          429
-├── UnavailableError        the scorer is not there, or not ready yet                    503
-├── DeadlineError           the deadline that the request itself named has passed        504
-├── AccessError             the key is missing, wrong, or not allowed to do this         401, 403
-└── ScorerError             the scorer failed, or answered something it should not have  500
+IcmError                    base class; its message is one line
+├── RequestError            the request is wrong; retrying does not help         422, 413, 400, 415, ...
+│   └── TooLargeError       the request exceeds a limit; smaller ones may not          413
+├── BusyError               the queue is full; retry after `retry_after_s`          429
+├── UnavailableError        the scorer is unreachable, or not ready                    503
+├── DeadlineError           the request's own deadline has passed        504
+├── AccessError             the key is missing, invalid, or not allowed to do this         401, 403
+└── ScorerError             the scorer failed, or its answer is invalid  500
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-MAX_TOLD, MAX_CODE = 4000, 100
-"""How many characters of another program's message, and of its code, are passed on."""
+MAX_MESSAGE, MAX_CODE = 4000, 100
+"""The most characters kept of another program's message, and of its code."""
 
 
 class IcmError(Exception):
@@ -40,21 +40,21 @@ class IcmError(Exception):
 
 
 class RequestError(IcmError):
-    """The request is wrong as it stands."""
+    """The request is wrong: retrying does not help."""
 
     code = "invalid_request"
     status = 422
 
 
 class TooLargeError(RequestError):
-    """The request would be refused also by an idle scorer; several smaller ones would not."""
+    """The request exceeds a limit, also of an idle scorer; several smaller ones would not."""
 
     code = "request_too_large"
     status = 413
 
 
 class BusyError(IcmError):
-    """The scorer has more work than it accepts."""
+    """The scorer's queue is full; retry after `retry_after_s` seconds."""
 
     code = "busy"
     status = 429
@@ -65,7 +65,7 @@ class BusyError(IcmError):
 
 
 class UnavailableError(IcmError):
-    """Nobody answers at the address, or who answers is not ready; `retry_after_s` is None if no time was named."""
+    """The scorer is unreachable or not ready; `retry_after_s` is None if it named no time."""
 
     code = "unavailable"
     status = 503
@@ -76,39 +76,39 @@ class UnavailableError(IcmError):
 
 
 class DeadlineError(IcmError):
-    """What was asked for was not done by the deadline that the request named."""
+    """The deadline of the request has passed."""
 
     code = "deadline"
     status = 504
 
 
 class AccessError(IcmError):
-    """The caller may not do this: 401 without a valid key, 403 with one that is not for this."""
+    """401: there is no valid key; 403: the key may not do this."""
 
     code = "access_denied"
     status = 401
 
 
 class ScorerError(IcmError):
-    """The scorer broke, or its answer does not fit the request."""
+    """The scorer failed, or its answer does not fit the request."""
 
     code = "scorer_failed"
     status = 500
 
 
 def error_body(error: IcmError) -> dict[str, Any]:
-    """The one shape that every error has on the wire."""
+    """The JSON of every error on the wire."""
     return {"error": {"code": error.code, "message": error.message, "details": error.details}}
 
 
 def error_from_body(status: int, body: Any, retry_after_s: float | None = None) -> IcmError:
-    """The typed error for an HTTP answer; `body` is whatever JSON came, possibly none of ours."""
+    """The typed error for an HTTP answer; `body` is any JSON, possibly not the scorer's."""
     inner = body.get("error") if isinstance(body, dict) else None
     if isinstance(inner, dict):
         message, code = _line(inner.get("message", "")), _line(inner.get("code", "error"), MAX_CODE)
         details = inner.get("details") if isinstance(inner.get("details"), dict) else {}
     else:
-        message, code, details = f"the server answered {status} without saying why", f"http_{status}", {}
+        message, code, details = f"the server answered {status} without an explanation", f"http_{status}", {}
     if status == 429:
         wait_s = 1.0 if retry_after_s is None else retry_after_s
         return BusyError(message, code=code, details=details, retry_after_s=wait_s)
@@ -123,7 +123,7 @@ def error_from_body(status: int, body: Any, retry_after_s: float | None = None) 
     return ScorerError(message, code=code, details=details)
 
 
-def _line(said: Any, most: int = MAX_TOLD) -> str:
-    """What another program said, as one line without what a terminal would obey."""
+def _line(said: Any, most: int = MAX_MESSAGE) -> str:
+    """Another program's text as one line without control characters."""
     text = str(said)[:most] if isinstance(said, str | int | float | None) else "?"
     return " ".join("".join(character if character.isprintable() else " " for character in text).split())

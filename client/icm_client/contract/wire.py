@@ -1,11 +1,11 @@
 """The contract between scorer and client, as data. A leaf: no behaviour beyond checking shapes.
 
-`POST /v1/score` takes a `ScoreRequest` and answers a `ScoreResponse`; asked for `application/x-ndjson`, it answers a
-`StreamLine` a line as results come; blank lines mean nothing. `POST /v1/tokens` takes a `TokensRequest` and answers a
-`TokensResponse`; `GET /v1/model` answers a `ModelInfo`.
+`POST /v1/score` takes a `ScoreRequest` and returns a `ScoreResponse`; with `Accept: application/x-ndjson`, it streams
+`StreamLine`s, one per line, as results come; blank lines have no meaning. `POST /v1/tokens` takes a `TokensRequest` and
+returns a `TokensResponse`; `GET /v1/model` returns a `ModelInfo`.
 
-A request names each text once (`segments`), builds contexts out of them as a prefix tree (`prefixes`), and asks for
-the log-probability of every label after every prompt:
+A request contains each text once (`segments`), builds contexts from them as a prefix tree (`prefixes`), and is answered
+with the log-probability of every label after every prompt:
 
     {"segments": ["Word: cod\\nGroup: living", "\\n\\nWord: cup\\nGroup:"],
      "prefixes": [[null, 0]],
@@ -25,7 +25,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 MAX_PROMPTS = 262_144
-"""In a request as a program makes it; the client cuts it into bodies of the ModelInfo.max_prompts that it was told."""
+"""In a request to the client, which splits it into bodies of at most ModelInfo.max_prompts."""
 MAX_SEGMENTS = 262_144
 MAX_PREFIXES = 262_144
 MAX_LABELS = 256
@@ -35,19 +35,19 @@ MAX_TEXT_CHARS = 2**21
 MAX_REQUEST_CHARS = 2**26
 MAX_ROW = 2**18
 MAX_REQUEST_NUMBERS = 2**21
-"""Numbers in all rows of a request together."""
+"""In all rows of a request together."""
 MAX_PRIORITY = 4
 STREAM_TYPE = "application/x-ndjson"
 DEFAULT_EXPERIMENT = "default"
-"""What a request counts for that names no experiment."""
+"""The experiment of a request that names none."""
 
 Text = Annotated[str, Field(max_length=MAX_TEXT_CHARS)]
-"""More characters than any window holds."""
+"""Up to more characters than any context window holds."""
 
 LabelText = Annotated[str, Field(max_length=MAX_LABEL_CHARS)]
 
 Label = LabelText | Annotated[list[LabelText], Field(min_length=1, max_length=64, fail_fast=True)]
-"""One label: its text, or several texts (aliases) whose probabilities are added."""
+"""One label: a text, or several texts (aliases) whose probabilities are added."""
 
 Row = Annotated[list[int | None], Field(min_length=1, max_length=MAX_ROW, fail_fast=True)]
 
@@ -56,7 +56,7 @@ Prompt = Text | Row
 
 
 MAX_COUNT = 2**48
-"""No count of an answer is higher."""
+"""The highest count in an answer."""
 MAX_NAME_CHARS = 1024
 MAX_ADAPTERS = 4096
 
@@ -64,7 +64,7 @@ Count = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 """Of tokens, reads or prompts."""
 
 Name = Annotated[str, Field(max_length=MAX_NAME_CHARS, pattern=r"^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*$")]
-"""One line that a terminal shows as it is."""
+"""One line without control characters."""
 
 LogprobRows = Annotated[
     list[Annotated[list[float], Field(max_length=MAX_LABELS, fail_fast=True)]],
@@ -77,86 +77,86 @@ class _Wire(BaseModel):
 
 
 class ScoreRequest(_Wire):
-    """How likely is each of these labels after each of these prompts?"""
+    """Score every label after every prompt."""
 
     segments: list[Text] = Field(default=[], max_length=MAX_SEGMENTS, fail_fast=True)
-    """Texts, each sent once; prefixes and prompts refer to them by number."""
+    """Texts, each sent once; prefixes and prompts refer to them by index."""
 
     prefixes: list[Row] = Field(default=[], max_length=MAX_PREFIXES, fail_fast=True)
-    """The prefix tree, parents first: `[parent prefix or null, segments appended ...]`."""
+    """The prefix tree, parents first: each is `[parent prefix or null, appended segments ...]`."""
 
     prompts: list[Prompt] = Field(min_length=1, max_length=MAX_PROMPTS, fail_fast=True)
-    """What to score after; answers come in the same order."""
+    """The prompts; rows of the answer have the same order."""
 
     labels: list[Label] = Field(min_length=1, max_length=MAX_LABELS, fail_fast=True)
-    """The labels whose log-probabilities are wanted, with their leading space if they have one."""
+    """The labels, each with its leading space if it has one; columns of the answer have the same order."""
 
     terminator: Annotated[str, Field(max_length=MAX_LABEL_CHARS)] | None = None
-    """The text that follows a label inside a context (the separator). Named, it is checked that a label keeps its
-    tokens in front of it, and a label whose tokens begin another label's is scored together with it."""
+    """The text that follows a label inside a context (the separator). If it is given, a label has to keep its tokens in
+    front of it, and labels of which one's tokens are the beginning of another's are scored with it behind them."""
 
     experiment: str = Field(default=DEFAULT_EXPERIMENT, min_length=1, max_length=128, pattern=r"^[\w.:@/+-]+$")
-    """What the work is counted for: the experiment of that name of whoever asks (the holder of the API key)."""
+    """The named run that the work is counted for. Each tenant (holder of an API key) has experiments of its own."""
 
     model: str = Field(default="base", min_length=1, max_length=256)
     """`base`, or the name of an adapter that the scorer serves."""
 
     priority: int = Field(default=0, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
-    """Whatever has a higher one goes first, of all experiments; within one priority they share fairly."""
+    """Higher priorities go first; within one, tenants and their experiments share the engine fairly."""
 
     special_tokens: bool = False
-    """False: texts are only text, so that `<|endoftext|>` in one is tokenized as the characters that it is. True: what
-    reads like one of the tokenizer's special tokens, in any text, label or terminator, is that token."""
+    """False: `<|endoftext|>` in a text is tokenized as plain characters. True: special tokens of the tokenizer are
+    recognised in all texts, labels and the terminator."""
 
     fresh: bool = False
-    """True: every read is made now; none is answered by one that was made before, or for somebody else."""
+    """True: every read is computed now; none is answered from the read cache or by another request's read."""
 
     deadline_s: float | None = Field(default=None, gt=0, le=30 * 86_400, allow_inf_nan=False)
-    """Seconds until the answer is not wanted any more: what is not read by then is given up (504, code `deadline`)."""
+    """Seconds after which the request fails (504, code `deadline`) and its remaining work is cancelled."""
 
     def body(self) -> bytes:
-        """The request as it travels. What is left to its default is left out, so older scorers read newer clients."""
+        """The request as JSON without fields that have their defaults, so that older scorers can read it."""
         return self.model_dump_json(exclude_defaults=True).encode()
 
 
 class TokensRequest(_Wire):
-    """How many tokens does each of these texts have by itself?"""
+    """Count the tokens of each text by itself."""
 
     texts: list[Text] = Field(max_length=MAX_TEXTS, fail_fast=True)
-    """One that clearly is longer than any prompt may be is refused (code `prompt_too_long`)."""
+    """A text that is clearly longer than any prompt may be is rejected (code `prompt_too_long`)."""
 
     special_tokens: bool = False
     """As in a ScoreRequest."""
 
     deadline_s: float | None = Field(default=None, gt=0, le=30 * 86_400, allow_inf_nan=False)
-    """Seconds until the answer is not wanted any more (504, code `deadline`)."""
+    """Seconds after which the request fails (504, code `deadline`)."""
 
 
 class TokensResponse(_Wire):
-    """Tokens of each text by itself, in the order asked, without the beginning-of-text token."""
+    """The number of tokens of each text, in the order of the request, without the beginning-of-text token."""
 
     counts: Annotated[list[Count], Field(max_length=MAX_TEXTS, fail_fast=True)]
 
 
 class Usage(_Wire):
-    """What a request cost; all counts are of tokens but the last two."""
+    """What a request cost."""
 
     prompt_tokens: Count = 0
-    """Tokens of all prompts as if each were sent alone."""
+    """Tokens of all prompts, as if each were sent alone."""
     computed_tokens: Count = 0
-    """Tokens that the engine really computed, for this request alone."""
+    """Tokens that the engine computed for this request."""
     cached_tokens: Count = 0
-    """Tokens that the engine found in its prefix cache; the rest of its reads' tokens were computed."""
+    """Tokens of its reads that the engine found in its prefix cache."""
     num_reads: Count = 0
-    """Reads that this request had the engine make: up to one for each inner node of the labels' trie, per prompt."""
-    reused_prompts: Count = 0
-    """Prompts answered without the engine: by reads that were made before, or just then for somebody else."""
+    """Reads that the engine made for this request: per prompt at most one for each inner node of the labels' trie."""
+    read_cache_prompts: Count = 0
+    """Prompts answered without the engine: from the read cache, or by reads of another running request."""
     joined_texts: Count = 0
-    """Boundaries at which the fast path was not safe, so that joined texts were tokenized as a whole."""
+    """Texts that had to be tokenized as a whole, since tokens might span the boundary of two segments."""
 
     def __add__(self, other: Usage) -> Usage:
         mine, its = self.model_dump(), other.model_dump()
-        # Not checked again: a sum of many answers may be more than one may say.
+        # Not validated again: the sum of many answers may exceed the limit of one.
         return Usage.model_construct(**{name: mine[name] + its[name] for name in mine})
 
 
@@ -175,14 +175,13 @@ class ModelInfo(ModelIdentity):
     """Who answers, and what it accepts."""
 
     max_prompt_tokens: int = Field(ge=1, le=MAX_COUNT)
-    """The longest prompt that is accepted, in tokens (the window less one)."""
+    """The longest accepted prompt, in tokens (the context window less one)."""
     adds_bos: bool
-    """True if every prompt starts with the tokenizer's beginning-of-text token."""
+    """True if the tokenizer's beginning-of-text token is put in front of every prompt."""
     cache_block_tokens: int = Field(default=1, ge=1, le=MAX_COUNT)
-    """The prefix cache holds whole blocks of that many tokens; what a context has beyond them is computed by every
-    read."""
+    """The prefix cache holds whole blocks of this many tokens; the rest of a context is computed by every read."""
     max_prompts: int = Field(default=MAX_PROMPTS, ge=1, le=MAX_COUNT)
-    """The most prompts in one request."""
+    """The most prompts in one body."""
     adapters: list[Name] = Field(default=[], max_length=MAX_ADAPTERS, fail_fast=True)
 
     @property
@@ -192,9 +191,9 @@ class ModelInfo(ModelIdentity):
 
 
 class ScoreResponse(_Wire):
-    """Log-probabilities (natural logs), one row a prompt in the order asked, one column a label.
+    """Log-probabilities (natural logs): a row for each prompt and a column for each label, in the request's order.
 
-    Raw: not renormalised over the labels, so that the mass they miss can be seen.
+    They are not normalised over the labels, so the probability of other continuations remains visible.
     """
 
     logprobs: LogprobRows
@@ -203,7 +202,7 @@ class ScoreResponse(_Wire):
 
 
 class ErrorInfo(_Wire):
-    """What is wrong: `code` for programs, `message` for people, `details` for both."""
+    """An error: `code` for programs, `message` for people, `details` for both."""
 
     code: str
     message: str
@@ -211,13 +210,13 @@ class ErrorInfo(_Wire):
 
 
 class ErrorAnswer(_Wire):
-    """The body of every answer that is not a success."""
+    """The body of every error."""
 
     error: ErrorInfo
 
 
 class StreamStart(_Wire):
-    """A stream's first line: the request is taken."""
+    """A stream's first line: the request is accepted."""
 
     kind: Literal["start"] = "start"
     model: ModelInfo
@@ -225,7 +224,7 @@ class StreamStart(_Wire):
 
 
 class StreamRows(_Wire):
-    """Results in the order in which they are done: `logprobs[k]` is the row of prompt number `prompts[k]`."""
+    """Rows in the order in which they are computed: `logprobs[k]` belongs to prompt number `prompts[k]`."""
 
     kind: Literal["rows"] = "rows"
     prompts: Annotated[list[int], Field(max_length=MAX_PROMPTS, fail_fast=True)]
@@ -233,21 +232,21 @@ class StreamRows(_Wire):
 
 
 class StreamEnd(_Wire):
-    """A whole stream's last line: every prompt's row has been sent, once."""
+    """The last line of a complete stream: the row of every prompt has been sent once."""
 
     kind: Literal["end"] = "end"
     usage: Usage
 
 
 class StreamFault(ErrorInfo):
-    """What ended a stream early."""
+    """The error that ended a stream."""
 
     status: int = Field(ge=400, le=599)
-    """The HTTP status that the answer would have had, had this been known at its start."""
+    """The HTTP status that the answer would have had if the error had occurred before its start."""
 
 
 class StreamError(_Wire):
-    """The last line of a stream that was not completed; rows sent before it are right."""
+    """The last line of a stream that failed; rows sent before it are valid."""
 
     kind: Literal["error"] = "error"
     error: StreamFault

@@ -19,4 +19,4 @@ def read_key(file: Path | None) -> str | None:
     except OSError as error:
         raise RequestError(f"{file}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise RequestError(f"{file} holds no API key: it is not text") from None
+        raise RequestError(f"{file} is not an API key: it is not text") from None

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import json
-import time
-from collections.abc import Callable
 from typing import Any
 
 import httpx
-import numpy as np
 
-from icm_client.contract.errors import IcmError, ScorerError
+from icm_client.contract.errors import ScorerError
 from icm_client.http.address import Address
 from icm_client.http.connection import Connection
-from icm_client.http.retry import RetryPolicy, Tries
+from icm_client.http.retry import RetryPolicy
+from icm_client.http.retry_loop import OnWait, RetryLoop
 
 MAX_ANSWER_BYTES = 64 * 1024**2
-MAX_TOLD_CHARS = 400
+MAX_SHOWN_CHARS = 400
 """As much of a server's own message is told."""
 
 
 class EndpointHttp:
     """The endpoint at `url` (`http://host:8000` or `.../v1`); close it when done.
 
-    Connection errors, 429 and 503 are tried again as long as `retry` says, counted from the first of them;
-    `on_wait(reason, seconds_waited)` is called before each pause. Raises the errors of `icm_client.contract.errors`.
+    Connection errors, 429 and 503 are retried as `retry` says; `on_wait(reason, seconds_waited)` is called before each
+    pause. Raises the errors of `icm_client.contract.errors`.
     """
 
     def __init__(
@@ -35,15 +33,13 @@ class EndpointHttp:
         api_key: str | None = None,
         retry: RetryPolicy | None = None,
         read_timeout_s: float = 600.0,
-        on_wait: Callable[[str, float], None] | None = None,
+        on_wait: OnWait | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ):
         address = Address.parse(url, "an endpoint")
         address = address._replace(url=address.url.removesuffix("/v1"))
         self.root = address.url
-        self._retry = retry or RetryPolicy(patience_s=60.0)
-        self._on_wait = on_wait
-        self._jitter = np.random.default_rng()  # spreads retries; touches no result
+        self._retries = RetryLoop(retry or RetryPolicy(patience_s=60.0), on_wait)
         self._connection = Connection(
             address,
             "the endpoint",
@@ -66,19 +62,7 @@ class EndpointHttp:
 
     async def content(self, method: str, path: str, body: dict[str, Any] | None = None) -> bytes:
         """What the server answers at `path`, as it is."""
-        start_s, tries = time.monotonic(), None
-        while True:
-            try:
-                return await self._send(method, path, body)
-            except IcmError as error:
-                now_s = time.monotonic()
-                tries = tries or Tries(self._retry, now_s)  # until then it was there, however long it computed
-                wait_s = tries.failed(error, now_s, self._jitter)
-                if wait_s is None:
-                    raise
-                if self._on_wait:
-                    self._on_wait(error.message, now_s - start_s)
-                await asyncio.sleep(wait_s)
+        return await self._retries.call(functools.partial(self._send, method, path, body))
 
     async def _send(self, method: str, path: str, body: dict[str, Any] | None) -> bytes:
         content = None if body is None else json.dumps(body).encode()
@@ -87,6 +71,6 @@ class EndpointHttp:
             if response.status_code == 200:
                 return await self._connection.whole(response, MAX_ANSWER_BYTES)
             error = await self._connection.error(response)
-            error.message = f"{self.root}{path}: {error.message[:MAX_TOLD_CHARS]}"
+            error.message = f"{self.root}{path}: {error.message[:MAX_SHOWN_CHARS]}"
             error.args = (error.message,)
             raise error

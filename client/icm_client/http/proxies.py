@@ -27,11 +27,11 @@ class Proxy(NamedTuple):
     variable: str
     """The variable that names it."""
 
-    def told(self, host: str) -> str:
+    def hint(self, host: str) -> str:
         """What is added to an error that may be the proxy's fault, where `host` was asked for."""
         return (
-            f"; it was asked by the proxy {self.shown}, which {self.variable} names: if none is needed, "
-            f"name {host} in NO_PROXY"
+            f"; the request went through the proxy {self.shown} ({self.variable}): if it needs none, "
+            f"add {host} to NO_PROXY"
         )
 
 
@@ -84,15 +84,15 @@ def _usable(text: str, variable: str, host: str) -> Proxy:
     scheme = scheme.lower() if re.fullmatch(r"[\w+.-]{1,20}", scheme) else "..."
     shown = f"{scheme}://{place if re.fullmatch(_PLACE, place) else '...'}"
     if scheme not in _SCHEMES:
-        wrong = f"which is of none of these kinds: {', '.join(_SCHEMES)}"
+        wrong = f"which is not one of {', '.join(_SCHEMES)}"
     elif scheme in _SOCKS and importlib.util.find_spec("socksio") is None:
-        wrong = "for which a package is missing (pip install 'httpx[socks]')"
+        wrong = "which needs a missing package (pip install 'httpx[socks]')"
     elif not _is_url(text):
-        wrong = "which is no URL such as http://HOST:PORT"
+        wrong = "which is not a URL such as http://HOST:PORT"
     else:
         return Proxy(text, shown, variable)
     raise RequestError(
-        f"{variable} names the proxy {shown!r}, {wrong}: mend that, or name {host} in NO_PROXY to do without it",
+        f"{variable} is {shown!r}, {wrong}: correct it, or add {host} to NO_PROXY to use no proxy",
         code="bad_proxy",
     )
 

@@ -50,7 +50,7 @@ class RetryPolicy:
 def check_seconds(seconds: float, name: str) -> None:
     """Raises RequestError for NaN, infinity, or less than nothing: with these a wait would have no end."""
     if not 0 <= seconds < math.inf:
-        raise RequestError(f"{name} is {seconds}: it has to be a number of seconds, 0 or more")
+        raise RequestError(f"{name} is {seconds}: it has to be a finite number of seconds, 0 or more")
 
 
 class Tries:

@@ -51,7 +51,7 @@ async def read_lines(chunks: AsyncIterator[bytes]) -> AsyncGenerator[StreamedLin
             body = {"error": line.error.model_dump(exclude={"status"})}
             raise error_from_body(line.error.status, body)
         if ended or begun == isinstance(line, StreamStart):
-            raise ScorerError(f"the scorer's answer has a line {line.kind!r} where it cannot be", code="bad_answer")
+            raise ScorerError(f"the scorer's answer has an unexpected line {line.kind!r}", code="bad_answer")
         begun, ended = True, isinstance(line, StreamEnd)
         yield line
     if not ended:
@@ -70,7 +70,7 @@ async def while_rows_come(lines: AsyncGenerator[StreamedLine], silent_s: float) 
                     line = await anext(lines, None)
             except TimeoutError:
                 raise UnavailableError(
-                    f"the scorer keeps the answer open, but has sent no row for {silent_s:g} s", code="stalled"
+                    f"the scorer has sent no row for {silent_s:g} s, though the connection is open", code="stalled"
                 ) from None
             if line is None:
                 return
@@ -97,7 +97,7 @@ class Outstanding:
         """Those prompts, in the order asked."""
         return list(self._numbers)
 
-    def take(self, line: StreamRows, asked: Sequence[int]) -> Rows:
+    def take(self, line: StreamRows, numbers: Sequence[int]) -> Rows:
         """The line's rows, numbered as in the request: its own numbers count within `asked`.
 
         Raises ScorerError for rows that are not log-probabilities of all labels, or of no prompt that is missing:
@@ -107,9 +107,9 @@ class Outstanding:
             raise ScorerError(f"the scorer sent {len(line.logprobs)} rows for {len(line.prompts)} prompts")
         rows = Rows([], line.logprobs)
         for place, row in zip(line.prompts, line.logprobs, strict=True):
-            if not 0 <= place < len(asked):
-                raise ScorerError(f"the scorer answered prompt {place}, but was asked for {len(asked)} of them")
-            number = asked[place]
+            if not 0 <= place < len(numbers):
+                raise ScorerError(f"the scorer answered prompt {place} of a request with {len(numbers)} prompts")
+            number = numbers[place]
             if number not in self._numbers:
                 raise ScorerError(f"the scorer answered prompt {number} twice")
             if len(row) != self._num_labels or not all(map(is_logprob, row)):
@@ -146,7 +146,7 @@ def _parsed(text: bytes) -> StreamLine:
 def not_of_this_protocol(error: pydantic.ValidationError) -> ScorerError:
     """What is said of an answer that is no icm-server's."""
     return ScorerError(
-        f"the scorer answered something that is not of this protocol ({error.error_count()} fields differ): "
+        f"the answer does not match the scorer's protocol ({error.error_count()} fields differ): "
         "is it an icm-server of this version?",
         code="bad_answer",
     )

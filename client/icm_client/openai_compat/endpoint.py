@@ -130,7 +130,7 @@ def token_name(token_id: int) -> str:
 def checked(value: float | None, what: str) -> float:
     """The value, if it is a log-probability; else ScorerError, whose message goes on from `what`."""
     if value is None:
-        raise ScorerError(f"{what} has no log-probability: the endpoint left it out", code="missing_value")
+        raise ScorerError(f"{what} has no log-probability: the endpoint did not return one", code="missing_value")
     if math.isnan(value):
         raise ScorerError(f"{what} has NaN as its log-probability", code="nan_value")
     if value <= LOWEST:

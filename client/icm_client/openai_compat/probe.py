@@ -48,15 +48,15 @@ async def probe(endpoint: OpenAIEndpoint, model: str) -> Abilities:
     if easy in (turned, other):
         raise _unusable(endpoint, "its log-probabilities do not depend on the prompt", "constant")
     again = (await questions.ask([EASY])).tops[0]
-    _check_same(endpoint, easy, again, "when a prompt is asked again")
+    _check_same(endpoint, easy, again, "when a prompt is repeated")
     reordered = (await questions.ask([EASY], reverse=True)).tops[0]
-    _check_same(endpoint, easy, reordered, "when the labels are asked for in another order")
+    _check_same(endpoint, easy, reordered, "when the labels are requested in another order")
     together = await _together(questions, [OTHER, EASY, TURNED, EASY])
     for one, beside in zip([other, easy, turned, easy], together.tops if together else [], strict=bool(together)):
-        _check_same(endpoint, one, beside, "when other prompts stand beside it")
+        _check_same(endpoint, one, beside, "when other prompts are in the same request")
     notes = list(questions.notes)
     if [_best(easy), _best(turned)] != [questions.after_easy, questions.after_turned]:
-        notes.append(f"{model} gets the easiest of prompts wrong: is it a language model, and is it trained?")
+        notes.append(f"{model} gets a trivial prompt wrong: is it a trained language model?")
     # vLLM counts the cached tokens of a request's last prompt only, so where they are counted each has its request.
     one_by_one = together is None or first.cached_tokens is not None
     return Abilities(
@@ -130,8 +130,9 @@ async def _text_questions(endpoint: OpenAIEndpoint, model: str) -> _Questions:
     if answer.prompt_tokens is None:
         raise _unusable(endpoint, "it does not count prompt tokens (usage.prompt_tokens)", "no_usage")
     note = (
-        f"{endpoint.url} takes no logprob_token_ids: labels are looked for among the {num_top} likeliest tokens, and "
-        "the run stops where one is not among them"
+        f"{endpoint.url} does not support logprob_token_ids: labels are looked up among the {num_top} most "
+        f"likely tokens, "
+        "and the run stops if one is not among them"
     )
     bos = [0] if answer.prompt_tokens > 1 else []
     prompts = {text: text for text in (EASY, TURNED, OTHER)}
@@ -158,8 +159,8 @@ def _believable(endpoint: OpenAIEndpoint, top: dict[str, float]) -> dict[str, fl
     except ScorerError as error:
         raise _unusable(endpoint, error.message, error.code) from None
     if len(top) < 2:
-        what = "log-probability alone" if top else "log-probabilities"
-        raise _unusable(endpoint, f"it tells {'one' if top else 'no'} {what}", "missing_value")
+        what = "log-probability only" if top else "log-probabilities"
+        raise _unusable(endpoint, f"it returns {'one' if top else 'no'} {what}", "missing_value")
     if len(set(top.values())) == 1:
         raise _unusable(endpoint, f"it gives every token the same log-probability, {min(top.values())}", "constant")
     return top

@@ -24,10 +24,10 @@ from icm_client.openai_compat.token_prompts import TokenPrompts
 
 UNKNOWN_WINDOW = 2048
 """What is put into a prompt at most where the endpoint does not tell the model's window."""
-MAX_TOLD_MODELS = 8
+MAX_SHOWN_MODELS = 8
 
 
-class _Told(NamedTuple):
+class _Description(NamedTuple):
     """What the endpoint says of itself and its model."""
 
     card: Card
@@ -78,23 +78,24 @@ class OpenAIScorer:
             endpoint = OpenAIEndpoint(http)
             cards = await endpoint.cards()
             name = model or _only(endpoint, cards)
-            told = await _told(endpoint, name, cards)
+            description = await _describe(endpoint, name, cards)
             abilities = await probe(endpoint, name)
-            if told.card.window is None:
+            if description.card.window is None:
                 abilities.notes.append(
-                    f"{endpoint.url} does not tell the model's window: prompts of up to {UNKNOWN_WINDOW} tokens are "
-                    "used"
+                    f"{endpoint.url} does not report the model's context window: prompts are limited to "
+                    f"{UNKNOWN_WINDOW} "
+                    "tokens"
                 )
             info = _info(
                 endpoint,
                 name=name,
-                digest=_digest(told, abilities.fingerprint),
+                digest=_digest(description, abilities.fingerprint),
                 dtype="unknown",
-                engine=f"{told.card.owned_by or 'openai'} {told.version or ''}".strip(),
-                max_prompt_tokens=max((told.card.window or UNKNOWN_WINDOW) - 1, 1),
+                engine=f"{description.card.owned_by or 'openai'} {description.version or ''}".strip(),
+                max_prompt_tokens=max((description.card.window or UNKNOWN_WINDOW) - 1, 1),
                 adds_bos=bool(abilities.bos),
                 cache_block_tokens=await endpoint.cache_block_tokens(),
-                adapters=told.adapters,
+                adapters=description.adapters,
             )
             return cls(http, endpoint, name, abilities, info)
         except BaseException:
@@ -108,12 +109,13 @@ class OpenAIScorer:
         await self.close()
 
     async def close(self) -> None:
+        """Closes all connections."""
         await self._http.close()
 
     async def model(self) -> ModelInfo:
         """Which model answers now. Its digest is of what the endpoint tells: names, paths, window, versions."""
-        told = await _told(self._endpoint, self._name, await self._endpoint.cards())
-        return self._info.model_copy(update={"digest": _digest(told, self._fingerprint)})
+        description = await _describe(self._endpoint, self._name, await self._endpoint.cards())
+        return self._info.model_copy(update={"digest": _digest(description, self._fingerprint)})
 
     async def count_tokens(self, texts: Sequence[str], *, special_tokens: bool = False) -> list[int]:
         """How many tokens each text has by itself, in the order given.
@@ -127,7 +129,7 @@ class OpenAIScorer:
         """Log-probabilities of every label after every prompt, in the order asked; see `wire.ScoreResponse`."""
         if request.model not in ("base", *self._info.adapters):
             raise RequestError(
-                f"no model {request.model!r} here; there is {', '.join(['base', *self._info.adapters])}",
+                f"no model {request.model!r}: the scorer serves {', '.join(['base', *self._info.adapters])}",
                 code="unknown_model",
             )
         labels, prompts = checked_labels(request.labels), joined_prompts(request)
@@ -169,7 +171,7 @@ def _usage(scored: Scored, places: Sequence[int]) -> Usage:
         computed_tokens=max(read_tokens - answers.cached_tokens, 0),
         cached_tokens=answers.cached_tokens,
         num_reads=scored.num_reads,
-        reused_prompts=len(places) - len(set(places)),
+        read_cache_prompts=len(places) - len(set(places)),
         joined_texts=len(scored.rows) if scored.lengths else 0,
     )
 
@@ -179,36 +181,43 @@ def _only(endpoint: OpenAIEndpoint, cards: Sequence[Card]) -> str:
     if len(names) == 1:
         return names[0]
     if not names:
-        raise RequestError(f"{endpoint.url} lists no models: name one with --scorer-model", code="no_model_named")
-    shown = ", ".join(names[:MAX_TOLD_MODELS]) + (", ..." if len(names) > MAX_TOLD_MODELS else "")
+        raise RequestError(f"{endpoint.url} lists no models: choose one with --scorer-model", code="no_model_named")
+    shown = ", ".join(names[:MAX_SHOWN_MODELS]) + (", ..." if len(names) > MAX_SHOWN_MODELS else "")
     raise RequestError(
-        f"{endpoint.url} serves {len(names)} models: name one with --scorer-model ({shown})", code="no_model_named"
+        f"{endpoint.url} serves {len(names)} models: choose one with --scorer-model ({shown})", code="no_model_named"
     )
 
 
-async def _told(endpoint: OpenAIEndpoint, name: str, cards: Sequence[Card]) -> _Told:
+async def _describe(endpoint: OpenAIEndpoint, name: str, cards: Sequence[Card]) -> _Description:
     by_name = {card.id: card for card in cards}
     if cards and name not in by_name:
-        shown = ", ".join(list(by_name)[:MAX_TOLD_MODELS])
+        shown = ", ".join(list(by_name)[:MAX_SHOWN_MODELS])
         raise RequestError(f"{endpoint.url} serves no model {name!r}; it lists {shown}", code="unknown_model")
     card = by_name.get(name, Card(name))
     parent = by_name.get(card.parent or "")
     if card.window is None and parent is not None:
         card = card._replace(window=parent.window)
     adapters = [other.id for other in cards if other.parent == name]
-    return _Told(card, adapters, await endpoint.version())
+    return _Description(card, adapters, await endpoint.version())
 
 
-def _info(endpoint: OpenAIEndpoint, **told: Any) -> ModelInfo:
+def _info(endpoint: OpenAIEndpoint, **fields: Any) -> ModelInfo:
     try:
-        return ModelInfo(**told)
+        return ModelInfo(**fields)
     except pydantic.ValidationError as error:
         field = error.errors()[0]["loc"][0]
-        raise ScorerError(f"what {endpoint.url} tells of its model cannot be: its {field}", code="bad_answer") from None
+        raise ScorerError(f"{endpoint.url} describes its model with an invalid {field}", code="bad_answer") from None
 
 
-def _digest(told: _Told, fingerprint: str | None) -> str:
+def _digest(description: _Description, fingerprint: str | None) -> str:
     # Of hosted models the fingerprint changes with the machine that answers; vLLM's is of its configuration.
     own = fingerprint if fingerprint and fingerprint.startswith("vllm-") else None
-    facts = [told.card.id, told.card.root, told.card.window, told.card.owned_by, told.version, own]
+    facts = [
+        description.card.id,
+        description.card.root,
+        description.card.window,
+        description.card.owned_by,
+        description.version,
+        own,
+    ]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -13,7 +13,7 @@ from icm_client.openai_compat.reads import Answers, Read, Reader, Scored
 
 MAX_COUNTING = 32
 """Texts whose tokens are counted at a time: each is a read of its own."""
-MIN_TOLD_SHARE = 0.5
+MIN_COUNTED_SHARE = 0.5
 """An endpoint that counts less than this share of the tokens expected has cut prompts off."""
 
 
@@ -64,8 +64,9 @@ class TextPrompts:
         return RequestError(
             f"the label {label!r} is not among the {len(top)} likeliest tokens after {len(without)} of {len(prompts)} "
             f"prompts, such as prompt {first.number} ({first.text[-40:]!r}: {likeliest}), and "
-            f"{self._reader.endpoint.url} tells no others. Use labels that are one token of the model's and likely "
-            "there, or an endpoint that takes logprob_token_ids, such as `vllm serve`",
+            f"{self._reader.endpoint.url} returns no others. Use labels that are a single, likely token, or an "
+            f"endpoint that supports "
+            "logprob_token_ids, such as `vllm serve`",
             code="label_fell_out",
             details={"label": label, "prompts": [prompts[place].number for place in without]},
         )
@@ -75,9 +76,9 @@ class TextPrompts:
         if answers.prompt_tokens is None or not self._num_tokens:
             return
         expected = sum(len(prompt.text) for prompt in prompts) * self._num_tokens / self._num_chars
-        if answers.prompt_tokens < MIN_TOLD_SHARE * expected:
+        if answers.prompt_tokens < MIN_COUNTED_SHARE * expected:
             raise ScorerError(
                 f"{self._reader.endpoint.url} counts {answers.prompt_tokens} prompt tokens where about "
-                f"{expected:.0f} were sent: it cuts prompts off. Give it a larger window, or use fewer examples",
+                f"{expected:.0f} were sent: it truncates prompts. Use a larger context window, or fewer examples",
                 code="other_prompt",
             )

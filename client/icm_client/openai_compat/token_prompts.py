@@ -94,8 +94,7 @@ class TokenPrompts:
     def _check_window(self, prompt: JoinedPrompt, length: int) -> None:
         if length > self._window:
             raise RequestError(
-                f"prompt {prompt.number} has {length} tokens, more than the model's limit of {self._window}: put less "
-                "in front of it",
+                f"prompt {prompt.number} has {length} tokens; the model's limit is {self._window}: use fewer examples",
                 code="prompt_too_long",
                 details={"prompt": prompt.number, "tokens": length, "limit": self._window},
             )
@@ -106,7 +105,7 @@ class TokenPrompts:
         if answers.prompt_tokens not in (None, sent):
             raise ScorerError(
                 f"{self._reader.endpoint.url} counts {answers.prompt_tokens} prompt tokens where {sent} were sent: it "
-                "cuts prompts off, or adds to them",
+                "truncates prompts, or adds to them",
                 code="other_prompt",
             )
         return sent

@@ -56,16 +56,16 @@ class Keyring:
         self._stamp = stamp
         if stamp is not None and stamp.num_names == 0:
             log.error(
-                "%s was replaced by a file that cannot be seen from here, and the keys stay as they were: restart the "
-                "scorer, and mount the folder that holds the file, not the file",
+                "%s was replaced by a file that is not visible here; the keys are unchanged. Restart the "
+                "scorer, and mount the file's folder instead of the file",
                 self._path,
             )
             return
         try:
             self._tenants = _tenants(self._path)
-            log.warning("%s has changed; keys in it: %d", self._path, len(self._tenants))
+            log.warning("%s has changed: %d keys", self._path, len(self._tenants))
         except RequestError as error:
-            log.error("the keys stay as they were: %s", error.message)
+            log.error("the keys are unchanged: %s", error.message)
 
 
 def _tenants(path: Path) -> list[tuple[bytes, Tenant]]:

@@ -81,41 +81,45 @@ def read_keys(path: Path) -> list[Entry]:
     return entries
 
 
-def add_key(path: Path, name: str, **fields: Any) -> str:
-    """Makes a key, adds its hash to the file, and returns it: it stands nowhere else.
+def add_key(path: Path, name: str, *, key_file: Path | None = None, **fields: Any) -> str:
+    """Makes a key, adds its hash to the file, and returns it; it is stored nowhere, unless `key_file` is given.
 
-    `fields` are a Tenant's; those that are None are left out. A new file has mode 0600; one that is there stays the
-    same file, with owner and mode. Raises RequestError.
+    `key_file` is created with mode 0600 and gets the key. `fields` are a Tenant's; those that are None are left out. A
+    new keys file has mode 0600 as well; an existing one stays the same file, with its owner and mode. Raises
+    RequestError for a name that is taken, a `key_file` that exists, and a file that cannot be used; then nothing is
+    changed.
     """
     key = PREFIX + secrets.token_urlsafe(32)
     given = {field: value for field, value in fields.items() if value is not None}
     try:
         entry = Entry(name=name, sha256=digest_of(key).hex(), **given)
     except pydantic.ValidationError as error:
-        raise RequestError(f"no key was made: {_told(error)}", code="bad_key") from None
+        raise RequestError(f"no key was made: {_mistake(error)}", code="bad_key") from None
     path = path.resolve()
     try:
         with _locked(path.parent):
             before = _text(path) if path.exists() else ""
             others = _entries(before, path) or []
             if any(other.name == name for other in others):
-                raise RequestError(f"{path} has a key for {name!r} already: remove that, or take another name")
-            if told := _not_apart([*others, entry]):
-                raise RequestError(f"{told}: take another name, or say what they may run (--experiment)")
-            _write(path, before, _with(before, others, entry, path))
+                raise RequestError(f"{path} already has a key for {name!r}: remove it, or choose another name")
+            if problem := _not_apart([*others, entry]):
+                raise RequestError(f"{problem}: choose another name, or name the experiments (--experiment)")
+            after = _with(before, others, entry, path)
+            with _created(key_file, key):
+                _write(path, before, after)
     except OSError as error:
         raise _unusable(path, error.strerror) from None
     return key
 
 
 def _not_apart(entries: Sequence[Entry]) -> str:
-    """Which two are not: nobody said what one may run, so that it may run what is another's. Empty if all are."""
+    """Two tenants of which one may run the other's experiments, for want of `experiments`; empty if there are none."""
     names = sorted(entry.name for entry in entries)
     for entry in entries:
         begin = f"{entry.name}-"
         place = bisect_left(names, begin)
         if not entry.experiments and place < len(names) and names[place].startswith(begin):
-            return f"{entry.name!r} may run what begins with {begin}, so also the experiments of {names[place]!r}"
+            return f"{entry.name!r} may run experiments named {begin}*, and so those of {names[place]!r}"
     return ""
 
 
@@ -126,7 +130,7 @@ def _text(path: Path) -> str:
         try:
             mode = os.fstat(number).st_mode
             if not stat.S_ISREG(mode):
-                raise _unusable(path, os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else "it is no file")
+                raise _unusable(path, os.strerror(errno.EISDIR) if stat.S_ISDIR(mode) else "it is not a regular file")
             with open(number, "rb", closefd=False) as file:
                 content = file.read(MAX_BYTES + 1)
         finally:
@@ -150,15 +154,15 @@ def _entries(text: str, path: Path) -> list[Entry] | None:
     except YAMLError as error:
         raise RequestError(f"{path} is neither YAML nor JSON ({one_line(error)})", code="bad_keys_file") from None
     except pydantic.ValidationError as error:
-        raise RequestError(f"{path}: {_told(error)}", code="bad_keys_file") from None
+        raise RequestError(f"{path}: {_mistake(error)}", code="bad_keys_file") from None
     for what in ("name", "sha256"):
         first: dict[str, int] = {}
         for number, entry in enumerate(entries):
             other = first.setdefault(getattr(entry, what), number)
             if other != number:
                 raise RequestError(f"{path}: entry {number} has the {what} of entry {other}", code="bad_keys_file")
-    if told := _not_apart(entries):
-        raise RequestError(f"{path}: {told}: say what each may run (experiments)", code="bad_keys_file")
+    if problem := _not_apart(entries):
+        raise RequestError(f"{path}: {problem}: name the experiments of each (`experiments`)", code="bad_keys_file")
     return entries
 
 
@@ -177,7 +181,7 @@ def _with(before: str, others: Sequence[Entry], entry: Entry, path: Path) -> str
     except RequestError:
         complete = False
     if not complete:
-        raise RequestError(f"cannot add to the end of {path}: let each entry begin with `- ` at the start of a line")
+        raise RequestError(f"cannot append to {path}: write each entry with `- ` at the start of a line")
     return after
 
 
@@ -206,8 +210,27 @@ def _written(number: int, content: bytes) -> bool:
 
 
 @contextmanager
+def _created(path: Path | None, key: str) -> Iterator[None]:
+    """A new file with the key, which is removed if the context fails. Raises RequestError if it cannot be created."""
+    if path is None:
+        yield
+        return
+    try:
+        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise RequestError(f"cannot create the key file {path}: {error.strerror}", code="bad_key_file") from None
+    try:
+        with open(number, "w", encoding="ascii") as file:
+            file.write(key + "\n")
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Two that add a key at once would lose one."""
+    """Of two programs that add a key at the same time, one would overwrite the other's."""
     number = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(number, fcntl.LOCK_EX)
@@ -220,7 +243,7 @@ def _unusable(path: Path, reason: str | None) -> RequestError:
     return RequestError(f"cannot use the keys file {path}: {reason}", code="bad_keys_file")
 
 
-def _told(error: pydantic.ValidationError) -> str:
+def _mistake(error: pydantic.ValidationError) -> str:
     """The first mistake, without what stands there."""
     first = error.errors(include_input=False, include_url=False)[0]
     where = " ".join(f"entry {part}" if isinstance(part, int) else _shown(part) for part in first["loc"][:2])

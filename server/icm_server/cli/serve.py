@@ -16,7 +16,7 @@ from icm_server.auth.keyring import Keyring
 from icm_server.config import ServerConfig
 from icm_server.engines.base import Engine
 from icm_server.engines.captured_output import CapturedOutput, explained
-from icm_server.engines.loading import Say, load_engine
+from icm_server.engines.registry import EngineKind, Say, check_options, engine_kind
 from icm_server.http.app import create_app
 from icm_server.lifecycle.draining import Draining
 from icm_server.lifecycle.ready_file import check_ready_file, write_ready_file
@@ -43,16 +43,18 @@ WITH_KEY = """-H "Authorization: Bearer $(cat me.key)" """
 def serve(config: ServerConfig) -> int:
     """Serves until a signal ends it (0) or the engine fails (1). Raises RequestError for a busy port, bad keys, or
     another's file that would be written to."""
+    kind = engine_kind(config.engine)
+    check_options(kind, config)
     if config.ready_file:
         check_ready_file(config.ready_file)
-    if config.scoring.reuse_file:
-        check_ours(config.scoring.reuse_file.expanduser())
+    if config.scoring.read_cache_file:
+        check_ours(config.scoring.read_cache_file.expanduser())
     keyring = keyring_for(config)
     listener = listen(config.host, config.port)
-    captured = CapturedOutput() if config.engine == "vllm" and not config.verbose else None
+    captured = CapturedOutput() if kind.captures_output and not config.verbose else None
     set_up_logging(config.log_format, sys.stderr, verbose=config.verbose)
     url = url_at(config.host, listener.getsockname()[1])
-    failure = asyncio.run(_serve(config, keyring, listener, url))
+    failure = asyncio.run(_serve(config, kind, keyring, listener, url))
     end_children()
     if failure:
         cause = captured.cause() if captured else None
@@ -70,14 +72,16 @@ def url_at(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-async def _serve(config: ServerConfig, keyring: Keyring | None, listener: socket.socket, url: str) -> str | None:
+async def _serve(
+    config: ServerConfig, kind: EngineKind, keyring: Keyring | None, listener: socket.socket, url: str
+) -> str | None:
     """Returns why it failed, if it did."""
 
     def say(text: str) -> None:
         event(log, text)
 
     async def make_engine() -> Engine:
-        return await _load_in_thread(config, step)
+        return await _load_in_thread(kind, config, step)
 
     own_names = (config.host, *(config.published_at or "").split(","), socket.gethostname())
     app = create_app(
@@ -141,7 +145,7 @@ async def _watch(state: ScorerState, config: ServerConfig, url: str, key: str, s
     await state.failed.wait()
 
 
-async def _load_in_thread(config: ServerConfig, say: Say) -> Engine:
+async def _load_in_thread(kind: EngineKind, config: ServerConfig, say: Say) -> Engine:
     """Loading blocks for half a minute, and must be able to be left behind: so a thread that nobody waits for."""
     loop = asyncio.get_running_loop()
     loaded: asyncio.Future[Engine] = loop.create_future()
@@ -157,7 +161,7 @@ async def _load_in_thread(config: ServerConfig, say: Say) -> Engine:
     def run() -> None:
         engine, failure = None, None
         try:
-            engine = load_engine(config, say)
+            engine = kind.load(config, say)
         except Exception as error:
             failure = error
         with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile

@@ -1,4 +1,4 @@
-"""What the scorer needs of an engine: tokens in, log-probabilities of wanted tokens out. A leaf."""
+"""What an engine provides: tokens in, log-probabilities of given tokens out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from icm_client.contract.batches import batches
 from icm_client.contract.wire import ModelInfo
 
 BATCH_CHARS = 2**16
-"""Of texts that are tokenized at once: some hundredths of a second's work."""
+"""Characters that are tokenized at once, in some hundredths of a second."""
 
 
 class Encoded(NamedTuple):
@@ -66,7 +66,7 @@ class ReadAnswer(NamedTuple):
 
 
 class Engine(Protocol):
-    """One running model. `read` may be called concurrently; cancelling it gives the work up."""
+    """One running model. `read` may be called concurrently; cancelling it cancels the work."""
 
     info: ModelInfo
 
@@ -74,7 +74,7 @@ class Engine(Protocol):
     def tokenizer(self) -> TextTokenizer: ...
 
     max_concurrent_reads: int
-    """How many reads the scorer keeps in the engine at once."""
+    """The most reads that the scorer has in the engine at once."""
     max_concurrent_tokens: int
     """Tokens to compute of two of its steps: what the scorer keeps in it; fewer where experiments wait for each other,
     and a step's more for reads that were saved up for."""
@@ -86,7 +86,7 @@ class Engine(Protocol):
         ...
 
     async def read(
-        self, token_ids: list[int], wanted_ids: Sequence[int], model: str, rank: int = 0, salt: str | None = None
+        self, token_ids: list[int], target_ids: Sequence[int], model: str, rank: int = 0, salt: str | None = None
     ) -> ReadAnswer:
         """log p(id | token_ids) for each of at most `label_trie.MAX_READ_IDS` ids, under `base` or an adapter's name.
 
@@ -97,11 +97,11 @@ class Engine(Protocol):
         ...
 
     async def check(self) -> None:
-        """Raises EngineDiedError if it will never answer again."""
+        """Raises EngineDiedError if the engine has died."""
         ...
 
     async def close(self) -> None: ...
 
 
 class EngineDiedError(Exception):
-    """The engine is gone for good; the process has to end and be started anew."""
+    """The engine has died; the process has to be restarted."""

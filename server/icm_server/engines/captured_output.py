@@ -49,4 +49,4 @@ def explained(failure: str, cause: str | None) -> str:
     places = [failure.find(following) for following in _FOLLOWING if following in failure]
     if not places:
         return failure
-    return failure[: min(places)] + (cause or "its process has ended; --verbose shows what it prints")
+    return failure[: min(places)] + (cause or "its process has ended; --verbose shows its output")

@@ -8,6 +8,7 @@ as in any language model a token's probability does not depend on which others a
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
 import re
 import zlib
@@ -17,8 +18,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import ModelInfo
-from icm_server.engines.base import Encoded, ReadAnswer
+from icm_server.config import ServerConfig
+from icm_server.engines.base import Encoded, Engine, ReadAnswer
+from icm_server.engines.registry import EngineKind, Say
 
 SPECIAL = ("<|endoftext|>",)
 _VOCABULARY = 2**31 - 1
@@ -96,7 +100,7 @@ class FakeEngine:
         return f"{self.info.digest} {model}"
 
     async def read(
-        self, token_ids: list[int], wanted_ids: Sequence[int], model: str, rank: int = 0, salt: str | None = None
+        self, token_ids: list[int], target_ids: Sequence[int], model: str, rank: int = 0, salt: str | None = None
     ) -> ReadAnswer:
         if self._delay_s:
             await asyncio.sleep(self._delay_s)
@@ -106,7 +110,7 @@ class FakeEngine:
             now = asyncio.get_running_loop().time()
             self._free_at = max(self._free_at, now) + (len(ids) - num_cached) / self._tokens_per_s
             await asyncio.sleep(self._free_at - now)
-        return ReadAnswer(self._logprobs(ids, wanted_ids), num_cached)
+        return ReadAnswer(self._logprobs(ids, target_ids), num_cached)
 
     async def check(self) -> None:
         """It does not die."""
@@ -114,7 +118,7 @@ class FakeEngine:
     async def close(self) -> None:
         self._blocks.clear()
 
-    def _logprobs(self, ids: NDArray[np.int64], wanted_ids: Sequence[int]) -> list[float]:
+    def _logprobs(self, ids: NDArray[np.int64], target_ids: Sequence[int]) -> list[float]:
         """log((prior + votes) / (1 + all votes)), with priors of a few thousandths by hash."""
         bounds = np.flatnonzero(np.isin(ids, self._separators))
         query_start = int(bounds[-1]) + 1 if len(bounds) else 0
@@ -126,7 +130,7 @@ class FakeEngine:
         query = zlib.crc32(ids[query_start:].tobytes(), self._seed)
         return [
             float(np.log((_prior(query, wanted) + float(votes[followers == wanted].sum())) / total))
-            for wanted in wanted_ids
+            for wanted in target_ids
         ]
 
     def _weights(self, ids: NDArray[np.int64], bounds: NDArray[np.intp], query_start: int) -> NDArray[np.float64]:
@@ -160,3 +164,14 @@ class FakeEngine:
 def _prior(query: int, wanted: int) -> float:
     """Between 0.004 and 0.007: what is thought of the query without a context."""
     return 0.004 + 0.003 * zlib.crc32(f"{query} {wanted}".encode()) / 2**32
+
+
+def _load(config: ServerConfig, say: Say) -> Engine:
+    known = inspect.signature(FakeEngine).parameters
+    for key in config.engine_args:
+        if key not in known:
+            raise RequestError(f"the fake engine has no argument {key!r}; it has {', '.join(sorted(known))}")
+    return FakeEngine(**config.engine_args)
+
+
+ENGINE = EngineKind(_load, takes=frozenset({"engine_args"}))

@@ -18,7 +18,7 @@ class HfTokenizer:
 
     def __init__(self, tokenizer: Any):
         if not tokenizer.is_fast:
-            raise RequestError("the model has no fast tokenizer (tokenizer.json), which the scorer needs")
+            raise RequestError("the scorer needs a fast tokenizer (tokenizer.json), which this model does not have")
         backend = copy.deepcopy(tokenizer.backend_tokenizer)
         backend.no_truncation()
         backend.no_padding()
@@ -69,7 +69,7 @@ class HfTokenizer:
     def _not_plain(self, ids: Sequence[int]) -> RequestError:
         token = self._backend.id_to_token(next(number for number in ids if number in self._never))
         return RequestError(
-            f"a text holds {token!r}, which this model's tokenizer cannot read as plain text: leave it out, or set "
+            f"a text contains {token!r}, which this model's tokenizer cannot treat as plain text: remove it, or set "
             "special_tokens if the special token is meant",
             code="special_token",
             details={"token": token},

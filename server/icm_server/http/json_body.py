@@ -9,8 +9,9 @@ from fastapi import Request
 
 from icm_client.contract.errors import RequestError, TooLargeError
 from icm_client.contract.wire import ScoreRequest
+from icm_client.text.validation import first_mistake
 from icm_server.middleware.access import allowed
-from icm_server.middleware.cancel_on_disconnect import while_wanted
+from icm_server.middleware.cancel_on_disconnect import cancel_on_disconnect
 from icm_server.sharing.steps import Steps, finished
 
 MAX_VALUES = 2**20
@@ -32,9 +33,9 @@ def documented(model: type[pydantic.BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-async def asked(request: Request) -> ScoreRequest:
+async def score_body(request: Request) -> ScoreRequest:
     """The request to score, in the name of the key that it came with. Raises RequestError, AccessError, or what
-    `while_wanted` does."""
+    `cancel_on_disconnect` does."""
     return allowed(request.state.tenant, await parsed(request, ScoreRequest))
 
 
@@ -46,7 +47,7 @@ async def parsed(request: Request, model: type[_Model]) -> _Model:
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json":
         raise RequestError(
-            "a request is JSON: send it with the header Content-Type: application/json",
+            "the body has to be JSON: send the header Content-Type: application/json",
             code="unsupported_media_type",
             status=415,
         )
@@ -56,14 +57,14 @@ async def parsed(request: Request, model: type[_Model]) -> _Model:
     if len(body) <= SMALL_BYTES:
         return finished(reading(model, body))
     planning = request.app.state.scoring.required().planning
-    place = planning.turns.place(request.state.tenant, 0, len(body))
-    return await while_wanted(request, planning.done(reading(model, body), place))
+    place = planning.lock.place(request.state.tenant, 0, len(body))
+    return await cancel_on_disconnect(request, planning.done(reading(model, body), place))
 
 
 def reading(model: type[_Model], body: bytes) -> Steps[_Model]:
     """Looks a body through, and parses it if it has no more in it than may be parsed at once. Raises RequestError."""
     if (yield from counted(body, b",")) > MAX_VALUES:
-        raise TooLargeError(f"the body holds more than {MAX_VALUES} values: send fewer prompts at once")
+        raise TooLargeError(f"the body has more than {MAX_VALUES} values: send fewer prompts per request")
     if (yield from counted(body, b"\\u")) > MAX_ESCAPES:
         raise TooLargeError(f"the body has more than {MAX_ESCAPES} characters as \\u escapes: write them as UTF-8")
     try:
@@ -71,7 +72,7 @@ def reading(model: type[_Model], body: bytes) -> Steps[_Model]:
         # Strictly: a 1 is not true and no text is a number, as the schema says.
         return model.model_validate_json(body, strict=True)
     except pydantic.ValidationError as error:
-        raise RequestError(_told(error)) from None
+        raise RequestError(_mistake(error)) from None
 
 
 def counted(body: bytes, what: bytes) -> Steps[int]:
@@ -83,18 +84,9 @@ def counted(body: bytes, what: bytes) -> Steps[int]:
     return number
 
 
-def _told(error: pydantic.ValidationError) -> str:
-    """The first place that is wrong and what is wrong there, in a line, never what stands there."""
-    errors = error.errors(include_url=False, include_input=False)
-    if errors[0]["type"] == "json_invalid":
-        return f"the body is not JSON: {errors[0]['ctx']['error']}"
-    where = _where(errors[0]["loc"])
-    what = dict.fromkeys(each["msg"][:200] for each in errors if _where(each["loc"]) == where)
-    return f"{where}: {', or '.join(what)}"
-
-
-def _where(loc: tuple[int | str, ...]) -> str:
-    """`prompts.3` of ("prompts", 3, "list[nullable[int]]", 0): without the names of union members."""
-    parts = [str(part)[:100] for part in loc[:1]]
-    parts += [str(part) for part in loc[1:] if isinstance(part, int)]
-    return ".".join(parts) or "the body"
+def _mistake(error: pydantic.ValidationError) -> str:
+    """The first mistake in one line, which never shows the body's content."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    if first["type"] == "json_invalid":
+        return f"the body is not JSON: {first['ctx']['error']}"
+    return first_mistake(error, whole="the body")

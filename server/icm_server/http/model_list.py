@@ -22,7 +22,7 @@ class ModelCard(BaseModel):
     id: str
     object: Literal["model"] = "model"
     created: int = _BEGUN
-    """When this scorer was started, in seconds since 1970: when the model was made is not known."""
+    """When this scorer was started, in seconds since 1970; when the model was made is not known."""
     owned_by: str = OWNER
     root: str
     """The base model's name."""

@@ -26,9 +26,9 @@ async def metrics(request: Request) -> Response:
 
 @router.get("/v1/experiments")
 async def experiments(request: Request) -> Overview:
-    """Who is using the scorer, as far as the key may see that, and how it is doing.
+    """The experiments that the key may see, and the state of the scorer.
 
-    Answers also while it is loading or draining.
+    Available also while the scorer is loading or draining.
     """
     state: ScorerState = request.app.state.scoring
     if state.scorer is None:

@@ -9,9 +9,9 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from icm_client.contract.wire import STREAM_TYPE, ModelInfo, ScoreRequest, ScoreResponse, TokensRequest, TokensResponse
 from icm_server.auth.tenant import Tenant
-from icm_server.http.json_body import asked, documented, parsed
+from icm_server.http.json_body import documented, parsed, score_body
 from icm_server.http.streaming import LineResponse
-from icm_server.middleware.cancel_on_disconnect import while_wanted
+from icm_server.middleware.cancel_on_disconnect import cancel_on_disconnect
 from icm_server.scheduling.answer_writing import AnswerWriter
 from icm_server.scheduling.scoring import Scorer
 from icm_server.scheduling.whole_answer import PIECE_VALUES, WholeResponse
@@ -28,7 +28,7 @@ def ready_scorer(request: Request) -> Scorer:
 
 
 ReadyScorer = Annotated[Scorer, Depends(ready_scorer)]
-Asked = Annotated[ScoreRequest, Depends(asked)]
+ScoreBody = Annotated[ScoreRequest, Depends(score_body)]
 
 
 @router.post(
@@ -37,16 +37,18 @@ Asked = Annotated[ScoreRequest, Depends(asked)]
     responses={200: {"content": {STREAM_TYPE: {}}}},
     openapi_extra=documented(ScoreRequest),
 )
-async def score(body: Asked, scorer: ReadyScorer, request: Request) -> Response:
-    """Log-probabilities of every label after every prompt; as they come if `Accept` is application/x-ndjson."""
+async def score(body: ScoreBody, scorer: ReadyScorer, request: Request) -> Response:
+    """Log-probabilities of every label after every prompt; streamed if `Accept` is application/x-ndjson."""
     tenant: Tenant = request.state.tenant
     num_values = len(body.prompts) * len(body.labels)
     writer = AnswerWriter(scorer.writing, tenant, num_values, request.app.state.answer_stall_s)
     if STREAM_TYPE in request.headers.get("accept", ""):
-        return LineResponse(await while_wanted(request, scorer.begin(body, tenant)), scorer.info_for(tenant), writer)
+        return LineResponse(
+            await cancel_on_disconnect(request, scorer.begin(body, tenant)), scorer.info_for(tenant), writer
+        )
     with ExitStack() as held:
         held.enter_context(scorer.whole_answers.held(num_values, tenant))
-        answer = await while_wanted(request, scorer.score(body, tenant))
+        answer = await cancel_on_disconnect(request, scorer.score(body, tenant))
         if num_values <= PIECE_VALUES:
             return Response(answer.model_dump_json(), media_type="application/json")
         return WholeResponse(answer, writer, held.pop_all().close)
@@ -54,15 +56,15 @@ async def score(body: Asked, scorer: ReadyScorer, request: Request) -> Response:
 
 @router.post("/v1/tokens", openapi_extra=documented(TokensRequest))
 async def tokens(request: Request, scorer: ReadyScorer) -> TokensResponse:
-    """How many tokens each text has: for laying out contexts."""
+    """The number of tokens of each text, for planning contexts."""
     body = await parsed(request, TokensRequest)
     counting = scorer.count_tokens(
         body.texts, request.state.tenant, special_tokens=body.special_tokens, deadline_s=body.deadline_s
     )
-    return TokensResponse(counts=await while_wanted(request, counting))
+    return TokensResponse(counts=await cancel_on_disconnect(request, counting))
 
 
 @router.get("/v1/model")
 async def model(request: Request, scorer: ReadyScorer) -> ModelInfo:
-    """Which model answers, and its limits."""
+    """The model that answers, and its limits."""
     return scorer.info_for(request.state.tenant)

@@ -21,8 +21,8 @@ from icm_client.contract.wire import (
     StreamStart,
 )
 from icm_server.engines.base import EngineDiedError
-from icm_server.middleware.cancel_on_disconnect import CallerGoneError, while_wanted
-from icm_server.middleware.errors import as_told
+from icm_server.middleware.cancel_on_disconnect import CallerGoneError, cancel_on_disconnect
+from icm_server.middleware.errors import public_error
 from icm_server.scheduling.answer_writing import AnswerWriter
 from icm_server.scheduling.answers import Answers
 
@@ -43,13 +43,15 @@ class LineResponse(Response):
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             try:
-                await while_wanted(Request(scope, receive), self._write(_lines(self._answers, self._model), send))
+                await cancel_on_disconnect(
+                    Request(scope, receive), self._write(_lines(self._answers, self._model), send)
+                )
             except (CallerGoneError, TimeoutError):
                 return  # the connection is closed, since the answer is not complete
             except Exception as error:
                 if not isinstance(error, (IcmError, EngineDiedError)):
                     log.error("a stream ended early", exc_info=error)
-                await self._write(_failure(as_told(scope["app"], error)), send)
+                await self._write(_failure(public_error(scope["app"], error)), send)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self._answers.close()

@@ -28,18 +28,18 @@ class Draining:
             self._task = asyncio.create_task(self._drain())
         else:
             self._task.cancel()
-            event(log, "stopping at once", given_up=self._state.num_under_way)
+            event(log, "stopping now", cancelled=self._state.num_under_way)
             self._stop()
 
     async def _drain(self) -> None:
         if self._state.num_under_way:
             limit_s = self._limit_s
-            event(log, "draining; once more ends at once", requests=self._state.num_under_way, limit_s=limit_s)
+            event(log, "draining; signal again to stop now", requests=self._state.num_under_way, limit_s=limit_s)
             try:
                 async with asyncio.timeout(limit_s):
                     while self._state.num_under_way:  # noqa: ASYNC110  (requests end in many places)
                         await asyncio.sleep(LOOK_EVERY_S)
             except TimeoutError:
                 pass
-        event(log, "stopping", given_up=self._state.num_under_way)
+        event(log, "stopping", cancelled=self._state.num_under_way)
         self._stop()

@@ -18,7 +18,7 @@ _MAX_BYTES = 4096
 def check_ready_file(path: Path) -> None:
     """Raises RequestError where none can be written: no such folder, or something else stands there."""
     if not path.parent.is_dir():
-        raise RequestError(f"cannot write the ready file {path}: there is no such folder")
+        raise RequestError(f"cannot write the ready file {path}: no such folder")
     try:
         number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -31,7 +31,7 @@ def check_ready_file(path: Path) -> None:
     finally:
         os.close(number)
     if not is_file or (content and not _is_ready(content)):
-        raise RequestError(f"{path} is no scorer's ready file, and would be replaced: remove it, or name another")
+        raise RequestError(f"{path} is not a scorer's ready file: remove it, or choose another path")
 
 
 def write_ready_file(path: Path, url: str) -> None:

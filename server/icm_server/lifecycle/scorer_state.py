@@ -42,7 +42,7 @@ class ScorerState:
         """The scorer; raises UnavailableError with the reason while it takes no requests."""
         if self.failure is None and (self.is_draining or self.stopping.is_set()):
             raise UnavailableError(
-                "draining: the scorer is being stopped", code="draining", retry_after_s=SUCCESSOR_AFTER_S
+                "draining: the scorer is shutting down", code="draining", retry_after_s=SUCCESSOR_AFTER_S
             )
         if self.scorer is None or self.failure is not None:
             raise UnavailableError(self.reason, code="not_ready")
@@ -87,17 +87,17 @@ async def _load(state: ScorerState, make_engine: EngineFactory, scoring: Scoring
     try:
         engine = await make_engine()
     except Exception as error:  # whatever it was, the process cannot serve: the command line tells and exits
-        state.fail(_told(error))
+        state.fail(_message(error))
         return
     scorer = Scorer(engine, scoring)
-    state.reason = "the model is loaded; a first read is under way"
+    state.reason = "the model is loaded; the first read is running"
     try:
         await scorer.score(first_request())
     except BaseException as error:
         await scorer.close()
         if not isinstance(error, Exception):
             raise
-        state.fail(f"the model is loaded, but its first read failed: {_told(error)}")
+        state.fail(f"the model is loaded, but its first read failed: {_message(error)}")
         return
     scorer.forget_counts()
     state.scorer = scorer
@@ -121,5 +121,5 @@ async def _keep_history(scorer: Scorer) -> None:
         scorer.history.take()
 
 
-def _told(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return error.message if isinstance(error, IcmError) else f"{type(error).__name__}: {error}"

@@ -58,14 +58,15 @@ class Access:
         header = Headers(scope=scope).get("authorization")
         if header is None:
             raise AccessError(
-                "this scorer asks for an API key: give icm --api-key-file FILE or ICM_API_KEY_FILE, and other programs "
+                "this scorer needs an API key: use `icm --api-key-file FILE` or ICM_API_KEY_FILE, and in other "
+                "programs "
                 "the header Authorization: Bearer KEY",
                 code="no_key",
             )
         tenant = self._keyring.tenant_of(key_in(header))
         if tenant is None:
             raise AccessError(
-                "this API key is not one of this scorer's: is it the right one? Whoever runs the scorer makes them",
+                "invalid API key: the operator of the scorer makes keys with `icm-server key new`",
                 code="wrong_key",
             )
         return tenant
@@ -77,10 +78,10 @@ def allowed(tenant: Tenant, request: ScoreRequest) -> ScoreRequest:
     Raises AccessError (403) if the tenant may not ask for the experiment, the model or the priority.
     """
     if not tenant.may_use(request.model):
-        raise AccessError(f"this API key is not for the model {request.model!r}", code="not_your_model", status=403)
+        raise AccessError(f"this API key may not use the model {request.model!r}", code="not_your_model", status=403)
     if request.priority > tenant.max_priority:
         raise AccessError(
-            f"this API key is for priorities up to {tenant.max_priority}, not for {request.priority}",
+            f"this API key allows priorities up to {tenant.max_priority}, not {request.priority}",
             code="not_your_priority",
             status=403,
         )
@@ -90,7 +91,7 @@ def allowed(tenant: Tenant, request: ScoreRequest) -> ScoreRequest:
         return request.model_copy(update={"experiment": tenant.name})
     names = ", ".join([tenant.name, *(tenant.experiments or [f"{tenant.name}-*"])])
     raise AccessError(
-        f"this API key is for the experiments {names}, not for {request.experiment!r}",
+        f"this API key allows the experiments {names}, not {request.experiment!r}",
         code="not_your_experiment",
         status=403,
     )
@@ -108,8 +109,9 @@ def keyring_for(config: ServerConfig) -> Keyring | None:
     host = next((host for host in hosts if not _is_loopback(host)), None)
     if host is not None and not config.allow_no_keys:
         raise RequestError(
-            f"whoever reaches {host} could use this scorer: give it --keys-file FILE (`icm-server key new NAME` makes "
-            "one), or --allow-no-keys if the network around it is private",
+            f"anyone who can connect to {host} could use this scorer: set --keys-file FILE (`icm-server key "
+            f"new NAME` makes "
+            "one), or --allow-no-keys on a private network",
             code="no_keys",
         )
     return None

@@ -15,8 +15,8 @@ from icm_server.auth.tenant import ANYONE, Tenant
 from icm_server.config import ConnectionLimits
 from icm_server.middleware.content_coding import ACCEPTED, CorruptBodyError, Unpacking
 from icm_server.middleware.incoming import NOTHING, PATIENT, Drain, Incoming, announces_body, refuse
+from icm_server.sharing.fair_lock import FairLock, Place
 from icm_server.sharing.shared_limit import SharedLimit
-from icm_server.sharing.turns import Place, Turns
 
 HELD_BODIES = 4
 """How many bodies of the largest size may be held at once, while they are read and until their answers begin."""
@@ -38,7 +38,7 @@ class _Held:
     num_bytes: int = 0
     """That are counted for it. They stay so when it is passed on, since what is made of it takes memory as well."""
 
-    def taken(self) -> bytes:
+    def take(self) -> bytes:
         whole = b"".join(self.pieces)
         self.pieces.clear()
         return whole
@@ -68,7 +68,7 @@ class BodyLimit:
         self._app, self._limit, self._paths, self._drain = app, max_body_bytes, paths, drain
         self._check = check
         self._pace = limits or ConnectionLimits()
-        self._turns = Turns(time.monotonic)
+        self._lock = FairLock(time.monotonic)
         self._shares = SharedLimit(HELD_BODIES * max_body_bytes, shared=shared)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,7 +83,7 @@ class BodyLimit:
 
     async def _with_body(self, scope: Scope, receive: Receive, send: Send) -> None:
         tenant = scope.get("state", {}).get("tenant", ANYONE)
-        held = _Held(tenant, self._turns.place(tenant, 0))
+        held = _Held(tenant, self._lock.place(tenant, 0))
         incoming = Incoming(receive)
         try:
             try:
@@ -128,7 +128,7 @@ class BodyLimit:
         except TimeoutError:
             pace = self._pace
             raise RequestError(
-                f"the body comes too slowly: nothing for {pace.body_silence_s:g} s, or fewer than "
+                f"the body arrives too slowly: nothing for {pace.body_silence_s:g} s, or fewer than "
                 f"{pace.min_bytes_per_s} bytes a second after the first {pace.body_grace_s:g} s",
                 code=TOO_SLOW,
                 status=408,
@@ -137,7 +137,7 @@ class BodyLimit:
     async def _unpack(self, unpacking: Unpacking, piece: bytes, held: _Held) -> None:
         """A little in each turn, so that not much is there that is not counted; keys share the time."""
         while piece:
-            async with self._turns.turn(held.place):
+            async with self._lock.holding(held.place):
                 plain, piece = await asyncio.to_thread(unpacking.feed, piece, UNPACKED_BYTES)
             self._hold(plain, held)
 
@@ -145,7 +145,7 @@ class BodyLimit:
         if held.num_bytes + len(plain) > self._limit:
             raise self._too_large()
         if not self._shares.take(held.tenant.name, len(plain)):
-            raise BusyError("the scorer holds as many requests as it has memory for", code="busy_memory")
+            raise BusyError("the scorer's memory for requests is full: retry later", code="busy_memory")
         held.num_bytes += len(plain)
         held.pieces.append(plain)
 
@@ -155,7 +155,7 @@ class BodyLimit:
         return min(self._pace.body_silence_s, allowed_s - waited_s)
 
     async def _pass_on(self, held: _Held, scope: Scope, receive: Receive, send: Send) -> None:
-        whole: list[Message] = [{"type": "http.request", "body": held.taken(), "more_body": False}]
+        whole: list[Message] = [{"type": "http.request", "body": held.take(), "more_body": False}]
 
         async def received() -> Message:
             return whole.pop() if whole else await receive()
@@ -176,7 +176,7 @@ class BodyLimit:
 
     def _too_large(self) -> RequestError:
         return RequestError(
-            f"the body is larger than the {self._limit} bytes that this scorer takes, unpacked: split the request",
+            f"the body is larger than {self._limit} bytes (decompressed): split the request",
             code="body_too_large",
             status=413,
         )

@@ -17,8 +17,8 @@ class CallerGoneError(Exception):
     """Nobody waits for an answer any more."""
 
 
-async def while_wanted(request: Request, work: Coroutine[Any, Any, _Answer]) -> _Answer:
-    """The work's answer; it is given up, so that it costs no more, when the caller has gone or the scorer stops.
+async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, _Answer]) -> _Answer:
+    """The work's answer; it is given up, so that it costs no more, when the client disconnected or the scorer stops.
 
     Raises CallerGoneError and UnavailableError then. The request's body has to be read before.
     """
@@ -31,7 +31,7 @@ async def while_wanted(request: Request, work: Coroutine[Any, Any, _Answer]) -> 
             return task.result()
         if gone.done():
             raise CallerGoneError
-        raise UnavailableError("the scorer is being stopped", code="given_up")
+        raise UnavailableError("the scorer is being stopped", code="cancelled")
     finally:
         for each in (task, gone, stopping):
             each.cancel()

@@ -67,18 +67,18 @@ class Unpacking:
         while start < len(data) and (num_plain < enough or not start):
             self._begun = True
             if self._unpacker.eof:
-                raise CorruptBodyError(f"the {self._encoding} body goes on after its end")
+                raise CorruptBodyError(f"the {self._encoding} body has data after its end")
             try:
                 pieces.append(self._unpacker.decompress(data[start : start + self._slice_bytes]))
             except (zlib.error, zstandard.ZstdError) as error:
-                raise CorruptBodyError(f"the body is not {self._encoding}, or was damaged: {error}") from None
+                raise CorruptBodyError(f"the body is not valid {self._encoding}: {error}") from None
             if self._unpacker.unused_data:
-                raise CorruptBodyError(f"the {self._encoding} body goes on after its end")
+                raise CorruptBodyError(f"the {self._encoding} body has data after its end")
             start += self._slice_bytes
             num_plain += len(pieces[-1])
         return Fed(b"".join(pieces), data[start:])
 
     def finish(self) -> None:
-        """Raises CorruptBodyError if the body is cut short; an empty one is not."""
+        """Raises CorruptBodyError if the body is truncated; an empty one is not."""
         if self._begun and not self._unpacker.eof:
-            raise CorruptBodyError(f"the {self._encoding} body is cut short")
+            raise CorruptBodyError(f"the {self._encoding} body is truncated")

@@ -30,7 +30,7 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _bug)
 
 
-def as_told(app: FastAPI, error: Exception) -> IcmError:
+def public_error(app: FastAPI, error: Exception) -> IcmError:
     """What a caller is told of an exception; what it says of the scorer itself is noted."""
     if isinstance(error, IcmError):
         if isinstance(error, ScorerError):
@@ -38,8 +38,8 @@ def as_told(app: FastAPI, error: Exception) -> IcmError:
         return error
     if isinstance(error, EngineDiedError):
         app.state.scoring.fail(f"the engine died: {error}")
-        return UnavailableError("the engine died, so this scorer ends", code="engine_died")
-    return ScorerError(f"the scorer failed in a way that it does not know ({type(error).__name__}); its log tells more")
+        return UnavailableError("the engine died; the scorer is shutting down", code="engine_died")
+    return ScorerError(f"internal error of the scorer ({type(error).__name__}); see its log")
 
 
 def error_response(error: IcmError, headers: Iterable[tuple[str, str]] = ()) -> JSONResponse:
@@ -53,26 +53,26 @@ def error_response(error: IcmError, headers: Iterable[tuple[str, str]] = ()) -> 
 
 
 async def _icm_error(request: Request, error: Any) -> JSONResponse:
-    return error_response(as_told(request.app, error))
+    return error_response(public_error(request.app, error))
 
 
 async def _http_error(request: Request, error: Any) -> JSONResponse:
     code = CODES.get(error.status_code, f"http_{error.status_code}")
     message = str(error.detail)
     if error.status_code in (404, 405):
-        message = f"{message}: {request.method} {request.url.path[:200]}. There is POST /v1/score, and /docs tells more"
+        message = f"{message}: {request.method} {request.url.path[:200]}. Use POST /v1/score; /docs describes all paths"
     body = error_body(IcmError(message, code=code))
     return JSONResponse(body, status_code=error.status_code, headers=error.headers)
 
 
 async def _engine_died(request: Request, error: Any) -> JSONResponse:
-    gone = as_told(request.app, error)
+    gone = public_error(request.app, error)
     return JSONResponse(error_body(gone), status_code=gone.status)
 
 
 async def _caller_gone(request: Request, error: Any) -> JSONResponse:
     """Nobody reads it."""
-    return JSONResponse(error_body(UnavailableError("the caller has gone", code="given_up")), status_code=503)
+    return JSONResponse(error_body(UnavailableError("the client disconnected", code="cancelled")), status_code=503)
 
 
 async def _bug(request: Request, error: Any) -> JSONResponse:
@@ -80,4 +80,4 @@ async def _bug(request: Request, error: Any) -> JSONResponse:
 
     It is answered outside all middleware, so what `RequestIds` adds to other answers is added here.
     """
-    return error_response(as_told(request.app, error), [(HEADER, request.state.request_id)])
+    return error_response(public_error(request.app, error), [(HEADER, request.state.request_id)])

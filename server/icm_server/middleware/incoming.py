@@ -40,7 +40,7 @@ class Incoming:
         """Whether there is more to come."""
 
     async def next(self, timeout_s: float) -> bytes:
-        """The next piece. Raises TimeoutError, and ConnectionError if the caller has gone."""
+        """The next piece. Raises TimeoutError, and ConnectionError if the client disconnected."""
         self.begun = True
         message = await asyncio.wait_for(self._receive(), timeout_s)
         if message["type"] != "http.request":

@@ -47,14 +47,14 @@ class KnownHosts:
         match = HOST.fullmatch(found[0]) if len(found) == 1 else None
         if match is None:
             raise RequestError(
-                "a request has one Host header, which is a name or an address", code="bad_host", status=400
+                "a request needs exactly one Host header, with a name or an address", code="bad_host", status=400
             )
         name = _plain(match["name"])
         if self._names is None or ANY in self._names or name in self._names or _is_local(name):
             return
         raise RequestError(
-            f"this scorer has no keys, so it answers only by names that it knows, and {name[:200]!r} is none of them: "
-            f"start it with --allow-host {name[:200]} if it is yours, or ask it by its address",
+            f"without API keys, this scorer answers only to known host names, and {name[:200]!r} is not one: "
+            f"start it with --allow-host {name[:200]}, or use its IP address",
             code="unknown_host",
             status=421,
         )

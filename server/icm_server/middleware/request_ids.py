@@ -54,8 +54,8 @@ class RequestIds:
         finally:
             if status:
                 self._responses[status] += 1
-            if status >= 400 and not note.told and scope["path"] not in OPEN_PATHS:  # those are asked often
+            if status >= 400 and not note.is_logged and scope["path"] not in OPEN_PATHS:  # those are asked often
                 path = scope["path"] if scope["path"] in self._paths else "unknown"
                 tenant = scope["state"].get("tenant", ANYONE)
-                whose = {} if tenant is ANYONE else {"key": tenant.name}
+                whose = {} if tenant is ANYONE else {"tenant": tenant.name}
                 event(log, REFUSED, method=scope["method"], path=path, status=status, **whose)

@@ -72,16 +72,16 @@ class _Collected(Collector):
 
 def _info(scorer: Scorer) -> Iterator[Metric]:
     info = scorer.info
-    family = GaugeMetricFamily("icm_model_info", "1; the labels say which model.", labels=_MODEL_LABELS)
+    family = GaugeMetricFamily("icm_model_info", "Always 1; the labels name the model.", labels=_MODEL_LABELS)
     family.add_metric([str(getattr(info, name)) for name in _MODEL_LABELS], 1)
     yield family
 
 
 def _totals(scorer: Scorer) -> Iterator[Metric]:
-    total = scorer.tallies.total()
+    total = scorer.counters.total()
     requests = CounterMetricFamily(
         "icm_requests",
-        "Score requests that have ended, by how; busy and too_large are admission's.",
+        "Score requests that have ended, by outcome; busy and too_large were rejected at admission.",
         labels=["outcome"],
     )
     for outcome in OUTCOMES:
@@ -89,63 +89,75 @@ def _totals(scorer: Scorer) -> Iterator[Metric]:
     yield requests
     counts = total.counts
     for name, text, value in (
-        ("icm_prompts", "Prompts of requests that were let in.", counts.prompts),
+        ("icm_prompts", "Prompts of accepted requests.", counts.prompts),
         ("icm_reads", "Reads made by the engine.", counts.reads),
-        ("icm_reused_reads", "Reads answered by others, made before or just then.", counts.reused_reads),
+        (
+            "icm_read_cache_reads",
+            "Reads answered by the read cache or by another request's read.",
+            counts.read_cache_reads,
+        ),
         ("icm_computed_tokens", "Tokens that the engine computed.", counts.computed_tokens),
         ("icm_cached_tokens", "Tokens found in the engine's prefix cache.", counts.cached_tokens),
-        ("icm_reused_tokens", "Tokens of reused reads.", counts.reused_tokens),
+        ("icm_read_cache_tokens", "Tokens of reads from the read cache.", counts.read_cache_tokens),
     ):
         yield CounterMetricFamily(name, text, value)
 
 
 def _experiments(scorer: Scorer, tenant: Tenant) -> Iterator[Metric]:
-    """Of those that are counted by name (see `Tallies`) and of all others together."""
-    label = ["key", "experiment"]
-    told = seen_by(tenant, scorer)
+    """Of those that are counted by name (see `Counters`) and of all others together."""
+    label = ["tenant", "experiment"]
+    entries = seen_by(tenant, scorer)
     computed = CounterMetricFamily("icm_experiment_computed_tokens", "Tokens computed, by experiment.", labels=label)
     cached = CounterMetricFamily(
         "icm_experiment_cached_tokens", "Tokens found in the prefix cache, by experiment.", labels=label
     )
-    reused = CounterMetricFamily("icm_experiment_reused_tokens", "Tokens of reused reads, by experiment.", labels=label)
-    for asker, tally in told:
-        computed.add_metric(asker, tally.counts.computed_tokens)
-        cached.add_metric(asker, tally.counts.cached_tokens)
-        reused.add_metric(asker, tally.counts.reused_tokens)
-    requests = GaugeMetricFamily("icm_open_requests", "Requests let in and not ended, by experiment.", labels=label)
-    reads = GaugeMetricFamily("icm_queued_reads", "Reads let in and not done, by experiment.", labels=label)
+    reused = CounterMetricFamily(
+        "icm_experiment_read_cache_tokens", "Tokens of reads from the read cache, by experiment.", labels=label
+    )
+    for experiment_id, entry in entries:
+        computed.add_metric(experiment_id, entry.counts.computed_tokens)
+        cached.add_metric(experiment_id, entry.counts.cached_tokens)
+        reused.add_metric(experiment_id, entry.counts.read_cache_tokens)
+    requests = GaugeMetricFamily(
+        "icm_open_requests", "Accepted requests that have not ended, by experiment.", labels=label
+    )
+    reads = GaugeMetricFamily("icm_queued_reads", "Accepted reads that are not done, by experiment.", labels=label)
     tokens = GaugeMetricFamily(
-        "icm_queued_tokens", "Tokens of reads let in and not done, as estimated, by experiment.", labels=label
+        "icm_queued_tokens", "Estimated tokens of accepted reads that are not done, by experiment.", labels=label
     )
     held_now = held_by(scorer)
-    for asker, _ in told:
-        held = held_now.get(asker, Held())
-        requests.add_metric(asker, held.requests)
-        reads.add_metric(asker, held.reads)
-        tokens.add_metric(asker, held.tokens)
+    for experiment_id, _ in entries:
+        held = held_now.get(experiment_id, Held())
+        requests.add_metric(experiment_id, held.requests)
+        reads.add_metric(experiment_id, held.reads)
+        tokens.add_metric(experiment_id, held.tokens)
     yield from (computed, cached, reused, requests, reads, tokens)
 
 
 def _now(scorer: Scorer) -> Iterator[Metric]:
-    engine, window, reuse = scorer.engine, scorer.window, scorer.reuse
+    engine, dispatcher, read_cache = scorer.engine, scorer.dispatcher, scorer.read_cache
     for name, text, value in (
-        ("icm_engine_reads", "Reads in the engine.", window.num_reads),
-        ("icm_engine_max_reads", "Reads that are in the engine at most.", engine.max_concurrent_reads),
-        ("icm_engine_tokens", "Tokens of reads in the engine, as estimated.", window.num_tokens),
-        ("icm_cache_tokens", "Tokens that the engine's prefix cache holds.", engine.cache_tokens),
-        ("icm_interleaved_experiments", "Experiments with a place in that cache.", len(scorer.queue.interleaved())),
-        ("icm_reuse_memory_bytes", "Memory that finished reads take.", reuse.num_bytes),
-        ("icm_reuse_memory_max_bytes", "Memory that they take at most.", reuse.max_bytes),
+        ("icm_engine_reads", "Reads in the engine.", dispatcher.num_reads),
+        ("icm_engine_max_reads", "The most reads in the engine at once.", engine.max_concurrent_reads),
+        ("icm_engine_tokens", "Estimated tokens of the reads in the engine.", dispatcher.num_tokens),
+        ("icm_cache_tokens", "Capacity of the engine's prefix cache in tokens.", engine.cache_tokens),
+        (
+            "icm_interleaved_experiments",
+            "Experiments whose prefixes are kept in that cache.",
+            len(scorer.queue.interleaved()),
+        ),
+        ("icm_read_cache_memory_bytes", "Memory used by the read cache.", read_cache.num_bytes),
+        ("icm_read_cache_memory_max_bytes", "Memory limit of the read cache.", read_cache.max_bytes),
     ):
         yield GaugeMetricFamily(name, text, value)
 
 
 def _durations(scorer: Scorer) -> Iterator[Metric]:
-    tallies = scorer.tallies
+    counters = scorer.counters
     for name, text, histogram in (
-        ("icm_request_duration_seconds", "Answered requests, from arrival to end.", tallies.requests_s),
-        ("icm_queue_wait_seconds", "Requests, until the turn of their first read came.", tallies.waits_s),
-        ("icm_read_duration_seconds", "Reads in the engine.", tallies.reads_s),
+        ("icm_request_duration_seconds", "Answered requests, from arrival to end.", counters.requests_s),
+        ("icm_queue_wait_seconds", "Queueing time of requests, until their first read.", counters.waits_s),
+        ("icm_read_duration_seconds", "Reads in the engine.", counters.reads_s),
     ):
         yield HistogramMetricFamily(name, text, buckets=_buckets(histogram), sum_value=histogram.sum_s)
 

@@ -8,13 +8,13 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from icm_client.contract.wire import ModelInfo
-from icm_server.auth.tenant import ANYONE, Asker, Tenant
+from icm_server.auth.tenant import ANYONE, ExperimentId, Tenant
 from icm_server.scheduling.admission import Held
 from icm_server.scheduling.scoring import Scorer
-from icm_server.stats.counters import Counts, Tally, quantile_s
+from icm_server.stats.counters import Counts, ExperimentCounters, quantile_s
 
 
-class _Told(BaseModel):
+class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
@@ -22,18 +22,18 @@ State = Literal["idle", "being prepared", "waiting for a place", "at work"]
 """Of an experiment's work: none, not planned yet, not interleaved with others' yet, or in turns with others'."""
 
 
-class Quantiles(_Told):
+class Quantiles(_Frozen):
     """Seconds within which half and 95 % of them were done."""
 
     p50: float
     p95: float
 
 
-class Row(_Told):
+class Row(_Frozen):
     """One experiment, or all of them."""
 
-    key: str
-    """Whose it is."""
+    tenant: str
+    """The holder of the key that it runs under."""
     experiment: str
     share: float
     """Its part of the tokens that were computed lately, 0 to 1."""
@@ -52,7 +52,7 @@ class Row(_Told):
     """Seconds since a request of it came or ended."""
 
 
-class EngineLoad(_Told):
+class EngineLoad(_Frozen):
     """What is in the engine now, and how much of it at most."""
 
     reads: int
@@ -63,14 +63,14 @@ class EngineLoad(_Told):
     """Of the reads made lately."""
 
 
-class ReuseLoad(_Told):
+class ReadCacheLoad(_Frozen):
     """The memory of finished reads."""
 
     num_bytes: int
     max_bytes: int
 
 
-class Overview(_Told):
+class Overview(_Frozen):
     """All of it, or one key's part. Experiments that are not among the last ones seen are told together, as OTHERS."""
 
     ready: bool
@@ -79,9 +79,11 @@ class Overview(_Told):
     model: ModelInfo | None = None
     window_s: float = 0.0
     engine: EngineLoad | None = None
-    reuse: ReuseLoad | None = None
-    shows_keys: bool = False
-    """Whether the experiments are those of all keys; else they are of the one that asks, or there are no keys."""
+    read_cache: ReadCacheLoad | None = None
+    shows_tenants: bool = False
+    """The experiments are those of all tenants: the key is an admin's."""
+    only_tenant: str | None = None
+    """The tenant whose experiments alone are shown, for a key that is not an admin's."""
     all: Row | None = None
     """Of all experiments that are told."""
     experiments: list[Row] = []
@@ -90,74 +92,81 @@ class Overview(_Told):
 
 def overview(scorer: Scorer, tenant: Tenant, *, ready: bool, status: str) -> Overview:
     """Of a scorer that is loaded, as far as the tenant may see it: how busy the engine is names nobody, so all may."""
-    window, engine, history = scorer.window, scorer.engine, scorer.history
-    recent = {tally: history.counts(tally) for _, tally in scorer.tallies}
+    dispatcher, engine, history = scorer.dispatcher, scorer.engine, scorer.history
+    recent = {entry: history.counts(entry) for _, entry in scorer.counters}
     whole = sum((counts.computed_tokens for counts in recent.values()), 0)
     held, without_place = held_by(scorer), scorer.queue.without_place() - set(scorer.queue.interleaved())
-    now = scorer.tallies.clock()
-    told = seen_by(tenant, scorer)
+    now = scorer.counters.clock()
+    entries = seen_by(tenant, scorer)
 
-    def row(asker: Asker, tally: Tally, lately: Counts, waiting: Held, state: State) -> Row:
+    def row(experiment_id: ExperimentId, entry: ExperimentCounters, lately: Counts, waiting: Held, state: State) -> Row:
         return Row(
-            key=asker.key,
-            experiment=asker.experiment,
+            tenant=experiment_id.tenant,
+            experiment=experiment_id.experiment,
             share=lately.computed_tokens / max(1, whole),
             state=state,
             waiting=waiting,
             lately=lately,
-            total=tally.counts,
-            requests=dict(tally.outcomes),
-            request_s=_quantiles(tally.latencies_s),
-            seen_s=max(0.0, now - tally.seen_at),
+            total=entry.counts,
+            requests=dict(entry.outcomes),
+            request_s=_quantiles(entry.latencies_s),
+            seen_s=max(0.0, now - entry.seen_at),
         )
 
     rows = [
-        row(asker, tally, recent[tally], waiting, _state(waiting, has_place=asker not in without_place))
-        for asker, tally, waiting in ((asker, tally, held.get(asker, Held())) for asker, tally in told)
+        row(experiment_id, entry, recent[entry], waiting, _state(waiting, has_place=experiment_id not in without_place))
+        for experiment_id, entry, waiting in (
+            (experiment_id, entry, held.get(experiment_id, Held())) for experiment_id, entry in entries
+        )
     ]
-    total = scorer.tallies.total(None if tenant.admin else tenant.name)
-    waiting = sum((held.get(asker, Held()) for asker, _ in told), Held())
-    lately = sum((recent[tally] for _, tally in told), Counts())
+    total = scorer.counters.total(None if tenant.admin else tenant.name)
+    waiting = sum((held.get(experiment_id, Held()) for experiment_id, _ in entries), Held())
+    lately = sum((recent[entry] for _, entry in entries), Counts())
     counts = history.reads()
-    p50, p95 = (quantile_s(scorer.tallies.reads_s.bounds, counts, part) for part in (0.5, 0.95))
+    p50, p95 = (quantile_s(scorer.counters.reads_s.bounds, counts, part) for part in (0.5, 0.95))
     return Overview(
         ready=ready,
         status=status,
         model=scorer.info_for(tenant),
         window_s=history.seconds,
         engine=EngineLoad(
-            reads=window.num_reads,
+            reads=dispatcher.num_reads,
             max_reads=engine.max_concurrent_reads,
-            tokens=window.num_tokens,
-            max_tokens=window.max_tokens,
+            tokens=dispatcher.num_tokens,
+            max_tokens=dispatcher.max_tokens,
             read_s=Quantiles(p50=p50, p95=p95) if p50 is not None and p95 is not None else None,
         ),
-        reuse=ReuseLoad(num_bytes=scorer.reuse.num_bytes, max_bytes=scorer.reuse.max_bytes),
-        shows_keys=tenant.admin and tenant is not ANYONE,
-        all=row(Asker(tenant.name, "(all)"), total, lately, waiting, _state(waiting, has_place=True)),
+        read_cache=ReadCacheLoad(num_bytes=scorer.read_cache.num_bytes, max_bytes=scorer.read_cache.max_bytes),
+        shows_tenants=tenant.admin and tenant is not ANYONE,
+        only_tenant=None if tenant.admin else tenant.name,
+        all=row(ExperimentId(tenant.name, "(all)"), total, lately, waiting, _state(waiting, has_place=True)),
         experiments=_ordered(rows),
     )
 
 
-def seen_by(tenant: Tenant, scorer: Scorer) -> list[tuple[Asker, Tally]]:
+def seen_by(tenant: Tenant, scorer: Scorer) -> list[tuple[ExperimentId, ExperimentCounters]]:
     """Who is counted, as far as the tenant may know of them."""
-    return [(asker, tally) for asker, tally in scorer.tallies if tenant.admin or asker.key == tenant.name]
+    return [
+        (experiment_id, entry)
+        for experiment_id, entry in scorer.counters
+        if tenant.admin or experiment_id.tenant == tenant.name
+    ]
 
 
-def held_by(scorer: Scorer) -> dict[Asker, Held]:
+def held_by(scorer: Scorer) -> dict[ExperimentId, Held]:
     """What waits, by the names that it is counted by."""
-    held: dict[Asker, Held] = {}
+    held: dict[ExperimentId, Held] = {}
     for key, theirs in scorer.admission.keys.items():
         for experiment, its in theirs.experiments.items():
-            asker = scorer.tallies.told(Asker(key, experiment))
-            held[asker] = held.get(asker, Held()) + its
+            experiment_id = scorer.counters.shown_as(ExperimentId(key, experiment))
+            held[experiment_id] = held.get(experiment_id, Held()) + its
     return held
 
 
 def _ordered(rows: list[Row]) -> list[Row]:
     busy = [row for row in rows if row.waiting.requests or row.lately != Counts()]
     idle = [row for row in rows if row not in busy]
-    return sorted(busy, key=lambda row: (row.key, row.experiment)) + sorted(idle, key=lambda row: row.seen_s)
+    return sorted(busy, key=lambda row: (row.tenant, row.experiment)) + sorted(idle, key=lambda row: row.seen_s)
 
 
 def _state(waiting: Held, *, has_place: bool) -> State:

@@ -50,7 +50,7 @@ PRAGMA journal_size_limit = 8388608;
 """
 
 
-class ReuseFile:
+class ReadCacheFile:
     """Answers by key, in any thread. Beyond `max_bytes` those written first go."""
 
     def __init__(self, path: Path, max_bytes: int):
@@ -72,13 +72,13 @@ class ReuseFile:
             self._try(partial(_select, keys[start : start + READ_BATCH], found))
         answers = {key: row[:-CHECK_BYTES] for key, row in found.items() if _is_sound(row, key)}
         if len(answers) < len(found):
-            self._tell(f"answers in {self._path} are damaged ({len(found) - len(answers)}): they are computed again")
+            self._warn(f"{len(found) - len(answers)} results in {self._path} are damaged and will be computed again")
         return answers
 
     def write(self, key: bytes, answer: bytes) -> None:
         """Does not wait."""
         if self._writer is None:
-            self._writer = threading.Thread(target=self._write_all, name="reuse-file", daemon=True)
+            self._writer = threading.Thread(target=self._write_all, name="read-cache-file", daemon=True)
             self._writer.start()
         with contextlib.suppress(queue.Full):
             self._waiting.put_nowait((key, answer))
@@ -119,13 +119,13 @@ class ReuseFile:
                 action(self._database)
                 return True
             except (OSError, RequestError) as error:
-                self._tell(f"there is no reuse file: {error}")
+                self._warn(f"no read cache file: {error}")
                 return False
             except sqlite3.Error as error:
                 if getattr(error, "sqlite_errorcode", 0) & 0xFF in DAMAGED:
                     self._replace(str(error))
                 else:
-                    self._tell(f"the reuse file {self._path} is of no use now: {error}")
+                    self._warn(f"the read cache file {self._path} cannot be used now: {error}")
                 return False
 
     def _begin(self) -> None:
@@ -141,23 +141,25 @@ class ReuseFile:
         self._database = None
         try:
             if _place(self._path) != self._known and not is_ours(self._path):
-                self._tell(f"there is no reuse file from here on: {self._path} is another program's by now ({reason})")
+                self._warn(
+                    f"the read cache file is no longer used: {self._path} now belongs to another program ({reason})"
+                )
                 return
             aside = _claimed(self._path)
             if aside is None:
-                self._tell(f"there is no reuse file from here on: {self._path} is damaged ({reason}), as others were")
+                self._warn(f"the read cache file is no longer used: {self._path} is damaged ({reason}), as others were")
                 return
             for end in ("-wal", "-shm"):
                 self._path.with_name(self._path.name + end).unlink(missing_ok=True)
             self._path.replace(aside)
-            self._tell(
-                f"the reuse file {self._path} is damaged ({reason}): it is now {aside.name}, and a new one begun"
+            self._warn(
+                f"the read cache file {self._path} is damaged ({reason}): moved to {aside.name}, and a new one created"
             )
             self._begin()
         except (OSError, RequestError, sqlite3.Error) as error:
-            self._tell(f"there is no reuse file from here on: {error}")
+            self._warn(f"the read cache file is no longer used: {error}")
 
-    def _tell(self, trouble: str) -> None:
+    def _warn(self, trouble: str) -> None:
         """Once, as long as it stays the same."""
         if trouble != self._trouble:
             log.warning("%s", trouble)
@@ -190,7 +192,7 @@ def _open(path: Path) -> sqlite3.Connection:
         if found == (0, 0, 0):
             database.executescript(SCHEMA)
         elif found != (APPLICATION_ID, VERSION, 1):
-            raise RequestError(f"{path} is another program's", code="reuse_file")
+            raise RequestError(f"{path} belongs to another program", code="read_cache_file")
         database.executescript(SETTINGS)
     except BaseException:
         database.close()

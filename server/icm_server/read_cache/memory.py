@@ -7,7 +7,7 @@ from array import array
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from icm_server.read_cache.file import ReuseFile
+from icm_server.read_cache.file import ReadCacheFile
 
 ENTRY_BYTES = 224
 """What an answer takes in memory besides its values."""
@@ -25,10 +25,10 @@ def decoded(answer: bytes) -> list[float]:
     return values.tolist()
 
 
-class Reuse:
+class ReadCache:
     """Answers by key. In memory the least recently used go first; the file keeps what memory has no room for."""
 
-    def __init__(self, max_bytes: int, file: ReuseFile | None = None):
+    def __init__(self, max_bytes: int, file: ReadCacheFile | None = None):
         self.max_bytes, self._file = max_bytes, file
         self._answers: OrderedDict[bytes, bytes] = OrderedDict()
         self._lock = threading.Lock()

@@ -30,16 +30,16 @@ def check_ours(path: Path) -> None:
     except FileNotFoundError:
         begin = b""
         if not path.parent.is_dir():
-            raise _unusable(path, "there is no such folder") from None
+            raise _unusable(path, "no such folder") from None
     except OSError as error:
         raise _unusable(path, error.strerror or type(error).__name__) from None
     if begin and not _says_so(begin):
-        raise _unusable(path, "it is another program's, or damaged past recognition: it stays as it is")
+        raise _unusable(path, "it belongs to another program, or is damaged; it was not changed")
     if begin and int.from_bytes(begin[_VERSION_PLACE], "big") != VERSION:
-        raise _unusable(path, "another version of icm-server made it")
+        raise _unusable(path, "it was made by another version of icm-server")
     for name in (f"{path.name}{end}" for end in _BESIDE):
         if not begin and _size(path.with_name(name)):
-            raise _unusable(path, f"{name} lies beside it, without what it belongs to: remove it if it is of no use")
+            raise _unusable(path, f"{name} is there without its database: remove it if you do not need it")
 
 
 def _says_so(begin: bytes) -> bool:
@@ -65,5 +65,6 @@ def _size(path: Path) -> int:
 
 def _unusable(path: Path, reason: str) -> RequestError:
     return RequestError(
-        f"no finished reads can be kept in {path}: {reason}; name another reuse file", code="reuse_file"
+        f"cannot use {path} for the read cache: {reason}",
+        code="read_cache_file",
     )

@@ -47,7 +47,7 @@ class Held:
 
 
 @dataclass(slots=True)
-class KeyHeld:
+class TenantHeld:
     """One key's part of it."""
 
     weight: float
@@ -63,7 +63,7 @@ class Admission:
         """`has_keys`: several who do not know each other share the scorer."""
         self._limits, self._has_keys = limits, has_keys
         self.total = Held()
-        self.keys: dict[str, KeyHeld] = {}
+        self.keys: dict[str, TenantHeld] = {}
         """Those with work."""
         self.rate = Rate(clock)
         """Tokens done a second."""
@@ -85,7 +85,7 @@ class Admission:
     def check_one_more(self, tenant: Tenant = ANYONE) -> None:
         """Raises BusyError if no request of the tenant's fits now, whatever it asks for."""
         if self._has_keys:
-            self._check_shared("requests", 1, self.keys.get(tenant.name) or KeyHeld(tenant.weight))
+            self._check_shared("requests", 1, self.keys.get(tenant.name) or TenantHeld(tenant.weight))
         else:
             self._check_limit("requests", 1, self.total, self._limits.max_requests, "the scorer", 1.0)
 
@@ -97,7 +97,7 @@ class Admission:
     def _check(self, ticket: Ticket, wanted: Held) -> None:
         """Raises if a request that is to have so much in all does not fit."""
         tenant, experiment = ticket.tenant, ticket.experiment
-        theirs = self.keys.get(tenant.name) or KeyHeld(tenant.weight)
+        theirs = self.keys.get(tenant.name) or TenantHeld(tenant.weight)
         mine = theirs.experiments.get(experiment, Held())
         experiments_share = self._share(theirs) / max(1, len(theirs.experiments))
         for what in get_args(What):
@@ -125,7 +125,7 @@ class Admission:
             wait_s = self._wait_s(held, what, held.of(what) + more - limit, share)
             raise _busy(f"{whose} has", what, more, held.of(what), limit, "", wait_s)
 
-    def _check_shared(self, what: What, more: int, theirs: KeyHeld) -> None:
+    def _check_shared(self, what: What, more: int, theirs: TenantHeld) -> None:
         """Raises if there is no room for so much more in the key's part of what all keys share."""
         limit: int = getattr(self._limits, f"max_{what}")
         mine, total = theirs.total.of(what), self.total.of(what)
@@ -137,7 +137,7 @@ class Admission:
         others = " while others use the scorer" if mine < total else ""
         raise _busy("this API key has", what, more, mine, part, others, wait_s)
 
-    def _share(self, key: KeyHeld) -> float:
+    def _share(self, key: TenantHeld) -> float:
         """Its part of the engine beside the other keys with work."""
         return key.weight / max(key.weight, sum(each.weight for each in self.keys.values()))
 
@@ -175,7 +175,7 @@ class Ticket:
         admission = self._admission
         if requests > 0 and not admission.total.requests:
             admission.rate.begin()
-        theirs = admission.keys.setdefault(self.tenant.name, KeyHeld(self.tenant.weight))
+        theirs = admission.keys.setdefault(self.tenant.name, TenantHeld(self.tenant.weight))
         mine = theirs.experiments.setdefault(self.experiment, Held())
         for held in (self.held, mine, theirs.total, admission.total):
             held.add(requests, reads, tokens)
@@ -189,15 +189,15 @@ class Ticket:
 
 def _too_large(what: str, number: int, limit: int) -> TooLargeError:
     return TooLargeError(
-        f"the request has {number} {what}, more than the {limit} that this scorer takes at once: split it",
+        f"the request has {number} {what}; the limit per request is {limit}: split it",
         details={what: number, "limit": limit},
     )
 
 
 def _busy(whose: str, what: What, more: int, held: int, limit: int, while_what: str, retry_after_s: float) -> BusyError:
     return BusyError(
-        f"queue limit reached: {whose} {held} {what} waiting and may have {limit}{while_what}, so {more} more do not "
-        "fit now",
+        f"queue limit reached: {whose} {held} {what} queued of at most {limit}{while_what}, and the request has {more} "
+        "more",
         retry_after_s=retry_after_s,
         details={what: more, "held": held, "limit": limit},
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from starlette.types import Send
 
 from icm_server.auth.tenant import Tenant
-from icm_server.sharing.turns import Turns
+from icm_server.sharing.fair_lock import FairLock
 
 SMALL_VALUES = 2**10
 """A piece of fewer log-probabilities is written at once."""
@@ -18,16 +18,16 @@ class AnswerWriter:
     """Writes one answer. JSON and compression hold up everything else in this process, a thread would be no help: so
     pieces have some thousand values, and large ones take turns, by key."""
 
-    def __init__(self, turns: Turns, tenant: Tenant, num_values: int, stall_s: float):
+    def __init__(self, lock: FairLock, tenant: Tenant, num_values: int, stall_s: float):
         """`num_values`: log-probabilities of the whole answer; `stall_s`: who takes nothing for so long has gone."""
-        self._turns, self._place, self._stall_s = turns, turns.place(tenant, num_values), stall_s
+        self._lock, self._place, self._stall_s = lock, lock.place(tenant, num_values), stall_s
 
     async def write(self, send: Send, make: Callable[[], bytes], num_values: int = 0) -> None:
         """Sends the piece that `make` makes, of so many log-probabilities. Raises TimeoutError if nobody reads."""
         if num_values < SMALL_VALUES:
             await self._sent(_sending(send, make()))
             return
-        async with self._turns.turn(self._place):
+        async with self._lock.holding(self._place):
             sending = _sending(send, make())
             await asyncio.sleep(0)  # it is compressed, and whatever else waits is done before the next turn
         await self._sent(sending)

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from icm_client.contract.errors import ScorerError
 from icm_client.contract.wire import is_logprob
 from icm_server.engines.base import Engine, ReadAnswer
-from icm_server.read_cache.memory import Reuse, decoded, encoded
+from icm_server.read_cache.memory import ReadCache, decoded, encoded
 from icm_server.scheduling.answers import Answers
-from icm_server.scheduling.inflight_limit import EnginePace
+from icm_server.scheduling.inflight_limit import InflightLimit
 from icm_server.scheduling.request_plan import PlannedRead
 from icm_server.sharing.fair_queue import FairQueue, Work
-from icm_server.stats.counters import Tallies
+from icm_server.stats.counters import Counters
 
 MAX_AT_ONCE = 256
 """Reads that are begun without letting anybody else have the event loop."""
@@ -29,12 +29,12 @@ class _Flight:
     task: asyncio.Task[None] | None = None
 
 
-class EngineWindow:
+class Dispatcher:
     """Takes requests' work and hands them the answers. In one event loop."""
 
-    def __init__(self, engine: Engine, queue: FairQueue[PlannedRead], reuse: Reuse, tallies: Tallies):
-        self._engine, self._queue, self._reuse, self._tallies = engine, queue, reuse, tallies
-        self._pace = EnginePace(engine.max_concurrent_tokens, tallies.clock)
+    def __init__(self, engine: Engine, queue: FairQueue[PlannedRead], read_cache: ReadCache, counters: Counters):
+        self._engine, self._queue, self._read_cache, self._counters = engine, queue, read_cache, counters
+        self._inflight = InflightLimit(engine.max_concurrent_tokens, counters.clock)
         self._requests: dict[Work[PlannedRead], Answers] = {}
         self._flights: dict[bytes, _Flight] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -45,19 +45,19 @@ class EngineWindow:
     @property
     def max_tokens(self) -> int:
         """With so many tokens to compute in the engine no more reads are begun, except saved ones."""
-        return self._pace.max_tokens(is_shared=self._queue.is_shared)
+        return self._inflight.max_tokens(is_shared=self._queue.is_shared)
 
     def add(self, answers: Answers) -> None:
         """Has a request's work done, when its turn comes."""
         work = answers.work
         is_shared = any(
-            other.asker != work.asker and other.priority <= work.priority and not other.paused
+            other.experiment_id != work.experiment_id and other.priority <= work.priority and not other.paused
             for other in self._requests
         )
         self._requests[work] = answers
         self._queue.add(work)
         if is_shared:
-            self._pace.others_wait(is_small=self._queue.is_saved(work))
+            self._inflight.others_wait(is_small=self._queue.is_saved(work))
         self.fill()
 
     def give_up(self, answers: Answers) -> None:
@@ -81,11 +81,11 @@ class EngineWindow:
             is_full = not self._has_room(most)
             # Beside whatever others have in the engine there is room for all that one can have saved up.
             has_room = self._has_room(most + self._queue.burst_tokens)
-            taken = self._queue.take(only_saved=is_full) if has_room else None
-            if taken is None:
-                self._pace.filled(is_full=is_full)
+            upcoming = self._queue.take(only_saved=is_full) if has_room else None
+            if upcoming is None:
+                self._inflight.filled(is_full=is_full)
                 return
-            self._begin(self._requests[taken.work], taken.read, taken.rank)
+            self._begin(self._requests[upcoming.work], upcoming.read, upcoming.rank)
         self._fill_later()
 
     def _fill_later(self) -> None:
@@ -102,17 +102,17 @@ class EngineWindow:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _begin(self, answers: Answers, read: PlannedRead, rank: int) -> None:
-        answers.account.turn_came()
-        known = self._reuse.get(read.key)
+        answers.metrics.turn_came()
+        known = self._read_cache.get(read.key)
         if known is not None:
-            self._queue.correct(answers.work, -read.tokens)
-            answers.reused(read, decoded(known))
+            self._queue.correct(answers.work, -read.estimated_new_tokens)
+            answers.found(read, decoded(known))
             return
         flight = self._flights.get(read.key)
         if flight is None:
-            flight = self._flights[read.key] = _Flight(read.tokens)
+            flight = self._flights[read.key] = _Flight(read.estimated_new_tokens)
             self.num_reads += 1
-            self.num_tokens += read.tokens
+            self.num_tokens += read.estimated_new_tokens
             flight.task = asyncio.create_task(self._make(flight, read, answers, rank))
             self._tasks.add(flight.task)
             # Also called for a task that is cancelled before it has begun.
@@ -128,11 +128,11 @@ class EngineWindow:
 
     async def _make(self, flight: _Flight, read: PlannedRead, answers: Answers, rank: int) -> None:
         outcome: ReadAnswer | Exception
-        start = self._tallies.clock()
+        start = self._counters.clock()
         try:
             ids = answers.ids(read)
             outcome = await self._engine.read(ids, read.read.ids, answers.model, rank, answers.salt)
-            self._tallies.reads_s.add(self._tallies.clock() - start)
+            self._counters.reads_s.add(self._counters.clock() - start)
         except Exception as error:  # told to whoever waits for the read
             outcome = error
         if self._flights.get(read.key) is flight:
@@ -148,21 +148,23 @@ class EngineWindow:
             for answers, same in flight.waiting:
                 answers.fail(_not_finite(same.prompt, self._engine.info.dtype))
         else:
-            self._pace.done(max(0, read.num_tokens - outcome.num_cached_tokens))
+            self._inflight.done(max(0, read.prompt_tokens - outcome.num_cached_tokens))
             if not is_fresh:
-                self._reuse.remember(read.key, encoded(outcome.logprobs))
+                self._read_cache.remember(read.key, encoded(outcome.logprobs))
             for number, (answers, same) in enumerate(flight.waiting):
                 if number == 0:
-                    self._queue.correct(answers.work, same.num_tokens - outcome.num_cached_tokens - same.tokens)
-                    answers.made(same, *outcome)
+                    self._queue.correct(
+                        answers.work, same.prompt_tokens - outcome.num_cached_tokens - same.estimated_new_tokens
+                    )
+                    answers.computed(same, *outcome)
                 else:
-                    self._queue.correct(answers.work, -same.tokens)
-                    answers.reused(same, outcome.logprobs)
+                    self._queue.correct(answers.work, -same.estimated_new_tokens)
+                    answers.found(same, outcome.logprobs)
 
 
 def _not_finite(prompt: int, dtype: str) -> ScorerError:
     return ScorerError(
-        f"the model answered prompt {prompt} with something that is not a log-probability: it overflows in {dtype}, or "
-        "its weights are broken. Try --dtype float32",
+        f"the model's output for prompt {prompt} is not a log-probability: it overflows in {dtype}, or the weights are "
+        "damaged. Try --dtype float32",
         code="not_finite",
     )

@@ -30,7 +30,7 @@ EXPECTED_S = 10.0
 """So long after a request that came beside others', the next such one is expected."""
 
 
-class EnginePace:
+class InflightLimit:
     """How fast the engine is where it has all that it is given, and how many tokens that is to be."""
 
     def __init__(self, max_tokens: int, clock: Callable[[], float]):

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, NamedTuple, TypeVar
 
+from icm_server.sharing.fair_lock import FairLock, Place
 from icm_server.sharing.steps import Steps
-from icm_server.sharing.turns import Place, Turns
 
 _Result = TypeVar("_Result")
 
@@ -28,16 +28,16 @@ class PlanningThread:
     """Use it in one event loop."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
-        self.turns = Turns(clock)
+        self.lock = FairLock(clock)
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, "planning")
 
     async def done(self, work: Steps[_Result], place: Place) -> _Result:
         """The work's result, its steps taken as turns come. Raises what they raise; may be cancelled."""
-        await self.turns.take(place)
+        await self.lock.acquire(place)
         while (ended := await self._turn(work)) is None:
-            await self.turns.again(place)
-        self.turns.pass_on()
+            await self.lock.reacquire(place)
+        self.lock.release()
         return ended.result
 
     async def _turn(self, work: Steps[_Result]) -> _Ended[_Result] | None:
@@ -49,14 +49,14 @@ class PlanningThread:
             part.add_done_callback(self._left)
             raise
         except BaseException:
-            self.turns.pass_on()
+            self.lock.release()
             raise
 
     def _left(self, part: asyncio.Future[_Ended[_Result] | None]) -> None:
         """A slice for which nobody waits has ended: until then the thread was not free, and its time is the key's."""
         if not part.cancelled():
             part.exception()  # else asyncio would log it, and what it quotes of a request
-        self.turns.pass_on()
+        self.lock.release()
 
     def close(self) -> None:
         """What is under way ends after its slice."""

@@ -1,4 +1,4 @@
-"""One request's account: what is counted and logged of it from its arrival to its end."""
+"""What is counted and logged of one request, from its arrival to its end."""
 
 from __future__ import annotations
 
@@ -6,49 +6,64 @@ import logging
 
 from icm_client.contract.errors import BusyError, DeadlineError, IcmError, RequestError, TooLargeError
 from icm_client.contract.wire import ScoreRequest, Usage
-from icm_server.auth.tenant import Asker, Tenant
+from icm_server.auth.tenant import ExperimentId, Tenant
 from icm_server.logs import REFUSED, event, last_event
 from icm_server.scheduling.request_plan import Plan
-from icm_server.stats.counters import Tallies
+from icm_server.stats.counters import Counters, Counts
 
 log = logging.getLogger("icm_server")
 
-OUTCOMES = ("answered", "busy", "too_large", "invalid", "deadline", "given_up", "failed")
+OUTCOMES = ("answered", "busy", "too_large", "invalid", "deadline", "cancelled", "failed")
 """How a request may end. The first three errors are refusals, before anything was computed for it."""
 
 
-class Account:
+class RequestMetrics:
     """Opened when a request arrives; either `refused` or `accepted`, and then `ended`."""
 
-    def __init__(self, tallies: Tallies, request: ScoreRequest, tenant: Tenant):
-        self._tallies, self._num_prompts = tallies, len(request.prompts)
-        self._asker = Asker(tenant.name, request.experiment)
-        self._tally = tallies.of(self._asker)
-        self._tally.num_open += 1
-        self._start = tallies.clock()
+    def __init__(self, counters: Counters, request: ScoreRequest, tenant: Tenant):
+        self._counters, self._num_prompts = counters, len(request.prompts)
+        self._experiment_id = ExperimentId(tenant.name, request.experiment)
+        self._entry = counters.of(self._experiment_id)
+        self._entry.num_open += 1
+        self._start = counters.clock()
         self._queued_at: float | None = None
-        self.counts = self._tally.counts
+        self.own = Counts()
+        """What was done for this request."""
 
     def accepted(self, plan: Plan) -> None:
         """It is let in and planned, and waits from now on."""
-        self._queued_at = self._tallies.clock()
-        self.counts.prompts += self._num_prompts
-        self.counts.reused_reads += len(plan.known)
-        self.counts.reused_tokens += sum(read.num_tokens for read, _ in plan.known)
+        self._queued_at = self._counters.clock()
+        counts = self._entry.counts
+        counts.prompts += self._num_prompts
+        counts.read_cache_reads += len(plan.known)
+        counts.read_cache_tokens += sum(read.prompt_tokens for read, _ in plan.known)
         event(
             log,
             "request accepted",
-            **self._asker._asdict(),
+            **self._experiment_id._asdict(),
             prompts=self._num_prompts,
             reads=plan.num_reads,
-            tokens=plan.tokens,
+            tokens=plan.estimated_new_tokens,
             known_reads=len(plan.known),
         )
+
+    def computed(self, num_computed_tokens: int, num_cached_tokens: int) -> None:
+        """The engine made a read for it."""
+        for counts in (self.own, self._entry.counts):
+            counts.reads += 1
+            counts.computed_tokens += num_computed_tokens
+            counts.cached_tokens += num_cached_tokens
+
+    def found(self, num_tokens: int) -> None:
+        """A read was answered by the read cache, or by one made for another request."""
+        for counts in (self.own, self._entry.counts):
+            counts.read_cache_reads += 1
+            counts.read_cache_tokens += num_tokens
 
     def turn_came(self) -> None:
         """A read of it is begun, or need not be."""
         if self._queued_at is not None:
-            self._tallies.waits_s.add(self._tallies.clock() - self._queued_at)
+            self._counters.waits_s.add(self._counters.clock() - self._queued_at)
             self._queued_at = None
 
     def refused(self, error: BaseException) -> None:
@@ -58,7 +73,7 @@ class Account:
         last_event(
             log,
             REFUSED,
-            **self._asker._asdict(),
+            **self._experiment_id._asdict(),
             prompts=self._num_prompts,
             outcome=outcome,
             code=error.code if isinstance(error, IcmError) else type(error).__name__,
@@ -69,26 +84,26 @@ class Account:
         outcome = "answered" if complete else outcome_of(error)
         seconds = self._close(outcome)
         if complete:
-            self._tallies.requests_s.add(seconds)
-            self._tally.latencies_s.append(seconds)
+            self._counters.requests_s.add(seconds)
+            self._entry.latencies_s.append(seconds)
         last_event(
             log,
             "request finished",
-            **self._asker._asdict(),
+            **self._experiment_id._asdict(),
             outcome=outcome,
             seconds=round(seconds, 4),
             prompts=self._num_prompts,
             reads=usage.num_reads,
             computed_tokens=usage.computed_tokens,
             cached_tokens=usage.cached_tokens,
-            reused_prompts=usage.reused_prompts,
+            read_cache_prompts=usage.read_cache_prompts,
         )
 
     def _close(self, outcome: str) -> float:
-        self._tally.outcomes[outcome] += 1
-        self._tally.num_open -= 1
-        self._tally.seen_at = self._tallies.clock()
-        return self._tally.seen_at - self._start
+        self._entry.outcomes[outcome] += 1
+        self._entry.num_open -= 1
+        self._entry.seen_at = self._counters.clock()
+        return self._entry.seen_at - self._start
 
 
 def outcome_of(error: BaseException | None) -> str:
@@ -104,5 +119,5 @@ def outcome_of(error: BaseException | None) -> str:
             return "deadline"
         case Exception():
             return "failed"
-        case _:  # cancelled: the caller has gone, or the scorer stops
-            return "given_up"
+        case _:  # cancelled: the client disconnected, or the scorer stops
+            return "cancelled"

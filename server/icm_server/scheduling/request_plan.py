@@ -36,8 +36,9 @@ class PlannedRead:
     read: TrieRead
     key: bytes
     """The same for two reads that have the same answer."""
-    num_tokens: int
-    tokens: int = 1
+    prompt_tokens: int
+    """Tokens of the prompt and of the read's path."""
+    estimated_new_tokens: int = 1
     """How many of them are likely to be computed."""
 
 
@@ -51,8 +52,8 @@ class Plan(NamedTuple):
     known: list[tuple[PlannedRead, bytes]]
     """What need not be read, with its answer."""
     num_reads: int
-    tokens: int
-    """What the quanta's reads are likely to have computed."""
+    estimated_new_tokens: int
+    """Tokens that the quanta's reads are likely to have computed."""
     joined_texts: int
 
 
@@ -99,7 +100,7 @@ class Planner:
             quanta=quanta,
             known=[(read, found[read.key]) for read in reads if read.key in found],
             num_reads=len(wanted),
-            tokens=sum(read.tokens for read in wanted),
+            estimated_new_tokens=sum(read.estimated_new_tokens for read in wanted),
             joined_texts=tokenized.joined_texts,
         )
 
@@ -115,8 +116,8 @@ class Planner:
         num_reads = sum(len(prompts[number].trie.reads) for number in numbers)
         if num_reads > self._max_reads:
             raise TooLargeError(
-                f"the request needs {num_reads} reads, more than the {self._max_reads} that this scorer takes at once "
-                "(a label of several tokens needs several for each prompt): send fewer prompts at once",
+                f"the request needs {num_reads} reads; the limit per request is {self._max_reads} "
+                "(a label of several tokens needs several reads per prompt): send fewer prompts per request",
                 details={"reads": num_reads, "limit": self._max_reads},
             )
 
@@ -131,8 +132,8 @@ class Planner:
 
 def _first_of(tokenized: Tokenized) -> list[int]:
     first: dict[tuple[bytes, int], int] = {}
-    asked = zip(tokenized.digests, tokenized.prompts, strict=True)
-    return [first.setdefault((digest, id(prompt.trie)), number) for number, (digest, prompt) in enumerate(asked)]
+    pairs = zip(tokenized.digests, tokenized.prompts, strict=True)
+    return [first.setdefault((digest, id(prompt.trie)), number) for number, (digest, prompt) in enumerate(pairs)]
 
 
 def _reads(numbers: list[int], tokenized: Tokenized, context: bytes) -> Steps[list[PlannedRead]]:
@@ -144,9 +145,9 @@ def _reads(numbers: list[int], tokenized: Tokenized, context: bytes) -> Steps[li
         if id(prompt.trie) not in endings:
             endings[id(prompt.trie)] = yield from _endings(prompt.trie)
         for read, ending in zip(prompt.trie.reads, endings[id(prompt.trie)], strict=True):
-            asked = hashlib.blake2b(before, digest_size=DIGEST_BYTES)
-            asked.update(ending)
-            reads.append(PlannedRead(number, read, asked.digest(), prompt.path.length + len(read.path)))
+            digest = hashlib.blake2b(before, digest_size=DIGEST_BYTES)
+            digest.update(ending)
+            reads.append(PlannedRead(number, read, digest.digest(), prompt.path.length + len(read.path)))
             if not len(reads) % STEP_READS:
                 yield
     return reads
@@ -165,7 +166,7 @@ def _estimate(reads: list[PlannedRead], prompts: list[TokenizedPrompt]) -> Steps
     """What a perfect prefix cache would compute."""
     fresh = FreshTokens()
     for number, read in enumerate(reads):
-        read.tokens = fresh.of(prompts[read.prompt].path) + len(read.read.path)
+        read.estimated_new_tokens = fresh.of(prompts[read.prompt].path) + len(read.read.path)
         if not number % STEP_READS:
             yield
 
@@ -177,7 +178,7 @@ def _quanta(reads: list[PlannedRead], tree: RequestTree) -> Steps[list[Quantum[P
     quantum: list[PlannedRead] = []
     tokens = 0
     for number, unit in enumerate(_units(reads, tree, root_of)):
-        unit_tokens = sum(read.tokens for read in unit)
+        unit_tokens = sum(read.estimated_new_tokens for read in unit)
         if quantum and tokens + unit_tokens > QUANTUM_TOKENS:
             quanta.append(_quantum(quantum))
             quantum, tokens = [], 0
@@ -189,7 +190,7 @@ def _quanta(reads: list[PlannedRead], tree: RequestTree) -> Steps[list[Quantum[P
 
 
 def _quantum(reads: list[PlannedRead]) -> Quantum[PlannedRead]:
-    return Quantum(reads, reads[0].num_tokens + sum(read.tokens for read in reads[1:]))
+    return Quantum(reads, reads[0].prompt_tokens + sum(read.estimated_new_tokens for read in reads[1:]))
 
 
 def _units(reads: list[PlannedRead], tree: RequestTree, root_of: list[int | None]) -> Iterable[list[PlannedRead]]:
@@ -215,7 +216,7 @@ def _subtrees(reads: list[PlannedRead], tree: RequestTree) -> Steps[list[int | N
     for read in reads:
         parent = tree.prompts[read.prompt].parent
         if parent is not None:
-            below[parent] += read.tokens
+            below[parent] += read.estimated_new_tokens
     yield
     for number in range(len(below) - 1, -1, -1):
         parent = tree.prefixes[number].parent

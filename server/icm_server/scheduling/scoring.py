@@ -8,7 +8,7 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 
 from icm_client.contract.errors import BusyError, DeadlineError, RequestError
 from icm_client.contract.prefix_tree import given_texts
@@ -16,18 +16,18 @@ from icm_client.contract.wire import MAX_REQUEST_CHARS, ModelInfo, ScoreRequest,
 from icm_server.auth.tenant import ANYONE, Tenant
 from icm_server.config import ScoringConfig
 from icm_server.engines.base import Engine
-from icm_server.read_cache.file import ReuseFile
-from icm_server.read_cache.memory import Reuse
+from icm_server.read_cache.file import ReadCacheFile
+from icm_server.read_cache.memory import ReadCache
 from icm_server.scheduling.admission import Admission
 from icm_server.scheduling.answers import Answers
-from icm_server.scheduling.dispatcher import EngineWindow
+from icm_server.scheduling.dispatcher import Dispatcher
 from icm_server.scheduling.planning_thread import PlanningThread
-from icm_server.scheduling.request_metrics import Account, outcome_of
+from icm_server.scheduling.request_metrics import RequestMetrics, outcome_of
 from icm_server.scheduling.request_plan import Plan, PlannedRead, Planner
 from icm_server.scheduling.whole_answer import WholeAnswers
+from icm_server.sharing.fair_lock import FairLock
 from icm_server.sharing.fair_queue import FairQueue
-from icm_server.sharing.turns import Turns
-from icm_server.stats.counters import Tallies
+from icm_server.stats.counters import Counters
 from icm_server.stats.history import History
 from icm_server.tokens.counting import counts
 from icm_server.tokens.prefix_tokens import PrefixTokenizer
@@ -46,18 +46,22 @@ class Scorer:
         config = config or ScoringConfig()
         limits = config.limits
         self.engine = engine
-        self.tallies = Tallies(clock)
-        self.history = History(self.tallies)
+        self.counters = Counters(clock)
+        self.history = History(self.counters)
         self.admission = Admission(limits, clock, has_keys=config.has_keys)
         max_reads = self.admission.max_reads
         # A prompt is a read at least.
         self.info = info = engine.info.model_copy(update={"max_prompts": min(limits.max_prompts, max_reads)})
-        file = ReuseFile(config.reuse_file.expanduser(), config.reuse_file_bytes) if config.reuse_file else None
-        self.reuse = Reuse(config.reuse_memory_bytes, file)
+        file = (
+            ReadCacheFile(config.read_cache_file.expanduser(), config.read_cache_file_bytes)
+            if config.read_cache_file
+            else None
+        )
+        self.read_cache = ReadCache(config.read_cache_memory_bytes, file)
         # What is saved up is a step of the engine's, at most.
         burst = min(engine.max_concurrent_tokens // 2, MAX_BURST_TOKENS)
         self.queue = FairQueue[PlannedRead](engine.cache_tokens, config.weights, burst)
-        self.window = EngineWindow(engine, self.queue, self.reuse, self.tallies)
+        self.dispatcher = Dispatcher(engine, self.queue, self.read_cache, self.counters)
         self._plain, self._special = engine.tokenizer, engine.tokenizer.with_special_tokens()
         plain, special = (
             PrefixTokenizer(
@@ -67,17 +71,17 @@ class Scorer:
             )
             for tokenizer in (self._plain, self._special)
         )
-        self._planner = Planner(plain, special, info.max_prompt_tokens, self.reuse.known, max_reads)
-        self._isolated = config.isolate_reuse
+        self._planner = Planner(plain, special, info.max_prompt_tokens, self.read_cache.known, max_reads)
+        self._isolated = config.isolate_experiments
         self.planning = PlanningThread(clock)
-        self.writing, self.whole_answers = Turns(clock), WholeAnswers()
+        self.writing, self.whole_answers = FairLock(clock), WholeAnswers()
 
     def check_one_more(self, tenant: Tenant = ANYONE) -> None:
         """Raises BusyError if no request to score of the tenant's fits now, so that its body need not be read."""
         try:
             self.admission.check_one_more(tenant)
         except BusyError as error:
-            self.tallies.nameless(tenant.name).outcomes[outcome_of(error)] += 1
+            self.counters.nameless(tenant.name).outcomes[outcome_of(error)] += 1
             raise
 
     @asynccontextmanager
@@ -107,11 +111,11 @@ class Scorer:
 
         Raises RequestError for what is wrong with it, TooLargeError, BusyError, or DeadlineError.
         """
-        account = Account(self.tallies, request, tenant)
+        metrics = RequestMetrics(self.counters, request, tenant)
         try:
-            return await self._begin(request, tenant, account)
+            return await self._begin(request, tenant, metrics)
         except BaseException as error:
-            account.refused(error)
+            metrics.refused(error)
             raise
 
     def info_for(self, tenant: Tenant) -> ModelInfo:
@@ -120,39 +124,40 @@ class Scorer:
 
     def forget_counts(self) -> None:
         """What has been done until now was only a trial."""
-        self.tallies.reset()
-        self.history = History(self.tallies)
+        self.counters.reset()
+        self.history = History(self.counters)
 
     async def close(self) -> None:
         """Gives up all work, and closes the engine."""
-        await self.window.close()
+        await self.dispatcher.close()
         self.planning.close()
         await self.engine.close()
-        await asyncio.to_thread(self.reuse.close)
+        await asyncio.to_thread(self.read_cache.close)
 
-    async def _begin(self, request: ScoreRequest, tenant: Tenant, account: Account) -> Answers:
+    async def _begin(self, request: ScoreRequest, tenant: Tenant, metrics: RequestMetrics) -> Answers:
         self._check_model(request.model, tenant)
         loop = asyncio.get_running_loop()
         until = loop.time() + request.deadline_s if request.deadline_s is not None else None
-        with ExitStack() as undo:
-            ticket = self.admission.admit(request.experiment, len(request.prompts), tenant)
-            undo.callback(ticket.close)
+        ticket = self.admission.admit(request.experiment, len(request.prompts), tenant)
+        try:
             plan = await self._planned(request, tenant, until)
-            ticket.settle(plan.num_reads, plan.tokens)
-            owner = self._owner(request, tenant)
-            answers = Answers(request, plan, ticket, account, self.window.fill, tenant, owner)
-            undo.callback(self.window.give_up, answers)
-            if until is not None:
-                undo.callback(loop.call_at(until, answers.fail, _too_late(request.deadline_s)).cancel)
-            account.accepted(plan)
-            self.window.add(answers)
-            undo.callback(answers.end_account)
-            answers.closing = undo.pop_all()
+            ticket.settle(plan.num_reads, plan.estimated_new_tokens)
+        except BaseException:
+            ticket.close()
+            raise
+        owner = self._owner(request, tenant)
+        answers = Answers(request, plan, ticket, metrics, self.dispatcher.fill, tenant, owner)
+        answers.on_close(self.dispatcher.give_up, answers)
+        if until is not None:
+            answers.on_close(loop.call_at(until, answers.fail, _too_late(request.deadline_s)).cancel)
+        metrics.accepted(plan)
+        self.dispatcher.add(answers)
+        answers.on_close(answers.end_metrics)
         return answers
 
     async def _planned(self, request: ScoreRequest, tenant: Tenant, until: float | None) -> Plan:
         size = len(request.segments) + len(request.prefixes) + len(request.prompts)
-        place = self.planning.turns.place(tenant, size, sum(map(len, given_texts(request))))
+        place = self.planning.lock.place(tenant, size, sum(map(len, given_texts(request))))
         try:
             async with asyncio.timeout_at(until):
                 return await self.planning.done(self._planner.plan(request, self._context(request, tenant)), place)
@@ -162,7 +167,7 @@ class Scorer:
     def _check_model(self, model: str, tenant: Tenant) -> None:
         if model != "base" and model not in self.info.adapters:
             raise RequestError(
-                f"no model {model!r} here; there is {', '.join(['base', *self.info_for(tenant).adapters])}",
+                f"no model {model!r}: the scorer serves {', '.join(['base', *self.info_for(tenant).adapters])}",
                 code="unknown_model",
             )
 
@@ -184,7 +189,7 @@ class Scorer:
         counting = counts(tokenizer, self.info.max_prompt_tokens, texts)
         try:
             async with asyncio.timeout(deadline_s):
-                return await self.planning.done(counting, self.planning.turns.place(tenant, len(texts), num_chars))
+                return await self.planning.done(counting, self.planning.lock.place(tenant, len(texts), num_chars))
         except TimeoutError:
             raise _too_late(deadline_s) from None
 
@@ -206,6 +211,6 @@ class Scorer:
 
 def _too_late(deadline_s: float | None) -> DeadlineError:
     return DeadlineError(
-        f"not done within the {deadline_s} s that the request gave it: what was left is given up",
+        f"the request's deadline of {deadline_s} s has passed; its remaining work was cancelled",
         details={"deadline_s": deadline_s},
     )

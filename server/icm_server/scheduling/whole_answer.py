@@ -34,14 +34,15 @@ class WholeAnswers:
         """While an answer of so many log-probabilities is. Raises TooLargeError or BusyError."""
         if num > MAX_VALUES:
             raise TooLargeError(
-                f"the answer would hold {num} log-probabilities, more than {MAX_VALUES}: ask for it with `Accept: "
-                f"{STREAM_TYPE}`, which has it come line by line, or for fewer prompts or labels",
+                f"the answer would hold {num} log-probabilities; the limit is {MAX_VALUES}: stream it with `Accept: "
+                f"{STREAM_TYPE}`, or send fewer prompts or labels",
                 code="answer_too_large",
                 details={"values": num, "limit": MAX_VALUES},
             )
         if not self._shares.take(tenant.name, num):
             raise BusyError(
-                f"the scorer holds as many answers as it has memory for: ask with `Accept: {STREAM_TYPE}`, or again",
+                f"the scorer's memory for answers is full: stream the answer with `Accept: {STREAM_TYPE}`, or "
+                f"retry later",
                 code="busy_memory",
             )
         try:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from icm_server.auth.tenant import Asker
+from icm_server.auth.tenant import ExperimentId
 from icm_server.sharing.fair_share import Level, Share
 
 TURN = 8
@@ -33,7 +33,7 @@ class Read(Protocol):
     """What waits: all that the queue needs to know of it is the tokens that it is likely to have computed."""
 
     @property
-    def tokens(self) -> int: ...
+    def estimated_new_tokens(self) -> int: ...
 
 
 R = TypeVar("R", bound=Read)
@@ -51,7 +51,7 @@ class Quantum(NamedTuple, Generic[R]):
 class Work(Generic[R]):
     """One request's reads, in their order. `paused` may be set at any time."""
 
-    asker: Asker
+    experiment_id: ExperimentId
     quanta: Sequence[Quantum[R]]
     priority: int = 0
     weight: float = 1.0
@@ -72,10 +72,10 @@ class Work(Generic[R]):
     @property
     def tokens(self) -> int:
         """What all its reads are likely to have computed."""
-        return sum(read.tokens for quantum in self.quanta for read in quantum.reads)
+        return sum(read.estimated_new_tokens for quantum in self.quanta for read in quantum.reads)
 
 
-class Taken(NamedTuple, Generic[R]):
+class NextRead(NamedTuple, Generic[R]):
     """The next read, and whose it is."""
 
     work: Work[R]
@@ -104,8 +104,8 @@ class FairQueue(Generic[R]):
         if not work.quanta:
             return
         level = self._classes.setdefault(work.priority, Level())
-        key = level.join(work.asker.key, work.weight, self.burst_tokens, self._num_pauses)
-        name = work.asker.experiment
+        key = level.join(work.experiment_id.tenant, work.weight, self.burst_tokens, self._num_pauses)
+        name = work.experiment_id.experiment
         experiment = key.below.join(name, self._weights.get(name, 1.0), self.burst_tokens, self._num_pauses)
         work._path, work._left = (key, experiment), work.tokens
         for share in work._path:
@@ -130,16 +130,16 @@ class FairQueue(Generic[R]):
     @property
     def is_shared(self) -> bool:
         """Whether several experiments have work that waits and is not paused; one name under two keys is two."""
-        askers = (work.asker for share in self._experiments() if (work := _ready(share)) is not None)
-        first = next(askers, None)
-        return any(asker != first for asker in askers)
+        experiment_ids = (work.experiment_id for share in self._experiments() if (work := _ready(share)) is not None)
+        first = next(experiment_ids, None)
+        return any(experiment_id != first for experiment_id in experiment_ids)
 
     def is_saved(self, work: Work[R]) -> bool:
         """Whether it was saved up for, within its key and by its key, where there are others."""
         unsaved = [share for share in work._path if not share.has_savings()]
         return len(unsaved) < len(work._path) and all(len(share.level.busy) == 1 for share in unsaved)
 
-    def take(self, *, only_saved: bool = False) -> Taken[R] | None:
+    def take(self, *, only_saved: bool = False) -> NextRead[R] | None:
         """The next read, charged to its experiment and key; None if none waits, or only paused work does, or if the
         next is not of saved work and `only_saved` wants such."""
         if self._now is None or self._now.paused:
@@ -148,8 +148,8 @@ class FairQueue(Generic[R]):
         if work is None or (only_saved and not self.is_saved(work)):
             return None
         quantum = work.quanta[work._quantum]
-        taken = Taken(work, quantum.reads[work._read], _rank(work))
-        self._charge(work, taken.read.tokens)
+        taken = NextRead(work, quantum.reads[work._read], _rank(work))
+        self._charge(work, taken.read.estimated_new_tokens)
         work._read += 1
         if work._read == len(quantum.reads):
             work._quantum, work._read, self._now = work._quantum + 1, 0, None
@@ -162,17 +162,17 @@ class FairQueue(Generic[R]):
         for share in work._path:
             share.charge(tokens)
 
-    def interleaved(self) -> dict[Asker, int]:
+    def interleaved(self) -> dict[ExperimentId, int]:
         """The experiments that have a place in the engine's cache, and for how many tokens."""
-        places: dict[Asker, int] = {}
+        places: dict[ExperimentId, int] = {}
         for share, tokens in self._places.items():
-            asker = share.works[0].asker
-            places[asker] = places.get(asker, 0) + tokens
+            experiment_id = share.works[0].experiment_id
+            places[experiment_id] = places.get(experiment_id, 0) + tokens
         return places
 
-    def without_place(self) -> set[Asker]:
+    def without_place(self) -> set[ExperimentId]:
         """The experiments that wait for a place there."""
-        return {share.works[0].asker for share in self._experiments() if share not in self._places}
+        return {share.works[0].experiment_id for share in self._experiments() if share not in self._places}
 
     def _charge(self, work: Work[R], tokens: int) -> None:
         work._left -= tokens

@@ -11,7 +11,7 @@ from itertools import accumulate
 from operator import add, attrgetter, sub
 from typing import Generic, Protocol, TypeVar
 
-from icm_server.auth.tenant import Asker
+from icm_server.auth.tenant import ExperimentId
 
 MAX_KEYS = 128
 """How many are counted by name."""
@@ -34,12 +34,12 @@ class Counts:
     """Of requests that were let in."""
     reads: int = 0
     """Made by the engine."""
-    reused_reads: int = 0
+    read_cache_reads: int = 0
     """Answered by reads made before, or made for another request."""
     computed_tokens: int = 0
     cached_tokens: int = 0
     """Found in the engine's prefix cache."""
-    reused_tokens: int = 0
+    read_cache_tokens: int = 0
     """Of reused reads."""
 
     def __add__(self, other: Counts) -> Counts:
@@ -80,7 +80,7 @@ def quantile_s(bounds: Sequence[float], counts: Sequence[int], part: float) -> f
 
 
 @dataclass(eq=False, slots=True)
-class Tally:
+class ExperimentCounters:
     """One experiment's."""
 
     counts: Counts = field(default_factory=Counts)
@@ -91,24 +91,24 @@ class Tally:
     """Requests that have not."""
     seen_at: float = 0.0
 
-    def absorb(self, other: Tally) -> None:
+    def absorb(self, other: ExperimentCounters) -> None:
         """All that is counted of the other is counted here as well."""
         self.counts += other.counts
         self.outcomes.update(other.outcomes)
         self.num_open += other.num_open
         self.seen_at = max(self.seen_at, other.seen_at)
 
-    def total(self) -> Tally:
+    def total(self) -> ExperimentCounters:
         return self
 
 
-class _Told(Protocol):
+class _Counted(Protocol):
     @property
     def num_open(self) -> int: ...
-    def total(self) -> Tally: ...
+    def total(self) -> ExperimentCounters: ...
 
 
-T = TypeVar("T", bound=_Told)
+T = TypeVar("T", bound=_Counted)
 
 
 class Names(Generic[T]):
@@ -119,7 +119,7 @@ class Names(Generic[T]):
         self.named: dict[str, T] = {}
         self.others = make()
         """For all that are not counted by name."""
-        self._gone = Tally()
+        self._gone = ExperimentCounters()
 
     @property
     def num_open(self) -> int:
@@ -136,9 +136,9 @@ class Names(Generic[T]):
         self.named[name] = found
         return found
 
-    def total(self) -> Tally:
+    def total(self) -> ExperimentCounters:
         """Of all, those that are not counted by name any more among them."""
-        total = Tally()
+        total = ExperimentCounters()
         for each in (self._gone, self.others.total(), *(named.total() for named in self.named.values())):
             total.absorb(each)
         return total
@@ -157,7 +157,7 @@ class Names(Generic[T]):
         return True
 
 
-class Tallies:
+class Counters:
     """One scorer's, by key and within a key by experiment, so that nobody's names push out another key's."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
@@ -166,7 +166,7 @@ class Tallies:
 
     def reset(self) -> None:
         """Nothing has been done."""
-        self._keys = Names(lambda: Names(Tally, MAX_EXPERIMENTS), MAX_KEYS)
+        self._keys = Names(lambda: Names(ExperimentCounters, MAX_EXPERIMENTS), MAX_KEYS)
         self.reads_s = Histogram(READ_BOUNDS_S)
         """Reads in the engine."""
         self.waits_s = Histogram(REQUEST_BOUNDS_S)
@@ -174,32 +174,32 @@ class Tallies:
         self.requests_s = Histogram(REQUEST_BOUNDS_S)
         """Answered requests."""
 
-    def of(self, asker: Asker) -> Tally:
+    def of(self, experiment_id: ExperimentId) -> ExperimentCounters:
         """The experiment's own, or the one for all that are not counted by name."""
-        tally = self._keys.of(asker.key).of(asker.experiment)
-        tally.seen_at = self.clock()
-        return tally
+        entry = self._keys.of(experiment_id.tenant).of(experiment_id.experiment)
+        entry.seen_at = self.clock()
+        return entry
 
-    def nameless(self, key: str) -> Tally:
+    def nameless(self, key: str) -> ExperimentCounters:
         """For those of a key's requests whose experiment is not known."""
-        tally = self._keys.of(key).others
-        tally.seen_at = self.clock()
-        return tally
+        entry = self._keys.of(key).others
+        entry.seen_at = self.clock()
+        return entry
 
-    def total(self, key: str | None = None) -> Tally:
+    def total(self, key: str | None = None) -> ExperimentCounters:
         """Of all experiments, or of one key's, those that are not counted by name any more among them."""
         if key is None:
             return self._keys.total()
-        return self._keys.named[key].total() if key in self._keys.named else Tally()
+        return self._keys.named[key].total() if key in self._keys.named else ExperimentCounters()
 
-    def told(self, asker: Asker) -> Asker:
+    def shown_as(self, experiment_id: ExperimentId) -> ExperimentId:
         """The name that it is counted by: its own or OTHERS."""
-        key = asker.key if asker.key in self._keys.named else OTHERS
+        key = experiment_id.tenant if experiment_id.tenant in self._keys.named else OTHERS
         experiments = self._keys.named.get(key, self._keys.others)
-        return Asker(key, asker.experiment if asker.experiment in experiments.named else OTHERS)
+        return ExperimentId(key, experiment_id.experiment if experiment_id.experiment in experiments.named else OTHERS)
 
-    def __iter__(self) -> Iterator[tuple[Asker, Tally]]:
+    def __iter__(self) -> Iterator[tuple[ExperimentId, ExperimentCounters]]:
         """All that are counted, by the names that they are counted by."""
         for key, experiments in self._keys:
-            for experiment, tally in experiments:
-                yield Asker(key, experiment), tally
+            for experiment, entry in experiments:
+                yield ExperimentId(key, experiment), entry

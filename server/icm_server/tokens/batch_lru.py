@@ -11,7 +11,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class Remembered(Generic[K, V]):
+class BatchLru(Generic[K, V]):
     """`compute(keys)` answers a value for each key. They are kept up to `max_weight` in all, as `weight(key)` counts.
 
     The least recently used go first.

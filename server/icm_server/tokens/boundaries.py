@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from icm_server.engines.base import BATCH_CHARS, Encoded, TextTokenizer, encoded
-from icm_server.tokens.batch_lru import Remembered
+from icm_server.tokens.batch_lru import BatchLru
 from icm_server.tokens.joined_chars import ENTRY_CHARS, JoinedChars
 
 MAX_REMEMBERED_CHARS = 2**24
@@ -57,7 +57,7 @@ class Boundaries:
         self._special_starts = None if special is None else frozenset(token[:1] for token in special)
         self._near_chars = NEAR_CHARS if special is None else max(map(len, special), default=0)
         self._tokenizer = tokenizer
-        self._texts: Remembered[str, TextTokens] = Remembered(
+        self._texts: BatchLru[str, TextTokens] = BatchLru(
             self._encode, max_remembered_chars, weight=lambda text: ENTRY_CHARS + len(text)
         )
         self._safe: dict[tuple[Tail, str], bool] = {}

@@ -21,8 +21,8 @@ class JoinedChars:
         self._num += num_chars + ENTRY_CHARS * num_texts
         if self._num > self._limit:
             raise TooLargeError(
-                "texts of this request have other tokens next to each other than alone, so that more than "
-                f"{self._limit} characters would have to be tokenized as joined texts: send fewer prompts at once, or "
+                "texts of this request tokenize differently next to each other than alone, so that more than "
+                f"{self._limit} characters would have to be tokenized again: send fewer prompts per request, or "
                 "texts that begin with white space and do not end in it",
                 details={"limit": self._limit},
             )

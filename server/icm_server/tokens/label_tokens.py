@@ -39,13 +39,14 @@ def label_tries(
         num_tokens = sum(len(tokens) for texts in sequences for tokens in texts)
         if num_tokens > MAX_LABEL_TOKENS:
             raise RequestError(
-                f"the labels have {num_tokens} tokens together, more than {MAX_LABEL_TOKENS}: each of them can take a "
-                "read of its own behind every prompt. Use shorter or fewer texts",
+                f"the labels have {num_tokens} tokens in total; the limit is {MAX_LABEL_TOKENS}, since each can need a "
+                "read of its own after every prompt. Use shorter or fewer texts",
                 code="labels_too_long",
             )
         if num_tokens * len(distinct) > MAX_ALL_LABEL_TOKENS:
             raise TooLargeError(
-                f"the labels have other tokens behind each of {len(distinct)} prompts: send fewer prompts at once"
+                f"the labels have different tokens after each of {len(distinct)} prompts: send fewer prompts "
+                f"per request"
             )
     are_ambiguous = False
     for sequences in distinct:
@@ -58,11 +59,11 @@ def label_tries(
         names = are_ambiguous and _ambiguous(ended, labels)
         if names:
             raise RequestError(
-                f"the tokens of the label {names[0]!r} begin those of {names[1]!r}; "
+                f"the tokens of the label {names[0]!r} are the beginning of those of {names[1]!r}; "
                 + (
-                    "name the text that follows a label in contexts as `terminator`, so that the two can be told apart"
+                    "set `terminator` to the text that follows a label in contexts, to tell the two apart"
                     if ends is None
-                    else "even with the terminator behind both: use other labels"
+                    else "also with the terminator after both: use other labels"
                 ),
                 code="ambiguous_labels",
                 details={"labels": list(names)},

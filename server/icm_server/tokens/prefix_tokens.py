@@ -78,7 +78,7 @@ class PrefixTokenizer:
     ) -> Steps[dict[str, int]]:
         """For each label's text the token that follows it in a context; the label has to keep its own in front of it.
 
-        Taken behind the first prompt, and in front of a text of the request that starts with the terminator if there
+        NextRead behind the first prompt, and in front of a text of the request that starts with the terminator if there
         is one: some tokenizers cut it differently at the end of a text.
         """
         following = next(

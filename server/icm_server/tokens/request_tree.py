@@ -52,7 +52,8 @@ def check_size(what: str, number: int, limit: int) -> None:
     """Raises TooLargeError if there are more."""
     if number > limit:
         raise TooLargeError(
-            f"the request has {number} {what}, more than {limit}: send fewer prompts at once", details={"limit": limit}
+            f"the request has {number} {what}; the limit is {limit}: send fewer prompts per request",
+            details={"limit": limit},
         )
 
 

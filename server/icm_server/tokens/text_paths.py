@@ -83,16 +83,16 @@ class Size:
         self._num += num_tokens
         if self._num > self._limit:
             raise TooLargeError(
-                f"the request's prefixes and prompts have more than the {self._limit} tokens that "
-                "this scorer takes at once, each prefix counted once: send fewer prompts at once"
+                f"the request has more than {self._limit} tokens, each prefix counted once: "
+                "send fewer prompts per request"
             )
 
 
 def begins_with_bos(kind: str, number: int) -> RequestError:
     """The error for a text that would have two of them."""
     return RequestError(
-        f"{kind} {number} begins with the token that this model's tokenizer puts in front of every prompt, so there "
-        "would be two: leave it out",
+        f"{kind} {number} begins with the beginning-of-text token, which the tokenizer adds to every prompt itself: "
+        "leave it out",
         code="begins_with_bos",
         details={kind: number},
     )

@@ -26,8 +26,8 @@ class Window:
     def too_many_chars(self, kind: str, number: int) -> RequestError:
         """The error for what has more than `max_chars`."""
         return RequestError(
-            f"{kind} {number} has more than {self.max_chars} characters, which the model's window does not hold: "
-            "shorten it, or put less in front of it",
+            f"{kind} {number} has more than {self.max_chars} characters, too many for the model's context window: "
+            "shorten it, or its prefix",
             code="prompt_too_long",
             details={kind: number, "limit": self.max_chars},
         )
@@ -53,8 +53,7 @@ class Window:
 def prompt_too_long(kind: str, number: int, num_tokens: int, limit: int) -> RequestError:
     """The error for a prefix, a prompt or a text that does not fit the model's window."""
     return RequestError(
-        f"{kind} {number} has {num_tokens} tokens, more than the model's limit of {limit}: shorten it, or put less in "
-        "front of it",
+        f"{kind} {number} has {num_tokens} tokens; the model's limit is {limit}: shorten it, or its prefix",
         code="prompt_too_long",
         details={kind: number, "tokens": num_tokens, "limit": limit},
     )

@@ -65,7 +65,9 @@ class Guarded(HttpToolsProtocol):
         if self.transport is None:
             return
         if self._in_head:
-            self._end(UnavailableError("too many connections; this was the oldest without a key", code="displaced"))
+            self._end(
+                UnavailableError("too many connections; the oldest one without an API key was closed", code="displaced")
+            )
         self.transport.abort()
 
     def look(self, now: float) -> None:
@@ -74,7 +76,7 @@ class Guarded(HttpToolsProtocol):
             return
         if self._head_since is not None and now - self._head_since > self._limits.header_s:
             if self._in_head:
-                self._end(_header_error(f"come too slowly: {self._limits.header_s:g} s are over", 408))
+                self._end(_header_error(f"did not arrive within {self._limits.header_s:g} s", 408))
             else:
                 self.transport.close()
             self._head_since = None
@@ -153,7 +155,7 @@ class Guarded(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """What could not be parsed, in the shape of all errors."""
         error, self._error = self._error, None
-        self._end(error or RequestError("this is no HTTP request", code="bad_http", status=400))
+        self._end(error or RequestError("this is not an HTTP request", code="bad_http", status=400))
 
     # Its own
 

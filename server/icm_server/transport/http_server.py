@@ -160,7 +160,7 @@ class Door:
 
     def _make_room(self, error: OSError) -> None:
         """A listener with somebody before it is reported again and again, so it is left alone for a moment."""
-        event(log, "no connection can be taken", logging.ERROR, reason=error.strerror, connections=len(self._registry))
+        event(log, "cannot accept a connection", logging.ERROR, reason=error.strerror, connections=len(self._registry))
         self._registry.displace_one()
         self._loop.remove_reader(self._listener.fileno())
         self._loop.call_later(PAUSE_S, self._open_again)

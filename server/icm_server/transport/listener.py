@@ -22,7 +22,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise RequestError(
-            f"cannot listen on {host}:{port} ({error.strerror}); choose another --port, or 0 for a free one",
+            f"cannot listen on {host}:{port} ({error.strerror}): choose another --port, or 0 for any free one",
             code="busy_port",
         ) from None
     return listener

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import doctest
+import inspect
 import json
 import socket
 import subprocess
@@ -36,6 +38,7 @@ from icm_client import (
 )
 from icm_client.contract.errors import TooLargeError, error_body
 from icm_client.http.retry import RetryPolicy
+from icm_client.score_fields import ScoreFields
 from icm_server.config import Limits, ScoringConfig
 from icm_server.engines.fake import FakeEngine
 from icm_server.http.app import create_app
@@ -334,7 +337,7 @@ async def test_bodies_are_compressed_by_what_the_scorer_takes(announced: str | N
 
 @pytest.mark.parametrize("key", ["", "schl\u00fcssel", "two words", "line\nline", "\u2026", "\0"])
 def test_a_key_that_cannot_be_one_is_told_but_not_shown(key: str) -> None:
-    with pytest.raises(RequestError, match="cannot be an API key") as raised:
+    with pytest.raises(RequestError, match="is not an API key") as raised:
         ScorerClient("http://scorer", api_key=key)
     assert not key or key not in raised.value.message
     assert "\n" not in raised.value.message
@@ -478,5 +481,87 @@ except IcmError as error:
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "unavailable\n", "")
 
 
-def test_what_is_exported_is_there() -> None:
-    assert all(getattr(icm_client, name).__module__.startswith("icm_client.") for name in icm_client.__all__)
+def test_what_is_exported_is_there_and_described() -> None:
+    for name in icm_client.__all__:
+        public = getattr(icm_client, name)
+        assert public.__module__.startswith("icm_client.")
+        methods = [each for each in vars(public).values() if inspect.isfunction(each) and each.__name__[0] != "_"]
+        methods = [each for each in methods if each.__module__.startswith("icm_client.")]
+        for each in (public, *methods):
+            assert inspect.getdoc(each), f"{name}: {each.__name__}"
+            assert not {"self", "return"} - set(each.__annotations__) & {"Any"}
+
+
+async def test_fields_by_name_are_the_request(scorer: ScorerClient) -> None:
+    """What the README's curl sends, as Python; a request object stays possible."""
+    fields = {"prompts": ["Word: salmon\nGroup:"], "labels": [" living", " object"]}
+    expected = await scorer.score(ScoreRequest.model_validate(fields))
+    got = await scorer.score(prompts=["Word: salmon\nGroup:"], labels=[" living", " object"], priority=1)
+    assert got.logprobs == expected.logprobs
+    rows = [rows async for rows in scorer.stream(prompts=fields["prompts"], labels=fields["labels"])]
+    assert [row for some in rows for row in some.logprobs] == expected.logprobs
+    with SyncScorerClient("http://scorer", transport=ready_transport()) as client:
+        answer = await asyncio.to_thread(client.score, prompts=fields["prompts"], labels=fields["labels"])
+    assert answer.logprobs == expected.logprobs
+
+
+def test_the_fields_by_name_are_those_of_a_request() -> None:
+    assert set(ScoreFields.__annotations__) == set(ScoreRequest.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({}, "prompts: Field required"),
+        ({"prompts": ["a"], "labels": [" x"], "experimnt": "mine"}, "experimnt: Extra inputs are not permitted"),
+        ({"prompts": ["a"], "labels": [" x", 3]}, "labels.1: Input should be a valid string"),
+        ({"prompts": [], "labels": [" x"]}, "prompts: List should have at least 1 item"),
+    ],
+)
+async def test_a_wrong_field_is_one_line(scorer: ScorerClient, fields: dict[str, Any], says: str) -> None:
+    with pytest.raises(RequestError, match=says) as raised:
+        await scorer.score(**fields)
+    assert "\n" not in raised.value.message
+
+
+async def test_a_request_and_fields_are_too_much(scorer: ScorerClient) -> None:
+    with pytest.raises(RequestError, match=r"not both \(got model\)"):
+        await scorer.score(REQUEST, model="base")
+
+
+async def test_parts_grow_again_behind_prompts_that_are_too_large() -> None:
+    sizes: list[int] = []
+
+    def scorer(request: httpx.Request) -> httpx.Response:
+        prompts = json.loads(request.content)["prompts"]
+        if sum(map(len, prompts)) > 4000:
+            return refusal(TooLargeError("too much"))
+        sizes.append(len(prompts))
+        return answer(GOOD.model_copy(update={"logprobs": [[-0.5, -1.5]] * len(prompts)}))
+
+    prompts = ["long" * 400] * 4 + ["short"] * 1000
+    async with client_of(scorer, max_prompts=64) as client:
+        assert len((await client.score(prompts=prompts, labels=[" x", " y"])).logprobs) == len(prompts)
+    assert sizes[0] == 2
+    assert max(sizes) == 64
+    assert sum(sizes) == len(prompts)
+
+
+def test_certificates_are_read_for_https_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere")
+    ScorerClient("http://scorer")
+    with pytest.raises(RequestError, match="SSL_CERT_FILE"):
+        ScorerClient("https://scorer")
+
+
+def test_the_examples_in_the_docstrings_are_right() -> None:
+    app = ready_transport()
+
+    class Local(SyncScorerClient):
+        def __init__(self, url: str):
+            super().__init__(url, transport=app)
+
+    found = doctest.DocTestFinder().find(SyncScorerClient, globs={"SyncScorerClient": Local, "url": "http://scorer"})
+    results = [doctest.DocTestRunner().run(each) for each in found if each.examples]
+    assert results
+    assert not any(result.failed for result in results)

@@ -186,7 +186,7 @@ async def test_what_cannot_have_been_counted_is_not_believed(change: dict[str, A
         answering(STREAM, lambda: iter([lines(START, ROWS, {"kind": "end", "usage": change})])) as url,
         ScorerClient(url, retry=QUICK) as client,
     ):
-        with pytest.raises(ScorerError, match="not of this protocol"):
+        with pytest.raises(ScorerError, match=r"does not match the scorer.s protocol"):
             await client.score(REQUEST)
 
 
@@ -214,7 +214,7 @@ async def test_a_model_that_cannot_be_is_not_believed(change: dict[str, Any]) ->
         answering("", lambda: iter([json.dumps(INFO | change).encode()])) as url,
         ScorerClient(url, retry=QUICK) as client,
     ):
-        with pytest.raises(ScorerError, match="not of this protocol"):
+        with pytest.raises(ScorerError, match=r"does not match the scorer.s protocol"):
             await client.model()
 
 

@@ -101,15 +101,15 @@ def test_a_flood_of_refusals_is_counted_instead_of_written(stream: io.StringIO) 
     token = current_request.set(RequestNote("r-1"))
     for _ in range(1000):
         event(log, "request refused", method="GET", path="unknown", status=401)
-    event(log, "request refused", key="alice", code="busy")
-    event(log, "request finished", key="bob")
+    event(log, "request refused", tenant="alice", code="busy")
+    event(log, "request finished", tenant="bob")
     clock.now += 1.0
     event(log, "request refused", method="GET", path="unknown", status=401)
     current_request.reset(token)
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     strangers = [line for line in lines if line["event"] == "request refused" and line.get("status") == 401]
     assert len(strangers) == MOST_LINES + 1
-    assert [line.get("key") for line in lines[MOST_LINES : MOST_LINES + 2]] == ["alice", "bob"]
+    assert [line.get("tenant") for line in lines[MOST_LINES : MOST_LINES + 2]] == ["alice", "bob"]
     told = lines[-2]
     del told["time"]
     assert told == {"level": "info", "event": "more requests refused", "requests": 1000 - MOST_LINES, "status": 401}
@@ -118,11 +118,11 @@ def test_a_flood_of_refusals_is_counted_instead_of_written(stream: io.StringIO) 
 def test_what_was_counted_is_told_at_the_end(stream: io.StringIO) -> None:
     set_up_logging("json", stream, verbose=False, clock=HandClock())
     for _ in range(MOST_LINES + 7):
-        event(log, "request refused", key="alice", code="busy")
+        event(log, "request refused", tenant="alice", code="busy")
     (handler,) = log.handlers
     handler.close()
     told = json.loads(stream.getvalue().splitlines()[-1])
-    assert (told["requests"], told["key"], told["code"]) == (7, "alice", "busy")
+    assert (told["requests"], told["tenant"], told["code"]) == (7, "alice", "busy")
 
 
 @pytest.mark.parametrize("form", ["json", "text"])

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from icm_annealer.benchmarks.searches.plan import GOLD
+from icm_annealer.benchmarks.searches.rows import UNIT
 from icm_annealer.benchmarks.searches.summaries import SearchSummary, TaskComparison
 from icm_annealer.benchmarks.searches.tables import notes_for
-from icm_annealer.core.objective import Objective, unit_of_u
 from icm_annealer.plots.base import Plot
 from icm_annealer.plots.clouds import Cloud, CloudPlot, Level
 from icm_annealer.reporting.methods import TITLES
@@ -25,7 +25,7 @@ class Shown(NamedTuple):
 
 
 SHOWN = (
-    Shown("u", f"U ({unit_of_u(Objective().measure)})"),
+    Shown("u", f"U ({UNIT})"),
     Shown("label_accuracy", "share of right labels", (0.0, 1.0)),
     Shown("test_accuracy_calibrated", "test accuracy, calibrated", (0.0, 1.0)),
 )

@@ -14,11 +14,15 @@ from icm_annealer.benchmarks.saved_rows import Numbers, SearchCosts
 from icm_annealer.benchmarks.search_presets import ComparedSearch
 from icm_annealer.benchmarks.searches.plan import BenchPlan, search_named
 from icm_annealer.core.arrays import Ints
-from icm_annealer.core.objective import Objective, label_rates
+from icm_annealer.core.objective import Objective, label_rates, unit_of_u
 from icm_annealer.evaluation.many_shot import accuracy
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_client.contract.wire import Usage
 
+WEIGHED_BY = Objective()
+"""What all labels are compared by, whatever a search maximises."""
+UNIT = unit_of_u(WEIGHED_BY.measure)
+"""Of the rows' `u`."""
 FIXED = "fixed"
 """The plan of searches whose costs are counted by it as well."""
 
@@ -38,7 +42,7 @@ class SearchRow(SearchCosts):
 
     search: str
     u: float
-    """Mean over the common fresh orders, by measure `information`."""
+    """Mean over the common fresh orders, by WEIGHED_BY."""
     u_se: float
     u_margin: float
     """The same by measure `margin`."""
@@ -139,7 +143,7 @@ class SearchRows:
     async def _weighed(self, case: Case, opened: Opened, labels: Ints) -> dict[str, Any]:
         """U on orders that are the same for all searches of this case; no search is charged for it."""
         rng = np.random.default_rng([case.seed, 2])
-        problem = case.problem(Objective(), PlanKind.parse(self._plan.weigh_plan))
+        problem = case.problem(WEIGHED_BY, PlanKind.parse(self._plan.weigh_plan))
         margin = case.problem(Objective("margin"), problem.plan)
         us, margins = list[float](), list[float]()
         usage, seconds = Usage(), 0.0

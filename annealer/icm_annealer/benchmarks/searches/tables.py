@@ -7,25 +7,27 @@ from collections.abc import Sequence
 from rich import box
 from rich.table import Table
 
+from icm_annealer.benchmarks.search_presets import REFERENCE
 from icm_annealer.benchmarks.searches.chain import ChainRow
+from icm_annealer.benchmarks.searches.rows import UNIT
 from icm_annealer.benchmarks.searches.summaries import RATIOS, SearchSummary, TaskComparison
 from icm_annealer.console.terminal import Terminal
 
 PUBLISHED = {"by fixed": "fixed_tokens", "… each cold": "fixed_tokens_cold"}
 NOTES = (
     "tokens: computed, counted with a cold prefix cache of the engine's block size that forgets nothing; measured: as "
-    "the engine reported, which is less if it was asked the same before. What it takes to weigh labels for this table "
-    "is not counted; that blocks chooses among its own answers is. a label: the same for each label that the published "
-    "search found; it leaves examples without one, which get the likeliest at its end. by fixed: the same asks in the "
+    "the engine reported, which is less if it had read the same before. Weighing labels for this table is not counted; "
+    f"that {REFERENCE.name} weighs its own answers is. a label: the same for each label that the published search "
+    "found; it leaves examples unlabelled, which get the likeliest label at its end. by fixed: the same passes in the "
     "plan of the published code; each cold: by an engine without room for what a pass leaves for the next one, whose "
     "order is the same. passes: reads over examples.",
-    "U (nats per example) and margin (nats): all labels on the same fresh orders; ≤ blocks: seeds in which U is not "
+    f"U ({UNIT}) and margin (nats): all labels on the same fresh orders; ≤ blocks: seeds in which U is not "
     "above that of blocks. right: share of labels that are; test: accuracy on unseen examples behind them, raw and "
     "calibrated.",
 )
 STOPPED = (
-    "≈: the published search was stopped before its end; its tokens are those of a whole one if each label took as "
-    "many as those that it had labelled."
+    "≈: the published search was stopped before its end; its tokens are extrapolated to a whole one, as if each label "
+    "took as many as those that it found."
 )
 
 

@@ -59,7 +59,7 @@ async def test_what_the_published_search_costs_by_plan_fixed_is_what_it_does_cos
     """Within 3 %: planted texts share words, and the count takes them to differ."""
     task_file = planted.write_task(tmp_path, 20, task=task)
     settings = BenchPlan(["official"]).settings(find_compared("official"), 20, 0)
-    async with serving(scoring=ScoringConfig(reuse_memory_bytes=0)) as scorer:
+    async with serving(scoring=ScoringConfig(read_cache_memory_bytes=0)) as scorer:
         case, problem = await opened(scorer, task_file, Objective("margin"), plan)
         counter, purposes = case.counter(counts_fixed=True), Counter[str]()
         outcome = await drive(

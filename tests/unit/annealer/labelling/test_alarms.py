@@ -11,7 +11,8 @@ import pytest
 
 from icm_annealer.core.objective import Measure, Objective
 from icm_annealer.data.examples import Example
-from icm_annealer.labelling.alarms import agreement, alarms
+from icm_annealer.labelling.alarms import alarms
+from icm_annealer.labelling.coherence_alarms import agreement
 from icm_annealer.rules.consistency import Consistency
 from icm_annealer.scoring.passes import PassResult
 from icm_annealer.scoring.prefix_plan import PlanKind

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from tests import planted
 from tests.conftest import Serving
 
-from icm_annealer.labelling.alarms import MAX_SPREAD, spread_alarms
+from icm_annealer.labelling.alarms import spread_alarms
 from icm_annealer.labelling.label_dataset import Labelling, label
 from icm_annealer.labelling.rescore import MAX_RESCORED, Rescored, rescored_queries
+from icm_annealer.labelling.spread_alarm import MAX_SPREAD
 from icm_annealer.runs.directory import COSTS, JOURNAL, LABELS, RunDir
 from icm_annealer.search.blocks import BlockSettings
 from icm_annealer.search.settings import Settings
@@ -35,8 +36,8 @@ class Noisy(FakeEngine):
     noise = 0.5
     rng = np.random.default_rng(0)
 
-    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], *rest: Any) -> ReadAnswer:
-        answer = await super().read(token_ids, wanted_ids, *rest)
+    async def read(self, token_ids: list[int], target_ids: Sequence[int], *rest: Any) -> ReadAnswer:
+        answer = await super().read(token_ids, target_ids, *rest)
         noise = self.noise * self.rng.standard_normal(len(answer.logprobs))
         return answer._replace(logprobs=np.minimum(np.array(answer.logprobs) + noise, 0.0).tolist())
 
@@ -62,7 +63,7 @@ async def test_the_same_prompts_are_asked_again_and_really_read(serving: Serving
     assert rescored is not None
     np.testing.assert_array_equal(rescored.first, rescored.again)
     assert len(rescored.first) == rescored.usage.num_reads == MAX_RESCORED
-    assert rescored.usage.reused_prompts == 0
+    assert rescored.usage.read_cache_prompts == 0
     assert "engine-spread" not in [alarm.code for alarm in found.alarms]
     costs = [json.loads(line) for line in (tmp_path / "run" / COSTS).read_text().splitlines()]
     assert [cost["num_reads"] for cost in costs if cost["pass"] is None] == [MAX_RESCORED]

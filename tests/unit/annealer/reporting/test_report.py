@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tests import planted
 from tests.conftest import Serving
 from tests.finished import HEADER, finished
 
+from icm_annealer.core.estimate import Estimate
 from icm_annealer.reporting.compare_runs import Compared, alike, differences
 from icm_annealer.reporting.report import render_report, report_plots
 from icm_annealer.reporting.run_report import RunReport, SearchReport

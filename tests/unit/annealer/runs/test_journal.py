@@ -162,7 +162,7 @@ async def unfinished(folder: Path, data: Data, scorer: ScorerClient) -> bytes:
     ("settings", "says"),
     [
         (SETTINGS.model_copy(update={"seed": 4}), "settings: seed was 3, is now 4"),
-        (SETTINGS.model_copy(update={"measure": "margin"}), 'measure was null, is now "margin"'),
+        (SETTINGS.model_copy(update={"measure": "margin"}), 'measure was "information", is now "margin"'),
         (SETTINGS.model_copy(update={"plan": "fixed"}), "plan"),
         (SETTINGS.model_copy(update={"options": BlockSettings(num_chains=3)}), "num_chains was 2, is now 3"),
         (OFFICIAL, "search"),

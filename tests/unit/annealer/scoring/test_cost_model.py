@@ -30,7 +30,7 @@ def words(num: int, rng: np.random.Generator) -> list[Example]:
     ]
 
 
-FORGETFUL = ScoringConfig(reuse_memory_bytes=0)
+FORGETFUL = ScoringConfig(read_cache_memory_bytes=0)
 """Every prompt is read, also one that was read before."""
 
 

@@ -16,7 +16,7 @@ lm_eval = pytest.importorskip("lm_eval")
 from lm_eval.api.instance import Instance  # noqa: E402
 from lm_eval.tasks import TaskManager  # noqa: E402
 
-from icm_client.adapters.lm_eval import NotTold, ScorerLM  # noqa: E402
+from icm_client.adapters.lm_eval import NotKnown, ScorerLM  # noqa: E402
 
 BOOLQ = Path(lm_eval.__file__).parent / "tasks/super_glue/boolq/default.yaml"
 WORDS = ["salmon", "hammer", "sparrow", "kettle", "oak", "chisel", "beetle", "lamp"]
@@ -82,7 +82,7 @@ def test_what_greedy_decoding_does_is_told_only_where_it_is_known(url: str) -> N
     )
     assert likely[0] > math.log(0.5)
     assert likely[1] is True
-    assert isinstance(unlikely[1], NotTold)
+    assert isinstance(unlikely[1], NotKnown)
     both = [instance(f"{shots}\n\nQ:", text) for text in (" yes", " no")]
     assert [greedy for _, greedy in ScorerLM(url).loglikelihood(both)] == [True, False]
     with pytest.raises(RequestError, match="rank given answers"):
@@ -90,7 +90,7 @@ def test_what_greedy_decoding_does_is_told_only_where_it_is_known(url: str) -> N
 
 
 def test_what_a_scorer_cannot_do_is_said(url: str) -> None:
-    with pytest.raises(RequestError, match="generates no text"):
+    with pytest.raises(RequestError, match="does not generate text"):
         ScorerLM(url).generate_until([])
     with pytest.raises(RequestError, match="perplexity"):
         ScorerLM(url).loglikelihood_rolling([])

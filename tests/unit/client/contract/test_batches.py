@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icm_client import RequestError, ScoreRequest
-from icm_client.contract.batches import batches, split, subset
+from icm_client.contract.batches import GROW_AFTER, PromptBatches, batches, subset
 
 
 @st.composite
@@ -33,7 +33,8 @@ def requests(draw: st.DrawFn) -> ScoreRequest:
 
 
 def parts_of(request: ScoreRequest, max_prompts: int) -> list[ScoreRequest]:
-    return [subset(request, numbers) for numbers in split(request, max_prompts)]
+    left = PromptBatches(len(request.prompts), max_prompts)
+    return [subset(request, numbers) for numbers in iter(left.take, [])]
 
 
 def texts(request: ScoreRequest) -> list[str]:
@@ -124,3 +125,25 @@ def test_texts_are_cut_by_number_and_length(some: list[str], max_texts: int, max
     for batch in found:
         assert 1 <= len(batch) <= max_texts
         assert len(batch) == 1 or sum(map(len, batch)) <= max_chars
+
+
+def test_batches_shrink_when_they_are_too_large_and_grow_again() -> None:
+    left = PromptBatches(128, 16)
+    first = left.take()
+    left.too_large(first[1:])  # one of them was answered before
+    assert left.take() == list(range(1, 9))
+    left.too_large(range(1, 9))
+    sizes, numbers = [], []
+    while some := left.take():
+        numbers += some
+        sizes.append(len(some))
+        left.accepted()
+    assert numbers == list(range(1, 128))
+    assert sizes == [4] * GROW_AFTER + [8] * GROW_AFTER + [16, 15]
+
+
+def test_batches_never_grow_beyond_what_was_asked_for() -> None:
+    left = PromptBatches(100, 2)
+    while some := left.take():
+        assert len(some) == 2
+        left.accepted()

@@ -69,6 +69,6 @@ async def test_a_wait_may_be_named_by_date() -> None:
 
 
 def test_a_key_that_cannot_be_one_is_told_but_not_shown() -> None:
-    with pytest.raises(RequestError, match="cannot be an API key: its character 5") as raised:
+    with pytest.raises(RequestError, match="is not an API key: character 5") as raised:
         endpoint(lambda request: httpx.Response(200), api_key="schlüssel")
     assert "schl" not in raised.value.message

@@ -118,8 +118,8 @@ def test_loopback(host: str, is_here: bool) -> None:
     [
         ("socks5://joe:hunter2@proxy:1080", "httpx[socks]"),
         ("socks5h://proxy:1080", "httpx[socks]"),
-        ("socks4://proxy:1080", "of none of these kinds"),
-        ("ftp://proxy", "of none of these kinds"),
+        ("socks4://proxy:1080", "not one of"),
+        ("ftp://proxy", "not one of"),
         ("http://", "no URL"),
         ("http://joe:hunter2@", "no URL"),
         ("http://proxy:99999", "no URL"),

@@ -77,7 +77,7 @@ async def test_an_answer_that_is_cut_anywhere_is_told_and_what_came_before_is_ke
 @pytest.mark.parametrize(
     ("status", "code", "kind"),
     [
-        (503, "given_up", UnavailableError),
+        (503, "cancelled", UnavailableError),
         (504, "deadline", DeadlineError),
         (429, "busy", BusyError),
         (422, "x", RequestError),

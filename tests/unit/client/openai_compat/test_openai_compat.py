@@ -81,7 +81,7 @@ async def test_tokens_are_scored_as_by_an_icm_server(labels: list[Any], bos: boo
         assert (await scorer.model()).adds_bos == bos
     assert same(ours.logprobs, theirs.logprobs)
     assert len({tuple(row) for row in ours.logprobs}) == 5
-    counted = ("prompt_tokens", "num_reads", "reused_prompts")
+    counted = ("prompt_tokens", "num_reads", "read_cache_prompts")
     assert ours.usage.model_dump(include=set(counted)) == theirs.usage.model_dump(include=set(counted))
     assert ours.usage.computed_tokens == theirs.usage.computed_tokens + theirs.usage.cached_tokens
 
@@ -226,10 +226,10 @@ async def test_a_label_that_falls_out_stops_the_run() -> None:
         (openai_app.each_value(lambda value: -math.inf), "infinite_value", "has minus infinity"),
         (openai_app.each_value(lambda value: -9999.0), "infinite_value", "has minus infinity"),
         (openai_app.each_value(math.exp), "positive_value", "which is above 0"),
-        (openai_app.without, "missing_value", "tells no log-probabilities"),
-        (lambda place, top, body: {}, "missing_value", "tells no log-probabilities"),
-        (openai_app.ByTurn(), "order_dependent", "when a prompt is asked again"),
-        (openai_app.by_place, "order_dependent", "when other prompts stand beside it"),
+        (openai_app.without, "missing_value", "returns no log-probabilities"),
+        (lambda place, top, body: {}, "missing_value", "returns no log-probabilities"),
+        (openai_app.ByTurn(), "order_dependent", "when a prompt is repeated"),
+        (openai_app.by_place, "order_dependent", "when other prompts are in the same request"),
     ],
 )
 async def test_an_endpoint_that_cannot_be_believed_is_refused(
@@ -243,7 +243,7 @@ async def test_an_endpoint_that_cannot_be_believed_is_refused(
 
 
 async def test_values_that_follow_the_order_of_the_labels_are_refused() -> None:
-    with pytest.raises(ScorerError, match="when the labels are asked for in another order"):
+    with pytest.raises(ScorerError, match="when the labels are requested in another order"):
         await opened(FakeEndpoint(spoil=openai_app.by_order))
 
 
@@ -252,7 +252,7 @@ async def test_an_endpoint_that_ignores_ids_is_asked_for_texts() -> None:
         return {"token_id:12345": -0.5} if "logprob_token_ids" in body else top
 
     async with scoring(FakeEndpoint(spoil=only_the_sampled)) as scorer:
-        assert "takes no logprob_token_ids" in scorer.notes[0]
+        assert "does not support logprob_token_ids" in scorer.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ async def test_prompts_that_are_cut_off_are_noticed(takes_ids: bool) -> None:
     long = ScoreRequest(prompts=["Word: cod\nGroup: living\n\n" * 40 + "Word: hen\nGroup:"], labels=[" living"])
     async with scoring(endpoint) as scorer:
         await scorer.count_tokens(["Word: cod\nGroup:", "Word: cup\nGroup:"])
-        with pytest.raises(ScorerError, match=r"counts 64 prompt tokens where .* were sent: it cuts prompts off"):
+        with pytest.raises(ScorerError, match=r"counts 64 prompt tokens where .* were sent: it truncates prompts"):
             await scorer.score(long)
 
 
@@ -310,7 +310,7 @@ def _distinct_prompts(request: ScoreRequest) -> list[list[int]]:
 @pytest.mark.parametrize(
     ("models", "name", "says"),
     [
-        ([], None, "lists no models: name one with --scorer-model"),
+        ([], None, "lists no models: choose one with --scorer-model"),
         ([{"id": "one"}, {"id": "two"}], None, r"serves 2 models: name one with --scorer-model \(one, two\)"),
         ([{"id": "one"}], "fake", "serves no model 'fake'; it lists one"),
         ([], "other", "The model `other` does not exist"),
@@ -332,7 +332,7 @@ async def test_adapters_are_models_beside_the_base_model() -> None:
         assert (info.name, info.adapters, info.max_prompt_tokens) == ("fake", ["lora"], 8191)
         await scorer.score(REQUEST.model_copy(update={"model": "lora"}))
         assert {body["model"] for body in endpoint.asked} == {"lora"}
-        with pytest.raises(RequestError, match="no model 'other' here; there is base, lora"):
+        with pytest.raises(RequestError, match="no model 'other': the scorer serves base, lora"):
             await scorer.score(REQUEST.model_copy(update={"model": "other"}))
     async with scoring(endpoint, model="lora") as scorer:
         assert (await scorer.model()).max_prompt_tokens == 8191
@@ -383,7 +383,7 @@ async def test_what_the_endpoint_tells_of_its_model() -> None:
     hosted.models = [{"id": "m"}]
     async with scoring(hosted) as scorer:
         assert (await scorer.model()).max_prompt_tokens == 2047
-        assert "does not tell the model's window" in scorer.notes[-1]
+        assert "does not report the model's context window" in scorer.notes[-1]
 
 
 async def test_prompts_are_sent_in_bounded_requests_depth_first() -> None:

@@ -187,8 +187,11 @@ def test_several_that_add_at_once_lose_none(tmp_path: Path) -> None:
         ("!!int ''", "tags are not supported.*line 1"),
         ("? [x]\n: y", "a key has to be text.*line 1"),
         (f'- name: alice\n  sha256: {HASH}\n  "a\\nb\\e[2J": 1', r"entry 0 'a\\nb\\x1b\[2J'"),
-        (f"- name: al\n  sha256: {HASH}\n- name: al-ice\n  sha256: {'0' * 64}", "'al' may run what begins with al-, "),
-        (f"- name: al-ice\n  sha256: {HASH}\n- name: al\n  sha256: {'0' * 64}", "experiments of 'al-ice': say what"),
+        (
+            f"- name: al\n  sha256: {HASH}\n- name: al-ice\n  sha256: {'0' * 64}",
+            "'al' may run experiments named al-\\*, ",
+        ),
+        (f"- name: al-ice\n  sha256: {HASH}\n- name: al\n  sha256: {'0' * 64}", "those of 'al-ice': name the"),
         ("!!python/object/apply:os.system ['true']", "neither YAML nor JSON"),
     ],
 )
@@ -274,7 +277,11 @@ def test_what_is_no_file_is_not_waited_for_and_what_is_too_large_not_read(
     os.mkfifo(fifo)
     with large.open("wb") as file:
         file.truncate(2**40)
-    for path, says in ((fifo, "it is no file"), (Path("/dev/zero"), "it is no file"), (large, "larger than 262,144")):
+    for path, says in (
+        (fifo, "not a regular file"),
+        (Path("/dev/zero"), "not a regular file"),
+        (large, "larger than 262,144"),
+    ):
         with pytest.raises(RequestError, match=says):
             use(path)
     assert large.stat().st_size == 2**40
@@ -308,7 +315,7 @@ def test_a_file_that_cannot_be_used_is_told(tmp_path: Path) -> None:
 def test_no_key_gets_anothers_experiments_unasked(tmp_path: Path, first: str, second: str) -> None:
     path = tmp_path / "keys.yaml"
     add_key(path, first)
-    with pytest.raises(RequestError, match="'bob' may run what begins with bob-, so also the experiments of 'bob-lab'"):
+    with pytest.raises(RequestError, match=r"'bob' may run experiments named bob-.*, and so those of 'bob-lab'"):
         add_key(path, second)
     add_key(path, "bo", experiments=("*",))  # where it is said, it is meant
 
@@ -317,7 +324,7 @@ def test_a_key_that_is_there_already_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "keys.yaml"
     add_key(path, "alice")
     before = path.read_bytes()
-    with pytest.raises(RequestError, match="'alice' already"):
+    with pytest.raises(RequestError, match="already has a key for 'alice'"):
         add_key(path, "alice")
     for name in ("", "a b", "x" * 101, "line\nline"):
         with pytest.raises(RequestError, match="name"):
@@ -343,3 +350,24 @@ def test_an_admin_key_is_made_where_one_is_asked_for(tmp_path: Path, options: li
     assert made.exit_code == 0
     assert read_keys(path)[0].tenant.admin == admin
     assert ("admin: true" in path.read_text()) == admin
+
+
+def test_a_key_file_is_written_once_and_for_its_owner_alone(tmp_path: Path) -> None:
+    keys, mine = tmp_path / "keys.yaml", tmp_path / "alice.key"
+    key = add_key(keys, "alice", key_file=mine)
+    assert mine.read_text() == key + "\n"
+    assert mine.stat().st_mode & 0o777 == 0o600
+    before = keys.read_text()
+    with pytest.raises(RequestError, match="already has a key for 'alice'"):
+        add_key(keys, "alice", key_file=mine)
+    with pytest.raises(RequestError, match=r"cannot create the key file .*alice.key: File exists"):
+        add_key(keys, "bob", key_file=mine)
+    assert (mine.read_text(), keys.read_text()) == (key + "\n", before)
+
+
+def test_a_key_that_is_not_added_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", lambda *_: 0)
+        with pytest.raises(RequestError, match="No space left"):
+            add_key(tmp_path / "keys.yaml", "alice", key_file=tmp_path / "alice.key")
+    assert not (tmp_path / "alice.key").exists()

@@ -12,8 +12,8 @@ import pytest
 
 from icm_server.config import ServerConfig
 from icm_server.engines import vllm as vllm_engine
-from icm_server.engines.loading import load_engine
 from icm_server.engines.model_store import model_digest, resolve
+from icm_server.engines.registry import engine_kind
 
 BESIDE = ["config.json", "tokenizer.json", "README.md", "code.py"]
 
@@ -61,10 +61,10 @@ def test_a_revision_is_downloaded_and_its_code_only_if_that_is_trusted(
     monkeypatch.setattr(vllm_engine, "version", lambda: "0")
     monkeypatch.setattr(vllm_engine.VllmEngine, "load", lambda *_, extra, **__: told.append(extra))
     hub.files = [*BESIDE, "model.safetensors"]
-    load_engine(ServerConfig(model="owner/name", engine_args={"revision": "v2", "block_size": 16}), silent)
+    engine_kind("vllm").load(ServerConfig(model="owner/name", engine_args={"revision": "v2", "block_size": 16}), silent)
     assert "code.py" not in hub.downloaded()
     arguments = {"revision": "v2", "trust_remote_code": True}
-    load_engine(ServerConfig(model="owner/name", engine_args=arguments), silent)
+    engine_kind("vllm").load(ServerConfig(model="owner/name", engine_args=arguments), silent)
     assert "code.py" in hub.downloaded()
     assert hub.revisions == {"v2"}
     assert told == [{"block_size": 16}, {"trust_remote_code": True}]

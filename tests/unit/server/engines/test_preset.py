@@ -65,7 +65,7 @@ GEMMAS: list[dict[str, object]] = [
 def test_a_gemma_in_float16_is_refused_before_anything_is_loaded(tmp_path: Path, config: dict[str, object]) -> None:
     model = model_of(tmp_path, **config)
     for dtype, extra in (("float16", {}), (None, {"dtype": "half"}), ("bfloat16", {"dtype": "float16"})):
-        with pytest.raises(RequestError, match="NaN in float16: use --dtype bfloat16, or float32") as raised:
+        with pytest.raises(RequestError, match="overflow in float16: use --dtype bfloat16, or float32") as raised:
             engine_arguments(model, dtype, extra, {}, gpu=False)
         assert "\n" not in raised.value.message
     for dtype, extra in (("bfloat16", {}), ("float32", {}), ("float16", {"dtype": "float32"})):
@@ -76,7 +76,7 @@ def test_nor_is_it_given_float16_unasked(tmp_path: Path, monkeypatch: pytest.Mon
     model = model_of(tmp_path, model_type="gemma")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
     for dtype in (None, "auto"):
-        with pytest.raises(RequestError, match="float32 on a GPU that does not compute in bfloat16"):
+        with pytest.raises(RequestError, match="float32 on a GPU without bfloat16"):
             engine_arguments(model, dtype, {}, {}, gpu=True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
     engine_arguments(model, None, {}, {}, gpu=True)

@@ -147,7 +147,7 @@ def test_what_is_wrong_is_said_once_and_what_was_mended_is_seen(
     for _ in range(3):
         assert keyring.tenant_of(alice) is not None
         assert keyring.tenant_of(bob) is None
-    assert caplog.text.count("the keys stay as they were: ") == 1
+    assert caplog.text.count("the keys are unchanged: ") == 1
     path.write_text(good)
     assert keyring.tenant_of(bob) is not None
 
@@ -181,8 +181,8 @@ def test_a_file_that_was_replaced_out_of_sight_is_told(tmp_path: Path, caplog: p
         (tmp_path / "edited").replace(path)
         for _ in range(3):
             assert keyring.tenant_of(alice) is not None
-    assert caplog.text.count("cannot be seen from here") == 1
-    assert "mount the folder" in caplog.text
+    assert caplog.text.count("is not visible here") == 1
+    assert "mount the file's folder" in caplog.text
 
 
 @pytest.mark.parametrize("text", ["", "[]", "# nobody"])

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 from tests.hand_clock import HandClock
 
-from icm_server.scheduling.inflight_limit import EXPECTED_S, SHARED_STEP, SMALL_STEP, EnginePace
+from icm_server.scheduling.inflight_limit import EXPECTED_S, SHARED_STEP, SMALL_STEP, InflightLimit
 
 MOST = 100_000
 
 
-def paced(tokens_per_s: int, max_tokens: int = MOST) -> tuple[EnginePace, HandClock]:
+def paced(tokens_per_s: int, max_tokens: int = MOST) -> tuple[InflightLimit, HandClock]:
     """A full engine that computed for ten seconds."""
     clock = HandClock()
-    pace = EnginePace(max_tokens, clock)
+    pace = InflightLimit(max_tokens, clock)
     pace.filled(is_full=True)
     for _ in range(1_000):
         clock.now += 0.01
@@ -22,7 +22,7 @@ def paced(tokens_per_s: int, max_tokens: int = MOST) -> tuple[EnginePace, HandCl
 
 
 def test_alone_and_as_long_as_nothing_is_known_it_has_all_that_it_takes() -> None:
-    assert EnginePace(MOST, HandClock()).max_tokens(is_shared=True) == MOST
+    assert InflightLimit(MOST, HandClock()).max_tokens(is_shared=True) == MOST
     assert paced(40_000)[0].max_tokens(is_shared=False) == MOST
 
 

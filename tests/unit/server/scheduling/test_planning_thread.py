@@ -27,14 +27,14 @@ async def test_what_goes_wrong_once_nobody_waits_is_nobody_s_affair() -> None:
     told: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
     planning = PlanningThread()
-    place = planning.turns.place(ANYONE, 1)
+    place = planning.lock.place(ANYONE, 1)
     task = asyncio.create_task(planning.done(steps(), place))
     await asyncio.to_thread(begun.wait)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     go_on.set()
-    async with asyncio.timeout(30), planning.turns.turn(place):
+    async with asyncio.timeout(30), planning.lock.holding(place):
         pass  # the next one's turn comes
     del task
     gc.collect()

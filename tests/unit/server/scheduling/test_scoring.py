@@ -13,7 +13,7 @@ from tests.hand_clock import HandClock
 
 from icm_client.contract.errors import DeadlineError, RequestError, ScorerError
 from icm_client.contract.wire import ScoreRequest, ScoreResponse
-from icm_server.auth.tenant import ANYONE, Asker
+from icm_server.auth.tenant import ANYONE, ExperimentId
 from icm_server.engines.base import Encoded, EngineDiedError, ReadAnswer
 from icm_server.engines.fake import FakeEngine, FakeTokenizer
 from icm_server.scheduling.scoring import Scorer
@@ -36,14 +36,14 @@ class Recording(FakeEngine):
         self.num_now, self.num_most, self.num_cancelled = 0, 0, 0
         self.all_begun = asyncio.Event()
 
-    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], *rest: Any) -> ReadAnswer:
+    async def read(self, token_ids: list[int], target_ids: Sequence[int], *rest: Any) -> ReadAnswer:
         self.asked.append(list(token_ids))
         self.num_now += 1
         self.num_most = max(self.num_most, self.num_now)
         if self.num_now == 2:
             self.all_begun.set()
         try:
-            return await super().read(token_ids, wanted_ids, *rest)
+            return await super().read(token_ids, target_ids, *rest)
         except asyncio.CancelledError:
             self.num_cancelled += 1
             raise
@@ -58,17 +58,17 @@ class Failing(Recording):
         super().__init__(delay_s=60.0)
         self._error = error
 
-    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], *rest: Any) -> ReadAnswer:
+    async def read(self, token_ids: list[int], target_ids: Sequence[int], *rest: Any) -> ReadAnswer:
         if len(self.asked) == 2:
             raise self._error
-        return await super().read(token_ids, wanted_ids, *rest)
+        return await super().read(token_ids, target_ids, *rest)
 
 
 class Broken(FakeEngine):
     """Its weights overflow."""
 
-    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], *rest: Any) -> ReadAnswer:
-        return ReadAnswer([math.nan for _ in wanted_ids], 0)
+    async def read(self, token_ids: list[int], target_ids: Sequence[int], *rest: Any) -> ReadAnswer:
+        return ReadAnswer([math.nan for _ in target_ids], 0)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -109,7 +109,7 @@ def test_what_is_asked_twice_is_read_once() -> None:
     engine = Recording()
     answer = score(engine, segments=["Word: ", "a", "Word: a"], prompts=["Word: a", "Word: b", [None, 2], [None, 0, 1]])
     assert len(engine.asked) == answer.usage.num_reads == 2
-    assert answer.usage.reused_prompts == 2
+    assert answer.usage.read_cache_prompts == 2
     assert answer.logprobs[0] == answer.logprobs[2] == answer.logprobs[3] != answer.logprobs[1]
 
 
@@ -174,15 +174,15 @@ async def test_a_small_request_goes_beside_what_a_large_one_keeps_in_the_engine(
     await asyncio.gather(ask("small", 1), ask("large", 1))  # who has never been seen has saved up nothing
     engine._delay_s = 60.0
     tasks = [ask("large", 100)]
-    await until(lambda: scorer.window.num_tokens >= 1400)
-    held = scorer.window.num_reads
+    await until(lambda: scorer.dispatcher.num_tokens >= 1400)
+    held = scorer.dispatcher.num_reads
     tasks.append(ask("large-too", 100))
     await until(lambda: scorer.admission.total.requests == 2)
     await asyncio.sleep(0.1)
-    assert scorer.window.num_reads == held
+    assert scorer.dispatcher.num_reads == held
     tasks.append(ask("small", 3))
-    await until(lambda: scorer.window.num_reads == held + 3)
-    assert scorer.window.num_tokens <= 2 * 1400
+    await until(lambda: scorer.dispatcher.num_reads == held + 3)
+    assert scorer.dispatcher.num_tokens <= 2 * 1400
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -198,7 +198,7 @@ def test_the_first_failure_ends_all_reads_and_frees_the_window(error: Exception)
         with pytest.raises(type(error)) as raised:
             await scorer.score(ScoreRequest(prompts=[f"Word: {k}" for k in range(9)], labels=LABELS))
         assert raised.value is error
-        await until(lambda: engine.num_now == scorer.window.num_reads == 0)
+        await until(lambda: engine.num_now == scorer.dispatcher.num_reads == 0)
         assert scorer.admission.total.requests == 0
 
     asyncio.run(fail_then_score())
@@ -252,10 +252,10 @@ def test_a_prefix_that_is_too_long_is_named_before_all_of_them_are_built() -> No
 async def test_a_request_given_up_before_its_reads_have_begun_leaves_its_room_to_others() -> None:
     scorer = Scorer(FakeEngine())
     answers = await scorer.begin(ScoreRequest(prompts=["Word: eel\nGroup:"], labels=LABELS))
-    assert scorer.window.num_reads == 1
+    assert scorer.dispatcher.num_reads == 1
     answers.close()
-    await until(lambda: not scorer.window.num_reads)
-    assert scorer.window.num_tokens == 0
+    await until(lambda: not scorer.dispatcher.num_reads)
+    assert scorer.dispatcher.num_tokens == 0
     await scorer.close()
 
 
@@ -266,7 +266,7 @@ async def test_a_read_in_flight_answers_all_who_ask_it_also_when_the_first_has_g
         asyncio.create_task(scorer.score(ScoreRequest(prompts=["Word: eel\nGroup:"], labels=LABELS, experiment=name)))
         for name in "abc"
     ]
-    await until(lambda: all(scorer.tallies.of(Asker(ANYONE.name, name)).counts.prompts for name in "abc"))
+    await until(lambda: all(scorer.counters.of(ExperimentId(ANYONE.name, name)).counts.prompts for name in "abc"))
     first.cancel()
     answers = await asyncio.gather(*others)
     assert len(engine.asked) == 1
@@ -355,7 +355,7 @@ async def test_all_texts_that_a_window_of_128k_tokens_holds_are_counted() -> Non
 
 async def test_counting_that_is_too_late_is_told() -> None:
     scorer, tokenizer = gated()
-    with pytest.raises(DeadlineError, match="not done within"):
+    with pytest.raises(DeadlineError, match="deadline of"):
         await scorer.count_tokens(["a"], deadline_s=0.05)
     tokenizer.is_open.set()
     await scorer.close()
@@ -367,6 +367,6 @@ async def test_a_request_that_is_too_late_leaves_the_engine() -> None:
     request = ScoreRequest(prompts=["Word: eel\nGroup:"], labels=LABELS, deadline_s=0.05)
     with pytest.raises(DeadlineError):
         await scorer.score(request)
-    await until(lambda: not scorer.window.num_reads)
+    await until(lambda: not scorer.dispatcher.num_reads)
     assert engine.num_cancelled == 1
     await scorer.close()

@@ -11,7 +11,7 @@ import pytest
 
 from icm_client import BusyError, RequestError, ScoreRequest
 from icm_client.contract.errors import TooLargeError
-from icm_server.auth.tenant import ANYONE, Asker, Tenant
+from icm_server.auth.tenant import ANYONE, ExperimentId, Tenant
 from icm_server.config import Limits, ScoringConfig
 from icm_server.engines.fake import FakeEngine
 from icm_server.lifecycle.scorer_state import first_request
@@ -23,24 +23,24 @@ REQUEST = ScoreRequest(prompts=["Word: cod\nGroup:", "Word: cup\nGroup:"], label
 
 
 class Read:
-    tokens = 10
+    estimated_new_tokens = 10
 
 
 def test_a_weight_is_a_share_of_the_engine() -> None:
     """Of a key's, whatever the number of its experiments, which have weights of their own within it."""
 
     def work(key: str, experiment: str, weight: float) -> Work[Read]:
-        return Work(Asker(key, experiment), [Quantum([Read()], 1) for _ in range(200)], weight=weight)
+        return Work(ExperimentId(key, experiment), [Quantum([Read()], 1) for _ in range(200)], weight=weight)
 
     queue = FairQueue[Read](10_000, {"large": 2.0})
     queue.add(work("heavy", "large", 3.0))
     queue.add(work("heavy", "small", 3.0))
     queue.add(work("light", "large", 1.0))
     taken = [queue.take() for _ in range(120)]
-    served = Counter(found.work.asker for found in taken if found is not None)
-    assert abs(served[Asker("heavy", "large")] - 60) <= 2
-    assert abs(served[Asker("heavy", "small")] - 30) <= 2
-    assert abs(served[Asker("light", "large")] - 30) <= 2
+    served = Counter(found.work.experiment_id for found in taken if found is not None)
+    assert abs(served[ExperimentId("heavy", "large")] - 60) <= 2
+    assert abs(served[ExperimentId("heavy", "small")] - 30) <= 2
+    assert abs(served[ExperimentId("light", "large")] - 30) <= 2
 
 
 def test_a_key_has_its_own_limit_over_all_its_experiments() -> None:
@@ -87,14 +87,14 @@ async def test_finished_work_is_shared_unless_a_key_is_isolated(first: Tenant, s
     try:
         one, two = await scorer.score(REQUEST, first), await scorer.score(REQUEST, second)
         assert one.logprobs == two.logprobs
-        assert two.usage.reused_prompts == (2 if shared else 0)
+        assert two.usage.read_cache_prompts == (2 if shared else 0)
         assert two.usage.num_reads == (0 if shared else 2)
     finally:
         await scorer.close()
 
 
 async def test_isolated_experiments_of_one_name_are_two_where_two_keys_have_them() -> None:
-    scorer = Scorer(FakeEngine(), ScoringConfig(isolate_reuse=True))
+    scorer = Scorer(FakeEngine(), ScoringConfig(isolate_experiments=True))
     try:
         for name, num_reads in (("a", 2), ("b", 2), ("a", 0)):
             tenant = Tenant(name=name, experiments=("*",))
@@ -106,7 +106,7 @@ async def test_isolated_experiments_of_one_name_are_two_where_two_keys_have_them
 @pytest.mark.parametrize("by_key", [True, False])
 async def test_nor_is_what_the_engine_s_cache_holds(by_key: bool) -> None:
     """How much of a prompt was cached would tell what others had asked."""
-    scorer = Scorer(FakeEngine(), ScoringConfig(isolate_reuse=not by_key))
+    scorer = Scorer(FakeEngine(), ScoringConfig(isolate_experiments=not by_key))
     tenants = [Tenant(name=name, experiments=("*",), isolated=by_key) for name in ("a", "b")]
 
     async def cached(tenant: Tenant, last: str) -> int:
@@ -150,25 +150,25 @@ async def test_one_experiment_name_under_two_keys_is_counted_as_two() -> None:
     for name, num in (("a", 1), ("b", 2)):
         prompts = [f"Word: {name} {k}" for k in range(num)]
         await scorer.score(REQUEST.model_copy(update={"prompts": prompts, "experiment": "paper"}), Tenant(name=name))
-    assert {asker: tally.counts.reads for asker, tally in scorer.tallies} == {
-        Asker("a", "paper"): 1,
-        Asker("b", "paper"): 2,
+    assert {experiment_id: entry.counts.reads for experiment_id, entry in scorer.counters} == {
+        ExperimentId("a", "paper"): 1,
+        ExperimentId("b", "paper"): 2,
     }
     await scorer.close()
 
 
 async def test_reads_that_answer_nobody_again_are_not_kept(tmp_path: Path) -> None:
     """Not in memory, and not in the file."""
-    config = ScoringConfig(reuse_file=tmp_path / "reuse")
+    config = ScoringConfig(read_cache_file=tmp_path / "reuse")
     scorer = Scorer(FakeEngine(), config)
     for _ in range(20):
         await scorer.score(REQUEST.model_copy(update={"fresh": True}))
-    assert scorer.reuse.num_bytes == 0
+    assert scorer.read_cache.num_bytes == 0
     await scorer.score(REQUEST)
-    kept = scorer.reuse.num_bytes
+    kept = scorer.read_cache.num_bytes
     assert kept > 0
     await scorer.score(first_request())
-    assert scorer.reuse.num_bytes == kept
+    assert scorer.read_cache.num_bytes == kept
     await scorer.close()
     with contextlib.closing(sqlite3.connect(tmp_path / "reuse")) as database:
         assert database.execute("SELECT count(*) FROM answers").fetchone() == (2,)

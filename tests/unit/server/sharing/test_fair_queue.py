@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icm_server.auth.tenant import Asker
+from icm_server.auth.tenant import ExperimentId
 from icm_server.sharing.fair_queue import TURN, FairQueue, Quantum, Work
 from icm_server.sharing.fair_share import MAX_IDLE
 
@@ -20,7 +20,7 @@ class Read(NamedTuple):
     experiment: str
     request: int
     number: int
-    tokens: int
+    estimated_new_tokens: int
     computed: int
 
 
@@ -43,7 +43,7 @@ def work(
             reads.append(Read(experiment, request, number, max(1, cost - too_few), cost))
             number += 1
         quanta.append(Quantum(reads, cache_tokens))
-    return Work(Asker(key, experiment), quanta, priority, weight)
+    return Work(ExperimentId(key, experiment), quanta, priority, weight)
 
 
 def all_of(queue: FairQueue[Read]) -> list[Read]:
@@ -74,7 +74,7 @@ def test_shares_are_proportional_to_weights_within_a_quantum(
     waiting = {name: sum(map(len, costs)) for name, (costs, _) in tenants.items()}
     while (taken := queue.take()) is not None:
         read = taken.read
-        queue.correct(taken.work, read.computed - read.tokens)
+        queue.correct(taken.work, read.computed - read.estimated_new_tokens)
         served[read.experiment] += read.computed / tenants[read.experiment][1]
         waiting[read.experiment] -= 1
         both = [name for name in tenants if waiting[name]]
@@ -134,7 +134,7 @@ def test_nobody_waits_for_ever_beside_those_who_never_stop(num_others: int, cach
     while served["light"] < 30:
         taken = queue.take()
         assert taken is not None
-        served[taken.work.asker.experiment] += taken.read.tokens
+        served[taken.work.experiment_id.experiment] += taken.read.estimated_new_tokens
         assert sum(served.values()) <= (TURN * needed + 50) * (num_others + 1)
 
 
@@ -180,11 +180,11 @@ def test_whoever_comes_is_next_and_nothing_is_saved_up_in_a_pause() -> None:
     assert order[:20].count("light") == 10
 
 
-def seen(queue: FairQueue[Read], *askers: tuple[str, str]) -> None:
+def seen(queue: FairQueue[Read], *experiment_ids: tuple[str, str]) -> None:
     """Has each of them ask for something, and be known from then on."""
-    for key, experiment in askers:
+    for key, experiment in experiment_ids:
         queue.add(work(experiment, [[1]], key=key))
-    assert len(all_of(queue)) == len(askers)
+    assert len(all_of(queue)) == len(experiment_ids)
 
 
 @pytest.mark.parametrize("by_key", [True, False])
@@ -202,7 +202,7 @@ def test_who_asks_for_little_now_and_then_has_it_at_once(by_key: bool) -> None:
         ranks.append(taken.rank)
     queue.add(work("light", [[10]] * 20, key=light))
     after = [queue.take() for _ in range(30)]
-    order = [taken.work.asker.experiment for taken in after if taken]
+    order = [taken.work.experiment_id.experiment for taken in after if taken]
     assert order[:10] == ["light"] * 10
     assert order[10:].count("light") <= 4
     assert after[0] is not None
@@ -220,7 +220,7 @@ def test_a_request_that_was_saved_up_for_interrupts_a_quantum_and_alone_is_taken
     queue.add(work("large", [[10] * 11]))
     assert queue.take(only_saved=True) is None
     queue.add(work("small", [[10] * 4]))
-    order = [taken.work.asker.experiment for taken in iter(lambda: queue.take(only_saved=True), None)]
+    order = [taken.work.experiment_id.experiment for taken in iter(lambda: queue.take(only_saved=True), None)]
     assert order == ["small"] * 4
     queue.add(work("small", [[10] * 7]))  # more than is left
     assert queue.take(only_saved=True) is None
@@ -234,7 +234,7 @@ def test_a_higher_priority_goes_first_and_interrupts_a_quantum() -> None:
     queue.add(work("b", [[1] * 3], priority=1))
     queue.add(work("c", [[1] * 2], priority=-1))
     rest = [taken for taken in iter(queue.take, None)]
-    assert [taken.work.asker.experiment for taken in rest] == ["b"] * 3 + ["a"] * 3 + ["c"] * 2
+    assert [taken.work.experiment_id.experiment for taken in rest] == ["b"] * 3 + ["a"] * 3 + ["c"] * 2
     assert [taken.rank for taken in rest] == sorted(taken.rank for taken in rest)
 
 
@@ -270,7 +270,7 @@ def test_paused_work_waits_and_holds_up_nobody() -> None:
 
 def test_work_without_reads_is_nothing() -> None:
     queue: FairQueue[Read] = FairQueue(1_000)
-    queue.add(Work(Asker("key", "a"), []))
+    queue.add(Work(ExperimentId("key", "a"), []))
     assert queue.take() is None
 
 
@@ -299,8 +299,8 @@ def test_keys_share_by_their_weights_whatever_names_they_use(
     while sum(served.values()) < 20_000:
         taken = queue.take()
         assert taken is not None
-        key = int(taken.work.asker.key)
-        served[key] += taken.read.tokens
+        key = int(taken.work.experiment_id.tenant)
+        served[key] += taken.read.estimated_new_tokens
         if taken.read.number == 3:
             ask(key, taken.read.request)
     each = [served[key] / weight for key, weight in enumerate(weights)]
@@ -312,13 +312,13 @@ def test_within_a_key_experiments_share_alike_whatever_the_other_key_has() -> No
     for name in "abc":
         queue.add(work(name, [[10]] * 500, key="many"))
     queue.add(work("a", [[10]] * 500, key="one"))
-    served: dict[Asker, int] = defaultdict(int)
+    served: dict[ExperimentId, int] = defaultdict(int)
     for _ in range(500):
         taken = queue.take()
         assert taken is not None
-        served[taken.work.asker] += 1
-    assert served[Asker("one", "a")] == pytest.approx(250, abs=2)
-    assert [served[Asker("many", name)] for name in "abc"] == pytest.approx([150, 50, 50], abs=2)
+        served[taken.work.experiment_id] += 1
+    assert served[ExperimentId("one", "a")] == pytest.approx(250, abs=2)
+    assert [served[ExperimentId("many", name)] for name in "abc"] == pytest.approx([150, 50, 50], abs=2)
 
 
 @pytest.mark.parametrize("same_key", [True, False])
@@ -334,7 +334,7 @@ def test_a_fresh_name_for_every_request_gains_nothing(same_key: bool) -> None:
         taken = queue.take()
         assert taken is not None
         is_fresh = taken.read.request == 1
-        served[is_fresh] += taken.read.tokens
+        served[is_fresh] += taken.read.estimated_new_tokens
         if is_fresh and taken.read.number == 1:
             queue.add(work(f"fresh{number}", [[10] * 2], request=1))
     assert served[True] <= served[False] + 500 + 100  # its key's savings, which it has once
@@ -368,10 +368,10 @@ def test_one_name_under_two_keys_is_two_experiments() -> None:
     assert not queue.is_shared
     queue.add(work("a", [[1]] * 3, key="two", cache_tokens=7))
     assert queue.is_shared
-    assert queue.without_place() == {Asker("one", "a"), Asker("two", "a")}
+    assert queue.without_place() == {ExperimentId("one", "a"), ExperimentId("two", "a")}
     queue.take()
     queue.take()
-    assert queue.interleaved() == {Asker("one", "a"): 5, Asker("two", "a"): 7}
+    assert queue.interleaved() == {ExperimentId("one", "a"): 5, ExperimentId("two", "a"): 7}
 
 
 def test_what_is_saved_within_a_key_is_not_taken_from_another_key() -> None:
@@ -380,13 +380,16 @@ def test_what_is_saved_within_a_key_is_not_taken_from_another_key() -> None:
     seen(queue, ("one", "small"), ("one", "large"), ("two", "large"))
     for key in ("one", "two"):
         queue.add(work("large", [[10] * 10] * 20, key=key))
-    while (taken := queue.take()) is not None and (taken.work.asker.key, taken.read.number % 10) != ("two", 3):
+    while (taken := queue.take()) is not None and (taken.work.experiment_id.tenant, taken.read.number % 10) != (
+        "two",
+        3,
+    ):
         pass
     small = work("small", [[10] * 2], key="one")
     queue.add(small)
     assert queue.take(only_saved=True) is None
     after = [taken.work for taken in (queue.take() for _ in range(8)) if taken]
-    assert [each.asker.key for each in after] == ["two"] * 6 + ["one"] * 2
+    assert [each.experiment_id.tenant for each in after] == ["two"] * 6 + ["one"] * 2
     assert after[6:] == [small] * 2
 
 

@@ -9,22 +9,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.hand_clock import HandClock
 
-from icm_server.auth.tenant import Asker
+from icm_server.auth.tenant import ExperimentId
 from icm_server.stats.counters import (
     MAX_EXPERIMENTS,
     MAX_KEYS,
     OTHERS,
     REQUEST_BOUNDS_S,
+    Counters,
     Counts,
     Histogram,
-    Tallies,
     quantile_s,
 )
 from icm_server.stats.history import WINDOW_S, History
 
 
-def mine(experiment: str) -> Asker:
-    return Asker("key", experiment)
+def mine(experiment: str) -> ExperimentId:
+    return ExperimentId("key", experiment)
 
 
 @given(st.lists(st.floats(0, 2000)))
@@ -58,72 +58,74 @@ def test_there_is_no_quantile_of_nothing() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 2 * MAX_EXPERIMENTS), st.integers(0, 9)), max_size=400))
 def test_the_total_is_of_all_whatever_is_kept_by_name(requests: list[tuple[int, int]]) -> None:
-    tallies = Tallies(HandClock())
+    counters = Counters(HandClock())
     for number, reads in requests:
-        tally = tallies.of(mine(f"e{number}"))
-        tally.counts.reads += reads
-        tally.outcomes["answered"] += 1
-    assert tallies.total().counts == Counts(reads=sum(reads for _, reads in requests))
-    assert tallies.total().outcomes == Counter(answered=len(requests))
-    assert len(list(tallies)) <= MAX_EXPERIMENTS
+        entry = counters.of(mine(f"e{number}"))
+        entry.counts.reads += reads
+        entry.outcomes["answered"] += 1
+    assert counters.total().counts == Counts(reads=sum(reads for _, reads in requests))
+    assert counters.total().outcomes == Counter(answered=len(requests))
+    assert len(list(counters)) <= MAX_EXPERIMENTS
     newest = list(dict.fromkeys(f"e{number}" for number, _ in reversed(requests)))[:MAX_EXPERIMENTS]
-    assert {asker for asker, _ in tallies} == set(map(mine, newest))
+    assert {experiment_id for experiment_id, _ in counters} == set(map(mine, newest))
 
 
 def test_experiments_with_open_requests_keep_their_names_and_newcomers_are_told_together() -> None:
-    tallies = Tallies(HandClock())
+    counters = Counters(HandClock())
     for number in range(MAX_EXPERIMENTS):
-        tallies.of(mine(f"e{number}")).num_open += 1
+        counters.of(mine(f"e{number}")).num_open += 1
     for number in range(3):
-        tallies.of(mine(f"new{number}")).outcomes["answered"] += 1
-    assert dict(tallies)[mine(OTHERS)].outcomes == Counter(answered=3)
-    assert [asker for asker, _ in tallies][:-1] == [mine(f"e{number}") for number in range(MAX_EXPERIMENTS)]
-    tallies.of(mine("e7")).num_open -= 1
-    tallies.of(mine("new0")).counts.reads += 1
-    assert tallies.told(mine("new0")) == mine("new0")
-    assert tallies.told(mine("e7")) == mine(OTHERS)
+        counters.of(mine(f"new{number}")).outcomes["answered"] += 1
+    assert dict(counters)[mine(OTHERS)].outcomes == Counter(answered=3)
+    assert [experiment_id for experiment_id, _ in counters][:-1] == [
+        mine(f"e{number}") for number in range(MAX_EXPERIMENTS)
+    ]
+    counters.of(mine("e7")).num_open -= 1
+    counters.of(mine("new0")).counts.reads += 1
+    assert counters.shown_as(mine("new0")) == mine("new0")
+    assert counters.shown_as(mine("e7")) == mine(OTHERS)
 
 
 def test_a_key_that_uses_many_names_pushes_out_no_other_key_s() -> None:
-    tallies = Tallies(HandClock())
-    tallies.of(Asker("quiet", "paper")).counts.reads += 3
+    counters = Counters(HandClock())
+    counters.of(ExperimentId("quiet", "paper")).counts.reads += 3
     for number in range(10 * MAX_EXPERIMENTS):
-        tallies.of(Asker("loud", f"e{number}")).counts.reads += 1
-    assert dict(tallies)[Asker("quiet", "paper")].counts.reads == 3
-    assert len(list(tallies)) == 1 + MAX_EXPERIMENTS
-    assert [tallies.total(key).counts.reads for key in ("quiet", "loud", "nobody")] == [3, 10 * MAX_EXPERIMENTS, 0]
+        counters.of(ExperimentId("loud", f"e{number}")).counts.reads += 1
+    assert dict(counters)[ExperimentId("quiet", "paper")].counts.reads == 3
+    assert len(list(counters)) == 1 + MAX_EXPERIMENTS
+    assert [counters.total(key).counts.reads for key in ("quiet", "loud", "nobody")] == [3, 10 * MAX_EXPERIMENTS, 0]
 
 
 @given(st.lists(st.tuples(st.integers(0, 2 * MAX_KEYS), st.integers(0, 2), st.booleans()), max_size=600))
 def test_keys_counted_by_name_are_bounded_and_nothing_is_lost(requests: list[tuple[int, int, bool]]) -> None:
-    tallies = Tallies(HandClock())
+    counters = Counters(HandClock())
     for key, experiment, stays_open in requests:
-        tally = tallies.of(Asker(f"k{key}", f"e{experiment}"))
-        tally.counts.reads += 1
-        tally.outcomes["answered"] += not stays_open
-        tally.num_open += stays_open
-    assert tallies.total().counts.reads == len(requests)
-    assert tallies.total().num_open == sum(stays_open for *_, stays_open in requests)
-    assert len({asker.key for asker, _ in tallies}) <= MAX_KEYS + 1
-    assert {tallies.told(Asker(f"k{key}", f"e{experiment}")) for key, experiment, open in requests if open} <= set(
-        dict(tallies)
-    )
+        entry = counters.of(ExperimentId(f"k{key}", f"e{experiment}"))
+        entry.counts.reads += 1
+        entry.outcomes["answered"] += not stays_open
+        entry.num_open += stays_open
+    assert counters.total().counts.reads == len(requests)
+    assert counters.total().num_open == sum(stays_open for *_, stays_open in requests)
+    assert len({experiment_id.tenant for experiment_id, _ in counters}) <= MAX_KEYS + 1
+    assert {
+        counters.shown_as(ExperimentId(f"k{key}", f"e{experiment}")) for key, experiment, open in requests if open
+    } <= set(dict(counters))
 
 
 def test_lately_is_what_was_done_within_the_window() -> None:
     clock = HandClock()
-    tallies = Tallies(clock)
-    history = History(tallies)
-    tally = tallies.of(mine("a"))
+    counters = Counters(clock)
+    history = History(counters)
+    entry = counters.of(mine("a"))
     for second in range(100):
         clock.now = 100.0 + second
-        tally.counts.reads += 1
-        tallies.reads_s.add(0.002)
+        entry.counts.reads += 1
+        counters.reads_s.add(0.002)
         if second % 2:
             history.take()
     assert WINDOW_S <= history.seconds <= WINDOW_S + 2
-    assert history.counts(tally).reads == sum(history.reads()) == history.seconds
+    assert history.counts(entry).reads == sum(history.reads()) == history.seconds
     clock.now += 1
-    late = tallies.of(mine("late"))
+    late = counters.of(mine("late"))
     late.counts.reads += 5
     assert history.counts(late).reads == 5

@@ -10,7 +10,7 @@ import pytest
 from tests import planted
 from tests.icm_command import Ended, Icm, check_refused
 
-from icm_annealer.benchmarks.baselines.methods import METHODS
+from icm_annealer.benchmarks.baselines.methods import METHODS, Method
 
 PAIRED = planted.TASK + "group: pair\nleave_out: group\nrules: [{kind: mirrored}]\n"
 SEARCHED = [name for name, method in METHODS.items() if method.search]
@@ -162,6 +162,22 @@ def test_methods_join_those_that_are_there(icm: Icm, tmp_path: Path, url: str) -
     # Of three seeds there is only what is made now.
     assert compare(icm, url, task, out, "--seeds", 3, "--methods", "gold", "--resume").code == 0
     assert list(saved(out)["table"]["methods"]) == ["gold"]
+
+
+def test_a_method_is_a_function_and_an_entry(
+    icm: Icm, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy = Method("toy", "toy labels", labels=lambda given: 1 - given.case.gold, is_usual=False)
+    monkeypatch.setitem(METHODS, "toy", toy)
+    task, out = data(tmp_path / "data", 60), tmp_path / "out"
+    ended = compare(icm, url, task, out, "--seeds", 1, "--methods", "toy,gold")
+    assert ended.code == 0, ended
+    rows = by_method(out, 0)
+    assert rows["toy"]["label_accuracy"]["value"] == 0
+    assert rows["toy"]["tokens"] == 0
+    assert "toy labels" in ended.out
+    assert "toy labels" in (out / "baselines.html").read_text()
+    check_refused(compare(icm, url, task, out, "--methods", "toys"), 2, "choose of zero_shot, ", ", gold, toy")
 
 
 def test_rows_of_other_test_orders_are_made_again(

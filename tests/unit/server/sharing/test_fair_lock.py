@@ -8,7 +8,7 @@ import pytest
 from tests.hand_clock import HandClock
 
 from icm_server.auth.tenant import ANYONE, Tenant
-from icm_server.sharing.turns import Turns
+from icm_server.sharing.fair_lock import FairLock
 
 
 class Planned:
@@ -16,14 +16,14 @@ class Planned:
 
     def __init__(self) -> None:
         self.clock = HandClock()
-        self.turns, self.order, self.first_is_done = Turns(self.clock), list[str](), asyncio.Event()
+        self.lock, self.order, self.first_is_done = FairLock(self.clock), list[str](), asyncio.Event()
 
     async def until(self, num_turns: int) -> None:
         while len(self.order) < num_turns:  # noqa: ASYNC110  (what is waited for has no event)
             await asyncio.sleep(0)
 
     async def first(self) -> None:
-        async with self.turns.turn(self.turns.place(ANYONE, 1)):
+        async with self.lock.holding(self.lock.place(ANYONE, 1)):
             await self.first_is_done.wait()
 
     async def plan(
@@ -35,15 +35,15 @@ class Planned:
         num_turns: int = 1,
         turn_s: float = 0.0,
     ) -> None:
-        place = self.turns.place(tenant, num_prompts, num_chars)
-        await self.turns.take(place)
+        place = self.lock.place(tenant, num_prompts, num_chars)
+        await self.lock.acquire(place)
         for number in range(num_turns):
             if number:
-                await self.turns.again(place)
+                await self.lock.reacquire(place)
             self.order.append(name)
             await asyncio.sleep(0)
             self.clock.now += turn_s
-        self.turns.pass_on()
+        self.lock.release()
 
 
 async def test_small_requests_overtake_large_ones_and_equal_ones_keep_their_order() -> None:
@@ -100,7 +100,7 @@ async def test_whoever_gives_up_holds_up_nobody(is_woken: bool) -> None:
         giving_up.cancel()
         planned.first_is_done.set()
     assert planned.order == ["stays"]
-    async with asyncio.timeout(5), planned.turns.turn(planned.turns.place(ANYONE, 1)):
+    async with asyncio.timeout(5), planned.lock.holding(planned.lock.place(ANYONE, 1)):
         pass
 
 

@@ -1,9 +1,9 @@
-"""Whose work is next where one thing is done at a time: keys share the time, and little does not wait for much.
+"""A lock that tenants share fairly, and for which small requests do not wait for large ones.
 
-Parsing and tokenizing a large request takes seconds, in steps of some hundredths of a second, and everybody's steps
-take turns. The key that has had the least time, by its weight, is next (start-time fair queueing): one that comes back
-after a pause begins even with the one whose turn it is. Within a key each request is due some time after it came, the
-later the more it has: the earliest is next. So small requests overtake large ones, and nobody is overtaken for ever.
+Parsing and tokenizing a large request takes seconds, in steps of some hundredths of a second; each step holds the lock.
+The tenant that has held it for the least time, by weight, is next (start-time fair queueing); one that comes back after
+a pause starts even with the tenant whose turn it is. Within a tenant each request has a due time, its arrival plus a
+time that grows with its size, and the earliest is next: small requests overtake large ones, and none waits for ever.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class _Key:
     waiting: list[_Waiting] = field(default_factory=list)
 
 
-class Turns:
-    """In one event loop. `clock` tells seconds."""
+class FairLock:
+    """Use it in one event loop. `clock` returns seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -58,8 +58,8 @@ class Turns:
         self._start_s = 0.0
         """What the one had had whose turn it is."""
         self._numbers = itertools.count()
-        self._taken: Tenant | None = None
-        self._taken_at = 0.0
+        self._holder: Tenant | None = None
+        self._held_since = 0.0
 
     def place(self, tenant: Tenant, size: int, num_chars: int = 0) -> Place:
         """For a request that comes now. `size`: how many texts, prefixes and prompts; `num_chars`: of the texts."""
@@ -67,25 +67,25 @@ class Turns:
         return Place(tenant, due, next(self._numbers))
 
     @asynccontextmanager
-    async def turn(self, place: Place) -> AsyncIterator[None]:
-        """Waits for it, and has it until the context is left."""
-        await self.take(place)
+    async def holding(self, place: Place) -> AsyncIterator[None]:
+        """Waits for the lock, and holds it until the context is left."""
+        await self.acquire(place)
         try:
             yield
         finally:
-            self.pass_on()
+            self.release()
 
-    async def take(self, place: Place) -> None:
-        """Waits for a turn. Then `pass_on` has to be called, or `again`."""
-        if self._taken is None:
+    async def acquire(self, place: Place) -> None:
+        """Waits for the lock. Call `release` afterwards, or `reacquire`."""
+        if self._holder is None:
             self._begin(place.tenant)  # nobody waits, else the turn would have been passed on
         else:
             await self._mine(self._waiting(place))
 
-    async def again(self, place: Place) -> None:
-        """Passes the turn on and waits for another one: the next one, if that is still due before all others."""
+    async def reacquire(self, place: Place) -> None:
+        """Releases the lock and waits for it again: not at all, if this request is still due before all others."""
         mine = self._waiting(place)
-        self.pass_on()
+        self.release()
         await self._mine(mine)
 
     def _waiting(self, place: Place) -> asyncio.Future[None]:
@@ -98,15 +98,15 @@ class Turns:
             await mine
         except asyncio.CancelledError:
             if mine.done() and not mine.cancelled():
-                self.pass_on()
+                self.release()
             raise
 
-    def pass_on(self) -> None:
-        """The turn's time is charged to its key, and whoever is next has it."""
-        taken = self._taken
-        assert taken is not None
-        self._keys[taken.name].used_s += (self._clock() - self._taken_at) / taken.weight
-        self._taken = None
+    def release(self) -> None:
+        """Charges the time to the tenant that held it, and gives it to the next one."""
+        holder = self._holder
+        assert holder is not None
+        self._keys[holder.name].used_s += (self._clock() - self._held_since) / holder.weight
+        self._holder = None
         for key in self._keys.values():
             while key.waiting and key.waiting[0].mine.done():  # given up
                 heapq.heappop(key.waiting)
@@ -120,13 +120,13 @@ class Turns:
         self._keys = {
             name: key
             for name, key in self._keys.items()
-            if key.waiting or key.used_s > self._start_s or (self._taken is not None and name == self._taken.name)
+            if key.waiting or key.used_s > self._start_s or (self._holder is not None and name == self._holder.name)
         }
 
     def _begin(self, tenant: Tenant) -> None:
         key = self._key(tenant)
         self._start_s = max(self._start_s, key.used_s)
-        self._taken, self._taken_at = tenant, self._clock()
+        self._holder, self._held_since = tenant, self._clock()
 
     def _key(self, tenant: Tenant) -> _Key:
         """Whoever comes back is no further behind than the one whose turn it is."""

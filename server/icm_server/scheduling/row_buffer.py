@@ -1,0 +1,83 @@
+"""Rows that wait for their reader: handed on few at a time, and never more held than a limit. In one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple
+
+FLUSH_EVERY_S = 0.05
+"""Rows are handed on together with those that follow within this time."""
+MAX_READY_VALUES = 2**16
+"""Log-probabilities that wait; with more, the request's reads wait too."""
+MAX_TAKEN_VALUES = 2**13
+"""So many are handed on at once: a millisecond's work for whoever writes them down."""
+
+
+class Rows(NamedTuple):
+    """The labels' log-probabilities (`logprobs[k]`, a row) after prompt number `prompts[k]`."""
+
+    prompts: list[int]
+    logprobs: list[list[float]]
+
+
+class RowBuffer:
+    """`on_full` is called when it has as much as it holds, `on_room` whenever rows were taken and there is room."""
+
+    def __init__(self, num_labels: int, on_full: Callable[[], None], on_room: Callable[[], None]):
+        self._ready = Rows([], [])
+        self._max_ready = max(1, MAX_READY_VALUES // num_labels)
+        self._max_taken = max(1, MAX_TAKEN_VALUES // num_labels)
+        self._on_full, self._on_room = on_full, on_room
+        self._wake = asyncio.Event()
+        self._flush: asyncio.TimerHandle | None = None
+        self._flushed_at = 0.0
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._ready.prompts
+
+    @property
+    def fills_a_batch(self) -> bool:
+        return len(self._ready.prompts) >= self._max_taken
+
+    def put(self, prompts: list[int], row: list[float], *, is_last: bool) -> None:
+        """The row of these prompts. Wakes the reader: at once if there are many or no more to come, else a little
+        later."""
+        self._ready.prompts.extend(prompts)
+        self._ready.logprobs.extend([row] * len(prompts))
+        if len(self._ready.prompts) >= self._max_ready:
+            self._on_full()
+            self.wake()
+        elif is_last:
+            self.wake()
+        elif self._flush is None:
+            loop = asyncio.get_running_loop()
+            self._flush = loop.call_at(max(loop.time(), self._flushed_at + FLUSH_EVERY_S), self.wake)
+
+    def wake(self) -> None:
+        """Ends the reader's `wait`."""
+        self._wake.set()
+
+    async def wait(self) -> None:
+        """Until the next rows are to be taken."""
+        await self._wake.wait()
+
+    def take(self) -> Rows:
+        """The next rows, possibly none. What is left of them can be taken at once."""
+        prompts, logprobs = self._ready
+        rows = Rows(prompts[: self._max_taken], logprobs[: self._max_taken])
+        del prompts[: self._max_taken], logprobs[: self._max_taken]
+        if self.is_empty:
+            self._wake.clear()
+        self._flushed_at = asyncio.get_running_loop().time()
+        self.close()
+        if len(prompts) < self._max_ready:
+            self._on_room()
+        return rows
+
+    def close(self) -> None:
+        """Cancels the next wake-up."""
+        if self._flush is not None:
+            self._flush.cancel()
+            self._flush = None
