@@ -79,7 +79,7 @@ def test_values_of_a_frame_are_what_json_holds(url: str) -> None:
     ]
     result = label(rows, scorer=url, **QUICK)
     kept = json.loads((result.folder / "examples.jsonl").read_text().splitlines()[1])
-    assert {"n": 1, "at": "2026-01-01T00:00:00", "none": None}.items() <= kept["facts"].items()
+    assert {"n": 1, "at": "2026-01-01T00:00:00", "none": None}.items() <= kept["fields"].items()
 
 
 def test_a_result_becomes_tables(url: str) -> None:
