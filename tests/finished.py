@@ -7,9 +7,9 @@ from pathlib import Path
 from tests import planted
 
 from icm_annealer.data.task import Task
-from icm_annealer.labelling.label_dataset import Labelling, label
+from icm_annealer.labelling.label_dataset import Labelling, label_dataset
 from icm_annealer.runs.directory import RunDir
-from icm_annealer.runs.schema.journal import RunHeader, RunSettings, Window
+from icm_annealer.runs.schema.journal import ContextWindow, RunHeader, RunSettings
 from icm_annealer.search.blocks import BlockSettings
 from icm_annealer.search.settings import Settings
 from icm_client import ScorerClient
@@ -30,7 +30,7 @@ HEADER = RunHeader(
     task=Task(name="t", template="{a}", labels={"x": " x", "y": " y"}),
     data="digest",
     model=ModelIdentity(name="fake", digest="d", dtype="float32", engine="fake"),
-    window=Window(max_prompt_tokens=100, cache_block_tokens=1),
+    window=ContextWindow(max_prompt_tokens=100, cache_block_tokens=1),
     ids=["0", "1"],
 )
 """A journal's first line."""
@@ -44,4 +44,4 @@ async def finished(
     run = RunDir(folder)
     run.prepare(overwrite=True)
     settings = Settings(seed=seed, options=BlockSettings(num_chains=2, max_passes=4, num_hot_passes=1))
-    return await label(run, loaded.examples[:num], loaded_task.task, scorer, settings)
+    return await label_dataset(run, loaded.examples[:num], loaded_task.task, scorer, settings)

@@ -19,7 +19,7 @@ from starlette.routing import Route
 from icm_client.contract.wire import STREAM_TYPE, ScoreRequest, StreamEnd, StreamRows, StreamStart
 from icm_server.engines.fake import FakeEngine
 from icm_server.middleware.body_limit import BodyLimit
-from icm_server.scheduling.scoring import Scorer
+from icm_server.scheduling.scoring import ScoringService
 
 ROWS_PER_LINE = 3
 
@@ -28,7 +28,7 @@ class StreamingScorer:
     """Rows of a fake engine, in an order of its own; `asked` holds every request that came."""
 
     def __init__(self, seed: int = 0):
-        self.scorer = Scorer(FakeEngine())
+        self.scorer = ScoringService(FakeEngine())
         self.asked: list[ScoreRequest] = []
         self.encodings: list[str | None] = []
         self._random = random.Random(seed)

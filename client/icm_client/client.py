@@ -41,7 +41,7 @@ from icm_client.http.retry import RetryPolicy, check_seconds
 from icm_client.http.retry_loop import RetryLoop
 from icm_client.http.stream import Outstanding, Rows
 from icm_client.score_fields import ScoreFields, score_request
-from icm_client.text.validation import first_mistake
+from icm_client.text.validation import first_error
 
 MAX_REASON = 1000
 """How many characters are shown of why a scorer is not ready."""
@@ -186,7 +186,7 @@ class ScorerClient:
             try:
                 part = TokensRequest(texts=list(some), special_tokens=special_tokens)
             except pydantic.ValidationError as error:
-                raise RequestError(first_mistake(error, whole="the texts")) from None
+                raise RequestError(first_error(error, whole="the texts")) from None
             try:
                 answer = await self._retries.call(
                     functools.partial(self._exchange.ask, TokensResponse, "/v1/tokens", part)

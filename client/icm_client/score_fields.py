@@ -9,7 +9,7 @@ import pydantic
 
 from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import Label, Prompt, Row, ScoreRequest
-from icm_client.text.validation import first_mistake
+from icm_client.text.validation import first_error
 
 
 class ScoreFields(TypedDict, total=False):
@@ -35,4 +35,4 @@ def score_request(request: ScoreRequest | None, fields: ScoreFields) -> ScoreReq
     try:
         return request or ScoreRequest.model_validate(fields)
     except pydantic.ValidationError as error:
-        raise RequestError(first_mistake(error, whole="the request")) from None
+        raise RequestError(first_error(error, whole="the request")) from None

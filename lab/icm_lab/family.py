@@ -12,7 +12,7 @@ HEAD_WIDTH = 32
 
 
 @dataclass(frozen=True)
-class Size:
+class ModelSize:
     """One model of the family."""
 
     name: str
@@ -21,7 +21,10 @@ class Size:
     num_heads: int
 
 
-SIZES = {size.name: size for size in (Size("small", 2, 32, 1), Size("medium", 4, 48, 2), Size("large", 4, 128, 4))}
+SIZES = {
+    size.name: size
+    for size in (ModelSize("small", 2, 32, 1), ModelSize("medium", 4, 48, 2), ModelSize("large", 4, 128, 4))
+}
 
 
 def weights(size: str) -> Path:

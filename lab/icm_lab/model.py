@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from icm_lab.corpus import Documents, label_positions
-from icm_lab.family import HEAD_WIDTH, WINDOW, Size
+from icm_lab.family import HEAD_WIDTH, WINDOW, ModelSize
 from icm_lab.vocabulary import END, FALSE, TRUE, token_ids, tokens
 
 
-def new_model(size: Size) -> Any:
+def new_model(size: ModelSize) -> Any:
     """A LlamaForCausalLM with random weights, from torch's global generator."""
     from transformers import LlamaConfig, LlamaForCausalLM
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from icm_lab.corpus import draw_batch
 from icm_lab.examine import examine
-from icm_lab.family import Size
+from icm_lab.family import ModelSize
 from icm_lab.model import label_logits, new_model
 from icm_lab.training_schedule import TrainingSchedule
 from icm_lab.vocabulary import FALSE, TRUE, token_ids
@@ -25,7 +25,7 @@ CHECKPOINT_S = 20.0
 class Training:
     """A model on its way through a schedule."""
 
-    def __init__(self, size: Size, schedule: TrainingSchedule):
+    def __init__(self, size: ModelSize, schedule: TrainingSchedule):
         import torch
 
         torch.set_num_threads(1)  # the order of sums, so the weights, would depend on their number
@@ -109,7 +109,7 @@ class Training:
 
 
 def train(
-    size: Size,
+    size: ModelSize,
     schedule: TrainingSchedule,
     folder: Path,
     *,

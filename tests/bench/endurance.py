@@ -21,7 +21,7 @@ from tests.bench.programs import memory_bytes, scorer
 
 from icm_client import ScorerClient, ScoreRequest
 from icm_server.engines.fake import FakeEngine
-from icm_server.scheduling.scoring import Scorer
+from icm_server.scheduling.scoring import ScoringService
 
 NUM_EXPERIMENTS = 64
 
@@ -56,7 +56,7 @@ async def endure(url: str, pid: int, seconds: float, num_passes: int = 8) -> End
     """Uses the scorer (a fresh one, with the fake engine) for so long. Raises what the client raises."""
     found = Endured()
     rng = np.random.default_rng(0)
-    own = Scorer(FakeEngine())
+    own = ScoringService(FakeEngine())
     end = time.monotonic() + seconds
     asked: dict[str, int] = {}
     async with ScorerClient(url) as client, asyncio.TaskGroup() as tasks:
@@ -89,7 +89,7 @@ async def endure(url: str, pid: int, seconds: float, num_passes: int = 8) -> End
     return found
 
 
-async def _pass(own: Scorer, rng: np.random.Generator, name: str) -> _Pass:
+async def _pass(own: ScoringService, rng: np.random.Generator, name: str) -> _Pass:
     """A small tree: every prompt behind its own half of the texts."""
     texts = [f"Word: {name} {rng.integers(10**9)}\nGroup:" for _ in range(int(rng.integers(4, 12)) * 2)]
     half = len(texts) // 2

@@ -156,7 +156,7 @@ async def test_the_client_is_told_what_it_lacks(guarded: Guarded) -> None:
     async with ScorerClient("http://scorer", transport=transport, api_key=guarded.bob) as client:
         await client.wait_ready(30)
         assert len((await client.score(request)).logprobs) == 1
-        with pytest.raises(AccessError, match="not for 'alice'") as raised:
+        with pytest.raises(AccessError, match="not 'alice'") as raised:
             await client.score(request.model_copy(update={"experiment": "alice"}))
         assert raised.value.status == 403
 

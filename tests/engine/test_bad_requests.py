@@ -12,7 +12,7 @@ import pytest_asyncio
 from icm_server.engines.base import Engine
 from icm_server.engines.vllm import VllmEngine
 from icm_server.http.app import create_app
-from icm_server.scheduling.scoring import Scorer
+from icm_server.scheduling.scoring import ScoringService
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 
@@ -25,7 +25,7 @@ async def http(tiny_engine: VllmEngine) -> AsyncIterator[httpx.AsyncClient]:
         raise AssertionError("the application's lifespan, which would close the shared engine, is not run")
 
     app = create_app(never)
-    app.state.scoring.scorer = Scorer(tiny_engine)
+    app.state.scoring.scorer = ScoringService(tiny_engine)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://scorer") as client:
         yield client
     app.state.scoring.scorer = None

@@ -19,7 +19,7 @@ from icm_server.auth.tenant import ANYONE
 from icm_server.config import ScoringConfig
 from icm_server.engines.vllm import VllmEngine
 from icm_server.monitoring.metrics import Metrics
-from icm_server.scheduling.scoring import Scorer
+from icm_server.scheduling.scoring import ScoringService
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 
@@ -97,7 +97,7 @@ def worst(found: list[list[float]], expected: list[list[float]]) -> float:
 async def test_tiny_llama_cold_and_cached(tiny_engine: VllmEngine, tiny_llama: Path) -> None:
     plan = tree(0, num_contexts=90, num_queries=12, num_shots=8)
     request = ScoreRequest(**plan, labels=LABELS[:4])
-    scorer, oracle = Scorer(tiny_engine, ScoringConfig(read_cache_memory_bytes=0)), Oracle(tiny_llama)
+    scorer, oracle = ScoringService(tiny_engine, ScoringConfig(read_cache_memory_bytes=0)), Oracle(tiny_llama)
     answer = await scorer.score(request)
     expected = [oracle.logprobs(text, LABELS[:4]) for text in texts(request)]
     assert len(expected) > 1000
@@ -113,7 +113,7 @@ async def test_an_adapter_is_scored_beside_the_base_model(
     tiny_engine: VllmEngine, tiny_llama: Path, tiny_lora: Path
 ) -> None:
     plan = tree(1, num_contexts=5, num_queries=4, num_shots=6)
-    scorer = Scorer(tiny_engine)
+    scorer = ScoringService(tiny_engine)
     base = await scorer.score(ScoreRequest(**plan, labels=LABELS))
     adapted = await scorer.score(ScoreRequest(**plan, labels=LABELS, model="tiny-lora"))
     oracle = Oracle(tiny_llama)
@@ -126,7 +126,7 @@ async def test_an_adapter_is_scored_beside_the_base_model(
 
 
 async def test_the_longest_prompt_is_answered_and_no_longer_one(tiny_engine: VllmEngine) -> None:
-    scorer, limit = Scorer(tiny_engine), tiny_engine.info.max_prompt_tokens
+    scorer, limit = ScoringService(tiny_engine), tiny_engine.info.max_prompt_tokens
     assert limit == 1023
     answer = await scorer.score(ScoreRequest(prompts=["Word" * (limit - 1)], labels=[" living", " object"]))
     assert answer.usage.prompt_tokens == limit  # BOS with it
@@ -136,7 +136,9 @@ async def test_the_longest_prompt_is_answered_and_no_longer_one(tiny_engine: Vll
 
 async def test_more_labels_than_one_read_takes(tiny_engine: VllmEngine) -> None:
     labels = [f"{k}" for k in range(200)]
-    answer = await Scorer(tiny_engine).score(ScoreRequest(prompts=["Word:"], labels=labels, terminator="\n\nWord"))
+    answer = await ScoringService(tiny_engine).score(
+        ScoreRequest(prompts=["Word:"], labels=labels, terminator="\n\nWord")
+    )
     assert len(answer.logprobs[0]) == 200
 
 
@@ -148,7 +150,7 @@ async def test_a_prefix_is_cached_for_reads_of_the_same_salt_alone(tiny_engine: 
 
 
 async def test_vllm_s_own_metrics_stand_beside_ours(tiny_engine: VllmEngine) -> None:
-    scorer = Scorer(tiny_engine)
+    scorer = ScoringService(tiny_engine)
     await scorer.score(ScoreRequest(prompts=["Word: salmon"], labels=LABELS[:2]))
     text = Metrics(lambda: scorer, lambda: True, Counter()).text(ANYONE)
     assert b"\nicm_ready 1.0" in text
@@ -163,7 +165,7 @@ async def test_a_read_that_vllm_refuses_fails_alone(tiny_engine: VllmEngine) -> 
 
 async def test_smollm2_in_float32(smollm2_float32: VllmEngine, smollm2: Path) -> None:
     request = ScoreRequest(**SMOLLM2_TREE, labels=LABELS[:4])
-    scorer, oracle = Scorer(smollm2_float32), Oracle(smollm2)
+    scorer, oracle = ScoringService(smollm2_float32), Oracle(smollm2)
     expected = [oracle.logprobs(text, LABELS[:4]) for text in texts(request)]
     assert worst((await scorer.score(request)).logprobs, expected) <= TOLERANCE
     assert worst((await scorer.score(request)).logprobs, expected) <= TOLERANCE
@@ -174,7 +176,7 @@ async def test_smollm2_in_bfloat16(smollm2_bfloat16: VllmEngine, smollm2: Path) 
     request = ScoreRequest(**SMOLLM2_TREE, labels=LABELS[:2])
     oracle = Oracle(smollm2)
     expected = torch.tensor([oracle.logprobs(text, LABELS[:2]) for text in texts(request)])
-    found = torch.tensor((await Scorer(smollm2_bfloat16).score(request)).logprobs)
+    found = torch.tensor((await ScoringService(smollm2_bfloat16).score(request)).logprobs)
     apart = (found - expected).abs()
     margins = ((found[:, 0] - found[:, 1]) - (expected[:, 0] - expected[:, 1])).abs()
     print(f"\nbfloat16 against float32: {apart.mean():.4f} nats in the mean, {apart.max():.4f} at most;")

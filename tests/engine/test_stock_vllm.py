@@ -14,14 +14,14 @@ import pytest
 from tests import planted
 from tests.engine.test_oracle import LABELS, TOLERANCE, tree, worst
 
-from icm_annealer.labelling.driver import anneal
+from icm_annealer.labelling.search_run import run_search
 from icm_annealer.search.blocks import BlockSettings
 from icm_annealer.search.settings import Settings
 from icm_client import ModelInfo, OpenAIScorer, ScoreRequest
 from icm_client.http.retry import RetryPolicy
 from icm_server.engines.preset import environment
 from icm_server.engines.vllm import VllmEngine
-from icm_server.scheduling.scoring import Scorer
+from icm_server.scheduling.scoring import ScoringService
 
 pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 
@@ -60,7 +60,7 @@ def stock(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 async def test_stock_vllm_answers_what_our_own_scorer_does(stock: str, tiny_engine: VllmEngine) -> None:
     request = ScoreRequest(**tree(3, num_contexts=10, num_queries=5, num_shots=8), labels=LABELS[:4])
-    ours = await Scorer(tiny_engine).score(request)
+    ours = await ScoringService(tiny_engine).score(request)
     start = time.monotonic()
     async with await OpenAIScorer.open(stock, retry=WAITING) as scorer:
         print(f"\nprobed after {time.monotonic() - start:.1f} s: {scorer.notes}")
@@ -68,7 +68,7 @@ async def test_stock_vllm_answers_what_our_own_scorer_does(stock: str, tiny_engi
         theirs = await scorer.score(request)
         print(f"{len(request.prompts)} prompts in {time.monotonic() - start:.2f} s: {theirs.usage}")
         info = theirs.model
-        assert await scorer.count_tokens(["Word: salmon", ""]) == await Scorer(tiny_engine).count_tokens(
+        assert await scorer.count_tokens(["Word: salmon", ""]) == await ScoringService(tiny_engine).count_tokens(
             ["Word: salmon", ""]
         )
     print(f"furthest apart: {worst(theirs.logprobs, ours.logprobs):.2e} nats; {info}")
@@ -80,7 +80,7 @@ async def test_stock_vllm_answers_what_our_own_scorer_does(stock: str, tiny_engi
     assert info.engine.startswith("vllm 0.")
 
 
-class Own(Scorer):
+class Own(ScoringService):
     """Our own scorer, without HTTP between."""
 
     async def model(self) -> ModelInfo:
@@ -90,9 +90,9 @@ class Own(Scorer):
 async def test_a_run_on_stock_vllm_finds_the_same_labels(stock: str, tiny_engine: VllmEngine, tmp_path: Path) -> None:
     task, loaded = planted.load(planted.write_task(tmp_path, 12))
     settings = Settings(options=BlockSettings(num_chains=2, max_passes=2))
-    ours = await anneal(loaded.examples, task.task, Own(tiny_engine), settings)
+    ours = await run_search(loaded.examples, task.task, Own(tiny_engine), settings)
     async with await OpenAIScorer.open(stock, retry=WAITING) as scorer:
-        theirs = await anneal(loaded.examples, task.task, scorer, settings)
+        theirs = await run_search(loaded.examples, task.task, scorer, settings)
     assert theirs.labels.tolist() == ours.labels.tolist()
     assert theirs.num_passes == ours.num_passes > 5
     assert theirs.result.winner.logprobs == pytest.approx(ours.result.winner.logprobs, abs=TOLERANCE)

@@ -18,7 +18,7 @@ import yaml
 from icm_server.auth.tenant import ANYONE
 from icm_server.engines.fake import FakeEngine
 from icm_server.monitoring.metrics import Metrics
-from icm_server.scheduling.scoring import Scorer
+from icm_server.scheduling.scoring import ScoringService
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = ROOT / "docker/compose.yaml"
@@ -191,7 +191,7 @@ def test_the_dashboard_shows_what_the_scorer_tells() -> None:
     dashboard = json.loads((MONITORING / "grafana/dashboards/scorer.json").read_text())
     shown = " ".join(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
     assert {panel["datasource"]["uid"] for panel in dashboard["panels"]} == {"prometheus"}
-    scorer = Scorer(FakeEngine())
+    scorer = ScoringService(FakeEngine())
     told = Metrics(lambda: scorer, lambda: True, Counter()).text(ANYONE).decode()
     names = set(re.findall(r"icm_\w+", shown))
     assert len(names) > 15

@@ -15,6 +15,7 @@ from icm_annealer.data.rows import Row
 from icm_annealer.data.task import LoadedTask, Task, check_task, load_task, template_fields
 from icm_annealer.search.settings import Settings
 from icm_client.contract.errors import RequestError
+from icm_client.text.validation import first_error
 
 Labels = Mapping[str, str | Sequence[str]] | Sequence[str]
 """Label name -> the text that stands for it in prompts (or several); or names alone."""
@@ -50,7 +51,7 @@ def task_of(
     try:
         made = Task(name="data", template=template, labels=_texts(labels, template))
     except pydantic.ValidationError as error:
-        raise RequestError(_first(error), code="bad_task") from None
+        raise RequestError(first_error(error, whole="the settings"), code="bad_task") from None
     check_task(made)
     return made, None
 
@@ -83,7 +84,7 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
         if unknown:
             known = ", ".join(Settings.model_fields)
             raise RequestError(f"{unknown[0]!r} is neither a parameter nor a setting (these are: {known})") from None
-        raise RequestError(_first(error)) from None
+        raise RequestError(first_error(error, whole="the settings")) from None
     settings.plan_kind()
     return settings
 
@@ -115,8 +116,3 @@ def _rows(rows: Any, task: Task) -> Iterator[Row]:
         elif isinstance(row, Mapping):
             row = {str(name): plain(value) for name, value in row.items()}
         yield Row(f"row {number}", row)
-
-
-def _first(error: pydantic.ValidationError) -> str:
-    first = error.errors()[0]
-    return f"{'.'.join(map(str, first['loc'])) or 'the settings'}: {first['msg']}"

@@ -12,7 +12,7 @@ from icm_annealer.api.label_result import LabelResult
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.data.examples import Example, Loaded
 from icm_annealer.data.task import Task
-from icm_annealer.labelling.label_dataset import label
+from icm_annealer.labelling.label_dataset import label_dataset
 from icm_annealer.runs.directory import SCORER_LOG, RunDir
 from icm_annealer.runs.schema.metrics import RowCounts
 from icm_annealer.scoring.pass_event import PassEvent
@@ -66,7 +66,7 @@ class LabelJob:
             try:
                 async with self.open_scorer(progress.status, progress.note, self.folder / SCORER_LOG) as scorer:
                     progress.status(f"searching labels for {len(self.examples):,} examples")
-                    labelling = await label(
+                    labelling = await label_dataset(
                         self.folder,
                         self.examples,
                         self.task,

@@ -14,7 +14,7 @@ from icm_annealer.core.objective import Objective
 from icm_annealer.data.examples import Example, Loaded, digest, labels_of, sample
 from icm_annealer.data.task import Task
 from icm_annealer.evaluation.many_shot import NUM_ORDERS, ManyShot
-from icm_annealer.scoring.cost_model import TextTokens, TokenCounter
+from icm_annealer.scoring.cost_model import PassTokens, TokenCounter
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import PassScorer, Scorer, window_of
 from icm_annealer.scoring.prefix_plan import PlanKind
@@ -62,7 +62,7 @@ class Opened(NamedTuple):
     """Scorers of one case's passes and of its test set, and what tokens are counted by."""
 
     passes: PassScorer
-    texts: TextTokens
+    texts: PassTokens
     many_shot: ManyShot
 
     def counter(self, *, counts_fixed: bool = False) -> TokenCounter:
@@ -143,7 +143,7 @@ class Case:
             scorer, task, train, model, named = self._scorer, self.task, self.train, self._model, self._experiment
             units = self._problem.units
             passes = await PassScorer.open(scorer, task, train, units, model, named, preamble=preamble)
-            texts = await TextTokens.of(passes)
+            texts = await PassTokens.of(passes)
             many_shot = await ManyShot.open(
                 scorer, task, train, self.test, model, seed=self.seed, experiment=named, preamble=preamble
             )

@@ -16,7 +16,7 @@ from icm_annealer.data.examples import Loaded
 from icm_annealer.data.task import Task
 from icm_annealer.evaluation.intervals import Estimate, median_over_seeds
 from icm_annealer.evaluation.many_shot import ManyShot, accuracy, random_labels
-from icm_annealer.labelling.label_dataset import Labelling, label
+from icm_annealer.labelling.label_dataset import Labelling, label_dataset
 from icm_annealer.reporting.methods import TITLES
 from icm_annealer.reporting.report import render_report
 from icm_annealer.reporting.run_report import RunReport, seed_folders
@@ -94,7 +94,7 @@ async def run_seed(
     train, test, gold_train, gold_test = drawn
     progress.status(f"seed {settings.seed}: searching labels for {len(train)} examples")
     folder.write(DEMO, _begun(task, await scorer.model(), settings))  # marks the folder, should the search be stopped
-    labelling = await label(folder, train, task, scorer, settings, on_pass=progress.on_pass)
+    labelling = await label_dataset(folder, train, task, scorer, settings, on_pass=progress.on_pass)
     many_shot = await ManyShot.open(scorer, task, train, test, labelling.run.model, seed=settings.seed)
     rng = np.random.default_rng([settings.seed, 1])
     shots = {

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from icm_annealer.benchmarks.case import Case, TaskData
-from icm_annealer.benchmarks.saved_rows import AnyRow, Key, Row, SavedRows
+from icm_annealer.benchmarks.saved_rows import AnyRow, Key, SavedRow, SavedRows
 from icm_annealer.console.progress import RunProgress
 
-Reference = TypeVar("Reference", bound=Row, contravariant=True)
-Made = TypeVar("Made", bound=Row, covariant=True)
+Reference = TypeVar("Reference", bound=SavedRow, contravariant=True)
+Made = TypeVar("Made", bound=SavedRow, covariant=True)
 
 
-class Job(NamedTuple):
+class RowJob(NamedTuple):
     """One row to come."""
 
     part: str
@@ -72,10 +72,10 @@ class Part(Generic[AnyRow]):
 
 
 async def run_jobs(
-    jobs: Sequence[Job],
+    jobs: Sequence[RowJob],
     parts: Mapping[str, Part[Any]],
     reference: tuple[str, str],
-    open_case: Callable[[Job], Case],
+    open_case: Callable[[RowJob], Case],
     progress: RunProgress,
     *,
     resume: bool,
@@ -86,9 +86,9 @@ async def run_jobs(
     others. A job that is interrupted leaves no row.
     """
 
-    def kept(job: Job, case: Case, first: Row | None) -> Row | None:
+    def kept(job: RowJob, case: Case, first: SavedRow | None) -> SavedRow | None:
         part = parts[job.part]
-        row: Row | None = part.saved.row(job.key, part.maker.depends_on(case, job.name, first)) if resume else None
+        row: SavedRow | None = part.saved.row(job.key, part.maker.depends_on(case, job.name, first)) if resume else None
         return row
 
     to_make = [job for job in jobs if job.is_made]
@@ -96,7 +96,7 @@ async def run_jobs(
     num_steps = float(len(to_make))
     progress.expect(num_steps)
     case: Case | None = None
-    first: Row | None = None
+    first: SavedRow | None = None
     for job in jobs:
         part, num_mine = parts[job.part], steps_per_shot * job.weight
         if case is None or case.key != job.key[:3]:

@@ -42,7 +42,7 @@ StoredEstimate = Annotated[
 """An estimate; JSON holds null where it is NaN."""
 
 
-class Row(BaseModel):
+class SavedRow(BaseModel):
     """What rows of all comparisons have in common."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
@@ -77,7 +77,7 @@ class Row(BaseModel):
         return row.model_copy(update={"check": _checksum(row.to_dict())})
 
 
-class SearchCosts(Row):
+class SearchCosts(SavedRow):
     """A row that tells what a search cost; all is None where no search ran."""
 
     tokens: int | None = None
@@ -95,7 +95,7 @@ class SearchCosts(Row):
 
 
 Key = tuple[str, int, int, str]
-AnyRow = TypeVar("AnyRow", bound=Row)
+AnyRow = TypeVar("AnyRow", bound=SavedRow)
 
 
 class SavedRows(Generic[AnyRow]):

@@ -41,7 +41,7 @@ MAX_ROUNDS = 4
 """How often an endpoint is asked for a problem's missing solutions."""
 
 
-class Problem(NamedTuple):
+class MathProblem(NamedTuple):
     """One problem with the reference's final answer."""
 
     number: int
@@ -60,7 +60,7 @@ class Sampling:
     num_connections: int = 16
 
 
-async def solutions(problems: list[Problem], endpoint: Completions, sampling: Sampling, report: Report) -> Built:
+async def solutions(problems: list[MathProblem], endpoint: Completions, sampling: Sampling, report: Report) -> Built:
     """Different solutions of every problem, in order; gold is whether the final answer is the reference's.
 
     Solutions without a final answer are left out, so some problems may get fewer. Raises what the endpoint raises;
@@ -68,7 +68,7 @@ async def solutions(problems: list[Problem], endpoint: Completions, sampling: Sa
     """
     num_done = 0
 
-    async def solve(problem: Problem) -> list[Solution]:
+    async def solve(problem: MathProblem) -> list[Solution]:
         nonlocal num_done
         found = await _solve(problem, endpoint, sampling)
         num_done += 1
@@ -94,9 +94,9 @@ async def solutions(problems: list[Problem], endpoint: Completions, sampling: Sa
     return Built(rows, [note] if few else [])
 
 
-def problems_of(rows: Iterable[Row], max_problems: int | None = None) -> list[Problem]:
+def problems_of(rows: Iterable[Row], max_problems: int | None = None) -> list[MathProblem]:
     """Problems from rows with `question` and `answer` (GSM8K's "... #### 600", or the number alone)."""
-    problems: list[Problem] = []
+    problems: list[MathProblem] = []
     for number, row in enumerate(rows):
         if number == max_problems:
             break
@@ -104,11 +104,11 @@ def problems_of(rows: Iterable[Row], max_problems: int | None = None) -> list[Pr
         found = final_answer(f"#### {reference}")
         if found is None:
             raise RequestError(f"{row.where}: the answer {reference[:40]!r} is not a number", code="bad_data")
-        problems.append(Problem(number, text_of(row, "question"), plain(found.answer)))
+        problems.append(MathProblem(number, text_of(row, "question"), plain(found.answer)))
     return problems
 
 
-async def _solve(problem: Problem, endpoint: Completions, sampling: Sampling) -> list[Solution]:
+async def _solve(problem: MathProblem, endpoint: Completions, sampling: Sampling) -> list[Solution]:
     prompt = f"{WORKED}Question: {problem.question}\nAnswer:"
     found: dict[str, Solution] = {}
     for round_number in range(MAX_ROUNDS):

@@ -23,7 +23,7 @@ OPPOSITES: tuple[tuple[Any, Any], ...] = (
 """Truth values and their negations; any other two labels are each other's opposites."""
 
 
-class Pair(NamedTuple):
+class TextPair(NamedTuple):
     """Two texts to compare; `first_wins` is gold, None where it is not known."""
 
     first: str
@@ -33,11 +33,11 @@ class Pair(NamedTuple):
     """Fields that both orders have, such as the question."""
 
 
-def in_both_orders(name: str, number: int, pair: Pair, rng: np.random.Generator) -> list[dict[str, Any]]:
+def in_both_orders(name: str, number: int, pair: TextPair, rng: np.random.Generator) -> list[dict[str, Any]]:
     """A pair's two rows, ids `name-number-a` and `-b`; which order comes first is random, so that it tells nothing."""
     if rng.integers(2):
         wins = None if pair.first_wins is None else not pair.first_wins
-        pair = Pair(pair.second, pair.first, wins, pair.shared)
+        pair = TextPair(pair.second, pair.first, wins, pair.shared)
     row: dict[str, Any] = {"id": f"{name}-{number:05d}-a", **pair.shared}
     row |= {FIELDS[0]: pair.first, FIELDS[1]: pair.second}
     row |= {"label": pair.first_wins, "consistency_id": number}
@@ -56,7 +56,7 @@ def opposed(
     first, second = rng.permutation(len(winners)), rng.permutation(len(losers))
     rows: list[dict[str, Any]] = []
     for number, (i, j) in enumerate(list(zip(first, second, strict=False))[:num_pairs]):
-        rows += in_both_orders(name, number, Pair(winners[i], losers[j], True, {}), rng)
+        rows += in_both_orders(name, number, TextPair(winners[i], losers[j], True, {}), rng)
     return rows
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from icm_annealer.builders.built import Built, field_of, fields_of, generator, text_of
-from icm_annealer.builders.pairs import Pair, in_both_orders
+from icm_annealer.builders.pairs import TextPair, in_both_orders
 from icm_annealer.data.rows import Row
 from icm_client.contract.errors import RequestError
 
@@ -27,18 +27,18 @@ def preferences(rows: Iterable[Row], seed: int) -> Built:
     return Built(out, [f"{equal} pairs of equal responses left out"] if equal else [])
 
 
-def _pair(row: Row) -> Pair:
+def _pair(row: Row) -> TextPair:
     question = text_of(row, "instruction", "prompt", "question")
     context = fields_of(row).get("input")
     if isinstance(context, str) and context.strip():
         question += "\n\n" + context.strip()
     shared = {"question": question}
     if "chosen" in fields_of(row):
-        return Pair(text_of(row, "chosen"), text_of(row, "rejected"), True, shared)
+        return TextPair(text_of(row, "chosen"), text_of(row, "rejected"), True, shared)
     first, second = text_of(row, "output_1"), text_of(row, "output_2")
     if fields_of(row).get("preference") is None:
-        return Pair(first, second, None, shared)
+        return TextPair(first, second, None, shared)
     preference = field_of(row, "preference")
     if preference not in FIRST + SECOND:
         raise RequestError(f"{row.where}: preference is {preference!r}, neither 1 nor 2", code="bad_data")
-    return Pair(first, second, preference in FIRST, shared)
+    return TextPair(first, second, preference in FIRST, shared)

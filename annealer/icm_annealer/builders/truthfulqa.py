@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from icm_annealer.builders.built import Built, generator, text_of
-from icm_annealer.builders.pairs import Pair, in_both_orders
+from icm_annealer.builders.pairs import TextPair, in_both_orders
 from icm_annealer.data.rows import Row
 
 
@@ -55,7 +55,7 @@ def preference_pairs(rows: Iterable[Row], seed: int, max_pairs: int = 8) -> Buil
         pairs = [(a, b) for a in question.correct for b in question.incorrect]
         empty += not pairs
         for i in rng.permutation(len(pairs))[:max_pairs]:
-            pair = Pair(pairs[i][0], pairs[i][1], True, {"question": question.text})
+            pair = TextPair(pairs[i][0], pairs[i][1], True, {"question": question.text})
             out += in_both_orders("truthfulqa-preference", number, pair, rng)
             number += 1
     return Built(out, _left_out(empty, "questions without a correct or without an incorrect answer left out"))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from icm_annealer.api.inputs import load_data
-from icm_annealer.benchmarks.baselines.comparison import Compared, compare
+from icm_annealer.benchmarks.baselines.comparison import BaselinesComparison, compare
 from icm_annealer.benchmarks.baselines.methods import METHODS, Offer, chosen
 from icm_annealer.benchmarks.baselines.page import baseline_plots, render_page
 from icm_annealer.benchmarks.baselines.plan import BaselinesPlan, read_prefix
@@ -103,7 +103,7 @@ def baselines(
     if figures:
         make_folder(figures)
 
-    async def work() -> Compared:
+    async def work() -> BaselinesComparison:
         with RunProgress(console, f"baselines: {loaded_task.task.name}", []) as progress:
             async with named.open(progress.status, progress.note, folder / SCORER_LOG) as client:
                 known = TaskData(loaded_task.task, loaded)

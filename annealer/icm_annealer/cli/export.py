@@ -9,7 +9,7 @@ import typer
 
 from icm_annealer.cli.options import AllowCodeOption, finite
 from icm_annealer.console.terminal import Terminal
-from icm_annealer.export.base import Job
+from icm_annealer.export.base import ExportJob
 from icm_annealer.export.labelled import Labelled, certain
 from icm_annealer.export.reading import Reading, reading
 from icm_annealer.export.registry import find_format, formats_help
@@ -69,7 +69,7 @@ def export(
     def read() -> Reading:
         return reading(record.task, reference.examples, prompt, response, better)
 
-    job = Job(record.task, labelled, f"icm-{record.header.model.name}", place.suffix.lower(), read, raw)
+    job = ExportJob(record.task, labelled, f"icm-{record.header.model.name}", place.suffix.lower(), read, raw)
     notes: list[str] = []
 
     def write(path: Path) -> None:

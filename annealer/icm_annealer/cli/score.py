@@ -23,7 +23,7 @@ from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_client import RequestError, ScoreRequest
-from icm_client.contract.validation import first_error
+from icm_client.text.validation import first_error
 
 
 def score(

@@ -15,6 +15,7 @@ from icm_annealer.rules.registry import AnyRule
 from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import MAX_LABEL_CHARS, ScoreRequest, label_texts
 from icm_client.text.strict_yaml import MAX_CHARS, YAMLError, one_line, read_yaml
+from icm_client.text.validation import first_error
 
 BUILT_IN = Path(__file__).parents[1] / "tasks"
 
@@ -166,9 +167,7 @@ def load_task(name_or_path: str, *, allow_code: bool = False) -> LoadedTask:
         task = Task.model_validate(_read(path))
         _check(task)
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise RequestError(_line(f"{path}: {where}: {first['msg']}"), code="bad_task") from None
+        raise RequestError(_line(f"{path}: {first_error(error, whole='the file')}"), code="bad_task") from None
     except (YAMLError, OSError, ValueError) as error:
         told = one_line(error) if isinstance(error, YAMLError) else str(error)
         raise RequestError(_line(f"{path}: {told}"), code="bad_task") from None
@@ -183,7 +182,7 @@ def check_task(task: Task) -> None:
     try:
         _check(task)
     except pydantic.ValidationError as error:
-        raise RequestError(_line(f"the task {task.name!r}: {error.errors()[0]['msg']}"), code="bad_task") from None
+        raise RequestError(_line(f"the task {task.name!r}: {first_error(error)}"), code="bad_task") from None
     except ValueError as error:
         raise RequestError(_line(f"the task {task.name!r}: {error}"), code="bad_task") from None
 

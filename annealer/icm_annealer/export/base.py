@@ -14,7 +14,7 @@ from icm_annealer.export.reading import Reading
 
 
 @dataclass(frozen=True)
-class Job:
+class ExportJob:
     """What is exported."""
 
     task: Task
@@ -46,7 +46,7 @@ class ExportFormat:
     """A few words for `--help`."""
     file_name: str
     """Of what is written, in the run's folder, if the user names nothing else."""
-    write: Callable[[Path, Job], Written]
+    write: Callable[[Path, ExportJob], Written]
     """Makes a file, or a folder, at the path that it is given. Raises RequestError."""
     is_folder: bool = False
     library: Library | None = None

@@ -12,7 +12,7 @@ MAX_PAIRS = 16
 """Pairs of one group; the most certain ones are kept."""
 
 
-class Pair(NamedTuple):
+class ResponsePair(NamedTuple):
     """Two responses to one prompt, of which `chosen` was found the better one."""
 
     prompt: str
@@ -31,7 +31,7 @@ class Judgement(NamedTuple):
 class Paired(NamedTuple):
     """What was made of the labels, and what could not be used, for a person to read."""
 
-    pairs: list[Pair]
+    pairs: list[ResponsePair]
     notes: list[str]
 
 
@@ -57,13 +57,13 @@ def judged_pairs(labelled: Sequence[Labelled], reading: Reading) -> Paired:
 
 def _compared(labelled: Sequence[Labelled], reading: Reading) -> Paired:
     """One pair for an example and its mirror; none if they contradict each other."""
-    found: dict[Pair, None] = {}
+    found: dict[ResponsePair, None] = {}
     for example, row in labelled:
         first, second = reading.responses_of(example)
         chosen, rejected = (first, second) if row.label == reading.better else (second, first)
         if chosen != rejected:
-            found[Pair(reading.prompt_of(example), chosen, rejected)] = None
-    pairs = [pair for pair in found if Pair(pair.prompt, pair.rejected, pair.chosen) not in found]
+            found[ResponsePair(reading.prompt_of(example), chosen, rejected)] = None
+    pairs = [pair for pair in found if ResponsePair(pair.prompt, pair.rejected, pair.chosen) not in found]
     lost = (len(found) - len(pairs)) // 2
     return Paired(pairs, [f"{lost} pairs left out: one order was labelled against the other"] if lost else [])
 
@@ -73,7 +73,7 @@ def _within_groups(labelled: Sequence[Labelled], reading: Reading) -> Paired:
     for one in labelled:
         if one.example.group is not None:
             groups.setdefault(one.example.group, []).append(one)
-    pairs: list[Pair] = []
+    pairs: list[ResponsePair] = []
     num_alike = num_cut = 0
     for members in groups.values():
         found = list(dict.fromkeys(_pairs_of(members, reading)))
@@ -88,7 +88,7 @@ def _within_groups(labelled: Sequence[Labelled], reading: Reading) -> Paired:
     return Paired(pairs, notes)
 
 
-def _pairs_of(members: Sequence[Labelled], reading: Reading) -> Iterator[Pair]:
+def _pairs_of(members: Sequence[Labelled], reading: Reading) -> Iterator[ResponsePair]:
     """The most certain first: a pair is as certain as the less certain of its labels."""
     good = [one for one in members if one.row.label == reading.better]
     others = [one for one in members if one.row.label != reading.better]
@@ -96,4 +96,4 @@ def _pairs_of(members: Sequence[Labelled], reading: Reading) -> Iterator[Pair]:
     for one, other in sorted(both, key=lambda pair: -min(pair[0].row.margin, pair[1].row.margin)):
         chosen, rejected = reading.responses_of(one.example)[0], reading.responses_of(other.example)[0]
         if chosen != rejected:
-            yield Pair(reading.prompt_of(one.example), chosen, rejected)
+            yield ResponsePair(reading.prompt_of(one.example), chosen, rejected)

@@ -12,7 +12,7 @@ import numpy as np
 
 from icm_annealer.core.arrays import Array
 from icm_annealer.data.task import Task
-from icm_annealer.export.base import ExportFormat, Job, Written
+from icm_annealer.export.base import ExportFormat, ExportJob, Written
 from icm_annealer.export.cells import write_cells
 from icm_annealer.export.labelled import Labelled
 from icm_client.contract.errors import RequestError
@@ -70,13 +70,13 @@ def labeling_config(task: Task) -> str:
     )
 
 
-def _cleanlab(path: Path, job: Job) -> Written:
+def _cleanlab(path: Path, job: ExportJob) -> Written:
     write_cleanlab(path, job.labelled, job.task, as_csv=job.suffix == ".csv", raw=job.raw)
     missing = [name for name in job.task.label_names if all(row.label != name for _, row in job.labelled)]
     return Written(len(job.labelled), [f"no example has the label {', '.join(missing)}"] if missing else [])
 
 
-def _label_studio(path: Path, job: Job) -> Written:
+def _label_studio(path: Path, job: ExportJob) -> Written:
     write_label_studio(path, job.labelled, job.model_version)
     return Written(len(job.labelled), [f"labeling interface: {labeling_config(job.task)}"])
 

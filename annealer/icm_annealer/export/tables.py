@@ -10,7 +10,7 @@ from typing import Any
 from icm_annealer.core.library import Library
 from icm_annealer.data.columnar import required
 from icm_annealer.data.task import Task
-from icm_annealer.export.base import ExportFormat, Job, Written
+from icm_annealer.export.base import ExportFormat, ExportJob, Written
 from icm_annealer.export.cells import write_cells
 from icm_annealer.export.labelled import Labelled
 
@@ -94,22 +94,22 @@ def write_dataset(folder: Path, labelled: Sequence[Labelled], task: Task) -> Non
             datasets.enable_progress_bars()
 
 
-def _jsonl(path: Path, job: Job) -> Written:
+def _jsonl(path: Path, job: ExportJob) -> Written:
     write_jsonl(path, records(job.labelled))
     return Written(len(job.labelled), [])
 
 
-def _csv(path: Path, job: Job) -> Written:
+def _csv(path: Path, job: ExportJob) -> Written:
     write_csv(path, job.labelled, raw=job.raw)
     return Written(len(job.labelled), [])
 
 
-def _parquet(path: Path, job: Job) -> Written:
+def _parquet(path: Path, job: ExportJob) -> Written:
     write_parquet(path, job.labelled, job.task)
     return Written(len(job.labelled), [])
 
 
-def _dataset(path: Path, job: Job) -> Written:
+def _dataset(path: Path, job: ExportJob) -> Written:
     write_dataset(path, job.labelled, job.task)
     return Written(len(job.labelled), [])
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from icm_annealer.export.base import ExportFormat, Job, Written
+from icm_annealer.export.base import ExportFormat, ExportJob, Written
 from icm_annealer.export.reading import Reading
 from icm_annealer.export.responses import judged_pairs, judgements
 from icm_annealer.export.tables import write_jsonl
 from icm_client.contract.errors import RequestError
 
 
-def _sft(path: Path, job: Job) -> Written:
+def _sft(path: Path, job: ExportJob) -> Written:
     """Prompt and completion: the example, and the text of its label."""
     texts = dict(zip(job.task.label_names, job.task.verbalizers, strict=True))
     rows = ({"prompt": example.text, "completion": texts[row.label]} for example, row in job.labelled)
@@ -19,7 +19,7 @@ def _sft(path: Path, job: Job) -> Written:
     return Written(len(job.labelled), [])
 
 
-def _kto(path: Path, job: Job) -> Written:
+def _kto(path: Path, job: ExportJob) -> Written:
     """Unpaired preference: prompt, completion, label."""
     reading = _with_prompt(job.read())
     found = judgements(job.labelled, reading)
@@ -28,18 +28,18 @@ def _kto(path: Path, job: Job) -> Written:
     return Written(len(found), [f"read as: {reading}", f"{good:,} good, {len(found) - good:,} not"])
 
 
-def _dpo(path: Path, job: Job) -> Written:
+def _dpo(path: Path, job: ExportJob) -> Written:
     """Preference with its prompt: prompt, chosen, rejected."""
     reading = _with_prompt(job.read())
     return _pairs(path, job, reading, has_prompt=True)
 
 
-def _rm(path: Path, job: Job) -> Written:
+def _rm(path: Path, job: ExportJob) -> Written:
     """Preference with the prompt in both texts, as TRL recommends for reward models: chosen, rejected."""
     return _pairs(path, job, job.read(), has_prompt=False)
 
 
-def _pairs(path: Path, job: Job, reading: Reading, *, has_prompt: bool) -> Written:
+def _pairs(path: Path, job: ExportJob, reading: Reading, *, has_prompt: bool) -> Written:
     pairs, notes = judged_pairs(job.labelled, reading)
     if not pairs:
         raise RequestError("no pairs: " + ("; ".join(notes) or "no group has two labels") + f" (read as: {reading})")

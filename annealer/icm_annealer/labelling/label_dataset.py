@@ -13,8 +13,8 @@ from icm_annealer.data.examples import Example
 from icm_annealer.data.task import Task
 from icm_annealer.labelling.alarm import Alarm
 from icm_annealer.labelling.alarms import alarms, spread_alarms
-from icm_annealer.labelling.driver import Run, anneal, run_header
 from icm_annealer.labelling.rescore import Rescored, rescore
+from icm_annealer.labelling.search_run import Run, run_header, run_search
 from icm_annealer.runs.costs import Spent, read_costs, spent, write_cost
 from icm_annealer.runs.directory import JOURNAL, LABELS, METRICS, RunDir
 from icm_annealer.runs.examples_file import write_examples
@@ -42,7 +42,7 @@ class Labelling:
     """True if it was resumed after its end: its `labels.jsonl` stayed as it was, with labels that were corrected."""
 
 
-async def label(
+async def label_dataset(
     folder: RunDir,
     examples: Sequence[Example],
     task: Task,
@@ -57,7 +57,7 @@ async def label(
     """Runs (or resumes) a search in `folder`, which `prepare` has made ready, and writes all files of a run there.
 
     Labels of a run that had ended are not written again: some may have been corrected. `rows` says where the examples
-    came from, and is copied to the metrics. Raises what `anneal` does, and JournalError.
+    came from, and is copied to the metrics. Raises what `run_search` does, and JournalError.
     """
     header = run_header(examples, task, settings, await scorer.model())
     journal = (Journal.resume if resume else Journal.begin)(folder / JOURNAL, header)
@@ -73,7 +73,9 @@ async def label(
     try:
         read_costs(folder.path)  # a damaged line is reported before anything is asked
         write_examples(folder, examples)
-        run = await anneal(examples, task, scorer, settings, journal=journal, on_pass=count_pass, experiment=experiment)
+        run = await run_search(
+            examples, task, scorer, settings, journal=journal, on_pass=count_pass, experiment=experiment
+        )
         found = alarms(run.problem, run.result, examples, num_dropped)
         is_new = journal.write_end(_end_line(run, found))
     finally:

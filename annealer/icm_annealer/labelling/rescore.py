@@ -9,7 +9,7 @@ import numpy as np
 
 from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.objective import normalized
-from icm_annealer.labelling.driver import Run
+from icm_annealer.labelling.search_run import Run
 from icm_annealer.runs.directory import RESCORE, RunDir
 from icm_annealer.runs.schema.base import read_file
 from icm_annealer.runs.schema.state import RescoreState

@@ -28,7 +28,7 @@ class Cloud:
 
 
 @dataclass(frozen=True)
-class Level:
+class ReferenceLine:
     """A height that is marked over the whole width, with its interval."""
 
     label: str
@@ -43,7 +43,7 @@ class CloudPlot:
     x_label: str
     y_label: str
     clouds: tuple[Cloud, ...]
-    levels: tuple[Level, ...] = ()
+    levels: tuple[ReferenceLine, ...] = ()
     bounds: tuple[float, float] | None = None
     """What no value lies outside of; the axis neither."""
 

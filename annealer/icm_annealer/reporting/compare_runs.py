@@ -22,7 +22,7 @@ MAX_VALUE = 120
 """Characters of a value that the page shows."""
 
 
-class Compared(NamedTuple):
+class ComparedRuns(NamedTuple):
     """One run, with its labels by id; empty if they are several searches', or not yet there."""
 
     name: str
@@ -46,7 +46,7 @@ class Alike(NamedTuple):
     share: float
 
 
-def differences(runs: Sequence[Compared]) -> list[Difference]:
+def differences(runs: Sequence[ComparedRuns]) -> list[Difference]:
     """Everything that differs, in the order of the journals' first lines."""
     flat = [_flat(run.record) for run in runs]
     keys = dict.fromkeys(key for one in flat for key in one)
@@ -57,14 +57,14 @@ def differences(runs: Sequence[Compared]) -> list[Difference]:
     ]
 
 
-def alike(runs: Sequence[Compared]) -> list[list[Alike | None]]:
+def alike(runs: Sequence[ComparedRuns]) -> list[list[Alike | None]]:
     """For each pair of runs; None where they have no example or not all label names in common. Empty if no pair has."""
     pairs = [[_alike(one, other) for other in runs] for one in runs]
     known = [pair for i, row in enumerate(pairs) for j, pair in enumerate(row) if i != j and pair is not None]
     return pairs if known else []
 
 
-def _alike(one: Compared, other: Compared) -> Alike | None:
+def _alike(one: ComparedRuns, other: ComparedRuns) -> Alike | None:
     shared = [name for name in one.labels if name in other.labels]
     if not shared or one.record.task.label_names != other.record.task.label_names:
         return None

@@ -13,7 +13,7 @@ from icm_annealer.core.arrays import Ints
 from icm_annealer.evaluation.intervals import Estimate, median_over_seeds
 from icm_annealer.plots.curves import Curve
 from icm_annealer.reporting.accuracy_bars import Bars, accuracy_bars, intervals_of
-from icm_annealer.reporting.compare_runs import Compared
+from icm_annealer.reporting.compare_runs import ComparedRuns
 from icm_annealer.runs.directory import DEMO, JOURNAL
 from icm_annealer.runs.gold import read_again
 from icm_annealer.runs.journal import read_lines
@@ -162,9 +162,9 @@ class RunReport:
         return sum(search.record.state == self.state for search in self.searches)
 
     @property
-    def compared(self) -> Compared:
+    def compared(self) -> ComparedRuns:
         labels = {row.id: row.label for row in self.first.rows()} if self.first.is_finished else {}
-        return Compared(self.name, self.first, labels if len(self.searches) == 1 else {})
+        return ComparedRuns(self.name, self.first, labels if len(self.searches) == 1 else {})
 
 
 def _curves(record: RunRecord, gold: Ints) -> tuple[tuple[Curve, ...], tuple[Curve, ...]]:

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, PrivateAttr, ValidationError
 from icm_annealer.rules.base import Constraint, Facts, Labels, Rule, Traits
 from icm_annealer.rules.function import FunctionRule, load_foreign, run_foreign
 from icm_client.contract.errors import RequestError
+from icm_client.text.validation import first_error
 
 ENTRY_POINTS = "icm.rules"
 """The group of entry points."""
@@ -135,6 +136,4 @@ def _their_rule(name: str, loaded: Any, options: dict[str, Any]) -> Rule:
     try:
         return loaded.model_validate({"kind": name, **options})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "its fields"
-        raise RequestError(f"the rule {name!r}: {where}: {first['msg']}", code="bad_rule") from None
+        raise RequestError(f"the rule {name!r}: {first_error(error)}", code="bad_rule") from None

@@ -14,6 +14,7 @@ from icm_annealer.rules.installed import InstalledRule, installed_names
 from icm_annealer.rules.mirrored import Mirrored
 from icm_annealer.rules.python import PythonRule
 from icm_annealer.rules.same_key import SameKey
+from icm_client.text.validation import first_error
 
 REGISTERED: tuple[type[Rule], ...] = (
     DifferentKeys,
@@ -42,9 +43,7 @@ def rule_of(stated: Any) -> Rule:
     try:
         return RULES[kind].model_validate(stated)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join([kind, *map(str, first["loc"])])
-        raise ValueError(f"{where}: {first['msg']}") from None
+        raise ValueError(f"{kind}: {first_error(error)}") from None
 
 
 AnyRule = Annotated[Rule, SerializeAsAny(), BeforeValidator(rule_of)]

@@ -13,8 +13,8 @@ import pydantic_core
 from icm_annealer.runs.directory import COSTS
 from icm_annealer.runs.schema.rows import CostLine
 from icm_client.contract.errors import RequestError
-from icm_client.contract.validation import first_error
 from icm_client.contract.wire import Usage
+from icm_client.text.validation import first_error
 
 
 class Spent(NamedTuple):

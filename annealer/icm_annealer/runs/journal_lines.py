@@ -8,8 +8,8 @@ import pydantic
 from pydantic import Field, TypeAdapter
 
 from icm_annealer.runs.schema.journal import EndLine, PassLine, RunHeader
-from icm_client.contract.validation import first_error
 from icm_client.contract.wire import is_logprob
+from icm_client.text.validation import first_error
 
 JournalLine = PassLine | EndLine
 _LINE: TypeAdapter[JournalLine] = TypeAdapter(Annotated[JournalLine, Field(discriminator="kind")])

@@ -24,7 +24,7 @@ from icm_annealer.runs.schema.journal import EndLine, RunHeader
 from icm_annealer.runs.schema.metrics import AlarmRecord, RunMetrics
 from icm_annealer.runs.schema.rows import CostLine, LabelRow
 from icm_client.contract.errors import RequestError
-from icm_client.contract.validation import first_error
+from icm_client.text.validation import first_error
 
 State = Literal["running", "stopped", "finished", "failed"]
 MAX_ROUNDING = 1e-2

@@ -14,7 +14,7 @@ from icm_client.http.endpoint_http import EndpointHttp
 
 
 @dataclass(frozen=True)
-class OpenAIEndpoint(ScorerKind):
+class OpenAIEndpointKind(ScorerKind):
     """An endpoint at a URL."""
 
     takes_model = True

@@ -12,7 +12,7 @@ from icm_annealer.core.plugins import installed_names, load_installed
 from icm_annealer.scorers.icm_server import IcmServer
 from icm_annealer.scorers.kind import Opening, ScorerKind, ignore
 from icm_annealer.scorers.local import LocalServer
-from icm_annealer.scorers.openai_endpoint import OpenAIEndpoint
+from icm_annealer.scorers.openai_endpoint import OpenAIEndpointKind
 from icm_annealer.scoring.passes import Scorer
 from icm_client import RequestError
 from icm_client.http.address import shown
@@ -27,7 +27,7 @@ KINDS: Mapping[str, ScorerKind] = {
     "local": LocalServer(
         "`local:MODEL` starts one for this run (MODEL: a name, a path or a hub id)", "server-cpu", DEFAULT_MODEL
     ),
-    "openai": OpenAIEndpoint("`openai:URL` is any server with an OpenAI-compatible /v1/completions"),
+    "openai": OpenAIEndpointKind("`openai:URL` is any server with an OpenAI-compatible /v1/completions"),
     "fake": LocalServer("`fake:` starts one without a model, to try things out", "server", "fake", engine="fake"),
 }
 

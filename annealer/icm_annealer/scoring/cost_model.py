@@ -15,7 +15,7 @@ import numpy as np
 
 from icm_annealer.core.arrays import Ints
 from icm_annealer.scoring.passes import PassRequest, PassScorer
-from icm_annealer.scoring.prefix_plan import Plan, PlanKind
+from icm_annealer.scoring.prefix_plan import PlanKind, PrefixPlan
 
 FIXED = PlanKind("fixed")
 
@@ -25,7 +25,7 @@ _MOST_TOKENS = 1 << 20
 """Ids kept for one text."""
 
 
-class TextTokens(NamedTuple):
+class PassTokens(NamedTuple):
     """Made-up token ids, equal where texts are."""
 
     front: Ints
@@ -38,7 +38,7 @@ class TextTokens(NamedTuple):
     """Of each label's verbalizer."""
 
     @classmethod
-    async def of(cls, passes: PassScorer) -> TextTokens:
+    async def of(cls, passes: PassScorer) -> PassTokens:
         """The texts of one dataset; asks the scorer how long each is without a separator."""
         lengths, num_alone = passes.lengths, await passes.lengths_alone()
         num_lead, num_texts = lengths.lead, lengths.texts.tolist()
@@ -65,12 +65,12 @@ class _End(NamedTuple):
 class PrefixCache:
     """Whole blocks of tokens, each known by all that stands in front of it."""
 
-    def __init__(self, tokens: TextTokens, block_tokens: int):
+    def __init__(self, tokens: PassTokens, block_tokens: int):
         self._tokens, self._size = tokens, block_tokens
         self._blocks: dict[tuple[int, bytes], int] = {}
         self._num_new = 0
 
-    def compute(self, plan: Plan, labels: Ints) -> int:
+    def compute(self, plan: PrefixPlan, labels: Ints) -> int:
         """Tokens that the engine computes for this pass, after all passes before; one read a prompt is counted,
         which is all where each label has a first token of its own."""
         self._num_new = num_beyond = 0
@@ -84,7 +84,7 @@ class PrefixCache:
                 num_beyond += self._size  # an engine always computes a prompt's last token, and the block it is in
         return self._num_new * self._size + num_beyond
 
-    def _extend(self, plan: Plan, labels: Ints, prefix: int | None, ends: dict[int | None, _End]) -> None:
+    def _extend(self, plan: PrefixPlan, labels: Ints, prefix: int | None, ends: dict[int | None, _End]) -> None:
         """Puts the end of `prefix`, and of all above it, into `ends`."""
         missing: list[int] = []
         while prefix is not None and prefix not in ends:
@@ -116,7 +116,7 @@ class PrefixCache:
 class TokenCounter:
     """Counts the tokens of one search's passes, each after all passes before it."""
 
-    def __init__(self, passes: PassScorer, texts: TextTokens, *, counts_fixed: bool = False):
+    def __init__(self, passes: PassScorer, texts: PassTokens, *, counts_fixed: bool = False):
         """`counts_fixed`: also count what plan `fixed` would have computed, whatever plan the search asks by."""
         self._passes, self._texts = passes, texts
         self._own, self._fixed = self._cold(), self._cold() if counts_fixed else None

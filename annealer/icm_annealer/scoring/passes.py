@@ -15,7 +15,7 @@ from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.objective import normalized
 from icm_annealer.data.examples import Example
 from icm_annealer.data.task import Task
-from icm_annealer.scoring.prefix_plan import Plan, PlanKind, behind_all
+from icm_annealer.scoring.prefix_plan import PlanKind, PrefixPlan, behind_all
 from icm_client.contract.batches import subset
 from icm_client.contract.errors import RequestError, ScorerError
 from icm_client.contract.wire import MAX_PROMPTS, Label, ModelInfo, ScoreRequest, ScoreResponse, Usage, label_texts
@@ -131,7 +131,7 @@ def _labels(task: Task) -> list[Label]:
     return [label_texts(texts) for texts in task.labels.values()]
 
 
-def _row_of(plan: Plan) -> dict[int, int]:
+def _row_of(plan: PrefixPlan) -> dict[int, int]:
     """The number of the read that scores each example."""
     return {example: row for row, (_, example) in enumerate(plan.reads)}
 
@@ -241,7 +241,7 @@ class PassScorer:
         rows = [row_of[int(query)] for query in queries]
         return PassResult(np.array(response.logprobs)[rows], response.usage, seconds, num_dropped)
 
-    def plan(self, request: PassRequest) -> Plan:
+    def plan(self, request: PassRequest) -> PrefixPlan:
         """The prefix tree that `request` is sent as."""
         units: list[Ints] = []
         in_context: dict[int, int] = {}  # an example -> one of its unit that stands in contexts
@@ -260,7 +260,7 @@ class PassScorer:
                 outside.append(query)
             else:
                 reads_at.setdefault(query if request.labels[query] >= 0 else in_context[query], []).append(query)
-        plan = Plan()
+        plan = PrefixPlan()
         if reads_at:
             plan = request.plan.build(units, lengths, room)
             is_whole = len(request.queries) == len(plan.reads) and bool((request.labels[request.queries] >= 0).all())
@@ -272,7 +272,7 @@ class PassScorer:
         before += self.lengths.separator if self._preamble else 0
         return plan if request.plan.is_exact else plan.aligned(lengths, before, self.model.cache_block_tokens)
 
-    def _request(self, plan: Plan, labels: Ints) -> ScoreRequest:
+    def _request(self, plan: PrefixPlan, labels: Ints) -> ScoreRequest:
         segments: dict[str, int] = {}
 
         def segment(text: str) -> int:

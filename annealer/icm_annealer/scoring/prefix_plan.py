@@ -35,7 +35,7 @@ TAIL = 16
 
 
 @dataclass
-class Plan:
+class PrefixPlan:
     """A prefix tree and what is scored where, depth first.
 
     `prefixes[k]` is (parent prefix or None, shots appended); `reads[i]` is (prefix or None, example to score).
@@ -55,17 +55,17 @@ class Plan:
         self.prefixes.append((parent, list(shots)))
         return len(self.prefixes) - 1
 
-    def __add__(self, other: Plan) -> Plan:
+    def __add__(self, other: PrefixPlan) -> PrefixPlan:
         """Both plans' reads, with no prefix in common."""
         shift = len(self.prefixes)
-        return Plan(
+        return PrefixPlan(
             self.prefixes + [(parent if parent is None else parent + shift, shots) for parent, shots in other.prefixes],
             self.reads + [(prefix if prefix is None else prefix + shift, example) for prefix, example in other.reads],
             self.num_trimmed + other.num_trimmed,
             self.num_dropped + other.num_dropped,
         )
 
-    def only(self, reads_at: Mapping[int, Sequence[int]]) -> Plan:
+    def only(self, reads_at: Mapping[int, Sequence[int]]) -> PrefixPlan:
         """This plan with `reads_at[i]` read where example i is: other reads are left out, and so are prefixes that
         nobody needs then."""
         reads = [(prefix, query) for prefix, example in self.reads for query in reads_at.get(example, ())]
@@ -75,14 +75,14 @@ class Plan:
             if number in needed and parent is not None:
                 needed.add(parent)
         kept: dict[int | None, int | None] = {None: None}
-        plan = Plan(num_dropped=self.num_dropped)
+        plan = PrefixPlan(num_dropped=self.num_dropped)
         for number, (parent, shots) in enumerate(self.prefixes):
             if number in needed:
                 kept[number] = plan.append(kept[parent], shots)
         plan.reads = [(kept[prefix], example) for prefix, example in reads]
         return plan
 
-    def aligned(self, lengths: npt.NDArray[np.float64], before: int, block: int) -> Plan:
+    def aligned(self, lengths: npt.NDArray[np.float64], before: int, block: int) -> PrefixPlan:
         """This plan with contexts that end where a cache block ends, where many examples are read behind one.
 
         A prefix cache holds whole blocks of `block` tokens, and what a context has beyond them is computed by every
@@ -99,7 +99,7 @@ class Plan:
             totals.append((totals[parent] if parent is not None else before) + float(lengths[shots].sum()))
             if parent is not None:
                 is_parent[parent] = True
-        plan = Plan(reads=self.reads, num_dropped=self.num_dropped)
+        plan = PrefixPlan(reads=self.reads, num_dropped=self.num_dropped)
         for number, (parent, shots) in enumerate(self.prefixes):
             if not is_parent[number] and num_reads[number] >= MIN_READS_TO_ALIGN:
                 dropped = _best_drop(lengths[shots], totals[number], block, num_reads[number])
@@ -139,14 +139,14 @@ class PlanKind:
         """True if every context holds all units but the one left out, as far as the window allows."""
         return self.name in ("tree", "fixed")
 
-    def build(self, units: Sequence[Unit], lengths: npt.NDArray[np.float64], max_length: float) -> Plan:
+    def build(self, units: Sequence[Unit], lengths: npt.NDArray[np.float64], max_length: float) -> PrefixPlan:
         """The plan over units in the order given.
 
         `lengths` is the length of every example's shot and `max_length` that of the longest context, both in tokens
         (estimates do). Where all shots together are longer, shots are left out evenly along the order, per subtree,
         so that contexts stay shared, and counted in `num_dropped`.
         """
-        plan = Plan()
+        plan = PrefixPlan()
         if self.name == "fixed":
             _fixed(plan, units, _Window(units, lengths, max_length))
         elif self.name == "chain":
@@ -158,9 +158,9 @@ class PlanKind:
 
 def behind_all(
     units: Sequence[Unit], queries: Sequence[int], lengths: npt.NDArray[np.float64], max_length: float
-) -> Plan:
+) -> PrefixPlan:
     """Every query behind one context of all units: for examples that are not in the context themselves."""
-    plan = Plan()
+    plan = PrefixPlan()
     window = _Window(units, lengths, max_length)
     kept = window.keep(units, max_length)
     plan.num_dropped = window.num_dropped
@@ -225,7 +225,7 @@ def _members(units: Sequence[Unit]) -> list[int]:
 
 
 def _halve(
-    plan: Plan, units: Sequence[Unit], prefix: int | None, num_leaves: int, window: _Window, room: float
+    plan: PrefixPlan, units: Sequence[Unit], prefix: int | None, num_leaves: int, window: _Window, room: float
 ) -> None:
     if len(units) <= 1 or num_leaves <= 1:
         plan.reads.extend((prefix, i) for i in _members(units))
@@ -239,7 +239,7 @@ def _halve(
         _halve(plan, half, plan.append(prefix, _members(kept)), leaves, window, room - window.length(kept))
 
 
-def _fixed(plan: Plan, units: Sequence[Unit], window: _Window) -> None:
+def _fixed(plan: PrefixPlan, units: Sequence[Unit], window: _Window) -> None:
     kept = list(window.keep(units, window.max_length))
     trunk: int | None = None
     place = 0
@@ -254,7 +254,7 @@ def _fixed(plan: Plan, units: Sequence[Unit], window: _Window) -> None:
     plan.num_dropped = window.num_dropped
 
 
-def _chain(plan: Plan, units: Sequence[Unit], window: _Window) -> None:
+def _chain(plan: PrefixPlan, units: Sequence[Unit], window: _Window) -> None:
     kept = list(window.keep(units, window.max_length))
     trunk: int | None = None
     place = 0

@@ -13,7 +13,7 @@ from icm_annealer.runs.schema.base import read_file
 from icm_annealer.runs.schema.journal import PassLine
 from icm_annealer.runs.schema.state import TrackingState
 from icm_annealer.tracking.base import Tracker
-from icm_annealer.tracking.records import Step, cost_step, params_of, pass_step, result_metrics
+from icm_annealer.tracking.records import TrackedStep, cost_step, params_of, pass_step, result_metrics
 from icm_annealer.tracking.target import Target
 from icm_client.contract.errors import RequestError
 
@@ -29,7 +29,7 @@ class Follower:
         self._folder, self._target = folder, target
         self._tracker: Tracker | None = None
         self._key = ""
-        self._journal, self._costs = Tail(folder / JOURNAL), Tail(folder / COSTS)
+        self._journal, self._costs = FileTail(folder / JOURNAL), FileTail(folder / COSTS)
         self._last = 0
         self._shape = Shape(0, 0)
 
@@ -56,13 +56,13 @@ class Follower:
             return
         record = RunRecord.read(self._folder.path)
         if record.is_finished and record.metrics:
-            self._show(Step(self._last, result_metrics(record.metrics)))
+            self._show(TrackedStep(self._last, result_metrics(record.metrics)))
         alarms = ", ".join(alarm.code for alarm in record.alarms)
         self._tracker.end(record.state, {"alarms": alarms} if alarms else {})
 
     def _begin(self) -> bool:
         """False as long as there is no run to show."""
-        if next(Tail(self._folder / JOURNAL).lines(), None) is None:
+        if next(FileTail(self._folder / JOURNAL).lines(), None) is None:
             return False
         header = RunRecord.read(self._folder.path).header
         self._shape = Shape.of(header)
@@ -78,7 +78,7 @@ class Follower:
             self._save()
         return True
 
-    def _pass_step(self, content: bytes) -> Step | None:
+    def _pass_step(self, content: bytes) -> TrackedStep | None:
         """None for the journal's end. Raises RequestError for a damaged line."""
         try:
             line = self._shape.line(content)
@@ -86,7 +86,7 @@ class Follower:
             raise RequestError(f"{self._folder / JOURNAL}: {error}; the file was changed or damaged") from None
         return pass_step(line) if isinstance(line, PassLine) else None
 
-    def _show(self, step: Step) -> None:
+    def _show(self, step: TrackedStep) -> None:
         assert self._tracker is not None
         if step.metrics:
             self._tracker.log(step.number, step.metrics)
@@ -102,7 +102,7 @@ class Follower:
         self._folder.write(TRACKING, state)
 
 
-class Tail:
+class FileTail:
     """The lines of a file that grows, each once, and only when it is whole."""
 
     def __init__(self, path: Path):

@@ -19,7 +19,7 @@ OF_A_PASS = {
 OF_A_COST = ("seconds", "prompt_tokens", "computed_tokens", "cached_tokens")
 
 
-class Step(NamedTuple):
+class TrackedStep(NamedTuple):
     """Figures of one pass; its number is the step."""
 
     number: int
@@ -38,16 +38,16 @@ def params_of(header: RunHeader) -> dict[str, str]:
     return dict(_flat("", chosen))
 
 
-def pass_step(line: PassLine) -> Step:
+def pass_step(line: PassLine) -> TrackedStep:
     """Figures of a chain have its name, so that each is a curve."""
     what = line.request.purpose.replace(" ", "_")
-    return Step(line.number, _numbers({f"{what}/{name}": getattr(line, key) for key, name in OF_A_PASS.items()}))
+    return TrackedStep(line.number, _numbers({f"{what}/{name}": getattr(line, key) for key, name in OF_A_PASS.items()}))
 
 
-def cost_step(cost: CostLine, last: int) -> Step:
+def cost_step(cost: CostLine, last: int) -> TrackedStep:
     """What is no pass counts for the `last` one."""
     number = last if cost.number is None else cost.number
-    return Step(number, _numbers({f"cost/{name}": getattr(cost, name) for name in OF_A_COST}))
+    return TrackedStep(number, _numbers({f"cost/{name}": getattr(cost, name) for name in OF_A_COST}))
 
 
 def result_metrics(metrics: RunMetrics) -> dict[str, float]:

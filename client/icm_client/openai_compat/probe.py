@@ -131,8 +131,7 @@ async def _text_questions(endpoint: OpenAIEndpoint, model: str) -> _Questions:
         raise _unusable(endpoint, "it does not count prompt tokens (usage.prompt_tokens)", "no_usage")
     note = (
         f"{endpoint.url} does not support logprob_token_ids: labels are looked up among the {num_top} most "
-        f"likely tokens, "
-        "and the run stops if one is not among them"
+        "likely tokens, and the run stops if one is not among them"
     )
     bos = [0] if answer.prompt_tokens > 1 else []
     prompts = {text: text for text in (EASY, TURNED, OTHER)}

@@ -16,7 +16,7 @@ MAX_REQUESTS, MAX_SINGLE_REQUESTS = 8, 32
 endpoint's cache when it is next wanted."""
 
 
-class Read(NamedTuple):
+class EndpointRead(NamedTuple):
     """One prompt, as text or as tokens, and the ids whose log-probabilities are wanted behind it (at most MAX_READ_IDS;
     none: the likeliest tokens are)."""
 
@@ -24,7 +24,7 @@ class Read(NamedTuple):
     wanted: tuple[int, ...] = ()
 
 
-class Answers(NamedTuple):
+class EndpointAnswers(NamedTuple):
     """By read, in order, log-probabilities by token; what the endpoint says of the cost of all."""
 
     tops: list[dict[str, float]]
@@ -39,7 +39,7 @@ class Scored(NamedTuple):
     rows: list[list[float]]
     lengths: list[int] | None
     num_reads: int
-    answers: Answers
+    answers: EndpointAnswers
 
 
 class Reader:
@@ -48,18 +48,18 @@ class Reader:
     def __init__(self, endpoint: OpenAIEndpoint, *, num_top: int, max_prompts: int):
         self.endpoint, self.num_top, self._max_prompts = endpoint, num_top, min(max_prompts, MAX_PROMPTS)
 
-    async def read(self, model: str, reads: Sequence[Read]) -> Answers:
+    async def read(self, model: str, reads: Sequence[EndpointRead]) -> EndpointAnswers:
         """Requests are begun in the order of the reads; the first failure gives the others up."""
         limit = MAX_REQUESTS if self._max_prompts > 1 else MAX_SINGLE_REQUESTS
 
-        async def request(batch: Sequence[Read]) -> Answer:
+        async def request(batch: Sequence[EndpointRead]) -> Answer:
             wanted = sorted({token for read in batch for token in read.wanted})
             prompts = [read.prompt for read in batch]
             return await self.endpoint.complete(model, prompts, num_top=self.num_top, wanted=wanted)
 
         answers = await gathered(request, batches(reads, self._max_prompts), limit)
         counts = [answer.prompt_tokens for answer in answers]
-        return Answers(
+        return EndpointAnswers(
             [top for answer in answers for top in answer.tops],
             None if None in counts else sum(count or 0 for count in counts),
             sum(answer.cached_tokens or 0 for answer in answers),
@@ -67,9 +67,9 @@ class Reader:
         )
 
 
-def batches(reads: Sequence[Read], max_prompts: int) -> list[list[Read]]:
+def batches(reads: Sequence[EndpointRead], max_prompts: int) -> list[list[EndpointRead]]:
     """The reads in order, as few requests as the limits allow; each at least one read."""
-    cut: list[list[Read]] = []
+    cut: list[list[EndpointRead]] = []
     wanted: set[int] = set()
     size = 0
     for read in reads:

@@ -9,7 +9,7 @@ from icm_client.contract.label_trie import log_sum_exp
 from icm_client.openai_compat.endpoint import checked
 from icm_client.openai_compat.gathered import gathered
 from icm_client.openai_compat.joined import JoinedPrompt
-from icm_client.openai_compat.reads import Answers, Read, Reader, Scored
+from icm_client.openai_compat.reads import EndpointAnswers, EndpointRead, Reader, Scored
 
 MAX_COUNTING = 32
 """Texts whose tokens are counted at a time: each is a read of its own."""
@@ -43,7 +43,7 @@ class TextPrompts:
         self, prompts: Sequence[JoinedPrompt], labels: list[list[str]], following: str | None, model: str
     ) -> Scored:
         """Raises RequestError naming the label and the prompt where one is not among the likeliest tokens."""
-        answers = await self._reader.read(model, [Read(prompt.text) for prompt in prompts])
+        answers = await self._reader.read(model, [EndpointRead(prompt.text) for prompt in prompts])
         self._check_length(prompts, answers)
         texts = [text for label in labels for text in label]
         for text in texts:
@@ -71,7 +71,7 @@ class TextPrompts:
             details={"label": label, "prompts": [prompts[place].number for place in without]},
         )
 
-    def _check_length(self, prompts: Sequence[JoinedPrompt], answers: Answers) -> None:
+    def _check_length(self, prompts: Sequence[JoinedPrompt], answers: EndpointAnswers) -> None:
         """Prompts that are cut off cannot be seen in the answers, only in how few tokens are counted."""
         if answers.prompt_tokens is None or not self._num_tokens:
             return

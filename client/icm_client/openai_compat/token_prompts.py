@@ -10,7 +10,7 @@ from icm_client.contract.label_trie import LabelTrie, TokenPath, TrieRead, clash
 from icm_client.openai_compat.endpoint import TokenIds, checked, token_name
 from icm_client.openai_compat.gathered import gathered
 from icm_client.openai_compat.joined import JoinedPrompt
-from icm_client.openai_compat.reads import Answers, Read, Reader, Scored
+from icm_client.openai_compat.reads import EndpointAnswers, EndpointRead, Reader, Scored
 
 MAX_TOKENIZING = 32
 """Texts that are tokenized at a time."""
@@ -53,7 +53,7 @@ class TokenPrompts:
             ids = [*self._bos, *whole[prompt.text]]
             self._check_window(prompt, len(ids) + tries[key].max_path)
             for read in tries[key].reads:
-                reads.append(Read([*ids, *read.path], read.ids))
+                reads.append(EndpointRead([*ids, *read.path], read.ids))
                 owners.append((place, read))
         answers = await self._reader.read(model, reads)
         answers = answers._replace(prompt_tokens=self._checked_length(reads, answers))
@@ -99,7 +99,7 @@ class TokenPrompts:
                 details={"prompt": prompt.number, "tokens": length, "limit": self._window},
             )
 
-    def _checked_length(self, reads: Sequence[Read], answers: Answers) -> int:
+    def _checked_length(self, reads: Sequence[EndpointRead], answers: EndpointAnswers) -> int:
         """Tokens of all reads. Whoever cuts prompts, or adds to them, counts others than were sent: ScorerError."""
         sent = sum(len(read.prompt) for read in reads)
         if answers.prompt_tokens not in (None, sent):

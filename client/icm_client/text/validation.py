@@ -1,23 +1,33 @@
-"""A pydantic error as one line, without the value that it is about. A leaf."""
+"""A pydantic error as one line, without the value that it is about: it may be long, or a secret. A leaf."""
 
 from __future__ import annotations
 
+import re
+
 import pydantic
 
+MAX_PART, MAX_MESSAGE = 100, 200
+"""Characters that are shown of a part of a place, and of a message."""
+TYPE = re.compile(r".*\[.*|(constrained-)?(str|int|float|bool|none)")
+"""What pydantic calls the members of a union."""
 
-def first_mistake(error: pydantic.ValidationError, *, whole: str) -> str:
+
+def first_error(error: pydantic.ValidationError, *, whole: str = "", skip: int = 0) -> str:
     """`prompts.3: Input should be a valid string`: the first field that is wrong, and everything wrong with it.
 
-    `whole` names what was validated, for an error about all of it.
+    The place leaves out its first `skip` parts. `whole` names what was validated, for an error about all of it.
     """
-    errors = error.errors(include_url=False, include_input=False)
-    where = _where(errors[0]["loc"])
-    what = dict.fromkeys(each["msg"][:200] for each in errors if _where(each["loc"]) == where)
-    return f"{where or whole}: {', or '.join(what)}"
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    place = _place(errors[0]["loc"][skip:])
+    messages = dict.fromkeys(_message(each["msg"]) for each in errors if _place(each["loc"][skip:]) == place)
+    where = place or whole
+    return f"{where}: {', or '.join(messages)}" if where else ", or ".join(messages)
 
 
-def _where(loc: tuple[int | str, ...]) -> str:
-    """`prompts.3` for ("prompts", 3, "list[nullable[int]]", 0): without the names of union members."""
-    parts = [str(part)[:100] for part in loc[:1]]
-    parts += [str(part) for part in loc[1:] if isinstance(part, int)]
-    return ".".join(parts)
+def _place(loc: tuple[int | str, ...]) -> str:
+    """`prompts.3` for ("prompts", 3, "list[nullable[int]]"): without the names of types that were tried."""
+    return ".".join(str(part)[:MAX_PART] for part in loc if not TYPE.fullmatch(str(part)))
+
+
+def _message(text: str) -> str:
+    return " ".join(text.removeprefix("Value error, ").split())[:MAX_MESSAGE]

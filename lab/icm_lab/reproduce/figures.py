@@ -25,7 +25,7 @@ TITLES = METHOD_TITLES | {
 
 
 @dataclass(frozen=True)
-class Bar:
+class MethodBar:
     """One accuracy: a method on a task with a model."""
 
     model: str
@@ -40,15 +40,15 @@ class Bar:
 class Claim:
     """`first` is higher than `second`, or matches it."""
 
-    first: Bar
+    first: MethodBar
     relation: Literal["higher", "matches"]
-    second: Bar | float
+    second: MethodBar | float
     """A bar of the same task, or a fixed accuracy such as chance."""
 
     def __str__(self) -> str:
         first, second = self.first, self.second
         relation = "higher than" if self.relation == "higher" else "matches"
-        if not isinstance(second, Bar):
+        if not isinstance(second, MethodBar):
             return f"{first.task}, {first.model}: {TITLES[first.method]} {relation} {second}"
         if first.model == second.model:
             return f"{first.task}, {first.model}: {TITLES[first.method]} {relation} {TITLES[second.method]}"
@@ -65,24 +65,24 @@ class Figure:
     paper: str
     """What the paper found."""
     claims: tuple[Claim, ...]
-    shown: tuple[Bar, ...] = ()
+    shown: tuple[MethodBar, ...] = ()
     """Bars that are shown beside those of the claims."""
     measure: Literal["test", "labels"] = "test"
     """Test accuracy of prompting with the labels, or the share of labels that are right."""
 
     @property
-    def bars(self) -> list[Bar]:
+    def bars(self) -> list[MethodBar]:
         """All bars, each once."""
-        claimed = [bar for claim in self.claims for bar in (claim.first, claim.second) if isinstance(bar, Bar)]
+        claimed = [bar for claim in self.claims for bar in (claim.first, claim.second) if isinstance(bar, MethodBar)]
         return list(dict.fromkeys([*self.shown, *claimed]))
 
 
 def _beats(task: str, model: str, other: str, method: str = "icm") -> Claim:
-    return Claim(Bar(model, task, method), "higher", Bar(model, task, other))
+    return Claim(MethodBar(model, task, method), "higher", MethodBar(model, task, other))
 
 
 def _matches(task: str, model: str, other: str, method: str = "icm") -> Claim:
-    return Claim(Bar(model, task, method), "matches", Bar(model, task, other))
+    return Claim(MethodBar(model, task, method), "matches", MethodBar(model, task, other))
 
 
 ELICITED = (
@@ -104,7 +104,7 @@ FIGURES = (
             for claim in (_beats(task, model, "zero_shot"), _matches(task, model, "gold"))
         ),
         tuple(
-            Bar(model, task, method)
+            MethodBar(model, task, method)
             for task, model in ELICITED
             for method in ("zero_shot", "random_few_shot", "icm", "gold")
         ),
@@ -114,11 +114,11 @@ FIGURES = (
         "Larger models are elicited better",
         "The gap to gold labels closes from 8B to 70B.",
         tuple(
-            Claim(Bar(LARGE, task, "icm"), "higher", Bar(SMALL, task, "icm"))
+            Claim(MethodBar(LARGE, task, "icm"), "higher", MethodBar(SMALL, task, "icm"))
             for task in ("lab-arithmetic", "lab-misconceptions")
         ),
         tuple(
-            Bar(model, task, method)
+            MethodBar(model, task, method)
             for task in ("lab-arithmetic", "lab-misconceptions")
             for model in SIZES
             for method in ("icm", "gold")
@@ -128,15 +128,15 @@ FIGURES = (
         "5",
         "A concept that is not salient is not found",
         "Poems preferred for the word sun: at chance.",
-        (Claim(Bar(LARGE, "lab-not-salient", "icm"), "matches", 0.5),),
-        tuple(Bar(LARGE, "lab-not-salient", method) for method in ("zero_shot", "icm", "gold")),
+        (Claim(MethodBar(LARGE, "lab-not-salient", "icm"), "matches", 0.5),),
+        tuple(MethodBar(LARGE, "lab-not-salient", method) for method in ("zero_shot", "icm", "gold")),
     ),
     Figure(
         "6",
         "ICM elicits what the model knows better than people",
         "Gender of authors: about 80, as with gold labels; people 60.",
         (_beats("lab-superhuman", LARGE, "human"), _matches("lab-superhuman", LARGE, "gold")),
-        tuple(Bar(LARGE, "lab-superhuman", method) for method in ("zero_shot", "human", "icm", "gold")),
+        tuple(MethodBar(LARGE, "lab-superhuman", method) for method in ("zero_shot", "human", "icm", "gold")),
     ),
     Figure(
         "8",
@@ -165,7 +165,7 @@ FIGURES = (
             _beats("lab-preferences", SMALL, "published_without_rules", "published"),
             _beats("lab-preferences", SMALL, "icm_without_rules"),
         ),
-        tuple(Bar(LARGE, "lab-preferences", method) for method in ("icm", "icm_without_rules")),
+        tuple(MethodBar(LARGE, "lab-preferences", method) for method in ("icm", "icm_without_rules")),
         measure="labels",
     ),
 )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from icm_annealer.benchmarks.saved_rows import Row
+from icm_annealer.benchmarks.saved_rows import SavedRow
 
 
-class ReproduceRow(Row):
+class ReproduceRow(SavedRow):
     """One seed of one bar."""
 
     model: str

@@ -15,7 +15,7 @@ from icm_annealer.scoring.local_scorer import local_scorer
 from icm_annealer.scoring.passes import Scorer
 from icm_client import ScorerClient
 from icm_client.openai_compat.gathered import gathered
-from icm_lab.reproduce.figures import NUM, NUM_TEST, Bar, Figure
+from icm_lab.reproduce.figures import NUM, NUM_TEST, Figure, MethodBar
 from icm_lab.reproduce.methods import METHODS, OURS, PUBLISHED
 from icm_lab.reproduce.rows import ReproduceRow
 from icm_lab.reproduce.trial import Trial
@@ -47,7 +47,7 @@ async def make_rows(figures: Sequence[Figure], out: Path, say: Say) -> list[Repr
 
 
 async def model_rows(
-    scorer: Scorer, bars: Sequence[Bar], saved: SavedRows[ReproduceRow], say: Say
+    scorer: Scorer, bars: Sequence[MethodBar], saved: SavedRows[ReproduceRow], say: Say
 ) -> list[ReproduceRow]:
     """The rows of one model's bars, seeds side by side: one alone leaves the scorer idle between its passes."""
     data = {task: _load(task) for task in dict.fromkeys(bar.task for bar in bars)}
@@ -71,7 +71,7 @@ async def model_rows(
     return [row for rows in await gathered(lambda trial: one(*trial), trials, AT_ONCE) for row in rows]
 
 
-async def _row(case: Case, trial: Trial, bar: Bar) -> ReproduceRow:
+async def _row(case: Case, trial: Trial, bar: MethodBar) -> ReproduceRow:
     found = await METHODS[bar.method](trial, case.seed)
     labels = found.labels if found else None
     rate = float(np.mean(labels == 0)) if labels is not None else 0.5

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from icm_annealer.evaluation.intervals import Estimate, wilson
-from icm_lab.reproduce.figures import MATCH, Bar, Claim, Figure
+from icm_lab.reproduce.figures import MATCH, Claim, Figure, MethodBar
 from icm_lab.reproduce.rows import ReproduceRow
 
 RESAMPLES = 4_000
@@ -59,7 +59,7 @@ def judge(claim: Claim, rows: Sequence[ReproduceRow], measure: str) -> Verdict:
     first = estimate(rows_of(claim.first, rows), measure)
     second = (
         estimate(rows_of(claim.second, rows), measure)
-        if isinstance(claim.second, Bar)
+        if isinstance(claim.second, MethodBar)
         else Estimate(claim.second, claim.second, claim.second)
     )
     if claim.relation == "higher":
@@ -71,7 +71,7 @@ def judge(claim: Claim, rows: Sequence[ReproduceRow], measure: str) -> Verdict:
     return Verdict(claim, first, second, bool(holds))
 
 
-def rows_of(bar: Bar, rows: Sequence[ReproduceRow]) -> list[ReproduceRow]:
+def rows_of(bar: MethodBar, rows: Sequence[ReproduceRow]) -> list[ReproduceRow]:
     """The rows of one bar, by seed."""
     mine = [row for row in rows if (row.model, row.task, row.method) == (bar.model, bar.task, bar.method)]
     return sorted(mine, key=lambda row: row.seed)
@@ -112,6 +112,6 @@ def passes_found(rows: Sequence[ReproduceRow]) -> list[dict[str, Any]]:
     kinds = dict.fromkeys((row.model, row.task, row.method) for row in rows if row.passes)
     table = []
     for model, task, method in kinds:
-        passes = [row.passes for row in rows_of(Bar(model, task, method), rows)]
+        passes = [row.passes for row in rows_of(MethodBar(model, task, method), rows)]
         table.append({"model": model, "task": task, "method": method, "passes": float(np.mean(passes))})
     return table

@@ -16,6 +16,7 @@ import pydantic
 from icm_client.contract.errors import RequestError, ScorerError
 from icm_client.contract.wire import ModelInfo
 from icm_client.text.distribution import install_hint
+from icm_client.text.validation import first_error
 from icm_server.config import ServerConfig
 from icm_server.engines.base import Engine, EngineDiedError, ReadAnswer
 from icm_server.engines.hf_tokenizer import HfTokenizer
@@ -188,7 +189,7 @@ def _cache_tokens(config: Any) -> int:
 
 def _first_line(error: BaseException) -> str:
     if isinstance(error, pydantic.ValidationError):  # its first line only counts them
-        return str(error.errors()[0]["msg"])[:400]
+        return first_error(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:400] if lines else type(error).__name__
 

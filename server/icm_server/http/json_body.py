@@ -9,7 +9,7 @@ from fastapi import Request
 
 from icm_client.contract.errors import RequestError, TooLargeError
 from icm_client.contract.wire import ScoreRequest
-from icm_client.text.validation import first_mistake
+from icm_client.text.validation import first_error
 from icm_server.middleware.access import allowed
 from icm_server.middleware.cancel_on_disconnect import cancel_on_disconnect
 from icm_server.sharing.steps import Steps, finished
@@ -89,4 +89,4 @@ def _mistake(error: pydantic.ValidationError) -> str:
     first = error.errors(include_url=False, include_input=False)[0]
     if first["type"] == "json_invalid":
         return f"the body is not JSON: {first['ctx']['error']}"
-    return first_mistake(error, whole="the body")
+    return first_error(error, whole="the body")

@@ -13,7 +13,7 @@ from icm_server.http.json_body import documented, parsed, score_body
 from icm_server.http.streaming import LineResponse
 from icm_server.middleware.cancel_on_disconnect import cancel_on_disconnect
 from icm_server.scheduling.answer_writing import AnswerWriter
-from icm_server.scheduling.scoring import Scorer
+from icm_server.scheduling.scoring import ScoringService
 from icm_server.scheduling.whole_answer import PIECE_VALUES, WholeResponse
 
 SCORE_PATH = "/v1/score"
@@ -21,13 +21,13 @@ SCORE_PATH = "/v1/score"
 router = APIRouter()
 
 
-def ready_scorer(request: Request) -> Scorer:
+def ready_scorer(request: Request) -> ScoringService:
     """The scorer, or 503 with the reason while there is none."""
-    scorer: Scorer = request.app.state.scoring.required()
+    scorer: ScoringService = request.app.state.scoring.required()
     return scorer
 
 
-ReadyScorer = Annotated[Scorer, Depends(ready_scorer)]
+ReadyScorer = Annotated[ScoringService, Depends(ready_scorer)]
 ScoreBody = Annotated[ScoreRequest, Depends(score_body)]
 
 

@@ -10,7 +10,7 @@ from icm_client.contract.errors import IcmError, UnavailableError
 from icm_client.contract.wire import ScoreRequest
 from icm_server.config import ScoringConfig
 from icm_server.engines.base import Engine, EngineDiedError
-from icm_server.scheduling.scoring import Scorer
+from icm_server.scheduling.scoring import ScoringService
 from icm_server.stats.history import SAMPLE_EVERY_S
 
 EngineFactory = Callable[[], Awaitable[Engine]]
@@ -26,7 +26,7 @@ class ScorerState:
     """What the routes share: the scorer once there is one, else why not."""
 
     def __init__(self) -> None:
-        self.scorer: Scorer | None = None
+        self.scorer: ScoringService | None = None
         self.reason = "the model is loading"
         self.failure: str | None = None
         """Why the process has to end, once it has."""
@@ -38,7 +38,7 @@ class ScorerState:
         self.stopping = asyncio.Event()
         """Set when the process is to end; requests under way are given up."""
 
-    def required(self) -> Scorer:
+    def required(self) -> ScoringService:
         """The scorer; raises UnavailableError with the reason while it takes no requests."""
         if self.failure is None and (self.is_draining or self.stopping.is_set()):
             raise UnavailableError(
@@ -89,7 +89,7 @@ async def _load(state: ScorerState, make_engine: EngineFactory, scoring: Scoring
     except Exception as error:  # whatever it was, the process cannot serve: the command line tells and exits
         state.fail(_message(error))
         return
-    scorer = Scorer(engine, scoring)
+    scorer = ScoringService(engine, scoring)
     state.reason = "the model is loaded; the first read is running"
     try:
         await scorer.score(first_request())
@@ -115,7 +115,7 @@ async def _watch_engine(state: ScorerState, engine: Engine) -> None:
         await asyncio.sleep(CHECK_EVERY_S)
 
 
-async def _keep_history(scorer: Scorer) -> None:
+async def _keep_history(scorer: ScoringService) -> None:
     while True:
         await asyncio.sleep(SAMPLE_EVERY_S)
         scorer.history.take()

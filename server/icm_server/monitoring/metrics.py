@@ -20,7 +20,7 @@ from icm_server.auth.tenant import Tenant
 from icm_server.monitoring.overview import held_by, seen_by
 from icm_server.scheduling.admission import Held
 from icm_server.scheduling.request_metrics import OUTCOMES
-from icm_server.scheduling.scoring import Scorer
+from icm_server.scheduling.scoring import ScoringService
 from icm_server.stats.counters import Histogram
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
@@ -30,7 +30,7 @@ _MODEL_LABELS = ("name", "digest", "dtype", "engine")
 class Metrics:
     """Those of one application. `scorer` tells the scorer once there is one, `ready` whether it takes requests."""
 
-    def __init__(self, scorer: Callable[[], Scorer | None], ready: Callable[[], bool], responses: Counter[int]):
+    def __init__(self, scorer: Callable[[], ScoringService | None], ready: Callable[[], bool], responses: Counter[int]):
         self._scorer, self._ready, self._responses = scorer, ready, responses
 
     def text(self, tenant: Tenant) -> bytes:
@@ -70,14 +70,14 @@ class _Collected(Collector):
         return self._found
 
 
-def _info(scorer: Scorer) -> Iterator[Metric]:
+def _info(scorer: ScoringService) -> Iterator[Metric]:
     info = scorer.info
     family = GaugeMetricFamily("icm_model_info", "Always 1; the labels name the model.", labels=_MODEL_LABELS)
     family.add_metric([str(getattr(info, name)) for name in _MODEL_LABELS], 1)
     yield family
 
 
-def _totals(scorer: Scorer) -> Iterator[Metric]:
+def _totals(scorer: ScoringService) -> Iterator[Metric]:
     total = scorer.counters.total()
     requests = CounterMetricFamily(
         "icm_requests",
@@ -103,7 +103,7 @@ def _totals(scorer: Scorer) -> Iterator[Metric]:
         yield CounterMetricFamily(name, text, value)
 
 
-def _experiments(scorer: Scorer, tenant: Tenant) -> Iterator[Metric]:
+def _experiments(scorer: ScoringService, tenant: Tenant) -> Iterator[Metric]:
     """Of those that are counted by name (see `Counters`) and of all others together."""
     label = ["tenant", "experiment"]
     entries = seen_by(tenant, scorer)
@@ -134,7 +134,7 @@ def _experiments(scorer: Scorer, tenant: Tenant) -> Iterator[Metric]:
     yield from (computed, cached, reused, requests, reads, tokens)
 
 
-def _now(scorer: Scorer) -> Iterator[Metric]:
+def _now(scorer: ScoringService) -> Iterator[Metric]:
     engine, dispatcher, read_cache = scorer.engine, scorer.dispatcher, scorer.read_cache
     for name, text, value in (
         ("icm_engine_reads", "Reads in the engine.", dispatcher.num_reads),
@@ -152,7 +152,7 @@ def _now(scorer: Scorer) -> Iterator[Metric]:
         yield GaugeMetricFamily(name, text, value)
 
 
-def _durations(scorer: Scorer) -> Iterator[Metric]:
+def _durations(scorer: ScoringService) -> Iterator[Metric]:
     counters = scorer.counters
     for name, text, histogram in (
         ("icm_request_duration_seconds", "Answered requests, from arrival to end.", counters.requests_s),

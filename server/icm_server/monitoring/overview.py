@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from icm_client.contract.wire import ModelInfo
 from icm_server.auth.tenant import ANYONE, ExperimentId, Tenant
 from icm_server.scheduling.admission import Held
-from icm_server.scheduling.scoring import Scorer
+from icm_server.scheduling.scoring import ScoringService
 from icm_server.stats.counters import Counts, ExperimentCounters, quantile_s
 
 
@@ -29,7 +29,7 @@ class Quantiles(_Frozen):
     p95: float
 
 
-class Row(_Frozen):
+class ExperimentRow(_Frozen):
     """One experiment, or all of them."""
 
     tenant: str
@@ -84,13 +84,13 @@ class Overview(_Frozen):
     """The experiments are those of all tenants: the key is an admin's."""
     only_tenant: str | None = None
     """The tenant whose experiments alone are shown, for a key that is not an admin's."""
-    all: Row | None = None
+    all: ExperimentRow | None = None
     """Of all experiments that are told."""
-    experiments: list[Row] = []
+    experiments: list[ExperimentRow] = []
     """Those with work now or lately by name, then the others by when they were seen last."""
 
 
-def overview(scorer: Scorer, tenant: Tenant, *, ready: bool, status: str) -> Overview:
+def overview(scorer: ScoringService, tenant: Tenant, *, ready: bool, status: str) -> Overview:
     """Of a scorer that is loaded, as far as the tenant may see it: how busy the engine is names nobody, so all may."""
     dispatcher, engine, history = scorer.dispatcher, scorer.engine, scorer.history
     recent = {entry: history.counts(entry) for _, entry in scorer.counters}
@@ -99,8 +99,10 @@ def overview(scorer: Scorer, tenant: Tenant, *, ready: bool, status: str) -> Ove
     now = scorer.counters.clock()
     entries = seen_by(tenant, scorer)
 
-    def row(experiment_id: ExperimentId, entry: ExperimentCounters, lately: Counts, waiting: Held, state: State) -> Row:
-        return Row(
+    def row(
+        experiment_id: ExperimentId, entry: ExperimentCounters, lately: Counts, waiting: Held, state: State
+    ) -> ExperimentRow:
+        return ExperimentRow(
             tenant=experiment_id.tenant,
             experiment=experiment_id.experiment,
             share=lately.computed_tokens / max(1, whole),
@@ -144,7 +146,7 @@ def overview(scorer: Scorer, tenant: Tenant, *, ready: bool, status: str) -> Ove
     )
 
 
-def seen_by(tenant: Tenant, scorer: Scorer) -> list[tuple[ExperimentId, ExperimentCounters]]:
+def seen_by(tenant: Tenant, scorer: ScoringService) -> list[tuple[ExperimentId, ExperimentCounters]]:
     """Who is counted, as far as the tenant may know of them."""
     return [
         (experiment_id, entry)
@@ -153,7 +155,7 @@ def seen_by(tenant: Tenant, scorer: Scorer) -> list[tuple[ExperimentId, Experime
     ]
 
 
-def held_by(scorer: Scorer) -> dict[ExperimentId, Held]:
+def held_by(scorer: ScoringService) -> dict[ExperimentId, Held]:
     """What waits, by the names that it is counted by."""
     held: dict[ExperimentId, Held] = {}
     for key, theirs in scorer.admission.keys.items():
@@ -163,7 +165,7 @@ def held_by(scorer: Scorer) -> dict[ExperimentId, Held]:
     return held
 
 
-def _ordered(rows: list[Row]) -> list[Row]:
+def _ordered(rows: list[ExperimentRow]) -> list[ExperimentRow]:
     busy = [row for row in rows if row.waiting.requests or row.lately != Counts()]
     idle = [row for row in rows if row not in busy]
     return sorted(busy, key=lambda row: (row.tenant, row.experiment)) + sorted(idle, key=lambda row: row.seen_s)

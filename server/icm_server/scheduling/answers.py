@@ -11,9 +11,9 @@ from icm_server.auth.tenant import ANYONE, ExperimentId, Tenant
 from icm_server.read_cache.memory import decoded
 from icm_server.scheduling.admission import Ticket
 from icm_server.scheduling.request_metrics import RequestMetrics
-from icm_server.scheduling.request_plan import Plan, PlannedRead
+from icm_server.scheduling.request_plan import PlannedRead, RequestPlan
 from icm_server.scheduling.row_assembly import RowAssembly
-from icm_server.scheduling.row_buffer import RowBuffer, Rows
+from icm_server.scheduling.row_buffer import RowBatch, RowBuffer
 from icm_server.sharing.fair_queue import Work
 from icm_server.tokens.token_path import PathCursor
 
@@ -27,7 +27,7 @@ class Answers:
     def __init__(
         self,
         request: ScoreRequest,
-        plan: Plan,
+        plan: RequestPlan,
         ticket: Ticket,
         metrics: RequestMetrics,
         resume: Callable[[], None],
@@ -67,7 +67,7 @@ class Answers:
     def is_complete(self) -> bool:
         return self._assembly.num_left == 0
 
-    async def batches(self) -> AsyncIterator[Rows]:
+    async def batches(self) -> AsyncIterator[RowBatch]:
         """All rows, each once, in the order in which they are completed, few at a time. Raises the error of `fail`."""
         for read, answer in self._plan.known:
             self._add(read, decoded(answer), computed=False)

@@ -8,7 +8,7 @@ from icm_client.contract.errors import BusyError, DeadlineError, IcmError, Reque
 from icm_client.contract.wire import ScoreRequest, Usage
 from icm_server.auth.tenant import ExperimentId, Tenant
 from icm_server.logs import REFUSED, event, last_event
-from icm_server.scheduling.request_plan import Plan
+from icm_server.scheduling.request_plan import RequestPlan
 from icm_server.stats.counters import Counters, Counts
 
 log = logging.getLogger("icm_server")
@@ -30,7 +30,7 @@ class RequestMetrics:
         self.own = Counts()
         """What was done for this request."""
 
-    def accepted(self, plan: Plan) -> None:
+    def accepted(self, plan: RequestPlan) -> None:
         """It is let in and planned, and waits from now on."""
         self._queued_at = self._counters.clock()
         counts = self._entry.counts

@@ -42,7 +42,7 @@ class PlannedRead:
     """How many of them are likely to be computed."""
 
 
-class Plan(NamedTuple):
+class RequestPlan(NamedTuple):
     """A request, ready to be queued."""
 
     prompts: list[TokenizedPrompt]
@@ -72,7 +72,7 @@ class Planner:
         self._plain, self._special, self._max_prompt_tokens = plain, special, max_prompt_tokens
         self._known, self._max_reads = known, max_reads
 
-    def plan(self, request: ScoreRequest, context: bytes) -> Steps[Plan]:
+    def plan(self, request: ScoreRequest, context: bytes) -> Steps[RequestPlan]:
         """`context` stands for all that answers depend on besides tokens.
 
         Raises RequestError naming the prompt or label that is wrong, TooLargeError for too many reads or tokens.
@@ -94,7 +94,7 @@ class Planner:
         yield
         yield from _estimate(wanted, tokenized.prompts)
         quanta = yield from _quanta(wanted, tree)
-        return Plan(
+        return RequestPlan(
             prompts=tokenized.prompts,
             first_of=first_of,
             quanta=quanta,

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from icm_client.contract.label_trie import TrieRead
-from icm_server.scheduling.request_plan import Plan, PlannedRead
+from icm_server.scheduling.request_plan import PlannedRead, RequestPlan
 
 
-class Row(NamedTuple):
+class PromptRow(NamedTuple):
     """The labels' log-probabilities after all prompts of a request that are the same."""
 
     prompts: list[int]
@@ -20,7 +20,7 @@ class Row(NamedTuple):
 class RowAssembly:
     """Collects a plan's reads, in any order."""
 
-    def __init__(self, plan: Plan):
+    def __init__(self, plan: RequestPlan):
         self._plan = plan
         self._copies: dict[int, list[int]] = defaultdict(list)
         for number, first in enumerate(plan.first_of):
@@ -34,7 +34,7 @@ class RowAssembly:
         self.num_from_cache = 0
         """Prompts whose rows needed no read of this request's own."""
 
-    def add(self, read: PlannedRead, logprobs: Sequence[float], *, computed: bool) -> Row | None:
+    def add(self, read: PlannedRead, logprobs: Sequence[float], *, computed: bool) -> PromptRow | None:
         """The row, if this was its last read; `computed` by the engine for this request."""
         if computed:
             self._computed.add(read.prompt)
@@ -43,7 +43,7 @@ class RowAssembly:
         found[read.read] = logprobs
         if len(found) < len(trie.reads):
             return None
-        row = Row([read.prompt, *self._copies.get(read.prompt, ())], trie.logprobs(self._found.pop(read.prompt)))
+        row = PromptRow([read.prompt, *self._copies.get(read.prompt, ())], trie.logprobs(self._found.pop(read.prompt)))
         self.num_left -= len(row.prompts)
         self.num_from_cache += len(row.prompts) - (read.prompt in self._computed)
         return row

@@ -14,7 +14,7 @@ MAX_TAKEN_VALUES = 2**13
 """So many are handed on at once: a millisecond's work for whoever writes them down."""
 
 
-class Rows(NamedTuple):
+class RowBatch(NamedTuple):
     """The labels' log-probabilities (`logprobs[k]`, a row) after prompt number `prompts[k]`."""
 
     prompts: list[int]
@@ -25,7 +25,7 @@ class RowBuffer:
     """`on_full` is called when it has as much as it holds, `on_room` whenever rows were taken and there is room."""
 
     def __init__(self, num_labels: int, on_full: Callable[[], None], on_room: Callable[[], None]):
-        self._ready = Rows([], [])
+        self._ready = RowBatch([], [])
         self._max_ready = max(1, MAX_READY_VALUES // num_labels)
         self._max_taken = max(1, MAX_TAKEN_VALUES // num_labels)
         self._on_full, self._on_room = on_full, on_room
@@ -63,10 +63,10 @@ class RowBuffer:
         """Until the next rows are to be taken."""
         await self._wake.wait()
 
-    def take(self) -> Rows:
+    def take(self) -> RowBatch:
         """The next rows, possibly none. What is left of them can be taken at once."""
         prompts, logprobs = self._ready
-        rows = Rows(prompts[: self._max_taken], logprobs[: self._max_taken])
+        rows = RowBatch(prompts[: self._max_taken], logprobs[: self._max_taken])
         del prompts[: self._max_taken], logprobs[: self._max_taken]
         if self.is_empty:
             self._wake.clear()

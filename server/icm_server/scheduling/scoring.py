@@ -23,7 +23,7 @@ from icm_server.scheduling.answers import Answers
 from icm_server.scheduling.dispatcher import Dispatcher
 from icm_server.scheduling.planning_thread import PlanningThread
 from icm_server.scheduling.request_metrics import RequestMetrics, outcome_of
-from icm_server.scheduling.request_plan import Plan, PlannedRead, Planner
+from icm_server.scheduling.request_plan import PlannedRead, Planner, RequestPlan
 from icm_server.scheduling.whole_answer import WholeAnswers
 from icm_server.sharing.fair_lock import FairLock
 from icm_server.sharing.fair_queue import FairQueue
@@ -37,7 +37,7 @@ MAX_BURST_TOKENS = 2**13
 """What is saved up for a small request at most, also where an engine takes any number of tokens in a step."""
 
 
-class Scorer:
+class ScoringService:
     """Scores requests on one engine; any number of them at once, in one event loop."""
 
     def __init__(
@@ -155,7 +155,7 @@ class Scorer:
         answers.on_close(answers.end_metrics)
         return answers
 
-    async def _planned(self, request: ScoreRequest, tenant: Tenant, until: float | None) -> Plan:
+    async def _planned(self, request: ScoreRequest, tenant: Tenant, until: float | None) -> RequestPlan:
         size = len(request.segments) + len(request.prefixes) + len(request.prompts)
         place = self.planning.lock.place(tenant, size, sum(map(len, given_texts(request))))
         try:

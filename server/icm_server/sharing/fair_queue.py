@@ -29,14 +29,14 @@ CLASS = 2**48
 """More tokens than are ever computed: ranks of a priority are so far from those of the next."""
 
 
-class Read(Protocol):
+class QueuedRead(Protocol):
     """What waits: all that the queue needs to know of it is the tokens that it is likely to have computed."""
 
     @property
     def estimated_new_tokens(self) -> int: ...
 
 
-R = TypeVar("R", bound=Read)
+R = TypeVar("R", bound=QueuedRead)
 
 
 class Quantum(NamedTuple, Generic[R]):

@@ -42,7 +42,7 @@ from icm_client.score_fields import ScoreFields
 from icm_server.config import Limits, ScoringConfig
 from icm_server.engines.fake import FakeEngine
 from icm_server.http.app import create_app
-from icm_server.scheduling.scoring import Scorer
+from icm_server.scheduling.scoring import ScoringService
 
 REQUEST = ScoreRequest(
     segments=[
@@ -437,7 +437,7 @@ def ready_transport() -> httpx.ASGITransport:
         raise AssertionError
 
     app = create_app(no_engine)
-    app.state.scoring.scorer = Scorer(FakeEngine())
+    app.state.scoring.scorer = ScoringService(FakeEngine())
     return httpx.ASGITransport(app=app)
 
 

@@ -17,7 +17,7 @@ from icm_annealer.benchmarks.saved_rows import SavedRows
 from icm_annealer.data.task import built_in_tasks
 from icm_annealer.plots.bars import BarPlot
 from icm_client import RequestError
-from icm_lab.reproduce.figures import FIGURES, REAL, TITLES, Bar, Claim, Figure
+from icm_lab.reproduce.figures import FIGURES, REAL, TITLES, Claim, Figure, MethodBar
 from icm_lab.reproduce.methods import METHODS
 from icm_lab.reproduce.page import figure_plots, render_page
 from icm_lab.reproduce.rows import ReproduceRow
@@ -26,10 +26,10 @@ from icm_lab.reproduce.trial import Trial
 from icm_lab.reproduce.verdicts import estimate, figure_found, judge, passes_found
 from icm_server.engines.model_store import PACKAGED
 
-FIRST, SECOND = Bar("lab-large", "lab-arithmetic", "icm"), Bar("lab-large", "lab-arithmetic", "gold")
+FIRST, SECOND = MethodBar("lab-large", "lab-arithmetic", "icm"), MethodBar("lab-large", "lab-arithmetic", "gold")
 
 
-def rows(bar: Bar, rights: list[int], num: int = 100) -> list[ReproduceRow]:
+def rows(bar: MethodBar, rights: list[int], num: int = 100) -> list[ReproduceRow]:
     common: dict[str, Any] = {"model": bar.model, "task": bar.task, "n": num, "method": bar.method}
     common |= {"num": num, "num_test": num, "passes": 3.0, "collapsed": False}
     return [
@@ -88,7 +88,9 @@ def test_the_figures_name_what_there_is() -> None:
     assert "lab-arithmetic: ICM on lab-large higher than ICM on lab-small" in claims
     assert "lab-not-salient, lab-large: ICM matches 0.5" in claims
     for figure in FIGURES:
-        assert all(claim.second.task == claim.first.task for claim in figure.claims if isinstance(claim.second, Bar))
+        assert all(
+            claim.second.task == claim.first.task for claim in figure.claims if isinstance(claim.second, MethodBar)
+        )
         for bar in figure.bars:
             assert bar.model in PACKAGED
             assert bar.task in built_in_tasks()
@@ -122,7 +124,7 @@ async def test_every_method_labels_a_trial(tmp_path: Path, serving: Serving) -> 
 
 
 async def test_rows_of_other_weights_are_made_again(tmp_path: Path, serving: Serving) -> None:
-    bars = [Bar(REAL, "living", method) for method in ("zero_shot", "gold")]
+    bars = [MethodBar(REAL, "living", method) for method in ("zero_shot", "gold")]
     told: list[str] = []
 
     async def made(seed: int) -> list[ReproduceRow]:

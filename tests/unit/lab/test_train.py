@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from icm_lab.family import Size
+from icm_lab.family import ModelSize
 from icm_lab.train import LOG, train
 from icm_lab.training_schedule import SCHEDULES, Stage, TrainingSchedule
 
-TINY = Size("tiny", 1, 16, 1)
+TINY = ModelSize("tiny", 1, 16, 1)
 SHORT = TrainingSchedule(
     (Stage(4, 6, 4, 0.0, noisy=False), Stage(4, 4, 6, 1.0, noisy=True)), rate=1e-2, warm_up=2, report_steps=2
 )

@@ -16,7 +16,7 @@ from icm_annealer.benchmarks.baselines.rows import BaselineRow, BaselineRows
 from icm_annealer.benchmarks.baselines.summaries import BaselinesTable, MethodSummary, method_summaries
 from icm_annealer.benchmarks.case import Case, TaskData
 from icm_annealer.benchmarks.results_file import save_figures
-from icm_annealer.benchmarks.runner import Job, Part, run_jobs
+from icm_annealer.benchmarks.runner import Part, RowJob, run_jobs
 from icm_annealer.benchmarks.saved_rows import SavedRows
 from icm_annealer.benchmarks.search_presets import find_compared
 from icm_annealer.console.progress import RunProgress
@@ -27,7 +27,7 @@ ROWS, TABLE = "rows", "table"
 """The parts of `baselines.json`."""
 
 
-class Compared(NamedTuple):
+class BaselinesComparison(NamedTuple):
     """The result: what `baselines.json` says of all methods, and each method with its rows."""
 
     table: BaselinesTable
@@ -36,7 +36,7 @@ class Compared(NamedTuple):
 
 async def compare(
     out: Path, scorer: Scorer, data: TaskData, plan: BaselinesPlan, progress: RunProgress, *, resume: bool
-) -> Compared:
+) -> BaselinesComparison:
     """Runs all methods of `plan`, or with `resume` those that `out` has no such row of. Other methods that it has such
     rows of, one of every seed, are then compared with them."""
     model = await scorer.model()
@@ -68,14 +68,14 @@ async def compare(
         methods={summary.method.name: summary.stored() for summary in methods},
     )
     save_figures(out, **{TABLE: table.model_dump()})
-    return Compared(table, methods)
+    return BaselinesComparison(table, methods)
 
 
-def _jobs(data: TaskData, plan: BaselinesPlan) -> Iterator[Job]:
+def _jobs(data: TaskData, plan: BaselinesPlan) -> Iterator[RowJob]:
     """Seed by seed, ICM first: it sets the others' budgets."""
     num = plan.num_examples
     for seed in plan.seeds:
         for method in sorted(METHODS.values(), key=lambda method: method.name != ICM):
             searching = find_compared(method.search).settings(seed).expected_shots(num) if method.search else 0.0
             weight = searching + 2.0 * (num + 2 * plan.num_test)
-            yield Job(ROWS, data, num, seed, method.name, weight, plan.has(method.name))
+            yield RowJob(ROWS, data, num, seed, method.name, weight, plan.has(method.name))

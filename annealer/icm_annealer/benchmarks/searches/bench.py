@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from icm_annealer.benchmarks.case import Case, TaskData
-from icm_annealer.benchmarks.runner import Job, Part, run_jobs
+from icm_annealer.benchmarks.runner import Part, RowJob, run_jobs
 from icm_annealer.benchmarks.saved_rows import SavedRows
 from icm_annealer.benchmarks.search_presets import REFERENCE
 from icm_annealer.benchmarks.searches.chain import CHAIN, SURROGATES, ChainRow, ChainRows
@@ -60,15 +60,15 @@ async def run_bench(
     return BenchFound(searches.rows, chain.rows, model.identity.model_dump())
 
 
-def _jobs(tasks: Sequence[TaskData], plan: BenchPlan) -> Iterator[Job]:
+def _jobs(tasks: Sequence[TaskData], plan: BenchPlan) -> Iterator[RowJob]:
     """Seed by seed, so that a bench that is interrupted has something of everything."""
     for seed in plan.seeds:
         for data in tasks:
             for num in plan.sizes:
                 for name in plan.searches:
-                    yield Job(SEARCHES, data, num, seed, name, _weight(name, num, plan))
+                    yield RowJob(SEARCHES, data, num, seed, name, _weight(name, num, plan))
                 if plan.checks_chain and seed == plan.first_seed:
-                    yield Job(CHAIN, data, num, seed, CHAIN, SURROGATES.expected_shots(num))
+                    yield RowJob(CHAIN, data, num, seed, CHAIN, SURROGATES.expected_shots(num))
 
 
 def _weight(name: str, num: int, plan: BenchPlan) -> float:

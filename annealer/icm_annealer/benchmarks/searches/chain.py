@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from icm_annealer.benchmarks.case import Case, Opened
 from icm_annealer.benchmarks.runner import Steps
-from icm_annealer.benchmarks.saved_rows import Row
+from icm_annealer.benchmarks.saved_rows import SavedRow
 from icm_annealer.benchmarks.searches.rows import SearchRow
 from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.objective import Objective
@@ -60,7 +60,7 @@ class Agreement(BaseModel):
     logprob: float
 
 
-class ChainRow(Row):
+class ChainRow(SavedRow):
     """The comparison of measures on one task, size and seed."""
 
     rows: list[Agreement]

@@ -10,7 +10,7 @@ from icm_annealer.benchmarks.searches.rows import UNIT
 from icm_annealer.benchmarks.searches.summaries import SearchSummary, TaskComparison
 from icm_annealer.benchmarks.searches.tables import notes_for
 from icm_annealer.plots.base import Plot
-from icm_annealer.plots.clouds import Cloud, CloudPlot, Level
+from icm_annealer.plots.clouds import Cloud, CloudPlot, ReferenceLine
 from icm_annealer.reporting.methods import TITLES
 from icm_annealer.reporting.report import templates
 
@@ -70,7 +70,7 @@ def _plots_of(comparison: TaskComparison) -> dict[str, Plot]:
     for shown in SHOWN:
         clouds = tuple(cloud for summary in comparison.searches for cloud in _clouds(summary, shown.name))
         levels = tuple(
-            Level(TITLES[GOLD], summary.figures[shown.name])
+            ReferenceLine(TITLES[GOLD], summary.figures[shown.name])
             for summary in comparison.searches
             if summary.search == GOLD
         )

@@ -10,7 +10,7 @@ import pydantic_core
 from pydantic import BaseModel, ConfigDict
 
 from icm_client.contract.errors import RequestError
-from icm_client.contract.validation import first_error
+from icm_client.text.validation import first_error
 
 CHANGED = "the file was changed or damaged: write it again with the command that made it, or move it away"
 

@@ -30,7 +30,7 @@ class RunSettings(Record):
     model: str
 
 
-class Window(Record):
+class ContextWindow(Record):
     """What contexts are cut to: with another window, the same request is answered behind other contexts."""
 
     max_prompt_tokens: int = Field(ge=1)
@@ -47,7 +47,7 @@ class RunHeader(Versioned):
     data: str
     """The digest of all that the search sees of the data."""
     model: ModelIdentity
-    window: Window
+    window: ContextWindow
     ids: list[str]
     """Of the examples, in order."""
 

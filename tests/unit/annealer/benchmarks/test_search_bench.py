@@ -28,7 +28,7 @@ from icm_annealer.benchmarks.searches.rows import SearchRow
 from icm_annealer.benchmarks.searches.summaries import task_comparisons
 from icm_annealer.core.objective import Objective
 from icm_annealer.evaluation.many_shot import ManyShot
-from icm_annealer.scoring.cost_model import TextTokens
+from icm_annealer.scoring.cost_model import PassTokens
 from icm_annealer.scoring.passes import PassScorer
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Problem, Search, weigh_alone
@@ -48,7 +48,7 @@ async def opened(scorer: ScorerClient, task_file: Path, objective: Objective, pl
     problem = problem_of(task, examples, objective, PlanKind.parse(plan))
     passes = await PassScorer.open(scorer, task, examples, problem.units, model)
     many_shot = await ManyShot.open(scorer, task, examples, examples, model)
-    return Opened(passes, await TextTokens.of(passes), many_shot), problem
+    return Opened(passes, await PassTokens.of(passes), many_shot), problem
 
 
 @pytest.mark.parametrize("task", [planted.TASK, PAIRED], ids=["alone", "paired"])

@@ -16,7 +16,7 @@ from tests.http_app import running
 
 from icm_annealer.builders.built import Built
 from icm_annealer.builders.completions import Completions
-from icm_annealer.builders.gsm8k import Problem, Sampling, problems_of, solutions
+from icm_annealer.builders.gsm8k import MathProblem, Sampling, problems_of, solutions
 from icm_annealer.data.examples import load_examples
 from icm_annealer.data.rows import Row, read_rows
 from icm_annealer.data.task import load_task
@@ -77,7 +77,7 @@ def server() -> Iterator[Server]:
         yield made
 
 
-def problems() -> list[Problem]:
+def problems() -> list[MathProblem]:
     return problems_of(Row(f"row {k}", row) for k, row in enumerate(PROBLEMS, start=1))
 
 

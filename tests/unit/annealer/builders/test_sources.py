@@ -27,6 +27,6 @@ async def test_an_error_names_the_proxy(is_there: bool) -> None:
     if not is_there:
         with environment(HTTP_PROXY=named), pytest.raises(RequestError, match="cannot be downloaded") as raised:
             download("http://files.example/rows.csv")
-    for part in (refusing.url, "HTTP_PROXY", "name files.example in NO_PROXY"):
+    for part in (refusing.url, "HTTP_PROXY", "add files.example to NO_PROXY"):
         assert part in raised.value.message
     assert "hunter2" not in raised.value.message

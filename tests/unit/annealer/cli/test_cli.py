@@ -359,7 +359,7 @@ def test_without_the_right_key_a_run_ends_at_once(icm: Icm, tmp_path: Path, keye
     check_refused(icm(*run, "--api-key-file", "/dev/null"), 1, "--api-key-file")
     check_refused(icm(*run, "--api-key-file", tmp_path / "wrong"), 1, "invalid API key")
     other = icm(*run, "--api-key-file", keyed.key_file, "--experiment", "bob")
-    check_refused(other, 1, "alice, alice-*", "not for 'bob'")
+    check_refused(other, 1, "alice, alice-*", "not 'bob'")
     assert not (tmp_path / "run").exists()
 
 

@@ -70,7 +70,7 @@ def test_labels_among_the_likeliest_tokens(icm: Icm, tmp_path: Path, endpoint: F
         ended = icm(*command, "--out", tmp_path / "run")
         assert ended.code == 0, ended
         assert "note: " in ended.out
-        assert "among the 20 likeliest tokens" in ended.out
+        assert "among the 20 most likely tokens" in ended.out
         rare = tmp_path / "rare.yaml"
         rare.write_text(
             planted.TASK.replace('" cool"', '" very cool"').replace("data.jsonl", str(task.parent / "data.jsonl"))
@@ -137,5 +137,5 @@ def test_a_model_that_cannot_be(icm: Icm, tmp_path: Path, endpoint: FakeEndpoint
     task = planted.write_task(tmp_path / "data", 8)
     endpoint.version = version
     ended = icm("run", "--task", task, "--scorer", f"openai:{endpoint.url}", "--wait", 0, "--out", tmp_path / "run")
-    check_refused(ended, 1, endpoint.url, "its engine")
+    check_refused(ended, 1, endpoint.url, "an invalid engine")
     assert version not in ended.err

@@ -17,8 +17,8 @@ from icm_annealer.data.examples import Example, Loaded, load_examples
 from icm_annealer.data.task import Task, built_in_tasks, load_task
 from icm_annealer.data.task_check import look_at_data, look_at_task, three_shots
 from icm_annealer.evaluation.task_probe import look_with_model
-from icm_annealer.labelling.driver import anneal
-from icm_annealer.scoring.cost_model import TextTokens
+from icm_annealer.labelling.search_run import run_search
+from icm_annealer.scoring.cost_model import PassTokens
 from icm_annealer.scoring.passes import PassScorer
 from icm_annealer.search.settings import Settings
 from icm_client import ScorerClient
@@ -289,11 +289,11 @@ async def test_every_request_says_how_special_tokens_are_taken(tmp_path: Any, al
     async with ScorerClient("http://scorer", transport=httpx.MockTransport(answer)) as client:
         await look_with_model(loaded_task.task, loaded, client, seed=0)
         settings = Settings(search="zero_shot")
-        await anneal(loaded.examples, loaded_task.task, client, settings)
+        await run_search(loaded.examples, loaded_task.task, client, settings)
         passes = await PassScorer.open(
             client, loaded_task.task, loaded.examples, [np.array([0])], MODEL, preamble="Before."
         )
-        await TextTokens.of(passes)
+        await PassTokens.of(passes)
     assert len(bodies) > 6
     assert {body.get("special_tokens", False) for body in bodies} == {allowed}
 

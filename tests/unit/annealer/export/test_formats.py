@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from icm_annealer.data.examples import Example
 from icm_annealer.data.rows import read_rows
 from icm_annealer.data.task import Task
-from icm_annealer.export.base import Job, Written
+from icm_annealer.export.base import ExportJob, Written
 from icm_annealer.export.cells import FORMULA, guarded
 from icm_annealer.export.labelled import Labelled, certain
 from icm_annealer.export.reading import reading
@@ -57,7 +57,7 @@ ROWS = labelled(WORDS)
 
 
 def write(name: str, path: Path, rows: Sequence[Labelled] = ROWS, task: Task = TASK) -> Written:
-    job = Job(
+    job = ExportJob(
         task, rows, "icm-tiny", path.suffix, lambda: reading(task, [one.example for one in rows], None, None, None)
     )
     return find_format(name).write(path, job)
@@ -124,7 +124,7 @@ def test_no_cell_is_a_formula(tmp_path: Path, name: str) -> None:
         assert {row[2] for row in found} == {"'=hot", "cold"}
         margins = [float(row[header.index("margin")]) for row in found]
         assert margins == [one.row.margin for one in rows]
-    job = Job(BARE, rows, "icm-tiny", ".csv", lambda: reading(BARE, [], None, None, None), raw=True)
+    job = ExportJob(BARE, rows, "icm-tiny", ".csv", lambda: reading(BARE, [], None, None, None), raw=True)
     find_format(name).write(tmp_path / "raw.csv", job)
     with (tmp_path / "raw.csv").open(encoding="utf-8", newline="") as file:
         assert [row[0] for row in list(csv.reader(file))[1:]] == [*FORMULAS, *PLAIN]

@@ -13,7 +13,7 @@ from tests.icm_command import Icm, check_refused
 
 from icm_annealer.core.library import Library
 from icm_annealer.export import registry
-from icm_annealer.export.base import ExportFormat, Job, Written
+from icm_annealer.export.base import ExportFormat, ExportJob, Written
 from icm_annealer.export.registry import find_format, formats_help
 
 TOYS = """\
@@ -48,7 +48,7 @@ diary = toys:DIARY
 """
 
 
-def _write(path: Path, job: Job) -> Written:
+def _write(path: Path, job: ExportJob) -> Written:
     path.write_text(str(len(job.labelled)))
     return Written(len(job.labelled), [])
 

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from icm_annealer.data.examples import Example
 from icm_annealer.data.task import Task
-from icm_annealer.export.base import Job
+from icm_annealer.export.base import ExportJob
 from icm_annealer.export.labelled import Labelled
 from icm_annealer.export.reading import Reading, reading
 from icm_annealer.export.registry import find_format
-from icm_annealer.export.responses import MAX_PAIRS, Pair, judged_pairs, judgements
+from icm_annealer.export.responses import MAX_PAIRS, ResponsePair, judged_pairs, judgements
 from icm_annealer.runs.schema.rows import LabelRow
 from icm_client import RequestError
 
@@ -76,7 +76,10 @@ def test_claims_of_a_group() -> None:
     how = read(CLAIMS, rows)
     assert how == Reading("Question: {question}\n", "", ("claim",), "True")  # the rule's label, though it stands second
     pairs, notes = judged_pairs(rows, how)
-    assert pairs == [Pair("Question: Q0?\n", "a", "c"), Pair("Question: Q0?\n", "a", "b")]  # the most certain first
+    assert pairs == [
+        ResponsePair("Question: Q0?\n", "a", "c"),
+        ResponsePair("Question: Q0?\n", "a", "b"),
+    ]  # the most certain first
     assert notes == ["1 of 2 groups give no pair: they lack a good label or another one"]
     assert [tuple(one) for one in judgements(rows, how)] == [
         ("Question: Q0?\n", "a", True),
@@ -99,7 +102,7 @@ def test_mirrored_comparisons_give_one_pair_each() -> None:
     how = read(COMPARED, rows)
     assert how == Reading("Human: {question}\n", "", ("one", "two"), "True")
     pairs, notes = judged_pairs(rows, how)
-    assert pairs == [Pair("Human: Q0?\n", "a", "b"), Pair("Human: Q1?\n", "d", "c")]
+    assert pairs == [ResponsePair("Human: Q0?\n", "a", "b"), ResponsePair("Human: Q1?\n", "d", "c")]
     assert notes == []
     assert [(one.completion, one.label) for one in judgements(rows, how)] == [
         ("a", True),
@@ -118,12 +121,12 @@ def test_a_pair_labelled_against_its_mirror_is_left_out() -> None:
 
 def test_half_of_a_mirrored_pair_is_enough() -> None:
     rows = labelled(COMPARED, [comparison(0, "a", "b", "True"), comparison(0, "b", "a", "False")])
-    assert judged_pairs(rows[1:], read(COMPARED, rows)).pairs == [Pair("Human: Q0?\n", "a", "b")]
+    assert judged_pairs(rows[1:], read(COMPARED, rows)).pairs == [ResponsePair("Human: Q0?\n", "a", "b")]
 
 
 def test_no_response_is_better_than_itself() -> None:
     rows = labelled(CLAIMS, [claim(0, "a", "True"), claim(0, "a", "False"), claim(0, "b", "False")])
-    assert judged_pairs(rows, read(CLAIMS, rows)).pairs == [Pair("Question: Q0?\n", "a", "b")]
+    assert judged_pairs(rows, read(CLAIMS, rows)).pairs == [ResponsePair("Question: Q0?\n", "a", "b")]
 
 
 def test_a_large_group_gives_its_most_certain_pairs() -> None:
@@ -211,7 +214,7 @@ def test_a_field_that_a_row_lacks_is_told(named: dict[str, str], option: str) ->
 
 
 def write(name: str, path: Path, task: Task, rows: list[Labelled]) -> list[dict[str, Any]]:
-    find_format(name).write(path, Job(task, rows, "m", path.suffix, lambda: read(task, rows)))
+    find_format(name).write(path, ExportJob(task, rows, "m", path.suffix, lambda: read(task, rows)))
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 

@@ -16,7 +16,7 @@ from tests import planted
 from tests.conftest import Serving
 
 from icm_annealer.labelling.alarms import spread_alarms
-from icm_annealer.labelling.label_dataset import Labelling, label
+from icm_annealer.labelling.label_dataset import Labelling, label_dataset
 from icm_annealer.labelling.rescore import MAX_RESCORED, Rescored, rescored_queries
 from icm_annealer.labelling.spread_alarm import MAX_SPREAD
 from icm_annealer.runs.directory import COSTS, JOURNAL, LABELS, RunDir
@@ -52,7 +52,9 @@ async def labelled(scorer: ScorerClient, folder: Path, *, resume: bool = False, 
     task, loaded = planted.load(planted.write_task(folder / "data", 40))
     run = RunDir(folder / "run")
     run.prepare(resume=resume)
-    return await label(run, loaded.examples, task.task, scorer, Settings(plan=plan, options=BLOCKS), resume=resume)
+    return await label_dataset(
+        run, loaded.examples, task.task, scorer, Settings(plan=plan, options=BLOCKS), resume=resume
+    )
 
 
 @pytest.mark.parametrize("plan", ["folds=2", "tree", "fixed", "chain"])

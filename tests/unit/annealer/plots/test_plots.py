@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from icm_annealer.evaluation.intervals import Estimate
 from icm_annealer.plots.bars import Bar, BarGroup, BarPlot, BarRow
 from icm_annealer.plots.base import BLUE, DASHES, GREEN, MARKERS, ORANGE, SERIES, WIDTH, Plot, shown
-from icm_annealer.plots.clouds import Cloud, CloudPlot, Level, short
+from icm_annealer.plots.clouds import Cloud, CloudPlot, ReferenceLine, short
 from icm_annealer.plots.curves import Curve, CurvePlot
 from icm_annealer.plots.drawing import STYLE
 
@@ -152,7 +152,7 @@ def test_clouds_hold_seeds_medians_and_intervals() -> None:
         "tokens",
         "accuracy",
         (cloud("blocks", [1000, 1100, 1300], [0.7, 0.9, 0.8]), cloud("_joint", [100, 110, 120], [0.5, 0.6, 0.55])),
-        (Level("gold labels", Estimate(0.95, 0.9, 1.0)),),
+        (ReferenceLine("gold labels", Estimate(0.95, 0.9, 1.0)),),
     )
     figure, axes = drawn(plot)
     found = [np.array(line.get_xydata()).tolist() for line in axes.lines]

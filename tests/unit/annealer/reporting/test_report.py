@@ -13,7 +13,7 @@ from tests.conftest import Serving
 from tests.finished import HEADER, finished
 
 from icm_annealer.core.estimate import Estimate
-from icm_annealer.reporting.compare_runs import Compared, alike, differences
+from icm_annealer.reporting.compare_runs import ComparedRuns, alike, differences
 from icm_annealer.reporting.report import render_report, report_plots
 from icm_annealer.reporting.run_report import RunReport, SearchReport
 from icm_annealer.runs.directory import EVALUATION, EXAMPLES, JOURNAL, LABELS, METRICS, RunDir
@@ -139,8 +139,8 @@ async def test_what_differs_and_how_far_labels_agree(tmp_path: Path, scorer: Sco
     record, second = RunRecord.read(tmp_path / "a"), RunRecord.read(tmp_path / "b")
     labels = {name: "hot" for name in record.ids}
     runs = [
-        Compared("a", record, labels),
-        Compared("b", second, {name: "cool" if k < 2 else "hot" for k, name in enumerate(second.ids)}),
+        ComparedRuns("a", record, labels),
+        ComparedRuns("b", second, {name: "cool" if k < 2 else "hot" for k, name in enumerate(second.ids)}),
     ]
     told = {difference.what: difference for difference in differences(runs)}
     assert set(told) == {"settings.seed", "data", "examples"}
@@ -152,7 +152,7 @@ async def test_what_differs_and_how_far_labels_agree(tmp_path: Path, scorer: Sco
     planted.write_rows(other.parent / "data.jsonl", [{**row, "label": None} for row in planted.rows(12)])
     await finished(scorer, tmp_path / "c", other)
     third = RunRecord.read(tmp_path / "c")
-    assert alike([runs[0], Compared("c", third, {name: "cool" for name in third.ids})]) == []
+    assert alike([runs[0], ComparedRuns("c", third, {name: "cool" for name in third.ids})]) == []
 
 
 async def test_u_of_another_window_is_not_compared(tmp_path: Path, serving: Serving) -> None:

@@ -16,7 +16,7 @@ from tests.finished import HEADER
 
 from icm_annealer.data.examples import Example
 from icm_annealer.data.task import Task
-from icm_annealer.labelling.label_dataset import Labelling, label
+from icm_annealer.labelling.label_dataset import Labelling, label_dataset
 from icm_annealer.runs.directory import COSTS, JOURNAL, LABELS, RESCORE, RunDir
 from icm_annealer.runs.journal import Journal, JournalError
 from icm_annealer.scoring.passes import Scorer
@@ -48,7 +48,7 @@ async def run(
 ) -> Labelling:
     place = RunDir(folder)
     place.prepare(resume=resume)
-    return await label(place, data.examples, data.task, scorer, settings, resume=resume)
+    return await label_dataset(place, data.examples, data.task, scorer, settings, resume=resume)
 
 
 def cuts(content: bytes, num: int = 12) -> Iterator[int]:

@@ -12,7 +12,7 @@ from tests.conftest import Serving
 
 from icm_annealer.data.examples import Example
 from icm_annealer.data.task import Task
-from icm_annealer.scoring.cost_model import PrefixCache, TextTokens
+from icm_annealer.scoring.cost_model import PassTokens, PrefixCache
 from icm_annealer.scoring.passes import PassRequest, PassScorer
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_client import ScorerClient
@@ -44,7 +44,7 @@ async def counted_and_measured(
 ) -> tuple[list[int], list[int]]:
     model = await scorer.model()
     passes = await PassScorer.open(scorer, task, examples, units, model, preamble=preamble)
-    cache = PrefixCache(await TextTokens.of(passes), model.cache_block_tokens)
+    cache = PrefixCache(await PassTokens.of(passes), model.cache_block_tokens)
     counted = [cache.compute(passes.plan(request), request.labels) for request in requests]
     return counted, [(await passes.score(request)).usage.computed_tokens for request in requests]
 

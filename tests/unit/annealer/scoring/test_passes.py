@@ -10,7 +10,7 @@ import pytest
 
 from icm_annealer.data.examples import Example
 from icm_annealer.data.task import Task
-from icm_annealer.scoring.cost_model import PrefixCache, TextTokens
+from icm_annealer.scoring.cost_model import PassTokens, PrefixCache
 from icm_annealer.scoring.passes import PassRequest, PassScorer
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_client import ModelInfo, ScoreRequest, ScorerError, ScoreResponse
@@ -71,7 +71,7 @@ async def test_a_prompt_costs_the_tokens_that_it_has() -> None:
     scorer, labels = Counting(), np.arange(30) % 2
     model = await scorer.model()
     passes = await PassScorer.open(scorer, TASK, examples, [np.array([k]) for k in range(30)], model)
-    cache = PrefixCache(await TextTokens.of(passes), BLOCK)
+    cache = PrefixCache(await PassTokens.of(passes), BLOCK)
     plan = passes.plan(PassRequest(labels, np.array([3]), np.arange(30), PlanKind("tree")))
     context = TASK.separator.join(examples[i].text + TASK.verbalizers[labels[i]] for i in plan.contexts()[0])
     assert cache.compute(plan, labels) == 1 + num_tokens(context + TASK.separator + examples[3].text)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icm_annealer.scoring.prefix_plan import MAX_TRIMMED, Plan, PlanKind, Unit, behind_all
+from icm_annealer.scoring.prefix_plan import MAX_TRIMMED, PlanKind, PrefixPlan, Unit, behind_all
 from icm_client import RequestError
 
 FEW = settings(max_examples=50, deadline=None)
@@ -37,18 +37,18 @@ def unit_of(units: list[Unit]) -> dict[int, int]:
     return {int(example): number for number, unit in enumerate(units) for example in unit}
 
 
-def check_is_tree(plan: Plan) -> None:
+def check_is_tree(plan: PrefixPlan) -> None:
     """Parents come before children, and no prefix is empty."""
     for number, (parent, shots) in enumerate(plan.prefixes):
         assert parent is None or 0 <= parent < number
         assert shots
 
 
-def check_reads(plan: Plan, units: list[Unit]) -> None:
+def check_reads(plan: PrefixPlan, units: list[Unit]) -> None:
     assert sorted(example for _, example in plan.reads) == list(range(num_examples(units)))
 
 
-def num_shots(plan: Plan) -> int:
+def num_shots(plan: PrefixPlan) -> int:
     return sum(len(shots) for _, shots in plan.prefixes)
 
 

@@ -16,7 +16,7 @@ from tests import planted
 from icm_annealer.core.objective import Objective
 from icm_annealer.data.examples import Loaded, consistency_of, labels_of
 from icm_annealer.data.task import LoadedTask
-from icm_annealer.labelling.driver import Run, anneal
+from icm_annealer.labelling.search_run import Run, run_search
 from icm_annealer.rules.consistency import Consistency
 from icm_annealer.rules.registry import rule_of
 from icm_annealer.scoring.pass_event import PassEvent
@@ -88,7 +88,7 @@ def knows(wanted: Array, by: float = 3.0) -> Answer:
 
 async def searched(scorer: ScorerClient, task_file: Path, settings: Settings) -> tuple[Run, LoadedTask, Loaded]:
     loaded_task, loaded = planted.load(task_file)
-    return await anneal(loaded.examples, loaded_task.task, scorer, settings), loaded_task, loaded
+    return await run_search(loaded.examples, loaded_task.task, scorer, settings), loaded_task, loaded
 
 
 @pytest.mark.slow
@@ -139,7 +139,7 @@ async def test_rules_are_kept_and_whole_groups_left_out(tmp_path: Path, scorer: 
             assert group[query] not in group[context]
             num_contexts += len(context) > 0
 
-    run = await anneal(loaded.examples, loaded_task.task, scorer, settings, on_pass=check)
+    run = await run_search(loaded.examples, loaded_task.task, scorer, settings, on_pass=check)
     assert num_contexts > 0
     assert judge.num_contradictions(run.labels) == 0
 

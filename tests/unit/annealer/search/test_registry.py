@@ -19,7 +19,7 @@ from tests.icm_command import Icm, check_refused
 from icm_annealer.benchmarks.search_presets import PRESETS, REFERENCE, find_compared
 from icm_annealer.benchmarks.searches.plan import bench_names
 from icm_annealer.core.objective import calibrated
-from icm_annealer.labelling.driver import anneal
+from icm_annealer.labelling.search_run import run_search
 from icm_annealer.search import registry
 from icm_annealer.search.base import Problem, Search, weigh_alone, zero_shot_request
 from icm_annealer.search.kind import ExpectedPasses, SearchKind
@@ -186,7 +186,7 @@ async def test_a_search_is_a_function_and_an_entry(
     assert str(settings.plan_kind()) == "tree"
     assert settings.objective().measure == "logprob"
     loaded_task, loaded = planted.load(planted.write_task(tmp_path, 8))
-    run = await anneal(loaded.examples, loaded_task.task, scorer, settings)
+    run = await run_search(loaded.examples, loaded_task.task, scorer, settings)
     assert run.num_passes == 5
     assert settings.expected_passes(8) == ExpectedPasses(5)
     with pytest.raises(RequestError, match="the search toy has no chains to set"):

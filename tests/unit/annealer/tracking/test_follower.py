@@ -13,7 +13,7 @@ from icm_annealer.runs.directory import COSTS, JOURNAL, TRACKING, RunDir
 from icm_annealer.runs.journal import read_lines
 from icm_annealer.runs.schema.journal import PassLine
 from icm_annealer.runs.schema.rows import CostLine
-from icm_annealer.tracking.follower import Follower, Tail, follow
+from icm_annealer.tracking.follower import FileTail, Follower, follow
 from icm_annealer.tracking.records import cost_step
 from icm_annealer.tracking.target import Target
 from icm_client import RequestError, ScorerClient
@@ -131,7 +131,7 @@ def test_a_run_that_never_began_is_not_shown(tmp_path: Path, kept: Kept) -> None
 
 
 def test_lines_are_told_when_they_are_whole(tmp_path: Path) -> None:
-    tail = Tail(tmp_path / "file")
+    tail = FileTail(tmp_path / "file")
     assert list(tail.lines()) == []
     with (tmp_path / "file").open("a") as file:
         for text, whole in [('{"a"', []), (": 1}", []), ("\nnot json\n{", [b'{"a": 1}\n', b"not json\n"]), ("", [])]:

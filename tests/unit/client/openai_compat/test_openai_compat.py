@@ -23,10 +23,10 @@ from icm_client import AccessError, OpenAIScorer, RequestError, ScoreRequest, Sc
 from icm_client.contract.label_trie import MAX_READ_IDS
 from icm_client.contract.wire import ScoreResponse
 from icm_client.http.retry import RetryPolicy
-from icm_client.openai_compat.reads import MAX_PROMPTS, MAX_REQUESTS, MAX_SIZE, Read, batches
+from icm_client.openai_compat.reads import MAX_PROMPTS, MAX_REQUESTS, MAX_SIZE, EndpointRead, batches
 from icm_server.engines.fake import FakeEngine
 from icm_server.engines.hf_tokenizer import HfTokenizer
-from icm_server.scheduling.scoring import Scorer
+from icm_server.scheduling.scoring import ScoringService
 
 REQUEST = ScoreRequest(
     segments=[
@@ -56,7 +56,7 @@ async def scoring(endpoint: FakeEndpoint, **settings: Any) -> AsyncIterator[Open
 
 
 async def expected(request: ScoreRequest, engine: FakeEngine | None = None) -> ScoreResponse:
-    return await Scorer(engine or FakeEngine()).score(request)
+    return await ScoringService(engine or FakeEngine()).score(request)
 
 
 def same(found: list[list[float]], others: list[list[float]]) -> bool:
@@ -427,7 +427,7 @@ async def test_labels_are_tokenized_once_behind_each_example_whatever_its_contex
 
 @given(sizes=st.lists(st.integers(1, MAX_SIZE + 1), min_size=1, max_size=50), num_ids=st.integers(1, MAX_READ_IDS))
 def test_requests_hold_all_reads_in_order_within_the_limits(sizes: list[int], num_ids: int) -> None:
-    reads = [Read("x" * size, tuple(range(k % 3, k % 3 + num_ids))) for k, size in enumerate(sizes)]
+    reads = [EndpointRead("x" * size, tuple(range(k % 3, k % 3 + num_ids))) for k, size in enumerate(sizes)]
     cut = batches(reads, MAX_PROMPTS)
     assert [read for batch in cut for read in batch] == reads
     for batch in cut:

@@ -30,7 +30,7 @@ def test_the_wait_is_what_the_work_that_is_held_takes_at_the_measured_rate() -> 
         ticket.done(10)  # ten tokens a second
     with pytest.raises(BusyError) as known:
         admission.admit("b", 1).settle(1, 300)
-    assert str(known.value).startswith("queue limit reached: the scorer has 750 tokens waiting and may have 1000")
+    assert str(known.value).startswith("queue limit reached: the scorer has 750 tokens queued of at most 1000, and ")
     assert known.value.details == {"tokens": 300, "held": 750, "limit": 1000}
     assert known.value.retry_after_s == pytest.approx(50 / 10, rel=0.01)  # until 50 of the tokens held are done
 
@@ -136,16 +136,16 @@ def test_without_keys_one_may_have_all() -> None:
     admission = Admission(Limits(max_requests=64))
     for _ in range(64):
         admission.admit("a", 1)
-    with pytest.raises(BusyError, match="the scorer has 64 requests waiting and may have 64"):
+    with pytest.raises(BusyError, match="the scorer has 64 requests queued of at most 64"):
         admission.admit("b", 1)
 
 
 def test_what_one_key_alone_could_never_have_is_refused_for_good() -> None:
     admission = Admission(Limits(max_reads=100, max_tokens=1_000), has_keys=True)
     assert admission.max_reads == 50
-    with pytest.raises(TooLargeError, match="51 reads, more than the 50"):
+    with pytest.raises(TooLargeError, match="51 reads; the limit per request is 50"):
         admission.admit("a", 51, ALICE)
-    with pytest.raises(TooLargeError, match="501 tokens, more than the 500"):
+    with pytest.raises(TooLargeError, match="501 tokens; the limit per request is 500"):
         admission.admit("a", 50, ALICE).settle(50, 501)
     whole = Admission(Limits(max_reads=100, max_tokens=1_000), has_keys=True).admit("a", 50, ALICE)
     whole.settle(50, 500)

@@ -16,7 +16,7 @@ from icm_client.contract.wire import ScoreRequest, ScoreResponse
 from icm_server.auth.tenant import ANYONE, ExperimentId
 from icm_server.engines.base import Encoded, EngineDiedError, ReadAnswer
 from icm_server.engines.fake import FakeEngine, FakeTokenizer
-from icm_server.scheduling.scoring import Scorer
+from icm_server.scheduling.scoring import ScoringService
 from icm_server.sharing.steps import finished
 from icm_server.tokens.request_tree import depth_first, read_tree
 
@@ -24,7 +24,7 @@ LABELS = [" living", " object"]
 
 
 def score(engine: FakeEngine, **request: Any) -> ScoreResponse:
-    return asyncio.run(Scorer(engine).score(ScoreRequest.model_validate({"labels": LABELS, **request})))
+    return asyncio.run(ScoringService(engine).score(ScoreRequest.model_validate({"labels": LABELS, **request})))
 
 
 class Recording(FakeEngine):
@@ -115,7 +115,7 @@ def test_what_is_asked_twice_is_read_once() -> None:
 
 async def test_what_is_to_be_read_now_is_answered_by_no_other_read() -> None:
     engine = Recording()
-    scorer = Scorer(engine)
+    scorer = ScoringService(engine)
     request = ScoreRequest(prompts=["Word: a", "Word: b"], labels=LABELS, fresh=True)
     answers = await asyncio.gather(*(scorer.score(request) for _ in range(3)))
     answers.append(await scorer.score(request))
@@ -146,7 +146,7 @@ def test_labels_of_several_tokens_and_aliases() -> None:
 
 def test_no_more_reads_are_in_the_engine_than_it_takes() -> None:
     engine = Recording(max_concurrent_reads=3, delay_s=0.001)
-    scorer = Scorer(engine)
+    scorer = ScoringService(engine)
 
     async def two_requests() -> None:
         await asyncio.gather(
@@ -164,7 +164,7 @@ def test_no_more_reads_are_in_the_engine_than_it_takes() -> None:
 async def test_a_small_request_goes_beside_what_a_large_one_keeps_in_the_engine() -> None:
     """Another large one waits for room."""
     engine = Recording(max_concurrent_tokens=1400, delay_s=60.0)
-    scorer = Scorer(engine)
+    scorer = ScoringService(engine)
 
     def ask(experiment: str, num: int) -> asyncio.Task[object]:
         prompts = [f"Word: {experiment} {num} {k} {' w' * 20}\nGroup:" for k in range(num)]
@@ -192,7 +192,7 @@ async def test_a_small_request_goes_beside_what_a_large_one_keeps_in_the_engine(
 @pytest.mark.parametrize("error", [ScorerError("out of memory"), EngineDiedError("gone")])
 def test_the_first_failure_ends_all_reads_and_frees_the_window(error: Exception) -> None:
     engine = Failing(error)
-    scorer = Scorer(engine)
+    scorer = ScoringService(engine)
 
     async def fail_then_score() -> None:
         with pytest.raises(type(error)) as raised:
@@ -209,7 +209,7 @@ def test_a_cancelled_request_cancels_its_reads() -> None:
     engine = Recording(delay_s=60.0)
 
     async def cancel() -> None:
-        task = asyncio.create_task(Scorer(engine).score(ScoreRequest(prompts=["a", "b"], labels=LABELS)))
+        task = asyncio.create_task(ScoringService(engine).score(ScoreRequest(prompts=["a", "b"], labels=LABELS)))
         await engine.all_begun.wait()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -232,7 +232,7 @@ def test_a_prompt_that_is_too_long_is_named_with_its_tokens() -> None:
 
 
 def test_an_unknown_model_is_named_with_those_there_are() -> None:
-    with pytest.raises(RequestError, match="no model 'mine' here; there is base"):
+    with pytest.raises(RequestError, match="no model 'mine': the scorer serves base"):
         score(FakeEngine(), prompts=["a"], model="mine")
 
 
@@ -250,7 +250,7 @@ def test_a_prefix_that_is_too_long_is_named_before_all_of_them_are_built() -> No
 
 
 async def test_a_request_given_up_before_its_reads_have_begun_leaves_its_room_to_others() -> None:
-    scorer = Scorer(FakeEngine())
+    scorer = ScoringService(FakeEngine())
     answers = await scorer.begin(ScoreRequest(prompts=["Word: eel\nGroup:"], labels=LABELS))
     assert scorer.dispatcher.num_reads == 1
     answers.close()
@@ -261,7 +261,7 @@ async def test_a_request_given_up_before_its_reads_have_begun_leaves_its_room_to
 
 async def test_a_read_in_flight_answers_all_who_ask_it_also_when_the_first_has_gone() -> None:
     engine = Recording(delay_s=1.0)
-    scorer = Scorer(engine)
+    scorer = ScoringService(engine)
     first, *others = [
         asyncio.create_task(scorer.score(ScoreRequest(prompts=["Word: eel\nGroup:"], labels=LABELS, experiment=name)))
         for name in "abc"
@@ -291,10 +291,10 @@ class Gated(FakeTokenizer):
         return super().encode_many(texts)
 
 
-def gated(**scoring: Any) -> tuple[Scorer, Gated]:
+def gated(**scoring: Any) -> tuple[ScoringService, Gated]:
     engine, tokenizer = FakeEngine(), Gated(HandClock())
     engine.tokenizer = tokenizer
-    return Scorer(engine, clock=tokenizer.clock, **scoring), tokenizer
+    return ScoringService(engine, clock=tokenizer.clock, **scoring), tokenizer
 
 
 async def test_a_small_request_does_not_wait_until_many_texts_are_counted() -> None:
@@ -332,7 +332,7 @@ async def test_of_a_text_that_no_window_holds_only_a_beginning_is_counted(word: 
     scorer, tokenizer = gated()
     tokenizer.is_open.set()
     long = (word * 2**18)[:500_000]
-    with pytest.raises(RequestError, match=r"text 1 has .* tokens, more than the model's limit of 8191") as raised:
+    with pytest.raises(RequestError, match=r"text 1 has .* tokens; the model's limit is 8191") as raised:
         await scorer.count_tokens(["Word: eel", long])
     assert raised.value.code == "prompt_too_long"
     assert max(map(len, tokenizer.asked)) <= 2**18
@@ -348,7 +348,7 @@ async def test_a_text_of_more_characters_than_any_window_holds_is_not_tokenized(
 
 
 async def test_all_texts_that_a_window_of_128k_tokens_holds_are_counted() -> None:
-    scorer = Scorer(FakeEngine(max_prompt_tokens=2**17))
+    scorer = ScoringService(FakeEngine(max_prompt_tokens=2**17))
     assert await scorer.count_tokens(["abcdefghijkl " * (2**17 - 1), "a" * 2**21]) == [2**17, 1]
     await scorer.close()
 
@@ -363,7 +363,7 @@ async def test_counting_that_is_too_late_is_told() -> None:
 
 async def test_a_request_that_is_too_late_leaves_the_engine() -> None:
     engine = Recording(delay_s=60.0)
-    scorer = Scorer(engine)
+    scorer = ScoringService(engine)
     request = ScoreRequest(prompts=["Word: eel\nGroup:"], labels=LABELS, deadline_s=0.05)
     with pytest.raises(DeadlineError):
         await scorer.score(request)

@@ -16,7 +16,7 @@ from icm_server.config import Limits, ScoringConfig
 from icm_server.engines.fake import FakeEngine
 from icm_server.lifecycle.scorer_state import first_request
 from icm_server.scheduling.admission import Admission
-from icm_server.scheduling.scoring import Scorer
+from icm_server.scheduling.scoring import ScoringService
 from icm_server.sharing.fair_queue import FairQueue, Quantum, Work
 
 REQUEST = ScoreRequest(prompts=["Word: cod\nGroup:", "Word: cup\nGroup:"], labels=[" living", " object"])
@@ -49,7 +49,7 @@ def test_a_key_has_its_own_limit_over_all_its_experiments() -> None:
     first = admission.admit("alice-1", 1, alice)
     first.settle(1, 600)
     second = admission.admit("alice-2", 1, alice)
-    with pytest.raises(BusyError, match="this API key has 600 tokens waiting") as raised:
+    with pytest.raises(BusyError, match="this API key has 600 tokens queued") as raised:
         second.settle(1, 500)
     assert raised.value.retry_after_s > 0
     second.close()
@@ -58,7 +58,7 @@ def test_a_key_has_its_own_limit_over_all_its_experiments() -> None:
     first.close()
     third = admission.admit("alice-2", 1, alice)
     third.settle(1, 1000)
-    with pytest.raises(TooLargeError, match="1001 tokens, more than the 1000"):
+    with pytest.raises(TooLargeError, match="1001 tokens; the limit per request is 1000"):
         admission.admit("alice-3", 1, alice).settle(1, 1001)
 
 
@@ -83,7 +83,7 @@ def test_a_tenant_that_has_nothing_left_is_forgotten() -> None:
     ],
 )
 async def test_finished_work_is_shared_unless_a_key_is_isolated(first: Tenant, second: Tenant, shared: bool) -> None:
-    scorer = Scorer(FakeEngine())
+    scorer = ScoringService(FakeEngine())
     try:
         one, two = await scorer.score(REQUEST, first), await scorer.score(REQUEST, second)
         assert one.logprobs == two.logprobs
@@ -94,7 +94,7 @@ async def test_finished_work_is_shared_unless_a_key_is_isolated(first: Tenant, s
 
 
 async def test_isolated_experiments_of_one_name_are_two_where_two_keys_have_them() -> None:
-    scorer = Scorer(FakeEngine(), ScoringConfig(isolate_experiments=True))
+    scorer = ScoringService(FakeEngine(), ScoringConfig(isolate_experiments=True))
     try:
         for name, num_reads in (("a", 2), ("b", 2), ("a", 0)):
             tenant = Tenant(name=name, experiments=("*",))
@@ -106,7 +106,7 @@ async def test_isolated_experiments_of_one_name_are_two_where_two_keys_have_them
 @pytest.mark.parametrize("by_key", [True, False])
 async def test_nor_is_what_the_engine_s_cache_holds(by_key: bool) -> None:
     """How much of a prompt was cached would tell what others had asked."""
-    scorer = Scorer(FakeEngine(), ScoringConfig(isolate_experiments=not by_key))
+    scorer = ScoringService(FakeEngine(), ScoringConfig(isolate_experiments=not by_key))
     tenants = [Tenant(name=name, experiments=("*",), isolated=by_key) for name in ("a", "b")]
 
     async def cached(tenant: Tenant, last: str) -> int:
@@ -119,9 +119,9 @@ async def test_nor_is_what_the_engine_s_cache_holds(by_key: bool) -> None:
 
 
 async def test_a_quota_is_kept_over_the_way_of_a_request() -> None:
-    scorer = Scorer(FakeEngine(), ScoringConfig())
+    scorer = ScoringService(FakeEngine(), ScoringConfig())
     try:
-        with pytest.raises(RequestError, match="more than the 3"):
+        with pytest.raises(RequestError, match="the limit per request is 3"):
             await scorer.score(REQUEST, Tenant(name="a", max_queued_tokens=3))
         assert (await scorer.score(REQUEST, Tenant(name="b", max_queued_tokens=30))).usage.num_reads == 2
         assert not scorer.admission.keys
@@ -133,20 +133,20 @@ async def test_the_most_prompts_that_a_key_may_ask_are_told() -> None:
     """One that sends as many as it is told is never refused for that, however small the limits."""
     limits = Limits(max_reads=8)
     for has_keys, most in ((True, 4), (False, 8)):
-        scorer = Scorer(FakeEngine(), ScoringConfig(limits=limits, has_keys=has_keys))
+        scorer = ScoringService(FakeEngine(), ScoringConfig(limits=limits, has_keys=has_keys))
         assert scorer.info.max_prompts == most
 
         def asked(num: int) -> ScoreRequest:
             return ScoreRequest(prompts=[f"Word: {k}" for k in range(num)], labels=[" living", " object"])
 
         assert len((await scorer.score(asked(most), Tenant(name="a"))).logprobs) == most
-        with pytest.raises(TooLargeError, match=f"more than the {most}"):
+        with pytest.raises(TooLargeError, match=f"the limit per request is {most}"):
             await scorer.score(asked(most + 1), Tenant(name="a"))
         await scorer.close()
 
 
 async def test_one_experiment_name_under_two_keys_is_counted_as_two() -> None:
-    scorer = Scorer(FakeEngine(), ScoringConfig(has_keys=True))
+    scorer = ScoringService(FakeEngine(), ScoringConfig(has_keys=True))
     for name, num in (("a", 1), ("b", 2)):
         prompts = [f"Word: {name} {k}" for k in range(num)]
         await scorer.score(REQUEST.model_copy(update={"prompts": prompts, "experiment": "paper"}), Tenant(name=name))
@@ -160,7 +160,7 @@ async def test_one_experiment_name_under_two_keys_is_counted_as_two() -> None:
 async def test_reads_that_answer_nobody_again_are_not_kept(tmp_path: Path) -> None:
     """Not in memory, and not in the file."""
     config = ScoringConfig(read_cache_file=tmp_path / "reuse")
-    scorer = Scorer(FakeEngine(), config)
+    scorer = ScoringService(FakeEngine(), config)
     for _ in range(20):
         await scorer.score(REQUEST.model_copy(update={"fresh": True}))
     assert scorer.read_cache.num_bytes == 0

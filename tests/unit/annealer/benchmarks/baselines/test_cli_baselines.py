@@ -212,7 +212,7 @@ def test_labels_of_one_kind_are_compared_with_three_classes(icm: Icm, tmp_path: 
         (["--human", "nobody"], "'nobody' gives no example a label"),
         (["--examples", "64"], "too few"),
         (["--prefix-file", "nowhere.txt"], "nowhere.txt"),
-        (["--task", "poems"], "brings no data"),
+        (["--task", "poems"], "has no data of its own"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_measured(

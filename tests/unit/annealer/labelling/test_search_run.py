@@ -16,8 +16,8 @@ from tests.conftest import Serving
 from icm_annealer.data.examples import Example, consistency_of, labels_of
 from icm_annealer.data.task import Task
 from icm_annealer.evaluation.many_shot import ManyShot, accuracy
-from icm_annealer.labelling.driver import anneal
-from icm_annealer.labelling.label_dataset import label
+from icm_annealer.labelling.label_dataset import label_dataset
+from icm_annealer.labelling.search_run import run_search
 from icm_annealer.runs.directory import COSTS, JOURNAL, LABELS, RunDir
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import Scorer
@@ -34,7 +34,7 @@ async def journal_of(folder: Path, task_file: Path, scorer: Scorer, settings: Se
     loaded_task, loaded = planted.load(task_file)
     place = RunDir(folder)
     place.prepare()
-    await label(place, loaded.examples, loaded_task.task, scorer, settings)
+    await label_dataset(place, loaded.examples, loaded_task.task, scorer, settings)
     return (folder / JOURNAL).read_bytes()
 
 
@@ -75,14 +75,14 @@ def prompts(request: ScoreRequest) -> list[str]:
 @pytest.mark.parametrize("plan", ["tree", "folds=8"])
 async def test_block_search_finds_a_planted_concept(tmp_path: Path, scorer: ScorerClient, seed: int, plan: str) -> None:
     loaded_task, loaded = planted.load(planted.write_task(tmp_path, 32, seed=seed))
-    run = await anneal(loaded.examples, loaded_task.task, scorer, Settings(seed=seed, plan=plan))
+    run = await run_search(loaded.examples, loaded_task.task, scorer, Settings(seed=seed, plan=plan))
     assert planted.right(run.labels, labels_of(loaded.examples, loaded.gold, loaded_task.task)) >= 0.95
     assert run.result.winner.u > 0.3
 
 
 async def test_a_rule_is_kept_in_the_labels(tmp_path: Path, scorer: ScorerClient) -> None:
     loaded_task, loaded = planted.load(planted.write_task(tmp_path, 32, task=PAIRED))
-    run = await anneal(loaded.examples, loaded_task.task, scorer, Settings())
+    run = await run_search(loaded.examples, loaded_task.task, scorer, Settings())
     judge = consistency_of(loaded_task.task, loaded.examples)
     assert len(judge.groups) == 16
     assert all(judge.num_contradictions(candidate.labels) == 0 for candidate in run.result.candidates)
@@ -142,7 +142,9 @@ async def test_runs_at_the_same_time_do_not_touch_each_other(tmp_path: Path, sco
 async def test_official_search_runs_to_its_end_with_a_rule(tmp_path: Path, scorer: ScorerClient) -> None:
     loaded_task, loaded = planted.load(planted.write_task(tmp_path, 16, task=PAIRED))
     events: list[PassEvent] = []
-    run = await anneal(loaded.examples, loaded_task.task, scorer, Settings(search="official"), on_pass=events.append)
+    run = await run_search(
+        loaded.examples, loaded_task.task, scorer, Settings(search="official"), on_pass=events.append
+    )
     assert sorted(set(run.labels.tolist())) == [0, 1]
     assert run.num_passes == len(events) == events[-1].number
     assert {event.request.purpose for event in events} >= {"zero-shot", "official", "propose", "finalists"}
@@ -172,7 +174,7 @@ async def test_26_classes_with_labels_of_several_tokens(scorer: ScorerClient) ->
     )
     examples, gold = letters(52)
     watched = Watched(scorer)
-    run = await anneal(examples, task, watched, QUICK)
+    run = await run_search(examples, task, watched, QUICK)
     assert all(len(request.labels) == 26 for request in watched.requests)
     rows = run.rows("here")
     assert all(list(row.probs) == LETTERS and abs(sum(row.probs.values()) - 1) < 1e-4 for row in rows)
@@ -190,7 +192,7 @@ async def test_contexts_are_shots_parted_by_the_separator(tmp_path: Path, scorer
     watched = Watched(scorer)
     events: list[PassEvent] = []
     settings = Settings(plan="tree", options=BlockSettings(num_chains=1, max_passes=1, num_final_orders=1))
-    await anneal(loaded.examples, loaded_task.task, watched, settings, on_pass=events.append)
+    await run_search(loaded.examples, loaded_task.task, watched, settings, on_pass=events.append)
     texts = [example.text for example in loaded.examples]
     assert sorted(prompts(watched.requests[0])) == sorted(texts)  # zero-shot: nothing in front
     labels, request = events[-1].request.labels, watched.requests[-1]
@@ -206,7 +208,7 @@ async def test_whole_groups_are_left_out(tmp_path: Path, scorer: ScorerClient) -
     loaded_task, loaded = planted.load(planted.write_task(tmp_path, 12, task=PAIRED))
     group = {example.text: example.group for example in loaded.examples}
     watched = Watched(scorer)
-    await anneal(loaded.examples, loaded_task.task, watched, QUICK)
+    await run_search(loaded.examples, loaded_task.task, watched, QUICK)
     for request in watched.requests[1:]:
         for prompt in prompts(request):
             *context, query = prompt.split("\n\n")
@@ -218,7 +220,7 @@ async def test_a_small_window_is_kept_and_told(tmp_path: Path, serving: Serving)
     loaded_task, loaded = planted.load(planted.write_task(tmp_path, 40))
     events: list[PassEvent] = []
     async with serving(max_prompt_tokens=120) as scorer:
-        run = await anneal(loaded.examples, loaded_task.task, scorer, Settings(plan="tree"), on_pass=events.append)
+        run = await run_search(loaded.examples, loaded_task.task, scorer, Settings(plan="tree"), on_pass=events.append)
     assert run.model.max_prompt_tokens == 120
     finalists = [event.answer for event in events if event.request.purpose == "finalists"]
     assert finalists
@@ -232,7 +234,7 @@ async def test_fresh_orders_for_every_pass_and_common_ones_for_the_finalists(
 ) -> None:
     loaded_task, loaded = planted.load(planted.write_task(tmp_path, 20))
     events: list[PassEvent] = []
-    run = await anneal(loaded.examples, loaded_task.task, scorer, Settings(), on_pass=events.append)
+    run = await run_search(loaded.examples, loaded_task.task, scorer, Settings(), on_pass=events.append)
     chains = [tuple(event.request.order.tolist()) for event in events if event.request.purpose.startswith("chain")]
     assert len(set(chains)) == len(chains)
     finalists = [tuple(event.request.order.tolist()) for event in events if event.request.purpose == "finalists"]
@@ -256,7 +258,7 @@ class OtherModel(Watched):
 async def test_a_scorer_that_changes_its_model_ends_the_run(tmp_path: Path, scorer: ScorerClient) -> None:
     loaded_task, loaded = planted.load(planted.write_task(tmp_path, 8))
     with pytest.raises(ScorerError, match="another model"):
-        await anneal(loaded.examples, loaded_task.task, OtherModel(scorer))
+        await run_search(loaded.examples, loaded_task.task, OtherModel(scorer))
 
 
 async def test_the_run_folder_holds_labels_and_costs(tmp_path: Path, scorer: ScorerClient) -> None:
@@ -278,5 +280,5 @@ async def test_a_single_example_and_the_smallest_sets(scorer: ScorerClient, tmp_
     loaded_task, loaded = planted.load(planted.write_task(tmp_path, 8))
     for num in (1, 2, 3):
         for search in (QUICK, Settings(search="official", options=OfficialSettings(num_final_orders=1))):
-            run = await anneal(loaded.examples[:num], loaded_task.task, scorer, search)
+            run = await run_search(loaded.examples[:num], loaded_task.task, scorer, search)
             assert len(run.rows()) == num

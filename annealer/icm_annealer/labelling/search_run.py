@@ -11,7 +11,7 @@ from icm_annealer.core.arrays import Ints
 from icm_annealer.data.examples import Example, digest
 from icm_annealer.data.task import Task
 from icm_annealer.runs.journal import Journal
-from icm_annealer.runs.schema.journal import RunHeader, RunSettings, Window
+from icm_annealer.runs.schema.journal import ContextWindow, RunHeader, RunSettings
 from icm_annealer.runs.schema.rows import LabelRow
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import PassRequest, PassResult, PassScorer, Scorer, window_of
@@ -79,12 +79,12 @@ def run_header(examples: Sequence[Example], task: Task, settings: Settings, mode
         task=task,
         data=digest(examples),
         model=model.identity,
-        window=Window(**window_of(model)),
+        window=ContextWindow(**window_of(model)),
         ids=[example.id for example in examples],
     )
 
 
-async def anneal(
+async def run_search(
     examples: Sequence[Example],
     task: Task,
     scorer: Scorer,
