@@ -12,7 +12,7 @@ from rich.table import Table
 from icm_annealer.cli.options import FiguresOption, interruptible
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.plots.drawing import saved_plots
-from icm_annealer.runs.atomic_write import make_folder, try_place
+from icm_annealer.runs.atomic_write import check_writable, make_folder
 from icm_annealer.runs.directory import RunDir
 from icm_client.contract.errors import RequestError
 from icm_client.text.distribution import install_hint
@@ -107,13 +107,13 @@ def reproduce(
     unknown = [number for number in figure or [] if number not in known]
     if unknown:
         raise RequestError(f"no figure {unknown[0]!r}; known: {', '.join(known)}")
-    wanted = [known[number] for number in figure or known]
+    chosen = [known[number] for number in figure or known]
     console, folder = Terminal(), RunDir(out)
-    try_place(folder / "figures.json")
+    check_writable(folder / "figures.json")
     if figures:
         make_folder(figures)
     rows = interruptible(
-        make_rows(wanted, out, console.say),
+        make_rows(chosen, out, console.say),
         console,
         f"icm reproduce --out {out}",
     )
@@ -121,7 +121,7 @@ def reproduce(
         "num": NUM,
         "num_test": NUM_TEST,
         "match": MATCH,
-        "figures": [figure_found(one, rows) for one in wanted],
+        "figures": [figure_found(one, rows) for one in chosen],
         "passes": passes_found(rows),
     }
     folder.write_json("figures.json", found)

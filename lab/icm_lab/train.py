@@ -48,8 +48,8 @@ class Training:
         batch = self.schedule.batch(self.step)
         documents = draw_batch(batch.documents, batch.mix, self._rng)
         ids = token_ids()
-        wanted = torch.from_numpy(np.where(documents.labels, ids[TRUE], ids[FALSE]))
-        loss = torch.nn.functional.cross_entropy(label_logits(self.model, documents).flatten(0, 1), wanted.flatten())
+        targets = torch.from_numpy(np.where(documents.labels, ids[TRUE], ids[FALSE]))
+        loss = torch.nn.functional.cross_entropy(label_logits(self.model, documents).flatten(0, 1), targets.flatten())
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call,unused-ignore]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)

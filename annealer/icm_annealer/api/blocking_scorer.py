@@ -15,7 +15,7 @@ _Answer = TypeVar("_Answer")
 
 
 class BlockingScorer:
-    """Calls `scorer` in threads of their own, which nothing waits for if the work is cancelled."""
+    """Runs each call of `scorer` in a new thread. Cancelled work does not wait for that thread."""
 
     def __init__(self, scorer: Any):
         self._scorer = scorer
@@ -31,7 +31,7 @@ class BlockingScorer:
 
 
 def awaitable(scorer: Any) -> Scorer:
-    """The scorer itself if its calls are coroutines."""
+    """A scorer whose calls are coroutines: `scorer` itself if they already are."""
     return scorer if inspect.iscoroutinefunction(scorer.score) else BlockingScorer(scorer)
 
 

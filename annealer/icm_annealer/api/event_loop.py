@@ -1,4 +1,4 @@
-"""A coroutine run to its end by a caller that waits, with or without an event loop of its own. A leaf."""
+"""Runs a coroutine from synchronous code, whether or not an event loop is already running. A leaf."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ _Answer = TypeVar("_Answer")
 
 
 def run_blocking(work: Coroutine[Any, Any, _Answer]) -> _Answer:
-    """Runs `work` in an event loop of its own: in this thread, or in another where this one has a running loop, as in
-    a notebook. Ctrl-C cancels the work, waits until it has cleaned up, and raises KeyboardInterrupt.
+    """Runs `work` in a new event loop and returns its result. If this thread already has a running loop, as in a
+    notebook, a second thread is used. Ctrl-C cancels the work, waits until it has cleaned up, and raises
+    KeyboardInterrupt.
     """
     try:
         asyncio.get_running_loop()
@@ -35,7 +36,7 @@ def _run_in_thread(work: Coroutine[Any, Any, _Answer]) -> _Answer:
     def run() -> None:
         try:
             answer.set_result(asyncio.run(watched()))
-        except BaseException as error:  # raised again where the answer is waited for
+        except BaseException as error:  # raised again in the calling thread
             answer.set_exception(error)
 
     thread = threading.Thread(target=run, name="icm-label", daemon=True)

@@ -1,4 +1,4 @@
-"""What a caller passes, as a task, examples and settings."""
+"""Converts the arguments of the Python API to a task, examples and settings."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from icm_client.contract.errors import RequestError
 from icm_client.text.validation import first_error
 
 Labels = Mapping[str, str | Sequence[str]] | Sequence[str]
-"""Label name -> the text that stands for it in prompts (or several); or names alone."""
+"""Label name -> its text in prompts (or several texts); or a sequence of names."""
 
 
 def load_data(task: str, data: str | None, *, allow_code: bool) -> tuple[LoadedTask, Loaded]:
-    """A task by its name or file, and its own data or other. Raises RequestError."""
+    """Loads a task by name or file, and the examples of `data` or, if that is None, of the task. Raises
+    RequestError."""
     loaded_task = load_task(task, allow_code=allow_code)
     source = data or loaded_task.data_path
     if source is None:
@@ -37,7 +38,7 @@ def load_data(task: str, data: str | None, *, allow_code: bool) -> tuple[LoadedT
 def task_of(
     task: Task | str | os.PathLike[str] | None, template: str | None, labels: Labels | None, *, allow_code: bool
 ) -> tuple[Task, Path | str | None]:
-    """The task, and where its own data are, if it has any. Raises RequestError."""
+    """The task, and the location of its data if it has any. Raises RequestError."""
     if task is not None:
         if template is not None or labels is not None:
             raise RequestError("give either task=, or template= and labels=")
@@ -57,7 +58,7 @@ def task_of(
 
 
 def load_rows(rows: Any, task: Task) -> Loaded:
-    """The examples of a path (whatever `--data` of the command line takes), or of rows in memory, in their order.
+    """The examples at a path (anything that `--data` accepts), or made from rows in memory, in order.
 
     Rows are mappings, or texts for a template with one field. They may come as any iterable, as a DataFrame (of pandas
     or polars), or as a Dataset of the library `datasets`. Raises RequestError, naming the row.
@@ -90,7 +91,7 @@ def settings_of(options: Mapping[str, Any]) -> Settings:
 
 
 def _texts(labels: Labels, template: str) -> dict[str, str | list[str]]:
-    """Names alone stand for themselves, behind a space unless the template ends in one (or in a new line)."""
+    """Uses label names as texts, with a leading space unless the template ends in a space or a newline."""
     if isinstance(labels, str):
         raise RequestError(f"labels={labels!r}: a list of names, or a mapping from names to texts, is needed")
     if isinstance(labels, Mapping):

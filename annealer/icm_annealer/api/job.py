@@ -1,4 +1,4 @@
-"""One labelling, from what a caller names to the files in its folder."""
+"""One labelling job: checks the request, runs the search, and writes the files of the run."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from icm_annealer.search.settings import Settings
 from icm_client.contract.errors import IcmError, RequestError
 
 OpenScorer = Callable[[Callable[[str], None], Callable[[str], None], Path | None], AbstractAsyncContextManager[Scorer]]
-"""Opens a scorer: called with `status`, `note` and `log` of `scorers.kind.Opening`."""
+"""Opens a scorer. The arguments are `status`, `note` and `log` of `scorers.kind.Opening`."""
 _written: set[Path] = set()
 """The folders that jobs of this process are writing."""
 
 
 @dataclass(frozen=True)
 class LabelJob:
-    """What is to be labelled, how, and where the results go."""
+    """The examples to label, the settings, and the output folder."""
 
     task: Task
     loaded: Loaded
     examples: Sequence[Example]
-    """Those of `loaded` that are to be labelled, in order."""
+    """The examples of `loaded` to label, in order."""
     settings: Settings
     open_scorer: OpenScorer
     folder: RunDir
@@ -43,15 +43,15 @@ class LabelJob:
     """The name under which the scorer counts this work."""
 
     def prepare(self) -> None:
-        """Checks the request and makes the folder ready. Raises RequestError; nothing is started yet."""
+        """Checks the request and prepares the folder. Starts nothing. Raises RequestError."""
         check_request(self.task, self.experiment)
         self.folder.prepare(resume=self.resume, overwrite=self.overwrite)
 
     async def run(self, progress: RunProgress) -> LabelResult:
-        """Opens the scorer, searches, and writes the results; `prepare` comes first.
+        """Opens the scorer, searches, and writes the results. Call `prepare` first.
 
-        Raises IcmError. What was answered is then in the journal, and a job with `resume` goes on from there; where
-        nothing was answered, no run is left behind.
+        Raises IcmError. The journal then holds all answers so far, and a job with `resume` continues from there. If
+        nothing was answered, the run's files are removed.
         """
         answered = False
 
@@ -97,7 +97,7 @@ class LabelJob:
 
 @contextlib.contextmanager
 def _alone(folder: RunDir) -> Iterator[None]:
-    """Refuses a folder that another thread of this process is writing; lets other processes have it afterwards."""
+    """Refuses a folder that another thread of this process is writing. Releases the folder's lock at the end."""
     place = folder.path.resolve()
     if place in _written:
         raise RequestError(f"{folder.path}: a run of this program is writing there", code="run_busy")

@@ -50,27 +50,27 @@ def label(
     progress: bool | None = None,
     **settings: Any,
 ) -> LabelResult:
-    """Searches for the labels that a language model finds most coherent, and waits for them.
+    """Searches for the labels that a language model finds most coherent, and blocks until they are found.
 
     Works in scripts, in threads, and in notebooks, where an event loop is running. Ctrl-C raises KeyboardInterrupt;
-    what the model has answered by then is in the folder's journal, and the same call with `resume=True` continues.
+    the folder's journal then holds the model's answers so far, and the same call with `resume=True` continues.
 
     Args:
         rows: Mappings with the fields that the template names; texts, if it names one field; a DataFrame (pandas or
             polars); a Dataset; or the path of a file (JSON lines, CSV, Parquet, ...) or `hf:owner/name`. May be left
-            out for a task that has data of its own.
+            out if the task names its data.
         template: The text of an example, such as `"Text: {text}\\nLabel:"`. The label's text follows it directly.
         labels: Label name -> its text in prompts, with its leading space (`{"spam": " spam"}`), or a list of names.
         task: Instead of `template` and `labels`: a Task, a task file's path, or the name of a built-in task.
         scorer: `"local:MODEL"` starts a scorer for this call, `"http://HOST:PORT"` is a running icm-server,
-            `"openai:URL"` any OpenAI-compatible server, `"fake:"` one without a model, to try things out. Or a client:
+            `"openai:URL"` any OpenAI-compatible server, `"fake:"` a scorer without a model, for trials. Or a client:
             a ScorerClient, a SyncScorerClient, or any Scorer, which is left open.
-        out: The folder for journal, labels and metrics. If left out, a temporary one that is removed together with
+        out: The folder for journal, labels and metrics. By default a temporary folder that is removed together with
             the result.
         resume: Continue the run in `out`. Data, task, settings and model must be the same.
-        overwrite: Begin anew in `out`.
+        overwrite: Replace the run in `out`.
         search: The search, such as `"blocks"` (ours) or `"official"` (the paper's).
-        seed: Everything random depends on it.
+        seed: The seed of all random numbers.
         api_key: The scorer's API key.
         scorer_model: The model's name at an `openai:` endpoint that serves several.
         engine: The engine of a `local:` scorer.
@@ -88,8 +88,8 @@ def label(
         IcmError: The scorer cannot be reached, refuses, or fails.
 
     Warns:
-        UserWarning: An alarm of level "warning": the labels are probably not what you want (`anneal` leaves this to
-            its caller; see `LabelResult.alarms`).
+        UserWarning: An alarm of level "warning": the labels are probably not what you want (`anneal` does not warn;
+            read `LabelResult.alarms`).
 
     Examples:
         >>> import icm_annealer as icm
@@ -151,8 +151,8 @@ async def anneal(
 ) -> LabelResult:
     """`label` for code with an event loop: takes the same parameters, and does not block.
 
-    A client that is passed as `scorer` is used in the caller's event loop. Raises what `label` raises. If the task is
-    cancelled, what the model has answered by then is in the folder's journal.
+    A client that is passed as `scorer` is used in the caller's event loop. Raises the errors of `label`. If the task is
+    cancelled, the folder's journal holds the model's answers so far.
 
     Examples:
         >>> import asyncio

@@ -1,4 +1,4 @@
-"""What a labelling found, read from its folder."""
+"""The result of a labelling, read from its folder."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ from icm_annealer.runs.record import RunRecord
 
 
 class LabelResult:
-    """The labels that were found, in the rows' order, and what speaks against them.
+    """The labels found, in the order of the rows, and the alarms about them.
 
-    `label`, `anneal` and `open_run` return one. Everything is read from `folder`, so a label that was corrected in
-    `labels.jsonl` is the corrected one.
+    `label`, `anneal` and `open_run` return one. Everything is read from `folder`, including corrections made in
+    `labels.jsonl`.
 
     Examples:
         >>> import icm_annealer as icm
@@ -41,11 +41,11 @@ class LabelResult:
     folder: Path
     """The run's folder: journal, labels, metrics, costs. A temporary one is removed together with this object."""
     alarms: list[Alarm]
-    """What speaks against the labels; `level` is "warning" or "note". Empty if nothing does."""
+    """Possible problems with the labels; `level` is "warning" or "note". Empty if there are none."""
     had_ended: bool
-    """True if the run had ended before it was resumed, so that nothing was searched."""
+    """True if the run was already finished when it was resumed, so no search was run."""
     index: Any
-    """The index of the pandas DataFrame that the rows came in; None for other rows."""
+    """The index of the pandas DataFrame that held the rows; None for other rows."""
 
     def __init__(
         self,
@@ -79,8 +79,8 @@ class LabelResult:
 
     @cached_property
     def margins(self) -> Array:
-        """By how many nats each row's label is likelier than the next best one, by all that it was chosen by; shape
-        [rows]. The smaller, the less certain."""
+        """How many nats each row's label scores above the next best label, in the scores that chose it; shape [rows].
+        A small margin means an uncertain label."""
         return np.array([row.margin for _, row in self._labelled])
 
     @cached_property
@@ -111,12 +111,12 @@ class LabelResult:
 
     @property
     def computed_tokens(self) -> int:
-        """The tokens that the model computed, over all processes that worked on the run."""
+        """The tokens that the model computed, summed over all processes that worked on the run."""
         return self._record.computed_tokens
 
     def to_pandas(self) -> Any:
-        """A DataFrame with a row for each row, and the columns id, text, label, label_mass, margin, group, run and
-        `probs.NAME` for each label. Where the rows came as a pandas DataFrame, the index is theirs.
+        """A DataFrame with one row per example and the columns id, text, label, label_mass, margin, group, run and
+        `probs.NAME` for each label. If the rows were a pandas DataFrame, its index is kept.
 
         Raises RequestError if pandas is not installed.
         """
@@ -161,5 +161,5 @@ def open_run(folder: str | os.PathLike[str]) -> LabelResult:
         True
     """
     record = RunRecord.read(Path(folder))
-    record.rows()  # a run without labels is an error before its examples are looked for
+    record.rows()  # check for labels before looking for examples
     return LabelResult(record.folder, [Alarm(**alarm.model_dump()) for alarm in record.alarms], record.examples())

@@ -1,4 +1,4 @@
-"""The report of a run as a value: shown in a notebook, saved as a page."""
+"""The report of a run as an object: displayed in a notebook, or saved as a page."""
 
 from __future__ import annotations
 

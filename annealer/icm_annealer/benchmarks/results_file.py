@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from icm_annealer.data.json_text import parsed
-from icm_annealer.runs.atomic_write import make_folder, try_place
+from icm_annealer.runs.atomic_write import check_writable, make_folder
 from icm_annealer.runs.directory import RunDir
 from icm_client.contract.errors import RequestError
 
@@ -34,7 +34,7 @@ def read_figures(path: Path) -> dict[str, Any]:
 def check_figures(path: Path) -> None:
     """Makes sure, before anything is measured, that figures can be written there. Raises RequestError."""
     read_figures(path)
-    try_place(path)
+    check_writable(path)
 
 
 def save_figures(path: Path, **parts: Any) -> None:

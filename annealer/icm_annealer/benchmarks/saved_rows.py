@@ -132,8 +132,8 @@ class SavedRows(Generic[AnyRow]):
         except (pydantic.ValidationError, KeyError, TypeError, ValueError):
             is_whole = False
         if not is_whole:
-            told = ", ".join(str(row.get(name)) for name in ("task", "n", "seed", "method", "search") if name in row)
-            raise RequestError(f"{where} ({told}) was changed or damaged: take it out of the file to make it again")
+            cell = ", ".join(str(row.get(name)) for name in ("task", "n", "seed", "method", "search") if name in row)
+            raise RequestError(f"{where} ({cell}) was changed or damaged: take it out of the file to make it again")
         return read
 
 

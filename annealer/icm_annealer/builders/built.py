@@ -1,4 +1,4 @@
-"""What a builder makes, and how it is written. A leaf of the builders."""
+"""The output of a builder, and how it is written. A leaf of the builders."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from icm_annealer.runs.directory import RunDir
 from icm_client.contract.errors import RequestError
 
 Report = Callable[[str], None]
-"""Is told how far a builder has come; whoever listens decides how much of it to show."""
+"""Called with the progress of a builder as text; the callee decides how much to show."""
 
 
 class Built(NamedTuple):
-    """A builder's rows, and what it left out."""
+    """A builder's rows, and notes about what was left out."""
 
     rows: list[dict[str, Any]]
     notes: list[str]
 
 
 def fields_of(row: Row) -> dict[str, Any]:
-    """The row as an object. Raises RequestError naming the row if it is none."""
+    """The row as a dict. Raises RequestError naming the row if it is not an object."""
     if not isinstance(row.value, dict):
         raise RequestError(f"{row.where}: a row must be an object, not {type(row.value).__name__}", code="bad_data")
     return row.value
 
 
 def field_of(row: Row, *names: str) -> Any:
-    """The value of the first of these fields that the row has. Raises RequestError naming the row."""
+    """The value of the first of these fields present in the row. Raises RequestError naming the row if none is."""
     fields = fields_of(row)
     for name in names:
         if fields.get(name) is not None:
@@ -41,7 +41,7 @@ def field_of(row: Row, *names: str) -> Any:
 
 
 def text_of(row: Row, *names: str) -> str:
-    """The same for a text, which must not be empty."""
+    """Like `field_of`, for a text that must not be empty."""
     value = field_of(row, *names)
     if not isinstance(value, str) or not value.strip():
         raise RequestError(f"{row.where}: the field {' or '.join(names)} is not a text", code="bad_data")
@@ -49,12 +49,12 @@ def text_of(row: Row, *names: str) -> str:
 
 
 def generator(seed: int, *path: int) -> np.random.Generator:
-    """Random numbers for one part of a builder's work, which do not depend on how much the other parts draw."""
+    """A random generator for one part of a builder's work, independent of how much the other parts draw."""
     return np.random.default_rng([seed, *path])
 
 
 def write_rows(out: Path, built: Built) -> None:
-    """One JSON object a line, the whole file or none of it. Raises RequestError, also if there are no rows."""
+    """Writes one JSON object per line, atomically. Raises RequestError, also if there are no rows."""
     if not built.rows:
         raise RequestError(f"nothing to write to {out}: " + ("; ".join(built.notes) or "the source has no rows"))
     RunDir(out.parent).write_jsonl(out.name, built.rows)

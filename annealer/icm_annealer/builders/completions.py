@@ -1,4 +1,4 @@
-"""A client of any OpenAI-compatible `/v1/completions`, as far as sampling texts needs one."""
+"""A client for sampling texts from any OpenAI-compatible `/v1/completions`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from icm_client.http.retry import RetryPolicy
 class Completions:
     """Samples from the endpoint at `url` (`http://host:8000` or `.../v1`); an async context manager.
 
-    Connection errors, 429 and 503 are tried again as long as `retry` says. Raises the errors of
+    Connection errors, 429 and 503 are retried according to `retry`. Raises the errors of
     `icm_client.contract.errors`.
     """
 
@@ -39,7 +39,7 @@ class Completions:
         await self._http.close()
 
     async def model(self) -> str:
-        """The model that is asked: the one named, or else the first that the endpoint lists."""
+        """The model to sample from: the one named, or the first that the endpoint lists."""
         if self._model is None:
             listed = await self._http.ask("GET", "/v1/models")
             try:
@@ -51,7 +51,7 @@ class Completions:
     async def sample(
         self, prompt: str, *, num: int, seed: int, temperature: float, max_tokens: int, stop: list[str]
     ) -> list[str]:
-        """Up to `num` texts behind the prompt (an endpoint may give fewer at a time)."""
+        """Up to `num` completions of the prompt (an endpoint may return fewer)."""
         body = {"model": await self.model(), "prompt": prompt, "n": num, "seed": seed}
         body |= {"temperature": temperature, "max_tokens": max_tokens, "stop": stop}
         answer = await self._http.ask("POST", "/v1/completions", body)
@@ -61,4 +61,4 @@ class Completions:
             texts = [None]
         if not all(isinstance(text, str) for text in texts):
             raise ScorerError(f"{self._http.root}/v1/completions answered something other than choices with a text")
-        return [text.encode(errors="replace").decode() for text in texts]  # JSON may hold half of a surrogate pair
+        return [text.encode(errors="replace").decode() for text in texts]  # JSON may contain lone surrogates

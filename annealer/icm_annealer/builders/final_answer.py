@@ -9,7 +9,7 @@ from typing import NamedTuple
 MARK = re.compile(r"(?:answer\s+is|####)\s*:?", re.IGNORECASE)
 NUMBER = re.compile(
     r"[\s:=*(]{0,6}[$€£]?(-?)[$€£]?\s?((?:\d[\d,]*)?\d(?:\.\d+)?|\.\d+)[%*]{0,3}\.?"
-    r"(?!\w|,\d)(?!\s*[-+*/x×÷^=]\s*[\w$(])"  # the beginning of a term is no answer
+    r"(?!\w|,\d)(?!\s*[-+*/x×÷^=]\s*[\w$(])"  # the start of a term is not an answer
 )
 
 
@@ -21,9 +21,9 @@ class Solution(NamedTuple):
 
 
 def final_answer(text: str) -> Solution | None:
-    """Reads the number behind the first "answer is" or "####" that has one; None if none has.
+    """Reads the number after the first "answer is" or "####" that is followed by one; None if there is none.
 
-    What follows the answer is cut off: models go on with a next problem of their own.
+    The text after the answer is cut off, since models often continue with another problem.
     """
     for mark in MARK.finditer(text):
         number = NUMBER.match(text, mark.end())

@@ -1,4 +1,4 @@
-"""Problems of GSM8K -> solutions that a language model writes, right if their final answer is the reference's."""
+"""Samples solutions to GSM8K problems from a language model; a solution is right if its final answer is."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ Answer: A quarter of 240 is 240 / 4 = 60 litres. There is room for 240 - 60 = 18
 takes 180 / 15 = 12 minutes. The answer is 12.
 
 """
-"""Worked problems, written for this project, that show a base model what a solution looks like."""
+"""Worked problems, written for this project, that show a base model the format of a solution."""
 
 MAX_ROUNDS = 4
-"""How often an endpoint is asked for a problem's missing solutions."""
+"""The most requests per problem for solutions that are still missing."""
 
 
 class MathProblem(NamedTuple):
-    """One problem with the reference's final answer."""
+    """One problem with its reference answer."""
 
     number: int
     question: str
@@ -61,10 +61,10 @@ class Sampling:
 
 
 async def solutions(problems: list[MathProblem], endpoint: Completions, sampling: Sampling, report: Report) -> Built:
-    """Different solutions of every problem, in order; gold is whether the final answer is the reference's.
+    """Distinct solutions of every problem, in order; gold says whether the final answer is the reference answer.
 
-    Solutions without a final answer are left out, so some problems may get fewer. Raises what the endpoint raises;
-    problems still waiting are then given up.
+    Solutions without a final answer are left out, so some problems may get fewer. Raises the endpoint's errors, and
+    then cancels the remaining problems.
     """
     num_done = 0
 
@@ -119,7 +119,7 @@ async def _solve(problem: MathProblem, endpoint: Completions, sampling: Sampling
         texts = await endpoint.sample(
             prompt,
             num=missing,
-            seed=int(state[0] >> 1),  # servers want it to fit a signed number of 32 bits
+            seed=int(state[0] >> 1),  # servers require a signed 32-bit integer
             temperature=sampling.temperature,
             max_tokens=sampling.max_tokens,
             stop=["\n\n", "\nQuestion:", "\nQ:"],

@@ -1,4 +1,4 @@
-"""Texts of two kinds -> pairs of one of each: blog posts by their author's gender, poems by whether they say "sun"."""
+"""Pairs of one text of each of two kinds: blog posts by a man and a woman, poems with and without the word "sun"."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SUN = re.compile(r"\bsun\b", re.IGNORECASE)
 
 def gender_pairs(rows: Iterable[Row], seed: int, num_pairs: int, min_chars: int, max_chars: int) -> Built:
     """Pairs of a man's and a woman's post from the Blog Authorship Corpus (fields `gender`, `text`, and `id`, which
-    names the author), one post an author at most, with runs of white space as one space.
+    names the author), with at most one post per author, and white space collapsed.
 
     An author's post is drawn from those of `min_chars` to `max_chars`. Raises RequestError naming a broken row.
     """
@@ -32,7 +32,7 @@ def gender_pairs(rows: Iterable[Row], seed: int, num_pairs: int, min_chars: int,
             continue
         author = f"row {number}" if row.value.get("id") is None else str(row.value["id"])
         seen[author] = seen.get(author, 0) + 1
-        if rng.integers(seen[author]) == 0:  # each of an author's posts is as likely to be the one that stays
+        if rng.integers(seen[author]) == 0:  # reservoir sampling: all posts of an author are equally likely
             chosen[author] = (gender, text)
     texts = [[text for kind, text in chosen.values() if kind == gender] for gender in ("male", "female")]
     found = f"{len(texts[0])} men's and {len(texts[1])} women's posts of {min_chars} to {max_chars} characters found"

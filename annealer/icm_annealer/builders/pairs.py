@@ -1,4 +1,4 @@
-"""Pairs and their mirrors: both orders of every pair, as opposites of each other."""
+"""Pairs in both orders, with opposite labels."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TextPair(NamedTuple):
 
 
 def in_both_orders(name: str, number: int, pair: TextPair, rng: np.random.Generator) -> list[dict[str, Any]]:
-    """A pair's two rows, ids `name-number-a` and `-b`; which order comes first is random, so that it tells nothing."""
+    """A pair's two rows, with ids `name-number-a` and `-b`, in random order so that the position says nothing."""
     if rng.integers(2):
         wins = None if pair.first_wins is None else not pair.first_wins
         pair = TextPair(pair.second, pair.first, wins, pair.shared)
@@ -52,7 +52,7 @@ def in_both_orders(name: str, number: int, pair: TextPair, rng: np.random.Genera
 def opposed(
     name: str, winners: Sequence[str], losers: Sequence[str], num_pairs: int, rng: np.random.Generator
 ) -> list[dict[str, Any]]:
-    """Random pairs of one of each, none used twice, in both orders; fewer than `num_pairs` if the texts end."""
+    """Random pairs of one text of each kind, each text used once, in both orders; fewer if the texts run out."""
     first, second = rng.permutation(len(winners)), rng.permutation(len(losers))
     rows: list[dict[str, Any]] = []
     for number, (i, j) in enumerate(list(zip(first, second, strict=False))[:num_pairs]):
@@ -61,10 +61,10 @@ def opposed(
 
 
 def mirror(rows: Iterable[Row], fields: tuple[str, str], gold: str, group: str, id_field: str) -> Built:
-    """Behind every row of a pairs file its mirror: the two fields exchanged, gold (if the row has any) turned round.
+    """Adds after every row its mirror image: the two fields are swapped, and gold (if known) is inverted.
 
-    `group` becomes the pair's number and `id_field` gets `-mirror` behind it; all other fields stay. Raises
-    RequestError for a file that holds a mirror already, or whose gold has no opposite.
+    `group` becomes the pair's number and `-mirror` is appended to `id_field`; all other fields stay. Raises
+    RequestError if the file already holds mirror images, or if gold has no opposite.
     """
     known = [(row, fields_of(row)) for row in rows]
     opposite = _opposites(known, gold)

@@ -1,4 +1,4 @@
-"""A file of preferences, as AlpacaFarm's or as TRL's -> pairs in both orders."""
+"""Preferences in the format of AlpacaFarm or TRL, converted to pairs in both orders."""
 
 from __future__ import annotations
 

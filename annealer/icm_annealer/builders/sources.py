@@ -1,4 +1,4 @@
-"""Where builders read from: a file, a dataset, or a file behind a URL."""
+"""Sources of builders: a file, a dataset, or a URL."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ MAX_DOWNLOAD_BYTES = 4 * 1024**3
 
 @contextlib.contextmanager
 def opened(source: str, report: Report) -> Iterator[Rows]:
-    """The rows of what `read_rows` takes, or of an http(s) URL, which is downloaded for the time being.
+    """Opens a source of `read_rows`, or an http(s) URL, which is downloaded to a temporary file.
 
-    Raises RequestError; the rows do too, as they are read.
+    Raises RequestError, also while the rows are read.
     """
     if not source.startswith(("http://", "https://")):
         yield read_rows(source, report)
@@ -39,7 +39,7 @@ def opened(source: str, report: Report) -> Iterator[Rows]:
 
 
 def _ending(url: str) -> str:
-    """How the name of what it leads to ends, such as .csv.gz."""
+    """The suffix of the URL's path, such as .csv.gz."""
     try:
         return "".join(PurePosixPath(urlsplit(url).path).suffixes[-2:])[-40:]
     except ValueError:
@@ -47,12 +47,12 @@ def _ending(url: str) -> str:
 
 
 class _ByRoute(httpx.BaseTransport):
-    """Each request, those of redirects too, by the proxy that leads to its own address."""
+    """Sends each request, including redirects, through the proxy for its own address."""
 
     def __init__(self) -> None:
         self._used: list[httpx.HTTPTransport] = []
         self.by_proxy = ""
-        """What is added to an error that the last request met, if a proxy was asked."""
+        """Text added to an error of the last request, if a proxy was used."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         proxy = proxy_for(str(request.url))
@@ -82,7 +82,7 @@ def _download(url: str, path: Path, report: Report) -> None:
                     raise RequestError(f"{place}: larger than {MAX_DOWNLOAD_BYTES} bytes")
                 report(f"{file.tell() / 1e6:,.0f} MB downloaded")
     except httpx.InvalidURL:
-        raise _no_url(url) from None  # httpx would show a password
+        raise _no_url(url) from None  # the error of httpx would show a password
     except httpx.HTTPError as error:
         why = str(error) or type(error).__name__
         raise RequestError(f"{place}: cannot be downloaded ({why}){route.by_proxy}") from None

@@ -1,4 +1,4 @@
-"""TruthfulQA's public CSV -> claims about a question, or pairs of a correct and an incorrect answer."""
+"""Claims about questions, or pairs of a correct and an incorrect answer, from TruthfulQA's public CSV."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from icm_annealer.data.rows import Row
 
 
 class Question(NamedTuple):
-    """One question; no answer stands in both lists, or twice in one."""
+    """One question. No answer occurs in both lists, or twice in one."""
 
     number: int
-    """Of its row, counted from 0: ids and groups stay the same whatever is left out."""
+    """The number of its row from 0, so ids and groups do not depend on what is left out."""
     text: str
     correct: list[str]
     incorrect: list[str]
 
 
 def claims(rows: Iterable[Row], seed: int, num_claims: int = 4) -> Built:
-    """`num_claims` of every question's answers, correct or not, drawn at random; gold is the list they come from.
+    """`num_claims` random answers to every question, correct or not; gold says which list an answer is from.
 
-    Questions with fewer different answers are left out, so that all groups have the same size.
+    Questions with fewer distinct answers are left out, so all groups have the same size.
     """
     out: list[dict[str, Any]] = []
     too_few = 0
@@ -75,7 +75,7 @@ def _questions(rows: Iterable[Row]) -> Iterator[Question]:
 
 
 def _answers(cell: str) -> list[str]:
-    """The answers of one cell, which semicolons part; each ends like a sentence."""
+    """The answers of one cell, separated by semicolons; each ends like a sentence."""
     texts = (" ".join(part.split()) for part in cell.split(";"))
     return list(dict.fromkeys(text if text[-1] in ".!?" else text + "." for text in texts if text))
 

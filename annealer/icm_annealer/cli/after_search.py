@@ -28,7 +28,7 @@ from icm_annealer.reporting.evaluation_table import print_evaluation
 from icm_annealer.reporting.report import is_report, render_report, report_plots
 from icm_annealer.reporting.run_list import run_folders, runs_table
 from icm_annealer.reporting.run_report import RunReport
-from icm_annealer.runs.atomic_write import try_place
+from icm_annealer.runs.atomic_write import check_writable
 from icm_annealer.runs.directory import EVALUATION, REPORT, RunDir
 from icm_annealer.runs.gold import read_again
 from icm_annealer.runs.record import RunRecord
@@ -123,7 +123,7 @@ def evaluate(
     """
     console = Terminal()
     record = RunRecord.read(run)
-    try_place(run / EVALUATION)
+    check_writable(run / EVALUATION)
     names = record.task.label_names
     found = np.array([names.index(row.label) for row in record.rows()], dtype=np.int64)
     reference = read_again(record, task, data, allow_code=allow_code)
@@ -147,5 +147,5 @@ def evaluate(
     evaluation: Evaluation = interruptible(work(), console)
     RunDir(run).write(EVALUATION, evaluation)
     print_evaluation(console, evaluation, record.header.model)
-    console.say(f"{pool.told}, {len(held_out.examples):,} of them to test on.")
+    console.say(f"{pool.counts_text}, {len(held_out.examples):,} of them to test on.")
     console.say(f"Written to {run / EVALUATION}")

@@ -30,7 +30,7 @@ from icm_annealer.cli.options import (
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.plots.drawing import saved_plots
-from icm_annealer.runs.atomic_write import make_folder, try_place
+from icm_annealer.runs.atomic_write import check_writable, make_folder
 from icm_annealer.runs.directory import SCORER_LOG, RunDir
 from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_client import RequestError
@@ -113,7 +113,7 @@ def baselines(
     chance = 1 / len(loaded_task.task.labels)
     folder.write_text(PAGE, render_page(table, found, chance))
     print_methods(console, table, found)
-    console.say(f"{loaded.told}.")
+    console.say(f"{loaded.counts_text}.")
     console.say(f"Written to {folder / FIGURES} and {folder / PAGE}")
     if figures:
         console.say(saved_plots(baseline_plots(found, chance), figures))
@@ -121,7 +121,7 @@ def baselines(
 
 def _prepare(folder: RunDir, *, resume: bool, overwrite: bool) -> None:
     for name in (FIGURES, PAGE):
-        try_place(folder / name)
+        check_writable(folder / name)
     if (folder / FIGURES).exists():
         if overwrite:
             (folder / FIGURES).unlink()

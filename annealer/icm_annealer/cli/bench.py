@@ -23,7 +23,7 @@ from icm_annealer.cli.options import (
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.plots.drawing import saved_plots
-from icm_annealer.runs.atomic_write import make_folder, try_place
+from icm_annealer.runs.atomic_write import check_writable, make_folder
 from icm_annealer.runs.directory import RunDir
 from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_client import RequestError
@@ -148,7 +148,7 @@ def search_bench(
     ]
     named = named_scorer(scorer, engine, 300.0, api_key_file, scorer_model)
     check_figures(out)
-    try_place(out.with_suffix(".html"))
+    check_writable(out.with_suffix(".html"))
     if figures:
         make_folder(figures)
 

@@ -21,7 +21,7 @@ from icm_annealer.builders.truthfulqa import claims, preference_pairs
 from icm_annealer.cli.ending import run_to_end
 from icm_annealer.cli.options import finite
 from icm_annealer.console.terminal import Terminal
-from icm_annealer.data.rows import Row, counts_told
+from icm_annealer.data.rows import Row, counts_text
 from icm_annealer.runs.atomic_write import check_place
 from icm_client.contract.errors import RequestError
 from icm_client.http.address import shown
@@ -178,16 +178,16 @@ def _build(
     with _Reports(console) as report, opened(source, report) as rows:
         built = build(rows, report)
     write_rows(out, built)
-    told = Terminal()
-    told.say(counts_told(rows.num_rows, rows.num_blank_lines))
+    console = Terminal()
+    console.say(counts_text(rows.num_rows, rows.num_blank_lines))
     for note in built.notes:
         console.say(note)
     groups = len({row.get(group) for row in built.rows})
     known = [row["label"] for row in built.rows if isinstance(row.get("label"), bool)]
     share = f", {sum(known) / len(known):.0%} of the gold labels true" if known else ""
-    told.say(f"{len(built.rows):,} rows in {groups:,} groups{share}: {out}")
+    console.say(f"{len(built.rows):,} rows in {groups:,} groups{share}: {out}")
     if task is not None:
-        told.say(f"Look at them: icm task check {task} --data {out}")
+        console.say(f"Look at them: icm task check {task} --data {out}")
 
 
 class _Reports:

@@ -79,5 +79,5 @@ def demo(
                 )
 
     results = interruptible(work(), console)
-    console.say(f"{loaded.told}.")
+    console.say(f"{loaded.counts_text}.")
     print_table(console, loaded_task.task, results, folder)

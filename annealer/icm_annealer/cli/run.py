@@ -110,7 +110,8 @@ def _print_result(console: Terminal, result: LabelResult, loaded: Loaded, num_la
         f"{counted(result.computed_tokens, 'token')} computed. Labels: {labels}"
     )
     console.say(
-        f"{loaded.told}, {num_labelled:,} labelled" + (f" ({left_out:,} left out by --examples)." if left_out else ".")
+        f"{loaded.counts_text}, {num_labelled:,} labelled"
+        + (f" ({left_out:,} left out by --examples)." if left_out else ".")
     )
     if result.had_ended:
         console.say(f"note: this run had already ended; {labels} was not changed")

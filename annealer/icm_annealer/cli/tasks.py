@@ -69,7 +69,7 @@ def check_task(
                     return await look_with_model(task, loaded, client, seed)
 
         findings += interruptible(ask(), console)
-    console.say(f"{loaded.told}.")
+    console.say(f"{loaded.counts_text}.")
     for fact in findings.facts:
         console.say(fact)
     for wrong in findings.wrong:

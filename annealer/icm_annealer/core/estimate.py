@@ -1,4 +1,4 @@
-"""A figure with its interval. A leaf."""
+"""A value with its confidence interval. A leaf."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MaybeUnknown = Annotated[float, AllowInfNan(True), BeforeValidator(_nan_for_null
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % interval; NaN stands for what could not be known. Pydantic models may hold it."""
+    """A value with its 95 % interval; NaN means unknown. Can be a field of a pydantic model."""
 
     value: MaybeUnknown
     low: MaybeUnknown
@@ -38,7 +38,7 @@ class Estimate:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
     def to_dict(self) -> dict[str, float | None]:
-        """As JSON holds it: None for NaN."""
+        """The form for JSON, with None for NaN."""
         parts = dict(zip(PARTS, (self.value, self.low, self.high), strict=True))
         return {name: None if math.isnan(part) else part for name, part in parts.items()}
 

@@ -1,4 +1,4 @@
-"""Libraries of extras, which need not be installed. A leaf."""
+"""Optional libraries, which an extra installs. A leaf."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from icm_client.text.distribution import install_hint
 
 
 class Library(NamedTuple):
-    """What a part of this program imports, and the extra that installs it (None for another package's part)."""
+    """An optional module, and the extra of this project that installs it (None if another package needs the module)."""
 
     module: str
     extra: str | None

@@ -1,4 +1,4 @@
-"""U: what a search maximises, in nats per example (`sum`: over all examples).
+"""U: the objective that a search maximises, in nats per example (`sum`: in nats over all examples).
 
     U = P - I / alpha           P by one of the measures below, I the number of contradicting pairs
 
@@ -20,7 +20,7 @@ MEASURES: tuple[str, ...] = get_args(Measure)
 
 @dataclass(frozen=True)
 class Objective:
-    """How a pass becomes one number.
+    """Computes U from the log-probabilities of a pass.
 
     information   mean log p(y_i) renormalised over the labels + entropy of the label rates: an estimate of the
                   information that the other examples give about a label. A constant labelling scores 0 at most.
@@ -49,17 +49,18 @@ class Objective:
         return float(own.mean()) + entropy(labels, logprobs.shape[1])
 
     def of_all(self, u: float, share: float) -> float:
-        """What U of a `share` of the examples would be of all: a sum grows with their number, a mean does not."""
+        """Extrapolates U of a `share` of the examples to all of them: a sum grows with their number, a mean does
+        not."""
         return u / share if self.measure == "sum" else u
 
 
 def unit_of_u(measure: str | None) -> str:
-    """What U by this measure is in; None is a mean over examples."""
+    """The unit of U for a measure; None stands for a mean over examples."""
     return "nats summed over examples" if measure == "sum" else "nats per example"
 
 
 def margins(scores: Array, labels: Ints) -> Array:
-    """By how much the score of each of `labels` [n] is above the best other label's in `scores` [n, C]."""
+    """How far the score of each of `labels` [n] exceeds the best other label's score in `scores` [n, C]."""
     all_examples = np.arange(len(labels))
     others = scores.copy()
     others[all_examples, labels] = -np.inf
@@ -68,7 +69,7 @@ def margins(scores: Array, labels: Ints) -> Array:
 
 
 def label_rates(labels: Ints, num_labels: int) -> Array:
-    """The share of each label among `labels`, of which there has to be one."""
+    """The share of each label in `labels`, which must not be empty."""
     rates: Array = np.bincount(labels, minlength=num_labels) / len(labels)
     return rates
 
@@ -81,7 +82,7 @@ def entropy(labels: Ints, num_labels: int) -> float:
 
 
 def normalized(logprobs: Array) -> Array:
-    """`logprobs` renormalised over the labels, which are then taken to be all that there is."""
+    """`logprobs` renormalised, so that the probabilities of the labels sum to 1."""
     top: Array = logprobs.max(axis=1, keepdims=True)
     shares: Array = logprobs - (top + np.log(np.exp(logprobs - top).sum(axis=1, keepdims=True)))
     return shares

@@ -1,4 +1,4 @@
-"""What other installed packages register by entry points. Only what is asked for by name is imported."""
+"""Plugins that other installed packages register as entry points. Only the named plugin is imported."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def installed_names(group: str) -> list[str]:
 
 
 def load_installed(group: str, name: str, noun: str, expected: type[Kind]) -> Kind | None:
-    """What an installed package registers as `name`, an instance of `expected`; None if no package does.
+    """The plugin registered as `name`, an instance of `expected`; None if no installed package registers it.
 
-    Raises RequestError, which calls it a `noun`, if several packages register the name, if importing it fails, or if
-    it is something else.
+    Raises RequestError if several packages register the name, if the import fails, or if the plugin has another type.
+    `noun` names the kind of plugin in the message.
     """
     points = {point.value: point for point in importlib.metadata.entry_points(group=group) if point.name == name}
     if not points:
@@ -33,7 +33,7 @@ def load_installed(group: str, name: str, noun: str, expected: type[Kind]) -> Ki
     ((value, point),) = points.items()
     try:
         loaded = point.load()
-    except Exception as error:  # whatever a module does when it is imported
+    except Exception as error:  # importing a module can raise anything
         raise RequestError(
             f"the installed {noun} {name!r} ({value}) cannot be imported: {type(error).__name__}: {error}",
             code="bad_plugin",

@@ -1,1 +1,1 @@
-"""Files in: rows, tasks and examples."""
+"""Reading input: rows, tasks and examples."""

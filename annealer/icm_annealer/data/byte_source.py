@@ -1,7 +1,6 @@
-"""Where data come from, opened once and read once: a file, a pipe, or standard input, packed or not. A leaf.
+"""Byte sources, compressed or not: a file, a pipe, or standard input. Each is opened once and read once. A leaf.
 
-A pipe gives each byte a single time, so what a source is must be told from its first bytes, which are then read on
-from: nothing here opens a source a second time.
+A pipe cannot be rewound, so the format is recognised from the first bytes, which are kept: no source is opened twice.
 """
 
 from __future__ import annotations
@@ -25,23 +24,23 @@ from icm_client.contract.errors import RequestError
 
 STANDARD_INPUT = "-"
 HEAD_BYTES = 4096
-"""What is looked at to tell a format."""
+"""The number of first bytes from which a format is recognised."""
 CHUNK_BYTES = 1 << 16
 PACKED_CHUNK_BYTES = 1 << 12
-"""Packed bytes that are unpacked at once: the most that comes of them, some 100 MB of zstd, fits into memory."""
+"""Compressed bytes that are decompressed at once; their largest possible output, about 100 MB of zstd, fits memory."""
 MAX_MEMORY_BYTES = 256 * 1024 * 1024
-"""What an unpacker may take for its window."""
+"""The largest window that a decompressor may allocate."""
 MAX_SPOOLED_BYTES = 64 * 1024**3
 
 
 class _Packing(NamedTuple):
-    """A way to pack, which its first bytes tell."""
+    """A compression format, recognised by its first bytes."""
 
     name: str
     magic: re.Pattern[bytes]
     suffixes: tuple[str, ...]
     new: Callable[[], Any]
-    """Makes what unpacks one member: `decompress`, `eof` and `unused_data`, as in the standard library."""
+    """Creates a decompressor of one member, with `decompress`, `eof` and `unused_data` as in the standard library."""
 
 
 _PACKINGS = (
@@ -64,13 +63,13 @@ _ARCHIVE = b"PK\x03\x04"
 
 
 class ByteSource:
-    """The bytes of one source, unpacked. Create it with `opened`."""
+    """The decompressed bytes of one source. Create it with `opened`."""
 
     def __init__(self, name: str, suffix: str, chunks: Iterator[bytes], file: BinaryIO | None):
         self.name = name
-        """What errors call it."""
+        """The name of the source in errors."""
         self.suffix = suffix
-        """How its name ends, in lower case and without the ending of a packing; empty if it has no such ending."""
+        """The suffix of its name, in lower case and without a compression suffix; empty if there is none."""
         self._file = file
         self.head = b""
         """Its first bytes."""
@@ -79,14 +78,14 @@ class ByteSource:
         self._chunks = itertools.chain([self.head] if self.head else [], chunks)
 
     def lines(self, max_bytes: int) -> Iterator[bytes]:
-        """Each line with its end, which is \\n, \\r\\n or \\r; the last one may have none.
+        """The lines with their line ends (\\n, \\r\\n or \\r; the last line may have none).
 
-        Raises RequestError naming a line that is longer.
+        Raises RequestError naming a line longer than `max_bytes`.
         """
         number, num_bytes = 0, 0
-        begun: list[bytes] = []  # the line that is not whole yet: joined once, in however many pieces it comes
+        begun: list[bytes] = []  # pieces of the current line, joined once when it is complete
         for chunk in self._chunks:
-            if begun and begun[-1].endswith(b"\r"):  # which may be half of \r\n
+            if begun and begun[-1].endswith(b"\r"):  # possibly half of \r\n
                 chunk = begun.pop() + chunk
             pieces = chunk.splitlines(keepends=True)
             rest = b"" if pieces[-1].endswith(b"\n") else pieces.pop()
@@ -105,7 +104,7 @@ class ByteSource:
             yield b"".join(begun)
 
     def content(self, max_bytes: int) -> bytes | None:
-        """All of it; None if that is more."""
+        """The whole content; None if it is longer than `max_bytes`."""
         content = bytearray()
         for chunk in self._chunks:
             content += chunk
@@ -115,7 +114,7 @@ class ByteSource:
 
     @contextlib.contextmanager
     def seekable(self) -> Iterator[BinaryIO]:
-        """A file for readers that jump to and fro: the source's own, or a temporary one that all of it is put into."""
+        """A seekable file: the source itself, or a temporary copy of it."""
         if self._file is not None:
             self._file.seek(0)
             yield self._file
@@ -134,12 +133,12 @@ class ByteSource:
 
 
 def name_of(source: Path | str) -> str:
-    """What people call it."""
+    """The name of a source in messages."""
     return "standard input" if source == STANDARD_INPUT else str(source)
 
 
 def is_stream(source: Path | str) -> bool:
-    """Whether a source can be read a single time only: standard input, a pipe."""
+    """Whether a source can be read only once, such as standard input or a pipe."""
     if source == STANDARD_INPUT:
         return True
     try:
@@ -151,17 +150,16 @@ def is_stream(source: Path | str) -> bool:
 
 @contextlib.contextmanager
 def opened(source: Path | str) -> Iterator[ByteSource]:
-    """The bytes of a file or pipe at a path, or of standard input, which is the text `-`; unpacked if they are gzip,
-    bzip2, xz or zstd.
+    """Opens a file or pipe at a path, or standard input (`-`), and decompresses gzip, bzip2, xz and zstd.
 
-    Raises RequestError naming the source if it cannot be read, or is packed and damaged or cut.
+    Raises RequestError naming the source if it cannot be read, or if compressed data are damaged or truncated.
     """
     name = name_of(source)
     try:
         with _raw(source) as file:
             mode = os.fstat(file.fileno()).st_mode
             if not stat.S_ISREG(mode):
-                os.set_blocking(file.fileno(), True)  # else "nothing there yet" would be taken for the end
+                os.set_blocking(file.fileno(), True)  # otherwise "no data yet" would be read as the end
             chunks = iter(lambda: file.read(CHUNK_BYTES), b"")
             head = next(chunks, b"")
             chunks = itertools.chain([head] if head else [], chunks)
@@ -191,9 +189,9 @@ def _suffix(source: Path | str) -> str:
 
 
 def _unpacked(name: str, packing: _Packing, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """All members, one behind the other; what follows the last one may be zeros, as tapes and pipes pad.
+    """Decompresses all members in sequence. Only zero padding may follow the last one.
 
-    The standard library's files leave out, in silence, what stands behind a bzip2 or xz member and is none.
+    The file classes of the standard library silently ignore other data after a bzip2 or xz member.
     """
     member: Any = None
     try:

@@ -1,4 +1,4 @@
-"""Rows of Parquet files and of Hugging Face datasets. Both libraries are extras, and loaded only here."""
+"""Rows of Parquet files and of Hugging Face datasets. Both libraries are optional and imported only here."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from icm_client.text.distribution import install_hint
 HUB = "hf:"
 BATCH_ROWS = 1000
 SAVED_DATASET = {"dataset_info.json", "state.json", "dataset_dict.json"}
-"""One of these lies in a folder that `save_to_disk` wrote."""
+"""Files of which `save_to_disk` writes one into its folder."""
 
 
 def parquet_rows(file: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
-    """The rows of an open, seekable Parquet file, a batch in memory at a time. Raises RequestError."""
+    """The rows of an open, seekable Parquet file, with one batch in memory at a time. Raises RequestError."""
     parquet = required("pyarrow.parquet", f"{name}: a Parquet file")
     try:
         with parquet.ParquetFile(file) as opened:
@@ -29,7 +29,7 @@ def parquet_rows(file: BinaryIO, name: str) -> Iterator[dict[str, Any]]:
                 yield from _plain_rows(batch)
     except OSError as error:  # of the system, or pyarrow's own for broken data
         raise RequestError(f"{name}: {error.strerror or _one_line(error)}", code="bad_data") from None
-    except ValueError as error:  # all that pyarrow raises for broken files is one
+    except ValueError as error:  # pyarrow's errors for broken files derive from it
         raise RequestError(f"{name}: not a Parquet file ({_one_line(error)})", code="bad_data") from None
 
 
@@ -48,7 +48,7 @@ def saved_rows(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def hub_rows(source: str) -> Iterator[dict[str, Any]]:
-    """The rows of `hf:owner/name[:config][:split]`; one word alone is a config if there is one of that name.
+    """The rows of `hf:owner/name[:config][:split]`; a single word is a config if one has that name, else a split.
 
     Downloads into the library's cache on first use. Raises RequestError.
     """
@@ -72,7 +72,7 @@ def _split_rows(loaded: Any, source: str, of_a_split: str) -> Iterator[dict[str,
             such_as = of_a_split.format(split=next(iter(loaded), "train"))
             raise RequestError(f"{source}: holds the splits {', '.join(loaded)}; name one, as {such_as}")
         (loaded,) = loaded.values()
-    for table in loaded.with_format("arrow").iter(batch_size=BATCH_ROWS):  # not decoded: no images, no sounds
+    for table in loaded.with_format("arrow").iter(batch_size=BATCH_ROWS):  # images and audio stay undecoded
         yield from _plain_rows(table)
 
 
@@ -82,7 +82,7 @@ def _plain_rows(table: Any) -> Iterator[dict[str, Any]]:
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON would hold it: dates and decimals as text, None for what JSON cannot hold."""
+    """The value in JSON types: dates and decimals become text, and what JSON cannot represent becomes None."""
     if value is None or isinstance(value, str | int | float):
         return value
     if isinstance(value, np.generic | np.ndarray):
@@ -92,12 +92,12 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(inner) for inner in value]
     if isinstance(value, datetime.date | datetime.time):
-        return value.isoformat() if value == value else None  # pandas' "not a time" equals nothing
+        return value.isoformat() if value == value else None  # NaT is unequal to itself
     return str(value) if isinstance(value, decimal.Decimal) else None
 
 
 def required(module: str, what: str) -> Any:
-    """A module of an extra; raises RequestError saying that `what` needs it, and how it is installed."""
+    """Imports an optional module. Raises RequestError, saying that `what` needs it and how to install it."""
     try:
         return importlib.import_module(module)
     except ImportError:

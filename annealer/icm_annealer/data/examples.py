@@ -1,4 +1,4 @@
-"""Data in: rows become examples, and gold labels are split off before anything else sees them."""
+"""Turns rows into examples, and separates the gold labels from them at once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from icm_annealer.core.arrays import Ints
 from icm_annealer.data.byte_source import is_stream, name_of
-from icm_annealer.data.rows import MAX_LINE_BYTES, Row, counts_told, read_rows
+from icm_annealer.data.rows import MAX_LINE_BYTES, Row, counts_text, read_rows
 from icm_annealer.data.task import Task
 from icm_annealer.rules.consistency import Consistency
 from icm_client.contract.errors import RequestError
@@ -23,32 +23,33 @@ MAX_ROWS = 5_000_000
 
 @dataclass(frozen=True)
 class Example:
-    """One unlabelled input. It carries no gold label, and no way to one."""
+    """One unlabelled input. It holds no gold label and no reference to one."""
 
     id: str
     text: str
     group: str | None
-    facts: dict[str, Any]
-    """The row's fields that consistency rules may look at (never the gold field)."""
+    fields: dict[str, Any]
+    """The fields of the row, which consistency rules may use; never the gold field."""
 
 
 class Loaded(NamedTuple):
-    """What data hold: the search gets `examples`, evaluation alone gets `gold` (id -> label name)."""
+    """Loaded data: `examples` for the search, and `gold` (id -> label name) for evaluation only."""
 
     examples: list[Example]
-    """One a row, in the rows' order: a row that cannot be one is an error."""
+    """One example per row, in order. An invalid row is an error."""
     gold: dict[str, str]
     num_blank_lines: int = 0
-    """Lines of a text file that hold nothing, not even a row."""
+    """Blank lines of a text file, which were skipped."""
 
     @property
-    def told(self) -> str:
-        """`200 rows read`, and what was passed over, if anything was."""
-        return counts_told(len(self.examples), self.num_blank_lines)
+    def counts_text(self) -> str:
+        """`200 rows read`, and the number of blank lines skipped, if any."""
+        return counts_text(len(self.examples), self.num_blank_lines)
 
 
 def load_examples(source: Path | str, task: Task) -> Loaded:
-    """Reads what `rows.read_rows` can. Raises RequestError naming the file and the row for the first broken one."""
+    """Loads any source that `rows.read_rows` can read. Raises RequestError naming the file and its first invalid
+    row."""
     rows = read_rows(source)
     examples, gold = examples_of(rows, task)
     if not examples:
@@ -58,7 +59,7 @@ def load_examples(source: Path | str, task: Task) -> Loaded:
 
 
 def examples_of(rows: Iterable[Row], task: Task) -> tuple[list[Example], dict[str, str]]:
-    """The examples in the rows' order, and the gold labels (id -> label name). Raises RequestError for a broken row."""
+    """The examples in row order, and the gold labels (id -> label name). Raises RequestError for an invalid row."""
     examples: list[Example] = []
     gold: dict[str, str] = {}
     seen: set[str] = set()
@@ -87,15 +88,15 @@ def examples_of(rows: Iterable[Row], task: Task) -> tuple[list[Example], dict[st
 
 
 def consistency_of(task: Task, examples: Sequence[Example]) -> Consistency:
-    """The task's rules over these examples, in groups in order of their first member. Raises RequestError for a group
-    that the rules cannot be solved for."""
+    """The task's rules over these examples, with groups in order of their first member. Raises RequestError for a
+    group that is too large to solve."""
     groups = [np.array(group, dtype=np.int64) for group in groups_of(examples)]
-    facts, ids = [example.facts for example in examples], [example.id for example in examples]
+    facts, ids = [example.fields for example in examples], [example.id for example in examples]
     return Consistency(task.rules, groups, facts, task.label_names, ids)
 
 
 def first_of(examples: Sequence[Example], num_examples: int) -> list[Example]:
-    """So many from the beginning, and the rest of their groups, which may stand further behind."""
+    """The first `num_examples` examples, and the other members of their groups, which may come later."""
     begun = {example.group for example in examples[:num_examples] if example.group is not None}
     return [e for number, e in enumerate(examples) if number < num_examples or e.group in begun]
 
@@ -103,10 +104,10 @@ def first_of(examples: Sequence[Example], num_examples: int) -> list[Example]:
 def sample(
     examples: Sequence[Example], num_examples: int, num_test: int, rng: np.random.Generator
 ) -> tuple[list[Example], list[Example]]:
-    """A random part to label and another, disjoint, to test on; whole groups stay on one side.
+    """A random part to label and a disjoint part to test on. No group is split between them.
 
-    Where whole groups do not reach a size exactly, a part is larger than asked, by as little as a group that is left
-    allows; it is smaller only if the data end.
+    If whole groups do not add up to a size, the part exceeds it by as little as the remaining groups allow. It is
+    smaller only if the data run out.
     """
     groups = groups_of(examples)
     parts: tuple[list[Example], list[Example]] = ([], [])
@@ -126,23 +127,23 @@ def sample(
 
 
 def labels_of(examples: Sequence[Example], gold: dict[str, str], task: Task) -> Ints:
-    """Label numbers by example, -1 where there is none. For evaluation only."""
+    """Gold label numbers by example, -1 where there is none. For evaluation only."""
     number = {name: k for k, name in enumerate(task.label_names)}
     return np.array([number[gold[e.id]] if e.id in gold else -1 for e in examples], dtype=np.int64)
 
 
 def digest(examples: Sequence[Example]) -> str:
-    """A hash of everything that the search sees of the data."""
+    """A hash of all data that the search uses."""
     found = hashlib.sha256()
-    for number, example in enumerate(examples):  # the hash of one JSON list, never held as a whole
-        row = json.dumps([example.id, example.text, example.group, example.facts], ensure_ascii=False)
+    for number, example in enumerate(examples):  # the hash of one JSON list, computed incrementally
+        row = json.dumps([example.id, example.text, example.group, example.fields], ensure_ascii=False)
         found.update((", " if number else "[").encode() + row.encode())
     found.update(b"]" if examples else b"[]")
     return found.hexdigest()[:16]
 
 
 def groups_of(examples: Sequence[Example]) -> list[list[int]]:
-    """The numbers of each group's examples, in order of their first; an example without a group is alone."""
+    """The example numbers of each group, ordered by first member; an example without a group forms its own."""
     members: dict[tuple[str | None, int], list[int]] = {}
     for number, example in enumerate(examples):
         key = (example.group, -1) if example.group is not None else (None, number)
@@ -151,11 +152,11 @@ def groups_of(examples: Sequence[Example]) -> list[list[int]]:
 
 
 def label_named(value: Any, task: Task, where: str) -> str:
-    """The name of the label that a field's value stands for, gold or a person's. Raises RequestError."""
+    """The label name for a field's value (gold or a person's label). Raises RequestError."""
     if isinstance(value, float) and value.is_integer():
-        value = int(value)  # as a column of whole numbers comes that has gaps
+        value = int(value)  # integer columns with gaps are read as floats
     text = value if isinstance(value, str) else json.dumps(value)
-    # Text files hold truth values as their programs write them: True, TRUE or true.
+    # Programs write truth values to text files in different ways: True, TRUE or true.
     label = task.gold_values.get(text) or task.gold_values.get(text.lower(), text)
     if label not in task.labels:
         known = ", ".join([*task.labels, *task.gold_values])
@@ -164,23 +165,24 @@ def label_named(value: Any, task: Task, where: str) -> str:
 
 
 def is_absent(value: Any) -> bool:
-    """Nothing, or the NaN that stands for nothing where a column holds numbers."""
+    """Whether a value is missing: None, or NaN in a column of numbers."""
     return value is None or value != value
 
 
 def _is_one_cell(facts: dict[str, Any]) -> bool:
-    """Whether a row looks like one of a CSV file as spreadsheets write it where a comma is a decimal point."""
+    """Whether a row looks like a semicolon-separated CSV file, as spreadsheets write where commas are decimal
+    points."""
     return any(";" in name for name in facts)
 
 
 def _check_fields(facts: dict[str, Any], task: Task, key_kinds: dict[str, str], where: str) -> None:
-    """What the task needs of a row is there; `key_kinds` remembers what kind of value each rule's key has."""
+    """Checks that a row has the fields of the task. `key_kinds` stores the type of each rule's key for later rows."""
     for field in task.fields:
         if is_absent(facts.get(field)) or isinstance(facts[field], dict | list):
             there = ", ".join(list(facts)[:20])
-            parted = "; are its cells parted by semicolons? Commas are read, or tabs" if _is_one_cell(facts) else ""
+            hint = "; are its cells parted by semicolons? Commas are read, or tabs" if _is_one_cell(facts) else ""
             raise RequestError(
-                f"{where}: the field {field!r} is missing or not a plain value (there are: {there}{parted})",
+                f"{where}: the field {field!r} is missing or not a plain value (there are: {there}{hint})",
                 code="bad_data",
             )
     for key in task.rule_keys:

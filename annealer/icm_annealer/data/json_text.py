@@ -1,4 +1,4 @@
-"""JSON from outside as a value, or an error in one line. A leaf."""
+"""Parses untrusted JSON into a value or a one-line error. A leaf."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import re
 from typing import Any
 
 MAX_DEPTH = 100
-"""Lists and objects in each other. Far less than what Python can go down into, wherever that begins."""
+"""The deepest nesting of lists and objects; far below Python's recursion limit at any call depth."""
 HALF = re.compile(r"\\u[dD][89a-fA-F]")
-"""An escape that may be half of a surrogate pair, which is no character and cannot be written out again."""
+"""An escape that may be a lone surrogate, which is no character and cannot be encoded."""
 
 
 def parsed(text: str) -> Any:
-    """The value. Raises ValueError, in one line, for what is no JSON, nests too deep, has numbers of thousands of
-    digits, or holds half of a character."""
+    """The parsed value. Raises ValueError, in one line, for invalid JSON, too deep nesting, numbers with thousands of
+    digits, and lone surrogates."""
     try:
         value = json.loads(text)
     except RecursionError:
@@ -30,7 +30,7 @@ def parsed(text: str) -> Any:
 
 
 def _is_deep(value: Any) -> bool:
-    """Level by level, since what goes down into a deep value by calling itself fails as the reader of it would."""
+    """Whether a value nests too deep. Iterative, since recursion would fail on such a value."""
     level = [value]
     for _ in range(MAX_DEPTH + 1):
         inner = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list))

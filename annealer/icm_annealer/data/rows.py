@@ -1,4 +1,4 @@
-"""Data as rows, each with the place that errors name it by: JSON, CSV and TSV here, other formats in columnar."""
+"""Reads data as rows, each with its location for errors: JSON, CSV and TSV here, other formats in `columnar`."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from icm_annealer.data.json_text import parsed
 from icm_client.contract.errors import RequestError
 
 MAX_LINE_BYTES = 4 * 1024 * 1024
-"""Also the most characters of a CSV cell, which may have several lines."""
+"""Also the most characters of a CSV cell, which may span several lines."""
 MAX_LIST_BYTES = 256 * 1024 * 1024
-"""A JSON list is read as a whole, into several times its size."""
+"""A JSON list is parsed as a whole, which takes several times its size in memory."""
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 MARK = b"\xef\xbb\xbf"
 
 
 class Row(NamedTuple):
-    """One row of a source, which need not be an object yet."""
+    """One row of a source. The value may not be an object."""
 
     where: str
     value: Any
@@ -33,9 +33,9 @@ class Rows(Iterator[Row]):
 
     def __init__(self, source: Path | str, report: Callable[[str], None] | None):
         self.num_rows = 0
-        """So many were handed out."""
+        """The number of rows returned so far."""
         self.num_blank_lines = 0
-        """So many lines with nothing in them were passed over."""
+        """The number of blank lines skipped so far."""
         self._rows, self._report = self._read(source), report
 
     def __next__(self) -> Row:
@@ -98,7 +98,7 @@ class Rows(Iterator[Row]):
                 else:
                     yield Row(place, {name: cell or None for name, cell in zip(header, cells, strict=True)})
         except csv.Error as error:
-            # An open quote swallows the lines behind it, so the row's first line is what helps.
+            # An open quote swallows the following lines, so the row's first line is reported.
             raise RequestError(
                 f"{source.name}, line {start}: broken CSV ({error}; seen at line {reader.line_num})", code="bad_data"
             ) from None
@@ -106,17 +106,17 @@ class Rows(Iterator[Row]):
 
 def read_rows(source: Path | str, report: Callable[[str], None] | None = None) -> Rows:
     """The rows of a file or pipe, of standard input (the text `-`), of a folder that `save_to_disk` wrote, or of
-    `hf:owner/name[:config][:split]`. Each is opened once, and read once. `report` is told after every thousand rows.
+    `hf:owner/name[:config][:split]`. A source is opened once and read once. `report` is called after every 1,000 rows.
 
-    The name's ending, without that of a packing, tells CSV, TSV, JSON and Parquet; where it has none of theirs, the
-    first bytes do. JSON is one object a line or a list of them. Empty CSV cells are None; other cells are text.
-    The rows raise RequestError naming the source, and the row if there is one.
+    The suffix of the name, without a compression suffix, determines CSV, TSV, JSON or Parquet; otherwise the first
+    bytes do. JSON holds one object per line or a list of objects. Empty CSV cells are None; other cells are text.
+    Iteration raises RequestError naming the source, and the row if there is one.
     """
     return Rows(source, report)
 
 
-def counts_told(num_rows: int, num_blank_lines: int) -> str:
-    """`200 rows read`, and how many blank lines were skipped, if any."""
+def counts_text(num_rows: int, num_blank_lines: int) -> str:
+    """`200 rows read`, and the number of blank lines skipped, if any."""
     blank = f", {counted(num_blank_lines, 'blank line')} skipped" if num_blank_lines else ""
     return f"{counted(num_rows, 'row')} read{blank}"
 
@@ -144,7 +144,7 @@ def _numbered(rows: Iterator[Any], source: str) -> Iterator[Row]:
 
 
 def _lines(source: ByteSource) -> Iterator[tuple[str, str]]:
-    """Each line with its place, decoded, its end kept."""
+    """The decoded lines, with their line ends, each with its location."""
     for number, line in enumerate(source.lines(MAX_LINE_BYTES), start=1):
         where = f"{source.name}, line {number}"
         try:

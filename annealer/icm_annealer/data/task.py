@@ -1,4 +1,4 @@
-"""A task: how an example becomes text, what its labels are called, and what may not be labelled together."""
+"""A task: the template that turns an example into text, the labels, and the rules between labels."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ BUILT_IN = Path(__file__).parents[1] / "tasks"
 class Task(BaseModel):
     """One task file (YAML). `template` is filled with the fields of a data row; the label follows it directly.
 
-    Raises pydantic's ValidationError where a field is missing, unknown, or of the wrong type; what depends on several
-    fields, such as a rule that names no label of the task, is checked where the task is used.
+    Raises pydantic's ValidationError if a field is missing, unknown, or of the wrong type. Conditions on several
+    fields, such as that rules name labels of the task, are checked when the task is used.
 
     Examples:
         >>> import icm_annealer as icm
@@ -46,30 +46,30 @@ class Task(BaseModel):
     template: str
     """The example's text, such as "Word: {word}\\nGroup:"; `{field}` stands for a field of the row."""
     separator: str = "\n\n"
-    """Leads every shot but the first of a prompt."""
+    """Precedes every shot of a prompt except the first."""
     labels: dict[str, str | list[str]] = Field(min_length=2, max_length=256)
-    """Label name -> its verbalizer, the text that the model sees (with its leading space), or several aliases;
-    the first of them stands in contexts."""
+    """Label name -> its verbalizer, the text in prompts (with its leading space), or several aliases; contexts use the
+    first one."""
     data: str | None = Field(default=None, pattern=r"^[^\x00-\x1f]+$")
     """The data file, relative to the task file, or `hf:owner/name[:config][:split]`; `--data` overrides it."""
     builder: str = Field(default="", exclude=True)
-    """How data for a task that ships none are made; told to whom uses the task without."""
+    """The command that makes the data of a task that ships none; named in the error if the data are missing."""
     gold: str | None = None
-    """The field that holds reference labels; split off at loading, for evaluation only."""
+    """The field with gold labels; separated when data are loaded, for evaluation only."""
     gold_values: dict[str, str] = {}
-    """Value of the gold field -> label name, where they differ (JSON values as text: "true", "1")."""
+    """Value of the gold field -> label name, if they differ (JSON values as text: "true", "1")."""
     id: str = "id"
-    """The field that names a row; rows without it are numbered."""
+    """The field with a row's id; rows without it are numbered."""
     group: str | None = None
     """The field whose equal values tie rows together for `rules` and `leave_out: group`."""
     leave_out: Literal["example", "group"] = "example"
-    """What is left out of its own context: the example, or its whole group, needed where a rule lets one
-    member's label be read off another's."""
+    """What leave-one-out removes from an example's context: the example, or its whole group, which is needed if one
+    member's label determines another's under a rule."""
     rules: list[AnyRule] = []
     """What makes labels of one group contradict each other."""
     special_tokens: bool = False
-    """Whether a model's control tokens (`<|im_start|>`, `</s>`) that stand in texts are control tokens; else they are
-    plain text, whoever wrote them."""
+    """Whether control tokens (`<|im_start|>`, `</s>`) in texts act as control tokens; by default they are plain
+    text."""
     source: str = ""
     notes: str = ""
 
@@ -79,14 +79,15 @@ class Task(BaseModel):
 
     @property
     def verbalizers(self) -> list[str]:
-        """The text that stands for each label in a context."""
+        """The text of each label in a context."""
         return [label_texts(texts)[0] for texts in self.labels.values()]
 
     def seen(self) -> dict[str, Any]:
-        """What shapes a search: all but the gold field, where the data are, and what is for people."""
+        """The fields that affect a search: all except the gold field, the data's location, and descriptions for
+        people."""
         seen = self.model_dump(exclude={"data", "source", "notes", "title", "gold", "gold_values"})
         if not self.special_tokens:
-            del seen["special_tokens"]  # as runs have it that are older than the field
+            del seen["special_tokens"]  # absent from runs that are older than the field
         return seen
 
     def render(self, row: dict[str, Any]) -> str:
@@ -95,19 +96,19 @@ class Task(BaseModel):
 
     @property
     def fields(self) -> list[str]:
-        """The row's fields that template, group and rules need."""
+        """The row fields that the template, group and rules use."""
         return [*template_fields(self.template), *([self.group] if self.group else []), *self.rule_keys]
 
     @property
     def rule_keys(self) -> list[str]:
-        """The fields whose values rules compare."""
+        """The fields whose values the rules compare."""
         return [key for rule in self.rules for key in rule.keys]
 
 
 def template_fields(template: str) -> list[str]:
     """The fields that a template names, in order. Raises ValueError if it holds anything but plain field names.
 
-    A template is data from outside: no attribute or index look-ups, and no formats, which may hold look-ups.
+    Templates are untrusted: attribute and index look-ups are refused, and format specs, which may contain them.
     """
     fields = []
     for _, field, form, conversion in string.Formatter().parse(template):
@@ -119,7 +120,7 @@ def template_fields(template: str) -> list[str]:
 
 
 class LoadedTask(BaseModel):
-    """A task with the place that it was read from, which its data file is relative to."""
+    """A task with the folder that its data file is relative to."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -128,7 +129,7 @@ class LoadedTask(BaseModel):
 
     @property
     def data_path(self) -> Path | str | None:
-        """Where the task's own data are; None if it has none."""
+        """The location of the task's data; None if it names none."""
         if self.task.data is None or self.task.data.startswith(HUB):
             return self.task.data
         return self.path.parent / self.task.data
@@ -146,9 +147,9 @@ def built_in_tasks() -> list[str]:
 
 
 def load_task(name_or_path: str, *, allow_code: bool = False) -> LoadedTask:
-    """A task of the package by name, or a user's own by path. Raises RequestError in one line.
+    """Loads a built-in task by name, or a task file by path. Raises RequestError in one line.
 
-    A task that names code (the rule `python`) is refused, and nothing of it imported, unless `allow_code`.
+    A task that names code (the rule `python`) is refused, without importing it, unless `allow_code` is set.
 
     Examples:
         >>> import icm_annealer as icm
@@ -169,8 +170,8 @@ def load_task(name_or_path: str, *, allow_code: bool = False) -> LoadedTask:
     except pydantic.ValidationError as error:
         raise RequestError(_line(f"{path}: {first_error(error, whole='the file')}"), code="bad_task") from None
     except (YAMLError, OSError, ValueError) as error:
-        told = one_line(error) if isinstance(error, YAMLError) else str(error)
-        raise RequestError(_line(f"{path}: {told}"), code="bad_task") from None
+        message = one_line(error) if isinstance(error, YAMLError) else str(error)
+        raise RequestError(_line(f"{path}: {message}"), code="bad_task") from None
     code = [rule.code for rule in task.rules if rule.code is not None]
     if code and not allow_code:
         raise RequestError(f"{path}: the rule {code[0]!r} is code, {ALLOW_CODE}", code="code_not_allowed")
@@ -178,7 +179,7 @@ def load_task(name_or_path: str, *, allow_code: bool = False) -> LoadedTask:
 
 
 def check_task(task: Task) -> None:
-    """Checks a task that was made in Python as `load_task` does one in a file. Raises RequestError in one line."""
+    """Checks a task created in Python in the same way as `load_task`. Raises RequestError in one line."""
     try:
         _check(task)
     except pydantic.ValidationError as error:
@@ -196,7 +197,7 @@ def _check(task: Task) -> None:
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except (OSError, ValueError):  # a name that no file can have
+    except (OSError, ValueError):  # not a valid file name
         return False
 
 
@@ -235,7 +236,7 @@ def _check_rules(task: Task) -> None:
 
 
 def _check_labels(task: Task) -> None:
-    """What a scorer would refuse is found before one is asked."""
+    """Refuses labels that a scorer would refuse."""
     if len(task.separator) > MAX_LABEL_CHARS:
         raise ValueError(f"separator: longer than {MAX_LABEL_CHARS} characters")
     seen: dict[str, str] = {}

@@ -1,5 +1,5 @@
-"""What can be said of a task and its data before anything is spent on them. The one place besides evaluation that
-looks at gold, and it tells only people."""
+"""Checks a task and its data before any search. Besides evaluation only this module uses gold labels, and only to
+print findings."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import label_texts
 
 MIN_RATE, MAX_RATE = 0.1, 0.9
-"""A label rate outside of these makes accuracy say little."""
+"""Accuracy is a poor measure if a label rate lies outside this range."""
 LONG_CHARS, LONG_TIMES = 2000, 8.0
-"""An example is very long if it has more characters than this, and so many times the median."""
+"""An example is very long if it has more characters than this, and is this many times longer than the median."""
 FIRST_WORD = re.compile(r"\s*(?:\w+|\W)")
 OPENING = "([{\"'“‘«"
-"""Behind these a label needs no space."""
+"""A label that follows one of these needs no leading space."""
 
 
 class Findings(NamedTuple):
-    """Lines for a person: what was found, and what looks wrong."""
+    """Lines of text for the user: facts, and likely mistakes."""
 
     facts: list[str]
     wrong: list[str]
@@ -36,7 +36,7 @@ class Findings(NamedTuple):
 
 
 def three_shots(task: Task, loaded: Loaded) -> str:
-    """The first three examples as a context shows them, with gold labels where there are any, else others in turn."""
+    """The first three examples as shots, with gold labels where known, otherwise with the labels in rotation."""
     shots = []
     for number, example in enumerate(loaded.examples[:3]):
         label = loaded.gold.get(example.id, task.label_names[number % len(task.labels)])
@@ -45,7 +45,7 @@ def three_shots(task: Task, loaded: Loaded) -> str:
 
 
 def look_at_task(task: Task) -> Findings:
-    """Template and labels."""
+    """Checks the template and the labels."""
     wrong = []
     end = task.template[-1:]
     if end in (" ", "\t"):
@@ -78,7 +78,7 @@ def look_at_task(task: Task) -> Findings:
 
 
 def look_at_data(task: Task, loaded: Loaded) -> Findings:
-    """Lengths, duplicates, what texts look like, groups, and what gold (if there is any) says of labels and rules."""
+    """Checks lengths, duplicates, texts and groups, and, if there are gold labels, label rates and rules."""
     texts = Findings([], texts_alike(task, loaded.examples))
     return _lengths(loaded) + _duplicates(loaded) + texts + _groups(task, loaded.examples) + _gold(task, loaded)
 

@@ -1,4 +1,4 @@
-"""What in the texts of a task could be taken for something else: separators, shots, a model's control tokens."""
+"""Finds parts of texts that a model could misread: separators, shots, control tokens."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ SPECIAL = re.compile(
     r"|</?s>|<(?:bos|eos|pad|unk|mask|cls|sep|(?:start|end)_of_(?:turn|text|sequence|image)|endoftext)>"
     r"|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|CLS|SEP|PAD|MASK|UNK)\]|<</?SYS>>"
 )
-"""Control tokens of the usual models' tokenizers."""
+"""Control tokens of common tokenizers."""
 PLACEHOLDER = "x"
 
 
 def texts_alike(task: Task, examples: Iterable[Example]) -> list[str]:
-    """What looks wrong with the texts, a line each."""
+    """Likely mistakes in the texts, one line each."""
     own = task.template.format_map(dict.fromkeys(template_fields(task.template), PLACEHOLDER))
     shots, separator, owned = _shots(task, own), task.separator, _special(own)
     found = {
@@ -35,9 +35,9 @@ def texts_alike(task: Task, examples: Iterable[Example]) -> list[str]:
     plain = "plain text; `special_tokens: true` in the task file would make control tokens of them"
     return [
         *_special_of_task(task, own),
-        *found["separators"].told("hold the separator", "what follows it looks like another example; take it out"),
-        *found["shots"].told("hold a label as a shot has it", "which looks like an example of its own; take it out"),
-        *found["special"].told(
+        *found["separators"].lines("hold the separator", "what follows it looks like another example; take it out"),
+        *found["shots"].lines("hold a label as a shot has it", "which looks like an example of its own; take it out"),
+        *found["special"].lines(
             "hold what looks like special tokens",
             f"they are read as {as_what if task.special_tokens else plain}",
         ),
@@ -45,7 +45,7 @@ def texts_alike(task: Task, examples: Iterable[Example]) -> list[str]:
 
 
 def _shots(task: Task, own: str) -> list[str]:
-    """What a text looks like a shot by: the template's last words with a label, or a label in front of a separator."""
+    """Strings that make a text look like a shot: the template's last words with a label, or a label and a separator."""
     tail = own.rpartition(PLACEHOLDER)[2]
     texts = [text for given in task.labels.values() for text in label_texts(given)]
     behind = [text + task.separator for text in texts] if task.separator.strip(" ") else []
@@ -64,17 +64,17 @@ def _special_of_task(task: Task, own: str) -> list[str]:
 
 
 def _special(text: str) -> Counter[str]:
-    """Each control token in the text, and how often it is there."""
+    """The control tokens in the text, with their counts."""
     return Counter(SPECIAL.findall(text))
 
 
 def _more(part: str, text: str, own: str) -> bool:
-    """Whether `part` stands in the text more often than the template itself has it."""
+    """Whether `part` occurs more often in the text than in the template itself."""
     return text.count(part) > own.count(part)
 
 
 class _Found:
-    """The texts that hold something."""
+    """The texts that contain one kind of misleading part."""
 
     def __init__(self, parts: Callable[[str], list[str]]):
         self._parts, self._num, self._first = parts, 0, ""
@@ -85,5 +85,5 @@ class _Found:
             self._first = self._first or f"{parts[0]!r} in {example.id!r}"
             self._num += 1
 
-    def told(self, what: str, so_what: str) -> list[str]:
+    def lines(self, what: str, so_what: str) -> list[str]:
         return [f"{self._num:,} texts {what} ({self._first}): {so_what}"] if self._num else []

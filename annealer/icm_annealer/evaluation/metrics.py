@@ -109,8 +109,8 @@ def calibration_errors(judged: Judged, weights: Array) -> Array:
 
 
 def briers(judged: Judged, weights: Array) -> Array:
-    wanted = np.eye(judged.logprobs.shape[1])[judged.gold]
-    return _means(((judged.probs - wanted) ** 2).sum(axis=1), weights)
+    one_hot = np.eye(judged.logprobs.shape[1])[judged.gold]
+    return _means(((judged.probs - one_hot) ** 2).sum(axis=1), weights)
 
 
 FIGURES: dict[str, Callable[[Judged, Array], Array]] = {

@@ -85,8 +85,10 @@ class _ModelCheck:
                 raise
             together = 0  # one label's tokens begin another's: a terminator tells them apart
         shown = ", ".join(f"{text!r} {count}" for text, count in zip(verbalizers, counts, strict=True))
-        told = "labels share first tokens, which do not tell them apart: other words are scored faster and more evenly"
-        return Findings([f"tokens of the labels: {shown}"], [told] if most > together else [])
+        shared = (
+            "labels share first tokens, which do not tell them apart: other words are scored faster and more evenly"
+        )
+        return Findings([f"tokens of the labels: {shown}"], [shared] if most > together else [])
 
     async def _num_reads(self, text: str, labels: Sequence[str]) -> int:
         request = ScoreRequest(prompts=[text], labels=list(labels), special_tokens=self._task.special_tokens)

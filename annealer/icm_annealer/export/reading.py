@@ -1,6 +1,6 @@
 """How examples are read as responses to prompts, so that their labels are judgements of responses.
 
-An example holds one response (a claim, a solution), told from others of its group by what differs between them, or
+An example holds one response (a claim, a solution), message from others of its group by what differs between them, or
 two responses that its label compares. The completion follows the prompt directly, as in TRL's dataset formats
 (https://huggingface.co/docs/trl/dataset_formats).
 """
@@ -76,13 +76,13 @@ def _differing(task: Task, examples: Sequence[Example]) -> tuple[str, ...]:
     fields = list(dict.fromkeys(template_fields(task.template)))
     for example in examples:
         for field in fields:
-            values.setdefault((example.group, field), set()).add(str(example.facts.get(field)))
+            values.setdefault((example.group, field), set()).add(str(example.fields.get(field)))
     differing = tuple(field for field in fields if any(len(values[e.group, field]) > 1 for e in examples))
     is_compared = any(rule.traits.compares_two for rule in task.rules)
     if len(differing) == (2 if is_compared else 1):
         return differing
-    told = f"the fields {', '.join(differing)} differ" if differing else "no field of the template differs"
-    raise RequestError(f"{told} within the groups of {task.name!r}: name the response with --response FIELD[,FIELD]")
+    message = f"the fields {', '.join(differing)} differ" if differing else "no field of the template differs"
+    raise RequestError(f"{message} within the groups of {task.name!r}: name the response with --response FIELD[,FIELD]")
 
 
 def _prompt_before(template: str, fields: Sequence[str]) -> tuple[str, str]:
@@ -124,7 +124,7 @@ def _better(task: Task, named: str | None) -> str:
 
 def _filled(template: str, example: Example, option: str) -> str:
     try:
-        return template.format_map(example.facts)
+        return template.format_map(example.fields)
     except KeyError as error:
-        there = ", ".join(list(example.facts)[:20])
+        there = ", ".join(list(example.fields)[:20])
         raise RequestError(f"{option}: no field {error} in the row {example.id!r} (there are: {there})") from None

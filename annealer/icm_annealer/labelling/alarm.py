@@ -17,7 +17,7 @@ Evidence = TypeVar("Evidence")
 class Alarm:
     """`warning`: the labels are probably not what you want. `note`: worth a look, may be genuine.
 
-    `saw` says what was seen, `try_` what to do about it; `code` names the alarm in the docs.
+    `observation` says what was measured, `advice` what to do about it; `code` names the alarm in the docs.
 
     Examples:
         >>> import icm_annealer as icm
@@ -27,18 +27,18 @@ class Alarm:
 
     code: str
     level: Level
-    saw: str
-    try_: str
+    observation: str
+    advice: str
 
     def __str__(self) -> str:
-        return f"{self.saw} {self.try_}"
+        return f"{self.observation} {self.advice}"
 
 
-class Seen(NamedTuple):
+class AlarmText(NamedTuple):
     """What an alarm is raised for, and what to try."""
 
-    saw: str
-    try_: str
+    observation: str
+    advice: str
 
 
 class FinishedSearch(NamedTuple):
@@ -59,7 +59,7 @@ class AlarmKind(Generic[Evidence]):
     level: Level
     help: str
     """When it is raised, for the table of alarms in the documentation."""
-    check: Callable[[Evidence], Seen | None]
+    check: Callable[[Evidence], AlarmText | None]
 
     def raised(self, evidence: Evidence) -> list[Alarm]:
         """The alarm, if the check sees something."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from icm_annealer.core.objective import entropy, label_rates
-from icm_annealer.labelling.alarm import FinishedSearch, Seen
+from icm_annealer.labelling.alarm import AlarmText, FinishedSearch
 from icm_annealer.scoring.passes import PassResult
 from icm_annealer.search.base import Result
 
@@ -27,62 +27,62 @@ def agreement(result: Result) -> float:
     return float(np.median([(labels == result.winner.labels).mean() for labels in result.chains]))
 
 
-def little_information(search: FinishedSearch) -> Seen | None:
+def little_information(search: FinishedSearch) -> AlarmText | None:
     winner, most = search.result.winner, float(np.log(search.problem.num_labels))
     is_little = winner.u <= max(2 * winner.u_se, MIN_INFORMATION * most)
     if search.problem.objective.measure != "information" or not is_little:
         return None
-    return Seen(
+    return AlarmText(
         f"U is {winner.u:.3f} ± {winner.u_se:.3f} of at most {most:.3f} nats per example: the other examples say "
         "little more about a label than the label rates do.",
         "The model hardly sees this concept here: try a larger model, another wording, or more examples.",
     )
 
 
-def uneven_labels(search: FinishedSearch) -> Seen | None:
+def uneven_labels(search: FinishedSearch) -> AlarmText | None:
     labels, num_labels = search.result.winner.labels, search.problem.num_labels
     if entropy(labels, num_labels) / np.log(num_labels) >= MIN_RELATIVE_ENTROPY:
         return None
     rates = label_rates(labels, num_labels)
-    return Seen(
+    return AlarmText(
         f"The labels are far from even ({', '.join(f'{rate:.0%}' for rate in rates)}).",
         "If the data are not so themselves, the search has collapsed: try other label words or a consistency rule.",
     )
 
 
-def chains_disagree(search: FinishedSearch) -> Seen | None:
+def chains_disagree(search: FinishedSearch) -> AlarmText | None:
     share = agreement(search.result)
     if share >= MIN_AGREEMENT:
         return None
-    return Seen(
+    return AlarmText(
         f"The chains ended at different labels (the median one agrees with the answer on {share:.0%} of examples).",
         "Several readings of the data are coherent: look at the runner-up, add examples, or run more chains.",
     )
 
 
-def opposite_of_start(search: FinishedSearch) -> Seen | None:
+def opposite_of_start(search: FinishedSearch) -> AlarmText | None:
     """With two labels, a search can find the concept with its label words exchanged; U is then just as high."""
     result = search.result
     alike = float((result.zero_shot_labels == result.winner.labels).mean())
     if result.zero_shot is None or search.problem.num_labels != 2 or alike >= MIN_LIKENESS_TO_START:
         return None
-    return Seen(
+    return AlarmText(
         f"The labels agree with calibrated zero-shot's on {alike:.0%} of examples only, less than chance.",
         "They may be the right ones exchanged: look at some, and exchange the label words if so.",
     )
 
 
-def low_label_mass(search: FinishedSearch) -> Seen | None:
+def low_label_mass(search: FinishedSearch) -> AlarmText | None:
     mass = float(np.median(PassResult(search.result.winner.logprobs).label_mass))
     if not mass < MIN_LABEL_MASS:  # of a search that weighed nothing it is unknown
         return None
-    return Seen(
+    return AlarmText(
         f"Behind its context the median example gives all labels together a probability of {mass:.2f} only.",
         "The prompt does not ask for these words: check template, separator and label texts (leading space).",
     )
 
 
-def too_close_to_call(search: FinishedSearch) -> Seen | None:
+def too_close_to_call(search: FinishedSearch) -> AlarmText | None:
     winner = search.result.winner
     for rival in search.result.candidates[1:]:
         if len(rival.us) < 2:
@@ -90,7 +90,7 @@ def too_close_to_call(search: FinishedSearch) -> Seen | None:
         lead, error = winner.lead(rival)
         alike = float((rival.labels == winner.labels).mean())
         if lead < 2 * error and alike < MIN_AGREEMENT:
-            return Seen(
+            return AlarmText(
                 f"An answer with other labels ({alike:.0%} alike) comes as high as the winner "
                 f"(U {rival.u:.3f} against {winner.u:.3f}, difference {lead:.3f} ± {error:.3f}).",
                 "U cannot tell which of the two you are looking for (of opposites, the one that is likelier without "
@@ -99,42 +99,42 @@ def too_close_to_call(search: FinishedSearch) -> Seen | None:
     return None
 
 
-def oscillating(search: FinishedSearch) -> Seen | None:
+def oscillating(search: FinishedSearch) -> AlarmText | None:
     result = search.result
     if not result.num_oscillating:
         return None
-    return Seen(
+    return AlarmText(
         f"{result.num_oscillating} of {len(result.chains)} chains went back and forth between two labellings.",
         "Examples seem to prefer labels unlike their context's: check template and separator, or use more passes.",
     )
 
 
-def below_start(search: FinishedSearch) -> Seen | None:
+def below_start(search: FinishedSearch) -> AlarmText | None:
     winner, u_start = search.result.winner, search.result.u_start
     if u_start is None or not winner.u < u_start - max(2 * winner.u_se, MIN_FALL):
         return None
-    return Seen(
+    return AlarmText(
         f"The labels found are less coherent (U {winner.u:.3f}) than the zero-shot labels that a chain began "
         f"with (U {u_start:.3f}).",
         "The search has lost something: use the zero-shot labels, or more chains and examples.",
     )
 
 
-def falls_on_fresh_orders(search: FinishedSearch) -> Seen | None:
+def falls_on_fresh_orders(search: FinishedSearch) -> AlarmText | None:
     """A search that meets one order again and again learns the order."""
     winner = search.result.winner
     if not winner.u_own - winner.u > max(3 * winner.u_se, MIN_FALL, 0.5 * abs(winner.u_own)):
         return None
-    return Seen(
+    return AlarmText(
         f"U falls from {winner.u_own:.3f} on the search's own orders to {winner.u:.3f} on fresh ones.",
         "The labels fit the order of the contexts, not the examples: trust the second figure.",
     )
 
 
-def contexts_cut(search: FinishedSearch) -> Seen | None:
+def contexts_cut(search: FinishedSearch) -> AlarmText | None:
     if not search.num_dropped:
         return None
-    return Seen(
+    return AlarmText(
         f"Contexts did not fit the model's window: {search.num_dropped} shots were left out over all subtrees of a "
         "pass.",
         "Labels are scored behind a sample of the others; fewer or shorter examples would fit.",

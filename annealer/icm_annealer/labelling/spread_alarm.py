@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from icm_annealer.labelling.alarm import Seen
+from icm_annealer.labelling.alarm import AlarmText
 from icm_annealer.labelling.rescore import Rescored
 
 MAX_SPREAD = 0.1
 """Nats: a probability that changes by a tenth from one time to the next."""
 
 
-def engine_spread(rescored: Rescored) -> Seen | None:
+def engine_spread(rescored: Rescored) -> AlarmText | None:
     if rescored.spread <= MAX_SPREAD:
         return None
-    return Seen(
+    return AlarmText(
         f"Asked again for {len(rescored.first)} examples of the last pass, the engine's log-probabilities differ "
         f"by {rescored.spread:.2f} nats from before, and {rescored.num_changed} of them prefer another label.",
         "Labels of small margin are chance then, and will differ from run to run: serve the model with a higher "

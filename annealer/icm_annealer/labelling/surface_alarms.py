@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from icm_annealer.core.arrays import Array, Ints
-from icm_annealer.labelling.alarm import FinishedSearch, Seen
+from icm_annealer.labelling.alarm import AlarmText, FinishedSearch
 
 MAX_CORRELATION = 0.5
 MIN_FOR_NEIGHBOURS = 16
@@ -13,30 +13,30 @@ MAX_NEIGHBOUR_Z = 4.0
 TRY = "That can be genuine; if not, the search has found this instead of the concept."
 
 
-def length(search: FinishedSearch) -> Seen | None:
+def length(search: FinishedSearch) -> AlarmText | None:
     lengths = np.array([len(example.text) for example in search.examples], dtype=float)
     return _correlated(search.result.winner.labels, "text length", lengths)
 
 
-def position(search: FinishedSearch) -> Seen | None:
+def position(search: FinishedSearch) -> AlarmText | None:
     positions = np.arange(len(search.examples), dtype=float)
     return _correlated(search.result.winner.labels, "position in the data", positions)
 
 
-def _correlated(labels: Ints, name: str, values: Array) -> Seen | None:
+def _correlated(labels: Ints, name: str, values: Array) -> AlarmText | None:
     for label in range(int(labels.max()) + 1):
         member = (labels == label).astype(float)
         if values.std() and member.std():
             correlation = float(np.corrcoef(values, member)[0, 1])
             if abs(correlation) > MAX_CORRELATION:
-                return Seen(f"The labels go with {name} (correlation {correlation:.2f}).", TRY)
+                return AlarmText(f"The labels go with {name} (correlation {correlation:.2f}).", TRY)
     return None
 
 
-def source(search: FinishedSearch) -> Seen | None:
+def source(search: FinishedSearch) -> AlarmText | None:
     """Labels that go with the rows' field `source`, by Cramér's V."""
     labels = search.result.winner.labels
-    sources = [str(example.facts.get("source", "")) for example in search.examples]
+    sources = [str(example.fields.get("source", "")) for example in search.examples]
     names = sorted(set(sources))
     if not 1 < len(names) <= len(sources) / 4:
         return None
@@ -50,10 +50,10 @@ def source(search: FinishedSearch) -> Seen | None:
     strength = float(np.sqrt(((counts - expected) ** 2 / expected).sum() / counts.sum() / (min(counts.shape) - 1)))
     if strength <= MAX_CORRELATION:
         return None
-    return Seen(f"The labels go with the rows' source (Cramér's V {strength:.2f}).", TRY)
+    return AlarmText(f"The labels go with the rows' source (Cramér's V {strength:.2f}).", TRY)
 
 
-def neighbours_alike(search: FinishedSearch) -> Seen | None:
+def neighbours_alike(search: FinishedSearch) -> AlarmText | None:
     """More pairs of neighbours in the data labelled alike than a shuffle of the labels would show."""
     labels = search.result.winner.labels
     if len(labels) < MIN_FOR_NEIGHBOURS:
@@ -63,7 +63,7 @@ def neighbours_alike(search: FinishedSearch) -> Seen | None:
     shuffled = np.array([(s[1:] == s[:-1]).sum() for s in (rng.permutation(labels) for _ in range(1000))])
     if alike <= shuffled.mean() + MAX_NEIGHBOUR_Z * max(float(shuffled.std()), 0.5):
         return None
-    return Seen(
+    return AlarmText(
         f"{alike} of {len(labels) - 1} neighbours in the data have the same label; {shuffled.mean():.0f} would by "
         "chance.",
         "If the data are not sorted by what they are, the order was labelled: shuffle them and run again.",

@@ -1,1 +1,1 @@
-"""Rules of logical consistency: what they count, and the best labels that contradict none."""
+"""Rules of logical consistency: counting contradictions, and finding the best labels without any."""

@@ -25,7 +25,7 @@ class AtMostOne(Rule):
         return num_pairs(sum(label == self.label for label in labels))
 
     def constraint(self, facts: Sequence[Facts]) -> Constraint:
-        """The state is how many examples have the label."""
+        """The state is the number of examples with the label."""
         return Constraint(0, self._step)
 
     def _step(self, num: int, number: int, label: str) -> int | None:

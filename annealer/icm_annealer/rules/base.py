@@ -1,6 +1,6 @@
-"""What a rule is: it counts contradictions, and it states the constraints that labels without any satisfy. A leaf.
+"""The base class of rules. A rule counts contradictions and states a constraint that rules them out. A leaf.
 
-The labels of one group are judged together. A rule counts contradicting pairs, I(D) of the paper, over unordered pairs.
+A rule looks at the labels of one group. It counts contradicting unordered pairs: I(D) of the paper.
 """
 
 from __future__ import annotations
@@ -25,62 +25,63 @@ def _anything(_: Any) -> bool:
 
 @dataclass(frozen=True)
 class Constraint:
-    """The labels that a rule allows one group, as an automaton that reads them one after another.
+    """The labellings of one group that a rule allows, as an automaton that reads one label after another.
 
-    Constraint programming calls it a regular constraint (Pesant 2004). The fewer states, the larger the groups that
-    can be solved: a state holds no more than later labels can contradict.
+    Constraint programming calls it a regular constraint (Pesant 2004). Fewer states allow larger groups, so a state
+    should hold only what a later label can contradict.
     """
 
     start: Hashable
     """The state before the first label."""
     step: Callable[[Any, int, str], Hashable]
-    """`step(state, number, label)`: the state after example `number` of the group got this label, or None if that
-    contradicts what was read before."""
+    """`step(state, number, label)`: the state after example `number` of the group gets this label, or None if that
+    contradicts an earlier label."""
     end: Callable[[Any], bool] = _anything
-    """Whether the labels may end in this state."""
+    """Whether a complete labelling may end in this state."""
 
 
 class Traits(NamedTuple):
-    """What a rule is like. The defaults are the ones that cannot miss a contradiction."""
+    """Properties of a rule. The defaults are safe: with them no contradiction is missed."""
 
     counts_pairs: bool = False
-    """It counts pairs only, so that a single example never contradicts."""
+    """It counts pairs only, so a single example never contradicts it."""
     needs_group: bool = True
-    """A task with this rule has to name its group field."""
+    """A task with this rule must name its group field."""
     reveals_labels: bool = False
-    """A label can be read off the other labels of the group."""
+    """The other labels of a group can determine an example's label."""
     compares_two: bool = False
-    """The label says which of two things is better, and the group has both orders."""
+    """The label compares two things, and the group holds both orders."""
 
 
 class Rule(BaseModel):
-    """A rule of a task. Its fields are what a task file gives it.
+    """A rule of a task. A task file sets its fields.
 
-    A rule of one's own is a subclass with a `kind`, its fields, `count` and `constraint`; the rest has defaults.
+    To add a rule, write a subclass with a `kind`, fields, `count` and `constraint`; the rest has defaults.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     help: ClassVar[str] = ""
-    """What contradicts within a group, in a line."""
+    """One line that says what counts as a contradiction within a group."""
     traits: ClassVar[Traits] = Traits()
 
     kind: str
 
     @abstractmethod
     def count(self, facts: Sequence[Facts], labels: Labels) -> int:
-        """The contradictions of one group: `facts` and `labels` of its examples, in the same order."""
+        """The number of contradictions in one group, given the `facts` and `labels` of its examples in the same
+        order."""
 
     @abstractmethod
     def constraint(self, facts: Sequence[Facts]) -> Constraint | None:
-        """What the labels of a group with these facts have to satisfy for `count` to be 0; `step` is called with the
-        places of the examples in `facts`. None says that it cannot be stated: the labels of a group are then found by
-        trying all, and larger groups are an error.
+        """The constraint that labels of a group with these facts must satisfy for `count` to be 0. `step` receives the
+        index of an example in `facts`. None means that the rule states no constraint: all labellings of the group are
+        then tried, and larger groups are an error.
         """
 
     @property
     def title(self) -> str:
-        """The rule's name for people."""
+        """The rule's name in messages."""
         return self.kind
 
     @property
@@ -90,8 +91,8 @@ class Rule(BaseModel):
 
     @property
     def read_together(self) -> tuple[str, ...]:
-        """Fields of which examples with equal values are best read one after another: `constraint` then has fewer
-        states. It must be right in any order."""
+        """Fields by which to sort the examples of a group: `constraint` has fewer states if examples with equal values
+        are read one after another. The constraint must be correct in any order."""
         return ()
 
     @property
@@ -101,26 +102,26 @@ class Rule(BaseModel):
 
     @property
     def code(self) -> str | None:
-        """The code that the task file names and that runs only with leave; None if there is none."""
+        """The code that the task file names, which runs only with permission; None if there is none."""
         return None
 
     def allowed(self) -> Self:
-        """The rule with leave to run its `code`."""
+        """A copy of the rule with permission to run its `code`."""
         return self
 
     def check(self) -> None:
-        """Looks at what the fields name outside of the task. Raises RequestError."""
+        """Checks things outside the task that the fields refer to. Raises RequestError."""
 
     def partial(self) -> Rule:
-        """The rule that a group keeps as long as some of its examples have no label: one that is not broken for want
-        of labels. It is given the labelled examples alone."""
+        """The rule to apply while some examples of a group have no label. It receives only the labelled examples, and
+        missing labels must not count as contradictions."""
         return self
 
     def odd_groups(self, sizes: Counter[int], num_labels: int) -> list[str]:
-        """What looks wrong with groups of these sizes, in lines for a person. `sizes`: how many groups have a size."""
+        """Warnings about the group sizes, one line each. `sizes` maps a group size to the number of groups."""
         return []
 
 
 def num_pairs(num: int) -> int:
-    """Unordered pairs of that many things."""
+    """The number of unordered pairs of `num` things."""
     return num * (num - 1) // 2

@@ -16,9 +16,9 @@ from icm_client.contract.errors import RequestError
 class Consistency:
     """The rules of one task over one dataset.
 
-    `groups` holds the example numbers of each group; examples without a group are groups of one. `facts` and `ids` are
-    those of the examples (ids are for messages; numbers, if there are none), `names` the labels. Raises RequestError
-    for a group that the rules cannot be solved for.
+    `groups` holds the example numbers of each group; an example without a group forms its own. `facts` and `ids` belong
+    to the examples (ids appear in messages and default to the numbers), `names` are the label names. Raises
+    RequestError for a group that is too large to solve.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Consistency:
         self._paths = BestPaths(list(graphs.values()), len(names))
 
     def num_contradictions(self, labels: Ints) -> int:
-        """I(D): contradicting pairs over all groups; examples labelled -1 (not yet) take no part."""
+        """I(D): contradicting pairs over all groups, ignoring examples without a label (-1)."""
         return int(self.by_group(labels).sum())
 
     def by_group(self, labels: Ints) -> Ints:
@@ -63,8 +63,8 @@ class Consistency:
     def best(self, scores: Array) -> Ints:
         """The labels with the highest total score among those without contradiction, group by group, exactly.
 
-        `scores` is [example, label]. Where all labels of a group contradict a rule, the least contradictory win.
-        Of several with one total, those with the lower label numbers win, compared example by example. Raises
+        `scores` is [example, label]. If every labelling of a group contradicts a rule, those with the fewest
+        contradictions are considered. Ties go to the lower label numbers, compared example by example. Raises
         RequestError if a rule's constraint allows labels in which its `count` finds contradictions.
         """
         labels: Ints = scores.argmax(axis=1)
@@ -86,7 +86,7 @@ class Consistency:
         return sum(rule.count(facts, names) for rule in rules) if known else 0
 
     def _check(self, labels: Ints) -> None:
-        """A rule that states less than it counts is an error, not labels that contradict each other."""
+        """Raises RequestError if labels that the constraints allow still contain contradictions."""
         for number in self._stated:
             if self._count(self.groups[number], labels):
                 first = self._ids[int(self.groups[number][0])]

@@ -10,7 +10,7 @@ from icm_annealer.rules.base import Constraint, Facts, Labels, Rule, Traits, num
 
 
 class DifferentKeys(Rule):
-    """Two examples of one group whose `key` differs cannot both be `label` (two answers, both true)."""
+    """Two examples of one group with different values of `key` cannot both be `label` (two answers, both true)."""
 
     help: ClassVar[str] = "two examples with different values of the field `key`, both `label`"
     traits: ClassVar[Traits] = Traits(counts_pairs=True)
@@ -32,7 +32,7 @@ class DifferentKeys(Rule):
         return num_pairs(keys.total()) - sum(map(num_pairs, keys.values()))
 
     def constraint(self, facts: Sequence[Facts]) -> Constraint:
-        """The state is the value that has the label, in a tuple that is empty before."""
+        """The state is a tuple with the key value that has the label, empty until one has it."""
         keys = [fact.get(self.key) for fact in facts]
 
         def step(chosen: tuple[Any, ...], number: int, label: str) -> tuple[Any, ...] | None:

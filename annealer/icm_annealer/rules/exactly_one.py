@@ -12,7 +12,7 @@ from icm_annealer.rules.base import Constraint, Facts, Labels, Rule, Traits
 class ExactlyOne(Rule):
     """Exactly one example of a group is `label`; none at all counts as one contradiction.
 
-    A group that is only partly labelled may still get its one.
+    While a group is only partly labelled, having none is not a contradiction.
     """
 
     help: ClassVar[str] = "two examples that are `label`; or none, when all are labelled"
@@ -32,6 +32,6 @@ class ExactlyOne(Rule):
         return self.partial().count(facts, labels) if self.label in labels else 1
 
     def constraint(self, facts: Sequence[Facts]) -> Constraint:
-        """That of `at_most_one`, with the label once at the end."""
+        """The constraint of `at_most_one` that must end with exactly one example labelled so."""
         at_most = self.partial().constraint(facts)
         return Constraint(at_most.start, at_most.step, end=lambda num: bool(num == 1))

@@ -1,4 +1,4 @@
-"""Rules that are functions, and code of others: its failures are errors of one line. A leaf."""
+"""Rules that are plain functions, and calls of foreign code whose failures become one-line errors. A leaf."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from icm_client.contract.errors import RequestError
 
 
 def run_foreign(title: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """What somebody else's code returns. Raises RequestError with the rule's title and the place where it failed."""
+    """Calls foreign code and returns its result. Raises RequestError with the rule's title and the failing line."""
     try:
         return function(*arguments)
-    except RequestError:  # said already
+    except RequestError:  # already a one-line error
         raise
-    except Exception as error:  # of any kind
+    except Exception as error:  # foreign code can raise anything
         frames = traceback.extract_tb(error.__traceback__)[1:]  # the first is ours
         place = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
         raise RequestError(
@@ -27,7 +27,7 @@ def run_foreign(title: str, function: Callable[..., Any], *arguments: Any) -> An
 
 
 def load_foreign(title: str, load: Callable[[], Any]) -> Any:
-    """What `load` imports. Raises RequestError, whatever a module does when it is imported."""
+    """Calls `load`, which imports foreign code. Raises RequestError if it raises anything."""
     try:
         return load()
     except Exception as error:
@@ -37,14 +37,14 @@ def load_foreign(title: str, load: Callable[[], Any]) -> Any:
 class FunctionRule(Rule):
     """A function that is called with a group's facts and labels, and returns the number of contradictions.
 
-    Nothing is known of it but what it returns, so that it states no constraint.
+    Only its return value is known, so it states no constraint.
     """
 
     traits: ClassVar[Traits] = Traits(needs_group=False)
 
     @abstractmethod
     def function_of(self) -> Callable[..., Any]:
-        """The function. Raises RequestError if it cannot be had."""
+        """The function. Raises RequestError if it cannot be loaded."""
 
     def count(self, facts: Sequence[Facts], labels: Labels) -> int:
         """Raises RequestError where the function cannot be loaded, raises something, or returns no whole number."""

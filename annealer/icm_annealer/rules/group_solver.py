@@ -1,4 +1,4 @@
-"""How the best labels of a group are found: by the constraints that its rules state, or by trying all labels."""
+"""Finds the best labels of a group, from the constraints of its rules or by trying all labellings."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from icm_annealer.rules.label_graph import LabelGraph, TooManyStepsError, label_
 from icm_client.contract.errors import RequestError
 
 MAX_STATES = 200_000
-"""The labels of a group that can be labelled in more ways are never all tried."""
+"""The most labellings of a group that are tried one by one."""
 
 
 class AllLabels:
-    """Every way to label a group, of which those with the fewest contradictions remain.
+    """Every labelling of a group with the fewest contradictions.
 
-    They have none, unless every way has some.
+    That is none, unless every labelling has some.
     """
 
     def __init__(self, rules: Sequence[Rule], facts: Sequence[Facts], names: Labels):
@@ -37,10 +37,10 @@ class AllLabels:
 def solver(
     rules: Sequence[Rule], group: Sequence[int], facts: Sequence[Facts], names: Labels, ids: Sequence[str]
 ) -> LabelGraph | AllLabels:
-    """What finds the best labels of the examples `group`, with these facts and ids.
+    """A solver for the examples `group`, with these facts and ids.
 
-    A graph, unless no labels keep all rules or a rule states no constraint: then all labels, if they can be tried.
-    Raises RequestError that names rules and group where neither can be had.
+    A graph, unless no labelling satisfies all rules or a rule states no constraint: then all labellings are tried, if
+    they are few enough. Otherwise raises RequestError that names the rules and the group.
     """
     order = reading_order([field for rule in rules for field in rule.read_together], facts)
     constraints = [rule.constraint([facts[number] for number in order]) for rule in rules]

@@ -1,4 +1,4 @@
-"""Rules of installed packages, which register them in the entry points `icm.rules`."""
+"""Rules that installed packages register as entry points `icm.rules`."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ ENTRY_POINTS = "icm.rules"
 class InstalledRule(Rule):
     """`{rule: name, ...}`: a rule of an installed package, by the name that the package gives it.
 
-    The package registers a subclass of `Rule`, which gets all other fields, or a function like that of the rule
-    `python`, which gets them by name. It is loaded when it is first needed: a task that a run wrote down can be read
-    where the package is missing. Whoever installed the package has chosen its code, so it needs no leave.
+    The package registers a subclass of `Rule`, which receives all other fields, or a function like that of the rule
+    `python`, which receives them as keyword arguments. It is loaded on first use, so a saved task can be read where
+    the package is missing. Installing the package counts as permission to run its code.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -43,14 +43,14 @@ class InstalledRule(Rule):
 
     @property
     def options(self) -> dict[str, Any]:
-        """What the task file gives the rule."""
+        """The rule's fields in the task file."""
         return dict(self.model_extra or {})
 
     def check(self) -> None:
         """Raises RequestError if no installed package, or more than one, has a rule of this name, or if it cannot be
         loaded, or does not take these fields."""
         try:
-            json.dumps(self.options, allow_nan=False)  # as a run writes them down
+            json.dumps(self.options, allow_nan=False)  # a run saves them as JSON
         except (TypeError, ValueError):
             raise RequestError(f"{self.rule} has a field that is neither text nor number: quote it") from None
         self._their.check()

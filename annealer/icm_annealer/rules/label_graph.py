@@ -1,7 +1,7 @@
-"""The best labels that rules allow, exactly: dynamic programming over the automata that rules state.
+"""Finds the best labels that the rules allow, exactly, by dynamic programming over the rules' automata.
 
-The automata of a group are read together, label by label. What they allow becomes a graph of layers, one an example,
-in which every path is a way to label the group (a decision diagram). The best paths of all groups are found at once.
+The automata of a group run in parallel, label by label. Their product is a graph with one layer per example (a decision
+diagram), in which every path is an allowed labelling. The best paths of all groups are found at once.
 `docs/design/rules.md` compares this with integer programming.
 """
 
@@ -18,7 +18,7 @@ from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.rules.base import Constraint, Facts, Labels
 
 MAX_STEPS = 2_000_000
-"""A group whose automata would take more steps is not solved."""
+"""The most automaton steps for one group; a larger group is not solved."""
 END = 0
 """The node behind the last layer of every group."""
 
@@ -29,21 +29,21 @@ Edge = tuple[int, int, int]
 
 
 class TooManyStepsError(Exception):
-    """The rules leave so much open that the graph of a group would be too large."""
+    """The graph of a group would be too large."""
 
 
 class LabelGraph(NamedTuple):
     """All ways to label one group."""
 
     order: Sequence[int]
-    """The number of the example that each layer is about."""
+    """The number of each layer's example."""
     layers: list[list[Edge]]
-    """The edges of each layer, by node and label. The nodes of a layer are numbered from 0, and a path through the
-    whole graph leads over each; the first layer has one node. No layers: no labels keep all rules."""
+    """The edges of each layer, by node and label. The nodes of a layer are numbered from 0, and each lies on a path
+    through the whole graph; the first layer has one node. Without layers, no labelling satisfies all rules."""
 
 
 def label_graph(constraints: Sequence[Constraint], order: Sequence[int], names: Labels) -> LabelGraph:
-    """What these constraints allow the examples `order`, of which `names` are the labels. Raises TooManyStepsError."""
+    """The labellings with `names` that the constraints allow the examples `order`. Raises TooManyStepsError."""
     layers: list[list[Edge]] = []
     states: dict[States, int] = {tuple(constraint.start for constraint in constraints): 0}
     num_steps = 0
@@ -64,7 +64,7 @@ def label_graph(constraints: Sequence[Constraint], order: Sequence[int], names: 
 
 
 def reading_order(fields: Sequence[str], facts: Sequence[Facts]) -> list[int]:
-    """The numbers of the examples: those that share a value of one of the fields come one after another."""
+    """The numbers of the examples, ordered so that examples sharing a value of one of the fields are adjacent."""
     sharing: dict[tuple[str, object], list[int]] = {}
     for number, fact in enumerate(facts):
         for field in fields:
@@ -84,7 +84,7 @@ class BestPaths:
     """The best labels of many groups at once."""
 
     def __init__(self, graphs: Sequence[LabelGraph], num_labels: int):
-        """Every graph has at least one layer."""
+        """Every graph must have at least one layer."""
         self._num_labels = num_labels
         self._starts = slice(1, 1 + len(graphs))
         self._layers: list[_Layer] = []
@@ -96,11 +96,11 @@ class BestPaths:
     def write_best(self, scores: Array, labels: Ints) -> None:
         """Sets `labels` [example] of all groups to those with the highest total of `scores` [example, label].
 
-        Of several, to the first in the order of label numbers, compared example by example in the graph's order.
+        Ties go to the lower label numbers, compared example by example in the graph's order.
         """
         cell_scores = scores.ravel()
         values = np.zeros(self._num_nodes)
-        """The best total from each node on."""
+        """The best total from each node to the end."""
         best_edges: list[Ints] = []
         for layer in reversed(self._layers):
             totals = cell_scores[layer.cells] + values[layer.targets]
@@ -116,7 +116,8 @@ class BestPaths:
             is_on_path[layer.targets[taken]] = True
 
     def _add_layer(self, graphs: Sequence[LabelGraph], first_nodes: dict[int, int]) -> dict[int, int]:
-        """The next layer of these graphs, by the number of its first node; the same for the layer that follows."""
+        """Adds the next layer of these graphs. `first_nodes` maps a graph to its layer's first node; returns the same
+        for the layer that follows."""
         depth = len(self._layers)
         following: dict[int, int] = {}
         sources: list[int] = []
@@ -148,7 +149,7 @@ class _Layer:
 
 
 def _step(constraints: Sequence[Constraint], state: States, number: int, name: str) -> States | None:
-    """The states that follow; None if one constraint forbids the label."""
+    """The next states; None if a constraint forbids the label."""
     reached = []
     for constraint, each in zip(constraints, state, strict=True):
         following = constraint.step(each, number, name)
@@ -159,7 +160,7 @@ def _step(constraints: Sequence[Constraint], state: States, number: int, name: s
 
 
 def _pruned(layers: list[list[Edge]], ends: dict[int, int]) -> list[list[Edge]]:
-    """The layers without edges that lead to no end, with their nodes numbered anew."""
+    """The layers without the edges that reach no end, with their nodes renumbered."""
     pruned = []
     numbers = ends
     for edges in reversed(layers):

@@ -21,7 +21,7 @@ class Mirrored(Rule):
         return sum(map(num_pairs, Counter(labels).values()))
 
     def constraint(self, facts: Sequence[Facts]) -> Constraint:
-        """The state is the set of labels that examples have."""
+        """The state is the set of labels already used."""
 
         def step(used: frozenset[str], number: int, label: str) -> frozenset[str] | None:
             return None if label in used else used | {label}

@@ -12,14 +12,13 @@ from icm_annealer.rules.function import FunctionRule, load_foreign
 from icm_client.contract.errors import RequestError
 
 ALLOW_CODE = "which runs with your rights: look at it, and allow it with --allow-code if you trust its author"
-"""What is said of code that a task file names."""
+"""The warning about code that a task file names."""
 
 
 class PythonRule(FunctionRule):
     """`module:function`, of any module that Python finds.
 
-    A task file that names code is as good as a program, so it is run only for who has said so: nothing is even
-    imported before `allowed` was called.
+    A task file that names code is a program, so the user must allow it: nothing is imported until `allowed` is called.
     """
 
     help: ClassVar[str] = "what your function counts, called with the group's facts and labels"
@@ -38,7 +37,7 @@ class PythonRule(FunctionRule):
         return self.function
 
     def allowed(self) -> Self:
-        """The rule with leave to run its code. What is written down of it, and read again, has none."""
+        """A copy of the rule with permission to run its code. The permission is not saved with the rule."""
         rule = self.model_copy()
         rule._is_allowed = True
         return rule

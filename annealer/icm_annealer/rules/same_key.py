@@ -10,7 +10,7 @@ from icm_annealer.rules.base import Constraint, Facts, Labels, Rule, Traits, num
 
 
 class SameKey(Rule):
-    """Two examples of one group whose `key` agrees have the same label."""
+    """Two examples of one group with the same `key` have the same label."""
 
     help: ClassVar[str] = "two examples with the same value of the field `key`, labelled differently"
     traits: ClassVar[Traits] = Traits(counts_pairs=True, reveals_labels=True)
@@ -32,7 +32,7 @@ class SameKey(Rule):
         return sum(map(num_pairs, Counter(keys).values())) - sum(map(num_pairs, equal.values()))
 
     def constraint(self, facts: Sequence[Facts]) -> Constraint:
-        """The state holds the labels of the values that come again: pairs of a value and its label."""
+        """The state holds pairs of a key value and its label, for values that occur again later."""
         keys = [fact.get(self.key) for fact in facts]
         last = {key: number for number, key in enumerate(keys)}
 

@@ -17,7 +17,7 @@ def check_place(out: Path, *, overwrite: bool, is_folder: bool) -> None:
 
     Only a folder that holds a saved dataset is ever replaced.
     """
-    try_place(out)
+    check_writable(out)
     if out.is_dir() and not (is_folder and any((out / name).is_file() for name in SAVED_DATASET)):
         raise RequestError(f"{out} is a folder" + ("" if is_folder else "; name the file to write"))
     if is_folder and out.exists() and not out.is_dir():
@@ -36,7 +36,7 @@ def make_folder(folder: Path) -> None:
         raise RequestError(f"{folder}: nothing may be written there", code="run_folder")
 
 
-def try_place(out: Path) -> None:
+def check_writable(out: Path) -> None:
     """Makes the folder that `out` is to lie in, and a file there for a moment, named as `write_whole` will.
 
     Raises RequestError: a name that is too long, a full disk, a folder of somebody else are found before any work.

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from icm_annealer.runs.atomic_write import try_place, write_whole
+from icm_annealer.runs.atomic_write import check_writable, write_whole
 from icm_annealer.runs.lock import LOCK, hold, release
 from icm_annealer.runs.schema.base import Record, Versioned
 from icm_client.contract.errors import RequestError
@@ -79,7 +79,7 @@ class RunDir:
                     (self / name).unlink(missing_ok=True)
         except OSError as error:
             raise RequestError(f"{self.path}: {error.strerror}", code="run_folder") from None
-        try_place(self / LONGEST_NAME)
+        check_writable(self / LONGEST_NAME)
 
     def remove(self) -> None:
         """Removes a run, and its folder unless something else is in there. Raises RequestError if another process

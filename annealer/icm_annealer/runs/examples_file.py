@@ -20,7 +20,7 @@ from icm_client.contract.errors import RequestError
 
 def write_examples(folder: RunDir, examples: Sequence[Example]) -> None:
     """Writes `examples.jsonl`. Raises RequestError."""
-    folder.write_rows(EXAMPLES, (ExampleRow(id=e.id, group=e.group, fields=e.facts) for e in examples))
+    folder.write_rows(EXAMPLES, (ExampleRow(id=e.id, group=e.group, fields=e.fields) for e in examples))
 
 
 def read_examples(path: Path, task: Task) -> list[Example]:

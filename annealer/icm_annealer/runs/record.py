@@ -89,7 +89,7 @@ class RunRecord:
         if self.metrics is not None:
             return self.metrics.alarms
         codes = self.end.alarms if self.end else []
-        return [AlarmRecord(code=code, level="warning", saw="", try_="") for code in codes]
+        return [AlarmRecord(code=code, level="warning", observation="", advice="") for code in codes]
 
     @property
     def u(self) -> float | None:

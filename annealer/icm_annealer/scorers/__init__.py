@@ -1,1 +1,1 @@
-"""Scorers by their names: `local:smollm2-135m`, `http://gpu-box:8000`, `openai:http://gpu-box:8000`."""
+"""Opens scorers by name: `local:smollm2-135m`, `http://gpu-box:8000`, `openai:http://gpu-box:8000`."""

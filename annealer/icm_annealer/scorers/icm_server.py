@@ -1,4 +1,4 @@
-"""`http://HOST:PORT`: an `icm-server` that is running."""
+"""`http://HOST:PORT`: a running `icm-server`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from icm_client import ScorerClient
 
 @dataclass(frozen=True)
 class IcmServer(ScorerKind):
-    """A URL of this scheme."""
+    """A running `icm-server` at a URL."""
 
     scheme: str
 

@@ -1,4 +1,4 @@
-"""A kind of scorer, and what is said about a scorer besides its name. A leaf of this room."""
+"""The base class of scorer kinds, and the options for opening a scorer. A leaf of this room."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from icm_client.http.retry import RetryPolicy
 
 
 def ignore(text: str) -> None:
-    """A listener that shows nothing."""
+    """A callback that does nothing."""
 
 
 def _no_key() -> str | None:
@@ -22,22 +22,22 @@ def _no_key() -> str | None:
 
 @dataclass(frozen=True)
 class Opening:
-    """How a scorer is opened."""
+    """Options for opening a scorer."""
 
     read_key: Callable[[], str | None] = _no_key
     """Returns the scorer's API key. Called only by kinds that send one."""
     model: str | None = None
-    """The model's name at an endpoint that serves several."""
+    """The model's name, for an endpoint that serves several."""
     engine: str = "vllm"
-    """The engine of a scorer that is started here."""
+    """The engine of a scorer started by this process."""
     wait_s: float = 300.0
     """Seconds to wait for a scorer that is unreachable or not ready."""
     log: Path | None = None
-    """The file for the output of a scorer that is started here."""
+    """The log file of a scorer started by this process."""
     status: Callable[[str], None] = ignore
-    """Called with what is being waited for."""
+    """Called with a description of the current wait."""
     note: Callable[[str], None] = ignore
-    """Called with what a person should read, such as a limit of the endpoint."""
+    """Called with messages for the user, such as a limit of the endpoint."""
 
     @property
     def retry(self) -> RetryPolicy:
@@ -51,16 +51,16 @@ class Opening:
 
 @dataclass(frozen=True)
 class ScorerKind:
-    """One kind of scorer; make a subclass. `address` is what follows `KIND:` in the scorer's name."""
+    """The base class of scorer kinds. `address` is the part of the scorer's name after `KIND:`."""
 
     help: str
-    """How such a scorer is named and what it is, for `--help` and for errors: "`local:MODEL` starts ..."."""
+    """One line on the name and meaning of such a scorer, for `--help` and errors: "`local:MODEL` starts ..."."""
     takes_model: ClassVar[bool] = False
     """Whether `Opening.model` may be given."""
 
     def check(self, address: str, opening: Opening) -> None:
-        """Raises RequestError for a scorer that cannot be used; starts nothing and sends nothing."""
+        """Raises RequestError if the scorer cannot be used. Starts nothing and sends nothing."""
 
     def open(self, address: str, opening: Opening) -> AbstractAsyncContextManager[Scorer]:
-        """A scorer that is ready, closed with the context. Raises IcmError."""
+        """A context manager for a ready scorer, which it closes. Raises IcmError."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""`local:MODEL` and `fake:`: an `icm-server` that is started for one run and stopped after it."""
+"""`local:MODEL` and `fake:`: an `icm-server` that is started for one run and stopped afterwards."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from icm_client import RequestError, ScorerClient
 from icm_client.text.distribution import install_hint
 
 NEEDED = ("icm_server", "fastapi", "uvicorn")
-"""What a scorer without a model imports. It is a program of its own: nothing of it is imported here."""
+"""The libraries of a scorer without a model. The scorer is a separate program, so they are not imported here."""
 
 
 @dataclass(frozen=True)
 class LocalServer(ScorerKind):
-    """A server of one's own."""
+    """An `icm-server` started for one run."""
 
     extra: str
-    """The extra of this project that installs what it needs."""
+    """The extra of this project that installs its dependencies."""
     default_model: str
     engine: str | None = None
-    """The engine to use; None leaves it to the caller."""
+    """The engine; None takes it from the options."""
 
     def check(self, address: str, opening: Opening) -> None:
         for package in NEEDED:

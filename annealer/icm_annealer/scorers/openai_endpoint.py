@@ -15,7 +15,7 @@ from icm_client.http.endpoint_http import EndpointHttp
 
 @dataclass(frozen=True)
 class OpenAIEndpointKind(ScorerKind):
-    """An endpoint at a URL."""
+    """An OpenAI-compatible endpoint at a URL."""
 
     takes_model = True
 

@@ -1,4 +1,4 @@
-"""Every kind of scorer by the word that its names begin with; installed packages add theirs as `icm.scorers`."""
+"""Scorer kinds by the prefix of their names; installed packages add kinds as entry points `icm.scorers`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from icm_client import RequestError
 from icm_client.http.address import shown
 
 GROUP = "icm.scorers"
-"""The entry points by which installed packages register kinds: the name is the kind's, the value a ScorerKind."""
+"""The entry-point group of scorer kinds: the name is the kind's name, the value a ScorerKind."""
 DEFAULT_MODEL = "smollm2-135m"
 DEFAULT_SCORER = f"local:{DEFAULT_MODEL}"
 KINDS: Mapping[str, ScorerKind] = {
@@ -33,14 +33,14 @@ KINDS: Mapping[str, ScorerKind] = {
 
 
 class NamedScorer(NamedTuple):
-    """A scorer by its name, not opened yet. Create it with `find_scorer`."""
+    """A scorer that is not open yet. Create it with `find_scorer`."""
 
     kind: ScorerKind
     address: str
     opening: Opening
 
     def check(self) -> None:
-        """Raises RequestError for a scorer that cannot be used, before anything is made or started for it."""
+        """Raises RequestError if the scorer cannot be used. Creates and starts nothing."""
         if self.opening.model is not None and not self.kind.takes_model:
             raise RequestError(
                 "--scorer-model (scorer_model= in Python) is for scorers that serve several models, such as openai:URL"
@@ -54,15 +54,15 @@ class NamedScorer(NamedTuple):
         note: Callable[[str], None] = ignore,
         log: Path | None = None,
     ) -> AsyncIterator[Scorer]:
-        """The scorer, once it is ready; see Opening for `status`, `note` and `log`. Raises IcmError."""
+        """Opens the scorer and waits until it is ready; see Opening for `status`, `note` and `log`. Raises IcmError."""
         self.check()
         async with self.kind.open(self.address, replace(self.opening, status=status, note=note, log=log)) as scorer:
             yield scorer
 
 
 def find_scorer(name: str, opening: Opening) -> NamedScorer:
-    """The scorer of this name. Raises RequestError for a name of no kind; of installed kinds, only the one that is
-    named is imported."""
+    """The scorer with this name. Imports an installed kind only if it is named. Raises RequestError for an unknown
+    kind."""
     kind, _, address = name.partition(":")
     if (found := KINDS.get(kind) or load_installed(GROUP, kind, "scorer", ScorerKind)) is None:
         raise RequestError(f"{shown(name)!r} is not the name of a scorer: {scorers_help()}", code="unknown_scorer")
@@ -70,6 +70,6 @@ def find_scorer(name: str, opening: Opening) -> NamedScorer:
 
 
 def scorers_help() -> str:
-    """Every way to name a scorer, for `--help` and for errors; imports no installed kind."""
+    """All forms of scorer names, for `--help` and errors. Imports no installed kind."""
     installed = [f"`{name}:` is installed" for name in installed_names(GROUP) if name not in KINDS]
     return "; ".join([*(kind.help for kind in KINDS.values()), *installed])

@@ -1,1 +1,1 @@
-"""Passes: which contexts are asked for, as text, through a scorer, and back as arrays."""
+"""Passes: plans of contexts, their prompts, the requests to a scorer, and the log-probabilities as arrays."""

@@ -1,9 +1,9 @@
-"""What passes cost on an engine with a cold prefix cache that forgets nothing: counted, not measured. Pure.
+"""Counts the tokens that passes compute with a prefix cache that starts empty and never evicts. Pure.
 
-What an engine reports depends on what it was asked before, and by whom. This count does not, so searches are compared
-by it, and plans that take too long to run are priced by it. The annealer has no tokenizer: it knows how long texts
-are, and takes any two examples to differ in all their tokens behind what all texts begin with. Where they share more,
-an engine can compute a little less (a block now and then); where its memory is too small, much more.
+The tokens that an engine reports depend on its earlier requests. This count does not, so it serves to compare searches
+and to estimate plans that take too long to run. The annealer has no tokenizer: it uses the lengths of texts, and
+assumes that any two examples differ in all tokens after the common start of all texts. If they share more, an engine
+computes slightly less (one block now and then); if its cache is too small, much more.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from icm_annealer.scoring.prefix_plan import PlanKind, PrefixPlan
 FIXED = PlanKind("fixed")
 
 _LABELS, _EXAMPLES = 1 << 24, 1 << 32
-"""Where the made-up token ids of labels and of examples begin; below are those that all texts share."""
+"""The first synthetic token ids of labels and of examples; smaller ids belong to the common start of all texts."""
 _MOST_TOKENS = 1 << 20
-"""Ids kept for one text."""
+"""Token ids reserved for one text."""
 
 
 class PassTokens(NamedTuple):
-    """Made-up token ids, equal where texts are."""
+    """Synthetic token ids, equal for equal texts."""
 
     front: Ints
-    """Of what stands in front of every prompt."""
+    """The ids at the start of every prompt."""
     examples: list[Ints]
-    """Of every example's text as the first behind that."""
+    """The ids of each example's text as the first text of a prompt."""
     separated: list[Ints]
-    """Of the same with the separator in front."""
+    """The ids of each example's text after a separator."""
     labels: list[Ints]
-    """Of each label's verbalizer."""
+    """The ids of each label's verbalizer."""
 
     @classmethod
     async def of(cls, passes: PassScorer) -> PassTokens:
-        """The texts of one dataset; asks the scorer how long each is without a separator."""
+        """The tokens of one dataset. Requests each text's length without a separator from the scorer."""
         lengths, num_alone = passes.lengths, await passes.lengths_alone()
         num_lead, num_texts = lengths.lead, lengths.texts.tolist()
         rows = [
@@ -56,14 +56,14 @@ class PassTokens(NamedTuple):
 
 
 class _End(NamedTuple):
-    """Where a sequence of tokens ends: its last whole block in the cache, and what it has beyond."""
+    """The end of a token sequence: its last full block in the cache, and the tokens after it."""
 
     block: int
     rest: Ints
 
 
 class PrefixCache:
-    """Whole blocks of tokens, each known by all that stands in front of it."""
+    """A prefix cache of full blocks, each identified by all tokens up to its end."""
 
     def __init__(self, tokens: PassTokens, block_tokens: int):
         self._tokens, self._size = tokens, block_tokens
@@ -71,21 +71,21 @@ class PrefixCache:
         self._num_new = 0
 
     def compute(self, plan: PrefixPlan, labels: Ints) -> int:
-        """Tokens that the engine computes for this pass, after all passes before; one read a prompt is counted,
-        which is all where each label has a first token of its own."""
+        """The tokens that the engine computes for this pass, after all earlier passes. Counts one read per prompt,
+        which is exact if all labels differ in their first token."""
         self._num_new = num_beyond = 0
         ends: dict[int | None, _End] = {None: _End(0, self._tokens.front)}
-        for prefix, query in plan.reads:  # in this order: who comes first computes what others find
+        for prefix, query in plan.reads:  # in this order: the first read computes what later ones share
             self._extend(plan, labels, prefix, ends)
             num_new = self._num_new
             end = self._append(ends[prefix], self._text(query, leads=prefix is None))
             num_beyond += len(end.rest)
             if not len(end.rest) and self._num_new == num_new:
-                num_beyond += self._size  # an engine always computes a prompt's last token, and the block it is in
+                num_beyond += self._size  # an engine always recomputes a prompt's last token with its block
         return self._num_new * self._size + num_beyond
 
     def _extend(self, plan: PrefixPlan, labels: Ints, prefix: int | None, ends: dict[int | None, _End]) -> None:
-        """Puts the end of `prefix`, and of all above it, into `ends`."""
+        """Adds the ends of `prefix` and its ancestors to `ends`."""
         missing: list[int] = []
         while prefix is not None and prefix not in ends:
             missing.append(prefix)
@@ -114,22 +114,23 @@ class PrefixCache:
 
 
 class TokenCounter:
-    """Counts the tokens of one search's passes, each after all passes before it."""
+    """Counts the tokens of one search's passes in sequence."""
 
     def __init__(self, passes: PassScorer, texts: PassTokens, *, counts_fixed: bool = False):
-        """`counts_fixed`: also count what plan `fixed` would have computed, whatever plan the search asks by."""
+        """`counts_fixed`: also count the tokens if all passes used plan `fixed`."""
         self._passes, self._texts = passes, texts
         self._own, self._fixed = self._cold(), self._cold() if counts_fixed else None
         self.tokens = 0
         """Computed tokens."""
         self.fixed_tokens = 0
-        """The same if all passes had been sent by plan `fixed`. Where the order never changes, as in the published
-        search, most of a pass is what the pass before left in the cache."""
+        """Computed tokens if all passes used plan `fixed`. If the order never changes, as in the published search, most
+        of a pass is in the cache from the pass before."""
         self.fixed_tokens_cold = 0
-        """The same if the cache forgot everything after each pass: on an engine that has no room for one."""
+        """Computed tokens by plan `fixed` if the cache were cleared after each pass, as on an engine without room for
+        one."""
 
     def add(self, request: PassRequest) -> None:
-        """Counts one more pass."""
+        """Adds one pass to the counts."""
         self.tokens += self._count(self._own, request)
         if self._fixed:
             fixed = replace(request, plan=FIXED)
@@ -137,7 +138,7 @@ class TokenCounter:
             self.fixed_tokens_cold += self.cold(fixed)
 
     def cold(self, request: PassRequest) -> int:
-        """Tokens of this pass alone, on an engine that has computed nothing before. Counts nothing."""
+        """The tokens of this pass with an empty cache. Changes no count."""
         return self._count(self._cold(), request)
 
     def _count(self, cache: PrefixCache, request: PassRequest) -> int:

@@ -1,4 +1,4 @@
-"""A scorer of one's own, started for a run and stopped after it, as a separate program (`icm-server`)."""
+"""Runs an `icm-server` process for the duration of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from icm_annealer.scoring.scorer_folder import scorer_folder
 from icm_client.contract.errors import UnavailableError
 
 START_LIMIT_S = 900.0
-"""Loading weights from a slow disk takes minutes; a scorer that needs longer is taken for dead."""
+"""The time limit for starting; loading weights from a slow disk takes minutes."""
 
 
 @contextlib.asynccontextmanager
@@ -26,9 +26,10 @@ async def local_scorer(
     server_args: tuple[str, ...] = (),
     log: Path | None = None,
 ) -> AsyncIterator[str]:
-    """The URL of a running scorer, once it is ready. `on_wait(what, seconds)` is called twice a second until then.
+    """Starts a scorer, and yields its URL once it is ready. Until then, `on_wait(what, seconds)` is called twice a
+    second.
 
-    Raises UnavailableError with the last lines that the scorer printed if it ends or is not ready in time.
+    Raises UnavailableError with the scorer's last output lines if it exits or is not ready in time.
     """
     with scorer_folder() as folder:
         ready, output = folder / "ready.json", log or folder / "scorer.log"
@@ -63,7 +64,7 @@ async def _wait(
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
-    """Kindly; by force after a while, or where this is to be over at once."""
+    """Sends SIGTERM, then SIGKILL after a grace period or if this task is cancelled."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()

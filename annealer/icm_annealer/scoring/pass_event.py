@@ -1,4 +1,4 @@
-"""What listeners are told of a pass."""
+"""The event that reports a finished pass."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from icm_annealer.scoring.passes import PassRequest, PassResult
 
 @dataclass(frozen=True)
 class PassEvent:
-    """One pass that was answered, for progress and journal."""
+    """One answered pass, for progress and journal."""
 
     number: int
     """Counted from 1 over the whole run."""
     request: PassRequest
     answer: PassResult
     u: float | None
-    """U of the labels asked about, None for a pass that scores examples outside of its context."""
+    """U of the pass's labels; None for a pass whose queries are not in its context."""
     predictability: float | None
     num_contradictions: int
     label_rates: list[float]
-    """Share of each label among the labelled; empty if none is."""
+    """The share of each label among labelled examples; empty if none is labelled."""
     resumed: bool
-    """True if the answer came from the journal and cost nothing."""
+    """True if the answer was read from the journal, at no cost."""
     waited: float
-    """Seconds by which it made the run longer: passes of one round are asked side by side."""
+    """Seconds that this pass added to the run; the passes of a round run concurrently."""

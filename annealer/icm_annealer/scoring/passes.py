@@ -1,4 +1,4 @@
-"""A pass: what a search asks, laid out by a plan, rendered as text, scored, and brought back as an array."""
+"""A pass: a search's request is laid out by a plan, rendered as text, scored, and returned as an array."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from icm_client.contract.errors import RequestError, ScorerError
 from icm_client.contract.wire import MAX_PROMPTS, Label, ModelInfo, ScoreRequest, ScoreResponse, Usage, label_texts
 
 WINDOW_MARGIN = 16
-"""Tokens of the window that are left free for a label of several tokens."""
+"""Tokens of the window reserved for labels of several tokens."""
 
 
 class Scorer(Protocol):
-    """What a search needs of a client; `ScorerClient` is one. All three may be coroutines, or all three block.
+    """The interface that a search needs; `ScorerClient` has it. The methods are all coroutines, or all blocking.
 
-    `score` returns log-probabilities [prompt, label] in nats; `count_tokens` how many tokens each text has by itself;
-    `model` who answers, and the longest prompt that is accepted. They raise IcmError.
+    `score` returns log-probabilities [prompt, label] in nats; `count_tokens` the number of tokens of each text by
+    itself; `model` the model's identity and its longest accepted prompt. They raise IcmError.
 
     Examples:
         >>> import icm_annealer as icm
@@ -54,11 +54,11 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True)
 class PassRequest:
-    """One pass that a search wants.
+    """A search's request for one pass.
 
-    `labels[i]` is example i's label, -1 for an example that stands in no context. `queries` are the examples to
-    score, with a label or without, by `plan` with their own unit left out; those of whose unit nobody is labelled
-    stand behind all that is. `order` is the permutation of units that contexts are laid out by.
+    `labels[i]` is example i's label, -1 for an example that is in no context. `queries` are the examples to score,
+    labelled or not. `plan` leaves their own unit out of the context; if no example of the unit is labelled, the context
+    is all labelled examples. `order` is the permutation of units in contexts.
     """
 
     labels: Ints
@@ -67,7 +67,7 @@ class PassRequest:
     plan: PlanKind
     purpose: str = "pass"
     temperature: float | None = None
-    """The search's temperature when it asks, in its own units; None where none is in force. For readers only."""
+    """The search's current temperature, in its own units; None if it has none. For display only."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class PassResult:
 
     @property
     def label_mass(self) -> Array:
-        """The probability that all labels together have, by query."""
+        """The total probability of all labels, by query."""
         mass: Array = np.exp(self.logprobs).sum(axis=1)
         return mass
 
@@ -95,30 +95,31 @@ class TextLengths(NamedTuple):
     """Lengths in tokens."""
 
     separator: int
-    """What the separator adds to a text: by itself it can be cut into fewer tokens ("\\n\\n" by GPT-2's rules)."""
+    """The tokens that the separator adds to a text; alone it may have fewer tokens ("\\n\\n" in GPT-2's tokenizer)."""
     lead: int
-    """What all texts with their separators begin with."""
+    """The common start of all texts, with the separator."""
     labels: Array
     texts: Array
-    """Of each example's text with its separator."""
+    """Each example's text, with the separator."""
     preamble: int
-    """What stands in front of every prompt."""
+    """The text at the start of every prompt."""
 
     def shots(self, labels: Ints) -> Array:
-        """The length of every example's shot under these labels; of its text alone where it has none."""
+        """The length of every example's shot with these labels; of its text alone if it has no label."""
         shots: Array = self.texts + np.where(labels >= 0, self.labels[labels], 0)
         return shots
 
 
 def common_start(texts: Sequence[str]) -> str:
-    """The whole words that all texts begin with: those that the first and the last in alphabetical order do."""
+    """The common start of all texts, up to a word's end. It is that of the first and last text in alphabetical
+    order."""
     first, last = min(texts), max(texts)
     num = next((k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
     return re.sub(r"\s*\S*$", "", first[:num])
 
 
 async def _measured(scorer: Scorer, task: Task, texts: Sequence[str], preamble: str) -> TextLengths:
-    """Asks the scorer how long all texts are; `preamble` is a text in front of every prompt."""
+    """Requests the lengths of all texts from the scorer; `preamble` is the text at the start of every prompt."""
     separated = [task.separator + text for text in texts]
     lead = task.separator + common_start(texts)
     asked = [texts[0], lead, *task.verbalizers, *separated, preamble]
@@ -137,12 +138,12 @@ def _row_of(plan: PrefixPlan) -> dict[int, int]:
 
 
 def window_of(model: ModelInfo) -> dict[str, int]:
-    """The window that contexts are cut to: in another one, the same request is answered in other contexts."""
+    """The window that contexts must fit. With another window, the same request has other contexts."""
     return {"max_prompt_tokens": model.max_prompt_tokens, "cache_block_tokens": model.cache_block_tokens}
 
 
 def check_request(task: Task, experiment: str, adapter: str = "base") -> None:
-    """Raises RequestError for what no scorer would take."""
+    """Raises RequestError for values that every scorer would refuse."""
     try:
         ScoreRequest(
             prompts=["x"], labels=_labels(task), terminator=task.separator, experiment=experiment, model=adapter
@@ -184,9 +185,9 @@ class PassScorer:
         adapter: str = "base",
         preamble: str = "",
     ) -> PassScorer:
-        """Checks what all passes have in common, before anything is asked; then asks how long the texts are.
+        """Checks the common parts of all passes, then requests the lengths of the texts.
 
-        `preamble` is a text in front of every prompt; a separator parts it from what follows.
+        `preamble` is a text at the start of every prompt, followed by a separator.
         """
         if len(examples) > MAX_PROMPTS:
             raise RequestError(
@@ -209,17 +210,17 @@ class PassScorer:
         return bool(self._preamble)
 
     async def lengths_alone(self) -> list[int]:
-        """Asks the scorer for the tokens of each example's text without a separator."""
+        """Requests the number of tokens of each example's text without a separator."""
         return await self._scorer.count_tokens(self._texts, special_tokens=self._task.special_tokens)
 
     async def score(self, request: PassRequest) -> PassResult:
-        """One pass. Raises what the client raises, and ScorerError if another model answers than at the start."""
+        """Scores one pass. Raises the client's errors, and ScorerError if the scorer's model has changed."""
         plan = self.plan(request)
         sent = self._request(plan, request.labels)
         return await self._scored(sent, request.queries, _row_of(plan), plan.num_dropped)
 
     async def again(self, request: PassRequest, queries: Ints) -> PassResult:
-        """The same prompts as in `score`, of these queries alone, and really read once more. Raises the same."""
+        """Scores the prompts of `queries` again, bypassing the scorer's cache of answers. Raises the same errors."""
         plan = self.plan(request)
         row_of = _row_of(plan)
         numbers = sorted(row_of[int(query)] for query in queries)
@@ -228,7 +229,7 @@ class PassScorer:
         return await self._scored(sent, queries, {int(i): places[row_of[int(i)]] for i in queries}, plan.num_dropped)
 
     def request(self, request: PassRequest) -> ScoreRequest:
-        """What `score` sends."""
+        """The request that `score` sends."""
         return self._request(self.plan(request), request.labels)
 
     async def _scored(
@@ -242,9 +243,9 @@ class PassScorer:
         return PassResult(np.array(response.logprobs)[rows], response.usage, seconds, num_dropped)
 
     def plan(self, request: PassRequest) -> PrefixPlan:
-        """The prefix tree that `request` is sent as."""
+        """The prefix tree of a pass."""
         units: list[Ints] = []
-        in_context: dict[int, int] = {}  # an example -> one of its unit that stands in contexts
+        in_context: dict[int, int] = {}  # example -> a member of its unit that is in contexts
         for unit in (self._units[int(number)] for number in request.order):
             labelled = unit[request.labels[unit] >= 0]
             if len(labelled):
@@ -267,7 +268,7 @@ class PassScorer:
             plan = plan if is_whole else plan.only(reads_at)
         if outside:
             plan = plan + behind_all(units, outside, lengths, room)
-        # A prompt's first text has no separator in front of it. What all queries begin with is as good as context.
+        # A prompt's first text has no separator before it. The common start of all queries counts as context.
         before = int(self.model.adds_bos) + self.lengths.preamble - self.lengths.separator + self.lengths.lead
         before += self.lengths.separator if self._preamble else 0
         return plan if request.plan.is_exact else plan.aligned(lengths, before, self.model.cache_block_tokens)
@@ -281,7 +282,7 @@ class PassScorer:
         def shot(example: int, leads: bool) -> list[int | None]:
             return [segment(self._text(example, leads=leads)), segment(self._verbalizers[labels[example]])]
 
-        # The preamble is the prefix number 0, from which all others grow.
+        # The preamble is prefix 0, the root of all others.
         prefixes: list[list[int | None]] = [[None, segment(self._preamble)]] if self._preamble else []
         root, shift = (0, 1) if self._preamble else (None, 0)
 

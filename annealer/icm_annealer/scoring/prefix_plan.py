@@ -1,14 +1,14 @@
-"""Plans: which contexts a pass sends, as a prefix tree of example numbers. Pure integers, no text, no labels.
+"""Plans: the contexts of a pass as a prefix tree of example numbers. Only integers, no text or labels.
 
-Every plan scores each unit (an example, or a group) with other units as context. With N units, counting shots that
-an engine with a perfect prefix cache computes:
+Every plan scores each unit (an example, or a group) with other units as context. The costs for N units are in shots
+computed by an engine with a perfect prefix cache:
 
-    tree      each half is scored with the other half put in front of it, recursively: exact leave-one-unit-out
+    tree      each half is scored with the other half before it, recursively: exact leave-one-unit-out
               in N*log2(N) shots
     folds=k   the same tree cut off at k leaves, whose units are left out together: N*log2(k) + N shots
-    fixed     one order for all, as the published code: exact leave-one-unit-out in about N*N/2 shots
-    chain     one growing context, each unit behind those before it, in N shots: not leave-one-out but the joint
-              probability by the chain rule, so U by it is another measure
+    fixed     one order for all, as in the published code: exact leave-one-unit-out in about N*N/2 shots
+    chain     one growing context, each unit after those before it, in N shots: not leave-one-out but the joint
+              probability by the chain rule, so its U is another measure
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ import numpy.typing as npt
 from icm_client.contract.errors import RequestError
 
 Unit = npt.NDArray[np.int64]
-"""The example numbers that are left out of their own context together."""
+"""Numbers of examples that are left out of their context together."""
 
 
 MIN_READS_TO_ALIGN = 8
 MAX_TRIMMED = 3
-"""So many shots, and no more than a sixteenth of a context, are left out to end it on a block."""
+"""The most shots, besides the limit of a sixteenth, left out of a context so that it ends on a block boundary."""
 TAIL = 16
-"""Shots at the end of a context among which those are looked for."""
+"""The number of last shots among which the shots to leave out are chosen."""
 
 
 @dataclass
 class PrefixPlan:
-    """A prefix tree and what is scored where, depth first.
+    """A prefix tree and the reads at its nodes, depth first.
 
     `prefixes[k]` is (parent prefix or None, shots appended); `reads[i]` is (prefix or None, example to score).
     """
@@ -44,7 +44,7 @@ class PrefixPlan:
     prefixes: list[tuple[int | None, list[int]]] = field(default_factory=list)
     reads: list[tuple[int | None, int]] = field(default_factory=list)
     num_trimmed: int = 0
-    """Shots left out so that contexts end where a cache block ends."""
+    """Shots left out so that contexts end on block boundaries."""
     num_dropped: int = 0
     """Shots left out of contexts because the model's window is too small, summed over the tree's nodes."""
 
@@ -66,11 +66,11 @@ class PrefixPlan:
         )
 
     def only(self, reads_at: Mapping[int, Sequence[int]]) -> PrefixPlan:
-        """This plan with `reads_at[i]` read where example i is: other reads are left out, and so are prefixes that
-        nobody needs then."""
+        """This plan with the examples `reads_at[i]` scored in the place of example i. All other reads are dropped, and
+        prefixes without reads."""
         reads = [(prefix, query) for prefix, example in self.reads for query in reads_at.get(example, ())]
         needed = {prefix for prefix, _ in reads if prefix is not None}
-        for number in range(len(self.prefixes) - 1, -1, -1):  # parents come first
+        for number in range(len(self.prefixes) - 1, -1, -1):  # parents precede children
             parent = self.prefixes[number][0]
             if number in needed and parent is not None:
                 needed.add(parent)
@@ -83,12 +83,12 @@ class PrefixPlan:
         return plan
 
     def aligned(self, lengths: npt.NDArray[np.float64], before: int, block: int) -> PrefixPlan:
-        """This plan with contexts that end where a cache block ends, where many examples are read behind one.
+        """This plan with contexts of many reads trimmed to end on block boundaries.
 
-        A prefix cache holds whole blocks of `block` tokens, and what a context has beyond them is computed by every
-        read: half a block on average, which for short shots is most of a read. Leaving out up to MAX_TRIMMED of the
-        context's last shots avoids that. `before` is the tokens beside its shots that all reads behind a context share
-        (may be negative).
+        A prefix cache holds full blocks of `block` tokens, and every read computes the context's tokens after the last
+        full block: half a block on average, which for short shots is most of a read. Leaving out up to MAX_TRIMMED of
+        the last shots avoids that. `before` is the number of tokens, besides the shots, that all reads of a context
+        share (may be negative).
         """
         num_reads, is_parent = [0] * len(self.prefixes), [False] * len(self.prefixes)
         for prefix, _ in self.reads:
@@ -109,7 +109,7 @@ class PrefixPlan:
         return plan
 
     def contexts(self) -> list[list[int]]:
-        """Every read's whole context, shot by shot: N*N integers, for tests and explanations."""
+        """The full context of every read, shot by shot: N*N integers, for tests and explanations."""
         paths: list[list[int]] = []
         for parent, shots in self.prefixes:
             paths.append((paths[parent] if parent is not None else []) + shots)
@@ -140,11 +140,11 @@ class PlanKind:
         return self.name in ("tree", "fixed")
 
     def build(self, units: Sequence[Unit], lengths: npt.NDArray[np.float64], max_length: float) -> PrefixPlan:
-        """The plan over units in the order given.
+        """The plan over units in the given order.
 
         `lengths` is the length of every example's shot and `max_length` that of the longest context, both in tokens
-        (estimates do). Where all shots together are longer, shots are left out evenly along the order, per subtree,
-        so that contexts stay shared, and counted in `num_dropped`.
+        (estimates suffice). If all shots together are longer, shots are dropped evenly along the order, per subtree so
+        that contexts stay shared, and counted in `num_dropped`.
         """
         plan = PrefixPlan()
         if self.name == "fixed":
@@ -159,7 +159,7 @@ class PlanKind:
 def behind_all(
     units: Sequence[Unit], queries: Sequence[int], lengths: npt.NDArray[np.float64], max_length: float
 ) -> PrefixPlan:
-    """Every query behind one context of all units: for examples that are not in the context themselves."""
+    """A plan with one context of all units before every query, for queries that are not in the context."""
     plan = PrefixPlan()
     window = _Window(units, lengths, max_length)
     kept = window.keep(units, max_length)
@@ -170,13 +170,14 @@ def behind_all(
 
 
 def _best_drop(lengths: npt.NDArray[np.float64], total: float, block: int, num_reads: int) -> tuple[int, ...]:
-    """The places of the shots to leave out of a context of `total` tokens, so that reads compute least."""
+    """The positions of the shots to leave out of a context of `total` tokens so that reads compute the fewest
+    tokens."""
     places = range(max(0, len(lengths) - TAIL), len(lengths))
     best: tuple[int, ...] = ()
     least = num_reads * (total % block)
     for num in range(1, min(MAX_TRIMMED, len(lengths) // 16) + 1):
         for some in itertools.combinations(places, num):
-            # A shot less in everybody's context has to be worth a block of computing.
+            # Removing a shot from all contexts must save at least one block.
             cost = num_reads * ((total - lengths[list(some)].sum()) % block) + num * block
             if cost < least:
                 best, least = some, cost
@@ -184,7 +185,7 @@ def _best_drop(lengths: npt.NDArray[np.float64], total: float, block: int, num_r
 
 
 class _Window:
-    """Decides which shots stay when all do not fit: a share of every subtree, spread evenly along the order."""
+    """Selects the shots that stay if not all fit: a share of every subtree, spread evenly along the order."""
 
     def __init__(self, units: Sequence[Unit], lengths: npt.NDArray[np.float64], max_length: float):
         self._lengths, self.max_length = lengths, max_length
@@ -195,22 +196,22 @@ class _Window:
         return float(sum(self._lengths[unit].sum() for unit in units))
 
     def keep(self, units: Sequence[Unit], room: float, behind: Sequence[Unit] = ()) -> Sequence[Unit]:
-        """Those of `units` that are put into `room`, where each unit `behind` will want the other ones there too.
+        """The units kept within `room` tokens. Each unit of `behind` will also need the others of `behind` there.
 
-        Where anything fits, something stays: examples must not be scored without context because they are long.
+        At least one unit stays if any fits: long examples must not be scored without context.
         """
         if self._all_fit:
             return units
-        wanted = self.length(units)
+        needed = self.length(units)
         if len(behind) > 1:
-            wanted += self.length(behind) - min(self.length([unit]) for unit in behind)
-        if wanted <= room:
+            needed += self.length(behind) - min(self.length([unit]) for unit in behind)
+        if needed <= room:
             return units
         kept: list[Unit] = []
         budget = used = 0.0
         for unit in units:
             length = self.length([unit])
-            budget += length * room / wanted
+            budget += length * room / needed
             if used + length <= budget + 1e-9:
                 kept.append(unit)
                 used += length

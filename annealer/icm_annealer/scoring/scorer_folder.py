@@ -1,4 +1,4 @@
-"""Where a scorer that a command starts says that it is ready, and writes its log. A leaf."""
+"""The temporary folder of a started scorer, with its ready file and its log. A leaf."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ if sys.platform != "win32":
 
 PREFIX = "icm-scorer-"
 LOCK = "lock"
-"""Locked as long as the folder's process lives, however that ends; the kernel takes the lock away."""
+"""Locked while the process that owns the folder lives; the kernel releases the lock when it ends."""
 
 
 @contextlib.contextmanager
 def scorer_folder() -> Iterator[Path]:
-    """A temporary folder, which goes with the context. Those that this user's killed processes left go first."""
+    """A temporary folder, removed at the end of the context. Folders of this user's killed processes are removed
+    first."""
     if sys.platform != "win32":
         for left_over in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
             _remove_if_left(left_over)
@@ -32,9 +33,9 @@ def scorer_folder() -> Iterator[Path]:
         partial = Path(folder, f"{LOCK}.partial")
         lock = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            with contextlib.suppress(OSError):  # a file system without locks: the folder is never taken for left
+            with contextlib.suppress(OSError):  # a file system without locks: the folder is never removed as stale
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                partial.rename(Path(folder, LOCK))  # only now, so that nobody finds it unlocked
+                partial.rename(Path(folder, LOCK))  # only now, so that it never appears unlocked
             yield Path(folder)
         finally:
             os.close(lock)
@@ -49,11 +50,11 @@ def _remove_if_left(folder: Path) -> None:
             return
         lock = os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW)
     except OSError:
-        return  # without a lock: an older version's, or just being made
+        return  # no lock file: an older version's folder, or one being created
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(folder, ignore_errors=True)
     except OSError:
-        pass  # its process lives
+        pass  # its process is alive
     finally:
         os.close(lock)

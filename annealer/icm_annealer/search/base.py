@@ -33,7 +33,7 @@ class StopSearch(Exception):  # noqa: N818  (no error)
     """Thrown into a search that is to ask no more and end with the labels that it has."""
 
 
-HALVES = PlanKind("folds", 2)
+TWO_FOLDS = PlanKind("folds", 2)
 """One half of the units is scored behind the other."""
 
 
@@ -185,16 +185,16 @@ def lockstep(chains: Sequence[Chain]) -> Generator[Round, list[PassResult], list
                 ends[number] = stop.value
                 running.remove(number)
         if requests:
-            told = yield requests
-            for number, answer in zip(running, told, strict=True):
+            answered = yield requests
+            for number, answer in zip(running, answered, strict=True):
                 answers[number] = answer
     return [end for end in ends if end is not None]
 
 
 def zero_shot_request(problem: Problem) -> PassRequest:
     """Every example alone, without any context."""
-    nobody = np.full(problem.num_examples, -1)
-    return PassRequest(nobody, problem.all_examples, np.arange(len(problem.units)), problem.plan, "zero-shot")
+    unlabelled = np.full(problem.num_examples, -1)
+    return PassRequest(unlabelled, problem.all_examples, np.arange(len(problem.units)), problem.plan, "zero-shot")
 
 
 def weigh(
@@ -211,15 +211,15 @@ def weigh(
     contenders = list(distinct.values())
     passes: list[list[PassResult]] = [[] for _ in contenders]
     for order in orders:
-        told = yield [problem.request(finalist.labels, order, "finalists") for finalist in contenders]
-        for mine, answer in zip(passes, told, strict=True):
-            mine.append(answer)
+        answered = yield [problem.request(finalist.labels, order, "finalists") for finalist in contenders]
+        for own_passes, answer in zip(passes, answered, strict=True):
+            own_passes.append(answer)
     candidates = []
-    for finalist, mine in zip(contenders, passes, strict=True):
-        us = [problem.u(answer, finalist.labels) for answer in mine]
+    for finalist, own_passes in zip(contenders, passes, strict=True):
+        us = [problem.u(answer, finalist.labels) for answer in own_passes]
         u_own = _mean_and_error(us)[0] if finalist.u_own is None else finalist.u_own
         labels, scores = finalist.labels, finalist.scores
-        candidates.append(Candidate(finalist.starts, labels, u_own, _mean(problem, mine), us, scores))
+        candidates.append(Candidate(finalist.starts, labels, u_own, _mean(problem, own_passes), us, scores))
     return sorted(candidates, key=lambda candidate: -candidate.u)
 
 

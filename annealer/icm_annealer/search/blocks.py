@@ -11,7 +11,7 @@ from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.objective import calibrated
 from icm_annealer.scoring.passes import PassRequest
 from icm_annealer.search.base import (
-    HALVES,
+    TWO_FOLDS,
     Candidate,
     Chain,
     ChainEnd,
@@ -99,15 +99,15 @@ def _chain(problem: Problem, settings: BlockSettings, labels: Ints, heat: float,
         sides = _split(problem, rng) if number % 2 == 0 else sides[::-1]
         shown, order, queries = _half(problem, labels, *sides, rng)
         temperature = first_temperature * max(0.0, 1 - number / max(settings.num_hot_passes, 1))
-        told = None if number == 0 and heat else temperature  # the first temperature is taken from this pass
-        answer = yield PassRequest(shown, queries, order, HALVES, "chain", told)
+        reported = None if number == 0 and heat else temperature  # the first temperature is taken from this pass
+        answer = yield PassRequest(shown, queries, order, TWO_FOLDS, "chain", reported)
         share = len(queries) / problem.num_examples
         us.append(problem.objective.of_all(problem.objective.predictability(answer.logprobs, labels[queries]), share))
         said = calibrated(answer.logprobs)
         if number == 0 and settings.num_hot_passes:
             first_temperature = temperature = heat * _median_gain(said)
         is_cold = temperature == 0
-        evidence.hear(queries, said, is_cold)
+        evidence.add(queries, said, is_cold)
         proposed = problem.consistency.best(_heated(evidence.scores, temperature, rng))
         num_changed = int((proposed[queries] != labels[queries]).sum())
         labels = labels.copy()  # what was asked stays as it was
@@ -129,7 +129,7 @@ class _Evidence:
         self._is_kept = np.zeros(len(labels), dtype=bool)
         self._memory = memory
 
-    def hear(self, queries: Ints, said: Array, is_cold: bool) -> None:
+    def add(self, queries: Ints, said: Array, is_cold: bool) -> None:
         """A pass said this, [query, label], calibrated."""
         kept = np.where(self._is_kept[queries], self._memory, 0.0)[:, None]
         self.scores[queries] = kept * self.scores[queries] + (1 - kept) * said

@@ -15,7 +15,7 @@ import numpy as np
 from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.objective import calibrated
 from icm_annealer.scoring.passes import PassRequest
-from icm_annealer.search.base import HALVES, Problem, Search, StopSearch, weigh_alone, zero_shot_request
+from icm_annealer.search.base import TWO_FOLDS, Problem, Search, StopSearch, weigh_alone, zero_shot_request
 from icm_annealer.search.kind import ExpectedPasses, Preset, SearchKind
 
 
@@ -43,7 +43,7 @@ def bootstrap(problem: Problem, settings: BootstrapSettings, seed: int) -> Searc
     try:
         for _ in range(settings.num_rounds if len(problem.units) > 1 else 0):
             order = rng.permutation(len(problem.units))
-            (answer,) = yield [PassRequest(labels, problem.all_examples, order, HALVES, "bootstrap")]
+            (answer,) = yield [PassRequest(labels, problem.all_examples, order, TWO_FOLDS, "bootstrap")]
             said = calibrated(answer.logprobs) if settings.is_calibrated else answer.logprobs
             labels = _best(problem, settings, said)
     except StopSearch:

@@ -18,7 +18,7 @@ from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Problem, Search, StopSearch, weigh_alone, zero_shot_request
 from icm_annealer.search.kind import ExpectedPasses, Preset, SearchKind
 
-TREE, HALVES = PlanKind("tree"), PlanKind("folds", 2)
+TREE, TWO_FOLDS = PlanKind("tree"), PlanKind("folds", 2)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def gibbs(problem: Problem, settings: GibbsSettings, seed: int) -> Search:
     try:
         if settings.is_calibrated:
             order = rng.permutation(len(problem.units))
-            (answer,) = yield [PassRequest(labels, problem.all_examples, order, HALVES, "gibbs start")]
+            (answer,) = yield [PassRequest(labels, problem.all_examples, order, TWO_FOLDS, "gibbs start")]
             said = answer.logprobs.copy()
         for example, order, ends_sweep in _scan(problem, settings, rng):
             others = labels.copy()

@@ -73,8 +73,8 @@ def judge(claim: Claim, rows: Sequence[ReproduceRow], measure: str) -> Verdict:
 
 def rows_of(bar: MethodBar, rows: Sequence[ReproduceRow]) -> list[ReproduceRow]:
     """The rows of one bar, by seed."""
-    mine = [row for row in rows if (row.model, row.task, row.method) == (bar.model, bar.task, bar.method)]
-    return sorted(mine, key=lambda row: row.seed)
+    of_bar = [row for row in rows if (row.model, row.task, row.method) == (bar.model, bar.task, bar.method)]
+    return sorted(of_bar, key=lambda row: row.seed)
 
 
 def figure_found(figure: Figure, rows: Sequence[ReproduceRow]) -> dict[str, Any]:

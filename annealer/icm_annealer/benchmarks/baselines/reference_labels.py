@@ -22,11 +22,11 @@ def human_labels(examples: Sequence[Example], field: str, task: Task) -> Ints:
     number = {name: k for k, name in enumerate(task.label_names)}
     labels = np.full(len(examples), -1)
     for k, example in enumerate(examples):
-        value = example.facts.get(field)
+        value = example.fields.get(field)
         if not is_absent(value):
             labels[k] = number[label_named(value, task, f"example {example.id!r}, field {field!r}")]
     if (labels < 0).all():
-        there = ", ".join(list(examples[0].facts)[:20])
+        there = ", ".join(list(examples[0].fields)[:20])
         raise RequestError(f"the field {field!r} gives no example a label (there are: {there})")
     return labels
 

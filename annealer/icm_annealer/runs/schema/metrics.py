@@ -39,11 +39,11 @@ class AlarmRecord(Record):
 
     code: str
     level: Literal["warning", "note"]
-    saw: str
-    try_: str
+    observation: str
+    advice: str
 
     def __str__(self) -> str:
-        return f"{self.saw} {self.try_}"
+        return f"{self.observation} {self.advice}"
 
 
 class RunMetrics(Versioned):

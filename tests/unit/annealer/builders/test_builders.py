@@ -73,7 +73,7 @@ def test_rows_depend_on_the_seed_alone_and_fit_their_task(tmp_path: Path, name: 
     task = load_task(task_name).task
     examples, gold, _ = load_examples(tmp_path / "rows.jsonl", task)
     assert [example.id for example in examples] == [row["id"] for row in built.rows]
-    assert all("label" not in example.facts for example in examples)
+    assert all("label" not in example.fields for example in examples)
     labels = labels_of(examples, gold, task)
     assert set(labels.tolist()) >= {0, 1}
     assert consistency_of(task, examples).num_contradictions(labels) == 0

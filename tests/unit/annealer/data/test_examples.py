@@ -129,7 +129,7 @@ def test_lists_and_lines_give_the_same(tmp_path: Path) -> None:
     whole.write_text(json.dumps(rows))
     loaded = load_examples(lines, TASK)
     assert loaded == load_examples(whole, TASK)._replace(num_blank_lines=1)
-    assert loaded.told == "3 rows read, 1 blank line skipped"
+    assert loaded.counts_text == "3 rows read, 1 blank line skipped"
     assert [example.id for example in loaded.examples] == ["a", "1", "2"]
     assert loaded.examples[2].text == "Word: größer 東京\nGroup:"
     assert loaded.gold == {"a": "living", "1": "object"}
@@ -151,7 +151,7 @@ def test_gold_reaches_no_example(tmp_path: Path) -> None:
     first, second = (load_examples(write(tmp_path, each), TASK) for each in (row, other))
     assert first.examples == second.examples
     assert "living" not in repr(first.examples)
-    assert "label" not in first.examples[0].facts
+    assert "label" not in first.examples[0].fields
     assert digest(first.examples) == digest(second.examples)
     assert (first.gold, second.gold) == ({"a": "living"}, {"a": "object"})
 

@@ -103,7 +103,7 @@ def test_released_files_load_as_they_are(name: str) -> None:
     assert examples[0].text == FIRST_SHOT[name].format_map(json.loads(path.read_text())[0])
     judge = consistency_of(task, examples)
     assert judge.num_contradictions(labels_of(examples, gold, task)) == 0
-    assert "label" not in examples[0].facts
+    assert "label" not in examples[0].fields
 
 
 def test_a_task_file_of_ones_own(tmp_path: Path) -> None:

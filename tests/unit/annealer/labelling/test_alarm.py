@@ -8,7 +8,7 @@ import pytest
 from icm_annealer.core.objective import Objective
 from icm_annealer.data.examples import Example
 from icm_annealer.labelling import alarms as registry
-from icm_annealer.labelling.alarm import AlarmKind, FinishedSearch, Seen
+from icm_annealer.labelling.alarm import AlarmKind, AlarmText, FinishedSearch
 from icm_annealer.rules.consistency import Consistency
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Candidate, Problem, Result
@@ -20,9 +20,9 @@ def test_no_two_alarms_have_one_code() -> None:
 
 
 def test_an_alarm_is_a_check_and_an_entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    def odd_number(search: FinishedSearch) -> Seen | None:
+    def odd_number(search: FinishedSearch) -> AlarmText | None:
         num = len(search.result.winner.labels)
-        return Seen(f"{num} labels.", "Take one less.") if num % 2 else None
+        return AlarmText(f"{num} labels.", "Take one less.") if num % 2 else None
 
     toy = AlarmKind("odd-number", "warning", "the number of labels is odd", odd_number)
     monkeypatch.setattr(registry, "SEARCH_ALARMS", (*registry.SEARCH_ALARMS, toy))

@@ -138,9 +138,9 @@ def test_warnings_come_before_notes_and_say_what_to_try() -> None:
     assert levels == sorted(levels, reverse=True)
     assert {"warning", "note"} == set(levels)
     for alarm in found:
-        assert alarm.saw.endswith((".", ")."))
-        assert alarm.try_
-        assert str(alarm) == f"{alarm.saw} {alarm.try_}"
+        assert alarm.observation.endswith((".", ")."))
+        assert alarm.advice
+        assert str(alarm) == f"{alarm.observation} {alarm.advice}"
         assert "\n" not in str(alarm)
 
 

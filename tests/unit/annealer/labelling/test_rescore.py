@@ -77,7 +77,7 @@ async def test_a_noisy_engine_raises_the_alarm(serving: Serving, tmp_path: Path)
         found = await labelled(scorer, tmp_path)
         (alarm,) = [alarm for alarm in found.alarms if alarm.code == "engine-spread"]
         assert found.rescored is not None
-        assert f"{found.rescored.spread:.2f} nats" in alarm.saw
+        assert f"{found.rescored.spread:.2f} nats" in alarm.observation
         # A resumed run says the same, and asks nothing.
         journal = (tmp_path / "run" / JOURNAL).read_bytes()
         again = await labelled(scorer, tmp_path, resume=True)
