@@ -1,1 +1,1 @@
-"""One labelling: the search driven through a scorer, its folder, its alarms."""
+"""One labelling: runs a search with a scorer, and writes its folder, its metrics and its alarms."""

@@ -1,4 +1,4 @@
-"""What an alarm is, and what is registered of each kind."""
+"""The class of alarms, and the registration record of each kind."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Evidence = TypeVar("Evidence")
 
 @dataclass(frozen=True)
 class Alarm:
-    """`warning`: the labels are probably not what you want. `note`: worth a look, may be genuine.
+    """`warning`: the labels are probably not what you want. `note`: worth checking, but may be genuine.
 
     `observation` says what was measured, `advice` what to do about it; `code` names the alarm in the docs.
 
@@ -35,25 +35,25 @@ class Alarm:
 
 
 class AlarmText(NamedTuple):
-    """What an alarm is raised for, and what to try."""
+    """The text of an alarm: what was measured, and what to do about it."""
 
     observation: str
     advice: str
 
 
 class FinishedSearch(NamedTuple):
-    """What alarms of a search look at; no gold label is among it."""
+    """The input of a search's alarms. It holds no gold labels."""
 
     problem: Problem
     result: Result
     examples: Sequence[Example]
     num_dropped: int
-    """Shots that did not fit the window, in the pass that lost most."""
+    """Shots that did not fit the window, in the pass that dropped the most."""
 
 
 @dataclass(frozen=True)
 class AlarmKind(Generic[Evidence]):
-    """An alarm, as `alarms.py` lists it."""
+    """A kind of alarm, listed in `alarms.py`."""
 
     code: str
     level: Level
@@ -62,6 +62,6 @@ class AlarmKind(Generic[Evidence]):
     check: Callable[[Evidence], AlarmText | None]
 
     def raised(self, evidence: Evidence) -> list[Alarm]:
-        """The alarm, if the check sees something."""
+        """The alarm, if the check raises it; else an empty list."""
         seen = self.check(evidence)
         return [Alarm(self.code, self.level, *seen)] if seen else []

@@ -1,4 +1,5 @@
-"""Every alarm: what a finished search shows of its own failure, without gold. One more is a check and an entry here."""
+"""All alarms: signs of failure in a finished search, without gold labels. To add one, write a check and list it
+here."""
 
 from __future__ import annotations
 
@@ -40,21 +41,21 @@ SEARCH_ALARMS: tuple[AlarmKind[FinishedSearch], ...] = (
     AlarmKind("surface-source", "note", "labels go with the field `source`", source),
     AlarmKind("neighbours-alike", "note", "neighbours in the data have the same label too often", neighbours_alike),
 )
-"""Raised by what a search found."""
+"""Alarms about the result of a search."""
 RESCORING_ALARMS: tuple[AlarmKind[Rescored], ...] = (
     AlarmKind("engine-spread", "note", "the engine answers differently when asked again", engine_spread),
 )
-"""Raised by what the engine answers when it is asked a part of the last pass again."""
+"""Alarms about the engine, from scoring a part of the last pass again."""
 ALARMS: tuple[AlarmKind[Any], ...] = (*SEARCH_ALARMS, *RESCORING_ALARMS)
 
 
 def alarms(problem: Problem, result: Result, examples: Sequence[Example], num_dropped: int = 0) -> list[Alarm]:
-    """Everything that speaks against `result`, warnings first."""
+    """All alarms about `result`, warnings first."""
     search = FinishedSearch(problem, result, examples, num_dropped)
     found = [alarm for kind in SEARCH_ALARMS for alarm in kind.raised(search)]
     return sorted(found, key=lambda alarm: alarm.level != "warning")
 
 
 def spread_alarms(rescored: Rescored) -> list[Alarm]:
-    """What speaks against the engine."""
+    """All alarms about the engine."""
     return [alarm for kind in RESCORING_ALARMS for alarm in kind.raised(rescored)]

@@ -1,4 +1,4 @@
-"""Alarms by what the search itself measured: U, the chains, the starts, the labels' probabilities."""
+"""Alarms from the search's own measurements: U, the chains, the starts, the probabilities of labels."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from icm_annealer.scoring.passes import PassResult
 from icm_annealer.search.base import Result
 
 MIN_RELATIVE_ENTROPY = 0.5
-"""Of ln C; two labels at rates 11 : 89 have it."""
+"""As a fraction of ln C; two labels at rates 11 : 89 have this entropy."""
 MIN_INFORMATION = 0.2
-"""Of ln C. On a 135M model, concepts that it sees reach 0.4 to 0.9 of it, those that it does not 0.0 to 0.15."""
+"""As a fraction of ln C. On a 135M model, U is 0.4 to 0.9 for concepts that the model has, else 0.0 to 0.15."""
 MIN_AGREEMENT = 0.8
 MIN_LABEL_MASS = 0.5
 MIN_LIKENESS_TO_START = 0.4
@@ -21,7 +21,7 @@ MIN_FALL = 0.05
 
 
 def agreement(result: Result) -> float:
-    """Share of examples that the winner and the median chain label alike; 1 where there are no several chains."""
+    """Share of examples with the same label in the winner and in the median chain; 1 without several chains."""
     if len(result.chains) < 2:
         return 1.0
     return float(np.median([(labels == result.winner.labels).mean() for labels in result.chains]))
@@ -61,7 +61,7 @@ def chains_disagree(search: FinishedSearch) -> AlarmText | None:
 
 
 def opposite_of_start(search: FinishedSearch) -> AlarmText | None:
-    """With two labels, a search can find the concept with its label words exchanged; U is then just as high."""
+    """With two labels, a search can find the concept with its label words exchanged, at the same U."""
     result = search.result
     alike = float((result.zero_shot_labels == result.winner.labels).mean())
     if result.zero_shot is None or search.problem.num_labels != 2 or alike >= MIN_LIKENESS_TO_START:
@@ -74,7 +74,7 @@ def opposite_of_start(search: FinishedSearch) -> AlarmText | None:
 
 def low_label_mass(search: FinishedSearch) -> AlarmText | None:
     mass = float(np.median(PassResult(search.result.winner.logprobs).label_mass))
-    if not mass < MIN_LABEL_MASS:  # of a search that weighed nothing it is unknown
+    if not mass < MIN_LABEL_MASS:  # NaN if the search evaluated no labels
         return None
     return AlarmText(
         f"Behind its context the median example gives all labels together a probability of {mass:.2f} only.",
@@ -121,7 +121,7 @@ def below_start(search: FinishedSearch) -> AlarmText | None:
 
 
 def falls_on_fresh_orders(search: FinishedSearch) -> AlarmText | None:
-    """A search that meets one order again and again learns the order."""
+    """A search that uses the same order repeatedly fits its labels to that order."""
     winner = search.result.winner
     if not winner.u_own - winner.u > max(3 * winner.u_se, MIN_FALL, 0.5 * abs(winner.u_own)):
         return None

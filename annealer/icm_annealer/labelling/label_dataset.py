@@ -29,17 +29,17 @@ from icm_client.contract.errors import IcmError
 
 @dataclass(frozen=True)
 class Labelling:
-    """A finished run, as its folder holds it."""
+    """A finished run, with the contents of its folder."""
 
     run: Run
     alarms: list[Alarm]
-    """What speaks against the labels, the most serious first."""
+    """Alarms about the labels, warnings first."""
     rescored: Rescored | None
     """A part of the last pass, scored again."""
     metrics: RunMetrics
     """The content of `metrics.json`."""
     had_ended: bool
-    """True if it was resumed after its end: its `labels.jsonl` stayed as it was, with labels that were corrected."""
+    """True if it was resumed after its end: `labels.jsonl` was not written again, to keep corrections."""
 
 
 async def label_dataset(
@@ -54,10 +54,10 @@ async def label_dataset(
     experiment: str = "default",
     rows: RowCounts | None = None,
 ) -> Labelling:
-    """Runs (or resumes) a search in `folder`, which `prepare` has made ready, and writes all files of a run there.
+    """Runs (or resumes) a search in `folder`, which must be prepared, and writes all files of the run there.
 
-    Labels of a run that had ended are not written again: some may have been corrected. `rows` says where the examples
-    came from, and is copied to the metrics. Raises what `run_search` does, and JournalError.
+    If the run had ended, labels are not written again, since some may have been corrected. `rows` counts the rows of
+    the data, and is copied to the metrics. Raises the errors of `run_search`, and JournalError.
     """
     header = run_header(examples, task, settings, await scorer.model())
     journal = (Journal.resume if resume else Journal.begin)(folder / JOURNAL, header)
@@ -71,7 +71,7 @@ async def label_dataset(
         on_pass(event)
 
     try:
-        read_costs(folder.path)  # a damaged line is reported before anything is asked
+        read_costs(folder.path)  # report a damaged line before any request
         write_examples(folder, examples)
         run = await run_search(
             examples, task, scorer, settings, journal=journal, on_pass=count_pass, experiment=experiment
@@ -91,7 +91,7 @@ async def label_dataset(
 
 
 async def _rescored(folder: RunDir, run: Run) -> Rescored | None:
-    """None if the scorer does not answer any more: a finished run can do without."""
+    """None if the scorer no longer answers: a finished run does not need it."""
     try:
         rescored = await rescore(run, folder)
     except IcmError:

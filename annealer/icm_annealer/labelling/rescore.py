@@ -1,4 +1,4 @@
-"""A part of a run's last pass scored again at its end: how much of every figure is the engine's own noise."""
+"""Scores a part of a run's last pass again at its end, to measure the engine's noise."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import Usage, is_logprob
 
 MAX_RESCORED = 16
-"""Queries of a run's last pass that are scored again."""
+"""Number of queries of the last pass that are scored again."""
 
 
 @dataclass(frozen=True)
 class Rescored:
-    """Log-probabilities [query, label], raw, of the same reads at two times."""
+    """Raw log-probabilities [query, label] of the same reads, scored twice."""
 
     first: Array
     again: Array
     usage: Usage = field(default_factory=Usage)
-    """What scoring again has cost this process."""
+    """The cost of scoring again in this process."""
     seconds: float = 0.0
 
     @property
     def spread(self) -> float:
-        """The root of the mean squared difference of a log-probability renormalised over the labels, in nats."""
+        """The root mean square difference of log-probabilities renormalised over the labels, in nats."""
         return float(np.sqrt(np.mean((normalized(self.first) - normalized(self.again)) ** 2)))
 
     @property
     def num_changed(self) -> int:
-        """Queries that prefer another label the second time."""
+        """Queries whose likeliest label differs the second time."""
         return int((self.first.argmax(axis=1) != self.again.argmax(axis=1)).sum())
 
 
 def rescored_queries(queries: Ints) -> Ints:
-    """Those that are scored again, from all over the pass."""
+    """The queries that are scored again, spread over the pass."""
     places = np.linspace(0, len(queries) - 1, min(MAX_RESCORED, len(queries))).astype(np.int64)
     chosen: Ints = queries[np.unique(places)]
     return chosen
@@ -51,8 +51,8 @@ def rescored_queries(queries: Ints) -> Ints:
 async def rescore(run: Run, folder: RunDir) -> Rescored | None:
     """Scores a part of the run's last pass again, or reads from `rescore.json` what an earlier process found.
 
-    None if that pass was answered from the scorer's memory: a run that was made before asks nothing of the engine.
-    The journal does not hold it, since labels do not depend on it. Raises what `PassScorer.again` does.
+    None if the scorer answered that pass from its cache of answers: a repeated run must not use the engine. The journal
+    does not hold the second scores, since labels do not depend on them. Raises the errors of `PassScorer.again`.
     """
     request, answer = run.last
     queries = rescored_queries(request.queries)
@@ -73,7 +73,7 @@ class _Known(NamedTuple):
 
 
 def _known(folder: RunDir, first: Array) -> _Known | None:
-    """What the file says; None if there is none, or one that is damaged or of another pass: it can be made again."""
+    """The contents of the file; None if it is missing, damaged or of another pass, since it can be made again."""
     try:
         state = read_file(folder / RESCORE, RescoreState)
     except RequestError:

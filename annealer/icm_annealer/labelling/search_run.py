@@ -1,4 +1,4 @@
-"""A search over one dataset: what it needs to begin, to be resumed, and what is known at its end."""
+"""Runs or resumes a search over one dataset."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Run:
     problem: Problem
     outcome: SearchOutcome
     passes: PassScorer
-    """The scorer of its passes, which can score more."""
+    """The scorer of its passes, for further passes."""
 
     @property
     def result(self) -> Result:
@@ -54,7 +54,7 @@ class Run:
         return self.outcome.labels
 
     def rows(self, run: str = "") -> list[LabelRow]:
-        """One row an example, in their order."""
+        """One row per example, in order."""
         winner = self.result.winner
         answer, margins, names = PassResult(winner.logprobs), winner.margins, self.task.label_names
         probs, mass = np.exp(answer.normalized), answer.label_mass
@@ -73,7 +73,7 @@ class Run:
 
 
 def run_header(examples: Sequence[Example], task: Task, settings: Settings, model: ModelInfo) -> RunHeader:
-    """What must not change between the beginning of a run and its resumption."""
+    """The header of a run: everything that must be the same when it is resumed."""
     return RunHeader(
         settings=RunSettings.model_validate(settings.to_dict()),
         task=task,
@@ -96,9 +96,9 @@ async def run_search(
 ) -> Run:
     """Searches for the most coherent labels of `examples`.
 
-    With a `journal`, every answer is recorded before the search receives it, and answers that it already holds are
-    not asked for again. `on_pass` is called once for each pass. Raises what the scorer's client raises; the journal is
-    then a valid run that can be resumed.
+    With a `journal`, every answer is recorded before the search receives it, and recorded answers are not requested
+    again. `on_pass` is called once for each pass. Raises the errors of the scorer's client; the run can then be resumed
+    from the journal.
     """
     settings = settings or Settings()
     model = await scorer.model()

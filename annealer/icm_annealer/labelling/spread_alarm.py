@@ -1,4 +1,4 @@
-"""The alarm about the engine's own noise. A note, since labels of large margin stand all the same."""
+"""The alarm about the engine's noise. A note, since noise does not affect labels with a large margin."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from icm_annealer.labelling.alarm import AlarmText
 from icm_annealer.labelling.rescore import Rescored
 
 MAX_SPREAD = 0.1
-"""Nats: a probability that changes by a tenth from one time to the next."""
+"""Nats: a probability changes by a tenth when it is scored again."""
 
 
 def engine_spread(rescored: Rescored) -> AlarmText | None:

@@ -1,4 +1,4 @@
-"""What labels go with besides the concept: length, position, source. Notes, since each of them can be genuine."""
+"""Alarms about correlations of labels with length, position and source. Notes, since each can be genuine."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _correlated(labels: Ints, name: str, values: Array) -> AlarmText | None:
 
 
 def source(search: FinishedSearch) -> AlarmText | None:
-    """Labels that go with the rows' field `source`, by Cramér's V."""
+    """The association of labels with the rows' field `source`, by Cramér's V."""
     labels = search.result.winner.labels
     sources = [str(example.fields.get("source", "")) for example in search.examples]
     names = sorted(set(sources))
@@ -54,7 +54,7 @@ def source(search: FinishedSearch) -> AlarmText | None:
 
 
 def neighbours_alike(search: FinishedSearch) -> AlarmText | None:
-    """More pairs of neighbours in the data labelled alike than a shuffle of the labels would show."""
+    """Whether neighbours in the data have the same label more often than after shuffling the labels."""
     labels = search.result.winner.labels
     if len(labels) < MIN_FOR_NEIGHBOURS:
         return None

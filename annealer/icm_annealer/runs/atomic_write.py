@@ -1,4 +1,4 @@
-"""Files and folders that are written whole or not at all. A leaf."""
+"""Writes files and folders atomically. A leaf."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from icm_client.contract.errors import RequestError
 
 
 def check_place(out: Path, *, overwrite: bool, is_folder: bool) -> None:
-    """Refuses, before any work is done, to write where it must not or cannot. Raises RequestError.
+    """Checks, before any work is done, that `out` can be written. Raises RequestError.
 
-    Only a folder that holds a saved dataset is ever replaced.
+    Only folders that hold a saved dataset are replaced.
     """
     check_writable(out)
     if out.is_dir() and not (is_folder and any((out / name).is_file() for name in SAVED_DATASET)):
@@ -27,7 +27,7 @@ def check_place(out: Path, *, overwrite: bool, is_folder: bool) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Makes the folder if it is not there. Raises RequestError if it cannot be made or written into."""
+    """Creates the folder if it is missing. Raises RequestError if it cannot be created or written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -37,13 +37,13 @@ def make_folder(folder: Path) -> None:
 
 
 def check_writable(out: Path) -> None:
-    """Makes the folder that `out` is to lie in, and a file there for a moment, named as `write_whole` will.
+    """Creates the parent folder of `out`, and tests it with a temporary file, named like that of `write_whole`.
 
-    Raises RequestError: a name that is too long, a full disk, a folder of somebody else are found before any work.
+    Raises RequestError for a name that is too long, a full disk, or missing permissions, before any work is done.
     """
     make_folder(out.parent)
     partial = _partial(out)
-    _remove(partial)  # what a killed process left there
+    _remove(partial)  # left by a killed process
     try:
         partial.touch()
         partial.unlink()
@@ -56,9 +56,9 @@ def _partial(out: Path) -> Path:
 
 
 def write_whole(out: Path, write: Callable[[Path], object], code: str = "export") -> None:
-    """Calls `write` with a place beside `out`, and moves the file or folder that it makes there into place.
+    """Calls `write` with a temporary path beside `out`, then renames the file or folder written there to `out`.
 
-    Raises RequestError with this code if that fails; `out` is then as it was.
+    Raises RequestError with this code if that fails; `out` is then unchanged.
     """
     partial, old = _partial(out), out.parent / f".{out.name}.old"
     _remove(partial)
@@ -84,5 +84,5 @@ def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        with contextlib.suppress(OSError):  # what cannot be removed shows when it is written to
+        with contextlib.suppress(OSError):  # if it cannot be removed, writing reports an error
             path.unlink()

@@ -1,4 +1,4 @@
-"""What a run has cost, over all processes that worked on it: `costs.jsonl`, a line a request."""
+"""The costs of a run over all its processes: `costs.jsonl`, one line per request."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from icm_client.text.validation import first_error
 
 
 class Spent(NamedTuple):
-    """What all lines come to."""
+    """The sum of all lines."""
 
     usage: Usage
     search_seconds: float
-    """Seconds in which passes were waited for; those that are asked side by side are waited for together."""
+    """Seconds spent waiting for passes; concurrent passes count once."""
 
 
 def write_cost(folder: Path, number: int | None, seconds: float, waited: float, usage: Usage) -> None:
-    """Appends one request: the pass of this number, or the rescoring at the end (None).
+    """Appends the cost of one request: the pass with this number, or the rescoring at the end (None).
 
-    It took `seconds`, and made the run longer by `waited`.
+    It took `seconds`, and added `waited` seconds to the run.
     """
     cost = CostLine(number=number, seconds=round(seconds, 3), waited=round(waited, 3), **usage.model_dump())
     with (folder / COSTS).open("a", encoding="utf-8") as file:
@@ -36,9 +36,9 @@ def write_cost(folder: Path, number: int | None, seconds: float, waited: float, 
 
 
 def read_costs(folder: Path) -> list[CostLine]:
-    """A run's costs; a line that was cut, which the next one may follow in the same line, is left out.
+    """A run's costs. Skips a truncated line, which the next entry may follow without a line end.
 
-    Raises RequestError naming a line that is whole and does not fit.
+    Raises RequestError naming a complete line that is invalid.
     """
     try:
         content = (folder / COSTS).read_bytes()
@@ -52,7 +52,7 @@ def read_costs(folder: Path) -> list[CostLine]:
 
 
 def cost_of(line: bytes, where: str) -> CostLine | None:
-    """One line; None if it was cut. Raises RequestError for a whole one that does not fit."""
+    """One line; None if it is truncated. Raises RequestError for a complete line that is invalid."""
     with contextlib.suppress(ValueError):
         pydantic_core.from_json(line)
         try:
@@ -67,6 +67,6 @@ def cost_of(line: bytes, where: str) -> CostLine | None:
 
 
 def spent(costs: Sequence[CostLine]) -> Spent:
-    """Their sum."""
+    """The sum of the costs."""
     waited = sum(cost.waited for cost in costs if cost.number is not None)
     return Spent(sum(costs, Usage()), round(waited, 3))

@@ -1,4 +1,4 @@
-"""A run directory: the files of one run, written whole or not at all."""
+"""A run directory: the files of one run, written atomically."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ OUR_FILES = (
     TRACKING_LOG,
 )
 RESULTS = (LABELS, EXAMPLES, METRICS, DEMO, EVALUATION, REPORT, RESCORE)
-"""Files that a run writes only beside its journal: without one, they are not a run's."""
+"""Files that belong to a run only if its journal is there."""
 LONGEST_NAME = max(OUR_FILES, key=len)
 
 
@@ -45,12 +45,12 @@ class RunDir:
         return self.path / name
 
     def prepare(self, *, resume: bool = False, overwrite: bool = False) -> None:
-        """Makes the folder ready, and this process the only one that writes there, until it ends.
+        """Prepares the folder and locks it for this process until the process ends.
 
-        Raises RequestError if another process does, if a run is there and neither option was given, or if none is
-        there to resume.
+        Raises RequestError if another process holds the lock, if the folder holds a run and neither option is set, or
+        if there is no run to resume.
 
-        `overwrite` removes only files that runs write, never anything else that is there.
+        `overwrite` removes only files that runs write.
         """
         try:
             if self.path.exists() and not self.path.is_dir():
@@ -82,16 +82,15 @@ class RunDir:
         check_writable(self / LONGEST_NAME)
 
     def remove(self) -> None:
-        """Removes a run, and its folder unless something else is in there. Raises RequestError if another process
-        writes there."""
+        """Removes a run, and its folder if it is then empty. Raises RequestError if another process writes there."""
         self.prepare(overwrite=True)
         (self / LOCK).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.path.rmdir()
 
     def forget(self) -> None:
-        """Removes a run of which nothing was answered, and its folder unless something else is in there, such as the
-        log of a scorer that did not start."""
+        """Removes a run without answers, and its folder if it is then empty. It is not if the log of a scorer that
+        failed to start is there."""
         for name in (JOURNAL, EXAMPLES, COSTS):
             (self / name).unlink(missing_ok=True)
         self.release()
@@ -101,11 +100,11 @@ class RunDir:
                 self.path.rmdir()
 
     def release(self) -> None:
-        """Lets other processes write here again, before this one ends."""
+        """Releases the lock on the folder."""
         release(self.path)
 
     def write_text(self, name: str, text: str) -> Path:
-        """Writes a file by renaming a finished one into place."""
+        """Writes a file atomically."""
         write_whole(self / name, lambda place: place.write_text(text, encoding="utf-8"), code="run_folder")
         return self / name
 

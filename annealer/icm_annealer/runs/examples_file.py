@@ -1,6 +1,6 @@
 """The examples of a run, kept beside its labels, so that later commands need no data file.
 
-They are a copy, since a data file may move or change; a digest in the journal shows whether they were changed.
+They are copied because a data file may move or change. A digest in the journal detects changes of the copy.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def write_examples(folder: RunDir, examples: Sequence[Example]) -> None:
 
 
 def read_examples(path: Path, task: Task) -> list[Example]:
-    """The examples that `write_examples` wrote. Raises RequestError naming a line that it could not have written."""
+    """Reads the file of `write_examples`. Raises RequestError naming an invalid line."""
     examples = []
     for where, value in read_rows(path):
         try:

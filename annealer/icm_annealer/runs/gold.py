@@ -1,4 +1,4 @@
-"""A run's data read again with gold, which a run does not keep: for evaluation and reports, after the search."""
+"""Reads a run's data again with gold labels, which a run does not store, for evaluation and reports."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from icm_client.contract.errors import RequestError
 
 
 class Reference(NamedTuple):
-    """What is known of a run besides its folder."""
+    """The data of a run from outside its folder."""
 
     task: Task
-    """With its gold field, if it has one and the task was found."""
+    """The task, with its gold field if it has one and the task was found."""
     examples: list[Example]
-    """Those that were labelled, in the run's order."""
+    """The labelled examples, in the run's order."""
     data: Loaded | None
-    """The run's whole data file, which holds more examples than were labelled if a part was drawn; None if no file
-    is known."""
+    """All data of the run's source, which has more examples than the run if a part was drawn; None if the source is
+    unknown."""
 
 
 def read_again(
     record: RunRecord, task: str | None = None, data: str | None = None, *, allow_code: bool = False
 ) -> Reference:
-    """The run's examples, and its data by `data`, else as the task says; the task by `task`, else as built in.
+    """The run's examples and data. `data` defaults to the source named by the task, `task` to the built-in task.
 
-    Raises RequestError if what was named is not the run's, or if its examples are nowhere to be found. `allow_code` is
-    `load_task`'s; what a run's folder names is never run.
+    Raises RequestError if the task or data named are not the run's, or if its examples are not found. `allow_code` is
+    that of `load_task`; code named in the run's folder is never run.
     """
     found = _task(record, task, allow_code)
     full = found.task if found else record.task
@@ -40,7 +40,7 @@ def read_again(
         loaded = load_examples(source, full)
         try:
             return Reference(full, record.examples(loaded.examples), loaded)
-        except RequestError:  # the run had other data, by --data
+        except RequestError:  # the run used other data
             pass
     return Reference(full, record.examples(), None)
 
@@ -52,7 +52,7 @@ def _task(record: RunRecord, task: str | None, allow_code: bool) -> LoadedTask |
     ours, theirs = loaded.task.seen(), record.task.seen()
     if ours == theirs:
         return loaded
-    if task is None:  # a task of the user's own that has a built-in one's name
+    if task is None:  # a user's task with the name of a built-in one
         return None
     differ = ", ".join(key for key in ours if ours[key] != theirs[key])
     raise RequestError(f"{task} is not the task of {record.folder}: {differ} differ", code="bad_task")

@@ -1,6 +1,6 @@
-"""The journal is the run: append-only lines of what was asked and answered, from which a search is replayed.
+"""The journal of a run: append-only lines of requests and answers, from which the search is replayed.
 
-It holds no times and no costs (those are in `costs.jsonl`), so the same answers give the same bytes.
+It holds no times or costs (they are in `costs.jsonl`), so the same answers give the same bytes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if sys.platform != "win32":
     import fcntl
 
 COMPARED = ("settings", "task", "data", "model", "window", "ids")
-"""Fields of the header that a resumed run must have in common with its journal."""
+"""Header fields that must be the same when a run is resumed."""
 TAIL_BYTES = 1 << 16
 
 
@@ -37,7 +37,7 @@ class JournalError(RequestError):
 
 
 class Journal:
-    """`journal.jsonl` of one run directory. A line counts once it ends in a newline; a cut last line does not."""
+    """`journal.jsonl` of one run directory. A last line without a newline is incomplete and ignored."""
 
     def __init__(self, path: Path, recorded: Iterator[JournalLine]):
         self._path, self._recorded = path, recorded
@@ -45,7 +45,7 @@ class Journal:
         self._file = path.open("ab")
         if sys.platform != "win32":
             with contextlib.suppress(OSError):  # a file system without locks
-                fcntl.flock(self._file, fcntl.LOCK_SH)  # for as long as this process lives; see is_being_written
+                fcntl.flock(self._file, fcntl.LOCK_SH)  # held until this process ends; see is_being_written
 
     @classmethod
     def begin(cls, path: Path, header: RunHeader) -> Journal:
@@ -59,22 +59,22 @@ class Journal:
 
     @classmethod
     def resume(cls, path: Path, header: RunHeader) -> Journal:
-        """The journal at `path`, to be replayed and then continued; begun, if the run was stopped before it was.
+        """Opens the journal at `path` to replay and continue it; creates it if the run stopped before it existed.
 
-        Raises JournalError if the file is damaged, or was begun with other settings, data or model;
-        NewerFormatError if a newer version wrote it.
+        Raises JournalError if the file is damaged or has other settings, data or model; NewerFormatError if a newer
+        version wrote it.
         """
         if not path.exists():
             return cls.begin(path, header)
         num_bytes = 0
-        for line, end in _read(path):  # all of them, so that a damaged one is found before anything is done
+        for line, end in _read(path):  # read all lines first, to find damage before doing anything
             if isinstance(line, RunHeader):
                 _check_begun(path, line, header)
             num_bytes = end
         if not num_bytes:
             path.write_bytes(b"")
             return cls.begin(path, header)
-        if path.stat().st_size > num_bytes:  # the line that was being written when the run was killed
+        if path.stat().st_size > num_bytes:  # an incomplete line, written when the run was killed
             with path.open("r+b") as file:
                 file.truncate(num_bytes)
         return cls(path, read_lines(path))
@@ -136,15 +136,15 @@ def read_header(path: Path) -> RunHeader:
 
 
 def read_lines(path: Path) -> Iterator[JournalLine]:
-    """A journal's whole lines after its header, one after the other: all of them together may be large.
+    """Yields a journal's complete lines after the header one by one, since the file may be large.
 
-    Raises JournalError if the file is missing, or names the first line that is damaged.
+    Raises JournalError if the file is missing, or naming the first damaged line.
     """
     return (line for line, _ in _read(path) if not isinstance(line, RunHeader))
 
 
 def read_last(path: Path, shape: Shape) -> JournalLine | None:
-    """A journal's last whole line, however long the file is; None if there is only the header.
+    """A journal's last complete line, without reading the whole file; None if there is only the header.
 
     Raises JournalError if it is damaged.
     """
@@ -162,7 +162,7 @@ def read_last(path: Path, shape: Shape) -> JournalLine | None:
 
 
 def end_lines(path: Path) -> tuple[bytes, bytes]:
-    """A journal's first and last whole line; the same line twice if there is only one. Raises JournalError."""
+    """A journal's first and last complete line; the same line twice if there is only one. Raises JournalError."""
     try:
         with path.open("rb") as file:
             first = file.readline()
@@ -179,7 +179,7 @@ def end_lines(path: Path) -> tuple[bytes, bytes]:
 
 
 def is_being_written(path: Path) -> bool:
-    """Whether a process that writes this journal is alive; never so where files cannot be locked."""
+    """Whether a process is writing this journal; always False on file systems without locks."""
     if sys.platform == "win32":
         return False
     try:
@@ -199,7 +199,7 @@ class _Read(NamedTuple):
 
 
 def _read(path: Path) -> Iterator[_Read]:
-    """The whole lines, each read when it is asked for."""
+    """Yields the complete lines lazily."""
     end, shape = 0, Shape(0, 0)
     for number, content in enumerate(_whole_lines(path), start=1):
         end += len(content)
@@ -234,7 +234,7 @@ def _header(path: Path, line: bytes) -> RunHeader:
 
 
 def _check_begun(path: Path, begun: RunHeader, header: RunHeader) -> None:
-    """Raises JournalError if a run that began with one header is not to be continued with another."""
+    """Raises JournalError if the run's header differs from that of its journal."""
     before, now = begun.model_dump(mode="json"), header.model_dump(mode="json")
     for key in COMPARED:
         if before[key] != now[key]:
@@ -258,7 +258,7 @@ def _order_line(order: list[int]) -> Literal["data"] | list[int]:
 
 
 def _data_difference(begun: RunHeader, header: RunHeader) -> str:
-    """Digests say nothing to people: the number of examples, if that is what differs."""
+    """Describes how the data differ: by the number of examples if that differs, since digests are not readable."""
     before, now = len(begun.ids), len(header.ids)
     if before == now:
         return "as many examples, not the same"

@@ -16,7 +16,7 @@ _LINE: TypeAdapter[JournalLine] = TypeAdapter(Annotated[JournalLine, Field(discr
 
 
 class Shape(NamedTuple):
-    """What a run is about: how many examples, and how many labels."""
+    """The numbers of examples and labels of a run."""
 
     num_examples: int
     num_labels: int
@@ -26,14 +26,15 @@ class Shape(NamedTuple):
         return cls(len(header.ids), len(header.task.labels))
 
     def line(self, content: bytes) -> JournalLine:
-        """A line after the first. Raises ValueError, in one line, if it is no pass and no end of such a run."""
+        """Parses a line after the first. Raises ValueError, in one line, if it is not a pass or an end of such a
+        run."""
         try:
             line = _LINE.validate_json(content)
         except pydantic.ValidationError as error:
             kind = error.errors(include_input=False)[0]["type"]
             if kind.startswith("union_tag"):
                 raise ValueError('kind: neither "pass" nor "end"') from None
-            raise ValueError(first_error(error, skip=1)) from None  # the place begins with the kind
+            raise ValueError(first_error(error, skip=1)) from None  # the location starts with the kind of line
         if isinstance(line, EndLine):
             self._check_labels("labels", line.labels, 0)
         else:

@@ -1,4 +1,4 @@
-"""One process at a time writes a run's folder."""
+"""A lock, so that only one process writes a run's folder."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ if sys.platform != "win32":
     import fcntl
 
 LOCK = ".lock"
-"""A file of its own, since `--overwrite` removes the others. Who only reads looks at the journal's lock (see
-`is_being_written`): a look at this one might keep a writer out."""
+"""A separate file, since `--overwrite` removes the others. Readers test the journal's lock instead (see
+`is_being_written`), since testing this one could block a writer."""
 _held: dict[tuple[int, int], int] = {}
-"""The open files of the locks that this process has, by device and inode."""
+"""The open lock files of this process, by device and inode."""
 
 
 def hold(folder: Path) -> None:
-    """Keeps other processes from writing in `folder` until this one ends, however it does; twice is as good as once.
+    """Locks `folder` for this process until it ends. Does nothing if this process already holds the lock.
 
-    Raises RequestError if another process writes there; never so where files cannot be locked.
+    Raises RequestError if another process holds the lock. On file systems without locks it never raises.
     """
     if sys.platform == "win32":
         return
@@ -41,11 +41,11 @@ def hold(folder: Path) -> None:
     except OSError:  # a file system without locks
         os.close(lock)
         return
-    _held[state.st_dev, state.st_ino] = lock  # and the file stays open
+    _held[state.st_dev, state.st_ino] = lock  # keeps the file open
 
 
 def release(folder: Path) -> None:
-    """Lets other processes write in `folder` again; does nothing if this one does not hold it."""
+    """Releases the lock on `folder`; does nothing if this process does not hold it."""
     try:
         state = (folder / LOCK).stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""A run read back from its folder: what was searched, how far it came, what it found. No gold is read here."""
+"""Reads a run from its folder: its settings, progress and results. Gold labels are not read here."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from icm_client.text.validation import first_error
 
 State = Literal["running", "stopped", "finished", "failed"]
 MAX_ROUNDING = 1e-2
-"""By so much the probabilities of an example may miss 1."""
+"""The largest deviation from 1 of the sum of an example's probabilities."""
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One search's folder. Create it with `read`; what is large is read when it is asked for."""
+    """One search's folder. Create it with `read`; large files are read on demand."""
 
     folder: Path
     header: RunHeader
     last: JournalLine | None
-    """The journal's last line: the end, or the last pass that was answered; None before the first."""
+    """The journal's last line: the end, or the last answered pass; None before the first pass."""
 
     @classmethod
     def read(cls, folder: Path) -> RunRecord:
-        """Raises RequestError if there is no run, or one that cannot be read."""
+        """Reads the run in `folder`. Raises RequestError if there is none, or if it cannot be read."""
         path = folder / JOURNAL
         if not path.is_file():
             raise RequestError(f"{folder} holds no run (there is no {JOURNAL})" + _inner(folder), code="no_run")
@@ -51,7 +51,7 @@ class RunRecord:
 
     @property
     def task(self) -> Task:
-        """As the search saw it: without the gold field, and without what is for people."""
+        """The task as used by the search: without the gold field and without descriptions."""
         return self.header.task
 
     @property
@@ -64,7 +64,7 @@ class RunRecord:
 
     @property
     def end(self) -> EndLine | None:
-        """The journal's end; None if the run has not come to it."""
+        """The journal's end line; None if the run is not finished."""
         return self.last if isinstance(self.last, EndLine) else None
 
     @property
@@ -73,7 +73,7 @@ class RunRecord:
 
     @property
     def state(self) -> State:
-        """`failed` is finished with a warning: the labels are probably not the intended ones."""
+        """The run's state. `failed` means finished with a warning: the labels are probably not the intended ones."""
         if not self.is_finished:
             return "running" if is_being_written(self.folder / JOURNAL) else "stopped"
         return "failed" if any(alarm.level == "warning" for alarm in self.alarms) else "finished"
@@ -85,7 +85,7 @@ class RunRecord:
 
     @property
     def alarms(self) -> list[AlarmRecord]:
-        """With the code alone, as a warning, if a run was stopped before it wrote its metrics."""
+        """The run's alarms. If it was stopped before it wrote its metrics, they are warnings with only a code."""
         if self.metrics is not None:
             return self.metrics.alarms
         codes = self.end.alarms if self.end else []
@@ -93,7 +93,7 @@ class RunRecord:
 
     @property
     def u(self) -> float | None:
-        """U of the labels found, or of the last pass that weighed labels."""
+        """U of the labels found, or of the last pass with a U."""
         return self.last.u if self.last else None
 
     @property
@@ -107,7 +107,7 @@ class RunRecord:
 
     @property
     def label_rates(self) -> dict[str, float]:
-        """The share of each label in the labels found, or in the last pass; empty if there is none yet."""
+        """The share of each label in the labels found, or in the last pass; empty before the first pass."""
         if self.last is None:
             return {}
         names = self.task.label_names
@@ -118,21 +118,22 @@ class RunRecord:
 
     @cached_property
     def computed_tokens(self) -> int:
-        """Of all processes that worked on the run."""
+        """Summed over all processes that worked on the run."""
         return sum(cost.computed_tokens for cost in self.costs)
 
     @cached_property
     def costs(self) -> list[CostLine]:
-        """A line a request that a scorer answered."""
+        """One line per answered request."""
         return read_costs(self.folder)
 
     @cached_property
     def evaluation(self) -> Evaluation | None:
-        """What `icm eval` wrote last; None if it was not called."""
+        """The last results of `icm eval`; None if there are none."""
         return read_file(self.folder / EVALUATION, Evaluation)
 
     def rows(self) -> list[LabelRow]:
-        """The labels, in the examples' order. Raises RequestError if the run has not ended, or naming a broken line."""
+        """The labels, in order of the examples. Raises RequestError if the run is not finished, or naming an invalid
+        line."""
         if not self.is_finished:
             how = (
                 "is still running"
@@ -157,9 +158,9 @@ class RunRecord:
         return rows
 
     def examples(self, others: list[Example] | None = None) -> list[Example]:
-        """What was labelled, in order: from the run's folder, or picked from `others`, its data read again.
+        """The labelled examples in order, from the run's folder or selected from `others`, the data read again.
 
-        Raises RequestError if they are not there, or are not those that the search saw.
+        Raises RequestError if they are missing or differ from those of the search.
         """
         kept = self.folder / EXAMPLES
         if others is None and not kept.is_file():

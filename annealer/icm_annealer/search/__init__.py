@@ -1,1 +1,1 @@
-"""Searches: pure state machines that ask for passes and are told the answers."""
+"""Searches: pure generators that yield requests for passes and receive the answers."""

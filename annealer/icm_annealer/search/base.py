@@ -1,16 +1,17 @@
-"""What a search is: a generator that yields rounds of PassRequests, is sent their passes, and returns a Result.
+"""The interface of a search: a generator that yields rounds of PassRequests, receives their results, and returns a
+Result.
 
     search = blocks(problem, settings, seed)
-    asks = next(search)                      ask
-    asks = search.send(passes)               tell, and ask again
+    requests = next(search)                  the first round
+    requests = search.send(results)          the next round
     StopIteration.value                      the Result
 
-A search touches no network, no file, no clock and no global random generator, so the same answers always give the
-same labels, and a run is resumed by telling its search once more what the journal holds.
+A search uses no network, file, clock or global random generator, so the same answers always give the same labels, and a
+run is resumed by replaying the answers in its journal.
 
-A baseline that has no end of its own can be stopped between two rounds, and ends with what it has:
+A baseline without a natural end can be stopped between two rounds; it then ends with its current labels:
 
-    search.throw(StopSearch())                   goes on like send
+    search.throw(StopSearch())               returns like send
 """
 
 from __future__ import annotations
@@ -30,21 +31,21 @@ from icm_annealer.scoring.prefix_plan import PlanKind
 
 
 class StopSearch(Exception):  # noqa: N818  (no error)
-    """Thrown into a search that is to ask no more and end with the labels that it has."""
+    """Thrown into a search to end it with its current labels."""
 
 
 TWO_FOLDS = PlanKind("folds", 2)
-"""One half of the units is scored behind the other."""
+"""Each half of the units is scored with the other half as context."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What a search knows of the data: numbers, never texts, never gold."""
+    """The data as a search receives them: numbers, without texts or gold labels."""
 
     num_examples: int
     num_labels: int
     units: Sequence[Ints]
-    """What is left out of its own context together."""
+    """Examples that are left out of their context together."""
     consistency: Consistency
     objective: Objective
     plan: PlanKind
@@ -54,7 +55,7 @@ class Problem:
         return np.arange(self.num_examples)
 
     def u(self, answer: PassResult, labels: Ints) -> float:
-        """U of a complete assignment by a pass over everybody."""
+        """U of a complete labelling, from a pass over all examples."""
         return self.objective.u(answer.logprobs, labels, self.consistency.num_contradictions(labels))
 
     @cached_property
@@ -66,60 +67,60 @@ class Problem:
         return [np.unique(unit_of[group]) for group in self.consistency.groups]
 
     def request(self, labels: Ints, order: Ints, purpose: str) -> PassRequest:
-        """A leave-one-unit-out pass over everybody, by the run's plan."""
+        """A leave-one-unit-out pass over all examples, by the run's plan."""
         return PassRequest(labels, self.all_examples, order, self.plan, purpose)
 
 
 class ChainEnd(NamedTuple):
-    """Where one chain ended."""
+    """The end state of one chain."""
 
     labels: Ints
     evidence: Array
-    """[example, label]: what the chain's last passes said, calibrated."""
+    """[example, label]: calibrated log-probabilities of the chain's last passes."""
     us: list[float]
-    """U by each of its passes, before their moves; not comparable with another chain's, whose orders were others."""
+    """U at each of its passes, before the move; not comparable with other chains, whose orders differ."""
     oscillates: bool
-    """True if it was going back and forth between two labellings."""
+    """True if it alternated between two labellings."""
 
     @property
     def u(self) -> float:
-        """U by the last two passes, which together reach everybody."""
+        """U of the last two passes, which together cover all examples."""
         return float(np.mean(self.us[-2:])) if self.us else 0.0
 
 
 class Finalist(NamedTuple):
-    """An answer that is to be weighed."""
+    """A final labelling that is still to be evaluated."""
 
     starts: tuple[str, ...]
-    """What the chains that found it began with (`zero-shot`, `random`), and `renamed` if its labels are theirs by other
-    names."""
+    """The starts of the chains that found it (`zero-shot`, `random`), or `renamed` if their label names were
+    exchanged."""
     labels: Ints
     u_own: float | None = None
-    """U by the search's own last passes, if any of them was behind these labels."""
+    """U of the search's own last passes, if any of them used these labels."""
     scores: Array | None = None
-    """[example, label]: what the labels were chosen by, in nats, where a search says so; `blocks` does."""
+    """[example, label]: the scores, in nats, by which the labels were chosen; None if the search has none."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """An answer, weighed on the orders that all candidates share."""
+    """A final labelling, evaluated on the orders that all candidates share."""
 
     starts: tuple[str, ...]
     labels: Ints
     u_own: float
-    """U by the search's own last passes; `u` where it had none that tell."""
+    """U of the search's own last passes; `u` if there were none with these labels."""
     logprobs: Array
     """[example, label], raw, averaged over the common orders."""
     us: list[float]
-    """U on each common order; none if nobody wanted it weighed."""
+    """U on each common order; empty if the labels were not evaluated."""
     scores: Array | None = None
-    """As the finalist's."""
+    """The scores of the finalist."""
 
     @property
     def margins(self) -> Array:
-        """[example]: by how many nats its label is likelier than the next best one, by what the labels were chosen by,
-        or by `logprobs` where a search does not say. Below zero where another label is the likelier one by that:
-        because of a rule, or because `logprobs` contradict what a search went by."""
+        """[example]: how many nats its label scores above the next best one, in `scores`, or in `logprobs` if there are
+        none. Negative if another label scores higher: because of a rule, or because `logprobs` differ from the passes
+        that chose the label."""
         return margins(self.logprobs if self.scores is None else self.scores, self.labels)
 
     @property
@@ -128,26 +129,26 @@ class Candidate:
 
     @property
     def u_se(self) -> float:
-        """Standard error of U over the orders; 0 if there is but one."""
+        """Standard error of U over the orders; 0 if there is only one."""
         return _mean_and_error(self.us)[1]
 
     def lead(self, rival: Candidate) -> tuple[float, float]:
-        """By how much its U is the higher one, on the orders that both share, and the standard error of that."""
+        """The mean difference of its U and the rival's on their common orders, and its standard error."""
         return _mean_and_error(np.subtract(self.us, rival.us))
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a search found: all candidates, the winner first."""
+    """The result of a search: all candidates, the winner first."""
 
     candidates: list[Candidate]
     zero_shot: PassResult | None
     u_start: float | None = None
-    """U of the calibrated zero-shot labels by a chain's first pass; None if none began there."""
+    """U of the calibrated zero-shot labels in a chain's first pass; None if no chain started from them."""
     chains: Sequence[Ints] = ()
-    """Every chain's own last labels."""
+    """The last labels of each chain."""
     num_oscillating: int = 0
-    """Chains that were going back and forth between two labellings."""
+    """The number of chains that alternated between two labellings."""
     notes: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -156,7 +157,7 @@ class Result:
 
     @property
     def zero_shot_labels(self) -> Ints:
-        """What calibrated zero-shot would have said; -1 throughout if it was not asked."""
+        """The calibrated zero-shot labels; all -1 if there was no zero-shot pass."""
         if self.zero_shot is None:
             return np.full(len(self.winner.labels), -1)
         labels: Ints = calibrated(self.zero_shot.logprobs).argmax(axis=1)
@@ -170,7 +171,7 @@ Chain = Generator[PassRequest, PassResult, ChainEnd]
 
 
 def lockstep(chains: Sequence[Chain]) -> Generator[Round, list[PassResult], list[ChainEnd]]:
-    """Runs chains side by side: a round holds one PassRequest of each that still runs. Returns their ends, in order."""
+    """Runs chains in parallel: a round holds one PassRequest of each running chain. Returns their ends, in order."""
     ends: list[ChainEnd | None] = [None] * len(chains)
     answers: list[PassResult | None] = [None] * len(chains)
     running = list(range(len(chains)))
@@ -192,7 +193,7 @@ def lockstep(chains: Sequence[Chain]) -> Generator[Round, list[PassResult], list
 
 
 def zero_shot_request(problem: Problem) -> PassRequest:
-    """Every example alone, without any context."""
+    """A pass over all examples without context."""
     unlabelled = np.full(problem.num_examples, -1)
     return PassRequest(unlabelled, problem.all_examples, np.arange(len(problem.units)), problem.plan, "zero-shot")
 
@@ -200,9 +201,9 @@ def zero_shot_request(problem: Problem) -> PassRequest:
 def weigh(
     problem: Problem, finalists: Sequence[Finalist], num_orders: int, rng: np.random.Generator
 ) -> Generator[Round, list[PassResult], list[Candidate]]:
-    """Scores final labels on common fresh orders and returns candidates, the highest mean U first.
+    """Scores final labellings on common fresh orders and returns candidates, the highest mean U first.
 
-    With no order at all nothing is asked: the candidates keep their order, and their log-probabilities are NaN.
+    Without orders there are no passes: the candidates keep their order, and their log-probabilities are NaN.
     """
     orders = [rng.permutation(len(problem.units)) for _ in range(num_orders)]
     distinct: dict[bytes, Finalist] = {}
@@ -226,7 +227,7 @@ def weigh(
 def weigh_alone(
     problem: Problem, name: str, labels: Ints, zero_shot: PassResult, num_orders: int, rng: np.random.Generator
 ) -> Search:
-    """The end of a search that has found a single answer, and has no U of its own."""
+    """The end of a search with a single final labelling and no U from its own passes."""
     return Result((yield from weigh(problem, [Finalist((name,), labels)], num_orders, rng)), zero_shot)
 
 

@@ -1,4 +1,4 @@
-"""Block search: the project's own. One pass proposes labels for half of the examples, and they move at once."""
+"""Block search, this project's default. One pass proposes labels for half of the examples, which change at once."""
 
 from __future__ import annotations
 
@@ -26,43 +26,43 @@ from icm_annealer.search.base import (
 from icm_annealer.search.kind import ExpectedPasses, Preset, SearchKind
 
 NEXT_TO_NOTHING = 1e-9
-"""Nats that keep a label as long as nothing else is known, and that are no gain."""
+"""Bonus in nats of an example's current label before any evidence; smaller than any real gain."""
 ZERO_SHOT = "zero-shot"
 OSCILLATION = 0.2
-"""Share of the labels that has to change for a chain to be called oscillating; single undecided examples always do."""
+"""Share of labels that must change for a chain to count as oscillating; a few undecided examples always change."""
 
 
 @dataclass(frozen=True)
 class BlockSettings:
-    """How a block search moves."""
+    """Options of block search."""
 
     num_chains: int = 3
-    """The first chain starts from calibrated zero-shot labels, the others from random ones."""
+    """Number of chains. The first starts from calibrated zero-shot labels, the others from random labels."""
     max_passes: int = 12
-    """The most passes of a chain; each relabels half of the groups."""
+    """Maximum passes of a chain; each relabels half of the groups."""
     num_hot_passes: int = 5
-    """Passes over which a chain that began at random cools down."""
+    """Passes over which a chain with a random start cools down."""
     heat: float = 0.5
-    """Its first temperature, in units of the median gain that its first pass proposes."""
+    """Initial temperature of such a chain, in units of the median gain proposed by its first pass."""
     memory: float = 0.5
-    """Weight of what earlier cold passes said of an example against what the present one says."""
+    """Weight of the earlier cold passes in an example's running mean; the current pass has the rest."""
     settled: float = 0.04
-    """A cold chain ends when two passes in a row changed no more than this share of the labels."""
+    """A cold chain ends when two consecutive passes change at most this share of the labels."""
     min_agreement: float = 0.8
-    """Chains whose labels agree on at least this share are taken for one answer, and averaged."""
+    """Chains whose labels agree on at least this share count as one answer and are averaged."""
     zero_shot_weight: float = 0.5
-    """What the zero-shot pass said counts this much in an answer, where what a chain's passes said counts 1."""
+    """Weight of the zero-shot pass in an answer, relative to a weight of 1 for the chains' passes."""
     num_final_orders: int = 3
-    """Common fresh orders that the answers are weighed on."""
+    """Number of common fresh orders on which the answers are evaluated."""
 
 
 def blocks(problem: Problem, settings: BlockSettings, seed: int, start_labels: Ints | None = None) -> Search:
-    """Several chains of block moves; those that end alike are averaged; answers are weighed on common fresh orders.
-    With `start_labels`, all chains begin there, hot.
+    """Runs several chains of block moves, averages chains with similar ends, and evaluates the answers on common fresh
+    orders. With `start_labels`, all chains start from them, hot.
 
-    A move is a draw from the calibrated conditional distribution (each label's mean over the pass is subtracted) at
-    the chain's temperature, so nothing has to be accepted or rejected: between two fresh orders, dU is mostly the
-    orders' noise. The chain that begins with zero-shot labels knows something that heat would destroy, and stays cold.
+    A move is a draw from the calibrated conditional distribution (each label's mean over the pass is subtracted) at the
+    chain's temperature. There is no acceptance step, since dU between two fresh orders is mostly noise. The chain with
+    the zero-shot start stays at temperature 0, since heat would destroy its information.
     """
     rngs = np.random.default_rng(seed).spawn(settings.num_chains + 1)
     (zero_shot,) = yield [zero_shot_request(problem)]
@@ -88,14 +88,14 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int, start_labels: I
 
 
 def _chain(problem: Problem, settings: BlockSettings, labels: Ints, heat: float, rng: np.random.Generator) -> Chain:
-    """One chain from these labels; `heat` in units of the median gain that its first pass proposes, 0 for none."""
+    """One chain from these labels; `heat` is in units of the median gain of its first pass, 0 for a cold chain."""
     evidence = _Evidence(labels, problem.num_labels, settings.memory)
     first_temperature, num_quiet = 0.0, 0
     us: list[float] = []
     cold: list[Ints] = []
     sides: tuple[Ints, Ints] = (np.array([]), np.array([]))
     for number in range(settings.max_passes if len(problem.consistency.groups) > 1 else 0):
-        # What was context is relabelled next, so that two passes reach everybody.
+        # The context of one pass is relabelled in the next, so two passes cover all examples.
         sides = _split(problem, rng) if number % 2 == 0 else sides[::-1]
         shown, order, queries = _half(problem, labels, *sides, rng)
         temperature = first_temperature * max(0.0, 1 - number / max(settings.num_hot_passes, 1))
@@ -110,7 +110,7 @@ def _chain(problem: Problem, settings: BlockSettings, labels: Ints, heat: float,
         evidence.add(queries, said, is_cold)
         proposed = problem.consistency.best(_heated(evidence.scores, temperature, rng))
         num_changed = int((proposed[queries] != labels[queries]).sum())
-        labels = labels.copy()  # what was asked stays as it was
+        labels = labels.copy()  # the request must not change
         labels[queries] = proposed[queries]
         if is_cold and number % 2:
             cold.append(labels)
@@ -121,23 +121,23 @@ def _chain(problem: Problem, settings: BlockSettings, labels: Ints, heat: float,
 
 
 class _Evidence:
-    """What a chain's passes said of each example: cold passes are averaged, hot ones forgotten."""
+    """A chain's scores by example: cold passes are averaged, hot passes are discarded."""
 
     def __init__(self, labels: Ints, num_labels: int, memory: float):
-        # Until a pass says something of an example, it keeps its label.
+        # An example keeps its label until a pass has scored it.
         self.scores: Array = NEXT_TO_NOTHING * np.eye(num_labels)[labels]
         self._is_kept = np.zeros(len(labels), dtype=bool)
         self._memory = memory
 
     def add(self, queries: Ints, said: Array, is_cold: bool) -> None:
-        """A pass said this, [query, label], calibrated."""
+        """Adds the calibrated log-probabilities [query, label] of a pass."""
         kept = np.where(self._is_kept[queries], self._memory, 0.0)[:, None]
         self.scores[queries] = kept * self.scores[queries] + (1 - kept) * said
         self._is_kept[queries] = is_cold
 
 
 def _is_two_cycle(states: Sequence[Ints]) -> bool:
-    """True if the last change of many labels took back the one before: what labels that all move at once can do."""
+    """True if the last change of many labels reverted the one before, which can happen if all labels change at once."""
     if len(states) < 3:
         return False
     changed = states[-1] != states[-2]
@@ -146,7 +146,7 @@ def _is_two_cycle(states: Sequence[Ints]) -> bool:
 
 
 def _split(problem: Problem, rng: np.random.Generator) -> tuple[Ints, Ints]:
-    """The groups' numbers at random on two sides, with about as many units on each as the groups' sizes allow."""
+    """A random split of the groups into two sides with as equal numbers of units as the group sizes allow."""
     shuffled = rng.permutation(len(problem.consistency.groups))
     num_units, num_first = len(problem.units), 0
     is_first = np.zeros(len(shuffled), dtype=bool)
@@ -161,10 +161,10 @@ def _split(problem: Problem, rng: np.random.Generator) -> tuple[Ints, Ints]:
 def _half(
     problem: Problem, labels: Ints, first: Ints, second: Ints, rng: np.random.Generator
 ) -> tuple[Ints, Ints, Ints]:
-    """Labels, order and queries of a pass: all groups on the `second` side are asked behind those on the `first`.
+    """Labels, order and queries of a pass that scores all groups of side `second` with side `first` as context.
 
-    The context is half of all units, or the whole first side where that holds less; then those that are asked are
-    shown without their labels, so that none of them is context.
+    The context is half of all units, or all of side `first` if it has fewer; the queries then have no labels in the
+    request, so that none of them is context.
     """
     in_front, behind = (
         rng.permutation(np.concatenate([problem.units_of_group[group] for group in groups]))
@@ -172,31 +172,31 @@ def _half(
     )
     queries = np.sort(np.concatenate([problem.consistency.groups[group] for group in second]))
     shown = labels
-    if len(behind) > len(in_front) + 1:  # the middle of the order stands behind the first side
+    if len(behind) > len(in_front) + 1:  # the middle of the order lies after the first side
         shown = labels.copy()
         shown[queries] = -1
     return shown, np.concatenate([in_front, behind]), queries
 
 
 def _median_gain(scores: Array) -> float:
-    """By how much the median example's best label beats its next best."""
+    """The median difference between the scores of an example's best and next best label."""
     ranked = np.sort(scores, axis=1)
     return float(np.median(ranked[:, -1] - ranked[:, -2]))
 
 
 def _heated(scores: Array, temperature: float, rng: np.random.Generator) -> Array:
-    """Scores whose argmax is a draw by softmax(scores / temperature): Gumbel noise is added (a heat bath)."""
+    """Scores with Gumbel noise, whose argmax is a draw from softmax(scores / temperature) (a heat bath)."""
     return scores + temperature * rng.gumbel(size=scores.shape) if temperature else scores
 
 
 def _answers(
     problem: Problem, settings: BlockSettings, alone: Array, starts: Sequence[str], ends: Sequence[ChainEnd]
 ) -> list[Finalist]:
-    """Chains that ended alike as one answer: the best labels by the mean of what their last passes said, and by what
-    was said without any context (`alone`): another look at the example, whose errors are not the contexts'.
+    """One answer for each set of chains with similar ends: the best labels by the mean scores of their last passes and
+    the zero-shot scores (`alone`), whose errors are independent of the contexts.
 
-    An answer whose labels would be likelier alone if they exchanged their names is joined by that one, unless a chain
-    has found it: chains that began far from what the words mean may all have ended at its opposite.
+    If exchanging the names of its labels makes an answer likelier without context, the renamed answer is added, unless
+    a chain has found it: all chains may have ended at the opposite of the labels' meaning.
     """
     clusters: list[list[int]] = []
     for number in sorted(range(len(ends)), key=lambda number: -ends[number].u):
@@ -225,7 +225,7 @@ def _answer(
     problem: Problem, settings: BlockSettings, alone: Array, said: Array, starts: tuple[str, ...], u: float | None
 ) -> Finalist:
     weight = settings.zero_shot_weight
-    scores = (said + weight * alone) / (1 + weight)  # a mean, so still in nats
+    scores = (said + weight * alone) / (1 + weight)  # a mean, so in nats
     return Finalist(starts, problem.consistency.best(scores), u, scores)
 
 
@@ -234,13 +234,13 @@ def _are_alike(settings: BlockSettings, one: Ints, other: Ints) -> bool:
 
 
 def likelier_names(labels: Ints, alone: Array) -> Ints:
-    """Which label [label] gets each label's scores, so that `labels` become likelier alone: the best exchange of two
-    names, as long as one helps. For two labels that is the best; for more, a maximum that no exchange improves."""
+    """A permutation [label] of label names that makes `labels` likelier without context, found by repeating the best
+    exchange of two names. It is optimal for two labels; for more, no single exchange improves it."""
     num_labels = alone.shape[1]
     gains = np.array([alone[labels == label].sum(axis=0) for label in range(num_labels)])
-    names = np.arange(num_labels)  # the name that each label gets
+    names = np.arange(num_labels)  # the new name of each label
     while True:
-        now = gains[:, names]  # [label, other]: the label by the other's name
+        now = gains[:, names]  # [label, other]: the label with the other's name
         better = now + now.T - now.diagonal()[:, None] - now.diagonal()
         one, other = np.unravel_index(better.argmax(), better.shape)
         if better[one, other] <= NEXT_TO_NOTHING:
@@ -249,9 +249,9 @@ def likelier_names(labels: Ints, alone: Array) -> Ints:
 
 
 def _likelier_of_opposites(candidates: list[Candidate], alone: Array) -> list[Candidate]:
-    """The candidates with another one first if U cannot tell it from the best, the two are less alike than chance, and
-    its labels are likelier without any context. A concept and its opposite are equally coherent, whatever the labels
-    are called; which of the two the label words mean is what the model says of a single example.
+    """Moves another candidate to the front if its U is not significantly lower than the best, the two agree less than
+    by chance, and its labels are likelier without context. A concept and its opposite are equally coherent; only the
+    zero-shot pass shows which of the two the label words mean.
     """
     best, num_labels = candidates[0], alone.shape[1]
 
@@ -267,7 +267,7 @@ def _likelier_of_opposites(candidates: list[Candidate], alone: Array) -> list[Ca
 
 
 def _expected_passes(settings: BlockSettings, num_examples: int) -> ExpectedPasses:
-    """A chain cools and then settles within a few passes, where there is something to find."""
+    """A chain cools and then settles within a few passes if the data have structure."""
     chain = min(settings.max_passes, settings.num_hot_passes + 3)
     return ExpectedPasses(1 + settings.num_chains * chain + 2 * settings.num_final_orders)
 
@@ -281,6 +281,6 @@ BLOCKS = SearchKind(
     with_chains=lambda settings, num: replace(settings, num_chains=num),
     with_passes=lambda settings, num: replace(settings, max_passes=num),
     passes_help="passes of a chain",
-    # It weighs its answers itself, since it has several; that is counted.
+    # It has several answers and evaluates them itself; those tokens are counted.
     presets=(Preset("blocks", BlockSettings(), takes_part="always"),),
 )

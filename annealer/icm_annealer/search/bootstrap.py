@@ -1,9 +1,10 @@
-"""Bootstrapped few-shot prompting: random balanced labels, then the whole pool is labelled anew behind itself, again
-and again; with `keeps_rules` ("+ consistency") by the best labels without contradictions each time.
+"""Bootstrapped few-shot prompting: random balanced labels, then rounds in which the labelled examples are the context
+for relabelling all examples; with `keeps_rules` ("+ consistency") each round takes the best labels without
+contradictions.
 
 "Eliciting base models with simple unsupervised techniques" (Shrivastava, Qi, Canavan, Qiu, Michala, Roger 2026;
-lesswrong.com/posts/rFxfMbwJ3v4PNesWP) found these two to be what of ICM is most useful, and the simple methods that it
-has to be compared with. Number of rounds and shots are this project's.
+lesswrong.com/posts/rFxfMbwJ3v4PNesWP) found that these two parts of ICM help most, and that ICM has to be compared with
+them. The numbers of rounds and shots are this project's.
 """
 
 from __future__ import annotations
@@ -21,23 +22,23 @@ from icm_annealer.search.kind import ExpectedPasses, Preset, SearchKind
 
 @dataclass(frozen=True)
 class BootstrapSettings:
-    """How long it goes on, and what a round does."""
+    """Options of bootstrapped prompting."""
 
     num_rounds: int = 8
-    """Each labels everybody once: one half behind the other, in a fresh order."""
+    """Number of rounds. Each labels all examples once: each half with the other as context, in a fresh order."""
     keeps_rules: bool = True
-    """Bootstrap + consistency: every round takes the best labels that contradict each other nowhere."""
+    """Bootstrap + consistency: every round takes the best labels without contradictions."""
     is_calibrated: bool = False
     """Subtract each label's mean over the pass before an argmax."""
     num_final_orders: int = 3
 
 
 def bootstrap(problem: Problem, settings: BootstrapSettings, seed: int) -> Search:
-    """Rounds from random labels on; no zero-shot answer shapes them, it is asked for to be compared with."""
+    """Rounds from random labels. The zero-shot pass is only for comparison and does not affect them."""
     rng, order_rng = np.random.default_rng(seed).spawn(2)
     (zero_shot,) = yield [zero_shot_request(problem)]
     balanced = rng.permutation(problem.num_examples) % problem.num_labels
-    # Where rules forbid some of the random labels, chance decides which.
+    # If rules forbid some of the random labels, random scores decide which to change.
     noise = rng.random((problem.num_examples, problem.num_labels))
     labels = _best(problem, settings, np.eye(problem.num_labels)[balanced] + 1e-3 * noise)
     try:
@@ -66,7 +67,7 @@ BOOTSTRAP = SearchKind(
     with_passes=lambda settings, num: replace(settings, num_rounds=num),
     passes_help="rounds",
     is_stopped=True,
-    # In the form that does best for few tokens, with the task's rules, and without calibration.
+    # The best variant for few tokens, the variant with rules, and the variant without calibration.
     presets=(
         Preset("bootstrap", BootstrapSettings(keeps_rules=False, is_calibrated=True, num_final_orders=0)),
         Preset("bootstrap_consistent", BootstrapSettings(is_calibrated=True, num_final_orders=0)),

@@ -1,4 +1,4 @@
-"""The driver: scores the passes that a search asks for, round by round, until the search ends."""
+"""The driver: scores the passes that a search requests, round by round, until the search ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OnPass = Callable[[PassEvent], None]
 
 
 class RecordedPasses(Protocol):
-    """Answers of an earlier process, in the order in which they were asked, and the place where new ones go."""
+    """A store of answers: returns those of an earlier process in request order, and records new ones."""
 
     def recorded_pass(self, request: PassRequest) -> PassResult | None:
         """The next recorded answer; None if none is left."""
@@ -32,10 +32,10 @@ class RecordedPasses(Protocol):
 
 @dataclass
 class Costs:
-    """What the passes of a search cost."""
+    """The costs of a search's passes."""
 
     usage: Usage = field(default_factory=Usage)
-    """As the engine reported it; recorded answers cost nothing."""
+    """Reported by the engine; recorded answers cost nothing."""
     num_passes: int = 0
     num_reads: int = 0
     seconds: float = 0.0
@@ -44,7 +44,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class SearchOutcome:
-    """A search that has ended."""
+    """The outcome of a finished search."""
 
     result: Result
     costs: Costs
@@ -75,10 +75,10 @@ async def drive(
 ) -> SearchOutcome:
     """Runs `search` over `problem` to its end.
 
-    Passes that `recorded` holds are taken from there; new ones are written there before the search receives them.
-    `counter` counts each pass before `on_pass` is called for it. With a budget, which needs a counter, the search is
-    stopped after the first round at which the counter has reached that many tokens. Raises what `PassScorer.score`
-    and `recorded` raise; everything recorded until then is valid.
+    Answers in `recorded` are reused; new ones are recorded before the search receives them. `counter` counts each pass
+    before `on_pass` is called for it. A budget requires a counter: the search is stopped after the first round at which
+    the counter has reached that many tokens. Raises the errors of `PassScorer.score` and `recorded`; everything
+    recorded until then is valid.
     """
     assert budget_tokens is None or counter is not None
     rounds = _Rounds(problem, passes, recorded, on_pass, counter)
@@ -97,7 +97,7 @@ async def drive(
 
 
 class _Rounds:
-    """Answers rounds of requests: from the record as long as it lasts, then from the scorer."""
+    """Answers rounds of requests: from recorded answers first, then from the scorer."""
 
     def __init__(
         self,
@@ -112,7 +112,7 @@ class _Rounds:
         self.costs = Costs()
 
     async def answer(self, requests: Sequence[PassRequest]) -> list[PassResult]:
-        """One round. Passes are recorded in the order of the requests, whichever the scorer finishes first."""
+        """Answers one round. Passes are recorded in the order of the requests, not of completion."""
         known = [self._recorded.recorded_pass(request) if self._recorded else None for request in requests]
         tasks = [
             None if answer else asyncio.create_task(self._passes.score(request))
@@ -152,7 +152,7 @@ class _Rounds:
 def pass_event(
     problem: Problem, number: int, request: PassRequest, answer: PassResult, *, resumed: bool, waited: float
 ) -> PassEvent:
-    """The event of an answered pass, with U and the label rates of what was asked."""
+    """The event of an answered pass, with U and the label rates of its request."""
     own = request.labels[request.queries]
     known = request.labels[request.labels >= 0]
     inside = bool((own >= 0).all())

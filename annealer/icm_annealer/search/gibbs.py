@@ -23,21 +23,22 @@ TREE, TWO_FOLDS = PlanKind("tree"), PlanKind("folds", 2)
 
 @dataclass(frozen=True)
 class GibbsSettings:
-    """The published code's settings (`run_eval.py`), and what differs from it. A sweep is as many draws as examples."""
+    """The published code's settings (`run_eval.py`), and options that differ from it. A sweep has one draw per
+    example."""
 
     num_samples: int = 25
-    """Samples that vote, one a sweep (published: thinning by a sweep)."""
+    """Samples that vote, one per sweep (published: thinning by one sweep)."""
     num_burn_in: int = 10
-    """Sweeps before them."""
+    """Burn-in sweeps before the first sample."""
     temperature: float = 1.0
     scan: Literal["random", "sweep"] = "random"
-    """`random`: any example next, a fresh order for each draw. `sweep`: every example once a sweep, whose draws share
-    its order, so that a prefix cache helps (published as --sweep --fast_demo_order)."""
+    """`random`: a random example and a fresh order for each draw. `sweep`: every example once per sweep, with one order
+    per sweep, so that a prefix cache helps (published as --sweep --fast_demo_order)."""
     start: Literal["balanced", "zero-shot"] = "balanced"
-    """Random labels, as many of each as there are, or calibrated zero-shot ones (not published)."""
+    """Start from random balanced labels, or from calibrated zero-shot labels (not published)."""
     is_calibrated: bool = False
-    """Subtract each label's mean over what was last said of every example, at first by a pass in halves (not
-    published)."""
+    """Subtract each label's mean over the latest log-probabilities of all examples; the first ones come from a pass in
+    two halves (not published)."""
     num_final_orders: int = 3
 
     @property
@@ -45,7 +46,7 @@ class GibbsSettings:
         return self.num_burn_in + self.num_samples
 
     def within(self, num_sweeps: int) -> GibbsSettings:
-        """These settings for so many sweeps in all, divided as they are here."""
+        """These settings with `num_sweeps` sweeps in total, divided in the same proportion."""
         num_burn_in = num_sweeps * self.num_burn_in // self.num_sweeps
         return replace(self, num_burn_in=num_burn_in, num_samples=num_sweeps - num_burn_in)
 
@@ -57,7 +58,7 @@ class _Next(NamedTuple):
 
 
 def gibbs(problem: Problem, settings: GibbsSettings, seed: int) -> Search:
-    """A chain of single draws. Stopped before a sample was kept, it ends with its present labels."""
+    """A chain of single draws. If stopped before the first sample, it ends with its current labels."""
     rng, order_rng = np.random.default_rng(seed).spawn(2)
     (zero_shot,) = yield [zero_shot_request(problem)]
     if settings.start == "zero-shot":
@@ -78,19 +79,19 @@ def gibbs(problem: Problem, settings: GibbsSettings, seed: int) -> Search:
             (answer,) = yield [PassRequest(others, np.array([example]), order, TREE, "gibbs", settings.temperature)]
             said[example] = answer.logprobs[0]
             bias = said.mean(axis=0) if settings.is_calibrated else 0.0
-            labels = labels.copy()  # what was asked stays as it was
+            labels = labels.copy()  # the request must not change
             labels[example] = _drawn(said[example] - bias, settings.temperature, rng)
             num_swept += ends_sweep
             if ends_sweep and num_swept > settings.num_burn_in:
                 votes += np.eye(problem.num_labels)[labels]
     except StopSearch:
         pass
-    labels = problem.consistency.best(votes + 0.5 * np.eye(problem.num_labels)[labels])  # a tie goes to the last labels
+    labels = problem.consistency.best(votes + 0.5 * np.eye(problem.num_labels)[labels])  # ties go to the last labels
     return (yield from weigh_alone(problem, "gibbs", labels, zero_shot, settings.num_final_orders, order_rng))
 
 
 def _scan(problem: Problem, settings: GibbsSettings, rng: np.random.Generator) -> Iterator[_Next]:
-    """Whose label is drawn next, behind which order of the others."""
+    """The sequence of examples to draw, each with the order of its context."""
     last = problem.num_examples - 1
     for _ in range(settings.num_sweeps):
         order = rng.permutation(len(problem.units))
@@ -99,13 +100,13 @@ def _scan(problem: Problem, settings: GibbsSettings, rng: np.random.Generator) -
                 yield _Next(int(rng.integers(problem.num_examples)), order, draw == last)
                 order = rng.permutation(len(problem.units))
         else:
-            # From the back, so that what stands in front of the last label drawn is still the same.
+            # From the back, so that the prefix before the last drawn label stays the same.
             for draw, example in enumerate(np.concatenate([problem.units[unit] for unit in order[::-1]])):
                 yield _Next(int(example), order, draw == last)
 
 
 def _drawn(scores: Array, temperature: float, rng: np.random.Generator) -> int:
-    """A label by softmax(scores / temperature)."""
+    """A label drawn from softmax(scores / temperature)."""
     return int((scores + temperature * rng.gumbel(size=len(scores))).argmax())
 
 
@@ -123,7 +124,7 @@ GIBBS = SearchKind(
     with_passes=lambda settings, num: settings.within(num),
     passes_help="sweeps",
     is_stopped=True,
-    # In the form that does best for few tokens, and without calibration.
+    # The best variant for few tokens, and the variant without calibration.
     presets=(
         Preset(
             "gibbs",

@@ -1,7 +1,7 @@
-"""Growing self-labels: the most confident labels become shots, more of them every round, and all are labelled anew.
+"""Growing self-labels: each round uses more of the most confident labels as shots and relabels all examples.
 
-Pseudo-labels chosen by confidence are those of semi-supervised in-context learning (arXiv 2503.03062); growing them
-from very few, balanced by label, is the cheap baseline that block search has to beat.
+Choosing pseudo-labels by confidence follows semi-supervised in-context learning (arXiv 2503.03062); growing them from a
+few, balanced by label, is the cheap baseline that block search has to beat.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ TREE = PlanKind("tree")
 
 @dataclass(frozen=True)
 class GrowingSettings:
-    """How fast the context grows."""
+    """Options of growing self-labels."""
 
     sizes: tuple[int, ...] = (2, 4, 16, 64)
-    """Shots of each round, one of every label at least; sizes that would take all examples are left out."""
+    """Shots of each round, at least one per label; sizes that would use all examples are left out."""
     num_final_orders: int = 3
 
 
 def growing(problem: Problem, settings: GrowingSettings, seed: int) -> Search:
-    """Calibrated zero-shot labels; then a pass a size, each behind the best labels of the pass before."""
+    """Calibrated zero-shot labels, then one pass per size with the most confident labels of the pass before as
+    context."""
     rng, order_rng = np.random.default_rng(seed).spawn(2)
     (zero_shot,) = yield [zero_shot_request(problem)]
     scores = calibrated(zero_shot.logprobs)

@@ -1,6 +1,6 @@
 """Joint inference by in-context learning (Gadetsky et al., ICLR 2025; mlbio-epfl/joint-inference).
 
-Every round labels all examples anew by a vote over several draws of a few shots, balanced by their present labels.
+Every round relabels all examples by a vote over several draws of a few shots, balanced by their current labels.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ TREE = PlanKind("tree")
 
 @dataclass(frozen=True)
 class JointSettings:
-    """The published code's settings (`unsupervised_icl_llm.py`: n, num_repeats, T), and what differs from it."""
+    """The published code's settings (`unsupervised_icl_llm.py`: n, num_repeats, T), and an option that differs from
+    it."""
 
     num_shots: int = 16
     num_draws: int = 5
@@ -30,18 +31,18 @@ class JointSettings:
     is_calibrated: bool = False
     """Subtract each label's mean over the examples before an argmax; the published code does not.
 
-    What always differs: the examples of a draw share its shots, so that a prefix cache helps (published: each example
-    draws its own), and an example's own unit is never among its shots (published: it can be)."""
+    Two differences are fixed: all examples share the shots of a draw, so that a prefix cache helps (published: separate
+    draws per example), and an example's own unit is never among its shots (published: it can be)."""
     num_final_orders: int = 3
 
 
 def joint(problem: Problem, settings: JointSettings, seed: int) -> Search:
-    """Zero-shot labels, then rounds of draws. A round that is stopped is voted by the draws that it has."""
+    """Zero-shot labels, then rounds of draws. If a round is stopped, its draws so far vote."""
     rng, order_rng = np.random.default_rng(seed).spawn(2)
     (zero_shot,) = yield [zero_shot_request(problem)]
     labels = problem.consistency.best(_scores(zero_shot.logprobs, settings))
     num_draws = settings.num_draws * settings.num_rounds if problem.num_examples > 1 else 0
-    # Small sets must not be their own context.
+    # In a small set, the shots must not include all examples.
     num_shots = min(settings.num_shots, problem.num_examples // 2)
     one_each = np.eye(problem.num_labels)
     votes = np.zeros((problem.num_examples, problem.num_labels))
@@ -52,7 +53,7 @@ def joint(problem: Problem, settings: JointSettings, seed: int) -> Search:
             (answer,) = yield [PassRequest(context, problem.all_examples, order, TREE, "joint")]
             votes += one_each[_scores(answer.logprobs, settings).argmax(axis=1)]
             if draw % settings.num_draws == 0:
-                labels = problem.consistency.best(votes + 0.5 * one_each[labels])  # a tie changes nothing
+                labels = problem.consistency.best(votes + 0.5 * one_each[labels])  # ties keep the current label
                 votes = np.zeros_like(votes)
     except StopSearch:
         labels = problem.consistency.best(votes + 0.5 * one_each[labels])
@@ -76,7 +77,7 @@ JOINT = SearchKind(
     with_passes=lambda settings, num: replace(settings, num_rounds=num),
     passes_help="rounds",
     is_stopped=True,
-    # In the form that does best for few tokens, and as published.
+    # The best variant for few tokens, and the published one.
     presets=(
         Preset("joint", JointSettings(is_calibrated=True, num_final_orders=0), takes_part="always"),
         Preset("joint_raw", JointSettings(num_final_orders=0)),

@@ -1,5 +1,5 @@
-"""What is registered of a search: its function, its options, and all that commands and comparisons ask of it. A leaf
-but for what a search is."""
+"""The registration record of a search: its function, its options, and the metadata for commands and comparisons.
+Imports nothing of this room but `base`."""
 
 from __future__ import annotations
 
@@ -13,37 +13,37 @@ from icm_annealer.search.base import Problem, Search
 
 
 class ExpectedPasses(NamedTuple):
-    """About how many passes a search asks; progress is measured by it."""
+    """The approximate number of a search's passes, for progress."""
 
     num: int
     purpose: str | None = None
-    """Only passes of this purpose are counted; None counts all."""
+    """Count only passes with this purpose; None counts all."""
 
     def counts(self, request: PassRequest) -> bool:
-        """Whether this pass is one of them."""
+        """Whether this pass is counted."""
         return self.purpose in (None, request.purpose)
 
 
 class Iterations(NamedTuple):
-    """For a search that goes by iterations and so can be ended early, its tokens extrapolated."""
+    """For a search with iterations: it can be ended early and its tokens extrapolated."""
 
     total: Callable[[Any, int], int]
-    """Of these options and so many examples."""
+    """The number of iterations for these options and this number of examples."""
     limited: Callable[[Any, int, int], Any]
-    """These options for so many examples and iterations."""
+    """These options, limited to a number of iterations for this number of examples."""
 
 
 class Preset(NamedTuple):
-    """Options with which a search takes part in comparisons. These weigh all answers themselves, so a search that
-    finds a single answer has no final orders here."""
+    """Options with which a search takes part in comparisons. A comparison evaluates all answers itself, so a search
+    with a single answer has no final orders here."""
 
     name: str
-    """How tables call it."""
+    """Its name in tables."""
     options: Any
     plan: str | None = None
-    """None is the search's own default."""
+    """None uses the search's default."""
     takes_part: Literal["always", "full", "named"] = "named"
-    """In which searches' benches: all, those with --full, or those that name it."""
+    """Which runs of `icm search-bench` include it: all, those with --full, or only those that name it."""
 
 
 def _unknown(options: Any, num_examples: int) -> ExpectedPasses | None:
@@ -56,34 +56,34 @@ def _usual_shots(options: Any, num_examples: int) -> float:
 
 @dataclass(frozen=True)
 class SearchKind:
-    """A search, as `registry.BUILT_IN` lists it, or as another package registers it in the entry points
-    `icm.searches`."""
+    """A registered search, in `registry.BUILT_IN` or as an entry point `icm.searches` of another package."""
 
     name: str
-    """What `--search` calls it; an installed one has its entry point's name."""
+    """Its name for `--search`; an installed search has the name of its entry point."""
     help: str
     """A few words for `--help`."""
     options: type
-    """A frozen dataclass, or a pydantic model, whose fields all have defaults."""
+    """The options class: a frozen dataclass or a pydantic model whose fields all have defaults."""
     start: Callable[[Problem, Any, int], Search]
-    """The search at its beginning, from the problem, the options, and a seed."""
+    """Starts the search with a problem, options and a seed."""
     plan: str = "folds=2"
-    """The plan that passes have by default."""
+    """The default plan of passes."""
     measure: Measure = "information"
-    """What U measures by default."""
+    """The default measure of U."""
     expected_passes: Callable[[Any, int], ExpectedPasses | None] = _unknown
-    """Of these options and so many examples; None where it depends on the answers."""
+    """The expected passes for these options and this number of examples; None if they depend on the answers."""
     expected_shots: Callable[[Any, int], float] = _usual_shots
-    """About how many shots it computes of these options and so many examples; only the time left depends on it."""
+    """The approximate number of shots computed for these options and this number of examples; used for the time
+    left."""
     with_chains: Callable[[Any, int], Any] | None = None
-    """These options with so many chains (`--chains`); None for a search that has no chains."""
+    """Sets the number of chains in the options (`--chains`); None for a search without chains."""
     with_passes: Callable[[Any, int], Any] | None = None
-    """These options with so many passes, rounds or sweeps (`--passes`); None for a search that has none of them."""
+    """Sets the number of passes, rounds or sweeps in the options (`--passes`); None for a search without them."""
     passes_help: str = ""
-    """What `--passes` counts."""
+    """The unit that `--passes` counts."""
     is_stopped: bool = False
-    """Whether comparisons stop it at the tokens of the reference search: it has no end of its own, and goes on to its
-    result when StopSearch is thrown into it."""
+    """Whether comparisons stop it at the token count of the reference search. It must return its result when StopSearch
+    is thrown into it."""
     iterations: Iterations | None = None
     presets: tuple[Preset, ...] = ()
-    """How it takes part in comparisons; empty for its name and its default options."""
+    """Its variants in comparisons; if empty, its name with the default options."""

@@ -1,7 +1,7 @@
 """The published search: Algorithms 1 and 2 of Wen et al. 2025 (arXiv 2506.10139), one example at a time.
 
-Where the authors' code differs from the paper, `OfficialSettings` names the difference. The order of the contexts is
-the data's own and never changes, as in the authors' code; the final labels are weighed on fresh orders as well.
+Where the authors' code differs from the paper, `OfficialSettings` names the difference. Contexts always keep the order
+of the data, as in the authors' code; the final labels are also evaluated on fresh orders.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from icm_annealer.search.kind import ExpectedPasses, Iterations, Preset, SearchK
 
 _Outcome = TypeVar("_Outcome")
 PROPOSE = "propose"
-"""The purpose of the pass that an iteration begins with."""
+"""The purpose of an iteration's first pass."""
 _Steps = Generator[Round, list[PassResult], "_State"]
 
 
 @dataclass(frozen=True)
 class OfficialSettings:
-    """The paper's constants, and what the authors' code does otherwise."""
+    """The paper's constants, with options for the choices of the authors' code."""
 
     num_initial: int = 8
     """K: examples labelled at random at the start."""
@@ -37,13 +37,13 @@ class OfficialSettings:
     beta: float = 0.99
     """Cooling; the authors' code has 2."""
     schedule: Literal["iterations", "accepted"] = "iterations"
-    """What n counts in T = max(t_min, t0 / (1 + beta * ln n)): iterations (paper), or accepted flips (code)."""
+    """The meaning of n in T = max(t_min, t0 / (1 + beta * ln n)): iterations (paper), or accepted flips (code)."""
     max_repairs: int = 10
     """M of Algorithm 2."""
     pair_options: Literal["all", "two"] = "all"
-    """Algorithm 2 tries every consistent pair of labels (paper), or two of them (code)."""
+    """Whether Algorithm 2 tries every consistent pair of labels (paper) or two of them (code)."""
     group_weight: float = 100.0
-    """Weight of an unlabelled example that shares a group with labelled ones, when one is drawn."""
+    """Sampling weight of an unlabelled example whose group has labelled members."""
     num_final_orders: int = 3
 
 
@@ -53,7 +53,7 @@ class _State(NamedTuple):
 
 
 def official(problem: Problem, settings: OfficialSettings, seed: int) -> Search:
-    """Algorithm 1. Every proposal that changes a label costs a pass over all that is labelled so far."""
+    """Algorithm 1. Every proposal that changes a label costs a pass over all labelled examples."""
     rng, order_rng = np.random.default_rng(seed).spawn(2)
     (zero_shot,) = yield [zero_shot_request(problem)]
     labels = np.full(problem.num_examples, -1)
@@ -69,14 +69,14 @@ def official(problem: Problem, settings: OfficialSettings, seed: int) -> Search:
         proposal = yield from _at(temperature, _propose(problem, settings, state, rng))
         if proposal is None:
             continue
-        # The paper's temperature is made for alpha * P - I; our U is that divided by alpha.
+        # The paper's temperature applies to alpha * P - I; U here is that divided by alpha.
         gain = (proposal.u - state.u) * problem.objective.alpha
         if gain > 0 or rng.random() < math.exp(max(gain / temperature, -700.0)):
             state, num_accepted = proposal, num_accepted + 1
     final = state.labels.copy()
     never = final < 0
     num_labelled = int((~never).sum())
-    if never.any():  # labelled as any proposal would be: by argmax behind all that is labelled
+    if never.any():  # labelled like a proposal: argmax with all labelled examples as context
         (answer,) = yield [replace(_pass(problem, final), queries=np.flatnonzero(never), purpose="remaining")]
         final[never] = answer.logprobs.argmax(axis=1)
     u_own = problem.objective.of_all(state.u, num_labelled / problem.num_examples)
@@ -90,7 +90,7 @@ def official(problem: Problem, settings: OfficialSettings, seed: int) -> Search:
 def _at(
     temperature: float, steps: Generator[Round, list[PassResult], _Outcome]
 ) -> Generator[Round, list[PassResult], _Outcome]:
-    """`steps`, whose asks tell the temperature at which they are made."""
+    """Runs `steps`, adding the current temperature to their requests."""
     answers: list[PassResult] | None = None
     while True:
         try:
@@ -104,12 +104,12 @@ def _at(
 def _propose(
     problem: Problem, settings: OfficialSettings, state: _State, rng: np.random.Generator
 ) -> Generator[Round, list[PassResult], _State | None]:
-    """Draws an example, labels it by argmax behind all others, repairs; None if nothing would change."""
+    """Draws an example, labels it by argmax with all others as context, and repairs; None if no label changes."""
     example = _draw(problem, settings, state.labels, rng)
     without = state.labels.copy()
     without[example] = -1
     (answer,) = yield [replace(_pass(problem, without), queries=np.array([example]), purpose=PROPOSE)]
-    labels = without.copy()  # what was asked stays as it was
+    labels = without.copy()  # the request must not change
     labels[example] = int(answer.logprobs[0].argmax())
     if labels[example] == state.labels[example]:
         return None
@@ -128,7 +128,7 @@ def _draw(problem: Problem, settings: OfficialSettings, labels: Ints, rng: np.ra
 
 
 def _repair(problem: Problem, settings: OfficialSettings, state: _State) -> _Steps:
-    """Algorithm 2: relabels contradicting pairs as long as that raises U."""
+    """Algorithm 2: relabels contradicting pairs while that raises U."""
     settled: set[tuple[int, int]] = set()
     for _ in range(settings.max_repairs):
         pair = _contradiction(problem, state.labels, settled)
@@ -149,7 +149,7 @@ def _repair(problem: Problem, settings: OfficialSettings, state: _State) -> _Ste
 
 
 def _contradiction(problem: Problem, labels: Ints, settled: set[tuple[int, int]]) -> tuple[int, int] | None:
-    """The first pair, in data order, that contradicts by itself and was not tried since the last change."""
+    """The first pair, in data order, that is contradictory by itself and was not tried since the last change."""
     for group in problem.consistency.groups:
         known = [int(i) for i in group if labels[i] >= 0]
         for k, first in enumerate(known):
@@ -185,7 +185,7 @@ def _weighed(problem: Problem, labels: Ints) -> _Steps:
 
 
 def _pass(problem: Problem, labels: Ints) -> PassRequest:
-    """A pass over what is labelled, in the data's own order."""
+    """A pass over all labelled examples, in data order."""
     order = np.arange(len(problem.units))
     return PassRequest(labels, np.flatnonzero(labels >= 0), order, problem.plan, "official")
 
@@ -195,7 +195,7 @@ def _num_iterations(settings: OfficialSettings, num_examples: int) -> int:
 
 
 def _limited(settings: OfficialSettings, num_examples: int, num_iterations: int) -> OfficialSettings:
-    # Half an iteration less is rounded up to the whole number.
+    # Subtracting half an iteration makes the rounding up exact.
     return replace(settings, iterations_per_example=(num_iterations - 0.5) / num_examples)
 
 
@@ -214,6 +214,6 @@ OFFICIAL = SearchKind(
     expected_passes=lambda settings, num: ExpectedPasses(_num_iterations(settings, num), PROPOSE),
     expected_shots=_expected_shots,
     iterations=Iterations(_num_iterations, _limited),
-    # By `tree`: contexts of the same shots as by `fixed`, though in another order, at a price that can be waited for.
+    # Plan `tree` has contexts with the same shots as `fixed`, in another order, at a much lower cost.
     presets=(Preset("official", OfficialSettings(num_final_orders=0), "tree", "full"),),
 )

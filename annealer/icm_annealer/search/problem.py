@@ -1,4 +1,4 @@
-"""From a dataset to the numbers that a search works on."""
+"""Builds the Problem of a search from a dataset."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from icm_annealer.search.base import Problem
 
 
 def problem_of(task: Task, examples: Sequence[Example], objective: Objective, plan: PlanKind) -> Problem:
-    """The problem of labelling `examples` by the task's rules, leaving out of each context what the task says."""
+    """The problem of labelling `examples` under the task's rules and its `leave_out`."""
     consistency = consistency_of(task, examples)
     units: Sequence[Ints] = consistency.groups
     if task.leave_out == "example":

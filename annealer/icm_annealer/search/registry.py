@@ -1,5 +1,5 @@
-"""Every search by its name. One more is a file with a SearchKind and a line here, or an entry point of another
-package."""
+"""All searches by name. To add one, write a file with a SearchKind and add a line here, or register an entry point in
+another package."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from icm_annealer.search.zero_shot import ZERO_SHOT
 from icm_client.contract.errors import RequestError
 
 GROUP = "icm.searches"
-"""The entry points by which installed packages register searches: the name is the search's, the value a SearchKind."""
+"""The entry-point group of searches: the name is the search's name, the value a SearchKind."""
 DEFAULT = BLOCKS
 BUILT_IN: Mapping[str, SearchKind] = {
     kind.name: kind for kind in (BLOCKS, OFFICIAL, ZERO_SHOT, GROWING, JOINT, GIBBS, BOOTSTRAP)
@@ -25,12 +25,12 @@ BUILT_IN: Mapping[str, SearchKind] = {
 
 
 def search_names() -> list[str]:
-    """All searches, the built-in ones first; imports none that is installed."""
+    """The names of all searches, built-in ones first. Imports no installed search."""
     return [*BUILT_IN, *(name for name in installed_names(GROUP) if name not in BUILT_IN)]
 
 
 def find_search(name: str) -> SearchKind:
-    """The search of this name. Raises RequestError if there is none, several, or one that cannot be imported."""
+    """The search with this name. Raises RequestError if there is none, more than one, or if the import fails."""
     installed = load_installed(GROUP, name, "search", SearchKind) if name in installed_names(GROUP) else None
     if installed is None:
         if name in BUILT_IN:
@@ -49,16 +49,16 @@ def find_search(name: str) -> SearchKind:
 
 
 def presets_of(kind: SearchKind) -> tuple[Preset, ...]:
-    """How a search takes part in comparisons."""
+    """The variants of a search in comparisons."""
     return kind.presets or (Preset(kind.name, kind.options()),)
 
 
 def searches_help() -> str:
-    """One line for `--help`: every search, the built-in ones with a few words."""
+    """One line for `--help` with all searches; built-in ones have a short description."""
     installed = [name for name in search_names() if name not in BUILT_IN]
     return "; ".join([*(f"{kind.name}: {kind.help}" for kind in BUILT_IN.values()), *installed])
 
 
 def passes_help() -> str:
-    """What `--passes` counts, by search."""
+    """The unit that `--passes` counts, by search."""
     return ", ".join(f"{kind.passes_help} ({kind.name})" for kind in BUILT_IN.values() if kind.passes_help)

@@ -1,4 +1,4 @@
-"""Everything that shapes a run's result."""
+"""The settings that determine a run's result."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from icm_client.contract.errors import RequestError
 
 
 class Settings(BaseModel):
-    """One run's settings, stored in its journal; a run is resumed only with the same ones.
+    """One run's settings, stored in its journal; a run is resumed only with the same settings.
 
-    Raises RequestError for a search that there is not.
+    Raises RequestError for an unknown search.
 
     Examples:
         >>> import icm_annealer as icm
@@ -28,25 +28,25 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     search: str = DEFAULT.name
-    """Ours, the paper's, a baseline, or one of an installed package."""
+    """The name of a search: `blocks`, `official`, a baseline, or a search of an installed package."""
     plan: str | None = None
-    """`tree`, `fixed`, `folds=k` or `chain`: what labels are weighed by, so what U means. None is the search's own
-    default: `fixed` for official, as in the authors' code, `folds=2` for all others that are built in."""
+    """`tree`, `fixed`, `folds=k` or `chain`: the plan by which labels are evaluated, so it defines U. None is the
+    search's default: `fixed` for official, as in the authors' code, `folds=2` for all other built-in searches."""
     seed: int = Field(default=0, ge=0)
     measure: Measure | None = None
-    """What U measures; None is the search's own default: `margin` for official, `information` for all others that are
-    built in."""
+    """The measure of U; None is the search's default: `margin` for official, `information` for all other built-in
+    searches."""
     alpha: float = Field(default=50.0, gt=0)
     """Weight of P against contradictions, as in the paper."""
     model: str = "base"
     """`base`, or an adapter that the scorer serves."""
     options: Any = Field(default=None, validate_default=True)
-    """The search's own options, of the class that it registers, or a dict of its fields; None is its defaults."""
+    """The search's options: an instance of its options class, or a dict of its fields; None uses its defaults."""
 
     @field_validator("options", mode="before")
     @classmethod
     def _of_the_search(cls, options: Any, info: ValidationInfo) -> Any:
-        if "search" not in info.data:  # which is an error of its own
+        if "search" not in info.data:  # reported as a separate error
             return options
         kind = find_search(info.data["search"])
         return _checked(kind, kind.options() if options is None else options)
@@ -62,26 +62,26 @@ class Settings(BaseModel):
         return PlanKind.parse(self.plan or self.kind.plan)
 
     def start(self, problem: Problem) -> Search:
-        """The search that these settings name, at its beginning."""
+        """Starts the search that these settings name."""
         return self.kind.start(problem, self.options, self.seed)
 
     def expected_passes(self, num_examples: int) -> ExpectedPasses | None:
-        """About how many passes the search asks, or None where that is not known: it depends on the answers."""
+        """The approximate number of passes; None if it depends on the answers."""
         return self.kind.expected_passes(self.options, num_examples)
 
     def expected_shots(self, num_examples: int) -> float:
-        """About how many shots the search computes."""
+        """The approximate number of shots that the search computes."""
         return self.kind.expected_shots(self.options, num_examples)
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings for the journal and the report, with the plan and the measure that are in force."""
+        """The settings for the journal and the report, with defaults of plan and measure filled in."""
         return {**self.model_dump(), "plan": str(self.plan_kind()), "measure": self.objective().measure}
 
 
 def options_for(search: str, *, chains: int | None = None, passes: int | None = None) -> Any:
-    """A search's options with so many chains, and at most so many passes, rounds or sweeps; None is its default.
+    """A search's options with this number of chains and of passes, rounds or sweeps; None keeps the default.
 
-    Raises RequestError for a search that has none of them.
+    Raises RequestError if the search has no such number.
     """
     kind = find_search(search)
     options = kind.options()
@@ -94,6 +94,6 @@ def options_for(search: str, *, chains: int | None = None, passes: int | None = 
 
 
 def _checked(kind: SearchKind, options: Any) -> Any:
-    """`options` as an instance of the search's class. Raises ValueError; unknown fields are one."""
+    """`options` as an instance of the search's options class. Raises ValueError, also for unknown fields."""
     holder = create_model("Options", __config__=ConfigDict(extra="forbid"), options=(kind.options, ...))
     return holder.model_validate({"options": options}).options  # type: ignore[attr-defined]

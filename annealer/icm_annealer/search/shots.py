@@ -1,4 +1,4 @@
-"""Which examples become shots where a context holds only some. A leaf."""
+"""Selects the examples that become shots in a partial context. A leaf."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from icm_annealer.core.arrays import Array, Ints
 
 
 def balanced(labels: Ints, priority: Array, num: int) -> Ints:
-    """The numbers of `num` examples, as many of each label as there are, those of the highest `priority` first."""
-    rank = np.empty(len(labels), dtype=np.int64)  # among those of the same label
+    """The numbers of `num` examples, balanced by label, those with the highest `priority` first."""
+    rank = np.empty(len(labels), dtype=np.int64)  # rank among examples with the same label
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         rank[members[np.argsort(-priority[members], kind="stable")]] = np.arange(len(members))
@@ -18,7 +18,7 @@ def balanced(labels: Ints, priority: Array, num: int) -> Ints:
 
 
 def only(chosen: Ints, labels: Ints) -> Ints:
-    """`labels` of those chosen, -1 for all others."""
+    """`labels` with -1 for all examples not in `chosen`."""
     context = np.full(len(labels), -1)
     context[chosen] = labels[chosen]
     return context

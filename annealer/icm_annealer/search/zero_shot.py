@@ -1,4 +1,4 @@
-"""Calibrated zero-shot: every example alone, each label's mean over the batch subtracted (arXiv 2309.17249)."""
+"""Calibrated zero-shot: every example without context, each label's batch mean subtracted (arXiv 2309.17249)."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from icm_annealer.search.kind import ExpectedPasses, Preset, SearchKind
 
 @dataclass(frozen=True)
 class ZeroShotSettings:
-    """A baseline without any context."""
+    """Options of the zero-shot baseline."""
 
     num_final_orders: int = 3
 
 
 def zero_shot(problem: Problem, settings: ZeroShotSettings, seed: int) -> Search:
-    """One pass; the seed matters only to the orders that the labels are weighed on."""
+    """One pass without context; the seed affects only the orders on which the labels are evaluated."""
     (answer,) = yield [zero_shot_request(problem)]
     labels = problem.consistency.best(calibrated(answer.logprobs))
     rng = np.random.default_rng(seed)

@@ -1,1 +1,1 @@
-"""What every file of a run holds, as pydantic models: a file is written from its model and read through it."""
+"""Pydantic models of all files of a run. Files are written from their models and validated by them when read."""

@@ -1,4 +1,4 @@
-"""What all files have in common: strict models, a format number, and errors in one line. A leaf."""
+"""The base models of all files: strict types, a format number, and one-line errors. A leaf."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHANGED = "the file was changed or damaged: write it again with the command that
 
 
 class Record(BaseModel):
-    """A part of a file. Numbers are finite numbers and texts are texts; unknown fields are ignored."""
+    """A part of a file. Types are strict, numbers must be finite, and unknown fields are ignored."""
 
     model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
 
@@ -38,7 +38,7 @@ VersionedT = TypeVar("VersionedT", bound=Versioned)
 
 
 def parsed_as(model: type[RecordT], content: str | bytes) -> RecordT:
-    """The model that this JSON text holds. Raises ValueError, in one line."""
+    """Parses JSON into a model. Raises ValueError, in one line."""
     try:
         return model.model_validate_json(content)
     except pydantic.ValidationError as error:
@@ -46,7 +46,7 @@ def parsed_as(model: type[RecordT], content: str | bytes) -> RecordT:
 
 
 def versioned(model: type[VersionedT], content: str | bytes, where: str) -> VersionedT:
-    """As `parsed_as`, after a look at the format. `where` is for the message of NewerFormatError."""
+    """Like `parsed_as`, but checks the format number first. `where` names the file in NewerFormatError."""
     known: int = model.model_fields["format"].default
     found = _format_of(content)
     if isinstance(found, int) and found > known:
@@ -77,5 +77,5 @@ def _format_of(content: str | bytes) -> object:
     try:
         value = pydantic_core.from_json(content)
     except ValueError:
-        return None  # parsed_as names the mistake
+        return None  # parsed_as reports the error
     return value.get("format") if isinstance(value, dict) else None

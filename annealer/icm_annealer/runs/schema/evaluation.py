@@ -13,7 +13,7 @@ KINDS = ("raw", "calibrated")
 FIGURE_NAMES = ("accuracy", "balanced_accuracy", "auroc", "ece", "brier")
 """Defined in `evaluation.metrics`."""
 Quality = dict[str, dict[str, Estimate]]
-"""By kind and figure."""
+"""Estimates by kind and figure."""
 
 
 class _Figures(Record):
@@ -38,24 +38,24 @@ class SeedFigures(_Figures):
 
 
 class Evaluation(_Figures, Versioned):
-    """One seed's own figures; of several seeds the medians, with intervals over the seeds."""
+    """The figures of one seed, or the medians over several seeds with intervals over the seeds."""
 
     run: str
     task: str
     model: ModelIdentity
-    """The model that was prompted; the labels may be another one's."""
+    """The prompted model; the labels may come from another model."""
     num_unseen: int
     """Examples with gold labels that the run did not label."""
     label_accuracy: Estimate | None
-    """The share of the labels found that are right; None if no gold label of them is known."""
+    """The share of correct labels among those found; None if no gold label is known."""
     intervals: str
-    """What the intervals of `figures` are, for people."""
+    """A description of the intervals of `figures`."""
     ece_bins: str
     num_examples: int
     """Labelled examples in a context."""
     num_test: int
     num_dropped: int
-    """Shots that did not fit the model's window, in the context that lost most."""
+    """Shots that did not fit the model's window, in the context that dropped the most."""
     computed_tokens: int
     cached_tokens: int
     seeds: list[SeedFigures] = Field(min_length=1)

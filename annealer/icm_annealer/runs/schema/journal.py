@@ -1,7 +1,6 @@
 """The lines of `journal.jsonl`: a header, passes, an end. The header's format is that of all JSON lines of a run.
 
-A journal is a file that people can change, and an answer that is believed becomes a label: lines are checked as
-strictly as a scorer's answers.
+Users can edit a journal, and its answers become labels, so lines are checked as strictly as a scorer's responses.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from icm_client.contract.wire import ModelIdentity
 
 
 class RunSettings(Record):
-    """A run's settings. Those of its search are in `model_extra`: the search may be of a package that is not installed
+    """A run's settings. The search's options are in `model_extra`, since the package of the search may not be installed
     where the file is read."""
 
     model_config = ConfigDict(extra="allow")
@@ -31,25 +30,25 @@ class RunSettings(Record):
 
 
 class ContextWindow(Record):
-    """What contexts are cut to: with another window, the same request is answered behind other contexts."""
+    """The window that contexts must fit. With another window, the same request has other contexts."""
 
     max_prompt_tokens: int = Field(ge=1)
     cache_block_tokens: int = Field(ge=1)
 
 
 class RunHeader(Versioned):
-    """The first line: what must not change between a run's start and its resumption."""
+    """The first line: everything that must be the same when a run is resumed."""
 
     kind: Literal["start"] = "start"
     settings: RunSettings
     task: Task
-    """Without the gold field, and without what is for people."""
+    """The task without the gold field and without descriptions."""
     data: str
-    """The digest of all that the search sees of the data."""
+    """The digest of all data that the search uses."""
     model: ModelIdentity
     window: ContextWindow
     ids: list[str]
-    """Of the examples, in order."""
+    """The ids of the examples, in order."""
 
     @field_serializer("task")
     def _seen(self, task: Task) -> dict[str, Any]:
@@ -57,12 +56,12 @@ class RunHeader(Versioned):
 
 
 class RequestLine(Record):
-    """What a pass asked."""
+    """The request of a pass."""
 
     purpose: str
     plan: str
     labels: list[int]
-    """By example; -1 for an example that stands in no context."""
+    """Label number by example; -1 for an example that is in no context."""
     queries: Literal["all"] | list[int]
     order: Literal["data"] | list[int]
 
@@ -73,7 +72,7 @@ class PassLine(Record):
     kind: Literal["pass"] = "pass"
     number: int = Field(ge=1)
     u: float | None
-    """None for a pass that scores examples outside of its context."""
+    """None for a pass whose queries are not in its context."""
     predictability: float | None
     num_contradictions: int
     temperature: float | None
@@ -101,4 +100,4 @@ class EndLine(Record):
     u_se: float
     candidates: list[WeighedCandidate]
     alarms: list[str]
-    """Their codes."""
+    """The codes of the alarms."""

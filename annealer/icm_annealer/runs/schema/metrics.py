@@ -1,4 +1,4 @@
-"""`metrics.json`: what one search found and cost. `demo.json`: what a demo found, over its seeds."""
+"""`metrics.json`: results and costs of one search. `demo.json`: results of a demo over its seeds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from icm_client.contract.wire import ModelIdentity
 
 
 class RowCounts(Record):
-    """How many rows the data had, and what became of them."""
+    """The number of rows read, skipped, labelled and left out."""
 
     read: int
     blank_lines: int
@@ -22,20 +22,20 @@ class RowCounts(Record):
 
 
 class AnswerMetrics(Record):
-    """One answer that the search weighed, on the orders that all answers share."""
+    """One final labelling that the search evaluated, on the orders that all of them share."""
 
     starts: list[str]
-    """What the chains that found it began with."""
+    """The starts of the chains that found it."""
     u: float
     u_se: float
     u_own_orders: float
-    """U by the search's own last passes."""
+    """U of the search's own last passes."""
     agreement: float
-    """The share of examples that have the winner's label."""
+    """The share of examples with the same label as in the winner."""
 
 
 class AlarmRecord(Record):
-    """An alarm as files hold it."""
+    """An alarm as stored in files."""
 
     code: str
     level: Literal["warning", "note"]
@@ -52,27 +52,27 @@ class RunMetrics(Versioned):
     task: str
     settings: RunSettings
     rows: RowCounts | None = None
-    """None if the caller did not say where its examples came from."""
+    """None if the caller gave no row counts."""
     num_examples: int
     u: float
-    """Of the labels found, the winner of `answers`."""
+    """U of the labels found, the first of `answers`."""
     u_se: float
     answers: list[AnswerMetrics]
     """The winner first."""
     chain_agreement: list[float]
-    """By chain: the share of examples that its last labels and the labels found have in common."""
+    """By chain, the share of examples with the same label in its end state and in the labels found."""
     label_rates: dict[str, float]
     num_passes: int
     prompt_tokens: int
     computed_tokens: int
     cached_tokens: int
-    """Tokens, and seconds, of all processes that worked on the run."""
+    """Tokens and seconds, summed over all processes that worked on the run."""
     search_seconds: float
     rescore_spread: float | None
     """See `labelling.rescore.Rescored.spread`; None if nothing was scored again."""
     alarms: list[AlarmRecord]
     notes: dict[str, int | float] | None = None
-    """Figures that only this search has."""
+    """Figures that are specific to the search."""
 
 
 class DemoSeed(Record):
@@ -83,13 +83,13 @@ class DemoSeed(Record):
     """By method: `zero_shot`, `random_few_shot`, `icm`, `gold`, each also with `_calibrated`."""
     label_accuracy: Estimate
     zero_shot_label_accuracy: MaybeUnknown
-    """Calibrated zero-shot's on the same examples."""
+    """The accuracy of calibrated zero-shot labels on the same examples."""
     seconds: float
     search: RunMetrics
 
 
 class DemoResults(Versioned):
-    """A demo's figures: of one seed its own, of several the medians. Without seeds, the demo has not come so far."""
+    """A demo's figures: those of one seed, or medians over several. Without seeds, no seed is finished yet."""
 
     task: str
     model: ModelIdentity

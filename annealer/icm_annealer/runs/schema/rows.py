@@ -18,31 +18,31 @@ class LabelRow(Record):
     probs: dict[str, Annotated[float, Field(ge=0, le=1)]]
     """Leave-one-out, renormalised over the labels, averaged as log-probabilities over the common orders."""
     label_mass: float = Field(ge=0)
-    """The probability of all labels together."""
+    """The total probability of all labels."""
     margin: float
-    """By how many nats the label is likelier than the next best one, by what it was chosen by."""
+    """How many nats the label scores above the next best one, in the scores that chose it."""
     group: str | None
     run: str
 
 
 class ExampleRow(Record):
-    """One example as the search saw it. Its text is left out: the task renders it again from the fields."""
+    """One example of the search. Its text is not stored, since the task renders it from the fields."""
 
     id: str
     group: str | None
     fields: dict[str, Any]
-    """The row without its gold field, as the user's data hold it."""
+    """The fields of the row, without the gold field."""
 
 
 class CostLine(Usage):
-    """What one request of a run cost."""
+    """The cost of one request of a run."""
 
     model_config = ConfigDict(
         strict=True, extra="ignore", allow_inf_nan=False, validate_by_name=True, serialize_by_alias=True
     )
 
     number: int | None = Field(validation_alias="pass", serialization_alias="pass")
-    """Of the pass; None for the rescoring at the end."""
+    """The number of the pass; None for the rescoring at the end."""
     seconds: float
     waited: float
-    """Seconds by which the request made the run longer: requests of one round are sent side by side."""
+    """Seconds that the request added to the run; requests of one round run concurrently."""

@@ -1,4 +1,4 @@
-"""`rescore.json` and `tracking.json`: what a later process needs in order not to do the same again."""
+"""`rescore.json` and `tracking.json`: state with which a later process avoids repeating work."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from icm_annealer.runs.schema.base import Versioned
 
 
 class RescoreState(Versioned):
-    """Log-probabilities [query, label], raw, of a part of a run's last pass."""
+    """Raw log-probabilities [query, label] of a part of a run's last pass."""
 
     first: list[list[float]]
     again: list[list[float]] | None
-    """None if the scorer was not asked again, since it had answered the pass from its memory."""
+    """None if the pass was not scored again, since the scorer had answered it from its cache of answers."""
 
 
 class TrackingState(Versioned):
-    """What a tracker has been shown of a run."""
+    """How much of a run has been sent to a tracker."""
 
     target: str
     key: str
@@ -25,4 +25,4 @@ class TrackingState(Versioned):
     """The last pass."""
     journal: int = Field(ge=0)
     costs: int = Field(ge=0)
-    """Bytes of both files."""
+    """Bytes read from both files."""
