@@ -1,1 +1,1 @@
-"""Methods tried on the same examples, seed by seed: what `icm search-bench` and `icm baselines` have in common."""
+"""Comparisons of methods on the same examples and seeds: the shared code of `icm search-bench` and `icm baselines`."""

@@ -1,4 +1,4 @@
-"""One task, size and seed: the same examples, test set and contexts for every method that is compared."""
+"""One task, size and seed, with the same examples, test set and contexts for every compared method."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Sample(NamedTuple):
 
 
 def draw_sample(data: TaskData, num: int, num_test: int, seed: int) -> Sample:
-    """`num` examples to label, a few more where whole groups make it so, and a test set.
+    """Draws `num` examples to label (a few more if groups require it), and a test set.
 
     Raises RequestError if the data hold too few, or no gold label for any test example.
     """
@@ -59,7 +59,7 @@ def draw_sample(data: TaskData, num: int, num_test: int, seed: int) -> Sample:
 
 
 class Opened(NamedTuple):
-    """Scorers of one case's passes and of its test set, and what tokens are counted by."""
+    """The scorers of one case's passes and of its test set, and the token ids for counting."""
 
     passes: PassScorer
     texts: PassTokens
@@ -71,7 +71,7 @@ class Opened(NamedTuple):
 
 
 class SearchCost(NamedTuple):
-    """A search that has ended, and its count of tokens."""
+    """A finished search, with its token counts."""
 
     outcome: SearchOutcome
     counter: TokenCounter
@@ -81,7 +81,7 @@ class SearchCost(NamedTuple):
         return self.outcome.labels
 
     def figures(self) -> dict[str, Any]:
-        """What a row says of the costs."""
+        """The costs as fields of a row."""
         outcome, costs = self.outcome, self.outcome.costs
         return {
             "tokens": self.counter.tokens,
@@ -95,19 +95,19 @@ class SearchCost(NamedTuple):
 
 
 SHAPES = ("separator", "labels", "leave_out", "rules", "special_tokens")
-"""What of a task shapes a row besides its examples."""
+"""The fields of a task that affect a row, besides its examples."""
 
 
 class Case:
     """The examples of one task, size and seed, drawn as `icm demo` draws them.
 
-    A search sees of it what `problem` holds: numbers. `gold` and `gold_test` are for evaluation.
+    A search receives only `problem`, which holds numbers. `gold` and `gold_test` are for evaluation.
     """
 
     def __init__(
         self, data: TaskData, num: int, num_test: int, seed: int, model: ModelInfo, scorer: Scorer, experiment: str
     ):
-        """Raises RequestError as `draw_sample` does, and if an example to label has no gold label."""
+        """Raises RequestError like `draw_sample`, and if an example to label has no gold label."""
         self.task, self.seed = data.task, seed
         self._num_test, self._model, self._scorer, self._experiment = num_test, model, scorer, experiment
         self.key = (self.task.name, num, seed)
@@ -116,17 +116,17 @@ class Case:
             raise RequestError(
                 f"{self.task.name}: {(self.gold < 0).sum()} of {num} examples to label have no gold label: too few have"
             )
-        self.num = len(self.train)  # whole groups may make it a few more than were asked for
+        self.num = len(self.train)  # whole groups may add a few examples
         self._problem = problem_of(self.task, self.train, Objective(), PlanKind("tree"))
         self._opened: dict[str, Opened] = {}
 
     @property
     def key_fields(self) -> dict[str, Any]:
-        """The fields of its rows that name it."""
+        """The fields that identify the case in its rows."""
         return dict(zip(("task", "n", "seed"), self.key, strict=True))
 
     def to_dict(self) -> dict[str, Any]:
-        """What every row depends on: one that was made of the same is not made again."""
+        """The inputs that every row depends on; a saved row with the same inputs is reused."""
         return {
             "model": self._model.identity.model_dump(),
             "window": window_of(self._model),
@@ -138,7 +138,7 @@ class Case:
         }
 
     async def open(self, preamble: str = "") -> Opened:
-        """The same for the same `preamble`, a text that stands in front of every prompt."""
+        """Opens the scorers for a `preamble`, the text at the start of every prompt; cached by preamble."""
         if preamble not in self._opened:
             scorer, task, train, model, named = self._scorer, self.task, self.train, self._model, self._experiment
             units = self._problem.units
@@ -162,7 +162,7 @@ class Case:
         counts_fixed: bool = False,
         on_share: Callable[[float], None],
     ) -> SearchCost:
-        """Runs a search to its end or its budget; `on_share` is called with about the share of it that is done."""
+        """Runs a search to its end or its budget; `on_share` is called with the approximate fraction done."""
         problem = self.problem(settings.objective(), settings.plan_kind())
         counter = opened.counter(counts_fixed=counts_fixed)
         on_pass = _shares(settings, self.num, counter, budget_tokens, on_share)
@@ -176,7 +176,7 @@ class Case:
 def _shares(
     settings: Settings, num: int, counter: TokenCounter, budget_tokens: int | None, on_share: Callable[[float], None]
 ) -> OnPass:
-    """A listener that measures progress by the budget, or else by the passes that the search is expected to ask."""
+    """A callback that reports progress as a fraction of the budget, or of the expected passes."""
     expected, num_asked = settings.expected_passes(num), 0
 
     def on_pass(event: PassEvent) -> None:

@@ -1,4 +1,4 @@
-"""The demo: label examples of a task without gold, then see how well the labels prompt the model on unseen ones."""
+"""The demo: labels examples of a task without gold, then evaluates the labels as shots for held-out examples."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from icm_client.contract.wire import ModelInfo
 
 METHODS = ("zero_shot", "random_few_shot", "icm", "gold")
 EVALUATION_STEPS = 4.0
-"""What an evaluation takes, in passes of the search; only the time left depends on it."""
+"""The duration of an evaluation in passes of the search; used only for the time left."""
 
 
 @dataclass(frozen=True)
 class DemoPlan:
-    """What the demo does."""
+    """Options of the demo."""
 
     num_examples: int = 128
     num_test: int = 200
@@ -46,7 +46,7 @@ class DemoPlan:
 
 @dataclass(frozen=True)
 class SeedOutcome:
-    """One seed's figures: test accuracies by method (raw and `_calibrated`), and the search's own."""
+    """One seed's figures: test accuracies by method (raw and `_calibrated`), and the figures of the search."""
 
     seed: int
     test_accuracy: dict[str, Estimate]
@@ -68,8 +68,8 @@ class SeedOutcome:
 
 
 def prepare_demo(folder: RunDir) -> None:
-    """Makes the folder ready: an earlier demo's files are removed, those of all its seeds too. Raises RequestError if
-    that would remove a run which is no demo's."""
+    """Prepares the folder: removes the files of an earlier demo and of its seeds. Raises RequestError if that would
+    remove a run that does not belong to a demo."""
     make_folder(folder.path)
     seeds = [RunDir(path) for path in seed_folders(folder.path)]
     for place in (folder, *seeds):
@@ -93,7 +93,7 @@ async def run_seed(
     drawn = draw_sample(TaskData(task, loaded), plan.num_examples, plan.num_test, settings.seed)
     train, test, gold_train, gold_test = drawn
     progress.status(f"seed {settings.seed}: searching labels for {len(train)} examples")
-    folder.write(DEMO, _begun(task, await scorer.model(), settings))  # marks the folder, should the search be stopped
+    folder.write(DEMO, _begun(task, await scorer.model(), settings))  # marks an unfinished demo
     labelling = await label_dataset(folder, train, task, scorer, settings, on_pass=progress.on_pass)
     many_shot = await ManyShot.open(scorer, task, train, test, labelling.run.model, seed=settings.seed)
     rng = np.random.default_rng([settings.seed, 1])
@@ -130,8 +130,7 @@ async def run_demo(
     progress: RunProgress,
     seconds_so_far: Callable[[], float],
 ) -> DemoResults:
-    """All seeds, one after the other, in a folder that is prepared; writes results and report, and returns the
-    results."""
+    """Runs all seeds in sequence in a prepared folder, writes results and report, and returns the results."""
     expected = settings.expected_passes(plan.num_examples)
     progress.expect(plan.num_seeds * (expected.num + EVALUATION_STEPS) if expected else 0)
     outcomes: list[SeedOutcome] = []
@@ -150,7 +149,7 @@ async def run_demo(
 
 
 def print_table(console: Terminal, task: Task, results: DemoResults, folder: RunDir) -> None:
-    """The result as a person reads it."""
+    """Prints the results."""
     seeds = results.seeds
     many = len(seeds) > 1
     spread = f"median of {len(seeds)} seeds" if many else "accuracy"

@@ -1,4 +1,4 @@
-"""What the plans cost, side by side on one running engine: tokens, seconds, body bytes."""
+"""Compares the costs of plans on one running engine: tokens, seconds, body bytes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ service friend
 """.split()  # noqa: SIM905  (a list would be a page long)
 TASK = Task(name="bench", template="{text}", labels={"yes": " yes", "no": " no"})
 TEMPLATE_TOKENS = 5
-"""Tokens of a shot besides its words: the separator, the label and what leads to it."""
+"""Tokens of a shot besides its words: the separator, the label and the text before it."""
 
 
 class PlanRow(BaseModel):
@@ -43,12 +43,12 @@ class PlanRow(BaseModel):
     seconds: float
     body_bytes: int
     text_bytes: int
-    """Of the prompts if each were sent as text."""
+    """Bytes of the prompts if each were sent as text."""
     dropped_shots: int
 
 
 class PlanFigures(BaseModel):
-    """The parts of `bench.json` that are written here."""
+    """The parts of `bench.json` that this module writes."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -58,8 +58,9 @@ class PlanFigures(BaseModel):
 
 
 async def bench_plans(client: Scorer, sizes: list[int], shot_tokens: list[int], progress: RunProgress) -> PlanFigures:
-    """Leave-one-out passes over random words, `fixed` after `tree`, each over texts that no cache has seen."""
-    rng = np.random.default_rng()  # other texts every time, since the scorer caches what it has read
+    """Runs leave-one-out passes over random words with `tree` and then `fixed`, each over texts that are in no
+    cache."""
+    rng = np.random.default_rng()  # unseeded: new texts each time, since the scorer caches texts
     rows = list[PlanRow]()
     cases = [(n, tokens, plan) for tokens in shot_tokens for n in sizes for plan in ("tree", "fixed")]
     weights = [n * n * tokens if plan == "fixed" else 10 * n * tokens for n, tokens, plan in cases]
@@ -96,7 +97,7 @@ async def fresh_pass(
     plan: str = "tree",
     experiment: str = "bench",
 ) -> tuple[PassScorer, PassRequest]:
-    """A leave-one-out pass over `n` examples of random words, in shots of about so many tokens."""
+    """A leave-one-out pass over `n` examples of random words, with shots of about the given number of tokens."""
     examples = [Example(str(k), _text(rng, shot_tokens), None, {}) for k in range(n)]
     passes = await PassScorer.open(scorer, TASK, examples, [np.array([k]) for k in range(n)], model, experiment)
     return passes, PassRequest(rng.integers(2, size=n), np.arange(n), rng.permutation(n), PlanKind.parse(plan))
@@ -126,7 +127,7 @@ def print_plans(console: Terminal, figures: PlanFigures) -> None:
 
 
 class _Meter:
-    """A client that measures what it sends."""
+    """A client that measures the sizes of its requests."""
 
     def __init__(self, client: Scorer):
         self._client = client

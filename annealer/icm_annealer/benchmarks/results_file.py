@@ -1,4 +1,4 @@
-"""`bench.json`: a file of several parts, each written by another command; none removes another's."""
+"""`bench.json`: a file of several parts, each written by one command that keeps the other parts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from icm_client.contract.errors import RequestError
 
 
 def read_figures(path: Path) -> dict[str, Any]:
-    """What the file holds; nothing if it is not there. Raises RequestError if it is something else."""
+    """The contents of the file; empty if it is missing. Raises RequestError if it is not such a file."""
     try:
         figures = parsed(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -32,13 +32,13 @@ def read_figures(path: Path) -> dict[str, Any]:
 
 
 def check_figures(path: Path) -> None:
-    """Makes sure, before anything is measured, that figures can be written there. Raises RequestError."""
+    """Checks, before any measurement, that the file can be written. Raises RequestError."""
     read_figures(path)
     check_writable(path)
 
 
 def save_figures(path: Path, **parts: Any) -> None:
-    """Replaces the parts named, and writes the file whole or not at all."""
+    """Replaces the given parts, and writes the file atomically."""
     make_folder(path.parent)
     RunDir(path.parent).write_json(path.name, {**read_figures(path), **parts})
 

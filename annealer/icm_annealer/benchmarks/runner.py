@@ -1,4 +1,4 @@
-"""Makes the rows of a comparison, case by case, and keeps those that are saved already."""
+"""Makes the rows of a comparison, case by case, and reuses saved rows."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Made = TypeVar("Made", bound=SavedRow, covariant=True)
 
 
 class RowJob(NamedTuple):
-    """One row to come."""
+    """One row to make."""
 
     part: str
-    """The list of the file that it goes into."""
+    """The part of the file that holds it."""
     data: TaskData
     num: int
     seed: int
     name: str
-    """What is tried: no two jobs of a part, task, size and seed have the same."""
+    """The name of the method: unique for a part, task, size and seed."""
     weight: float
-    """About how many shots it computes; only the time left depends on it."""
+    """The approximate number of shots computed; used only for the time left."""
     is_made: bool = True
-    """Whether it is made if it is not saved; otherwise it is taken only if it is there."""
+    """Whether to make the row if it is not saved; if False, it is used only if saved."""
 
     @property
     def key(self) -> Key:
@@ -38,7 +38,7 @@ class RowJob(NamedTuple):
 
 
 class Steps:
-    """Reports the progress of one job, without what was reported already."""
+    """Reports the progress of one job in increments."""
 
     def __init__(self, progress: RunProgress, weight: float):
         self._progress, self._weight, self._reported = progress, weight, 0.0
@@ -50,10 +50,10 @@ class Steps:
 
 
 class Maker(Protocol[Reference, Made]):
-    """Makes the rows of one part. It receives the case's reference row if that takes part or is saved."""
+    """Makes the rows of one part. It receives the case's reference row if there is one."""
 
     def depends_on(self, case: Case, name: str, reference: Reference | None) -> dict[str, Any]:
-        """What the row is made of."""
+        """The inputs of the row."""
         ...
 
     async def row(self, case: Case, name: str, reference: Reference | None, steps: Steps) -> Made:
@@ -63,7 +63,7 @@ class Maker(Protocol[Reference, Made]):
 
 @dataclass
 class Part(Generic[AnyRow]):
-    """One list of the file: how its rows are made, those that are saved, and those of the present jobs."""
+    """One part of the file: the maker of its rows, the saved rows, and the rows of the current jobs."""
 
     maker: Maker[Any, AnyRow]
     saved: SavedRows[AnyRow]
@@ -80,10 +80,10 @@ async def run_jobs(
     *,
     resume: bool,
 ) -> None:
-    """Makes the jobs' rows; with `resume` those that are saved and were made of the same are not made again.
+    """Makes the rows of all jobs; with `resume`, saved rows with the same inputs are reused.
 
-    Jobs of one case stand side by side. `reference` is the part and name of the row that is made before a case's
-    others. A job that is interrupted leaves no row.
+    Jobs of one case must be adjacent. `reference` is the part and name of the row that is made first in each case. An
+    interrupted job leaves no row.
     """
 
     def kept(job: RowJob, case: Case, first: SavedRow | None) -> SavedRow | None:

@@ -18,7 +18,7 @@ from icm_annealer.evaluation.intervals import Estimate
 from icm_client.contract.errors import RequestError
 
 FORMAT = 1
-"""Of the rows; a file with rows of a later format is not read."""
+"""The format number of rows; a file with rows of a later format is not read."""
 
 
 def _numbers(value: Any) -> Ints:
@@ -33,34 +33,34 @@ Numbers = Annotated[
     PlainValidator(_numbers),
     PlainSerializer(lambda numbers: " ".join(map(str, numbers.tolist())), return_type=str),
 ]
-"""Whole numbers; JSON holds them in one line of text, however many there are."""
+"""An array of integers, stored as one string in JSON."""
 StoredEstimate = Annotated[
     Estimate,
     BeforeValidator(lambda value: value if isinstance(value, Estimate) else Estimate.read(value)),
     PlainSerializer(Estimate.to_dict, return_type=dict[str, float | None]),
 ]
-"""An estimate; JSON holds null where it is NaN."""
+"""An estimate, stored with null for NaN in JSON."""
 
 
 class SavedRow(BaseModel):
-    """What rows of all comparisons have in common."""
+    """The common fields of rows of all comparisons."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
     format: int = FORMAT
     task: str
     n: int
-    """Examples to label, as asked for."""
+    """The requested number of examples to label."""
     seed: int
     of: dict[str, Any] = {}
-    """What the row was made of: a saved row is taken only for the same."""
+    """The inputs of the row: a saved row is reused only for the same inputs."""
     machine: Machine | None = None
     check: int = 0
-    """A checksum: figures that were changed, or that a disk lost, would otherwise be summed up unnoticed."""
+    """A checksum, to detect figures that were changed or damaged."""
 
     @property
     def name(self) -> str:
-        """What was tried: no two rows of a part, task, size and seed have the same."""
+        """The name of the method: unique for a part, task, size and seed."""
         raise NotImplementedError
 
     @property
@@ -68,30 +68,30 @@ class SavedRow(BaseModel):
         return self.task, self.n, self.seed, self.name
 
     def to_dict(self) -> dict[str, Any]:
-        """As the file holds it, without what is None."""
+        """The form for the file, without fields that are None."""
         return {**self.model_dump(exclude_none=True, exclude={"of"}), "of": self.of}
 
     def finished(self, of: dict[str, Any]) -> Self:
-        """The row with what it was made of, and on which machine."""
+        """A copy of the row with its inputs and the machine."""
         row = self.model_copy(update={"of": _as_saved(of), "machine": machine()})
         return row.model_copy(update={"check": _checksum(row.to_dict())})
 
 
 class SearchCosts(SavedRow):
-    """A row that tells what a search cost; all is None where no search ran."""
+    """A row with the costs of a search; the fields are None if no search ran."""
 
     tokens: int | None = None
-    """Computed tokens, counted with a cold prefix cache that forgets nothing."""
+    """Computed tokens, counted with a prefix cache that starts empty and never evicts."""
     computed_tokens: int | None = None
-    """As the engine reported."""
+    """Reported by the engine."""
     prompt_tokens: int | None = None
     num_passes: int | None = None
     reads_per_example: float | None = None
     seconds: float | None = None
     is_stopped: bool | None = None
-    """Whether it was stopped at its budget."""
+    """Whether the search was stopped at its budget."""
     budget: int | None = None
-    """In tokens; None where it comes to its own end."""
+    """The budget in tokens; None if the search ran to its end."""
 
 
 Key = tuple[str, int, int, str]
@@ -99,10 +99,10 @@ AnyRow = TypeVar("AnyRow", bound=SavedRow)
 
 
 class SavedRows(Generic[AnyRow]):
-    """The rows of one part of a file of figures, by what no two have in common. Rows of other comparisons stay."""
+    """The rows of one part of a file of figures, by key. Rows of other comparisons are kept."""
 
     def __init__(self, out: Path, part: str, row_type: type[AnyRow]):
-        """Raises RequestError if the file holds something else, or a row that is not as it was written."""
+        """Raises RequestError if the file is of another kind, or holds a row that was changed."""
         self._out, self._part = out, part
         rows = read_figures(out).get(part, [])
         if not isinstance(rows, list):
@@ -111,12 +111,12 @@ class SavedRows(Generic[AnyRow]):
         self._rows: dict[Key, AnyRow] = {row.key: row for row in read}
 
     def row(self, key: Key, of: Mapping[str, Any]) -> AnyRow | None:
-        """The row of this key, if it is there and was made of the same."""
+        """The row with this key, if it is saved with the same inputs."""
         row = self._rows.get(key)
         return row if row is not None and row.of == _as_saved(of) else None
 
     def put(self, made: AnyRow, of: dict[str, Any]) -> AnyRow:
-        """Takes in a new row, made of this, and writes the file."""
+        """Adds a new row with its inputs, and writes the file."""
         row = made.finished(of)
         self._rows[row.key] = row
         save_figures(self._out, **{self._part: [row.to_dict() for row in self._rows.values()]})
@@ -138,12 +138,12 @@ class SavedRows(Generic[AnyRow]):
 
 
 def _as_saved(of: Mapping[str, Any]) -> dict[str, Any]:
-    """What a file gives back of it: lists for tuples."""
+    """The value after a round trip through JSON: lists for tuples."""
     saved: dict[str, Any] = json.loads(json.dumps(of))
     return saved
 
 
 def _checksum(row: dict[str, Any]) -> int:
-    """Of what was measured."""
+    """The checksum of the measured fields."""
     rest = {name: value for name, value in row.items() if name not in ("check", "of")}
     return zlib.crc32(json.dumps(rest, sort_keys=True).encode())

@@ -1,4 +1,4 @@
-"""Searches as they take part in comparisons, by the names that tables have for them."""
+"""The variants of searches in comparisons, by their names in tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from icm_client.contract.errors import RequestError
 
 
 class ComparedSearch(NamedTuple):
-    """A search with the options that it is compared with."""
+    """A search with its options in comparisons."""
 
     kind: SearchKind
     preset: Preset
@@ -28,21 +28,21 @@ class ComparedSearch(NamedTuple):
 PRESETS: Mapping[str, ComparedSearch] = {
     preset.name: ComparedSearch(kind, preset) for kind in BUILT_IN.values() for preset in presets_of(kind)
 }
-"""Of the built-in searches. Our search alone weighs its answers itself, since it has several; that is counted. What
-comparisons weigh all answers by is not."""
+"""The variants of the built-in searches. Only `blocks` evaluates its several answers itself, and those tokens are
+counted; the tokens of the common evaluation of all answers are not."""
 REFERENCE = PRESETS[DEFAULT.name]
-"""The search whose rows are made first, set the others' budgets, and are what others are compared with."""
+"""The reference search: its rows are made first, set the budgets of the others, and are the basis of ratios."""
 
 
 def compared_names() -> list[str]:
-    """All that can be compared; of installed searches, each by its own name. Imports none of those."""
+    """The names of all variants; an installed search has one with its own name. Imports no installed search."""
     return [*PRESETS, *(name for name in search_names() if name not in BUILT_IN)]
 
 
 def find_compared(name: str) -> ComparedSearch:
-    """The search with the options of this preset; an installed search takes part with its first one.
+    """The search with the options of this preset; for an installed search, its first preset.
 
-    Raises RequestError if there is none, or one that cannot be imported.
+    Raises RequestError if there is none, or if the import fails.
     """
     if name in PRESETS:
         return PRESETS[name]

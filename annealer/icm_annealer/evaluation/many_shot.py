@@ -1,4 +1,4 @@
-"""Evaluation: how well labels prompt the model on unseen examples. The only module of a run that meets gold."""
+"""Evaluates labels as shots for unseen examples. The only module of a run that uses gold labels."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_client.contract.wire import ModelInfo, Usage
 
 ONE_CONTEXT = PlanKind("folds", 2)
-"""All test examples stand behind one context whatever the plan; this kind may end it on a cache block."""
+"""All test examples have the same context under any plan; this one can end it on a block boundary of the cache."""
 NUM_ORDERS = 2
-"""Orders of the context that a prediction is the mean of."""
+"""Number of context orders over which predictions are averaged."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Predictions:
     logprobs: Array
     usage: Usage
     num_dropped: int = 0
-    """Shots that did not fit the model's window, in the context that lost most."""
+    """Shots that did not fit the model's window, in the context that dropped the most."""
 
     @property
     def raw(self) -> Ints:
@@ -44,7 +44,7 @@ class Predictions:
 
 
 class ManyShot:
-    """Prompts the model with labelled examples in front of unseen ones. Create it with `open`."""
+    """Prompts the model with labelled examples as context for unseen ones. Create it with `open`."""
 
     def __init__(self, passes: PassScorer, num_train: int, num_test: int, orders: Sequence[Ints]):
         self._passes, self._num_train, self._num_test, self._orders = passes, num_train, num_test, orders
@@ -63,14 +63,14 @@ class ManyShot:
         experiment: str = "default",
         preamble: str = "",
     ) -> ManyShot:
-        """`num_orders` contexts from `seed`, the same for every set of labels, so that like is compared with like."""
+        """`num_orders` contexts from `seed`. All sets of labels use the same orders, so they can be compared."""
         units = [np.array([i]) for i in range(len(train) + len(test))]
         passes = await PassScorer.open(scorer, task, [*train, *test], units, model, experiment, preamble=preamble)
         rng = np.random.default_rng(seed)
         return cls(passes, len(train), len(test), [rng.permutation(len(units)) for _ in range(num_orders)])
 
     async def predict(self, train_labels: Ints | None) -> Predictions:
-        """Predictions behind all training examples with these labels; zero-shot for None."""
+        """Predictions with all training examples, so labelled, as context; zero-shot for None."""
         labels = np.full(self._num_train + self._num_test, -1)
         queries = np.arange(self._num_train, len(labels))
         orders = self._orders if train_labels is not None else self._orders[:1]

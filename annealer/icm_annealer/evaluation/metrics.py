@@ -1,7 +1,7 @@
-"""How good label probabilities are against gold: accuracy, balanced accuracy, AUROC, calibration. Numbers only.
+"""Metrics of label probabilities against gold: accuracy, balanced accuracy, AUROC, calibration. Numbers only.
 
-Every figure is computed for many weightings of the examples at once: `weights` [r, n] says how often each example
-counts. All ones is the figure itself; draws with replacement are its bootstrap.
+Every metric is computed for many weightings of the examples at once: `weights` [r, n] says how often each example
+counts. Weights of one give the metric itself; draws with replacement give its bootstrap.
 
     accuracy            share of right labels
     balanced_accuracy   mean over the classes of gold of the share that is right
@@ -28,10 +28,10 @@ from icm_annealer.evaluation.intervals import Estimate, wilson
 
 NUM_BINS = 15
 DIGITS = 9
-"""What differs in later digits only is the same: rounding makes no rank, and puts nothing beyond a bin's edge."""
+"""Scores are rounded to this many digits, so that floating-point noise affects neither ranks nor bins."""
 NUM_RESAMPLES = 2000
 MAX_CELLS = 4_000_000
-"""Weights that are in memory at a time."""
+"""The most weights in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ class Judged:
 
 
 class Resamples:
-    """Draws with replacement, the same ones at every iteration, so that figures of different methods are paired.
+    """Draws with replacement, identical in every iteration, so that metrics of different methods are paired.
 
-    `units` [n] are numbers of what is drawn together, such as groups of tied examples.
+    `units` [n] are the numbers of units that are drawn together, such as groups.
     """
 
     def __init__(self, units: Ints, seed: int = 0, num: int = NUM_RESAMPLES):
@@ -67,7 +67,7 @@ class Resamples:
         self._kept = list(self._drawn()) if num * len(units) <= MAX_CELLS else None
 
     def __iter__(self) -> Iterator[Array]:
-        """Weights [r, n], in parts that fit memory."""
+        """Yields weights [r, n] in parts that fit memory."""
         return iter(self._kept) if self._kept is not None else self._drawn()
 
     def _drawn(self) -> Iterator[Array]:
@@ -89,7 +89,7 @@ def balanced_accuracies(judged: Judged, weights: Array) -> Array:
 
 
 def aurocs(judged: Judged, weights: Array) -> Array:
-    """NaN where the examples that count are all of one class."""
+    """NaN if all weighted examples are of one class."""
     num_labels = judged.logprobs.shape[1]
     parts = []
     for label in range(num_labels) if num_labels > 2 else [1]:
@@ -125,7 +125,7 @@ FIGURES: dict[str, Callable[[Judged, Array], Array]] = {
 def quality(judged: Judged, resamples: Resamples | None = None, *, is_grouped: bool = False) -> dict[str, Estimate]:
     """Every figure with its 95 % percentile-bootstrap interval; without `resamples`, intervals are NaN.
 
-    Accuracy has Wilson's interval, unless examples are drawn in groups: then they do not count one by one.
+    Accuracy has Wilson's interval, unless examples are drawn in groups and so are not independent.
     """
     figures = {}
     for name, figure in FIGURES.items():
@@ -138,12 +138,12 @@ def quality(judged: Judged, resamples: Resamples | None = None, *, is_grouped: b
 
 
 def point(figure: Callable[[Judged, Array], Array], judged: Judged) -> float:
-    """The figure itself: every example counts once."""
+    """The metric itself, with weight one for every example."""
     return float(figure(judged, np.ones((1, len(judged.gold))))[0])
 
 
 def interval(values: Array) -> tuple[float, float]:
-    """The 2.5 % and 97.5 % quantiles of those that are known; NaN if none is."""
+    """The 2.5 % and 97.5 % quantiles of the values that are not NaN; NaN if there are none."""
     known = values[~np.isnan(values)]
     if not len(known):
         return float("nan"), float("nan")
@@ -155,8 +155,8 @@ def gap_recovered(accuracies: Sequence[float], resampled: Sequence[Array]) -> Es
     """Performance gap recovered, (ours - zero-shot) / (gold - zero-shot), of accuracies in the order zero-shot, ours,
     gold; `resampled` are paired resamples of each.
 
-    The value is NaN if gold labels prompt no better than none, and its interval is NaN if that cannot be told apart
-    (in more than 2.5 % of the resamples they do not).
+    The value is NaN if gold labels are no better than zero-shot, and its interval is NaN if the two cannot be separated
+    (gold is no better in more than 2.5 % of the resamples).
     """
     zero, ours, gold = accuracies
     if gold <= zero:
@@ -170,22 +170,22 @@ def gap_recovered(accuracies: Sequence[float], resampled: Sequence[Array]) -> Es
 
 
 def _means(values: Array, weights: Array) -> Array:
-    """Weighted means, NaN where nothing counts."""
+    """Weighted means, NaN if all weights are 0."""
     with np.errstate(invalid="ignore"):
         means: Array = weights @ values / weights.sum(axis=1)
     return means
 
 
 def _known_mean(parts: Sequence[Array]) -> Array:
-    """The mean of the parts that are known, NaN where none is."""
+    """The mean of the parts that are not NaN; NaN if all are."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a mean of nothing
+        warnings.simplefilter("ignore", RuntimeWarning)  # the mean of an empty slice
         mean: Array = np.nanmean(np.array(parts), axis=0)
     return mean
 
 
 def _one_auroc(scores: Array, is_positive: npt.NDArray[np.bool_], weights: Array) -> Array:
-    """One class against the rest, by the weights of both at each score from the lowest up."""
+    """The AUROC of one class against the rest, from the weights of both at each distinct score."""
     order = np.argsort(scores, kind="stable")
     rising, positive, ordered = scores[order], is_positive[order], weights[:, order]
     starts = np.flatnonzero(np.r_[True, rising[1:] > rising[:-1]])

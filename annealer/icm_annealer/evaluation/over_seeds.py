@@ -1,4 +1,4 @@
-"""One evaluation of several seeds: the seeds' own figures, and what they say together."""
+"""Figures of an evaluation over several seeds."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ NUM_RESAMPLES = 10_000
 
 @dataclass(frozen=True)
 class SeedEvaluation:
-    """What one seed found and cost."""
+    """The figures and costs of one seed."""
 
     figures: SeedFigures
     num_examples: int
     num_test: int
     num_dropped: int
-    """Shots that did not fit the model's window, in the context that lost most."""
+    """Shots that did not fit the model's window, in the context that dropped the most."""
     usage: Usage
 
 
 def figures_over_seeds(seeds: Sequence[SeedFigures]) -> dict[str, Quality]:
-    """By method. One seed's own figures; of several the medians, with intervals over the seeds."""
+    """Figures by method: those of one seed, or medians over several with intervals over the seeds."""
     first = seeds[0].figures
     if len(seeds) == 1:
         return first
@@ -43,7 +43,7 @@ def figures_over_seeds(seeds: Sequence[SeedFigures]) -> dict[str, Quality]:
 
 
 def gaps_over_seeds(seeds: Sequence[SeedFigures]) -> dict[str, Estimate]:
-    """The gap recovered by kind, as `figures_over_seeds`; empty if it is not known."""
+    """The gap recovered by kind, like `figures_over_seeds`; empty if it is unknown."""
     if len(seeds) == 1 or not seeds[0].gap_recovered:
         return seeds[0].gap_recovered
     methods = ("zero_shot", "icm", "gold")
@@ -55,7 +55,8 @@ def _values(seeds: Sequence[SeedFigures], method: str, kind: str, name: str) -> 
 
 
 def gap_over_seeds(accuracies: Sequence[Array]) -> Estimate:
-    """The gap recovered by median accuracies, over draws of seeds; `accuracies` by seed of zero-shot, ours, gold."""
+    """The gap recovered by median accuracies, bootstrapped over seeds. `accuracies`: by seed, for zero-shot, ours,
+    gold."""
     num = len(accuracies[0])
     draws = np.random.default_rng(0).integers(num, size=(NUM_RESAMPLES, num))
     medians = [np.median(values[draws], axis=1) for values in accuracies]
@@ -63,6 +64,6 @@ def gap_over_seeds(accuracies: Sequence[Array]) -> Estimate:
 
 
 def known_median(values: Array) -> Estimate:
-    """The median over the seeds of which a figure is known."""
+    """The median over the seeds whose value is not NaN."""
     known = values[~np.isnan(values)]
     return median_over_seeds(known.tolist()) if len(known) else Estimate(float("nan"), float("nan"), float("nan"))

@@ -1,4 +1,4 @@
-"""How well a run's labels prompt the model on examples that were not labelled, beside none and gold ones."""
+"""Evaluates a run's labels as shots for held-out examples, compared with zero-shot and gold labels."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ from icm_client.contract.wire import Usage
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """What an evaluation does. A seed draws examples and test examples, where not all are taken, and two orders."""
+    """Options of an evaluation. A seed draws shots and test examples, if not all are used, and two orders."""
 
     num_examples: int | None = None
-    """How many of the labelled examples stand in the context; None for all."""
+    """The number of labelled examples in the context; None for all."""
     num_test: int = 200
-    """The most test examples of a seed."""
+    """The most test examples per seed."""
     num_seeds: int = 1
     first_seed: int = 0
 
 
 class Shots(NamedTuple):
-    """The labelled examples: what the run found of them, and gold (-1 where there is none)."""
+    """The labelled examples, with the run's labels and gold labels (-1 where there is none)."""
 
     examples: Sequence[Example]
     found: Ints
     gold: Ints
 
     def drawn(self, num: int, rng: np.random.Generator) -> Shots:
-        """That many of them, whole groups."""
+        """A random part of about `num` examples, in whole groups."""
         chosen = {example.id for example in sample(self.examples, num, 0, rng)[0]}
         kept = np.array([number for number, example in enumerate(self.examples) if example.id in chosen])
         return Shots([self.examples[number] for number in kept], self.found[kept], self.gold[kept])
@@ -57,9 +57,9 @@ class HeldOut(NamedTuple):
 
 
 def unseen(test: Loaded, examples: Sequence[Example]) -> HeldOut:
-    """What has a gold label, and neither the text of one of `examples` nor a group with such a text in it. Raises
-    RequestError if nothing is left."""
-    texts = {example.text for example in examples}  # ids and groups of another file may be other ones
+    """The examples with a gold label whose text is not in `examples`, and whose group holds no such text. Raises
+    RequestError if none is left."""
+    texts = {example.text for example in examples}  # another file may use the same ids and groups for other examples
     tied = {e.group for e in test.examples if e.group is not None and e.text in texts}
     left = [e for e in test.examples if e.text not in texts and e.group not in tied]
     known = [e for e in left if e.id in test.gold]
@@ -74,7 +74,7 @@ def unseen(test: Loaded, examples: Sequence[Example]) -> HeldOut:
 async def evaluate_run(
     run: str, shots: Shots, test: HeldOut, task: Task, scorer: Scorer, plan: EvaluationPlan, progress: RunProgress
 ) -> Evaluation:
-    """All seeds, one after the other. `run` names the run."""
+    """Evaluates all seeds in sequence. `run` is the run's name."""
     evaluator = _Evaluator(shots, test, task, scorer, plan, progress)
     progress.expect(plan.num_seeds * len(evaluator.methods))
     last = plan.first_seed + plan.num_seeds
@@ -102,7 +102,7 @@ async def evaluate_run(
 
 @dataclass(frozen=True)
 class _Evaluator:
-    """What all seeds have in common."""
+    """Evaluates one seed after another with the same data."""
 
     shots: Shots
     test: HeldOut
@@ -144,6 +144,6 @@ class _Evaluator:
 
 
 def _gap(judged: Sequence[Judged], resamples: Resamples) -> Estimate:
-    """Of zero-shot, ours and gold, over the same draws of examples."""
+    """The gap recovered from zero-shot, ours and gold, over the same resamples."""
     values = [point(accuracies, one) for one in judged]
     return gap_recovered(values, [np.concatenate([accuracies(one, w) for w in resamples]) for one in judged])

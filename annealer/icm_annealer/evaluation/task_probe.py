@@ -1,4 +1,4 @@
-"""What a model makes of a task: tokens, the probability that it gives the labels, and a few shots for sanity."""
+"""Probes a task with a model: tokens, the probability of the labels, and accuracy with a few shots."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from icm_client.contract.wire import Label, ScoreRequest, ScoreResponse, label_t
 
 NUM_SHOTS, NUM_QUERIES = 16, 64
 MIN_SHOWN_MASS = 0.5
-"""Label mass below this behind shots looks wrong. Without shots it may be small for tasks that work well."""
+"""A lower label mass with shots is a finding. Without shots it may be small even for tasks that work well."""
 MAX_LABELS_TOLD = 16
 
 
 async def look_with_model(task: Task, loaded: Loaded, scorer: Scorer, seed: int) -> Findings:
-    """Asks a model about a random part of the data. Raises what the scorer's client raises, but for what the scorer
-    refuses (labels, long prompts), which is a finding."""
+    """Scores a random part of the data. A refusal by the scorer (labels, long prompts) is a finding; other errors of
+    the scorer's client are raised."""
     num_shots = min(NUM_SHOTS, len(loaded.examples) // 2)
     shots, queries = sample(loaded.examples, num_shots, NUM_QUERIES, np.random.default_rng(seed))
     if not queries:  # a single group, say
@@ -51,14 +51,14 @@ async def look_with_model(task: Task, loaded: Loaded, scorer: Scorer, seed: int)
 
 
 class _ModelCheck:
-    """Questions to one model about one task."""
+    """Measurements of one task with one model."""
 
     def __init__(self, task: Task, scorer: Scorer, window: int):
         self._task, self._scorer, self._window = task, scorer, window
         self._labels: list[Label] = [label_texts(texts) for texts in task.labels.values()]
 
     async def score(self, context: str, queries: Sequence[Example]) -> ScoreResponse:
-        """Labels behind every query, with the same context (shots, or nothing) in front of each."""
+        """Scores the labels of every query, with the same context (shots or nothing)."""
         lead = self._task.separator if context else ""
         texts = list(dict.fromkeys(lead + query.text for query in queries))
         number = {text: place for place, text in enumerate(texts)}
@@ -79,7 +79,7 @@ class _ModelCheck:
         counts = await self._scorer.count_tokens(verbalizers, special_tokens=self._task.special_tokens)
         most = sum(count - 1 for count in counts) + 1
         try:
-            together = await self._num_reads(text, verbalizers) or most  # none: the scorer remembers what it was asked
+            together = await self._num_reads(text, verbalizers) or most  # 0 if the scorer had the answer in its cache
         except RequestError as error:
             if error.code != "ambiguous_labels":
                 raise
@@ -114,8 +114,8 @@ class _ModelCheck:
         return Findings([fact], [few] if room < min(NUM_SHOTS, len(loaded.examples) - 1) else [])
 
     def context(self, shots: Sequence[Example], labels: Ints, chars_per_token: float, query_chars: int) -> list[str]:
-        """As many of the shots, in order, as fit the window in front of a query with a tenth to spare; the separator
-        leads all but the first."""
+        """As many shots, in order, as fit the window before a query with a tenth to spare; a separator precedes all but
+        the first."""
         texts: list[str] = []
         room = 0.9 * self._window * chars_per_token - query_chars
         for example, label in zip(shots, labels, strict=True):

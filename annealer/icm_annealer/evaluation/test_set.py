@@ -1,4 +1,4 @@
-"""Predictions on a test set against its gold labels, raw and calibrated, with intervals by draws that all share."""
+"""Metrics of predictions on a test set, raw and calibrated, with intervals over shared resamples."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from icm_annealer.runs.schema.evaluation import KINDS as KINDS
 
 
 class Judge:
-    """Judges what was predicted of test examples; those without a gold label (-1) do not count."""
+    """Compares predictions with gold labels; examples without a gold label (-1) are ignored."""
 
     def __init__(self, examples: Sequence[Example], gold: Ints, seed: int):
         self._known = np.flatnonzero(gold >= 0)
         self._gold = gold[self._known]
         self.units = _units([examples[number] for number in self._known])
-        """The number of each judged example's group: what is drawn together."""
+        """The group number of each evaluated example, the unit of resampling."""
         self._seed = seed
 
     @cached_property
@@ -34,17 +34,18 @@ class Judge:
         return len(np.unique(self.units)) < len(self.units)
 
     def judged(self, logprobs: Array) -> dict[str, Judged]:
-        """By kind; `logprobs` [test example, label]. Each label's mean is one over all of them."""
+        """Predictions by kind (raw, calibrated) from `logprobs` [test example, label]. Each label's mean is over all of
+        them, with gold or not."""
         scores = {"raw": logprobs, "calibrated": calibrated(logprobs)}
         return {kind: Judged(scores[kind][self._known], self._gold) for kind in KINDS}
 
     def figures(self, judged: dict[str, Judged]) -> dict[str, dict[str, Estimate]]:
-        """By kind and name (accuracy, ...)."""
+        """Metrics by kind and name (accuracy, ...)."""
         return {kind: quality(one, self.resamples, is_grouped=self.is_grouped) for kind, one in judged.items()}
 
 
 def describe_intervals(num_seeds: int, *, is_grouped: bool) -> str:
-    """What the intervals of figures are."""
+    """A description of the intervals."""
     if num_seeds > 1:
         return "95 %, bootstrap of the median over seeds"
     if is_grouped:

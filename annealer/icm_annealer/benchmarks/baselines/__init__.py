@@ -1,1 +1,1 @@
-"""Every method that labels have to be compared with, on one task: `icm baselines`."""
+"""Compares ICM with all baselines on one task: `icm baselines`."""

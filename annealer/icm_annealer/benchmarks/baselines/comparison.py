@@ -1,4 +1,4 @@
-"""All methods on all seeds of one task: rows into `baselines.json` one by one, then their figures together."""
+"""Runs all methods on all seeds of one task, saves each row in `baselines.json`, and summarises them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROWS, TABLE = "rows", "table"
 
 
 class BaselinesComparison(NamedTuple):
-    """The result: what `baselines.json` says of all methods, and each method with its rows."""
+    """The result: the table of `baselines.json`, and each method with its rows."""
 
     table: BaselinesTable
     methods: list[MethodSummary]
@@ -37,14 +37,14 @@ class BaselinesComparison(NamedTuple):
 async def compare(
     out: Path, scorer: Scorer, data: TaskData, plan: BaselinesPlan, progress: RunProgress, *, resume: bool
 ) -> BaselinesComparison:
-    """Runs all methods of `plan`, or with `resume` those that `out` has no such row of. Other methods that it has such
-    rows of, one of every seed, are then compared with them."""
+    """Runs all methods of `plan`; with `resume`, rows saved in `out` are reused. Other methods with a saved row for
+    every seed are then included in the comparison."""
     model = await scorer.model()
 
     def case(seed: int) -> Case:
         return Case(data, plan.num_examples, plan.num_test, seed, model, scorer, "baselines")
 
-    first = case(plan.first_seed)  # what does not suffice is refused before anything is measured
+    first = case(plan.first_seed)  # refuse insufficient data before any measurement
     if plan.offer.prefix:
         await first.open(plan.offer.prefix)
     if plan.offer.human is not None:
@@ -72,7 +72,7 @@ async def compare(
 
 
 def _jobs(data: TaskData, plan: BaselinesPlan) -> Iterator[RowJob]:
-    """Seed by seed, ICM first: it sets the others' budgets."""
+    """The jobs seed by seed, ICM first since it sets the budgets of the others."""
     num = plan.num_examples
     for seed in plan.seeds:
         for method in sorted(METHODS.values(), key=lambda method: method.name != ICM):

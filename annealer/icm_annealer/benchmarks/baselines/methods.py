@@ -1,5 +1,5 @@
-"""What is compared: methods by name, in the order of the table. One more is a Method here, and its function if no
-search finds its labels."""
+"""The compared methods by name, in the order of the table. To add one, add a Method here, with a function for its
+labels if no search finds them."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from icm_client.contract.errors import RequestError
 
 
 class Offer(NamedTuple):
-    """What a comparison has that a method may need."""
+    """Optional inputs of a comparison that a method may need."""
 
     task: Task
     prefix: str = ""
-    """A text in front of every prompt of one zero-shot method."""
+    """A text at the start of every prompt, for one zero-shot method."""
     human: str | None = None
     """The field with people's labels."""
 
 
 class Need(NamedTuple):
-    """What a method cannot do without."""
+    """A required input of a method."""
 
     what: str
-    """For the error."""
+    """Its description in errors."""
     is_met: Callable[[Offer], bool]
 
 
 class Given(NamedTuple):
-    """What labels that no search finds are made of."""
+    """The inputs of labels that no search finds."""
 
     case: Case
     offer: Offer
     icm_labels: Ints | None
-    """ICM's of the same seed, if they are there."""
+    """ICM's labels for the same seed, if known."""
 
     @property
     def num_wrong(self) -> int | None:
-        """Of ICM's labels."""
+        """The number of wrong labels of ICM."""
         return None if self.icm_labels is None else int((self.icm_labels != self.case.gold).sum())
 
 
@@ -58,33 +58,33 @@ def _nothing(given: Given) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Method:
-    """One way to come by labels, or to do without."""
+    """A method of labelling, or of zero-shot prompting."""
 
     name: str
     title: str
     search: str = ""
     """The compared search that finds its labels; empty where none does."""
     labels: Callable[[Given], Ints] | None = None
-    """Its labels where no search finds them, -1 for an example without."""
+    """The function for its labels if no search finds them; -1 for an example without a label."""
     of: Callable[[Given], dict[str, Any]] = _nothing
-    """What its labels depend on besides the case, for its row."""
+    """Inputs of its labels besides the case, for its row."""
     is_usual: bool = True
-    """Whether it takes part where no methods are named and its need, if it has one, is met."""
+    """Whether it takes part by default, if its need is met."""
     needs: Need | None = None
     after: str = ""
-    """The method that has to take part as well, since this one's labels depend on it."""
+    """Another method that must take part, since this one's labels depend on it."""
     prompts_with_labels: bool = True
-    """Otherwise unseen examples stand behind nothing, and its labels are the calibrated answers of zero-shot."""
+    """Whether its labels are shots for the test examples. If not, its labels are calibrated zero-shot predictions."""
     preamble: Callable[[Offer], str] = lambda offer: ""
-    """A text in front of every prompt."""
+    """The text at the start of every prompt."""
 
     @property
     def is_stopped(self) -> bool:
-        """Whether it ends at ICM's tokens."""
+        """Whether it stops at ICM's token count."""
         return bool(self.search) and find_compared(self.search).kind.is_stopped
 
     def takes_part(self, offer: Offer) -> bool:
-        """Whether it does where no methods are named."""
+        """Whether it takes part by default."""
         return self.is_usual if self.needs is None else self.needs.is_met(offer)
 
 
@@ -104,7 +104,7 @@ def _human(given: Given) -> Ints:
 
 
 def _of_human(given: Given) -> dict[str, Any]:
-    # A row of people's labels may be saved where the field is not named.
+    # Without the option, a saved row of human labels may still be read.
     return {"human": zlib.crc32(_human(given).tobytes()) if given.offer.human is not None else None}
 
 
@@ -159,9 +159,9 @@ METHODS: dict[str, Method] = {
 
 
 def chosen(names: Sequence[str], offer: Offer) -> list[Method]:
-    """The methods named, or if none is all usual ones, with those whose need is met.
+    """The named methods, or by default all usual methods whose need is met, in the order of the table.
 
-    In the order of the table. Raises RequestError for what cannot be run.
+    Raises RequestError for a method that cannot be run.
     """
     for name in names:
         if name not in METHODS:

@@ -1,4 +1,4 @@
-"""What `icm baselines` found, as one self-contained HTML page, and its plots."""
+"""The results of `icm baselines` as a self-contained HTML page, and its plots."""
 
 from __future__ import annotations
 

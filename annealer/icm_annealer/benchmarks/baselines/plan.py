@@ -1,4 +1,4 @@
-"""What `icm baselines` compares, and on how much."""
+"""Options of `icm baselines`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_PREFIX_BYTES = 1_000_000
 
 @dataclass(frozen=True)
 class BaselinesPlan:
-    """What is compared."""
+    """Methods, sizes and seeds of a comparison."""
 
     offer: Offer
     methods: Sequence[Method] = ()
@@ -23,7 +23,7 @@ class BaselinesPlan:
     num_seeds: int = 5
     first_seed: int = 0
     stops: bool = True
-    """Whether the other searches end at the tokens that ICM took for the same seed."""
+    """Whether the other searches stop at ICM's token count for the same seed."""
 
     @property
     def seeds(self) -> range:
@@ -34,7 +34,7 @@ class BaselinesPlan:
 
 
 def read_prefix(file: Path) -> str:
-    """The file's text, without the space at its end: a separator parts it from what follows. Raises RequestError."""
+    """The file's text without trailing white space; a separator follows it in prompts. Raises RequestError."""
     try:
         with file.open("rb") as opened:
             content = opened.read(MAX_PREFIX_BYTES + 1)

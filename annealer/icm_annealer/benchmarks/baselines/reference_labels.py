@@ -1,4 +1,4 @@
-"""Labels that no search finds: what people said, and gold with noise. For evaluation only."""
+"""Reference labels: human labels, and gold labels with noise. For evaluation only."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from icm_client.contract.errors import RequestError
 
 
 def human_labels(examples: Sequence[Example], field: str, task: Task) -> Ints:
-    """Label numbers as a field of the data gives them, -1 where it is empty.
+    """Label numbers from a field of the data, -1 where it is empty.
 
-    Raises RequestError if it is the gold field, holds anything else than labels, or holds nothing.
+    Raises RequestError if it is the gold field, is empty everywhere, or holds a value that is not a label.
     """
     if field == task.gold:
         raise RequestError(f"{field!r} is the task's gold field: name the one that holds people's labels with --human")
@@ -32,7 +32,7 @@ def human_labels(examples: Sequence[Example], field: str, task: Task) -> Ints:
 
 
 def with_noise(gold: Ints, num_wrong: int, num_labels: int, rng: np.random.Generator) -> Ints:
-    """`gold` with so many labels, drawn at random, exchanged for random other ones."""
+    """`gold` with `num_wrong` random labels replaced by random other labels."""
     labels = gold.copy()
     flipped = rng.permutation(len(gold))[:num_wrong]
     labels[flipped] = (labels[flipped] + rng.integers(1, num_labels, size=len(flipped))) % num_labels

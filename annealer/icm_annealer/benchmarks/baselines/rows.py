@@ -1,4 +1,4 @@
-"""A row a method and seed: what its labels cost, how many are right, and how well they prompt on unseen examples."""
+"""One row per method and seed: the cost and accuracy of its labels, and the metrics on held-out examples."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class BaselineRow(SearchCosts):
     test_computed_tokens: int
     num_dropped: int
     labels: Numbers
-    """By example, -1 where the method says nothing."""
+    """Label number by example, -1 without a label."""
     right: dict[str, Numbers]
     """By kind: 1 for each test example that is predicted right. Paired intervals are made of it."""
     test_units: Numbers
@@ -43,7 +43,7 @@ class BaselineRow(SearchCosts):
 
 class _Labelled(NamedTuple):
     labels: Ints
-    """By example, -1 where the method says nothing."""
+    """Label number by example, -1 without a label."""
     costs: dict[str, Any]
 
 
