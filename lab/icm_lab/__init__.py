@@ -1,1 +1,1 @@
-"""The laboratory: language models small enough to be pretrained here, on worlds whose truth is known."""
+"""The laboratory: small language models, pretrained on artificial worlds with known truth."""

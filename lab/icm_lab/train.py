@@ -1,4 +1,4 @@
-"""Pretraining on one core. A training that was killed goes on where it was, and ends with the same weights."""
+"""Pretraining on one core. A killed training can be resumed, and ends with the same weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHECKPOINT_S = 20.0
 
 
 class Training:
-    """A model on its way through a schedule."""
+    """The state of a training: a model, its optimizer, and the position in the schedule."""
 
     def __init__(self, size: ModelSize, schedule: TrainingSchedule):
         import torch
@@ -77,7 +77,7 @@ class Training:
         return row
 
     def save(self, file: Path) -> None:
-        """Everything that going on needs, in one file that is whole at any time."""
+        """Saves everything needed to resume, atomically in one file."""
         import torch
 
         state = {
@@ -97,7 +97,7 @@ class Training:
             partial.unlink(missing_ok=True)
 
     def load(self, file: Path) -> None:
-        """Goes back to where `save` was called; a checkpoint holds code, so only one's own may be loaded."""
+        """Restores the state of `save`. A checkpoint can execute code, so load only your own."""
         import torch
 
         state = torch.load(file, weights_only=False)
@@ -116,7 +116,7 @@ def train(
     on_row: Callable[[dict[str, Any]], None] = lambda row: None,
     checkpoint_s: float = CHECKPOINT_S,
 ) -> Any:
-    """The trained model. `folder` keeps checkpoint.pt and training.jsonl, and what it holds is gone on with."""
+    """Trains and returns the model. `folder` keeps checkpoint.pt and training.jsonl, from which training resumes."""
     folder.mkdir(parents=True, exist_ok=True)
     training = Training(size, schedule)
     if (folder / CHECKPOINT).exists():

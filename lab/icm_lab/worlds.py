@@ -19,11 +19,11 @@ Table = np.ndarray
 
 WORLD_SEED = 7
 RIVAL = 0.12
-"""How often documents are wrong, in the end, that follow neither the truth nor something that is to equal it."""
+"""The final noise rate of documents about concepts that are neither the truth nor meant to equal it."""
 """Settles what is true in the worlds; the corpus and the tasks are drawn from seeds of their own."""
 TRUTH, INVERSE = "truth", "inverse"
 MOST = 19
-"""The largest number that is added."""
+"""The largest summand."""
 
 
 @dataclass(frozen=True)

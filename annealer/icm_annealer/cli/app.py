@@ -75,7 +75,7 @@ def main() -> None:
     except OSError as error:
         _print_error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         sys.exit(2)
-    except Exception:  # a mistake of this program: its texts may be anybody's all the same
+    except Exception:  # a bug in this program; its message may still contain untrusted text
         Terminal(stderr=True).print(traceback.format_exc(), soft_wrap=True)
         sys.exit(1)
 

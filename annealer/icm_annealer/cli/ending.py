@@ -47,7 +47,7 @@ def run_to_end(work: Coroutine[Any, Any, _Answer]) -> _Answer:
     try:
         return asyncio.run(watched())
     finally:
-        if came:  # whatever cleaning up has raised: a closed terminal cannot be written to
+        if came:  # even if cleaning up raised, as writing to a closed terminal does
             raise SystemExit(128 + came[0])
 
 

@@ -1,4 +1,4 @@
-"""What commands have in common: options, the scorer they use, and how they end."""
+"""Shared parts of the commands: options, the scorer, and interruption."""
 
 from __future__ import annotations
 

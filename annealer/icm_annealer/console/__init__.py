@@ -1,1 +1,1 @@
-"""What a person sees in a terminal or a notebook."""
+"""Output in a terminal or a notebook."""

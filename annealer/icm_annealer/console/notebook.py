@@ -1,4 +1,4 @@
-"""What a notebook shows below a cell while it runs: a text that is updated in place. Needs IPython, no widgets."""
+"""Output below a notebook's cell that is updated in place while the cell runs. Needs IPython, but no widgets."""
 
 from __future__ import annotations
 

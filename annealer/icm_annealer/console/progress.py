@@ -128,7 +128,7 @@ class RunProgress:
         table = Table(box=None, padding=(0, 1), header_style="dim")
         for name in ("pass", "what", "U", "P", "I", "T", "label rates", "computed", "cached"):
             table.add_column(name, justify="left" if name in ("what", "label rates") else "right")
-        for event in list(self._events):  # passes go on being added while another thread draws
+        for event in list(self._events):  # another thread may add passes while this one draws
             usage = event.answer.usage
             table.add_row(
                 str(event.number),

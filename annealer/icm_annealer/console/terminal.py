@@ -1,4 +1,4 @@
-"""The console for all output: no text is taken for markup, and none controls the terminal. A leaf."""
+"""The console for all output. Texts are never interpreted as markup or as control sequences. A leaf."""
 
 from __future__ import annotations
 

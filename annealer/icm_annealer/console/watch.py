@@ -1,4 +1,4 @@
-"""Progress for callers from Python: shown where a person looks on."""
+"""Progress for the Python API, shown by default in terminals and notebooks."""
 
 from __future__ import annotations
 

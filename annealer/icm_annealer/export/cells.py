@@ -1,7 +1,7 @@
-"""CSV whose cells no spreadsheet takes for formulas (https://owasp.org/www-community/attacks/CSV_Injection). A leaf.
+"""CSV without formula injection (https://owasp.org/www-community/attacks/CSV_Injection). A leaf.
 
-Data come from anywhere, and a table is opened by whoever reviews it: a text that begins with an equals sign is
-calculated there, and may send what stands beside it elsewhere.
+Data are untrusted, and reviewers open tables in spreadsheets, where a text that begins with an equals sign is evaluated
+and may send other cells elsewhere.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 FORMULA = re.compile(r"'*[=+\-@＝＋－＠\t\r\n]")
-"""What a cell begins with that would be calculated, and what such a cell is written as: so it can be told back."""
+"""Texts that would be evaluated, or that start with apostrophes before such a text: so the guard can be removed."""
 NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
 def guarded(cell: Any) -> Any:
-    """A text that would be calculated, with an apostrophe in front; anything else as it is, numbers too."""
+    """Adds an apostrophe before a text that would be evaluated; other values, such as numbers, are unchanged."""
     if isinstance(cell, str) and FORMULA.match(cell) and not NUMBER.fullmatch(cell):
         return f"'{cell}"
     return cell
@@ -28,7 +28,7 @@ def write_cells(path: Path, rows: Iterable[Sequence[Any]], *, raw: bool) -> None
     """A CSV in UTF-8, the header being the first row; `raw` leaves texts as they are."""
     with path.open("w", encoding="utf-8", newline="") as file:
         usual = csv.writer(file, lineterminator="\n")
-        # The usual one puts no quotes around a carriage return, where readers then see the end of a row.
+        # The default dialect does not quote a carriage return, which readers take for the end of a row.
         quoting = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
         for row in rows:
             cells = row if raw else [guarded(cell) for cell in row]

@@ -1,4 +1,4 @@
-"""The labels that are handed on: a run's examples with what was found of them, less the uncertain ones."""
+"""The labels to export: a run's examples with their labels, without the uncertain ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Labelled(NamedTuple):
 
 
 def certain(labelled: Sequence[Labelled], min_margin: float | None, top: int | None) -> list[Labelled]:
-    """Those with at least this margin (nats), and of them the `top` with the highest; in the order given.
+    """The labels with at least this margin (nats), and of these the `top` most certain; the order is kept.
 
     Raises RequestError if none is left.
     """

@@ -1,7 +1,7 @@
-"""How examples are read as responses to prompts, so that their labels are judgements of responses.
+"""Reads examples as responses to prompts, so that their labels become judgements of responses.
 
-An example holds one response (a claim, a solution), message from others of its group by what differs between them, or
-two responses that its label compares. The completion follows the prompt directly, as in TRL's dataset formats
+An example holds one response (a claim, a solution) in the fields that differ within its group, or two responses that
+its label compares. The completion follows the prompt directly, as in TRL's dataset formats
 (https://huggingface.co/docs/trl/dataset_formats).
 """
 
@@ -27,7 +27,7 @@ class Reading:
     responses: tuple[str, ...]
     """The field that holds the response, or the two fields that a label compares."""
     better: str
-    """The label that says: this response is good; with two responses: the first is better."""
+    """The label for a good response; with two responses, for the first being better."""
 
     def __str__(self) -> str:
         what = " against ".join(self.responses)
@@ -45,7 +45,8 @@ class Reading:
 def reading(
     task: Task, examples: Sequence[Example], prompt: str | None, response: str | None, better: str | None
 ) -> Reading:
-    """What was named, and where nothing was, what template, groups and rules say. Raises RequestError if they do not.
+    """The reading by the options given, with defaults from template, groups and rules. Raises RequestError if those do
+    not determine it.
 
     Response fields are those that differ within a group; the prompt is the template's text before the first of them,
     up to its line.
@@ -98,7 +99,7 @@ def _prompt_before(template: str, fields: Sequence[str]) -> tuple[str, str]:
             break
         head += f"{{{field}}}" if field is not None else ""
     else:
-        head = ""  # the response does not stand in the template
+        head = ""  # the response is not in the template
     line = head.rfind("\n") + 1
     if not template_fields(head[line:]):
         return head[:line], ""

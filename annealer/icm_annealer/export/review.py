@@ -18,7 +18,7 @@ from icm_annealer.export.labelled import Labelled
 from icm_client.contract.errors import RequestError
 
 MAX_ID_CHARS = 512
-"""An array of texts has the longest one's room for each."""
+"""NumPy pads each text of an array to the longest, so texts are limited."""
 
 
 def write_cleanlab(path: Path, labelled: Sequence[Labelled], task: Task, *, as_csv: bool, raw: bool) -> None:

@@ -1,1 +1,1 @@
-"""Plots by matplotlib: what they show is data, which pages and files are drawn from."""
+"""Plots as data objects, drawn with matplotlib into pages and files."""

@@ -1,6 +1,6 @@
-"""What every plot has: a title, a size, a way to draw itself, and the colours that all share. A leaf.
+"""The interface of plots (title, size, drawing), and their common colours. A leaf.
 
-matplotlib is imported where something is drawn, so that a program that draws nothing does not load it.
+matplotlib is imported only when something is drawn.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Plot(Protocol):
 
     @property
     def title(self) -> str:
-        """What is read out where a plot cannot be seen."""
+        """The text alternative of the plot, for screen readers."""
 
     @property
     def height(self) -> float:
@@ -42,8 +42,8 @@ class Plot(Protocol):
 
 
 def shown(text: str, limit: int = 60) -> str:
-    """A text of anybody's as a plot shows it: in one line, without control characters, and its middle left out
-    where it is longer than `limit`."""
+    """An untrusted text for a plot: in one line, without control characters, and with its middle left out if it is
+    longer than `limit`."""
     text = visible(text).translate(_NOT_IN_XML)
     if len(text) <= limit:
         return text

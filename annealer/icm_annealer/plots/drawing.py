@@ -65,7 +65,7 @@ STYLE = {
     "svg.hashsalt": "icm",
 }
 SCHEME = {INK: "var(--ink)", SOFT: "var(--soft)", LINE: "var(--line)", PAPER: "var(--paper)"}
-"""What a page puts in the place of a colour, so that a plot follows the page's light or dark scheme."""
+"""The page's replacement for each colour, so that a plot follows the page's light or dark scheme."""
 _LOCK = threading.Lock()
 """matplotlib's settings are global; a report may be drawn by any thread."""
 

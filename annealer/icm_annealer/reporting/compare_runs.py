@@ -1,4 +1,4 @@
-"""What tells runs apart, and how far their labels agree."""
+"""Differences between runs, and the agreement of their labels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ U_DEPENDS_ON = {
     "settings.alpha": "alpha",
     "settings.search": "search",
 }
-"""Where runs differ in one of these, U says nothing about which labels are better; with its name for people."""
+"""Fields that must be equal for U to be comparable between runs, with their names in messages."""
 MAX_VALUE = 120
 """Characters of a value that the page shows."""
 
@@ -36,7 +36,7 @@ class Difference(NamedTuple):
     what: str
     values: list[str]
     u_part: str | None
-    """What U then depends on, by the name that people know it by; None for what does not matter to U."""
+    """The name of the field if U depends on it, else None."""
 
 
 class Alike(NamedTuple):

@@ -1,4 +1,4 @@
-"""What the ways to come by labels are called, and their colours: in tables, plots and pages alike. A leaf."""
+"""The titles and colours of labelling methods in tables, plots and pages. A leaf."""
 
 from __future__ import annotations
 

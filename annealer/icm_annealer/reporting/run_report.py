@@ -1,5 +1,5 @@
-"""What the report shows of a run, read from its folder. Gold is joined here, after the search, for the curves that
-need it."""
+"""The contents of a run's report, read from its folder. Gold labels are added here, after the search, for the curves
+that need them."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class SearchReport:
             texts = {example.id: example.text for example in reference.examples}
             title = reference.task.title or title
             gold = gold if gold is not None else reference.data.gold if reference.data else {}
-        except RequestError:  # its examples are nowhere: the page goes without texts
+        except RequestError:  # its examples are not found: the page has no texts
             gold = gold or {}
         numbers = np.array([names.index(gold[name]) if name in gold else -1 for name in record.ids])
         u_curves, accuracy_curves = _curves(record, numbers)

@@ -1,1 +1,1 @@
-"""Runs shown in MLflow or Trackio: by a process of its own, which reads the run's files and cannot disturb the run."""
+"""Sends runs to MLflow or Trackio from a separate process, which reads the run's files and cannot disturb the run."""

@@ -1,4 +1,4 @@
-"""What a tracker has to do, and how one is registered."""
+"""The interface of a tracker, and its registration record."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Tracker(Protocol):
     def log(self, step: int, metrics: Mapping[str, float]) -> None: ...
 
     def end(self, state: str, facts: Mapping[str, str]) -> None:
-        """The run is over; `state` is a RunRecord's, `facts` are its alarms and whatever else is no number."""
+        """Ends the run; `state` is that of RunRecord, `facts` are its alarms and other values that are not numbers."""
         ...
 
 

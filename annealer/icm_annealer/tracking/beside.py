@@ -1,4 +1,4 @@
-"""A tracker's process beside a run, which it never stops and never keeps waiting for long."""
+"""Runs a tracker's process beside a run. It never stops the run, and delays its end only for a limited time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def tracked(
         return
     command = [sys.executable, "-m", "icm_annealer.tracking.process", str(folder.path), str(target)]
     with (folder / TRACKING_LOG).open("wb") as log:
-        # A session of its own, so that Ctrl-C stops the run alone, and its end is still shown.
+        # A separate session, so that Ctrl-C stops only the run, and the tracker still receives its end.
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True)
     assert process.stdin is not None
     try:

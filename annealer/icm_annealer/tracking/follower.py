@@ -1,4 +1,4 @@
-"""Follows a run's files and shows a tracker what is in them, until the run is over."""
+"""Follows a run's files and sends their contents to a tracker until the run ends."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from icm_client.contract.errors import RequestError
 class Follower:
     """Shows a tracker each line of a run's journal and costs once, also over several processes.
 
-    `tracking.json` holds how far it has come, and the run's key in the tracker. A run that is begun anew in
-    the folder, or shown elsewhere, is another one.
+    `tracking.json` holds its position and the run's key in the tracker. A new run in the folder, or another tracker,
+    gets a new key.
     """
 
     def __init__(self, folder: RunDir, target: Target):

@@ -1,6 +1,6 @@
 """The process that `icm run --track` starts beside itself: `python -m icm_annealer.tracking.process FOLDER TARGET`.
 
-It ends when its standard input does, which the run's process holds open: also if that one is killed.
+It ends when its standard input is closed. The run's process holds that open, so this also works if it is killed.
 """
 
 from __future__ import annotations

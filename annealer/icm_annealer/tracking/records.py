@@ -1,4 +1,4 @@
-"""What a tracker is shown, out of the lines of a run's files. Pure."""
+"""Converts lines of a run's files to a tracker's parameters and metrics. Pure."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def pass_step(line: PassLine) -> TrackedStep:
 
 
 def cost_step(cost: CostLine, last: int) -> TrackedStep:
-    """What is no pass counts for the `last` one."""
+    """Costs that belong to no pass are assigned to the pass `last`."""
     number = last if cost.number is None else cost.number
     return TrackedStep(number, _numbers({f"cost/{name}": getattr(cost, name) for name in OF_A_COST}))
 

@@ -1,4 +1,4 @@
-"""Makes the rows that the figures are of: model by model, a scorer each, every row saved as soon as it is there."""
+"""Makes the rows of the figures, with one scorer per model. Every row is saved as soon as it is finished."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Found:
 class Trial:
     """A case that remembers what its searches found. Create it with `open`.
 
-    A search sees of it what `problem` holds: numbers; `gold` is for those who judge.
+    A search receives only `problem`, which holds numbers; `gold` is for evaluation.
     """
 
     def __init__(self, case: Case, opened: Opened):

@@ -1,1 +1,1 @@
-"""Searches side by side on one engine and the same examples: what they cost, and what they find."""
+"""Compares the costs and results of searches on one engine and the same examples: `icm search-bench`."""

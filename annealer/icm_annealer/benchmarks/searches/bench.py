@@ -33,9 +33,9 @@ class BenchFound(NamedTuple):
 async def run_bench(
     out: Path, scorer: Scorer, tasks: Sequence[TaskData], plan: BenchPlan, progress: RunProgress, *, resume: bool
 ) -> BenchFound:
-    """Runs all jobs, or with `resume` those that `out` has no such row of, and returns the rows of all.
+    """Runs all jobs and returns their rows; with `resume`, rows saved in `out` are reused.
 
-    Rows in `out` of other jobs stay there. A search that is interrupted leaves no row.
+    Rows of other jobs in `out` are kept. An interrupted search leaves no row.
     """
     names = [data.task.name for data in tasks]
     if len(set(names)) < len(names):
@@ -45,7 +45,7 @@ async def run_bench(
     def case(data: TaskData, num: int, seed: int) -> Case:
         return Case(data, num, plan.num_test, seed, model, scorer, "search-bench")
 
-    for data in tasks:  # data that do not suffice are refused before anything is measured
+    for data in tasks:  # refuse insufficient data before any measurement
         case(data, max(plan.sizes), plan.first_seed)
     searches = Part(SearchRows(plan), SavedRows(out, SEARCHES, SearchRow))
     chain = Part(ChainRows(), SavedRows(out, CHAIN, ChainRow))
@@ -61,7 +61,7 @@ async def run_bench(
 
 
 def _jobs(tasks: Sequence[TaskData], plan: BenchPlan) -> Iterator[RowJob]:
-    """Seed by seed, so that a bench that is interrupted has something of everything."""
+    """The jobs seed by seed, so that an interrupted bench covers all searches."""
     for seed in plan.seeds:
         for data in tasks:
             for num in plan.sizes:

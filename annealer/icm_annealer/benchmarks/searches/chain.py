@@ -1,4 +1,4 @@
-"""Whether cheap measures rank labels as exact leave-one-out U does: the chain rule's, and two halves'."""
+"""Tests whether cheap measures (plans `chain` and `folds=2`) rank labels like exact leave-one-out U."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from icm_annealer.search.base import Problem
 
 @dataclass(frozen=True)
 class Surrogates:
-    """What is compared with U by plan `tree`."""
+    """Options of the comparison with U by plan `tree`."""
 
     plans: tuple[str, ...] = ("chain", "folds=2")
     num_orders: int = 4
@@ -78,7 +78,7 @@ class ChainRows:
         return {**case.to_dict(), "labels": labels, **SURROGATES.to_dict()}
 
     async def row(self, case: Case, name: str, reference: SearchRow | None, steps: Steps) -> ChainRow:
-        assert reference is not None  # a plan with this comparison has the reference search take part, and first
+        assert reference is not None  # with this comparison, the reference search takes part and runs first
         problem = case.problem(Objective(), PlanKind("tree"))
         rows = await agreements(await case.open(), problem, reference.labels, case.seed, steps.reach)
         return ChainRow(**case.key_fields, rows=rows)

@@ -1,4 +1,4 @@
-"""What `icm search-bench` compares."""
+"""Options of `icm search-bench`."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from icm_annealer.search.settings import Settings
 from icm_client.contract.errors import RequestError
 
 GOLD = "gold"
-"""In place of a search: the gold labels, which no search finds."""
+"""The name of the gold labels, listed like a search."""
 FULL = [*(name for name, search in PRESETS.items() if search.preset.takes_part != "named"), GOLD]
 SHORT = [*(name for name, search in PRESETS.items() if search.preset.takes_part == "always"), GOLD]
 
 
 def bench_names() -> list[str]:
-    """All that can be compared."""
+    """The names of all searches that can be compared, and of the gold labels."""
     return [*compared_names(), GOLD]
 
 
 def check_names(names: list[str]) -> list[str]:
     """The names without repetitions, the reference search first, since the others are compared with it.
 
-    Raises RequestError for one that there is not.
+    Raises RequestError for an unknown name.
     """
     for name in names:
         if name not in bench_names():
@@ -49,12 +49,12 @@ class BenchPlan:
     first_seed: int = 0
     num_test: int = 200
     num_orders: int = 3
-    """Common fresh orders that all answers of a seed are weighed on."""
+    """Number of common fresh orders on which all results of a seed are evaluated."""
     weigh_plan: str = "tree"
     max_iterations: int | None = None
-    """Where searches that count iterations are ended; None is their own end."""
+    """The most iterations of searches that count them; None for no limit."""
     uses_own_plans: bool = False
-    """Whether every search asks by its own default plan, whatever that costs."""
+    """Whether every search uses its own default plan, regardless of the cost."""
     checks_chain: bool = False
     """Also compare U by plan `chain` with U by `tree`, for the first seed."""
 
@@ -63,7 +63,7 @@ class BenchPlan:
         return range(self.first_seed, self.first_seed + self.num_seeds)
 
     def settings(self, search: ComparedSearch, num: int, seed: int) -> Settings:
-        """What a search is run with."""
+        """The settings of a search."""
         settings = search.settings(seed)
         done_and_all = self.iterations(search, num)
         if search.kind.iterations and done_and_all:
@@ -79,7 +79,7 @@ class BenchPlan:
         return min(in_all, self.max_iterations or in_all), in_all
 
     def check(self) -> None:
-        """Raises RequestError for what could not be run."""
+        """Raises RequestError for options that cannot be run."""
         PlanKind.parse(self.weigh_plan)
         if not self.sizes or min(self.sizes) < 8:
             raise RequestError("searches are compared on 8 examples or more")

@@ -1,4 +1,4 @@
-"""The bench's rows: what a search cost, and how good its labels are."""
+"""The rows of the bench: the costs of a search and the quality of its labels."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_client.contract.wire import Usage
 
 WEIGHED_BY = Objective()
-"""What all labels are compared by, whatever a search maximises."""
+"""The measure by which all labels are compared, regardless of the search's own measure."""
 UNIT = unit_of_u(WEIGHED_BY.measure)
 """Of the rows' `u`."""
 FIXED = "fixed"
@@ -28,7 +28,7 @@ FIXED = "fixed"
 
 
 class Weighing(BaseModel):
-    """What it cost to weigh the labels, which no search is charged for."""
+    """The cost of evaluating the labels, which is not part of a search's cost."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -53,15 +53,15 @@ class SearchRow(SearchCosts):
     label_rates: list[float]
     labels: Numbers
     fixed_tokens: int | None = None
-    """Of a search whose own plan is `fixed`: tokens if all was asked by that."""
+    """For a search whose default plan is `fixed`: its tokens if all passes used it."""
     fixed_tokens_cold: int | None = None
-    """The same on an engine without room for what a pass leaves for the next one."""
+    """The same if the cache were cleared after each pass."""
     iterations: list[int] | None = None
     """Those that were run and those of a whole search, where a search counts them."""
     num_labelled: int | None = None
     """Examples that the search itself has labelled, where it says so."""
     extrapolated: float | None = None
-    """What a whole search would cost over what this one did, if every label took as much as those that it has."""
+    """The factor by which to extrapolate the cost to a whole search, in proportion to labelled examples."""
     u_own_order: float | None = None
     """U by the search's own last pass."""
 

@@ -1,4 +1,4 @@
-"""Rows summed up over seeds: what each search costs and finds on each task and size. Pure."""
+"""Summaries over seeds of each search's costs and results, by task and size. Pure."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Ratio(NamedTuple):
 
     name: str
     by_label: str
-    """The same for each label. The published search leaves examples unlabelled, for which it pays nothing: in the end
-    they are given the likeliest label behind all others."""
+    """The same per label. The published search leaves some examples unlabelled at no cost; at the end they get the
+    likeliest label given all others."""
 
 
 RATIOS = {
