@@ -1,4 +1,4 @@
-"""The shipped weights load, and do what their log says."""
+"""The shipped weights load, and reach the accuracies in their log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training goes on where it was killed, and learns."""
+"""A killed training resumes, and the model learns."""
 
 from __future__ import annotations
 

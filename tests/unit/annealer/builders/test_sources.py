@@ -1,4 +1,4 @@
-"""Downloads of builders by a proxy: what goes wrong names it, and not its password."""
+"""Downloads through a proxy: errors name the proxy, without its password."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nobody's text is markup, and none of it commands the terminal: every command, on one, with hostile names."""
+"""No untrusted text is interpreted as markup or controls the terminal: all commands, run in one, with hostile names."""
 
 from __future__ import annotations
 

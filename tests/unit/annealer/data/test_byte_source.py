@@ -1,4 +1,4 @@
-"""Rows in are rows out: whatever the format, the packing, the ends of lines, and the pieces that a pipe gives."""
+"""Rows are read without loss for every format, compression, line end, and chunking of a pipe."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Broken data are told with file and line; gold labels go to evaluation alone."""
+"""Errors in data name file and line; gold labels are only for evaluation."""
 
 from __future__ import annotations
 

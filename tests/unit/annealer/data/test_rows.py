@@ -1,4 +1,4 @@
-"""The same rows whatever the format; broken files are told in one line with file and row."""
+"""All formats give the same rows; errors in files are one line with file and row."""
 
 from __future__ import annotations
 

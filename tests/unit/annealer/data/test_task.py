@@ -1,4 +1,4 @@
-"""The built-in tasks, and task files of one's own: what is refused, in one line."""
+"""Built-in tasks and user task files: invalid ones are refused in one line."""
 
 from __future__ import annotations
 

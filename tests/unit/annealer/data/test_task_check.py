@@ -1,4 +1,4 @@
-"""`icm task check`: what looks wrong is told plainly, and what is right is left alone."""
+"""`icm task check` reports likely mistakes, and nothing for a correct task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is registered of alarms."""
+"""The registration of alarms."""
 
 from __future__ import annotations
 

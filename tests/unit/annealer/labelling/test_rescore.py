@@ -1,4 +1,4 @@
-"""The engine's own noise, seen by asking again at a run's end."""
+"""The engine's noise, measured by scoring again at the end of a run."""
 
 from __future__ import annotations
 

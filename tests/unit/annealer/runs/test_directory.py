@@ -1,4 +1,4 @@
-"""A run's folder: what is put there, and what is left alone."""
+"""A run's folder: which files are written, and which are kept."""
 
 from __future__ import annotations
 

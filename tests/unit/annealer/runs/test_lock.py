@@ -1,4 +1,4 @@
-"""Of all processes one writes a run's folder."""
+"""Only one process at a time writes a run's folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Labels that no search finds."""
+"""Reference labels: human labels, and gold labels with noise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What rows say together."""
+"""Summaries of rows over seeds."""
 
 from __future__ import annotations
 
