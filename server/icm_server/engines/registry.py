@@ -1,6 +1,6 @@
 """The engines that `icm-server serve --engine NAME` can start.
 
-An engine is a module with an `EngineKind`, and a line here; or an installed package names one in its metadata:
+To add an engine, write a module with an `EngineKind` and add a line here, or register one from an installed package:
 
     [project.entry-points."icm.engines"]
     toy = "toy_engine:ENGINE"
@@ -19,26 +19,26 @@ from icm_server.engines.base import Engine
 
 GROUP = "icm.engines"
 Say = Callable[[str], None]
-"""Reports a step of loading, in a line."""
+"""Reports a step of loading in one line."""
 
 _DEFAULTS = ServerConfig()
 
 
 @dataclass(frozen=True)
 class EngineKind:
-    """How one engine is made."""
+    """How to load one engine."""
 
     load: Callable[[ServerConfig, Say], Engine]
-    """Blocking, in any thread; the engine is used in one event loop afterwards. Raises RequestError for a mistake of
-    the user's, ScorerError if the engine does not start."""
+    """Loads the engine: blocking, in any thread; the engine is then used in one event loop. Raises RequestError for a
+    user's mistake, ScorerError if the engine does not start."""
     takes: frozenset[str] = frozenset()
-    """Which of OPTIONS it uses; the others are rejected."""
+    """The OPTIONS that it uses; others are rejected."""
     captures_output: bool = False
-    """Its libraries and processes print; that is kept off the terminal, and searched for the cause of a failure."""
+    """Its libraries and processes print: keep this off the terminal, and search it for the cause of a failure."""
 
 
 OPTIONS = {"dtype": "--dtype", "engine_args": "--engine-arg", "adapters": "--adapter"}
-"""Fields of the ServerConfig that only some engines use, and how they are set."""
+"""Fields of ServerConfig that only some engines use, and the command-line options that set them."""
 
 _OWN = {
     "vllm": ("icm_server.engines.vllm", "any model that vLLM runs"),
@@ -47,7 +47,7 @@ _OWN = {
 
 
 def described_engines() -> str:
-    """All names, each with what it is for or the package that it comes from. Loads none of them."""
+    """All names, each with its purpose or its package. Imports none of the engines."""
     own = [f"{name} ({purpose})" for name, (_, purpose) in _OWN.items()]
     others = [f"{name} (from {each.dist.name if each.dist else each.module})" for name, each in _installed().items()]
     return ", ".join([*own, *others])
