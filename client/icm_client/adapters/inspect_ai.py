@@ -38,7 +38,7 @@ LETTERS = re.compile(r"LETTER is one of ((?:\w,)*\w)\b")
 
 @modelapi(name="icm")
 class ScorerAPI(ModelAPI):
-    """Answers with the likeliest of `labels` after the messages and `answer`: plain text for base models, no chat format.
+    """Answers with the likeliest of `labels` after the messages and `answer`: plain text, for base models.
 
     Without `labels` (a list, or names separated by commas) it answers with the letters of inspect_ai's
     `multiple_choice`. The output's `logprobs` contain the log-probabilities of all labels. A scorer has no tools,
@@ -77,7 +77,7 @@ class ScorerAPI(ModelAPI):
             experiment=self._experiment,
             model=self.model_name,
         )
-        async with ScorerClient(self._url, api_key=self._key) as client:  # this object may be used in several event loops
+        async with ScorerClient(self._url, api_key=self._key) as client:  # this object outlives the loop
             answer = await client.score(request)
         ranked = sorted(zip(labels, answer.logprobs[0], strict=True), key=lambda pair: -pair[1])
         best, logprob = ranked[0]

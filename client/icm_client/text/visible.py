@@ -26,8 +26,8 @@ _LINES = {code: escape for code, escape in _LINE.items() if code not in (0x09, 0
 
 
 def visible(text: str, *, lines: bool = False) -> str:
-    """`text` in one line. Control characters (C0, C1, DEL), bidirectional controls and lone surrogates are escaped as in
-    JSON (`\\u001b`), so JSON stays valid and keeps its meaning.
+    """`text` in one line, with control characters (C0, C1, DEL), bidirectional controls and lone surrogates escaped
+    as in JSON (`\\u001b`). So JSON stays valid and keeps its meaning.
 
     With `lines`, line breaks and tabs are kept.
     """

@@ -11,8 +11,8 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 
+from icm_client.contract.entry_points import installed_packages, load_installed
 from icm_client.contract.errors import RequestError
 from icm_server.config import ServerConfig
 from icm_server.engines.base import Engine
@@ -49,7 +49,7 @@ _OWN = {
 def described_engines() -> str:
     """All names, each with its purpose or its package. Imports none of the engines."""
     own = [f"{name} ({purpose})" for name, (_, purpose) in _OWN.items()]
-    others = [f"{name} (from {each.dist.name if each.dist else each.module})" for name, each in _installed().items()]
+    others = [f"{name} (from {package})" for name, package in installed_packages(GROUP).items() if name not in _OWN]
     return ", ".join([*own, *others])
 
 
@@ -58,16 +58,9 @@ def engine_kind(name: str) -> EngineKind:
     if name in _OWN:
         kind: EngineKind = importlib.import_module(_OWN[name][0]).ENGINE
         return kind
-    entry = _installed().get(name)
-    if entry is None:
+    found = load_installed(GROUP, name, "engine", EngineKind)
+    if found is None:
         raise RequestError(f"no engine {name!r}: there are {described_engines()}", code="unknown_engine")
-    try:
-        found = entry.load()
-    except Exception as error:  # code of others, which may raise anything
-        problem = f"cannot load {entry.value}: {type(error).__name__}: {error}".splitlines()[0]
-        raise RequestError(f"the engine {name!r}: {problem}", code="bad_engine") from None
-    if not isinstance(found, EngineKind):
-        raise RequestError(f"the engine {name!r}: {entry.value} is not an EngineKind", code="bad_engine")
     return found
 
 
@@ -76,8 +69,3 @@ def check_options(kind: EngineKind, config: ServerConfig) -> None:
     for field, option in OPTIONS.items():
         if field not in kind.takes and getattr(config, field) != getattr(_DEFAULTS, field):
             raise RequestError(f"the engine {config.engine!r} does not take {option}", code="engine_option")
-
-
-def _installed() -> dict[str, EntryPoint]:
-    """Engines of other packages; one that has the name of our own is not listed."""
-    return {each.name: each for each in entry_points(group=GROUP) if each.name not in _OWN}
