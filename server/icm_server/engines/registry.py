@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from icm_client.contract.entry_points import installed_packages, load_installed
 from icm_client.contract.errors import RequestError
@@ -40,15 +41,30 @@ class EngineKind:
 OPTIONS = {"dtype": "--dtype", "engine_args": "--engine-arg", "adapters": "--adapter"}
 """Fields of ServerConfig that only some engines use, and the command-line options that set them."""
 
+
+class OwnEngine(NamedTuple):
+    """An engine of this package, as described before its module is imported."""
+
+    module: str
+    purpose: str
+    extras: tuple[str, ...]
+    """Extras of the distribution; any one of them installs the dependencies."""
+
+
 _OWN = {
-    "vllm": ("icm_server.engines.vllm", "any model that vLLM runs"),
-    "fake": ("icm_server.engines.fake", "needs no model, for trying out"),
+    "vllm": OwnEngine("icm_server.engines.vllm", "any model that vLLM runs", ("server-cpu", "server-gpu")),
+    "fake": OwnEngine("icm_server.engines.fake", "needs no model, for trying out", ("server",)),
 }
+
+
+def extras_of(name: str) -> tuple[str, ...]:
+    """The extras of which any one installs the dependencies of a scorer with this engine."""
+    return _OWN[name].extras if name in _OWN else ("server",)
 
 
 def described_engines() -> str:
     """All names, each with its purpose or its package. Imports none of the engines."""
-    own = [f"{name} ({purpose})" for name, (_, purpose) in _OWN.items()]
+    own = [f"{name} ({engine.purpose})" for name, engine in _OWN.items()]
     others = [f"{name} (from {package})" for name, package in installed_packages(GROUP).items() if name not in _OWN]
     return ", ".join([*own, *others])
 
@@ -56,7 +72,7 @@ def described_engines() -> str:
 def engine_kind(name: str) -> EngineKind:
     """The engine of that name. Raises RequestError if there is none, or if its package cannot be loaded."""
     if name in _OWN:
-        kind: EngineKind = importlib.import_module(_OWN[name][0]).ENGINE
+        kind: EngineKind = importlib.import_module(_OWN[name].module).ENGINE
         return kind
     found = load_installed(GROUP, name, "engine", EngineKind)
     if found is None:

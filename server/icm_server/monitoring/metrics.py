@@ -16,7 +16,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from icm_server.auth.tenant import Tenant
-from icm_server.monitoring.overview import held_by, seen_by
+from icm_server.monitoring.overview import held_by, visible_to
 from icm_server.scheduling.admission import Held
 from icm_server.scheduling.request_metrics import OUTCOMES
 from icm_server.scheduling.scoring import ScoringService
@@ -106,7 +106,7 @@ def _totals(scorer: ScoringService) -> Iterator[Metric]:
 def _experiments(scorer: ScoringService, tenant: Tenant) -> Iterator[Metric]:
     """Metrics of the experiments that are counted by name (see `Counters`), and of all others together."""
     label = ["tenant", "experiment"]
-    entries = seen_by(tenant, scorer)
+    entries = visible_to(tenant, scorer)
     computed = CounterMetricFamily("icm_experiment_computed_tokens", "Tokens computed, by experiment.", labels=label)
     cached = CounterMetricFamily(
         "icm_experiment_cached_tokens", "Tokens found in the prefix cache, by experiment.", labels=label

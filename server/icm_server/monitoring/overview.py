@@ -100,7 +100,7 @@ def overview(scorer: ScoringService, tenant: Tenant, *, ready: bool, status: str
     whole = sum((counts.computed_tokens for counts in recent.values()), 0)
     held, without_place = held_by(scorer), scorer.queue.without_place() - set(scorer.queue.interleaved())
     now = scorer.counters.clock()
-    entries = seen_by(tenant, scorer)
+    entries = visible_to(tenant, scorer)
 
     def row(
         experiment_id: ExperimentId, entry: ExperimentCounters, lately: Counts, waiting: Held, state: State
@@ -149,7 +149,7 @@ def overview(scorer: ScoringService, tenant: Tenant, *, ready: bool, status: str
     )
 
 
-def seen_by(tenant: Tenant, scorer: ScoringService) -> list[tuple[ExperimentId, ExperimentCounters]]:
+def visible_to(tenant: Tenant, scorer: ScoringService) -> list[tuple[ExperimentId, ExperimentCounters]]:
     """The counters that the tenant may see."""
     return [
         (experiment_id, entry)

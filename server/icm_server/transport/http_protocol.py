@@ -25,7 +25,7 @@ _ACKED_AT = 120
 """The offset of `tcpi_bytes_acked` in Linux's `struct tcp_info`."""
 
 
-class Guarded(HttpToolsProtocol):
+class LimitedProtocol(HttpToolsProtocol):
     """With keys, `known_as` assigns the connection to a tenant; without, its first complete request makes it known."""
 
     def __init__(

@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from icm_server.config import ConnectionLimits
 from icm_server.logs import event
 from icm_server.transport.connections import Connections
-from icm_server.transport.http_protocol import Guarded
+from icm_server.transport.http_protocol import LimitedProtocol
 
 log = logging.getLogger("icm_server")
 
@@ -72,19 +72,19 @@ class HttpServer(uvicorn.Server):
         await self.lifespan.startup()
         if self.lifespan.should_exit:
             sys.exit(STARTUP_FAILURE)
-        self.servers = [Door(each, self._protocol, self.registry) for each in sockets or ()]  # type: ignore[misc]
+        self.servers = [BatchListener(each, self._protocol, self.registry) for each in sockets or ()]  # type: ignore[misc]
         self.started = True
 
     async def on_tick(self, counter: int) -> bool:
         if counter % TICKS_A_LOOK == 0:
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
-                if isinstance(connection, Guarded):
+                if isinstance(connection, LimitedProtocol):
                     connection.look(now)
         return await super().on_tick(counter)
 
-    def _protocol(self) -> Guarded:
-        return Guarded(
+    def _protocol(self) -> LimitedProtocol:
+        return LimitedProtocol(
             self.config,
             self.server_state,
             self.lifespan.state,
@@ -94,7 +94,7 @@ class HttpServer(uvicorn.Server):
         )
 
 
-class Door:
+class BatchListener:
     """One listening socket. It accepts connections in small batches, so that requests on open connections are read in
     between.
 
@@ -105,7 +105,7 @@ class Door:
     def __init__(
         self,
         listener: socket.socket,
-        make_protocol: Callable[[], Guarded],
+        make_protocol: Callable[[], LimitedProtocol],
         registry: Connections,
         clock: Callable[[], float] = time.monotonic,
     ):
@@ -148,7 +148,7 @@ class Door:
             task.add_done_callback(self._entering.discard)
         self._left_at = self._clock()
 
-    async def _enter(self, connection: socket.socket, protocol: Guarded) -> None:
+    async def _enter(self, connection: socket.socket, protocol: LimitedProtocol) -> None:
         connection.setblocking(False)
         try:
             # asyncio sets this option only if a socket was created with the protocol number. An answer is written in
