@@ -44,7 +44,7 @@ from icm_client.score_fields import ScoreFields, score_request
 from icm_client.text.validation import first_error
 
 MAX_REASON = 1000
-"""How many characters are shown of why a scorer is not ready."""
+"""The most characters shown of the reason why a scorer is not ready."""
 
 
 class ScorerClient:
@@ -101,10 +101,10 @@ class ScorerClient:
         return info
 
     async def wait_ready(self, deadline_s: float, on_wait: Callable[[str, float], None] | None = None) -> ModelInfo:
-        """Waits until the scorer has answered a real read, at most `deadline_s` seconds in all.
+        """Waits until the scorer has answered a real read, for at most `deadline_s` seconds in total.
 
         `on_wait(reason, seconds_waited)` is called before each pause. Raises UnavailableError at the deadline,
-        RequestError for one that is no number of seconds.
+        RequestError if `deadline_s` is not a number of seconds.
         """
         check_seconds(deadline_s, "deadline_s")
         start = time.monotonic()
@@ -116,7 +116,7 @@ class ScorerClient:
             except IcmError as error:
                 if not _may_pass(error):
                     raise
-                given = error.details.get("reason")  # what a proxy or scorer answered may be anything
+                given = error.details.get("reason")  # a proxy or scorer may send anything
                 reason = given if isinstance(given, str) and given.isprintable() else error.message
                 reason = reason[:MAX_REASON]
             except TimeoutError:
@@ -158,7 +158,7 @@ class ScorerClient:
                 else:
                     for number, row in zip(line.prompts, line.logprobs, strict=True):
                         logprobs[number] = row
-        assert model is not None  # rows came, and a start comes before them
+        assert model is not None  # every stream begins with a start line
         return ScoreResponse(logprobs=logprobs, usage=usage, model=model)
 
     async def stream(
@@ -202,7 +202,7 @@ class ScorerClient:
         return counts
 
     async def _lines(self, request: ScoreRequest) -> AsyncGenerator[StreamStart | Rows | StreamEnd]:
-        """All lines of all parts, rows numbered as in `request`; every part is repeated until it is complete."""
+        """All lines of all parts, with rows numbered as in `request`; each part is repeated until it is complete."""
         digest, start_s = None, time.monotonic()
         deadline_s = None if request.deadline_s is None else start_s + request.deadline_s
         parts = PromptBatches(len(request.prompts), self._max_prompts)
@@ -238,7 +238,7 @@ class ScorerClient:
 
 
 def _may_pass(error: IcmError) -> bool:
-    """Whether it is worth waiting: while the scorer is away, a proxy in front of it may answer anything."""
+    """Whether to keep waiting: while the scorer is unavailable, a proxy in front of it may answer anything."""
     return isinstance(error, UnavailableError | BusyError) or error.code.startswith("http_")
 
 
@@ -250,7 +250,7 @@ def _check_start(line: StreamStart, num_prompts: int, digest: str | None) -> Non
 
 
 def _within_deadline(request: ScoreRequest, spent_s: float) -> ScoreRequest:
-    """The request with what is left of its deadline."""
+    """The request with the remaining part of its deadline."""
     if request.deadline_s is None or not spent_s:
         return request
     if spent_s >= request.deadline_s:

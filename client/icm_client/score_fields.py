@@ -29,7 +29,8 @@ class ScoreFields(TypedDict, total=False):
 
 
 def score_request(request: ScoreRequest | None, fields: ScoreFields) -> ScoreRequest:
-    """The request, or one of these fields. Raises RequestError for both, for neither, and for a field that is wrong."""
+    """The given request, or a request with these fields. Raises RequestError if both or neither are given, and for an
+    invalid field."""
     if request is not None and fields:
         raise RequestError(f"score takes a ScoreRequest or keyword arguments, not both (got {', '.join(fields)})")
     try:

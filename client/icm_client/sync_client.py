@@ -49,7 +49,7 @@ class SyncScorerClient:
             transport=transport,
         )
         self._loop = asyncio.new_event_loop()
-        # A daemon, so that a program that does not close its client ends all the same.
+        # A daemon thread, so that a program that does not close its client still exits.
         self._thread = threading.Thread(target=self._loop.run_forever, name="scorer-client", daemon=True)
         self._thread.start()
 
@@ -89,5 +89,5 @@ class SyncScorerClient:
         try:
             return answer.result()
         except BaseException:
-            answer.cancel()  # Ctrl-C: nobody waits for the answer any more
+            answer.cancel()  # Ctrl-C: the answer is no longer needed
             raise

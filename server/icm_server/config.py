@@ -15,18 +15,19 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Limits(BaseModel):
-    """How much work is accepted. Tokens are counted as a perfect prefix cache computes them: a shared prefix once.
+    """Limits on accepted work. Tokens are counted as a perfect prefix cache computes them: a shared prefix once.
 
     `max_experiment_...` apply to each experiment of each tenant; `max_requests`, `max_reads` and `max_tokens` to all
-    together. With keys, a tenant may use as much of these as it leaves free: half alone, a third beside another one.
+    tenants together. With keys, a tenant may use as much of these as it leaves free: half of it alone, a third beside
+    one other tenant.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_prompts: int = Field(default=2**16, ge=1, le=MAX_PROMPTS)
-    """In one body."""
+    """The most prompts in one body."""
     max_request_tokens: Count = 2**24
-    """In one request; each takes four bytes until it is done."""
+    """The most tokens in one request; each takes four bytes of memory until the request is done."""
     max_experiment_requests: Count = 1024
     max_experiment_reads: Count = 2**17
     max_experiment_tokens: Count = 2**25
@@ -36,32 +37,32 @@ class Limits(BaseModel):
 
 
 class ConnectionLimits(BaseModel):
-    """How many connections are open, and how slow they may be: bodies and answers have to make progress, so that none
-    holds memory for nothing."""
+    """Limits on the number and the slowness of connections: bodies and answers have to make progress, so that a stalled
+    connection does not hold memory."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_connections: Count = 4096
     """Fewer if the process may open fewer files. Three quarters are reserved for connections that have shown a key; a
-    new connection replaces the oldest one that has not."""
+    new connection displaces the oldest one that has not."""
     max_per_address: Count = 256
-    """From one address (IPv6: one /64 network) that have not shown a key."""
+    """The most connections without a key from one address (for IPv6: from one /64 network)."""
     max_header_bytes: int = Field(default=2**15, ge=1024)
-    """Of a request's first line and headers in all."""
+    """The most bytes of a request's first line and headers together."""
     max_headers: Count = 100
     header_s: Seconds = 10.0
-    """How long a request's headers may take, counted from the connection's start or the last answer."""
+    """How long a request's headers may take, from the connection's start or the last answer."""
     keep_alive_s: Seconds = 30.0
-    """How long an idle connection stays open: longer than clients keep theirs (httpx: 5 s), so that none is closed
-    under a request that is on its way."""
+    """How long an idle connection stays open: longer than clients keep theirs (httpx: 5 s), so that it is not closed
+    while a request is on its way."""
     body_silence_s: Seconds = 60.0
-    """How long a body may pause."""
+    """The longest pause within a body."""
     body_grace_s: Seconds = 30.0
     """How long a body may take in addition to its size divided by `min_bytes_per_s`."""
     min_bytes_per_s: Count = 4096
     """The slowest allowed transfer, of bodies as sent (compressed or not) and of answers."""
     answer_stall_s: Seconds = 120.0
-    """The time over which an answer's transfer rate is measured."""
+    """The interval over which an answer's transfer rate is measured."""
 
 
 class ScoringConfig(BaseModel):
@@ -73,7 +74,7 @@ class ScoringConfig(BaseModel):
     weights: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = {}
     """Shares of experiments relative to other experiments of the same tenant; 1 by default."""
     read_cache_memory_bytes: int = Field(default=64 * 2**20, ge=0)
-    """Memory of the read cache."""
+    """The memory limit of the read cache."""
     read_cache_file: Path | None = None
     """A file in which the read cache survives restarts."""
     read_cache_file_bytes: int = Field(default=2 * 2**30, ge=2**20)
@@ -91,14 +92,14 @@ class ServerConfig(BaseModel):
     model: str = "smollm2-135m"
     """A packaged model's name, a folder, or a hub id."""
     engine: str = "vllm"
-    """A name of `engines.registry`."""
+    """A name from `engines.registry`."""
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     """0 for any free port."""
     dtype: str | None = None
-    """None: bfloat16 if the hardware supports it, else float16 on a GPU and float32 on a CPU."""
+    """None: bfloat16 if the hardware supports it, otherwise float16 on a GPU and float32 on a CPU."""
     engine_args: dict[str, Any] = {}
-    """The engine's own arguments: vLLM's over the preset."""
+    """The engine's own arguments, which override the preset."""
     adapters: dict[str, str] = {}
     """LoRA adapters: name -> folder."""
     cache: Path = Path("~/.cache/icm/models")
@@ -108,15 +109,15 @@ class ServerConfig(BaseModel):
     """The largest body. Parsing it blocks the event loop: 0.4 s for this much."""
     connections: ConnectionLimits = ConnectionLimits()
     allow_hosts: tuple[str, ...] = ()
-    """More host names that it answers to; see `known_hosts.py`."""
+    """More accepted host names; see `known_hosts.py`."""
     keys_file: Path | None = None
-    """The API keys; see `keys_file.py`. For a folder, the keys.yaml in it. None: no keys, which is an error if other
-    machines can connect."""
+    """The file of API keys; see `keys_file.py`. For a folder, the keys.yaml in it. None: no keys, which is an error if
+    other machines can connect."""
     allow_no_keys: bool = False
     """Start without keys although other machines can connect."""
     published_at: str | None = None
-    """The addresses, separated by commas, at which it is reachable if that is not `host`: of a container's port on its
-    host, and of a proxy in front of it."""
+    """The addresses, separated by commas, at which the scorer is reachable if not at `host`: of a container's published
+    port, and of a reverse proxy."""
     ready_file: Path | None = None
     """Written once the scorer is ready: {"url": ...}."""
     drain_s: float = Field(default=30.0, ge=0, allow_inf_nan=False)

@@ -1,7 +1,7 @@
-"""The scorer's log: an event a line on standard error, for programs (JSON) or for people.
+"""The scorer's log: one event per line on standard error, for programs (JSON) or for people.
 
-An event carries the id of the request that it is about. Neither keys nor texts are ever logged: of an unforeseen
-exception its kind and where it was raised are, and not its message, which may quote what was sent.
+An event has the id of its request. Keys and texts are never logged: for an unexpected exception, the log has its type
+and where it was raised, but not its message, which may quote the request.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from icm_server.refusal_lines import Kind, RefusalLines
 
 LOGGERS = ("icm_server", "uvicorn", "asyncio")
 REFUSED = "request refused"
-"""The event of which a second has only so many lines (`refusal_lines.py`)."""
+"""The event whose lines are limited per second (`refusal_lines.py`)."""
 _KIND = ("tenant", "status", "code")
-"""Its fields that tell its kind."""
+"""The fields that determine its kind."""
 
 
 @dataclass(slots=True)
 class RequestNote:
-    """What is known of the HTTP request that is being answered."""
+    """The context of the HTTP request that is being answered."""
 
     id: str
     is_logged: bool = False
-    """An event says how it ended."""
+    """An event has logged how the request ended."""
 
 
 current_request: ContextVar[RequestNote | None] = ContextVar("current_request", default=None)
 
 
 def event(log: logging.Logger, name: str, level: int = logging.INFO, **fields: object) -> None:
-    """Logs that something happened; `fields` are numbers and names."""
+    """Logs an event; `fields` are numbers and names."""
     if log.isEnabledFor(level):
         log.log(level, name, extra={"fields": fields})
 
 
 def last_event(log: logging.Logger, name: str, level: int = logging.INFO, **fields: object) -> None:
-    """Logs how the request under way ended."""
+    """Logs how the current request ended."""
     note = current_request.get()
     if note is not None:
         note.is_logged = True
@@ -56,7 +56,7 @@ def last_event(log: logging.Logger, name: str, level: int = logging.INFO, **fiel
 def set_up_logging(
     form: LogFormat, stream: TextIO, *, verbose: bool, clock: Callable[[], float] = time.monotonic
 ) -> None:
-    """From now on events go to the stream; `auto` is text on a terminal and JSON elsewhere. `clock` tells seconds."""
+    """Sends events to the stream; `auto` means text on a terminal and JSON elsewhere. `clock` returns seconds."""
     as_text = form == "text" or (form == "auto" and stream.isatty())
     handler = LogHandler(stream, RefusalLines(clock))
     handler.setFormatter(TextLines() if as_text else JsonLines())
@@ -68,7 +68,7 @@ def set_up_logging(
 
 
 class LogHandler(logging.StreamHandler[TextIO]):
-    """Writes all events but refusals that are too many; with the first event after their second a line counts these."""
+    """Writes all events except excess rejections, which it counts in one line at the next event after their second."""
 
     def __init__(self, stream: TextIO, refusals: RefusalLines):
         super().__init__(stream)
@@ -107,7 +107,7 @@ class JsonLines(logging.Formatter):
 
 
 class TextLines(logging.Formatter):
-    """`[time] event: reason key=value ...`; the time is the machine's."""
+    """`[time] event: reason key=value ...`; the time is local."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = _fields(record)
@@ -119,7 +119,8 @@ class TextLines(logging.Formatter):
 
 
 def _event(record: logging.LogRecord) -> str:
-    """What happened. What asyncio says below its first line are objects, and what their exceptions quote."""
+    """The event's name: only the first line of asyncio's messages, since the others contain objects and quote
+    exceptions."""
     event = record.getMessage().strip()
     return event.partition("\n")[0] if record.name == "asyncio" else event
 

@@ -31,7 +31,7 @@ async def started(path: Path, **settings: Any) -> AsyncIterator[vllm_engine.Vllm
     finally:
         await engine.close()
         del engine
-        gc.collect()  # vLLM's own clean-up complains if it is left to the interpreter's end
+        gc.collect()  # AsyncLLM.__del__ fails when the interpreter exits
 
 
 @pytest.fixture(scope="session")

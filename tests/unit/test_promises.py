@@ -37,11 +37,11 @@ def test_the_page_names_every_limit_and_its_default() -> None:
 def test_and_how_they_hang_together() -> None:
     text = PAGE.read_text()
     assert whole_answer.MAX_HELD_VALUES == 8 * whole_answer.MAX_VALUES
-    assert "eight times as many for all together" in text
+    assert "eight times as many for all answers together" in text
     nginx = (PAGE.parents[1] / "docker/nginx.conf").read_text()
     for directive, told in (
-        ("limit_conn address 128;", "128 requests at once of an address"),
-        ("limit_conn all 4096;", "4,096 in all"),
+        ("limit_conn address 128;", "128 concurrent requests per address"),
+        ("limit_conn all 4096;", "4,096 in total"),
         ("client_header_timeout 10s;", "headers within 10 seconds"),
     ):
         assert directive in nginx

@@ -3,11 +3,11 @@ another installed package."""
 
 from __future__ import annotations
 
-from icm_annealer.core.plugins import installed_names, load_installed
 from icm_annealer.export.base import ExportFormat
 from icm_annealer.export.review import CLEANLAB, LABEL_STUDIO
 from icm_annealer.export.tables import CSV, HF, JSONL, PARQUET
 from icm_annealer.export.training import DPO, KTO, RM, SFT
+from icm_client.contract.entry_points import installed_names, load_installed
 from icm_client.contract.errors import RequestError
 
 GROUP = "icm.exporters"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import inspect
 import json
 from collections import Counter
@@ -13,7 +12,8 @@ from typing import Any, ClassVar, Literal
 from pydantic import ConfigDict, Field, PrivateAttr, ValidationError
 
 from icm_annealer.rules.base import Constraint, Facts, Labels, Rule, Traits
-from icm_annealer.rules.function import FunctionRule, load_foreign, run_foreign
+from icm_annealer.rules.function import FunctionRule, run_foreign
+from icm_client.contract import entry_points
 from icm_client.contract.errors import RequestError
 from icm_client.text.validation import first_error
 
@@ -91,8 +91,7 @@ class InstalledRule(Rule):
     @property
     def _their(self) -> Rule:
         if self._loaded is None:
-            point = _entry_point(self.rule)
-            self._loaded = _their_rule(self.rule, load_foreign(self.rule, point.load), self.options)
+            self._loaded = _their_rule(self.rule, _registered(self.rule), self.options)
         return self._loaded
 
 
@@ -108,19 +107,16 @@ class _InstalledFunction(FunctionRule):
 
 def installed_names() -> list[str]:
     """The names of the rules that installed packages register."""
-    return sorted({point.name for point in importlib.metadata.entry_points(group=ENTRY_POINTS)})
+    return entry_points.installed_names(ENTRY_POINTS)
 
 
-def _entry_point(name: str) -> importlib.metadata.EntryPoint:
-    every = importlib.metadata.entry_points(group=ENTRY_POINTS)
-    found = sorted({point.value: point for point in every if point.name == name}.items())
-    if len(found) == 1:
-        return found[0][1]
-    if found:
-        packages = ", ".join(value for value, _ in found)
-        raise RequestError(f"several installed packages have a rule {name!r}: {packages}", code="bad_rule")
-    known = ", ".join(installed_names()) or "none"
-    raise RequestError(f"no installed package has a rule {name!r} (there are: {known})", code="bad_rule")
+def _registered(name: str) -> object:
+    """The class or function that is registered under the name."""
+    found = entry_points.load_installed(ENTRY_POINTS, name, "rule", object)
+    if found is None:
+        known = ", ".join(installed_names()) or "none"
+        raise RequestError(f"no installed package has a rule {name!r} (there are: {known})", code="bad_rule")
+    return found
 
 
 def _their_rule(name: str, loaded: Any, options: dict[str, Any]) -> Rule:

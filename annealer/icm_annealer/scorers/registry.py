@@ -8,13 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from icm_annealer.core.plugins import installed_names, load_installed
 from icm_annealer.scorers.icm_server import IcmServer
 from icm_annealer.scorers.kind import Opening, ScorerKind, ignore
 from icm_annealer.scorers.local import LocalServer
 from icm_annealer.scorers.openai_endpoint import OpenAIEndpointKind
 from icm_annealer.scoring.passes import Scorer
 from icm_client import RequestError
+from icm_client.contract.entry_points import installed_names, load_installed
 from icm_client.http.address import shown
 
 GROUP = "icm.scorers"

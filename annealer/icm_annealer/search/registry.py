@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from icm_annealer.core.plugins import installed_names, load_installed
 from icm_annealer.search.blocks import BLOCKS
 from icm_annealer.search.bootstrap import BOOTSTRAP
 from icm_annealer.search.gibbs import GIBBS
@@ -14,6 +13,7 @@ from icm_annealer.search.joint import JOINT
 from icm_annealer.search.kind import Preset, SearchKind
 from icm_annealer.search.official import OFFICIAL
 from icm_annealer.search.zero_shot import ZERO_SHOT
+from icm_client.contract.entry_points import installed_names, load_installed
 from icm_client.contract.errors import RequestError
 
 GROUP = "icm.searches"

@@ -3,10 +3,10 @@ installed package."""
 
 from __future__ import annotations
 
-from icm_annealer.core.plugins import installed_names, load_installed
 from icm_annealer.tracking.base import TrackerKind
 from icm_annealer.tracking.mlflow_tracker import MLFLOW
 from icm_annealer.tracking.trackio_tracker import TRACKIO
+from icm_client.contract.entry_points import installed_names, load_installed
 from icm_client.contract.errors import RequestError
 from icm_client.http.address import shown
 

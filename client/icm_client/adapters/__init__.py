@@ -1,1 +1,2 @@
-"""A scorer as a model of other people's evaluation programs. Each module needs the program that it is for."""
+"""Adapters that offer a scorer as a model of third-party evaluation programs. Each module needs its program
+installed."""

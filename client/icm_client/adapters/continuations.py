@@ -1,4 +1,4 @@
-"""Which continuations of which contexts can be asked for in one request. Pure."""
+"""Combines pairs of contexts and continuations into requests. Pure."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from itertools import islice
 from icm_client.contract.wire import MAX_LABELS, Prompt, ScoreRequest
 
 MAX_PROMPTS = 16_384
-"""In one of the requests made here."""
+"""The most contexts in one request."""
 
 Pair = tuple[str, str]
-"""A context and what might continue it."""
+"""A context and a possible continuation."""
 
 
 def requests_of(pairs: Iterable[Pair], experiment: str, model: str) -> Iterator[ScoreRequest]:
-    """Requests that together ask for every pair, and for hardly one that is not wanted.
+    """Requests that together contain all pairs, and few other combinations.
 
-    Contexts with the same continuations share a request, and so their reads. A scorer refuses labels whose tokens
-    begin another's, which only texts can have that begin another's text: those are asked for apart.
+    Contexts with the same continuations share a request, and so their reads. A scorer rejects labels whose tokens begin
+    another's. Only a text that begins another text can have such tokens, so these are sent in separate requests.
     """
     of_context: dict[str, dict[str, None]] = {}
     for context, continuation in pairs:
@@ -34,7 +34,7 @@ def requests_of(pairs: Iterable[Pair], experiment: str, model: str) -> Iterator[
 
 
 def _apart(texts: Sequence[str]) -> list[list[str]]:
-    """The texts in lists of at most MAX_LABELS, none of which begins another one of its list."""
+    """Lists of at most MAX_LABELS texts, in each of which no text begins another one."""
     lists: list[list[str]] = []
     for text in texts:
         for some in lists:

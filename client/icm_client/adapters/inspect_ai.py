@@ -1,9 +1,9 @@
-"""A scorer as a model of inspect_ai (`pip install 'icm-elicitation[inspect]'`), for tasks whose answers are given.
+"""A scorer as a model of inspect_ai (`pip install 'icm-elicitation[inspect]'`), for tasks with a fixed list of answers.
 
     inspect eval my_task.py --model icm/base --model-base-url http://gpu-box:8000
     eval(task, model=get_model("icm/base", base_url="http://gpu-box:8000", labels=["yes", "no"]))
 
-Behind `icm/` stands `base`, or an adapter that the scorer serves.
+After `icm/` comes `base`, or the name of an adapter that the scorer serves.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from icm_client.contract.wire import ScoreRequest
 from icm_client.http.api_key import read_key
 
 LETTERS = re.compile(r"LETTER is one of ((?:\w,)*\w)\b")
-"""Where inspect_ai's multiple choice names the letters that may be answered."""
+"""How inspect_ai's multiple choice lists the allowed letters."""
 
 
 @modelapi(name="icm")
 class ScorerAPI(ModelAPI):
-    """Answers with the likeliest of `labels` behind the messages and `answer`: texts for base models, no chat format.
+    """Answers with the likeliest of `labels` after the messages and `answer`: plain text, for base models.
 
-    Without `labels` (a list, or names with commas between) it answers with the letters of inspect_ai's
-    `multiple_choice`. The log-probabilities of all labels are in the output's `logprobs`. Tools, sampling and
-    thinking are beyond a scorer: what is asked for of them is not done.
+    Without `labels` (a list, or names separated by commas) it answers with the letters of inspect_ai's
+    `multiple_choice`. The output's `logprobs` contain the log-probabilities of all labels. A scorer has no tools,
+    sampling or reasoning; requests for these are ignored.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class ScorerAPI(ModelAPI):
         model_name: str,
         base_url: str | None = None,
         api_key: str | None = None,
-        config: GenerateConfig = GenerateConfig(),  # noqa: B008  (inspect_ai's own way)
+        config: GenerateConfig = GenerateConfig(),  # noqa: B008  (inspect_ai's convention)
         labels: list[str] | str | None = None,
         answer: str = "ANSWER:",
         experiment: str = "inspect",
@@ -77,7 +77,7 @@ class ScorerAPI(ModelAPI):
             experiment=self._experiment,
             model=self.model_name,
         )
-        async with ScorerClient(self._url, api_key=self._key) as client:  # this object outlives event loops
+        async with ScorerClient(self._url, api_key=self._key) as client:  # this object outlives the loop
             answer = await client.score(request)
         ranked = sorted(zip(labels, answer.logprobs[0], strict=True), key=lambda pair: -pair[1])
         best, logprob = ranked[0]

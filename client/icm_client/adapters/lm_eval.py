@@ -25,13 +25,13 @@ from icm_client.contract.wire import ScoreRequest, label_texts
 from icm_client.http.api_key import read_key
 
 MAX_REQUESTS = 16
-"""Requests under way at once: tasks whose answers differ from question to question have one for each."""
+"""The most concurrent requests: a task whose answers differ between questions needs one request per question."""
 
 
 class NotKnown:
-    """Whether greedy decoding would give a continuation that has less than half of the probability.
+    """Whether greedy decoding would give a continuation that has less than half of the probability: not known.
 
-    A scorer does not tell which token is likeliest, so a metric that rests on it gets an error, never a guess.
+    A scorer does not report the likeliest token, so a metric that needs it raises an error instead of using a guess.
     """
 
     def __bool__(self) -> bool:
@@ -50,10 +50,10 @@ class NotKnown:
 
 @register_model("icm")
 class ScorerLM(LM):
-    """Log-likelihoods from a running icm-server: exact, behind contexts that share what they begin with.
+    """Log-likelihoods from a running icm-server: exact, and each shared beginning of contexts is computed once.
 
-    `model` is `base` or an adapter that the scorer serves, `experiment` the name that it counts the work for. A
-    context that does not fit the model's window is an error; nothing is cut. Nothing is generated either.
+    `model` is `base` or an adapter that the scorer serves, `experiment` the name under which the work is counted. A
+    context that exceeds the model's window is an error; nothing is truncated. Generation is not supported.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class ScorerLM(LM):
         model: str = "base",
         experiment: str = "lm-eval",
         api_key_file: str | None = None,
-        **_: Any,  # batch_size, device and the like, which are the scorer's own affair
+        **_: Any,  # batch_size, device and the like, which the scorer decides
     ):
         super().__init__()
         self._base_url, self._model, self._experiment = base_url, model, experiment
@@ -71,12 +71,12 @@ class ScorerLM(LM):
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool | NotKnown]]:
         """For each (context, continuation) its log-likelihood, and whether greedy decoding would give it.
 
-        That is known where the continuation has more than half of the probability: then each of its tokens has, and
-        is the likeliest. Elsewhere it is NotKnown, or False among several answers to one context, since multiple
-        choice always looks but hardly uses it: its `exact_match` is a lower bound.
+        That is known where the continuation has more than half of the probability: then each of its tokens has, and is
+        the likeliest. Otherwise it is NotKnown, or False among several answers to one context: multiple choice always
+        evaluates it but rarely uses it, so its `exact_match` is a lower bound.
         """
         pairs: list[Pair] = [request.args for request in requests]
-        with start_blocking_portal() as portal:  # works in notebooks as well, whose own loop is running
+        with start_blocking_portal() as portal:  # also works in notebooks, whose own loop is running
             found = portal.call(self._score, pairs)
         num_answers = Counter(context for context, _ in found)
         answers: list[tuple[float, bool | NotKnown]] = []

@@ -1,1 +1,1 @@
-"""The contract between scorer and client: its shapes, its errors, and what both compute of a request."""
+"""The contract between scorer and client: data formats, errors, and the computations that both sides share."""

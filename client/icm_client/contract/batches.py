@@ -1,4 +1,4 @@
-"""Texts and requests split into smaller batches. Pure."""
+"""Splits texts and requests into smaller batches. Pure."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from icm_client.contract.wire import ScoreRequest
 _Item = TypeVar("_Item")
 
 GROW_AFTER = 8
-"""Batches that are accepted before a larger size is tried; twice as many each time that this was too large."""
+"""Accepted batches before a larger size is tried; doubled each time the larger size is rejected."""
 
 
 def batches(texts: Iterable[str], max_chars: int, max_texts: int | None = None) -> Iterator[list[str]]:
-    """The texts in order, in lists of at most so many characters and texts; a text that is longer is a list alone."""
+    """The texts in order, in lists of at most so many characters and texts; a longer text is a list by itself."""
     batch: list[str] = []
     num_chars = 0
     for text in texts:
@@ -30,10 +30,10 @@ def batches(texts: Iterable[str], max_chars: int, max_texts: int | None = None) 
 
 
 class PromptBatches:
-    """A request's prompts, by number and in order, in batches of at most `max_size`.
+    """A request's prompts, by index and in order, in batches of at most `max_size`.
 
-    Plans list their prompts depth first, so the prompts of a batch are neighbours in the prefix tree: cutting costs
-    their shared path once more in the body, and nothing in the engine, whose prefix cache outlives the request.
+    Plans list their prompts depth first, so the prompts of a batch are neighbours in the prefix tree. A split repeats
+    their shared path in the body, but not in the engine, whose prefix cache outlives the request.
     """
 
     def __init__(self, num_prompts: int, max_size: int):
@@ -46,14 +46,14 @@ class PromptBatches:
         return [self._left.popleft() for _ in range(min(self._size, len(self._left)))]
 
     def accepted(self) -> None:
-        """The last batch was not too large. After some of these, batches double in size again."""
+        """The last batch was not too large. After several of these, the batch size doubles again."""
         self._num_accepted += 1
         self._has_grown = self._num_accepted == self._grow_after and self._size < self._max_size
         if self._has_grown:
             self._size, self._num_accepted = min(2 * self._size, self._max_size), 0
 
     def too_large(self, numbers: Sequence[int]) -> None:
-        """These prompts of the last batch are too many at once: they come again, in batches of half as many."""
+        """These prompts of the last batch were too many: they are taken again, in batches of half the size."""
         self._left.extendleft(reversed(numbers))
         self._size, self._num_accepted = -(-len(numbers) // 2), 0
         if self._has_grown:
@@ -61,16 +61,16 @@ class PromptBatches:
 
 
 def halves(items: Sequence[_Item]) -> tuple[Sequence[_Item], Sequence[_Item]]:
-    """The first half, which is the longer one of an odd number, and the second."""
+    """The first half, which is the longer one of an odd number, and the second half."""
     middle = -(-len(items) // 2)
     return items[:middle], items[middle:]
 
 
 def subset(request: ScoreRequest, numbers: Sequence[int]) -> ScoreRequest:
-    """The request for these prompts alone, in this order: with all of them, the request itself.
+    """The request restricted to these prompts, in this order; with all of them, the request itself.
 
-    It carries only the prefixes and segments that they use. Raises RequestError, as the scorer would, where a
-    number of the request refers to nothing.
+    It contains only the prefixes and segments that they use. Raises RequestError, as the scorer would, for an index
+    that does not exist.
     """
     if list(numbers) == list(range(len(request.prompts))):
         return request
@@ -84,7 +84,7 @@ def subset(request: ScoreRequest, numbers: Sequence[int]) -> ScoreRequest:
 
     def prefix(old: int | None) -> int | None:
         path = []
-        while old is not None and old not in prefixes:  # a loop, since a chain may be deeper than the stack
+        while old is not None and old not in prefixes:  # a loop, because a chain may be deeper than the stack
             path.append(old)
             old = request.prefixes[old][0]
         for node in reversed(path):

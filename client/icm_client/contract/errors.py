@@ -47,7 +47,7 @@ class RequestError(IcmError):
 
 
 class TooLargeError(RequestError):
-    """The request exceeds a limit, also of an idle scorer; several smaller ones would not."""
+    """The request exceeds a limit even of an idle scorer; several smaller requests may be accepted."""
 
     code = "request_too_large"
     status = 413
@@ -65,7 +65,7 @@ class BusyError(IcmError):
 
 
 class UnavailableError(IcmError):
-    """The scorer is unreachable or not ready; `retry_after_s` is None if it named no time."""
+    """The scorer is unreachable or not ready; `retry_after_s` is None if the scorer gave no time."""
 
     code = "unavailable"
     status = 503
@@ -102,7 +102,7 @@ def error_body(error: IcmError) -> dict[str, Any]:
 
 
 def error_from_body(status: int, body: Any, retry_after_s: float | None = None) -> IcmError:
-    """The typed error for an HTTP answer; `body` is any JSON, possibly not the scorer's."""
+    """The typed error for an HTTP answer; `body` is any JSON, possibly not from a scorer."""
     inner = body.get("error") if isinstance(body, dict) else None
     if isinstance(inner, dict):
         message, code = _line(inner.get("message", "")), _line(inner.get("code", "error"), MAX_CODE)

@@ -1,4 +1,4 @@
-"""A label's tokens: those that follow the prompt's when both are tokenized together. Pure."""
+"""A label's tokens: those after the prompt's when both are tokenized together. Pure."""
 
 from __future__ import annotations
 

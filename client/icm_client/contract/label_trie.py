@@ -1,4 +1,4 @@
-"""Labels of any number of tokens as few reads: one for each inner node of the trie over their tokens. Pure."""
+"""Scores labels of any number of tokens with few reads: one for each inner node of the trie of their tokens. Pure."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class LabelTrie:
             [[place[sequence[:depth], token] for depth, token in enumerate(sequence)] for sequence in sequences]
             for sequences in labels
         ]
-        """For every token of every label: its read, and its column in the read's answer."""
+        """For each token of each label: its read, and its column in the read's answer."""
         self.max_path = max(len(read.path) for read in self.reads)
         """The most tokens that a read appends to its prompt."""
 
@@ -66,8 +66,8 @@ class Clash(NamedTuple):
 
 
 def clashes(paths: Iterable[tuple[TokenPath, str]]) -> Iterator[Clash]:
-    """At least one clash if there are any, of the texts with these tokens."""
-    for (path, text), (longer, other) in pairwise(sorted(paths)):  # whatever begins with `path` follows it
+    """At least one clash among the texts with these tokens, if there are any."""
+    for (path, text), (longer, other) in pairwise(sorted(paths)):  # sequences that begin with `path` follow it
         if longer[: len(path)] == path:
             yield Clash(text, other, len(longer) == len(path))
 

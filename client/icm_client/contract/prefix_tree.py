@@ -1,4 +1,4 @@
-"""A request's references looked up, and its labels' texts: what both sides check before anything else. Pure."""
+"""Resolves a request's references and label texts: the first checks of both sides. Pure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from icm_client.contract.wire import Label, Row, ScoreRequest, label_texts
 
 
 class Node(NamedTuple):
-    """A prefix or a prompt: the prefix that it continues, and the texts that it adds (never an empty one)."""
+    """A prefix or a prompt: the prefix that it continues, and the texts that it appends (never an empty one)."""
 
     parent: int | None
     added: tuple[str, ...]
 
 
 def node_of(request: ScoreRequest, kind: Literal["prefix", "prompt"], number: int, row: Row) -> Node:
-    """Row `number` of the request's prefixes or prompts. Raises RequestError for a reference to nothing."""
+    """Row `number` of the request's prefixes or prompts. Raises RequestError for a reference that does not exist."""
     parent, *segments = row
     num_before = number if kind == "prefix" else len(request.prefixes)
     if parent is not None and not 0 <= parent < num_before:
@@ -49,7 +49,7 @@ def prompt_of(request: ScoreRequest, number: int) -> Node:
 
 
 def check_references(request: ScoreRequest) -> None:
-    """Raises RequestError unless every prefix and prompt refers to what is there."""
+    """Raises RequestError unless all references of prefixes and prompts exist."""
     for number, row in enumerate(request.prefixes):
         node_of(request, "prefix", number, row)
     for number in range(len(request.prompts)):
@@ -62,13 +62,13 @@ def empty_prompt(number: int) -> RequestError:
 
 
 def given_texts(request: ScoreRequest) -> Iterator[str]:
-    """The texts that a request brings, besides its labels'."""
+    """The texts of a request, except its labels'."""
     yield from request.segments
     yield from (prompt for prompt in request.prompts if isinstance(prompt, str))
 
 
 def checked_labels(labels: Sequence[Label]) -> list[list[str]]:
-    """Every label's texts. Raises RequestError for a text that is empty, or that occurs twice."""
+    """Each label's texts. Raises RequestError for a text that is empty or occurs twice."""
     checked = [label_texts(label) for label in labels]
     owner: dict[str, int] = {}
     for number, texts in enumerate(checked):

@@ -25,7 +25,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 MAX_PROMPTS = 262_144
-"""In a request to the client, which splits it into bodies of at most ModelInfo.max_prompts."""
+"""The most prompts in a request to the client, which splits it into bodies of at most ModelInfo.max_prompts."""
 MAX_SEGMENTS = 262_144
 MAX_PREFIXES = 262_144
 MAX_LABELS = 256
@@ -42,7 +42,7 @@ DEFAULT_EXPERIMENT = "default"
 """The experiment of a request that names none."""
 
 Text = Annotated[str, Field(max_length=MAX_TEXT_CHARS)]
-"""Up to more characters than any context window holds."""
+"""More characters than any context window holds."""
 
 LabelText = Annotated[str, Field(max_length=MAX_LABEL_CHARS)]
 

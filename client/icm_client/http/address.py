@@ -1,4 +1,4 @@
-"""Where a scorer is, as a person writes it, and as it may be shown: without a user, a password, or a query."""
+"""A scorer's address as a user enters it, and as it may be shown: without a user, a password, or a query."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _LONGEST = 2000
 
 
 class Address(NamedTuple):
-    """A URL, which may be shown, and the user and password that stood in it, which may not."""
+    """A URL, which may be shown, and its user and password, which may not."""
 
     url: str
-    """`http://HOST:PORT/PATH`, without a slash at its end."""
+    """`http://HOST:PORT/PATH`, without a trailing slash."""
     host: str
     basic: str | None
-    """The Authorization header's value, where the URL named a user or a password."""
+    """The Authorization header's value, if the URL has a user or a password."""
 
     @classmethod
     def parse(cls, text: str, what: str = "a scorer") -> Address:
-        """Raises RequestError, whose message holds no part of a password, if it is no URL of `what`."""
+        """Raises RequestError if the text is not a URL of `what`; the message contains no part of a password."""
         parts = _PARTS.fullmatch(text.rstrip("/"))
         if parts is None or len(text) > _LONGEST or not text.isprintable():
             raise RequestError(f"{shown(text)!r} is not a URL of {what}: write http://HOST:PORT{_why(text)}")
@@ -38,26 +38,26 @@ class Address(NamedTuple):
             if not is_place(parsed):
                 raise ValueError("it names no host and port that can be; write http://HOST:PORT")
         except (httpx.InvalidURL, ValueError) as error:
-            # What follows an "@" is not of a password: the parts were told apart by the last one.
+            # The text after the last "@" does not belong to a password.
             raise RequestError(f"{url!r} is not a URL of {what}: {error}") from None
         return cls(url, host, _basic(parts["user"] or ""))
 
 
 def shown(text: str) -> str:
-    """Text in which somebody meant to name an address, without what may be secret in it."""
+    """A text that is meant as an address, without parts that may be secret."""
     text = text[:_LONGEST]
     parts = _PARTS.fullmatch(text)
     if parts:
         return parts["scheme"] + parts["place"]
     if not re.search("[@?#]", text):
         return text
-    # Which of its parts is the password cannot be told, so nothing of it is shown.
+    # The password's position is not known, so nothing is shown.
     scheme = _SCHEME.match(text)
     return (scheme[0] if scheme else "") + "..."
 
 
 def is_place(url: httpx.URL) -> bool:
-    """Whether its host and port can be looked for: nothing below looks before it asks the network."""
+    """Whether host and port are valid: the network layer does not check them before it connects."""
     labels = url.raw_host.decode("ascii").rstrip(".").split(".")
     fits = all(0 < len(label) < 64 for label in labels) and not re.search(r"[\s%]", url.raw_host.decode("ascii"))
     return fits and (url.port is None or 0 < url.port < 65_536)

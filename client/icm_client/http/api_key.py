@@ -1,4 +1,4 @@
-"""Keys in files. A leaf."""
+"""Reads keys from files. A leaf."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from icm_client.contract.errors import RequestError
 
 
 def read_key(file: Path | None) -> str | None:
-    """The API key in a file; /dev/null, which stands for a secret that is not there, holds none.
+    """The API key in a file; None for /dev/null, which stands for a missing secret.
 
     Raises RequestError if it cannot be read.
     """

@@ -1,4 +1,4 @@
-"""How a request's body is compressed: by what the scorer says that it takes. Pure."""
+"""Compresses request bodies with an encoding that the scorer accepts. Pure."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from typing import NamedTuple
 import zstandard
 
 MIN_BYTES = 16_384
-"""Smaller bodies travel as they are."""
+"""Smaller bodies are not compressed."""
 ZSTD_LEVEL, GZIP_LEVEL = 3, 1
-"""Fast ones: a body is compressed once, and read at once."""
+"""Fast levels: each body is compressed once and read once."""
 
 
 class Body(NamedTuple):
-    """What is sent, and its Content-Encoding if it has one."""
+    """The bytes to send, and their Content-Encoding if there is one."""
 
     content: bytes
     encoding: str | None
 
 
 def accepted(header: str) -> frozenset[str]:
-    """The encodings that an Accept-Encoding header of a scorer's answer (RFC 7694) names."""
+    """The encodings in an Accept-Encoding header of a scorer's answer (RFC 7694)."""
     return frozenset(name.partition(";")[0].strip().lower() for name in header.split(","))
 
 
 def compressed(content: bytes, encodings: frozenset[str]) -> Body:
-    """The body by zstd if the scorer takes it, else gzip, else as it is: older scorers take nothing."""
+    """The body compressed with zstd if the scorer accepts it, otherwise with gzip, otherwise uncompressed: older
+    scorers accept neither."""
     if len(content) >= MIN_BYTES and "zstd" in encodings:
         return Body(zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(content), "zstd")
     if len(content) >= MIN_BYTES and "gzip" in encodings:

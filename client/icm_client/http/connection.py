@@ -1,4 +1,4 @@
-"""HTTP to one address, bounded in time and size: the one place where httpx is called, and its errors become ours."""
+"""HTTP to one address, bounded in time and size. The only module that uses httpx; it maps its errors to ours."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ CONNECT_S, WRITE_S = 10.0, 300.0
 
 
 class Connection:
-    """Requests to `address`, by the environment's proxy if one leads there; see `proxies`.
+    """Requests to `address`, through the environment's proxy if one applies; see `proxies`.
 
-    `what` is what is there ("the scorer"), and `advice` what to do where nobody answers. Raises RequestError at once
-    for a key that cannot be one, a proxy that cannot be used, or certificates that cannot be read.
+    `what` names the server ("the scorer"), and `advice` says what to do if it does not answer. Raises RequestError at
+    once for an invalid key, an unusable proxy, or certificates that cannot be read.
     """
 
     def __init__(
@@ -59,10 +59,10 @@ class Connection:
     async def send(
         self, method: str, path: str, content: bytes | None = None, headers: dict[str, str] | None = None
     ) -> AsyncIterator[httpx.Response]:
-        """The answer, whatever its status, while its body is to be read by `whole`, `pieces` or `error`.
+        """The answer, whatever its status; read its body within the context by `whole`, `pieces` or `error`.
 
-        What goes wrong until the context's end is mapped: UnavailableError where nobody answers, ScorerError for what
-        cannot be unpacked, RequestError for a redirect, which is not followed: a key is for one address.
+        Errors until the end of the context are mapped: UnavailableError without an answer, ScorerError for a body that
+        cannot be decompressed, RequestError for a redirect, which is not followed: a key is for one address.
         """
         with self._mapped_errors():
             request = self._http.build_request(method, self.url + path, content=content, headers=headers)
@@ -76,7 +76,7 @@ class Connection:
                 await response.aclose()
 
     async def whole(self, response: httpx.Response, max_bytes: int) -> bytes:
-        """The body. Raises ScorerError if it is longer, UnavailableError if it takes longer than a read may."""
+        """The body. Raises ScorerError if it is too long, UnavailableError if it exceeds the read timeout."""
         content = bytearray()
         async with self._timely():
             async for piece in self.pieces(response, max_bytes):
@@ -84,7 +84,7 @@ class Connection:
         return bytes(content)
 
     async def error(self, response: httpx.Response) -> IcmError:
-        """The typed error of an answer that is no success; a body that is no JSON is a proxy's page, or nothing."""
+        """The typed error of an unsuccessful answer; a body that is not JSON may be a proxy's page, or empty."""
         content = bytearray()
         async with self._timely():
             async for piece in unpacked(response):
@@ -98,7 +98,7 @@ class Connection:
         return error_from_body(response.status_code, body, retry_after_s(response.headers.get("Retry-After", "")))
 
     async def pieces(self, response: httpx.Response, max_bytes: int) -> AsyncIterator[bytes]:
-        """The body as it comes. Raises ScorerError if it is longer."""
+        """The body as it arrives. Raises ScorerError if it is too long."""
         num_bytes = 0
         async for piece in unpacked(response):
             num_bytes += len(piece)
@@ -111,7 +111,7 @@ class Connection:
 
     @asynccontextmanager
     async def _timely(self) -> AsyncIterator[None]:
-        """For all of it together: httpx has a limit for each piece only, and there may be one every minute."""
+        """Limits the total time: httpx limits only each piece, and a piece may come every minute."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 yield
@@ -154,7 +154,7 @@ class Connection:
         )
 
     def _by_proxy(self) -> str:
-        """What is added to what may be a proxy's fault."""
+        """A hint for errors that a proxy may have caused."""
         return self._proxy.hint(self._host) if self._proxy else ""
 
     def _moved(self, response: httpx.Response) -> RequestError:
@@ -166,8 +166,8 @@ class Connection:
 
 
 def authorization(address: Address, api_key: str | None) -> dict[str, str]:
-    """The header for a key, or for the user and password of an address. Raises RequestError, in which neither is shown,
-    for both, or for a key that cannot stand in a header."""
+    """The header for a key, or for the user and password of an address. Raises RequestError, which shows neither, if
+    both are given, or for a key that a header cannot contain."""
     if api_key is None:
         return {"Authorization": address.basic} if address.basic else {}
     if address.basic:
@@ -188,13 +188,13 @@ def _transport(address: Address, proxy: Proxy | None) -> httpx.AsyncBaseTranspor
     if any(url.startswith("https:") for url in route):
         with certificate_errors():
             return httpx.AsyncHTTPTransport(proxy=proxy.url if proxy else None)
-    # Reading the certificates takes 27 ms. Without TLS none are needed, and this context trusts none.
+    # Loading the certificates takes 27 ms. Without TLS none are needed, and this context trusts none.
     return httpx.AsyncHTTPTransport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), proxy=proxy.url if proxy else None)
 
 
 @contextmanager
 def certificate_errors() -> Iterator[None]:
-    """Raises RequestError where a transport, as it is made, cannot read the environment's certificates."""
+    """Raises RequestError if a new transport cannot read the environment's certificates."""
     try:
         yield
     except OSError as error:

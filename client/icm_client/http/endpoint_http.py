@@ -1,4 +1,4 @@
-"""JSON over HTTP to a server that others wrote: retries, bounded answers, and its refusals as one line."""
+"""JSON over HTTP to a third-party server: retries, bounded answers, and one-line errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from icm_client.http.retry_loop import OnWait, RetryLoop
 
 MAX_ANSWER_BYTES = 64 * 1024**2
 MAX_SHOWN_CHARS = 400
-"""As much of a server's own message is told."""
+"""The most characters shown of a server's own message."""
 
 
 class EndpointHttp:
@@ -53,7 +53,7 @@ class EndpointHttp:
         await self._connection.close()
 
     async def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        """The JSON that the server answers at `path`, such as `/v1/models`."""
+        """The server's JSON answer at `path`, such as `/v1/models`."""
         content = await self.content(method, path, body)
         try:
             return json.loads(content)
@@ -61,7 +61,7 @@ class EndpointHttp:
             raise ScorerError(f"{self.root}{path} answered something that is not JSON") from None
 
     async def content(self, method: str, path: str, body: dict[str, Any] | None = None) -> bytes:
-        """What the server answers at `path`, as it is."""
+        """The server's answer at `path`, unparsed."""
         return await self._retries.call(functools.partial(self._send, method, path, body))
 
     async def _send(self, method: str, path: str, body: dict[str, Any] | None) -> bytes:

@@ -1,4 +1,4 @@
-"""One scorer's HTTP: requests out, answers or typed errors in."""
+"""HTTP with one scorer: sends requests, and returns answers or raises typed errors."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ from icm_client.http.connection import Connection
 from icm_client.http.stream import StreamedLine, lines_of, not_of_this_protocol, read_lines, while_rows_come
 
 THREAD_BYTES = 2**18
-"""Larger bodies are compressed beside the event loop."""
+"""Larger bodies are compressed in a thread."""
 MAX_SMALL_BYTES = 2**22
-"""The longest answer that is no log-probabilities, and what one of these has beside them: a ModelInfo may name
-MAX_ADAPTERS adapters."""
+"""The most bytes of an answer without log-probabilities, and of the other fields of an answer with them: a ModelInfo
+may list MAX_ADAPTERS adapters."""
 ROW_BYTES, VALUE_BYTES = 128, 32
-"""The most that a prompt's row, and each of its log-probabilities, take in an answer."""
+"""The most bytes of a prompt's row, and of each log-probability, in an answer."""
 
 _Model = TypeVar("_Model", bound=pydantic.BaseModel)
 
 
 class Exchange:
-    """Sends to one address. Raises RequestError at once if it is no URL, or cannot be asked; see `Connection`."""
+    """Sends requests to one address. Raises RequestError at once for an invalid or unusable address; see
+    `Connection`."""
 
     def __init__(
         self, base_url: str, *, api_key: str | None, read_timeout_s: float, transport: httpx.AsyncBaseTransport | None
@@ -49,19 +50,19 @@ class Exchange:
         await self._connection.close()
 
     async def ready(self) -> None:
-        """Raises UnavailableError as long as the scorer has not answered a real read."""
+        """Raises UnavailableError until the scorer has answered a real read."""
         async with self._success("GET", "/readyz") as response:
             await self._connection.whole(response, MAX_SMALL_BYTES)
 
     async def ask(self, answer: type[_Model], path: str, body: pydantic.BaseModel | None = None) -> _Model:
-        """A small answer, to a POST if there is a body."""
+        """A small answer; POST if there is a body, otherwise GET."""
         content = body.model_dump_json(exclude_defaults=True).encode() if body is not None else None
         method = "GET" if body is None else "POST"
         async with self._success(method, path, content, "application/json") as response:
             return _parsed(answer, await self._connection.whole(response, MAX_SMALL_BYTES))
 
     async def lines(self, request: ScoreRequest) -> AsyncGenerator[StreamedLine]:
-        """An answer line by line; UnavailableError if no row has come for as long as a read may take."""
+        """An answer line by line. Raises UnavailableError if no row arrives within the read timeout."""
         max_bytes = MAX_SMALL_BYTES + len(request.prompts) * (ROW_BYTES + VALUE_BYTES * len(request.labels))
         async with self._success("POST", "/v1/score", request.body(), STREAM_TYPE) as response:
             if response.headers.get("Content-Type", "").startswith(STREAM_TYPE):

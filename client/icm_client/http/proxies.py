@@ -1,4 +1,4 @@
-"""Which proxy leads to an address, by the environment's HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY."""
+"""Selects the proxy for an address from HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _PLACE = r"[\w.:\[\]-]*"
 
 
 class Proxy(NamedTuple):
-    """A proxy, as it is asked and as it is shown: without a user and a password."""
+    """A proxy: its full URL, and its URL for messages, without a user and a password."""
 
     url: str
     shown: str
     variable: str
-    """The variable that names it."""
+    """The variable that sets it."""
 
     def hint(self, host: str) -> str:
-        """What is added to an error that may be the proxy's fault, where `host` was asked for."""
+        """The text appended to an error that the proxy may have caused, for a request to `host`."""
         return (
             f"; the request went through the proxy {self.shown} ({self.variable}): if it needs none, "
             f"add {host} to NO_PROXY"
@@ -36,9 +36,9 @@ class Proxy(NamedTuple):
 
 
 def proxy_for(url: str) -> Proxy | None:
-    """None where no proxy is named, or the address is not to be asked by one: always so on this machine itself.
+    """The proxy for a URL. None if no proxy is set, or if the address is excepted; this machine always is.
 
-    Raises RequestError for a proxy that cannot be used.
+    Raises RequestError for an unusable proxy.
     """
     place = httpx.URL(url)
     proxies = getproxies()
@@ -60,7 +60,7 @@ def is_loopback(host: str) -> bool:
 
 
 def _is_excepted(place: httpx.URL, no_proxy: str) -> bool:
-    """By name, name and port, or domain as the standard library has it; and networks such as 10.0.0.0/8."""
+    """By name, name and port, or domain as in the standard library, and by network such as 10.0.0.0/8."""
     port = f":{place.port}" if place.port else ""
     if proxy_bypass(place.host) or (port and proxy_bypass(place.host + port)):
         return True
@@ -79,7 +79,7 @@ def _is_excepted(place: httpx.URL, no_proxy: str) -> bool:
 def _usable(text: str, variable: str, host: str) -> Proxy:
     text = text if "://" in text else f"http://{text}"
     scheme, _, rest = text.partition("://")
-    # Up to the last "@" may be a password, whatever else is in it.
+    # A password may contain "@", so it extends to the last one.
     place = re.split("[/?#]", rest.rpartition("@")[2])[0]
     scheme = scheme.lower() if re.fullmatch(r"[\w+.-]{1,20}", scheme) else "..."
     shown = f"{scheme}://{place if re.fullmatch(_PLACE, place) else '...'}"

@@ -1,4 +1,4 @@
-"""What may be retried, and when: pure decisions, no clock and no network."""
+"""Decides what to retry, and when. Pure: no clock and no network."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ import numpy as np
 from icm_client.contract.errors import BusyError, IcmError, RequestError, UnavailableError
 
 LONGEST_WAIT_S = 86_400.0
-"""A scorer that names a longer wait names this one."""
+"""A longer wait requested by a scorer is cut to this."""
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Waits double from `first_wait_s` to `max_wait_s`, with jitter; a time that the scorer names goes first.
+    """Waits double from `first_wait_s` to `max_wait_s`, with jitter; a time given by the scorer takes precedence.
 
-    Only what cannot have changed anything is retried: connection errors, 429 and 503. Scoring has no side effects,
-    so an answer lost on its way may be asked for again.
+    Only errors without side effects are retried: connection errors, 429 and 503. Scoring has no side effects, so a lost
+    answer may be requested again.
     """
 
     patience_s: float = 300.0
-    """How long a scorer may be away: unreachable, or not ready."""
+    """How long a scorer may be unavailable: unreachable, or not ready."""
     first_wait_s: float = 0.25
     max_wait_s: float = 15.0
     busy_patience_s: float = 3600.0
-    """How long a scorer that is there may refuse work because it is full."""
+    """How long a reachable scorer may reject work because it is full."""
 
     def __post_init__(self) -> None:
-        """Raises RequestError for what is no number of seconds."""
+        """Raises RequestError for values that are not numbers of seconds."""
         for name, seconds in vars(self).items():
             check_seconds(seconds, name)
 
@@ -48,27 +48,27 @@ class RetryPolicy:
 
 
 def check_seconds(seconds: float, name: str) -> None:
-    """Raises RequestError for NaN, infinity, or less than nothing: with these a wait would have no end."""
+    """Raises RequestError for NaN, infinity, or a negative number, with which a wait might never end."""
     if not 0 <= seconds < math.inf:
         raise RequestError(f"{name} is {seconds}: it has to be a finite number of seconds, 0 or more")
 
 
 class Tries:
-    """The tries of one request: how often it failed, and since when. Times are of any clock that does not go back."""
+    """The attempts of one request: the number of failures, and since when. Times are from any monotonic clock."""
 
     def __init__(self, policy: RetryPolicy, now_s: float):
         self._policy = policy
         self.progressed(now_s)
 
     def progressed(self, now_s: float) -> None:
-        """A part of the answer has come: patience begins anew."""
+        """Part of the answer has arrived: the limits start again."""
         self._num_failed, self._asking_since_s, self._seen_s = 0, now_s, now_s
 
     def failed(self, error: IcmError, now_s: float, rng: np.random.Generator) -> float | None:
         """Seconds to wait before the next try, or None to give up."""
         self._num_failed += 1
         if isinstance(error, BusyError):
-            self._seen_s = now_s  # it is there
+            self._seen_s = now_s  # the scorer is reachable
             since_s = self._asking_since_s
         else:
             since_s = max(self._asking_since_s, self._seen_s)
@@ -76,8 +76,8 @@ class Tries:
 
 
 def retry_after_s(header: str, now: datetime | None = None) -> float | None:
-    """Seconds from a Retry-After header in either of its forms, a number or a date, at most LONGEST_WAIT_S; None for
-    anything else."""
+    """Seconds from a Retry-After header, which is a number or a date, at most LONGEST_WAIT_S; None for anything
+    else."""
     try:
         seconds = float(header)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Attempts until one succeeds: the decisions of `retry`, with a clock, a jitter and pauses."""
+"""Repeats attempts until one succeeds: the decisions of `retry`, with a clock, jitter and pauses."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ class RetryLoop:
 
     def __init__(self, policy: RetryPolicy, on_wait: OnWait | None = None):
         self._policy, self._on_wait = policy, on_wait
-        self._jitter = np.random.default_rng()  # spreads the retries of many clients; changes no result
+        self._jitter = np.random.default_rng()  # spreads the retries of many clients; does not affect results
 
     def begin(self) -> Tries:
         """The attempts of one request, counted from now."""
         return Tries(self._policy, time.monotonic())
 
     async def call(self, attempt: Callable[[], Awaitable[_Answer]]) -> _Answer:
-        """The first answer of `attempt`. Patience is counted from the first failure. Raises its last error."""
+        """The first result of `attempt`. The limits are counted from the first failure. Raises the last error."""
         start_s, tries = time.monotonic(), None
         while True:
             try:
                 return await attempt()
             except IcmError as error:
-                tries = tries or self.begin()  # until now the other side was there, however long it took
+                tries = tries or self.begin()  # until now the other side was reachable, however long it took
                 await self.pause(tries, error, start_s)
 
     async def pause(self, tries: Tries, error: IcmError, start_s: float, deadline_s: float | None = None) -> None:
-        """Waits until the next attempt, at most until `deadline_s` (of time.monotonic). Raises the error if there is
-        to be none."""
+        """Waits until the next attempt, at most until `deadline_s` (of time.monotonic). Raises the error if there is no
+        next attempt."""
         now_s = time.monotonic()
         wait_s = tries.failed(error, now_s, self._jitter)
         if wait_s is None:

@@ -1,4 +1,4 @@
-"""A scorer's answer line by line: bytes in, checked lines out. Knows nothing of HTTP."""
+"""Parses a scorer's answer line by line: bytes in, checked lines out. Independent of HTTP."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from icm_client.contract.wire import (
 )
 
 MAX_LINE_BYTES = 64 * 2**20
-"""The longest line that is taken: 65,536 rows of 50 labels."""
+"""The longest accepted line: 65,536 rows of 50 labels."""
 
 _LINE: pydantic.TypeAdapter[StreamLine] = pydantic.TypeAdapter(StreamLine)
 
@@ -59,8 +59,8 @@ async def read_lines(chunks: AsyncIterator[bytes]) -> AsyncGenerator[StreamedLin
 
 
 async def while_rows_come(lines: AsyncGenerator[StreamedLine], silent_s: float) -> AsyncGenerator[StreamedLine]:
-    """The same lines. Raises UnavailableError once there was nothing but blank lines, or lines without rows, for
-    `silent_s` seconds; the time that a slow reader takes does not count."""
+    """The same lines. Raises UnavailableError after `silent_s` seconds with only blank lines or lines without rows; the
+    time that a slow reader takes does not count."""
     left_s = silent_s
     async with aclosing(lines):
         while True:
@@ -80,27 +80,28 @@ async def while_rows_come(lines: AsyncGenerator[StreamedLine], silent_s: float) 
 
 
 def lines_of(answer: ScoreResponse) -> Iterator[StreamedLine]:
-    """The same of an answer that came whole."""
+    """The lines of an answer that came as one document."""
     yield StreamStart(model=answer.model, num_prompts=len(answer.logprobs))
     yield StreamRows(prompts=list(range(len(answer.logprobs))), logprobs=answer.logprobs)
     yield StreamEnd(usage=answer.usage)
 
 
 class Outstanding:
-    """Which of a request's prompts are still to be answered; nothing is taken twice, or that was not asked."""
+    """Tracks which of a request's prompts are not answered yet; rejects rows that are repeated or were not
+    requested."""
 
     def __init__(self, request: ScoreRequest, numbers: Iterable[int]):
         self._num_labels = len(request.labels)
         self._numbers = dict.fromkeys(numbers)
 
     def numbers(self) -> list[int]:
-        """Those prompts, in the order asked."""
+        """These prompts, in the order of the request."""
         return list(self._numbers)
 
     def take(self, line: StreamRows, numbers: Sequence[int]) -> Rows:
-        """The line's rows, numbered as in the request: its own numbers count within `asked`.
+        """The line's rows, numbered as in the request; the line's own numbers are indices into `asked`.
 
-        Raises ScorerError for rows that are not log-probabilities of all labels, or of no prompt that is missing:
+        Raises ScorerError for rows that are not log-probabilities of all labels, or that belong to no missing prompt:
         an answer of the wrong shape or with impossible values must never become a label.
         """
         if len(line.prompts) != len(line.logprobs):
@@ -120,7 +121,7 @@ class Outstanding:
 
 
 async def _split(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Lines that are whole and not blank."""
+    """The complete lines that are not blank."""
     parts: list[bytes] = []
     num_bytes = 0
     async for chunk in chunks:
@@ -144,7 +145,7 @@ def _parsed(text: bytes) -> StreamLine:
 
 
 def not_of_this_protocol(error: pydantic.ValidationError) -> ScorerError:
-    """What is said of an answer that is no icm-server's."""
+    """The error for an answer that does not come from an icm-server."""
     return ScorerError(
         f"the answer does not match the scorer's protocol ({error.error_count()} fields differ): "
         "is it an icm-server of this version?",

@@ -1,4 +1,4 @@
-"""An answer's body, unpacked piece by piece: however well it is packed, no more is unpacked at once than is read."""
+"""Decompresses an answer's body piece by piece, so that memory is bounded however well it is compressed."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from collections.abc import AsyncIterator
 import httpx
 
 ACCEPTED = "gzip"
-"""What answers may be packed by: this can be unpacked in pieces of any size."""
+"""The accepted encoding of answers, which can be decompressed in pieces of any size."""
 PIECE_BYTES = 2**18
 
 
 async def unpacked(response: httpx.Response) -> AsyncIterator[bytes]:
-    """Pieces of at most PIECE_BYTES, or as they came if they are not packed.
+    """Pieces of at most PIECE_BYTES, or as they arrived if they are not compressed.
 
-    Raises httpx.DecodingError for what is packed otherwise, or damaged.
+    Raises httpx.DecodingError for another encoding, or for damaged data.
     """
-    if response.is_stream_consumed:  # by a transport that has answers as a whole
+    if response.is_stream_consumed:  # by a transport that returns complete answers
         yield response.content
         return
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()

@@ -1,4 +1,4 @@
-"""What is asked of an OpenAI-compatible endpoint, and what of its answers is believed."""
+"""Requests to an OpenAI-compatible endpoint, and checks of its answers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from icm_client.contract.wire import is_logprob
 from icm_client.http.endpoint_http import EndpointHttp
 
 LOWEST = -9999.0
-"""What servers write for minus infinity, which JSON lacks."""
+"""The value that some servers write for minus infinity, which JSON lacks."""
 WINDOW_FIELDS = ("max_model_len", "context_length", "context_window", "max_context_length")
-"""Names under which endpoints tell a model's window in /v1/models."""
+"""Field names of a model's window in /v1/models."""
 
 MAX_COUNT = 2**31
-"""A higher number of tokens is not believed."""
+"""A higher number of tokens is ignored."""
 
 TokenIds = list[int]
 
@@ -34,10 +34,10 @@ class Card(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What stands at the first place behind each prompt, in the order asked: log-probabilities by token.
+    """Log-probabilities of the first token after each prompt, by token, in the order of the prompts.
 
-    A token is named by its text, or as `token_name` has it where ids were wanted. Values are unchecked; NaN stands
-    for one that is no number. Counts are None where the endpoint tells none.
+    A token is identified by its text, or by `token_name` if ids were requested. Values are unchecked; NaN stands for a
+    value that is not a number. Counts are None if the endpoint reports none.
     """
 
     tops: list[dict[str, float]]
@@ -54,14 +54,14 @@ class OpenAIEndpoint:
         self.url = http.root
 
     async def cards(self) -> list[Card]:
-        """The models listed; none if the endpoint does not list them."""
+        """The listed models; empty if the endpoint does not list them."""
         with contextlib.suppress(RequestError, ScorerError, KeyError, TypeError, AttributeError):
             listed = await self._http.ask("GET", "/v1/models")
             return [_card(entry) for entry in listed["data"]]
         return []
 
     async def version(self) -> str | None:
-        """The server's version, where it tells one (vLLM does)."""
+        """The server's version, if it reports one (vLLM does)."""
         with contextlib.suppress(RequestError, ScorerError, AccessError, KeyError, TypeError):
             return str((await self._http.ask("GET", "/version"))["version"])
         return None
@@ -74,7 +74,7 @@ class OpenAIEndpoint:
         return 1
 
     async def tokenize(self, model: str, text: str, *, special: bool = False) -> TokenIds:
-        """The text's tokens; with `special` also those that the tokenizer adds to a prompt."""
+        """The text's tokens; with `special`, including those that the tokenizer adds to a prompt."""
         body = {"model": model, "prompt": text, "add_special_tokens": special}
         answer = await self._http.ask("POST", "/tokenize", body)
         tokens = answer.get("tokens") if isinstance(answer, dict) else None
@@ -90,12 +90,13 @@ class OpenAIEndpoint:
         num_top: int = 0,
         wanted: Sequence[int] = (),
     ) -> Answer:
-        """One token behind every prompt: its `num_top` likeliest, or the `wanted` ids (vLLM's logprob_token_ids).
+        """Requests one token after every prompt: its `num_top` likeliest tokens, or the `wanted` ids (vLLM's
+        logprob_token_ids).
 
         Raises ScorerError unless there is a choice for every prompt.
         """
         prompt = prompts[0] if len(prompts) == 1 else list(prompts)
-        # Greedy: a sampled token would stand among the likeliest by chance.
+        # Greedy: otherwise a sampled token would be listed among the likeliest.
         body: dict[str, Any] = {"model": model, "prompt": prompt, "max_tokens": 1, "temperature": 0}
         body["logprobs"] = num_top
         if wanted:
@@ -123,12 +124,12 @@ class OpenAIEndpoint:
 
 
 def token_name(token_id: int) -> str:
-    """How a token is named where ids were wanted."""
+    """The name of a token in answers to requests with ids."""
     return f"token_id:{token_id}"
 
 
 def checked(value: float | None, what: str) -> float:
-    """The value, if it is a log-probability; else ScorerError, whose message goes on from `what`."""
+    """The value if it is a log-probability, otherwise raises ScorerError; its message begins with `what`."""
     if value is None:
         raise ScorerError(f"{what} has no log-probability: the endpoint did not return one", code="missing_value")
     if math.isnan(value):
@@ -148,10 +149,10 @@ def _card(entry: Any) -> Card:
 
 
 def _top(choice: dict[str, Any]) -> dict[str, float]:
-    """Empty where there are no log-probabilities."""
+    """Empty if there are no log-probabilities."""
     logprobs: Any = choice.get("logprobs")
     try:
-        if "content" in logprobs:  # llama.cpp answers as chat completions do
+        if "content" in logprobs:  # llama.cpp answers in the format of chat completions
             entries = [(each["token"], each["logprob"]) for each in logprobs["content"][0]["top_logprobs"]]
         else:
             entries = list(logprobs["top_logprobs"][0].items())

@@ -1,4 +1,4 @@
-"""The same of many things, a bounded number at a time."""
+"""Runs a coroutine for many items with bounded concurrency."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request's prompts as the texts that they join to. Pure."""
+"""Joins a request's prompts into texts. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from icm_client.contract.wire import ScoreRequest
 
 
 class JoinedPrompt(NamedTuple):
-    """A prompt's whole text, its last piece (all of it, for a prompt in one piece), and its number in the request."""
+    """A prompt's whole text, its last piece (the whole text if there is only one piece), and its index in the
+    request."""
 
     text: str
     last: str
@@ -18,7 +19,8 @@ class JoinedPrompt(NamedTuple):
 
 
 def joined_prompts(request: ScoreRequest) -> list[JoinedPrompt]:
-    """In the order asked. Raises RequestError where a number refers to nothing, and for an empty prompt."""
+    """The prompts in the order of the request. Raises RequestError for a reference that does not exist, and for an
+    empty prompt."""
     prefixes: list[str] = []
     for number, row in enumerate(request.prefixes):
         node = node_of(request, "prefix", number, row)
@@ -35,7 +37,7 @@ def joined_prompts(request: ScoreRequest) -> list[JoinedPrompt]:
 
 
 def used_texts(request: ScoreRequest) -> Iterator[str]:
-    """Every text that stands in a prefix or a prompt, in that order."""
+    """Every text of a prefix or prompt, in this order."""
     for row in [*request.prefixes, *request.prompts]:
         if isinstance(row, str):
             yield row

@@ -1,4 +1,4 @@
-"""What an endpoint can do, and whether its log-probabilities can be believed: asked once, before anything else."""
+"""Finds out what an endpoint supports and whether its log-probabilities are plausible, before any other request."""
 
 from __future__ import annotations
 
@@ -13,33 +13,35 @@ from icm_client.openai_compat.reads import MAX_PROMPTS
 
 SHOTS = 2 * "Colour: red\nNext: blue\n\nColour: blue\nNext: red\n\n"
 EASY, TURNED = SHOTS + "Colour: red\nNext:", SHOTS + "Colour: blue\nNext:"
-"""Their answers, " blue" and " red", are clear to any language model."""
+"""Any language model finds their answers, " blue" and " red"."""
 OTHER = "The days of the week are Monday, Tuesday, Wednesday,"
 NUM_TOP = (20, 5)
-"""How many of the likeliest tokens are asked for, the first that the endpoint takes."""
+"""Numbers of likeliest tokens to request; the first that the endpoint accepts is used."""
 MAX_APART, MAX_BELOW = 0.5, 7.0
-"""Two answers to one prompt are the same if no value is further apart than the first, in nats, of those that are at
-most the second below the best: batches and cached prefixes change the last digits, in 16 bits by tenths of a nat."""
+"""Two answers to one prompt are equal if no value differs by more than the first number, in nats, among the values
+within the second number of the best. Batches and cached prefixes change the last digits, in 16 bits by tenths of a
+nat."""
 
 
 class Abilities(NamedTuple):
-    """What an endpoint was found to do."""
+    """What the endpoint supports."""
 
     takes_tokens: bool
-    """Prompts in tokens with logprob_token_ids; else texts, and `num_top` of the likeliest tokens are told."""
+    """Prompts as tokens with logprob_token_ids; otherwise prompts as text, with `num_top` of the likeliest tokens."""
     num_top: int
     bos: TokenIds
-    """Tokens that the tokenizer puts in front of a prompt; only their number is known where tokens are not taken."""
+    """Tokens that the tokenizer puts in front of a prompt; only their number is known if the endpoint does not accept
+    tokens."""
     max_prompts: int
-    """The most prompts that are put in one request."""
+    """The most prompts in one request."""
     fingerprint: str | None
     notes: list[str]
-    """What a person should know, a line each."""
+    """Warnings for the user, one line each."""
 
 
 async def probe(endpoint: OpenAIEndpoint, model: str) -> Abilities:
-    """Raises ScorerError for an endpoint whose log-probabilities are missing, not finite, the same for everything, or
-    depend on what else is asked; and what the endpoint raises."""
+    """Raises ScorerError for an endpoint whose log-probabilities are missing, not finite, all equal, or dependent on
+    the other prompts of a request; and what the endpoint raises."""
     questions = await _token_questions(endpoint, model) or await _text_questions(endpoint, model)
     first = await questions.ask([EASY])
     easy = _believable(endpoint, first.tops[0])
@@ -57,7 +59,7 @@ async def probe(endpoint: OpenAIEndpoint, model: str) -> Abilities:
     notes = list(questions.notes)
     if [_best(easy), _best(turned)] != [questions.after_easy, questions.after_turned]:
         notes.append(f"{model} gets a trivial prompt wrong: is it a trained language model?")
-    # vLLM counts the cached tokens of a request's last prompt only, so where they are counted each has its request.
+    # vLLM counts the cached tokens of a request's last prompt only, so if they are counted, each prompt gets a request.
     one_by_one = together is None or first.cached_tokens is not None
     return Abilities(
         questions.takes_tokens,
@@ -71,7 +73,7 @@ async def probe(endpoint: OpenAIEndpoint, model: str) -> Abilities:
 
 @dataclass(frozen=True)
 class _Questions:
-    """How prompts are put to the endpoint, and which tokens should be the likeliest behind the easy ones."""
+    """The format of prompts for the endpoint, and the expected likeliest tokens after the test prompts."""
 
     endpoint: OpenAIEndpoint
     model: str
@@ -88,7 +90,7 @@ class _Questions:
         return bool(self.wanted)
 
     async def ask(self, texts: Sequence[str], *, reverse: bool = False) -> Answer:
-        """With no token in the answers but the wanted ones, where there are any."""
+        """Answers contain only the requested tokens, if there are any."""
         prompts = [self.prompts[text] for text in texts]
         wanted = self.wanted[::-1] if reverse else self.wanted
         answer = await self.endpoint.complete(self.model, prompts, num_top=self.num_top, wanted=wanted)
@@ -98,7 +100,7 @@ class _Questions:
 
 
 async def _token_questions(endpoint: OpenAIEndpoint, model: str) -> _Questions | None:
-    """None if the endpoint has no /tokenize, or does not answer with the wanted ids."""
+    """None if the endpoint has no /tokenize, or does not answer with the requested ids."""
     try:
         texts = (EASY, TURNED, OTHER, EASY + " blue", TURNED + " red")
         ids = {text: await endpoint.tokenize(model, text) for text in texts}
@@ -139,7 +141,7 @@ async def _text_questions(endpoint: OpenAIEndpoint, model: str) -> _Questions:
 
 
 async def _together(questions: _Questions, texts: list[str]) -> Answer | None:
-    """None if the endpoint takes one prompt at a time."""
+    """None if the endpoint accepts only one prompt per request."""
     try:
         return await questions.ask(texts)
     except (RequestError, ScorerError):
@@ -151,7 +153,7 @@ def _best(top: dict[str, float]) -> str:
 
 
 def _believable(endpoint: OpenAIEndpoint, top: dict[str, float]) -> dict[str, float]:
-    """The values, if they are log-probabilities, and not all the same."""
+    """The values, if they are log-probabilities and not all equal."""
     try:
         for token, value in top.items():
             checked(value, f"the token {token!r}")
@@ -166,11 +168,11 @@ def _believable(endpoint: OpenAIEndpoint, top: dict[str, float]) -> dict[str, fl
 
 
 def _check_same(endpoint: OpenAIEndpoint, one: dict[str, float], other: dict[str, float], when: str) -> None:
-    """What is likely in one answer has about the same value in the other."""
+    """Checks that likely tokens have about the same value in both answers."""
     for token, value in one.items():
         if value < max(one.values()) - MAX_BELOW:
             continue
-        # Of the likeliest tokens the last may change places with one that is not told.
+        # The last of the likeliest tokens may swap places with one that is not reported.
         beside = other.get(token, min(other.values(), default=-math.inf))
         if not abs(value - beside) <= MAX_APART:
             raise _unusable(

@@ -1,4 +1,4 @@
-"""Many reads through one endpoint: several prompts a request, a bounded number of requests at a time."""
+"""Makes reads through one endpoint: several prompts per request, and a bounded number of concurrent requests."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from icm_client.openai_compat.endpoint import Answer, OpenAIEndpoint
 from icm_client.openai_compat.gathered import gathered
 
 MAX_PROMPTS, MAX_SIZE = 32, 100_000
-"""The most prompts in one request, and tokens (or characters) of them."""
+"""The most prompts in one request, and the most tokens (or characters) in all of them."""
 MAX_REQUESTS, MAX_SINGLE_REQUESTS = 8, 32
-"""Requests at a time: of several prompts, and of one. A bounded window, so that a shared prefix is still in the
-endpoint's cache when it is next wanted."""
+"""The most concurrent requests of several prompts, and of one prompt: few, so that a shared prefix is still in the
+endpoint's cache for its next prompt."""
 
 
 class EndpointRead(NamedTuple):
-    """One prompt, as text or as tokens, and the ids whose log-probabilities are wanted behind it (at most MAX_READ_IDS;
-    none: the likeliest tokens are)."""
+    """One prompt, as text or tokens, and the ids whose log-probabilities are requested after it (at most MAX_READ_IDS;
+    without ids, the likeliest tokens')."""
 
     prompt: str | list[int]
     wanted: tuple[int, ...] = ()
 
 
 class EndpointAnswers(NamedTuple):
-    """By read, in order, log-probabilities by token; what the endpoint says of the cost of all."""
+    """For each read, in order, log-probabilities by token; and the total cost as the endpoint reports it."""
 
     tops: list[dict[str, float]]
     prompt_tokens: int | None
@@ -34,7 +34,7 @@ class EndpointAnswers(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """By prompt its labels' log-probabilities, and its length in tokens where that is known; and the cost."""
+    """For each prompt its labels' log-probabilities, and its length in tokens if known; and the total cost."""
 
     rows: list[list[float]]
     lengths: list[int] | None
@@ -43,13 +43,13 @@ class Scored(NamedTuple):
 
 
 class Reader:
-    """Reads of one model. `max_prompts` is the most prompts that the endpoint takes in one request."""
+    """Makes reads of one model. `max_prompts` is the most prompts that the endpoint accepts in one request."""
 
     def __init__(self, endpoint: OpenAIEndpoint, *, num_top: int, max_prompts: int):
         self.endpoint, self.num_top, self._max_prompts = endpoint, num_top, min(max_prompts, MAX_PROMPTS)
 
     async def read(self, model: str, reads: Sequence[EndpointRead]) -> EndpointAnswers:
-        """Requests are begun in the order of the reads; the first failure gives the others up."""
+        """Requests start in the order of the reads; the first failure cancels the others."""
         limit = MAX_REQUESTS if self._max_prompts > 1 else MAX_SINGLE_REQUESTS
 
         async def request(batch: Sequence[EndpointRead]) -> Answer:
@@ -68,7 +68,7 @@ class Reader:
 
 
 def batches(reads: Sequence[EndpointRead], max_prompts: int) -> list[list[EndpointRead]]:
-    """The reads in order, as few requests as the limits allow; each at least one read."""
+    """The reads in order, in as few requests as the limits allow; each has at least one read."""
     cut: list[list[EndpointRead]] = []
     wanted: set[int] = set()
     size = 0

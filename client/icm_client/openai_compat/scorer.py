@@ -1,4 +1,4 @@
-"""The scorer's protocol (`score`, `count_tokens`, `model`) over an endpoint that is no icm-server."""
+"""The scorer's interface (`score`, `count_tokens`, `model`) for an endpoint that is not an icm-server."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from icm_client.openai_compat.text_prompts import TextPrompts
 from icm_client.openai_compat.token_prompts import TokenPrompts
 
 UNKNOWN_WINDOW = 2048
-"""What is put into a prompt at most where the endpoint does not tell the model's window."""
+"""The most tokens in a prompt if the endpoint does not report the model's window."""
 MAX_SHOWN_MODELS = 8
 
 
 class _Description(NamedTuple):
-    """What the endpoint says of itself and its model."""
+    """What the endpoint reports about itself and its model."""
 
     card: Card
     adapters: list[str]
@@ -38,9 +38,9 @@ class _Description(NamedTuple):
 class OpenAIScorer:
     """Scores through an OpenAI-compatible `/v1/completions`. Open it with `open`, close it when done.
 
-    Where the endpoint takes prompts in tokens with `logprob_token_ids` (`vllm serve`), answers are exact and equal an
-    icm-server's. Elsewhere labels have to be among the likeliest tokens that it tells, or RequestError stops the run.
-    A prompt's tokens are as many as the endpoint counts; of cached ones it may count none.
+    If the endpoint accepts prompts as tokens with `logprob_token_ids` (`vllm serve`), answers are exact and equal an
+    icm-server's. Otherwise each label has to be among the likeliest tokens that the endpoint reports; if one is not,
+    RequestError stops the run. Prompt tokens are counted by the endpoint, which may not count cached tokens.
     """
 
     def __init__(self, http: EndpointHttp, endpoint: OpenAIEndpoint, name: str, abilities: Abilities, info: ModelInfo):
@@ -66,10 +66,10 @@ class OpenAIScorer:
         on_wait: Callable[[str, float], None] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> OpenAIScorer:
-        """Waits for the endpoint as long as `retry` says, and probes it.
+        """Waits for the endpoint as long as `retry` allows, and probes it.
 
-        `model` is the model's name there; it may be left out where there is only one. Raises RequestError if it is
-        not there, ScorerError for an endpoint that cannot be believed.
+        `model` is the model's name there; it may be left out if there is only one. Raises RequestError if it is not
+        there, ScorerError for an endpoint whose answers are implausible.
         """
         http = EndpointHttp(
             url, api_key=api_key, retry=retry, read_timeout_s=read_timeout_s, on_wait=on_wait, transport=transport
@@ -113,20 +113,21 @@ class OpenAIScorer:
         await self._http.close()
 
     async def model(self) -> ModelInfo:
-        """Which model answers now. Its digest is of what the endpoint tells: names, paths, window, versions."""
+        """The model that answers now. Its digest covers what the endpoint reports: names, paths, window, versions."""
         description = await _describe(self._endpoint, self._name, await self._endpoint.cards())
         return self._info.model_copy(update={"digest": _digest(description, self._fingerprint)})
 
     async def count_tokens(self, texts: Sequence[str], *, special_tokens: bool = False) -> list[int]:
-        """How many tokens each text has by itself, in the order given.
+        """The number of tokens of each text by itself, in the order given.
 
-        What reads like a special token is what the endpoint makes of it, here and in `score`: neither
-        /v1/completions nor vLLM's /tokenize takes a word on that (vLLM makes it the special token).
+        The endpoint decides how special tokens in texts are treated, here and in `score`: neither /v1/completions nor
+        vLLM's /tokenize has an option for it (vLLM recognises special tokens).
         """
         return await self._prompts.count(texts)
 
     async def score(self, request: ScoreRequest) -> ScoreResponse:
-        """Log-probabilities of every label after every prompt, in the order asked; see `wire.ScoreResponse`."""
+        """Log-probabilities of every label after every prompt, in the order of the prompts; see
+        `wire.ScoreResponse`."""
         if request.model not in ("base", *self._info.adapters):
             raise RequestError(
                 f"no model {request.model!r}: the scorer serves {', '.join(['base', *self._info.adapters])}",
@@ -147,8 +148,8 @@ class OpenAIScorer:
 
 
 def _depth_first(prompts: Sequence[JoinedPrompt]) -> list[JoinedPrompt]:
-    """Every distinct text once, sorted: those with a common beginning next to each other, as an endpoint's prefix cache
-    wants them."""
+    """Every distinct text once, sorted, so that texts with a common beginning are neighbours, for the endpoint's prefix
+    cache."""
     first: dict[str, JoinedPrompt] = {}
     for prompt in prompts:
         first.setdefault(prompt.text, prompt)
@@ -156,7 +157,8 @@ def _depth_first(prompts: Sequence[JoinedPrompt]) -> list[JoinedPrompt]:
 
 
 def _following(request: ScoreRequest) -> str | None:
-    """What stands behind a label in the request's contexts, by its terminator; segments that nobody uses do not."""
+    """The text after a label in the request's contexts that begins with its terminator; unused segments do not
+    count."""
     if not request.terminator:
         return None
     texts = (text for text in used_texts(request) if text.startswith(request.terminator))
@@ -210,7 +212,7 @@ def _info(endpoint: OpenAIEndpoint, **fields: Any) -> ModelInfo:
 
 
 def _digest(description: _Description, fingerprint: str | None) -> str:
-    # Of hosted models the fingerprint changes with the machine that answers; vLLM's is of its configuration.
+    # A hosted model's fingerprint changes with the machine that answers; vLLM's identifies its configuration.
     own = fingerprint if fingerprint and fingerprint.startswith("vllm-") else None
     facts = [
         description.card.id,

@@ -1,4 +1,4 @@
-"""Scoring by text where an endpoint tells only the likeliest tokens: what is not among them stops everything."""
+"""Scores by text if an endpoint reports only the likeliest tokens: a label that is not among them stops the run."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from icm_client.openai_compat.joined import JoinedPrompt
 from icm_client.openai_compat.reads import EndpointAnswers, EndpointRead, Reader, Scored
 
 MAX_COUNTING = 32
-"""Texts whose tokens are counted at a time: each is a read of its own."""
+"""Texts whose tokens are counted concurrently; each is a read of its own."""
 MIN_COUNTED_SHARE = 0.5
-"""An endpoint that counts less than this share of the tokens expected has cut prompts off."""
+"""An endpoint that counts less than this fraction of the expected tokens has truncated prompts."""
 
 
 class TextPrompts:
@@ -25,7 +25,7 @@ class TextPrompts:
         self._num_chars = self._num_tokens = 0
 
     async def count(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text by itself, as the endpoint counts those of a prompt."""
+        """The number of tokens of each text by itself, as the endpoint counts prompt tokens."""
 
         async def count(text: str) -> int:
             found = (await self._reader.endpoint.complete(self._model, [text], num_top=1)).prompt_tokens if text else 0
@@ -42,7 +42,7 @@ class TextPrompts:
     async def score(
         self, prompts: Sequence[JoinedPrompt], labels: list[list[str]], following: str | None, model: str
     ) -> Scored:
-        """Raises RequestError naming the label and the prompt where one is not among the likeliest tokens."""
+        """Raises RequestError naming the label and the prompt if a label is not among the likeliest tokens."""
         answers = await self._reader.read(model, [EndpointRead(prompt.text) for prompt in prompts])
         self._check_length(prompts, answers)
         texts = [text for label in labels for text in label]
@@ -72,7 +72,7 @@ class TextPrompts:
         )
 
     def _check_length(self, prompts: Sequence[JoinedPrompt], answers: EndpointAnswers) -> None:
-        """Prompts that are cut off cannot be seen in the answers, only in how few tokens are counted."""
+        """Truncated prompts do not show in the answers, only in the counted tokens."""
         if answers.prompt_tokens is None or not self._num_tokens:
             return
         expected = sum(len(prompt.text) for prompt in prompts) * self._num_tokens / self._num_chars

@@ -1,4 +1,4 @@
-"""Scoring by token ids: the prompts in tokens, the labels' ids wanted, both as the endpoint itself tokenizes."""
+"""Scores by token ids: sends prompts as tokens and requests the labels' ids, both from the endpoint's own tokenizer."""
 
 from __future__ import annotations
 
@@ -13,31 +13,32 @@ from icm_client.openai_compat.joined import JoinedPrompt
 from icm_client.openai_compat.reads import EndpointAnswers, EndpointRead, Reader, Scored
 
 MAX_TOKENIZING = 32
-"""Texts that are tokenized at a time."""
+"""Texts that are tokenized concurrently."""
 MIN_LAST_CHARS = 16
-"""A prompt's last piece, if it has as many, stands for all of it where the label's tokens are looked for."""
+"""A prompt's last piece, if it has at least this many characters, replaces the whole prompt in finding a label's
+tokens."""
 MAX_REMEMBERED = 200_000
-"""Short texts whose tokens are remembered."""
+"""The most short texts whose tokens are cached."""
 
 
 class TokenPrompts:
-    """A prompt's tokens are exactly its joined text's, with the tokenizer's `bos` in front; a label's are those of
-    prompt and label together, after the prompt's."""
+    """A prompt's tokens are exactly those of its joined text, after the tokenizer's `bos`; a label's tokens are those
+    that follow the prompt's when both are tokenized together."""
 
     def __init__(self, reader: Reader, model: str, bos: TokenIds, window: int):
         self._reader, self._model, self._bos, self._window = reader, model, bos, window
         self._known: dict[str, TokenIds] = {}
 
     async def count(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text by itself."""
+        """The number of tokens of each text by itself."""
         known = await self._remembered(texts)
         return [len(known[text]) for text in texts]
 
     async def score(
         self, prompts: Sequence[JoinedPrompt], labels: list[list[str]], following: str | None, model: str
     ) -> Scored:
-        """`following` is what stands behind a label inside a context. Raises RequestError naming the prompt or label
-        that is wrong, ScorerError for an answer that is."""
+        """`following` is the text after a label in a context. Raises RequestError naming the wrong prompt or label,
+        ScorerError for an invalid answer."""
         whole = await self._tokenized(prompt.text for prompt in prompts)
         paths = await self._label_paths(prompts, whole, [text for texts in labels for text in texts])
         if following:
@@ -68,10 +69,10 @@ class TokenPrompts:
     async def _label_paths(
         self, prompts: Sequence[JoinedPrompt], whole: dict[str, TokenIds], texts: Sequence[str]
     ) -> list[dict[str, TokenPath]]:
-        """For every prompt each label text's tokens behind it.
+        """For every prompt, each label text's tokens after it.
 
-        Looked for behind the prompt's last piece where the prompt's tokens end in that piece's own: which tokens are
-        merged with a label is settled by what stands next to it, and so each piece is tokenized once in all passes.
+        They are found after the prompt's last piece alone, if the prompt's tokens end in that piece's tokens: only
+        adjacent text affects which tokens merge with a label. So each piece is tokenized once over all passes.
         """
         tokens = whole | await self._remembered(p.last for p in prompts if len(p.last) >= MIN_LAST_CHARS)
         bases = [p.last if p.last in tokens and _ends_in(tokens[p.text], tokens[p.last]) else p.text for p in prompts]
@@ -84,7 +85,7 @@ class TokenPrompts:
         ]
 
     async def _check_shown(self, prompt: JoinedPrompt, paths: dict[str, TokenPath], following: str) -> None:
-        """A context has to show a label in the tokens that are scored."""
+        """Checks that a context contains a label in the tokens that are scored."""
         base = prompt.last if len(prompt.last) >= MIN_LAST_CHARS else prompt.text
         shown = await self._tokenized([base, *(base + text + following for text in paths)])
         start = len(shown[base])
@@ -100,7 +101,8 @@ class TokenPrompts:
             )
 
     def _checked_length(self, reads: Sequence[EndpointRead], answers: EndpointAnswers) -> int:
-        """Tokens of all reads. Whoever cuts prompts, or adds to them, counts others than were sent: ScorerError."""
+        """The tokens of all reads. Raises ScorerError if the endpoint counts a different number, because it truncates
+        prompts or adds to them."""
         sent = sum(len(read.prompt) for read in reads)
         if answers.prompt_tokens not in (None, sent):
             raise ScorerError(
@@ -111,7 +113,7 @@ class TokenPrompts:
         return sent
 
     async def _remembered(self, texts: Iterable[str]) -> dict[str, TokenIds]:
-        """Tokens of short texts, asked for once."""
+        """Tokens of short texts, cached."""
         distinct = dict.fromkeys(texts)
         found = await self._tokenized(text for text in distinct if text not in self._known)
         if len(self._known) + len(found) > MAX_REMEMBERED:
@@ -120,7 +122,7 @@ class TokenPrompts:
         return {text: self._known[text] for text in distinct}
 
     async def _tokenized(self, texts: Iterable[str]) -> dict[str, TokenIds]:
-        """Every distinct text's tokens, nothing added."""
+        """The tokens of each distinct text, without special tokens."""
         distinct = list(dict.fromkeys(texts))
 
         async def tokenize(text: str) -> TokenIds:

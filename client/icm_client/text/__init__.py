@@ -1,1 +1,1 @@
-"""Text from outside: as people are shown it, and as YAML. All leaves."""
+"""Small leaves: text from outside (how it is shown, and YAML), the distribution's name, and entry points."""

@@ -1,8 +1,8 @@
-"""YAML (and JSON) that people write, read without surprises. A leaf.
+"""Reads YAML (and JSON) that people write, strictly. A leaf.
 
-Both readers refuse what YAML would accept silently: duplicate keys, of which the last would win; aliases, by which a
-few lines can expand to more than any memory holds; tags and merge keys (`<<`); deep nesting; several documents. So
-reading costs no more than the text's length, and every mistake is one YAMLError.
+Both readers reject what YAML accepts silently: duplicate keys, of which the last would win; aliases, with which a few
+lines can expand beyond any memory; tags and merge keys (`<<`); deep nesting; several documents. So the cost of reading
+is proportional to the text's length, and every mistake raises YAMLError.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ __all__ = ["YAMLError", "one_line", "read_plain_yaml", "read_yaml"]
 
 MAX_CHARS = 2**20
 MAX_DEPTH = 64
-"""Lists in lists; nobody writes that many by hand."""
+"""The deepest nesting of lists; nobody writes more by hand."""
 _PLAIN_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _NOTHING = frozenset({"", "~", "null", "Null", "NULL"})
 _MERGE = "tag:yaml.org,2002:merge"
@@ -39,24 +39,24 @@ _Scalar = Callable[[ScalarEvent], Any]
 
 
 def read_yaml(text: str) -> Any:
-    """The value of `text`, with the types that `yaml.safe_load` gives its scalars. Raises YAMLError alone.
+    """The value of `text`, with scalars typed as by `yaml.safe_load`. Raises only YAMLError.
 
-    PyYAML's own parser: libyaml's rejects the pairs of surrogates as which JSON may write a character.
+    It uses PyYAML's own parser: libyaml rejects surrogate pairs, which JSON may contain.
     """
     return _read(text, yaml.SafeLoader, _typed(yaml.SafeLoader("")))
 
 
 def read_plain_yaml(text: str) -> Any:
-    """The value of `text` as lists, dicts of str, str and None: a scalar is its text, or None where it is empty, `~`
-    or `null` without quotes, so that a name such as `1e3` or `no` stays what it is. Raises YAMLError alone.
+    """The value of `text` as lists, dicts of str, str and None: a scalar is its text, or None if it is empty, `~` or
+    `null` without quotes, so a name such as `1e3` or `no` keeps its text. Raises only YAMLError.
 
-    libyaml's parser, ten times as fast as the other: a running server reads its keys with it.
+    It uses libyaml's parser, which is ten times as fast as the other: a running server reads its keys with it.
     """
     return _read(text, _PLAIN_LOADER, _plain)
 
 
 def one_line(error: YAMLError) -> str:
-    """What is wrong, and in which line."""
+    """The error and its line number."""
     if isinstance(error, MarkedYAMLError) and error.problem:
         mark = error.problem_mark or error.context_mark
         return " ".join(error.problem.split()) + (f" (line {mark.line + 1})" if mark else "")
@@ -82,7 +82,7 @@ def _document(events: Iterator[Event], scalar: _Scalar) -> Any:
 
 
 def _value(event: Event, events: Iterator[Event], scalar: _Scalar, depth: int) -> Any:
-    """The value that begins with the event, or _END if the event ends the collection that holds it."""
+    """The value that begins with the event, or _END if the event ends the enclosing collection."""
     if isinstance(event, SequenceEndEvent | MappingEndEvent | DocumentEndEvent | StreamEndEvent):
         return _END
     if isinstance(event, AliasEvent):
@@ -128,7 +128,7 @@ def _typed(loader: yaml.SafeLoader) -> _Scalar:
         try:
             found = loader.construct_object(ScalarNode(tag, event.value))
             loader.constructed_objects.clear()
-        except Exception as error:  # of many kinds: a date that is none, a number such as `0x_`
+        except Exception as error:  # of many kinds: an invalid date, a number such as `0x_`
             raise _wrong(event, f"{event.value!r:.80} cannot be read ({str(error).splitlines()[0]})") from None
         return _whole(event, found) if isinstance(found, str) else found
 
@@ -136,7 +136,7 @@ def _typed(loader: yaml.SafeLoader) -> _Scalar:
 
 
 def _whole(event: Event, text: str) -> str:
-    """The text with pairs of surrogates as the one character that they are: JSON writes some so."""
+    """Surrogate pairs, which JSON may contain, joined into single characters."""
     try:
         return text.encode("utf-16", "surrogatepass").decode("utf-16") if not text.isascii() else text
     except UnicodeDecodeError:

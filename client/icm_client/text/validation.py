@@ -1,4 +1,4 @@
-"""A pydantic error as one line, without the value that it is about: it may be long, or a secret. A leaf."""
+"""Shortens a pydantic error to one line without the invalid value, which may be long or secret. A leaf."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import re
 import pydantic
 
 MAX_PART, MAX_MESSAGE = 100, 200
-"""Characters that are shown of a part of a place, and of a message."""
+"""The most characters shown of a path component, and of a message."""
 TYPE = re.compile(r".*\[.*|(constrained-)?(str|int|float|bool|none)")
-"""What pydantic calls the members of a union."""
+"""pydantic's names for the members of a union."""
 
 
 def first_error(error: pydantic.ValidationError, *, whole: str = "", skip: int = 0) -> str:

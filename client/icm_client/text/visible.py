@@ -1,7 +1,7 @@
-"""Text from outside as people are shown it. A leaf.
+"""Escapes external text for display. A leaf.
 
-Labels, paths, messages of other programs: whoever wrote them may have put terminal commands into them (`ESC ] 0 ;`
-changes a window's title, others write into what was printed before), or signs that turn the order of reading round.
+Labels, paths and messages of other programs may contain terminal commands (`ESC ] 0 ;` changes a window's title, others
+overwrite earlier output) or characters that reverse the reading order.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def _escape(code: int) -> str:
 
 
 _BIDI = {0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
-"""Signs that change the direction in which what follows is shown."""
+"""Characters that change the direction of the text after them."""
 _LINE = {
     code: _escape(code)
     for code in range(min(sys.maxunicode, 0xFFFF) + 1)
@@ -26,8 +26,8 @@ _LINES = {code: escape for code, escape in _LINE.items() if code not in (0x09, 0
 
 
 def visible(text: str, *, lines: bool = False) -> str:
-    """`text` in one line, with `\\u001b` for a control character (C0, C1, DEL), for a bidirectional sign and for half a
-    surrogate pair, as JSON writes them: what was JSON still is, and stands for the same.
+    """`text` in one line, with control characters (C0, C1, DEL), bidirectional controls and lone surrogates escaped
+    as in JSON (`\\u001b`). So JSON stays valid and keeps its meaning.
 
     With `lines`, line breaks and tabs are kept.
     """

@@ -1,4 +1,4 @@
-"""The keys of a running scorer: whose a key is, by a file that may change meanwhile."""
+"""The keys of a running scorer: maps a key to its tenant, and follows changes of the keys file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger("icm_server")
 
 
 class _Stamp(NamedTuple):
-    """What differs when a file is another one, or was changed, or can be read since."""
+    """Identifies a version of a file; it differs after the file is replaced, changed, or becomes readable."""
 
     device: int
     inode: int
@@ -26,7 +26,8 @@ class _Stamp(NamedTuple):
 
 
 class Keyring:
-    """The keys of one file, read anew when it changes. Raises RequestError if it cannot be read, or holds none."""
+    """The keys of one file, which is read again when it changes. Raises RequestError if it cannot be read, or has no
+    keys."""
 
     def __init__(self, path: Path):
         self._path, self._stamp = path, _stamp(path)
@@ -35,7 +36,7 @@ class Keyring:
             raise RequestError(f"{path} holds no keys; make one with `icm-server key new NAME --keys-file {path}`")
 
     def tenant_of(self, key: str) -> Tenant | None:
-        """Whose key it is, None if nobody's; which of them can not be told from the time that it takes."""
+        """The key's tenant, or None for an unknown key. The time that it takes does not depend on the key."""
         self._follow()
         digest = digest_of(key)
         found = None
@@ -45,10 +46,10 @@ class Keyring:
         return found
 
     def _follow(self) -> None:
-        """Nobody's run has to be interrupted for a new key. A file that is wrong or gone changes nothing.
+        """Reads a changed file, so that new keys need no restart. An invalid or missing file changes nothing.
 
-        A file that is mounted by itself into a container has no name any more once an editor has put another one in its
-        place: what the container sees is what was there before, for ever.
+        If only the file is mounted into a container, and an editor replaces it, the container keeps the old file, which
+        then has no name.
         """
         stamp = _stamp(self._path)
         if stamp == self._stamp:

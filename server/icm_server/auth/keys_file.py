@@ -1,7 +1,7 @@
 """API keys: the file that holds their hashes.
 
-It is YAML or JSON, a list of entries. `icm-server key new NAME` adds one; what stands here behind `sha256` may be left
-out, and is explained in `tenant.py`:
+It is YAML or JSON, a list of entries. `icm-server key new NAME` adds one. The fields after `sha256` are optional and
+explained in `tenant.py`:
 
     - name: alice
       sha256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
@@ -12,11 +12,11 @@ out, and is explained in `tenant.py`:
       isolated: true
       admin: false
 
-It is read by `read_plain_yaml`, and rejected as a whole if anything in it is wrong. An explicit `[]` says that nobody
-has a key; an empty file is a mistake.
+`read_plain_yaml` reads it; one error makes the whole file invalid. An explicit `[]` means that there are no keys; an
+empty file is an error.
 
-A key is 256 random bits, so its plain SHA-256 cannot be turned round by guessing, as that of a password could: a slow
-hash would protect nothing more, and every request would pay for it.
+A key is 256 random bits, so unlike a password it cannot be guessed from its plain SHA-256: a slow hash would add no
+protection, and would delay every request.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ from icm_client.text.strict_yaml import YAMLError, one_line, read_plain_yaml
 from icm_server.auth.tenant import Tenant
 
 PREFIX = "icm_"
-"""What every key begins with, so that one that has leaked can be found."""
+"""The prefix of every key, so that leaked keys can be found."""
 MAX_BYTES = 2**18
-"""Of a keys file: some 2,000 keys, read in a twentieth of a second."""
+"""The largest keys file: about 2,000 keys, read in 50 ms."""
 
 
 class Entry(Tenant):
@@ -61,18 +61,18 @@ _ENTRIES = pydantic.TypeAdapter(list[Entry])
 
 
 def digest_of(key: str) -> bytes:
-    """What is kept of a key."""
+    """The hash that is stored for a key."""
     return hashlib.sha256(key.encode(errors="surrogatepass")).digest()
 
 
 def keys_file_at(path: Path) -> Path:
-    """The file that a path names: of a folder, its keys.yaml."""
+    """The keys file at a path: for a folder, its keys.yaml."""
     path = path.expanduser()
     return path / "keys.yaml" if path.is_dir() else path
 
 
 def read_keys(path: Path) -> list[Entry]:
-    """The file's entries: none only if it says so, by `[]`. Raises RequestError, and does not wait for anything."""
+    """The file's entries; an empty list only for an explicit `[]`. Raises RequestError. Does not block."""
     entries = _entries(_text(path), path)
     if entries is None:
         raise RequestError(
@@ -82,12 +82,11 @@ def read_keys(path: Path) -> list[Entry]:
 
 
 def add_key(path: Path, name: str, *, key_file: Path | None = None, **fields: Any) -> str:
-    """Makes a key, adds its hash to the file, and returns it; it is stored nowhere, unless `key_file` is given.
+    """Creates a key, adds its hash to the file, and returns the key. It is stored nowhere, unless `key_file` is given.
 
-    `key_file` is created with mode 0600 and gets the key. `fields` are a Tenant's; those that are None are left out. A
-    new keys file has mode 0600 as well; an existing one stays the same file, with its owner and mode. Raises
-    RequestError for a name that is taken, a `key_file` that exists, and a file that cannot be used; then nothing is
-    changed.
+    `key_file` is created with mode 0600 and contains the key. `fields` are a Tenant's; those that are None are left
+    out. A new keys file has mode 0600 too; an existing file keeps its inode, owner and mode. Raises RequestError for a
+    name that is taken, a `key_file` that exists, and a file that cannot be used; nothing is changed then.
     """
     key = PREFIX + secrets.token_urlsafe(32)
     given = {field: value for field, value in fields.items() if value is not None}
@@ -113,7 +112,7 @@ def add_key(path: Path, name: str, *, key_file: Path | None = None, **fields: An
 
 
 def _not_apart(entries: Sequence[Entry]) -> str:
-    """Two tenants of which one may run the other's experiments, for want of `experiments`; empty if there are none."""
+    """An error message if a tenant may run another's experiments because it has no `experiments`; otherwise empty."""
     names = sorted(entry.name for entry in entries)
     for entry in entries:
         begin = f"{entry.name}-"
@@ -124,7 +123,7 @@ def _not_apart(entries: Sequence[Entry]) -> str:
 
 
 def _text(path: Path) -> str:
-    """What stands in a file of at most MAX_BYTES. A FIFO is not waited for."""
+    """The content of a file of at most MAX_BYTES. Does not wait for a FIFO."""
     try:
         number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -145,7 +144,7 @@ def _text(path: Path) -> str:
 
 
 def _entries(text: str, path: Path) -> list[Entry] | None:
-    """What a keys file says; None if nothing stands there. Raises RequestError."""
+    """The entries of a keys file; None if it is empty. Raises RequestError."""
     try:
         found = read_plain_yaml(text)
         if found is None:
@@ -167,7 +166,7 @@ def _entries(text: str, path: Path) -> list[Entry] | None:
 
 
 def _with(before: str, others: Sequence[Entry], entry: Entry, path: Path) -> str:
-    """The text with one more entry, comments and all as they were."""
+    """The text with one more entry; comments stay as they were."""
     fields = entry.model_dump(mode="json", exclude_unset=True)
     if before.lstrip().startswith("["):
         all_fields = [*(other.model_dump(mode="json", exclude_unset=True) for other in others), fields]
@@ -186,9 +185,9 @@ def _with(before: str, others: Sequence[Entry], entry: Entry, path: Path) -> str
 
 
 def _write(path: Path, before: str, after: str) -> None:
-    """In place, since a container that has the file mounted sees no other that is put there.
+    """Writes in place: a container that has the file mounted would not see a replacement.
 
-    A scorer that reads half of it keeps the keys that it had, and reads again.
+    A scorer that reads a half-written file keeps its keys and reads the file again.
     """
     if len(after.encode()) > MAX_BYTES:
         raise _unusable(path, f"with another key it is larger than {MAX_BYTES:,} bytes")
@@ -203,7 +202,7 @@ def _write(path: Path, before: str, after: str) -> None:
 
 
 def _written(number: int, content: bytes) -> bool:
-    """Whether all of it could be written, and nothing else is left."""
+    """Whether all content was written and the file has no other content."""
     is_whole = os.pwrite(number, content, 0) == len(content)
     os.ftruncate(number, len(content))
     return is_whole
@@ -211,7 +210,7 @@ def _written(number: int, content: bytes) -> bool:
 
 @contextmanager
 def _created(path: Path | None, key: str) -> Iterator[None]:
-    """A new file with the key, which is removed if the context fails. Raises RequestError if it cannot be created."""
+    """A new file with the key, removed again if the context fails. Raises RequestError if it cannot be created."""
     if path is None:
         yield
         return
@@ -230,7 +229,7 @@ def _created(path: Path | None, key: str) -> Iterator[None]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Of two programs that add a key at the same time, one would overwrite the other's."""
+    """Locks the folder, so that two concurrent programs do not overwrite each other's keys."""
     number = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(number, fcntl.LOCK_EX)
@@ -244,7 +243,7 @@ def _unusable(path: Path, reason: str | None) -> RequestError:
 
 
 def _mistake(error: pydantic.ValidationError) -> str:
-    """The first mistake, without what stands there."""
+    """The first error, without the file's content."""
     first = error.errors(include_input=False, include_url=False)[0]
     where = " ".join(f"entry {part}" if isinstance(part, int) else _shown(part) for part in first["loc"][:2])
     if first["type"] == "string_pattern_mismatch" and first["loc"][-1] == "name":
@@ -253,5 +252,5 @@ def _mistake(error: pydantic.ValidationError) -> str:
 
 
 def _shown(name: str) -> str:
-    """A name out of the file, in one line and short."""
+    """A name from the file, in one short line."""
     return name if name.isidentifier() and len(name) < 40 else ascii(name[:40])

@@ -14,7 +14,7 @@ Pattern = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class ExperimentId(NamedTuple):
-    """An experiment of one tenant: one of the same name of another tenant is another experiment."""
+    """An experiment of one tenant. Experiments of the same name under two tenants are different."""
 
     tenant: str
     experiment: str

@@ -1,4 +1,4 @@
-"""`icm-server`: the scorer's command line. argv and environment are read here only."""
+"""`icm-server`: the scorer's command line. Only this module reads argv and the environment."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEFAULTS = ServerConfig()
 SCORING = DEFAULTS.scoring
 
 WrongUsage: Any = typer.BadParameter.__bases__[0]
-"""What options and arguments are refused with."""
+"""Exceptions for invalid options and arguments."""
 MAX_DRAIN_S = 86_400.0
 _L = TypeVar("_L", Limits, ConnectionLimits)
 
@@ -41,7 +41,7 @@ app.add_typer(keys, name="key")
 
 
 def _named(limits: Limits | ConnectionLimits) -> str:
-    """Names and defaults, with room to break a line in a narrow terminal."""
+    """Names and defaults, with places to break a line in a narrow terminal."""
     return ", ".join(f"{name} ({value:g})" if value < 10**6 else f"{name} ({value:,})" for name, value in limits)
 
 
@@ -152,7 +152,7 @@ def serve(
             cache=cache,
             scoring=ScoringConfig(
                 limits=_limits(Limits, "--limit", limit),
-                weights=dict(map(_pair, weight)),  # type: ignore[arg-type]  # pydantic makes numbers of them
+                weights=dict(map(_pair, weight)),  # type: ignore[arg-type]  # pydantic converts the numbers
                 read_cache_memory_bytes=read_cache_memory_mb * 2**20,
                 read_cache_file=read_cache_file,
                 read_cache_file_bytes=read_cache_file_mb * 2**20,
@@ -259,7 +259,7 @@ def main() -> None:
     try:
         sys.exit(app(standalone_mode=False))
     except WrongUsage as error:
-        if message := error.format_message().replace("Value error, ", ""):  # none where help is shown instead
+        if message := error.format_message().replace("Value error, ", ""):  # empty if help was printed instead
             _say(f"error: {message.rstrip('.')} (see `{error.ctx.command_path} --help`)", sys.stderr)
         sys.exit(2)
     except IcmError as error:
@@ -270,7 +270,7 @@ def main() -> None:
 
 
 def _server(engine: str) -> Callable[[ServerConfig], int]:
-    """What serves. Raises RequestError, with the extra to install, where a package of it is missing."""
+    """The function that runs the server. Raises RequestError, naming the extra to install, if a package is missing."""
     try:
         from icm_server.cli.serve import serve
     except ModuleNotFoundError as error:
@@ -283,7 +283,7 @@ def _server(engine: str) -> Callable[[ServerConfig], int]:
 
 
 def _say(text: str, stream: TextIO | None = None) -> None:
-    """Prints one line, whatever is in it."""
+    """Prints one line, with control characters escaped."""
     print(visible(text), file=stream or sys.stdout, flush=True)
 
 
@@ -296,7 +296,7 @@ def _engine_argument(text: str) -> tuple[str, Any]:
 
 
 def _limits(kind: type[_L], option: str, texts: list[str]) -> _L:
-    """The limits that an option names, the others as they are. Raises RequestError."""
+    """The limits set by an option; others keep their defaults. Raises RequestError."""
     given = dict(map(_pair, texts))
     for name in given:
         if name not in kind.model_fields:
@@ -308,7 +308,7 @@ def _limits(kind: type[_L], option: str, texts: list[str]) -> _L:
 
 
 def _first_mistake(error: pydantic.ValidationError) -> str:
-    """What was given, and what it should be."""
+    """The invalid value, and what is expected."""
     first = error.errors(include_url=False)[0]
     said = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
     return f"{'.'.join(map(str, first['loc']))}={first['input']}: it {said}"

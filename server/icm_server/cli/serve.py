@@ -1,4 +1,4 @@
-"""One scorer process, from its first line to its exit code."""
+"""Runs one scorer process, from its start to its exit code."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ WITH_KEY = """-H "Authorization: Bearer $(cat me.key)" """
 
 
 def serve(config: ServerConfig) -> int:
-    """Serves until a signal ends it (0) or the engine fails (1). Raises RequestError for a busy port, bad keys, or
-    another's file that would be written to."""
+    """Serves until a signal (returns 0) or until the engine fails (returns 1). Raises RequestError for a port in use,
+    invalid keys, or an output file that belongs to another program."""
     kind = engine_kind(config.engine)
     check_options(kind, config)
     if config.ready_file:
@@ -62,12 +62,12 @@ def serve(config: ServerConfig) -> int:
     code = 1 if failure else 0
     if any(thread.name == "load-engine" for thread in threading.enumerate()):
         sys.stdout.flush()
-        os._exit(code)  # a half-loaded engine cannot be waited for
+        os._exit(code)  # a half-loaded engine may not stop, so the process exits without waiting
     return code
 
 
 def url_at(host: str, port: int) -> str:
-    """By which this machine reaches who listens there."""
+    """The URL at which this machine reaches a server that listens on `host`."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -75,7 +75,7 @@ def url_at(host: str, port: int) -> str:
 async def _serve(
     config: ServerConfig, kind: EngineKind, keyring: Keyring | None, listener: socket.socket, url: str
 ) -> str | None:
-    """Returns why it failed, if it did."""
+    """Returns the reason of a failure, or None."""
 
     def say(text: str) -> None:
         event(log, text)
@@ -120,9 +120,9 @@ async def _serve(
 
 
 async def _watch(state: ScorerState, config: ServerConfig, url: str, key: str, say: Say) -> None:
-    """Says how loading goes and when the scorer is ready; returns when it has failed, then or later.
+    """Reports loading and readiness; returns when the scorer has failed, before or after it was ready.
 
-    `key`: how a request by hand names its own.
+    `key`: how an example request passes its key.
     """
     while not state.settled.is_set():
         with contextlib.suppress(TimeoutError):
@@ -130,7 +130,7 @@ async def _watch(state: ScorerState, config: ServerConfig, url: str, key: str, s
             break
         say(state.reason)
     if state.scorer is not None:
-        # What was loaded stays; looking through it for garbage would stop all requests for a tenth of a second.
+        # Loaded objects are permanent; collecting garbage among them would block all requests for 0.1 s.
         gc.collect()
         gc.freeze()
         info = state.scorer.info
@@ -146,7 +146,7 @@ async def _watch(state: ScorerState, config: ServerConfig, url: str, key: str, s
 
 
 async def _load_in_thread(kind: EngineKind, config: ServerConfig, say: Say) -> Engine:
-    """Loading blocks for half a minute, and must be able to be left behind: so a thread that nobody waits for."""
+    """Loading blocks for half a minute and has to be abandoned on exit, so it runs in a daemon thread."""
     loop = asyncio.get_running_loop()
     loaded: asyncio.Future[Engine] = loop.create_future()
 
@@ -164,7 +164,7 @@ async def _load_in_thread(kind: EngineKind, config: ServerConfig, say: Say) -> E
             engine = kind.load(config, say)
         except Exception as error:
             failure = error
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+        with contextlib.suppress(RuntimeError):  # the loop has ended in the meantime
             loop.call_soon_threadsafe(settle, engine, failure)
 
     threading.Thread(target=run, name="load-engine", daemon=True).start()

@@ -1,4 +1,4 @@
-"""What an engine provides: tokens in, log-probabilities of given tokens out."""
+"""The engine interface: tokens in, log-probabilities of given tokens out."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from icm_client.contract.batches import batches
 from icm_client.contract.wire import ModelInfo
 
 BATCH_CHARS = 2**16
-"""Characters that are tokenized at once, in some hundredths of a second."""
+"""Characters tokenized in one call, which takes tens of milliseconds."""
 
 
 class Encoded(NamedTuple):
-    """A text's tokens, no special tokens added; for each the number of the word that it belongs to, and its end.
+    """A text's tokens without special tokens; for each token the index of its word, and its end.
 
-    A word is a piece that the tokenizer cuts off before merging, so a boundary between two words is a place that
-    no token can span whatever else the text holds. A tokenizer without words has all tokens in word 0. A token's end
-    is the number of the text's characters up to it.
+    A word is a piece that the tokenizer splits off before merging, so no token can span a boundary between two words,
+    whatever else the text contains. A tokenizer without words has all tokens in word 0. A token's end is the number of
+    characters of the text up to its end.
     """
 
     ids: list[int]
@@ -28,7 +28,7 @@ class Encoded(NamedTuple):
 class TextTokenizer(Protocol):
     """The engine's tokenizer, as `prefix_tokens` uses it. `bos` holds the ids that start every prompt.
 
-    An engine's is plain: special tokens (`<|endoftext|>`, `<s>`) in a text are characters like all others.
+    An engine's tokenizer is plain: it treats special tokens (`<|endoftext|>`, `<s>`) in a text as ordinary characters.
     """
 
     @property
@@ -36,30 +36,31 @@ class TextTokenizer(Protocol):
 
     @property
     def special_tokens(self) -> Sequence[str] | None:
-        """Texts that are one token each wherever they stand; None if it is not known what they look like."""
+        """Texts that are always a single token; None if these texts are not known."""
         ...
 
     def with_special_tokens(self) -> TextTokenizer:
-        """The same, but what reads like a special token in a text is that token."""
+        """The same tokenizer, but it recognises special tokens in texts."""
         ...
 
     def encode_many(self, texts: Sequence[str]) -> list[Encoded]:
-        """Raises RequestError for a text that it has no tokens for."""
+        """Raises RequestError for a text that it cannot tokenize."""
         ...
 
     def count_many(self, texts: Sequence[str]) -> list[int]:
-        """How many tokens each text has. Raises what `encode_many` does."""
+        """The number of tokens of each text. Raises what `encode_many` does."""
         ...
 
 
 def encoded(tokenizer: TextTokenizer, texts: Iterable[str]) -> Iterator[Encoded]:
-    """Every text's tokens, in batches: what a tokenizer says of a text takes a hundred times its memory."""
+    """Each text's tokens, in batches: a tokenizer's result takes a hundred times the memory of its text."""
     for batch in batches(texts, BATCH_CHARS):
         yield from tokenizer.encode_many(batch)
 
 
 class ReadAnswer(NamedTuple):
-    """Natural-log probabilities in the order of the ids asked, and how many prompt tokens the cache held."""
+    """Natural-log probabilities in the order of the requested ids, and the number of prompt tokens found in the prefix
+    cache."""
 
     logprobs: list[float]
     num_cached_tokens: int
@@ -74,25 +75,25 @@ class Engine(Protocol):
     def tokenizer(self) -> TextTokenizer: ...
 
     max_concurrent_reads: int
-    """The most reads that the scorer has in the engine at once."""
+    """The most reads that the scorer keeps in the engine at once."""
     max_concurrent_tokens: int
-    """Tokens to compute of two of its steps: what the scorer keeps in it; fewer where experiments wait for each other,
-    and a step's more for reads that were saved up for."""
+    """Tokens to compute in two steps of the engine. The scorer keeps this many in it; fewer while experiments share it,
+    and one step more for saved reads."""
     cache_tokens: int
-    """How many tokens its prefix cache holds."""
+    """The size of its prefix cache in tokens."""
 
     def identity(self, model: str) -> str:
-        """All that answers under `base` or an adapter's name depend on besides tokens: weights, precision, engine."""
+        """Identifies all that answers of `base` or an adapter depend on besides tokens: weights, precision, engine."""
         ...
 
     async def read(
         self, token_ids: list[int], target_ids: Sequence[int], model: str, rank: int = 0, salt: str | None = None
     ) -> ReadAnswer:
-        """log p(id | token_ids) for each of at most `label_trie.MAX_READ_IDS` ids, under `base` or an adapter's name.
+        """log p(id | token_ids) for each of at most `label_trie.MAX_READ_IDS` ids, by `base` or the named adapter.
 
-        The list of tokens is the engine's own from here on. Of reads that wait in it, it begins with the lowest rank.
-        Only reads of the same `salt` share what its prefix cache holds.
-        Raises ScorerError if the engine fails, EngineDiedError if it will never answer again.
+        The engine takes ownership of `token_ids`. Of waiting reads it starts the one with the lowest rank first. Only
+        reads with the same `salt` share prefixes in its cache. Raises ScorerError if the engine fails, EngineDiedError
+        if it cannot answer any more.
         """
         ...
 

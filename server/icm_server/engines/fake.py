@@ -1,8 +1,8 @@
 """A deterministic engine without a model: a small in-context learner, fast enough for any test.
 
-It reads a prompt as shots between blank lines. Where the prompt's last token stood before, what followed it there is
-voted for, the more the more words that shot shares with the last one. So a search on it has something to find, and
-as in any language model a token's probability does not depend on which others are asked for.
+It reads a prompt as shots between blank lines. Each earlier occurrence of the prompt's last token votes for the token
+that followed it; a vote weighs more the more words its shot shares with the last shot. So a search on this engine has
+structure to find. As in any language model, a token's probability does not depend on the other requested tokens.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ _BLOCK_TOKENS = 16
 
 
 class FakeTokenizer:
-    """Words with their leading space, runs of newlines, other space; ids are checksums, so no vocabulary is kept.
+    """Splits a text into words with their leading space, runs of newlines, and other space. Ids are checksums, so no
+    vocabulary is stored.
 
-    Where special tokens are wanted, there is one.
+    With special tokens enabled, it has one.
     """
 
     bos: list[int] = []  # noqa: RUF012  (read only)
@@ -64,7 +65,7 @@ class FakeTokenizer:
 
 
 class FakeEngine:
-    """See the module. Answers depend on the prompt's tokens and `seed` alone, never on batches or on the cache."""
+    """See the module. Answers depend only on the prompt's tokens and `seed`, never on batches or the cache."""
 
     def __init__(
         self,
@@ -78,7 +79,8 @@ class FakeEngine:
         tokens_per_s: float = 0.0,
         sharpness: float = 6.0,
     ):
-        """A read takes `delay_s`, and if a speed is given, its computed tokens' time, one read after the other."""
+        """Each read takes `delay_s`. If a speed is given, reads also take the time of their computed tokens, one after
+        the other."""
         self.info = ModelInfo(
             name="fake",
             digest=f"fake-{seed}-{sharpness}",
@@ -113,7 +115,7 @@ class FakeEngine:
         return ReadAnswer(self._logprobs(ids, target_ids), num_cached)
 
     async def check(self) -> None:
-        """It does not die."""
+        """A fake engine does not die."""
 
     async def close(self) -> None:
         self._blocks.clear()
@@ -134,18 +136,18 @@ class FakeEngine:
         ]
 
     def _weights(self, ids: NDArray[np.int64], bounds: NDArray[np.intp], query_start: int) -> NDArray[np.float64]:
-        """For each shot how much its votes count: by the share of its words that stand in the query too."""
+        """The weight of each shot's votes: the fraction of its words that also occur in the query."""
         edges = [0, *(bounds[:-1] + 1)]
         in_query = np.isin(ids[:query_start], ids[query_start:])
         shared = np.add.reduceat(in_query, edges, dtype=np.int64)
         sizes = np.diff([*edges, query_start])
-        # Words that every shot shares with it are the template: they tell no two examples apart.
+        # Words that occur in every shot are the template; they do not distinguish examples.
         usual = shared[sizes > 1].min(initial=len(ids))
         weights: NDArray[np.float64] = np.exp(self._sharpness * np.maximum(shared - usual, 0) / sizes)
         return weights
 
     def _cached(self, ids: NDArray[np.int64], salt: str | None) -> int:
-        """What a prefix cache of whole blocks would have held, and holds from now on."""
+        """The number of tokens that a prefix cache of whole blocks had, and adds this prompt to it."""
         num_cached, chain, unbroken = 0, zlib.crc32((salt or "").encode()), True
         usable = (len(ids) - 1) // _BLOCK_TOKENS  # the last token is always computed
         for number in range(len(ids) // _BLOCK_TOKENS):
@@ -162,7 +164,7 @@ class FakeEngine:
 
 
 def _prior(query: int, wanted: int) -> float:
-    """Between 0.004 and 0.007: what is thought of the query without a context."""
+    """Between 0.004 and 0.007: the probability without a context."""
     return 0.004 + 0.003 * zlib.crc32(f"{query} {wanted}".encode()) / 2**32
 
 

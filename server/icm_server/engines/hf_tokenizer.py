@@ -1,4 +1,4 @@
-"""A fast Hugging Face tokenizer behind the scorer's protocol."""
+"""Adapts a fast Hugging Face tokenizer to the scorer's protocol."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class HfTokenizer:
         backend = copy.deepcopy(tokenizer.backend_tokenizer)
         backend.no_truncation()
         backend.no_padding()
-        # Some of them move the ends of tokens; what else they do is not asked for.
+        # Some post-processors move the ends of tokens; their other effects are not needed.
         backend.post_processor = TemplateProcessing(single="$A", special_tokens=[])
         plain = tokenizer("a", add_special_tokens=False)["input_ids"]
         full = tokenizer("a")["input_ids"]
         self.bos: list[int] = full[: _find(full, plain)]
-        """What the tokenizer itself puts in front of a text."""
+        """The ids that the tokenizer itself puts in front of a text."""
         self._use(backend, is_plain=True)
 
     def with_special_tokens(self) -> HfTokenizer:
@@ -53,16 +53,17 @@ class HfTokenizer:
         return encodings
 
     def _use(self, backend: Any, *, is_plain: bool) -> None:
-        """Special tokens are found in texts, or are not: those marked so, and never what was added without the mark."""
+        """Enables or disables special tokens in texts: those marked special, never tokens that were added without the
+        mark."""
         self._backend = backend
         backend.encode_special_tokens = is_plain
         added = backend.get_added_tokens_decoder()
-        # Some vocabularies hold them among all other tokens, where what reads like one finds it.
+        # Some vocabularies also list special tokens as ordinary tokens, so plain text can still match them.
         self._never = frozenset(
             number for number, token in added.items() if is_plain and token.special and len(token.content.strip()) > 1
         ) - {_unknown(backend)}
         wanted = [token for token in added.values() if not (is_plain and token.special)]
-        # What of a text a normalizer makes into one of them is not known.
+        # It is not known which texts a normalizer turns into special tokens.
         is_normalized = backend.normalizer is not None and any(token.normalized for token in wanted)
         self.special_tokens = None if is_normalized else [token.content for token in wanted]
 
@@ -77,14 +78,14 @@ class HfTokenizer:
 
 
 def _unknown(backend: Any) -> int | None:
-    """The token of characters that the vocabulary lacks: any text may have it."""
+    """The token of characters outside the vocabulary, which any text may contain."""
     model = json.loads(backend.to_str())["model"]
     number: int | None = model.get("unk_id")
     return number if number is not None else backend.token_to_id(model.get("unk_token") or "")
 
 
 def _find(full: list[int], part: list[int]) -> int:
-    """Where `part` starts in `full`."""
+    """The index in `full` at which `part` starts."""
     for start in range(len(full)):
         if full[start : start + len(part)] == part:
             return start

@@ -1,4 +1,4 @@
-"""Models by name: where their files are, how they are made, and the digest that identifies them."""
+"""Models by name: where their files are, how they are converted, and the digest that identifies them."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ DIGESTED = ("*.safetensors", "*.bin", "*.py", *_BESIDE_WEIGHTS)
 
 @dataclass(frozen=True)
 class PackagedModel:
-    """A model whose weights, or at least tokenizer, lie in a Python package."""
+    """A model whose weights, or at least tokenizer, come in a Python package."""
 
     package: str
     requirement: str
     file: str
-    """A GGUF file, or weights in safetensors with configuration and tokenizer beside them."""
+    """A GGUF file, or safetensors weights in a folder with the configuration and the tokenizer."""
     sha256: str
     random: bool = False
-    """Only the tokenizer is taken; the weights are random and tiny, with a window of RANDOM_WINDOW tokens: for
-    benches and tests of everything but the model."""
+    """Only the tokenizer is used. The weights are random and tiny, with a window of RANDOM_WINDOW tokens: for
+    benchmarks and tests of everything but the model."""
 
     @property
     def make(self) -> Callable[[Path, Path, Progress], None]:
-        """Makes the folder that an engine loads, from the file."""
+        """The function that makes the engine's model folder from the file."""
         if self.file.endswith(".safetensors"):
             return _copy
         return _make_random if self.random else _convert
@@ -60,7 +60,7 @@ LAB_WEIGHTS = {
     "medium": "b5724e9ce632de3c1e5ff8144439455000d97c8c9ee5c4c275813702edf3eac9",
     "large": "83e17a0eb7d10bae7505f55189fa79eacbf4272611b806ee185f0c46ff89b90a",
 }
-"""The laboratory's models (package icm_lab, which comes along): size -> SHA-256 of the weights."""
+"""The laboratory's models (package icm_lab, which is installed too): size -> SHA-256 of the weights."""
 for _size, _digest in LAB_WEIGHTS.items():
     PACKAGED[f"lab-{_size}"] = PackagedModel("icm_lab", "icm", f"models/{_size}/model.safetensors", _digest)
 
@@ -68,10 +68,11 @@ for _size, _digest in LAB_WEIGHTS.items():
 def resolve(
     model: str, cache: Path, progress: Progress, *, revision: str | None = None, runs_code: bool = False
 ) -> str:
-    """The folder that the engine is to load: a packaged model's (made on first use), a path, or what the hub has.
+    """The folder that the engine loads: of a packaged model (converted on first use), a path, or a download from the
+    hub.
 
-    `revision`: of a model on the hub; `runs_code`: the code that comes with it is wanted too. Raises RequestError for a
-    path that is not there and for a packaged model whose package is missing.
+    `revision`: of a model on the hub; `runs_code`: also download the code that comes with it. Raises RequestError for a
+    path that does not exist and for a packaged model whose package is missing.
     """
     if model in PACKAGED:
         return str(pull(model, cache, progress))
@@ -87,7 +88,7 @@ def resolve(
     progress(f"looking up {model} on the model hub")
     try:
         return _downloaded(model, revision, ["*.py"] if runs_code else [])
-    except Exception as error:  # the hub's client raises many kinds; all mean that the model is not to be had
+    except Exception as error:  # the hub's client raises many kinds; all mean that the model is not available
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise RequestError(
             f"cannot get {model!r} from the model hub ({first[:200]}); give the path of a folder with the model",
@@ -108,7 +109,7 @@ def _downloaded(model: str, revision: str | None, more: list[str]) -> str:
 def pull(name: str, cache: Path, progress: Progress) -> Path:
     """The folder of a packaged model, converted into the cache on first use.
 
-    Two that start at once wait for each other; a conversion that is interrupted leaves nothing behind that counts.
+    Concurrent calls wait for each other. An interrupted conversion leaves nothing that is mistaken for a model.
     """
     if name not in PACKAGED:
         raise RequestError(f"no packaged model {name!r}; known: {', '.join(PACKAGED)}", code="unknown_model")
@@ -135,7 +136,7 @@ def pull(name: str, cache: Path, progress: Progress) -> Path:
         try:
             model.make(source, partial, progress)
             for path in (partial, *partial.iterdir()):
-                path.chmod(0o755 if path.is_dir() else 0o644)  # others may share the cache
+                path.chmod(0o755 if path.is_dir() else 0o644)  # other users may share the cache
             partial.rename(target)
         finally:
             shutil.rmtree(partial, ignore_errors=True)
@@ -144,9 +145,9 @@ def pull(name: str, cache: Path, progress: Progress) -> Path:
 
 
 def model_digest(folder: Path, engine_version: str) -> str:
-    """SHA-256 over the folder's weights, tokenizer and configuration, and the engine that reads them.
+    """SHA-256 over the folder's weights, tokenizer and configuration, and the engine's version.
 
-    The files' own part is remembered beside them by sizes and times. Raises RequestError if there are none.
+    The digest of the files is cached in the folder, by sizes and times. Raises RequestError if there are no files.
     """
     return hashlib.sha256(f"{_files_digest(folder)} {engine_version}".encode()).hexdigest()
 
@@ -162,7 +163,7 @@ def _files_digest(folder: Path) -> str:
         if known["stamp"] == stamp:
             return str(known["digest"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        pass  # never computed, or not by us
+        pass  # missing, or not written by this program
     total = hashlib.sha256()
     for file in files:
         total.update(file.name.encode() + b"\0" + _sha256(file).encode())
@@ -173,13 +174,14 @@ def _files_digest(folder: Path) -> str:
 
 
 def _is_plain(file: Path) -> bool:
-    """Models come from anywhere, so what has our name in their folder may be a link, a FIFO, or without end."""
+    """Models may come from untrusted sources: a file with this name in their folder may be a link, a FIFO, or
+    endless."""
     found = file.lstat()
     return stat.S_ISREG(found.st_mode) and found.st_size <= _MAX_DIGEST_BYTES
 
 
 def _put(file: Path, text: str) -> None:
-    """In the place of whatever has the name; what a link leads to stays as it is."""
+    """Replaces whatever has this name; the target of a link is not changed."""
     number, partial = tempfile.mkstemp(prefix=f"{_DIGEST}-", dir=file.parent)
     try:
         with open(number, "w", encoding="utf-8") as content:
@@ -203,7 +205,7 @@ def _packaged_file(name: str, model: PackagedModel) -> Path:
 
 
 def _copy(source: Path, target: Path, progress: Progress) -> None:
-    """Weights that need no conversion, with what lies beside them."""
+    """Copies weights that need no conversion, and the files beside them."""
     progress(f"copying {source.parent.name}")
     for file in source.parent.iterdir():
         if any(file.match(pattern) for pattern in DIGESTED):
@@ -211,7 +213,7 @@ def _copy(source: Path, target: Path, progress: Progress) -> None:
 
 
 def _convert(source: Path, target: Path, progress: Progress) -> None:
-    """GGUF -> safetensors in float32; what is loaded from it equals what transformers loads from the GGUF."""
+    """GGUF -> safetensors in float32; the result equals what transformers loads from the GGUF."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
     from transformers.utils import logging
@@ -222,7 +224,7 @@ def _convert(source: Path, target: Path, progress: Progress) -> None:
     loaded = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
     config = loaded.config
     if hasattr(config, "quantization_config"):
-        del config.quantization_config  # the loaded model calls itself quantized and refuses to be saved
+        del config.quantization_config  # otherwise the loaded model counts as quantized and cannot be saved
     plain = LlamaForCausalLM(config)
     plain.load_state_dict(loaded.state_dict())
     progress("saving the weights")
@@ -255,7 +257,7 @@ def _make_random(source: Path, target: Path, progress: Progress) -> None:
 
 @contextmanager
 def _locked(path: Path, on_wait: Callable[[], None]) -> Iterator[None]:
-    with path.open("a") as file:  # which may be another's
+    with path.open("a") as file:  # which may belong to another user
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""How vLLM is set up for a machine: environment and engine arguments."""
+"""How vLLM is configured for a machine: environment and engine arguments."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 from icm_client.contract.errors import RequestError
 
 _CPU_ENVIRONMENT = {
-    # Without it the first read takes twenty seconds: a helper is compiled.
+    # Otherwise the first read takes twenty seconds to compile a helper.
     "TORCH_COMPILE_DISABLE": "1",
-    # Of worker processes, where there are some: "auto" leaves a core to the rest and takes twice as long on two; two
-    # engines would bind the same cores.
+    # For worker processes, if there are any. "auto" reserves a core and takes twice as long on two cores; two engines
+    # would bind the same cores.
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    # Threads that wait sleep: as fast alone, and a third faster where cores are shared.
+    # Waiting threads sleep: equally fast alone, and a third faster on shared cores.
     "OMP_WAIT_POLICY": "passive",
 }
 _GPU_ENVIRONMENT = {
-    # Asking torch whether there is a GPU starts CUDA, and a process that is forked after that cannot use it.
+    # Asking torch for a GPU initialises CUDA, and a process that is forked afterwards cannot use it.
     "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
 }
 QUIET_ENVIRONMENT = {"VLLM_LOGGING_LEVEL": "ERROR", "TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore"}
@@ -39,40 +39,40 @@ CPU_PRESET: dict[str, Any] = {
     "max_num_seqs": 128,
 }
 IN_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
-"""The model computes in the engine's process. On a CPU vLLM's own choice ("mp", also for "uni") is one more process,
-for which the engine's waits with a whole core: on two cores a tiny model is 1.4 times as slow."""
+"""The model runs in the engine's process. On a CPU, vLLM's default ("mp", also for "uni") adds a process for which the
+engine busy-waits: on two cores a tiny model is 1.4 times as slow."""
 _PRECISE = {"head_dtype": "float32"}
-"""Log-probabilities of bfloat16 logits would be rounded to two digits."""
+"""Otherwise bfloat16 logits would round log-probabilities to two digits."""
 _HALF = frozenset({"float16", "half", "torch.float16", "fp16"})
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 
 
 def has_gpu() -> bool:
-    """True where a GPU can be used."""
+    """Whether a GPU can be used."""
     import torch
 
     return bool(torch.cuda.is_available())
 
 
 def environment(*, gpu: bool) -> dict[str, str]:
-    """What vLLM is to read from its environment, where the user has not said otherwise."""
+    """Environment variables for vLLM, unless the user has set them."""
     return _NO_REPORTS | (_GPU_ENVIRONMENT if gpu else _CPU_ENVIRONMENT)
 
 
 def engine_arguments(
     model: Path, dtype: str | None, extra: Mapping[str, Any], adapters: Mapping[str, str], *, gpu: bool
 ) -> dict[str, Any]:
-    """vLLM's arguments: our preset for this machine, overridden by `extra`, `hf_overrides` key by key.
+    """vLLM's arguments: the preset for this machine, overridden by `extra`; `hf_overrides` are merged key by key.
 
-    Scoring is prefill alone: with cached prefixes the number of sequences in a step binds, not their tokens. Small
-    cache blocks matter, since only whole blocks are shared and a shot is short. Raises RequestError for an adapter
-    that is none, and for a Gemma in float16.
+    Scoring is prefill only. With cached prefixes the limit of a step is its number of sequences, not of tokens. Small
+    cache blocks matter, because only whole blocks are shared and a shot is short. Raises RequestError for an invalid
+    adapter, and for a Gemma in float16.
     """
     arguments: dict[str, Any] = {
         "model": str(model),
         "dtype": dtype or default_dtype(gpu),
         "enable_prefix_caching": True,
-        # So that reads which wait in the engine stand in the fair queue's order as well.
+        # So the engine schedules its waiting reads in the fair queue's order.
         "scheduling_policy": "priority",
         "seed": 0,
         "hf_overrides": _PRECISE,
@@ -90,12 +90,12 @@ def engine_arguments(
 
 
 def _check_dtype(model: Path, dtype: str, gpu: bool) -> None:
-    """Raises RequestError for a Gemma in float16, whose activations get larger than that holds: it answers NaN."""
+    """Raises RequestError for a Gemma in float16: its activations overflow and it answers NaN."""
     try:
         config = json.loads((model / "config.json").read_text(encoding="utf-8"))
         parts = [part for part in (config, config.get("text_config")) if isinstance(part, dict)]
     except (OSError, ValueError, AttributeError, RecursionError):
-        return  # vLLM says what is wrong with it
+        return  # vLLM reports the error
     named = [str(part.get(name)) for part in parts for name in ("dtype", "torch_dtype")]
     is_half = dtype.lower() in _HALF or (
         dtype == "auto" and (default_dtype(gpu) == "float16" or not _HALF.isdisjoint(named))
@@ -110,7 +110,7 @@ def _check_dtype(model: Path, dtype: str, gpu: bool) -> None:
 
 
 def _rank(adapters: Mapping[str, str]) -> int:
-    """The smallest rank that vLLM is built for and that holds all adapters."""
+    """The smallest rank that vLLM supports and that is enough for all adapters."""
     ranks = []
     for name, folder in adapters.items():
         try:
@@ -124,7 +124,7 @@ def _rank(adapters: Mapping[str, str]) -> int:
 
 
 def default_dtype(gpu: bool) -> str:
-    """bfloat16 where the machine computes in it, else float16 on a GPU (before Ampere) and float32 on a CPU."""
+    """bfloat16 if the hardware supports it, otherwise float16 on a GPU (before Ampere) and float32 on a CPU."""
     if gpu:
         import torch
 

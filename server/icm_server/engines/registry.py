@@ -1,6 +1,6 @@
 """The engines that `icm-server serve --engine NAME` can start.
 
-An engine is a module with an `EngineKind`, and a line here; or an installed package names one in its metadata:
+To add an engine, write a module with an `EngineKind` and add a line here, or register one from an installed package:
 
     [project.entry-points."icm.engines"]
     toy = "toy_engine:ENGINE"
@@ -11,44 +11,44 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from typing import NamedTuple
 
+from icm_client.contract.entry_points import installed_packages, load_installed
 from icm_client.contract.errors import RequestError
 from icm_server.config import ServerConfig
 from icm_server.engines.base import Engine
 
 GROUP = "icm.engines"
 Say = Callable[[str], None]
-"""Reports a step of loading, in a line."""
+"""Reports a step of loading in one line."""
 
 _DEFAULTS = ServerConfig()
 
 
 @dataclass(frozen=True)
 class EngineKind:
-    """How one engine is made."""
+    """How to load one engine."""
 
     load: Callable[[ServerConfig, Say], Engine]
-    """Blocking, in any thread; the engine is used in one event loop afterwards. Raises RequestError for a mistake of
-    the user's, ScorerError if the engine does not start."""
+    """Loads the engine: blocking, in any thread; the engine is then used in one event loop. Raises RequestError for a
+    user's mistake, ScorerError if the engine does not start."""
     takes: frozenset[str] = frozenset()
-    """Which of OPTIONS it uses; the others are rejected."""
+    """The OPTIONS that it uses; others are rejected."""
     captures_output: bool = False
-    """Its libraries and processes print; that is kept off the terminal, and searched for the cause of a failure."""
+    """Its libraries and processes print: keep this off the terminal, and search it for the cause of a failure."""
 
 
 OPTIONS = {"dtype": "--dtype", "engine_args": "--engine-arg", "adapters": "--adapter"}
-"""Fields of the ServerConfig that only some engines use, and how they are set."""
+"""Fields of ServerConfig that only some engines use, and the command-line options that set them."""
 
 
 class OwnEngine(NamedTuple):
-    """An engine of this package: what is known of it before its module is imported."""
+    """An engine of this package, as described before its module is imported."""
 
     module: str
     purpose: str
     extras: tuple[str, ...]
-    """Extras of the distribution, each of which installs what it needs."""
+    """Extras of the distribution; any one of them installs the dependencies."""
 
 
 _OWN = {
@@ -58,14 +58,14 @@ _OWN = {
 
 
 def extras_of(name: str) -> tuple[str, ...]:
-    """Which extras install what a scorer with this engine needs, any one of them."""
+    """The extras of which any one installs the dependencies of a scorer with this engine."""
     return _OWN[name].extras if name in _OWN else ("server",)
 
 
 def described_engines() -> str:
-    """All names, each with what it is for or the package that it comes from. Loads none of them."""
+    """All names, each with its purpose or its package. Imports none of the engines."""
     own = [f"{name} ({engine.purpose})" for name, engine in _OWN.items()]
-    others = [f"{name} (from {each.dist.name if each.dist else each.module})" for name, each in _installed().items()]
+    others = [f"{name} (from {package})" for name, package in installed_packages(GROUP).items() if name not in _OWN]
     return ", ".join([*own, *others])
 
 
@@ -74,16 +74,9 @@ def engine_kind(name: str) -> EngineKind:
     if name in _OWN:
         kind: EngineKind = importlib.import_module(_OWN[name].module).ENGINE
         return kind
-    entry = _installed().get(name)
-    if entry is None:
+    found = load_installed(GROUP, name, "engine", EngineKind)
+    if found is None:
         raise RequestError(f"no engine {name!r}: there are {described_engines()}", code="unknown_engine")
-    try:
-        found = entry.load()
-    except Exception as error:  # code of others, which may raise anything
-        problem = f"cannot load {entry.value}: {type(error).__name__}: {error}".splitlines()[0]
-        raise RequestError(f"the engine {name!r}: {problem}", code="bad_engine") from None
-    if not isinstance(found, EngineKind):
-        raise RequestError(f"the engine {name!r}: {entry.value} is not an EngineKind", code="bad_engine")
     return found
 
 
@@ -92,8 +85,3 @@ def check_options(kind: EngineKind, config: ServerConfig) -> None:
     for field, option in OPTIONS.items():
         if field not in kind.takes and getattr(config, field) != getattr(_DEFAULTS, field):
             raise RequestError(f"the engine {config.engine!r} does not take {option}", code="engine_option")
-
-
-def _installed() -> dict[str, EntryPoint]:
-    """Engines of other packages; one that has the name of our own is not listed."""
-    return {each.name: each for each in entry_points(group=GROUP) if each.name not in _OWN}

@@ -1,4 +1,4 @@
-"""The real engine. The only module that imports vLLM, and only once an engine is wanted."""
+"""The vLLM engine. Only this module imports vLLM, and only when an engine is loaded."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from icm_server.engines.registry import EngineKind, Say
 
 
 def prepare(verbose: bool) -> None:
-    """Imports vLLM, with the environment that it reads set first where the user has not.
+    """Sets vLLM's environment variables, unless the user has, and imports vLLM.
 
     Raises RequestError if it is not installed.
     """
@@ -34,7 +34,9 @@ def prepare(verbose: bool) -> None:
         settings = environment(gpu=has_gpu()) | ({} if verbose else QUIET_ENVIRONMENT)
         for name, value in settings.items():
             os.environ.setdefault(name, value)
-        import vllm  # noqa: F401
+        # An error that is caught during this import stays referenced with its traceback, and so keeps the frames of all
+        # callers alive. A frame that holds an AsyncLLM would keep it until the interpreter exits.
+        import vllm.v1.engine.async_llm  # noqa: F401
     except ImportError as error:
         raise RequestError(
             f"cannot import vLLM ({error}): {install_hint('server-cpu')} (server-gpu on a machine with a GPU), or use "
@@ -46,7 +48,7 @@ def prepare(verbose: bool) -> None:
 
 
 def version() -> str:
-    """Of vLLM, once it is imported."""
+    """vLLM's version. Call it after `prepare`."""
     import vllm
 
     return str(vllm.__version__)
@@ -72,7 +74,7 @@ class VllmEngine:
         self._engine, self._adapters = engine, adapters
         self.tokenizer, self.info, self._identities = tokenizer, info, identities
         config = engine.vllm_config
-        # Twice what a step takes: the next step's reads are there when one ends.
+        # Twice the size of a step, so that the next step's reads are there when one ends.
         self.max_concurrent_reads = 2 * int(config.scheduler_config.max_num_seqs)
         self.max_concurrent_tokens = 2 * int(config.scheduler_config.max_num_batched_tokens)
         self.cache_tokens = _cache_tokens(config.cache_config)
@@ -93,10 +95,11 @@ class VllmEngine:
         adapters: Mapping[str, str] | None = None,
         adapter_digests: Mapping[str, str] | None = None,
     ) -> VllmEngine:
-        """Loads the model: half a minute or more. It may be called in any thread and used in one event loop after.
+        """Loads the model, which takes half a minute or more. It may be called in any thread; use the engine in one
+        event loop.
 
-        `adapters` are folders by name.
-        Raises RequestError for arguments that vLLM does not take, ScorerError if it fails.
+        `adapters` are folders by name. Raises RequestError for arguments that vLLM does not accept, ScorerError if it
+        fails.
         """
         from transformers import AutoTokenizer
         from vllm.engine.arg_utils import AsyncEngineArgs
@@ -114,7 +117,7 @@ class VllmEngine:
             raise RequestError(f"cannot load the tokenizer of {name}: {_first_line(error)}") from None
         try:
             engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
-        except Exception as error:  # vLLM raises anything; all of it means that the engine did not start
+        except Exception as error:  # vLLM raises many kinds; all mean that the engine did not start
             raise ScorerError(f"vLLM could not load {name}: {_first_line(error)}", code="engine_start") from error
         config = engine.model_config
         info = ModelInfo(
@@ -131,7 +134,7 @@ class VllmEngine:
             adapter: LoRARequest(adapter, number, place)
             for number, (adapter, place) in enumerate((adapters or {}).items(), start=1)
         }
-        # What the user sets may change answers (quantization, for one), so all of it counts.
+        # Any argument that the user sets may change answers (quantization, for one), so all are included.
         same = [digest, info.dtype, info.engine, dict(sorted((extra or {}).items()))]
         identities = {"base": json.dumps(same, default=str)} | {
             adapter: json.dumps([*same, adapter, (adapter_digests or {}).get(adapter)], default=str)
@@ -164,11 +167,11 @@ class VllmEngine:
             raise EngineDiedError(_first_line(error)) from error
         except self._failed as error:
             raise ScorerError(f"vLLM failed on a read: {_first_line(error)}") from error
-        # Flat: the sampled token first, then the wanted ids in their order.
+        # Flat: the sampled token first, then the requested ids in order.
         flat = output.outputs[0].logprobs.logprobs
         values = [float(value) for value in flat[1 : len(target_ids) + 1]]
         if len(values) != len(target_ids):
-            raise ScorerError(f"vLLM answered {len(values)} of {len(target_ids)} wanted log-probabilities")
+            raise ScorerError(f"vLLM answered {len(values)} of {len(target_ids)} log-probabilities")
         return ReadAnswer(values, output.num_cached_tokens or 0)
 
     async def check(self) -> None:
@@ -183,12 +186,12 @@ class VllmEngine:
 
 
 def _cache_tokens(config: Any) -> int:
-    """The prefix cache's size, known once the engine has started."""
+    """The size of the prefix cache, which is known once the engine has started."""
     return int(config.kv_cache_size_tokens or (config.num_gpu_blocks or 1) * config.block_size)
 
 
 def _first_line(error: BaseException) -> str:
-    if isinstance(error, pydantic.ValidationError):  # its first line only counts them
+    if isinstance(error, pydantic.ValidationError):  # its first line is only a count
         return first_error(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0][:400] if lines else type(error).__name__
@@ -197,7 +200,7 @@ def _first_line(error: BaseException) -> str:
 def _load(config: ServerConfig, say: Say) -> Engine:
     say("importing vLLM")
     prepare(config.verbose)
-    # The engine gets a folder, which has no revisions.
+    # The engine loads a folder, which has no revisions.
     arguments = {name: value for name, value in config.engine_args.items() if name != "revision"}
     revision = config.engine_args.get("revision")
     path = Path(

@@ -1,4 +1,4 @@
-"""The scorer's OpenAPI document as a page for people: plain HTML that loads nothing and runs nothing."""
+"""The scorer's OpenAPI document as a web page: plain HTML without scripts or external resources."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Schema = Mapping[str, Any]
 
 
 def add_api_page(app: FastAPI) -> None:
-    """Answers `GET /docs`. The page is made on the first request, when all paths are there."""
+    """Adds `GET /docs`. The page is rendered at the first request, when all routes exist."""
     made: list[str] = []
 
     @app.get("/docs", include_in_schema=False)
@@ -44,7 +44,7 @@ def add_api_page(app: FastAPI) -> None:
 
 
 def api_page(document: Schema) -> str:
-    """The page for an OpenAPI document."""
+    """The HTML page of an OpenAPI document."""
     schemas = document.get("components", {}).get("schemas", {})
     paths = "".join(
         _operation(path, method, operation)
@@ -76,7 +76,7 @@ def _text(described: Schema) -> str:
 
 
 def _marked(text: str) -> str:
-    """Plain text, in which what stands between backticks is code."""
+    """Escaped text, with backticked parts as code."""
     return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
 
 

@@ -1,4 +1,4 @@
-"""The web application around one engine: it answers at once, and is ready when the engine is."""
+"""The web application around one engine. It answers at once, and is ready when the engine is."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def create_app(
     connections: ConnectionLimits | None = None,
     hosts: Iterable[str] = (),
 ) -> FastAPI:
-    """The application; its lifespan makes the engine in the background and closes it at the end.
+    """The application; its lifespan loads the engine in the background and closes it at the end.
 
-    With a `keyring`, every path but those of `open_paths.OPEN_PATHS` asks for a key. Without one, it answers only by
-    names that no web page can have, and by `hosts`.
+    With a `keyring`, every path except `open_paths.OPEN_PATHS` needs a key. Without one, only requests to `hosts` and
+    to host names that no web page can have are answered.
     """
     state = ScorerState()
     scoring = (scoring or ScoringConfig()).model_copy(update={"has_keys": keyring is not None})
@@ -72,13 +72,13 @@ def create_app(
     for router in routers:
         app.include_router(router)
     add_api_page(app)
-    # From FastAPI 0.137 on, app.routes no longer holds the routes of included routers.
+    # From FastAPI 0.137 on, app.routes no longer contains the routes of included routers.
     every = [*app.routes, *(route for router in routers for route in router.routes)]
     paths = {route.path for route in every if isinstance(route, Route)}
     with_body = {route.path for route in every if isinstance(route, Route) and "POST" in (route.methods or ())}
 
     def check(scope: Scope) -> None:
-        """Raises BusyError for a request to score that there is no room for, whatever it asks."""
+        """Raises BusyError for a score request that has no room, whatever its body."""
         if scope["path"] == routes.SCORE_PATH and state.is_ready():
             state.required().check_one_more(scope["state"]["tenant"])
 
@@ -94,6 +94,6 @@ def create_app(
     app.add_middleware(HeadRequests)
     app.add_middleware(Access, keyring=keyring)
     app.add_middleware(KnownHosts, names=hosts if keyring is None else None)
-    app.add_middleware(RequestIds, responses=responses, paths=paths)  # the last one added is the first one met
+    app.add_middleware(RequestIds, responses=responses, paths=paths)  # the last one added is the outermost
     add_error_handlers(app)
     return app

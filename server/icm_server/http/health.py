@@ -1,4 +1,4 @@
-"""The paths that tell whether a scorer is there, and whether it is ready; they need no key."""
+"""The paths for liveness and readiness probes; they need no key."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ router = APIRouter()
 
 
 async def alive() -> dict[str, str]:
-    """The process is there."""
+    """The process is alive."""
     return {"status": "ok"}
 
 
@@ -21,5 +21,5 @@ for _path in ALIVE_PATHS:
 
 @router.get(READY_PATH)
 async def readyz(scorer: ReadyScorer) -> dict[str, str]:
-    """A real read has succeeded, the engine lives, and requests are taken."""
+    """A real read has succeeded, the engine lives, and requests are accepted."""
     return {"status": "ready", "model": scorer.info.name}

@@ -1,4 +1,4 @@
-"""Requests out of bodies: parsed as strictly as JSON and Unicode are, and allowed."""
+"""Parses request bodies, as strictly as JSON and Unicode require."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from icm_server.middleware.cancel_on_disconnect import cancel_on_disconnect
 from icm_server.sharing.steps import Steps, finished
 
 MAX_VALUES = 2**20
-"""Commas in a body. While JSON is read nothing else is, a tenth of a second for so many values, and each takes sixteen
-times the memory of the two bytes that it may be."""
+"""The most commas in a body. Parsing blocks the event loop, a tenth of a second for this many values, and each value
+can take sixteen times the memory of its two bytes."""
 MAX_ESCAPES = 2**22
-"""Characters that are written as \\u and four digits: they take ten times as long as others."""
+"""The most characters written as \\u and four digits: they take ten times as long as others."""
 SMALL_BYTES = 2**16
-"""A body that is read in less than a millisecond."""
+"""A smaller body is parsed in less than a millisecond."""
 STEP_BYTES = 2**20
-"""So much is looked through between two yields: some milliseconds."""
+"""Bytes scanned between two yields: a few milliseconds."""
 
 _Model = TypeVar("_Model", bound=pydantic.BaseModel)
 
 
 def documented(model: type[pydantic.BaseModel]) -> dict[str, Any]:
-    """What OpenAPI says of a body that is parsed here."""
+    """The OpenAPI description of a body that is parsed here."""
     content = {"application/json": {"schema": model.model_json_schema()}}
     return {"requestBody": {"required": True, "content": content}}
 
 
 async def score_body(request: Request) -> ScoreRequest:
-    """The request to score, in the name of the key that it came with. Raises RequestError, AccessError, or what
+    """The score request, attributed to its key's tenant. Raises RequestError, AccessError, or what
     `cancel_on_disconnect` does."""
     return allowed(request.state.tenant, await parsed(request, ScoreRequest))
 
 
 async def parsed(request: Request, model: type[_Model]) -> _Model:
-    """The body; a large one is read in a turn of its key.
+    """The parsed body; a large one is parsed in a turn of its tenant.
 
-    Raises RequestError that names what is wrong and where, and never shows what stands there.
+    Raises RequestError naming what is wrong and where, without quoting the body.
     """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != "application/json":
@@ -62,21 +62,21 @@ async def parsed(request: Request, model: type[_Model]) -> _Model:
 
 
 def reading(model: type[_Model], body: bytes) -> Steps[_Model]:
-    """Looks a body through, and parses it if it has no more in it than may be parsed at once. Raises RequestError."""
+    """Scans a body, and parses it unless it has too many values. Raises RequestError."""
     if (yield from counted(body, b",")) > MAX_VALUES:
         raise TooLargeError(f"the body has more than {MAX_VALUES} values: send fewer prompts per request")
     if (yield from counted(body, b"\\u")) > MAX_ESCAPES:
         raise TooLargeError(f"the body has more than {MAX_ESCAPES} characters as \\u escapes: write them as UTF-8")
     try:
-        # Not json.loads: that lets half characters through, and ends at deep nesting with an exception.
-        # Strictly: a 1 is not true and no text is a number, as the schema says.
+        # Not json.loads, which accepts lone surrogates and raises RecursionError for deep nesting. Strict: 1 is not
+        # true and text is not a number, as in the schema.
         return model.model_validate_json(body, strict=True)
     except pydantic.ValidationError as error:
         raise RequestError(_mistake(error)) from None
 
 
 def counted(body: bytes, what: bytes) -> Steps[int]:
-    """How often the body has `what`, which does not overlap itself."""
+    """The number of non-overlapping occurrences of `what` in the body."""
     number = 0
     for start in range(0, len(body), STEP_BYTES):
         number += body.count(what, start, start + STEP_BYTES + len(what) - 1)
@@ -85,7 +85,7 @@ def counted(body: bytes, what: bytes) -> Steps[int]:
 
 
 def _mistake(error: pydantic.ValidationError) -> str:
-    """The first mistake in one line, which never shows the body's content."""
+    """The first error in one line, without the body's content."""
     first = error.errors(include_url=False, include_input=False)[0]
     if first["type"] == "json_invalid":
         return f"the body is not JSON: {first['ctx']['error']}"

@@ -1,4 +1,4 @@
-"""`GET /v1/models`, as clients of OpenAI's API ask which models there are."""
+"""`GET /v1/models`, for clients of OpenAI's API."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BEGUN = int(time.time())
 
 
 class ModelCard(BaseModel):
-    """One model, by a name that `/v1/score` takes, but for the base model's own."""
+    """One model. Its id is a name that `/v1/score` takes, except for the base model's own name."""
 
     id: str
     object: Literal["model"] = "model"
@@ -27,11 +27,11 @@ class ModelCard(BaseModel):
     root: str
     """The base model's name."""
     parent: str | None = None
-    """What an adapter is for: `base`."""
+    """For an adapter: `base`."""
 
 
 class ModelList(BaseModel):
-    """OpenAI's shape of a list."""
+    """OpenAI's list format."""
 
     object: Literal["list"] = "list"
     data: list[ModelCard]
@@ -39,7 +39,7 @@ class ModelList(BaseModel):
 
 @router.get("/v1/models")
 async def models(request: Request, scorer: ReadyScorer) -> ModelList:
-    """The base model, by its name and as `base`, and the adapters that this key may use. /v1/model tells more."""
+    """The base model, by its name and as `base`, and the adapters that this key may use. /v1/model has more details."""
     info = scorer.info_for(request.state.tenant)
     name = info.name
     names = [name, *(["base"] if name != "base" else [])]

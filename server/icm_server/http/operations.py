@@ -1,4 +1,4 @@
-"""The scorer's paths for those who run it: metrics, and who is using it, for programs and as a page."""
+"""The scorer's paths for operators: metrics, and the running experiments as JSON and as a page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PAGE_HEADERS = page_headers(PAGE)
 
 @router.get("/metrics", include_in_schema=False)
 async def metrics(request: Request) -> Response:
-    """For Prometheus, whose key has to be an admin's: others see their own experiments only."""
+    """Metrics for Prometheus. An admin key shows all of them, other keys only their own experiments."""
     its: Metrics = request.app.state.metrics
     return Response(its.text(request.state.tenant), media_type=CONTENT_TYPE)
 
@@ -38,5 +38,5 @@ async def experiments(request: Request) -> Overview:
 
 @router.get("/", include_in_schema=False)
 async def page() -> Response:
-    """`/v1/experiments`, live, for people."""
+    """A live page of `/v1/experiments`."""
     return Response(PAGE, media_type="text/html", headers=PAGE_HEADERS)

@@ -1,4 +1,4 @@
-"""The scorer's paths for those who want something scored."""
+"""The scorer's paths for scoring."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ router = APIRouter()
 
 
 def ready_scorer(request: Request) -> ScoringService:
-    """The scorer, or 503 with the reason while there is none."""
+    """The scorer, or 503 with the reason if it is not ready."""
     scorer: ScoringService = request.app.state.scoring.required()
     return scorer
 

@@ -1,4 +1,4 @@
-"""An answer as a stream of lines (NDJSON): rows are sent as they come, no faster than the caller reads them."""
+"""Streams an answer as lines (NDJSON): rows are sent as they are computed, no faster than the client reads them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ log = logging.getLogger("icm_server")
 
 
 class LineResponse(Response):
-    """The lines of `wire.StreamLine`, for a request that has been taken. Closes its answers."""
+    """The `wire.StreamLine`s of an accepted request. Closes its answers."""
 
     media_type = STREAM_TYPE
 
@@ -47,7 +47,7 @@ class LineResponse(Response):
                     Request(scope, receive), self._write(_lines(self._answers, self._model), send)
                 )
             except (CallerGoneError, TimeoutError):
-                return  # the connection is closed, since the answer is not complete
+                return  # the answer is incomplete, so the server closes the connection
             except Exception as error:
                 if not isinstance(error, (IcmError, EngineDiedError)):
                     log.error("a stream ended early", exc_info=error)
@@ -57,7 +57,7 @@ class LineResponse(Response):
             self._answers.close()
 
     async def _write(self, lines: AsyncIterator[StreamLine], send: Send) -> None:
-        """Raises TimeoutError if the caller does not read."""
+        """Raises TimeoutError if the client does not read."""
         async for line in lines:
             num_values = len(line.logprobs) * len(line.logprobs[0]) if isinstance(line, StreamRows) else 0
             await self._writer.write(send, partial(_json, line), num_values)

@@ -1,1 +1,1 @@
-"""A scorer's life: loading, ready, draining, stopped."""
+"""The lifecycle of a scorer: loading, ready, draining, stopped."""

@@ -1,4 +1,4 @@
-"""How a scorer that is asked to end does so: what is under way is finished first, within a limit."""
+"""Graceful shutdown: running requests may finish, within a limit."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ LOOK_EVERY_S = 0.05
 
 
 class Draining:
-    """Call `signalled` at every signal; `stop` is called once, when it is time to end."""
+    """Call `signalled` at every signal; it calls `stop` once, when it is time to exit."""
 
     def __init__(self, state: ScorerState, limit_s: float, stop: Callable[[], None]):
         self._state, self._limit_s, self._stop = state, limit_s, stop
         self._task: asyncio.Task[None] | None = None
 
     def signalled(self) -> None:
-        """The first time begins an orderly end, the second one ends at once. In the event loop."""
+        """The first signal starts a graceful shutdown, the second one stops at once. Call it in the event loop."""
         if self._task is None:
             self._state.is_draining = True
             self._task = asyncio.create_task(self._drain())

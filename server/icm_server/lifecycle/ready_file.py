@@ -1,6 +1,6 @@
-"""The file that says where a scorer is, for the program that has started it. A leaf.
+"""The file that tells the program that started a scorer its URL. A leaf.
 
-Whoever waits for it sees all of it or nothing, and only a file that such a scorer wrote is replaced.
+It is written atomically, and replaces only a file that a scorer wrote.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _MAX_BYTES = 4096
 
 
 def check_ready_file(path: Path) -> None:
-    """Raises RequestError where none can be written: no such folder, or something else stands there."""
+    """Raises RequestError if it cannot be written: the folder is missing, or another file is there."""
     if not path.parent.is_dir():
         raise RequestError(f"cannot write the ready file {path}: no such folder")
     try:

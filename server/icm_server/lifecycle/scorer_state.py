@@ -1,4 +1,4 @@
-"""A scorer's life: it is loading, then ready, then either draining and stopping, or failed."""
+"""The state of a scorer: loading, then ready, then either draining and stopping, or failed."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ EngineFactory = Callable[[], Awaitable[Engine]]
 
 READY = "ready"
 SUCCESSOR_AFTER_S = 5.0
-"""When somebody turned away by a scorer that ends may find another one at its place."""
+"""Retry-After of a scorer that is stopping: by then another one may have started in its place."""
 CHECK_EVERY_S = 2.0
-"""How often an engine is asked whether it lives: one without work does not tell by itself."""
+"""How often the engine is checked: without work it does not report a failure itself."""
 
 
 class ScorerState:
-    """What the routes share: the scorer once there is one, else why not."""
+    """State shared by the routes: the scorer once it is loaded, otherwise the reason."""
 
     def __init__(self) -> None:
         self.scorer: ScoringService | None = None
         self.reason = "the model is loading"
         self.failure: str | None = None
-        """Why the process has to end, once it has."""
+        """Why the process has to exit, if it has failed."""
         self.settled = asyncio.Event()
         """Set when the scorer is ready, or has failed."""
         self.failed = asyncio.Event()
         self.is_draining = False
-        """No requests are taken any more; those under way go on."""
+        """New requests are rejected; running ones continue."""
         self.stopping = asyncio.Event()
-        """Set when the process is to end; requests under way are given up."""
+        """Set when the process has to exit; running requests are cancelled."""
 
     def required(self) -> ScoringService:
-        """The scorer; raises UnavailableError with the reason while it takes no requests."""
+        """The scorer. Raises UnavailableError with the reason while it accepts no requests."""
         if self.failure is None and (self.is_draining or self.stopping.is_set()):
             raise UnavailableError(
                 "draining: the scorer is shutting down", code="draining", retry_after_s=SUCCESSOR_AFTER_S
@@ -61,32 +61,33 @@ class ScorerState:
 
     @property
     def num_under_way(self) -> int:
-        """Requests that were taken and are not answered."""
+        """Accepted requests that are not answered."""
         return self.scorer.admission.total.requests if self.scorer is not None else 0
 
     def fail(self, reason: str) -> None:
-        """The process has to end."""
+        """Marks the scorer as failed; the process has to exit."""
         self.reason, self.failure = reason, reason
         self.settled.set()
         self.failed.set()
 
 
 async def live(state: ScorerState, make_engine: EngineFactory, scoring: ScoringConfig | None) -> None:
-    """Loads the engine, tries it, and watches it from then on. Cancel it before the scorer is closed."""
+    """Loads the engine, tries it, and monitors it from then on. Cancel it before the scorer is closed."""
     await _load(state, make_engine, scoring)
     if state.scorer is not None:
         await asyncio.gather(_watch_engine(state, state.scorer.engine), _keep_history(state.scorer))
 
 
 def first_request() -> ScoreRequest:
-    """One that no memory of finished reads knows, nor keeps; its labels are known to every tokenizer that has words."""
+    """A request that is never answered from the read cache nor stored in it; every tokenizer with words has its
+    labels."""
     return ScoreRequest(prompts=[f"At {time.time_ns()} the sky is"], labels=[" True", " False"], fresh=True)
 
 
 async def _load(state: ScorerState, make_engine: EngineFactory, scoring: ScoringConfig | None) -> None:
     try:
         engine = await make_engine()
-    except Exception as error:  # whatever it was, the process cannot serve: the command line tells and exits
+    except Exception as error:  # the process cannot serve, whatever the error; the command line reports it and exits
         state.fail(_message(error))
         return
     scorer = ScoringService(engine, scoring)
@@ -105,7 +106,7 @@ async def _load(state: ScorerState, make_engine: EngineFactory, scoring: Scoring
 
 
 async def _watch_engine(state: ScorerState, engine: Engine) -> None:
-    """Until it has died."""
+    """Returns when the engine has died."""
     while True:
         try:
             await engine.check()

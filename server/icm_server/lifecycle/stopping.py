@@ -1,4 +1,4 @@
-"""Ending cleanly: signals, a starter that is gone, processes that an engine left behind."""
+"""Clean exit: signals, a parent process that is gone, and child processes of an engine."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from pathlib import Path
 from types import FrameType
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-"""What ends a process beside Ctrl-C. Ignored ones stay so: `nohup` has a closed terminal end nothing."""
+"""Signals that end a process besides Ctrl-C. Ignored ones stay ignored: under `nohup`, closing the terminal ends
+nothing."""
 PARENT_CHECK_S = 0.5
 GRACE_S = 15.0
-"""How long an orderly end may take before it is forced."""
+"""How long a graceful shutdown may take before it is forced."""
 GUARD_EVERY_S = 2.0
 
 
@@ -31,7 +32,7 @@ def on_signal(stop: Callable[[], None]) -> None:
 
 
 def exit_on_signal() -> None:
-    """From now on SIGNALS raise SystemExit(128 + number) in the main thread, so that what was begun is undone."""
+    """From now on SIGNALS raise SystemExit(128 + number) in the main thread, so that cleanup code runs."""
 
     def end(number: int, _: FrameType | None) -> None:
         raise SystemExit(128 + number)
@@ -42,7 +43,7 @@ def exit_on_signal() -> None:
 
 
 def follow_parent() -> None:
-    """Ends this process when the one that started it is gone, however that ended."""
+    """Exits when the parent process is gone, however it ended."""
     parent = os.getppid()
 
     def watch() -> None:
@@ -57,7 +58,7 @@ def follow_parent() -> None:
 
 
 def end_children() -> None:
-    """Ends the processes that this one started and that are still there, first kindly."""
+    """Ends this process's remaining child processes: SIGTERM first, then SIGKILL."""
     children = multiprocessing.active_children()
     for child in children:
         child.terminate()
@@ -69,10 +70,10 @@ def end_children() -> None:
 
 
 def guard_children(every_s: float = GUARD_EVERY_S) -> None:
-    """Has a small process of its own end this one's children if this one is killed (Linux).
+    """Starts a small process that ends this process's children if this process is killed (Linux).
 
-    An engine does not notice that its starter was killed, and would keep its memory for ever. Call it early, while
-    this process is small and has one thread. It looks for new children every `every_s` seconds.
+    An engine does not notice that its parent was killed, and would keep its memory for ever. Call this early, while the
+    process is small and has one thread. New children are looked up every `every_s` seconds.
     """
     guarded = os.getpid()
     if not Path(f"/proc/{guarded}/task/{guarded}/children").exists():
@@ -92,7 +93,7 @@ def guard_children(every_s: float = GUARD_EVERY_S) -> None:
         children = {pid: _started(pid) for pid in children_of(guarded) if pid != os.getpid()} or children
     for number in (signal.SIGTERM, signal.SIGKILL):
         for pid, started in children.items():
-            if started and _started(pid) == started:  # else the id is another process's by now
+            if started and _started(pid) == started:  # otherwise the id belongs to another process by now
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(pid, number)
         time.sleep(every_s)
@@ -100,7 +101,7 @@ def guard_children(every_s: float = GUARD_EVERY_S) -> None:
 
 
 def children_of(pid: int) -> list[int]:
-    """The processes that any thread of `pid` started and that are still there."""
+    """The live child processes that any thread of `pid` started."""
     found: list[int] = []
     for place in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):  # a thread that has ended

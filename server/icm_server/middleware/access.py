@@ -1,4 +1,4 @@
-"""Who may ask for what: the guard before every path, and what a key is for."""
+"""Authentication before every path, and what a key allows."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ CHALLENGES = (
     ("WWW-Authenticate", "Bearer"),
     ("WWW-Authenticate", 'Basic realm="icm-server: any name, the API key as password"'),
 )
-"""A header each: Chromium reads one challenge of a header, and would not ask for a password if it were the second."""
+"""Two headers: Chromium reads one challenge per header, and would not ask for a password if Basic came second."""
 
 
 class Access:
-    """ASGI middleware: 401 without a valid key; else the application finds its holder in `request.state.tenant`.
+    """ASGI middleware: 401 without a valid key; otherwise stores the key's tenant in `request.state.tenant`.
 
-    A key comes as `Authorization: Bearer KEY`, or as the password of Basic, which is what a browser can send.
+    A key comes as `Authorization: Bearer KEY`, or as the password of Basic, which browsers can send.
     """
 
     def __init__(self, app: ASGIApp, keyring: Keyring | None):
@@ -73,9 +73,9 @@ class Access:
 
 
 def allowed(tenant: Tenant, request: ScoreRequest) -> ScoreRequest:
-    """The request in the name of its tenant: one that names no experiment counts for the tenant's own.
+    """The request with its tenant's defaults: without an experiment, it counts for the experiment of the tenant's name.
 
-    Raises AccessError (403) if the tenant may not ask for the experiment, the model or the priority.
+    Raises AccessError (403) if the tenant may not use the experiment, the model or the priority.
     """
     if not tenant.may_use(request.model):
         raise AccessError(f"this API key may not use the model {request.model!r}", code="not_your_model", status=403)
@@ -98,9 +98,9 @@ def allowed(tenant: Tenant, request: ScoreRequest) -> ScoreRequest:
 
 
 def keyring_for(config: ServerConfig) -> Keyring | None:
-    """The keys that a scorer is started with. Raises RequestError if others could reach it and it has none.
+    """The keys that a scorer is started with. Raises RequestError if other machines can connect and there are none.
 
-    /dev/null, which a container gets where nobody names one, is no keys file.
+    /dev/null, which a container gets if no file is set, counts as no keys file.
     """
     path = None if config.keys_file is None else keys_file_at(config.keys_file)
     if path is not None and not path.is_char_device():
@@ -125,7 +125,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def key_in(header: str) -> str:
-    """The key of an Authorization header; empty if it holds none."""
+    """The key of an Authorization header; empty if it has none."""
     scheme, _, value = header.partition(" ")
     value = value.strip()
     if scheme.lower() != "basic":

@@ -1,4 +1,4 @@
-"""Answers compressed as they are sent, each in little memory: thousands may be open at once. A leaf."""
+"""Compresses answers as they are sent, with little memory each: thousands may be open at once. A leaf."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from starlette.middleware.gzip import GZipMiddleware, GZipResponder
 from starlette.types import Receive, Scope, Send
 
 LEVEL = 1
-"""A stream is flushed with every piece, so that there is little to gain by more."""
+"""A stream is flushed after every piece, so a higher level gains little."""
 WINDOW_BITS, MEMORY_LEVEL = 11, 4
-"""16 KB an answer, zlib's own choice would be 262 KB; numbers in rows get as small with it."""
+"""16 KB per answer instead of zlib's default of 262 KB; rows of numbers are compressed equally well."""
 
 
 class AnswerGzip(GZipMiddleware):
-    """ASGI middleware: compresses answers for those who take gzip, but for small ones that come in one piece."""
+    """ASGI middleware: compresses answers for clients that accept gzip, except small ones sent in one piece."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and "gzip" in Headers(scope=scope).get("Accept-Encoding", ""):

@@ -1,4 +1,4 @@
-"""Reads request bodies whole, before anything else is done for them: unpacked, limited in size and in time."""
+"""Reads each request body completely before other work: decompressed, and limited in size and time."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from icm_server.sharing.fair_lock import FairLock, Place
 from icm_server.sharing.shared_limit import SharedLimit
 
 HELD_BODIES = 4
-"""How many bodies of the largest size may be held at once, while they are read and until their answers begin."""
+"""How many bodies of the largest size may be held at once, from reading them until their answers begin."""
 
 UNPACKED_BYTES = 2**22
-"""How much of a body is unpacked in one turn."""
+"""How much of a body is decompressed in one turn."""
 TOO_SLOW = "body_timeout"
 
 
@@ -31,12 +31,12 @@ class _Held:
     """One body, or what there is of it yet."""
 
     tenant: Tenant
-    """Whose key it came with."""
+    """The holder of its key."""
     place: Place
-    """For its turns to be unpacked."""
+    """Its place in the lock's queue, for decompression."""
     pieces: list[bytes] = field(default_factory=list)
     num_bytes: int = 0
-    """That are counted for it. They stay so when it is passed on, since what is made of it takes memory as well."""
+    """Bytes counted for it. They stay counted when the body is passed on, because the parsed body takes memory too."""
 
     def take(self) -> bytes:
         whole = b"".join(self.pieces)
@@ -45,13 +45,15 @@ class _Held:
 
 
 class BodyLimit:
-    """ASGI middleware: 413 for a body that is too large, also once unpacked; 400 for one that cannot be unpacked.
+    """ASGI middleware: 413 for a body that is too large, before or after decompression; 400 for one that cannot be
+    decompressed.
 
-    A body is refused by its announced length, or as soon as it has grown over the limit; 429 if too much is held
-    already, which is shared out by `request.state.tenant` if `shared`; 408 if it comes too slowly. The application
-    gets it in one piece, without its Content-Encoding. `check` raises IcmError for a request that is refused whatever
-    its body: then none of it is kept or unpacked. Only a POST to one of `paths` (None: any request) has a body:
-    of any other none is read, and its connection is closed behind the answer.
+    A body is rejected by its announced length, or as soon as it exceeds the limit. It is rejected with 429 if too much
+    memory is used, which is divided by `request.state.tenant` if `shared`, and with 408 if it comes too slowly. The
+    application gets the body in one piece, without its Content-Encoding. `check` raises IcmError for a request that is
+    rejected whatever its body is; then nothing of the body is kept or decompressed. Only a POST to one of `paths`
+    (None: any request) has a body; the body of any other request is not read, and its connection is closed after the
+    answer.
     """
 
     def __init__(
@@ -94,21 +96,21 @@ class BodyLimit:
                 drain = NOTHING if error.code == TOO_SLOW else self._drain
                 await refuse(error, [("Accept-Encoding", ACCEPTED)], incoming, scope, receive, send, drain)
             except ConnectionError:
-                pass  # nobody is there to be answered
+                pass  # the client has disconnected
             else:
                 await self._pass_on(held, scope, receive, send)
         finally:
             self._release(held)
 
     async def _read(self, headers: Headers, incoming: Incoming, held: _Held) -> None:
-        """Adds the plain body's pieces."""
+        """Appends the decompressed pieces to `held`."""
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length[:20]) > self._limit:
             raise self._too_large()
         unpacking = _unpacking(headers)
         num_seen = 0
         clock = asyncio.get_running_loop().time
-        waited_s = 0.0  # for the caller alone: a scorer that is busy is not the caller's fault
+        waited_s = 0.0  # only the client's time counts: a busy scorer is not the client's fault
         try:
             while incoming.more:
                 begin = clock()
@@ -135,7 +137,7 @@ class BodyLimit:
             ) from None
 
     async def _unpack(self, unpacking: Unpacking, piece: bytes, held: _Held) -> None:
-        """A little in each turn, so that not much is there that is not counted; keys share the time."""
+        """Decompresses in small turns, so that little memory is uncounted and tenants share the time."""
         while piece:
             async with self._lock.holding(held.place):
                 plain, piece = await asyncio.to_thread(unpacking.feed, piece, UNPACKED_BYTES)
@@ -150,7 +152,7 @@ class BodyLimit:
         held.pieces.append(plain)
 
     def _patience_s(self, num_seen: int, waited_s: float) -> float:
-        """How long the next piece may take. What counts is what was sent, not what it unpacks to."""
+        """How long the next piece may take. The compressed size counts."""
         allowed_s = self._pace.body_grace_s + num_seen / self._pace.min_bytes_per_s
         return min(self._pace.body_silence_s, allowed_s - waited_s)
 
@@ -197,7 +199,7 @@ def _unpacking(headers: Headers) -> Unpacking | None:
 
 
 def _nothing_more() -> Receive:
-    """An empty body; whether the caller goes is not listened for, since that would read what it sends."""
+    """An empty body. It does not wait for a disconnect, because that would read what the client sends."""
     empty: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
 
     async def receive() -> Message:

@@ -1,4 +1,4 @@
-"""Work for a caller: done as long as somebody waits for it."""
+"""Runs a request's work, and cancels it when the client disconnects."""
 
 from __future__ import annotations
 
@@ -14,14 +14,12 @@ _Answer = TypeVar("_Answer")
 
 
 class CallerGoneError(Exception):
-    """Nobody waits for an answer any more."""
+    """The client has disconnected."""
 
 
 async def cancel_on_disconnect(request: Request, work: Coroutine[Any, Any, _Answer]) -> _Answer:
-    """The work's answer; it is given up, so that it costs no more, when the client disconnected or the scorer stops.
-
-    Raises CallerGoneError and UnavailableError then. The request's body has to be read before.
-    """
+    """The work's result. The work is cancelled when the client disconnects or the scorer stops; then raises
+    CallerGoneError or UnavailableError. The request's body has to be read before."""
     task = asyncio.create_task(work)
     gone = asyncio.create_task(_gone(request))
     stopping = asyncio.create_task(request.app.state.scoring.stopping.wait())

@@ -1,4 +1,4 @@
-"""Compressed request bodies, unpacked so that none can grow beyond what is asked for. A leaf."""
+"""Decompresses request bodies in bounded pieces. A leaf."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 import zstandard
 
 MAX_WINDOW_BYTES = 8 * 2**20
-"""The memory that a zstd body may ask for: what RFC 9659 has every receiver take over HTTP, and no more."""
+"""The largest window of a zstd body: what RFC 9659 requires every HTTP receiver to accept, and no more."""
 
 
 class _Unpacker(Protocol):
@@ -23,33 +23,33 @@ class _Unpacker(Protocol):
 class _Coding(NamedTuple):
     begin: Callable[[], _Unpacker]
     slice_bytes: int
-    """How much is unpacked at once: at the format's highest ratio about 8 MB come of it."""
+    """How much is decompressed at once: at the format's highest ratio the result is about 8 MB."""
 
 
 _GZIP = _Coding(lambda: zlib.decompressobj(zlib.MAX_WBITS | 16), 8192)
-"""At most 1,032 bytes of one."""
+"""The ratio is at most 1,032."""
 _ZSTD = _Coding(lambda: zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES).decompressobj(), 256)
-"""At most 128 KiB of a block, which takes four."""
+"""The ratio is at most 128 KiB per block of four bytes."""
 _CODINGS = {"gzip": _GZIP, "x-gzip": _GZIP, "zstd": _ZSTD}
 
 ACCEPTED = "zstd, gzip"
-"""What an answer's Accept-Encoding header tells the client (RFC 7694)."""
+"""The Accept-Encoding header of answers, which lists the accepted encodings (RFC 7694)."""
 
 
 class CorruptBodyError(Exception):
-    """The body is not of the encoding that its header names, or does not end where it should."""
+    """The body does not have the encoding of its header, or is truncated or followed by other data."""
 
 
 class Fed(NamedTuple):
-    """What came of feeding an unpacker."""
+    """The result of feeding a decompressor."""
 
     plain: bytes
     rest: bytes
-    """Of what it was fed; to be fed next."""
+    """The part of the input that has to be fed next."""
 
 
 class Unpacking:
-    """One compressed body. Raises KeyError for an encoding that is not known."""
+    """One compressed body. Raises KeyError for an unknown encoding."""
 
     def __init__(self, encoding: str):
         begin, self._slice_bytes = _CODINGS[encoding]
@@ -58,9 +58,9 @@ class Unpacking:
         self._begun = False
 
     def feed(self, data: bytes, enough: int) -> Fed:
-        """The plain bytes that `data` adds; once these are `enough`, the rest is left.
+        """The decompressed bytes of `data`; when these reach `enough`, the remaining input is returned.
 
-        They may be 8 MB more than enough. Raises CorruptBodyError.
+        The output may exceed `enough` by 8 MB. Raises CorruptBodyError.
         """
         pieces: list[bytes] = []
         num_plain = start = 0

@@ -1,4 +1,4 @@
-"""Every error of the scorer in its one shape, `{"error": {"code", "message", "details"}}`."""
+"""All errors of the scorer in one format, `{"error": {"code", "message", "details"}}`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Maps every exception that a route may raise."""
+    """Adds a handler for every exception that a route may raise."""
     app.add_exception_handler(IcmError, _icm_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(EngineDiedError, _engine_died)
@@ -31,7 +31,7 @@ def add_error_handlers(app: FastAPI) -> None:
 
 
 def public_error(app: FastAPI, error: Exception) -> IcmError:
-    """What a caller is told of an exception; what it says of the scorer itself is noted."""
+    """The error that the client gets for an exception; a failure of the scorer is also recorded in its state."""
     if isinstance(error, IcmError):
         if isinstance(error, ScorerError):
             log.error("%s: %s", error.code, error.message)
@@ -43,7 +43,7 @@ def public_error(app: FastAPI, error: Exception) -> IcmError:
 
 
 def error_response(error: IcmError, headers: Iterable[tuple[str, str]] = ()) -> JSONResponse:
-    """The answer that tells of the error, with Retry-After where it names a time. A header may come several times."""
+    """The error's answer, with Retry-After if the error has a time. A header may occur several times."""
     response = JSONResponse(error_body(error), status_code=error.status)
     for name, value in headers:
         response.headers.append(name, value)
@@ -71,13 +71,13 @@ async def _engine_died(request: Request, error: Any) -> JSONResponse:
 
 
 async def _caller_gone(request: Request, error: Any) -> JSONResponse:
-    """Nobody reads it."""
+    """The client has disconnected, so nothing is sent."""
     return JSONResponse(error_body(UnavailableError("the client disconnected", code="cancelled")), status_code=503)
 
 
 async def _bug(request: Request, error: Any) -> JSONResponse:
-    """Not foreseen: the traceback goes to the log (the server writes it), the caller learns the kind.
+    """An unexpected exception: the server logs the traceback, and the client gets the exception's type.
 
-    It is answered outside all middleware, so what `RequestIds` adds to other answers is added here.
+    This handler runs outside all middleware, so it adds the headers that `RequestIds` adds to other answers.
     """
     return error_response(public_error(request.app, error), [(HEADER, request.state.request_id)])

@@ -1,4 +1,4 @@
-"""HEAD, which is answered wherever GET is. A leaf."""
+"""Answers HEAD wherever GET is answered. A leaf."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class HeadRequests:
-    """ASGI middleware: the application is asked for GET, and what it answers is sent without its body."""
+    """ASGI middleware: passes HEAD to the application as GET, and sends the answer without its body."""
 
     def __init__(self, app: ASGIApp):
         self._app = app

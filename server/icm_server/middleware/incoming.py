@@ -1,4 +1,4 @@
-"""A request's body as it arrives, and how a request is refused before its body has been read."""
+"""Reads a request's body as it arrives, and rejects requests before their bodies are read."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from icm_server.middleware.errors import error_response
 
 
 class Drain(NamedTuple):
-    """How much of a refused body is read and forgotten: a caller that is still sending does not see the answer."""
+    """How much of a rejected body is read and discarded: a client that is still sending does not see the answer."""
 
     num_bytes: int
     seconds: float
-    """In all; less if nothing comes."""
+    """The time limit; reading ends earlier if nothing arrives."""
 
 
 PATIENT = Drain(2**28, 10.0)
-"""For who has shown a key, or needs none."""
+"""For clients that have shown a key, or need none."""
 FOR_STRANGERS = Drain(2**20, 2.0)
 NOTHING = Drain(0, 0.0)
 SILENCE_S = 1.0
-"""Who has sent nothing for so long is not sending."""
+"""A client that sends nothing for this long has stopped sending."""
 
 
 class Incoming:
@@ -35,12 +35,12 @@ class Incoming:
     def __init__(self, receive: Receive):
         self._receive = receive
         self.begun = False
-        """Whether any was asked for: until then, a caller that waits for `100 Continue` sends none."""
+        """Whether a piece was requested: before that, a client that waits for `100 Continue` sends nothing."""
         self.more = True
-        """Whether there is more to come."""
+        """Whether there are more pieces."""
 
     async def next(self, timeout_s: float) -> bytes:
-        """The next piece. Raises TimeoutError, and ConnectionError if the client disconnected."""
+        """The next piece. Raises TimeoutError, or ConnectionError if the client disconnected."""
         self.begun = True
         message = await asyncio.wait_for(self._receive(), timeout_s)
         if message["type"] != "http.request":
@@ -52,7 +52,7 @@ class Incoming:
 
 
 def announces_body(scope: Scope) -> bool:
-    """Whether the request's headers say that a body follows them."""
+    """Whether the request's headers announce a body."""
     headers = Headers(scope=scope)
     return "transfer-encoding" in headers or headers.get("content-length", "0").strip() not in ("", "0")
 
@@ -66,7 +66,7 @@ async def refuse(
     send: Send,
     drain: Drain = PATIENT,
 ) -> None:
-    """Answers with the error, once what is still being sent has been read, within limits; nothing is asked for."""
+    """Answers with the error after reading the rest of the body, within limits. Sends no `100 Continue`."""
     waits_for_word = Headers(scope=scope).get("expect", "").strip().lower() == "100-continue"
     if not incoming.begun and not announces_body(scope):
         incoming.more = False

@@ -1,7 +1,8 @@
-"""By which names a scorer without keys may be asked: what browsers are made to call by other names is refused.
+"""Host names under which a scorer without keys answers; it rejects requests that browsers send to other names.
 
-A web page may have its own name resolve to 127.0.0.1 (DNS rebinding), and is then, to the browser, of one origin with a
-scorer on that machine. The name stays in the Host header, and tells. Where there are keys, such a page has none.
+A web page can make its own name resolve to 127.0.0.1 (DNS rebinding); for the browser, a scorer on that machine then
+has the page's origin. The Host header still contains the page's name. With keys, such a page is rejected because it has
+none.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from icm_client.contract.errors import RequestError
 from icm_server.middleware.incoming import FOR_STRANGERS, Incoming, refuse
 
 HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::[0-9]{0,5})?")
-"""What a Host header may be: a name, or an address, that of IPv6 in brackets, and a port."""
+"""The format of a Host header: a name or an address (IPv6 in brackets), and a port."""
 ANY = "*"
 
 
 class KnownHosts:
-    """ASGI middleware: 400 for a Host header that is none or that is there twice, 421 for a name that is not known.
+    """ASGI middleware: 400 for a missing, repeated or invalid Host header, 421 for an unknown name.
 
-    Known are addresses, `localhost` and what ends in it, names without a dot (no page on the internet has one), and
-    `names`; all, if `*` is among them, or `names` is None.
+    Known are addresses, `localhost` and names that end in it, names without a dot (no page on the internet has one),
+    and `names`; all names if `*` is among them, or if `names` is None.
     """
 
     def __init__(self, app: ASGIApp, names: Iterable[str] | None):
@@ -43,7 +44,7 @@ class KnownHosts:
     def _check(self, scope: Scope) -> None:
         found = [value.decode("latin-1").strip() for name, value in scope["headers"] if name == b"host"]
         if not found and scope.get("http_version") != "1.1":
-            return  # no browser
+            return  # not a browser
         match = HOST.fullmatch(found[0]) if len(found) == 1 else None
         if match is None:
             raise RequestError(
@@ -65,7 +66,7 @@ def _plain(name: str) -> str:
 
 
 def _is_local(name: str) -> bool:
-    """Whether no stranger can have the name."""
+    """Whether the name cannot belong to a page on the internet."""
     if "." not in name and ":" not in name:
         return True
     if name.endswith(".localhost"):

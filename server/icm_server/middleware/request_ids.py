@@ -1,4 +1,4 @@
-"""Every HTTP request has an id, which comes back with its answer and stands in all that is logged of it."""
+"""Gives every HTTP request an id, which is returned with its answer and logged with its events."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ log = logging.getLogger("icm_server")
 
 HEADER = "X-Request-Id"
 SANE = re.compile(r"[A-Za-z0-9._:@+=-]{1,64}")
-"""What a caller's own id may look like."""
+"""The format of an id that a client sends."""
 
 
 class RequestIds:
-    """ASGI middleware, outside all others: the id, a count of answers by status, and a line for every refusal."""
+    """ASGI middleware, outside all others: sets the id, counts answers by status, and logs every rejection."""
 
     def __init__(self, app: ASGIApp, responses: Counter[int], paths: Collection[str]):
-        """`responses` is counted up; `paths` are those that exist, and alone are logged."""
+        """`responses` is incremented; `paths` are the existing paths: other paths are not logged."""
         self._app, self._responses, self._paths = app, responses, paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -37,7 +37,7 @@ class RequestIds:
         note = RequestNote(theirs if SANE.fullmatch(theirs) else secrets.token_hex(8))
         scope.setdefault("state", {})["request_id"] = note.id
         current_request.set(note)  # the server runs every request in a context of its own
-        status = 0  # until an answer begins: whoever goes before gets none
+        status = 0  # before an answer begins; it stays 0 if the client disconnects first
 
         async def sending(message: Message) -> None:
             nonlocal status
@@ -49,12 +49,12 @@ class RequestIds:
         try:
             await self._app(scope, receive, sending)
         except BaseException:
-            status = status or 500  # which is answered outside all middleware
+            status = status or 500  # this is answered outside all middleware
             raise
         finally:
             if status:
                 self._responses[status] += 1
-            if status >= 400 and not note.is_logged and scope["path"] not in OPEN_PATHS:  # those are asked often
+            if status >= 400 and not note.is_logged and scope["path"] not in OPEN_PATHS:  # probes of these are frequent
                 path = scope["path"] if scope["path"] in self._paths else "unknown"
                 tenant = scope["state"].get("tenant", ANYONE)
                 whose = {} if tenant is ANYONE else {"tenant": tenant.name}

@@ -1,1 +1,1 @@
-"""What a running scorer tells of itself."""
+"""What a running scorer reports about itself."""

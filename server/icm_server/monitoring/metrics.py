@@ -1,8 +1,7 @@
-"""`/metrics`: the scorer's counts, and whatever else is in the process's own registry (vLLM's metrics), as text.
+"""`/metrics`: the scorer's counters, and the metrics in the process's own registry (vLLM's), as text.
 
-A key is told of its own experiments; the process's registry, whose labels name adapters, only to who may see all.
-
-Nothing is counted here: the numbers are read when somebody asks, so that a read costs no more for them.
+A key gets the metrics of its own experiments. The process's registry, whose labels name adapters, is only for admin
+keys. Nothing is counted here: values are read on request, so that a read costs nothing more.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from icm_server.auth.tenant import Tenant
-from icm_server.monitoring.overview import held_by, seen_by
+from icm_server.monitoring.overview import held_by, visible_to
 from icm_server.scheduling.admission import Held
 from icm_server.scheduling.request_metrics import OUTCOMES
 from icm_server.scheduling.scoring import ScoringService
@@ -28,13 +27,14 @@ _MODEL_LABELS = ("name", "digest", "dtype", "engine")
 
 
 class Metrics:
-    """Those of one application. `scorer` tells the scorer once there is one, `ready` whether it takes requests."""
+    """The metrics of one application. `scorer` returns the scorer if it is loaded, `ready` whether it accepts
+    requests."""
 
     def __init__(self, scorer: Callable[[], ScoringService | None], ready: Callable[[], bool], responses: Counter[int]):
         self._scorer, self._ready, self._responses = scorer, ready, responses
 
     def text(self, tenant: Tenant) -> bytes:
-        """Of CONTENT_TYPE, as far as the tenant may see it."""
+        """The metrics that the tenant may see, in CONTENT_TYPE."""
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Collected(self._collect(tenant)))
         return generate_latest(registry)
@@ -57,13 +57,13 @@ class Metrics:
 
 
 class _Collected(Collector):
-    """For one answer."""
+    """The metrics of one answer."""
 
     def __init__(self, found: Iterable[Metric]):
         self._found = found
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing in advance: names clash with nobody's."""
+        """Empty, so that registering does not check names for conflicts."""
         return []
 
     def collect(self) -> Iterable[Metric]:
@@ -104,9 +104,9 @@ def _totals(scorer: ScoringService) -> Iterator[Metric]:
 
 
 def _experiments(scorer: ScoringService, tenant: Tenant) -> Iterator[Metric]:
-    """Of those that are counted by name (see `Counters`) and of all others together."""
+    """Metrics of the experiments that are counted by name (see `Counters`), and of all others together."""
     label = ["tenant", "experiment"]
-    entries = seen_by(tenant, scorer)
+    entries = visible_to(tenant, scorer)
     computed = CounterMetricFamily("icm_experiment_computed_tokens", "Tokens computed, by experiment.", labels=label)
     cached = CounterMetricFamily(
         "icm_experiment_cached_tokens", "Tokens found in the prefix cache, by experiment.", labels=label
@@ -163,7 +163,7 @@ def _durations(scorer: ScoringService) -> Iterator[Metric]:
 
 
 def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
-    """Cumulative, as Prometheus wants them."""
+    """Cumulative buckets, as in Prometheus' format."""
     below, buckets = 0, []
     for bound, number in zip([*map(str, histogram.bounds), "+Inf"], histogram.counts, strict=True):
         below += number

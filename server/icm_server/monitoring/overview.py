@@ -1,4 +1,4 @@
-"""What a scorer is doing now, as `GET /v1/experiments` tells it: a key its own work, and who may see all, all."""
+"""The current state of a scorer, as in `GET /v1/experiments`: a key sees its own work, an admin key all work."""
 
 from __future__ import annotations
 
@@ -19,59 +19,61 @@ class _Frozen(BaseModel):
 
 
 State = Literal["idle", "being prepared", "waiting for a place", "at work"]
-"""Of an experiment's work: none, not planned yet, not interleaved with others' yet, or in turns with others'."""
+"""The state of an experiment's work: none, not planned yet, waiting for a place in the prefix cache, or interleaved
+with others."""
 
 
 class Quantiles(_Frozen):
-    """Seconds within which half and 95 % of them were done."""
+    """Durations that half and 95 % of them did not exceed, in seconds."""
 
     p50: float
     p95: float
 
 
 class ExperimentRow(_Frozen):
-    """One experiment, or all of them."""
+    """One experiment, or the total of all."""
 
     tenant: str
-    """The holder of the key that it runs under."""
+    """The holder of the key under which it runs."""
     experiment: str
     share: float
-    """Its part of the tokens that were computed lately, 0 to 1."""
+    """Its fraction of the recently computed tokens, 0 to 1."""
     state: State
     waiting: Held
-    """Work let in and not done, in the queue or in the engine; reads and tokens as estimated."""
+    """Admitted work that is not done, in the queue or in the engine; reads and tokens as estimated."""
     lately: Counts
     """Done within the last `window_s`."""
     total: Counts
     """Done since the scorer was started."""
     requests: dict[str, int]
-    """Those that have ended, by how."""
+    """Ended requests, by outcome."""
     request_s: Quantiles | None
     """Of its last answered requests."""
     seen_s: float
-    """Seconds since a request of it came or ended."""
+    """Seconds since a request of it arrived or ended."""
 
 
 class EngineLoad(_Frozen):
-    """What is in the engine now, and how much of it at most."""
+    """The current load of the engine, and its limits."""
 
     reads: int
     max_reads: int
     tokens: int
     max_tokens: int
     read_s: Quantiles | None
-    """Of the reads made lately."""
+    """Durations of recent reads."""
 
 
 class ReadCacheLoad(_Frozen):
-    """The memory of finished reads."""
+    """The read cache."""
 
     num_bytes: int
     max_bytes: int
 
 
 class Overview(_Frozen):
-    """All of it, or one key's part. Experiments that are not among the last ones seen are told together, as OTHERS."""
+    """The state of the scorer, or one tenant's part of it. Experiments that are not counted by name are combined as
+    OTHERS."""
 
     ready: bool
     status: str
@@ -83,21 +85,22 @@ class Overview(_Frozen):
     shows_tenants: bool = False
     """The experiments are those of all tenants: the key is an admin's."""
     only_tenant: str | None = None
-    """The tenant whose experiments alone are shown, for a key that is not an admin's."""
+    """The tenant whose experiments are shown, for a key that is not an admin's."""
     all: ExperimentRow | None = None
-    """Of all experiments that are told."""
+    """The total of the experiments shown."""
     experiments: list[ExperimentRow] = []
-    """Those with work now or lately by name, then the others by when they were seen last."""
+    """Experiments with current or recent work by name, then the others by when they were last seen."""
 
 
 def overview(scorer: ScoringService, tenant: Tenant, *, ready: bool, status: str) -> Overview:
-    """Of a scorer that is loaded, as far as the tenant may see it: how busy the engine is names nobody, so all may."""
+    """The part of a loaded scorer's state that the tenant may see. The engine's load names no tenant, so every key sees
+    it."""
     dispatcher, engine, history = scorer.dispatcher, scorer.engine, scorer.history
     recent = {entry: history.counts(entry) for _, entry in scorer.counters}
     whole = sum((counts.computed_tokens for counts in recent.values()), 0)
     held, without_place = held_by(scorer), scorer.queue.without_place() - set(scorer.queue.interleaved())
     now = scorer.counters.clock()
-    entries = seen_by(tenant, scorer)
+    entries = visible_to(tenant, scorer)
 
     def row(
         experiment_id: ExperimentId, entry: ExperimentCounters, lately: Counts, waiting: Held, state: State
@@ -146,8 +149,8 @@ def overview(scorer: ScoringService, tenant: Tenant, *, ready: bool, status: str
     )
 
 
-def seen_by(tenant: Tenant, scorer: ScoringService) -> list[tuple[ExperimentId, ExperimentCounters]]:
-    """Who is counted, as far as the tenant may know of them."""
+def visible_to(tenant: Tenant, scorer: ScoringService) -> list[tuple[ExperimentId, ExperimentCounters]]:
+    """The counters that the tenant may see."""
     return [
         (experiment_id, entry)
         for experiment_id, entry in scorer.counters
@@ -156,7 +159,7 @@ def seen_by(tenant: Tenant, scorer: ScoringService) -> list[tuple[ExperimentId, 
 
 
 def held_by(scorer: ScoringService) -> dict[ExperimentId, Held]:
-    """What waits, by the names that it is counted by."""
+    """Admitted work by the names under which it is counted."""
     held: dict[ExperimentId, Held] = {}
     for key, theirs in scorer.admission.keys.items():
         for experiment, its in theirs.experiments.items():

@@ -1,1 +1,1 @@
-"""Finished reads, remembered in memory and in a file."""
+"""Caches finished reads, in memory and in a file."""

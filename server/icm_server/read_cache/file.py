@@ -1,7 +1,7 @@
-"""Finished reads in a file (SQLite) that outlives the process. It may lose answers, but gives no wrong one.
+"""Finished reads in an SQLite file that outlives the process. It may lose answers, but returns no wrong ones.
 
-A thread of its own writes, in batches. What goes wrong is logged and costs the answers that it is about: a file that
-is damaged is moved aside for a new one, if it is known to be ours, and while the disk is full nothing is added.
+A separate thread writes in batches. Errors are logged and lose only the answers concerned. A damaged file of this kind
+is moved aside and replaced; while the disk is full, nothing is added.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ READ_BATCH = 500
 WRITE_BATCH = 2_000
 WRITE_EVERY_S = 0.5
 MAX_WAITING = 100_000
-"""Answers that wait to be written; where the disk is slower than the engine, more are left out."""
+"""The most answers in the write queue; on a disk that is slower than the engine, more are dropped."""
 MAX_ASIDE = 5
-"""Damaged files that are kept."""
+"""The most damaged files that are kept."""
 
 DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 SCHEMA = f"""
@@ -42,7 +42,7 @@ PRAGMA user_version = {VERSION};
 CREATE TABLE IF NOT EXISTS answers (number INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, answer BLOB NOT NULL);
 COMMIT;
 """
-"""All of it at once, and before there is a write-ahead log: whenever it is stopped, the file says whose it is."""
+"""Set in one transaction, before there is a write-ahead log, so that an interrupted file still identifies itself."""
 SETTINGS = """
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = NORMAL;
@@ -51,14 +51,14 @@ PRAGMA journal_size_limit = 8388608;
 
 
 class ReadCacheFile:
-    """Answers by key, in any thread. Beyond `max_bytes` those written first go."""
+    """Answers by key, from any thread. Above `max_bytes`, those written first are deleted."""
 
     def __init__(self, path: Path, max_bytes: int):
-        # Behind a link, since what is moved aside is the file and not the link.
+        # Resolve links: a damaged file is moved aside, not the link to it.
         self._path, self._max_bytes = path.resolve(), max_bytes
         self._database: sqlite3.Connection | None = None
         self._known: tuple[int, int] | None = None
-        """Which file was opened: that one is ours, whatever it says by now."""
+        """Identifies the opened file: it belongs to this program, whatever its content is now."""
         self._opened = False
         self._lock = threading.Lock()
         self._waiting: queue.Queue[tuple[bytes, bytes] | None] = queue.Queue(MAX_WAITING)
@@ -66,7 +66,7 @@ class ReadCacheFile:
         self._trouble = ""
 
     def read(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """What the file holds of these."""
+        """The file's answers for these keys."""
         found: dict[bytes, object] = {}
         for start in range(0, len(keys), READ_BATCH):
             self._try(partial(_select, keys[start : start + READ_BATCH], found))
@@ -76,7 +76,7 @@ class ReadCacheFile:
         return answers
 
     def write(self, key: bytes, answer: bytes) -> None:
-        """Does not wait."""
+        """Queues the answer without blocking."""
         if self._writer is None:
             self._writer = threading.Thread(target=self._write_all, name="read-cache-file", daemon=True)
             self._writer.start()
@@ -84,7 +84,7 @@ class ReadCacheFile:
             self._waiting.put_nowait((key, answer))
 
     def close(self) -> None:
-        """Writes what waits."""
+        """Writes the queued answers."""
         if self._writer is not None:
             self._waiting.put(None)
             self._writer.join()
@@ -108,7 +108,8 @@ class ReadCacheFile:
                 self._trouble = ""
 
     def _try(self, action: Callable[[sqlite3.Connection], None]) -> bool:
-        """Whether it was done. One thread at a time; whatever is wrong with the file ends here."""
+        """Runs the action and returns whether it succeeded. One thread at a time. Errors of the file do not
+        propagate."""
         with self._lock:
             try:
                 if not self._opened:
@@ -129,13 +130,13 @@ class ReadCacheFile:
                 return False
 
     def _begin(self) -> None:
-        """Raises RequestError if the file is another program's."""
+        """Raises RequestError if the file belongs to another program."""
         check_ours(self._path)
         self._database = _open(self._path)
         self._known = _place(self._path)
 
     def _replace(self, reason: str) -> None:
-        """Moves a damaged file aside, and begins a new one if that is possible."""
+        """Moves a damaged file aside, and creates a new one if possible."""
         if self._database is not None:
             self._database.close()
         self._database = None
@@ -160,7 +161,7 @@ class ReadCacheFile:
             self._warn(f"the read cache file is no longer used: {error}")
 
     def _warn(self, trouble: str) -> None:
-        """Once, as long as it stays the same."""
+        """Logs a problem once, until it changes."""
         if trouble != self._trouble:
             log.warning("%s", trouble)
         self._trouble = trouble
@@ -172,7 +173,7 @@ def _place(path: Path) -> tuple[int, int]:
 
 
 def _claimed(path: Path) -> Path | None:
-    """A new file of nothing, for a damaged one to take the place of; None if there are enough."""
+    """Creates a new empty file, to be replaced by the damaged one; None if there are enough of these."""
     for number in range(1, MAX_ASIDE + 1):
         aside = path.with_name(f"{path.name}.damaged{number if number > 1 else ''}")
         with contextlib.suppress(FileExistsError):
@@ -182,7 +183,7 @@ def _claimed(path: Path) -> Path | None:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    """Raises RequestError if it is another program's after all."""
+    """Raises RequestError if the file turns out to belong to another program."""
     database = sqlite3.connect(path, timeout=2.0, check_same_thread=False)
     try:
         found = tuple(
@@ -218,7 +219,7 @@ def _insert(entries: list[tuple[bytes, bytes]], max_bytes: int, database: sqlite
 
 
 def _checked(key: bytes, answer: bytes) -> bytes:
-    """The answer with a check behind it: SQLite does not notice a damaged value."""
+    """The answer followed by a checksum: SQLite does not detect a damaged value."""
     return answer + hashlib.blake2b(key + answer, digest_size=CHECK_BYTES).digest()
 
 

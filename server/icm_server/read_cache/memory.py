@@ -1,4 +1,4 @@
-"""Finished reads, remembered: in memory up to a limit, and in a file if one is asked for. In any thread."""
+"""A cache of finished reads: in memory up to a limit, and optionally in a file. Thread-safe."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from collections.abc import Sequence
 from icm_server.read_cache.file import ReadCacheFile
 
 ENTRY_BYTES = 224
-"""What an answer takes in memory besides its values."""
+"""Memory of a cached answer besides its values."""
 
 
 def encoded(logprobs: Sequence[float]) -> bytes:
-    """An answer as it is remembered: exact."""
+    """An answer as it is stored, without loss."""
     return array("d", logprobs).tobytes()
 
 
 def decoded(answer: bytes) -> list[float]:
-    """The reverse of `encoded`."""
+    """The inverse of `encoded`."""
     values = array("d")
     values.frombytes(answer)
     return values.tolist()
 
 
 class ReadCache:
-    """Answers by key. In memory the least recently used go first; the file keeps what memory has no room for."""
+    """Answers by key. Memory evicts the least recently used; evicted answers remain in the file."""
 
     def __init__(self, max_bytes: int, file: ReadCacheFile | None = None):
         self.max_bytes, self._file = max_bytes, file
@@ -35,7 +35,7 @@ class ReadCache:
         self.num_bytes = 0
 
     def get(self, key: bytes) -> bytes | None:
-        """From memory alone."""
+        """Looks in memory only."""
         with self._lock:
             answer = self._answers.get(key)
             if answer is not None:
@@ -43,7 +43,7 @@ class ReadCache:
             return answer
 
     def known(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """What there is of these, in memory or in the file. Blocks where there is a file."""
+        """The cached answers for these keys, from memory or the file. Blocks if there is a file."""
         found = {key: answer for key in keys if (answer := self.get(key)) is not None}
         if self._file is not None:
             stored = self._file.read([key for key in keys if key not in found])
@@ -53,13 +53,13 @@ class ReadCache:
         return found
 
     def remember(self, key: bytes, answer: bytes) -> None:
-        """Does not wait for the file."""
+        """Stores the answer, without waiting for the file."""
         self._keep(key, answer)
         if self._file is not None:
             self._file.write(key, answer)
 
     def close(self) -> None:
-        """Writes to the file what is not there yet."""
+        """Writes queued answers to the file."""
         if self._file is not None:
             self._file.close()
 

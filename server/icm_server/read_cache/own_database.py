@@ -1,6 +1,7 @@
-"""Which files are databases of finished reads: told by what they begin with. Nothing is changed or waited for. A leaf.
+"""Recognises files that are databases of finished reads by their first bytes. It changes nothing and does not block. A
+leaf.
 
-A file of somebody else's may be named by mistake. It is refused, not written to, and never moved.
+A file of another program may be named by mistake. It is rejected, never written to or moved.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ _BESIDE = ("-journal", "-wal")
 
 
 def is_ours(path: Path) -> bool:
-    """Whether the file says that it is such a database, sound or damaged. Raises OSError."""
+    """Whether the file is marked as such a database, intact or damaged. Raises OSError."""
     return _says_so(_begin(path))
 
 
 def check_ours(path: Path) -> None:
-    """Raises RequestError unless it is such a database, or one can be made there: in a file of nothing, or of none."""
+    """Raises RequestError unless the file is such a database, or is empty or missing, so that one can be created."""
     try:
         begin = _begin(path)
     except FileNotFoundError:

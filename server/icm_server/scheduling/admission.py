@@ -1,8 +1,8 @@
-"""What is let in: a request is taken whole, or refused whole before anything of it is computed.
+"""Admission control: a request is accepted or rejected as a whole, before anything of it is computed.
 
-Refused for now (429, with the time after which it is likely to fit), or for good where it alone is more than the
-scorer ever takes (413). Each experiment of a key has limits of its own. The scorer's own limits are shared between keys
-so that nobody can take all of them (`shared_limit.py`); without keys there is one holder, who may.
+A request that does not fit now is rejected with 429 and the time after which it probably fits; a request that exceeds a
+limit by itself is rejected with 413. Each experiment of a tenant has limits of its own. Tenants share the scorer's
+limits so that no tenant can use all of them (`shared_limit.py`); without keys there is one tenant, which can.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from icm_server.sharing.rate import Rate
 from icm_server.sharing.shared_limit import fits, most_alone
 
 UNKNOWN_WAIT_S = 5.0
-"""How long to wait while it is not known how fast work gets done."""
+"""The suggested delay while the throughput is not known."""
 MAX_WAIT_S = 300.0
 
 
@@ -28,7 +28,7 @@ What = Literal["tokens", "reads", "requests"]
 
 @dataclass(slots=True)
 class Held:
-    """Work that was let in and is not done."""
+    """Admitted work that is not done."""
 
     requests: int = 0
     reads: int = 0
@@ -48,33 +48,33 @@ class Held:
 
 @dataclass(slots=True)
 class TenantHeld:
-    """One key's part of it."""
+    """One tenant's part of it."""
 
     weight: float
     total: Held = field(default_factory=Held)
     experiments: dict[str, Held] = field(default_factory=dict)
-    """Those with work."""
+    """Experiments with work."""
 
 
 class Admission:
-    """Counts what is held: in all, by key, and by experiment within a key."""
+    """Counts admitted work: in total, by tenant, and by experiment within a tenant."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic, *, has_keys: bool = False):
-        """`has_keys`: several who do not know each other share the scorer."""
+        """`has_keys`: tenants share the scorer, so each is limited to its part."""
         self._limits, self._has_keys = limits, has_keys
         self.total = Held()
         self.keys: dict[str, TenantHeld] = {}
-        """Those with work."""
+        """Tenants with work."""
         self.rate = Rate(clock)
-        """Tokens done a second."""
+        """Throughput in tokens per second."""
 
     @property
     def max_reads(self) -> int:
-        """The most that one request may need."""
+        """The most reads that one request may need."""
         return min(self._limits.max_experiment_reads, self._most("reads"))
 
     def admit(self, experiment: str, num_prompts: int, tenant: Tenant = ANYONE) -> Ticket:
-        """Lets a request in as far as its prompts' number goes. Raises TooLargeError or BusyError."""
+        """Admits a request by its number of prompts. Raises TooLargeError or BusyError."""
         if num_prompts > self._limits.max_prompts:
             raise _too_large("prompts", num_prompts, self._limits.max_prompts)
         ticket = Ticket(self, experiment, tenant)
@@ -83,19 +83,19 @@ class Admission:
         return ticket
 
     def check_one_more(self, tenant: Tenant = ANYONE) -> None:
-        """Raises BusyError if no request of the tenant's fits now, whatever it asks for."""
+        """Raises BusyError if no request of the tenant fits now, whatever its size."""
         if self._has_keys:
             self._check_shared("requests", 1, self.keys.get(tenant.name) or TenantHeld(tenant.weight))
         else:
             self._check_limit("requests", 1, self.total, self._limits.max_requests, "the scorer", 1.0)
 
     def _most(self, what: What) -> int:
-        """What one key may have while nobody else has anything."""
+        """The most that one tenant may have while no other has work."""
         limit = int(getattr(self._limits, f"max_{what}"))
         return most_alone(limit) if self._has_keys else limit
 
     def _check(self, ticket: Ticket, wanted: Held) -> None:
-        """Raises if a request that is to have so much in all does not fit."""
+        """Raises TooLargeError or BusyError if a request of this total size does not fit."""
         tenant, experiment = ticket.tenant, ticket.experiment
         theirs = self.keys.get(tenant.name) or TenantHeld(tenant.weight)
         mine = theirs.experiments.get(experiment, Held())
@@ -120,29 +120,30 @@ class Admission:
                 self._check_shared(what, more, theirs)
 
     def _check_limit(self, what: What, more: int, held: Held, limit: int, whose: str, share: float) -> None:
-        """Raises if there is no room for so much more; what is held is done by this share of the engine."""
+        """Raises BusyError if `more` does not fit. The holder's work is done with this share of the engine."""
         if held.of(what) + more > limit:
             wait_s = self._wait_s(held, what, held.of(what) + more - limit, share)
             raise _busy(f"{whose} has", what, more, held.of(what), limit, "", wait_s)
 
     def _check_shared(self, what: What, more: int, theirs: TenantHeld) -> None:
-        """Raises if there is no room for so much more in the key's part of what all keys share."""
+        """Raises BusyError if `more` does not fit in the tenant's part of what all tenants share."""
         limit: int = getattr(self._limits, f"max_{what}")
         mine, total = theirs.total.of(what), self.total.of(what)
         if fits(more, mine, total, limit):
             return
-        # With what it has done there is room twice, in its part and in what is free; with what others have done, once.
+        # Each token of its own that is done makes room twice: in its part and in the free part. A token of others makes
+        # room once.
         wait_s = self._wait_s(self.total, what, mine + total + 2 * more - limit, 1 + self._share(theirs))
         part = mine + max(0, limit - total - mine) // 2
         others = " while others use the scorer" if mine < total else ""
         raise _busy("this API key has", what, more, mine, part, others, wait_s)
 
     def _share(self, key: TenantHeld) -> float:
-        """Its part of the engine beside the other keys with work."""
+        """The tenant's share of the engine among tenants with work."""
         return key.weight / max(key.weight, sum(each.weight for each in self.keys.values()))
 
     def _wait_s(self, held: Held, what: What, over: int, share: float) -> float:
-        """How long until so much of what is held is done, by this share of the engine."""
+        """How long until this much of the held work is done with this share of the engine."""
         rate = self.rate.value()
         if rate is None or not held.of(what):
             return UNKNOWN_WAIT_S
@@ -151,24 +152,24 @@ class Admission:
 
 
 class Ticket:
-    """One request's part of what is held. Close it, whatever becomes of the request."""
+    """The work of one admitted request. It has to be closed at the end of the request."""
 
     def __init__(self, admission: Admission, experiment: str, tenant: Tenant):
         self._admission, self.experiment, self.tenant = admission, experiment, tenant
         self.held = Held()
 
     def settle(self, reads: int, tokens: int) -> None:
-        """Now that it is known what the request needs. Raises TooLargeError or BusyError; it is to be closed then."""
+        """Replaces the estimate after planning. Raises TooLargeError or BusyError; the ticket then has to be closed."""
         self._admission._check(self, Held(self.held.requests, reads, tokens))
         self._add(0, reads - self.held.reads, tokens - self.held.tokens)
 
     def done(self, tokens: int) -> None:
-        """One read of so many tokens, as estimated, is done."""
+        """Records that one read of this many tokens, as estimated, is done."""
         self._admission.rate.done(tokens)
         self._add(0, -1, -tokens)
 
     def close(self) -> None:
-        """Nothing more will be done of it."""
+        """Releases the work that was not done."""
         self._add(-self.held.requests, -self.held.reads, -self.held.tokens)
 
     def _add(self, requests: int, reads: int, tokens: int) -> None:

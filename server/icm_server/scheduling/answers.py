@@ -1,4 +1,4 @@
-"""One request under way: its work for the queue, and its rows for whoever sent it."""
+"""One running request: its work for the queue, and its rows for the client."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from icm_server.tokens.token_path import PathCursor
 
 
 class Answers:
-    """Iterate over `batches`, after which `usage` is final; `close` it, which gives up what has not been read.
+    """Iterate over `batches`, after which `usage` is final. `close` cancels the reads that are not done.
 
-    Use it in one event loop. `resume` is called when work that was paused may go on.
+    Use it in one event loop. `resume` is called when paused work may continue.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Answers:
     ):
         self.model, self.salt = request.model, salt
         self.is_fresh = request.fresh
-        """Its reads answer no other request, now or later."""
+        """Its reads are shared with no other request, now or later."""
         self.num_prompts = len(plan.first_of)
         self.work: Work[PlannedRead] = Work(
             ExperimentId(tenant.name, request.experiment), plan.quanta, request.priority, tenant.weight
@@ -52,7 +52,7 @@ class Answers:
 
     @property
     def usage(self) -> Usage:
-        """What it has cost so far."""
+        """What the request has cost so far."""
         counts = self.metrics.own
         return Usage(
             prompt_tokens=sum(prompt.path.length for prompt in self._plan.prompts),
@@ -68,7 +68,7 @@ class Answers:
         return self._assembly.num_left == 0
 
     async def batches(self) -> AsyncIterator[RowBatch]:
-        """All rows, each once, in the order in which they are completed, few at a time. Raises the error of `fail`."""
+        """All rows, each once, in the order of completion, in small batches. Raises the error passed to `fail`."""
         for read, answer in self._plan.known:
             self._add(read, decoded(answer), computed=False)
             while self._buffer.fills_a_batch:
@@ -97,28 +97,28 @@ class Answers:
         self._add(read, logprobs, computed=True)
 
     def found(self, read: PlannedRead, logprobs: Sequence[float]) -> None:
-        """The read was in the read cache, or was made for another request."""
+        """The read was answered from the read cache, or by a read made for another request."""
         self.metrics.found(read.prompt_tokens)
         self._ticket.done(read.estimated_new_tokens)
         self._add(read, logprobs, computed=False)
 
     def fail(self, error: Exception) -> None:
-        """Ends it with this error, unless it is complete or has failed already."""
+        """Ends the request with this error, unless it is complete or has failed already."""
         if self._error is None and not self.is_complete:
             self._error = error
             self._pause()
             self._buffer.wake()
 
     def on_close(self, callback: Callable[..., object], *args: object) -> None:
-        """`close` calls it; the last one added first."""
+        """Registers a callback for `close`; the last one added is called first."""
         self._closing.callback(callback, *args)
 
     def end_metrics(self) -> None:
-        """Nothing more will be done for it."""
+        """Ends the request's metrics."""
         self.metrics.ended(self._error, complete=self.is_complete, usage=self.usage)
 
     def close(self) -> None:
-        """May be called again."""
+        """Cancels the remaining work. May be called again."""
         self._closing.close()
         self._buffer.close()
 

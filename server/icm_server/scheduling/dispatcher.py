@@ -1,4 +1,5 @@
-"""Reads under way: as many as the engine takes at once, in the fair queue's order, and each made only once."""
+"""Dispatches reads to the engine in the fair queue's order, up to the engine's limits. Identical reads are made
+once."""
 
 from __future__ import annotations
 
@@ -17,12 +18,12 @@ from icm_server.sharing.fair_queue import FairQueue, Work
 from icm_server.stats.counters import Counters
 
 MAX_AT_ONCE = 256
-"""Reads that are begun without letting anybody else have the event loop."""
+"""Reads that are dispatched before other tasks get the event loop."""
 
 
 @dataclass(eq=False, slots=True)
 class _Flight:
-    """One read in the engine, and all who wait for it, the one who pays for it first."""
+    """One read in the engine, and all requests that wait for it; the first one is charged."""
 
     tokens: int
     waiting: list[tuple[Answers, PlannedRead]] = field(default_factory=list)
@@ -30,7 +31,7 @@ class _Flight:
 
 
 class Dispatcher:
-    """Takes requests' work and hands them the answers. In one event loop."""
+    """Takes requests' work and passes the answers to them. Use it in one event loop."""
 
     def __init__(self, engine: Engine, queue: FairQueue[PlannedRead], read_cache: ReadCache, counters: Counters):
         self._engine, self._queue, self._read_cache, self._counters = engine, queue, read_cache, counters
@@ -44,11 +45,11 @@ class Dispatcher:
 
     @property
     def max_tokens(self) -> int:
-        """With so many tokens to compute in the engine no more reads are begun, except saved ones."""
+        """While this many tokens to compute are in the engine, only saved reads are dispatched."""
         return self._inflight.max_tokens(is_shared=self._queue.is_shared)
 
     def add(self, answers: Answers) -> None:
-        """Has a request's work done, when its turn comes."""
+        """Queues a request's work."""
         work = answers.work
         is_shared = any(
             other.experiment_id != work.experiment_id and other.priority <= work.priority and not other.paused
@@ -61,25 +62,25 @@ class Dispatcher:
         self.fill()
 
     def give_up(self, answers: Answers) -> None:
-        """Whatever of it has not been done is left, also in the engine, unless somebody else waits for it as well."""
+        """Cancels the request's remaining work, except reads that other requests also wait for."""
         self._queue.remove(answers.work)
         if self._requests.pop(answers.work, None) is None or answers.is_complete:
             return
         for key, flight in list(self._flights.items()):
             flight.waiting = [(other, read) for other, read in flight.waiting if other is not answers]
             if not flight.waiting and flight.task is not None:
-                del self._flights[key]  # whoever wants it from now on begins anew
+                del self._flights[key]  # a later request for the same read starts a new one
                 flight.task.cancel()
 
     def fill(self) -> None:
-        """Begins reads while there is room; for a request that was saved up for there is a step's more."""
+        """Dispatches reads while there is room. Saved requests may exceed the limit by one step."""
         if self._fill_soon is not None:
             self._fill_soon.cancel()
             self._fill_soon = None
         most = self.max_tokens
         for _ in range(MAX_AT_ONCE):
             is_full = not self._has_room(most)
-            # Beside whatever others have in the engine there is room for all that one can have saved up.
+            # This leaves room for all that one tenant can have saved, whatever other tenants have in the engine.
             has_room = self._has_room(most + self._queue.burst_tokens)
             upcoming = self._queue.take(only_saved=is_full) if has_room else None
             if upcoming is None:
@@ -96,7 +97,7 @@ class Dispatcher:
         return self.num_reads < self._engine.max_concurrent_reads and self.num_tokens < most_tokens
 
     async def close(self) -> None:
-        """Gives up all reads."""
+        """Cancels all reads."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -115,12 +116,12 @@ class Dispatcher:
             self.num_tokens += read.estimated_new_tokens
             flight.task = asyncio.create_task(self._make(flight, read, answers, rank))
             self._tasks.add(flight.task)
-            # Also called for a task that is cancelled before it has begun.
+            # The callback also runs for a task that was cancelled before it started.
             flight.task.add_done_callback(functools.partial(self._left, flight))
         flight.waiting.append((answers, read))
 
     def _left(self, flight: _Flight, task: asyncio.Task[None]) -> None:
-        """A read is in the engine no more. A step's end together: all are counted before more are begun."""
+        """Removes a finished read. The reads of a step end together: all are removed before more are dispatched."""
         self._tasks.discard(task)
         self.num_reads -= 1
         self.num_tokens -= flight.tokens
@@ -133,14 +134,14 @@ class Dispatcher:
             ids = answers.ids(read)
             outcome = await self._engine.read(ids, read.read.ids, answers.model, rank, answers.salt)
             self._counters.reads_s.add(self._counters.clock() - start)
-        except Exception as error:  # told to whoever waits for the read
+        except Exception as error:  # passed to every request that waits for the read
             outcome = error
         if self._flights.get(read.key) is flight:
             del self._flights[read.key]
         self._settle(flight, read, outcome, is_fresh=answers.is_fresh)
 
     def _settle(self, flight: _Flight, read: PlannedRead, outcome: ReadAnswer | Exception, *, is_fresh: bool) -> None:
-        """`is_fresh`: nobody will ever ask for its key again."""
+        """`is_fresh`: no later request can have the same key."""
         if isinstance(outcome, Exception):
             for answers, _ in flight.waiting:
                 answers.fail(outcome)

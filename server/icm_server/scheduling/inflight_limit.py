@@ -1,9 +1,9 @@
-"""How much is kept in the engine at once: all that it takes for one experiment, less where others wait for their turn.
+"""The limit on tokens in the engine: all that it can hold for one experiment, less while several share it.
 
-What has been handed to the engine is computed before or beside whatever comes later: the step under way, and the next,
-which on a GPU it has already put together. So where several share it, what it has is two steps of a time that can be
-waited for, which is fewer tokens on a slow engine than on a fast one. But every step has its price, so there are fewest
-tokens, and a slow engine takes seconds for them.
+A read that has been handed to the engine is computed before or together with any later read: in the current step, and
+in the next one, which a GPU engine has already prepared. While several experiments share the engine, it therefore holds
+two steps of a bounded duration. On a slow engine these have fewer tokens than on a fast one. Each step has a fixed
+cost, so there is also a minimum number of tokens, for which a slow engine takes seconds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from icm_server.sharing.rate import Rate
 
 
 class Step(NamedTuple):
-    """What a step of the engine may take: so long, but so many tokens in any case."""
+    """The limits of one engine step: a duration, and a number of tokens that is allowed even if it takes longer."""
 
     seconds: float
     min_tokens: int
@@ -25,20 +25,20 @@ class Step(NamedTuple):
 SHARED_STEP = Step(0.1, 2048)
 """While several experiments have work."""
 SMALL_STEP = Step(0.03, 512)
-"""While one of them asks for little now and then, to whom waiting is most of an answer's time."""
+"""While one of them sends small requests now and then: their latency is mostly queueing time."""
 EXPECTED_S = 10.0
-"""So long after a request that came beside others', the next such one is expected."""
+"""After a small request arrives while others have work, another one is expected for this long."""
 
 
 class InflightLimit:
-    """How fast the engine is where it has all that it is given, and how many tokens that is to be."""
+    """Measures the engine's throughput under full load and derives the limit from it."""
 
     def __init__(self, max_tokens: int, clock: Callable[[], float]):
         self._max_tokens, self._clock, self._rate = max_tokens, clock, Rate(clock)
         self._shared_until = self._small_until = -math.inf
 
     def max_tokens(self, *, is_shared: bool) -> int:
-        """Tokens to compute that may be in the engine; `is_shared`: several experiments have work that waits."""
+        """The most tokens to compute that may be in the engine. `is_shared`: several experiments have queued work."""
         now, rate = self._clock(), self._rate.value()
         if rate is None or not (is_shared or now < self._shared_until):
             return self._max_tokens
@@ -46,17 +46,18 @@ class InflightLimit:
         return min(self._max_tokens, int(2 * max(step.min_tokens, step.seconds * rate)))
 
     def others_wait(self, *, is_small: bool) -> None:
-        """A request came while other experiments have some; a small one, if it was saved up for."""
+        """Records a request that arrived while other experiments had work. `is_small`: its experiment had saved up for
+        it."""
         self._shared_until = self._clock() + EXPECTED_S
         if is_small:
             self._small_until = self._shared_until
 
     def done(self, tokens: int) -> None:
-        """The engine has computed so many tokens."""
+        """Records that the engine has computed this many tokens."""
         self._rate.done(tokens)
 
     def filled(self, is_full: bool) -> None:
-        """Whether the engine has all that it is given from now on; its pace counts only while it has."""
+        """Records whether the engine is full from now on. Throughput is measured only while it is."""
         if is_full:
             self._rate.begin()
         else:

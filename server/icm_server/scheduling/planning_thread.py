@@ -1,6 +1,7 @@
-"""The thread in which requests are parsed, tokenized and planned: a slice of one's work at a time, in turns.
+"""The thread that parses, tokenizes and plans requests, in time slices that tenants share fairly.
 
-What is remembered of texts has no lock, so there is one thread; and who has gone, or is too late, stops after a slice.
+There is one thread because the caches of tokenized texts have no locks. A cancelled or late request stops after the
+current slice.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from icm_server.sharing.steps import Steps
 _Result = TypeVar("_Result")
 
 SLICE_S = 0.02
-"""How long a turn is, give or take the last of its steps."""
+"""The length of a time slice; the last step in it may exceed this."""
 
 
 class _Ended(NamedTuple, Generic[_Result]):
@@ -33,7 +34,7 @@ class PlanningThread:
         self._thread = ThreadPoolExecutor(1, "planning")
 
     async def done(self, work: Steps[_Result], place: Place) -> _Result:
-        """The work's result, its steps taken as turns come. Raises what they raise; may be cancelled."""
+        """Runs the steps in time slices and returns their result. Raises what they raise. May be cancelled."""
         await self.lock.acquire(place)
         while (ended := await self._turn(work)) is None:
             await self.lock.reacquire(place)
@@ -41,7 +42,7 @@ class PlanningThread:
         return ended.result
 
     async def _turn(self, work: Steps[_Result]) -> _Ended[_Result] | None:
-        """A slice of it, or its end. The turn is passed on if it fails or is given up."""
+        """Runs one slice; None if there is more to do. Releases the lock if the slice fails or is cancelled."""
         try:
             part = asyncio.get_running_loop().run_in_executor(self._thread, self._slice, work)
             return await asyncio.shield(part)
@@ -53,17 +54,18 @@ class PlanningThread:
             raise
 
     def _left(self, part: asyncio.Future[_Ended[_Result] | None]) -> None:
-        """A slice for which nobody waits has ended: until then the thread was not free, and its time is the key's."""
+        """Ends a slice whose request was cancelled. The thread was busy until now, so the tenant is charged for this
+        time."""
         if not part.cancelled():
-            part.exception()  # else asyncio would log it, and what it quotes of a request
+            part.exception()  # otherwise asyncio would log it, with what it quotes of a request
         self.lock.release()
 
     def close(self) -> None:
-        """What is under way ends after its slice."""
+        """Closes the thread after the current slice."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     def _slice(self, work: Steps[_Result]) -> _Ended[_Result] | None:
-        """Some steps; None if there are more."""
+        """Runs steps for one slice; None if there are more."""
         until = self._clock() + SLICE_S
         try:
             while self._clock() < until:

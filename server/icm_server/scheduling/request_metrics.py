@@ -1,4 +1,4 @@
-"""What is counted and logged of one request, from its arrival to its end."""
+"""Counts and logs one request, from its arrival to its end."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from icm_server.stats.counters import Counters, Counts
 log = logging.getLogger("icm_server")
 
 OUTCOMES = ("answered", "busy", "too_large", "invalid", "deadline", "cancelled", "failed")
-"""How a request may end. The first three errors are refusals, before anything was computed for it."""
+"""How a request may end. The first three errors are rejections, before anything was computed for it."""
 
 
 class RequestMetrics:
-    """Opened when a request arrives; either `refused` or `accepted`, and then `ended`."""
+    """Opened when a request arrives. Call either `refused`, or `accepted` and later `ended`."""
 
     def __init__(self, counters: Counters, request: ScoreRequest, tenant: Tenant):
         self._counters, self._num_prompts = counters, len(request.prompts)
@@ -31,7 +31,7 @@ class RequestMetrics:
         """What was done for this request."""
 
     def accepted(self, plan: RequestPlan) -> None:
-        """It is let in and planned, and waits from now on."""
+        """The request was admitted and planned, and is in the queue."""
         self._queued_at = self._counters.clock()
         counts = self._entry.counts
         counts.prompts += self._num_prompts
@@ -55,19 +55,19 @@ class RequestMetrics:
             counts.cached_tokens += num_cached_tokens
 
     def found(self, num_tokens: int) -> None:
-        """A read was answered by the read cache, or by one made for another request."""
+        """A read was answered from the read cache, or by a read made for another request."""
         for counts in (self.own, self._entry.counts):
             counts.read_cache_reads += 1
             counts.read_cache_tokens += num_tokens
 
     def turn_came(self) -> None:
-        """A read of it is begun, or need not be."""
+        """A read of the request was dispatched, or needed no dispatch."""
         if self._queued_at is not None:
             self._counters.waits_s.add(self._counters.clock() - self._queued_at)
             self._queued_at = None
 
     def refused(self, error: BaseException) -> None:
-        """It is not let in."""
+        """The request was rejected."""
         outcome = outcome_of(error)
         self._close(outcome)
         last_event(
@@ -80,7 +80,7 @@ class RequestMetrics:
         )
 
     def ended(self, error: Exception | None, *, complete: bool, usage: Usage) -> None:
-        """Nothing more will be done for it."""
+        """The request has ended; no more work is done for it."""
         outcome = "answered" if complete else outcome_of(error)
         seconds = self._close(outcome)
         if complete:
@@ -107,7 +107,7 @@ class RequestMetrics:
 
 
 def outcome_of(error: BaseException | None) -> str:
-    """One of OUTCOMES; without an error, whoever asked has gone."""
+    """One of OUTCOMES; without an error, the client has disconnected."""
     match error:
         case BusyError():
             return "busy"

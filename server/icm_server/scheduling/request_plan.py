@@ -1,4 +1,4 @@
-"""What a request needs of the engine: from its texts to reads in quanta. Blocking, for a thread of its own."""
+"""Plans requests: from texts to quanta of reads. Blocking, so it runs in a separate thread."""
 
 from __future__ import annotations
 
@@ -22,43 +22,43 @@ QUANTUM_TOKENS = 512
 """Tokens that a quantum computes, unless its first read alone computes more: a few shots, so that turns are short."""
 
 STEP_READS = 256
-"""So many reads are made between two yields: labels of very many tokens take some microseconds a token."""
+"""Reads made between two yields: for very long labels each token takes microseconds."""
 
 Known = Callable[[Sequence[bytes]], dict[bytes, bytes]]
-"""The answers that are remembered, by key."""
+"""Looks up cached answers by key."""
 
 
 @dataclass(eq=False, slots=True)
 class PlannedRead:
-    """One read, for all prompts of the request that ask the same as number `prompt`."""
+    """One read, for every prompt of the request that is identical to prompt number `prompt`."""
 
     prompt: int
     read: TrieRead
     key: bytes
-    """The same for two reads that have the same answer."""
+    """The cache key: equal for two reads that have the same answer."""
     prompt_tokens: int
     """Tokens of the prompt and of the read's path."""
     estimated_new_tokens: int = 1
-    """How many of them are likely to be computed."""
+    """How many of these tokens the engine probably computes."""
 
 
 class RequestPlan(NamedTuple):
-    """A request, ready to be queued."""
+    """A request that is ready to be queued."""
 
     prompts: list[TokenizedPrompt]
     first_of: list[int]
-    """For every prompt the number of the first that asks the same."""
+    """For each prompt, the number of the first identical prompt."""
     quanta: list[Quantum[PlannedRead]]
     known: list[tuple[PlannedRead, bytes]]
-    """What need not be read, with its answer."""
+    """Reads that are answered already, with their answers."""
     num_reads: int
     estimated_new_tokens: int
-    """Tokens that the quanta's reads are likely to have computed."""
+    """How many tokens the engine probably computes for the reads of all quanta."""
     joined_texts: int
 
 
 class Planner:
-    """Plans requests, one step at a time, of any of them."""
+    """Plans requests. Steps of several plans may be interleaved, but only one step may run at a time."""
 
     def __init__(
         self,
@@ -68,12 +68,12 @@ class Planner:
         known: Known,
         max_reads: int,
     ):
-        """`plain` for requests whose texts are only text, `special` for those that may hold special tokens."""
+        """`plain` tokenizes special tokens as text; `special` is for requests that set `special_tokens`."""
         self._plain, self._special, self._max_prompt_tokens = plain, special, max_prompt_tokens
         self._known, self._max_reads = known, max_reads
 
     def plan(self, request: ScoreRequest, context: bytes) -> Steps[RequestPlan]:
-        """`context` stands for all that answers depend on besides tokens.
+        """`context` identifies everything besides tokens that answers depend on.
 
         Raises RequestError naming the prompt or label that is wrong, TooLargeError for too many reads or tokens.
         """
@@ -105,7 +105,7 @@ class Planner:
         )
 
     def _check_window(self, tokenized: Tokenized) -> None:
-        """A prompt and the longest path of its labels have to fit; the window's last token is the engine's own."""
+        """A prompt and its longest label path have to fit; the engine needs the last token of the window itself."""
         limit = self._max_prompt_tokens
         for number, prompt in enumerate(tokenized.prompts):
             length = prompt.path.length + prompt.trie.max_path
@@ -122,7 +122,7 @@ class Planner:
             )
 
     def _found(self, reads: list[PlannedRead]) -> Steps[dict[bytes, bytes]]:
-        """The answers that are remembered, by key."""
+        """The cached answers, by key."""
         found: dict[bytes, bytes] = {}
         for start in range(0, len(reads), STEP_ITEMS):
             found |= self._known([read.key for read in reads[start : start + STEP_ITEMS]])
@@ -137,7 +137,7 @@ def _first_of(tokenized: Tokenized) -> list[int]:
 
 
 def _reads(numbers: list[int], tokenized: Tokenized, context: bytes) -> Steps[list[PlannedRead]]:
-    """All reads of these prompts, in their order."""
+    """All reads of these prompts, in order."""
     endings: dict[int, list[bytes]] = {}
     reads: list[PlannedRead] = []
     for number in numbers:
@@ -154,7 +154,7 @@ def _reads(numbers: list[int], tokenized: Tokenized, context: bytes) -> Steps[li
 
 
 def _endings(trie: LabelTrie) -> Steps[list[bytes]]:
-    """What each of a trie's reads asks behind its prompt."""
+    """The part of each read's key that depends on its trie node, in the trie's order."""
     endings = []
     for read in trie.reads:
         endings.append(array("i", [len(read.path), *read.path, *read.ids]).tobytes())
@@ -163,7 +163,7 @@ def _endings(trie: LabelTrie) -> Steps[list[bytes]]:
 
 
 def _estimate(reads: list[PlannedRead], prompts: list[TokenizedPrompt]) -> Steps[None]:
-    """What a perfect prefix cache would compute."""
+    """Estimates the tokens that a perfect prefix cache would compute."""
     fresh = FreshTokens()
     for number, read in enumerate(reads):
         read.estimated_new_tokens = fresh.of(prompts[read.prompt].path) + len(read.read.path)
@@ -172,7 +172,7 @@ def _estimate(reads: list[PlannedRead], prompts: list[TokenizedPrompt]) -> Steps
 
 
 def _quanta(reads: list[PlannedRead], tree: RequestTree) -> Steps[list[Quantum[PlannedRead]]]:
-    """The largest subtrees of at most QUANTUM_TOKENS, or single reads; neighbours together as long as they fit."""
+    """The largest subtrees of at most QUANTUM_TOKENS, or single reads; neighbours are joined while they fit."""
     root_of = yield from _subtrees(reads, tree)
     quanta: list[Quantum[PlannedRead]] = []
     quantum: list[PlannedRead] = []
@@ -194,7 +194,7 @@ def _quantum(reads: list[PlannedRead]) -> Quantum[PlannedRead]:
 
 
 def _units(reads: list[PlannedRead], tree: RequestTree, root_of: list[int | None]) -> Iterable[list[PlannedRead]]:
-    """The reads of one subtree after the other, those of a prompt above all subtrees each by itself."""
+    """The reads of each subtree in turn. Reads of prompts above all subtrees are units by themselves."""
     unit: list[PlannedRead] = []
     unit_root: tuple[int | None, int] | None = None
     for read in reads:
@@ -211,7 +211,7 @@ def _units(reads: list[PlannedRead], tree: RequestTree, root_of: list[int | None
 
 
 def _subtrees(reads: list[PlannedRead], tree: RequestTree) -> Steps[list[int | None]]:
-    """For every prefix the highest one, itself or above it, whose reads all fit into a quantum."""
+    """For each prompt's prefix, the topmost prefix on its path whose reads all fit into a quantum."""
     below = [0] * len(tree.prefixes)
     for read in reads:
         parent = tree.prompts[read.prompt].parent

@@ -1,4 +1,4 @@
-"""A prompt's row out of its reads. Pure."""
+"""Assembles each prompt's row from its reads. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from icm_server.scheduling.request_plan import PlannedRead, RequestPlan
 
 
 class PromptRow(NamedTuple):
-    """The labels' log-probabilities after all prompts of a request that are the same."""
+    """The labels' log-probabilities after all identical prompts of a request."""
 
     prompts: list[int]
     logprobs: list[float]
@@ -28,14 +28,14 @@ class RowAssembly:
                 self._copies[first].append(number)
         self._found: dict[int, dict[TrieRead, Sequence[float]]] = {}
         self._computed: set[int] = set()
-        """Prompts for which the engine made a read, on behalf of this request."""
+        """Prompts for which the engine made a read on behalf of this request."""
         self.num_left = len(plan.first_of)
         """Prompts without a row."""
         self.num_from_cache = 0
         """Prompts whose rows needed no read of this request's own."""
 
     def add(self, read: PlannedRead, logprobs: Sequence[float], *, computed: bool) -> PromptRow | None:
-        """The row, if this was its last read; `computed` by the engine for this request."""
+        """The row, if this was its last read. `computed`: the engine made the read for this request."""
         if computed:
             self._computed.add(read.prompt)
         trie = self._plan.prompts[read.prompt].trie

@@ -1,4 +1,4 @@
-"""Rows that wait for their reader: handed on few at a time, and never more held than a limit. In one event loop."""
+"""A bounded buffer of rows, which are passed to their reader in small batches. Use it in one event loop."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 FLUSH_EVERY_S = 0.05
-"""Rows are handed on together with those that follow within this time."""
+"""Rows that arrive within this time are passed on together."""
 MAX_READY_VALUES = 2**16
-"""Log-probabilities that wait; with more, the request's reads wait too."""
+"""The most log-probabilities in the buffer; when it is full, the request's reads are paused."""
 MAX_TAKEN_VALUES = 2**13
-"""So many are handed on at once: a millisecond's work for whoever writes them down."""
+"""The most log-probabilities in a batch: writing them takes about a millisecond."""
 
 
 class RowBatch(NamedTuple):
@@ -22,7 +22,7 @@ class RowBatch(NamedTuple):
 
 
 class RowBuffer:
-    """`on_full` is called when it has as much as it holds, `on_room` whenever rows were taken and there is room."""
+    """Calls `on_full` when the buffer is full, and `on_room` whenever rows were taken and there is room again."""
 
     def __init__(self, num_labels: int, on_full: Callable[[], None], on_room: Callable[[], None]):
         self._ready = RowBatch([], [])
@@ -42,8 +42,8 @@ class RowBuffer:
         return len(self._ready.prompts) >= self._max_taken
 
     def put(self, prompts: list[int], row: list[float], *, is_last: bool) -> None:
-        """The row of these prompts. Wakes the reader: at once if there are many or no more to come, else a little
-        later."""
+        """Adds the row of these prompts. Wakes the reader: at once if there are many rows or this is the last one,
+        otherwise after a short delay."""
         self._ready.prompts.extend(prompts)
         self._ready.logprobs.extend([row] * len(prompts))
         if len(self._ready.prompts) >= self._max_ready:
@@ -60,11 +60,11 @@ class RowBuffer:
         self._wake.set()
 
     async def wait(self) -> None:
-        """Until the next rows are to be taken."""
+        """Waits until there are rows to take."""
         await self._wake.wait()
 
     def take(self) -> RowBatch:
-        """The next rows, possibly none. What is left of them can be taken at once."""
+        """The next rows, possibly none. The remaining rows can be taken at once."""
         prompts, logprobs = self._ready
         rows = RowBatch(prompts[: self._max_taken], logprobs[: self._max_taken])
         del prompts[: self._max_taken], logprobs[: self._max_taken]

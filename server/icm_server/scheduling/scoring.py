@@ -1,4 +1,4 @@
-"""A request's way through the scorer: let in, planned, queued, read by the engine, answered."""
+"""A request's path through the scorer: admit, plan, queue, read, answer."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from icm_server.tokens.prefix_tokens import PrefixTokenizer
 from icm_server.tokens.request_tree import check_size
 
 MAX_BURST_TOKENS = 2**13
-"""What is saved up for a small request at most, also where an engine takes any number of tokens in a step."""
+"""The most tokens that can be saved up for small requests, even if an engine has no limit on the tokens of a step."""
 
 
 class ScoringService:
-    """Scores requests on one engine; any number of them at once, in one event loop."""
+    """Scores any number of concurrent requests on one engine, in one event loop."""
 
     def __init__(
         self, engine: Engine, config: ScoringConfig | None = None, *, clock: Callable[[], float] = time.monotonic
@@ -50,7 +50,7 @@ class ScoringService:
         self.history = History(self.counters)
         self.admission = Admission(limits, clock, has_keys=config.has_keys)
         max_reads = self.admission.max_reads
-        # A prompt is a read at least.
+        # Each prompt needs at least one read.
         self.info = info = engine.info.model_copy(update={"max_prompts": min(limits.max_prompts, max_reads)})
         file = (
             ReadCacheFile(config.read_cache_file.expanduser(), config.read_cache_file_bytes)
@@ -58,7 +58,7 @@ class ScoringService:
             else None
         )
         self.read_cache = ReadCache(config.read_cache_memory_bytes, file)
-        # What is saved up is a step of the engine's, at most.
+        # Savings are limited to one step of the engine.
         burst = min(engine.max_concurrent_tokens // 2, MAX_BURST_TOKENS)
         self.queue = FairQueue[PlannedRead](engine.cache_tokens, config.weights, burst)
         self.dispatcher = Dispatcher(engine, self.queue, self.read_cache, self.counters)
@@ -77,7 +77,7 @@ class ScoringService:
         self.writing, self.whole_answers = FairLock(clock), WholeAnswers()
 
     def check_one_more(self, tenant: Tenant = ANYONE) -> None:
-        """Raises BusyError if no request to score of the tenant's fits now, so that its body need not be read."""
+        """Raises BusyError if no request of the tenant can be admitted now, so that its body need not be read."""
         try:
             self.admission.check_one_more(tenant)
         except BusyError as error:
@@ -86,10 +86,10 @@ class ScoringService:
 
     @asynccontextmanager
     async def answering(self, request: ScoreRequest, tenant: Tenant = ANYONE) -> AsyncIterator[Answers]:
-        """The request's answers as they come; what is not read when the context is left is given up.
+        """The request's answers as they are computed. Leaving the context cancels the remaining work.
 
-        Raises RequestError, TooLargeError, BusyError or DeadlineError before anything is computed, and ScorerError,
-        EngineDiedError or DeadlineError from the answers.
+        Raises RequestError, TooLargeError, BusyError or DeadlineError before anything is computed. Iterating over the
+        answers raises ScorerError, EngineDiedError or DeadlineError.
         """
         answers = await self.begin(request, tenant)
         try:
@@ -98,7 +98,7 @@ class ScoringService:
             answers.close()
 
     async def score(self, request: ScoreRequest, tenant: Tenant = ANYONE) -> ScoreResponse:
-        """All answers, in the order asked. Raises what `begin` and the answers raise."""
+        """All answers, in the order of the prompts. Raises what `begin` and the answers raise."""
         async with self.answering(request, tenant) as answers:
             rows: list[list[float]] = [[]] * answers.num_prompts
             async for batch in answers.batches():
@@ -107,9 +107,9 @@ class ScoringService:
             return ScoreResponse.model_construct(logprobs=rows, usage=answers.usage, model=self.info_for(tenant))
 
     async def begin(self, request: ScoreRequest, tenant: Tenant = ANYONE) -> Answers:
-        """Lets the request in, plans it and queues it. Close the answers, whatever becomes of them.
+        """Admits the request, plans it and queues it. The caller has to close the answers.
 
-        Raises RequestError for what is wrong with it, TooLargeError, BusyError, or DeadlineError.
+        Raises RequestError for an invalid request, TooLargeError, BusyError, or DeadlineError.
         """
         metrics = RequestMetrics(self.counters, request, tenant)
         try:
@@ -119,16 +119,16 @@ class ScoringService:
             raise
 
     def info_for(self, tenant: Tenant) -> ModelInfo:
-        """Which model answers, and of its adapters those that the tenant may use."""
+        """The model, with only those adapters that the tenant may use."""
         return self.info.model_copy(update={"adapters": list(filter(tenant.may_use, self.info.adapters))})
 
     def forget_counts(self) -> None:
-        """What has been done until now was only a trial."""
+        """Resets all counters, after the warm-up read."""
         self.counters.reset()
         self.history = History(self.counters)
 
     async def close(self) -> None:
-        """Gives up all work, and closes the engine."""
+        """Cancels all work and closes the engine."""
         await self.dispatcher.close()
         self.planning.close()
         await self.engine.close()
@@ -179,7 +179,7 @@ class ScoringService:
         special_tokens: bool = False,
         deadline_s: float | None = None,
     ) -> list[int]:
-        """Tokens of each text by itself; a text that no prompt can hold is refused.
+        """The number of tokens of each text by itself. A text that is longer than any prompt may be is rejected.
 
         Raises TooLargeError, RequestError or DeadlineError.
         """
@@ -194,16 +194,17 @@ class ScoringService:
             raise _too_late(deadline_s) from None
 
     def _context(self, request: ScoreRequest, tenant: Tenant) -> bytes:
-        """All that its answers depend on besides tokens, and whose they are if that matters.
+        """Identifies all that answers depend on besides tokens, and their owner if reads are isolated.
 
-        It is a request's own if the request is to be answered by no other's reads.
+        It is unique if the request may not share reads with any other.
         """
         once = secrets.token_hex(16) if request.fresh else None
         identity = self.engine.identity(request.model)
         return hashlib.blake2b(json.dumps([identity, self._owner(request, tenant), once]).encode()).digest()
 
     def _owner(self, request: ScoreRequest, tenant: Tenant) -> str | None:
-        """Whose reads are kept apart, in memory and in the engine's cache; None for those that all share."""
+        """The owner whose reads are isolated in the read cache and the engine's prefix cache; None if they are
+        shared."""
         if self._isolated:
             return json.dumps([tenant.name, request.experiment])
         return json.dumps([tenant.name]) if tenant.isolated else None

@@ -1,4 +1,5 @@
-"""An answer in one piece of JSON, for people and small programs: of a bounded size, since all of it is held."""
+"""An answer as one JSON document, for people and small programs. Its size is limited, because all of it is held in
+memory."""
 
 from __future__ import annotations
 
@@ -17,21 +18,21 @@ from icm_server.scheduling.answer_writing import AnswerWriter
 from icm_server.sharing.shared_limit import SharedLimit
 
 MAX_VALUES = 2**20
-"""Log-probabilities of one."""
+"""The most log-probabilities in one answer."""
 MAX_HELD_VALUES = 2**23
-"""Of all that are made or sent, together."""
+"""The most log-probabilities in all answers that are being computed or sent."""
 PIECE_VALUES = 2**12
 
 
 class WholeAnswers:
-    """Counts what is held of them, by key."""
+    """Counts the log-probabilities of these answers, by tenant."""
 
     def __init__(self, max_held_values: int = MAX_HELD_VALUES):
         self._shares = SharedLimit(max_held_values)
 
     @contextmanager
     def held(self, num: int, tenant: Tenant) -> Iterator[None]:
-        """While an answer of so many log-probabilities is. Raises TooLargeError or BusyError."""
+        """Reserves memory for an answer of `num` log-probabilities. Raises TooLargeError or BusyError."""
         if num > MAX_VALUES:
             raise TooLargeError(
                 f"the answer would hold {num} log-probabilities; the limit is {MAX_VALUES}: stream it with `Accept: "
@@ -52,7 +53,7 @@ class WholeAnswers:
 
 
 class WholeResponse(Response):
-    """A `ScoreResponse`, written in pieces. `release` is called when it has been sent, or given up."""
+    """A `ScoreResponse`, written in pieces. Calls `release` when it has been sent or cancelled."""
 
     media_type = "application/json"
 
@@ -67,7 +68,7 @@ class WholeResponse(Response):
             await self._write(send)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         except TimeoutError:
-            pass  # the connection is closed, since the answer is not complete
+            pass  # the answer is incomplete, so the server closes the connection
         finally:
             self._release()
 

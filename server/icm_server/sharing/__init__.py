@@ -1,1 +1,1 @@
-"""How what is limited is shared: by tenants and experiments, in short steps."""
+"""Fair sharing of limited resources between tenants and experiments, in short steps."""

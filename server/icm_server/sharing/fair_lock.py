@@ -1,9 +1,10 @@
 """A lock that tenants share fairly, and for which small requests do not wait for large ones.
 
-Parsing and tokenizing a large request takes seconds, in steps of some hundredths of a second; each step holds the lock.
-The tenant that has held it for the least time, by weight, is next (start-time fair queueing); one that comes back after
-a pause starts even with the tenant whose turn it is. Within a tenant each request has a due time, its arrival plus a
-time that grows with its size, and the earliest is next: small requests overtake large ones, and none waits for ever.
+Parsing and tokenizing a large request takes seconds, in steps of tens of milliseconds; each step holds the lock. The
+tenant that has held it for the least time, by weight, is next (start-time fair queueing). A tenant that returns after a
+pause starts level with the tenant whose turn it is. Within a tenant, each request has a due time: its arrival plus a
+time that grows with its size. The earliest is next, so small requests overtake large ones and no request waits for
+ever.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ from typing import NamedTuple
 from icm_server.auth.tenant import Tenant
 
 DUE_S = 0.001
-"""How much later a request is due for each of its texts, prefixes and prompts: much more than it takes."""
+"""A request's due time is later by this for each of its texts, prefixes and prompts; the work takes much less."""
 DUE_CHARS = 1000
-"""So many characters count like one more."""
+"""This many characters count as one more text."""
 
 
 class Place(NamedTuple):
-    """Where a request stands, for all its turns."""
+    """A request's place in the queue, for all its turns."""
 
     tenant: Tenant
     due: float
@@ -33,18 +34,18 @@ class Place(NamedTuple):
 
 
 class _Waiting(NamedTuple):
-    """For one turn; in the order of `due`, then of `number`, which no two have."""
+    """A request that waits for its next turn. Sorted by `due`, then by `number`, which is unique."""
 
     due: float
     number: int
-    mine: asyncio.Future[None]
+    turn: asyncio.Future[None]
     tenant: Tenant
 
 
 @dataclass(eq=False, slots=True)
 class _Key:
     used_s: float
-    """Over its weight."""
+    """Seconds that it has held the lock, divided by its weight."""
     waiting: list[_Waiting] = field(default_factory=list)
 
 
@@ -54,15 +55,16 @@ class FairLock:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._keys: dict[str, _Key] = {}
-        """Those who wait, and those who have had more than the one whose turn it is."""
+        """Tenants that wait, and those that have used more than the tenant whose turn it is."""
         self._start_s = 0.0
-        """What the one had had whose turn it is."""
+        """The time used by the tenant whose turn it is, when its turn began."""
         self._numbers = itertools.count()
         self._holder: Tenant | None = None
         self._held_since = 0.0
 
     def place(self, tenant: Tenant, size: int, num_chars: int = 0) -> Place:
-        """For a request that comes now. `size`: how many texts, prefixes and prompts; `num_chars`: of the texts."""
+        """The place of a request that arrives now. `size`: the number of texts, prefixes and prompts; `num_chars`: of
+        all texts."""
         due = self._clock() + DUE_S * (size + num_chars / DUE_CHARS)
         return Place(tenant, due, next(self._numbers))
 
@@ -78,45 +80,45 @@ class FairLock:
     async def acquire(self, place: Place) -> None:
         """Waits for the lock. Call `release` afterwards, or `reacquire`."""
         if self._holder is None:
-            self._begin(place.tenant)  # nobody waits, else the turn would have been passed on
+            self._begin(place.tenant)  # nobody waits, otherwise the lock would have a holder
         else:
-            await self._mine(self._waiting(place))
+            await self._wait_turn(self._waiting(place))
 
     async def reacquire(self, place: Place) -> None:
-        """Releases the lock and waits for it again: not at all, if this request is still due before all others."""
-        mine = self._waiting(place)
+        """Releases the lock and waits for it again. Keeps it if this request is still the first in order."""
+        turn = self._waiting(place)
         self.release()
-        await self._mine(mine)
+        await self._wait_turn(turn)
 
     def _waiting(self, place: Place) -> asyncio.Future[None]:
-        mine = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._key(place.tenant).waiting, _Waiting(place.due, place.number, mine, place.tenant))
-        return mine
+        turn = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._key(place.tenant).waiting, _Waiting(place.due, place.number, turn, place.tenant))
+        return turn
 
-    async def _mine(self, mine: asyncio.Future[None]) -> None:
+    async def _wait_turn(self, turn: asyncio.Future[None]) -> None:
         try:
-            await mine
+            await turn
         except asyncio.CancelledError:
-            if mine.done() and not mine.cancelled():
+            if turn.done() and not turn.cancelled():
                 self.release()
             raise
 
     def release(self) -> None:
-        """Charges the time to the tenant that held it, and gives it to the next one."""
+        """Charges the time to the tenant that held the lock, and passes the lock to the next one."""
         holder = self._holder
         assert holder is not None
         self._keys[holder.name].used_s += (self._clock() - self._held_since) / holder.weight
         self._holder = None
         for key in self._keys.values():
-            while key.waiting and key.waiting[0].mine.done():  # given up
+            while key.waiting and key.waiting[0].turn.done():  # cancelled
                 heapq.heappop(key.waiting)
         waiting = [key for key in self._keys.values() if key.waiting]
         if waiting:
             key = min(waiting, key=lambda key: (key.used_s, key.waiting[0][:2]))
             first = heapq.heappop(key.waiting)
             self._begin(first.tenant)
-            first.mine.set_result(None)  # the turn stays taken, by whoever wakes up now
-        # Whoever has had no more than the one whose turn it is would begin even with it anyway.
+            first.turn.set_result(None)  # the lock stays held, by the task that wakes up now
+        # A tenant that has used no more than the one whose turn it is needs no entry: a new one starts level.
         self._keys = {
             name: key
             for name, key in self._keys.items()
@@ -129,7 +131,7 @@ class FairLock:
         self._holder, self._held_since = tenant, self._clock()
 
     def _key(self, tenant: Tenant) -> _Key:
-        """Whoever comes back is no further behind than the one whose turn it is."""
+        """The tenant's entry, no further behind than the tenant whose turn it is."""
         key = self._keys.setdefault(tenant.name, _Key(self._start_s))
         key.used_s = max(key.used_s, self._start_s)
         return key

@@ -1,15 +1,15 @@
-"""Who is next: keys share the engine by the tokens that it computes for them, and experiments their key's part.
+"""Schedules reads: tenants share the engine by computed tokens, and each tenant's experiments share its part.
 
-Pure: no clock, no event loop. Every priority is a tree of shares of its own (`fair_share.py`), and goes before all
-lower ones; without keys all experiments are of one. Whose turn it is has it for a whole quantum: neighbouring reads
-of one request, a subtree of its prefix tree. Tokens are charged as estimated when a read is taken, and corrected once
-the engine has told what it computed. What somebody has saved up is for who asks for little now and then and so has it
-at once: a request that is no more than that is next, also in the middle of a quantum of those that it was saved up
-beside, as long as there is a place for it in the cache.
+Pure: no clock, no event loop. Each priority has a separate tree of shares (`fair_share.py`), and higher priorities go
+first. Without keys, all experiments belong to one tenant. A turn lasts a whole quantum: neighbouring reads of one
+request, a subtree of its prefix tree. Estimated tokens are charged when a read is taken, and corrected once the engine
+reports what it computed. Savings are for experiments that send a small request now and then: a request within its
+experiment's savings is next, even in the middle of a quantum of an experiment without savings, if its prefix has a
+place in the cache.
 
-Experiments are interleaved only as far as their prefixes fit in the engine's cache side by side, since each would
-else compute again what the others drove out. The others wait for a place: one whose request is done gives it up, and
-so does the one served most once somebody waiting has fallen behind by a turn.
+Experiments are interleaved only while their prefixes fit in the engine's cache together; otherwise each would compute
+again what the others evicted. The other experiments wait for a place. A place becomes free when its request is done, or
+when a waiting experiment has fallen behind by a turn: then the experiment that was served most loses its place.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from icm_server.auth.tenant import ExperimentId
 from icm_server.sharing.fair_share import Level, Share
 
 TURN = 8
-"""How far one that waits falls behind before it is given another's place, in times of the tokens that it has to have
-in the cache: what is computed again for its sake is a small part of what is computed in between."""
+"""How far a waiting experiment falls behind before it gets another's place, as a multiple of the tokens that it needs
+in the cache: the recomputed tokens are a small part of the tokens computed in between."""
 
 CLASS = 2**48
-"""More tokens than are ever computed: ranks of a priority are so far from those of the next."""
+"""More tokens than are ever computed: this distance separates the ranks of one priority from those of the next."""
 
 
 class QueuedRead(Protocol):
-    """What waits: all that the queue needs to know of it is the tokens that it is likely to have computed."""
+    """A queued read. The queue needs only the estimate of the tokens that the engine computes for it."""
 
     @property
     def estimated_new_tokens(self) -> int: ...
@@ -40,67 +40,67 @@ R = TypeVar("R", bound=QueuedRead)
 
 
 class Quantum(NamedTuple, Generic[R]):
-    """Reads that are taken together, one or more."""
+    """One or more reads that are taken in one turn."""
 
     reads: Sequence[R]
     cache_tokens: int
-    """Tokens of all their prompts, those that they share counted once."""
+    """Tokens of all their prompts, a shared prefix counted once."""
 
 
 @dataclass(eq=False, slots=True)
 class Work(Generic[R]):
-    """One request's reads, in their order. `paused` may be set at any time."""
+    """One request's reads, in order. `paused` may be set at any time."""
 
     experiment_id: ExperimentId
     quanta: Sequence[Quantum[R]]
     priority: int = 0
     weight: float = 1.0
-    """Its key's."""
+    """The tenant's weight."""
     paused: bool = False
     _quantum: int = 0
     _read: int = 0
     _left: int = 0
     """Tokens of the reads that have not been taken."""
     _path: tuple[Share[Work[R]], ...] = ()
-    """Its key's share, and its experiment's in that. Set by the queue."""
+    """The tenant's share and the experiment's share below it. Set by the queue."""
 
     @property
     def cache_tokens(self) -> int:
-        """What its next quantum needs in the cache."""
+        """The tokens that its next quantum needs in the cache."""
         return self.quanta[self._quantum].cache_tokens
 
     @property
     def tokens(self) -> int:
-        """What all its reads are likely to have computed."""
+        """The estimated tokens to compute of all its reads."""
         return sum(read.estimated_new_tokens for quantum in self.quanta for read in quantum.reads)
 
 
 class NextRead(NamedTuple, Generic[R]):
-    """The next read, and whose it is."""
+    """The next read and its request's work."""
 
     work: Work[R]
     read: R
     rank: int
-    """Where it stands among the reads taken before it and not made: the lowest goes first."""
+    """The rank among reads in the engine: the lowest is computed first."""
 
 
 class FairQueue(Generic[R]):
-    """See the module. Within one experiment and priority, requests go one after the other, as they came."""
+    """See the module. Requests of one experiment and priority run one after the other, in order of arrival."""
 
     def __init__(self, cache_tokens: int, weights: Mapping[str, float] | None = None, burst_tokens: int = 0):
-        """`weights` are experiments', beside the others of their key; 1 for those that are not named."""
+        """`weights` of experiments, relative to others of the same tenant; 1 for experiments that are not listed."""
         self._cache_tokens, self._weights = cache_tokens, weights or {}
         self.burst_tokens = burst_tokens
-        """The most that a key saves up, or an experiment within its key."""
+        """The most tokens that a tenant can save up, or an experiment within its tenant."""
         self._classes: dict[int, Level[Work[R]]] = {}
         self._places: dict[Share[Work[R]], int] = {}
-        """The experiments' shares that have a place in the cache, and for how many tokens."""
+        """The experiments' shares that have a place in the cache, and its size in tokens."""
         self._num_pauses = 0
         self._now: Work[R] | None = None
-        """Whose quantum has been begun and not ended."""
+        """The work whose quantum has begun and not ended."""
 
     def add(self, work: Work[R]) -> None:
-        """Puts work behind what its experiment waits for already."""
+        """Appends work to its experiment's queue."""
         if not work.quanta:
             return
         level = self._classes.setdefault(work.priority, Level())
@@ -115,7 +115,7 @@ class FairQueue(Generic[R]):
             self._now = None
 
     def remove(self, work: Work[R]) -> None:
-        """Forgets what has not been taken of it; nothing happens if that is nothing."""
+        """Removes the reads that have not been taken, if there are any."""
         if not work._path or work not in work._path[-1].works:
             return
         if self._now is work:
@@ -129,19 +129,21 @@ class FairQueue(Generic[R]):
 
     @property
     def is_shared(self) -> bool:
-        """Whether several experiments have work that waits and is not paused; one name under two keys is two."""
+        """Whether several experiments have work that is not paused. Equal names of two tenants count as two
+        experiments."""
         experiment_ids = (work.experiment_id for share in self._experiments() if (work := _ready(share)) is not None)
         first = next(experiment_ids, None)
         return any(experiment_id != first for experiment_id in experiment_ids)
 
     def is_saved(self, work: Work[R]) -> bool:
-        """Whether it was saved up for, within its key and by its key, where there are others."""
+        """Whether the experiment has savings within its tenant and the tenant has savings; a share without competitors
+        is not checked."""
         unsaved = [share for share in work._path if not share.has_savings()]
         return len(unsaved) < len(work._path) and all(len(share.level.busy) == 1 for share in unsaved)
 
     def take(self, *, only_saved: bool = False) -> NextRead[R] | None:
-        """The next read, charged to its experiment and key; None if none waits, or only paused work does, or if the
-        next is not of saved work and `only_saved` wants such."""
+        """The next read, charged to its experiment and tenant. None if the queue is empty or all work is paused, or if
+        the next work has no savings and `only_saved` is set."""
         if self._now is None or self._now.paused:
             self._now = self._next()
         work = self._now
@@ -158,12 +160,12 @@ class FairQueue(Generic[R]):
         return taken
 
     def correct(self, work: Work[R], tokens: int) -> None:
-        """Charges whose work it is so many tokens more than was estimated, or fewer if negative."""
+        """Charges the difference between the computed tokens and the estimate, which may be negative."""
         for share in work._path:
             share.charge(tokens)
 
     def interleaved(self) -> dict[ExperimentId, int]:
-        """The experiments that have a place in the engine's cache, and for how many tokens."""
+        """The experiments that have a place in the engine's cache, and its size in tokens."""
         places: dict[ExperimentId, int] = {}
         for share, tokens in self._places.items():
             experiment_id = share.works[0].experiment_id
@@ -182,7 +184,7 @@ class FairQueue(Generic[R]):
             share.level.reached = max(share.level.reached, share.service)
 
     def _next(self) -> Work[R] | None:
-        """Whose next quantum is begun."""
+        """The work whose quantum begins now."""
         for priority in sorted(self._classes, reverse=True):
             work = self._choose(self._classes[priority])
             if work is not None:
@@ -195,7 +197,7 @@ class FairQueue(Generic[R]):
         return None
 
     def _choose(self, level: Level[Work[R]]) -> Work[R] | None:
-        """The first in turn; while there is no place for it, the first of those for whom there is one."""
+        """The first in order. If there is no place for it yet, the first of those that fit."""
         first = _first(level)
         if first is None or self._fits(first):
             return first
@@ -210,8 +212,8 @@ class FairQueue(Generic[R]):
         return not others or others + work.cache_tokens <= self._cache_tokens
 
     def _place(self, work: Work[R]) -> None:
-        """Gives it a place in the cache. For that, others lose theirs: those of its own key first, then those served
-        most."""
+        """Gives the work a place in the cache. If there is no room, other experiments lose theirs: first those of the
+        same tenant, then those with the most service."""
         key, experiment = work._path
         self._places[experiment] = work.cache_tokens
         room = self._cache_tokens - sum(self._places.values())
@@ -225,19 +227,19 @@ class FairQueue(Generic[R]):
                 return
 
     def _experiments(self) -> Iterator[Share[Work[R]]]:
-        """All with work, of every key and priority."""
+        """All experiments with work, of every tenant and priority."""
         for level in self._classes.values():
             for key in level.busy.values():
                 yield from key.below.busy.values()
 
 
 def _ready(share: Share[Work[R]]) -> Work[R] | None:
-    """What an experiment goes on with."""
+    """The experiment's next work that is not paused."""
     return next((work for work in share.works if not work.paused), None)
 
 
 def _first(level: Level[Work[R]], usable: Callable[[Work[R]], bool] = lambda work: True) -> Work[R] | None:
-    """The usable work whose turn it is, on this level and on all below it."""
+    """The first usable work in order, on this level and all levels below."""
     for share in level.in_turn():
         work = _ready(share) if share.works else _first(share.below, usable)
         if work is not None and usable(work):
@@ -246,13 +248,13 @@ def _first(level: Level[Work[R]], usable: Callable[[Work[R]], bool] = lambda wor
 
 
 def _parting(one: Work[R], other: Work[R]) -> tuple[Share[Work[R]], Share[Work[R]]]:
-    """Where two works of one priority are first of different shares; their experiments if they never are."""
+    """The two shares at which the paths of two works of one priority diverge; the experiments' if they do not."""
     pairs = list(zip(one._path, other._path, strict=True))
     return next((pair for pair in pairs if pair[0] is not pair[1]), pairs[-1])
 
 
 def _overtakes(work: Work[R], now: Work[R]) -> bool:
-    """Whether it interrupts the quantum that is under way."""
+    """Whether the work interrupts the current quantum."""
     if work.priority != now.priority:
         return work.priority > now.priority
     mine, its = _parting(work, now)
@@ -260,7 +262,8 @@ def _overtakes(work: Work[R], now: Work[R]) -> bool:
 
 
 def _rank(work: Work[R]) -> int:
-    """In its key's order; before that, as much as its key has computed for others while it fell behind them."""
+    """The tenant's service, less the tokens that the tenant computed for its other experiments while this one fell
+    behind."""
     key, experiment = work._path
     ahead = max(0.0, experiment.saved() / experiment.weight) * experiment.level.busy_weight / key.weight
     return int(max(-CLASS / 2, min(CLASS / 2, key.service - ahead))) - work.priority * CLASS

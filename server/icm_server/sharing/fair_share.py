@@ -1,11 +1,11 @@
-"""Shares of something, by weight: whose turn it is. Pure; a leaf.
+"""Weighted fair shares and the order of turns. Pure; a leaf.
 
-Start-time fair queueing (Goyal, Vin and Cheng, 1996). A share's *service* is the tokens that it has had over its
-weight, and the one with the least is next. A share may itself be shared out, by the level below it: a key's among its
-experiments.
+Start-time fair queueing (Goyal, Vin and Cheng, 1996). The *service* of a share is the number of tokens that it has
+received divided by its weight; the share with the least service is next. A share may itself be divided by a level below
+it: a tenant's share among its experiments.
 
-Whoever comes back is at most a burst behind the one whose turn it is: so much is saved up. Whoever has never been
-seen begins where the one whose turn it is has got to, so a fresh name for every request gains nothing.
+A share that returns after a pause is at most a burst behind the share whose turn it is: this is its savings. A new
+share starts at the service of the share whose turn it is, so a new name for every request gains nothing.
 """
 
 from __future__ import annotations
@@ -14,36 +14,36 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 MAX_IDLE = 1024
-"""Shares without work that a level knows by name; those idle for longest are forgotten."""
+"""The most shares without work that a level remembers; the one idle for longest is forgotten first."""
 
 W = TypeVar("W")
 
 
 @dataclass(eq=False, slots=True)
 class Share(Generic[W]):
-    """One name's part of its level."""
+    """One name's share of its level."""
 
     level: Level[W]
     name: str
     weight: float
     service: float
     waiting: int = 0
-    """Tokens of its work that wait, as estimated."""
+    """Queued tokens, as estimated."""
     works: list[W] = field(default_factory=list)
-    """Its work in its order, where it is not shared out again."""
+    """Its work in order, if the share is not divided."""
     below: Level[W] = field(default_factory=lambda: Level())
-    """Those among whom it is, where it is."""
+    """The level below, if the share is divided."""
 
     def charge(self, tokens: int) -> None:
-        """It has had so many; fewer than estimated if negative."""
+        """Charges this many tokens; negative if fewer were computed than estimated."""
         self.service += tokens / self.weight
 
     def saved(self) -> float:
-        """Tokens by which it is behind the one whose turn it is; negative if it is ahead."""
+        """Tokens by which it is behind the share whose turn it is; negative if it is ahead."""
         return (self.level.start - self.service) * self.weight
 
     def has_savings(self) -> bool:
-        """Whether all that it has waiting is no more than it has saved up."""
+        """Whether all its queued work is within its savings."""
         return self.waiting <= self.saved() + 0.5
 
     def is_busy(self) -> bool:
@@ -52,25 +52,25 @@ class Share(Generic[W]):
 
 @dataclass(eq=False, slots=True)
 class Level(Generic[W]):
-    """All who share one thing."""
+    """All shares of one resource."""
 
     busy: dict[str, Share[W]] = field(default_factory=dict)
-    """Those with work."""
+    """Shares with work."""
     idle: dict[str, Share[W]] = field(default_factory=dict)
-    """Those that have been seen, the one idle for longest first."""
+    """Remembered shares without work, the one idle for longest first."""
     start: float = 0.0
-    """The service of the one whose turn it is, when its turn came."""
+    """The service of the share whose turn it is, at the start of its turn."""
     reached: float = 0.0
-    """The service that the one whose turn it is has got to."""
+    """The current service of the share whose turn it is."""
     even: float = 0.0
-    """The service of all when nobody had work."""
+    """The service at the last time when no share had work."""
     busy_weight: float = 0.0
     num_pauses: int = 0
 
     def join(self, name: str, weight: float, burst_tokens: int, num_pauses: int) -> Share[W]:
-        """The name's share, which has work from now on.
+        """The share of this name, which has work from now on.
 
-        `num_pauses` counts the times at which nobody had any: nobody is behind then.
+        `num_pauses` counts the times when no share had work; savings do not outlast such a pause.
         """
         if num_pauses != self.num_pauses:
             self.num_pauses, self.start, self.even = num_pauses, self.reached, self.reached
@@ -89,7 +89,7 @@ class Level(Generic[W]):
         return share
 
     def leave(self, share: Share[W]) -> None:
-        """It has no more work."""
+        """The share has no more work."""
         del self.busy[share.name]
         self.busy_weight = self.busy_weight - share.weight if self.busy else 0.0
         self.idle[share.name] = share
@@ -97,5 +97,5 @@ class Level(Generic[W]):
             del self.idle[next(iter(self.idle))]
 
     def in_turn(self) -> list[Share[W]]:
-        """Those with work, the next one first: with savings before all others, then by service."""
+        """The shares with work in order: those with savings first, then by service."""
         return sorted(self.busy.values(), key=lambda share: (not share.has_savings(), share.service))

@@ -1,4 +1,4 @@
-"""How fast work gets done, smoothed. A leaf: the clock is passed in."""
+"""Smoothed throughput. A leaf: the clock is passed in."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import math
 from collections.abc import Callable
 
 SMOOTHING_S = 20.0
-"""Work done this long ago counts for 1/e of what is done now."""
+"""The decay time: work done this long ago has 1/e of the weight of current work."""
 
 
 class Rate:
-    """Tokens a second, while there is work. Times without any do not count."""
+    """Tokens per second while there is work; idle time does not count."""
 
     def __init__(self, clock: Callable[[], float]):
         self._clock = clock
@@ -18,23 +18,23 @@ class Rate:
         self._tokens = self._seconds = 0.0
 
     def begin(self) -> None:
-        """There is work from now on."""
+        """Work begins."""
         if self._since is None:
             self._since = self._clock()
 
     def done(self, tokens: int) -> None:
-        """So much of it is done; what is done while there is none does not count either."""
+        """Records this much work as done. It does not count while there is no work."""
         self._pass()
         if self._since is not None:
             self._tokens += tokens
 
     def end(self) -> None:
-        """There is none left."""
+        """All work is done."""
         self._pass()
         self._since = None
 
     def value(self) -> float | None:
-        """Tokens a second; None as long as nothing is known."""
+        """Tokens per second; None before anything was measured."""
         self._pass()
         return self._tokens / self._seconds if self._tokens and self._seconds else None
 

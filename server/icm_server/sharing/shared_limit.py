@@ -1,27 +1,28 @@
-"""How a limit is shared by those who hold a part of it, so that nobody can take all of it. Pure; a leaf.
+"""A limit that holders share so that none of them can use all of it. Pure; a leaf.
 
 Dynamic thresholds (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory packet switches", 1998): a
-holder may have as much as stays free. One alone gets half of the limit, n of them 1 / (n + 1) each, and as much is left
-for the next one.
+holder may have as much as stays free. A single holder gets half of the limit, n holders get 1 / (n + 1) each, and the
+same amount is left for the next one.
 """
 
 from __future__ import annotations
 
 
 def fits(more: int, mine: int, held: int, limit: int) -> bool:
-    """Whether one who holds `mine` may have `more` while all together, `mine` included, hold `held` of `limit`."""
+    """Whether a holder that has `mine` may have `more`, while all holders, this one included, have `held` of
+    `limit`."""
     return mine + more <= limit - held - more or (held == 0 and more <= most_alone(limit))
 
 
 def most_alone(limit: int) -> int:
-    """The most that one holder has while nobody else has anything."""
+    """The most that one holder can have while no other has anything."""
     return max(1, limit // 2)
 
 
 class SharedLimit:
-    """Counts what every holder has of one limit.
+    """Counts each holder's part of one limit.
 
-    `shared=False`: all who ask count as one, who may then have the whole limit.
+    `shared=False`: all holders count as one, which may use the whole limit.
     """
 
     def __init__(self, limit: int, *, shared: bool = True):
@@ -30,7 +31,7 @@ class SharedLimit:
         self.total = 0
 
     def take(self, holder: str, amount: int) -> bool:
-        """Whether the holder may have so much more; it is then counted."""
+        """Takes `amount` for the holder and returns True, or returns False if it does not fit."""
         mine = self._held.get(holder, 0)
         if not amount:
             return True
@@ -41,7 +42,7 @@ class SharedLimit:
         return may
 
     def give_back(self, holder: str, amount: int) -> None:
-        """Of what was taken."""
+        """Returns part of what was taken."""
         left = self._held.get(holder, 0) - amount
         self.total -= amount
         if left:
@@ -50,5 +51,5 @@ class SharedLimit:
             self._held.pop(holder, None)
 
     def is_over(self, holder: str) -> bool:
-        """Whether the holder has more than it would be given by now, since others have come."""
+        """Whether the holder has more than it could take now, because more holders have come."""
         return self._shared and self._held.get(holder, 0) > self.limit - self.total

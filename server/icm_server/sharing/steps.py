@@ -1,4 +1,4 @@
-"""Long work in short steps: between two of them it can be left for ever, or others can have their turn. A leaf."""
+"""Long work in short steps: between two steps it can be cancelled, or other work can run. A leaf."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Steps = Generator[None, None, _Result]
 """Work that yields at least every few thousand items or characters, and returns its result."""
 
 STEP_ITEMS = 2000
-"""So many small things (texts, nodes, reads) are done between two yields: some milliseconds."""
+"""Small items (texts, nodes, reads) processed between two yields: a few milliseconds."""
 
 
 def finished(steps: Steps[_Result]) -> _Result:
-    """The work's result, all steps taken now. Raises what they raise."""
+    """Runs all steps now and returns the result. Raises what they raise."""
     while True:
         try:
             next(steps)

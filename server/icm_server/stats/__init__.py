@@ -1,1 +1,1 @@
-"""Counters, and what they were some time ago."""
+"""Counters, and their values some time ago."""

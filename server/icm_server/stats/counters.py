@@ -1,4 +1,5 @@
-"""What has been done, counted: in all, by key and experiment, and how long it took. Plain numbers, one event loop."""
+"""Counters of finished work and its durations: in total, by tenant and by experiment. Plain numbers; use in one event
+loop."""
 
 from __future__ import annotations
 
@@ -14,13 +15,13 @@ from typing import Generic, Protocol, TypeVar
 from icm_server.auth.tenant import ExperimentId
 
 MAX_KEYS = 128
-"""How many are counted by name."""
+"""The most tenants counted by name."""
 MAX_EXPERIMENTS = 64
-"""How many of each key are."""
+"""The most experiments of each tenant counted by name."""
 OTHERS = "(others)"
-"""All beyond them, under a name that neither a key nor an experiment can have."""
+"""All others are counted under this name, which no key and no experiment can have."""
 MAX_LATENCIES = 64
-"""The last answered requests of an experiment whose times are kept."""
+"""Durations are kept for this many of an experiment's last answered requests."""
 
 READ_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 REQUEST_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0)
@@ -28,19 +29,19 @@ REQUEST_BOUNDS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.
 
 @dataclass(slots=True)
 class Counts:
-    """Work that is done."""
+    """Amounts of finished work."""
 
     prompts: int = 0
-    """Of requests that were let in."""
+    """Prompts of admitted requests."""
     reads: int = 0
-    """Made by the engine."""
+    """Reads made by the engine."""
     read_cache_reads: int = 0
-    """Answered by reads made before, or made for another request."""
+    """Reads answered by earlier reads, or by reads made for another request."""
     computed_tokens: int = 0
     cached_tokens: int = 0
-    """Found in the engine's prefix cache."""
+    """Tokens found in the engine's prefix cache."""
     read_cache_tokens: int = 0
-    """Of reused reads."""
+    """Tokens of reused reads."""
 
     def __add__(self, other: Counts) -> Counts:
         return Counts(*map(add, _numbers(self), _numbers(other)))
@@ -56,7 +57,7 @@ _numbers = attrgetter(*(each.name for each in fields(Counts)))
 
 
 class Histogram:
-    """How many of something took how long: `counts[k]` up to `bounds[k]` seconds, the last one longer than all."""
+    """Counts of durations: `counts[k]` of at most `bounds[k]` seconds, the last one of longer durations."""
 
     def __init__(self, bounds: Sequence[float]):
         self.bounds = bounds
@@ -69,7 +70,7 @@ class Histogram:
 
 
 def quantile_s(bounds: Sequence[float], counts: Sequence[int], part: float) -> float | None:
-    """The time within which this part of all was done, as finely as the bounds allow; None if there is nothing."""
+    """The duration that this fraction does not exceed, as precisely as the bounds allow; None without data."""
     below = list(accumulate(counts, initial=0))
     wanted = part * below[-1]
     for number, upper in enumerate(bounds):
@@ -81,18 +82,18 @@ def quantile_s(bounds: Sequence[float], counts: Sequence[int], part: float) -> f
 
 @dataclass(eq=False, slots=True)
 class ExperimentCounters:
-    """One experiment's."""
+    """Counters of one experiment."""
 
     counts: Counts = field(default_factory=Counts)
     outcomes: Counter[str] = field(default_factory=Counter)
-    """Requests that have ended, by how."""
+    """Ended requests, by outcome."""
     latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_LATENCIES))
     num_open: int = 0
-    """Requests that have not."""
+    """Requests that have not ended."""
     seen_at: float = 0.0
 
     def absorb(self, other: ExperimentCounters) -> None:
-        """All that is counted of the other is counted here as well."""
+        """Adds the other's counts to this one."""
         self.counts += other.counts
         self.outcomes.update(other.outcomes)
         self.num_open += other.num_open
@@ -112,22 +113,22 @@ T = TypeVar("T", bound=_Counted)
 
 
 class Names(Generic[T]):
-    """What is counted by name, for `most` names: of those that are idle the one not seen for longest makes room."""
+    """Counters by name, for at most `most` names. To make room, the idle name not seen for longest is dropped."""
 
     def __init__(self, make: Callable[[], T], most: int):
         self._make, self._most = make, most
         self.named: dict[str, T] = {}
         self.others = make()
-        """For all that are not counted by name."""
+        """Counts all names that are not counted separately."""
         self._gone = ExperimentCounters()
 
     @property
     def num_open(self) -> int:
-        """Requests of any of them that have not ended."""
+        """Requests of any name that have not ended."""
         return self.others.num_open + sum(each.num_open for each in self.named.values())
 
     def of(self, name: str) -> T:
-        """The name's own, or that of the others."""
+        """The name's own counters, or those of OTHERS."""
         found = self.named.pop(name, None)
         if found is None:
             if len(self.named) >= self._most and not self._make_room():
@@ -137,14 +138,14 @@ class Names(Generic[T]):
         return found
 
     def total(self) -> ExperimentCounters:
-        """Of all, those that are not counted by name any more among them."""
+        """The total over all names, dropped ones included."""
         total = ExperimentCounters()
         for each in (self._gone, self.others.total(), *(named.total() for named in self.named.values())):
             total.absorb(each)
         return total
 
     def __iter__(self) -> Iterator[tuple[str, T]]:
-        """All that are counted by name, then the others if there are any."""
+        """All names that are counted separately, then OTHERS if there are any."""
         yield from self.named.items()
         if self.others.num_open or self.others.total().outcomes:
             yield OTHERS, self.others
@@ -158,48 +159,49 @@ class Names(Generic[T]):
 
 
 class Counters:
-    """One scorer's, by key and within a key by experiment, so that nobody's names push out another key's."""
+    """One scorer's counters, by tenant and by experiment within a tenant, so that no tenant's names displace
+    another's."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self.clock = clock
         self.reset()
 
     def reset(self) -> None:
-        """Nothing has been done."""
+        """Sets all counters to zero."""
         self._keys = Names(lambda: Names(ExperimentCounters, MAX_EXPERIMENTS), MAX_KEYS)
         self.reads_s = Histogram(READ_BOUNDS_S)
-        """Reads in the engine."""
+        """Durations of reads in the engine."""
         self.waits_s = Histogram(REQUEST_BOUNDS_S)
-        """Requests in the queue, until the first read's turn came."""
+        """Queueing times of requests, until their first read was dispatched."""
         self.requests_s = Histogram(REQUEST_BOUNDS_S)
-        """Answered requests."""
+        """Durations of answered requests."""
 
     def of(self, experiment_id: ExperimentId) -> ExperimentCounters:
-        """The experiment's own, or the one for all that are not counted by name."""
+        """The experiment's own counters, or the shared ones if it is not counted by name."""
         entry = self._keys.of(experiment_id.tenant).of(experiment_id.experiment)
         entry.seen_at = self.clock()
         return entry
 
     def nameless(self, key: str) -> ExperimentCounters:
-        """For those of a key's requests whose experiment is not known."""
+        """The counters for a tenant's requests whose experiment is not known."""
         entry = self._keys.of(key).others
         entry.seen_at = self.clock()
         return entry
 
     def total(self, key: str | None = None) -> ExperimentCounters:
-        """Of all experiments, or of one key's, those that are not counted by name any more among them."""
+        """The total of all experiments, or of one tenant's, dropped names included."""
         if key is None:
             return self._keys.total()
         return self._keys.named[key].total() if key in self._keys.named else ExperimentCounters()
 
     def shown_as(self, experiment_id: ExperimentId) -> ExperimentId:
-        """The name that it is counted by: its own or OTHERS."""
+        """The name under which the experiment is counted: its own or OTHERS."""
         key = experiment_id.tenant if experiment_id.tenant in self._keys.named else OTHERS
         experiments = self._keys.named.get(key, self._keys.others)
         return ExperimentId(key, experiment_id.experiment if experiment_id.experiment in experiments.named else OTHERS)
 
     def __iter__(self) -> Iterator[tuple[ExperimentId, ExperimentCounters]]:
-        """All that are counted, by the names that they are counted by."""
+        """All counters, by the names under which they are counted."""
         for key, experiments in self._keys:
             for experiment, entry in experiments:
                 yield ExperimentId(key, experiment), entry

@@ -1,4 +1,4 @@
-"""What has been done lately: counts now less counts some time ago."""
+"""Recent work: current counts minus earlier counts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from icm_server.stats.counters import Counters, Counts, ExperimentCounters
 
 WINDOW_S = 30.0
-"""How far back `lately` goes."""
+"""The length of the window."""
 SAMPLE_EVERY_S = 2.0
 
 
@@ -20,7 +20,7 @@ class _Sample(NamedTuple):
 
 
 class History:
-    """Of one scorer's counters. Have it `take` a sample every SAMPLE_EVERY_S."""
+    """The history of one scorer's counters. Call `take` every SAMPLE_EVERY_S."""
 
     def __init__(self, counters: Counters):
         self._counters = counters
@@ -28,7 +28,7 @@ class History:
         self.take()
 
     def take(self) -> None:
-        """Remembers the counts as they are now, and forgets those that are too old."""
+        """Stores the current counts and drops samples that are too old."""
         now = self._counters.clock()
         counts = {entry: copy.copy(entry.counts) for _, entry in self._counters}
         self._samples.append(_Sample(now, counts, list(self._counters.reads_s.counts)))
@@ -37,14 +37,14 @@ class History:
 
     @property
     def seconds(self) -> float:
-        """How long ago the counts are from that are compared with."""
+        """The age of the sample that is compared with."""
         return self._counters.clock() - self._samples[0].at
 
     def counts(self, entry: ExperimentCounters) -> Counts:
-        """What was done of it since."""
+        """The experiment's work since then."""
         return entry.counts - self._samples[0].counts.get(entry, Counts())
 
     def reads(self) -> list[int]:
-        """Reads made since, by how long they took; see `Histogram.counts`."""
+        """Reads since then, by duration; see `Histogram.counts`."""
         now, before = self._counters.reads_s.counts, self._samples[0].reads
         return [mine - its for mine, its in zip(now, before, strict=True)]

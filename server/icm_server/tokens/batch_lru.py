@@ -1,4 +1,4 @@
-"""A bounded memory in front of a function that is fast only in batches. A leaf."""
+"""A bounded LRU cache in front of a function that is fast only in batches. A leaf."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ V = TypeVar("V")
 
 
 class BatchLru(Generic[K, V]):
-    """`compute(keys)` answers a value for each key. They are kept up to `max_weight` in all, as `weight(key)` counts.
+    """`compute(keys)` returns a value for each key. Values are cached up to a total of `max_weight`, measured by
+    `weight(key)`.
 
-    The least recently used go first.
+    The least recently used are evicted first.
     """
 
     def __init__(self, compute: Callable[[Sequence[K]], Iterable[V]], max_weight: int, weight: Callable[[K], int]):
@@ -22,7 +23,7 @@ class BatchLru(Generic[K, V]):
         self._known: LRUCache[K, tuple[int, V]] = LRUCache(max_weight, getsizeof=lambda entry: entry[0])
 
     def of(self, keys: Iterable[K]) -> dict[K, V]:
-        """The values of all keys, those not remembered computed in one call."""
+        """The values of all keys; those not cached are computed in one call."""
         found: dict[K, V] = {}
         unknown: dict[K, None] = {}
         for key in keys:

@@ -1,9 +1,9 @@
-"""Where texts meet: whether their tokens together are the tokens of each. What was found out is remembered.
+"""Boundaries between texts: whether the tokens of two joined texts are the tokens of each. Results are cached.
 
-A boundary is *safe* if tokenizing what stands around it gives the tokens of both sides, and no word spans it. A word
-is what a tokenizer cuts off, from left to right, before it merges anything, so a text that starts at a safe boundary
-is cut as if it stood alone, and only the words next to a boundary decide about it. Special tokens are found before
-words are cut; one that spans a boundary begins in the characters in front of it, so these are looked at as well.
+A boundary is *safe* if tokenizing the text around it gives the tokens of both sides, and no word spans it. A word is
+what a tokenizer splits off, from left to right, before it merges anything. So a text that starts at a safe boundary is
+split as if it stood alone, and only the words next to the boundary matter. Special tokens are matched before words are
+split; one that spans a boundary begins in the characters before it, so these are checked too.
 """
 
 from __future__ import annotations
@@ -17,40 +17,41 @@ from icm_server.tokens.batch_lru import BatchLru
 from icm_server.tokens.joined_chars import ENTRY_CHARS, JoinedChars
 
 MAX_REMEMBERED_CHARS = 2**24
-"""Characters of texts, and of what stands at boundaries, that are remembered."""
+"""The most cached characters of texts, and of words at boundaries."""
 NEAR_WORDS = 3
-"""How many words on each side of a boundary are looked at, at least."""
+"""The fewest words that are checked on each side of a boundary."""
 NEAR_CHARS = 32
-"""How far from a boundary a special token that spans it may begin or end, where it is not known how long they are."""
+"""How far from a boundary a special token that spans it may begin or end, if the lengths of special tokens are not
+known."""
 
 
 class Tail(NamedTuple):
-    """The last words in front of a boundary: all that matters of what stands there."""
+    """The last words before a boundary: all of the preceding text that matters."""
 
     words: tuple[str, ...]
     has_special: bool
-    """A special token could begin in them, and span the boundary."""
+    """A special token could begin in these words and span the boundary."""
 
     def text(self) -> str:
         return "".join(self.words)
 
 
 class TextTokens(NamedTuple):
-    """A text on its own: its tokens, its first words, and its last ones."""
+    """A text by itself: its tokens, its first words, and its last words."""
 
     ids: array[int]
     head: str
     long_head: str
-    """Long enough for the rest of a special token that begins in front of the text."""
+    """Long enough for the rest of a special token that begins before the text."""
     tail: Tail
     is_long: bool
-    """Nothing in front of it matters behind it, unless a special token could begin there."""
+    """Text before it does not matter after it, unless a special token could begin there."""
     is_far: bool
-    """Nor then."""
+    """Text before it does not matter after it, even if a special token could begin there."""
 
 
 class Boundaries:
-    """Texts in tokens, and the boundaries between them. One call at a time."""
+    """Tokenizes texts and checks the boundaries between them. One call at a time."""
 
     def __init__(self, tokenizer: TextTokenizer, max_remembered_chars: int = MAX_REMEMBERED_CHARS):
         special = tokenizer.special_tokens
@@ -63,17 +64,17 @@ class Boundaries:
         self._safe: dict[tuple[Tail, str], bool] = {}
         self._behind: dict[tuple[Tail, Tail], Tail] = {}
         self._num_chars, self._max_chars = 0, max_remembered_chars
-        """Of the keys of these two."""
+        """Of the keys of these two caches."""
 
     start = Tail((), False)
     """The beginning of a prompt."""
 
     def tokens(self, texts: Iterable[str]) -> dict[str, TextTokens]:
-        """Each text on its own."""
+        """Tokenizes each text by itself."""
         return self._texts.of(texts)
 
     def behind(self, tail: Tail, text: TextTokens) -> Tail:
-        """What stands in front of a boundary behind one more text."""
+        """The tail before the boundary that follows `text`."""
         if text.is_far or (text.is_long and not tail.has_special):
             return text.tail
         found = self._behind.get((tail, text.tail))
@@ -92,7 +93,7 @@ class Boundaries:
         if safe is None:
             before = tail.text()
             if len(before) + len(head) > BATCH_CHARS:
-                return False  # nobody's words are as long, and joined texts are right as well
+                return False  # no real word is that long, and a joined text gives the right tokens too
             joined.add(2 * (len(before) + len(head)))
             safe = _is_safe(*self._tokenizer.encode_many([before, head, before + head]))
             self._make_room(before, head)
@@ -100,7 +101,7 @@ class Boundaries:
         return safe
 
     def _make_room(self, *texts: str) -> None:
-        """There are few boundaries that matter, so when room ends all are forgotten, instead of the oldest."""
+        """Few boundaries matter, so a full cache is cleared instead of evicting the oldest entries."""
         self._num_chars += ENTRY_CHARS + sum(map(len, texts))
         if self._num_chars > self._max_chars:
             self._safe.clear()
@@ -124,7 +125,8 @@ class Boundaries:
         )
 
     def _last(self, words: Sequence[str]) -> Tail:
-        """The last NEAR_WORDS of them, and those in front in which a special token could begin that spans their end."""
+        """The last NEAR_WORDS words, and the words before them in which a special token that spans their end could
+        begin."""
         first = place = max(0, len(words) - NEAR_WORDS)
         num_chars = sum(map(len, words[first:]))
         while place and num_chars < self._near_chars:
@@ -140,7 +142,7 @@ class Boundaries:
 
 
 def _words(text: str, encoded: Encoded) -> list[str]:
-    """The text cut behind its words, so that white space that no token keeps leads the next."""
+    """The text cut after each word; white space without tokens goes to the next word."""
     ends = [
         end
         for place, end in enumerate(encoded.ends)

@@ -1,4 +1,4 @@
-"""How many tokens texts have. One step at a time."""
+"""Counts the tokens of texts. One step at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from icm_server.tokens.window import Window
 
 
 def counts(tokenizer: TextTokenizer, max_tokens: int, texts: Sequence[str]) -> Steps[list[int]]:
-    """Of each text by itself. Raises RequestError for one that clearly is longer than a prompt of `max_tokens`."""
+    """The number of tokens of each text by itself. Raises RequestError for a text that is clearly longer than a prompt
+    of `max_tokens`."""
     window = Window(tokenizer, max_tokens)
     for text in texts:
         yield from window.check(text, lambda text: ("text", texts.index(text)))

@@ -1,23 +1,24 @@
-"""How much a request may have tokenized besides its texts: where they meet, and as joined texts. A leaf."""
+"""The limit on characters that a request may have tokenized in addition to its texts: at boundaries and in joined
+texts. A leaf."""
 
 from __future__ import annotations
 
 from icm_client.contract.errors import TooLargeError
 
 MAX_JOINED_CHARS = 2**25
-"""Of one request, whatever its prefixes unfold to: some seconds' work."""
+"""For one request, whatever its prefixes expand to: a few seconds of work."""
 ENTRY_CHARS = 64
-"""What a text counts besides its characters."""
+"""Each text counts this many characters more than it has."""
 
 
 class JoinedChars:
-    """One request's. They are counted before they are put together."""
+    """Counts one request's characters. They are counted before they are joined."""
 
     def __init__(self, limit: int = MAX_JOINED_CHARS):
         self._limit, self._num = limit, 0
 
     def add(self, num_chars: int, num_texts: int = 1) -> None:
-        """So many more, of all these texts together. Raises TooLargeError if that is too much for one request."""
+        """Adds the characters of these texts. Raises TooLargeError if they are too many for one request."""
         self._num += num_chars + ENTRY_CHARS * num_texts
         if self._num > self._limit:
             raise TooLargeError(

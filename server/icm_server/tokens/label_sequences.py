@@ -1,8 +1,8 @@
-"""Labels' tokens behind prompts, and the tokens of prompts that have to be tokenized as joined texts.
+"""The labels' tokens after each prompt, and the tokens of prompts that have to be tokenized as joined texts.
 
-What a label's tokens are depends on a prompt's last words alone, so they are found once for all prompts that end alike.
-Where the words in front of those matter too (a special token that begins there), or a prompt has a boundary that is not
-safe, its whole text is tokenized with every label. Texts are made as they are tokenized: they are never all held.
+A label's tokens depend only on a prompt's last words, so they are computed once for all prompts with the same ending.
+If earlier words matter too (a special token may begin there), or if a prompt has an unsafe boundary, its whole text is
+tokenized with each label. These texts are created one by one, never all at once.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from icm_server.tokens.window import prompt_too_long
 
 
 class LabelledPrompts(NamedTuple):
-    """For every prompt its tokens, and the labels' behind it: one object for all prompts where they are the same."""
+    """Each prompt's tokens, and its labels' tokens: one shared object for all prompts with equal label tokens."""
 
     tokens: list[Tokens]
     sequences: list[Sequences]
     num_joined: int
-    """Texts that were tokenized as joined."""
+    """The number of texts that were tokenized as joined texts."""
 
 
 class LabelSequences:
-    """Finds them for one request."""
+    """Computes them for one request."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class LabelSequences:
         self._same: dict[Sequences, Sequences] = {}
 
     def of(self, paths: list[TextPath], root: Tokens) -> Steps[LabelledPrompts]:
-        """Raises RequestError that names the prompt, or the label, that is wrong; TooLargeError."""
+        """Raises RequestError naming the wrong prompt or label, or TooLargeError."""
         by_tail = yield from self._by_tail(paths)
         joined = {
             number: path for number, path in enumerate(paths) if path.tokens is None or by_tail.get(path.tail) is None
@@ -76,7 +76,7 @@ class LabelSequences:
         return LabelledPrompts(tokens, sequences, self._num_joined)
 
     def _by_tail(self, paths: list[TextPath]) -> Steps[dict[Tail, Sequences | None]]:
-        """What stands behind the last words of prompts with tokens; None where more than those matters."""
+        """The labels' tokens by the prompts' last words; None where earlier words matter."""
         alone: dict[str, TextTokens] = {}
         for start in range(0, len(self._texts), STEP_ITEMS):
             alone |= self._boundaries.tokens(self._texts[start : start + STEP_ITEMS])
@@ -110,7 +110,7 @@ class LabelSequences:
         return found
 
     def _whole(self, joined: Mapping[int, TextPath], root: Tokens) -> Steps[dict[Node, tuple[Tokens, Sequences]]]:
-        """Those of prompts that have to be tokenized as a whole, each of these once."""
+        """The tokens of prompts that have to be tokenized as a whole, each once."""
         distinct: dict[Node, tuple[int, TextPath]] = {}
         for number, path in joined.items():
             distinct.setdefault(self._tree.prompts[number], (number, path))
@@ -135,7 +135,8 @@ class LabelSequences:
         return found
 
     def _behind(self, number: int, path: TextPath, ids: array[int], stream: Iterator[array[int]]) -> Steps[Sequences]:
-        """The labels' tokens behind those of a text, out of the tokens of both together, which come next."""
+        """The labels' tokens after a text, from the next items of `stream`: the tokens of the text joined with each
+        label."""
         behind: list[TokenPath] = []
         for text in self._texts:
             tokens = label_after(ids, next(stream))
@@ -146,23 +147,23 @@ class LabelSequences:
         return self._shared(behind)
 
     def _shared(self, tokens: Iterable[Sequence[int]]) -> Sequences:
-        """Every label's, out of those of all texts."""
+        """Each label's sequences, from the tokens of all label texts."""
         left = iter(tokens)
         sequences = tuple(tuple(tuple(next(left)) for _ in texts) for texts in self._tree.labels)
         return self._same.setdefault(sequences, sequences)
 
     def _encoded(self, texts: Iterable[str]) -> Iterator[array[int]]:
-        """The tokens of each text, and then of it with every label, made as they are wanted."""
+        """The tokens of each text, and then of the text joined with each label, computed lazily."""
         with_labels = (text + ending for text in texts for ending in ("", *self._texts))
         return (array("i", found.ids) for found in encoded(self._tokenizer, with_labels))
 
     def _count(self, num_chars: int) -> None:
-        """A text of so many characters is to be tokenized, alone and with every label."""
+        """Counts a text of this many characters, alone and with each label."""
         num_texts = 1 + len(self._texts)
         self._joined.add(num_chars * num_texts + self._num_label_chars, num_texts)
         self._num_joined += num_texts
 
 
 def no_tokens(number: int) -> RequestError:
-    """The error for a prompt of characters that the tokenizer leaves out."""
+    """The error for a prompt whose characters the tokenizer drops."""
     return RequestError(f"prompt {number} has no tokens", code="empty_prompt", details={"prompt": number})

@@ -1,4 +1,4 @@
-"""What tokens a label is, and what makes labels impossible to tell apart. Pure."""
+"""The tokens of labels, and why some labels cannot be told apart. Pure."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from icm_client.contract.label_trie import LabelTrie, TokenPath, clashes
 from icm_server.sharing.steps import Steps
 
 MAX_LABEL_TOKENS = 4096
-"""Of all texts of all labels of a request together."""
+"""The most label tokens of a request, over all texts of all labels."""
 MAX_ALL_LABEL_TOKENS = 2**18
-"""And of all ways in which prompts have them cut."""
+"""The most label tokens over all distinct tokenizations of the labels."""
 
 Sequences = tuple[tuple[TokenPath, ...], ...]
-"""Every label's token sequences, one for each of its texts."""
+"""Each label's token sequences, one for each of its texts."""
 
 
 def token_behind(label: str, tokens: TokenPath, shown: Sequence[int], terminator: str) -> int:
-    """The token after the label's own in `shown`, which is how a context shows label and terminator."""
+    """The token after the label's tokens in `shown`, the tokens of label and terminator in a context."""
     check_shown(label, tokens, shown, terminator)
     if len(shown) == len(tokens):
         raise RequestError(f"the terminator {terminator!r} has no tokens", code="empty_terminator")
@@ -29,10 +29,11 @@ def token_behind(label: str, tokens: TokenPath, shown: Sequence[int], terminator
 def label_tries(
     distinct: Collection[Sequences], labels: list[list[str]], ends: Mapping[str, int] | None
 ) -> Steps[dict[int, LabelTrie]]:
-    """The trie for each of the prompts' label sequences, by their id().
+    """The label trie for each of the prompts' label sequences, by their id().
 
-    Where the tokens of one label begin another's, all labels of the request are scored with the terminator's token
-    behind them (`ends`, by label text). RequestError names both labels if that is not possible, or not enough.
+    If one label's tokens are the beginning of another's, all labels of the request are scored with the terminator's
+    token after them (`ends`, by label text). Raises RequestError naming both labels if that is not possible or not
+    enough.
     """
     for sequences in distinct:
         yield
@@ -80,9 +81,9 @@ def _ended(sequences: Sequences, labels: list[list[str]], ends: Mapping[str, int
 
 
 def _ambiguous(sequences: Sequences, labels: list[list[str]]) -> tuple[str, str] | None:
-    """Two label texts of which the first's tokens are the beginning of the second's, if there are any.
+    """Two label texts, the first of which has tokens that begin the second's, if there are any.
 
-    Raises RequestError for two with the same tokens.
+    Raises RequestError for two texts with the same tokens.
     """
     found = list(
         clashes(

@@ -1,7 +1,7 @@
-"""From texts along a prefix tree to token ids: exactly those of each prompt's joined text, mostly without joining it.
+"""From texts in a prefix tree to token ids: exactly those of each prompt's joined text, usually without joining it.
 
-Tokens are kept per text and put together where the boundary between two is safe (see `boundaries`). A prompt with an
-unsafe boundary is tokenized as one joined text, and counted.
+Texts are tokenized once, and their tokens are concatenated where the boundary is safe (see `boundaries`). A prompt with
+an unsafe boundary is tokenized as one joined text, and counted.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from icm_server.tokens.window import Window
 
 
 class TokenizedPrompt(NamedTuple):
-    """One prompt: its tokens (with the tokenizer's BOS) and the trie of the labels behind it.
+    """One prompt: its tokens (with the tokenizer's BOS) and the trie of its labels.
 
-    Prompts share the tokens of their prefix, and those with the same labels' tokens one trie object.
+    Prompts share the tokens of their prefix. Those with equal label tokens share one trie object.
     """
 
     path: TokenPath
@@ -32,17 +32,17 @@ class TokenizedPrompt(NamedTuple):
 
 
 class Tokenized(NamedTuple):
-    """A request in tokens, its prompts in the order asked."""
+    """A tokenized request; prompts in the order of the request."""
 
     prompts: list[TokenizedPrompt]
     digests: list[bytes]
-    """Of every prompt's tokens."""
+    """The total number of tokens of all prompts."""
     joined_texts: int
-    """Joined texts that were tokenized as a whole, since a boundary in them was not safe."""
+    """Joined texts that were tokenized as a whole because of an unsafe boundary."""
 
 
 class PrefixTokenizer:
-    """Tokenizes requests, and remembers texts and boundaries over all of them. One step at a time, of any request."""
+    """Tokenizes requests; caches texts and boundaries across requests. Only one step runs at a time."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class PrefixTokenizer:
         self._paths = TextPaths(self._boundaries, Window(tokenizer, max_prompt_tokens), max_prompt_tokens)
 
     def tokenize(self, tree: RequestTree, terminator: str | None) -> Steps[Tokenized]:
-        """Raises RequestError naming the prompt or the labels that are wrong, or TooLargeError."""
+        """Raises RequestError naming the wrong prompt or labels, or TooLargeError."""
         joined, size = JoinedChars(self._max_joined_chars), Size(self._max_request_tokens)
         root = Tokens.root(self._tokenizer.bos)
         paths = yield from self._paths.of(tree, root, size, joined)
@@ -76,10 +76,10 @@ class PrefixTokenizer:
     def _terminator_ids(
         self, tree: RequestTree, path: TextPath, sequences: Sequences, terminator: str, joined: JoinedChars
     ) -> Steps[dict[str, int]]:
-        """For each label's text the token that follows it in a context; the label has to keep its own in front of it.
+        """For each label text, the token that follows it in a context. The label has to keep its tokens in front of it.
 
-        NextRead behind the first prompt, and in front of a text of the request that starts with the terminator if there
-        is one: some tokenizers cut it differently at the end of a text.
+        It is read after the first prompt, and before a text of the request that starts with the terminator if there is
+        one: some tokenizers split the terminator differently at the end of a text.
         """
         following = next(
             (t for node in [*tree.prefixes, *tree.prompts] for t in node.added if t.startswith(terminator)), terminator

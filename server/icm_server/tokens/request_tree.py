@@ -1,4 +1,4 @@
-"""A request's references looked up: its prefix tree as texts, and the order in which to walk it. Pure."""
+"""Resolves a request's references: its prefix tree as texts, and the order of traversal. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from icm_server.sharing.steps import STEP_ITEMS, Steps
 
 
 class RequestTree(NamedTuple):
-    """All prefixes (parents first), the prompts in the order asked, and every label's texts."""
+    """All prefixes (parents first), the prompts in the order of the request, and each label's texts."""
 
     prefixes: list[Node]
     prompts: list[Node]
@@ -19,7 +19,7 @@ class RequestTree(NamedTuple):
 
 
 def read_tree(request: ScoreRequest) -> Steps[RequestTree]:
-    """Raises RequestError naming the prefix, prompt, segment or label that is wrong, TooLargeError for too much."""
+    """Raises RequestError naming the wrong prefix, prompt, segment or label, TooLargeError if a limit is exceeded."""
     rows = [*request.prefixes, *(row for row in request.prompts if not isinstance(row, str))]
     check_size("numbers in its prefixes and prompts", sum(map(len, rows)), MAX_REQUEST_NUMBERS)
     check_size("characters", sum(map(len, given_texts(request))), MAX_REQUEST_CHARS)
@@ -58,9 +58,10 @@ def check_size(what: str, number: int, limit: int) -> None:
 
 
 def depth_first(tree: RequestTree) -> Steps[list[int]]:
-    """The prompts' numbers, those below one prefix next to each other; else in the order asked.
+    """The prompts' indices, depth first: prompts below one prefix are neighbours, otherwise in the order of the
+    request.
 
-    So a prefix is still in the engine's cache when it is next wanted. Plans send their prompts so already.
+    So a prefix is still in the engine's cache for its next prompt. Plans send their prompts in this order already.
     """
     children: dict[int | None, list[int]] = {}
     for number, node in enumerate(tree.prefixes):

@@ -1,4 +1,4 @@
-"""A request's prefixes and prompts as paths of texts, with their tokens where every boundary on the way is safe."""
+"""A request's prefixes and prompts as paths of texts, with tokens as far as all boundaries are safe."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from icm_server.tokens.token_path import PathDigest, TokenPath
 from icm_server.tokens.window import Window, prompt_too_long
 
 STEP_TEXTS = 500
-"""Texts that are tokenized between two yields, at most."""
+"""The most texts tokenized between two yields."""
 
 
 class Tokens(NamedTuple):
-    """Of all texts from the root to here, and what starts every prompt in front of them."""
+    """The tokens of all texts from the root to a node, and the BOS tokens in front of them."""
 
     path: TokenPath
     digest: PathDigest
@@ -37,7 +37,7 @@ class Tokens(NamedTuple):
 
     @property
     def is_root(self) -> bool:
-        """Whether there are no texts' tokens."""
+        """Whether there are no text tokens."""
         return self.path.length == len(self.bos)
 
     def extended(self, *texts: array[int]) -> Tokens:
@@ -46,21 +46,21 @@ class Tokens(NamedTuple):
         return Tokens(TokenPath(self.path, texts), PathDigest(texts, self.digest), self.bos)
 
     def begins_with_bos(self, *texts: array[int]) -> bool:
-        """Whether these texts' tokens, put behind these, would begin with another BOS."""
+        """Whether these texts' tokens, appended here, would begin with a second BOS."""
         return self.is_root and len(self.bos) > 0 and next((text[0] for text in texts if text), None) == self.bos[0]
 
 
 class TextPath(NamedTuple):
-    """All texts from the root, linked, and their tokens with BOS: None once a boundary was not safe.
+    """All texts from the root, as a linked list, and their tokens with BOS; None after an unsafe boundary.
 
-    Every one of a request adds a text to the one before.
+    Each prefix or prompt adds its texts to its parent's path.
     """
 
     before: TextPath | None
     added: tuple[str, ...]
     num_chars: int
     tail: Tail
-    """Where there are tokens: what stands at the end of the texts."""
+    """If there are tokens: the tail of the texts."""
     tokens: Tokens | None
 
     def text(self) -> str:
@@ -73,13 +73,13 @@ class TextPath(NamedTuple):
 
 
 class Size:
-    """How many tokens a request has, those of a prefix counted once."""
+    """Counts a request's tokens; a shared prefix counts once."""
 
     def __init__(self, limit: int):
         self._limit, self._num = limit, 0
 
     def add(self, num_tokens: int) -> None:
-        """Raises TooLargeError if the request has more than it may."""
+        """Raises TooLargeError if the request exceeds its limit."""
         self._num += num_tokens
         if self._num > self._limit:
             raise TooLargeError(
@@ -89,7 +89,7 @@ class Size:
 
 
 def begins_with_bos(kind: str, number: int) -> RequestError:
-    """The error for a text that would have two of them."""
+    """The error for a text that would give a prompt a second BOS."""
     return RequestError(
         f"{kind} {number} begins with the beginning-of-text token, which the tokenizer adds to every prompt itself: "
         "leave it out",
@@ -99,13 +99,13 @@ def begins_with_bos(kind: str, number: int) -> RequestError:
 
 
 class TextPaths:
-    """Makes them. One step at a time."""
+    """Builds the paths. One step at a time."""
 
     def __init__(self, boundaries: Boundaries, window: Window, max_prompt_tokens: int):
         self._boundaries, self._window, self._max_tokens = boundaries, window, max_prompt_tokens
 
     def of(self, tree: RequestTree, root: Tokens, size: Size, joined: JoinedChars) -> Steps[list[TextPath]]:
-        """The prompts' paths, from the tokens of `root` on.
+        """The prompts' paths, starting with the tokens of `root`.
 
         Raises RequestError for a prefix or prompt that is too long, TooLargeError for a request that is too large.
         """
@@ -128,7 +128,7 @@ class TextPaths:
         return paths[len(tree.prefixes) :]
 
     def _tokens(self, tree: RequestTree) -> Steps[dict[str, TextTokens]]:
-        """Every text of the tree on its own."""
+        """Tokenizes each text of the tree by itself."""
         distinct: dict[str, None] = {}
         for place, node in enumerate(chain(tree.prefixes, tree.prompts)):
             for text in node.added:
@@ -183,6 +183,6 @@ def _name(tree: RequestTree, place: int) -> tuple[str, int]:
 
 
 def _name_of(tree: RequestTree, text: str) -> tuple[str, int]:
-    """The first that adds the text."""
+    """The first node that adds the text."""
     nodes = enumerate(chain(tree.prefixes, tree.prompts))
     return _name(tree, next(place for place, node in nodes if text in node.added))

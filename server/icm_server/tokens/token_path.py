@@ -1,4 +1,4 @@
-"""Tokens along a prefix tree, each stored once: whatever lies below a prefix points at it. A leaf."""
+"""Tokens along a prefix tree, each stored once: nodes below a prefix refer to it. A leaf."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ DIGEST_BYTES = 16
 
 
 class TokenPath:
-    """All tokens from the root to here: those `before`, and then its own, text by text. Never changed.
+    """All tokens from the root to this node: those of `before`, then its own, text by text. Immutable.
 
-    A text's tokens are one array wherever it stands, so a shot that stands in many contexts is held once.
+    A text's tokens are one shared array, so a shot that occurs in many contexts is stored once.
     """
 
     __slots__ = ("before", "length", "texts")
@@ -22,11 +22,11 @@ class TokenPath:
         self.length: int = sum(map(len, texts)) + (before.length if before is not None else 0)
 
     def own(self) -> array[int]:
-        """Its own tokens in one piece."""
+        """Its own tokens in one array."""
         return _joined(self.texts)
 
     def ids(self) -> array[int]:
-        """All tokens in one piece."""
+        """All tokens in one array."""
         parts: list[array[int]] = []
         path: TokenPath | None = self
         while path is not None:
@@ -36,7 +36,7 @@ class TokenPath:
 
 
 class PathDigest:
-    """A digest of all tokens along a path, however they are cut; it costs what is added to `before`."""
+    """A digest of all tokens along a path, however they are split; its cost is that of the texts added to `before`."""
 
     __slots__ = ("_hash",)
 
@@ -52,7 +52,8 @@ class PathDigest:
 
 
 class PathCursor:
-    """Tokens in one piece for paths that follow each other depth first: what two have in common is built once."""
+    """Builds the tokens of paths that follow each other depth first; the common beginning of two paths is built
+    once."""
 
     def __init__(self) -> None:
         self._paths: list[TokenPath] = []
@@ -60,7 +61,7 @@ class PathCursor:
         self._ids: list[int] = []
 
     def ids(self, path: TokenPath, more: Sequence[int] = ()) -> list[int]:
-        """The path's tokens and `more` behind them; the list is the caller's own."""
+        """The path's tokens followed by `more`; the caller owns the list."""
         fresh: list[TokenPath] = []
         found: TokenPath | None = path
         while found is not None and id(found) not in self._places:
@@ -80,14 +81,14 @@ class PathCursor:
 
 
 class FreshTokens:
-    """What a perfect prefix cache would have to compute for paths that follow each other depth first."""
+    """Counts the tokens that a perfect prefix cache would compute for paths that follow each other depth first."""
 
     def __init__(self) -> None:
         self._seen: set[int] = set()
         self._last: TokenPath | None = None
 
     def of(self, path: TokenPath) -> int:
-        """How many tokens of it are in no path before it (at least one, since the last is always computed)."""
+        """The number of its tokens that no earlier path has (at least one: the last token is always computed)."""
         known: TokenPath | None = path
         while known is not None and id(known) not in self._seen:
             self._seen.add(id(known))
@@ -107,10 +108,10 @@ def _joined(parts: Iterable[array[int]]) -> array[int]:
 
 
 def _num_common(one: array[int], other: array[int]) -> int:
-    """How many tokens both start with."""
+    """The length of the common beginning."""
     stop = min(len(one), len(other))
     low = 0
-    while low < stop:  # by halves, since comparing pieces is fast and comparing tokens is not
+    while low < stop:  # bisection: comparing slices is fast and comparing tokens is not
         middle = (low + stop + 1) // 2
         if one[low:middle] == other[low:middle]:
             low = middle

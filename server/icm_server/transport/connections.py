@@ -1,9 +1,9 @@
-"""Who holds a connection: strangers, who have shown no key yet, and the holders of keys. Pure: it opens nothing.
+"""Counts connections: anonymous ones, which have not shown a key yet, and those of tenants. Pure: it opens nothing.
 
-No number of strangers keeps anybody out. One who comes when all is full takes the place of another stranger: of the
-address that has most of them the oldest connection, so one address can not push out another that has fewer. What has
-shown a key is never displaced by strangers, and keys share three quarters of all connections (`shared_limit`); what a
-key has beyond its share is answered all the same, but may be displaced, and is closed behind the answer.
+Anonymous connections cannot exhaust the limit. When all connections are in use, a new one displaces the oldest
+anonymous connection of the address that has the most, so an address cannot displace another that has fewer. Connections
+with a key are never displaced by anonymous ones, and tenants share three quarters of all connections (`shared_limit`).
+A connection beyond its tenant's share is answered too, but may be displaced, and is closed after the answer.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ class Guest(Protocol):
     """One connection."""
 
     def displace(self) -> None:
-        """Ends it at once."""
+        """Closes it at once."""
 
 
 class Connections:
-    """At most `limit` at once, and `max_per_address` strangers of one address.
+    """At most `limit` connections, and at most `max_per_address` anonymous ones from one address.
 
-    `shared=False`, where there are no keys: those that are known count as one holder, who may have all that keys get.
+    `shared=False`, without keys: all known connections count as one holder's, which may use all connections for
+    tenants.
     """
 
     def __init__(self, limit: int, max_per_address: int, *, shared: bool):
@@ -41,11 +42,12 @@ class Connections:
 
     @property
     def at_once(self) -> int:
-        """How many may be let in before those inside are heard: who has a key to show yet must not be displaced."""
+        """How many connections may be accepted before requests on earlier ones are read: a tenant that has not sent its
+        key yet must not be displaced."""
         return max(1, min(MOST_AT_ONCE, (self._limit - self._shares.limit) // 8))
 
     def add(self, guest: Guest, address: str) -> None:
-        """One more, a stranger yet; others are displaced if there is no room."""
+        """Adds an anonymous connection; displaces another if there is no room."""
         address = _network(address)
         if self._strangers.num_of(address) >= self._max_per_address:
             self._displace(self._strangers.oldest_of(address))
@@ -54,29 +56,30 @@ class Connections:
         self._strangers.add(guest, address)
 
     def displace_one(self) -> bool:
-        """Ends a stranger's connection, if there is one."""
+        """Displaces an anonymous connection, if there is one."""
         oldest = self._strangers.oldest()
         if oldest is not None:
             self._displace(oldest)
         return oldest is not None
 
     def know(self, guest: Guest, holder: str) -> bool:
-        """It is the holder's, who has shown a key on it; whether it is within the holder's share."""
+        """Assigns the connection to the holder whose key it has shown, and returns whether it is within the holder's
+        share."""
         before = self._known.get(guest)
         if before == holder:
             return not self._shares.is_over(holder)
         if before is None and guest not in self._strangers:
-            return False  # displaced meanwhile
+            return False  # displaced in the meantime
         if not self._shares.take(holder, 1):
             return False
-        if before is not None:  # a proxy sends many people's requests by one connection
+        if before is not None:  # a proxy sends several people's requests over one connection
             self._shares.give_back(before, 1)
         self._strangers.remove(guest)
         self._known[guest] = holder
         return True
 
     def remove(self, guest: Guest) -> None:
-        """It has ended."""
+        """Removes a connection that has ended."""
         holder = self._known.pop(guest, None)
         if holder is None:
             self._strangers.remove(guest)
@@ -90,13 +93,13 @@ class Connections:
 
 
 class _Strangers:
-    """Connections by address, in the order in which they came; all is done in the same time however many there are."""
+    """Anonymous connections by address, in order of arrival. Every operation takes constant time."""
 
     def __init__(self) -> None:
         self._address_of: dict[Guest, str] = {}
         self._of: dict[str, dict[Guest, None]] = {}
         self._with: dict[int, dict[str, None]] = {}
-        """Number of connections -> the addresses that have as many."""
+        """Number of connections -> the addresses that have this many."""
         self._most = 0
 
     def __len__(self) -> int:
@@ -112,7 +115,7 @@ class _Strangers:
         return next(iter(self._of[address]))
 
     def oldest(self) -> Guest | None:
-        """Of the address that has most."""
+        """The oldest connection of an address that has the most."""
         return self.oldest_of(next(iter(self._with[self._most]))) if self._most else None
 
     def add(self, guest: Guest, address: str) -> None:
@@ -142,7 +145,7 @@ class _Strangers:
 
 
 def _network(address: str) -> str:
-    """What counts as one address: of IPv6 the /64 network, in which everybody has as many addresses as they like."""
+    """What counts as one address: for IPv6 the /64 network, within which a client can choose its addresses freely."""
     if ":" not in address:
         return address
     try:

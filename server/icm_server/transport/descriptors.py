@@ -5,13 +5,13 @@ from __future__ import annotations
 import resource
 
 MOST = 2**16
-"""More are not asked for: some programs that an engine starts go through all that they might have."""
+"""The highest limit that is set: some programs that an engine starts iterate over all possible descriptors."""
 RESERVED = 64
-"""For what is no connection, at least: the engine, its files, and connections that are just being ended."""
+"""Descriptors reserved for other uses: the engine, its files, and connections that are being closed."""
 
 
 def raise_limit() -> int:
-    """Lets the process open as many files as it may by itself, and returns how many that are."""
+    """Raises the process's soft limit of open files as far as allowed, and returns it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST if hard == resource.RLIM_INFINITY else min(hard, MOST)
     if soft == resource.RLIM_INFINITY:
@@ -23,5 +23,6 @@ def raise_limit() -> int:
 
 
 def room_for_connections(max_connections: int, num_descriptors: int) -> int:
-    """How many connections there may be: those wanted, or as many as leave an eighth of all files for others."""
+    """The number of connections: `max_connections`, or fewer so that an eighth of all descriptors remains for other
+    uses."""
     return max(1, min(max_connections, num_descriptors - max(RESERVED, num_descriptors // 8)))

@@ -1,4 +1,4 @@
-"""One HTTP connection, as uvicorn has it, held to limits: of its headers, of what it pipelines, and of its pace."""
+"""uvicorn's HTTP connection, with limits on its headers, its pipelined requests, and its transfer rate."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from icm_server.config import ConnectionLimits
 from icm_server.transport.connections import Connections
 
 MAX_PIPELINED = 8
-"""Requests that wait behind the one that is being answered."""
+"""The most pipelined requests behind the one that is being answered."""
 _ACKED = struct.Struct("@Q")
 _ACKED_AT = 120
-"""Where Linux's `struct tcp_info` has `tcpi_bytes_acked`."""
+"""The offset of `tcpi_bytes_acked` in Linux's `struct tcp_info`."""
 
 
-class Guarded(HttpToolsProtocol):
-    """With keys, `known_as` tells whose it is; without, its first whole request makes it known."""
+class LimitedProtocol(HttpToolsProtocol):
+    """With keys, `known_as` assigns the connection to a tenant; without, its first complete request makes it known."""
 
     def __init__(
         self,
@@ -45,22 +45,22 @@ class Guarded(HttpToolsProtocol):
         self._error: IcmError | None = None
         """Why the parser was stopped."""
         self._head_since: float | None = None
-        """Since when headers are waited for, and nothing else."""
+        """When the connection began to wait for headers; None while it does anything else."""
         self._in_head = False
-        """Part of a request's headers has come: what goes wrong then is told."""
+        """Part of a request's headers has arrived, so an error is answered."""
         self._head_bytes = self._num_headers = self._unheard_bytes = 0
         self._stalled_since: float | None = None
         self._acked = 0
         self._open: deque[RequestResponseCycle] = deque()
-        """Requests that are not answered, in their order; `cycle` is the one that came last."""
+        """Requests that are not answered, in order; `cycle` is the latest."""
 
     def known_as(self, holder: str) -> None:
-        """Whose key its request has shown."""
+        """Assigns the connection to the holder whose key a request on it has shown."""
         if not self._registry.know(self, holder):
             self.cycle.keep_alive = False
 
     def displace(self) -> None:
-        """Ends it, since others need its place."""
+        """Closes the connection to make room for another."""
         self._is_displaced = True
         if self.transport is None:
             return
@@ -71,7 +71,7 @@ class Guarded(HttpToolsProtocol):
         self.transport.abort()
 
     def look(self, now: float) -> None:
-        """Ends it if it is too slow. Call it now and then."""
+        """Closes the connection if it is too slow. Call it regularly."""
         if self.transport is None:
             return
         if self._head_since is not None and now - self._head_since > self._limits.header_s:
@@ -82,7 +82,7 @@ class Guarded(HttpToolsProtocol):
             self._head_since = None
         self._look_at_answer(now)
 
-    # What uvicorn and the parser call
+    # Called by uvicorn and the parser
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -93,7 +93,7 @@ class Guarded(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._registry.remove(self)
         super().connection_lost(exc)
-        for each in self._open:  # uvicorn tells the last one only
+        for each in self._open:  # uvicorn notifies only the last one
             each.disconnected = True
             each.message_event.set()
 
@@ -104,7 +104,7 @@ class Guarded(HttpToolsProtocol):
             super().data_received(piece)
             if self.transport.is_closing():
                 return
-            if self._unheard_bytes > self._limits.max_header_bytes:  # the parser gathers what has no end
+            if self._unheard_bytes > self._limits.max_header_bytes:  # the parser would buffer headers without end
                 self._end(self._too_large())
                 return
         self._wait_for_head()
@@ -123,7 +123,7 @@ class Guarded(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._num_headers += 1
         self._count(len(name) + len(value) + len(b": \r\n"))
-        if self._in_head:  # what is sent behind a body as trailers is nobody's
+        if self._in_head:  # trailers after a body are ignored
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -133,7 +133,7 @@ class Guarded(HttpToolsProtocol):
         super().on_headers_complete()
         self._open.append(self.cycle)
         if self.parser.should_upgrade():
-            self.cycle.keep_alive = False  # there is no other protocol, and what was for it is not read
+            self.cycle.keep_alive = False  # there is no other protocol, so what follows an upgrade is not read
 
     def on_body(self, body: bytes) -> None:
         self._unheard_bytes = 0
@@ -148,16 +148,16 @@ class Guarded(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self._open.popleft().more_body:
-            self.transport.close()  # rather than read on what nobody wants
+            self.transport.close()  # the rest of the request is not needed
         elif self._in_head:
             self._wait_for_head()
 
     def send_400_response(self, msg: str) -> None:
-        """What could not be parsed, in the shape of all errors."""
+        """Answers a request that could not be parsed, in the format of all errors."""
         error, self._error = self._error, None
         self._end(error or RequestError("this is not an HTTP request", code="bad_http", status=400))
 
-    # Its own
+    # Own methods
 
     def _wait_for_head(self) -> None:
         if self._head_since is None and not self._open:
@@ -174,12 +174,12 @@ class Guarded(HttpToolsProtocol):
         return _header_error(f"are more than {limits.max_header_bytes} bytes or {limits.max_headers} headers", 431)
 
     def _stop(self, error: IcmError) -> None:
-        """Stops the parser in the middle of what it has been given."""
+        """Stops the parser in the middle of its input."""
         self._error = error
         raise error
 
     def _end(self, error: IcmError) -> None:
-        """Tells why, unless an answer is under way or something of one was sent, and closes the connection."""
+        """Closes the connection. Sends the error first, unless an answer is running or has been partly sent."""
         if self.cycle is not None and not self.cycle.response_complete:
             self.transport.abort()
             return
@@ -188,7 +188,7 @@ class Guarded(HttpToolsProtocol):
             self.transport.close()
 
     def _look_at_answer(self, now: float) -> None:
-        """An answer that is not taken is given up: its memory, and its connection, would be held for nothing."""
+        """Cancels an answer that the client does not read: it would hold its memory and connection for nothing."""
         if not self.transport.get_write_buffer_size():
             self._stalled_since = None
             return
@@ -216,7 +216,8 @@ def _raw(error: IcmError) -> bytes:
 
 
 def _acked(connection: Any) -> int:
-    """Bytes that the other side's machine has taken, ever (one, when connected); 0 where the system does not tell."""
+    """Bytes that the peer has acknowledged since the connection was opened (at least one); 0 if the system does not
+    report them."""
     try:
         info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKED_AT + _ACKED.size)
     except (OSError, AttributeError):

@@ -1,4 +1,4 @@
-"""uvicorn's server, with connections let in one by one, and looked at as long as they are there."""
+"""uvicorn's server, which here accepts connections in small batches and checks their transfer rates."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from icm_server.config import ConnectionLimits
 from icm_server.logs import event
 from icm_server.transport.connections import Connections
-from icm_server.transport.http_protocol import Guarded
+from icm_server.transport.http_protocol import LimitedProtocol
 
 log = logging.getLogger("icm_server")
 
 GRACE_S = 5
-"""How long answers that are complete may take to be sent once the scorer stops."""
+"""How long complete answers may take to be sent when the scorer stops."""
 TICKS_A_LOOK = 5
 """Of uvicorn's ticks, a tenth of a second each."""
 FEW = 8
-"""Connections that are let in together, at least."""
+"""The smallest number of connections accepted in one batch."""
 PAUSE_S = 0.05
-"""How long nobody is let in once there is no room for another file."""
+"""How long no connection is accepted after descriptors have run out."""
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class HttpServer(uvicorn.Server):
     """Serves an ASGI application to at most `max_connections` (see `connections.py`).
 
-    `has_keys`: the application tells whose key a request has shown, by `scope["state"]["connection"].known_as(name)`.
+    `has_keys`: the application reports the holder of a request's key by `scope["state"]["connection"].known_as(name)`.
     """
 
     def __init__(
@@ -64,27 +64,27 @@ class HttpServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals are `stopping`'s: uvicorn would raise them once more after its orderly end."""
+        """`stopping` handles signals; uvicorn would raise them again after its shutdown."""
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's, but that it lets connections in by itself."""
+        """Like uvicorn's, but with listeners that accept connections in batches."""
         await self.lifespan.startup()
         if self.lifespan.should_exit:
             sys.exit(STARTUP_FAILURE)
-        self.servers = [Door(each, self._protocol, self.registry) for each in sockets or ()]  # type: ignore[misc]
+        self.servers = [BatchListener(each, self._protocol, self.registry) for each in sockets or ()]  # type: ignore[misc]
         self.started = True
 
     async def on_tick(self, counter: int) -> bool:
         if counter % TICKS_A_LOOK == 0:
             now = asyncio.get_running_loop().time()
             for connection in list(self.server_state.connections):
-                if isinstance(connection, Guarded):
+                if isinstance(connection, LimitedProtocol):
                     connection.look(now)
         return await super().on_tick(counter)
 
-    def _protocol(self) -> Guarded:
-        return Guarded(
+    def _protocol(self) -> LimitedProtocol:
+        return LimitedProtocol(
             self.config,
             self.server_state,
             self.lifespan.state,
@@ -94,17 +94,18 @@ class HttpServer(uvicorn.Server):
         )
 
 
-class Door:
-    """One listening socket: lets in a few at a time, so that those inside are heard as well.
+class BatchListener:
+    """One listening socket. It accepts connections in small batches, so that requests on open connections are read in
+    between.
 
-    Where hearing them takes long, more are let in: for half as long, or the line outside would grow to seconds.
-    `clock` tells seconds.
+    If reading them takes long, batches grow to half of this time; otherwise the backlog would wait for seconds. `clock`
+    returns seconds.
     """
 
     def __init__(
         self,
         listener: socket.socket,
-        make_protocol: Callable[[], Guarded],
+        make_protocol: Callable[[], LimitedProtocol],
         registry: Connections,
         clock: Callable[[], float] = time.monotonic,
     ):
@@ -124,7 +125,7 @@ class Door:
             self._listener.close()
 
     async def wait_closed(self) -> None:
-        """There is nothing to wait for."""
+        """Nothing to wait for."""
 
     def _let_in(self) -> None:
         begun = self._clock()
@@ -139,7 +140,7 @@ class Door:
             except OSError as error:
                 if error.errno in _NO_ROOM:
                     self._make_room(error)
-                break  # else a connection that has ended before it began
+                break  # or a connection that was closed before it was accepted
             protocol = self._make_protocol()
             self._registry.add(protocol, address[0])
             task = self._loop.create_task(self._enter(connection, protocol))
@@ -147,11 +148,11 @@ class Door:
             task.add_done_callback(self._entering.discard)
         self._left_at = self._clock()
 
-    async def _enter(self, connection: socket.socket, protocol: Guarded) -> None:
+    async def _enter(self, connection: socket.socket, protocol: LimitedProtocol) -> None:
         connection.setblocking(False)
         try:
-            # asyncio does so only where a socket was made with the protocol's number. An answer is written in two
-            # parts; without it, the second one waits for 40 ms on a connection that was used before.
+            # asyncio sets this option only if a socket was created with the protocol number. An answer is written in
+            # two parts; without TCP_NODELAY the second part waits 40 ms on a reused connection.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await self._loop.connect_accepted_socket(lambda: protocol, connection)
         except OSError:
@@ -159,7 +160,7 @@ class Door:
             self._registry.remove(protocol)
 
     def _make_room(self, error: OSError) -> None:
-        """A listener with somebody before it is reported again and again, so it is left alone for a moment."""
+        """A pending connection is reported again and again, so the listener pauses for a moment."""
         event(log, "cannot accept a connection", logging.ERROR, reason=error.strerror, connections=len(self._registry))
         self._registry.displace_one()
         self._loop.remove_reader(self._listener.fileno())

@@ -1,4 +1,4 @@
-"""The socket that a scorer is reached by. A leaf."""
+"""The socket on which a scorer listens. A leaf."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import socket
 from icm_client.contract.errors import RequestError
 
 MOST_WAITING = 65535
-"""Connections that the kernel keeps until they are let in; it keeps as many as net.core.somaxconn says, at most. Who
-finds no place there tries again after a second, then after two more: seconds that a wave of callers would lose."""
+"""The kernel's backlog of connections that are not accepted yet, limited by net.core.somaxconn. A client that finds it
+full tries again after one second, then after two more, which would delay a burst of clients."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """It listens at once, so that a second scorer finds the port busy. Raises RequestError if it cannot."""
+    """Listens at once, so that a second scorer finds the port in use. Raises RequestError if it cannot."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

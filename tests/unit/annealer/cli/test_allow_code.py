@@ -127,7 +127,7 @@ def test_a_rule_of_an_installed_package_goes_by_its_name(tmp_path: Path, install
         ("{rule: at-most, label: hot, most: 2020-01-01}", "neither text nor number"),
         ("{rule: broken}", "'broken' failed: .*their_rules.py:2: KeyError: 'no such row'"),
         ("{rule: words}", "'words' failed: .*TypeError"),
-        ("{rule: absent}", "'absent' cannot be loaded"),
+        ("{rule: absent}", "the installed rule 'absent' \\(their_rules:absent\\) cannot be imported: AttributeError"),
         ("{rule: ''}", "rules"),
         ("{kind: installed}", "rules"),
     ],

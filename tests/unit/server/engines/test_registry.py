@@ -112,8 +112,11 @@ def test_our_own_engines_keep_their_names(installed: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("broken", "the engine 'broken': cannot load no_such_module:ENGINE: ModuleNotFoundError: No module"),
-        ("other", "toy_engine:NOT_ONE is not an EngineKind"),
+        (
+            "broken",
+            "the installed engine 'broken' \\(no_such_module:ENGINE\\) cannot be imported: ModuleNotFoundError",
+        ),
+        ("other", "the installed engine 'other' \\(toy_engine:NOT_ONE\\) is a int, not a EngineKind"),
     ],
 )
 def test_a_package_that_cannot_be_used_is_one_line(installed: Path, name: str, says: str) -> None:

@@ -17,8 +17,8 @@ from icm_server.config import ConnectionLimits
 from icm_server.engines.fake import FakeEngine
 from icm_server.http.app import create_app
 from icm_server.transport.connections import Connections
-from icm_server.transport.http_protocol import Guarded
-from icm_server.transport.http_server import FEW, Door
+from icm_server.transport.http_protocol import LimitedProtocol
+from icm_server.transport.http_server import FEW, BatchListener
 from icm_server.transport.listener import listen
 
 CALLERS = 100
@@ -43,11 +43,11 @@ async def let_in(listener: socket.socket, seconds: float, registry: Connections)
     config = uvicorn.Config(create_app(make_engine), ws="none", log_config=None)
     config.load()
 
-    def protocol() -> Guarded:
-        return Guarded(config, ServerState(), {}, limits=ConnectionLimits(), registry=registry, has_keys=False)
+    def protocol() -> LimitedProtocol:
+        return LimitedProtocol(config, ServerState(), {}, limits=ConnectionLimits(), registry=registry, has_keys=False)
 
     clock, numbers = HandClock(), [0]
-    door = Door(listener, protocol, registry, clock)
+    door = BatchListener(listener, protocol, registry, clock)
     for _ in range(10 * CALLERS):
         clock.now += seconds
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""Plugins that other installed packages register as entry points. Only the named plugin is imported."""
+"""Loads objects that installed packages register as entry points; imports only the one that is named."""
 
 from __future__ import annotations
 
@@ -12,14 +12,20 @@ Kind = TypeVar("Kind")
 
 def installed_names(group: str) -> list[str]:
     """The names that installed packages register in an entry-point group, sorted; imports nothing."""
-    return sorted({point.name for point in importlib.metadata.entry_points(group=group)})
+    return sorted(installed_packages(group))
+
+
+def installed_packages(group: str) -> dict[str, str]:
+    """For each name in an entry-point group the package that registers it; imports nothing."""
+    points = importlib.metadata.entry_points(group=group)
+    return {point.name: point.dist.name if point.dist else point.module for point in points}
 
 
 def load_installed(group: str, name: str, noun: str, expected: type[Kind]) -> Kind | None:
-    """The plugin registered as `name`, an instance of `expected`; None if no installed package registers it.
+    """The object that an installed package registers as `name`, an instance of `expected`; None if no package does.
 
-    Raises RequestError if several packages register the name, if the import fails, or if the plugin has another type.
-    `noun` names the kind of plugin in the message.
+    Raises RequestError if several packages register the name, if the import fails, or if the object has another type.
+    `noun` is what the message calls the object.
     """
     points = {point.value: point for point in importlib.metadata.entry_points(group=group) if point.name == name}
     if not points:
@@ -33,9 +39,10 @@ def load_installed(group: str, name: str, noun: str, expected: type[Kind]) -> Ki
     ((value, point),) = points.items()
     try:
         loaded = point.load()
-    except Exception as error:  # importing a module can raise anything
+    except Exception as error:  # an import can raise anything
+        problem = f"{type(error).__name__}: {error}".splitlines()[0]
         raise RequestError(
-            f"the installed {noun} {name!r} ({value}) cannot be imported: {type(error).__name__}: {error}",
+            f"the installed {noun} {name!r} ({value}) cannot be imported: {problem}",
             code="bad_plugin",
         ) from None
     if not isinstance(loaded, expected):
