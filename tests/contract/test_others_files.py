@@ -53,7 +53,7 @@ def test_what_is_no_file_is_neither_waited_for_nor_replaced(tmp_path: Path, opti
 def test_it_is_said_before_a_model_is_looked_for(tmp_path: Path) -> None:
     notes = tmp_path / "notes.txt"
     notes.write_text("my notes")
-    assert "name another file for the read cache" in refused(*ENGINE, "--read-cache-file", str(notes))
+    assert "it was not changed" in refused(*ENGINE, "--read-cache-file", str(notes))
 
 
 def test_what_it_wrote_itself_is_replaced(tmp_path: Path) -> None:
