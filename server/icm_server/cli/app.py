@@ -16,7 +16,7 @@ from icm_client.text.distribution import install_hint
 from icm_client.text.strict_yaml import YAMLError, read_yaml
 from icm_client.text.visible import visible
 from icm_server.config import ConnectionLimits, Limits, LogFormat, ScoringConfig, ServerConfig
-from icm_server.engines.registry import described_engines
+from icm_server.engines.registry import described_engines, extras_of
 from icm_server.lifecycle.stopping import exit_on_signal, follow_parent, guard_children
 
 DEFAULTS = ServerConfig()
@@ -274,10 +274,9 @@ def _server(engine: str) -> Callable[[ServerConfig], int]:
     try:
         from icm_server.cli.serve import serve
     except ModuleNotFoundError as error:
-        extra = "server" if engine == "fake" else "server-cpu"
-        also = "" if engine == "fake" else ", or server-gpu on a machine with a GPU"
+        hints = ", or ".join(map(install_hint, extras_of(engine)))
         raise RequestError(
-            f"a scorer needs the package {error.name}, which is not installed: {install_hint(extra)}{also}",
+            f"a scorer needs the package {error.name}, which is not installed: {hints}",
             code="missing_package",
         ) from None
     return serve

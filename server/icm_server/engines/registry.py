@@ -12,6 +12,7 @@ import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from typing import NamedTuple
 
 from icm_client.contract.errors import RequestError
 from icm_server.config import ServerConfig
@@ -40,15 +41,30 @@ class EngineKind:
 OPTIONS = {"dtype": "--dtype", "engine_args": "--engine-arg", "adapters": "--adapter"}
 """Fields of the ServerConfig that only some engines use, and how they are set."""
 
+
+class OwnEngine(NamedTuple):
+    """An engine of this package: what is known of it before its module is imported."""
+
+    module: str
+    purpose: str
+    extras: tuple[str, ...]
+    """Extras of the distribution, each of which installs what it needs."""
+
+
 _OWN = {
-    "vllm": ("icm_server.engines.vllm", "any model that vLLM runs"),
-    "fake": ("icm_server.engines.fake", "needs no model, for trying out"),
+    "vllm": OwnEngine("icm_server.engines.vllm", "any model that vLLM runs", ("server-cpu", "server-gpu")),
+    "fake": OwnEngine("icm_server.engines.fake", "needs no model, for trying out", ("server",)),
 }
+
+
+def extras_of(name: str) -> tuple[str, ...]:
+    """Which extras install what a scorer with this engine needs, any one of them."""
+    return _OWN[name].extras if name in _OWN else ("server",)
 
 
 def described_engines() -> str:
     """All names, each with what it is for or the package that it comes from. Loads none of them."""
-    own = [f"{name} ({purpose})" for name, (_, purpose) in _OWN.items()]
+    own = [f"{name} ({engine.purpose})" for name, engine in _OWN.items()]
     others = [f"{name} (from {each.dist.name if each.dist else each.module})" for name, each in _installed().items()]
     return ", ".join([*own, *others])
 
@@ -56,7 +72,7 @@ def described_engines() -> str:
 def engine_kind(name: str) -> EngineKind:
     """The engine of that name. Raises RequestError if there is none, or if its package cannot be loaded."""
     if name in _OWN:
-        kind: EngineKind = importlib.import_module(_OWN[name][0]).ENGINE
+        kind: EngineKind = importlib.import_module(_OWN[name].module).ENGINE
         return kind
     entry = _installed().get(name)
     if entry is None:
