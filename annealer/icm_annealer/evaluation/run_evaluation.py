@@ -66,7 +66,7 @@ def unseen(test: Loaded, examples: Sequence[Example]) -> HeldOut:
     if not known:
         raise RequestError(
             (
-                f"nothing to test on: none of the {len(left):,} examples that the run did not label has a gold label"
+                f"nothing to test on: of the examples that the run did not label ({len(left):,}) none has a gold label"
                 if left
                 else f"nothing to test on: the run labelled all {len(test.examples):,} examples (or their groups)"
             )
