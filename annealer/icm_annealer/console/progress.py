@@ -63,6 +63,8 @@ class RunProgress:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live is not None:
+            if kind is None:  # a search may need fewer passes than it was granted
+                self._total, self._known_s = self._done, 0.0
             self._live.stop()
 
     def expect(self, total_steps: float) -> None:
@@ -107,7 +109,7 @@ class RunProgress:
 
     def _left(self) -> str:
         elapsed = time.monotonic() - self._start
-        if self._done and self._total:
+        if self._done and self._total > self._done:
             return f"about {duration(elapsed / self._done * (self._total - self._done))} left"
         return f"about {duration(self._known_s - elapsed)} left" if self._known_s else ""
 

@@ -103,7 +103,7 @@ def _lengths(loaded: Loaded) -> Findings:
     name = loaded.examples[longest].id
     facts = [
         f"{len(chars):,} examples of {chars.mean():,.0f} characters in the mean, {median:,.0f} in the median; "
-        f"the longest, {name!r}, has {chars[longest]:,}"
+        f"the longest, of id {name!r}, has {chars[longest]:,}"
     ]
     num_long = int((chars > max(LONG_CHARS, LONG_TIMES * median)).sum())
     wrong = []
@@ -150,7 +150,7 @@ def _groups(task: Task, examples: list[Example]) -> Findings:
 
 def _gold(task: Task, loaded: Loaded) -> Findings:
     if not loaded.gold:
-        return Findings(["no gold labels"], [])
+        return Findings(["no gold labels" + (f": no row has a value in {task.gold!r}" if task.gold else "")], [])
     num = len(loaded.gold)
     rates = {name: count / num for name, count in Counter(loaded.gold.values()).items()}
     shown = ", ".join(f"{name} {rates.get(name, 0):.1%}" for name in task.label_names)

@@ -65,8 +65,12 @@ def unseen(test: Loaded, examples: Sequence[Example]) -> HeldOut:
     known = [e for e in left if e.id in test.gold]
     if not known:
         raise RequestError(
-            f"nothing to test on: of {len(test.examples):,} examples {len(left):,} were not labelled by the run (or "
-            f"tied to one that was), and {len(known):,} of them have gold labels; name others with --test"
+            (
+                f"nothing to test on: of the examples that the run did not label ({len(left):,}) none has a gold label"
+                if left
+                else f"nothing to test on: the run labelled all {len(test.examples):,} examples (or their groups)"
+            )
+            + "; name a file with other examples by --test"
         )
     return HeldOut(known, test.gold)
 

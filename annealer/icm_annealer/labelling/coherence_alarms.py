@@ -56,7 +56,7 @@ def chains_disagree(search: FinishedSearch) -> AlarmText | None:
         return None
     return AlarmText(
         f"The chains ended at different labels (the median one agrees with the answer on {share:.0%} of examples).",
-        "Several readings of the data are coherent: look at the runner-up, add examples, or run more chains.",
+        "Several readings of the data are coherent: compare the report's answers, add examples, or run more chains.",
     )
 
 

@@ -58,9 +58,8 @@ class Access:
         header = Headers(scope=scope).get("authorization")
         if header is None:
             raise AccessError(
-                "this scorer needs an API key: use `icm --api-key-file FILE` or ICM_API_KEY_FILE, and in other "
-                "programs "
-                "the header Authorization: Bearer KEY",
+                "this scorer needs an API key: give `icm` the option --api-key-file FILE or set ICM_API_KEY_FILE; "
+                "other programs send the header Authorization: Bearer KEY",
                 code="no_key",
             )
         tenant = self._keyring.tenant_of(key_in(header))

@@ -16,8 +16,8 @@ from icm_annealer.reporting.evaluation_table import FIGURES
 NOTES = (
     "tokens: computed to find the labels, counted with a cold prefix cache that forgets nothing. *: stopped there, at "
     "the tokens of ICM.",
-    "right: labels that are; of zero-shot, its calibrated answers to the same examples. test: accuracy on unseen "
-    "examples behind the labels, raw and calibrated (each label's mean over the test examples is subtracted).",
+    "right: the share of right labels; for zero-shot, of its calibrated answers to the same examples. test: accuracy "
+    "on unseen examples behind the labels, raw and calibrated (each label's mean over the test examples subtracted).",
     "gap: (method - zero-shot) / (gold - zero-shot) of test accuracy; - where gold labels prompt no better than none.",
     "gold with noise: gold labels of which random ones were exchanged, so that as many are right as of ICM's.",
 )

@@ -22,7 +22,7 @@ NOTES = (
     "plan of the published code; each cold: by an engine without room for what a pass leaves for the next one, whose "
     "order is the same. passes: reads over examples.",
     f"U ({UNIT}) and margin (nats): all labels on the same fresh orders; ≤ blocks: seeds in which U is not "
-    "above that of blocks. right: share of labels that are; test: accuracy on unseen examples behind them, raw and "
+    "above that of blocks. right: share of right labels; test: accuracy on unseen examples behind them, raw and "
     "calibrated.",
 )
 STOPPED = (

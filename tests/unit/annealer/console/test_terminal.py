@@ -176,6 +176,17 @@ def test_the_terminal_shows_any_text_as_it_is(tmp_path: Path, shown: Callable[[s
     assert "a\\nb[/INST]" in printed
 
 
+def test_progress_is_complete_when_a_job_ends_with_fewer_steps_than_it_was_granted() -> None:
+    console = Terminal(width=80, file=(printed := io.StringIO()), force_terminal=True)
+    with RunProgress(console, "living", ["a"]) as progress:
+        progress.expect(31)
+        for _ in range(24):
+            progress.step()
+    last = printed.getvalue().rsplit("living", 1)[1]
+    assert "24/24" in last
+    assert "left" not in last
+
+
 def _table(text: str) -> Table:
     table = Table(text, title=text)
     table.add_row(text)

@@ -126,12 +126,18 @@ def test_what_is_said_of_good_data() -> None:
     findings = look_at_data(make_task(**PAIRED), make_data(WORDS, list("aabbcc"), "loollo"))
     assert findings.wrong == []
     assert findings.facts == [
-        "6 examples of 3 characters in the mean, 3 in the median; the longest, '0', has 3",
+        "6 examples of 3 characters in the mean, 3 in the median; the longest, of id '0', has 3",
         "3 groups: 3 of 2",
         "gold labels of 6 examples: living 50.0%, object 50.0%",
         "gold and the rule mirrored: 0 contradictions, in 0 of 3 groups",
     ]
-    assert look_at_data(make_task(group=None), make_data(WORDS)).facts[1:] == ["no groups", "no gold labels"]
+    without = look_at_data(make_task(group=None, gold=None), make_data(WORDS))
+    assert without.facts[1:] == ["no groups", "no gold labels"]
+
+
+def test_a_gold_field_that_no_row_has_is_named() -> None:
+    facts = look_at_data(make_task(group=None, gold="truht"), make_data(WORDS)).facts
+    assert facts[-1] == "no gold labels: no row has a value in 'truht'"
 
 
 def test_partly_known_gold_contradicts_no_rule_that_it_may_still_keep() -> None:
