@@ -12,8 +12,8 @@ SCORER_ARGS ?=
 BIN := .venv/bin
 # -qq: errors only. -m pip: never another Python's pip.
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-warn-script-location --no-deps
-# Two workers; tests/conftest.py deals out the files. ARGS="-n 0 --pdb" runs all in one process.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+# Two workers; tests/workers.py deals out the files, in the order of tests/conftest.py. ARGS="-n 0 --pdb" runs all in one process.
+PYTEST := $(BIN)/python -m pytest -n 2 --no-loadscope-reorder
 LOCK := requirements/cpu.txt
 # --clean: the pages made from docstrings are built again when only the code has changed.
 SITE := $(BIN)/zensical build --strict --clean

@@ -30,19 +30,17 @@ LONGEST_FIRST = ("tests/engine", "tests/contract")
 """Folders whose files take longest: the other workers do the many short ones meanwhile."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deals the tests out to the workers of pytest-xdist, if there are any.
+@pytest.hookimpl(tryfirst=True, optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from tests.workers import ByFile
 
-    A file is for one worker, so that what its tests share is made once; `tests/engine` as a whole is for one worker, so
-    that no two workers start vLLM at the same time.
-    """
-    if not getattr(config.option, "loadgroup", False):
-        return
-    for item in items:
-        file = item.path.relative_to(config.rootpath).as_posix()
-        item.add_marker(pytest.mark.xdist_group("engine" if file.startswith("tests/engine/") else file))
-    items.sort(key=lambda item: _rank(item.path.relative_to(config.rootpath).as_posix()))
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Puts the files that take longest first, where there are several workers."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: _rank(item.path.relative_to(config.rootpath).as_posix()))
 
 
 def _rank(file: str) -> int:

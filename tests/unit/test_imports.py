@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import subprocess
 import sys
@@ -51,10 +52,11 @@ def imported_names(source: str, module: str, *, is_package: bool) -> Iterator[st
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-def imports_of(module: str) -> set[str]:
+@functools.cache
+def imports_of(module: str) -> frozenset[str]:
     path = FILES[module]
     source = path.read_text(encoding="utf-8")
-    return set(imported_names(source, module, is_package=path.name == "__init__.py"))
+    return frozenset(imported_names(source, module, is_package=path.name == "__init__.py"))
 
 
 def modules_imported_by(module: str) -> set[str]:

@@ -18,9 +18,9 @@ def icm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     return Icm(monkeypatch, capsys)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A scorer program's address."""
+    """The address of a scorer program that all tests of a process share: they only ask it."""
     ready = tmp_path_factory.mktemp("scorer") / "ready.json"
     command = [sys.executable, "-m", "icm_server.cli.app", "serve", "--engine", "fake", "--port", "0"]
     with subprocess.Popen([*command, "--ready-file", str(ready)], stdout=subprocess.DEVNULL) as process:

@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from transformers import AutoTokenizer
 
 from icm_annealer.data.task import load_task
 from icm_lab.examine import examine
@@ -41,6 +39,7 @@ def test_the_weights_are_small_and_known(size: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("size", SIZES)
 def test_a_model_does_what_its_log_says(size: str) -> None:
     """Rounded to bfloat16, and read anew, it can still do what it could at the end of its training."""
@@ -53,9 +52,13 @@ def test_a_model_does_what_its_log_says(size: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("task", [task for task in TASKS if task.gold == TRUTH], ids=lambda task: task.name)
 def test_gold_shots_of_a_task_are_understood(task: Any) -> None:
     """A task's file, rendered and tokenized as any scorer would, in front of the large model."""
+    import torch
+    from transformers import AutoTokenizer
+
     file, rows = load_task(task.name).task, task.rows()
     tokenizer = AutoTokenizer.from_pretrained(weights("large"))
     model = load_model(weights("large"))

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from icm_lab.family import ModelSize
 from icm_lab.train import LOG, train
@@ -24,7 +23,10 @@ class Killed(Exception):  # noqa: N818
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_thread")
 def test_a_killed_training_ends_with_the_same_weights_and_log(tmp_path: Path) -> None:
+    import torch
+
     whole = train(TINY, SHORT, tmp_path / "whole")
 
     def kill(row: dict[str, Any]) -> None:

@@ -9,13 +9,19 @@ import types
 from pathlib import Path
 
 import pytest
-import torch
 
 from icm_client.contract.errors import RequestError
 from icm_server.engines import vllm as vllm_engine
 from icm_server.engines.preset import QUIET_ENVIRONMENT, engine_arguments, environment
 
 METHOD = "VLLM_WORKER_MULTIPROC_METHOD"
+
+
+def put_gpu(monkeypatch: pytest.MonkeyPatch, *capability: int) -> None:
+    """A GPU of this compute capability, and no torch, whose import takes seconds."""
+    torch = types.ModuleType("torch")
+    torch.cuda = types.SimpleNamespace(get_device_capability=lambda: capability)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "torch", torch)
 
 
 def test_what_the_user_says_counts_more_than_the_preset() -> None:
@@ -46,7 +52,7 @@ def test_on_a_cpu_the_model_computes_in_the_engine_s_process_unless_several_shar
 def test_a_gpu_that_does_not_compute_in_bfloat16_gets_float16(
     monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], dtype: str
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    put_gpu(monkeypatch, *capability)
     assert engine_arguments(Path("m"), None, {}, {}, gpu=True)["dtype"] == dtype
 
 
@@ -74,11 +80,11 @@ def test_a_gemma_in_float16_is_refused_before_anything_is_loaded(tmp_path: Path,
 
 def test_nor_is_it_given_float16_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = model_of(tmp_path, model_type="gemma")
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+    put_gpu(monkeypatch, 7, 5)
     for dtype in (None, "auto"):
         with pytest.raises(RequestError, match="float32 on a GPU without bfloat16"):
             engine_arguments(model, dtype, {}, {}, gpu=True)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    put_gpu(monkeypatch, 9, 0)
     engine_arguments(model, None, {}, {}, gpu=True)
     for name in ("dtype", "torch_dtype"):
         with pytest.raises(RequestError, match="overflow in float16"):
