@@ -162,7 +162,8 @@ def test_a_busy_port_is_told_in_a_line() -> None:
         answer = run("serve", "--engine", "fake", "--port", str(port))
     assert answer.returncode == 2
     assert answer.stderr.splitlines() == [
-        f"error: cannot listen on 127.0.0.1:{port} (Address already in use): choose another --port, or 0 for any free one"
+        f"error: cannot listen on 127.0.0.1:{port} (Address already in use): "
+        "choose another --port, or 0 for any free one"
     ]
 
 

@@ -12,4 +12,4 @@ RAN: list[int] = []
 def test_a_file_is_for_one_worker(number: int) -> None:
     """If tests were dealt out one by one, some of those before this one would have run in another process."""
     RAN.append(number)
-    assert RAN == list(range(number + 1))
+    assert list(range(number + 1)) == RAN
