@@ -210,6 +210,7 @@ async def test_a_key_sees_its_own_work_and_an_admin_s_all(guarded: Guarded) -> N
     assert told["model"]["max_prompts"] == 50
 
 
+@pytest.mark.slow
 async def test_one_key_s_hundred_connections_have_nobody_else_s_requests_refused(guarded: Guarded) -> None:
     guarded.app.state.scoring.scorer.engine._delay_s = 0.01
     done = asyncio.Event()

@@ -67,6 +67,7 @@ async def test_a_line_of_a_stream_is_short_also_where_many_prompts_are_the_same(
     assert numbers == list(range(20_000))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_prompts", [1, 15, 16, 17, 100])
 async def test_a_whole_answer_in_pieces_is_the_streamed_one(http: httpx.AsyncClient, num_prompts: int) -> None:
     body = {"prompts": [f"Word: {k % 60}\nGroup:" for k in range(num_prompts)], "labels": LABELS}
@@ -81,6 +82,7 @@ async def test_a_whole_answer_in_pieces_is_the_streamed_one(http: httpx.AsyncCli
     assert answer.model.name == "fake"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accepted", [STREAM_TYPE, "application/json"])
 async def test_a_caller_that_takes_nothing_is_given_up_after_the_time_that_is_set(accepted: str) -> None:
     app = create_app(make_engine, connections=ConnectionLimits(answer_stall_s=0.1))

@@ -25,6 +25,8 @@ from icm_server.http.app import create_app
 from icm_server.middleware.access import Keyring
 from icm_server.transport.http_server import HttpServer
 
+pytestmark = pytest.mark.slow
+
 LIMIT_S = 30.0
 LARGE = 2**25
 GOOD = json.dumps({"prompts": ["Word: salmon\nGroup:"], "labels": [" living", " object"]}).encode()

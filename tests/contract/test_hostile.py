@@ -29,6 +29,8 @@ from icm_server.config import Limits
 from icm_server.engines.fake import FakeEngine
 from icm_server.http.app import create_app
 
+pytestmark = pytest.mark.slow
+
 LIMIT_S = 30.0
 MAX_BODY_MB = 24
 MAX_MEMORY_BYTES = 3 * 2**30

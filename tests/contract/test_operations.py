@@ -291,6 +291,7 @@ async def test_it_can_be_watched_while_it_loads() -> None:
         assert (await http.get("/")).status_code == 200
 
 
+@pytest.mark.slow
 async def test_an_engine_that_dies_without_work_is_noticed() -> None:
     class Mortal(FakeEngine):
         dead = False

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from tests import search_hashes
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("search", ["blocks", "official", "bootstrap"])
 def test_a_search_has_not_changed(search: str, tmp_path: Path) -> None:

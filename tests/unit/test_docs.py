@@ -96,6 +96,7 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         yield Reader(tmp_path, Icm(monkeypatch, capsys), monkeypatch)
 
 
+@pytest.mark.slow
 def test_the_walk_through_can_be_followed(reader: Reader, tmp_path: Path) -> None:
     reader.follow(ROOT / "docs/own_task.md")
     runs = tmp_path / "runs"

@@ -88,6 +88,7 @@ async def failures(url: str, read_timeout_s: float = 20.0) -> list[IcmError]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("headers", ["", STREAM])
 @pytest.mark.parametrize("piece", [b"\n" * 2**16, b" " * 2**16, b"{" * 2**16, lines(START) * 300])
 async def test_an_answer_without_an_end(headers: str, piece: bytes) -> None:
@@ -115,6 +116,7 @@ async def test_an_answer_packed_a_thousandfold(status: int) -> None:
         assert peak < 100 * 2**20  # the endpoint's answers may have 64 MiB
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", [b"\n", b"\n\n \n", lines({"kind": "rows", "prompts": [], "logprobs": []})])
 async def test_a_stream_that_says_nothing(piece: bytes) -> None:
     def body() -> Iterator[bytes]:
@@ -130,6 +132,7 @@ async def test_a_stream_that_says_nothing(piece: bytes) -> None:
     assert (type(raised.value), raised.value.code) == (UnavailableError, "stalled")
 
 
+@pytest.mark.slow
 async def test_rows_that_come_slowly_are_waited_for() -> None:
     """Each within the time that a read may take, all together not; blank lines between them."""
 
@@ -147,6 +150,7 @@ async def test_rows_that_come_slowly_are_waited_for() -> None:
         assert (await client.score(REQUEST)).logprobs == [[-1.0, -2.0]] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [200, 503])
 async def test_an_answer_that_comes_byte_by_byte(status: int) -> None:
     async with answering("", lambda: endless(b"["), status, pause_s=0.05) as url:
@@ -155,6 +159,7 @@ async def test_an_answer_that_comes_byte_by_byte(status: int) -> None:
     assert all(isinstance(error, UnavailableError) for error in found), found
 
 
+@pytest.mark.slow
 async def test_a_head_that_comes_byte_by_byte() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):

@@ -16,6 +16,7 @@ import icm_annealer
 MODULES = sorted({module for module in icm_annealer._MODULES.values() if module.startswith("icm_annealer.")})
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("module", MODULES)
 def test_examples_run(module: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,8 @@ from tests.icm_command import wait_for
 from icm_annealer import label
 from icm_annealer.runs.directory import JOURNAL, LABELS
 
+pytestmark = pytest.mark.slow
+
 OPTIONS: dict[str, Any] = {
     "template": "Words: {words}\nKind:",
     "labels": ["hot", "cool"],

@@ -64,10 +64,15 @@ def texts(rows: list[dict[str, Any]]) -> list[str]:
     return [row["words"] for row in rows]
 
 
-@pytest.mark.parametrize("made", [list, iter, tuple, frame, dataset, texts])
-def test_rows_may_come_in_any_form(url: str, made: Any) -> None:
-    result = label(made(ROWS), scorer=url, **QUICK)
-    assert result.labels == label(ROWS, scorer=url, **QUICK).labels
+@pytest.fixture(scope="module")
+def labels(url: str) -> list[str]:
+    """Those of ROWS."""
+    return label(ROWS, scorer=url, **QUICK).labels
+
+
+@pytest.mark.parametrize("made", [iter, tuple, frame, dataset, texts])
+def test_rows_may_come_in_any_form(url: str, labels: list[str], made: Any) -> None:
+    assert label(made(ROWS), scorer=url, **QUICK).labels == labels
 
 
 def test_values_of_a_frame_are_what_json_holds(url: str) -> None:
@@ -136,14 +141,14 @@ def test_threads_label_side_by_side(url: str) -> None:
     assert found[0].folder != found[1].folder
 
 
-async def test_clients_are_scorers(url: str, scorer: ScorerClient) -> None:
-    by_name = await anneal(ROWS, scorer=url, **QUICK)
-    assert (await anneal(ROWS, scorer=scorer, **QUICK)).labels == by_name.labels
+async def test_clients_are_scorers(url: str, scorer: ScorerClient, labels: list[str]) -> None:
+    assert (await anneal(ROWS, scorer=url, **QUICK)).labels == labels
+    assert (await anneal(ROWS, scorer=scorer, **QUICK)).labels == labels
     with SyncScorerClient(url) as blocking:
-        assert (await anneal(ROWS, scorer=blocking, **QUICK)).labels == by_name.labels
-        assert label(ROWS, scorer=blocking, **QUICK).labels == by_name.labels
+        assert (await anneal(ROWS, scorer=blocking, **QUICK)).labels == labels
+        assert label(ROWS, scorer=blocking, **QUICK).labels == labels
     client = ScorerClient(url)
-    assert label(ROWS, scorer=client, **QUICK).labels == by_name.labels
+    assert label(ROWS, scorer=client, **QUICK).labels == labels
 
 
 def test_a_temporary_folder_goes_with_its_result(url: str) -> None:

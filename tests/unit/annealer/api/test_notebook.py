@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[4]
 NOTEBOOK = ROOT / "docs/notebook.ipynb"
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     command = [sys.executable, "-m", "tests.notebook", str(NOTEBOOK)]

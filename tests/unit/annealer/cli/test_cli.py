@@ -51,6 +51,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / LABELS).read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_run_starts_a_scorer_and_writes_labels(icm: Icm, tmp_path: Path) -> None:
     task, out = planted.write_task(tmp_path / "data", 16), tmp_path / "runs" / "first"
     ended = icm("run", "--task", task, "--scorer", "local:fake", "--engine", "fake", "--out", out)
@@ -163,6 +164,7 @@ def test_bad_data_are_named(icm: Icm, tmp_path: Path, url: str, broken: str) -> 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_demo_compares_and_reports(icm: Icm, tmp_path: Path, url: str) -> None:
     out = tmp_path / "demo"
     ended = icm("demo", "--scorer", url, "--examples", 16, "--test", 16, "--seeds", 2, "--out", out)

@@ -177,6 +177,7 @@ def test_exports_of_what_is_no_finished_run(icm: Icm, run: Path, made: Path, tmp
     assert icm("export", run, "--format", "sft", *options).code == 0
 
 
+@pytest.mark.slow
 def test_a_demo_is_reported_from_its_folder(icm: Icm, url: str, tmp_path: Path) -> None:
     """The same page that the demo itself wrote, but for a gold that a task of one's own does not give away."""
     out = tmp_path / "demo"

@@ -244,6 +244,7 @@ def test_a_dataset_that_is_none_is_told(owner: Path, source: str) -> None:
     assert "\n" not in raised.value.message
 
 
+@pytest.mark.slow
 def test_a_hub_out_of_reach_is_told(tmp_path: Path) -> None:
     task = tmp_path / "task.yaml"
     task.write_text("name: x\ntemplate: '{a}:'\nlabels: {b: ' b', c: ' c'}\ndata: hf:nobody/nothing\n")

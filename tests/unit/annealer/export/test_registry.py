@@ -96,6 +96,7 @@ def ended(site: Path, *command: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(program, capture_output=True, text=True, check=False, env=environment)
 
 
+@pytest.mark.slow
 def test_a_package_brings_a_format_and_a_tracker(tmp_path: Path, url: str, site: Path) -> None:
     diary, run = tmp_path / "diary.txt", tmp_path / "run"
     found = ended(site, *made(tmp_path, url), "--track", f"diary:{diary}")

@@ -57,6 +57,7 @@ def test_no_text_breaks_a_page(text: str) -> None:
     assert {element.tag for element in root.iter()} <= {"svg", "g", "path", "defs", "use", "text", "clipPath", "rect"}
 
 
+@pytest.mark.slow
 def test_equal_plots_are_the_same_bytes_whatever_the_user_has_set(tmp_path: Path) -> None:
     rc = tmp_path / "matplotlibrc"
     rc.write_text("font.size: 30\nlines.linewidth: 9\nsvg.fonttype: path\n")

@@ -80,6 +80,7 @@ def run_icm(site: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_rule_of_a_package_is_kept_by_a_run(tmp_path: Path, url: str, site: Path) -> None:
     task, run = write_task(tmp_path / "task"), tmp_path / "run"
     ended = run_icm(site, "task", "check", task)

@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests import planted
+from tests.icm_command import Icm, check_refused
 
 from icm_annealer.scorers.kind import Opening
 from icm_annealer.scorers.registry import KINDS, find_scorer
@@ -59,30 +61,31 @@ absent = toy_scorer:absent
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Path:
-    """A folder with an installed package that registers scorers."""
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with an installed package that registers scorers, on this process's path until the test ends."""
     site = tmp_path / "site"
     (site / "toy_scorer-1.0.dist-info").mkdir(parents=True)
     (site / "toy_scorer-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: toy-scorer\n")
     (site / "toy_scorer-1.0.dist-info/entry_points.txt").write_text(ENTRY_POINTS)
     (site / "toy_scorer.py").write_text(TOY)
-    return site
+    monkeypatch.syspath_prepend(str(site))
+    yield site
+    sys.modules.pop("toy_scorer", None)
 
 
-def icm(site: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """`icm` in a process of its own, in which the toy is installed."""
-    environment = {**os.environ, "COLUMNS": "200", "PYTHONPATH": os.pathsep.join([str(site), *sys.path])}
-    command = [sys.executable, "-m", "icm_annealer.cli.app", *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-
-
-def test_an_installed_scorer_labels_and_is_listed(site: Path, tmp_path: Path) -> None:
+def test_an_installed_scorer_labels(icm: Icm, site: Path, tmp_path: Path) -> None:
     task, out = planted.write_task(tmp_path / "data", 8), tmp_path / "run"
-    ended = icm(site, "run", "--task", task, "--scorer", "toy:hello", "--out", out, "--search", "zero_shot")
-    assert ended.returncode == 0, ended
-    assert "the toy says hello" in ended.stdout
+    ended = icm("run", "--task", task, "--scorer", "toy:hello", "--out", out, "--search", "zero_shot")
+    assert ended.code == 0, ended
+    assert "the toy says hello" in ended.out
     assert json.loads((out / "journal.jsonl").read_text().splitlines()[0])["model"]["name"] == "toy"
-    assert "toy:" in " ".join(icm(site, "run", "--help").stdout.split())
+
+
+def test_an_installed_scorer_is_listed(site: Path) -> None:
+    environment = {**os.environ, "COLUMNS": "200", "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "icm_annealer.cli.app", "run", "--help"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert "toy:" in " ".join(ended.stdout.split())
 
 
 @pytest.mark.parametrize(
@@ -95,13 +98,11 @@ def test_an_installed_scorer_labels_and_is_listed(site: Path, tmp_path: Path) ->
         ("other:x", "`absent:` is installed; `toy:` is installed"),
     ],
 )
-def test_what_is_wrong_with_an_installed_scorer_is_one_line(site: Path, tmp_path: Path, name: str, says: str) -> None:
+def test_what_is_wrong_with_an_installed_scorer_is_one_line(
+    icm: Icm, site: Path, tmp_path: Path, name: str, says: str
+) -> None:
     task, out = planted.write_task(tmp_path / "data", 8), tmp_path / "run"
-    ended = icm(site, "run", "--task", task, "--scorer", name, "--out", out)
-    assert ended.returncode == 2
-    assert ended.stderr.startswith("error: ")
-    assert ended.stderr.count("\n") == 1
-    assert says in ended.stderr
+    check_refused(icm("run", "--task", task, "--scorer", name, "--out", out), 2, says)
     assert not out.exists()
 
 

@@ -81,6 +81,7 @@ def icm_with(site: Path, *arguments: object) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 
+@pytest.mark.slow
 def test_a_search_of_another_package_takes_part_everywhere(tmp_path: Path, site: Path, url: str) -> None:
     install(site, "toy = toy_search:SEARCH\nbroken = broken_search:SEARCH", {"toy_search": TOY, "broken_search": "1/0"})
     task = planted.write_task(tmp_path / "data", 40)
@@ -102,6 +103,7 @@ def test_a_search_of_another_package_takes_part_everywhere(tmp_path: Path, site:
     assert "toy" in (tmp_path / "bench.html").read_text()
 
 
+@pytest.mark.slow
 def test_help_and_errors_list_what_is_installed_and_import_nothing(tmp_path: Path, site: Path, url: str) -> None:
     install(site, "toy = toy_search:SEARCH\nbroken = broken_search:SEARCH", {"toy_search": TOY, "broken_search": "1/0"})
     shown = icm_with(site, "run", "--help")
