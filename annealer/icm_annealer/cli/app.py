@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -78,12 +79,23 @@ def main() -> None:
     except Exception:  # a bug in this program; its message may still contain untrusted text
         Terminal(stderr=True).print(traceback.format_exc(), soft_wrap=True)
         sys.exit(1)
+    finally:
+        _drop_unwritable_output()
 
 
 @functools.cache
 def _command() -> Callable[..., Any]:
     """The commands of `app` with their options. typer takes 50 ms to build them, so they are built once."""
     return typer.main.get_command(app)
+
+
+def _drop_unwritable_output() -> None:
+    """What a closed terminal or pipe did not take would be written once more at exit, and make the exit code 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _print_error(text: str) -> None:

@@ -178,16 +178,16 @@ def _build(
     with _Reports(console) as report, opened(source, report) as rows:
         built = build(rows, report)
     write_rows(out, built)
-    console = Terminal()
-    console.say(counts_text(rows.num_rows, rows.num_blank_lines))
+    output = Terminal()
+    output.say(counts_text(rows.num_rows, rows.num_blank_lines))
     for note in built.notes:
         console.say(note)
     groups = len({row.get(group) for row in built.rows})
     known = [row["label"] for row in built.rows if isinstance(row.get("label"), bool)]
     share = f", {sum(known) / len(known):.0%} of the gold labels true" if known else ""
-    console.say(f"{len(built.rows):,} rows in {groups:,} groups{share}: {out}")
+    output.say(f"{len(built.rows):,} rows in {groups:,} groups{share}: {out}")
     if task is not None:
-        console.say(f"Look at them: icm task check {task} --data {out}")
+        output.say(f"Look at them: icm task check {task} --data {out}")
 
 
 class _Reports:

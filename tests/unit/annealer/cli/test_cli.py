@@ -382,3 +382,14 @@ def test_a_file_that_holds_no_key_is_told(icm: Icm, tmp_path: Path, keyed: Keyed
     check_refused(icm(*run, file), 2, says)
     check_refused(icm(*run, tmp_path / "none"), 2, "No such file")
     check_refused(icm(*run, tmp_path), 2, "Is a directory")
+
+
+def test_output_that_nobody_takes_does_not_change_the_exit_code() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    start = "import sys; from icm_annealer.cli import app; sys.argv = ['icm', 'no-command']"
+    program = [sys.executable, "-c", f"{start}; sys.stdout.write('x'); app.main()"]
+    buffered = {**os.environ, "PYTHONUNBUFFERED": ""}  # so that it fails only at exit
+    ended = subprocess.run(program, stdout=writer, stderr=subprocess.PIPE, env=buffered, check=False)
+    os.close(writer)
+    assert ended.returncode == 2, ended.stderr
