@@ -118,7 +118,8 @@ def test_a_gpu_s_engine_is_spawned_unless_the_user_says_otherwise(monkeypatch: p
     monkeypatch.setattr(vllm_engine, "has_gpu", lambda: True)
     for named, expected in ((None, "spawn"), ("fork", "fork")):
         monkeypatch.setattr(os, "environ", {} if named is None else {METHOD: named})
-        monkeypatch.setitem(sys.modules, "vllm", types.ModuleType("vllm"))
+        for module in ("vllm", "vllm.v1", "vllm.v1.engine", "vllm.v1.engine.async_llm"):
+            monkeypatch.setitem(sys.modules, module, types.ModuleType(module))
         vllm_engine.prepare(verbose=True)
         assert os.environ[METHOD] == expected
         assert "TORCH_COMPILE_DISABLE" not in os.environ
