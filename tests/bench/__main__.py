@@ -56,7 +56,7 @@ def main(
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Where the figures go.")] = Path("bench.json"),
 ) -> None:
-    measure(Terminal(), [MEASURES[name] for name in names or SHORT], out, machine)
+    measure(Terminal(), [MEASURES[name] for name in names or SHORT], out, lambda: machine().model_dump())
 
 
 def measure(console: Console, measures: Iterable[Measure], out: Path, on_what: Callable[[], Mapping[str, Any]]) -> None:

@@ -33,7 +33,12 @@ def _machine() -> dict[str, Any]:
     import torch
     import vllm
 
-    return {**machine(), "gpu": torch.cuda.get_device_name(), "torch": torch.__version__, "vllm": vllm.__version__}
+    return {
+        **machine().model_dump(),
+        "gpu": torch.cuda.get_device_name(),
+        "torch": torch.__version__,
+        "vllm": vllm.__version__,
+    }
 
 
 if __name__ == "__main__":
