@@ -12,9 +12,10 @@ from rich.table import Table
 from icm_annealer.benchmarks.case import TaskData, draw_sample
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
+from icm_annealer.core.estimate import Estimate
 from icm_annealer.data.examples import Loaded
 from icm_annealer.data.task import Task
-from icm_annealer.evaluation.intervals import Estimate, median_over_seeds
+from icm_annealer.evaluation.intervals import median_over_seeds
 from icm_annealer.evaluation.many_shot import ManyShot, accuracy, random_labels
 from icm_annealer.labelling.label_dataset import Labelling, label_dataset
 from icm_annealer.reporting.methods import TITLES

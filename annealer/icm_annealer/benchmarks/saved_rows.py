@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, Pl
 
 from icm_annealer.benchmarks.results_file import Machine, machine, read_figures, save_figures
 from icm_annealer.core.arrays import Ints
-from icm_annealer.evaluation.intervals import Estimate
+from icm_annealer.core.estimate import Estimate
 from icm_client.contract.errors import RequestError
 
 FORMAT = 1

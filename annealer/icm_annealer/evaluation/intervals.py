@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from icm_annealer.core.estimate import Estimate as Estimate
+from icm_annealer.core.estimate import Estimate
 
 
 def wilson(num_right: int, num: int) -> Estimate:

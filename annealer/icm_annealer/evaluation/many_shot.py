@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from icm_annealer.core.arrays import Array, Ints
+from icm_annealer.core.estimate import Estimate
 from icm_annealer.core.objective import calibrated
 from icm_annealer.data.examples import Example
 from icm_annealer.data.task import Task
-from icm_annealer.evaluation.intervals import Estimate, wilson
+from icm_annealer.evaluation.intervals import wilson
 from icm_annealer.scoring.passes import PassRequest, PassResult, PassScorer, Scorer
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_client.contract.wire import ModelInfo, Usage

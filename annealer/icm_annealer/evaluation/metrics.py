@@ -23,8 +23,9 @@ import numpy as np
 import numpy.typing as npt
 
 from icm_annealer.core.arrays import Array, Ints
+from icm_annealer.core.estimate import Estimate
 from icm_annealer.core.objective import normalized
-from icm_annealer.evaluation.intervals import Estimate, wilson
+from icm_annealer.evaluation.intervals import wilson
 
 NUM_BINS = 15
 DIGITS = 9

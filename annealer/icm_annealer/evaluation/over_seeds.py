@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from icm_annealer.core.arrays import Array
-from icm_annealer.evaluation.intervals import Estimate, median_over_seeds
+from icm_annealer.core.estimate import Estimate
+from icm_annealer.evaluation.intervals import median_over_seeds
 from icm_annealer.evaluation.metrics import gap_recovered
 from icm_annealer.runs.schema.evaluation import KINDS, Quality, SeedFigures
 from icm_client.contract.wire import Usage

@@ -10,14 +10,14 @@ import numpy as np
 
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.core.arrays import Ints
+from icm_annealer.core.estimate import Estimate
 from icm_annealer.data.examples import Example, Loaded, labels_of, sample
 from icm_annealer.data.task import Task
-from icm_annealer.evaluation.intervals import Estimate
 from icm_annealer.evaluation.many_shot import ManyShot, accuracy
 from icm_annealer.evaluation.metrics import NUM_BINS, Judged, Resamples, accuracies, gap_recovered, point
 from icm_annealer.evaluation.over_seeds import SeedEvaluation, figures_over_seeds, gaps_over_seeds
-from icm_annealer.evaluation.test_set import KINDS, Judge, describe_intervals
-from icm_annealer.runs.schema.evaluation import Evaluation, SeedFigures
+from icm_annealer.evaluation.test_set import Judge, describe_intervals
+from icm_annealer.runs.schema.evaluation import KINDS, Evaluation, SeedFigures
 from icm_annealer.scoring.passes import Scorer
 from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import Usage

@@ -8,11 +8,11 @@ from functools import cached_property
 import numpy as np
 
 from icm_annealer.core.arrays import Array, Ints
+from icm_annealer.core.estimate import Estimate
 from icm_annealer.core.objective import calibrated
 from icm_annealer.data.examples import Example, groups_of
-from icm_annealer.evaluation.intervals import Estimate
 from icm_annealer.evaluation.metrics import Judged, Resamples, quality
-from icm_annealer.runs.schema.evaluation import KINDS as KINDS
+from icm_annealer.runs.schema.evaluation import KINDS
 
 
 class Judge:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from icm_annealer.evaluation.intervals import Estimate
+from icm_annealer.core.estimate import Estimate
 from icm_annealer.plots.base import LEGEND, MARKERS, PAPER, SERIES, SOFT, shown
 
 if TYPE_CHECKING:

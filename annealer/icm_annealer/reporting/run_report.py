@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from icm_annealer.core.arrays import Ints
-from icm_annealer.evaluation.intervals import Estimate, median_over_seeds
+from icm_annealer.core.estimate import Estimate
+from icm_annealer.evaluation.intervals import median_over_seeds
 from icm_annealer.plots.curves import Curve
 from icm_annealer.reporting.accuracy_bars import Bars, accuracy_bars, intervals_of
 from icm_annealer.reporting.compare_runs import ComparedRuns

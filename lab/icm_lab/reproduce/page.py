@@ -6,7 +6,7 @@ from typing import Any
 
 import jinja2
 
-from icm_annealer.evaluation.intervals import Estimate
+from icm_annealer.core.estimate import Estimate
 from icm_annealer.plots.bars import Bar, BarGroup, BarPlot, BarRow
 from icm_annealer.plots.base import Plot
 from icm_annealer.reporting.methods import colour_of

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from icm_annealer.evaluation.intervals import Estimate, wilson
+from icm_annealer.core.estimate import Estimate
+from icm_annealer.evaluation.intervals import wilson
 from icm_lab.reproduce.figures import MATCH, Claim, Figure, MethodBar
 from icm_lab.reproduce.rows import ReproduceRow
 

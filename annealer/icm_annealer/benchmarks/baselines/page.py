@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from icm_annealer.benchmarks.baselines.methods import GOLD, HUMAN, ICM, RANDOM, ZERO_SHOT
 from icm_annealer.benchmarks.baselines.summaries import BaselinesTable, MethodSummary
 from icm_annealer.benchmarks.baselines.tables import NOTES, format_estimate, format_gap, format_tokens, heading
-from icm_annealer.evaluation.test_set import KINDS
 from icm_annealer.plots.bars import Bar, BarGroup, BarPlot, BarRow
 from icm_annealer.plots.base import Plot
 from icm_annealer.reporting.evaluation_table import FIGURES
 from icm_annealer.reporting.methods import colour_of
 from icm_annealer.reporting.report import templates
+from icm_annealer.runs.schema.evaluation import KINDS
 
 
 def render_page(table: BaselinesTable, methods: Sequence[MethodSummary], chance: float) -> str:

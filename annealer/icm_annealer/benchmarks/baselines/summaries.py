@@ -12,10 +12,11 @@ from icm_annealer.benchmarks.baselines.methods import GOLD, METHODS, ZERO_SHOT, 
 from icm_annealer.benchmarks.baselines.rows import BaselineRow
 from icm_annealer.benchmarks.saved_rows import StoredEstimate
 from icm_annealer.core.arrays import Array
-from icm_annealer.evaluation.intervals import Estimate, median_over_seeds
+from icm_annealer.core.estimate import Estimate
+from icm_annealer.evaluation.intervals import median_over_seeds
 from icm_annealer.evaluation.metrics import FIGURES, Resamples, gap_recovered
 from icm_annealer.evaluation.over_seeds import gap_over_seeds, known_median
-from icm_annealer.evaluation.test_set import KINDS
+from icm_annealer.runs.schema.evaluation import KINDS
 
 
 class MethodFigures(BaseModel):

@@ -9,9 +9,9 @@ from rich.table import Table
 
 from icm_annealer.benchmarks.baselines.summaries import BaselinesTable, MethodSummary
 from icm_annealer.console.terminal import Terminal
-from icm_annealer.evaluation.intervals import Estimate
-from icm_annealer.evaluation.test_set import KINDS
+from icm_annealer.core.estimate import Estimate
 from icm_annealer.reporting.evaluation_table import FIGURES
+from icm_annealer.runs.schema.evaluation import KINDS
 
 NOTES = (
     "tokens: computed to find the labels, counted with a cold prefix cache that forgets nothing. *: stopped there, at "

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from icm_annealer.benchmarks.search_presets import REFERENCE
 from icm_annealer.benchmarks.searches.rows import SearchRow
-from icm_annealer.evaluation.intervals import Estimate, median_over_seeds
+from icm_annealer.core.estimate import Estimate
+from icm_annealer.evaluation.intervals import median_over_seeds
 
 
 class Ratio(NamedTuple):

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icm_annealer.core.arrays import Array, Ints
-from icm_annealer.evaluation.intervals import Estimate
+from icm_annealer.core.estimate import Estimate
 from icm_annealer.evaluation.metrics import (
     FIGURES,
     NUM_BINS,

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from icm_annealer.evaluation.intervals import Estimate
+from icm_annealer.core.estimate import Estimate
 from icm_annealer.plots.bars import Bar, BarGroup, BarPlot, BarRow
 from icm_annealer.plots.base import BLUE, INK, LINE, PAPER, SOFT, shown
 from icm_annealer.plots.curves import Curve, CurvePlot

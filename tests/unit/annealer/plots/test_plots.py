@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from icm_annealer.evaluation.intervals import Estimate
+from icm_annealer.core.estimate import Estimate
 from icm_annealer.plots.bars import Bar, BarGroup, BarPlot, BarRow
 from icm_annealer.plots.base import BLUE, DASHES, GREEN, MARKERS, ORANGE, SERIES, WIDTH, Plot, shown
 from icm_annealer.plots.clouds import Cloud, CloudPlot, ReferenceLine, short

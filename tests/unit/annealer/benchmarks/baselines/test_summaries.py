@@ -12,8 +12,9 @@ from icm_annealer.benchmarks.baselines.page import baseline_plots
 from icm_annealer.benchmarks.baselines.rows import BaselineRow
 from icm_annealer.benchmarks.baselines.summaries import MethodSummary, method_summaries
 from icm_annealer.benchmarks.baselines.tables import format_estimate, format_gap, format_tokens
+from icm_annealer.core.estimate import Estimate
 from icm_annealer.data.task import Task
-from icm_annealer.evaluation.intervals import Estimate, median_over_seeds
+from icm_annealer.evaluation.intervals import median_over_seeds
 from icm_annealer.evaluation.metrics import FIGURES
 from icm_client import RequestError
 
