@@ -20,12 +20,15 @@ from icm_annealer.cli.options import (
     EngineOption,
     FiguresOption,
     KeyOption,
+    KnownOption,
+    RatesOption,
     ScorerModelOption,
     ScorerOption,
     TaskOption,
     WaitOption,
     interruptible,
     named_scorer,
+    with_given,
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
@@ -47,6 +50,8 @@ def baselines(
     ] = None,
     scorer: ScorerOption = DEFAULT_SCORER,
     data: DataOption = None,
+    rates: RatesOption = None,
+    known: KnownOption = None,
     examples: Annotated[int, typer.Option(min=8, help="How many examples to label.")] = USUAL.num_examples,
     test: Annotated[int, typer.Option(min=1, help="How many unseen examples to test on.")] = USUAL.num_test,
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="How many random draws of both.")] = USUAL.num_seeds,
@@ -87,7 +92,8 @@ def baselines(
         raise RequestError(
             f"baselines are compared by gold labels, and {task!r} has none: name their field in the task"
         )
-    offer = Offer(loaded_task.task, read_prefix(prefix_file) if prefix_file else "", human)
+    own_task, loaded = with_given(loaded_task.task, loaded, rates, known)
+    offer = Offer(own_task, read_prefix(prefix_file) if prefix_file else "", human, bool(loaded.known))
     plan = BaselinesPlan(
         offer,
         chosen(methods.split(",") if methods else [], offer),
@@ -106,8 +112,9 @@ def baselines(
     async def work() -> BaselinesComparison:
         with RunProgress(console, f"baselines: {loaded_task.task.name}", []) as progress:
             async with named.open(progress.status, progress.note, folder / SCORER_LOG) as client:
-                known = TaskData(loaded_task.task, loaded)
-                return await compare(folder / FIGURES, client, known, plan, progress, resume=resume)
+                return await compare(
+                    folder / FIGURES, client, TaskData(own_task, loaded), plan, progress, resume=resume
+                )
 
     table, found = interruptible(work(), console, f"icm baselines --task {task} ... --resume")
     chance = 1 / len(loaded_task.task.labels)

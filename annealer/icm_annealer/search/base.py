@@ -203,6 +203,14 @@ class Result:
         return labels
 
 
+def zero_shot_labels_of(problem: Problem, result: Result) -> Ints:
+    """The calibrated zero-shot labels, with the problem's known labels and label rates but without its rules; all -1 if
+    there was no zero-shot pass."""
+    if result.zero_shot is None:
+        return np.full(problem.num_examples, -1)
+    return problem.likeliest(calibrated(result.zero_shot.logprobs))
+
+
 Round = list[PassRequest]
 Search = Generator[Round, list[PassResult], Result]
 Chain = Generator[PassRequest, PassResult, ChainEnd]

@@ -65,6 +65,8 @@ async def compare(
         seeds=list(plan.seeds),
         intervals=describe_intervals(plan.num_seeds, is_grouped=is_grouped),
         model=model.identity.model_dump(),
+        stated_rates=data.task.rates or None,
+        num_known=first.num_known or None,
         methods={summary.method.name: summary.stored() for summary in methods},
     )
     save_figures(out, **{TABLE: table.model_dump()})

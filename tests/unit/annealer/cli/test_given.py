@@ -152,3 +152,33 @@ def test_python_takes_the_same(task: Path, url: str, tmp_path: Path) -> None:
         icm_api.label(words, known={"red": "warm"}, **short)  # type: ignore[arg-type]
     with pytest.raises(RequestError, match="labelled none of these examples"):
         icm_api.label(words, start=tmp_path / "run", template="{word}:", labels=["hot", "cool"], scorer=url)
+
+
+def test_a_demo_and_an_evaluation_calibrate_to_the_rates(icm: Icm, url: str, tmp_path: Path) -> None:
+    task, known = planted.write_task(tmp_path / "data", 40), tmp_path / "known.csv"
+    known.write_text("id,label\nrow-0,hot\nrow-1,cool\n", encoding="utf-8")
+    given = ("--rates", "hot=0.75", "--known", known)
+    out = tmp_path / "demo"
+    ended = icm("demo", "--task", task, "--scorer", url, "--out", out, "--examples", 8, "--test", 20, *given)
+    assert ended.code == 0, ended
+    says = "labels occur at the stated rates in the test set (hot 0.75)"
+    assert says in " ".join(ended.out.split())
+    assert "without the 2 known ones" in ended.out
+    rows = {row["id"]: row for row in lines(out / "labels.jsonl")}
+    assert [row["label"] for row in rows.values()].count("hot") == 6
+    assert rows["row-0"]["known"]
+    assert rows["row-1"]["known"]
+    page = " ".join((out / "report.html").read_text().split())
+    assert "stated: hot 0.75" in page
+    assert "2 labels were known; figures of right labels leave them out." in page
+    assert f"Calibrated: each label is shifted so that {says}" in page
+    ended = icm("eval", out, "--task", task, "--data", tmp_path / "data/data.jsonl", "--scorer", url)
+    assert ended.code == 0, ended
+    assert says in " ".join(ended.out.split())
+    assert "(without the 2 known ones)" in ended.out
+    found = json.loads((out / "eval.json").read_text())
+    assert found["num_known"] == 2
+    assert found["stated_rates"] == {"hot": [0.75, 0.75]}
+    # Its test set is the demo's and some more, and gold shots are shifted in the same way.
+    demo = json.loads((out / "demo.json").read_text())
+    assert found["label_accuracy"] == demo["label_accuracy"]

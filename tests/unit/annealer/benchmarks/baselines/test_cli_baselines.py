@@ -14,8 +14,8 @@ from icm_annealer.benchmarks.baselines.methods import METHODS, Method
 
 PAIRED = planted.TASK + "group: pair\nleave_out: group\nrules: [{kind: mirrored}]\n"
 SEARCHED = [name for name, method in METHODS.items() if method.search]
-TRIED = [name for name in METHODS if name != "official" and not name.endswith("_raw")]
-"""The others ask one label at a time for long, and differ in nothing that is looked at here."""
+TRIED = [name for name in METHODS if name not in ("official", "known_shots") and not name.endswith("_raw")]
+"""The others ask one label at a time for long, differ in nothing that is looked at here, or need known labels."""
 
 
 def data(folder: Path, num: int, task: str = planted.TASK, flip: bool = False) -> Path:
@@ -231,3 +231,34 @@ def test_a_prefix_that_no_window_holds_is_told(icm: Icm, tmp_path: Path, url: st
     check_refused(compare(icm, url, task, out, "--prefix-file", prefix), 2, "UTF-8")
     prefix.write_text("\n \n")
     check_refused(compare(icm, url, task, out, "--prefix-file", prefix), 2, "empty")
+
+
+def test_known_labels_and_rates_are_given_to_every_method(icm: Icm, tmp_path: Path, url: str) -> None:
+    task, out, known = data(tmp_path / "data", 60), tmp_path / "out", tmp_path / "known.csv"
+    ids = [f"row-{number}" for number in range(5)]
+    known.write_text("id,label\n" + "".join(f"{name},hot\n" for name in ids))
+    given = ("--known", known, "--rates", "hot=0.75")
+    methods = ("--methods", "zero_shot,known_shots,growing,gibbs,icm,gold")
+    ended = compare(icm, url, task, out, "--seeds", 1, *given, *methods)
+    assert ended.code == 0, ended
+    rows, table = by_method(out, 0), saved(out)["table"]
+    assert table["num_known"] == 5  # all known ones are among the eight
+    assert table["stated_rates"] == {"hot": [0.75, 0.75]}
+    for name in ("zero_shot", "known_shots", "growing", "icm"):
+        assert rows[name]["labels"].split().count("0") == 6
+        assert rows[name]["label_accuracy"]["value"] in [right / 3 for right in range(4)]
+    assert rows["gibbs"]["labels"].split().count("0") >= 5
+    text = " ".join(ended.out.split())
+    assert "few-shot, known labels" in text
+    assert "right: the share of right labels, without the 5 known ones" in text
+    assert "labels occur at the stated rates in the test set (hot 0.75)" in text
+    assert "found without the stated rates, which these searches cannot respect: Gibbs." in text
+    # Rows are kept only for the same known labels and rates.
+    again = ("--seeds", 1, "--methods", "growing", "--resume")
+    assert "seed 0: growing" not in compare(icm, url, task, out, *given, *again).out
+    assert "seed 0: growing" in compare(icm, url, task, out, *given[:3], "hot=0.7", *again).out
+    known.write_text("id,label\nrow-0,hot\n")
+    assert "seed 0: growing" in compare(icm, url, task, out, *given, *again).out
+    check_refused(
+        compare(icm, url, task, tmp_path / "none", "--methods", "known_shots"), 2, "the method known_shots needs known"
+    )
