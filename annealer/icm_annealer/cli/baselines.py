@@ -92,7 +92,7 @@ def baselines(
         raise RequestError(
             f"baselines are compared by gold labels, and {task!r} has none: name their field in the task"
         )
-    own_task, loaded = with_given(loaded_task.task, loaded, rates, known)
+    own_task, loaded = with_given(loaded_task.task, loaded, rates, known, examples)
     offer = Offer(own_task, read_prefix(prefix_file) if prefix_file else "", human, bool(loaded.known))
     plan = BaselinesPlan(
         offer,

@@ -63,7 +63,7 @@ def demo(
     loaded_task, loaded = load_data(task, data, allow_code=allow_code)
     if not loaded.gold:
         raise RequestError(f"the demo compares with gold labels, and {task!r} has none; use `icm run` instead")
-    own_task, loaded = with_given(loaded_task.task, loaded, rates, known)
+    own_task, loaded = with_given(loaded_task.task, loaded, rates, known, examples)
     named = named_scorer(scorer, engine, 300.0, api_key_file, scorer_model)
     folder = RunDir(out)
     prepare_demo(folder)

@@ -9,13 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from icm_annealer.cli.ending import run_to_end
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.examples import Loaded
 from icm_annealer.data.given_labels import with_known
-from icm_annealer.data.rates import NO_RATES, read_rates
+from icm_annealer.data.rates import NO_RATES, check_attainable, read_rates
 from icm_annealer.data.task import Task, built_in_tasks, with_rates
 from icm_annealer.scorers.kind import Opening
 from icm_annealer.scorers.registry import NamedScorer, find_scorer, scorers_help
@@ -39,7 +40,7 @@ RatesOption = Annotated[
         "--rates",
         metavar="LABEL=SHARE",
         help="The share of a label, such as spam=0.13, or its range, spam=0.1-0.2; several parted by commas, or given "
-        f"repeatedly. Other labels share the rest freely. Replaces the task's rates; {NO_RATES} states none.",
+        f"repeatedly. Other labels share the rest freely. Replaces the task's; `--rates {NO_RATES}` discards them.",
         show_default="the task's own rates",
     ),
 ]
@@ -127,10 +128,15 @@ FiguresOption = Annotated[
 ]
 
 
-def with_given(task: Task, loaded: Loaded, rates: list[str] | None, known: str | None) -> tuple[Task, Loaded]:
-    """The task with the label rates of `--rates`, and its data with the labels of `--known`. Raises RequestError."""
+def with_given(
+    task: Task, loaded: Loaded, rates: list[str] | None, known: str | None, num_examples: int | None = None
+) -> tuple[Task, Loaded]:
+    """The task with the label rates of `--rates`, and its data with the labels of `--known`. Raises RequestError, also
+    if `num_examples`, about as many as will be labelled, cannot have the rates."""
     if rates:
         task = with_rates(task, read_rates(rates))
+    if num_examples is not None:
+        check_attainable(task.rates, task.label_names, np.full(num_examples, -1))
     return task, with_known(loaded, task, known) if known is not None else loaded
 
 

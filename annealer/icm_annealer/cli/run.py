@@ -94,7 +94,7 @@ def run(
 
     Example: icm run --task my_task.yaml --data rows.jsonl --scorer http://gpu-box:8000 --out runs/first
 
-    With corrections: icm run --task my_task.yaml --from runs/first --known fixed.jsonl --out runs/second
+    Example: icm run --task my_task.yaml --from runs/first --known fixed.jsonl --out runs/second
     """
     console = Terminal()
     loaded_task, loaded = load_data(task, data, allow_code=allow_code)

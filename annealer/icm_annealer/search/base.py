@@ -194,14 +194,6 @@ class Result:
     def winner(self) -> Candidate:
         return self.candidates[0]
 
-    @property
-    def zero_shot_labels(self) -> Ints:
-        """The calibrated zero-shot labels; all -1 if there was no zero-shot pass."""
-        if self.zero_shot is None:
-            return np.full(len(self.winner.labels), -1)
-        labels: Ints = calibrated(self.zero_shot.logprobs).argmax(axis=1)
-        return labels
-
 
 def zero_shot_labels_of(problem: Problem, result: Result) -> Ints:
     """The calibrated zero-shot labels, with the problem's known labels and label rates but without its rules; all -1 if
