@@ -112,9 +112,19 @@ class Case:
     """
 
     def __init__(
-        self, data: TaskData, num: int, num_test: int, seed: int, model: ModelInfo, scorer: Scorer, experiment: str
+        self,
+        data: TaskData,
+        num: int,
+        num_test: int,
+        seed: int,
+        model: ModelInfo,
+        scorer: Scorer,
+        experiment: str,
+        num_known_from_gold: int = 0,
     ):
-        """Raises RequestError like `draw_sample`, and if an example to label has no gold label."""
+        """The gold labels of `num_known_from_gold` random examples become known ones, as if a person had labelled them;
+        fewer are among more. Raises RequestError like `draw_sample` and `problem_of`, and if an example to label has no
+        gold label."""
         self.task, self.seed = data.task, seed
         self._num_test, self._model, self._scorer, self._experiment = num_test, model, scorer, experiment
         self.key = (self.task.name, num, seed)
@@ -124,7 +134,9 @@ class Case:
                 f"{self.task.name}: {(self.gold < 0).sum()} of {num} examples to label have no gold label: too few have"
             )
         self.num = len(self.train)  # whole groups may add a few examples
-        given = GivenLabels(data.loaded.known)
+        asked = np.random.default_rng([seed, 5]).permutation(self.num)[:num_known_from_gold]
+        from_gold = {self.train[k].id: self.task.label_names[self.gold[k]] for k in asked}
+        given = GivenLabels({**from_gold, **data.loaded.known})
         self._problem = problem_of(self.task, self.train, Objective(), PlanKind("tree"), given)
         self._opened: dict[str, Opened] = {}
 

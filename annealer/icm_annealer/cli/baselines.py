@@ -59,6 +59,16 @@ def baselines(
     methods: Annotated[
         str | None, typer.Option(help=f"Some of {', '.join(METHODS)}; by default all that need nothing else.")
     ] = None,
+    known_from_gold: Annotated[
+        int,
+        typer.Option(
+            "--known-from-gold",
+            metavar="N",
+            min=0,
+            help="Give every search the gold labels of N random examples as known labels, as if a person had labelled "
+            "them.",
+        ),
+    ] = 0,
     human: Annotated[
         str | None, typer.Option("--human", metavar="FIELD", help="The field of the data that holds human labels.")
     ] = None,
@@ -93,7 +103,8 @@ def baselines(
             f"baselines are compared by gold labels, and {task!r} has none: name their field in the task"
         )
     own_task, loaded = with_given(loaded_task.task, loaded, rates, known, examples)
-    offer = Offer(own_task, read_prefix(prefix_file) if prefix_file else "", human, bool(loaded.known))
+    has_known = bool(loaded.known) or known_from_gold > 0
+    offer = Offer(own_task, read_prefix(prefix_file) if prefix_file else "", human, has_known)
     plan = BaselinesPlan(
         offer,
         chosen(methods.split(",") if methods else [], offer),
@@ -101,6 +112,7 @@ def baselines(
         test,
         seeds,
         seed,
+        known_from_gold,
         not to_the_end,
     )
     named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)

@@ -42,7 +42,7 @@ async def compare(
     model = await scorer.model()
 
     def case(seed: int) -> Case:
-        return Case(data, plan.num_examples, plan.num_test, seed, model, scorer, "baselines")
+        return Case(data, plan.num_examples, plan.num_test, seed, model, scorer, "baselines", plan.num_known)
 
     first = case(plan.first_seed)  # refuse insufficient data before any measurement
     if plan.offer.prefix:

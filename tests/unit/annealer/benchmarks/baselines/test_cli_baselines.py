@@ -253,6 +253,9 @@ def test_known_labels_and_rates_are_given_to_every_method(icm: Icm, tmp_path: Pa
     assert "right: the share of right labels, without the 5 known ones" in text
     assert "labels occur at the stated rates in the test set (hot 0.75)" in text
     assert "found without the stated rates, which these searches cannot respect: Gibbs." in text
+    # A mistake of the user is one line, before anything is measured.
+    says = "by the known labels between 5 and 8 have it: correct the rate or the known labels"
+    check_refused(compare(icm, url, task, tmp_path / "none", *given[:3], "hot=0.5", *methods), 2, says)
     # Rows are kept only for the same known labels and rates.
     again = ("--seeds", 1, "--methods", "growing", "--resume")
     assert "seed 0: growing" not in compare(icm, url, task, out, *given, *again).out
@@ -262,3 +265,18 @@ def test_known_labels_and_rates_are_given_to_every_method(icm: Icm, tmp_path: Pa
     check_refused(
         compare(icm, url, task, tmp_path / "none", "--methods", "known_shots"), 2, "the method known_shots needs known"
     )
+
+
+def test_known_labels_from_gold(icm: Icm, tmp_path: Path, url: str) -> None:
+    task, out = data(tmp_path / "data", 60), tmp_path / "out"
+    methods = ("--methods", "known_shots,growing,icm,gold")
+    for num in (2, 4):
+        ended = compare(icm, url, task, out, "--seeds", 1, "--known-from-gold", num, *methods, "--overwrite")
+        assert ended.code == 0, ended
+        assert saved(out)["table"]["num_known"] == num
+        rows = by_method(out, 0)
+        labels = zip(*(row["labels"].split() for row in rows.values()), strict=True)
+        assert sum(len(set(of_one)) == 1 for of_one in labels) >= num  # all have those of gold
+        shares = [row["label_accuracy"]["value"] for row in rows.values()]
+        assert all(share * (8 - num) == pytest.approx(round(share * (8 - num))) for share in shares)
+    check_refused(compare(icm, url, task, out, "--methods", "known_shots", "--overwrite"), 2, "needs known labels")
