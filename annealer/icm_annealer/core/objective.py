@@ -13,6 +13,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from icm_annealer.core.arrays import Array, Ints
+from icm_annealer.core.label_balance import LabelRates, smoothed_shifts
 
 Measure = Literal["information", "logprob", "sum", "margin"]
 MEASURES: tuple[str, ...] = get_args(Measure)
@@ -23,7 +24,10 @@ class Objective:
     """Computes U from the log-probabilities of a pass.
 
     information   mean log p(y_i) renormalised over the labels + entropy of the label rates: an estimate of the
-                  information that the other examples give about a label. A constant labelling scores 0 at most.
+                  information that the other examples give about a label. Each label's log-probabilities are shifted
+                  first so that its mean probability is its rate, which makes `labels` likeliest (the intercepts of a
+                  logistic regression): how much a model likes a label word says nothing about any example. A constant
+                  labelling scores 0.
     logprob       mean log p(y_i), raw
     sum           sum log p(y_i), raw: the paper's formula (every added label lowers it)
     margin        mean of log p(y_i) - log of the best other label: the authors' code
@@ -45,7 +49,9 @@ class Objective:
             return float(own.sum())
         if self.measure == "margin":
             return float(margins(logprobs, labels).mean())
-        own = normalized(logprobs)[np.arange(len(labels)), labels]
+        rates = label_rates(labels, logprobs.shape[1])
+        shifted = logprobs + smoothed_shifts(logprobs, LabelRates(rates, rates), temperature=1.0)
+        own = normalized(shifted)[np.arange(len(labels)), labels]
         return float(own.mean()) + entropy(labels, logprobs.shape[1])
 
     def of_all(self, u: float, share: float) -> float:

@@ -17,7 +17,7 @@ A baseline without a natural end can be stopped between two rounds; it then ends
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -38,6 +38,8 @@ class StopSearch(Exception):  # noqa: N818  (no error)
 
 TWO_FOLDS = PlanKind("folds", 2)
 """Each half of the units is scored with the other half as context."""
+NUM_KEPT = 3
+"""Number of answers that are evaluated on more than one order."""
 KNOWN_GAIN = 1e6
 """Nats added to the score of a known label, so that it wins against any score and, if need be, any shift."""
 
@@ -110,23 +112,6 @@ class Problem:
         return PassRequest(labels, self.all_examples, order, self.plan, purpose)
 
 
-class ChainEnd(NamedTuple):
-    """The end state of one chain."""
-
-    labels: Ints
-    evidence: Array
-    """[example, label]: calibrated log-probabilities of the chain's last passes."""
-    us: list[float]
-    """U at each of its passes, before the move; not comparable with other chains, whose orders differ."""
-    oscillates: bool
-    """True if it alternated between two labellings."""
-
-    @property
-    def u(self) -> float:
-        """U of the last two passes, which together cover all examples."""
-        return float(np.mean(self.us[-2:])) if self.us else 0.0
-
-
 class Finalist(NamedTuple):
     """A final labelling that is still to be evaluated."""
 
@@ -173,7 +158,8 @@ class Candidate:
 
     def lead(self, rival: Candidate) -> tuple[float, float]:
         """The mean difference of its U and the rival's on their common orders, and its standard error."""
-        return _mean_and_error(np.subtract(self.us, rival.us))
+        num = min(len(self.us), len(rival.us))
+        return _mean_and_error(np.subtract(self.us[:num], rival.us[:num]))
 
 
 @dataclass(frozen=True)
@@ -205,30 +191,6 @@ def zero_shot_labels_of(problem: Problem, result: Result) -> Ints:
 
 Round = list[PassRequest]
 Search = Generator[Round, list[PassResult], Result]
-Chain = Generator[PassRequest, PassResult, ChainEnd]
-"""One chain: yields single PassRequests."""
-
-
-def lockstep(chains: Sequence[Chain]) -> Generator[Round, list[PassResult], list[ChainEnd]]:
-    """Runs chains in parallel: a round holds one PassRequest of each running chain. Returns their ends, in order."""
-    ends: list[ChainEnd | None] = [None] * len(chains)
-    answers: list[PassResult | None] = [None] * len(chains)
-    running = list(range(len(chains)))
-    while running:
-        requests: list[PassRequest] = []
-        for number in list(running):
-            try:
-                answer = answers[number]
-                request = next(chains[number]) if answer is None else chains[number].send(answer)
-                requests.append(replace(request, purpose=f"chain {number + 1}"))
-            except StopIteration as stop:
-                ends[number] = stop.value
-                running.remove(number)
-        if requests:
-            answered = yield requests
-            for number, answer in zip(running, answered, strict=True):
-                answers[number] = answer
-    return [end for end in ends if end is not None]
 
 
 def zero_shot_request(problem: Problem) -> PassRequest:
@@ -242,25 +204,29 @@ def weigh(
 ) -> Generator[Round, list[PassResult], list[Candidate]]:
     """Scores final labellings on common fresh orders and returns candidates, the highest mean U first.
 
-    Without orders there are no passes: the candidates keep their order, and their log-probabilities are NaN.
+    All are scored on the first order, the best `NUM_KEPT` of them on the others too; those come first. Without orders
+    there are no passes: the candidates keep their order, and their log-probabilities are NaN.
     """
-    orders = [rng.permutation(len(problem.units)) for _ in range(num_orders)]
     distinct: dict[bytes, Finalist] = {}
     for finalist in finalists:
         distinct.setdefault(finalist.labels.tobytes(), finalist)
-    contenders = list(distinct.values())
-    passes: list[list[PassResult]] = [[] for _ in contenders]
-    for order in orders:
-        answered = yield [problem.request(finalist.labels, order, "finalists") for finalist in contenders]
-        for own_passes, answer in zip(passes, answered, strict=True):
-            own_passes.append(answer)
-    candidates = []
-    for finalist, own_passes in zip(contenders, passes, strict=True):
-        us = [problem.u(answer, finalist.labels) for answer in own_passes]
-        u_own = _mean_and_error(us)[0] if finalist.u_own is None else finalist.u_own
-        labels, scores = finalist.labels, finalist.scores
-        candidates.append(Candidate(finalist.starts, labels, u_own, _mean(problem, own_passes), us, scores))
-    return sorted(candidates, key=lambda candidate: -candidate.u)
+    candidates = [_candidate(problem, finalist, []) for finalist in distinct.values()]
+    passes: list[list[PassResult]] = [[] for _ in candidates]
+    kept = list(range(len(candidates)))
+    for _ in range(num_orders):
+        order = rng.permutation(len(problem.units))
+        answered = yield [problem.request(candidates[number].labels, order, "finalists") for number in kept]
+        for number, answer in zip(kept, answered, strict=True):
+            passes[number].append(answer)
+        candidates = [_candidate(problem, f, p) for f, p in zip(distinct.values(), passes, strict=True)]
+        kept = sorted(kept, key=lambda number: -candidates[number].u)[:NUM_KEPT]
+    return sorted(candidates, key=lambda candidate: (-len(candidate.us), -candidate.u))
+
+
+def _candidate(problem: Problem, finalist: Finalist, passes: Sequence[PassResult]) -> Candidate:
+    us = [problem.u(answer, finalist.labels) for answer in passes]
+    u_own = _mean_and_error(us)[0] if finalist.u_own is None else finalist.u_own
+    return Candidate(finalist.starts, finalist.labels, u_own, _mean(problem, passes), us, finalist.scores)
 
 
 def weigh_alone(

@@ -6,14 +6,16 @@ few, balanced by label, is the cheap baseline that block search has to beat.
 
 from __future__ import annotations
 
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from icm_annealer.core.arrays import Array
 from icm_annealer.core.objective import calibrated, margins
-from icm_annealer.scoring.passes import PassRequest
+from icm_annealer.scoring.passes import PassRequest, PassResult
 from icm_annealer.scoring.prefix_plan import PlanKind
-from icm_annealer.search.base import Problem, Search, StopSearch, weigh_alone, zero_shot_request
+from icm_annealer.search.base import Problem, Round, Search, StopSearch, weigh_alone, zero_shot_request
 from icm_annealer.search.kind import ExpectedPasses, Preset, SearchKind
 from icm_annealer.search.shots import balanced, only
 
@@ -30,25 +32,31 @@ class GrowingSettings:
 
 
 def growing(problem: Problem, settings: GrowingSettings, seed: int) -> Search:
-    """Calibrated zero-shot labels, then one pass per size with the most confident labels of the pass before as
-    context, beside all known labels."""
+    """Calibrated zero-shot labels, then growing self-labels."""
     rng, order_rng = np.random.default_rng(seed).spawn(2)
     (zero_shot,) = yield [zero_shot_request(problem)]
-    scores = calibrated(zero_shot.logprobs)
-    labels = problem.best(scores)
+    labels = problem.best((yield from grow(problem, calibrated(zero_shot.logprobs), settings.sizes, rng)))
+    return (yield from weigh_alone(problem, "growing", labels, zero_shot, settings.num_final_orders, order_rng))
+
+
+def grow(
+    problem: Problem, scores: Array, sizes: Sequence[int], rng: np.random.Generator
+) -> Generator[Round, list[PassResult], Array]:
+    """One pass per size over all examples, with that many of the most confident labels of the pass before as context,
+    beside all known labels. Begins with `scores` [example, label], and returns those of the last pass, calibrated."""
     num_known = int(problem.is_known.sum())
     try:
-        for size in sorted({num_known + max(size, problem.num_labels) for size in settings.sizes}):
+        for size in sorted({num_known + max(size, problem.num_labels) for size in sizes}):
             if size >= problem.num_examples:
                 break
+            labels = problem.best(scores)
             context = only(balanced(labels, margins(scores, labels), size, problem.is_known), labels)
             order = rng.permutation(len(problem.units))
             (answer,) = yield [PassRequest(context, problem.all_examples, order, TREE, "growing")]
             scores = calibrated(answer.logprobs)
-            labels = problem.best(scores)
     except StopSearch:
         pass
-    return (yield from weigh_alone(problem, "growing", labels, zero_shot, settings.num_final_orders, order_rng))
+    return scores
 
 
 GROWING = SearchKind(
