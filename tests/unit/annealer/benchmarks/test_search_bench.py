@@ -26,6 +26,7 @@ from icm_annealer.benchmarks.searches.chain import spearman
 from icm_annealer.benchmarks.searches.plan import GOLD, BenchPlan, bench_names
 from icm_annealer.benchmarks.searches.rows import SearchRow
 from icm_annealer.benchmarks.searches.summaries import task_comparisons
+from icm_annealer.benchmarks.weighing import OrderUs, Weighed
 from icm_annealer.core.objective import Objective
 from icm_annealer.evaluation.many_shot import ManyShot
 from icm_annealer.scoring.cost_model import PassTokens
@@ -127,7 +128,7 @@ async def test_costs_are_added_up(tmp_path: Path, scorer: ScorerClient) -> None:
 
 
 def bench(icm: Icm, url: str, out: Path, task: Path, *options: object) -> Ended:
-    command = ["search-bench", "--scorer", url, "--out", out, "--tasks", task, "--sizes", 12, "--test", 20]
+    command = ["search-bench", "--scorer", url, "--out", out, "--task", task, "--examples", 12, "--test", 20]
     return icm(*command, "--orders", 2, *options)
 
 
@@ -148,7 +149,7 @@ def test_all_searches_are_compared(icm: Icm, tmp_path: Path, url: str) -> None:
     for row in rows:
         assert 0 <= row["label_accuracy"] <= 1
         assert 0 <= row["test_accuracy"] <= 1
-        assert row["u_se"] >= 0
+        assert row["weighed"]["u_se"] >= 0
         assert len(row["labels"].split()) == 12
         if row["search"] == GOLD:
             assert row["label_accuracy"] == 1
@@ -181,7 +182,7 @@ def test_all_searches_are_compared(icm: Icm, tmp_path: Path, url: str) -> None:
 @pytest.mark.slow
 def test_equal_labels_are_weighed_equally(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out = planted.write_task(tmp_path / "data", 60), tmp_path / "bench.json"
-    options = ("--searches", "blocks,joint,gold", "--seeds", 4, "--sizes", 24)
+    options = ("--searches", "blocks,joint,gold", "--seeds", 4, "--examples", 24)
     assert bench(icm, url, out, task, *options).code == 0
     rows = saved(out)["searches"]
     assert len(rows) == 12
@@ -189,7 +190,7 @@ def test_equal_labels_are_weighed_equally(icm: Icm, tmp_path: Path, url: str) ->
     for row in rows:
         for other in rows:
             if row["seed"] == other["seed"] and row["labels"] == other["labels"]:
-                assert row["u"] == other["u"]
+                assert row["weighed"] == other["weighed"]
                 assert row["test_accuracy"] == other["test_accuracy"]
                 same += row["search"] < other["search"]
     assert same > 0
@@ -199,7 +200,7 @@ def test_equal_labels_are_weighed_equally(icm: Icm, tmp_path: Path, url: str) ->
 
 def test_plans_and_searches_keep_each_others_figures(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out = planted.write_task(tmp_path / "data", 40), tmp_path / "bench.json"
-    plans = ("bench", "--scorer", url, "--out", out, "--sizes", "8", "--shot-tokens", "10")
+    plans = ("bench", "--scorer", url, "--out", out, "--examples", "8", "--shot-tokens", "10")
     assert icm(*plans).code == 0
     before = saved(out)
     assert bench(icm, url, out, task, "--searches", "zero_shot").code == 0
@@ -259,7 +260,7 @@ def test_a_row_made_in_another_window_is_made_again(icm: Icm, tmp_path: Path, ur
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"u": math.nan}, "row 1 of searches (planted, 12, 0, zero_shot) was changed or damaged"),
+        ({"label_accuracy": math.nan}, "row 1 of searches (planted, 12, 0, zero_shot) was changed or damaged"),
         ({"tokens": None}, "row 1 of searches (planted, 12, 0, zero_shot) was changed or damaged"),
         ({"labels": "0 1 x"}, "row 1 of searches (planted, 12, 0, zero_shot) was changed or damaged"),
         ({"task": ["planted"]}, "12, 0, zero_shot) was changed or damaged"),
@@ -286,7 +287,7 @@ def test_a_bench_that_is_stopped_keeps_what_it_has(
     options = ["--searches", "blocks,growing,official,joint", "--seeds", "3"]
     assert bench(icm, url, whole, task, *options).code == 0
     command = [sys.executable, "-m", "icm_annealer.cli.app", "search-bench", "--scorer", url, "--out", str(out)]
-    command += ["--tasks", str(task), "--sizes", "12", "--test", "20", "--orders", "2", *options]
+    command += ["--task", str(task), "--examples", "12", "--test", "20", "--orders", "2", *options]
     environment = {key: value for key, value in os.environ.items() if key != "ICM_SCORER_URL"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment) as process:
         wait_for(process, lambda: out.exists() and len(saved(out)["searches"]) >= 3)
@@ -306,7 +307,7 @@ def test_a_bench_that_is_stopped_keeps_what_it_has(
 
 def comparable(row: dict[str, Any]) -> dict[str, Any]:
     """What does not depend on when the row was made, nor on what the engine had been asked before."""
-    return {key: value for key, value in row.items() if key not in ("seconds", "computed_tokens", "weighing", "check")}
+    return {key: value for key, value in row.items() if key not in ("seconds", "computed_tokens", "check")}
 
 
 def test_the_published_search_is_stopped_and_extrapolated_openly(icm: Icm, tmp_path: Path, url: str) -> None:
@@ -329,14 +330,14 @@ def test_the_published_search_is_stopped_and_extrapolated_openly(icm: Icm, tmp_p
     ("options", "says"),
     [
         (["--searches", "blocks,blokcs"], "no search 'blokcs'"),
-        (["--sizes", "12,many"], "12,many"),
-        (["--sizes", "4"], "8 examples or more"),
-        (["--sizes", "64"], "too few"),
+        (["--examples", "12,many"], "12,many"),
+        (["--examples", "4"], "8 examples or more"),
+        (["--examples", "64"], "too few"),
         (["--weigh-plan", "bush"], "no plan 'bush'"),
         (["--iterations", "0"], "--iterations"),
         (["--searches", "joint", "--chain"], "blocks"),
-        (["--tasks", "no-such-task"], "no-such-task"),
-        (["--tasks", "living,living"], "same name"),
+        (["--task", "no-such-task"], "no-such-task"),
+        (["--task", "living,living"], "same name"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_measured(
@@ -354,14 +355,21 @@ def test_a_file_that_is_something_else_is_left_alone(icm: Icm, tmp_path: Path, u
     check_refused(bench(icm, url, out, task, "--searches", "zero_shot"), 2, str(out))
     assert out.read_text() == content
     if not content.startswith("{"):
-        check_refused(icm("bench", "--scorer", url, "--out", out, "--sizes", "8", "--shot-tokens", "10"), 2, str(out))
+        check_refused(
+            icm("bench", "--scorer", url, "--out", out, "--examples", "8", "--shot-tokens", "10"), 2, str(out)
+        )
         assert out.read_text() == content
 
 
-def row(search: str, seed: int, **figures: Any) -> SearchRow:
-    usual = {"computed_tokens": 1, "reads_per_example": 1.0, "seconds": 1.0, "u_margin": 0.0, "u_se": 0.0}
+def weighed(us: list[float], gold: float = 1.0) -> Weighed:
+    found, same = OrderUs(us, us), OrderUs([gold] * len(us), us)
+    return Weighed.of(found, same, found)
+
+
+def row(search: str, seed: int, *, u: float, **figures: Any) -> SearchRow:
+    usual = {"computed_tokens": 1, "reads_per_example": 1.0, "seconds": 1.0}
     accuracies = dict.fromkeys(("label_accuracy", "test_accuracy", "test_accuracy_calibrated"), 0.5)
-    found = {"labels": "0 1", "label_rates": [0.5, 0.5], "weighing": {"tokens": 0, "seconds": 0.0}}
+    found = {"labels": "0 1", "label_rates": [0.5, 0.5], "weighed": weighed([u, u]).model_dump()}
     return SearchRow.model_validate(
         {"task": "t", "n": 8, "seed": seed, "search": search, **usual, **accuracies, **found, **figures}
     )

@@ -108,7 +108,7 @@ def test_search_bench_takes_one_of_several_models(icm: Icm, tmp_path: Path, endp
     endpoint.models.append(endpoint.models[0] | {"id": "another"})
     task = planted.write_task(tmp_path / "data", 40)
     command = ["search-bench", "--scorer", f"openai:{endpoint.url}", "--out", tmp_path / "bench.json"]
-    command += ["--tasks", task, "--sizes", 8, "--test", 8, "--orders", 1, "--searches", "zero_shot"]
+    command += ["--task", task, "--examples", 8, "--test", 8, "--orders", 2, "--searches", "zero_shot"]
     check_refused(icm(*command), 2, "--scorer-model")
     ended = icm(*command, "--scorer-model", "fake")
     assert ended.code == 0, ended

@@ -94,9 +94,9 @@ def test_a_search_of_another_package_takes_part_everywhere(tmp_path: Path, site:
     assert journal["settings"]["options"] == {"label": 0}
     resumed = ("run", "--search", "toy", "--task", task, "--scorer", url, "--out", tmp_path / "run", "--resume")
     assert icm_with(site, *resumed).returncode == 0
-    out = ("--out", tmp_path / "bench.json", "--sizes", 12, "--test", 12)
+    out = ("--out", tmp_path / "bench.json", "--examples", 12, "--test", 12)
     names = ("--searches", "zero_shot,toy")
-    benched = icm_with(site, "search-bench", "--tasks", task, "--scorer", url, *out, *names)
+    benched = icm_with(site, "search-bench", "--task", task, "--scorer", url, *out, *names)
     assert benched.returncode == 0, benched.stderr
     found = json.loads((tmp_path / "bench.json").read_text())["searches"]
     assert [row["search"] for row in found] == ["zero_shot", "toy"]
