@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from icm_annealer.benchmarks.saved_rows import SavedRow
+from icm_annealer.benchmarks.weighing import Weighed
 
 
 class ReproduceRow(SavedRow):
@@ -20,6 +21,8 @@ class ReproduceRow(SavedRow):
     """Reads an example that the search took; 0 where there was none."""
     collapsed: bool
     """Whether one label has nearly no share."""
+    weighed: Weighed | None = None
+    """None if an example has no label."""
 
     @property
     def name(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import json
 import math
 import os
@@ -26,7 +28,9 @@ from icm_annealer.benchmarks.searches.chain import spearman
 from icm_annealer.benchmarks.searches.plan import GOLD, BenchPlan, bench_names
 from icm_annealer.benchmarks.searches.rows import SearchRow
 from icm_annealer.benchmarks.searches.summaries import task_comparisons
+from icm_annealer.benchmarks.searches.tables import print_comparisons, short
 from icm_annealer.benchmarks.weighing import OrderUs, Weighed
+from icm_annealer.console.terminal import Terminal
 from icm_annealer.core.objective import Objective
 from icm_annealer.evaluation.many_shot import ManyShot
 from icm_annealer.scoring.cost_model import PassTokens
@@ -393,6 +397,35 @@ def test_ratios_and_counts_are_taken_seed_by_seed() -> None:
     assert official.figures["fixed_cold_label_ratio"].value == 120.0  # it labelled 4 of 8
     assert "label_ratio" not in ours.figures
     assert "4 seeds" in comparison.title
+
+
+@pytest.mark.parametrize("num_seeds", [1, 10])
+def test_tables_fit_a_hundred_columns(num_seeds: int) -> None:
+    """Nothing is folded or cut: a wider terminal shows the same."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for name, seed in itertools.product((*PRESETS, GOLD), range(num_seeds)):
+        costs = dict(
+            zip(("tokens", "fixed_tokens", "fixed_tokens_cold"), rng.integers(1e5, 1e9, 3).tolist(), strict=True)
+        )
+        figures = dict(zip(("u", "label_accuracy", "test_accuracy"), -rng.random(3), strict=True))
+        spent = {"computed_tokens": 987_654_321, "reads_per_example": 1234.5, "seconds": rng.uniform(10, 99_999)}
+        extrapolated = {"extrapolated": 1.7, "num_labelled": 3}
+        rows.append(row(name, seed, **figures, **spent, **costs, **extrapolated))
+    shown = []
+    for width in (100, 1000):
+        printed = io.StringIO()
+        print_comparisons(Terminal(file=printed, width=width), task_comparisons(rows))
+        tables = printed.getvalue()[: printed.getvalue().index("tokens: computed")]
+        shown.append([line.strip() for line in tables.splitlines()])
+    assert shown[0] == shown[1]
+    assert all(any(line.startswith(name) for line in shown[0]) for name in PRESETS)
+
+
+def test_numbers_are_written_shortly() -> None:
+    numbers = (0.0, 0.974, 9.99, 50.61, 128.4, 8159.4, 9999, 67_091, 987_654, 3_305_225, 110_861_185)
+    written = ("0.00", "0.97", "9.99", "50.6", "128", "8,159", "9,999", "67.1k", "988k", "3.31M", "111M")
+    assert tuple(map(short, numbers)) == written
 
 
 def test_rank_correlation_by_hand() -> None:
