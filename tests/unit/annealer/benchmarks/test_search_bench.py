@@ -51,6 +51,7 @@ async def opened(scorer: ScorerClient, task_file: Path, objective: Objective, pl
     return Opened(passes, await PassTokens.of(passes), many_shot), problem
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", [planted.TASK, PAIRED], ids=["alone", "paired"])
 @pytest.mark.parametrize("plan", ["tree", "fixed"])
 async def test_what_the_published_search_costs_by_plan_fixed_is_what_it_does_cost(

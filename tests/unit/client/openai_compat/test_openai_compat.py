@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests import openai_app
 from tests.openai_app import FakeEndpoint, Spoil
-from tests.tiny_models import STYLES
+from tests.tiny_models import EACH_STYLE, STYLES
 from transformers import PreTrainedTokenizerFast
 
 from icm_client import AccessError, OpenAIScorer, RequestError, ScoreRequest, ScorerError, UnavailableError
@@ -128,7 +128,7 @@ PIECES = [
 SEGMENTS = st.one_of(st.sampled_from(PIECES), st.text(alphabet="ab '\n1\u0301:", max_size=24))
 
 
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("style", EACH_STYLE)
 @settings(max_examples=60)
 @given(data=st.data())
 def test_any_tokenizers_tokens_are_scored_as_by_an_icm_server(style: str, data: st.DataObject) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.tiny_models import STYLES
+from tests.tiny_models import EACH_STYLE, STYLES
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
@@ -49,7 +49,7 @@ def tokenized(tokenizer: PrefixTokenizer, asked: ScoreRequest) -> Tokenized:
 
 
 @pytest.mark.parametrize("special", [False, True], ids=["plain", "special"])
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("style", EACH_STYLE)
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_tokens_are_those_of_the_joined_text(style: str, special: bool, data: st.DataObject) -> None:
