@@ -57,8 +57,8 @@ def test_bars_end_at_their_values_and_carry_intervals_and_seeds() -> None:
     assert axes.yaxis_inverted()
     assert tops == sorted(tops)
     lines = [line.get_xdata() for line in axes.lines]  # type: ignore[attr-defined]
-    for wanted in ([0.4, 0.6], [0.45, 0.55], [0.7, 0.85]):
-        assert wanted in [list(line) for line in lines]
+    for ends in ([0.4, 0.6], [0.45, 0.55], [0.7, 0.85]):
+        assert ends in [list(line) for line in lines]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["ICM", "gold"]
     assert [text.get_text() for text in axes.texts] == ["a task", "0.500", "0.800", "0.800", "-"]
     assert axes.get_xlabel() == "accuracy"
