@@ -24,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from icm_annealer.core.arrays import Array, Ints
+from icm_annealer.core.label_balance import LabelRates
 from icm_annealer.core.objective import Objective, calibrated, margins
 from icm_annealer.rules.consistency import Consistency
 from icm_annealer.scoring.passes import PassRequest, PassResult
@@ -36,6 +37,8 @@ class StopSearch(Exception):  # noqa: N818  (no error)
 
 TWO_FOLDS = PlanKind("folds", 2)
 """Each half of the units is scored with the other half as context."""
+KNOWN_GAIN = 1e6
+"""Nats added to the score of a known label, so that it wins against any score and, if need be, any shift."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,26 @@ class Problem:
     consistency: Consistency
     objective: Objective
     plan: PlanKind
+    known: Ints | None = None
+    """[example]: the label numbers that the user knows, -1 where there is none; a search never changes them."""
+    rates: LabelRates | None = None
+    """The shares that the labels are known to have; None if they are unknown."""
 
     @property
     def all_examples(self) -> Ints:
         return np.arange(self.num_examples)
+
+    def best(self, scores: Array) -> Ints:
+        """The labels with the highest total of `scores` [example, label], in nats, that the rules, the known labels and
+        the label rates allow.
+
+        Rules come first, then known labels. Rates are met as closely as the two and equal scores allow.
+        """
+        if self.known is not None:
+            scores = scores + KNOWN_GAIN * (self.known[:, None] == np.arange(self.num_labels))
+        if self.rates is not None:
+            scores = scores + self.rates.shifts(scores)
+        return self.consistency.best(scores)
 
     def u(self, answer: PassResult, labels: Ints) -> float:
         """U of a complete labelling, from a pass over all examples."""

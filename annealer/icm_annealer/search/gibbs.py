@@ -62,7 +62,7 @@ def gibbs(problem: Problem, settings: GibbsSettings, seed: int) -> Search:
     rng, order_rng = np.random.default_rng(seed).spawn(2)
     (zero_shot,) = yield [zero_shot_request(problem)]
     if settings.start == "zero-shot":
-        labels = problem.consistency.best(calibrated(zero_shot.logprobs))
+        labels = problem.best(calibrated(zero_shot.logprobs))
     else:
         labels = rng.permutation(problem.num_examples) % problem.num_labels
     said = np.zeros((problem.num_examples, problem.num_labels))
@@ -86,7 +86,7 @@ def gibbs(problem: Problem, settings: GibbsSettings, seed: int) -> Search:
                 votes += np.eye(problem.num_labels)[labels]
     except StopSearch:
         pass
-    labels = problem.consistency.best(votes + 0.5 * np.eye(problem.num_labels)[labels])  # ties go to the last labels
+    labels = problem.best(votes + 0.5 * np.eye(problem.num_labels)[labels])  # ties go to the last labels
     return (yield from weigh_alone(problem, "gibbs", labels, zero_shot, settings.num_final_orders, order_rng))
 
 
