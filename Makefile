@@ -25,7 +25,7 @@ help:
 	@echo 'make demo         label 128 words with a language model on this machine and show how good the labels are'
 	@echo 'make test         run all tests, including those that start vLLM on small models'
 	@echo '                  ARGS="-k plan" runs only some of them'
-	@echo 'make test-fast    run the quick tests, without vLLM (about 80 seconds); ARGS="-k plan" as above'
+	@echo 'make test-fast    run the quick tests, without vLLM (about 90 seconds); ARGS="-k plan" as above'
 	@echo 'make check        check formatting, types, Dockerfiles, import directions and docs, then run check-wheel'
 	@echo 'make check-wheel  build the wheel and use it in an empty environment'
 	@echo '                  ARGS=--newest installs the newest dependencies instead of the locked ones'

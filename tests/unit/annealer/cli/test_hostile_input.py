@@ -107,6 +107,7 @@ NAMES = ["name", "title", "template", "separator", "labels", "data", "gold", "go
 FIELDS = dict.fromkeys([*NAMES, "special_tokens", "nobodys"], VALUES) | {"rules": st.lists(RULES, max_size=2) | VALUES}
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
 @given(changes=st.fixed_dictionaries({}, optional=FIELDS), cut=st.integers(0, 400), noise=st.binary(max_size=4))
 def test_any_task_file_is_loaded_or_refused_in_one_line(

@@ -138,6 +138,7 @@ def test_nobody_waits_for_ever_beside_those_who_never_stop(num_others: int, cach
         assert sum(served.values()) <= (TURN * needed + 50) * (num_others + 1)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(st.integers(5, 80), min_size=1, max_size=8), st.integers(10, 150))
 def test_no_more_are_interleaved_than_fit_in_the_cache(needs: list[int], cache_tokens: int) -> None:
