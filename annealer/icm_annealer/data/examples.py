@@ -74,14 +74,14 @@ def examples_of(rows: Iterable[Row], task: Task) -> tuple[list[Example], dict[st
         if example_id in seen:
             raise RequestError(f"{where}: duplicate id {example_id!r}", code="bad_data")
         seen.add(example_id)
-        fields = {name: value for name, value in row.items() if name != task.gold}
-        _check_fields(fields, task, key_kinds, where)
-        text = task.render(fields)
+        facts = {name: value for name, value in row.items() if name != task.gold}
+        _check_fields(facts, task, key_kinds, where)
+        text = task.render(facts)
         if len(text) > MAX_LINE_BYTES:
             raise RequestError(f"{where}: the example's text is longer than {MAX_LINE_BYTES} characters")
         if not text.strip():
             raise RequestError(f"{where}: the example's text is empty", code="bad_data")
-        examples.append(Example(example_id, text, str(fields[task.group]) if task.group else None, fields))
+        examples.append(Example(example_id, text, str(facts[task.group]) if task.group else None, facts))
         if task.gold is not None and not is_absent(row.get(task.gold)):
             gold[example_id] = label_named(row[task.gold], task, where)
     return examples, gold
@@ -91,8 +91,8 @@ def consistency_of(task: Task, examples: Sequence[Example]) -> Consistency:
     """The task's rules over these examples, with groups in order of their first member. Raises RequestError for a
     group that is too large to solve."""
     groups = [np.array(group, dtype=np.int64) for group in groups_of(examples)]
-    fields, ids = [example.fields for example in examples], [example.id for example in examples]
-    return Consistency(task.rules, groups, fields, task.label_names, ids)
+    facts, ids = [example.fields for example in examples], [example.id for example in examples]
+    return Consistency(task.rules, groups, facts, task.label_names, ids)
 
 
 def first_of(examples: Sequence[Example], num_examples: int) -> list[Example]:
@@ -169,24 +169,24 @@ def is_absent(value: Any) -> bool:
     return value is None or value != value
 
 
-def _is_one_cell(fields: dict[str, Any]) -> bool:
+def _is_one_cell(facts: dict[str, Any]) -> bool:
     """Whether a row looks like a semicolon-separated CSV file, as spreadsheets write where commas are decimal
     points."""
-    return any(";" in name for name in fields)
+    return any(";" in name for name in facts)
 
 
-def _check_fields(fields: dict[str, Any], task: Task, key_kinds: dict[str, str], where: str) -> None:
+def _check_fields(facts: dict[str, Any], task: Task, key_kinds: dict[str, str], where: str) -> None:
     """Checks that a row has the fields of the task. `key_kinds` stores the type of each rule's key for later rows."""
     for field in task.fields:
-        if is_absent(fields.get(field)) or isinstance(fields[field], dict | list):
-            there = ", ".join(list(fields)[:20])
-            hint = "; are its cells parted by semicolons? Commas are read, or tabs" if _is_one_cell(fields) else ""
+        if is_absent(facts.get(field)) or isinstance(facts[field], dict | list):
+            there = ", ".join(list(facts)[:20])
+            hint = "; are its cells parted by semicolons? Commas are read, or tabs" if _is_one_cell(facts) else ""
             raise RequestError(
                 f"{where}: the field {field!r} is missing or not a plain value (there are: {there}{hint})",
                 code="bad_data",
             )
     for key in task.rule_keys:
-        kind = "text" if isinstance(fields[key], str) else "a number"
+        kind = "text" if isinstance(facts[key], str) else "a number"
         if key_kinds.setdefault(key, kind) != kind:  # 600 and "600" would count as different
             raise RequestError(
                 f"{where}: {key!r}, which a rule compares, is {kind} here and {key_kinds[key]} in earlier rows",

@@ -19,7 +19,7 @@ class ExportJob:
 
     task: Task
     labelled: Sequence[Labelled]
-    """At least one example."""
+    """At least one."""
     model_version: str
     suffix: str
     """The suffix of the file to write, such as `.csv`."""

@@ -19,7 +19,7 @@ class ReproduceRow(SavedRow):
     passes: float
     """The search's reads per example; 0 without a search."""
     collapsed: bool
-    """Whether nearly all examples have one label."""
+    """Whether one label has nearly no share."""
 
     @property
     def name(self) -> str:

@@ -125,19 +125,19 @@ async def test_every_method_labels_a_trial(tmp_path: Path, serving: Serving) -> 
 
 async def test_rows_of_other_weights_are_made_again(tmp_path: Path, serving: Serving) -> None:
     bars = [MethodBar(REAL, "living", method) for method in ("zero_shot", "gold")]
-    messages: list[str] = []
+    told: list[str] = []
 
     async def made(seed: int) -> list[ReproduceRow]:
-        messages.clear()
+        told.clear()
         async with serving(seed=seed) as scorer:
-            return await model_rows(scorer, bars, SavedRows(tmp_path / ROWS, REAL, ReproduceRow), messages.append)
+            return await model_rows(scorer, bars, SavedRows(tmp_path / ROWS, REAL, ReproduceRow), told.append)
 
     rows = await made(1)
-    assert len(rows) == len(messages) == 2 * REAL_SEEDS
+    assert len(rows) == len(told) == 2 * REAL_SEEDS
     assert await made(1) == rows
-    assert not messages
+    assert not told
     await made(2)
-    assert len(messages) == len(rows)
+    assert len(told) == len(rows)
 
 
 async def test_rows_that_are_none_are_told_and_left_alone(tmp_path: Path) -> None:
