@@ -142,8 +142,8 @@ def hashed(value: Any) -> str:
 
 def icm(*arguments: object) -> None:
     """Runs a command and says nothing unless it fails."""
-    told = io.StringIO()
-    with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         cli.app([str(argument) for argument in arguments], standalone_mode=False)
 
 

@@ -18,7 +18,7 @@ class ReproduceRow(SavedRow):
     num_test: int
     test_right: int
     passes: float
-    """Reads an example that the search took; 0 where there was none."""
+    """The search's reads per example; 0 without a search."""
     collapsed: bool
     """Whether one label has nearly no share."""
     weighed: Weighed | None = None

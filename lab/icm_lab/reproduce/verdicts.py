@@ -16,12 +16,12 @@ from icm_lab.reproduce.rows import ReproduceRow
 
 RESAMPLES = 4_000
 COUNTS = {"test": ("test_right", "num_test"), "labels": ("labels_right", "num")}
-"""By measure: which field of a row counts what is right, and which of how many."""
+"""For each measure two fields of a row: the number that are right, and the number of all."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim with what was found."""
+    """A claim with its measured values."""
 
     claim: Claim
     first: Estimate
@@ -29,7 +29,7 @@ class Verdict:
     holds: bool
 
     def to_dict(self) -> dict[str, Any]:
-        """As figures.json holds it."""
+        """The entry of a claim in figures.json."""
         return {
             "claim": str(self.claim),
             "first": self.first.to_dict(),
@@ -80,7 +80,7 @@ def rows_of(bar: MethodBar, rows: Sequence[ReproduceRow]) -> list[ReproduceRow]:
 
 
 def figure_found(figure: Figure, rows: Sequence[ReproduceRow]) -> dict[str, Any]:
-    """What figures.json says of a figure."""
+    """The entry of a figure in figures.json."""
     verdicts = [judge(claim, rows, figure.measure) for claim in figure.claims]
     return {
         "figure": figure.number,

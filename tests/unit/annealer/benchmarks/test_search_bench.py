@@ -56,6 +56,7 @@ async def opened(scorer: ScorerClient, task_file: Path, objective: Objective, pl
     return Opened(passes, await PassTokens.of(passes), many_shot), problem
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", [planted.TASK, PAIRED], ids=["alone", "paired"])
 @pytest.mark.parametrize("plan", ["tree", "fixed"])
 async def test_what_the_published_search_costs_by_plan_fixed_is_what_it_does_cost(
@@ -447,9 +448,11 @@ def test_rank_correlation_sees_only_ranks(values: list[int], random: Any) -> Non
 
 def test_the_published_search_does_exactly_the_iterations_wanted() -> None:
     for num in (8, 12, 63, 100, 128):
-        for wanted in (1, 7, 20):
-            settings = BenchPlan(["official"], max_iterations=wanted).settings(find_compared("official"), num, 0)
-            assert int(np.ceil(settings.options.iterations_per_example * num)) == wanted
+        for num_iterations in (1, 7, 20):
+            settings = BenchPlan(["official"], max_iterations=num_iterations).settings(
+                find_compared("official"), num, 0
+            )
+            assert int(np.ceil(settings.options.iterations_per_example * num)) == num_iterations
         assert BenchPlan(["official"]).iterations(find_compared("official"), num) == (int(np.ceil(2.5 * num)),) * 2
 
 

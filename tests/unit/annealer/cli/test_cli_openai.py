@@ -90,9 +90,9 @@ def test_score_and_task_check(icm: Icm, tmp_path: Path, server: str, endpoint: F
     for one, other in zip(ours, theirs, strict=True):
         assert one["logprobs"] == pytest.approx(other["logprobs"], abs=1e-9)
     task = planted.write_task(tmp_path / "data", 40)
-    told = [icm("task", "check", task, "--scorer", scorer) for scorer in (server, f"openai:{endpoint.url}")]
-    assert told[0].code == 0
-    assert told[0].out == told[1].out
+    answers = [icm("task", "check", task, "--scorer", scorer) for scorer in (server, f"openai:{endpoint.url}")]
+    assert answers[0].code == 0
+    assert answers[0].out == answers[1].out
 
 
 @pytest.mark.slow

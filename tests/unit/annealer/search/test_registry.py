@@ -129,9 +129,13 @@ def test_help_and_errors_list_what_is_installed_and_import_nothing(tmp_path: Pat
 @pytest.mark.parametrize(
     ("entry_points", "name", "says"),
     [
-        ("blocks = toy_search:SEARCH", "blocks", "which is built in"),
+        (
+            "blocks = toy_search:SEARCH",
+            "blocks",
+            "toys registers the search 'blocks', which is built in: uninstall toys",
+        ),
         ("other = toy_search:SEARCH", "other", "is called 'toy' by itself"),
-        ("toy = toy_search:toy", "toy", "is a function, not a SearchKind"),
+        ("toy = toy_search:toy", "toy", "has the type function instead of SearchKind"),
         ("toy = toy_search:NOTHING", "toy", "cannot be imported: AttributeError"),
     ],
 )
@@ -148,8 +152,9 @@ def test_two_packages_with_one_name_are_an_error(site: Path) -> None:
     # Each distribution has a name of its own, else the second hides the first.
     metadata = site / "first-1.0.dist-info" / "METADATA"
     metadata.write_text(metadata.read_text().replace("Name: toys", "Name: first"))
-    with pytest.raises(RequestError, match="several installed packages register the search 'toy'"):
+    with pytest.raises(RequestError, match="several installed packages register the search 'toy'") as raised:
         find_search("toy")
+    assert "(toy_search:OTHER of toys, toy_search:SEARCH of first): uninstall all but one" in raised.value.message
 
 
 @dataclass(frozen=True)

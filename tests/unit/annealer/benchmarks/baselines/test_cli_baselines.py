@@ -90,6 +90,7 @@ def test_the_whole_table(icm: Icm, tmp_path: Path, url: str) -> None:
     assert "test-accuracy, four-methods; each as pdf, png, svg" in ended.out
 
 
+@pytest.mark.slow
 def test_the_demos_figures_are_the_same(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out = data(tmp_path / "data", 60), tmp_path / "out"
     methods = "zero_shot,random_few_shot,icm,gold"
