@@ -203,7 +203,7 @@ def with_rates(task: Task, rates: Mapping[str, Any]) -> Task:
     try:
         checked = RATES.validate_python(rates)
     except pydantic.ValidationError as error:
-        raise RequestError(_line(f"rates: {first_error(error, whole='they')}"), code="bad_rates") from None
+        raise RequestError(_line(f"rates: {first_error(error)}"), code="bad_rates") from None
     changed = task.model_copy(update={"rates": checked})
     check_task(changed)
     return changed

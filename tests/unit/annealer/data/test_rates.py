@@ -62,7 +62,7 @@ def test_impossible_rates_are_refused(rates: dict[str, Any], says: str, tmp_path
 
 
 def test_rates_are_a_mapping() -> None:
-    with pytest.raises(RequestError, match="rates: they: Input should be a valid dictionary"):
+    with pytest.raises(RequestError, match="rates: Input should be a valid dictionary"):
         with_rates(TASK, 0.13)  # type: ignore[arg-type]
 
 
