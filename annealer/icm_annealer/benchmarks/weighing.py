@@ -69,7 +69,7 @@ class Weighed(BaseModel):
     """U of the labels by measure `margin`."""
     u_gold: float
     u_zero_shot: float
-    """U of the calibrated zero-shot labels, the best that break no rule."""
+    """U of the calibrated zero-shot labels, the best that rules, known labels and label rates allow."""
     search_gap: float
     """`u_gold` - `u`."""
     search_gap_se: float
