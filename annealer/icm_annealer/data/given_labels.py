@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from icm_annealer.data.columnar import plain
 from icm_annealer.data.examples import MAX_ROWS, Example, Loaded, is_absent, label_named
 from icm_annealer.data.rows import Row, read_rows
 from icm_annealer.data.task import Task
@@ -36,10 +37,9 @@ class GivenLabels(NamedTuple):
 NOTHING_GIVEN = GivenLabels()
 
 
-def with_known(loaded: Loaded, task: Task, known: Mapping[Any, Any] | Sequence[Any] | str | Path) -> Loaded:
+def with_known(loaded: Loaded, task: Task, known: Mapping[Any, Any] | Iterable[Any] | str | Path) -> Loaded:
     """`loaded` with further known labels: of a file with the fields id and label (anything that `read_rows` reads, such
-    as a corrected labels.jsonl), of a mapping from ids to labels, or of a sequence with one label or None for each
-    example.
+    as a corrected labels.jsonl), of a mapping from ids to labels, or with one label or None for each example.
 
     Raises RequestError if an id is repeated or is no example's, if a value is no label, or if an example has another
     known label already.
@@ -48,10 +48,12 @@ def with_known(loaded: Loaded, task: Task, known: Mapping[Any, Any] | Sequence[A
         what, pairs = str(known), list(_file_labels(read_rows(known)))
     elif isinstance(known, Mapping):
         what, pairs = "known", [(str(name), label, f"known, id {name!r}") for name, label in known.items()]
-    else:
+    elif isinstance(known, Iterable) and not isinstance(known, Set):
         what, pairs = "known", _sequence_labels(known, loaded.examples)
+    else:
+        raise RequestError(f"known: a mapping from ids to labels, or a label for each row, not {type(known).__name__}")
     _check_ids(what, [name for name, _, _ in pairs], {example.id for example in loaded.examples})
-    more = {name: label_named(label, task, where) for name, label, where in pairs if not is_absent(label)}
+    more = {name: label_named(plain(label), task, where) for name, label, where in pairs if not is_absent(label)}
     differing = [name for name, label in more.items() if loaded.known.get(name, label) != label]
     if differing:
         raise RequestError(f"{what}: another known label than before for {named_ids(differing)}", code="bad_data")
@@ -73,7 +75,7 @@ def _file_labels(rows: Iterable[Row]) -> Iterable[tuple[str, Any, str]]:
         yield str(row["id"]), row["label"], where
 
 
-def _sequence_labels(known: Sequence[Any], examples: Sequence[Example]) -> list[tuple[str, Any, str]]:
+def _sequence_labels(known: Iterable[Any], examples: Sequence[Example]) -> list[tuple[str, Any, str]]:
     values = list(known)
     if len(values) != len(examples):
         raise RequestError(f"known: {len(values):,} labels for {len(examples):,} examples", code="bad_data")

@@ -201,9 +201,9 @@ def check_task(task: Task) -> None:
 def with_rates(task: Task, rates: Mapping[str, Any]) -> Task:
     """`task` with these label rates in place of its own. Raises RequestError in one line."""
     try:
-        checked = RATES.validate_python(dict(rates))
+        checked = RATES.validate_python(rates)
     except pydantic.ValidationError as error:
-        raise RequestError(_line(f"rates: {first_error(error, whole='they')}"), code="bad_rates") from None
+        raise RequestError(_line(f"rates: {first_error(error)}"), code="bad_rates") from None
     changed = task.model_copy(update={"rates": checked})
     check_task(changed)
     return changed

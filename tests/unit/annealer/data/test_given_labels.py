@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests import planted
 
@@ -67,6 +68,8 @@ def test_python_gives_known_labels_by_id_or_by_row(loaded: Loaded) -> None:
     expected = {"m0": "spam", "m1": "fine", "m2": "spam"}
     assert with_known(loaded, TASK, {"m1": "fine", "m3": None}).known == expected
     assert with_known(loaded, TASK, [None, "fine", *[None] * 6]).known == expected
+    assert with_known(loaded, TASK, np.array([None, "fine", *[np.nan] * 6], dtype=object)).known == expected
+    assert with_known(loaded, TASK, {"m1": np.int64(1)}).known["m1"] == "spam"
     numbered = load_examples_without_ids(loaded)
     assert with_known(numbered, PLAIN, {1: "fine"}).known == {"1": "fine"}
 
@@ -84,6 +87,8 @@ def load_examples_without_ids(loaded: Loaded) -> Loaded:
         ({"m1": "Fine"}, "known, id 'm1': the label 'Fine' is none of"),
         ({"m0": "fine"}, "known: another known label than before for 'm0'"),
         (["spam"], "known: 1 labels for 8 examples"),
+        (7, "known: a mapping from ids to labels, or a label for each row, not int"),
+        ({"m1"}, "known: a mapping from ids to labels, or a label for each row, not set"),
     ],
 )
 def test_wrong_known_labels_are_refused(known: Any, says: str, loaded: Loaded) -> None:

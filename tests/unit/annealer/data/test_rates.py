@@ -61,6 +61,11 @@ def test_impossible_rates_are_refused(rates: dict[str, Any], says: str, tmp_path
         with_rates(TASK, rates)
 
 
+def test_rates_are_a_mapping() -> None:
+    with pytest.raises(RequestError, match="rates: Input should be a valid dictionary"):
+        with_rates(TASK, 0.13)  # type: ignore[arg-type]
+
+
 def test_a_task_file_states_rates(tmp_path: Path) -> None:
     text = planted.TASK + "rates: {hot: 0.3, cool: [0.5, 0.9]}\n"
     task = load_task(str(planted.write_task(tmp_path, 4, task=text))).task

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -176,8 +177,46 @@ def test_known_labels_that_contradict_each_other_are_named(known: dict[str, str]
     ids = ", ".join(f"'{name}'" for name in known)
     with pytest.raises(RequestError, match=f"the known labels of {ids} contradict each other"):
         problem_of(PAIRS, examples, objective, plan, GivenLabels(known))
-    posed = problem_of(PAIRS, examples, objective, plan, GivenLabels({"0": "yes", "9": "no"}, {"1": "no"}))
+
+
+def test_labels_that_follow_from_known_ones_are_known() -> None:
+    examples = [Example(str(k), f"text {k}", str(k // 3), {"text": "", "pair": k // 3}) for k in range(12)]
+    given = GivenLabels({"0": "yes", "3": "no", "6": "no", "7": "no", "99": "no"}, {"1": "no"})
+    posed = problem_of(PAIRS, examples, Objective(), PlanKind("tree"), given)
     assert posed.known is not None
-    assert posed.known.tolist() == [0, -1, -1, -1, -1, -1]
+    # yes leaves the others no choice, one no leaves two of them one, two leave one none; the last group is free.
+    assert posed.known.tolist() == [0, 1, 1, 1, -1, -1, 1, 1, 0, -1, -1, -1]
     assert posed.start is not None
-    assert posed.start.tolist() == [-1, 1, -1, -1, -1, -1]
+    assert posed.start.tolist() == [-1, 1, *[-1] * 10]
+
+
+def test_nothing_given_is_nothing() -> None:
+    examples = [Example(str(k), f"text {k}", "all", {"text": "", "pair": 1}) for k in range(3)]
+    posed = problem_of(PAIRS, examples, Objective(), PlanKind("tree"), GivenLabels({"7": "yes"}))
+    assert posed.known is posed.rates is posed.start is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    kind=st.sampled_from(["at_most_one", "exactly_one", "mirrored", "same_key"]),
+    num_known=st.integers(1, 4),
+)
+def test_what_follows_is_what_all_allowed_labels_have_in_common(seed: int, kind: str, num_known: int) -> None:
+    rng = np.random.default_rng(seed)
+    rule: dict[str, Any] = {"kind": kind}
+    rule |= {"same_key": {"key": "k"}, "mirrored": {}}.get(kind, {"label": "yes"})
+    size = 2 if kind == "mirrored" else 4
+    task = PAIRS.model_copy(update={"rules": [rule_of(rule)]})
+    examples = [Example(str(k), "", "g", {"k": str(rng.integers(2))}) for k in range(size)]
+    judge = problem_of(task, examples, Objective(), PlanKind("tree")).consistency
+    every = itertools.product(range(2), repeat=size)
+    allowed = [labels for labels in every if not judge.num_contradictions(np.array(labels))]
+    true = allowed[rng.integers(len(allowed))]
+    shown = rng.permutation(size)[: min(num_known, size)]
+    known = {str(k): task.label_names[true[k]] for k in shown}
+    left = np.array([labels for labels in allowed if all(labels[k] == true[k] for k in shown)])
+    common = np.where((left == left[0]).all(axis=0), left[0], -1)
+    posed = problem_of(task, examples, Objective(), PlanKind("tree"), GivenLabels(known))
+    assert posed.known is not None
+    assert posed.known.tolist() == common.tolist()
