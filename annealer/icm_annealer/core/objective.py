@@ -16,6 +16,8 @@ from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.label_balance import LabelRates, smoothed_shifts
 
 Measure = Literal["information", "logprob", "sum", "margin"]
+LEAST_RATE = 1e-6
+"""The rate of a label without examples."""
 MEASURES: tuple[str, ...] = get_args(Measure)
 
 
@@ -23,11 +25,11 @@ MEASURES: tuple[str, ...] = get_args(Measure)
 class Objective:
     """Computes U from the log-probabilities of a pass.
 
-    information   mean log p(y_i) renormalised over the labels + entropy of the label rates: an estimate of the
-                  information that the other examples give about a label. Each label's log-probabilities are shifted
-                  first so that its mean probability is its rate, which makes `labels` likeliest (the intercepts of a
-                  logistic regression): how much a model likes a label word says nothing about any example. A constant
-                  labelling scores 0.
+    information   what the other examples say about a label, were all labels equally frequent: the mean over the labels
+                  of the mean log p(y_i) of the examples with that label, + ln C. p is renormalised over the labels, and
+                  freed of the label rates and of how much the model likes each label word: `even_posteriors`. A
+                  constant labelling scores about 0. At even rates it is log p(y_i) + the entropy of the labels, an
+                  estimate of their mutual information with the other examples.
     logprob       mean log p(y_i), raw
     sum           sum log p(y_i), raw: the paper's formula (every added label lowers it)
     margin        mean of log p(y_i) - log of the best other label: the authors' code
@@ -49,15 +51,32 @@ class Objective:
             return float(own.sum())
         if self.measure == "margin":
             return float(margins(logprobs, labels).mean())
-        rates = label_rates(labels, logprobs.shape[1])
-        shifted = logprobs + smoothed_shifts(logprobs, LabelRates(rates, rates), temperature=1.0)
-        own = normalized(shifted)[np.arange(len(labels)), labels]
-        return float(own.mean()) + entropy(labels, logprobs.shape[1])
+        return information(logprobs, labels)
 
     def of_all(self, u: float, share: float) -> float:
         """Extrapolates U of a `share` of the examples to all of them: a sum grows with their number, a mean does
         not."""
         return u / share if self.measure == "sum" else u
+
+
+def information(logprobs: Array, labels: Ints) -> float:
+    """The measure `information` of `labels` [n] under `logprobs` [n, C]. A label without examples counts as one that
+    nothing is said about."""
+    num_labels = logprobs.shape[1]
+    own = even_posteriors(logprobs, labels)[np.arange(len(labels)), labels] + np.log(num_labels)
+    return float(sum(own[labels == label].mean() for label in np.unique(labels)) / num_labels)
+
+
+def even_posteriors(logprobs: Array, labels: Ints) -> Array:
+    """Log-probabilities [n, C] of the labels, were all equally frequent, from raw `logprobs` [n, C] behind contexts
+    with `labels` [n].
+
+    Each label's log-probabilities are shifted so that its mean probability is its rate in `labels`; that makes `labels`
+    likeliest (the intercepts of a logistic regression). Then the rates are divided out.
+    """
+    rates = np.maximum(label_rates(labels, logprobs.shape[1]), LEAST_RATE)
+    fitted = logprobs + smoothed_shifts(logprobs, LabelRates(rates, rates), temperature=1.0)
+    return normalized(fitted - np.log(rates))
 
 
 def unit_of_u(measure: str | None) -> str:

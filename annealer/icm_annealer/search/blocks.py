@@ -79,7 +79,8 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
     found += yield from _renamed(problem, settings, alone, found, chain_rng)
     found.append(Finalist((ZERO_SHOT_ALONE,), problem.best(alone), None, alone))
     candidates = yield from weigh(problem, found, settings.num_final_orders, order_rng)
-    u_start = next((c.us[0] for c in candidates if c.us and c.starts == (ZERO_SHOT_ALONE,)), None)
+    is_start = [(candidate.labels == found[-1].labels).all() for candidate in candidates]
+    u_start = next((c.us[0] for c, is_it in zip(candidates, is_start, strict=True) if is_it and c.us), None)
     num_oscillating = sum(end.oscillates for end in ends)
     candidates = _likelier_of_equals(problem, candidates, alone)
     return Result(candidates, zero_shot, u_start, [end.labels for end in ends], num_oscillating)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def searched(
     start: Ints | None = None,
 ) -> tuple[Result, list[PassRequest]]:
     """The search's result when every ask is answered by `answer`, and all asks."""
-    search = blocks(to_search, settings or BlockSettings(), seed, start)
+    search = blocks(replace(to_search, start=start), settings or BlockSettings(), seed)
     requests, told = next(search), []
     while True:
         told += requests
