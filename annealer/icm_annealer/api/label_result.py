@@ -77,6 +77,11 @@ class LabelResult:
         """The name of each row's label."""
         return [row.label for _, row in self._labelled]
 
+    @property
+    def is_known(self) -> list[bool]:
+        """Whether each row's label was given as known, not found."""
+        return [row.known for _, row in self._labelled]
+
     @cached_property
     def margins(self) -> Array:
         """How many nats each row's label scores above the next best label, in the scores that chose it; shape [rows].

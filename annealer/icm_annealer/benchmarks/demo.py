@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from rich.table import Table
@@ -14,10 +15,12 @@ from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.core.estimate import Estimate
 from icm_annealer.data.examples import Loaded
+from icm_annealer.data.given_labels import GivenLabels
 from icm_annealer.data.task import Task
+from icm_annealer.evaluation.calibration import describe_calibration
 from icm_annealer.evaluation.intervals import median_over_seeds
 from icm_annealer.evaluation.many_shot import ManyShot, accuracy, random_labels
-from icm_annealer.labelling.label_dataset import Labelling, label_dataset
+from icm_annealer.labelling.label_dataset import label_dataset
 from icm_annealer.reporting.methods import TITLES
 from icm_annealer.reporting.report import render_report
 from icm_annealer.reporting.run_report import RunReport, seed_folders
@@ -26,6 +29,7 @@ from icm_annealer.runs.directory import DEMO, OUR_FILES, REPORT, SCORER_LOG, Run
 from icm_annealer.runs.schema.journal import RunSettings
 from icm_annealer.runs.schema.metrics import DemoResults, DemoSeed
 from icm_annealer.scoring.passes import Scorer
+from icm_annealer.search.base import zero_shot_labels_of
 from icm_annealer.search.settings import Settings
 from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import ModelInfo
@@ -45,27 +49,12 @@ class DemoPlan:
     first_seed: int = 0
 
 
-@dataclass(frozen=True)
-class SeedOutcome:
-    """One seed's figures: test accuracies by method (raw and `_calibrated`), and the figures of the search."""
+class SeedOutcome(NamedTuple):
+    """One seed: its figures, and the model and settings that they were made with."""
 
-    seed: int
-    test_accuracy: dict[str, Estimate]
-    label_accuracy: Estimate
-    zero_shot_label_accuracy: Estimate
-    labelling: Labelling
-    seconds: float
-
-    def results(self) -> DemoSeed:
-        """As `demo.json` holds it."""
-        return DemoSeed(
-            seed=self.seed,
-            test_accuracy=self.test_accuracy,
-            label_accuracy=self.label_accuracy,
-            zero_shot_label_accuracy=self.zero_shot_label_accuracy.value,
-            seconds=self.seconds,
-            search=self.labelling.metrics,
-        )
+    figures: DemoSeed
+    model: ModelInfo
+    settings: Settings
 
 
 def prepare_demo(folder: RunDir) -> None:
@@ -95,7 +84,8 @@ async def run_seed(
     train, test, gold_train, gold_test = drawn
     progress.status(f"seed {settings.seed}: searching labels for {len(train)} examples")
     folder.write(DEMO, _begun(task, await scorer.model(), settings))  # marks an unfinished demo
-    labelling = await label_dataset(folder, train, task, scorer, settings, on_pass=progress.on_pass)
+    given = GivenLabels(loaded.known)
+    labelling = await label_dataset(folder, train, task, scorer, settings, given=given, on_pass=progress.on_pass)
     many_shot = await ManyShot.open(scorer, task, train, test, labelling.run.model, seed=settings.seed)
     rng = np.random.default_rng([settings.seed, 1])
     shots = {
@@ -111,14 +101,17 @@ async def run_seed(
         figures[method] = accuracy(predictions.raw, gold_test)
         figures[f"{method}_calibrated"] = accuracy(predictions.calibrated, gold_test)
         progress.step(EVALUATION_STEPS / len(METHODS))
-    return SeedOutcome(
-        settings.seed,
-        figures,
-        accuracy(labelling.run.labels, gold_train),
-        accuracy(labelling.run.result.zero_shot_labels, gold_train),
-        labelling,
-        time.monotonic() - start,
+    run, problem = labelling.run, labelling.run.problem
+    gold_to_find = np.where(problem.is_known, -1, gold_train)
+    seed = DemoSeed(
+        seed=settings.seed,
+        test_accuracy=figures,
+        label_accuracy=accuracy(run.labels, gold_to_find),
+        zero_shot_label_accuracy=accuracy(zero_shot_labels_of(problem, run.result), gold_to_find).value,
+        seconds=time.monotonic() - start,
+        search=labelling.metrics,
     )
+    return SeedOutcome(seed, run.model, run.settings)
 
 
 async def run_demo(
@@ -144,7 +137,7 @@ async def run_demo(
         results = _results(task, outcomes, seconds_so_far())
         folder.write(DEMO, results)  # after every seed, so that a stopped demo keeps what it has
         if plan.num_seeds > 1:
-            place.write(DEMO, _results(task, [outcome], outcome.seconds))
+            place.write(DEMO, _results(task, [outcome], outcome.figures.seconds))
         folder.write_text(REPORT, render_report([RunReport.read(folder.path, loaded.gold)]))
     return results
 
@@ -162,10 +155,12 @@ def print_table(console: Terminal, task: Task, results: DemoResults, folder: Run
         cells = [str(results.test_accuracy[name]) for name in (method, f"{method}_calibrated")]
         table.add_row(TITLES[method], *cells, style="bold" if method == "icm" else "")
     console.print(table)
+    if task.rates:
+        console.say(f"Calibrated: {describe_calibration(task.rates)}.", style="dim", wraps=True)
     for seed in seeds:
         answers = ", ".join(f"{a.u:+.3f}±{a.u_se:.3f} ({' + '.join(a.starts)})" for a in seed.search.answers)
         console.say(
-            f"seed {seed.seed}: {seed.label_accuracy.value:.0%} of the labels found are right "
+            f"seed {seed.seed}: {seed.label_accuracy.value:.0%} of the labels found are right{_known(seed)} "
             f"(calibrated zero-shot {seed.zero_shot_label_accuracy:.0%}); "
             f"U {answers}; test {seed.test_accuracy['icm'].value:.3f}"
         )
@@ -176,6 +171,10 @@ def print_table(console: Terminal, task: Task, results: DemoResults, folder: Run
         f"{results.num_passes} passes, {results.computed_tokens:,} tokens computed, {results.seconds:.0f} s. "
         f"Files: {folder.path}/ ({DEMO}, {REPORT}, {'seed-*/' if many else ''}labels.jsonl)"
     )
+
+
+def _known(seed: DemoSeed) -> str:
+    return f", without the {seed.search.num_known} known ones" if seed.search.num_known else ""
 
 
 def _check_is_demos(place: RunDir) -> None:
@@ -194,22 +193,20 @@ def _begun(task: Task, model: ModelInfo, settings: Settings) -> DemoResults:
 
 
 def _results(task: Task, outcomes: list[SeedOutcome], seconds: float) -> DemoResults:
-    names = list(outcomes[0].test_accuracy)
-    if len(outcomes) == 1:
-        figures = outcomes[0].test_accuracy
-        label_accuracy = outcomes[0].label_accuracy
+    seeds = [outcome.figures for outcome in outcomes]
+    if len(seeds) == 1:
+        figures, label_accuracy = seeds[0].test_accuracy, seeds[0].label_accuracy
     else:
-        figures = {n: median_over_seeds([o.test_accuracy[n].value for o in outcomes]) for n in names}
-        label_accuracy = median_over_seeds([o.label_accuracy.value for o in outcomes])
-    searches = [outcome.labelling.metrics for outcome in outcomes]
-    run = outcomes[0].labelling.run
-    return _begun(task, run.model, run.settings).model_copy(
+        names = list(seeds[0].test_accuracy)
+        figures = {name: median_over_seeds([seed.test_accuracy[name].value for seed in seeds]) for name in names}
+        label_accuracy = median_over_seeds([seed.label_accuracy.value for seed in seeds])
+    return _begun(task, outcomes[0].model, outcomes[0].settings).model_copy(
         update={
             "test_accuracy": figures,
             "label_accuracy": label_accuracy,
-            "num_passes": sum(search.num_passes for search in searches),
-            "computed_tokens": sum(search.computed_tokens for search in searches),
+            "num_passes": sum(seed.search.num_passes for seed in seeds),
+            "computed_tokens": sum(seed.search.computed_tokens for seed in seeds),
             "seconds": seconds,
-            "seeds": [outcome.results() for outcome in outcomes],
+            "seeds": seeds,
         }
     )

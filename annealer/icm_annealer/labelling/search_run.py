@@ -9,6 +9,7 @@ import numpy as np
 
 from icm_annealer.core.arrays import Ints
 from icm_annealer.data.examples import Example, digest
+from icm_annealer.data.given_labels import NOTHING_GIVEN, GivenLabels
 from icm_annealer.data.task import Task
 from icm_annealer.runs.journal import Journal
 from icm_annealer.runs.schema.journal import ContextWindow, RunHeader, RunSettings
@@ -55,7 +56,7 @@ class Run:
 
     def rows(self, run: str = "") -> list[LabelRow]:
         """One row per example, in order."""
-        winner = self.result.winner
+        winner, is_known = self.result.winner, self.problem.is_known
         answer, margins, names = PassResult(winner.logprobs), winner.margins, self.task.label_names
         probs, mass = np.exp(answer.normalized), answer.label_mass
         return [
@@ -67,13 +68,17 @@ class Run:
                 margin=round(float(margins[number]), 6),
                 group=example.group,
                 run=run,
+                known=bool(is_known[number]),
             )
             for number, (example, label) in enumerate(zip(self.examples, self.labels, strict=True))
         ]
 
 
-def run_header(examples: Sequence[Example], task: Task, settings: Settings, model: ModelInfo) -> RunHeader:
+def run_header(
+    examples: Sequence[Example], task: Task, settings: Settings, model: ModelInfo, given: GivenLabels = NOTHING_GIVEN
+) -> RunHeader:
     """The header of a run: everything that must be the same when it is resumed."""
+    known, start = given.of(examples)
     return RunHeader(
         settings=RunSettings.model_validate(settings.to_dict()),
         task=task,
@@ -81,6 +86,8 @@ def run_header(examples: Sequence[Example], task: Task, settings: Settings, mode
         model=model.identity,
         window=ContextWindow(**window_of(model)),
         ids=[example.id for example in examples],
+        known=dict(known) or None,
+        start=None if start is None else dict(start),
     )
 
 
@@ -90,11 +97,12 @@ async def run_search(
     scorer: Scorer,
     settings: Settings | None = None,
     *,
+    given: GivenLabels = NOTHING_GIVEN,
     journal: Journal | None = None,
     on_pass: Callable[[PassEvent], None] | None = None,
     experiment: str = "default",
 ) -> Run:
-    """Searches for the most coherent labels of `examples`.
+    """Searches for the most coherent labels of `examples`. Labels that are `given` as known stay as they are.
 
     With a `journal`, every answer is recorded before the search receives it, and recorded answers are not requested
     again. `on_pass` is called once for each pass. Raises the errors of the scorer's client; the run can then be resumed
@@ -102,7 +110,7 @@ async def run_search(
     """
     settings = settings or Settings()
     model = await scorer.model()
-    problem = problem_of(task, examples, settings.objective(), settings.plan_kind())
+    problem = problem_of(task, examples, settings.objective(), settings.plan_kind(), given)
     passes = await PassScorer.open(scorer, task, examples, problem.units, model, experiment, settings.model)
     outcome = await drive(settings.start(problem), problem, passes, recorded=journal, on_pass=on_pass)
     return Run(examples, task, settings, model, problem, outcome, passes)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import jinja2
 
+from icm_annealer.data.rates import rates_text
+from icm_annealer.evaluation.calibration import describe_calibration
 from icm_annealer.plots.bars import Bar, BarGroup, BarPlot, BarRow
 from icm_annealer.plots.base import Plot
 from icm_annealer.plots.curves import CurvePlot
@@ -59,6 +61,8 @@ def render_report(runs: Sequence[RunReport]) -> str:
             alike=alike(compared),
             figures=FIGURES,
             format_figure=format_figure,
+            rates_text=rates_text,
+            describe_calibration=describe_calibration,
         )
     )
 

@@ -53,8 +53,10 @@ class SearchReport:
     title: str
     u_curves: tuple[Curve, ...]
     accuracy_curves: tuple[Curve, ...]
+    num_known: int
+    """How many labels are known, or follow from known ones."""
     label_accuracy: float | None
-    """Share of the labels found that are right; None where no gold is known."""
+    """Share of the labels found, without known ones, that are right; None where no gold label is known of them."""
     zero_shot_label_accuracy: float | None
     """Calibrated zero-shot's on the same examples; known of a demo."""
     least_certain: list[UncertainRow]
@@ -75,16 +77,17 @@ class SearchReport:
             gold = gold if gold is not None else reference.data.gold if reference.data else {}
         except RequestError:  # its examples are not found: the page has no texts
             gold = gold or {}
-        numbers = np.array([names.index(gold[name]) if name in gold else -1 for name in record.ids])
-        u_curves, accuracy_curves = _curves(record, numbers)
         rows = record.rows() if record.is_finished else []
-        right = [row.label == gold[row.id] for row in rows if row.id in gold]
-        uncertain = sorted(rows, key=lambda row: row.margin)[:NUM_LEAST_CERTAIN]
+        known = {row.id for row in rows if row.known} or set(record.header.known or ())
+        numbers = np.array([names.index(gold[i]) if i in gold and i not in known else -1 for i in record.ids])
+        u_curves, accuracy_curves = _curves(record, numbers)
+        right = [row.label == gold[row.id] for row in rows if row.id in gold and not row.known]
+        uncertain = sorted((row for row in rows if not row.known), key=lambda row: row.margin)[:NUM_LEAST_CERTAIN]
         least = [UncertainRow(row, texts.get(row.id, "")[:MAX_TEXT], gold.get(row.id)) for row in uncertain]
         demo = read_file(folder / DEMO, DemoResults)
         zero_shot = demo.seeds[0].zero_shot_label_accuracy if demo and demo.seeds else None
         label_accuracy = float(np.mean(right)) if right else None
-        return cls(record, title, u_curves, accuracy_curves, label_accuracy, zero_shot, least)
+        return cls(record, title, u_curves, accuracy_curves, len(known), label_accuracy, zero_shot, least)
 
 
 @dataclass(frozen=True)

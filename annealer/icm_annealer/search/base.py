@@ -22,6 +22,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.label_balance import LabelRates
@@ -56,6 +57,8 @@ class Problem:
     """[example]: the label numbers that the user knows, -1 where there is none; a search never changes them."""
     rates: LabelRates | None = None
     """The shares that the labels are known to have; None if they are unknown."""
+    start: Ints | None = None
+    """[example]: the labels to start from, -1 where there is none; None if the search has its own start."""
 
     @property
     def all_examples(self) -> Ints:
@@ -67,11 +70,28 @@ class Problem:
 
         Rules come first, then known labels. Rates are met as closely as the two and equal scores allow.
         """
+        return self.consistency.best(self._with_given(scores))
+
+    def likeliest(self, scores: Array) -> Ints:
+        """As `best`, but without the rules."""
+        labels: Ints = self._with_given(scores).argmax(axis=1)
+        return labels
+
+    @cached_property
+    def is_known(self) -> npt.NDArray[np.bool_]:
+        """[example]: whether its label is known."""
+        return np.zeros(self.num_examples, dtype=bool) if self.known is None else self.known >= 0
+
+    def held(self, labels: Ints) -> Ints:
+        """`labels` [example] with the known labels in their places."""
+        return labels if self.known is None else np.where(self.known >= 0, self.known, labels)
+
+    def _with_given(self, scores: Array) -> Array:
         if self.known is not None:
             scores = scores + KNOWN_GAIN * (self.known[:, None] == np.arange(self.num_labels))
         if self.rates is not None:
             scores = scores + self.rates.shifts(scores)
-        return self.consistency.best(scores)
+        return scores
 
     def u(self, answer: PassResult, labels: Ints) -> float:
         """U of a complete labelling, from a pass over all examples."""
@@ -174,13 +194,13 @@ class Result:
     def winner(self) -> Candidate:
         return self.candidates[0]
 
-    @property
-    def zero_shot_labels(self) -> Ints:
-        """The calibrated zero-shot labels; all -1 if there was no zero-shot pass."""
-        if self.zero_shot is None:
-            return np.full(len(self.winner.labels), -1)
-        labels: Ints = calibrated(self.zero_shot.logprobs).argmax(axis=1)
-        return labels
+
+def zero_shot_labels_of(problem: Problem, result: Result) -> Ints:
+    """The calibrated zero-shot labels, with the problem's known labels and label rates but without its rules; all -1 if
+    there was no zero-shot pass."""
+    if result.zero_shot is None:
+        return np.full(problem.num_examples, -1)
+    return problem.likeliest(calibrated(result.zero_shot.logprobs))
 
 
 Round = list[PassRequest]

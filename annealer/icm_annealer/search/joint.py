@@ -37,7 +37,8 @@ class JointSettings:
 
 
 def joint(problem: Problem, settings: JointSettings, seed: int) -> Search:
-    """Zero-shot labels, then rounds of draws. If a round is stopped, its draws so far vote."""
+    """Zero-shot labels, then rounds of draws. If a round is stopped, its draws so far vote. Known labels come first
+    among the shots."""
     rng, order_rng = np.random.default_rng(seed).spawn(2)
     (zero_shot,) = yield [zero_shot_request(problem)]
     labels = problem.best(_scores(zero_shot.logprobs, settings))
@@ -48,10 +49,11 @@ def joint(problem: Problem, settings: JointSettings, seed: int) -> Search:
     votes = np.zeros((problem.num_examples, problem.num_labels))
     try:
         for draw in range(1, num_draws + 1):
-            context = only(balanced(labels, rng.random(problem.num_examples), num_shots), labels)
+            shots = balanced(labels, rng.random(problem.num_examples), num_shots, problem.is_known)
+            context = only(shots, labels)
             order = rng.permutation(len(problem.units))
             (answer,) = yield [PassRequest(context, problem.all_examples, order, TREE, "joint")]
-            votes += one_each[_scores(answer.logprobs, settings).argmax(axis=1)]
+            votes += one_each[problem.likeliest(_scores(answer.logprobs, settings))]
             if draw % settings.num_draws == 0:
                 labels = problem.best(votes + 0.5 * one_each[labels])  # ties keep the current label
                 votes = np.zeros_like(votes)
@@ -77,6 +79,7 @@ JOINT = SearchKind(
     with_passes=lambda settings, num: replace(settings, num_rounds=num),
     passes_help="rounds",
     is_stopped=True,
+    respects_rates=True,
     # The best variant for few tokens, and the published one.
     presets=(
         Preset("joint", JointSettings(is_calibrated=True, num_final_orders=0), takes_part="always"),

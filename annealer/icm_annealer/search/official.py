@@ -53,15 +53,20 @@ class _State(NamedTuple):
 
 
 def official(problem: Problem, settings: OfficialSettings, seed: int) -> Search:
-    """Algorithm 1. Every proposal that changes a label costs a pass over all labelled examples."""
+    """Algorithm 1. Every proposal that changes a label costs a pass over all labelled examples.
+
+    Known labels take the place of as many random ones at the start, and are never proposed to change.
+    """
     rng, order_rng = np.random.default_rng(seed).spawn(2)
     (zero_shot,) = yield [zero_shot_request(problem)]
     labels = np.full(problem.num_examples, -1)
-    initial = rng.permutation(problem.num_examples)[: settings.num_initial]
+    num_random = max(0, settings.num_initial - int(problem.is_known.sum()))
+    initial = rng.permutation(problem.num_examples)[:num_random]
     labels[initial] = rng.integers(problem.num_labels, size=len(initial))
+    labels = problem.held(labels)
     state = yield from _weighed(problem, labels)
     state = yield from _repair(problem, settings, state)
-    num_iterations = _num_iterations(settings, problem.num_examples)
+    num_iterations = 0 if problem.is_known.all() else _num_iterations(settings, problem.num_examples)
     num_accepted = 0
     for iteration in range(1, num_iterations + 1):
         n = iteration if settings.schedule == "iterations" else 1 + num_accepted
@@ -124,17 +129,18 @@ def _draw(problem: Problem, settings: OfficialSettings, labels: Ints, rng: np.ra
         labelled = labels[group] >= 0
         if labelled.any() and not labelled.all():
             weights[group[~labelled]] = settings.group_weight
+    weights[problem.is_known] = 0
     return int(rng.choice(problem.num_examples, p=weights / weights.sum()))
 
 
 def _repair(problem: Problem, settings: OfficialSettings, state: _State) -> _Steps:
     """Algorithm 2: relabels contradicting pairs while that raises U."""
-    settled: set[tuple[int, int]] = set()
+    visited: set[tuple[int, int]] = set()
     for _ in range(settings.max_repairs):
-        pair = _contradiction(problem, state.labels, settled)
+        pair = _contradiction(problem, state.labels, visited)
         if pair is None:
             break
-        settled.add(pair)
+        visited.add(pair)
         best = state
         options = _consistent_pairs(problem, state.labels, pair)
         for option in options if settings.pair_options == "all" else options[:2]:
@@ -144,17 +150,17 @@ def _repair(problem: Problem, settings: OfficialSettings, state: _State) -> _Ste
             best = tried if tried.u > best.u else best
         if best is not state:
             state = best
-            settled.clear()
+            visited.clear()
     return state
 
 
-def _contradiction(problem: Problem, labels: Ints, settled: set[tuple[int, int]]) -> tuple[int, int] | None:
+def _contradiction(problem: Problem, labels: Ints, visited: set[tuple[int, int]]) -> tuple[int, int] | None:
     """The first pair, in data order, that is contradictory by itself and was not tried since the last change."""
     for group in problem.consistency.groups:
         known = [int(i) for i in group if labels[i] >= 0]
         for k, first in enumerate(known):
             for second in known[k + 1 :]:
-                if (first, second) not in settled and _contradicts(problem, labels, (first, second)):
+                if (first, second) not in visited and _contradicts(problem, labels, (first, second)):
                     return first, second
     return None
 
@@ -171,7 +177,8 @@ def _consistent_pairs(problem: Problem, labels: Ints, pair: tuple[int, int]) -> 
         for b in range(problem.num_labels):
             tried = labels.copy()
             tried[list(pair)] = [a, b]
-            if not _contradicts(problem, tried, pair):
+            is_allowed = (problem.held(tried) == tried).all()
+            if is_allowed and not _contradicts(problem, tried, pair):
                 options.append([a, b])
     return options
 

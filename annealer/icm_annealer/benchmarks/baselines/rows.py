@@ -12,6 +12,7 @@ from icm_annealer.benchmarks.case import Case
 from icm_annealer.benchmarks.runner import Steps
 from icm_annealer.benchmarks.saved_rows import Numbers, SearchCosts, StoredEstimate
 from icm_annealer.benchmarks.search_presets import find_compared
+from icm_annealer.benchmarks.weighing import Weighed
 from icm_annealer.core.arrays import Ints
 from icm_annealer.core.objective import label_rates
 from icm_annealer.evaluation.many_shot import accuracy
@@ -27,6 +28,8 @@ class BaselineRow(SearchCosts):
     label_rates: list[float]
     figures: dict[str, dict[str, StoredEstimate]]
     """On the test set, by kind (raw, calibrated) and name (accuracy, ...)."""
+    weighed: Weighed | None = None
+    """None if an example has no label."""
     test_computed_tokens: int
     num_dropped: int
     labels: Numbers
@@ -68,15 +71,16 @@ class BaselineRows:
         labels, costs = await self._labelled(case, name, reference, steps)
         predictions = await opened.many_shot.predict(labels if method.prompts_with_labels else None)
         judge = Judge(case.test, case.gold_test, case.seed)
-        judged = judge.judged(predictions.logprobs)
+        judged = judge.judged(predictions)
         known = labels[labels >= 0]
         return BaselineRow(
             **case.key_fields,
             method=name,
             **costs,
-            label_accuracy=accuracy(labels, np.where(labels >= 0, case.gold, -1)),
+            label_accuracy=accuracy(labels, np.where(labels >= 0, case.gold_to_find, -1)),
             label_rates=label_rates(known, len(case.task.labels)).tolist(),
             figures=judge.figures(judged),
+            weighed=await case.weighed(labels) if (labels >= 0).all() else None,
             test_computed_tokens=predictions.usage.computed_tokens,
             num_dropped=predictions.num_dropped,
             labels=labels,
@@ -95,7 +99,7 @@ class BaselineRows:
             budget_tokens=budget,
             on_share=lambda share: steps.reach(0.8 * share),
         )
-        labels = found.labels if method.prompts_with_labels else found.outcome.result.zero_shot_labels
+        labels = found.labels if method.prompts_with_labels else found.zero_shot_labels
         return _Labelled(labels, {**found.figures(), "budget": budget})
 
     def _given(self, case: Case, reference: BaselineRow | None) -> Given:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
@@ -23,6 +24,8 @@ class LabelRow(Record):
     """How many nats the label scores above the next best one, in the scores that chose it."""
     group: str | None
     run: str
+    known: bool = Field(default=False, exclude_if=operator.not_)
+    """Whether the label was given, not found; absent from the file if not."""
 
 
 class ExampleRow(Record):

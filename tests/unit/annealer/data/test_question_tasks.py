@@ -27,7 +27,7 @@ class QuestionTask:
     def load(self) -> tuple[Sequence[Example], Mapping[str, str]]:
         """The examples, and id -> intent."""
         loaded = load_task(self.name)
-        examples, gold, _ = load_examples(loaded.path.with_name("data.jsonl"), loaded.task)
+        examples, gold, *_ = load_examples(loaded.path.with_name("data.jsonl"), loaded.task)
         return examples, gold
 
 
@@ -62,7 +62,7 @@ BANK = QuestionTask(
 BOTH = pytest.mark.parametrize("task", [SUPPORT, BANK], ids=lambda task: task.name)
 
 MIXED_TASK = load_task("support")
-MIXED, MIXED_GOLD, _ = load_examples(MIXED_TASK.path.with_name("mixed.jsonl"), MIXED_TASK.task)
+MIXED, MIXED_GOLD, *_ = load_examples(MIXED_TASK.path.with_name("mixed.jsonl"), MIXED_TASK.task)
 MAX_SHARED = 0.7
 
 

@@ -22,7 +22,7 @@ from icm_annealer.rules.registry import rule_of
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import PassRequest, PassResult, PassScorer
 from icm_annealer.scoring.prefix_plan import PlanKind
-from icm_annealer.search.base import Problem, Result, StopSearch
+from icm_annealer.search.base import Problem, Result, StopSearch, zero_shot_labels_of
 from icm_annealer.search.bootstrap import BootstrapSettings
 from icm_annealer.search.gibbs import GibbsSettings
 from icm_annealer.search.growing import GrowingSettings
@@ -117,7 +117,7 @@ async def test_a_planted_concept_is_found(
 
 async def test_zero_shot_says_what_the_calibrated_zero_shot_pass_says(tmp_path: Path, scorer: ScorerClient) -> None:
     run, _, _ = await searched(scorer, planted.write_task(tmp_path, 32), Settings(search="zero_shot"))
-    assert run.labels.tolist() == run.result.zero_shot_labels.tolist()
+    assert run.labels.tolist() == zero_shot_labels_of(run.problem, run.result).tolist()
     assert run.num_passes == 4  # one, and three orders to weigh the labels on
 
 
