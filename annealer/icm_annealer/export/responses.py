@@ -93,7 +93,7 @@ def _pairs_of(members: Sequence[Labelled], reading: Reading) -> Iterator[Respons
     good = [one for one in members if one.row.label == reading.better]
     others = [one for one in members if one.row.label != reading.better]
     both = [(one, other) for one in good for other in others]
-    for one, other in sorted(both, key=lambda pair: -min(pair[0].row.margin, pair[1].row.margin)):
+    for one, other in sorted(both, key=lambda pair: min(pair[0].row.rank, pair[1].row.rank), reverse=True):
         chosen, rejected = reading.responses_of(one.example)[0], reading.responses_of(other.example)[0]
         if chosen != rejected:
             yield ResponsePair(reading.prompt_of(one.example), chosen, rejected)

@@ -23,7 +23,7 @@ MAX_ID_CHARS = 512
 
 def write_cleanlab(path: Path, labelled: Sequence[Labelled], task: Task, *, as_csv: bool, raw: bool) -> None:
     """What `cleanlab.filter.find_label_issues(labels, pred_probs)` takes: labels as numbers from 0 up, and the
-    probabilities [example, label] of every label, each example left out of its own context.
+    probabilities [example, label] of every label, by which the labels were chosen. No example is in its own context.
 
     As npz (arrays labels, pred_probs, ids, label_names; loads without pickle) or as CSV (id, label, a column a label),
     whose texts are guarded as in `cells` unless `raw`.
@@ -45,13 +45,13 @@ def write_cleanlab(path: Path, labelled: Sequence[Labelled], task: Task, *, as_c
 
 
 def label_studio_tasks(labelled: Sequence[Labelled], model_version: str) -> list[dict[str, Any]]:
-    """Tasks with one prediction each (https://labelstud.io/guide/predictions), the lowest score, the probability of
-    the label found, first: those are worth a person's time."""
+    """Tasks with one prediction each (https://labelstud.io/guide/predictions), the lowest score, the certainty of the
+    label, first: those are worth a person's time."""
     tasks = []
-    for example, row in sorted(labelled, key=lambda one: one.row.probs[one.row.label]):
+    for example, row in sorted(labelled, key=lambda one: one.row.rank):
         data = {"id": example.id, "text": example.text, **({"group": example.group} if example.group else {})}
         choice = {"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": [row.label]}}
-        prediction = {"model_version": model_version, "score": row.probs[row.label], "result": [choice]}
+        prediction = {"model_version": model_version, "score": row.certainty, "result": [choice]}
         tasks.append({"data": data, "predictions": [prediction]})
     return tasks
 

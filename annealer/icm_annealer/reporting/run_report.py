@@ -79,7 +79,7 @@ class SearchReport:
         u_curves, accuracy_curves = _curves(record, numbers)
         rows = record.rows() if record.is_finished else []
         right = [row.label == gold[row.id] for row in rows if row.id in gold]
-        uncertain = sorted(rows, key=lambda row: row.margin)[:NUM_LEAST_CERTAIN]
+        uncertain = sorted(rows, key=lambda row: row.rank)[:NUM_LEAST_CERTAIN]
         least = [UncertainRow(row, texts.get(row.id, "")[:MAX_TEXT], gold.get(row.id)) for row in uncertain]
         demo = read_file(folder / DEMO, DemoResults)
         zero_shot = demo.seeds[0].zero_shot_label_accuracy if demo and demo.seeds else None

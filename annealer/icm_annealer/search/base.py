@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from icm_annealer.core.arrays import Array, Ints
-from icm_annealer.core.objective import Objective, calibrated, margins
+from icm_annealer.core.objective import Objective, calibrated, margins, normalized
 from icm_annealer.rules.consistency import Consistency
 from icm_annealer.scoring.passes import PassRequest, PassResult
 from icm_annealer.scoring.prefix_plan import PlanKind
@@ -98,7 +98,8 @@ class Finalist(NamedTuple):
     u_own: float | None = None
     """U of the search's own last passes, if any of them used these labels."""
     scores: Array | None = None
-    """[example, label]: the scores, in nats, by which the labels were chosen; None if the search has none."""
+    """[example, label]: the scores, in nats, by which the labels were chosen; None if the search has none. Without
+    rules, each label has the highest of its example's scores."""
 
 
 @dataclass(frozen=True)
@@ -117,11 +118,21 @@ class Candidate:
     """The scores of the finalist."""
 
     @property
+    def evidence(self) -> Array:
+        """[example, label], in nats: `scores`, or `logprobs` if there are none. Another label than the one found can be
+        the highest because of a rule, or because `logprobs` differ from the passes that chose the label."""
+        return self.logprobs if self.scores is None else self.scores
+
+    @property
     def margins(self) -> Array:
-        """[example]: how many nats its label scores above the next best one, in `scores`, or in `logprobs` if there are
-        none. Negative if another label scores higher: because of a rule, or because `logprobs` differ from the passes
-        that chose the label."""
-        return margins(self.logprobs if self.scores is None else self.scores, self.labels)
+        """[example]: how many nats its label is above the next best one in `evidence`; can be negative."""
+        return margins(self.evidence, self.labels)
+
+    @property
+    def probs(self) -> Array:
+        """[example, label]: the softmax of `evidence` over the labels."""
+        probs: Array = np.exp(normalized(self.evidence))
+        return probs
 
     @property
     def u(self) -> float:
@@ -225,10 +236,18 @@ def weigh(
 
 
 def weigh_alone(
-    problem: Problem, name: str, labels: Ints, zero_shot: PassResult, num_orders: int, rng: np.random.Generator
+    problem: Problem,
+    name: str,
+    labels: Ints,
+    zero_shot: PassResult,
+    num_orders: int,
+    rng: np.random.Generator,
+    scores: Array | None = None,
 ) -> Search:
-    """The end of a search with a single final labelling and no U from its own passes."""
-    return Result((yield from weigh(problem, [Finalist((name,), labels)], num_orders, rng)), zero_shot)
+    """The end of a search with a single final labelling and no U from its own passes. `scores` are those of
+    `Finalist`."""
+    finalist = Finalist((name,), labels, scores=scores)
+    return Result((yield from weigh(problem, [finalist], num_orders, rng)), zero_shot)
 
 
 def _mean_and_error(values: Sequence[float] | Array) -> tuple[float, float]:

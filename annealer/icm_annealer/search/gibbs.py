@@ -17,6 +17,7 @@ from icm_annealer.scoring.passes import PassRequest
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Problem, Search, StopSearch, weigh_alone, zero_shot_request
 from icm_annealer.search.kind import ExpectedPasses, Preset, SearchKind
+from icm_annealer.search.votes import log_shares, with_current
 
 TREE, TWO_FOLDS = PlanKind("tree"), PlanKind("folds", 2)
 
@@ -86,8 +87,9 @@ def gibbs(problem: Problem, settings: GibbsSettings, seed: int) -> Search:
                 votes += np.eye(problem.num_labels)[labels]
     except StopSearch:
         pass
-    labels = problem.consistency.best(votes + 0.5 * np.eye(problem.num_labels)[labels])  # ties go to the last labels
-    return (yield from weigh_alone(problem, "gibbs", labels, zero_shot, settings.num_final_orders, order_rng))
+    counted = with_current(votes, labels)
+    labels, scores = problem.consistency.best(counted), log_shares(counted)
+    return (yield from weigh_alone(problem, "gibbs", labels, zero_shot, settings.num_final_orders, order_rng, scores))
 
 
 def _scan(problem: Problem, settings: GibbsSettings, rng: np.random.Generator) -> Iterator[_Next]:

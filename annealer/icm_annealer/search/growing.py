@@ -47,7 +47,7 @@ def growing(problem: Problem, settings: GrowingSettings, seed: int) -> Search:
             labels = problem.consistency.best(scores)
     except StopSearch:
         pass
-    return (yield from weigh_alone(problem, "growing", labels, zero_shot, settings.num_final_orders, order_rng))
+    return (yield from weigh_alone(problem, "growing", labels, zero_shot, settings.num_final_orders, order_rng, scores))
 
 
 GROWING = SearchKind(

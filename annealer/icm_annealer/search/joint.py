@@ -16,6 +16,7 @@ from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Problem, Search, StopSearch, weigh_alone, zero_shot_request
 from icm_annealer.search.kind import ExpectedPasses, Preset, SearchKind
 from icm_annealer.search.shots import balanced, only
+from icm_annealer.search.votes import log_shares, with_current
 
 TREE = PlanKind("tree")
 
@@ -40,7 +41,8 @@ def joint(problem: Problem, settings: JointSettings, seed: int) -> Search:
     """Zero-shot labels, then rounds of draws. If a round is stopped, its draws so far vote."""
     rng, order_rng = np.random.default_rng(seed).spawn(2)
     (zero_shot,) = yield [zero_shot_request(problem)]
-    labels = problem.consistency.best(_scores(zero_shot.logprobs, settings))
+    scores = _scores(zero_shot.logprobs, settings)
+    labels = problem.consistency.best(scores)
     num_draws = settings.num_draws * settings.num_rounds if problem.num_examples > 1 else 0
     # In a small set, the shots must not include all examples.
     num_shots = min(settings.num_shots, problem.num_examples // 2)
@@ -53,11 +55,13 @@ def joint(problem: Problem, settings: JointSettings, seed: int) -> Search:
             (answer,) = yield [PassRequest(context, problem.all_examples, order, TREE, "joint")]
             votes += one_each[_scores(answer.logprobs, settings).argmax(axis=1)]
             if draw % settings.num_draws == 0:
-                labels = problem.consistency.best(votes + 0.5 * one_each[labels])  # ties keep the current label
-                votes = np.zeros_like(votes)
+                votes, counted = np.zeros_like(votes), with_current(votes, labels)
+                labels, scores = problem.consistency.best(counted), log_shares(counted)
     except StopSearch:
-        labels = problem.consistency.best(votes + 0.5 * one_each[labels])
-    return (yield from weigh_alone(problem, "joint", labels, zero_shot, settings.num_final_orders, order_rng))
+        if votes.any():
+            counted = with_current(votes, labels)
+            labels, scores = problem.consistency.best(counted), log_shares(counted)
+    return (yield from weigh_alone(problem, "joint", labels, zero_shot, settings.num_final_orders, order_rng, scores))
 
 
 def _scores(logprobs: Array, settings: JointSettings) -> Array:

@@ -21,7 +21,7 @@ from icm_annealer.runs.directory import DEMO, JOURNAL, LABELS, METRICS, REPORT
 from icm_annealer.runs.schema.base import read_file
 from icm_annealer.runs.schema.metrics import DemoResults
 
-ROW = ["id", "label", "probs", "label_mass", "margin", "group", "run"]
+ROW = ["id", "label", "probs", "margin", "context_probs", "label_mass", "group", "run"]
 
 
 class Keyed(NamedTuple):

@@ -43,8 +43,9 @@ def labelled(texts: Sequence[str], task: Task = TASK, seed: int = 0) -> list[Lab
             id=f"row {number}",
             label=task.label_names[int(probs.argmax())],
             probs=dict(zip(task.label_names, probs.tolist(), strict=True)),
-            label_mass=0.9,
             margin=round(float(np.log(order[-1] / max(order[-2], 1e-6))), 6),
+            context_probs=dict(zip(task.label_names, probs[::-1].tolist(), strict=True)),
+            label_mass=0.9,
             group=None if number % 2 else f"group {number}",
             run="first",
         )
@@ -69,9 +70,11 @@ def wanted(one: Labelled) -> dict[str, Any]:
         "id": one.row.id,
         "text": one.example.text,
         "label": one.row.label,
+        "certainty": one.row.probs[one.row.label],
         "probs": one.row.probs,
-        "label_mass": one.row.label_mass,
         "margin": one.row.margin,
+        "context_probs": one.row.context_probs,
+        "label_mass": one.row.label_mass,
         "group": one.row.group,
         "run": one.row.run,
     }
@@ -92,6 +95,8 @@ def test_csv(tmp_path: Path) -> None:
         assert (row["id"], row["text"], row["label"]) == (one.row.id, one.example.text, one.row.label)
         assert row["group"] == (one.row.group or "")
         assert {name: float(row[f"probs.{name}"]) for name in TASK.labels} == one.row.probs
+        assert {name: float(row[f"context_probs.{name}"]) for name in TASK.labels} == one.row.context_probs
+        assert float(row["certainty"]) == one.row.probs[one.row.label]
         assert float(row["margin"]) == one.row.margin
 
 
@@ -223,8 +228,9 @@ def test_cleanlab_finds_a_label_that_contradicts_its_probabilities(tmp_path: Pat
                 id=str(k),
                 label="a" if k % 2 or k == 4 else "b",
                 probs={"a": 0.95, "b": 0.05} if k % 2 else {"a": 0.05, "b": 0.95},
-                label_mass=1.0,
                 margin=1.0,
+                context_probs={"a": 0.5, "b": 0.5},
+                label_mass=1.0,
                 group=None,
                 run="r",
             ),

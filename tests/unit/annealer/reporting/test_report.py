@@ -61,7 +61,7 @@ async def test_a_run_without_gold(tmp_path: Path, scorer: ScorerClient) -> None:
     assert "least certain labels" in page.text
     assert "share of right labels" not in page.text
     assert "Test accuracy" not in page.text
-    row = min(found.run.rows(), key=lambda row: row.margin)
+    row = min(found.run.rows(), key=lambda row: row.certainty)
     assert row.id in page.text
     for alarm in found.alarms:
         assert alarm.code in page.text
