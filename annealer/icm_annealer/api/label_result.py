@@ -75,31 +75,31 @@ class LabelResult:
     @property
     def labels(self) -> list[str]:
         """The name of each row's label."""
-        return [row.label for _, row in self._labelled]
+        return [one.row.label for one in self._labelled]
 
     @cached_property
     def certainty(self) -> Array:
         """How certain each row's label is, from 0 to 1: its probability in `probs`, or 1 if it was corrected; shape
         [rows]."""
-        return np.array([row.certainty for _, row in self._labelled])
+        return np.array([one.row.certainty for one in self._labelled])
 
     @cached_property
     def margins(self) -> Array:
         """How many nats the label found for each row scores above the next best label; shape [rows]. It orders rows as
         `certainty` does if there are two labels, also where that is 1 to the last digit."""
-        return np.array([row.margin for _, row in self._labelled])
+        return np.array([one.row.margin for one in self._labelled])
 
     @cached_property
     def probs(self) -> Array:
         """The probabilities that the labels were chosen by, which sum to 1 in each row; shape [rows, labels]. Without
         rules, the label found has the highest."""
-        return np.array([list(row.probs.values()) for _, row in self._labelled])
+        return np.array([list(one.row.probs.values()) for one in self._labelled])
 
     @cached_property
     def context_probs(self) -> Array:
         """The labels' probabilities behind the other rows with their labels, shape [rows, labels]: from a few last
         passes, which measure U and do not decide labels."""
-        return np.array([list(row.context_probs.values()) for _, row in self._labelled])
+        return np.array([list(one.row.context_probs.values()) for one in self._labelled])
 
     @property
     def u(self) -> float:

@@ -46,7 +46,7 @@ def judgements(labelled: Sequence[Labelled], reading: Reading) -> list[Judgement
         ]
     return [
         Judgement(reading.prompt_of(example), reading.responses_of(example)[0], row.label == reading.better)
-        for example, row in labelled
+        for example, row, _ in labelled
     ]
 
 
@@ -58,7 +58,7 @@ def judged_pairs(labelled: Sequence[Labelled], reading: Reading) -> Paired:
 def _compared(labelled: Sequence[Labelled], reading: Reading) -> Paired:
     """One pair for an example and its mirror; none if they contradict each other."""
     found: dict[ResponsePair, None] = {}
-    for example, row in labelled:
+    for example, row, _ in labelled:
         first, second = reading.responses_of(example)
         chosen, rejected = (first, second) if row.label == reading.better else (second, first)
         if chosen != rejected:

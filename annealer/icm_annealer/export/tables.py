@@ -20,16 +20,16 @@ PROBS = ("probs", "context_probs")
 
 def records(labelled: Sequence[Labelled]) -> list[dict[str, Any]]:
     """The run's rows with the example's text and the label's certainty: id, text, label, certainty, probs, margin,
-    context_probs, label_mass, group, run."""
+    context_probs, label_mass, group, run. A label that abstains is None."""
     return [
         {
-            "id": row.id,
-            "text": example.text,
-            "label": row.label,
-            "certainty": row.certainty,
-            **row.model_dump(exclude={"id", "label"}),
+            "id": one.row.id,
+            "text": one.example.text,
+            "label": one.label,
+            "certainty": one.row.certainty,
+            **one.row.model_dump(exclude={"id", "label"}),
         }
-        for example, row in labelled
+        for one in labelled
     ]
 
 
@@ -78,8 +78,8 @@ def write_parquet(path: Path, labelled: Sequence[Labelled], task: Task) -> None:
 
 
 def make_dataset(labelled: Sequence[Labelled], task: Task, what: str) -> Any:
-    """The same rows as a Dataset, `label` as a ClassLabel. Raises RequestError, saying that `what` needs it, if
-    `datasets` is missing."""
+    """The same rows as a Dataset, `label` as a ClassLabel, -1 where it abstains. Raises RequestError, saying that
+    `what` needs it, if `datasets` is missing."""
     datasets = required("datasets", what)
     text, number = datasets.Value("string"), datasets.Value("float64")
     probs = {name: number for name in task.label_names}
@@ -97,7 +97,8 @@ def make_dataset(labelled: Sequence[Labelled], task: Task, what: str) -> Any:
             "run": text,
         }
     )
-    return datasets.Dataset.from_list(records(labelled), features=features)
+    rows = [{**record, "label": -1 if record["label"] is None else record["label"]} for record in records(labelled)]
+    return datasets.Dataset.from_list(rows, features=features)
 
 
 def write_dataset(folder: Path, labelled: Sequence[Labelled], task: Task) -> None:
@@ -133,7 +134,17 @@ def _dataset(path: Path, job: ExportJob) -> Written:
     return Written(len(job.labelled), [])
 
 
-JSONL = ExportFormat("jsonl", "JSON lines", "export.jsonl", _jsonl)
-CSV = ExportFormat("csv", "a table", "export.csv", _csv)
-PARQUET = ExportFormat("parquet", "a table", "export.parquet", _parquet, library=Library("pyarrow", "data"))
-HF = ExportFormat("hf", "a dataset folder", "dataset", _dataset, is_folder=True, library=Library("datasets", "data"))
+JSONL = ExportFormat("jsonl", "JSON lines", "export.jsonl", _jsonl, holds_unlabelled=True)
+CSV = ExportFormat("csv", "a table", "export.csv", _csv, holds_unlabelled=True)
+PARQUET = ExportFormat(
+    "parquet", "a table", "export.parquet", _parquet, holds_unlabelled=True, library=Library("pyarrow", "data")
+)
+HF = ExportFormat(
+    "hf",
+    "a dataset folder",
+    "dataset",
+    _dataset,
+    is_folder=True,
+    holds_unlabelled=True,
+    library=Library("datasets", "data"),
+)
