@@ -9,15 +9,16 @@ from typing import NamedTuple
 import numpy as np
 
 from icm_annealer.console.progress import RunProgress
-from icm_annealer.core.arrays import Ints
+from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.estimate import Estimate
 from icm_annealer.data.examples import Example, Loaded, labels_of, sample
 from icm_annealer.data.task import Task
+from icm_annealer.evaluation.certainty import certainty_figures
 from icm_annealer.evaluation.many_shot import ManyShot, accuracy
 from icm_annealer.evaluation.metrics import NUM_BINS, Judged, Resamples, accuracies, gap_recovered, point
 from icm_annealer.evaluation.over_seeds import SeedEvaluation, figures_over_seeds, gaps_over_seeds
 from icm_annealer.evaluation.test_set import Judge, describe_intervals
-from icm_annealer.runs.schema.evaluation import KINDS, Evaluation, SeedFigures
+from icm_annealer.runs.schema.evaluation import KINDS, CertaintyFigures, Evaluation, SeedFigures
 from icm_annealer.scoring.passes import Scorer
 from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import Usage
@@ -36,17 +37,28 @@ class EvaluationPlan:
 
 
 class Shots(NamedTuple):
-    """The labelled examples, with the run's labels and gold labels (-1 where there is none)."""
+    """The labelled examples, with the run's labels, their certainty, and gold labels (-1 where there is none)."""
 
     examples: Sequence[Example]
     found: Ints
+    certainty: Array
     gold: Ints
 
     def drawn(self, num: int, rng: np.random.Generator) -> Shots:
         """A random part of about `num` examples, in whole groups."""
         chosen = {example.id for example in sample(self.examples, num, 0, rng)[0]}
         kept = np.array([number for number, example in enumerate(self.examples) if example.id in chosen])
-        return Shots([self.examples[number] for number in kept], self.found[kept], self.gold[kept])
+        return Shots(
+            [self.examples[number] for number in kept], self.found[kept], self.certainty[kept], self.gold[kept]
+        )
+
+    def certainty_figures(self) -> CertaintyFigures | None:
+        """Of the labels whose gold label is known; None if there is none."""
+        known = np.flatnonzero(self.gold >= 0)
+        if not len(known):
+            return None
+        examples = [self.examples[number] for number in known]
+        return certainty_figures(examples, self.certainty[known], (self.found == self.gold)[known].astype(float))
 
 
 class HeldOut(NamedTuple):
@@ -91,6 +103,7 @@ async def evaluate_run(
         model=(await scorer.model()).identity,
         num_unseen=len(test.examples),
         label_accuracy=accuracy(shots.found, shots.gold) if (shots.gold >= 0).any() else None,
+        certainty=shots.certainty_figures(),
         intervals=describe_intervals(plan.num_seeds, is_grouped=Judge(test.examples, known, 0).is_grouped),
         ece_bins=f"{NUM_BINS} of equal width",
         num_examples=seeds[0].num_examples,

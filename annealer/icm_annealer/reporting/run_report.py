@@ -11,6 +11,7 @@ import numpy as np
 
 from icm_annealer.core.arrays import Ints
 from icm_annealer.core.estimate import Estimate
+from icm_annealer.evaluation.certainty import certainty_figures
 from icm_annealer.evaluation.intervals import median_over_seeds
 from icm_annealer.plots.curves import Curve
 from icm_annealer.reporting.accuracy_bars import Bars, accuracy_bars, intervals_of
@@ -20,7 +21,7 @@ from icm_annealer.runs.gold import read_again
 from icm_annealer.runs.journal import read_lines
 from icm_annealer.runs.record import RunRecord
 from icm_annealer.runs.schema.base import read_file
-from icm_annealer.runs.schema.evaluation import Evaluation
+from icm_annealer.runs.schema.evaluation import CertaintyFigures, Evaluation
 from icm_annealer.runs.schema.journal import EndLine
 from icm_annealer.runs.schema.metrics import DemoResults
 from icm_annealer.runs.schema.rows import LabelRow
@@ -57,6 +58,10 @@ class SearchReport:
     """Share of the labels found that are right; None where no gold is known."""
     zero_shot_label_accuracy: float | None
     """Calibrated zero-shot's on the same examples; known of a demo."""
+    rows: list[LabelRow]
+    """Empty for a run that has not ended."""
+    certainty: CertaintyFigures | None
+    """From gold, or else from the last `icm eval`; None where neither is known."""
     least_certain: list[UncertainRow]
 
     @classmethod
@@ -78,13 +83,19 @@ class SearchReport:
         numbers = np.array([names.index(gold[name]) if name in gold else -1 for name in record.ids])
         u_curves, accuracy_curves = _curves(record, numbers)
         rows = record.rows() if record.is_finished else []
-        right = [row.label == gold[row.id] for row in rows if row.id in gold]
+        judged = [row for row in rows if row.id in gold]
+        right = np.array([row.label == gold[row.id] for row in judged], dtype=float)
+        if judged:
+            certainty: CertaintyFigures | None
+            certainty = certainty_figures(judged, np.array([row.certainty for row in judged]), right)
+        else:
+            certainty = record.evaluation.certainty if rows and record.evaluation else None
         uncertain = sorted(rows, key=lambda row: row.rank)[:NUM_LEAST_CERTAIN]
         least = [UncertainRow(row, texts.get(row.id, "")[:MAX_TEXT], gold.get(row.id)) for row in uncertain]
         demo = read_file(folder / DEMO, DemoResults)
         zero_shot = demo.seeds[0].zero_shot_label_accuracy if demo and demo.seeds else None
-        label_accuracy = float(np.mean(right)) if right else None
-        return cls(record, title, u_curves, accuracy_curves, label_accuracy, zero_shot, least)
+        label_accuracy = float(right.mean()) if judged else None
+        return cls(record, title, u_curves, accuracy_curves, label_accuracy, zero_shot, rows, certainty, least)
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,10 @@ def test_an_evaluation_by_the_runs_own_data(icm: Icm, run: Path, made: Path, url
     evaluation = json.loads((run / EVALUATION).read_text())
     assert (evaluation["num_examples"], evaluation["num_test"]) == (24, 24)
     assert set(evaluation["figures"]) == {"zero_shot", "icm", "gold"}
+    certainty = evaluation["certainty"]
+    assert certainty["num"] == 24
+    assert certainty["risks"][-1]["risk"]["value"] == pytest.approx(1 - evaluation["label_accuracy"]["value"])
+    assert "wrong among them" in ended.out
     gold = evaluation["figures"]["gold"]["raw"]["accuracy"]
     assert gold["low"] <= gold["value"] <= gold["high"]
     assert f"{gold['value']:.3f} [{gold['low']:.3f}, {gold['high']:.3f}]" in ended.out
