@@ -24,6 +24,7 @@ from typing import NamedTuple
 import numpy as np
 
 from icm_annealer.core.arrays import Array, Ints
+from icm_annealer.core.label_balance import LabelRates
 from icm_annealer.core.objective import Objective, calibrated, margins, normalized
 from icm_annealer.rules.consistency import Consistency
 from icm_annealer.scoring.passes import PassRequest, PassResult
@@ -36,6 +37,8 @@ class StopSearch(Exception):  # noqa: N818  (no error)
 
 TWO_FOLDS = PlanKind("folds", 2)
 """Each half of the units is scored with the other half as context."""
+KNOWN_GAIN = 1e6
+"""Nats added to the score of a known label, so that it wins against any score and, if need be, any shift."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,31 @@ class Problem:
     consistency: Consistency
     objective: Objective
     plan: PlanKind
+    known: Ints | None = None
+    """[example]: the label numbers that the user knows, -1 where there is none; a search never changes them."""
+    rates: LabelRates | None = None
+    """The shares that the labels are known to have; None if they are unknown."""
 
     @property
     def all_examples(self) -> Ints:
         return np.arange(self.num_examples)
+
+    def best(self, scores: Array) -> Ints:
+        """The labels with the highest total of `scores` [example, label], in nats, that the rules, the known labels and
+        the label rates allow.
+
+        Rules come first, then known labels. Rates are met as closely as the two and equal scores allow.
+        """
+        return self.consistency.best(self.adjusted(scores))
+
+    def adjusted(self, scores: Array) -> Array:
+        """`scores` with what known labels and label rates add to them: without rules, `best` takes the highest of each
+        example's."""
+        if self.known is not None:
+            scores = scores + KNOWN_GAIN * (self.known[:, None] == np.arange(self.num_labels))
+        if self.rates is not None:
+            scores = scores + self.rates.shifts(scores)
+        return scores
 
     def u(self, answer: PassResult, labels: Ints) -> float:
         """U of a complete labelling, from a pass over all examples."""
@@ -98,8 +122,8 @@ class Finalist(NamedTuple):
     u_own: float | None = None
     """U of the search's own last passes, if any of them used these labels."""
     scores: Array | None = None
-    """[example, label]: the scores, in nats, by which the labels were chosen; None if the search has none. Without
-    rules, each label has the highest of its example's scores."""
+    """[example, label]: the scores, in nats, whose best labels (`Problem.best`) these are; None if the search has
+    none."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +139,8 @@ class Candidate:
     us: list[float]
     """U on each common order; empty if the labels were not evaluated."""
     scores: Array | None = None
-    """The scores of the finalist."""
+    """The scores of the finalist, adjusted to known labels and label rates: without rules, each label has the highest
+    of its example's."""
 
     @property
     def evidence(self) -> Array:
@@ -230,7 +255,7 @@ def weigh(
     for finalist, own_passes in zip(contenders, passes, strict=True):
         us = [problem.u(answer, finalist.labels) for answer in own_passes]
         u_own = _mean_and_error(us)[0] if finalist.u_own is None else finalist.u_own
-        labels, scores = finalist.labels, finalist.scores
+        labels, scores = finalist.labels, None if finalist.scores is None else problem.adjusted(finalist.scores)
         candidates.append(Candidate(finalist.starts, labels, u_own, _mean(problem, own_passes), us, scores))
     return sorted(candidates, key=lambda candidate: -candidate.u)
 

@@ -68,10 +68,10 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int, start_labels: I
     (zero_shot,) = yield [zero_shot_request(problem)]
     alone = calibrated(zero_shot.logprobs)
     if start_labels is None:
-        starts = [(ZERO_SHOT, problem.consistency.best(alone))]
+        starts = [(ZERO_SHOT, problem.best(alone))]
         for rng in rngs[1 : settings.num_chains]:
             draws = rng.random((problem.num_examples, problem.num_labels))
-            starts.append(("random", problem.consistency.best(draws)))
+            starts.append(("random", problem.best(draws)))
     else:
         starts = [("given", start_labels)] * settings.num_chains
     chains = [
@@ -108,7 +108,7 @@ def _chain(problem: Problem, settings: BlockSettings, labels: Ints, heat: float,
             first_temperature = temperature = heat * _median_gain(said)
         is_cold = temperature == 0
         evidence.add(queries, said, is_cold)
-        proposed = problem.consistency.best(_heated(evidence.scores, temperature, rng))
+        proposed = problem.best(_heated(evidence.scores, temperature, rng))
         num_changed = int((proposed[queries] != labels[queries]).sum())
         labels = labels.copy()  # the request must not change
         labels[queries] = proposed[queries]
@@ -226,7 +226,7 @@ def _answer(
 ) -> Finalist:
     weight = settings.zero_shot_weight
     scores = (said + weight * alone) / (1 + weight)  # a mean, so in nats
-    return Finalist(starts, problem.consistency.best(scores), u, scores)
+    return Finalist(starts, problem.best(scores), u, scores)
 
 
 def _are_alike(settings: BlockSettings, one: Ints, other: Ints) -> bool:

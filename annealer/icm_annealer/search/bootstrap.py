@@ -54,7 +54,7 @@ def bootstrap(problem: Problem, settings: BootstrapSettings, seed: int) -> Searc
 
 
 def _best(problem: Problem, settings: BootstrapSettings, scores: Array) -> Ints:
-    labels: Ints = problem.consistency.best(scores) if settings.keeps_rules else scores.argmax(axis=1)
+    labels: Ints = problem.best(scores) if settings.keeps_rules else scores.argmax(axis=1)
     return labels
 
 

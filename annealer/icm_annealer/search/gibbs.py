@@ -63,7 +63,7 @@ def gibbs(problem: Problem, settings: GibbsSettings, seed: int) -> Search:
     rng, order_rng = np.random.default_rng(seed).spawn(2)
     (zero_shot,) = yield [zero_shot_request(problem)]
     if settings.start == "zero-shot":
-        labels = problem.consistency.best(calibrated(zero_shot.logprobs))
+        labels = problem.best(calibrated(zero_shot.logprobs))
     else:
         labels = rng.permutation(problem.num_examples) % problem.num_labels
     said = np.zeros((problem.num_examples, problem.num_labels))
@@ -87,8 +87,8 @@ def gibbs(problem: Problem, settings: GibbsSettings, seed: int) -> Search:
                 votes += np.eye(problem.num_labels)[labels]
     except StopSearch:
         pass
-    counted = with_current(votes, labels)
-    labels, scores = problem.consistency.best(counted), log_shares(counted)
+    scores = log_shares(with_current(votes, labels))  # ties go to the last labels
+    labels = problem.best(scores)
     return (yield from weigh_alone(problem, "gibbs", labels, zero_shot, settings.num_final_orders, order_rng, scores))
 
 

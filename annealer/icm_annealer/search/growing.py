@@ -35,7 +35,7 @@ def growing(problem: Problem, settings: GrowingSettings, seed: int) -> Search:
     rng, order_rng = np.random.default_rng(seed).spawn(2)
     (zero_shot,) = yield [zero_shot_request(problem)]
     scores = calibrated(zero_shot.logprobs)
-    labels = problem.consistency.best(scores)
+    labels = problem.best(scores)
     try:
         for size in sorted({max(size, problem.num_labels) for size in settings.sizes}):
             if size >= problem.num_examples:
@@ -44,7 +44,7 @@ def growing(problem: Problem, settings: GrowingSettings, seed: int) -> Search:
             order = rng.permutation(len(problem.units))
             (answer,) = yield [PassRequest(context, problem.all_examples, order, TREE, "growing")]
             scores = calibrated(answer.logprobs)
-            labels = problem.consistency.best(scores)
+            labels = problem.best(scores)
     except StopSearch:
         pass
     return (yield from weigh_alone(problem, "growing", labels, zero_shot, settings.num_final_orders, order_rng, scores))

@@ -42,7 +42,7 @@ def joint(problem: Problem, settings: JointSettings, seed: int) -> Search:
     rng, order_rng = np.random.default_rng(seed).spawn(2)
     (zero_shot,) = yield [zero_shot_request(problem)]
     scores = _scores(zero_shot.logprobs, settings)
-    labels = problem.consistency.best(scores)
+    labels = problem.best(scores)
     num_draws = settings.num_draws * settings.num_rounds if problem.num_examples > 1 else 0
     # In a small set, the shots must not include all examples.
     num_shots = min(settings.num_shots, problem.num_examples // 2)
@@ -55,12 +55,12 @@ def joint(problem: Problem, settings: JointSettings, seed: int) -> Search:
             (answer,) = yield [PassRequest(context, problem.all_examples, order, TREE, "joint")]
             votes += one_each[_scores(answer.logprobs, settings).argmax(axis=1)]
             if draw % settings.num_draws == 0:
-                votes, counted = np.zeros_like(votes), with_current(votes, labels)
-                labels, scores = problem.consistency.best(counted), log_shares(counted)
+                scores = log_shares(with_current(votes, labels))  # ties keep the current label
+                labels, votes = problem.best(scores), np.zeros_like(votes)
     except StopSearch:
         if votes.any():
-            counted = with_current(votes, labels)
-            labels, scores = problem.consistency.best(counted), log_shares(counted)
+            scores = log_shares(with_current(votes, labels))
+            labels = problem.best(scores)
     return (yield from weigh_alone(problem, "joint", labels, zero_shot, settings.num_final_orders, order_rng, scores))
 
 

@@ -22,7 +22,7 @@ def zero_shot(problem: Problem, settings: ZeroShotSettings, seed: int) -> Search
     """One pass without context; the seed affects only the orders on which the labels are evaluated."""
     (answer,) = yield [zero_shot_request(problem)]
     scores = calibrated(answer.logprobs)
-    labels = problem.consistency.best(scores)
+    labels = problem.best(scores)
     rng = np.random.default_rng(seed)
     return (yield from weigh_alone(problem, "zero-shot", labels, answer, settings.num_final_orders, rng, scores))
 

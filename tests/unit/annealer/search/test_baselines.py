@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests import planted
 
+from icm_annealer.core.label_balance import LabelRates
 from icm_annealer.core.objective import Objective
 from icm_annealer.data.examples import Loaded, consistency_of, labels_of
 from icm_annealer.data.task import LoadedTask
@@ -335,18 +336,25 @@ def test_a_search_can_be_stopped_and_is_weighed_all_the_same(search: str, stop_a
 
 @settings(max_examples=30)
 @given(
-    search=st.sampled_from(BASELINES),
+    search=st.sampled_from([*BASELINES, "blocks"]),
     num=st.integers(1, 14),
     num_labels=st.integers(2, 5),
     seed=st.integers(0, 100),
     stop_after=st.integers(2, 12) | st.none(),
+    given_too=st.sampled_from(["nothing", "labels", "rates"]),
 )
 def test_without_rules_a_label_has_the_highest_of_its_scores(
-    search: str, num: int, num_labels: int, seed: int, stop_after: int | None
+    search: str, num: int, num_labels: int, seed: int, stop_after: int | None, given_too: str
 ) -> None:
+    """Also where known labels, or label rates, decided."""
     options = {"gibbs": GibbsSettings(num_burn_in=1, num_samples=2), "joint": JointSettings(num_draws=3, num_rounds=2)}
     chosen = Settings(search=search, seed=seed, options=options.get(search))
-    winner = drive(problem(num, num_labels), chosen, noise(num_labels), stop_after).result.winner
+    known = np.where(np.arange(num) < 3, np.arange(num) % num_labels, -1) if given_too == "labels" else None
+    rates = LabelRates.even(num_labels) if given_too == "rates" else None
+    stop = None if search == "blocks" else stop_after
+    winner = drive(
+        replace(problem(num, num_labels), known=known, rates=rates), chosen, noise(num_labels), stop
+    ).result.winner
     if winner.scores is None:
         assert (search, num) == ("bootstrap", 1)  # a single example has no context: its label is a random one
     else:

@@ -43,7 +43,7 @@ class ToySettings:
 
 def toy(problem, settings, seed):
     (zero_shot,) = yield [zero_shot_request(problem)]
-    labels = problem.consistency.best(np.eye(problem.num_labels)[[settings.label] * problem.num_examples])
+    labels = problem.best(np.eye(problem.num_labels)[[settings.label] * problem.num_examples])
     return (yield from weigh_alone(problem, "toy", labels, zero_shot, 1, np.random.default_rng(seed)))
 
 
@@ -163,7 +163,7 @@ def toy(problem: Problem, settings: ToySettings, seed: int) -> Search:
     """Calibrated zero-shot labels, asked for several times."""
     for _ in range(settings.num_rounds):
         (zero_shot,) = yield [zero_shot_request(problem)]
-    labels = problem.consistency.best(calibrated(zero_shot.logprobs))
+    labels = problem.best(calibrated(zero_shot.logprobs))
     return (yield from weigh_alone(problem, "toy", labels, zero_shot, 0, np.random.default_rng(seed)))
 
 
