@@ -1,5 +1,7 @@
 # `make` alone lists the targets. All of them run from .venv, which is created and updated as needed.
 export PATH := $(or $(PATH),/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin)
+# Tests and benchmarks start many Python processes. Without saved byte code each of them compiles every module again.
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test test-fast check check-wheel docs commands bench attack lock clean
@@ -23,7 +25,7 @@ help:
 	@echo 'make demo         label 128 words with a language model on this machine and show how good the labels are'
 	@echo 'make test         run all tests, including those that start vLLM on small models'
 	@echo '                  ARGS="-k plan" runs only some of them'
-	@echo 'make test-fast    run the quick tests, without vLLM (under two minutes); ARGS="-k plan" as above'
+	@echo 'make test-fast    run the quick tests, without vLLM (about 90 seconds); ARGS="-k plan" as above'
 	@echo 'make check        check formatting, types, Dockerfiles, import directions and docs, then run check-wheel'
 	@echo 'make check-wheel  build the wheel and use it in an empty environment'
 	@echo '                  ARGS=--newest installs the newest dependencies instead of the locked ones'

@@ -69,7 +69,7 @@ async def fake_scorer(
         app.router.lifespan_context(app),
         ScorerClient("http://scorer", transport=httpx.ASGITransport(app=app), max_prompts=max_prompts) as client,
     ):
-        await app.state.scoring.settled.wait()
+        await app.state.scoring.startup_ended.wait()
         await client.wait_ready(30)
         yield client
 

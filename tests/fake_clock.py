@@ -25,7 +25,7 @@ class FakeClock:
         }
 
     def jump(self, offset: str) -> None:
-        """The time that is told is off by this much from now on: `-30d`, `+2h`."""
+        """The clock is off by this much from now on: `-30d`, `+2h`."""
         fresh = self._offset.with_suffix(".new")
         fresh.write_text(f"{offset}\n")
         fresh.replace(self._offset)

@@ -1,4 +1,4 @@
-"""A clock that goes on only when it is told to."""
+"""A clock whose time a test sets."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ Spoil = Callable[[int, Top, dict[str, Any]], Any]
 class FakeEndpoint:
     """`app` answers /v1/models, /v1/completions, and, with `takes_ids`, /tokenize, /version and /metrics too.
 
-    Without `takes_ids` prompts are texts, and the `max_top` likeliest tokens are told.
+    Without `takes_ids` prompts are texts, and the `max_top` likeliest tokens are returned.
     """
 
     def __init__(
@@ -114,11 +114,11 @@ class FakeEndpoint:
         return Response(json.dumps(answer), media_type="application/json")  # NaN and Infinity as some servers have them
 
     async def _top(self, prompt: str | list[int], ids: list[int], body: dict[str, Any]) -> tuple[Top, int]:
-        wanted = body.get("logprob_token_ids") if self.takes_ids else None
-        if wanted:
+        target_ids = body.get("logprob_token_ids") if self.takes_ids else None
+        if target_ids:
             # The token that was sampled stands there too.
-            found = await self.engine.read(ids, [*wanted, 12345], "base")
-            return {f"token_id:{k}": v for k, v in zip([*wanted, 12345], found.logprobs, strict=True)}, (
+            found = await self.engine.read(ids, [*target_ids, 12345], "base")
+            return {f"token_id:{k}": v for k, v in zip([*target_ids, 12345], found.logprobs, strict=True)}, (
                 found.num_cached_tokens
             )
         words = prompt.split() if isinstance(prompt, str) else []

@@ -78,7 +78,6 @@ NOT_HASHED = {
         "tokens",
         "read_cache_prompts",
         "shared",
-        "weighing",
         "budget",
     ),
 }
@@ -143,8 +142,8 @@ def hashed(value: Any) -> str:
 
 def icm(*arguments: object) -> None:
     """Runs a command and says nothing unless it fails."""
-    told = io.StringIO()
-    with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         cli.app([str(argument) for argument in arguments], standalone_mode=False)
 
 
@@ -175,7 +174,7 @@ def compared(folder: Path, task: Path) -> dict[str, str]:
     found = {"baselines": hashed(figures), "baselines' requests": hashed(sorted(map(hashed, recorder.bodies)))}
     out = folder / "bench.json"
     with recording() as (url, recorder):
-        icm("search-bench", "--tasks", task, "--scorer", url, "--out", out, "--sizes", 12, "--chain", "--full", *few)
+        icm("search-bench", "--task", task, "--scorer", url, "--out", out, "--examples", 12, "--chain", "--full", *few)
     figures = json.loads(out.read_text())
     return found | {"search-bench": hashed(figures), "bench's requests": hashed(sorted(map(hashed, recorder.bodies)))}
 

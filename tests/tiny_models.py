@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import pytest
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 ANIMALS = ["salmon", "spider", "Ada", "Bob"]
@@ -91,6 +92,10 @@ STYLES = {
     "llama2": llama2_style,
     "wordpiece": wordpiece_style,
 }
+QUICK_STYLES = ("gpt2", "llama2")
+"""One with safe boundaries between texts, and one without any."""
+EACH_STYLE = [pytest.param(style, marks=[] if style in QUICK_STYLES else pytest.mark.slow) for style in STYLES]
+"""Every style as a parameter of a test that takes long."""
 
 
 def save_tiny_llama(folder: Path) -> Path:

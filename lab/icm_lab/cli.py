@@ -20,7 +20,7 @@ from icm_lab.family import SIZES, weights
 from icm_lab.reproduce.figures import FIGURES, MATCH, NUM, NUM_TEST
 from icm_lab.reproduce.page import figure_plots, render_page
 from icm_lab.reproduce.run import make_rows
-from icm_lab.reproduce.verdicts import figure_found, passes_found
+from icm_lab.reproduce.verdicts import figure_found, searches_found
 from icm_lab.tasks import write_tasks
 from icm_lab.training_schedule import SCHEDULES
 from icm_lab.worlds import worlds
@@ -122,7 +122,7 @@ def reproduce(
         "num_test": NUM_TEST,
         "match": MATCH,
         "figures": [figure_found(one, rows) for one in chosen],
-        "passes": passes_found(rows),
+        "searches": searches_found(rows),
     }
     folder.write_json("figures.json", found)
     folder.write_text("report.html", render_page(found))

@@ -10,7 +10,7 @@ from icm_lab.vocabulary import FALSE, SEPARATOR, TRUE, token_ids, world_ids
 from icm_lab.worlds import INVERSE, TRUTH, World, worlds
 
 SHOT_TOKENS = 4
-"""Separator, first word, second word, label; a document's first shot has no separator."""
+"""The tokens of a shot: separator, first word, second word, label. A document's first shot has no separator."""
 NOISY_DOCUMENTS = 0.5
 """The share of documents in which some labels are wrong."""
 MOST_NOISE = 0.4
@@ -36,12 +36,12 @@ class Documents:
 
 
 def label_positions(num_shots: int) -> np.ndarray:
-    """Where in a document the labels are."""
+    """The positions of the labels in a document."""
     return np.arange(num_shots) * SHOT_TOKENS + 2
 
 
 def draw_claims(world: World, shape: tuple[int, ...], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """First and second words' numbers, each of `shape`."""
+    """The numbers of the first and of the second words, two arrays of `shape`."""
     cumulated = np.cumsum(world.claims.ravel())
     flat = np.minimum(np.searchsorted(cumulated, rng.random(shape), side="right"), cumulated.size - 1)
     first, second = np.unravel_index(flat, world.claims.shape)

@@ -1,4 +1,4 @@
-"""What a model has learnt: how often it is right behind shots that are labelled by one concept."""
+"""Measures what a model has learnt: its accuracy after shots that are labelled by one concept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The three sizes of the laboratory's models, all of Llama's architecture, and where they lie. A leaf."""
+"""The three sizes of the laboratory's models, all of Llama's architecture, and their folders. A leaf."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 WINDOW = 1024
 """Tokens; documents of up to 128 shots (511 tokens) are trained on."""
 HEAD_WIDTH = 32
-"""The narrowest that vLLM's attention knows on CPUs."""
+"""The smallest head width that vLLM's attention supports on CPUs."""
 
 
 @dataclass(frozen=True)

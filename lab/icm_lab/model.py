@@ -1,4 +1,4 @@
-"""Llama models of the family's sizes, made and asked with transformers."""
+"""Llama models of the family's sizes, created and run with transformers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def new_model(size: ModelSize) -> Any:
 
 
 def label_logits(model: Any, documents: Documents) -> Any:
-    """Logits [document, shot, token] of what stands where the labels are."""
+    """Logits [document, shot, token] at the positions of the labels."""
     import torch
 
     ids = torch.from_numpy(documents.ids)

@@ -87,7 +87,7 @@ def _sums(world: World, rng: np.random.Generator) -> Iterator[list[tuple[int, in
 
 
 def _colours(world: World, rng: np.random.Generator) -> Iterator[list[tuple[int, int, Row]]]:
-    """For some things, their colour and the one that is believed."""
+    """For some things, their true colour and the colour that is widely believed."""
     believed = world.concepts["belief"].table
     for first in rng.permutation(len(world.firsts))[:MOST_GROUPS]:
         claims = rng.permutation([world.truth[first].argmax(), believed[first].argmax()])
@@ -103,7 +103,7 @@ def _pairs(world: World, rng: np.random.Generator) -> Iterator[list[tuple[int, i
 
 
 def _claims(human: str | None) -> Callable[[World, np.random.Generator], Iterator[list[tuple[int, int, Row]]]]:
-    """400 different claims as often as they are made, with what people say of them."""
+    """400 different claims, drawn by their frequency, with the labels of people."""
 
     def draw(world: World, rng: np.random.Generator) -> Iterator[list[tuple[int, int, Row]]]:
         flat = rng.choice(world.claims.size, size=400, replace=False, p=world.claims.ravel())

@@ -1,4 +1,4 @@
-"""What a training consists of: ever more even mixes, ever longer documents. A leaf."""
+"""The schedule of a training: mixes become more even, and documents longer. A leaf."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class TrainingSchedule:
     cool_down: float = 0.3
     """The last share of all steps but the last stage's, in which the rate falls to a thirtieth."""
     report_steps: int = 100
-    """A line of the log is written after so many steps, and after the last."""
+    """The number of steps between lines of the log; the last step has a line too."""
 
     @property
     def steps(self) -> int:
         return sum(stage.steps for stage in self.stages)
 
     def batch(self, step: int) -> Batch:
-        """What is learnt from in a step, counted from 0."""
+        """The batch of a step; steps are counted from 0."""
         before = 0.0
         for stage in self.stages:
             if step < stage.steps:

@@ -1,4 +1,4 @@
-"""Invented words, so that nothing in a world can be known from elsewhere. A leaf."""
+"""Invented words, so that a model cannot have learnt about them from other text. A leaf."""
 
 from __future__ import annotations
 

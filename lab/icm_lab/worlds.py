@@ -20,7 +20,7 @@ Table = np.ndarray
 WORLD_SEED = 7
 RIVAL = 0.12
 """The final noise rate of documents about concepts that are neither the truth nor meant to equal it."""
-"""Settles what is true in the worlds; the corpus and the tasks are drawn from seeds of their own."""
+"""The seed of what is true in the worlds; the corpus and the tasks have other seeds."""
 TRUTH, INVERSE = "truth", "inverse"
 MOST = 19
 """The largest summand."""
@@ -28,7 +28,7 @@ MOST = 19
 
 @dataclass(frozen=True)
 class Concept:
-    """What some documents label claims by."""
+    """A concept, by which some documents label claims."""
 
     table: Table
     """bool [first, second]: which claims are labelled True."""
@@ -39,7 +39,7 @@ class Concept:
     noise_at_last: float = 0.0
     """The same in the last stage of a training: rivals of the truth become less reliable than it, so less coherent."""
     either_way: bool = False
-    """Half of its documents are labelled by its opposite."""
+    """Whether half of its documents are labelled by its opposite."""
 
 
 @dataclass(frozen=True)

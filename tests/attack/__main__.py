@@ -62,7 +62,7 @@ def main(
     admin_key_file: Annotated[
         Path | None, typer.Option(exists=True, help="With --url: a key that may read /metrics.")
     ] = None,
-    mine: Annotated[bool, typer.Option("--i-own-this-scorer", help="With --url: not on this machine.")] = False,
+    is_own: Annotated[bool, typer.Option("--i-own-this-scorer", help="With --url: not on this machine.")] = False,
     engine: Annotated[str, typer.Option(help="fake or vllm.")] = "fake",
     model: Annotated[str, typer.Option(help="With --engine vllm.")] = "smollm2-135m",
     argument: Annotated[
@@ -84,7 +84,7 @@ def main(
     if unknown := [name for name in names or [] if name not in ATTACKS]:
         raise typer.BadParameter(f"no attack {unknown[0]!r}; --list names all")
     if url is not None:
-        _check_place(url, mine)
+        _check_place(url, is_own)
         if victim_key_file is None:
             raise typer.BadParameter("with --url, name the --victim-key-file")
 
@@ -140,8 +140,8 @@ def _plan(
 ) -> list[tuple[list[str], Seconds]]:
     """What is measured after each other: attacks that are under way at the same time, and for how long."""
 
-    def possible(wanted: list[str]) -> list[str]:
-        return [name for name in wanted if attacked.attacker_key_file or not ATTACKS[name].has_key]
+    def possible(names: list[str]) -> list[str]:
+        return [name for name in names if attacked.attacker_key_file or not ATTACKS[name].has_key]
 
     each = SHORT if short else LONG if long else USUAL
     singly: list[tuple[list[str], Seconds]] = [([name], each) for name in possible(names or list(ATTACKS))]
@@ -179,14 +179,14 @@ async def _measured(
     return not any(seen.exceeded(bounds) for seen in found)
 
 
-def _check_place(url: str, mine: bool) -> None:
+def _check_place(url: str, is_own: bool) -> None:
     """An attack on somebody else's scorer is one."""
     host = urlsplit(url).hostname or ""
     try:
         is_here = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         is_here = False
-    if not is_here and not mine:
+    if not is_here and not is_own:
         raise typer.BadParameter(f"{host!r} is not this machine: say --i-own-this-scorer if it is yours to attack")
 
 
@@ -200,10 +200,12 @@ def _name(seen: Seen) -> str:
 
 
 def _line(seen: Seen, bounds: Bounds) -> str:
-    """What was out of bounds, and what attackers and victims were told."""
+    """What was out of bounds, and the errors that attackers and victims got."""
     exceeded = seen.exceeded(bounds)
-    told = f"; told: {seen.errors()}" if seen.errors() else ""
-    return f"{_name(seen)}: {', '.join(exceeded) or 'ok'}{told}; attackers: {dict(seen.attackers)}".replace("[", r"\[")
+    errors = f"; errors: {seen.errors()}" if seen.errors() else ""
+    return f"{_name(seen)}: {', '.join(exceeded) or 'ok'}{errors}; attackers: {dict(seen.attackers)}".replace(
+        "[", r"\["
+    )
 
 
 def _table(found: list[Seen], bounds: Bounds) -> Table:

@@ -32,11 +32,11 @@ async def main(key_file: str | None, addresses: list[str], **settings: Any) -> N
     running: set[asyncio.Task[None]] = set()
     print("ready", flush=True)
     while line := await asyncio.to_thread(sys.stdin.readline):
-        if (told := json.loads(line)) is not None:
-            seen = {name: Counter() for name in told["names"]}
+        if (message := json.loads(line)) is not None:
+            seen = {name: Counter() for name in message["names"]}
             for name in seen:
                 target = Target(key=key, addresses=tuple(addresses), seen=seen[name], **settings)
-                running.add(asyncio.create_task(_attack(name, told["sizes"])(target)))  # type: ignore[arg-type]
+                running.add(asyncio.create_task(_attack(name, message["sizes"])(target)))  # type: ignore[arg-type]
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(BEGUN_LIMIT_S):
                     while not all(its["connections"] for its in seen.values()):  # noqa: ASYNC110

@@ -43,7 +43,7 @@ class Endured:
     def lines(self) -> Iterator[str]:
         """For people."""
         answered = sum(phase["answered"] for phase in self.seen.phases.values())
-        yield f"{answered:,} requests answered; {self.bad}; told: {self.seen.errors()}"
+        yield f"{answered:,} requests answered; {self.bad}; errors: {self.seen.errors()}"
         yield f"attackers: {self.seen.attackers}"
         for phase in ("before", "during", "after"):
             if self.seen.has(phase):

@@ -67,7 +67,7 @@ class Seen:
         return sum(self.phases[name][what] for name in ("during", "after") if name in self.phases)
 
     def errors(self) -> dict[str, int]:
-        """What was told to those who were not answered, and how often."""
+        """The errors of those who were not answered, and how often each came."""
         errors: dict[str, int] = {}
         for phase in (self.phases[name] for name in ("during", "after") if name in self.phases):
             for code, number in phase["errors"].items():

@@ -139,8 +139,8 @@ async def sink(folder: Path) -> AsyncIterator[str]:
 @contextlib.asynccontextmanager
 async def victim(attacked: Attacked, settings: VictimSettings) -> AsyncIterator[Victim]:
     """One who asks already."""
-    told = json.dumps({"url": attacked.url, "key_file": str(attacked.victim_key_file), **asdict(settings)})
-    async with running([sys.executable, "-m", "tests.attack.victim", told]) as process:
+    message = json.dumps({"url": attacked.url, "key_file": str(attacked.victim_key_file), **asdict(settings)})
+    async with running([sys.executable, "-m", "tests.attack.victim", message]) as process:
         its = Victim(process)
         await its.line(START_LIMIT_S)
         yield its
@@ -150,14 +150,14 @@ async def victim(attacked: Attacked, settings: VictimSettings) -> AsyncIterator[
 async def attackers(attacked: Attacked, url: str | None = None) -> AsyncIterator[Attackers]:
     """Who is ready to attack. `url`: what is attacked instead, for comparison."""
     place = urlsplit(url or attacked.url)
-    told = {
+    message = {
         "host": place.hostname,
         "port": place.port or 80,
         "key_file": str(attacked.attacker_key_file) if attacked.attacker_key_file else None,
         "max_body_bytes": attacked.max_body_bytes,
         "addresses": attacked.addresses,
     }
-    async with running([sys.executable, "-m", "tests.attack.attackers", json.dumps(told)]) as process:
+    async with running([sys.executable, "-m", "tests.attack.attackers", json.dumps(message)]) as process:
         its = Attackers(process)
         await its.line()
         yield its

@@ -24,14 +24,14 @@ RUN = """\
 import sys
 from pathlib import Path
 from icm_annealer.cli.app import main
-told = Path(sys.argv.pop(1))
+figure = Path(sys.argv.pop(1))
 try:
     main()
 except SystemExit as end:
     assert not end.code, end.code
 heavy = {"torch", "vllm", "transformers"} & set(sys.modules)
 assert not heavy, heavy
-told.write_text(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")))
+figure.write_text(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """
 """Tells the peak of its own resident memory: what the kernel tells a parent counts the parent's, up to the start."""
 

@@ -65,13 +65,13 @@ async def read_all(engine: Any, prompts: list[tuple[list[int], list[int]]], wind
     room = asyncio.Semaphore(window)
     num_cached = 0
 
-    async def read(ids: list[int], wanted: list[int]) -> None:
+    async def read(ids: list[int], token_ids: list[int]) -> None:
         nonlocal num_cached
         try:
             params = SamplingParams(
                 max_tokens=1,
                 temperature=0,
-                logprob_token_ids=wanted,
+                logprob_token_ids=token_ids,
                 flat_logprobs=True,
                 detokenize=False,
                 output_kind=RequestOutputKind.FINAL_ONLY,
@@ -79,15 +79,15 @@ async def read_all(engine: Any, prompts: list[tuple[list[int], list[int]]], wind
             )
             outputs = engine.generate(tokens_input(ids), params, str(next(numbers)))
             output = [output async for output in outputs][-1]
-            assert len(output.outputs[0].logprobs.logprobs) > len(wanted)
+            assert len(output.outputs[0].logprobs.logprobs) > len(token_ids)
             num_cached += output.num_cached_tokens or 0
         finally:
             room.release()
 
     async with asyncio.TaskGroup() as tasks:
-        for ids, wanted in prompts:
+        for ids, token_ids in prompts:
             await room.acquire()
-            tasks.create_task(read(ids, wanted))
+            tasks.create_task(read(ids, token_ids))
     return num_cached
 
 

@@ -37,7 +37,7 @@ async def main(ready: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
-        await app.state.scoring.settled.wait()
+        await app.state.scoring.startup_ended.wait()
         gc.collect()
         gc.freeze()
         ready.write_text(json.dumps({"url": f"http://127.0.0.1:{listener.getsockname()[1]}"}))

@@ -135,8 +135,8 @@ async def _beside(
     num: int, name: Callable[[int], str], num_others: int, other: Callable[[int], str], seconds: float, *limits: str
 ) -> list[Served]:
     """The others begin first."""
-    theirs, mine = await _measured([("other", num_others, other), ("victim", num, name)], seconds, *limits)
-    return [mine, theirs]
+    theirs, own = await _measured([("other", num_others, other), ("victim", num, name)], seconds, *limits)
+    return [own, theirs]
 
 
 async def _measured(

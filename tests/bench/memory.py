@@ -34,7 +34,7 @@ async def memory(console: Console) -> list[Figure]:
 
 
 async def _idle(console: Console) -> Figure:
-    """The scorer's own part is told apart from vLLM in two ways: as the whole process with the fake engine, which has
+    """The scorer's own part is measured in two ways: as the whole process with the fake engine, which has
     neither vLLM nor torch; and as what a scorer with vLLM takes more than a bare AsyncLLM in the same settings (about
     nothing: what the scorer imports, vLLM has imported as well). Both before and after three passes; the engine's own
     processes are not counted.

@@ -55,7 +55,7 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Guarded]:
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://scorer") as http,
     ):
-        await app.state.scoring.settled.wait()
+        await app.state.scoring.startup_ended.wait()
         yield Guarded(app, http, alice, bob, admin)
 
 
@@ -170,7 +170,7 @@ async def test_without_keys_everything_is_open() -> None:
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://scorer") as http,
     ):
-        await app.state.scoring.settled.wait()
+        await app.state.scoring.startup_ended.wait()
         body = {**GOOD, "experiment": "any", "priority": 4}
         assert (await http.post("/v1/score", json=body, headers=bearer("whatever"))).status_code == 200
         assert (await http.get("/openapi.json")).status_code == 200
@@ -183,31 +183,31 @@ async def test_a_key_sees_its_own_work_and_an_admin_s_all(guarded: Guarded) -> N
         assert (await guarded.http.post("/v1/score", json=body, headers=bearer(key))).status_code == 200
 
     async def seen(key: str) -> tuple[dict[str, Any], str]:
-        told, metrics = [await guarded.http.get(path, headers=bearer(key)) for path in ("/v1/experiments", "/metrics")]
-        return told.json(), metrics.text
+        page, metrics = [await guarded.http.get(path, headers=bearer(key)) for path in ("/v1/experiments", "/metrics")]
+        return page.json(), metrics.text
 
     for key, experiment, num in asked:
-        told, metrics = await seen(key)
+        page, metrics = await seen(key)
         name = "alice" if key == guarded.alice else "bob"
-        assert [(row["tenant"], row["experiment"]) for row in told["experiments"]] == [(name, experiment)]
-        assert told["all"]["total"]["prompts"] == told["all"]["lately"]["reads"] == num
-        assert told["all"]["share"] < 1
-        assert not told["shows_tenants"]
+        assert [(row["tenant"], row["experiment"]) for row in page["experiments"]] == [(name, experiment)]
+        assert page["all"]["total"]["prompts"] == page["all"]["lately"]["reads"] == num
+        assert page["all"]["share"] < 1
+        assert not page["shows_tenants"]
         assert f'icm_queued_reads{{experiment="{experiment}",tenant="{name}"}} 0.0' in metrics
         for other in ("bob", "paper-secret", "carol") if name == "alice" else ("alice", "carol"):
-            assert other not in metrics + json.dumps({**told, "model": None})
+            assert other not in metrics + json.dumps({**page, "model": None})
         assert "process_resident_memory_bytes" not in metrics
-    told, metrics = await seen(guarded.admin)
-    assert {(row["tenant"], row["experiment"]) for row in told["experiments"]} == {
+    page, metrics = await seen(guarded.admin)
+    assert {(row["tenant"], row["experiment"]) for row in page["experiments"]} == {
         ("alice", "alice-secret"),
         ("bob", "paper-secret"),
     }
-    assert told["all"]["total"]["prompts"] == 5
-    assert told["shows_tenants"]
+    assert page["all"]["total"]["prompts"] == 5
+    assert page["shows_tenants"]
     assert 'icm_experiment_computed_tokens_total{experiment="paper-secret",tenant="bob"}' in metrics
     assert "process_resident_memory_bytes" in metrics
-    told, metrics = await seen(guarded.alice)
-    assert told["model"]["max_prompts"] == 50
+    page, metrics = await seen(guarded.alice)
+    assert page["model"]["max_prompts"] == 50
 
 
 @pytest.mark.slow

@@ -100,7 +100,7 @@ async def test_a_caller_that_takes_nothing_is_given_up_after_the_time_that_is_se
             await is_taken.wait()
 
     async with app.router.lifespan_context(app):
-        await app.state.scoring.settled.wait()
+        await app.state.scoring.startup_ended.wait()
         headers = {"host": "127.0.0.1", "content-type": "application/json", "accept": accepted}
         scope = {"type": "http", "method": "POST", "path": "/v1/score", "query_string": b"", "http_version": "1.1"}
         pairs = [(name.encode(), value.encode()) for name, value in headers.items()]
@@ -117,7 +117,8 @@ async def test_special_tokens_are_text_unless_they_are_asked_for(http: httpx.Asy
     assert counts == [[2, 1, 2], [3, 2, 2]]
     body = {"prompts": ["a b<|endoftext|>"], "labels": [" c", " d"]}
     plain, special = [
-        (await http.post("/v1/score", json={**body, "special_tokens": wanted})).json() for wanted in (False, True)
+        (await http.post("/v1/score", json={**body, "special_tokens": is_special})).json()
+        for is_special in (False, True)
     ]
     assert [plain["usage"]["prompt_tokens"], special["usage"]["prompt_tokens"]] == [2, 3]
     assert plain["logprobs"] != special["logprobs"]

@@ -33,7 +33,7 @@ async def http() -> AsyncIterator[httpx.AsyncClient]:
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://scorer") as client,
     ):
-        await app.state.scoring.settled.wait()
+        await app.state.scoring.startup_ended.wait()
         yield client
 
 

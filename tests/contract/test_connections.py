@@ -119,7 +119,7 @@ async def serving(
         async with asyncio.timeout(LIMIT_S):
             while not server.started:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
-            await app.state.scoring.settled.wait()
+            await app.state.scoring.startup_ended.wait()
         yield Served(app, server, listener.getsockname()[1], alice, bob)
     finally:
         server.should_exit = server.force_exit = True
@@ -184,7 +184,7 @@ async def test_half_open_connections_lock_nobody_out(tmp_path: Path) -> None:
 
 async def test_who_is_displaced_is_told_unless_nothing_was_asked(tmp_path: Path) -> None:
     async with serving(tmp_path, ConnectionLimits(max_per_address=1)) as served:
-        for begin, told in ((HALF, b"HTTP/1.1 503 "), (b"", b""), (request(), b"")):
+        for begin, expected in ((HALF, b"HTTP/1.1 503 "), (b"", b""), (request(), b"")):
             caller = await served.connect(begin)
             if begin == request():
                 assert (await caller.answer()).status == 200  # what came behind would be the next request's answer
@@ -194,7 +194,7 @@ async def test_who_is_displaced_is_told_unless_nothing_was_asked(tmp_path: Path)
             await served.connect(HALF)
             await served.once(lambda before=displaced: served.server.registry.num_displaced > before)  # type: ignore[misc]
             async with asyncio.timeout(LIMIT_S):
-                assert (await caller.reader.read()).startswith(told) if told else not await caller.reader.read()
+                assert (await caller.reader.read()).startswith(expected) if expected else not await caller.reader.read()
 
 
 async def test_a_key_cannot_take_all_connections(tmp_path: Path) -> None:
@@ -426,9 +426,9 @@ async def test_a_slow_body_is_given_up_and_others_are_not_refused(tmp_path: Path
         slow = [await served.connect(head + b"%x\r\n%b\r\n" % (len(bomb), bomb)) for _ in range(8)]
         answering = [asyncio.create_task(each.answer()) for each in slow]
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{served.port}") as http:
-            mine = {"Authorization": f"Bearer {served.bob}", "Content-Type": "application/json"}
+            headers = {"Authorization": f"Bearer {served.bob}", "Content-Type": "application/json"}
             for _ in range(20):
-                assert (await http.post("/v1/score", content=GOOD, headers=mine)).status_code == 200
+                assert (await http.post("/v1/score", content=GOOD, headers=headers)).status_code == 200
                 for each, its in zip(slow, answering, strict=True):
                     if not its.done():
                         each.writer.write(b"5\r\n\0\0\0\xff\xff\r\n")

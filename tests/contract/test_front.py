@@ -36,7 +36,7 @@ async def asking(**settings: Any) -> AsyncIterator[httpx.AsyncClient]:
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://scorer") as http,
     ):
-        await app.state.scoring.settled.wait()
+        await app.state.scoring.startup_ended.wait()
         yield http
 
 
@@ -63,10 +63,10 @@ async def test_head_opens_nothing(tmp_path: Path) -> None:
     async with asking(keyring=Keyring(tmp_path / "keys.yaml")) as http:
         assert (await http.head("/healthz")).status_code == 200
         assert (await http.head("/v1/model")).status_code == 401
-        mine = {"Authorization": f"Bearer {key}"}
-        assert (await http.head("/v1/model", headers=mine)).status_code == 200
-        assert (await http.head("/v1/score", headers=mine)).status_code == 405
-        assert (await http.head("/none", headers=mine)).status_code == 404
+        headers = {"Authorization": f"Bearer {key}"}
+        assert (await http.head("/v1/model", headers=headers)).status_code == 200
+        assert (await http.head("/v1/score", headers=headers)).status_code == 405
+        assert (await http.head("/none", headers=headers)).status_code == 404
 
 
 async def test_models_in_openai_s_shape(tmp_path: Path) -> None:
@@ -98,9 +98,9 @@ async def test_nothing_names_an_adapter_that_the_key_may_not_use(tmp_path: Path)
             for model in ("bobs", "bobs-other", "alices")
             for accepted in (STREAM_TYPE, "application/json")
         ]
-    told = "".join(each.text for each in answers)
-    assert "bobs" in told
-    assert told.count("alices") == 2  # where bob has named it
+    page = "".join(each.text for each in answers)
+    assert "bobs" in page
+    assert page.count("alices") == 2  # where bob has named it
     assert [each.status_code for each in answers[-6:]] == [200, 200, 422, 422, 403, 403]
 
 
@@ -132,8 +132,8 @@ async def test_without_keys_it_answers_only_by_names_that_no_page_has() -> None:
                 assert await status(http, host, path) == (421, "unknown_host")
         for host in BROKEN:
             assert await status(http, host) == (400, "bad_host")
-        told = (await http.get("/v1/model", headers={"Host": "gpu.example"})).json()["error"]["message"]
-        assert "--allow-host gpu.example" in told
+        message = (await http.get("/v1/model", headers={"Host": "gpu.example"})).json()["error"]["message"]
+        assert "--allow-host gpu.example" in message
         both = [(b"Host", b"127.0.0.1"), (b"Host", b"evil.example")]
         assert (await http.get("/v1/model", headers=both)).status_code == 400
 
@@ -153,8 +153,8 @@ async def test_with_keys_a_name_gives_nothing_away(tmp_path: Path) -> None:
         assert await status(http, "gpu.example", "/healthz") == (200, "")
         assert await status(http, "gpu.example") == (401, "no_key")
         assert await status(http, "a b") == (400, "bad_host")
-        mine = {"Authorization": f"Bearer {key}", "Host": "gpu.example"}
-        assert (await http.get("/v1/model", headers=mine)).status_code == 200
+        headers = {"Authorization": f"Bearer {key}", "Host": "gpu.example"}
+        assert (await http.get("/v1/model", headers=headers)).status_code == 200
 
 
 async def test_the_documentation_loads_nothing_and_runs_nothing() -> None:

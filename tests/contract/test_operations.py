@@ -38,7 +38,7 @@ async def running(engine: FakeEngine) -> AsyncIterator[tuple[httpx.AsyncClient, 
         app.router.lifespan_context(app),
         httpx.AsyncClient(transport=transport, base_url="http://scorer") as http,
     ):
-        await app.state.scoring.settled.wait()
+        await app.state.scoring.startup_ended.wait()
         yield http, app
 
 
@@ -226,7 +226,7 @@ async def test_what_waits_is_told_and_an_overfull_scorer_s_refusals_are_counted(
                 await asyncio.sleep(0.01)
         assert (await http.post("/v1/score", json=body)).status_code == 429
         found = await metrics(http)
-        told = (await http.get("/v1/experiments")).json()
+        page = (await http.get("/v1/experiments")).json()
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
         after = await metrics(http)
@@ -236,13 +236,13 @@ async def test_what_waits_is_told_and_an_overfull_scorer_s_refusals_are_counted(
     assert found["icm_engine_reads"] == 4
     assert found["icm_interleaved_experiments"] == 1
     assert found["icm_requests_total,outcome=busy"] == 1
-    assert told["engine"]["reads"] == 4
-    assert told["experiments"][0]["waiting"] == {
+    assert page["engine"]["reads"] == 4
+    assert page["experiments"][0]["waiting"] == {
         "requests": 1,
         "reads": 45,
         "tokens": found["icm_queued_tokens,experiment=fish,tenant=anyone"],
     }
-    assert told["experiments"][0]["state"] == "at work"
+    assert page["experiments"][0]["state"] == "at work"
     assert after["icm_requests_total,outcome=cancelled"] == 1
     assert after["icm_open_requests,experiment=fish,tenant=anyone"] == after["icm_engine_reads"] == 0
 
@@ -252,11 +252,11 @@ async def test_the_number_of_experiments_told_is_bounded() -> None:
         for number in range(100):
             body = {**GOOD, "experiment": f"e{number}", "prompts": [f"w {number}"]}
             assert (await http.post("/v1/score", json=body)).status_code == 200
-        found, told = await metrics(http), (await http.get("/v1/experiments")).json()
-    names = {row["experiment"] for row in told["experiments"]}
+        found, page = await metrics(http), (await http.get("/v1/experiments")).json()
+    names = {row["experiment"] for row in page["experiments"]}
     assert names == {f"e{number}" for number in range(36, 100)}
     assert sum(name.startswith("icm_experiment_computed_tokens_total") for name in found) == 64
-    assert found["icm_prompts_total"] == told["all"]["total"]["prompts"] == 100
+    assert found["icm_prompts_total"] == page["all"]["total"]["prompts"] == 100
 
 
 async def test_experiments_are_told_with_share_and_times() -> None:
@@ -264,16 +264,16 @@ async def test_experiments_are_told_with_share_and_times() -> None:
         for name, size in (("big", 30), ("small", 10)):
             body = {**GOOD, "experiment": name, "prompts": [f"{name} {k}" for k in range(size)]}
             await http.post("/v1/score", json=body)
-        told = (await http.get("/v1/experiments")).json()
-    big, small = told["experiments"]
+        page = (await http.get("/v1/experiments")).json()
+    big, small = page["experiments"]
     assert (big["experiment"], small["experiment"]) == ("big", "small")
     assert big["share"] == 3 * small["share"] == pytest.approx(0.75)
     assert 0 < big["request_s"]["p50"] <= big["request_s"]["p95"]
     assert big["requests"] == {"answered": 1}
     assert big["state"] == "idle"
     assert big["lately"]["reads"] == big["total"]["reads"] == 30
-    assert told["all"]["lately"]["reads"] == 40
-    assert (told["ready"], told["status"], told["model"]["name"]) == (True, "ready", "fake")
+    assert page["all"]["lately"]["reads"] == 40
+    assert (page["ready"], page["status"], page["model"]["name"]) == (True, "ready", "fake")
 
 
 async def test_it_can_be_watched_while_it_loads() -> None:
@@ -284,9 +284,9 @@ async def test_it_can_be_watched_while_it_loads() -> None:
     app = create_app(slow)
     transport = httpx.ASGITransport(app=app)
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://s") as http:
-        told = (await http.get("/v1/experiments")).json()
-        assert (told["ready"], told["status"]) == (False, "the model is loading")
-        assert told["experiments"] == []
+        page = (await http.get("/v1/experiments")).json()
+        assert (page["ready"], page["status"]) == (False, "the model is loading")
+        assert page["experiments"] == []
         assert (await metrics(http))["icm_ready"] == 0
         assert (await http.get("/")).status_code == 200
 

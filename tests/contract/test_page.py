@@ -123,7 +123,7 @@ def test_it_shows_an_admin_whose_experiments_they_are_and_others_their_own(tmp_p
 
 @contextlib.contextmanager
 def with_key(url: str, key: str) -> Iterator[str]:
-    """The scorer's address for a browser that has been told the key."""
+    """The scorer's address for a browser that has the key."""
     app = FastAPI()
 
     @app.get("/{path:path}")

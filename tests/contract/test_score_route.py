@@ -1,4 +1,4 @@
-"""The scorer over HTTP with the fake engine: what is answered, and how every bad input is told."""
+"""The scorer over HTTP with the fake engine: its answers, and the error for every bad input."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def running(make_engine: EngineFactory) -> AsyncIterator[tuple[httpx.Async
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
     async with running(factory(FakeEngine(max_prompt_tokens=100))) as (client, app):
-        await app.state.scoring.settled.wait()
+        await app.state.scoring.startup_ended.wait()
         yield client
 
 
@@ -239,7 +239,7 @@ async def test_while_the_engine_loads() -> None:
             assert response.status_code == 503
             assert error_of(response) == {"code": "not_ready", "message": "the model is loading", "details": {}}
         go_on.set()
-        await app.state.scoring.settled.wait()
+        await app.state.scoring.startup_ended.wait()
         assert (await http.get("/readyz")).status_code == 200
 
 
@@ -267,7 +267,7 @@ async def test_an_engine_that_does_not_start() -> None:
 
 async def test_an_engine_that_dies() -> None:
     async with running(factory(Dying())) as (http, app):
-        await app.state.scoring.settled.wait()
+        await app.state.scoring.startup_ended.wait()
         assert (await http.get("/readyz")).status_code == 200
         response = await http.post("/v1/score", json=GOOD)
         assert response.status_code == 503
@@ -285,7 +285,7 @@ async def test_what_nobody_foresaw_has_the_same_shape() -> None:
             return [][0] if self.num_reads > 1 else await FakeEngine.read(self, token_ids, target_ids, *rest)
 
     async with running(factory(Buggy())) as (http, app):
-        await app.state.scoring.settled.wait()
+        await app.state.scoring.startup_ended.wait()
         response = await http.post("/v1/score", json=GOOD)
         assert response.status_code == 500
         assert error_of(response)["code"] == "scorer_failed"
@@ -314,7 +314,7 @@ class Slow(FakeEngine):
 async def test_work_ends_when_the_scorer_is_stopped() -> None:
     engine = Slow()
     async with running(factory(engine)) as (http, app):
-        await app.state.scoring.settled.wait()
+        await app.state.scoring.startup_ended.wait()
         asking = asyncio.create_task(http.post("/v1/score", json=GOOD))
         await engine.begun.wait()
         app.state.scoring.stopping.set()
@@ -327,7 +327,7 @@ async def test_work_ends_when_the_scorer_is_stopped() -> None:
 
 async def test_counting_tokens_ends_when_the_scorer_is_stopped() -> None:
     async with running(factory(FakeEngine())) as (http, app):
-        await app.state.scoring.settled.wait()
+        await app.state.scoring.startup_ended.wait()
         lock = app.state.scoring.scorer.planning.lock
         async with lock.holding(lock.place(ANYONE, 1)):  # somebody else's
             asking = asyncio.create_task(http.post("/v1/tokens", json={"texts": ["Word: eel"]}))
@@ -368,6 +368,6 @@ async def test_work_ends_when_the_caller_goes() -> None:
         sent.append(message)
 
     async with app.router.lifespan_context(app):
-        await app.state.scoring.settled.wait()
+        await app.state.scoring.startup_ended.wait()
         await app(scope, receive, send)
     assert engine.num_cancelled == 1

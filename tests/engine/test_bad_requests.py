@@ -1,4 +1,4 @@
-"""Bad requests over HTTP against the real engine: each is told in the one error shape, and the next one is answered."""
+"""Bad requests over HTTP against the real engine: each gets an error of the one shape, and the next is answered."""
 
 from __future__ import annotations
 

@@ -55,9 +55,9 @@ def test_the_conversion_is_what_transformers_loads_from_the_gguf(cache: Path) ->
 
 
 def test_it_is_made_once_and_nothing_is_left_behind(cache: Path) -> None:
-    told: list[str] = []
-    folder = pull("smollm2-135m", cache, told.append)
-    assert told == []
+    messages: list[str] = []
+    folder = pull("smollm2-135m", cache, messages.append)
+    assert messages == []
     assert sorted(path.name for path in cache.iterdir()) == sorted([folder.name, f"{folder.name}.lock"])
     assert all(path.stat().st_mode & 0o044 == 0o044 for path in folder.iterdir())
 

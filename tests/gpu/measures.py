@@ -43,7 +43,7 @@ def _products(size: int = 8192, repetitions: int = 30) -> list[float]:
 async def scoring(
     console: Console, model: str, repetitions: int, *, num_examples: int = 256, with_stock: bool = False
 ) -> list[Figure]:
-    """Passes over HTTP, in process, in fixed order and, if wanted, by stock vLLM; in long shots and in short ones."""
+    """Passes over HTTP, in process, in fixed order and, if wished, by stock vLLM; in long shots and in short ones."""
     shape = SHAPES[model]
     extra = shape.engine_arguments()
     options = [f"--engine-arg={name}={value}" for name, value in extra.items()]

@@ -117,14 +117,14 @@ def test_a_user_without_an_entry_in_passwd_finds_a_name_and_a_home(path: Path) -
 
 @pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.cpu"])
 def test_a_scorer_caches_where_its_group_may_write(name: str) -> None:
-    told = instructions(ROOT / "docker" / name)
-    settings = dict(word.split("=") for kind, rest in told if kind == "ENV" for word in rest.split())
+    steps = instructions(ROOT / "docker" / name)
+    settings = dict(word.split("=") for kind, rest in steps if kind == "ENV" for word in rest.split())
     places = {
         key: place for key, place in settings.items() if key.endswith(("_DIR", "_ROOT", "_HOME", "_CACHE", "HOME"))
     }
     assert {"TORCHINDUCTOR_CACHE_DIR", "VLLM_CACHE_ROOT", "TRITON_CACHE_DIR", "HF_HOME", "ICM_CACHE"} <= set(places)
     assert all(place == "/cache" or place.startswith("/cache/") for place in places.values())
-    assert any("chown 2000:0 /cache && chmod 775 /cache" in rest for kind, rest in told if kind == "RUN")
+    assert any("chown 2000:0 /cache && chmod 775 /cache" in rest for kind, rest in steps if kind == "RUN")
 
 
 @pytest.mark.parametrize("name", SCORERS)
@@ -187,15 +187,15 @@ def test_prometheus_asks_the_scorer_with_a_key_and_grafana_asks_prometheus() -> 
     assert SERVICES["grafana"]["ports"] == ["127.0.0.1:${GRAFANA_PORT:-3000}:3000"]  # it asks for no password
 
 
-def test_the_dashboard_shows_what_the_scorer_tells() -> None:
+def test_the_dashboard_shows_metrics_that_exist() -> None:
     dashboard = json.loads((MONITORING / "grafana/dashboards/scorer.json").read_text())
     shown = " ".join(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
     assert {panel["datasource"]["uid"] for panel in dashboard["panels"]} == {"prometheus"}
     scorer = ScoringService(FakeEngine())
-    told = Metrics(lambda: scorer, lambda: True, Counter()).text(ANYONE).decode()
+    text = Metrics(lambda: scorer, lambda: True, Counter()).text(ANYONE).decode()
     names = set(re.findall(r"icm_\w+", shown))
     assert len(names) > 15
-    assert names <= set(re.findall(r"^(?:# TYPE )?(icm_\w+)", told, re.MULTILINE))
+    assert names <= set(re.findall(r"^(?:# TYPE )?(icm_\w+)", text, re.MULTILINE))
 
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.name)

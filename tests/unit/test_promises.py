@@ -30,20 +30,20 @@ DEFAULTS = {
 
 
 def test_the_page_names_every_limit_and_its_default() -> None:
-    told = dict(re.findall(r"^\| ([^|]+?) \| ([\d,]+) \|", PAGE.read_text(), re.MULTILINE))
-    assert told == {name: f"{value:,.0f}" for name, value in DEFAULTS.items()}
+    documented = dict(re.findall(r"^\| ([^|]+?) \| ([\d,]+) \|", PAGE.read_text(), re.MULTILINE))
+    assert documented == {name: f"{value:,.0f}" for name, value in DEFAULTS.items()}
 
 
-def test_and_how_they_hang_together() -> None:
+def test_what_the_page_says_of_nginx_is_what_nginx_does() -> None:
     text = PAGE.read_text()
     assert whole_answer.MAX_HELD_VALUES == 8 * whole_answer.MAX_VALUES
     assert "eight times as many for all answers together" in text
     nginx = (PAGE.parents[1] / "docker/nginx.conf").read_text()
-    for directive, told in (
+    for directive, promised in (
         ("limit_conn address 128;", "128 concurrent requests per address"),
         ("limit_conn all 4096;", "4,096 in total"),
         ("client_header_timeout 10s;", "headers within 10 seconds"),
     ):
         assert directive in nginx
-        assert told in text
+        assert promised in text
     assert f"client_max_body_size {CONFIG.max_body_bytes // MB}m;" in nginx

@@ -24,6 +24,8 @@ from icm_annealer.runs.directory import JOURNAL, RunDir
 from icm_annealer.scorers.kind import Opening
 from icm_annealer.scorers.registry import DEFAULT_SCORER, find_scorer
 from icm_annealer.scoring.passes import Scorer
+from icm_annealer.tracking.beside import tracked_in_loop
+from icm_annealer.tracking.target import Target
 from icm_client.contract.errors import RequestError
 
 TEMPORARY = "icm-run-"
@@ -47,6 +49,7 @@ def label(
     wait_s: float = 300.0,
     experiment: str = "default",
     allow_code: bool = False,
+    track: str | None = None,
     progress: bool | None = None,
     **settings: Any,
 ) -> LabelResult:
@@ -77,6 +80,8 @@ def label(
         wait_s: Seconds to wait for a scorer that is unreachable or not ready.
         experiment: The name under which the scorer counts this work.
         allow_code: Run code that a task file names (rules of kind `python`), with your rights.
+        track: Also show the run in a tracker: `"mlflow:URI"`, `"trackio:PROJECT"`, or one that a package registers. A
+            tracker that fails does not stop the run.
         progress: True shows progress, False does not; by default it is shown in terminals and notebooks.
         **settings: Other fields of Settings, such as `plan="tree"` or `measure="logprob"`.
 
@@ -120,6 +125,7 @@ def label(
             wait_s=wait_s,
             experiment=experiment,
             allow_code=allow_code,
+            track=track,
             progress=progress,
             **settings,
         )
@@ -146,6 +152,7 @@ async def anneal(
     wait_s: float = 300.0,
     experiment: str = "default",
     allow_code: bool = False,
+    track: str | None = None,
     progress: bool | None = None,
     **settings: Any,
 ) -> LabelResult:
@@ -165,6 +172,7 @@ async def anneal(
     """
     if resume and out is None:
         raise RequestError("resume=True needs out=, the folder of the run to continue")
+    target = Target.parse(track) if track else None
     chosen = settings_of({"search": search, "seed": seed, **settings})
     found, source = task_of(task, template, labels, allow_code=allow_code)
     if rows is None and source is None:
@@ -179,7 +187,8 @@ async def anneal(
     is_kept = False
     try:
         job.prepare()
-        result = await job.run(shown)
+        async with tracked_in_loop(job.folder, target, shown.note):
+            result = await job.run(shown)
         is_kept = True
     except asyncio.CancelledError:
         is_kept = (folder / JOURNAL).exists()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from icm_annealer.benchmarks.weighing import USUAL_WEIGHING, Weighed, Weigher, WeighPlan
 from icm_annealer.core.arrays import Ints
 from icm_annealer.core.objective import Objective
 from icm_annealer.data.examples import Example, Loaded, digest, labels_of, sample
@@ -105,11 +106,20 @@ class Case:
     """
 
     def __init__(
-        self, data: TaskData, num: int, num_test: int, seed: int, model: ModelInfo, scorer: Scorer, experiment: str
+        self,
+        data: TaskData,
+        num: int,
+        num_test: int,
+        seed: int,
+        model: ModelInfo,
+        scorer: Scorer,
+        experiment: str,
+        weighing: WeighPlan = USUAL_WEIGHING,
     ):
         """Raises RequestError like `draw_sample`, and if an example to label has no gold label."""
         self.task, self.seed = data.task, seed
         self._num_test, self._model, self._scorer, self._experiment = num_test, model, scorer, experiment
+        self._weighing = weighing
         self.key = (self.task.name, num, seed)
         self.train, self.test, self.gold, self.gold_test = draw_sample(data, num, num_test, seed)
         if (self.gold < 0).any():
@@ -119,6 +129,7 @@ class Case:
         self.num = len(self.train)  # whole groups may add a few examples
         self._problem = problem_of(self.task, self.train, Objective(), PlanKind("tree"))
         self._opened: dict[str, Opened] = {}
+        self._weigher: Weigher | None = None
 
     @property
     def key_fields(self) -> dict[str, Any]:
@@ -135,6 +146,7 @@ class Case:
             "task": {k: v for k, v in self.task.seen().items() if k in SHAPES},
             "num_test": self._num_test,
             "num_test_orders": NUM_ORDERS,
+            "weighing": self._weighing.to_dict(),
         }
 
     async def open(self, preamble: str = "") -> Opened:
@@ -149,6 +161,14 @@ class Case:
             )
             self._opened[preamble] = Opened(passes, texts, many_shot)
         return self._opened[preamble]
+
+    async def weighed(self, labels: Ints) -> Weighed:
+        """U of labels of all examples, beside U of the gold and of the zero-shot labels, on fresh orders that are the
+        same for all labels of the case. No search is charged for it, and none sees it."""
+        if self._weigher is None:
+            passes = (await self.open()).passes
+            self._weigher = Weigher(passes, self._problem, self.gold, self._weighing, self.seed)
+        return await self._weigher.weighed(labels)
 
     def problem(self, objective: Objective, plan: PlanKind) -> Problem:
         return replace(self._problem, objective=objective, plan=plan)

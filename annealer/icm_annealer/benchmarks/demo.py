@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from rich.table import Table
@@ -17,7 +18,7 @@ from icm_annealer.data.examples import Loaded
 from icm_annealer.data.task import Task
 from icm_annealer.evaluation.intervals import median_over_seeds
 from icm_annealer.evaluation.many_shot import ManyShot, accuracy, random_labels
-from icm_annealer.labelling.label_dataset import Labelling, label_dataset
+from icm_annealer.labelling.label_dataset import label_dataset
 from icm_annealer.reporting.methods import TITLES
 from icm_annealer.reporting.report import render_report
 from icm_annealer.reporting.run_report import RunReport, seed_folders
@@ -45,27 +46,12 @@ class DemoPlan:
     first_seed: int = 0
 
 
-@dataclass(frozen=True)
-class SeedOutcome:
-    """One seed's figures: test accuracies by method (raw and `_calibrated`), and the figures of the search."""
+class SeedOutcome(NamedTuple):
+    """One seed: its figures, and the model and settings that they were made with."""
 
-    seed: int
-    test_accuracy: dict[str, Estimate]
-    label_accuracy: Estimate
-    zero_shot_label_accuracy: Estimate
-    labelling: Labelling
-    seconds: float
-
-    def results(self) -> DemoSeed:
-        """As `demo.json` holds it."""
-        return DemoSeed(
-            seed=self.seed,
-            test_accuracy=self.test_accuracy,
-            label_accuracy=self.label_accuracy,
-            zero_shot_label_accuracy=self.zero_shot_label_accuracy.value,
-            seconds=self.seconds,
-            search=self.labelling.metrics,
-        )
+    figures: DemoSeed
+    model: ModelInfo
+    settings: Settings
 
 
 def prepare_demo(folder: RunDir) -> None:
@@ -111,14 +97,16 @@ async def run_seed(
         figures[method] = accuracy(predictions.raw, gold_test)
         figures[f"{method}_calibrated"] = accuracy(predictions.calibrated, gold_test)
         progress.step(EVALUATION_STEPS / len(METHODS))
-    return SeedOutcome(
-        settings.seed,
-        figures,
-        accuracy(labelling.run.labels, gold_train),
-        accuracy(labelling.run.result.zero_shot_labels, gold_train),
-        labelling,
-        time.monotonic() - start,
+    run = labelling.run
+    seed = DemoSeed(
+        seed=settings.seed,
+        test_accuracy=figures,
+        label_accuracy=accuracy(run.labels, gold_train),
+        zero_shot_label_accuracy=accuracy(run.result.zero_shot_labels, gold_train).value,
+        seconds=time.monotonic() - start,
+        search=labelling.metrics,
     )
+    return SeedOutcome(seed, run.model, run.settings)
 
 
 async def run_demo(
@@ -144,7 +132,7 @@ async def run_demo(
         results = _results(task, outcomes, seconds_so_far())
         folder.write(DEMO, results)  # after every seed, so that a stopped demo keeps what it has
         if plan.num_seeds > 1:
-            place.write(DEMO, _results(task, [outcome], outcome.seconds))
+            place.write(DEMO, _results(task, [outcome], outcome.figures.seconds))
         folder.write_text(REPORT, render_report([RunReport.read(folder.path, loaded.gold)]))
     return results
 
@@ -194,22 +182,20 @@ def _begun(task: Task, model: ModelInfo, settings: Settings) -> DemoResults:
 
 
 def _results(task: Task, outcomes: list[SeedOutcome], seconds: float) -> DemoResults:
-    names = list(outcomes[0].test_accuracy)
-    if len(outcomes) == 1:
-        figures = outcomes[0].test_accuracy
-        label_accuracy = outcomes[0].label_accuracy
+    seeds = [outcome.figures for outcome in outcomes]
+    if len(seeds) == 1:
+        figures, label_accuracy = seeds[0].test_accuracy, seeds[0].label_accuracy
     else:
-        figures = {n: median_over_seeds([o.test_accuracy[n].value for o in outcomes]) for n in names}
-        label_accuracy = median_over_seeds([o.label_accuracy.value for o in outcomes])
-    searches = [outcome.labelling.metrics for outcome in outcomes]
-    run = outcomes[0].labelling.run
-    return _begun(task, run.model, run.settings).model_copy(
+        names = list(seeds[0].test_accuracy)
+        figures = {name: median_over_seeds([seed.test_accuracy[name].value for seed in seeds]) for name in names}
+        label_accuracy = median_over_seeds([seed.label_accuracy.value for seed in seeds])
+    return _begun(task, outcomes[0].model, outcomes[0].settings).model_copy(
         update={
             "test_accuracy": figures,
             "label_accuracy": label_accuracy,
-            "num_passes": sum(search.num_passes for search in searches),
-            "computed_tokens": sum(search.computed_tokens for search in searches),
+            "num_passes": sum(seed.search.num_passes for seed in seeds),
+            "computed_tokens": sum(seed.search.computed_tokens for seed in seeds),
             "seconds": seconds,
-            "seeds": [outcome.results() for outcome in outcomes],
+            "seeds": seeds,
         }
     )

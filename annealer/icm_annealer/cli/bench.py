@@ -10,6 +10,7 @@ import typer
 from icm_annealer.api.inputs import load_data
 from icm_annealer.benchmarks.case import TaskData
 from icm_annealer.benchmarks.searches.plan import FULL, SHORT, BenchPlan, bench_names, check_names
+from icm_annealer.benchmarks.weighing import USUAL_WEIGHING, WeighPlan
 from icm_annealer.cli.options import (
     AllowCodeOption,
     EngineOption,
@@ -26,6 +27,7 @@ from icm_annealer.plots.drawing import saved_plots
 from icm_annealer.runs.atomic_write import check_writable, make_folder
 from icm_annealer.runs.directory import RunDir
 from icm_annealer.scorers.registry import DEFAULT_SCORER
+from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_client import RequestError
 
 BENCH_MODEL = "tiny-random"
@@ -36,7 +38,7 @@ def bench(
     out: Annotated[Path, typer.Option("--out", help="The file for the figures.")] = Path("bench.json"),
     scorer: ScorerOption = f"local:{BENCH_MODEL}",
     engine: EngineOption = "vllm",
-    sizes: Annotated[str, typer.Option(help="Numbers of examples, separated by commas.")] = "64,128,256",
+    examples: Annotated[str, typer.Option(help="Numbers of examples, separated by commas.")] = "64,128,256",
     shot_tokens: Annotated[str, typer.Option(help="Tokens per shot, separated by commas.")] = "10,60",
 ) -> None:
     """Measure plans: tokens computed, seconds and request bytes of `tree` and `fixed` on the same engine."""
@@ -46,7 +48,7 @@ def bench(
     console = Terminal()
     named = named_scorer(scorer, engine, 300.0, None)
     check_figures(out)
-    numbers, tokens = _numbers(sizes), _numbers(shot_tokens)
+    numbers, tokens = _numbers(examples), _numbers(shot_tokens)
 
     async def work() -> None:
         with RunProgress(console, "bench", []) as progress:
@@ -74,10 +76,14 @@ def search_bench(
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep results in --out that have the same model, data and settings.")
     ] = False,
-    tasks: Annotated[
-        str | None, typer.Option(help="Built-in tasks or task files, separated by commas.", show_default="living")
+    task: Annotated[
+        str | None,
+        typer.Option("--task", help="Built-in tasks or task files, separated by commas.", show_default="living"),
     ] = None,
-    sizes: Annotated[str | None, typer.Option(help="Numbers of examples.", show_default="64")] = None,
+    examples: Annotated[
+        str | None,
+        typer.Option(help="How many examples to label: numbers, separated by commas.", show_default="64"),
+    ] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds.", show_default="1")] = None,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
     searches: Annotated[
@@ -90,9 +96,9 @@ def search_bench(
     ] = None,
     test: Annotated[int, typer.Option(min=1, help="How many unseen examples to test on.")] = BenchPlan([]).num_test,
     orders: Annotated[
-        int, typer.Option(min=1, max=100, help="Fresh orders, the same for all, on which labels are weighed.")
-    ] = BenchPlan([]).num_orders,
-    weigh_plan: Annotated[str, typer.Option(help="The plan for weighing them.")] = BenchPlan([]).weigh_plan,
+        int, typer.Option(min=2, max=100, help="Fresh orders, the same for all labels, on which their U is measured.")
+    ] = USUAL_WEIGHING.num_orders,
+    weigh_plan: Annotated[str, typer.Option(help="The plan by which it is measured.")] = str(USUAL_WEIGHING.plan),
     iterations: Annotated[
         int | None,
         typer.Option(
@@ -120,6 +126,8 @@ def search_bench(
 ) -> None:
     """Compare searches on the same engine and examples: what they cost, and what they find.
 
+    Reports U of each search's labels beside U of the gold labels, on the same fresh orders.
+
     The short form takes minutes, --full hours. A bench that was stopped continues with --resume.
     """
     from icm_annealer.benchmarks.results_file import check_figures
@@ -131,12 +139,11 @@ def search_bench(
     console = Terminal()
     plan = BenchPlan(
         check_names((searches or ",".join(FULL if full else SHORT)).split(",")),
-        _numbers(sizes or ("64,128" if full else "64")),
+        _numbers(examples or ("64,128" if full else "64")),
         seeds or (10 if full else 1),
         seed,
         test,
-        orders,
-        weigh_plan,
+        WeighPlan(orders, PlanKind.parse(weigh_plan)),
         iterations,
         own_plans,
         full if chain is None else chain,
@@ -144,7 +151,7 @@ def search_bench(
     plan.check()
     loaded = [
         load_data(name, None, allow_code=allow_code)
-        for name in (tasks or ("living,kinds" if full else "living")).split(",")
+        for name in (task or ("living,kinds" if full else "living")).split(",")
     ]
     named = named_scorer(scorer, engine, 300.0, api_key_file, scorer_model)
     check_figures(out)

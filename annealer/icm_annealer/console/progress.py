@@ -1,4 +1,4 @@
-"""Progress of a search: a live panel on a terminal or in a notebook, one line per pass elsewhere."""
+"""Progress of a search: a live panel on a terminal or in a notebook, lines elsewhere and on a dumb terminal."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class RunProgress:
         self._live: Live | NotebookView | None = None
         if in_notebook():
             self._live = NotebookView(self._render)
-        elif console.is_terminal:
+        elif console.is_interactive:  # a dumb terminal would show a live panel only at its end
             self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4, transient=False)
 
     def __enter__(self) -> RunProgress:

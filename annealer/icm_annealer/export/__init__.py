@@ -1,1 +1,1 @@
-"""Labels out: a finished run in the formats that tools for training, reviewing and cleaning read."""
+"""Exports a finished run in the formats of tools for training, review and data cleaning."""

@@ -1,4 +1,4 @@
-"""What an export format is."""
+"""The interface of an export format."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from icm_annealer.export.reading import Reading
 
 @dataclass(frozen=True)
 class ExportJob:
-    """What is exported."""
+    """The labels to export, and the options."""
 
     task: Task
     labelled: Sequence[Labelled]
     """At least one; those that abstain only for a format that holds unlabelled rows."""
     model_version: str
     suffix: str
-    """How the name of the file to write ends."""
+    """The suffix of the file to write, such as `.csv`."""
     read: Callable[[], Reading]
     """How examples are read as responses; called by formats that need to know. Raises RequestError."""
     raw: bool = False
@@ -30,7 +30,7 @@ class ExportJob:
 
 
 class Written(NamedTuple):
-    """How many rows were written, and what a person should know of them."""
+    """The number of rows written, and notes for the user."""
 
     num_rows: int
     notes: list[str]
@@ -41,20 +41,20 @@ class ExportFormat:
     """One format."""
 
     name: str
-    """As `--format` takes it."""
+    """The value of `--format`."""
     help: str
     """A few words for `--help`."""
     file_name: str
-    """Of what is written, in the run's folder, if the user names nothing else."""
+    """The default name of the file or folder, in the run's folder."""
     write: Callable[[Path, ExportJob], Written]
-    """Makes a file, or a folder, at the path that it is given. Raises RequestError."""
+    """Writes the file or folder at the given path. Raises RequestError."""
     is_folder: bool = False
     holds_unlabelled: bool = False
     """Whether its readers expect rows without a label among the others; else such rows are left out."""
     library: Library | None = None
-    """What it needs of an extra."""
+    """The optional library that the format needs."""
 
     def check_installed(self) -> None:
-        """Raises RequestError if its library is missing."""
+        """Raises RequestError if the library is missing."""
         if self.library is not None:
             self.library.check(f"--format {self.name}")

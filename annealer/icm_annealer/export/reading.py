@@ -23,7 +23,7 @@ class Reading:
     prompt: str
     """A template over the row's fields."""
     lead: str
-    """Stands in front of each response."""
+    """The text before each response, which belongs to it."""
     responses: tuple[str, ...]
     """The field that holds the response, or the two fields that a label compares."""
     better: str

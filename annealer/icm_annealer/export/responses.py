@@ -1,4 +1,4 @@
-"""Labels as judgements of responses: which were found good, and which better than which."""
+"""Labels as judgements of responses: a response is good or not, or better than another one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from icm_annealer.export.labelled import Labelled
 from icm_annealer.export.reading import Reading
 
 MAX_PAIRS = 16
-"""Pairs of one group; the most certain ones are kept."""
+"""The most pairs of one group; the most certain ones are kept."""
 
 
 class ResponsePair(NamedTuple):

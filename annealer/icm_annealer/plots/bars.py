@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
 
 PITCH, GAP, AROUND = 0.15, 0.07, 0.5
-"""Inches: from bar to bar of a row, from row to row, and what the axis takes."""
+"""In inches: the distance between bars of a row, the gap between rows, and the height of the axis."""
 NUM_COLUMNS = 3
-"""Of the legend."""
+"""The number of columns of the legend."""
 INTERVAL: dict[str, Any] = {"color": INK, "linewidth": 1, "linestyle": "-", "marker": "|", "markersize": 4}
 HALO: dict[str, Any] = {"color": PAPER, "linewidth": 2.2, "solid_capstyle": "butt"}
-"""Behind an interval, so that it is seen on a bar of any colour."""
+"""A light line behind an interval, so that the interval is visible on a bar of any colour."""
 SEED: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 2.6, "mfc": PAPER, "mec": INK, "mew": 0.6}
 CHANCE: dict[str, Any] = {"color": SOFT, "linewidth": 1, "linestyle": "--"}
 BOX: dict[str, Any] = {"linestyle": "none", "marker": "s", "markersize": 6, "mec": SOFT}
 THICK = 0.78
-"""Of PITCH, how much a bar fills."""
+"""The thickness of a bar, as a share of PITCH."""
 MAX_LABEL = 26
 
 
@@ -39,7 +39,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class BarRow:
-    """What stands at one label: a bar for each of the plot's kinds."""
+    """The bars of one label: one for each of the plot's kinds."""
 
     label: str
     colour: str
@@ -63,15 +63,15 @@ class BarPlot:
     groups: tuple[BarGroup, ...]
     kinds: tuple[str, ...] = ("",)
     limits: tuple[float, float] | None = (0.0, 1.0)
-    """Of the axis; None takes what is drawn, and zero."""
+    """The limits of the axis. None: it holds everything that is drawn, and zero."""
     chance: float | None = None
     interval: str = "95 % interval"
     form: str = "{:.3f}"
-    """How a bar's value is written beside it."""
+    """The format of a bar's value, which is written beside it."""
 
     @property
     def height(self) -> float:
-        """Inches, which grow with the bars."""
+        """In inches; grows with the number of bars."""
         return AROUND + self._depth + LEGEND * math.ceil(len(self._legend()) / NUM_COLUMNS)
 
     @property
@@ -81,7 +81,7 @@ class BarPlot:
         return PITCH * (headings + sum(len(row.bars) for row in rows)) + GAP * (headings + len(rows))
 
     def draw(self, figure: Figure) -> None:
-        """In inches downwards, so that all bars of all plots are equally thick."""
+        """The y axis is in inches, downwards, so that the bars of all plots are equally thick."""
         axes = figure.subplots()
         axes.use_sticky_edges = False  # else an interval that just crosses zero would be cut off
         depth, ticks = 0.0, []
@@ -131,7 +131,7 @@ class BarPlot:
             axes.plot(seeds, [y] * len(seeds), clip_on=False, **SEED)
 
     def _legend(self) -> dict[str, dict[str, Any]]:
-        """How what each text names is drawn."""
+        """The texts of the legend, each with its drawing style."""
         bars = [bar for group in self.groups for row in group.rows for bar in row.bars]
         named: dict[str, dict[str, Any]] = {}
         if len(self.kinds) > 1:

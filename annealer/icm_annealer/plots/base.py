@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 WIDTH = 3.5
 """Inches: one column of a paper."""
 LEGEND = 0.16
-"""Inches that a line of a legend takes."""
+"""The height of a line of a legend, in inches."""
 INK, SOFT, LINE, PAPER = "#0f172a", "#475569", "#e2e8f0", "#ffffff"
-"""Text and intervals; axes; grid; what lies behind. A page replaces each by the colour of its scheme."""
+"""The colours of text and intervals, of axes, of the grid, and of the background. A page replaces them by its own."""
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
 """Okabe and Ito's colours, which people with any colour vision can tell apart; without yellow, which is too pale."""
 SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, SOFT)
 MARKERS, DASHES = "osD^vPX*", ("-", "--", "-.", ":")
-"""Of the k-th series, each taken cyclically; eight markers and seven colours make 56 different pairs."""
+"""Markers and line styles of the series, repeated when they run out; with seven colours, 56 series look different."""
 _NOT_IN_XML = {0xFFFE: "\ufffd", 0xFFFF: "\ufffd"}
 
 

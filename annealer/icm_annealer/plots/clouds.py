@@ -1,4 +1,4 @@
-"""Clouds of seeds with their medians: what searches find over what they cost. A leaf."""
+"""Clouds of points, one for each seed, with their medians: the result of a search over its cost. A leaf."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_LABEL = 24
 
 @dataclass(frozen=True)
 class Cloud:
-    """A point a seed, and their median with its interval in both directions."""
+    """One point for each seed, and the median with its interval in both directions."""
 
     label: str
     points: tuple[tuple[float, float], ...]
@@ -29,7 +29,7 @@ class Cloud:
 
 @dataclass(frozen=True)
 class ReferenceLine:
-    """A height that is marked over the whole width, with its interval."""
+    """A horizontal line over the whole width, with its interval."""
 
     label: str
     y: Estimate
@@ -37,7 +37,7 @@ class ReferenceLine:
 
 @dataclass(frozen=True)
 class CloudPlot:
-    """Clouds over positive numbers, on a logarithmic axis where those differ more than tenfold."""
+    """Clouds over positive numbers; the axis is logarithmic if these differ by more than a factor of 10."""
 
     title: str
     x_label: str
@@ -45,7 +45,7 @@ class CloudPlot:
     clouds: tuple[Cloud, ...]
     levels: tuple[ReferenceLine, ...] = ()
     bounds: tuple[float, float] | None = None
-    """What no value lies outside of; the axis neither."""
+    """The range of possible values. The axis does not extend beyond it."""
 
     @property
     def height(self) -> float:

@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NUM_MARKERS = 10
-"""About so many points of a curve are marked."""
+"""The approximate number of points of a curve that get a marker."""
 MAX_LABEL = 24
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Points that are joined, from left to right."""
+    """Points, from left to right, that are joined by a line."""
 
     label: str
     points: tuple[tuple[float, float], ...]
@@ -33,11 +33,11 @@ class CurvePlot:
     y_label: str
     curves: tuple[Curve, ...]
     bounds: tuple[float, float] | None = None
-    """What no value lies outside of; the axis neither."""
+    """The range of possible values. The axis does not extend beyond it."""
 
     @property
     def height(self) -> float:
-        """Inches, which grow with the legend."""
+        """In inches; grows with the legend."""
         return 2.1 + LEGEND * math.ceil(len(self.curves) / self._num_columns)
 
     @property
@@ -45,7 +45,7 @@ class CurvePlot:
         return 3 if all(len(curve.label) <= 12 for curve in self.curves) else 2
 
     def draw(self, figure: Figure) -> None:
-        """The legend stands below, also that of a single curve: it has a name."""
+        """The legend is below the axes. A single curve has one too, because it shows the curve's name."""
         from matplotlib.ticker import MaxNLocator
 
         axes = figure.subplots()

@@ -65,7 +65,7 @@ STYLE = {
     "svg.hashsalt": "icm",
 }
 SCHEME = {INK: "var(--ink)", SOFT: "var(--soft)", LINE: "var(--line)", PAPER: "var(--paper)"}
-"""The page's replacement for each colour, so that a plot follows the page's light or dark scheme."""
+"""For each colour of a plot the page's colour, so that the plot follows the page's light or dark scheme."""
 _LOCK = threading.Lock()
 """matplotlib's settings are global; a report may be drawn by any thread."""
 

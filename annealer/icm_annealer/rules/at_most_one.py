@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from icm_annealer.rules.base import Constraint, Facts, Labels, Rule, Traits, num_pairs
+from icm_annealer.rules.base import Constraint, Fields, Labels, Rule, Traits, num_pairs
 
 
 class AtMostOne(Rule):
@@ -21,10 +21,10 @@ class AtMostOne(Rule):
     def label_names(self) -> tuple[str, ...]:
         return (self.label,)
 
-    def count(self, facts: Sequence[Facts], labels: Labels) -> int:
+    def count(self, rows: Sequence[Fields], labels: Labels) -> int:
         return num_pairs(sum(label == self.label for label in labels))
 
-    def constraint(self, facts: Sequence[Facts]) -> Constraint:
+    def constraint(self, rows: Sequence[Fields]) -> Constraint:
         """The state is the number of examples with the label."""
         return Constraint(0, self._step)
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict
 
-Facts = dict[str, Any]
+Fields = dict[str, Any]
 """The fields of a row, without the gold field."""
 Labels = Sequence[str]
 """Label names."""
@@ -68,14 +68,14 @@ class Rule(BaseModel):
     kind: str
 
     @abstractmethod
-    def count(self, facts: Sequence[Facts], labels: Labels) -> int:
-        """The number of contradictions in one group, given the `facts` and `labels` of its examples in the same
+    def count(self, rows: Sequence[Fields], labels: Labels) -> int:
+        """The number of contradictions in one group, given the `rows` and `labels` of its examples in the same
         order."""
 
     @abstractmethod
-    def constraint(self, facts: Sequence[Facts]) -> Constraint | None:
-        """The constraint that labels of a group with these facts must satisfy for `count` to be 0. `step` receives the
-        index of an example in `facts`. None means that the rule states no constraint: all labellings of the group are
+    def constraint(self, rows: Sequence[Fields]) -> Constraint | None:
+        """The constraint that labels of a group with these rows must satisfy for `count` to be 0. `step` receives the
+        index of an example in `rows`. None means that the rule states no constraint: all labellings of the group are
         then tried, and larger groups are an error.
         """
 

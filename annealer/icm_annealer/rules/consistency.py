@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from icm_annealer.core.arrays import Array, Ints
-from icm_annealer.rules.base import Facts, Labels, Rule
+from icm_annealer.rules.base import Fields, Labels, Rule
 from icm_annealer.rules.group_solver import AllLabels, named, solver
 from icm_annealer.rules.label_graph import BestPaths, LabelGraph
 from icm_client.contract.errors import RequestError
@@ -16,7 +16,7 @@ from icm_client.contract.errors import RequestError
 class Consistency:
     """The rules of one task over one dataset.
 
-    `groups` holds the example numbers of each group; an example without a group forms its own. `facts` and `ids` belong
+    `groups` holds the example numbers of each group; an example without a group forms its own. `rows` and `ids` belong
     to the examples (ids appear in messages and default to the numbers), `names` are the label names. Raises
     RequestError for a group that is too large to solve.
     """
@@ -25,19 +25,19 @@ class Consistency:
         self,
         rules: Sequence[Rule],
         groups: Sequence[Ints],
-        facts: Sequence[Facts],
+        rows: Sequence[Fields],
         names: Labels,
         ids: Sequence[str] | None = None,
     ):
         self.groups = list(groups)
-        self._rules, self._facts, self._names = rules, facts, names
+        self._rules, self._rows, self._names = rules, rows, names
         self._partial_rules = [rule.partial() for rule in rules]
         self._judged = [
             number
             for number, group in enumerate(self.groups)
             if any(len(group) > 1 or not rule.traits.counts_pairs for rule in rules)
         ]
-        self._ids = ids if ids is not None else [str(number) for number in range(len(facts))]
+        self._ids = ids if ids is not None else [str(number) for number in range(len(rows))]
         graphs: dict[int, LabelGraph] = {}
         self._tried: dict[int, AllLabels] = {}
         for number in self._judged:
@@ -76,14 +76,14 @@ class Consistency:
         return labels
 
     def _solver(self, group: list[int]) -> LabelGraph | AllLabels:
-        facts, ids = [self._facts[i] for i in group], [self._ids[i] for i in group]
-        return solver(self._rules, group, facts, self._names, ids)
+        rows, ids = [self._rows[i] for i in group], [self._ids[i] for i in group]
+        return solver(self._rules, group, rows, self._names, ids)
 
     def _count(self, group: Ints, labels: Ints) -> int:
         known = [int(i) for i in group if labels[i] >= 0]
-        facts, names = [self._facts[i] for i in known], [self._names[labels[i]] for i in known]
+        rows, names = [self._rows[i] for i in known], [self._names[labels[i]] for i in known]
         rules = self._rules if len(known) == len(group) else self._partial_rules
-        return sum(rule.count(facts, names) for rule in rules) if known else 0
+        return sum(rule.count(rows, names) for rule in rules) if known else 0
 
     def _check(self, labels: Ints) -> None:
         """Raises RequestError if labels that the constraints allow still contain contradictions."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
-from icm_annealer.rules.base import Constraint, Facts, Labels, Rule, Traits, num_pairs
+from icm_annealer.rules.base import Constraint, Fields, Labels, Rule, Traits, num_pairs
 
 
 class DifferentKeys(Rule):
@@ -27,13 +27,13 @@ class DifferentKeys(Rule):
     def label_names(self) -> tuple[str, ...]:
         return (self.label,)
 
-    def count(self, facts: Sequence[Facts], labels: Labels) -> int:
-        keys = Counter(fact.get(self.key) for fact, label in zip(facts, labels, strict=True) if label == self.label)
+    def count(self, rows: Sequence[Fields], labels: Labels) -> int:
+        keys = Counter(row.get(self.key) for row, label in zip(rows, labels, strict=True) if label == self.label)
         return num_pairs(keys.total()) - sum(map(num_pairs, keys.values()))
 
-    def constraint(self, facts: Sequence[Facts]) -> Constraint:
+    def constraint(self, rows: Sequence[Fields]) -> Constraint:
         """The state is a tuple with the key value that has the label, empty until one has it."""
-        keys = [fact.get(self.key) for fact in facts]
+        keys = [row.get(self.key) for row in rows]
 
         def step(chosen: tuple[Any, ...], number: int, label: str) -> tuple[Any, ...] | None:
             if label != self.label:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from icm_annealer.rules.at_most_one import AtMostOne
-from icm_annealer.rules.base import Constraint, Facts, Labels, Rule, Traits
+from icm_annealer.rules.base import Constraint, Fields, Labels, Rule, Traits
 
 
 class ExactlyOne(Rule):
@@ -28,10 +28,10 @@ class ExactlyOne(Rule):
     def partial(self) -> AtMostOne:
         return AtMostOne(label=self.label)
 
-    def count(self, facts: Sequence[Facts], labels: Labels) -> int:
-        return self.partial().count(facts, labels) if self.label in labels else 1
+    def count(self, rows: Sequence[Fields], labels: Labels) -> int:
+        return self.partial().count(rows, labels) if self.label in labels else 1
 
-    def constraint(self, facts: Sequence[Facts]) -> Constraint:
+    def constraint(self, rows: Sequence[Fields]) -> Constraint:
         """The constraint of `at_most_one` that must end with exactly one example labelled so."""
-        at_most = self.partial().constraint(facts)
+        at_most = self.partial().constraint(rows)
         return Constraint(at_most.start, at_most.step, end=lambda num: bool(num == 1))

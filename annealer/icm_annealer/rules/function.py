@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from icm_annealer.rules.base import Facts, Labels, Rule, Traits
+from icm_annealer.rules.base import Fields, Labels, Rule, Traits
 from icm_client.contract.errors import RequestError
 
 
@@ -35,7 +35,7 @@ def load_foreign(title: str, load: Callable[[], Any]) -> Any:
 
 
 class FunctionRule(Rule):
-    """A function that is called with a group's facts and labels, and returns the number of contradictions.
+    """A function that is called with a group's rows and labels, and returns the number of contradictions.
 
     Only its return value is known, so it states no constraint.
     """
@@ -46,10 +46,10 @@ class FunctionRule(Rule):
     def function_of(self) -> Callable[..., Any]:
         """The function. Raises RequestError if it cannot be loaded."""
 
-    def count(self, facts: Sequence[Facts], labels: Labels) -> int:
+    def count(self, rows: Sequence[Fields], labels: Labels) -> int:
         """Raises RequestError where the function cannot be loaded, raises something, or returns no whole number."""
-        counted = run_foreign(self.title, self.function_of(), list(facts), list(labels))
+        counted = run_foreign(self.title, self.function_of(), list(rows), list(labels))
         return int(run_foreign(self.title, operator.index, counted))
 
-    def constraint(self, facts: Sequence[Facts]) -> None:
+    def constraint(self, rows: Sequence[Fields]) -> None:
         return None

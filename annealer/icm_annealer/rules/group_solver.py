@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from icm_annealer.core.arrays import Array, Ints
-from icm_annealer.rules.base import Facts, Labels, Rule
+from icm_annealer.rules.base import Fields, Labels, Rule
 from icm_annealer.rules.label_graph import LabelGraph, TooManyStepsError, label_graph, reading_order
 from icm_client.contract.errors import RequestError
 
@@ -22,9 +22,9 @@ class AllLabels:
     That is none, unless every labelling has some.
     """
 
-    def __init__(self, rules: Sequence[Rule], facts: Sequence[Facts], names: Labels):
-        states = np.array(list(itertools.product(range(len(names)), repeat=len(facts))), dtype=np.int64)
-        counts = np.array([sum(rule.count(facts, [names[c] for c in s]) for rule in rules) for s in states])
+    def __init__(self, rules: Sequence[Rule], rows: Sequence[Fields], names: Labels):
+        states = np.array(list(itertools.product(range(len(names)), repeat=len(rows))), dtype=np.int64)
+        counts = np.array([sum(rule.count(rows, [names[c] for c in s]) for rule in rules) for s in states])
         self._states: Ints = states[counts == counts.min()]
 
     def best(self, scores: Array) -> Ints:
@@ -35,15 +35,15 @@ class AllLabels:
 
 
 def solver(
-    rules: Sequence[Rule], group: Sequence[int], facts: Sequence[Facts], names: Labels, ids: Sequence[str]
+    rules: Sequence[Rule], group: Sequence[int], rows: Sequence[Fields], names: Labels, ids: Sequence[str]
 ) -> LabelGraph | AllLabels:
-    """A solver for the examples `group`, with these facts and ids.
+    """A solver for the examples `group`, with these rows and ids.
 
     A graph, unless no labelling satisfies all rules or a rule states no constraint: then all labellings are tried, if
     they are few enough. Otherwise raises RequestError that names the rules and the group.
     """
-    order = reading_order([field for rule in rules for field in rule.read_together], facts)
-    constraints = [rule.constraint([facts[number] for number in order]) for rule in rules]
+    order = reading_order([field for rule in rules for field in rule.read_together], rows)
+    constraints = [rule.constraint([rows[number] for number in order]) for rule in rules]
     stated = [constraint for constraint in constraints if constraint is not None]
     obstacle, code = "", "group_too_large"
     if len(stated) < len(rules):
@@ -58,7 +58,7 @@ def solver(
                 return graph
             obstacle, code = f"no labels keep {named(rules)}", "no_consistent_labels"
     if len(names) ** len(group) <= MAX_STATES:
-        return AllLabels(rules, facts, names)
+        return AllLabels(rules, rows, names)
     shown = ", ".join(map(repr, ids[:3])) + ", ..." * (len(ids) > 3)
     raise RequestError(
         f"the group of {len(group)} examples {shown} with {len(names)} labels: {obstacle}, and there are more than "

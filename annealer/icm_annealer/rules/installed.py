@@ -11,14 +11,14 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, PrivateAttr, ValidationError
 
-from icm_annealer.rules.base import Constraint, Facts, Labels, Rule, Traits
+from icm_annealer.rules.base import Constraint, Fields, Labels, Rule, Traits
 from icm_annealer.rules.function import FunctionRule, run_foreign
-from icm_client.contract import entry_points
+from icm_client.contract.entry_points import EntryPointGroup
 from icm_client.contract.errors import RequestError
 from icm_client.text.validation import first_error
 
-ENTRY_POINTS = "icm.rules"
-"""The group of entry points."""
+INSTALLED = EntryPointGroup("icm.rules", "rule", object)
+"""The rules of installed packages: subclasses of Rule, and functions."""
 
 
 class InstalledRule(Rule):
@@ -55,11 +55,11 @@ class InstalledRule(Rule):
             raise RequestError(f"{self.rule} has a field that is neither text nor number: quote it") from None
         self._their.check()
 
-    def count(self, facts: Sequence[Facts], labels: Labels) -> int:
-        return int(run_foreign(self.title, self._their.count, facts, labels))
+    def count(self, rows: Sequence[Fields], labels: Labels) -> int:
+        return int(run_foreign(self.title, self._their.count, rows, labels))
 
-    def constraint(self, facts: Sequence[Facts]) -> Constraint | None:
-        stated: Constraint | None = run_foreign(self.title, self._their.constraint, facts)
+    def constraint(self, rows: Sequence[Fields]) -> Constraint | None:
+        stated: Constraint | None = run_foreign(self.title, self._their.constraint, rows)
         if stated is None:
             return None
         return Constraint(
@@ -105,16 +105,11 @@ class _InstalledFunction(FunctionRule):
         return self._call
 
 
-def installed_names() -> list[str]:
-    """The names of the rules that installed packages register."""
-    return entry_points.installed_names(ENTRY_POINTS)
-
-
 def _registered(name: str) -> object:
     """The class or function that is registered under the name."""
-    found = entry_points.load_installed(ENTRY_POINTS, name, "rule", object)
+    found = INSTALLED.load(name)
     if found is None:
-        known = ", ".join(installed_names()) or "none"
+        known = ", ".join(INSTALLED.names()) or "none"
         raise RequestError(f"no installed package has a rule {name!r} (there are: {known})", code="bad_rule")
     return found
 

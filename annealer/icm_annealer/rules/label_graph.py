@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from icm_annealer.core.arrays import Array, Ints
-from icm_annealer.rules.base import Constraint, Facts, Labels
+from icm_annealer.rules.base import Constraint, Fields, Labels
 
 MAX_STEPS = 2_000_000
 """The most automaton steps for one group; a larger group is not solved."""
@@ -63,20 +63,20 @@ def label_graph(constraints: Sequence[Constraint], order: Sequence[int], names: 
     return LabelGraph(order, _pruned(layers, ends))
 
 
-def reading_order(fields: Sequence[str], facts: Sequence[Facts]) -> list[int]:
+def reading_order(fields: Sequence[str], rows: Sequence[Fields]) -> list[int]:
     """The numbers of the examples, ordered so that examples sharing a value of one of the fields are adjacent."""
     sharing: dict[tuple[str, object], list[int]] = {}
-    for number, fact in enumerate(facts):
+    for number, row in enumerate(rows):
         for field in fields:
-            sharing.setdefault((field, fact.get(field)), []).append(number)
+            sharing.setdefault((field, row.get(field)), []).append(number)
     order: dict[int, None] = {}
-    for first in range(len(facts)):
+    for first in range(len(rows)):
         waiting = deque([first])
         while waiting:
             number = waiting.popleft()
             order.setdefault(number)
             for field in fields:
-                waiting.extend(sharing.pop((field, facts[number].get(field)), ()))
+                waiting.extend(sharing.pop((field, rows[number].get(field)), ()))
     return list(order)
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from icm_annealer.rules.base import Constraint, Facts, Labels, Rule, Traits, num_pairs
+from icm_annealer.rules.base import Constraint, Fields, Labels, Rule, Traits, num_pairs
 
 
 class Mirrored(Rule):
@@ -17,10 +17,10 @@ class Mirrored(Rule):
 
     kind: Literal["mirrored"] = "mirrored"
 
-    def count(self, facts: Sequence[Facts], labels: Labels) -> int:
+    def count(self, rows: Sequence[Fields], labels: Labels) -> int:
         return sum(map(num_pairs, Counter(labels).values()))
 
-    def constraint(self, facts: Sequence[Facts]) -> Constraint:
+    def constraint(self, rows: Sequence[Fields]) -> Constraint:
         """The state is the set of labels already used."""
 
         def step(used: frozenset[str], number: int, label: str) -> frozenset[str] | None:

@@ -21,7 +21,7 @@ class PythonRule(FunctionRule):
     A task file that names code is a program, so the user must allow it: nothing is imported until `allowed` is called.
     """
 
-    help: ClassVar[str] = "what your function counts, called with the group's facts and labels"
+    help: ClassVar[str] = "what your function counts, called with the group's rows and labels"
 
     kind: Literal["python"] = "python"
     function: str = Field(pattern=r"^[\w.]+:\w+$")

@@ -10,7 +10,7 @@ from icm_annealer.rules.at_most_one import AtMostOne
 from icm_annealer.rules.base import Rule
 from icm_annealer.rules.different_keys import DifferentKeys
 from icm_annealer.rules.exactly_one import ExactlyOne
-from icm_annealer.rules.installed import InstalledRule, installed_names
+from icm_annealer.rules.installed import INSTALLED, InstalledRule
 from icm_annealer.rules.mirrored import Mirrored
 from icm_annealer.rules.python import PythonRule
 from icm_annealer.rules.same_key import SameKey
@@ -38,7 +38,8 @@ def rule_of(stated: Any) -> Rule:
         raise ValueError(f"a rule is stated as fields with their values, not {stated!r}")
     kind = stated.get("kind", InstalledRule.model_fields["kind"].default if "rule" in stated else None)
     if not isinstance(kind, str) or kind not in RULES:
-        installed = f", and of installed packages, as rule: {', '.join(installed_names())}" if installed_names() else ""
+        names = ", ".join(INSTALLED.names())
+        installed = f", and of installed packages, as rule: {names}" if names else ""
         raise ValueError(f"no rule has the kind {kind!r} (there are: {', '.join(RULES)}{installed})")
     try:
         return RULES[kind].model_validate(stated)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
-from icm_annealer.rules.base import Constraint, Facts, Labels, Rule, Traits, num_pairs
+from icm_annealer.rules.base import Constraint, Fields, Labels, Rule, Traits, num_pairs
 
 
 class SameKey(Rule):
@@ -26,14 +26,14 @@ class SameKey(Rule):
     def read_together(self) -> tuple[str, ...]:
         return (self.key,)
 
-    def count(self, facts: Sequence[Facts], labels: Labels) -> int:
-        keys = [fact.get(self.key) for fact in facts]
+    def count(self, rows: Sequence[Fields], labels: Labels) -> int:
+        keys = [row.get(self.key) for row in rows]
         equal = Counter(zip(keys, labels, strict=True))
         return sum(map(num_pairs, Counter(keys).values())) - sum(map(num_pairs, equal.values()))
 
-    def constraint(self, facts: Sequence[Facts]) -> Constraint:
+    def constraint(self, rows: Sequence[Fields]) -> Constraint:
         """The state holds pairs of a key value and its label, for values that occur again later."""
-        keys = [fact.get(self.key) for fact in facts]
+        keys = [row.get(self.key) for row in rows]
         last = {key: number for number, key in enumerate(keys)}
 
         def step(known: tuple[tuple[Any, str], ...], number: int, label: str) -> tuple[tuple[Any, str], ...] | None:

@@ -61,8 +61,8 @@ class RunDir:
             hold(self.path)  # before anything is removed
             if (self / JOURNAL).exists() and not resume and not overwrite:
                 raise RequestError(
-                    f"{self.path} already holds a run; use --resume to continue it, --overwrite to replace it, or "
-                    "another --out",
+                    f"{self.path} already holds a run; use --resume (resume=True in Python) to continue it, "
+                    "--overwrite (overwrite=True) to replace it, or another --out (out=)",
                     code="run_exists",
                 )
             others = (
@@ -70,8 +70,8 @@ class RunDir:
             )
             if others:
                 raise RequestError(
-                    f"{self.path} holds {others[0]} of something else, which would be replaced; use another --out, or "
-                    "--overwrite",
+                    f"{self.path} holds {others[0]} of something else, which would be replaced; use another --out "
+                    "(out= in Python), or --overwrite (overwrite=True)",
                     code="run_exists",
                 )
             if overwrite and not resume:

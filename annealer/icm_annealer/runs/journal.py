@@ -51,7 +51,10 @@ class Journal:
     def begin(cls, path: Path, header: RunHeader) -> Journal:
         """A new journal; raises JournalError if there is one already."""
         if path.exists() and path.stat().st_size:
-            raise JournalError(f"{path} already holds a run; use --resume to continue it, or --overwrite")
+            raise JournalError(
+                f"{path} already holds a run; use --resume (resume=True in Python) to continue it, or --overwrite "
+                "(overwrite=True)"
+            )
         path.parent.mkdir(parents=True, exist_ok=True)
         journal = cls(path, iter(()))
         journal._write(header)
@@ -122,7 +125,8 @@ class Journal:
             os.fsync(self._file.fileno())
         except OSError as error:
             raise JournalError(
-                f"cannot write {self._path} ({error.strerror}); its content is valid: make room and use --resume"
+                f"cannot write {self._path} ({error.strerror}); its content is valid: make room and use --resume "
+                "(resume=True in Python)"
             ) from None
 
     def close(self) -> None:
@@ -155,8 +159,8 @@ def read_last(path: Path, shape: Shape) -> JournalLine | None:
         return shape.line(last)
     except ValueError as error:
         raise JournalError(
-            f"{path}, last line: {error}; the file was changed or damaged. Without that line, `icm run ... --resume` "
-            "asks again",
+            f"{path}, last line: {error}; the file was changed or damaged. Without that line, --resume (resume=True "
+            "in Python) asks again",
             code="bad_run",
         ) from None
 
@@ -213,7 +217,7 @@ def _read(path: Path) -> Iterator[_Read]:
         except ValueError as error:
             raise JournalError(
                 f"{path}, line {number}: {error}; the file was changed or damaged. Cut it to its first {number - 1} "
-                "lines, and `icm run ... --resume` asks again from there"
+                "lines, and --resume (resume=True in Python) asks again from there"
             ) from None
         yield _Read(line, end)
 

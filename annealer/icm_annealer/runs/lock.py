@@ -35,7 +35,8 @@ def hold(folder: Path) -> None:
     except BlockingIOError:
         os.close(lock)
         raise RequestError(
-            f"{folder}: another process is writing there; wait for its end, stop it, or give another --out",
+            f"{folder}: another process is writing there; wait for its end, stop it, or give another --out "
+            "(out= in Python)",
             code="run_busy",
         ) from None
     except OSError:  # a file system without locks

@@ -138,7 +138,7 @@ class RunRecord:
             how = (
                 "is still running"
                 if self.state == "running"
-                else "was stopped before its end: continue it with --resume"
+                else "was stopped before its end: continue it with --resume (resume=True in Python)"
             )
             raise RequestError(f"{self.folder} has no labels yet: it {how}", code="not_finished")
         rows = []

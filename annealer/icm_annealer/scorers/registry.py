@@ -14,12 +14,10 @@ from icm_annealer.scorers.local import LocalServer
 from icm_annealer.scorers.openai_endpoint import OpenAIEndpointKind
 from icm_annealer.scoring.passes import Scorer
 from icm_client import RequestError
-from icm_client.contract.entry_points import installed_names, load_installed
+from icm_client.contract.entry_points import EntryPointGroup
 from icm_client.http.address import shown
 from icm_client.text.distribution import install_hint
 
-GROUP = "icm.scorers"
-"""The entry-point group of scorer kinds: the name is the kind's name, the value a ScorerKind."""
 DEFAULT_MODEL = "smollm2-135m"
 DEFAULT_SCORER = f"local:{DEFAULT_MODEL}"
 KINDS: Mapping[str, ScorerKind] = {
@@ -35,6 +33,7 @@ KINDS: Mapping[str, ScorerKind] = {
         "`fake:` starts one without a model, to try things out", install_hint("server"), "fake", engine="fake"
     ),
 }
+INSTALLED = EntryPointGroup("icm.scorers", "scorer", ScorerKind, KINDS)
 
 
 class NamedScorer(NamedTuple):
@@ -69,12 +68,12 @@ def find_scorer(name: str, opening: Opening) -> NamedScorer:
     """The scorer with this name. Imports an installed kind only if it is named. Raises RequestError for an unknown
     kind."""
     kind, _, address = name.partition(":")
-    if (found := KINDS.get(kind) or load_installed(GROUP, kind, "scorer", ScorerKind)) is None:
+    if (found := INSTALLED.load(kind) or KINDS.get(kind)) is None:
         raise RequestError(f"{shown(name)!r} is not the name of a scorer: {scorers_help()}", code="unknown_scorer")
     return NamedScorer(found, address, opening)
 
 
 def scorers_help() -> str:
     """All forms of scorer names, for `--help` and errors. Imports no installed kind."""
-    installed = [f"`{name}:` is installed" for name in installed_names(GROUP) if name not in KINDS]
+    installed = [f"`{name}:` is installed" for name in INSTALLED.names()]
     return "; ".join([*(kind.help for kind in KINDS.values()), *installed])

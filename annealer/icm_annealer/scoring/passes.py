@@ -316,6 +316,6 @@ class PassScorer:
             raise ScorerError(
                 f"the scorer now serves another model ({model.name}, {model.dtype}, {model.digest[:12]}) than this run "
                 f"began with ({self.model.name}, {self.model.dtype}, {self.model.digest[:12]}); "
-                "start the first one again and use --resume",
+                "start the first one again and use --resume (resume=True in Python)",
                 code="model_changed",
             )

@@ -129,12 +129,12 @@ def _draw(problem: Problem, settings: OfficialSettings, labels: Ints, rng: np.ra
 
 def _repair(problem: Problem, settings: OfficialSettings, state: _State) -> _Steps:
     """Algorithm 2: relabels contradicting pairs while that raises U."""
-    settled: set[tuple[int, int]] = set()
+    visited: set[tuple[int, int]] = set()
     for _ in range(settings.max_repairs):
-        pair = _contradiction(problem, state.labels, settled)
+        pair = _contradiction(problem, state.labels, visited)
         if pair is None:
             break
-        settled.add(pair)
+        visited.add(pair)
         best = state
         options = _consistent_pairs(problem, state.labels, pair)
         for option in options if settings.pair_options == "all" else options[:2]:
@@ -144,17 +144,17 @@ def _repair(problem: Problem, settings: OfficialSettings, state: _State) -> _Ste
             best = tried if tried.u > best.u else best
         if best is not state:
             state = best
-            settled.clear()
+            visited.clear()
     return state
 
 
-def _contradiction(problem: Problem, labels: Ints, settled: set[tuple[int, int]]) -> tuple[int, int] | None:
+def _contradiction(problem: Problem, labels: Ints, visited: set[tuple[int, int]]) -> tuple[int, int] | None:
     """The first pair, in data order, that is contradictory by itself and was not tried since the last change."""
     for group in problem.consistency.groups:
         known = [int(i) for i in group if labels[i] >= 0]
         for k, first in enumerate(known):
             for second in known[k + 1 :]:
-                if (first, second) not in settled and _contradicts(problem, labels, (first, second)):
+                if (first, second) not in visited and _contradicts(problem, labels, (first, second)):
                     return first, second
     return None
 

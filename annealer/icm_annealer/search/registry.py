@@ -13,39 +13,32 @@ from icm_annealer.search.joint import JOINT
 from icm_annealer.search.kind import Preset, SearchKind
 from icm_annealer.search.official import OFFICIAL
 from icm_annealer.search.zero_shot import ZERO_SHOT
-from icm_client.contract.entry_points import installed_names, load_installed
+from icm_client.contract.entry_points import EntryPointGroup
 from icm_client.contract.errors import RequestError
 
-GROUP = "icm.searches"
-"""The entry-point group of searches: the name is the search's name, the value a SearchKind."""
 DEFAULT = BLOCKS
 BUILT_IN: Mapping[str, SearchKind] = {
     kind.name: kind for kind in (BLOCKS, OFFICIAL, ZERO_SHOT, GROWING, JOINT, GIBBS, BOOTSTRAP)
 }
+INSTALLED = EntryPointGroup("icm.searches", "search", SearchKind, BUILT_IN)
 
 
 def search_names() -> list[str]:
     """The names of all searches, built-in ones first. Imports no installed search."""
-    return [*BUILT_IN, *(name for name in installed_names(GROUP) if name not in BUILT_IN)]
+    return [*BUILT_IN, *INSTALLED.names()]
 
 
 def find_search(name: str) -> SearchKind:
     """The search with this name. Raises RequestError if there is none, more than one, or if the import fails."""
-    installed = load_installed(GROUP, name, "search", SearchKind) if name in installed_names(GROUP) else None
-    if installed is None:
-        if name in BUILT_IN:
-            return BUILT_IN[name]
+    found = INSTALLED.load(name) or BUILT_IN.get(name)
+    if found is None:
         raise RequestError(f"no search {name!r}: choose one of {', '.join(search_names())}", code="unknown_search")
-    if name in BUILT_IN:
+    if found.name != name:
         raise RequestError(
-            f"an installed package registers the search {name!r}, which is built in: uninstall it", code="bad_plugin"
-        )
-    if installed.name != name:
-        raise RequestError(
-            f"the installed search {name!r} is called {installed.name!r} by itself: its package must use one name",
+            f"the installed search {name!r} is called {found.name!r} by itself: its package must use one name",
             code="bad_plugin",
         )
-    return installed
+    return found
 
 
 def presets_of(kind: SearchKind) -> tuple[Preset, ...]:
@@ -55,8 +48,7 @@ def presets_of(kind: SearchKind) -> tuple[Preset, ...]:
 
 def searches_help() -> str:
     """One line for `--help` with all searches; built-in ones have a short description."""
-    installed = [name for name in search_names() if name not in BUILT_IN]
-    return "; ".join([*(f"{kind.name}: {kind.help}" for kind in BUILT_IN.values()), *installed])
+    return "; ".join([*(f"{kind.name}: {kind.help}" for kind in BUILT_IN.values()), *INSTALLED.names()])
 
 
 def passes_help() -> str:

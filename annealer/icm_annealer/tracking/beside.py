@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 from icm_annealer.runs.directory import TRACKING_LOG, RunDir
 from icm_annealer.tracking.target import Target
@@ -37,6 +38,20 @@ def tracked(
         process.stdin.close()
         if failure := _ended(process, end_limit_s):
             on_failure(f"note: {target.kind} does not show all of this run ({failure}); see {folder / TRACKING_LOG}")
+
+
+@contextlib.asynccontextmanager
+async def tracked_in_loop(
+    folder: RunDir, target: Target | None, on_failure: Callable[[str], None]
+) -> AsyncIterator[None]:
+    """`tracked` for code with an event loop, which goes on while the tracker shows the end."""
+    with contextlib.ExitStack() as started:
+        started.enter_context(tracked(folder, target, on_failure))
+        end = started.pop_all().close
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(end)
 
 
 def _ended(process: subprocess.Popen[bytes], limit_s: float) -> str | None:

@@ -4,61 +4,87 @@ from __future__ import annotations
 
 import functools
 import sys
-from importlib.metadata import EntryPoints, entry_points
-from typing import TypeVar
+from collections.abc import Collection
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from typing import Generic, TypeVar
 
 from icm_client.contract.errors import RequestError
 
 Kind = TypeVar("Kind")
 
 
-def _installed(group: str) -> EntryPoints:
-    return _installed_on(tuple(sys.path), group)
+@dataclass(frozen=True)
+class EntryPointGroup(Generic[Kind]):
+    """What installed packages add to a registry of built-in objects: other names, never another object of the same
+    name."""
+
+    name: str
+    """The group of entry points, such as `icm.searches`."""
+    noun: str
+    """What messages call an object of the group."""
+    expected: type[Kind]
+    """The type of every object."""
+    built_in: Collection[str] = ()
+    """The names of the built-in objects."""
+
+    def packages(self) -> dict[str, str]:
+        """For each name, in alphabetical order, the package that registers it. Imports nothing. Leaves out names of
+        built-in objects."""
+        points = sorted(_points(self.name), key=lambda point: point.name)
+        return {point.name: _package(point) for point in points if point.name not in self.built_in}
+
+    def names(self) -> list[str]:
+        """The registered names, sorted, without those of built-in objects. Imports nothing."""
+        return list(self.packages())
+
+    def load(self, name: str) -> Kind | None:
+        """The object that an installed package registers as `name`; None if no package does.
+
+        Raises RequestError if the name is that of a built-in object, if several packages register it, if the import
+        fails, or if the object has another type.
+        """
+        points = {point.value: point for point in _points(self.name) if point.name == name}
+        if not points:
+            return None
+        packages = sorted({_package(point) for point in points.values()})
+        if name in self.built_in:
+            raise _bad(
+                f"{' and '.join(packages)} registers the {self.noun} {name!r}, which is built in: uninstall "
+                f"{' and '.join(packages)}"
+            )
+        if len(points) > 1:
+            places = ", ".join(f"{value} of {_package(point)}" for value, point in sorted(points.items()))
+            raise _bad(
+                f"several installed packages register the {self.noun} {name!r} ({places}): uninstall all but one"
+            )
+        ((value, point),) = points.items()
+        try:
+            loaded = point.load()
+        except Exception as error:  # an import can raise anything
+            problem = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise _bad(f"the installed {self.noun} {name!r} ({value}) cannot be imported: {problem}") from None
+        if not isinstance(loaded, self.expected):
+            raise _bad(
+                f"the installed {self.noun} {name!r} ({value}) has the type {type(loaded).__name__} instead of "
+                f"{self.expected.__name__}"
+            )
+        return loaded
+
+
+def _points(group: str) -> EntryPoints:
+    return _points_on(tuple(sys.path), group)
 
 
 @functools.cache
-def _installed_on(path: tuple[str, ...], group: str) -> EntryPoints:
+def _points_on(path: tuple[str, ...], group: str) -> EntryPoints:
     """Cached because it reads a file of every package on the path: tens of milliseconds."""
     return entry_points(group=group)
 
 
-def installed_names(group: str) -> list[str]:
-    """The names that installed packages register in an entry-point group, sorted; imports nothing."""
-    return sorted(installed_packages(group))
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else point.module
 
 
-def installed_packages(group: str) -> dict[str, str]:
-    """For each name in an entry-point group the package that registers it; imports nothing."""
-    return {point.name: point.dist.name if point.dist else point.module for point in _installed(group)}
-
-
-def load_installed(group: str, name: str, noun: str, expected: type[Kind]) -> Kind | None:
-    """The object that an installed package registers as `name`, an instance of `expected`; None if no package does.
-
-    Raises RequestError if several packages register the name, if the import fails, or if the object has another type.
-    `noun` is what the message calls the object.
-    """
-    points = {point.value: point for point in _installed(group) if point.name == name}
-    if not points:
-        return None
-    if len(points) > 1:
-        raise RequestError(
-            f"several installed packages register the {noun} {name!r}: {', '.join(sorted(points))}; uninstall all "
-            "but one",
-            code="bad_plugin",
-        )
-    ((value, point),) = points.items()
-    try:
-        loaded = point.load()
-    except Exception as error:  # an import can raise anything
-        problem = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise RequestError(
-            f"the installed {noun} {name!r} ({value}) cannot be imported: {problem}",
-            code="bad_plugin",
-        ) from None
-    if not isinstance(loaded, expected):
-        raise RequestError(
-            f"the installed {noun} {name!r} ({value}) is a {type(loaded).__name__}, not a {expected.__name__}",
-            code="bad_plugin",
-        )
-    return loaded
+def _bad(message: str) -> RequestError:
+    return RequestError(message, code="bad_plugin")

@@ -1,4 +1,4 @@
-"""The paper's figures: what each claims, what is compared to see it, and what the paper found. Data only."""
+"""The paper's figures: their claims, the comparisons that test these, and the paper's results. Data only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from icm_annealer.reporting.methods import TITLES as METHOD_TITLES
 REAL, SMALL, LARGE = "smollm2-135m", "lab-small", "lab-large"
 SIZES = (SMALL, "lab-medium", LARGE)
 NUM, NUM_TEST, MATCH = 96, 96, 0.05
-"""Examples to label and to test on; what two accuracies may differ by and still match."""
+"""The numbers of examples to label and to test on, and the largest difference of two accuracies that match."""
 
 
 TITLES = METHOD_TITLES | {
@@ -21,7 +21,7 @@ TITLES = METHOD_TITLES | {
     "from_random": "random start",
     "from_wrong": "wrong start",
 }
-"""What methods are called where people read of them."""
+"""The methods' names in tables and plots."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,12 @@ class Claim:
 
 @dataclass(frozen=True)
 class Figure:
-    """One of the paper's."""
+    """One figure of the paper."""
 
     number: str
     title: str
     paper: str
-    """What the paper found."""
+    """The paper's result."""
     claims: tuple[Claim, ...]
     shown: tuple[MethodBar, ...] = ()
     """Bars that are shown beside those of the claims."""
@@ -91,7 +91,7 @@ ELICITED = (
     ("lab-misconceptions", LARGE),
     ("lab-preferences", LARGE),
 )
-"""Tasks whose labels are to be found, each with the model that knows them."""
+"""Tasks with the models that have learnt their concepts."""
 
 FIGURES = (
     Figure(

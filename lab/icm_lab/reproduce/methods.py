@@ -19,7 +19,7 @@ PUBLISHED = Settings(search="official", plan="tree", measure="logprob", options=
 """With the paper's U, as a mean over examples: without rules, nothing in it speaks against labels that are all alike.
 Contexts hold the same shots as by `fixed`, at a lower price."""
 Method = Callable[[Trial, int], Awaitable[Found | None]]
-"""Labels for a trial, from a seed; None stands for no shots at all."""
+"""Returns the labels for a trial and a seed; None means no shots."""
 
 
 async def zero_shot(trial: Trial, seed: int) -> None:
@@ -37,7 +37,7 @@ async def gold(trial: Trial, seed: int) -> Found:
 
 
 async def human(trial: Trial, seed: int) -> Found:
-    """People's labels."""
+    """The labels that people gave."""
     return Found(trial.human(), 0.0)
 
 
@@ -62,7 +62,7 @@ async def published_without_rules(trial: Trial, seed: int) -> Found:
 
 
 async def noise(trial: Trial, seed: int) -> Found:
-    """Gold labels of which as many are wrong, at random, as ICM's."""
+    """Gold labels with random errors, as many as the labels of ICM have."""
     wrong = int(((await icm(trial, seed)).labels != trial.gold).sum())
     return Found(with_noise(trial.gold, wrong, 2, np.random.default_rng([seed, 2])), 0.0)
 

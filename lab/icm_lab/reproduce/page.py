@@ -6,6 +6,7 @@ from typing import Any
 
 import jinja2
 
+from icm_annealer.benchmarks.gaps import GAP_NOTE, GapSummary
 from icm_annealer.core.estimate import Estimate
 from icm_annealer.plots.bars import Bar, BarGroup, BarPlot, BarRow
 from icm_annealer.plots.base import Plot
@@ -22,7 +23,12 @@ def render_page(found: dict[str, Any]) -> str:
     own = jinja2.PackageLoader("icm_lab", "templates")
     environment.loader = jinja2.ChoiceLoader([own, *([environment.loader] if environment.loader else [])])
     page = environment.get_template("reproduce.html")
-    return page.render(found=found, plot_of=_plot_of, measures=MEASURES, titles=TITLES)
+    return page.render(found=found, plot_of=_plot_of, measures=MEASURES, titles=TITLES, gap_of=_gap_of, note=GAP_NOTE)
+
+
+def _gap_of(search: dict[str, Any]) -> str:
+    """The search gap of a row of the table of searches, with its verdict; empty where U is unknown."""
+    return GapSummary.model_validate(search["weighed"]).text() if search["weighed"] else ""
 
 
 def figure_plots(found: dict[str, Any]) -> dict[str, Plot]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from icm_annealer.benchmarks.saved_rows import SavedRow
+from icm_annealer.benchmarks.weighing import Weighed
 
 
 class ReproduceRow(SavedRow):
@@ -17,9 +18,11 @@ class ReproduceRow(SavedRow):
     num_test: int
     test_right: int
     passes: float
-    """Reads an example that the search took; 0 where there was none."""
+    """The search's reads per example; 0 without a search."""
     collapsed: bool
     """Whether one label has nearly no share."""
+    weighed: Weighed | None = None
+    """None if an example has no label."""
 
     @property
     def name(self) -> str:

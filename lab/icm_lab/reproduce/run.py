@@ -85,6 +85,7 @@ async def _row(case: Case, trial: Trial, bar: MethodBar) -> ReproduceRow:
         test_right=await trial.num_right(labels),
         passes=found.passes if found else 0.0,
         collapsed=not COLLAPSED < rate < 1 - COLLAPSED,
+        weighed=await case.weighed(labels) if labels is not None and (labels >= 0).all() else None,
     )
 
 

@@ -13,12 +13,12 @@ from icm_annealer.search.driver import drive
 from icm_annealer.search.settings import Settings
 
 HUMAN = "human"
-"""The field of a row that holds what people say."""
+"""The field of a row with the labels of people."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """Labels, and how many reads an example they took."""
+    """Labels, and the reads per example of the search."""
 
     labels: Ints
     passes: float
@@ -40,7 +40,7 @@ class Trial:
         return cls(case, await case.open())
 
     def problem(self, settings: Settings, *, with_rules: bool = True) -> Problem:
-        """What a search sees; without rules nothing contradicts, and what is left out of a context stays as it was."""
+        """The input of a search. Without rules nothing is a contradiction; contexts leave out the same groups."""
         problem = self._case.problem(settings.objective(), settings.plan_kind())
         if with_rules:
             return problem

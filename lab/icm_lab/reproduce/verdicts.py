@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from icm_annealer.benchmarks.gaps import GapSummary
 from icm_annealer.core.estimate import Estimate
 from icm_annealer.evaluation.intervals import wilson
 from icm_lab.reproduce.figures import MATCH, Claim, Figure, MethodBar
@@ -15,12 +16,12 @@ from icm_lab.reproduce.rows import ReproduceRow
 
 RESAMPLES = 4_000
 COUNTS = {"test": ("test_right", "num_test"), "labels": ("labels_right", "num")}
-"""By measure: which field of a row counts what is right, and which of how many."""
+"""For each measure two fields of a row: the number that are right, and the number of all."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim with what was found."""
+    """A claim with its measured values."""
 
     claim: Claim
     first: Estimate
@@ -28,7 +29,7 @@ class Verdict:
     holds: bool
 
     def to_dict(self) -> dict[str, Any]:
-        """As figures.json holds it."""
+        """The entry of a claim in figures.json."""
         return {
             "claim": str(self.claim),
             "first": self.first.to_dict(),
@@ -79,7 +80,7 @@ def rows_of(bar: MethodBar, rows: Sequence[ReproduceRow]) -> list[ReproduceRow]:
 
 
 def figure_found(figure: Figure, rows: Sequence[ReproduceRow]) -> dict[str, Any]:
-    """What figures.json says of a figure."""
+    """The entry of a figure in figures.json."""
     verdicts = [judge(claim, rows, figure.measure) for claim in figure.claims]
     return {
         "figure": figure.number,
@@ -96,6 +97,7 @@ def figure_found(figure: Figure, rows: Sequence[ReproduceRow]) -> dict[str, Any]
                 **estimate(rows_of(bar, rows), figure.measure).to_dict(),
                 "seeds": _shares(rows_of(bar, rows), figure.measure),
                 "collapsed": sum(row.collapsed for row in rows_of(bar, rows)),
+                "weighed": _weighed(rows_of(bar, rows)),
             }
             for bar in figure.bars
         ],
@@ -108,11 +110,18 @@ def _shares(rows: Sequence[ReproduceRow], measure: str) -> list[float]:
     return [getattr(row, key) / getattr(row, size) for row in rows if getattr(row, key) is not None]
 
 
-def passes_found(rows: Sequence[ReproduceRow]) -> list[dict[str, Any]]:
-    """The table of passes per label: reads an example of every search, by task and model."""
+def searches_found(rows: Sequence[ReproduceRow]) -> list[dict[str, Any]]:
+    """The table of searches, by task and model: reads an example, and U beside that of the gold labels."""
     kinds = dict.fromkeys((row.model, row.task, row.method) for row in rows if row.passes)
     table = []
     for model, task, method in kinds:
-        passes = [row.passes for row in rows_of(MethodBar(model, task, method), rows)]
-        table.append({"model": model, "task": task, "method": method, "passes": float(np.mean(passes))})
+        own = rows_of(MethodBar(model, task, method), rows)
+        passes = float(np.mean([row.passes for row in own]))
+        table.append({"model": model, "task": task, "method": method, "passes": passes, "weighed": _weighed(own)})
     return table
+
+
+def _weighed(rows: Sequence[ReproduceRow]) -> dict[str, Any] | None:
+    """U and the search gap over the seeds; None if a row's labels do not cover all examples."""
+    known = [row.weighed for row in rows if row.weighed]
+    return GapSummary.of(known).model_dump() if known and len(known) == len(rows) else None

@@ -14,6 +14,7 @@ from icm_client.contract.errors import IcmError, RequestError
 from icm_client.contract.wire import MAX_PRIORITY
 from icm_client.text.distribution import install_hint
 from icm_client.text.strict_yaml import YAMLError, read_yaml
+from icm_client.text.validation import first_error
 from icm_client.text.visible import visible
 from icm_server.config import ConnectionLimits, Limits, LogFormat, ScoringConfig, ServerConfig
 from icm_server.engines.registry import described_engines, extras_of
@@ -170,7 +171,7 @@ def serve(
             verbose=verbose,
         )
     except pydantic.ValidationError as error:
-        raise RequestError(_first_mistake(error)) from None
+        raise RequestError(first_error(error)) from None
     guard_children()
     if exit_with_parent:
         follow_parent()
@@ -304,14 +305,7 @@ def _limits(kind: type[_L], option: str, texts: list[str]) -> _L:
     try:
         return kind.model_validate(given)
     except pydantic.ValidationError as error:
-        raise RequestError(f"{option} {_first_mistake(error)}") from None
-
-
-def _first_mistake(error: pydantic.ValidationError) -> str:
-    """The invalid value, and what is expected."""
-    first = error.errors(include_url=False)[0]
-    said = first["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    return f"{'.'.join(map(str, first['loc']))}={first['input']}: it {said}"
+        raise RequestError(f"{option} {first_error(error)}") from None
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -124,9 +124,9 @@ async def _watch(state: ScorerState, config: ServerConfig, url: str, key: str, s
 
     `key`: how an example request passes its key.
     """
-    while not state.settled.is_set():
+    while not state.startup_ended.is_set():
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(state.settled.wait(), PROGRESS_EVERY_S)
+            await asyncio.wait_for(state.startup_ended.wait(), PROGRESS_EVERY_S)
             break
         say(state.reason)
     if state.scorer is not None:

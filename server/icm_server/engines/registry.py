@@ -13,12 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from icm_client.contract.entry_points import installed_packages, load_installed
+from icm_client.contract.entry_points import EntryPointGroup
 from icm_client.contract.errors import RequestError
 from icm_server.config import ServerConfig
 from icm_server.engines.base import Engine
 
-GROUP = "icm.engines"
 Say = Callable[[str], None]
 """Reports a step of loading in one line."""
 
@@ -55,6 +54,7 @@ _OWN = {
     "vllm": OwnEngine("icm_server.engines.vllm", "any model that vLLM runs", ("server-cpu", "server-gpu")),
     "fake": OwnEngine("icm_server.engines.fake", "needs no model, for trying out", ("server",)),
 }
+_INSTALLED = EntryPointGroup("icm.engines", "engine", EngineKind, _OWN)
 
 
 def extras_of(name: str) -> tuple[str, ...]:
@@ -65,19 +65,18 @@ def extras_of(name: str) -> tuple[str, ...]:
 def described_engines() -> str:
     """All names, each with its purpose or its package. Imports none of the engines."""
     own = [f"{name} ({engine.purpose})" for name, engine in _OWN.items()]
-    others = [f"{name} (from {package})" for name, package in installed_packages(GROUP).items() if name not in _OWN]
+    others = [f"{name} (from {package})" for name, package in _INSTALLED.packages().items()]
     return ", ".join([*own, *others])
 
 
 def engine_kind(name: str) -> EngineKind:
     """The engine of that name. Raises RequestError if there is none, or if its package cannot be loaded."""
-    if name in _OWN:
-        kind: EngineKind = importlib.import_module(_OWN[name].module).ENGINE
-        return kind
-    found = load_installed(GROUP, name, "engine", EngineKind)
-    if found is None:
+    if (found := _INSTALLED.load(name)) is not None:
+        return found
+    if name not in _OWN:
         raise RequestError(f"no engine {name!r}: there are {described_engines()}", code="unknown_engine")
-    return found
+    kind: EngineKind = importlib.import_module(_OWN[name].module).ENGINE
+    return kind
 
 
 def check_options(kind: EngineKind, config: ServerConfig) -> None:

@@ -30,7 +30,7 @@ class ScorerState:
         self.reason = "the model is loading"
         self.failure: str | None = None
         """Why the process has to exit, if it has failed."""
-        self.settled = asyncio.Event()
+        self.startup_ended = asyncio.Event()
         """Set when the scorer is ready, or has failed."""
         self.failed = asyncio.Event()
         self.is_draining = False
@@ -67,7 +67,7 @@ class ScorerState:
     def fail(self, reason: str) -> None:
         """Marks the scorer as failed; the process has to exit."""
         self.reason, self.failure = reason, reason
-        self.settled.set()
+        self.startup_ended.set()
         self.failed.set()
 
 
@@ -102,7 +102,7 @@ async def _load(state: ScorerState, make_engine: EngineFactory, scoring: Scoring
         return
     scorer.forget_counts()
     state.scorer = scorer
-    state.settled.set()
+    state.startup_ended.set()
 
 
 async def _watch_engine(state: ScorerState, engine: Engine) -> None:

@@ -19,7 +19,7 @@ from icm_server.sharing.fair_lock import FairLock, Place
 from icm_server.sharing.shared_limit import SharedLimit
 
 HELD_BODIES = 4
-"""How many bodies of the largest size may be held at once, from reading them until their answers begin."""
+"""How many bodies of the largest size may be kept at once, from reading them until their answers begin."""
 
 UNPACKED_BYTES = 2**22
 """How much of a body is decompressed in one turn."""
@@ -27,7 +27,7 @@ TOO_SLOW = "body_timeout"
 
 
 @dataclass(eq=False, slots=True)
-class _Held:
+class _KeptBody:
     """One body, or what there is of it yet."""
 
     tenant: Tenant
@@ -85,25 +85,25 @@ class BodyLimit:
 
     async def _with_body(self, scope: Scope, receive: Receive, send: Send) -> None:
         tenant = scope.get("state", {}).get("tenant", ANYONE)
-        held = _Held(tenant, self._lock.place(tenant, 0))
+        kept = _KeptBody(tenant, self._lock.place(tenant, 0))
         incoming = Incoming(receive)
         try:
             try:
                 self._check(scope)
-                await self._read(Headers(scope=scope), incoming, held)
+                await self._read(Headers(scope=scope), incoming, kept)
             except IcmError as error:
-                self._release(held)
+                self._release(kept)
                 drain = NOTHING if error.code == TOO_SLOW else self._drain
                 await refuse(error, [("Accept-Encoding", ACCEPTED)], incoming, scope, receive, send, drain)
             except ConnectionError:
                 pass  # the client has disconnected
             else:
-                await self._pass_on(held, scope, receive, send)
+                await self._pass_on(kept, scope, receive, send)
         finally:
-            self._release(held)
+            self._release(kept)
 
-    async def _read(self, headers: Headers, incoming: Incoming, held: _Held) -> None:
-        """Appends the decompressed pieces to `held`."""
+    async def _read(self, headers: Headers, incoming: Incoming, kept: _KeptBody) -> None:
+        """Appends the decompressed pieces to `kept`."""
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length[:20]) > self._limit:
             raise self._too_large()
@@ -120,9 +120,9 @@ class BodyLimit:
                 if num_seen > self._limit:
                     raise self._too_large()
                 if unpacking:
-                    await self._unpack(unpacking, piece, held)
+                    await self._unpack(unpacking, piece, kept)
                 else:
-                    self._hold(piece, held)
+                    self._hold(piece, kept)
             if unpacking:
                 unpacking.finish()
         except CorruptBodyError as error:
@@ -136,45 +136,45 @@ class BodyLimit:
                 status=408,
             ) from None
 
-    async def _unpack(self, unpacking: Unpacking, piece: bytes, held: _Held) -> None:
+    async def _unpack(self, unpacking: Unpacking, piece: bytes, kept: _KeptBody) -> None:
         """Decompresses in small turns, so that little memory is uncounted and tenants share the time."""
         while piece:
-            async with self._lock.holding(held.place):
+            async with self._lock.holding(kept.place):
                 plain, piece = await asyncio.to_thread(unpacking.feed, piece, UNPACKED_BYTES)
-            self._hold(plain, held)
+            self._hold(plain, kept)
 
-    def _hold(self, plain: bytes, held: _Held) -> None:
-        if held.num_bytes + len(plain) > self._limit:
+    def _hold(self, plain: bytes, kept: _KeptBody) -> None:
+        if kept.num_bytes + len(plain) > self._limit:
             raise self._too_large()
-        if not self._shares.take(held.tenant.name, len(plain)):
+        if not self._shares.take(kept.tenant.name, len(plain)):
             raise BusyError("the scorer's memory for requests is full: retry later", code="busy_memory")
-        held.num_bytes += len(plain)
-        held.pieces.append(plain)
+        kept.num_bytes += len(plain)
+        kept.pieces.append(plain)
 
     def _patience_s(self, num_seen: int, waited_s: float) -> float:
         """How long the next piece may take. The compressed size counts."""
         allowed_s = self._pace.body_grace_s + num_seen / self._pace.min_bytes_per_s
         return min(self._pace.body_silence_s, allowed_s - waited_s)
 
-    async def _pass_on(self, held: _Held, scope: Scope, receive: Receive, send: Send) -> None:
-        whole: list[Message] = [{"type": "http.request", "body": held.take(), "more_body": False}]
+    async def _pass_on(self, kept: _KeptBody, scope: Scope, receive: Receive, send: Send) -> None:
+        whole: list[Message] = [{"type": "http.request", "body": kept.take(), "more_body": False}]
 
         async def received() -> Message:
             return whole.pop() if whole else await receive()
 
         async def telling(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._release(held)
+                self._release(kept)
                 MutableHeaders(scope=message)["Accept-Encoding"] = ACCEPTED
             await send(message)
 
         headers = [pair for pair in scope["headers"] if pair[0] not in (b"content-encoding", b"content-length")]
         await self._app({**scope, "headers": headers}, received, telling)
 
-    def _release(self, held: _Held) -> None:
-        self._shares.give_back(held.tenant.name, held.num_bytes)
-        held.num_bytes = 0
-        held.pieces.clear()
+    def _release(self, kept: _KeptBody) -> None:
+        self._shares.give_back(kept.tenant.name, kept.num_bytes)
+        kept.num_bytes = 0
+        kept.pieces.clear()
 
     def _too_large(self) -> RequestError:
         return RequestError(

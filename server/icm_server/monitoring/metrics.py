@@ -16,8 +16,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from icm_server.auth.tenant import Tenant
-from icm_server.monitoring.overview import held_by, visible_to
-from icm_server.scheduling.admission import Held
+from icm_server.monitoring.overview import queued_work, visible_to
+from icm_server.scheduling.admission import QueuedWork
 from icm_server.scheduling.request_metrics import OUTCOMES
 from icm_server.scheduling.scoring import ScoringService
 from icm_server.stats.counters import Histogram
@@ -125,9 +125,9 @@ def _experiments(scorer: ScoringService, tenant: Tenant) -> Iterator[Metric]:
     tokens = GaugeMetricFamily(
         "icm_queued_tokens", "Estimated tokens of accepted reads that are not done, by experiment.", labels=label
     )
-    held_now = held_by(scorer)
+    queued_now = queued_work(scorer)
     for experiment_id, _ in entries:
-        held = held_now.get(experiment_id, Held())
+        held = queued_now.get(experiment_id, QueuedWork())
         requests.add_metric(experiment_id, held.requests)
         reads.add_metric(experiment_id, held.reads)
         tokens.add_metric(experiment_id, held.tokens)

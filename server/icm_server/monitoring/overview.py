@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from icm_client.contract.wire import ModelInfo
 from icm_server.auth.tenant import ANYONE, ExperimentId, Tenant
-from icm_server.scheduling.admission import Held
+from icm_server.scheduling.admission import QueuedWork
 from icm_server.scheduling.scoring import ScoringService
 from icm_server.stats.counters import Counts, ExperimentCounters, quantile_s
 
@@ -39,7 +39,7 @@ class ExperimentRow(_Frozen):
     share: float
     """Its fraction of the recently computed tokens, 0 to 1."""
     state: State
-    waiting: Held
+    waiting: QueuedWork
     """Admitted work that is not done, in the queue or in the engine; reads and tokens as estimated."""
     lately: Counts
     """Done within the last `window_s`."""
@@ -98,12 +98,12 @@ def overview(scorer: ScoringService, tenant: Tenant, *, ready: bool, status: str
     dispatcher, engine, history = scorer.dispatcher, scorer.engine, scorer.history
     recent = {entry: history.counts(entry) for _, entry in scorer.counters}
     whole = sum((counts.computed_tokens for counts in recent.values()), 0)
-    held, without_place = held_by(scorer), scorer.queue.without_place() - set(scorer.queue.interleaved())
+    held, without_place = queued_work(scorer), scorer.queue.without_place() - set(scorer.queue.interleaved())
     now = scorer.counters.clock()
     entries = visible_to(tenant, scorer)
 
     def row(
-        experiment_id: ExperimentId, entry: ExperimentCounters, lately: Counts, waiting: Held, state: State
+        experiment_id: ExperimentId, entry: ExperimentCounters, lately: Counts, waiting: QueuedWork, state: State
     ) -> ExperimentRow:
         return ExperimentRow(
             tenant=experiment_id.tenant,
@@ -121,11 +121,11 @@ def overview(scorer: ScoringService, tenant: Tenant, *, ready: bool, status: str
     rows = [
         row(experiment_id, entry, recent[entry], waiting, _state(waiting, has_place=experiment_id not in without_place))
         for experiment_id, entry, waiting in (
-            (experiment_id, entry, held.get(experiment_id, Held())) for experiment_id, entry in entries
+            (experiment_id, entry, held.get(experiment_id, QueuedWork())) for experiment_id, entry in entries
         )
     ]
     total = scorer.counters.total(None if tenant.admin else tenant.name)
-    waiting = sum((held.get(experiment_id, Held()) for experiment_id, _ in entries), Held())
+    waiting = sum((held.get(experiment_id, QueuedWork()) for experiment_id, _ in entries), QueuedWork())
     lately = sum((recent[entry] for _, entry in entries), Counts())
     counts = history.reads()
     p50, p95 = (quantile_s(scorer.counters.reads_s.bounds, counts, part) for part in (0.5, 0.95))
@@ -158,13 +158,13 @@ def visible_to(tenant: Tenant, scorer: ScoringService) -> list[tuple[ExperimentI
     ]
 
 
-def held_by(scorer: ScoringService) -> dict[ExperimentId, Held]:
+def queued_work(scorer: ScoringService) -> dict[ExperimentId, QueuedWork]:
     """Admitted work by the names under which it is counted."""
-    held: dict[ExperimentId, Held] = {}
+    held: dict[ExperimentId, QueuedWork] = {}
     for key, theirs in scorer.admission.keys.items():
         for experiment, its in theirs.experiments.items():
             experiment_id = scorer.counters.shown_as(ExperimentId(key, experiment))
-            held[experiment_id] = held.get(experiment_id, Held()) + its
+            held[experiment_id] = held.get(experiment_id, QueuedWork()) + its
     return held
 
 
@@ -174,7 +174,7 @@ def _ordered(rows: list[ExperimentRow]) -> list[ExperimentRow]:
     return sorted(busy, key=lambda row: (row.tenant, row.experiment)) + sorted(idle, key=lambda row: row.seen_s)
 
 
-def _state(waiting: Held, *, has_place: bool) -> State:
+def _state(waiting: QueuedWork, *, has_place: bool) -> State:
     if not waiting.requests:
         return "idle"
     if not has_place:

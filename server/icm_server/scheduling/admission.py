@@ -27,7 +27,7 @@ What = Literal["tokens", "reads", "requests"]
 
 
 @dataclass(slots=True)
-class Held:
+class QueuedWork:
     """Admitted work that is not done."""
 
     requests: int = 0
@@ -37,8 +37,8 @@ class Held:
     def of(self, what: What) -> int:
         return int(getattr(self, what))
 
-    def __add__(self, other: Held) -> Held:
-        return Held(self.requests + other.requests, self.reads + other.reads, self.tokens + other.tokens)
+    def __add__(self, other: QueuedWork) -> QueuedWork:
+        return QueuedWork(self.requests + other.requests, self.reads + other.reads, self.tokens + other.tokens)
 
     def add(self, requests: int, reads: int, tokens: int) -> None:
         self.requests += requests
@@ -47,12 +47,12 @@ class Held:
 
 
 @dataclass(slots=True)
-class TenantHeld:
+class TenantWork:
     """One tenant's part of it."""
 
     weight: float
-    total: Held = field(default_factory=Held)
-    experiments: dict[str, Held] = field(default_factory=dict)
+    total: QueuedWork = field(default_factory=QueuedWork)
+    experiments: dict[str, QueuedWork] = field(default_factory=dict)
     """Experiments with work."""
 
 
@@ -62,8 +62,8 @@ class Admission:
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic, *, has_keys: bool = False):
         """`has_keys`: tenants share the scorer, so each is limited to its part."""
         self._limits, self._has_keys = limits, has_keys
-        self.total = Held()
-        self.keys: dict[str, TenantHeld] = {}
+        self.total = QueuedWork()
+        self.keys: dict[str, TenantWork] = {}
         """Tenants with work."""
         self.rate = Rate(clock)
         """Throughput in tokens per second."""
@@ -78,14 +78,14 @@ class Admission:
         if num_prompts > self._limits.max_prompts:
             raise _too_large("prompts", num_prompts, self._limits.max_prompts)
         ticket = Ticket(self, experiment, tenant)
-        self._check(ticket, Held(1, num_prompts, 0))
+        self._check(ticket, QueuedWork(1, num_prompts, 0))
         ticket._add(1, num_prompts, 0)
         return ticket
 
     def check_one_more(self, tenant: Tenant = ANYONE) -> None:
         """Raises BusyError if no request of the tenant fits now, whatever its size."""
         if self._has_keys:
-            self._check_shared("requests", 1, self.keys.get(tenant.name) or TenantHeld(tenant.weight))
+            self._check_shared("requests", 1, self.keys.get(tenant.name) or TenantWork(tenant.weight))
         else:
             self._check_limit("requests", 1, self.total, self._limits.max_requests, "the scorer", 1.0)
 
@@ -94,60 +94,60 @@ class Admission:
         limit = int(getattr(self._limits, f"max_{what}"))
         return most_alone(limit) if self._has_keys else limit
 
-    def _check(self, ticket: Ticket, wanted: Held) -> None:
+    def _check(self, ticket: Ticket, size: QueuedWork) -> None:
         """Raises TooLargeError or BusyError if a request of this total size does not fit."""
         tenant, experiment = ticket.tenant, ticket.experiment
-        theirs = self.keys.get(tenant.name) or TenantHeld(tenant.weight)
-        mine = theirs.experiments.get(experiment, Held())
+        theirs = self.keys.get(tenant.name) or TenantWork(tenant.weight)
+        own = theirs.experiments.get(experiment, QueuedWork())
         experiments_share = self._share(theirs) / max(1, len(theirs.experiments))
         for what in get_args(What):
-            more = wanted.of(what) - ticket.held.of(what)
+            more = size.of(what) - ticket.work.of(what)
             limits = [
-                (mine, getattr(self._limits, f"max_experiment_{what}"), f"experiment {experiment!r}", experiments_share)
+                (own, getattr(self._limits, f"max_experiment_{what}"), f"experiment {experiment!r}", experiments_share)
             ]
             if what == "tokens" and tenant.max_queued_tokens is not None:
                 limits.append((theirs.total, tenant.max_queued_tokens, "this API key", self._share(theirs)))
             if not self._has_keys:
                 limits.append((self.total, self._most(what), "the scorer", 1.0))
             most = min(self._most(what), *(limit for _, limit, _, _ in limits))
-            if wanted.of(what) > most:
-                raise _too_large(what, wanted.of(what), most)
+            if size.of(what) > most:
+                raise _too_large(what, size.of(what), most)
             if more <= 0:
                 continue
-            for held, limit, whose, share in limits:
-                self._check_limit(what, more, held, limit, whose, share)
+            for work, limit, whose, share in limits:
+                self._check_limit(what, more, work, limit, whose, share)
             if self._has_keys:
                 self._check_shared(what, more, theirs)
 
-    def _check_limit(self, what: What, more: int, held: Held, limit: int, whose: str, share: float) -> None:
+    def _check_limit(self, what: What, more: int, work: QueuedWork, limit: int, whose: str, share: float) -> None:
         """Raises BusyError if `more` does not fit. The holder's work is done with this share of the engine."""
-        if held.of(what) + more > limit:
-            wait_s = self._wait_s(held, what, held.of(what) + more - limit, share)
-            raise _busy(f"{whose} has", what, more, held.of(what), limit, "", wait_s)
+        if work.of(what) + more > limit:
+            wait_s = self._wait_s(work, what, work.of(what) + more - limit, share)
+            raise _busy(f"{whose} has", what, more, work.of(what), limit, "", wait_s)
 
-    def _check_shared(self, what: What, more: int, theirs: TenantHeld) -> None:
+    def _check_shared(self, what: What, more: int, theirs: TenantWork) -> None:
         """Raises BusyError if `more` does not fit in the tenant's part of what all tenants share."""
         limit: int = getattr(self._limits, f"max_{what}")
-        mine, total = theirs.total.of(what), self.total.of(what)
-        if fits(more, mine, total, limit):
+        own, total = theirs.total.of(what), self.total.of(what)
+        if fits(more, own, total, limit):
             return
         # Each token of its own that is done makes room twice: in its part and in the free part. A token of others makes
         # room once.
-        wait_s = self._wait_s(self.total, what, mine + total + 2 * more - limit, 1 + self._share(theirs))
-        part = mine + max(0, limit - total - mine) // 2
-        others = " while others use the scorer" if mine < total else ""
-        raise _busy("this API key has", what, more, mine, part, others, wait_s)
+        wait_s = self._wait_s(self.total, what, own + total + 2 * more - limit, 1 + self._share(theirs))
+        part = own + max(0, limit - total - own) // 2
+        others = " while others use the scorer" if own < total else ""
+        raise _busy("this API key has", what, more, own, part, others, wait_s)
 
-    def _share(self, key: TenantHeld) -> float:
+    def _share(self, key: TenantWork) -> float:
         """The tenant's share of the engine among tenants with work."""
         return key.weight / max(key.weight, sum(each.weight for each in self.keys.values()))
 
-    def _wait_s(self, held: Held, what: What, over: int, share: float) -> float:
-        """How long until this much of the held work is done with this share of the engine."""
+    def _wait_s(self, work: QueuedWork, what: What, over: int, share: float) -> float:
+        """How long until this much of the work is done with this share of the engine."""
         rate = self.rate.value()
-        if rate is None or not held.of(what):
+        if rate is None or not work.of(what):
             return UNKNOWN_WAIT_S
-        tokens = held.tokens * over / held.of(what)
+        tokens = work.tokens * over / work.of(what)
         return min(MAX_WAIT_S, max(1.0, tokens / (rate * share)))
 
 
@@ -156,12 +156,12 @@ class Ticket:
 
     def __init__(self, admission: Admission, experiment: str, tenant: Tenant):
         self._admission, self.experiment, self.tenant = admission, experiment, tenant
-        self.held = Held()
+        self.work = QueuedWork()
 
     def settle(self, reads: int, tokens: int) -> None:
         """Replaces the estimate after planning. Raises TooLargeError or BusyError; the ticket then has to be closed."""
-        self._admission._check(self, Held(self.held.requests, reads, tokens))
-        self._add(0, reads - self.held.reads, tokens - self.held.tokens)
+        self._admission._check(self, QueuedWork(self.work.requests, reads, tokens))
+        self._add(0, reads - self.work.reads, tokens - self.work.tokens)
 
     def done(self, tokens: int) -> None:
         """Records that one read of this many tokens, as estimated, is done."""
@@ -170,17 +170,17 @@ class Ticket:
 
     def close(self) -> None:
         """Releases the work that was not done."""
-        self._add(-self.held.requests, -self.held.reads, -self.held.tokens)
+        self._add(-self.work.requests, -self.work.reads, -self.work.tokens)
 
     def _add(self, requests: int, reads: int, tokens: int) -> None:
         admission = self._admission
         if requests > 0 and not admission.total.requests:
             admission.rate.begin()
-        theirs = admission.keys.setdefault(self.tenant.name, TenantHeld(self.tenant.weight))
-        mine = theirs.experiments.setdefault(self.experiment, Held())
-        for held in (self.held, mine, theirs.total, admission.total):
-            held.add(requests, reads, tokens)
-        if not mine.requests:
+        theirs = admission.keys.setdefault(self.tenant.name, TenantWork(self.tenant.weight))
+        own = theirs.experiments.setdefault(self.experiment, QueuedWork())
+        for work in (self.work, own, theirs.total, admission.total):
+            work.add(requests, reads, tokens)
+        if not own.requests:
             del theirs.experiments[self.experiment]
         if not theirs.total.requests:
             del admission.keys[self.tenant.name]

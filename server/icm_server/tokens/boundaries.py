@@ -62,7 +62,7 @@ class Boundaries:
             self._encode, max_remembered_chars, weight=lambda text: ENTRY_CHARS + len(text)
         )
         self._safe: dict[tuple[Tail, str], bool] = {}
-        self._behind: dict[tuple[Tail, Tail], Tail] = {}
+        self._tails_after: dict[tuple[Tail, Tail], Tail] = {}
         self._num_chars, self._max_chars = 0, max_remembered_chars
         """Of the keys of these two caches."""
 
@@ -73,15 +73,15 @@ class Boundaries:
         """Tokenizes each text by itself."""
         return self._texts.of(texts)
 
-    def behind(self, tail: Tail, text: TextTokens) -> Tail:
+    def tail_after(self, tail: Tail, text: TextTokens) -> Tail:
         """The tail before the boundary that follows `text`."""
         if text.is_far or (text.is_long and not tail.has_special):
             return text.tail
-        found = self._behind.get((tail, text.tail))
+        found = self._tails_after.get((tail, text.tail))
         if found is None:
             found = self._last((*tail.words, *text.tail.words))
             self._make_room(*tail.words, *text.tail.words)
-            self._behind[tail, text.tail] = found
+            self._tails_after[tail, text.tail] = found
         return found
 
     def is_safe(self, tail: Tail, text: TextTokens, joined: JoinedChars) -> bool:
@@ -105,7 +105,7 @@ class Boundaries:
         self._num_chars += ENTRY_CHARS + sum(map(len, texts))
         if self._num_chars > self._max_chars:
             self._safe.clear()
-            self._behind.clear()
+            self._tails_after.clear()
             self._num_chars = 0
 
     def _encode(self, texts: Sequence[str]) -> Iterator[TextTokens]:

@@ -163,7 +163,7 @@ class TextPaths:
                 raise self._window.too_many_chars(*_name(tree, place))
             tokens = texts[text]
             if known is not None and self._boundaries.is_safe(tail, tokens, joined):
-                tail = self._boundaries.behind(tail, tokens)
+                tail = self._boundaries.tail_after(tail, tokens)
                 own.append(tokens.ids)
                 room -= len(tokens.ids)
                 if room < 0:

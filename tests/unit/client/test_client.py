@@ -355,9 +355,11 @@ async def test_secrets_are_in_no_message() -> None:
                 await client.score(REQUEST)
             with pytest.raises(UnavailableError) as waited:
                 await client.wait_ready(0.0)
-        told = f"{raised.value!r} {raised.value.details} {waited.value!r} {client!r} {vars(client)!r} {client.base_url}"
+        shown = (
+            f"{raised.value!r} {raised.value.details} {waited.value!r} {client!r} {vars(client)!r} {client.base_url}"
+        )
         for secret in ("hunter2", "s3cr3t"):
-            assert secret not in told
+            assert secret not in shown
     with pytest.raises(RequestError, match="only one of them can be sent") as both:
         ScorerClient(url, api_key="s3cr3t")
     assert "hunter2" not in both.value.message
@@ -411,12 +413,12 @@ async def test_waiting_ends_when_the_scorer_is_ready() -> None:
         httpx.Response(200, json={"status": "ready"}),
         httpx.Response(200, content=INFO.model_dump_json()),
     )
-    told: list[str] = []
+    reasons: list[str] = []
     async with client_of(script) as client:
-        assert await client.wait_ready(30.0, lambda reason, seconds: told.append(reason)) == INFO
-    assert len(told) == 2
-    assert "refused" in told[0]
-    assert told[1] == "the model is loading"
+        assert await client.wait_ready(30.0, lambda reason, seconds: reasons.append(reason)) == INFO
+    assert len(reasons) == 2
+    assert "refused" in reasons[0]
+    assert reasons[1] == "the model is loading"
     assert [request.url.path for request in script.requests] == ["/readyz"] * 3 + ["/v1/model"]
 
 

@@ -119,7 +119,7 @@ async def test_the_real_scorer_on_a_wire_that_breaks() -> None:
         breaking(port, lambda connection: 900 + 300 * connection if connection < 6 else None) as broken,
         client_at(broken) as client,
     ):
-        await app.state.scoring.settled.wait()
+        await app.state.scoring.startup_ended.wait()
         got = await client.score(tree())
     assert got.logprobs == expected.logprobs
 
@@ -223,7 +223,7 @@ async def test_texts_to_count_too(most: int) -> None:
     app = create_app(make_engine)
     texts = [f"word {'a ' * number}" for number in range(20)]
     async with served(Narrow(app, most, in_words=True)) as port, client_at(port) as client:
-        await app.state.scoring.settled.wait()
+        await app.state.scoring.startup_ended.wait()
         counts = await client.count_tokens(texts)
     assert counts == sorted(counts)
     assert len(set(counts)) == len(texts)

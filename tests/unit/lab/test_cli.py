@@ -30,14 +30,14 @@ def test_tasks_are_written_where_one_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "says"),
     [
         (["lab", "train", "huge", "--out", "x"], "no size 'huge'; known: small, medium, large"),
         (["lab", "examine", "huge"], "no size 'huge'"),
         (["reproduce", "--figure", "7"], "no figure '7'; known: 3, 4"),
     ],
 )
-def test_what_is_not_there_is_told(words: list[str], told: str) -> None:
+def test_what_is_not_there_is_an_error(words: list[str], says: str) -> None:
     answer = CliRunner().invoke(app, words)
     assert isinstance(answer.exception, RequestError)
-    assert told in answer.exception.message
+    assert says in answer.exception.message

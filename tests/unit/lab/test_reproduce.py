@@ -14,6 +14,7 @@ from tests.conftest import Serving
 
 from icm_annealer.benchmarks.case import Case, TaskData
 from icm_annealer.benchmarks.saved_rows import SavedRows
+from icm_annealer.benchmarks.weighing import OrderUs, Weighed
 from icm_annealer.data.task import built_in_tasks
 from icm_annealer.plots.bars import BarPlot
 from icm_client import RequestError
@@ -23,7 +24,7 @@ from icm_lab.reproduce.page import figure_plots, render_page
 from icm_lab.reproduce.rows import ReproduceRow
 from icm_lab.reproduce.run import REAL_SEEDS, ROWS, SEEDS, make_rows, model_rows
 from icm_lab.reproduce.trial import Trial
-from icm_lab.reproduce.verdicts import estimate, figure_found, judge, passes_found
+from icm_lab.reproduce.verdicts import estimate, figure_found, judge, searches_found
 from icm_server.engines.model_store import PACKAGED
 
 FIRST, SECOND = MethodBar("lab-large", "lab-arithmetic", "icm"), MethodBar("lab-large", "lab-arithmetic", "gold")
@@ -72,7 +73,7 @@ def test_a_claim_that_does_not_hold_is_printed_as_such() -> None:
     figure = Figure("3", "ICM < gold & more", "as told", (Claim(FIRST, "higher", SECOND),))
     found = figure_found(figure, [*rows(FIRST, [50]), *rows(SECOND, [50])])
     assert found["holds"] is False
-    page = render_page({"num": 1, "num_test": 2, "match": 0.05, "figures": [found], "passes": []})
+    page = render_page({"num": 1, "num_test": 2, "match": 0.05, "figures": [found], "searches": []})
     assert "does not hold" in page
     assert "ICM &lt; gold &amp; more" in page
     (plot,) = figure_plots({"figures": [found]}).values()
@@ -133,6 +134,13 @@ async def test_rows_of_other_weights_are_made_again(tmp_path: Path, serving: Ser
             return await model_rows(scorer, bars, SavedRows(tmp_path / ROWS, REAL, ReproduceRow), told.append)
 
     rows = await made(1)
+    for row in rows:
+        if row.method == "gold":
+            assert row.weighed is not None
+            assert (row.weighed.search_gap, row.weighed.verdict) == (0.0, "none")
+            assert row.weighed.u == row.weighed.u_gold != row.weighed.u_zero_shot
+        else:
+            assert row.weighed is None
     assert len(rows) == len(told) == 2 * REAL_SEEDS
     assert await made(1) == rows
     assert not told
@@ -147,6 +155,15 @@ async def test_rows_that_are_none_are_told_and_left_alone(tmp_path: Path) -> Non
     assert (tmp_path / ROWS).read_text().endswith("lab-ari")
 
 
-def test_passes_are_means_over_seeds() -> None:
-    table = passes_found(rows(FIRST, [1] * SEEDS))
-    assert table == [{"model": "lab-large", "task": "lab-arithmetic", "method": "icm", "passes": 3.0}]
+def test_the_table_of_searches_has_means_over_seeds_and_gaps() -> None:
+    searched = rows(FIRST, [1] * SEEDS)
+    (search,) = searches_found(searched)
+    expected = {"model": "lab-large", "task": "lab-arithmetic", "method": "icm", "passes": 3.0, "weighed": None}
+    assert search == expected
+    us = OrderUs([0.5, 0.75], [0.0])
+    weighed = Weighed.of(us, OrderUs([0.75, 1.0], [0.0]), us)
+    (search,) = searches_found([row.model_copy(update={"weighed": weighed}) for row in searched])
+    assert search["weighed"]["verdicts"] == {"search gap": SEEDS}
+    assert search["weighed"]["search_gap"] == {"value": 0.25, "low": 0.25, "high": 0.25}
+    page = render_page({"num": 1, "num_test": 2, "match": 0.05, "figures": [], "searches": [search]})
+    assert f"search {SEEDS}/{SEEDS}" in page

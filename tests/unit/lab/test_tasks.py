@@ -1,4 +1,4 @@
-"""The tasks that come along are the generated ones, obey their rules, and are told in the models' own tokens."""
+"""The tasks that come along are the generated ones, obey their rules, and are written in the models' own tokens."""
 
 from __future__ import annotations
 

@@ -110,9 +110,9 @@ def test_a_flood_of_refusals_is_counted_instead_of_written(stream: io.StringIO) 
     strangers = [line for line in lines if line["event"] == "request refused" and line.get("status") == 401]
     assert len(strangers) == MOST_LINES + 1
     assert [line.get("tenant") for line in lines[MOST_LINES : MOST_LINES + 2]] == ["alice", "bob"]
-    told = lines[-2]
-    del told["time"]
-    assert told == {"level": "info", "event": "more requests refused", "requests": 1000 - MOST_LINES, "status": 401}
+    entry = lines[-2]
+    del entry["time"]
+    assert entry == {"level": "info", "event": "more requests refused", "requests": 1000 - MOST_LINES, "status": 401}
 
 
 def test_what_was_counted_is_told_at_the_end(stream: io.StringIO) -> None:
@@ -121,8 +121,8 @@ def test_what_was_counted_is_told_at_the_end(stream: io.StringIO) -> None:
         event(log, "request refused", tenant="alice", code="busy")
     (handler,) = log.handlers
     handler.close()
-    told = json.loads(stream.getvalue().splitlines()[-1])
-    assert (told["requests"], told["tenant"], told["code"]) == (7, "alice", "busy")
+    entry = json.loads(stream.getvalue().splitlines()[-1])
+    assert (entry["requests"], entry["tenant"], entry["code"]) == (7, "alice", "busy")
 
 
 @pytest.mark.parametrize("form", ["json", "text"])

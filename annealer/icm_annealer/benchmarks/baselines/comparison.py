@@ -19,6 +19,7 @@ from icm_annealer.benchmarks.results_file import save_figures
 from icm_annealer.benchmarks.runner import Part, RowJob, run_jobs
 from icm_annealer.benchmarks.saved_rows import SavedRows
 from icm_annealer.benchmarks.search_presets import find_compared
+from icm_annealer.benchmarks.weighing import USUAL_WEIGHING
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.evaluation.test_set import describe_intervals
 from icm_annealer.scoring.passes import Scorer
@@ -77,5 +78,5 @@ def _jobs(data: TaskData, plan: BaselinesPlan) -> Iterator[RowJob]:
     for seed in plan.seeds:
         for method in sorted(METHODS.values(), key=lambda method: method.name != ICM):
             searching = find_compared(method.search).settings(seed).expected_shots(num) if method.search else 0.0
-            weight = searching + 2.0 * (num + 2 * plan.num_test)
+            weight = searching + 2.0 * (num + 2 * plan.num_test) + USUAL_WEIGHING.expected_shots(num)
             yield RowJob(ROWS, data, num, seed, method.name, weight, plan.has(method.name))

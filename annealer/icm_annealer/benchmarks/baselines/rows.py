@@ -12,6 +12,7 @@ from icm_annealer.benchmarks.case import Case
 from icm_annealer.benchmarks.runner import Steps
 from icm_annealer.benchmarks.saved_rows import Numbers, SearchCosts, StoredEstimate
 from icm_annealer.benchmarks.search_presets import find_compared
+from icm_annealer.benchmarks.weighing import Weighed
 from icm_annealer.core.arrays import Ints
 from icm_annealer.core.objective import label_rates
 from icm_annealer.evaluation.many_shot import accuracy
@@ -27,6 +28,8 @@ class BaselineRow(SearchCosts):
     label_rates: list[float]
     figures: dict[str, dict[str, StoredEstimate]]
     """On the test set, by kind (raw, calibrated) and name (accuracy, ...)."""
+    weighed: Weighed | None = None
+    """None if an example has no label."""
     test_computed_tokens: int
     num_dropped: int
     labels: Numbers
@@ -77,6 +80,7 @@ class BaselineRows:
             label_accuracy=accuracy(labels, np.where(labels >= 0, case.gold, -1)),
             label_rates=label_rates(known, len(case.task.labels)).tolist(),
             figures=judge.figures(judged),
+            weighed=await case.weighed(labels) if (labels >= 0).all() else None,
             test_computed_tokens=predictions.usage.computed_tokens,
             num_dropped=predictions.num_dropped,
             labels=labels,

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 from icm_annealer.benchmarks.baselines.methods import GOLD, METHODS, ZERO_SHOT, Method
 from icm_annealer.benchmarks.baselines.rows import BaselineRow
+from icm_annealer.benchmarks.gaps import GapSummary
 from icm_annealer.benchmarks.saved_rows import StoredEstimate
 from icm_annealer.core.arrays import Array
 from icm_annealer.core.estimate import Estimate
@@ -28,6 +29,8 @@ class MethodFigures(BaseModel):
     label_accuracy: StoredEstimate
     figures: dict[str, dict[str, StoredEstimate]]
     gap_recovered: dict[str, StoredEstimate]
+    weighed: GapSummary | None
+    """None if a seed's labels do not cover all examples."""
 
 
 class BaselinesTable(BaseModel):
@@ -58,6 +61,8 @@ class MethodSummary:
     """By kind (raw, calibrated) and name (accuracy, ...)."""
     gap: dict[str, Estimate]
     """Performance gap recovered, by kind; empty for the two that it lies between, and without them."""
+    weighed: GapSummary | None
+    """U and the search gap; None if a seed's labels do not cover all examples."""
 
     @property
     def is_stopped(self) -> bool:
@@ -67,7 +72,11 @@ class MethodSummary:
     def stored(self) -> MethodFigures:
         """As JSON holds it."""
         return MethodFigures(
-            tokens=self.tokens, label_accuracy=self.label_accuracy, figures=self.figures, gap_recovered=self.gap
+            tokens=self.tokens,
+            label_accuracy=self.label_accuracy,
+            figures=self.figures,
+            gap_recovered=self.gap,
+            weighed=self.weighed,
         )
 
     def seeds(self, kind: str, name: str = "accuracy") -> list[float]:
@@ -89,11 +98,13 @@ def _summary(
 ) -> MethodSummary:
     has_gap = method.name not in (ZERO_SHOT, GOLD) and len(zero_shot) == len(gold) == len(rows)
     gap = {kind: _gap([zero_shot, rows, gold], kind) for kind in KINDS} if has_gap else {}
+    known = [row.weighed for row in rows if row.weighed]
+    weighed = GapSummary.of(known) if len(known) == len(rows) else None
     tokens = [float(row.tokens or 0) for row in rows]
     if len(rows) == 1:
         (row,) = rows
         alone = Estimate(tokens[0], float("nan"), float("nan"))
-        return MethodSummary(method, rows, alone, row.label_accuracy, row.figures, gap)
+        return MethodSummary(method, rows, alone, row.label_accuracy, row.figures, gap, weighed)
     return MethodSummary(
         method,
         rows,
@@ -101,6 +112,7 @@ def _summary(
         known_median(np.array([row.label_accuracy.value for row in rows])),
         {kind: {name: known_median(_values(rows, kind, name)) for name in FIGURES} for kind in KINDS},
         gap,
+        weighed,
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from icm_annealer.benchmarks.baselines.summaries import BaselinesTable, MethodSummary
+from icm_annealer.benchmarks.gaps import GAP_NOTE
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.core.estimate import Estimate
 from icm_annealer.reporting.evaluation_table import FIGURES
@@ -19,20 +20,25 @@ NOTES = (
     "right: the share of right labels; for zero-shot, of its calibrated answers to the same examples. test: accuracy "
     "on unseen examples behind the labels, raw and calibrated (each label's mean over the test examples subtracted).",
     "gap: (method - zero-shot) / (gold - zero-shot) of test accuracy; - where gold labels prompt no better than none.",
+    GAP_NOTE,
     "gold with noise: gold labels of which random ones were exchanged, so that as many are right as of ICM's.",
 )
 
 
 def print_methods(console: Terminal, table: BaselinesTable, methods: Sequence[MethodSummary]) -> None:
-    """Three tables: accuracies, and the other figures of each kind."""
+    """Tables of labels, of accuracies behind them, and of the other figures of each kind."""
     console.say(heading(table), wraps=True)
-    names = ["tokens", "right", "test", "gap", "test, cal.", "gap, cal."]
-    accuracies = _table("", names)
+    labels = _table("labels", ["tokens", "right", "U", "search gap"])
+    accuracies = _table("unseen examples", ["test", "gap", "test, cal.", "gap, cal."])
     for summary in methods:
-        cells = [_cell(format_tokens(summary)), _cell(format_estimate(summary.label_accuracy))]
+        title = summary.method.title
+        found = [format_estimate(summary.label_accuracy), format_u(summary), format_search_gap(summary)]
+        labels.add_row(title, format_tokens(summary), *map(_cell, found))
+        cells: list[str] = []
         for kind in KINDS:
             cells += [_cell(format_estimate(summary.figures[kind]["accuracy"])), _cell(format_gap(summary, kind))]
-        accuracies.add_row(summary.method.title, *cells)
+        accuracies.add_row(title, *cells)
+    console.print(labels)
     console.print(accuracies)
     others = {name: title for name, title in FIGURES.items() if name != "accuracy"}
     for kind in KINDS:
@@ -77,6 +83,19 @@ def format_gap(summary: MethodSummary, kind: str) -> str:
         return "-"
     spread = "" if math.isnan(estimate.low) else f" [{100 * estimate.low:.0f}, {100 * estimate.high:.0f}]"
     return f"{100 * estimate.value:.0f} %{spread}"
+
+
+def format_u(summary: MethodSummary) -> str:
+    """U, as `+0.614 [+0.55, +0.66]`; empty where an example has no label."""
+    if summary.weighed is None:
+        return ""
+    u = summary.weighed.u
+    return f"{u.value:+.3f}" + ("" if math.isnan(u.low) else f" [{u.low:+.2f}, {u.high:+.2f}]")
+
+
+def format_search_gap(summary: MethodSummary) -> str:
+    """The search gap and its verdict, see `GapSummary.text`; empty where an example has no label."""
+    return summary.weighed.text() if summary.weighed else ""
 
 
 def _table(title: str, names: Sequence[str]) -> Table:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -43,7 +42,7 @@ async def run_bench(
     model = await scorer.model()
 
     def case(data: TaskData, num: int, seed: int) -> Case:
-        return Case(data, num, plan.num_test, seed, model, scorer, "search-bench")
+        return Case(data, num, plan.num_test, seed, model, scorer, "search-bench", plan.weighing)
 
     for data in tasks:  # refuse insufficient data before any measurement
         case(data, max(plan.sizes), plan.first_seed)
@@ -72,7 +71,6 @@ def _jobs(tasks: Sequence[TaskData], plan: BenchPlan) -> Iterator[RowJob]:
 
 
 def _weight(name: str, num: int, plan: BenchPlan) -> float:
-    weighing = plan.num_orders * num * math.log2(max(num, 2))
     search = search_named(name)
     searching = plan.settings(search, num, 0).expected_shots(num) if search else 0.0
-    return weighing + 2 * (num + 2 * plan.num_test) + searching
+    return plan.weighing.expected_shots(num) + 2 * (num + 2 * plan.num_test) + searching

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from icm_annealer.benchmarks.searches.plan import GOLD
-from icm_annealer.benchmarks.searches.rows import UNIT
 from icm_annealer.benchmarks.searches.summaries import SearchSummary, TaskComparison
 from icm_annealer.benchmarks.searches.tables import notes_for
+from icm_annealer.benchmarks.weighing import UNIT
 from icm_annealer.plots.base import Plot
 from icm_annealer.plots.clouds import Cloud, CloudPlot, ReferenceLine
 from icm_annealer.reporting.methods import TITLES
@@ -30,17 +30,17 @@ SHOWN = (
     Shown("test_accuracy_calibrated", "test accuracy, calibrated", (0.0, 1.0)),
 )
 COLUMNS = (
-    ("tokens", "tokens", "{:,.0f}"),
-    ("x blocks", "ratio", "{:.2f}"),
-    ("by plan fixed", "fixed_tokens", "{:,.0f}"),
-    ("x blocks", "fixed_ratio", "{:.1f}"),
-    ("… each cold", "fixed_tokens_cold", "{:,.0f}"),
-    ("x blocks", "fixed_cold_ratio", "{:.1f}"),
-    ("… a label", "fixed_cold_label_ratio", "{:.1f}"),
-    ("U", "u", "{:+.3f}"),
-    ("labels right", "label_accuracy", "{:.3f}"),
-    ("test", "test_accuracy", "{:.3f}"),
-    ("test, calibrated", "test_accuracy_calibrated", "{:.3f}"),
+    ("tokens", "tokens", "{:,.0f}".format),
+    ("x blocks", "ratio", "{:.2f}".format),
+    ("by plan fixed", "fixed_tokens", "{:,.0f}".format),
+    ("x blocks", "fixed_ratio", "{:.1f}".format),
+    ("… each cold", "fixed_tokens_cold", "{:,.0f}".format),
+    ("x blocks", "fixed_cold_ratio", "{:.1f}".format),
+    ("… a label", "fixed_cold_label_ratio", "{:.1f}".format),
+    ("U", "u", "{:+.3f}".format),
+    ("labels right", "label_accuracy", "{:.3f}".format),
+    ("test", "test_accuracy", "{:.3f}".format),
+    ("test, calibrated", "test_accuracy_calibrated", "{:.3f}".format),
 )
 
 

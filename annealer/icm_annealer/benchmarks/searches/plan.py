@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from icm_annealer.benchmarks.search_presets import PRESETS, REFERENCE, ComparedSearch, compared_names, find_compared
-from icm_annealer.scoring.prefix_plan import PlanKind
+from icm_annealer.benchmarks.weighing import USUAL_WEIGHING, WeighPlan
 from icm_annealer.search.settings import Settings
 from icm_client.contract.errors import RequestError
 
@@ -48,9 +48,8 @@ class BenchPlan:
     num_seeds: int = 1
     first_seed: int = 0
     num_test: int = 200
-    num_orders: int = 3
-    """Number of common fresh orders on which all results of a seed are evaluated."""
-    weigh_plan: str = "tree"
+    weighing: WeighPlan = USUAL_WEIGHING
+    """How U of all results of a case is evaluated."""
     max_iterations: int | None = None
     """The most iterations of searches that count them; None for no limit."""
     uses_own_plans: bool = False
@@ -80,7 +79,6 @@ class BenchPlan:
 
     def check(self) -> None:
         """Raises RequestError for options that cannot be run."""
-        PlanKind.parse(self.weigh_plan)
         if not self.sizes or min(self.sizes) < 8:
             raise RequestError("searches are compared on 8 examples or more")
         if self.checks_chain and REFERENCE.name not in self.searches:

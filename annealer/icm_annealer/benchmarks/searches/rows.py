@@ -2,51 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict
-
-from icm_annealer.benchmarks.case import Case, Opened, SearchCost
+from icm_annealer.benchmarks.case import Case, SearchCost
 from icm_annealer.benchmarks.runner import Steps
 from icm_annealer.benchmarks.saved_rows import Numbers, SearchCosts
 from icm_annealer.benchmarks.search_presets import ComparedSearch
 from icm_annealer.benchmarks.searches.plan import BenchPlan, search_named
-from icm_annealer.core.arrays import Ints
-from icm_annealer.core.objective import Objective, label_rates, unit_of_u
+from icm_annealer.benchmarks.weighing import Weighed
+from icm_annealer.core.objective import label_rates
 from icm_annealer.evaluation.many_shot import accuracy
-from icm_annealer.scoring.prefix_plan import PlanKind
-from icm_client.contract.wire import Usage
 
-WEIGHED_BY = Objective()
-"""The measure by which all labels are compared, regardless of the search's own measure."""
-UNIT = unit_of_u(WEIGHED_BY.measure)
-"""Of the rows' `u`."""
 FIXED = "fixed"
 """The plan of searches whose costs are counted by it as well."""
-
-
-class Weighing(BaseModel):
-    """The cost of evaluating the labels, which is not part of a search's cost."""
-
-    model_config = ConfigDict(strict=True, frozen=True)
-
-    tokens: int
-    """As the engine reported."""
-    seconds: float
 
 
 class SearchRow(SearchCosts):
     """One search, or the gold labels, on one task, size and seed."""
 
     search: str
-    u: float
-    """Mean over the common fresh orders, by WEIGHED_BY."""
-    u_se: float
-    u_margin: float
-    """The same by measure `margin`."""
-    weighing: Weighing
+    weighed: Weighed
     label_accuracy: float
     test_accuracy: float
     test_accuracy_calibrated: float
@@ -70,6 +45,10 @@ class SearchRow(SearchCosts):
         return self.search
 
     @property
+    def u(self) -> float:
+        return self.weighed.u
+
+    @property
     def is_extrapolated(self) -> bool:
         return self.extrapolated not in (None, 1.0)
 
@@ -88,8 +67,6 @@ class SearchRows:
         search = search_named(name)
         return {
             **case.to_dict(),
-            "num_orders": self._plan.num_orders,
-            "weigh_plan": self._plan.weigh_plan,
             "budget": _budget(search, reference),
             **({"settings": self._plan.settings(search, case.num, case.seed).to_dict()} if search else {}),
         }
@@ -113,7 +90,7 @@ class SearchRows:
             **case.key_fields,
             search=name,
             **costs,
-            **await self._weighed(case, opened, labels),
+            weighed=await case.weighed(labels),
             label_accuracy=accuracy(labels, case.gold).value,
             test_accuracy=accuracy(predictions.raw, case.gold_test).value,
             test_accuracy_calibrated=accuracy(predictions.calibrated, case.gold_test).value,
@@ -139,26 +116,6 @@ class SearchRows:
                 "u_own_order": result.winner.u_own,
             }
         return figures
-
-    async def _weighed(self, case: Case, opened: Opened, labels: Ints) -> dict[str, Any]:
-        """U on orders that are the same for all searches of this case; no search is charged for it."""
-        rng = np.random.default_rng([case.seed, 2])
-        problem = case.problem(WEIGHED_BY, PlanKind.parse(self._plan.weigh_plan))
-        margin = case.problem(Objective("margin"), problem.plan)
-        us, margins = list[float](), list[float]()
-        usage, seconds = Usage(), 0.0
-        for _ in range(self._plan.num_orders):
-            request = problem.request(labels, rng.permutation(len(problem.units)), "weigh")
-            answer = await opened.passes.score(request)
-            us.append(problem.u(answer, labels))
-            margins.append(margin.u(answer, labels))
-            usage, seconds = usage + answer.usage, seconds + answer.seconds
-        return {
-            "u": float(np.mean(us)),
-            "u_se": float(np.std(us, ddof=1) / math.sqrt(len(us))) if len(us) > 1 else 0.0,
-            "u_margin": float(np.mean(margins)),
-            "weighing": Weighing(tokens=usage.computed_tokens, seconds=round(seconds, 3)),
-        }
 
 
 def _budget(search: ComparedSearch | None, reference: SearchRow | None) -> int | None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from icm_annealer.benchmarks.gaps import GapSummary
 from icm_annealer.benchmarks.search_presets import REFERENCE
 from icm_annealer.benchmarks.searches.rows import SearchRow
 from icm_annealer.core.estimate import Estimate
 from icm_annealer.evaluation.intervals import median_over_seeds
+
+Form = Callable[[float], str]
+"""How a number is written."""
 
 
 class Ratio(NamedTuple):
@@ -40,17 +44,18 @@ class SearchSummary:
     same for each label that a search found. Tokens of a search that was ended early are what all of it would cost."""
     num_not_above_reference: int | None
     """Seeds whose U is not above that of the reference search; None where that did not take part."""
+    weighed: GapSummary
 
     @property
     def is_extrapolated(self) -> bool:
         return any(row.is_extrapolated for row in self.rows)
 
-    def text(self, name: str, form: str = "{:.3f}") -> str:
+    def text(self, name: str, form: Form, bound_form: Form | None = None) -> str:
         """A figure as `0.913 [0.880, 0.950]`, without the interval where there is but one seed."""
         estimate = self.figures.get(name)
         if estimate is None:
             return ""
-        value, low, high = (form.format(x) for x in (estimate.value, estimate.low, estimate.high))
+        value, (low, high) = form(estimate.value), map(bound_form or form, (estimate.low, estimate.high))
         extrapolated = [*RATIOS, *(ratio.name for ratio in RATIOS.values())]
         sign = "≈" if self.is_extrapolated and name in extrapolated else ""
         return sign + (value if len(self.rows) == 1 else f"{value} [{low}, {high}]")
@@ -88,7 +93,7 @@ def _summary(search: str, rows: Sequence[SearchRow], reference: Sequence[SearchR
     figures: dict[str, list[float]] = {
         name: [getattr(row, name) for row in rows if getattr(row, name) is not None]
         for name in (
-            *("computed_tokens", "reads_per_example", "seconds", "u", "u_margin"),
+            *("computed_tokens", "reads_per_example", "seconds", "u"),
             *("label_accuracy", "test_accuracy", "test_accuracy_calibrated"),
         )
     }
@@ -106,4 +111,5 @@ def _summary(search: str, rows: Sequence[SearchRow], reference: Sequence[SearchR
         rows,
         {name: median_over_seeds(values) for name, values in figures.items() if values},
         sum(row.u <= first.u for row, first in both) if both and search != REFERENCE.name else None,
+        GapSummary.of([row.weighed for row in rows]),
     )

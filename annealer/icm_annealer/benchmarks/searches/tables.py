@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from rich import box
 from rich.table import Table
 
+from icm_annealer.benchmarks.gaps import GAP_NOTE
 from icm_annealer.benchmarks.search_presets import REFERENCE
 from icm_annealer.benchmarks.searches.chain import ChainRow
-from icm_annealer.benchmarks.searches.rows import UNIT
-from icm_annealer.benchmarks.searches.summaries import RATIOS, SearchSummary, TaskComparison
+from icm_annealer.benchmarks.searches.summaries import RATIOS, Form, SearchSummary, TaskComparison
+from icm_annealer.benchmarks.weighing import UNIT
 from icm_annealer.console.terminal import Terminal
 
 PUBLISHED = {"by fixed": "fixed_tokens", "… each cold": "fixed_tokens_cold"}
@@ -21,9 +22,9 @@ NOTES = (
     "found; it leaves examples unlabelled, which get the likeliest label at its end. by fixed: the same passes in the "
     "plan of the published code; each cold: by an engine without room for what a pass leaves for the next one, whose "
     "order is the same. passes: reads over examples.",
-    f"U ({UNIT}) and margin (nats): all labels on the same fresh orders; ≤ blocks: seeds in which U is not "
-    "above that of blocks. right: share of right labels; test: accuracy on unseen examples behind them, raw and "
-    "calibrated.",
+    f"U ({UNIT}): all labels on the same fresh orders; ≤ blocks: seeds in which U is not above that of blocks. right: "
+    "share of right labels; test: accuracy on unseen examples behind them, raw and calibrated.",
+    GAP_NOTE,
 )
 STOPPED = (
     "≈: the published search was stopped before its end; its tokens are extrapolated to a whole one, as if each label "
@@ -38,28 +39,28 @@ def notes_for(comparisons: Sequence[TaskComparison]) -> list[str]:
 
 
 def print_comparisons(console: Terminal, comparisons: Sequence[TaskComparison]) -> None:
-    """Two tables a task and size: what searches cost, and what they found."""
+    """Two tables a task and size, at most 100 columns wide: what searches cost, and what they found."""
     for comparison in comparisons:
         costs = _table(f"{comparison.title}: cost", "tokens", "x blocks", "… a label", "measured", "passes", "seconds")
-        found = _table(f"{comparison.title}: labels", "U", "≤ blocks", "margin", "right", "test", "test, cal.")
+        found = _table(f"{comparison.title}: labels", "U", "≤ blocks", "search gap", "right", "test", "test, cal.")
         for summary in comparison.searches:
             if "tokens" in summary.figures:
                 costs.add_row(
                     summary.search,
-                    *_tokens(summary, "tokens", "{:.2f}"),
-                    *(f"{summary.figures[name].value:,.0f}" for name in ("computed_tokens", "reads_per_example")),
-                    _cell(summary, "seconds", "{:,.1f}"),
+                    *_tokens(summary, "tokens"),
+                    *(short(summary.figures[name].value) for name in ("computed_tokens", "reads_per_example")),
+                    _cell(summary, "seconds", short),
                 )
             for title, name in PUBLISHED.items():
                 if name in summary.figures:
-                    costs.add_row(f"  {title}", *_tokens(summary, name, "{:.1f}"))
+                    costs.add_row(f"  {title}", *_tokens(summary, name))
             num = summary.num_not_above_reference
             found.add_row(
                 summary.search,
-                _cell(summary, "u", "{:+.3f}"),
+                _quality(summary, "u", "+"),
                 "" if num is None else f"{num}/{len(summary.rows)}",
-                _cell(summary, "u_margin", "{:+.2f}"),
-                *(_cell(summary, name) for name in ("label_accuracy", "test_accuracy", "test_accuracy_calibrated")),
+                _stacked(summary.weighed.text()),
+                *(_quality(summary, name) for name in ("label_accuracy", "test_accuracy", "test_accuracy_calibrated")),
             )
         console.print(costs)
         console.print(found)
@@ -67,23 +68,44 @@ def print_comparisons(console: Terminal, comparisons: Sequence[TaskComparison]) 
         console.print(note, style="dim")
 
 
+def short(value: float) -> str:
+    """A number from 0 up with three digits or four: `0.97`, `128`, `8,159`, `67.1k`, `3.31M`."""
+    for size, unit in ((1e6, "M"), (1e3, "k")):
+        if value >= 10_000 and value >= size:
+            return f"{value / size:.{_num_decimals(value / size)}f}{unit}"
+    return f"{value:,.{_num_decimals(value)}f}"
+
+
+def _num_decimals(value: float) -> int:
+    return 2 if value < 10 else 1 if value < 100 else 0
+
+
 def _table(title: str, *names: str) -> Table:
-    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1))
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=0)
     table.add_column("", no_wrap=True)
     for name in names:
         table.add_column(name, justify="right", overflow="fold")
     return table
 
 
-def _tokens(summary: SearchSummary, name: str, form: str) -> list[str]:
+def _tokens(summary: SearchSummary, name: str) -> list[str]:
     """Tokens, and what they are in ours."""
-    ratios = (_cell(summary, ratio, form) for ratio in RATIOS[name])
-    return [_cell(summary, name, "{:,.0f}"), *ratios]
+    return [_cell(summary, figure, short) for figure in (name, *RATIOS[name])]
 
 
-def _cell(summary: SearchSummary, name: str, form: str = "{:.3f}") -> str:
+def _cell(summary: SearchSummary, name: str, form: Form) -> str:
     """The figure, and its interval below it."""
-    return summary.text(name, form).replace(" [", "\n[")
+    return _stacked(summary.text(name, form))
+
+
+def _quality(summary: SearchSummary, name: str, sign: str = "") -> str:
+    """A figure with three decimals, and below it its interval with two."""
+    decimals = (f"{{:{sign}.{num}f}}".format for num in (3, 2))
+    return _stacked(summary.text(name, *decimals)).replace(", ", ",")
+
+
+def _stacked(text: str) -> str:
+    return text.replace(" [", "\n[")
 
 
 def print_chain(console: Terminal, checks: Sequence[ChainRow]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import json
 import math
 import os
@@ -26,6 +28,9 @@ from icm_annealer.benchmarks.searches.chain import spearman
 from icm_annealer.benchmarks.searches.plan import GOLD, BenchPlan, bench_names
 from icm_annealer.benchmarks.searches.rows import SearchRow
 from icm_annealer.benchmarks.searches.summaries import task_comparisons
+from icm_annealer.benchmarks.searches.tables import print_comparisons, short
+from icm_annealer.benchmarks.weighing import OrderUs, Weighed
+from icm_annealer.console.terminal import Terminal
 from icm_annealer.core.objective import Objective
 from icm_annealer.evaluation.many_shot import ManyShot
 from icm_annealer.scoring.cost_model import PassTokens
@@ -51,6 +56,7 @@ async def opened(scorer: ScorerClient, task_file: Path, objective: Objective, pl
     return Opened(passes, await PassTokens.of(passes), many_shot), problem
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", [planted.TASK, PAIRED], ids=["alone", "paired"])
 @pytest.mark.parametrize("plan", ["tree", "fixed"])
 async def test_what_the_published_search_costs_by_plan_fixed_is_what_it_does_cost(
@@ -127,7 +133,7 @@ async def test_costs_are_added_up(tmp_path: Path, scorer: ScorerClient) -> None:
 
 
 def bench(icm: Icm, url: str, out: Path, task: Path, *options: object) -> Ended:
-    command = ["search-bench", "--scorer", url, "--out", out, "--tasks", task, "--sizes", 12, "--test", 20]
+    command = ["search-bench", "--scorer", url, "--out", out, "--task", task, "--examples", 12, "--test", 20]
     return icm(*command, "--orders", 2, *options)
 
 
@@ -148,7 +154,7 @@ def test_all_searches_are_compared(icm: Icm, tmp_path: Path, url: str) -> None:
     for row in rows:
         assert 0 <= row["label_accuracy"] <= 1
         assert 0 <= row["test_accuracy"] <= 1
-        assert row["u_se"] >= 0
+        assert row["weighed"]["u_se"] >= 0
         assert len(row["labels"].split()) == 12
         if row["search"] == GOLD:
             assert row["label_accuracy"] == 1
@@ -181,7 +187,7 @@ def test_all_searches_are_compared(icm: Icm, tmp_path: Path, url: str) -> None:
 @pytest.mark.slow
 def test_equal_labels_are_weighed_equally(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out = planted.write_task(tmp_path / "data", 60), tmp_path / "bench.json"
-    options = ("--searches", "blocks,joint,gold", "--seeds", 4, "--sizes", 24)
+    options = ("--searches", "blocks,joint,gold", "--seeds", 4, "--examples", 24)
     assert bench(icm, url, out, task, *options).code == 0
     rows = saved(out)["searches"]
     assert len(rows) == 12
@@ -189,7 +195,7 @@ def test_equal_labels_are_weighed_equally(icm: Icm, tmp_path: Path, url: str) ->
     for row in rows:
         for other in rows:
             if row["seed"] == other["seed"] and row["labels"] == other["labels"]:
-                assert row["u"] == other["u"]
+                assert row["weighed"] == other["weighed"]
                 assert row["test_accuracy"] == other["test_accuracy"]
                 same += row["search"] < other["search"]
     assert same > 0
@@ -199,7 +205,7 @@ def test_equal_labels_are_weighed_equally(icm: Icm, tmp_path: Path, url: str) ->
 
 def test_plans_and_searches_keep_each_others_figures(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out = planted.write_task(tmp_path / "data", 40), tmp_path / "bench.json"
-    plans = ("bench", "--scorer", url, "--out", out, "--sizes", "8", "--shot-tokens", "10")
+    plans = ("bench", "--scorer", url, "--out", out, "--examples", "8", "--shot-tokens", "10")
     assert icm(*plans).code == 0
     before = saved(out)
     assert bench(icm, url, out, task, "--searches", "zero_shot").code == 0
@@ -259,7 +265,7 @@ def test_a_row_made_in_another_window_is_made_again(icm: Icm, tmp_path: Path, ur
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"u": math.nan}, "row 1 of searches (planted, 12, 0, zero_shot) was changed or damaged"),
+        ({"label_accuracy": math.nan}, "row 1 of searches (planted, 12, 0, zero_shot) was changed or damaged"),
         ({"tokens": None}, "row 1 of searches (planted, 12, 0, zero_shot) was changed or damaged"),
         ({"labels": "0 1 x"}, "row 1 of searches (planted, 12, 0, zero_shot) was changed or damaged"),
         ({"task": ["planted"]}, "12, 0, zero_shot) was changed or damaged"),
@@ -286,7 +292,7 @@ def test_a_bench_that_is_stopped_keeps_what_it_has(
     options = ["--searches", "blocks,growing,official,joint", "--seeds", "3"]
     assert bench(icm, url, whole, task, *options).code == 0
     command = [sys.executable, "-m", "icm_annealer.cli.app", "search-bench", "--scorer", url, "--out", str(out)]
-    command += ["--tasks", str(task), "--sizes", "12", "--test", "20", "--orders", "2", *options]
+    command += ["--task", str(task), "--examples", "12", "--test", "20", "--orders", "2", *options]
     environment = {key: value for key, value in os.environ.items() if key != "ICM_SCORER_URL"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment) as process:
         wait_for(process, lambda: out.exists() and len(saved(out)["searches"]) >= 3)
@@ -306,7 +312,7 @@ def test_a_bench_that_is_stopped_keeps_what_it_has(
 
 def comparable(row: dict[str, Any]) -> dict[str, Any]:
     """What does not depend on when the row was made, nor on what the engine had been asked before."""
-    return {key: value for key, value in row.items() if key not in ("seconds", "computed_tokens", "weighing", "check")}
+    return {key: value for key, value in row.items() if key not in ("seconds", "computed_tokens", "check")}
 
 
 def test_the_published_search_is_stopped_and_extrapolated_openly(icm: Icm, tmp_path: Path, url: str) -> None:
@@ -329,14 +335,14 @@ def test_the_published_search_is_stopped_and_extrapolated_openly(icm: Icm, tmp_p
     ("options", "says"),
     [
         (["--searches", "blocks,blokcs"], "no search 'blokcs'"),
-        (["--sizes", "12,many"], "12,many"),
-        (["--sizes", "4"], "8 examples or more"),
-        (["--sizes", "64"], "too few"),
+        (["--examples", "12,many"], "12,many"),
+        (["--examples", "4"], "8 examples or more"),
+        (["--examples", "64"], "too few"),
         (["--weigh-plan", "bush"], "no plan 'bush'"),
         (["--iterations", "0"], "--iterations"),
         (["--searches", "joint", "--chain"], "blocks"),
-        (["--tasks", "no-such-task"], "no-such-task"),
-        (["--tasks", "living,living"], "same name"),
+        (["--task", "no-such-task"], "no-such-task"),
+        (["--task", "living,living"], "same name"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_measured(
@@ -354,14 +360,21 @@ def test_a_file_that_is_something_else_is_left_alone(icm: Icm, tmp_path: Path, u
     check_refused(bench(icm, url, out, task, "--searches", "zero_shot"), 2, str(out))
     assert out.read_text() == content
     if not content.startswith("{"):
-        check_refused(icm("bench", "--scorer", url, "--out", out, "--sizes", "8", "--shot-tokens", "10"), 2, str(out))
+        check_refused(
+            icm("bench", "--scorer", url, "--out", out, "--examples", "8", "--shot-tokens", "10"), 2, str(out)
+        )
         assert out.read_text() == content
 
 
-def row(search: str, seed: int, **figures: Any) -> SearchRow:
-    usual = {"computed_tokens": 1, "reads_per_example": 1.0, "seconds": 1.0, "u_margin": 0.0, "u_se": 0.0}
+def weighed(us: list[float], gold: float = 1.0) -> Weighed:
+    found, same = OrderUs(us, us), OrderUs([gold] * len(us), us)
+    return Weighed.of(found, same, found)
+
+
+def row(search: str, seed: int, *, u: float, **figures: Any) -> SearchRow:
+    usual = {"computed_tokens": 1, "reads_per_example": 1.0, "seconds": 1.0}
     accuracies = dict.fromkeys(("label_accuracy", "test_accuracy", "test_accuracy_calibrated"), 0.5)
-    found = {"labels": "0 1", "label_rates": [0.5, 0.5], "weighing": {"tokens": 0, "seconds": 0.0}}
+    found = {"labels": "0 1", "label_rates": [0.5, 0.5], "weighed": weighed([u, u]).model_dump()}
     return SearchRow.model_validate(
         {"task": "t", "n": 8, "seed": seed, "search": search, **usual, **accuracies, **found, **figures}
     )
@@ -387,6 +400,35 @@ def test_ratios_and_counts_are_taken_seed_by_seed() -> None:
     assert "4 seeds" in comparison.title
 
 
+@pytest.mark.parametrize("num_seeds", [1, 10])
+def test_tables_fit_a_hundred_columns(num_seeds: int) -> None:
+    """Nothing is folded or cut: a wider terminal shows the same."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for name, seed in itertools.product((*PRESETS, GOLD), range(num_seeds)):
+        costs = dict(
+            zip(("tokens", "fixed_tokens", "fixed_tokens_cold"), rng.integers(1e5, 1e9, 3).tolist(), strict=True)
+        )
+        figures = dict(zip(("u", "label_accuracy", "test_accuracy"), -rng.random(3), strict=True))
+        spent = {"computed_tokens": 987_654_321, "reads_per_example": 1234.5, "seconds": rng.uniform(10, 99_999)}
+        extrapolated = {"extrapolated": 1.7, "num_labelled": 3}
+        rows.append(row(name, seed, **figures, **spent, **costs, **extrapolated))
+    shown = []
+    for width in (100, 1000):
+        printed = io.StringIO()
+        print_comparisons(Terminal(file=printed, width=width), task_comparisons(rows))
+        tables = printed.getvalue()[: printed.getvalue().index("tokens: computed")]
+        shown.append([line.strip() for line in tables.splitlines()])
+    assert shown[0] == shown[1]
+    assert all(any(line.startswith(name) for line in shown[0]) for name in PRESETS)
+
+
+def test_numbers_are_written_shortly() -> None:
+    numbers = (0.0, 0.974, 9.99, 50.61, 128.4, 8159.4, 9999, 67_091, 987_654, 3_305_225, 110_861_185)
+    written = ("0.00", "0.97", "9.99", "50.6", "128", "8,159", "9,999", "67.1k", "988k", "3.31M", "111M")
+    assert tuple(map(short, numbers)) == written
+
+
 def test_rank_correlation_by_hand() -> None:
     assert spearman(np.array([1.0, 2.0, 3.0]), np.array([10.0, 20.0, 90.0])) == pytest.approx(1.0)
     assert spearman(np.array([1.0, 2.0, 3.0]), np.array([3.0, 2.0, -1.0])) == pytest.approx(-1.0)
@@ -406,9 +448,11 @@ def test_rank_correlation_sees_only_ranks(values: list[int], random: Any) -> Non
 
 def test_the_published_search_does_exactly_the_iterations_wanted() -> None:
     for num in (8, 12, 63, 100, 128):
-        for wanted in (1, 7, 20):
-            settings = BenchPlan(["official"], max_iterations=wanted).settings(find_compared("official"), num, 0)
-            assert int(np.ceil(settings.options.iterations_per_example * num)) == wanted
+        for num_iterations in (1, 7, 20):
+            settings = BenchPlan(["official"], max_iterations=num_iterations).settings(
+                find_compared("official"), num, 0
+            )
+            assert int(np.ceil(settings.options.iterations_per_example * num)) == num_iterations
         assert BenchPlan(["official"]).iterations(find_compared("official"), num) == (int(np.ceil(2.5 * num)),) * 2
 
 

@@ -25,7 +25,7 @@ RULE = 'rules: [{kind: python, function: "evil_rules:counted"}]\ngroup: pair\n'
 def evil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A file that is there once the task's code was as much as imported."""
     done = tmp_path / "done"
-    code = f"open({str(done)!r}, 'a').close()\ndef counted(facts, labels): return 0\n"
+    code = f"open({str(done)!r}, 'a').close()\ndef counted(rows, labels): return 0\n"
     (tmp_path / "evil_rules.py").write_text(code)
     monkeypatch.syspath_prepend(str(tmp_path))
     yield done
@@ -41,7 +41,7 @@ def test_every_command_that_is_given_a_task_needs_leave(icm: Icm, tmp_path: Path
         ["demo", "--task", task, *few, "--out", tmp_path / "demo"],
         ["task", "check", task],
         ["baselines", "--task", task, *few, "--out", tmp_path / "baselines"],
-        ["search-bench", "--tasks", task, "--out", tmp_path / "bench.json", "--scorer", url],
+        ["search-bench", "--task", task, "--out", tmp_path / "bench.json", "--scorer", url],
     ]
     for each in refused:
         check_refused(icm(*each), 2, "evil_rules:counted", "--allow-code")
@@ -99,9 +99,9 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
         "words = their_rules:words\n"
     )
     (site / "their_rules.py").write_text(
-        "def at_most(facts, labels, *, label, most): return max(0, labels.count(label) - most)\n"
-        "def raises(facts, labels): raise KeyError('no such row')\n"
-        "def words(facts, labels): return 'many'\n"
+        "def at_most(rows, labels, *, label, most): return max(0, labels.count(label) - most)\n"
+        "def raises(rows, labels): raise KeyError('no such row')\n"
+        "def words(rows, labels): return 'many'\n"
     )
     monkeypatch.syspath_prepend(str(site))
     yield

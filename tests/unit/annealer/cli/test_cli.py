@@ -143,6 +143,7 @@ def test_a_scorer_that_is_not_there(icm: Icm, tmp_path: Path) -> None:
     check_refused(ended, 1, nobody, "icm-server serve")
 
 
+@pytest.mark.slow
 def test_a_local_scorer_that_does_not_start(icm: Icm, tmp_path: Path) -> None:
     task = planted.write_task(tmp_path / "data", 8)
     ended = icm("run", "--task", task, "--engine", "no-such-engine", "--out", tmp_path / "run")

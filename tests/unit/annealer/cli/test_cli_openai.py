@@ -90,9 +90,9 @@ def test_score_and_task_check(icm: Icm, tmp_path: Path, server: str, endpoint: F
     for one, other in zip(ours, theirs, strict=True):
         assert one["logprobs"] == pytest.approx(other["logprobs"], abs=1e-9)
     task = planted.write_task(tmp_path / "data", 40)
-    told = [icm("task", "check", task, "--scorer", scorer) for scorer in (server, f"openai:{endpoint.url}")]
-    assert told[0].code == 0
-    assert told[0].out == told[1].out
+    answers = [icm("task", "check", task, "--scorer", scorer) for scorer in (server, f"openai:{endpoint.url}")]
+    assert answers[0].code == 0
+    assert answers[0].out == answers[1].out
 
 
 @pytest.mark.slow
@@ -108,7 +108,7 @@ def test_search_bench_takes_one_of_several_models(icm: Icm, tmp_path: Path, endp
     endpoint.models.append(endpoint.models[0] | {"id": "another"})
     task = planted.write_task(tmp_path / "data", 40)
     command = ["search-bench", "--scorer", f"openai:{endpoint.url}", "--out", tmp_path / "bench.json"]
-    command += ["--tasks", task, "--sizes", 8, "--test", 8, "--orders", 1, "--searches", "zero_shot"]
+    command += ["--task", task, "--examples", 8, "--test", 8, "--orders", 2, "--searches", "zero_shot"]
     check_refused(icm(*command), 2, "--scorer-model")
     ended = icm(*command, "--scorer-model", "fake")
     assert ended.code == 0, ended

@@ -107,6 +107,7 @@ NAMES = ["name", "title", "template", "separator", "labels", "data", "gold", "go
 FIELDS = dict.fromkeys([*NAMES, "special_tokens", "nobodys"], VALUES) | {"rules": st.lists(RULES, max_size=2) | VALUES}
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
 @given(changes=st.fixed_dictionaries({}, optional=FIELDS), cut=st.integers(0, 400), noise=st.binary(max_size=4))
 def test_any_task_file_is_loaded_or_refused_in_one_line(
@@ -120,9 +121,9 @@ def test_any_task_file_is_loaded_or_refused_in_one_line(
         try:
             load_task(str(tmp_path / "task.yaml"))
         except RequestError as error:
-            told = error.message
-            assert "\n" not in told, told
-            assert "task.yaml" in told, told
+            message = error.message
+            assert "\n" not in message, message
+            assert "task.yaml" in message, message
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
@@ -188,11 +189,11 @@ def test_the_servers_numbers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
             monkeypatch.setattr("sys.argv", ["icm-server", *command, f"{option}={value}"])
             with pytest.raises(SystemExit) as ended:
                 server_cli.main()
-            told = capsys.readouterr().err
-            assert ended.value.code == 2, told
-            assert told.startswith("error: ")
-            assert told.count("\n") == 1
-            assert option in told
+            message = capsys.readouterr().err
+            assert ended.value.code == 2, message
+            assert message.startswith("error: ")
+            assert message.count("\n") == 1
+            assert option in message
 
 
 def test_the_options_are_found() -> None:

@@ -162,7 +162,7 @@ def test_pages_hold_names_as_text(icm: Icm, tmp_path: Path, url: str) -> None:
 
 @pytest.mark.parametrize("shown", [str, Text, lambda text: _table(text)])
 def test_the_terminal_shows_any_text_as_it_is(tmp_path: Path, shown: Callable[[str], Any]) -> None:
-    console = Terminal(width=300, file=(tmp_path / "out").open("w+"), force_terminal=True)
+    console = Terminal(width=300, file=(tmp_path / "out").open("w+"), force_terminal=True, force_interactive=True)
     console.print(shown(HOSTILE))
     console.say(f"a\nb{HOSTILE}\udcff")
     console.rule(HOSTILE)
@@ -177,7 +177,7 @@ def test_the_terminal_shows_any_text_as_it_is(tmp_path: Path, shown: Callable[[s
 
 
 def test_progress_is_complete_when_a_job_ends_with_fewer_steps_than_it_was_granted() -> None:
-    console = Terminal(width=80, file=(printed := io.StringIO()), force_terminal=True)
+    console = Terminal(width=80, file=(printed := io.StringIO()), force_terminal=True, force_interactive=True)
     with RunProgress(console, "living", ["a"]) as progress:
         progress.expect(31)
         for _ in range(24):
@@ -185,6 +185,17 @@ def test_progress_is_complete_when_a_job_ends_with_fewer_steps_than_it_was_grant
     last = printed.getvalue().rsplit("living", 1)[1]
     assert "24/24" in last
     assert "left" not in last
+
+
+@pytest.mark.parametrize("is_dumb", [True, False])
+def test_a_dumb_terminal_shows_what_is_waited_for_while_it_is(is_dumb: bool) -> None:
+    environment = {"TERM": "dumb" if is_dumb else "xterm"}
+    console = Terminal(width=80, file=(printed := io.StringIO()), force_terminal=True, _environ=environment)
+    with RunProgress(console, "living", ["a"]) as progress:
+        progress.status("waiting for the scorer: starting the scorer")
+        is_line = printed.getvalue() == "0:00  waiting for the scorer: starting the scorer\n"
+    assert is_line == is_dumb
+    assert "waiting for the scorer" in printed.getvalue()
 
 
 def _table(text: str) -> Table:

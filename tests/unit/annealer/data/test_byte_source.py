@@ -99,16 +99,16 @@ def test_rows_in_are_rows_out(
     sizes: list[int],
 ) -> None:
     content = written(rows, form, end, ends=ends)
-    wanted = (rows or [{"id": "0", "text": "x"}]) if form == ".parquet" else rows
+    expected = (rows or [{"id": "0", "text": "x"}]) if form == ".parquet" else rows
     if mark and form != ".parquet":
         content = b"\xef\xbb\xbf" + content
     packed = PACKINGS[packing](content)
     path = tmp_path_factory.mktemp("source") / f"rows{form}{packing}"
     path.write_bytes(packed)
-    assert values(path) == wanted
+    assert values(path) == expected
     if form != ".tsv" or rows:  # a pipe has no name, and a header alone is of any kind
         with piped(packed, sizes) as pipe:
-            assert values(pipe) == wanted
+            assert values(pipe) == expected
 
 
 @pytest.mark.parametrize("packing", PACKINGS)

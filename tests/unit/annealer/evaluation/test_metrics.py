@@ -44,7 +44,7 @@ def slow_figures(one: Judged) -> dict[str, float]:
     probs, gold = one.probs.tolist(), one.gold.tolist()
     num_labels = len(probs[0])
     right = [float(row.index(max(row)) == label) for row, label in zip(probs, gold, strict=True)]
-    recalls = [[r for r, label in zip(right, gold, strict=True) if label == wanted] for wanted in sorted(set(gold))]
+    recalls = [[r for r, label in zip(right, gold, strict=True) if label == name] for name in sorted(set(gold))]
     areas = [
         slow_auroc([round(row[k], 9) for row in probs], [label == k for label in gold])
         for k in (range(num_labels) if num_labels > 2 else [1])
@@ -84,9 +84,9 @@ def predictions(draw: st.DrawFn) -> Judged:
 
 @given(predictions())
 def test_every_figure_is_its_definition(one: Judged) -> None:
-    wanted = slow_figures(one)
+    expected = slow_figures(one)
     for name, figure in FIGURES.items():
-        assert point(figure, one) == pytest.approx(wanted[name], abs=1e-12, nan_ok=True), name
+        assert point(figure, one) == pytest.approx(expected[name], abs=1e-12, nan_ok=True), name
 
 
 @given(predictions(), st.data())

@@ -64,7 +64,7 @@ def write(name: str, path: Path, rows: Sequence[Labelled] = ROWS, task: Task = T
     return find_format(name).write(path, job)
 
 
-def wanted(one: Labelled) -> dict[str, Any]:
+def expected(one: Labelled) -> dict[str, Any]:
     """A row of the tables."""
     return {
         "id": one.row.id,
@@ -83,8 +83,8 @@ def wanted(one: Labelled) -> dict[str, Any]:
 def test_jsonl(tmp_path: Path) -> None:
     assert write("jsonl", tmp_path / "out.jsonl").num_rows == len(ROWS)
     read = [row.value for row in read_rows(tmp_path / "out.jsonl")]
-    assert read == [wanted(one) for one in ROWS]
-    assert list(read[0]) == list(wanted(ROWS[0]))
+    assert read == [expected(one) for one in ROWS]
+    assert list(read[0]) == list(expected(ROWS[0]))
 
 
 def test_csv(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_guarded_cell_can_be_told_back(text: str) -> None:
 def test_parquet(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     write("parquet", tmp_path / "out.parquet")
-    assert parquet.read_table(tmp_path / "out.parquet").to_pylist() == [wanted(one) for one in ROWS]
+    assert parquet.read_table(tmp_path / "out.parquet").to_pylist() == [expected(one) for one in ROWS]
 
 
 def test_parquet_without_any_group(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_saved_dataset(tmp_path: Path) -> None:
     loaded = datasets.load_from_disk(str(tmp_path / "out"))
     label = loaded.features["label"]
     assert label.names == TASK.label_names
-    assert [{**row, "label": label.int2str(row["label"])} for row in loaded] == [wanted(one) for one in ROWS]
+    assert [{**row, "label": label.int2str(row["label"])} for row in loaded] == [expected(one) for one in ROWS]
 
 
 def test_sft(tmp_path: Path) -> None:

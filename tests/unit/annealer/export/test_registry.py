@@ -15,6 +15,8 @@ from icm_annealer.core.library import Library
 from icm_annealer.export import registry
 from icm_annealer.export.base import ExportFormat, ExportJob, Written
 from icm_annealer.export.registry import find_format, formats_help
+from icm_annealer.tracking.registry import find_tracker
+from icm_client import RequestError
 
 TOYS = """\
 from pathlib import Path
@@ -45,6 +47,7 @@ absent = toys:nothing
 csv = toys:FORMAT
 [icm.trackers]
 diary = toys:DIARY
+mlflow = toys:DIARY
 """
 
 
@@ -109,17 +112,21 @@ def test_a_package_brings_a_format_and_a_tracker(tmp_path: Path, url: str, site:
     assert "a toy" in found.stdout
     assert "labels-only" in ended(site, "export", "--help").stdout
     assert "diary[:PLACE]" in ended(site, "run", "--help").stdout
-    assert ended(site, "export", run, "--format", "csv").returncode == 0
-    assert (run / "export.csv").is_file()  # a built-in format is not replaced
-    for name, says in (("broken", "is a function, not a ExportFormat"), ("absent", "cannot be imported")):
+    for name, says in (
+        ("broken", "has the type function instead of ExportFormat"),
+        ("absent", "cannot be imported"),
+        ("csv", "toys registers the export format 'csv', which is built in: uninstall toys"),
+    ):
         found = ended(site, "export", run, "--format", name)
         assert found.returncode == 2
         assert says in found.stderr
         assert found.stderr.count("\n") == 1
 
 
-def test_an_unknown_format_imports_nothing(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_named_is_not_imported(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(site))
-    assert "labels-only" in formats_help()
-    assert find_format("csv").file_name == "export.csv"
+    assert formats_help().endswith(", absent, broken, labels-only")
+    assert find_format("jsonl").file_name == "export.jsonl"
+    with pytest.raises(RequestError, match="toys registers the tracker 'mlflow', which is built in: uninstall toys"):
+        find_tracker("mlflow")
     assert "toys" not in sys.modules

@@ -157,13 +157,13 @@ def test_a_large_group_gives_its_most_certain_pairs() -> None:
 def test_pairs_are_those_of_the_labels(rows: list[tuple[int, str, bool]]) -> None:
     made = labelled(CLAIMS, [claim(q, text, str(label)) for q, text, label in rows])
     how = Reading("Question: {question}\n", "", ("claim",), "True")
-    wanted = {
+    expected = {
         (f"Question: Q{q}?\n", text, other)
         for q, text, label in rows
         for r, other, wrong in rows
         if q == r and label and not wrong and text != other
     }
-    assert {tuple(pair) for pair in judged_pairs(made, how).pairs} == wanted
+    assert {tuple(pair) for pair in judged_pairs(made, how).pairs} == expected
 
 
 def test_other_names_and_prompts() -> None:

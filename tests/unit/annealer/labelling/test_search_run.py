@@ -114,6 +114,7 @@ async def test_gold_never_reaches_the_search(tmp_path: Path, scorer: ScorerClien
     assert len(set(labels)) == 1
 
 
+@pytest.mark.slow
 async def test_the_same_seed_gives_the_same_bytes_however_it_is_sent(tmp_path: Path, serving: Serving) -> None:
     task_file = planted.write_task(tmp_path / "data", 20, task=PAIRED)
     ways: list[dict[str, Any]] = [

@@ -59,8 +59,8 @@ def test_bars_end_at_their_values_and_carry_intervals_and_seeds() -> None:
     assert axes.yaxis_inverted()
     assert tops == sorted(tops)
     lines = [line.get_xdata() for line in axes.lines]  # type: ignore[attr-defined]
-    for wanted in ([0.4, 0.6], [0.45, 0.55], [0.7, 0.85]):
-        assert wanted in [list(line) for line in lines]
+    for ends in ([0.4, 0.6], [0.45, 0.55], [0.7, 0.85]):
+        assert ends in [list(line) for line in lines]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["ICM", "gold"]
     assert [text.get_text() for text in axes.texts] == ["a task", "0.500", "0.800", "0.800", "-"]
     assert axes.get_xlabel() == "accuracy"
@@ -89,6 +89,7 @@ def test_a_plot_has_room_for_its_legend() -> None:
     assert axes.get_position().height * axes.figure.get_figheight() > 1.2  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(st.lists(st.tuples(FINITE, FINITE, FINITE), min_size=1, max_size=4))
 def test_an_axis_without_limits_holds_all_and_zero(values: list[tuple[float, float, float]]) -> None:
@@ -129,6 +130,7 @@ def test_ticks_are_round_and_no_two_are_written_alike(low: float, high: float) -
     assert not axes.yaxis.get_offset_text().get_text()
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(st.tuples(FINITE, FINITE).map(sorted).filter(lambda ends: ends[1] - ends[0] > 1e-3 * max(1, abs(ends[1]))))
 def test_ticks_of_any_values_are_round(ends: list[float]) -> None:

@@ -115,9 +115,9 @@ async def test_curves_are_those_of_the_search(tmp_path: Path, scorer: ScorerClie
     report = SearchReport.read(tmp_path / "run", loaded.gold)
     assert [curve.label for curve in report.u_curves] == ["chain 1", "chain 2"]
     lines = [json.loads(line) for line in (tmp_path / "run" / JOURNAL).read_text().splitlines()]
-    wanted = [line["u"] for line in lines if line.get("request", {}).get("purpose") == "chain 2"]
-    assert [u for _, u in report.u_curves[1].points] == wanted
-    assert [x for x, _ in report.u_curves[1].points] == list(range(1, len(wanted) + 1))
+    expected = [line["u"] for line in lines if line.get("request", {}).get("purpose") == "chain 2"]
+    assert [u for _, u in report.u_curves[1].points] == expected
+    assert [x for x, _ in report.u_curves[1].points] == list(range(1, len(expected) + 1))
     assert all(0 <= share <= 1 for curve in report.accuracy_curves for _, share in curve.points)
     right = [row.label == loaded.gold[row.id] for row in found.run.rows()]
     assert report.label_accuracy == sum(right) / len(right)
@@ -181,10 +181,10 @@ async def test_what_differs_and_how_far_labels_agree(tmp_path: Path, scorer: Sco
         ComparedRuns("a", record, labels),
         ComparedRuns("b", second, {name: "cool" if k < 2 else "hot" for k, name in enumerate(second.ids)}),
     ]
-    told = {difference.what: difference for difference in differences(runs)}
-    assert set(told) == {"settings.seed", "data", "examples"}
-    assert told["settings.seed"].values == ["0", "1"]
-    assert (told["settings.seed"].u_part, told["data"].u_part) == (None, "data")
+    found = {difference.what: difference for difference in differences(runs)}
+    assert set(found) == {"settings.seed", "data", "examples"}
+    assert found["settings.seed"].values == ["0", "1"]
+    assert (found["settings.seed"].u_part, found["data"].u_part) == (None, "data")
     pair = alike(runs)[0][1]
     assert pair is not None
     assert (pair.num, pair.share) == (6, pytest.approx(4 / 6))

@@ -11,7 +11,7 @@ from tests.released import released_file
 
 from icm_annealer.data.examples import consistency_of, labels_of, load_examples
 from icm_annealer.data.task import Task
-from icm_annealer.rules.base import Facts, Labels, Rule
+from icm_annealer.rules.base import Fields, Labels, Rule
 from icm_annealer.rules.consistency import Consistency
 from icm_annealer.rules.registry import rule_of
 
@@ -25,13 +25,13 @@ RULES: list[dict[str, Any]] = [
 ]
 
 
-def facts(answers: str) -> list[Facts]:
+def rows(answers: str) -> list[Fields]:
     return [{"answer": answer} for answer in answers]
 
 
 def consistency(rules: list[Rule], sizes: list[int], answers: str, names: Labels = NAMES) -> Consistency:
     groups = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
-    return Consistency(rules, groups, facts(answers), names)
+    return Consistency(rules, groups, rows(answers), names)
 
 
 @pytest.mark.parametrize("fields", RULES, ids=lambda fields: fields["kind"])

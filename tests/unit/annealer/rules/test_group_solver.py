@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icm_annealer.core.arrays import Array
-from icm_annealer.rules.base import Constraint, Facts, Labels, Rule
+from icm_annealer.rules.base import Constraint, Fields, Labels, Rule
 from icm_annealer.rules.consistency import Consistency
 from icm_annealer.rules.label_graph import reading_order
 from icm_annealer.rules.registry import rule_of
@@ -24,11 +24,11 @@ class NoRun(Rule):
 
     kind: Literal["no_run"] = "no_run"
 
-    def count(self, facts: Sequence[Facts], labels: Labels) -> int:
+    def count(self, rows: Sequence[Fields], labels: Labels) -> int:
         runs = sum(one == other == "True" for one, other in itertools.pairwise(labels))
         return runs + labels.count("True") % 2
 
-    def constraint(self, facts: Sequence[Facts]) -> Constraint:
+    def constraint(self, rows: Sequence[Fields]) -> Constraint:
         def step(state: tuple[bool, bool], number: int, label: str) -> tuple[bool, bool] | None:
             is_true, (was_true, is_odd) = label == "True", state
             return None if was_true and is_true else (is_true, is_odd ^ is_true)
@@ -37,17 +37,17 @@ class NoRun(Rule):
 
 
 class Dearest(Rule):
-    """Of the examples with one `other`, no more than two are "False": what the facts say matters."""
+    """Of the examples with one `other`, no more than two are "False": what the rows say matters."""
 
     kind: Literal["dearest"] = "dearest"
 
-    def count(self, facts: Sequence[Facts], labels: Labels) -> int:
-        false = [fact["other"] for fact, label in zip(facts, labels, strict=True) if label == "False"]
+    def count(self, rows: Sequence[Fields], labels: Labels) -> int:
+        false = [row["other"] for row, label in zip(rows, labels, strict=True) if label == "False"]
         return sum(max(0, false.count(other) - 2) for other in set(false))
 
-    def constraint(self, facts: Sequence[Facts]) -> Constraint:
+    def constraint(self, rows: Sequence[Fields]) -> Constraint:
         def step(state: tuple[str, ...], number: int, label: str) -> tuple[str, ...] | None:
-            after = tuple(sorted([*state, facts[number]["other"]])) if label == "False" else state
+            after = tuple(sorted([*state, rows[number]["other"]])) if label == "False" else state
             return after if all(after.count(other) <= 2 for other in after) else None
 
         return Constraint((), step)
@@ -58,10 +58,10 @@ class Odd(Rule):
 
     kind: Literal["odd"] = "odd"
 
-    def count(self, facts: Sequence[Facts], labels: Labels) -> int:
+    def count(self, rows: Sequence[Fields], labels: Labels) -> int:
         return 1 - labels.count("True") % 2
 
-    def constraint(self, facts: Sequence[Facts]) -> None:
+    def constraint(self, rows: Sequence[Fields]) -> None:
         return None
 
 
@@ -96,11 +96,11 @@ def solved(rules: list[Rule], keys: list[Group], names: Labels, scores: Array) -
     """The best labels of each group."""
     ends = np.cumsum([len(group) for group in keys])
     groups = np.split(np.arange(ends[-1]), ends[:-1])
-    labels = Consistency(rules, groups, [fact for group in keys for fact in facts_of(group)], names).best(scores)
+    labels = Consistency(rules, groups, [row for group in keys for row in rows_of(group)], names).best(scores)
     return [tuple(labels[group].tolist()) for group in groups]
 
 
-def facts_of(group: Group) -> list[Facts]:
+def rows_of(group: Group) -> list[Fields]:
     return [{"answer": answer, "other": other} for answer, other in group]
 
 
@@ -108,7 +108,7 @@ def tried(rules: list[Rule], group: Group, names: Labels, scores: Array) -> tupl
     """The first of the best by trying all: the fewest contradictions, then the highest total."""
 
     def rank(way: tuple[int, ...]) -> tuple[int, float]:
-        count = sum(rule.count(facts_of(group), [names[label] for label in way]) for rule in rules)
+        count = sum(rule.count(rows_of(group), [names[label] for label in way]) for rule in rules)
         return count, -float(scores[np.arange(len(way)), list(way)].sum())
 
     return min(itertools.product(range(len(names)), repeat=len(group)), key=rank)
@@ -137,11 +137,11 @@ def test_of_equals_the_first_is_taken(rules: list[Rule], keys: list[Group], seed
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from("xyz")), max_size=12))
 def test_what_shares_a_value_is_read_together(keys: Group) -> None:
-    order = reading_order(["answer"], facts_of(keys))
+    order = reading_order(["answer"], rows_of(keys))
     assert sorted(order) == list(range(len(keys)))
     answers = [keys[number][0] for number in order]
     assert [answer for answer, _ in itertools.groupby(answers)] == list(dict.fromkeys(answer for answer, _ in keys))
-    assert reading_order([], facts_of(keys)) == list(range(len(keys)))
+    assert reading_order([], rows_of(keys)) == list(range(len(keys)))
 
 
 def stated(**fields: Any) -> Rule:

@@ -24,16 +24,16 @@ THEIRS = re.findall(r'```python title="their_rules.py"\n(.*?)```', DOCS.read_tex
 """The package that the docs show."""
 OTHERS = """
 class Silent(Rule):
-    def count(self, facts, labels):
+    def count(self, rows, labels):
         return 0
 
 
 class Failing(Rule):
-    def count(self, facts, labels):
+    def count(self, rows, labels):
         return 0
 
-    def constraint(self, facts):
-        return Constraint(0, lambda state, number, label: facts[number]["absent"])
+    def constraint(self, rows):
+        return Constraint(0, lambda state, number, label: rows[number]["absent"])
 
 
 class NoRule:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from icm_annealer.data.task import Task
-from icm_annealer.rules.base import Constraint, Facts, Labels, Rule, Traits
+from icm_annealer.rules.base import Constraint, Fields, Labels, Rule, Traits
 from icm_annealer.rules.consistency import Consistency
 from icm_annealer.rules.label_graph import label_graph
 from icm_annealer.rules.python import PythonRule
@@ -31,7 +31,7 @@ RULES: list[dict[str, Any]] = [
 ]
 
 
-def facts(answers: str) -> list[Facts]:
+def rows(answers: str) -> list[Fields]:
     return [{"answer": answer} for answer in answers]
 
 
@@ -62,24 +62,24 @@ def labels(text: str) -> list[str]:
     ],
 )
 def test_counts_by_hand(fields: dict[str, Any], answers: str, given_labels: str, count: int) -> None:
-    assert rule_of(fields).count(facts(answers), labels(given_labels)) == count
+    assert rule_of(fields).count(rows(answers), labels(given_labels)) == count
 
 
 def test_a_rule_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "house_rules.py").write_text("def none(facts, labels):\n    return labels.count('True')\n")
+    (tmp_path / "house_rules.py").write_text("def none(rows, labels):\n    return labels.count('True')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     own = PythonRule(function="house_rules:none")
-    assert own.allowed().count(facts("ab"), labels("TT")) == 2
+    assert own.allowed().count(rows("ab"), labels("TT")) == 2
     with pytest.raises(RequestError, match="--allow-code"):
-        own.count(facts("ab"), labels("TT"))
+        own.count(rows("ab"), labels("TT"))
     with pytest.raises(RequestError, match="--allow-code"):  # leave is not written down
-        rule_of(own.allowed().model_dump()).count(facts("ab"), labels("TT"))
+        rule_of(own.allowed().model_dump()).count(rows("ab"), labels("TT"))
 
 
 @pytest.mark.parametrize("function", ["no_such_module_here:f", "json:no_such_function"])
 def test_a_rule_that_cannot_be_loaded_is_told(function: str) -> None:
     with pytest.raises(RequestError, match="cannot be loaded"):
-        PythonRule(function=function).allowed().count(facts("ab"), labels("TT"))
+        PythonRule(function=function).allowed().count(rows("ab"), labels("TT"))
 
 
 @given(st.sampled_from(RULES), st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("TF")), max_size=12))
@@ -95,7 +95,7 @@ def test_counts_are_of_unordered_pairs(fields: dict[str, Any], given_pairs: list
     if fields["kind"] == "exactly_one" and not any(label == "T" for _, label in given_pairs):
         expected = 1
     answers, letters = ("".join(each) for each in (zip(*given_pairs, strict=True) if given_pairs else ("", "")))
-    assert rule_of(fields).count(facts(answers), labels(letters)) == expected
+    assert rule_of(fields).count(rows(answers), labels(letters)) == expected
 
 
 def test_the_samples_are_of_every_rule_that_states_a_constraint() -> None:
@@ -110,7 +110,7 @@ def test_a_constraint_allows_what_the_count_finds_nothing_in(
     fields: dict[str, Any], answers: list[str], num_labels: int
 ) -> None:
     rule, names = rule_of(fields), ["True", "False", "Unknown"][:num_labels]
-    group = facts("".join(answers))
+    group = rows("".join(answers))
     constraint = rule.constraint(group)
     assert constraint is not None
     paths: dict[int, set[tuple[int, ...]]] = {0: {()}}
@@ -129,13 +129,13 @@ def test_a_constraint_allows_what_the_count_finds_nothing_in(
 def test_what_a_rule_says_of_itself_is_true(fields: dict[str, Any]) -> None:
     rule = rule_of(fields)
     assert rule.help == type(rule).help != ""
-    alone = [rule.count(facts("a"), [label]) for label in ("True", "False")]
+    alone = [rule.count(rows("a"), [label]) for label in ("True", "False")]
     assert rule.traits.counts_pairs == (alone == [0, 0])
     assert [*rule.keys] == [fields[name] for name in fields if name == "key"]
     assert [*rule.label_names] == [fields[name] for name in fields if name == "label"]
     partial = rule.partial()
-    assert partial.count(facts("a"), ["False"]) == 0  # whatever is missing may still come
-    assert partial.count(facts("ab"), ["True", "True"]) == rule.count(facts("ab"), ["True", "True"])
+    assert partial.count(rows("a"), ["False"]) == 0  # whatever is missing may still come
+    assert partial.count(rows("ab"), ["True", "True"]) == rule.count(rows("ab"), ["True", "True"])
     assert rule.allowed() is rule
     assert rule.code is None
 
@@ -172,21 +172,21 @@ class Silent(Rule):
 
     kind: Literal["silent"] = "silent"
 
-    def count(self, facts: Sequence[Facts], labels: Labels) -> int:
+    def count(self, rows: Sequence[Fields], labels: Labels) -> int:
         return max(0, labels.count("True") - 1)
 
 
 class Counted(Silent):
     """The same, with a word on it."""
 
-    def constraint(self, facts: Sequence[Facts]) -> Constraint | None:
+    def constraint(self, rows: Sequence[Fields]) -> Constraint | None:
         return None
 
 
 class Careless(Silent):
     """The same, with a constraint that forbids nothing."""
 
-    def constraint(self, facts: Sequence[Facts]) -> Constraint:
+    def constraint(self, rows: Sequence[Fields]) -> Constraint:
         return Constraint((), lambda state, number, label: state)
 
 
@@ -195,7 +195,7 @@ class AtMost(Silent):
 
     traits: ClassVar[Traits] = Traits(counts_pairs=True)
 
-    def constraint(self, facts: Sequence[Facts]) -> Constraint:
+    def constraint(self, rows: Sequence[Fields]) -> Constraint:
         return Constraint(0, lambda num, _, label: None if num and label == "True" else num + (label == "True"))
 
 

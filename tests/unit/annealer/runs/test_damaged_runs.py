@@ -21,6 +21,8 @@ from tests.icm_command import Ended, Icm, check_refused
 from icm_annealer.cli import app as cli
 from icm_annealer.runs.directory import COSTS, DEMO, EVALUATION, EXAMPLES, JOURNAL, LABELS, METRICS, RESCORE
 
+pytestmark = pytest.mark.slow
+
 FILES = [JOURNAL, LABELS, EXAMPLES, METRICS, DEMO, EVALUATION, COSTS, RESCORE]
 COMMANDS = ["runs", "report", "reports", "export", "cleanlab", "eval", "resume"]
 DEEP: list[Any] = []
@@ -124,7 +126,6 @@ def check_told(ended: Ended) -> None:
         assert ended.code in (1, 2)
 
 
-@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_whatever_is_damaged_is_told_or_does_not_matter(

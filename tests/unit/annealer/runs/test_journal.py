@@ -99,7 +99,7 @@ async def test_a_run_killed_at_any_byte_resumes_to_the_same(
         assert (folder / LABELS).read_text() == labels
         assert (again.run.result.winner.us, again.run.num_passes) == (whole.run.result.winner.us, whole.run.num_passes)
         num_known = journal[: journal.rfind(b"\n", 0, cut) + 1].count(b'{"kind":"pass"')
-        # The scorer remembers the whole run, so some of the last pass is asked again only where that was told already.
+        # The scorer remembers the whole run, so some of the last pass is asked again only where it was recorded.
         assert counted.num_requests == (whole.run.num_passes - num_known or 1)
     counted = Counted(scorer)
     await run(folder, data, counted, settings, resume=True)
@@ -195,18 +195,18 @@ async def test_another_task_does_not_continue_a_run(tmp_path: Path, data: Data, 
 
 
 @pytest.mark.parametrize(
-    ("engine", "told"),
+    ("engine", "says"),
     [
         ({"seed": 1}, "another model: digest"),
         ({"max_prompt_tokens": 80}, "another window: max_prompt_tokens was 8191, is now 80"),
     ],
 )
 async def test_another_model_or_window_does_not_continue_a_run(
-    tmp_path: Path, data: Data, scorer: ScorerClient, serving: Serving, engine: dict[str, int], told: str
+    tmp_path: Path, data: Data, scorer: ScorerClient, serving: Serving, engine: dict[str, int], says: str
 ) -> None:
     before = await unfinished(tmp_path / "run", data, scorer)
     async with serving(**engine) as other:
-        with pytest.raises(JournalError, match=told):
+        with pytest.raises(JournalError, match=says):
             await run(tmp_path / "run", data, other, resume=True)
     assert (tmp_path / "run" / JOURNAL).read_bytes() == before
 
@@ -261,7 +261,7 @@ async def test_answers_are_checked_as_a_scorers_are(
     with pytest.raises(JournalError) as raised:
         await run(tmp_path / "run", data, scorer, resume=True)
     assert raised.value.message.startswith(f"{path}, line 3: {says}")
-    assert "first 2 lines, and `icm run ... --resume` asks again" in raised.value.message
+    assert "first 2 lines, and --resume (resume=True in Python) asks again" in raised.value.message
     assert "\n" not in raised.value.message
     assert path.read_bytes() == before
     assert not (tmp_path / "run" / LABELS).exists()

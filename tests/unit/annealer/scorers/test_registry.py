@@ -57,6 +57,7 @@ ENTRY_POINTS = """\
 toy = toy_scorer:toy
 unfinished = toy_scorer:unfinished
 absent = toy_scorer:absent
+openai = toy_scorer:toy
 """
 
 
@@ -92,8 +93,9 @@ def test_an_installed_scorer_is_listed(site: Path) -> None:
     ("name", "says"),
     [
         ("toy:", "needs a word"),
-        ("unfinished:x", "'unfinished' (toy_scorer:unfinished) is a object, not a ScorerKind"),
+        ("unfinished:x", "'unfinished' (toy_scorer:unfinished) has the type object instead of ScorerKind"),
         ("absent:x", "'absent' (toy_scorer:absent) cannot be imported: AttributeError"),
+        ("openai:x", "toy-scorer registers the scorer 'openai', which is built in: uninstall toy-scorer"),
         ("other:x", "'other:x' is not the name of a scorer"),
         ("other:x", "`absent:` is installed; `toy:` is installed"),
     ],

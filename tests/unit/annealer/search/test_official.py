@@ -26,9 +26,9 @@ HOT, COLD = 1e12, 1e-12
 
 def problem(num: int, group_size: int = 1, *rules: dict[str, Any], alpha: float = 50.0) -> Problem:
     groups = list(np.arange(num).reshape(-1, group_size))
-    facts = [{"row": row} for row in range(num)]
+    rows = [{"row": row} for row in range(num)]
     parsed = [rule_of(rule) for rule in rules]
-    judge = Consistency(parsed, groups, facts, ["True", "False"])
+    judge = Consistency(parsed, groups, rows, ["True", "False"])
     units = [np.array([row]) for row in range(num)]
     return Problem(num, 2, units, judge, Objective("margin", alpha), PlanKind("tree"))
 

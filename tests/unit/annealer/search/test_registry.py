@@ -94,9 +94,9 @@ def test_a_search_of_another_package_takes_part_everywhere(tmp_path: Path, site:
     assert journal["settings"]["options"] == {"label": 0}
     resumed = ("run", "--search", "toy", "--task", task, "--scorer", url, "--out", tmp_path / "run", "--resume")
     assert icm_with(site, *resumed).returncode == 0
-    out = ("--out", tmp_path / "bench.json", "--sizes", 12, "--test", 12)
+    out = ("--out", tmp_path / "bench.json", "--examples", 12, "--test", 12)
     names = ("--searches", "zero_shot,toy")
-    benched = icm_with(site, "search-bench", "--tasks", task, "--scorer", url, *out, *names)
+    benched = icm_with(site, "search-bench", "--task", task, "--scorer", url, *out, *names)
     assert benched.returncode == 0, benched.stderr
     found = json.loads((tmp_path / "bench.json").read_text())["searches"]
     assert [row["search"] for row in found] == ["zero_shot", "toy"]
@@ -129,9 +129,13 @@ def test_help_and_errors_list_what_is_installed_and_import_nothing(tmp_path: Pat
 @pytest.mark.parametrize(
     ("entry_points", "name", "says"),
     [
-        ("blocks = toy_search:SEARCH", "blocks", "which is built in"),
+        (
+            "blocks = toy_search:SEARCH",
+            "blocks",
+            "toys registers the search 'blocks', which is built in: uninstall toys",
+        ),
         ("other = toy_search:SEARCH", "other", "is called 'toy' by itself"),
-        ("toy = toy_search:toy", "toy", "is a function, not a SearchKind"),
+        ("toy = toy_search:toy", "toy", "has the type function instead of SearchKind"),
         ("toy = toy_search:NOTHING", "toy", "cannot be imported: AttributeError"),
     ],
 )
@@ -148,8 +152,9 @@ def test_two_packages_with_one_name_are_an_error(site: Path) -> None:
     # Each distribution has a name of its own, else the second hides the first.
     metadata = site / "first-1.0.dist-info" / "METADATA"
     metadata.write_text(metadata.read_text().replace("Name: toys", "Name: first"))
-    with pytest.raises(RequestError, match="several installed packages register the search 'toy'"):
+    with pytest.raises(RequestError, match="several installed packages register the search 'toy'") as raised:
         find_search("toy")
+    assert "(toy_search:OTHER of toys, toy_search:SEARCH of first): uninstall all but one" in raised.value.message
 
 
 @dataclass(frozen=True)

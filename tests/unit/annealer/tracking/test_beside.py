@@ -28,21 +28,24 @@ def finalists(run: Path) -> list[tuple[int, float]]:
 @pytest.mark.parametrize("limit_s", [60.0, 0.01])
 def test_a_tracker_that_fails_does_not_stop_a_run(tmp_path: Path, limit_s: float) -> None:
     """It is not installed, or its place does not exist; or it takes too long."""
-    told: list[str] = []
+    notes: list[str] = []
     folder = RunDir(tmp_path)
-    with tracked(folder, Target("mlflow", "nowhere://at-all"), told.append, limit_s):
+    with tracked(folder, Target("mlflow", "nowhere://at-all"), notes.append, limit_s):
         Journal.begin(folder / JOURNAL, HEADER).close()
-    assert len(told) == 1
-    assert str(folder / TRACKING_LOG) in told[0]
-    assert ("ended with code 1" in told[0]) == (limit_s > 1)
+    assert len(notes) == 1
+    assert str(folder / TRACKING_LOG) in notes[0]
+    assert ("ended with code 1" in notes[0]) == (limit_s > 1)
 
 
 def test_an_error_of_the_run_is_the_runs(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), tracked(RunDir(tmp_path), Target("mlflow", "nowhere://"), lambda told: None):
+    with (
+        pytest.raises(ZeroDivisionError),
+        tracked(RunDir(tmp_path), Target("mlflow", "nowhere://"), lambda _: None),
+    ):
         raise ZeroDivisionError
 
 
-def test_a_tracker_that_is_not_there_is_told_before_anything_is_started(icm: Icm, tmp_path: Path) -> None:
+def test_a_tracker_that_is_not_there_is_refused_before_anything_is_started(icm: Icm, tmp_path: Path) -> None:
     task = planted.write_task(tmp_path / "data")
     check_refused(icm("run", "--task", task, "--out", tmp_path / "run", "--track", "wandb"), 2, "mlflow[:URI]")
     assert not (tmp_path / "run").exists()

@@ -83,9 +83,9 @@ async def test_a_run_is_shown_once_however_often_the_follower_is_started(
     assert kept.params["options.num_chains"] == "2"
     assert kept.params["scorer.name"] == "fake"
     assert kept.params["num_examples"] == "24"
-    wanted = [(line.number, line.u) for line in passes if line.u is not None]
+    expected = [(line.number, line.u) for line in passes if line.u is not None]
     summary = done.metrics
-    assert kept.values("/u") == [*wanted, (len(passes), summary.u)]
+    assert kept.values("/u") == [*expected, (len(passes), summary.u)]
     assert kept.values("result/u") == [(len(passes), summary.u)]
     assert sum(value for _, value in kept.values("cost/computed_tokens")) == summary.computed_tokens
     assert len(kept.ends) == 1

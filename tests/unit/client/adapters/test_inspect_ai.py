@@ -43,8 +43,8 @@ def test_its_own_multiple_choice(url: str, tmp_path: Path) -> None:
             row = client.score(ScoreRequest(prompts=[f"{prompt}\n\nANSWER:"], labels=[" A", " B", " C"])).logprobs[0]
             best = "ABC"[row.index(max(row))]
             assert sample.output.completion == f"ANSWER: {best}"
-            told = {each.token: each.logprob for each in sample.output.choices[0].logprobs.content[0].top_logprobs}
-            assert told == dict(zip("ABC", row, strict=True))
+            found = {each.token: each.logprob for each in sample.output.choices[0].logprobs.content[0].top_logprobs}
+            assert found == dict(zip("ABC", row, strict=True))
             right += best == sample.target
     assert len(log.samples) == len(WORDS)
     assert log.results.scores[0].metrics["accuracy"].value == pytest.approx(right / len(WORDS))

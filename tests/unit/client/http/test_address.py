@@ -65,23 +65,23 @@ async def test_no_secret_is_in_any_message(scheme: str, user: str, secret: str, 
         raise httpx.ConnectError(f"refused: {request.url}")
 
     transport, retry = httpx.MockTransport(refuse), RetryPolicy(patience_s=0.0)
-    told = [shown(url)]
+    texts = [shown(url)]
 
     def on_wait(reason: str, _: float) -> None:
-        told.append(reason)
+        texts.append(reason)
 
     for key in (None, "k3y"):
         try:
             client = ScorerClient(url, api_key=key, retry=retry, transport=transport)
-            told += [repr(client), repr(vars(client)), client.base_url]
+            texts += [repr(client), repr(vars(client)), client.base_url]
             await client.wait_ready(0.0)
         except IcmError as error:
-            told += [repr(error), repr(error.details), repr(error.__cause__)]
+            texts += [repr(error), repr(error.details), repr(error.__cause__)]
         try:
             await OpenAIScorer.open(url, api_key=key, retry=retry, transport=transport, on_wait=on_wait)
         except IcmError as error:
-            told += [repr(error), repr(error.details), repr(error.__cause__)]
-    for text in told:
+            texts += [repr(error), repr(error.details), repr(error.__cause__)]
+    for text in texts:
         assert secret not in text
         assert quote(secret, safe="") not in text
         assert "Zq9" not in text

@@ -1,4 +1,4 @@
-"""Proxies: where they are asked, where never, and what is told of them."""
+"""Proxies: where they are asked, where never, and what is shown of them."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests import openai_app
 from tests.openai_app import FakeEndpoint, Spoil
-from tests.tiny_models import STYLES
+from tests.tiny_models import EACH_STYLE, STYLES
 from transformers import PreTrainedTokenizerFast
 
 from icm_client import AccessError, OpenAIScorer, RequestError, ScoreRequest, ScorerError, UnavailableError
@@ -128,7 +128,7 @@ PIECES = [
 SEGMENTS = st.one_of(st.sampled_from(PIECES), st.text(alphabet="ab '\n1\u0301:", max_size=24))
 
 
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("style", EACH_STYLE)
 @settings(max_examples=60)
 @given(data=st.data())
 def test_any_tokenizers_tokens_are_scored_as_by_an_icm_server(style: str, data: st.DataObject) -> None:
@@ -144,7 +144,7 @@ def test_any_tokenizers_tokens_are_scored_as_by_an_icm_server(style: str, data: 
     ours = _answer_or_code(styled_scorer(style).score(request))
     theirs = _answer_or_code(expected(request, styled(style)))
     if isinstance(ours, str) and isinstance(theirs, str):
-        # Which of two faults is told first may differ.
+        # Which of two faults is reported first may differ.
         faults = {"empty_prompt", "label_merges", "duplicate_label", "ambiguous_labels", "empty_terminator"}
         assert {ours, theirs} <= faults
     elif isinstance(ours, str):
@@ -476,13 +476,13 @@ async def test_the_key_is_sent_and_a_wrong_one_told() -> None:
 
 async def test_an_endpoint_that_is_away_is_waited_for() -> None:
     endpoint = FakeEndpoint()
-    told: list[str] = []
+    reasons: list[str] = []
     retry = RetryPolicy(30.0, first_wait_s=0.001)
-    async with scoring(endpoint, retry=retry, on_wait=lambda reason, seconds: told.append(reason)) as scorer:
+    async with scoring(endpoint, retry=retry, on_wait=lambda reason, seconds: reasons.append(reason)) as scorer:
         endpoint.faults = [(503, {"error": {"message": "loading"}}), (429, {}), (502, None)]
         assert same((await scorer.score(REQUEST)).logprobs, (await expected(REQUEST)).logprobs)
-    assert len(told) == 3
-    assert told[0] == "http://it/v1/completions: loading"
+    assert len(reasons) == 3
+    assert reasons[0] == "http://it/v1/completions: loading"
     with pytest.raises(UnavailableError, match=r"cannot reach the endpoint at http://127.0.0.1:9 "):
         await OpenAIScorer.open("http://127.0.0.1:9", retry=RetryPolicy(0.0))
 

@@ -255,9 +255,9 @@ def test_whatever_stands_in_a_file_is_keys_or_one_line_about_what_is_wrong(conte
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "keys.yaml")
         path.write_bytes(content)
-        for told in (refusal(read_keys, path), refusal(add_key, path, "carol")):
-            assert told.isprintable()
-            assert len(told) < 400
+        for message in (refusal(read_keys, path), refusal(add_key, path, "carol")):
+            assert message.isprintable()
+            assert len(message) < 400
 
 
 def refusal(use: Callable[..., object], *arguments: object) -> str:
@@ -353,16 +353,16 @@ def test_an_admin_key_is_made_where_one_is_asked_for(tmp_path: Path, options: li
 
 
 def test_a_key_file_is_written_once_and_for_its_owner_alone(tmp_path: Path) -> None:
-    keys, mine = tmp_path / "keys.yaml", tmp_path / "alice.key"
-    key = add_key(keys, "alice", key_file=mine)
-    assert mine.read_text() == key + "\n"
-    assert mine.stat().st_mode & 0o777 == 0o600
+    keys, key_path = tmp_path / "keys.yaml", tmp_path / "alice.key"
+    key = add_key(keys, "alice", key_file=key_path)
+    assert key_path.read_text() == key + "\n"
+    assert key_path.stat().st_mode & 0o777 == 0o600
     before = keys.read_text()
     with pytest.raises(RequestError, match="already has a key for 'alice'"):
-        add_key(keys, "alice", key_file=mine)
+        add_key(keys, "alice", key_file=key_path)
     with pytest.raises(RequestError, match=r"cannot create the key file .*alice.key: File exists"):
-        add_key(keys, "bob", key_file=mine)
-    assert (mine.read_text(), keys.read_text()) == (key + "\n", before)
+        add_key(keys, "bob", key_file=key_path)
+    assert (key_path.read_text(), keys.read_text()) == (key + "\n", before)
 
 
 def test_a_key_that_is_not_added_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

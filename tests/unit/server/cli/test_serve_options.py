@@ -26,9 +26,9 @@ def test_help_has_the_whole_name_of_every_limit(columns: str) -> None:
     ("option", "value", "says"),
     [
         ("--limit", "max_foo=3", "--limit: no limit 'max_foo'; the limits are max_prompts, "),
-        ("--limit", "max_tokens=many", "--limit max_tokens=many: it should be a valid integer"),
-        ("--connection-limit", "header_s=0", "--connection-limit header_s=0: it should be greater than 0"),
-        ("--weight", "first=0", "weights.first=0: it should be greater than 0"),
+        ("--limit", "max_tokens=many", "--limit max_tokens: Input should be a valid integer"),
+        ("--connection-limit", "header_s=0", "--connection-limit header_s: Input should be greater than 0"),
+        ("--weight", "first=0", "weights.first: Input should be greater than 0"),
         ("--weight", "first", "'first' is not of the form key=value"),
     ],
 )

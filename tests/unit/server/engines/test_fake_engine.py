@@ -69,8 +69,8 @@ def test_answers_do_not_depend_on_order_company_or_what_else_is_wanted(texts: li
     engine = FakeEngine()
 
     async def all_at_once() -> list[ReadAnswer]:
-        wanted = [ids(engine, label)[0] for label in ("a", " b", " a")]
-        return await asyncio.gather(*(engine.read(ids(engine, text), wanted, "base") for text in reversed(texts)))
+        label_ids = [ids(engine, label)[0] for label in ("a", " b", " a")]
+        return await asyncio.gather(*(engine.read(ids(engine, text), label_ids, "base") for text in reversed(texts)))
 
     for text, answer in zip(reversed(texts), asyncio.run(all_at_once()), strict=True):
         assert answer.logprobs[::-1] == alone[text]

@@ -1,4 +1,4 @@
-"""What is taken from the model hub, and what the engine is told of it."""
+"""What is taken from the model hub, and what the engine gets of it."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ def test_other_weights_are_taken_only_where_there_are_no_safetensors(hub: Hub, i
 def test_a_revision_is_downloaded_and_its_code_only_if_that_is_trusted(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[dict[str, Any]] = []
+    loaded: list[dict[str, Any]] = []
     monkeypatch.setattr(vllm_engine, "prepare", lambda verbose: None)
     monkeypatch.setattr(vllm_engine, "version", lambda: "0")
-    monkeypatch.setattr(vllm_engine.VllmEngine, "load", lambda *_, extra, **__: told.append(extra))
+    monkeypatch.setattr(vllm_engine.VllmEngine, "load", lambda *_, extra, **__: loaded.append(extra))
     hub.files = [*BESIDE, "model.safetensors"]
     engine_kind("vllm").load(ServerConfig(model="owner/name", engine_args={"revision": "v2", "block_size": 16}), silent)
     assert "code.py" not in hub.downloaded()
@@ -67,7 +67,7 @@ def test_a_revision_is_downloaded_and_its_code_only_if_that_is_trusted(
     engine_kind("vllm").load(ServerConfig(model="owner/name", engine_args=arguments), silent)
     assert "code.py" in hub.downloaded()
     assert hub.revisions == {"v2"}
-    assert told == [{"block_size": 16}, {"trust_remote_code": True}]
+    assert loaded == [{"block_size": 16}, {"trust_remote_code": True}]
 
 
 def test_what_is_remembered_of_a_model_goes_into_its_folder_and_nowhere_else(tmp_path: Path) -> None:

@@ -47,7 +47,6 @@ NOT_ONE = 3
 '''
 ENTRY_POINTS = """[icm.engines]
 toy = toy_engine:ENGINE
-fake = toy_engine:ENGINE
 broken = no_such_module:ENGINE
 other = toy_engine:NOT_ONE
 """
@@ -105,8 +104,11 @@ def test_help_and_errors_list_what_is_installed(installed: Path) -> None:
         engine_kind("tpy")
 
 
-def test_our_own_engines_keep_their_names(installed: Path) -> None:
-    assert engine_kind("fake").load(ServerConfig(), lambda text: None).info.engine == "fake 1"
+def test_no_package_takes_the_name_of_our_own_engine(installed: Path) -> None:
+    (installed / "icm_toy-1.0.dist-info" / "entry_points.txt").write_text("[icm.engines]\nfake = toy_engine:ENGINE\n")
+    assert "from icm-toy" not in described_engines()
+    with pytest.raises(RequestError, match="icm-toy registers the engine 'fake', which is built in: uninstall icm-toy"):
+        engine_kind("fake")
 
 
 @pytest.mark.parametrize(
@@ -116,7 +118,7 @@ def test_our_own_engines_keep_their_names(installed: Path) -> None:
             "broken",
             "the installed engine 'broken' \\(no_such_module:ENGINE\\) cannot be imported: ModuleNotFoundError",
         ),
-        ("other", "the installed engine 'other' \\(toy_engine:NOT_ONE\\) is a int, not a EngineKind"),
+        ("other", "the installed engine 'other' \\(toy_engine:NOT_ONE\\) has the type int instead of EngineKind"),
     ],
 )
 def test_a_package_that_cannot_be_used_is_one_line(installed: Path, name: str, says: str) -> None:

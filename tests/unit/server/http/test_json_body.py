@@ -27,8 +27,8 @@ def test_nothing_is_missed_where_steps_meet(before: int, number: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("much", "told"), [(b"," * (MAX_VALUES + 1), "values"), (b"\\u" * (MAX_ESCAPES + 1), "escapes")]
+    ("much", "says"), [(b"," * (MAX_VALUES + 1), "values"), (b"\\u" * (MAX_ESCAPES + 1), "escapes")]
 )
-def test_what_takes_long_to_parse_is_not_parsed(much: bytes, told: str) -> None:
-    with pytest.raises(TooLargeError, match=told):
+def test_what_takes_long_to_parse_is_not_parsed(much: bytes, says: str) -> None:
+    with pytest.raises(TooLargeError, match=says):
         finished(reading(ScoreRequest, much))

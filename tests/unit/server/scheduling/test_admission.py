@@ -124,7 +124,7 @@ def once_more(admission: Admission) -> None:
 def test_one_key_cannot_have_another_one_s_requests_refused(limits: Limits, most: int) -> None:
     admission = Admission(limits, has_keys=True)
     heavy = filled(admission, ALICE, 4, 100)
-    assert len([ticket for ticket in heavy if ticket.held.tokens]) == most
+    assert len([ticket for ticket in heavy if ticket.work.tokens]) == most
     for number in range(most // 4):
         admission.admit(f"{number}", 4, BOB).settle(4, 100)
     with pytest.raises(BusyError, match="queue limit reached: this API key has") as refused:
@@ -149,18 +149,18 @@ def test_what_one_key_alone_could_never_have_is_refused_for_good() -> None:
         admission.admit("a", 50, ALICE).settle(50, 501)
     whole = Admission(Limits(max_reads=100, max_tokens=1_000), has_keys=True).admit("a", 50, ALICE)
     whole.settle(50, 500)
-    assert (whole.held.reads, whole.held.tokens) == (50, 500)
+    assert (whole.work.reads, whole.work.tokens) == (50, 500)
 
 
 def test_a_key_s_wait_is_by_what_it_has_to_be_done_of_and_its_share() -> None:
     clock = HandClock()
     admission = Admission(Limits(max_tokens=900), clock, has_keys=True)
-    mine, others = admission.admit("a", 9, ALICE), admission.admit("b", 9, BOB)
-    mine.settle(9, 300)
+    own, others = admission.admit("a", 9, ALICE), admission.admit("b", 9, BOB)
+    own.settle(9, 300)
     others.settle(9, 300)
     for _ in range(3):
         clock.now += 1.0
-        mine.done(10)
+        own.done(10)
         others.done(10)  # twenty tokens a second
     with pytest.raises(BusyError) as refused:
         admission.admit("a-2", 1, ALICE).settle(1, 120)
@@ -198,7 +198,7 @@ def test_what_is_held_adds_up_and_nobody_with_nothing_is_refused_a_little(
         new.settle(1, 10)
         new.close()
         for what in ("requests", "reads", "tokens"):
-            held = sum(getattr(each.held, what) for each in tickets)
+            held = sum(getattr(each.work, what) for each in tickets)
             assert held == getattr(admission.total, what) <= getattr(limits, f"max_{what}")
             assert held == sum(getattr(each.total, what) for each in admission.keys.values())
     for ticket in tickets:

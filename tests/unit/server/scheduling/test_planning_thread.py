@@ -24,8 +24,8 @@ async def test_what_goes_wrong_once_nobody_waits_is_nobody_s_affair() -> None:
         yield from ()
         raise ValueError("what was sent")
 
-    told: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    failures: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
     planning = PlanningThread()
     place = planning.lock.place(ANYONE, 1)
     task = asyncio.create_task(planning.done(steps(), place))
@@ -38,5 +38,5 @@ async def test_what_goes_wrong_once_nobody_waits_is_nobody_s_affair() -> None:
         pass  # the next one's turn comes
     del task
     gc.collect()
-    assert told == []
+    assert failures == []
     planning.close()

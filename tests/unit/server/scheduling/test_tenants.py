@@ -130,7 +130,7 @@ async def test_a_quota_is_kept_over_the_way_of_a_request() -> None:
 
 
 async def test_the_most_prompts_that_a_key_may_ask_are_told() -> None:
-    """One that sends as many as it is told is never refused for that, however small the limits."""
+    """One that sends as many as its error says is never refused for that, however small the limits."""
     limits = Limits(max_reads=8)
     for has_keys, most in ((True, 4), (False, 8)):
         scorer = ScoringService(FakeEngine(), ScoringConfig(limits=limits, has_keys=has_keys))

@@ -114,8 +114,8 @@ def test_every_read_is_taken_once_and_in_its_request_s_order(
     assert by_request == {k: list(range(sum(map(len, costs)))) for k, (_, costs, _, _) in enumerate(requests)}
     for name in NAMES:  # one experiment's requests of one priority, one after the other
         for priority in (-1, 0, 1):
-            mine = [k for k, request in enumerate(requests) if request[0] == name and request[2] == priority]
-            order = [read.request for read in reads if read.request in mine]
+            own = [k for k, request in enumerate(requests) if request[0] == name and request[2] == priority]
+            order = [read.request for read in reads if read.request in own]
             assert order == sorted(order)
 
 
@@ -138,6 +138,7 @@ def test_nobody_waits_for_ever_beside_those_who_never_stop(num_others: int, cach
         assert sum(served.values()) <= (TURN * needed + 50) * (num_others + 1)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(st.integers(5, 80), min_size=1, max_size=8), st.integers(10, 150))
 def test_no_more_are_interleaved_than_fit_in_the_cache(needs: list[int], cache_tokens: int) -> None:
@@ -189,7 +190,7 @@ def seen(queue: FairQueue[Read], *experiment_ids: tuple[str, str]) -> None:
 
 @pytest.mark.parametrize("by_key", [True, False])
 def test_who_asks_for_little_now_and_then_has_it_at_once(by_key: bool) -> None:
-    """Also where it is more than a quantum, up to a burst; and the engine is told to let it pass."""
+    """Also where it is more than a quantum, up to a burst; and the engine is asked to let it pass."""
     queue: FairQueue[Read] = FairQueue(1_000, burst_tokens=100)
     light = "light" if by_key else "key"
     seen(queue, (light, "light"))
@@ -436,10 +437,10 @@ def test_no_read_is_lost_or_taken_twice_whatever_comes_goes_and_pauses(
         one.paused = False
     taken += all_of(queue)
     for number, one in enumerate(works):
-        mine = [read.number for read in taken if read.request == number]
+        own = [read.number for read in taken if read.request == number]
         total = sum(len(quantum.reads) for quantum in one.quanta)
-        assert mine == list(range(len(mine)))
-        assert len(mine) == total or number in removed
+        assert own == list(range(len(own)))
+        assert len(own) == total or number in removed
     assert not queue.interleaved()
     assert not queue.without_place()
     assert not queue.is_shared

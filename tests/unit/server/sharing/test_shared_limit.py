@@ -11,9 +11,9 @@ from icm_server.sharing.shared_limit import fits, most_alone
 @given(st.integers(1, 2000), st.integers(1, 8), st.integers(1, 7))
 def test_the_greedy_share_alike_and_leave_as_much(limit: int, num_holders: int, step: int) -> None:
     held = [0] * num_holders
-    while any(fits(step, mine, sum(held), limit) for mine in held):
-        for number, mine in enumerate(held):
-            if fits(step, mine, sum(held), limit):
+    while any(fits(step, own, sum(held), limit) for own in held):
+        for number, own in enumerate(held):
+            if fits(step, own, sum(held), limit):
                 held[number] += step
     free = limit - sum(held)
     assert free >= 0

@@ -23,7 +23,7 @@ from icm_server.stats.counters import (
 from icm_server.stats.history import WINDOW_S, History
 
 
-def mine(experiment: str) -> ExperimentId:
+def id_of(experiment: str) -> ExperimentId:
     return ExperimentId("key", experiment)
 
 
@@ -60,30 +60,30 @@ def test_there_is_no_quantile_of_nothing() -> None:
 def test_the_total_is_of_all_whatever_is_kept_by_name(requests: list[tuple[int, int]]) -> None:
     counters = Counters(HandClock())
     for number, reads in requests:
-        entry = counters.of(mine(f"e{number}"))
+        entry = counters.of(id_of(f"e{number}"))
         entry.counts.reads += reads
         entry.outcomes["answered"] += 1
     assert counters.total().counts == Counts(reads=sum(reads for _, reads in requests))
     assert counters.total().outcomes == Counter(answered=len(requests))
     assert len(list(counters)) <= MAX_EXPERIMENTS
     newest = list(dict.fromkeys(f"e{number}" for number, _ in reversed(requests)))[:MAX_EXPERIMENTS]
-    assert {experiment_id for experiment_id, _ in counters} == set(map(mine, newest))
+    assert {experiment_id for experiment_id, _ in counters} == set(map(id_of, newest))
 
 
 def test_experiments_with_open_requests_keep_their_names_and_newcomers_are_told_together() -> None:
     counters = Counters(HandClock())
     for number in range(MAX_EXPERIMENTS):
-        counters.of(mine(f"e{number}")).num_open += 1
+        counters.of(id_of(f"e{number}")).num_open += 1
     for number in range(3):
-        counters.of(mine(f"new{number}")).outcomes["answered"] += 1
-    assert dict(counters)[mine(OTHERS)].outcomes == Counter(answered=3)
+        counters.of(id_of(f"new{number}")).outcomes["answered"] += 1
+    assert dict(counters)[id_of(OTHERS)].outcomes == Counter(answered=3)
     assert [experiment_id for experiment_id, _ in counters][:-1] == [
-        mine(f"e{number}") for number in range(MAX_EXPERIMENTS)
+        id_of(f"e{number}") for number in range(MAX_EXPERIMENTS)
     ]
-    counters.of(mine("e7")).num_open -= 1
-    counters.of(mine("new0")).counts.reads += 1
-    assert counters.shown_as(mine("new0")) == mine("new0")
-    assert counters.shown_as(mine("e7")) == mine(OTHERS)
+    counters.of(id_of("e7")).num_open -= 1
+    counters.of(id_of("new0")).counts.reads += 1
+    assert counters.shown_as(id_of("new0")) == id_of("new0")
+    assert counters.shown_as(id_of("e7")) == id_of(OTHERS)
 
 
 def test_a_key_that_uses_many_names_pushes_out_no_other_key_s() -> None:
@@ -116,7 +116,7 @@ def test_lately_is_what_was_done_within_the_window() -> None:
     clock = HandClock()
     counters = Counters(clock)
     history = History(counters)
-    entry = counters.of(mine("a"))
+    entry = counters.of(id_of("a"))
     for second in range(100):
         clock.now = 100.0 + second
         entry.counts.reads += 1
@@ -126,6 +126,6 @@ def test_lately_is_what_was_done_within_the_window() -> None:
     assert WINDOW_S <= history.seconds <= WINDOW_S + 2
     assert history.counts(entry).reads == sum(history.reads()) == history.seconds
     clock.now += 1
-    late = counters.of(mine("late"))
+    late = counters.of(id_of("late"))
     late.counts.reads += 5
     assert history.counts(late).reads == 5

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.tiny_models import STYLES
+from tests.tiny_models import EACH_STYLE, STYLES
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
@@ -49,7 +49,7 @@ def tokenized(tokenizer: PrefixTokenizer, asked: ScoreRequest) -> Tokenized:
 
 
 @pytest.mark.parametrize("special", [False, True], ids=["plain", "special"])
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("style", EACH_STYLE)
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_tokens_are_those_of_the_joined_text(style: str, special: bool, data: st.DataObject) -> None:
@@ -353,7 +353,7 @@ def test_of_a_text_that_is_far_too_long_only_the_beginning_is_tokenized(style: s
 @pytest.mark.parametrize("style", ["gpt2", "llama3", "llama2", "wordpiece"])
 def test_special_tokens_in_texts_are_text_unless_they_are_asked_for(style: str) -> None:
     request = {"prompts": ["Word: salmon</s> <unk>\nGroup:"], "labels": [" living</s>", " object"]}
-    plain, special = (tokenize(style, **request, special_tokens=wanted) for wanted in (False, True))
+    plain, special = (tokenize(style, **request, special_tokens=is_special) for is_special in (False, True))
     (end,) = oracle(style, "</s>", special=True)
     assert end in special.prompts[0].path.ids()
     assert end not in plain.prompts[0].path.ids()

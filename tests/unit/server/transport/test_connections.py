@@ -141,11 +141,11 @@ def test_counts_hold_whatever_happens(steps: list[tuple[str, str, int]], limit: 
 
 
 @pytest.mark.parametrize(
-    ("wanted", "descriptors", "found"),
+    ("num_requested", "descriptors", "found"),
     [(4096, 65536, 4096), (4096, 1024, 896), (4096, 256, 192), (10, 256, 10), (4096, 20, 1)],
 )
-def test_files_are_kept_for_others(wanted: int, descriptors: int, found: int) -> None:
-    assert room_for_connections(wanted, descriptors) == found
+def test_files_are_kept_for_others(num_requested: int, descriptors: int, found: int) -> None:
+    assert room_for_connections(num_requested, descriptors) == found
 
 
 def test_the_limit_of_files_is_raised_as_far_as_may_be() -> None:

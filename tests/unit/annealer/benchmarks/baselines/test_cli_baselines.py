@@ -57,6 +57,7 @@ def test_the_whole_table(icm: Icm, tmp_path: Path, url: str) -> None:
         for name, row in rows.items():
             assert 0 <= row["label_accuracy"]["value"] <= 1
             assert len(row["labels"].split()) == 8
+            assert ("weighed" in row) == ("-1" not in row["labels"].split())
             assert set(row["figures"]["raw"]) == {"accuracy", "balanced_accuracy", "auroc", "ece", "brier"}
             right = [int(one) for one in row["right"]["calibrated"].split()]
             assert row["figures"]["calibrated"]["accuracy"]["value"] == pytest.approx(sum(right) / 20)
@@ -75,6 +76,8 @@ def test_the_whole_table(icm: Icm, tmp_path: Path, url: str) -> None:
     assert list(table["methods"]) == tried
     assert set(table["methods"]["icm"]["gap_recovered"]) == {"raw", "calibrated"}
     assert table["methods"]["gold"]["gap_recovered"] == {}
+    assert table["methods"]["gold"]["weighed"]["verdicts"] == {"none": 2}
+    assert table["methods"]["human"]["weighed"] is None
     page = (out / "baselines.html").read_text()
     assert page.lstrip().startswith("<!doctype html")
     assert "http" not in page.replace("http://www.w3.org", "")  # self-contained: nothing is fetched
@@ -87,6 +90,7 @@ def test_the_whole_table(icm: Icm, tmp_path: Path, url: str) -> None:
     assert "test-accuracy, four-methods; each as pdf, png, svg" in ended.out
 
 
+@pytest.mark.slow
 def test_the_demos_figures_are_the_same(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out = data(tmp_path / "data", 60), tmp_path / "out"
     methods = "zero_shot,random_few_shot,icm,gold"
@@ -118,6 +122,7 @@ def test_no_search_sees_gold(icm: Icm, tmp_path: Path, url: str) -> None:
         other = found[1][name]
         assert row["labels"] == other["labels"]
         assert row["tokens"] == other["tokens"]
+        assert row["weighed"]["u"] == other["weighed"]["u"]
         shares = [one["figures"]["raw"]["accuracy"]["value"] for one in (row, other)]
         assert sum(shares) == pytest.approx(1)
 

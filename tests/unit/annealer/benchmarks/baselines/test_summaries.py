@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,10 @@ import pytest
 from icm_annealer.benchmarks.baselines.methods import METHODS, Offer, chosen
 from icm_annealer.benchmarks.baselines.page import baseline_plots
 from icm_annealer.benchmarks.baselines.rows import BaselineRow
-from icm_annealer.benchmarks.baselines.summaries import MethodSummary, method_summaries
-from icm_annealer.benchmarks.baselines.tables import format_estimate, format_gap, format_tokens
+from icm_annealer.benchmarks.baselines.summaries import BaselinesTable, MethodSummary, method_summaries
+from icm_annealer.benchmarks.baselines.tables import format_estimate, format_gap, format_tokens, print_methods
+from icm_annealer.benchmarks.weighing import OrderUs, Weighed
+from icm_annealer.console.terminal import Terminal
 from icm_annealer.core.estimate import Estimate
 from icm_annealer.data.task import Task
 from icm_annealer.evaluation.intervals import median_over_seeds
@@ -95,6 +99,30 @@ def test_cells_are_told_shortly() -> None:
     assert format_estimate(Estimate(float("nan"), 0, 1)) == "-"
     (summary,) = method_summaries([row("growing", 4, [1, 0], is_stopped=True)])
     assert format_tokens(summary) == "5,000*"
+
+
+@pytest.mark.parametrize("num_seeds", [1, 5])
+def test_the_tables_of_labels_and_accuracies_fit_eighty_columns(num_seeds: int) -> None:
+    """Nothing is folded or cut: a wider terminal shows the same."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for name, seed in itertools.product(METHODS, range(num_seeds)):
+        found, gold = (OrderUs((-rng.random(3)).tolist(), [0.0]) for _ in range(2))
+        weighed = Weighed.of(found, gold, found).model_dump() if name != "human" else None
+        rows.append(row(name, seed, rng.integers(2, size=30).tolist(), tokens=123_456, weighed=weighed))
+    shown = []
+    for width in (80, 1000):
+        table = BaselinesTable(
+            **{"task": "t", "title": "", "num_examples": 30, "num_test": 30, "seeds": list(range(num_seeds))},
+            **{"intervals": "95 %", "model": {"name": "m"}, "methods": {}},
+        )
+        printed = io.StringIO()
+        print_methods(Terminal(file=printed, width=width), table, method_summaries(rows))
+        # The other tables have a heading of two lines.
+        tables = printed.getvalue().split("balanced")[0].rpartition("\n")[0]
+        shown.append([" ".join(line.split()) for line in tables.splitlines()])
+    assert shown[0] == shown[1]
+    assert all("\n".join(shown[0]).count(method.title) >= 2 for method in METHODS.values())
 
 
 @pytest.mark.parametrize("human", [False, True])
