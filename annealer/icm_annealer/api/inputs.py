@@ -13,6 +13,7 @@ from icm_annealer.data.columnar import plain
 from icm_annealer.data.examples import Loaded, examples_of, load_examples
 from icm_annealer.data.rows import Row
 from icm_annealer.data.task import LoadedTask, Task, check_task, load_task, template_fields
+from icm_annealer.runs.record import RunRecord
 from icm_annealer.search.settings import Settings
 from icm_client.contract.errors import RequestError
 from icm_client.text.validation import first_error
@@ -65,10 +66,24 @@ def load_rows(rows: Any, task: Task) -> Loaded:
     """
     if isinstance(rows, str | os.PathLike):
         return load_examples(os.fspath(rows), task)
-    examples, gold = examples_of(_rows(rows, task), task)
-    if not examples:
+    loaded = examples_of(_rows(rows, task), task)
+    if not loaded.examples:
         raise RequestError("rows: there are none", code="bad_data")
-    return Loaded(examples, gold)
+    return loaded
+
+
+def start_from(folder: str | os.PathLike[str], loaded: Loaded, task: Task) -> dict[str, str]:
+    """The labels of the run in `folder` (id -> label name), corrected ones included, for the examples that are also
+    here. Raises RequestError if it is not finished, or if no example or not every label is here."""
+    record = RunRecord.read(Path(folder))
+    there = {example.id for example in loaded.examples}
+    labels = {row.id: row.label for row in record.rows() if row.id in there}
+    if not labels:
+        raise RequestError(f"{folder} labelled none of these examples: their ids differ", code="bad_data")
+    others = sorted(set(labels.values()) - set(task.label_names))
+    if others:
+        raise RequestError(f"{folder} has the label {others[0]!r}, which is none of the task's", code="bad_data")
+    return labels
 
 
 def index_of(rows: Any) -> Any:

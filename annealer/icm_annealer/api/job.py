@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +11,14 @@ from pathlib import Path
 from icm_annealer.api.label_result import LabelResult
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.data.examples import Example, Loaded
+from icm_annealer.data.given_labels import GivenLabels
 from icm_annealer.data.task import Task
 from icm_annealer.labelling.label_dataset import label_dataset
 from icm_annealer.runs.directory import SCORER_LOG, RunDir
 from icm_annealer.runs.schema.metrics import RowCounts
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import Scorer, check_request
+from icm_annealer.search.problem import problem_of
 from icm_annealer.search.settings import Settings
 from icm_client.contract.errors import IcmError, RequestError
 
@@ -41,10 +43,18 @@ class LabelJob:
     overwrite: bool = False
     experiment: str = "default"
     """The name under which the scorer counts this work."""
+    start: Mapping[str, str] | None = None
+    """Labels to start from, by example id; None leaves the start to the search."""
 
     def prepare(self) -> None:
         """Checks the request and prepares the folder. Starts nothing. Raises RequestError."""
         check_request(self.task, self.experiment)
+        given = self._given
+        self.settings.check_given(
+            has_rates=bool(self.task.rates), has_known=bool(given.known), has_start=given.start is not None
+        )
+        if self.task.rates or given.known:  # contradictions are an error before anything is started
+            problem_of(self.task, self.examples, self.settings.objective(), self.settings.plan_kind(), given)
         self.folder.prepare(resume=self.resume, overwrite=self.overwrite)
 
     async def run(self, progress: RunProgress) -> LabelResult:
@@ -72,6 +82,7 @@ class LabelJob:
                         self.task,
                         scorer,
                         self.settings,
+                        given=self._given,
                         resume=self.resume,
                         on_pass=on_pass,
                         experiment=self.experiment,
@@ -84,6 +95,10 @@ class LabelJob:
         return LabelResult(
             self.folder.path, labelling.alarms, self.examples, self.loaded.gold, had_ended=labelling.had_ended
         )
+
+    @property
+    def _given(self) -> GivenLabels:
+        return GivenLabels(self.loaded.known, self.start).of(self.examples)
 
     @property
     def _rows(self) -> RowCounts:

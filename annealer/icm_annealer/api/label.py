@@ -9,17 +9,18 @@ import shutil
 import tempfile
 import warnings
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from icm_annealer.api.blocking_scorer import awaitable
 from icm_annealer.api.event_loop import run_blocking
-from icm_annealer.api.inputs import Labels, index_of, load_rows, settings_of, task_of
+from icm_annealer.api.inputs import Labels, index_of, load_rows, settings_of, start_from, task_of
 from icm_annealer.api.job import LabelJob, OpenScorer
 from icm_annealer.api.label_result import LabelResult
 from icm_annealer.console.watch import watch
-from icm_annealer.data.task import Task
+from icm_annealer.data.given_labels import with_known
+from icm_annealer.data.task import Task, with_rates
 from icm_annealer.runs.directory import JOURNAL, RunDir
 from icm_annealer.scorers.kind import Opening
 from icm_annealer.scorers.registry import DEFAULT_SCORER, find_scorer
@@ -43,6 +44,9 @@ def label(
     overwrite: bool = False,
     search: str = "blocks",
     seed: int = 0,
+    rates: Mapping[str, float | Sequence[float]] | None = None,
+    known: Mapping[Any, str] | Sequence[str | None] | str | os.PathLike[str] | None = None,
+    start: str | os.PathLike[str] | None = None,
     api_key: str | None = None,
     scorer_model: str | None = None,
     engine: str = "vllm",
@@ -74,6 +78,13 @@ def label(
         overwrite: Replace the run in `out`.
         search: The search, such as `"blocks"` (ours) or `"official"` (the paper's).
         seed: The seed of all random numbers.
+        rates: Label name -> the share of examples that have it, or its least and greatest share: `{"spam": 0.13}`,
+            `{"spam": [0.1, 0.2]}`. Labels that are not named share the rest freely. Replaces the task's; `{}` states
+            none.
+        known: Labels that are known and stay as they are: example id -> label name, or one label or None for each row,
+            or the path of a file with the fields id and label. Unlike gold labels, the search uses them.
+        start: The folder of a finished run, whose labels (as corrected) the search starts from. Examples that it does
+            not hold start without a label.
         api_key: The scorer's API key.
         scorer_model: The model's name at an `openai:` endpoint that serves several.
         engine: The engine of a `local:` scorer.
@@ -119,6 +130,9 @@ def label(
             overwrite=overwrite,
             search=search,
             seed=seed,
+            rates=rates,
+            known=known,
+            start=start,
             api_key=api_key,
             scorer_model=scorer_model,
             engine=engine,
@@ -146,6 +160,9 @@ async def anneal(
     overwrite: bool = False,
     search: str = "blocks",
     seed: int = 0,
+    rates: Mapping[str, float | Sequence[float]] | None = None,
+    known: Mapping[Any, str] | Sequence[str | None] | str | os.PathLike[str] | None = None,
+    start: str | os.PathLike[str] | None = None,
     api_key: str | None = None,
     scorer_model: str | None = None,
     engine: str = "vllm",
@@ -179,10 +196,17 @@ async def anneal(
         raise RequestError("rows are missing: pass them, or the path of a file")
     index = index_of(rows)
     loaded = await asyncio.to_thread(load_rows, source if rows is None else rows, found)
+    if rates is not None:
+        found = with_rates(found, rates)
+    if known is not None:
+        loaded = with_known(loaded, found, os.fspath(known) if isinstance(known, os.PathLike) else known)
+    started = None if start is None else start_from(start, loaded, found)
     opening = Opening(lambda: api_key, scorer_model, engine, wait_s)
     open_scorer = _opener(scorer, opening)
     folder = Path(tempfile.mkdtemp(prefix=TEMPORARY) if out is None else out)
-    job = LabelJob(found, loaded, loaded.examples, chosen, open_scorer, RunDir(folder), resume, overwrite, experiment)
+    job = LabelJob(
+        found, loaded, loaded.examples, chosen, open_scorer, RunDir(folder), resume, overwrite, experiment, started
+    )
     shown = watch(progress, found.name, found.label_names)
     is_kept = False
     try:

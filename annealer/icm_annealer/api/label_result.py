@@ -79,9 +79,14 @@ class LabelResult:
 
     @cached_property
     def certainty(self) -> Array:
-        """How certain each row's label is, from 0 to 1: its probability in `probs`, or 1 if it was corrected; shape
-        [rows]."""
+        """How certain each row's label is, from 0 to 1: its probability in `probs`, or 1 if it was known or
+        corrected; shape [rows]."""
         return np.array([one.row.certainty for one in self._labelled])
+
+    @property
+    def is_known(self) -> list[bool]:
+        """Whether each row's label was given as known, not found."""
+        return [one.row.known for one in self._labelled]
 
     @cached_property
     def margins(self) -> Array:

@@ -13,13 +13,14 @@ from icm_annealer.benchmarks.weighing import USUAL_WEIGHING, Weighed, Weigher, W
 from icm_annealer.core.arrays import Ints
 from icm_annealer.core.objective import Objective
 from icm_annealer.data.examples import Example, Loaded, digest, labels_of, sample
+from icm_annealer.data.given_labels import GivenLabels
 from icm_annealer.data.task import Task
 from icm_annealer.evaluation.many_shot import NUM_ORDERS, ManyShot
 from icm_annealer.scoring.cost_model import PassTokens, TokenCounter
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import PassScorer, Scorer, window_of
 from icm_annealer.scoring.prefix_plan import PlanKind
-from icm_annealer.search.base import Problem
+from icm_annealer.search.base import Problem, zero_shot_labels_of
 from icm_annealer.search.driver import OnPass, SearchOutcome, drive
 from icm_annealer.search.problem import problem_of
 from icm_annealer.search.settings import Settings
@@ -44,12 +45,12 @@ class Sample(NamedTuple):
 
 
 def draw_sample(data: TaskData, num: int, num_test: int, seed: int) -> Sample:
-    """Draws `num` examples to label (a few more if groups require it), and a test set.
+    """Draws `num` examples to label (a few more if groups require it), those with known labels first, and a test set.
 
     Raises RequestError if the data hold too few, or no gold label for any test example.
     """
     task, loaded = data
-    train, test = sample(loaded.examples, num, num_test, np.random.default_rng(seed))
+    train, test = sample(loaded.examples, num, num_test, np.random.default_rng(seed), loaded.known)
     gold, gold_test = (labels_of(part, loaded.gold, task) for part in (train, test))
     if len(train) < num or not (gold_test >= 0).any():
         raise RequestError(
@@ -76,10 +77,16 @@ class SearchCost(NamedTuple):
 
     outcome: SearchOutcome
     counter: TokenCounter
+    problem: Problem
 
     @property
     def labels(self) -> Ints:
         return self.outcome.labels
+
+    @property
+    def zero_shot_labels(self) -> Ints:
+        """See `zero_shot_labels_of`."""
+        return zero_shot_labels_of(self.problem, self.outcome.result)
 
     def figures(self) -> dict[str, Any]:
         """The costs as fields of a row."""
@@ -95,7 +102,7 @@ class SearchCost(NamedTuple):
         }
 
 
-SHAPES = ("separator", "labels", "leave_out", "rules", "special_tokens")
+SHAPES = ("separator", "labels", "leave_out", "rules", "special_tokens", "rates")
 """The fields of a task that affect a row, besides its examples."""
 
 
@@ -115,8 +122,11 @@ class Case:
         scorer: Scorer,
         experiment: str,
         weighing: WeighPlan = USUAL_WEIGHING,
+        num_known_from_gold: int = 0,
     ):
-        """Raises RequestError like `draw_sample`, and if an example to label has no gold label."""
+        """The gold labels of `num_known_from_gold` random examples become known ones, as if a person had labelled them;
+        fewer are among more. Raises RequestError like `draw_sample` and `problem_of`, and if an example to label has no
+        gold label."""
         self.task, self.seed = data.task, seed
         self._num_test, self._model, self._scorer, self._experiment = num_test, model, scorer, experiment
         self._weighing = weighing
@@ -127,9 +137,22 @@ class Case:
                 f"{self.task.name}: {(self.gold < 0).sum()} of {num} examples to label have no gold label: too few have"
             )
         self.num = len(self.train)  # whole groups may add a few examples
-        self._problem = problem_of(self.task, self.train, Objective(), PlanKind("tree"))
+        asked = np.random.default_rng([seed, 5]).permutation(self.num)[:num_known_from_gold]
+        from_gold = {self.train[k].id: self.task.label_names[self.gold[k]] for k in asked}
+        given = GivenLabels({**from_gold, **data.loaded.known})
+        self._problem = problem_of(self.task, self.train, Objective(), PlanKind("tree"), given)
         self._opened: dict[str, Opened] = {}
         self._weigher: Weigher | None = None
+
+    @property
+    def gold_to_find(self) -> Ints:
+        """The gold labels of the examples to label, -1 where the label is known, so that it is no merit to have it."""
+        return np.where(self._problem.is_known, -1, self.gold)
+
+    @property
+    def num_known(self) -> int:
+        """How many of the labels are known."""
+        return int(self._problem.is_known.sum())
 
     @property
     def key_fields(self) -> dict[str, Any]:
@@ -146,6 +169,7 @@ class Case:
             "task": {k: v for k, v in self.task.seen().items() if k in SHAPES},
             "num_test": self._num_test,
             "num_test_orders": NUM_ORDERS,
+            **({"known": zlib.crc32(known.tobytes())} if (known := self._problem.known) is not None else {}),
             "weighing": self._weighing.to_dict(),
         }
 
@@ -182,15 +206,18 @@ class Case:
         counts_fixed: bool = False,
         on_share: Callable[[float], None],
     ) -> SearchCost:
-        """Runs a search to its end or its budget; `on_share` is called with the approximate fraction done."""
+        """Runs a search to its end or its budget; `on_share` is called with the approximate fraction done. A search
+        that cannot respect label rates is run without them."""
         problem = self.problem(settings.objective(), settings.plan_kind())
+        if not settings.kind.respects_rates:
+            problem = replace(problem, rates=None)
         counter = opened.counter(counts_fixed=counts_fixed)
         on_pass = _shares(settings, self.num, counter, budget_tokens, on_share)
         search = settings.start(problem)
         outcome = await drive(
             search, problem, opened.passes, on_pass=on_pass, counter=counter, budget_tokens=budget_tokens
         )
-        return SearchCost(outcome, counter)
+        return SearchCost(outcome, counter, problem)
 
 
 def _shares(

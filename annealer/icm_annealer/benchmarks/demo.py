@@ -15,7 +15,9 @@ from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.core.estimate import Estimate
 from icm_annealer.data.examples import Loaded
+from icm_annealer.data.given_labels import GivenLabels
 from icm_annealer.data.task import Task
+from icm_annealer.evaluation.calibration import describe_calibration
 from icm_annealer.evaluation.intervals import median_over_seeds
 from icm_annealer.evaluation.many_shot import ManyShot, accuracy, random_labels
 from icm_annealer.labelling.label_dataset import label_dataset
@@ -27,6 +29,7 @@ from icm_annealer.runs.directory import DEMO, OUR_FILES, REPORT, SCORER_LOG, Run
 from icm_annealer.runs.schema.journal import RunSettings
 from icm_annealer.runs.schema.metrics import DemoResults, DemoSeed
 from icm_annealer.scoring.passes import Scorer
+from icm_annealer.search.base import zero_shot_labels_of
 from icm_annealer.search.settings import Settings
 from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import ModelInfo
@@ -81,7 +84,8 @@ async def run_seed(
     train, test, gold_train, gold_test = drawn
     progress.status(f"seed {settings.seed}: searching labels for {len(train)} examples")
     folder.write(DEMO, _begun(task, await scorer.model(), settings))  # marks an unfinished demo
-    labelling = await label_dataset(folder, train, task, scorer, settings, on_pass=progress.on_pass)
+    given = GivenLabels(loaded.known)
+    labelling = await label_dataset(folder, train, task, scorer, settings, given=given, on_pass=progress.on_pass)
     many_shot = await ManyShot.open(scorer, task, train, test, labelling.run.model, seed=settings.seed)
     rng = np.random.default_rng([settings.seed, 1])
     shots = {
@@ -97,12 +101,13 @@ async def run_seed(
         figures[method] = accuracy(predictions.raw, gold_test)
         figures[f"{method}_calibrated"] = accuracy(predictions.calibrated, gold_test)
         progress.step(EVALUATION_STEPS / len(METHODS))
-    run = labelling.run
+    run, problem = labelling.run, labelling.run.problem
+    gold_to_find = np.where(problem.is_known, -1, gold_train)
     seed = DemoSeed(
         seed=settings.seed,
         test_accuracy=figures,
-        label_accuracy=accuracy(run.labels, gold_train),
-        zero_shot_label_accuracy=accuracy(run.result.zero_shot_labels, gold_train).value,
+        label_accuracy=accuracy(run.labels, gold_to_find),
+        zero_shot_label_accuracy=accuracy(zero_shot_labels_of(problem, run.result), gold_to_find).value,
         seconds=time.monotonic() - start,
         search=labelling.metrics,
     )
@@ -150,10 +155,12 @@ def print_table(console: Terminal, task: Task, results: DemoResults, folder: Run
         cells = [str(results.test_accuracy[name]) for name in (method, f"{method}_calibrated")]
         table.add_row(TITLES[method], *cells, style="bold" if method == "icm" else "")
     console.print(table)
+    if task.rates:
+        console.say(f"Calibrated: {describe_calibration(task.rates)}.", style="dim", wraps=True)
     for seed in seeds:
         answers = ", ".join(f"{a.u:+.3f}±{a.u_se:.3f} ({' + '.join(a.starts)})" for a in seed.search.answers)
         console.say(
-            f"seed {seed.seed}: {seed.label_accuracy.value:.0%} of the labels found are right "
+            f"seed {seed.seed}: {seed.label_accuracy.value:.0%} of the labels found are right{_known(seed)} "
             f"(calibrated zero-shot {seed.zero_shot_label_accuracy:.0%}); "
             f"U {answers}; test {seed.test_accuracy['icm'].value:.3f}"
         )
@@ -164,6 +171,10 @@ def print_table(console: Terminal, task: Task, results: DemoResults, folder: Run
         f"{results.num_passes} passes, {results.computed_tokens:,} tokens computed, {results.seconds:.0f} s. "
         f"Files: {folder.path}/ ({DEMO}, {REPORT}, {'seed-*/' if many else ''}labels.jsonl)"
     )
+
+
+def _known(seed: DemoSeed) -> str:
+    return f", without the {seed.search.num_known} known ones" if seed.search.num_known else ""
 
 
 def _check_is_demos(place: RunDir) -> None:

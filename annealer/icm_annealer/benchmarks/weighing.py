@@ -69,7 +69,7 @@ class Weighed(BaseModel):
     """U of the labels by measure `margin`."""
     u_gold: float
     u_zero_shot: float
-    """U of the calibrated zero-shot labels, the best that break no rule."""
+    """U of the calibrated zero-shot labels, the best that rules, known labels and label rates allow."""
     search_gap: float
     """`u_gold` - `u`."""
     search_gap_se: float
@@ -112,7 +112,7 @@ class Weigher:
         """The figures of `labels` [n], which label every example. Raises the errors of `PassScorer.score`."""
         if self._zero_shot is None:
             alone = await self._passes.score(zero_shot_request(self._problem))
-            self._zero_shot = self._problem.consistency.best(calibrated(alone.logprobs))
+            self._zero_shot = self._problem.best(calibrated(alone.logprobs))
         return Weighed.of(*[await self._us(each) for each in (labels, self._gold, self._zero_shot)])
 
     async def _us(self, labels: Ints) -> OrderUs:

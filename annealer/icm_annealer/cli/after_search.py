@@ -129,6 +129,7 @@ def evaluate(
     rows = record.rows()
     found = np.array([names.index(row.label) for row in rows], dtype=np.int64)
     certainty = np.array([row.certainty for row in rows])
+    is_known = np.array([row.known for row in rows])
     reference = read_again(record, task, data, allow_code=allow_code)
     if reference.task.gold is None:
         raise RequestError("the gold field is not known: name the run's task file, with `gold:` in it, by --task")
@@ -138,7 +139,8 @@ def evaluate(
     # The same name twice may be a pipe, which can be read once.
     pool = own if test is None or test == data else load_examples(test, reference.task)
     held_out = unseen(pool, reference.examples)
-    shots = Shots(reference.examples, found, certainty, labels_of(reference.examples, own.gold, reference.task))
+    gold = labels_of(reference.examples, own.gold, reference.task)
+    shots = Shots(reference.examples, found, certainty, gold, is_known)
     named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     plan = EvaluationPlan(examples, test_size, seeds, seed)
 

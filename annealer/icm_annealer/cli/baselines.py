@@ -20,12 +20,15 @@ from icm_annealer.cli.options import (
     EngineOption,
     FiguresOption,
     KeyOption,
+    KnownOption,
+    RatesOption,
     ScorerModelOption,
     ScorerOption,
     TaskOption,
     WaitOption,
     interruptible,
     named_scorer,
+    with_given,
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
@@ -47,6 +50,8 @@ def baselines(
     ] = None,
     scorer: ScorerOption = DEFAULT_SCORER,
     data: DataOption = None,
+    rates: RatesOption = None,
+    known: KnownOption = None,
     examples: Annotated[int, typer.Option(min=8, help="How many examples to label.")] = USUAL.num_examples,
     test: Annotated[int, typer.Option(min=1, help="How many unseen examples to test on.")] = USUAL.num_test,
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="How many random draws of both.")] = USUAL.num_seeds,
@@ -54,6 +59,16 @@ def baselines(
     methods: Annotated[
         str | None, typer.Option(help=f"Some of {', '.join(METHODS)}; by default all that need nothing else.")
     ] = None,
+    known_from_gold: Annotated[
+        int,
+        typer.Option(
+            "--known-from-gold",
+            metavar="N",
+            min=0,
+            help="Give every search the gold labels of N random examples as known labels, as if a person had labelled "
+            "them.",
+        ),
+    ] = 0,
     human: Annotated[
         str | None, typer.Option("--human", metavar="FIELD", help="The field of the data that holds human labels.")
     ] = None,
@@ -87,7 +102,9 @@ def baselines(
         raise RequestError(
             f"baselines are compared by gold labels, and {task!r} has none: name their field in the task"
         )
-    offer = Offer(loaded_task.task, read_prefix(prefix_file) if prefix_file else "", human)
+    own_task, loaded = with_given(loaded_task.task, loaded, rates, known, examples)
+    has_known = bool(loaded.known) or known_from_gold > 0
+    offer = Offer(own_task, read_prefix(prefix_file) if prefix_file else "", human, has_known)
     plan = BaselinesPlan(
         offer,
         chosen(methods.split(",") if methods else [], offer),
@@ -95,6 +112,7 @@ def baselines(
         test,
         seeds,
         seed,
+        known_from_gold,
         not to_the_end,
     )
     named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
@@ -106,8 +124,9 @@ def baselines(
     async def work() -> BaselinesComparison:
         with RunProgress(console, f"baselines: {loaded_task.task.name}", []) as progress:
             async with named.open(progress.status, progress.note, folder / SCORER_LOG) as client:
-                known = TaskData(loaded_task.task, loaded)
-                return await compare(folder / FIGURES, client, known, plan, progress, resume=resume)
+                return await compare(
+                    folder / FIGURES, client, TaskData(own_task, loaded), plan, progress, resume=resume
+                )
 
     table, found = interruptible(work(), console, f"icm baselines --task {task} ... --resume")
     chance = 1 / len(loaded_task.task.labels)

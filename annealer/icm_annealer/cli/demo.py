@@ -15,11 +15,14 @@ from icm_annealer.cli.options import (
     DataOption,
     EngineOption,
     KeyOption,
+    KnownOption,
+    RatesOption,
     ScorerModelOption,
     ScorerOption,
     TaskOption,
     interruptible,
     named_scorer,
+    with_given,
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
@@ -41,6 +44,8 @@ def demo(
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
     scorer: ScorerOption = DEFAULT_SCORER,
     data: DataOption = None,
+    rates: RatesOption = None,
+    known: KnownOption = None,
     out: Annotated[Path, typer.Option("--out", help="The folder for the results.")] = Path("runs/demo"),
     engine: EngineOption = "vllm",
     scorer_model: ScorerModelOption = None,
@@ -58,6 +63,7 @@ def demo(
     loaded_task, loaded = load_data(task, data, allow_code=allow_code)
     if not loaded.gold:
         raise RequestError(f"the demo compares with gold labels, and {task!r} has none; use `icm run` instead")
+    own_task, loaded = with_given(loaded_task.task, loaded, rates, known, examples)
     named = named_scorer(scorer, engine, 300.0, api_key_file, scorer_model)
     folder = RunDir(out)
     prepare_demo(folder)
@@ -70,7 +76,7 @@ def demo(
                 return await run_demo(
                     folder,
                     loaded,
-                    loaded_task.task,
+                    own_task,
                     client,
                     Settings(),
                     plan,
@@ -80,4 +86,4 @@ def demo(
 
     results = interruptible(work(), console)
     console.say(f"{loaded.counts_text}.")
-    print_table(console, loaded_task.task, results, folder)
+    print_table(console, own_task, results, folder)

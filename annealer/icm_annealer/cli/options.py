@@ -9,11 +9,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from icm_annealer.cli.ending import run_to_end
 from icm_annealer.console.terminal import Terminal
-from icm_annealer.data.task import built_in_tasks
+from icm_annealer.data.examples import Loaded
+from icm_annealer.data.given_labels import with_known
+from icm_annealer.data.rates import NO_RATES, check_attainable, read_rates
+from icm_annealer.data.task import Task, built_in_tasks, with_rates
 from icm_annealer.scorers.kind import Opening
 from icm_annealer.scorers.registry import NamedScorer, find_scorer, scorers_help
 from icm_client.http.api_key import read_key
@@ -28,6 +32,25 @@ DataOption = Annotated[
         help="Your rows: JSON lines, a JSON list, CSV, TSV or Parquet (also compressed, or a pipe; - is stdin), "
         "a folder written by save_to_disk, or hf:owner/name[:config][:split].",
         show_default="the task's own data",
+    ),
+]
+RatesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--rates",
+        metavar="LABEL=SHARE",
+        help="The share of a label, such as spam=0.13, or its range, spam=0.1-0.2; several parted by commas, or given "
+        f"repeatedly. Other labels share the rest freely. Replaces the task's; `--rates {NO_RATES}` discards them.",
+        show_default="the task's own rates",
+    ),
+]
+KnownOption = Annotated[
+    str | None,
+    typer.Option(
+        "--known",
+        metavar="FILE",
+        help="Known labels, which stay as they are: a file with the fields id and label, such as corrected lines of a "
+        "labels.jsonl.",
     ),
 ]
 ScorerOption = Annotated[
@@ -103,6 +126,18 @@ FiguresOption = Annotated[
         "of the same name are replaced.",
     ),
 ]
+
+
+def with_given(
+    task: Task, loaded: Loaded, rates: list[str] | None, known: str | None, num_examples: int | None = None
+) -> tuple[Task, Loaded]:
+    """The task with the label rates of `--rates`, and its data with the labels of `--known`. Raises RequestError, also
+    if `num_examples`, about as many as will be labelled, cannot have the rates."""
+    if rates:
+        task = with_rates(task, read_rates(rates))
+    if num_examples is not None:
+        check_attainable(task.rates, task.label_names, np.full(num_examples, -1))
+    return task, with_known(loaded, task, known) if known is not None else loaded
 
 
 def named_scorer(

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from icm_annealer.api.inputs import load_data
+from icm_annealer.api.inputs import load_data, start_from
 from icm_annealer.api.job import LabelJob
 from icm_annealer.api.label_result import LabelResult
 from icm_annealer.cli.options import (
@@ -15,12 +15,15 @@ from icm_annealer.cli.options import (
     DataOption,
     EngineOption,
     KeyOption,
+    KnownOption,
+    RatesOption,
     ScorerModelOption,
     ScorerOption,
     TaskOption,
     WaitOption,
     interruptible,
     named_scorer,
+    with_given,
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
@@ -58,6 +61,16 @@ def run(
         Literal["information", "logprob", "sum", "margin"] | None, typer.Option(help="What U measures.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Determines everything random.")] = 0,
+    rates: RatesOption = None,
+    known: KnownOption = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="Start from the labels of this finished run; examples that it does not hold start without a label.",
+        ),
+    ] = None,
     chains: Annotated[
         int | None, typer.Option(min=1, max=64, help="The number of chains, for searches that have several.")
     ] = None,
@@ -81,9 +94,12 @@ def run(
     """Label a dataset: search for the most coherent labels and write them to OUT/labels.jsonl.
 
     Example: icm run --task my_task.yaml --data rows.jsonl --scorer http://gpu-box:8000 --out runs/first
+
+    Example: icm run --task my_task.yaml --from runs/first --known fixed.jsonl --out runs/second
     """
     console = Terminal()
     loaded_task, loaded = load_data(task, data, allow_code=allow_code)
+    own_task, loaded = with_given(loaded_task.task, loaded, rates, known)
     rows = loaded.examples if examples is None else first_of(loaded.examples, examples)
     settings = Settings(
         search=search,
@@ -96,9 +112,10 @@ def run(
     target = Target.parse(track) if track else None
     named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     folder = RunDir(out)
-    job = LabelJob(loaded_task.task, loaded, rows, settings, named.open, folder, resume, overwrite, experiment)
+    started = start_from(start, loaded, own_task) if start else None
+    job = LabelJob(own_task, loaded, rows, settings, named.open, folder, resume, overwrite, experiment, started)
     job.prepare()
-    progress = RunProgress(console, loaded_task.task.name, loaded_task.task.label_names)
+    progress = RunProgress(console, own_task.name, own_task.label_names)
     with tracked(folder, target, console.say):
         result: LabelResult = interruptible(job.run(progress), console, f"icm run ... --out {out} --resume")
         _print_result(console, result, loaded, len(rows))

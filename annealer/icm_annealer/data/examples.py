@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -33,13 +33,15 @@ class Example:
 
 
 class Loaded(NamedTuple):
-    """Loaded data: `examples` for the search, and `gold` (id -> label name) for evaluation only."""
+    """Loaded data: `examples` and `known` for the search, and `gold` (id -> label name) for evaluation only."""
 
     examples: list[Example]
     """One example per row, in order. An invalid row is an error."""
     gold: dict[str, str]
     num_blank_lines: int = 0
     """Blank lines of a text file, which were skipped."""
+    known: Mapping[str, str] = {}
+    """Known labels (id -> label name), which the search may see and never changes."""
 
     @property
     def counts_text(self) -> str:
@@ -51,17 +53,18 @@ def load_examples(source: Path | str, task: Task) -> Loaded:
     """Loads any source that `rows.read_rows` can read. Raises RequestError naming the file and its first invalid
     row."""
     rows = read_rows(source)
-    examples, gold = examples_of(rows, task)
-    if not examples:
+    loaded = examples_of(rows, task)
+    if not loaded.examples:
         once = " (a pipe, or standard input, can be read a single time)" if is_stream(source) else ""
         raise RequestError(f"{name_of(source)}: no rows{once}", code="bad_data")
-    return Loaded(examples, gold, rows.num_blank_lines)
+    return loaded._replace(num_blank_lines=rows.num_blank_lines)
 
 
-def examples_of(rows: Iterable[Row], task: Task) -> tuple[list[Example], dict[str, str]]:
-    """The examples in row order, and the gold labels (id -> label name). Raises RequestError for an invalid row."""
+def examples_of(rows: Iterable[Row], task: Task) -> Loaded:
+    """The examples in row order, with the labels that the rows hold. Raises RequestError for an invalid row."""
     examples: list[Example] = []
     gold: dict[str, str] = {}
+    known: dict[str, str] = {}
     seen: set[str] = set()
     key_kinds: dict[str, str] = {}
     for where, row in rows:
@@ -74,7 +77,7 @@ def examples_of(rows: Iterable[Row], task: Task) -> tuple[list[Example], dict[st
         if example_id in seen:
             raise RequestError(f"{where}: duplicate id {example_id!r}", code="bad_data")
         seen.add(example_id)
-        facts = {name: value for name, value in row.items() if name != task.gold}
+        facts = {name: value for name, value in row.items() if name not in (task.gold, task.known)}
         _check_fields(facts, task, key_kinds, where)
         text = task.render(facts)
         if len(text) > MAX_LINE_BYTES:
@@ -82,9 +85,10 @@ def examples_of(rows: Iterable[Row], task: Task) -> tuple[list[Example], dict[st
         if not text.strip():
             raise RequestError(f"{where}: the example's text is empty", code="bad_data")
         examples.append(Example(example_id, text, str(facts[task.group]) if task.group else None, facts))
-        if task.gold is not None and not is_absent(row.get(task.gold)):
-            gold[example_id] = label_named(row[task.gold], task, where)
-    return examples, gold
+        for field, labels in ((task.gold, gold), (task.known, known)):
+            if field is not None and not is_absent(row.get(field)):
+                labels[example_id] = label_named(row[field], task, where)
+    return Loaded(examples, gold, known=known)
 
 
 def consistency_of(task: Task, examples: Sequence[Example]) -> Consistency:
@@ -102,9 +106,14 @@ def first_of(examples: Sequence[Example], num_examples: int) -> list[Example]:
 
 
 def sample(
-    examples: Sequence[Example], num_examples: int, num_test: int, rng: np.random.Generator
+    examples: Sequence[Example],
+    num_examples: int,
+    num_test: int,
+    rng: np.random.Generator,
+    first: Container[str] = (),
 ) -> tuple[list[Example], list[Example]]:
-    """A random part to label and a disjoint part to test on. No group is split between them.
+    """A random part to label and a disjoint part to test on. No group is split between them. Groups with an example
+    whose id is in `first` are drawn before the others.
 
     If whole groups do not add up to a size, the part exceeds it by as little as the remaining groups allow. It is
     smaller only if the data run out.
@@ -112,7 +121,8 @@ def sample(
     groups = groups_of(examples)
     parts: tuple[list[Example], list[Example]] = ([], [])
     left: list[list[int]] = []
-    for group in (groups[i] for i in rng.permutation(len(groups))):
+    drawn = [groups[i] for i in rng.permutation(len(groups))]
+    for group in sorted(drawn, key=lambda group: not any(examples[i].id in first for i in group)):
         for part, size in zip(parts, (num_examples, num_test), strict=True):
             if len(part) + len(group) <= size:
                 part.extend(examples[i] for i in group)
@@ -126,10 +136,10 @@ def sample(
     return parts
 
 
-def labels_of(examples: Sequence[Example], gold: dict[str, str], task: Task) -> Ints:
-    """Gold label numbers by example, -1 where there is none. For evaluation only."""
+def labels_of(examples: Sequence[Example], labels: Mapping[str, str], task: Task) -> Ints:
+    """The numbers of `labels` (id -> label name) by example, -1 where there is none."""
     number = {name: k for k, name in enumerate(task.label_names)}
-    return np.array([number[gold[e.id]] if e.id in gold else -1 for e in examples], dtype=np.int64)
+    return np.array([number[labels[e.id]] if e.id in labels else -1 for e in examples], dtype=np.int64)
 
 
 def digest(examples: Sequence[Example]) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from icm_annealer.data.columnar import HUB
+from icm_annealer.data.rates import Rates, check_rates
 from icm_annealer.rules.python import ALLOW_CODE
 from icm_annealer.rules.registry import AnyRule
 from icm_client.contract.errors import RequestError
@@ -17,6 +19,7 @@ from icm_client.contract.wire import MAX_LABEL_CHARS, ScoreRequest, label_texts
 from icm_client.text.strict_yaml import MAX_CHARS, YAMLError, one_line, read_yaml
 from icm_client.text.validation import first_error
 
+RATES: TypeAdapter[Rates] = TypeAdapter(Rates)
 BUILT_IN = Path(__file__).parents[1] / "tasks"
 
 
@@ -57,7 +60,13 @@ class Task(BaseModel):
     gold: str | None = None
     """The field with gold labels; separated when data are loaded, for evaluation only."""
     gold_values: dict[str, str] = {}
-    """Value of the gold field -> label name, if they differ (JSON values as text: "true", "1")."""
+    """Value of the gold field, or of `known` -> label name, if they differ (JSON values as text: "true", "1")."""
+    known: str | None = None
+    """The field with known labels, empty where a label is unknown. A search never changes them; it sees no other use of
+    the field."""
+    rates: Rates = {}
+    """Label name -> the share of examples that have it, or its least and greatest share ([0.1, 0.2]). Labels that are
+    not named share the rest freely."""
     id: str = "id"
     """The field with a row's id; rows without it are numbered."""
     group: str | None = None
@@ -83,11 +92,12 @@ class Task(BaseModel):
         return [label_texts(texts)[0] for texts in self.labels.values()]
 
     def seen(self) -> dict[str, Any]:
-        """The fields that affect a search: all except the gold field, the data's location, and descriptions for
-        people."""
-        seen = self.model_dump(exclude={"data", "source", "notes", "title", "gold", "gold_values"})
-        if not self.special_tokens:
-            del seen["special_tokens"]  # absent from runs that are older than the field
+        """The fields that affect a search: all except the fields with gold and known labels, the data's location, and
+        descriptions for people."""
+        seen = self.model_dump(exclude={"data", "source", "notes", "title", "gold", "gold_values", "known"})
+        for name in ("special_tokens", "rates"):
+            if not seen[name]:
+                del seen[name]
         return seen
 
     def render(self, row: dict[str, Any]) -> str:
@@ -188,10 +198,22 @@ def check_task(task: Task) -> None:
         raise RequestError(_line(f"the task {task.name!r}: {error}"), code="bad_task") from None
 
 
+def with_rates(task: Task, rates: Mapping[str, Any]) -> Task:
+    """`task` with these label rates in place of its own. Raises RequestError in one line."""
+    try:
+        checked = RATES.validate_python(rates)
+    except pydantic.ValidationError as error:
+        raise RequestError(_line(f"rates: {first_error(error)}"), code="bad_rates") from None
+    changed = task.model_copy(update={"rates": checked})
+    check_task(changed)
+    return changed
+
+
 def _check(task: Task) -> None:
     _check_template(task)
     _check_rules(task)
     _check_labels(task)
+    check_rates(task.rates, task.label_names)
 
 
 def _is_file(path: Path) -> bool:
@@ -215,9 +237,13 @@ def _check_template(task: Task) -> None:
     if not fields:
         doubled = ", with single braces: doubled ones stand for braces in the text" * ("{{" in task.template)
         raise ValueError(f"template: names no field of a row, so that all examples are alike; write {{field}}{doubled}")
+    if task.known is not None and task.known == task.gold:
+        raise ValueError(f"known: {task.known!r} is the gold field, which a search never sees")
     for what, named in (("template", fields), ("group", [task.group]), ("id", [task.id])):
         if task.gold is not None and task.gold in named:
             raise ValueError(f"{what}: {task.gold!r} is the gold field, which a search never sees")
+        if task.known is not None and task.known in named:
+            raise ValueError(f"{what}: {task.known!r} is the field with known labels, which is not part of an example")
 
 
 def _check_rules(task: Task) -> None:
@@ -231,6 +257,8 @@ def _check_rules(task: Task) -> None:
                 raise ValueError(f"rules: {rule.title} names the label {label!r}, which is none of the task's")
         if task.gold in rule.keys:
             raise ValueError(f"rules: {rule.title} compares the gold field {task.gold!r}, which a search never sees")
+        if task.known in rule.keys:
+            raise ValueError(f"rules: {rule.title} compares {task.known!r}, the field with known labels")
         if task.group is None and rule.traits.needs_group:
             raise ValueError(f"rules: {rule.title} judges groups, and the task names no group field")
 

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from icm_annealer.data.examples import Example, Loaded, consistency_of, labels_of
+from icm_annealer.data.given_labels import named_ids
+from icm_annealer.data.rates import rates_text
 from icm_annealer.data.task import Task
 from icm_annealer.data.text_check import texts_alike
 from icm_annealer.rules.base import Rule
@@ -78,9 +80,11 @@ def look_at_task(task: Task) -> Findings:
 
 
 def look_at_data(task: Task, loaded: Loaded) -> Findings:
-    """Checks lengths, duplicates, texts and groups, and, if there are gold labels, label rates and rules."""
+    """Checks lengths, duplicates, texts, groups, known labels and stated rates, and, if there are gold labels, these
+    against known labels, rates and rules."""
     texts = Findings([], texts_alike(task, loaded.examples))
-    return _lengths(loaded) + _duplicates(loaded) + texts + _groups(task, loaded.examples) + _gold(task, loaded)
+    checks = _lengths(loaded) + _duplicates(loaded) + texts + _groups(task, loaded.examples)
+    return checks + _given(task, loaded) + _gold(task, loaded)
 
 
 def _begin_alike(texts: list[tuple[str, str]]) -> list[str]:
@@ -148,6 +152,29 @@ def _groups(task: Task, examples: list[Example]) -> Findings:
     return Findings(facts, wrong)
 
 
+def _given(task: Task, loaded: Loaded) -> Findings:
+    """Known labels and stated label rates, by themselves and beside gold."""
+    facts, wrong = [], []
+    if loaded.known:
+        counts = Counter(loaded.known.values())
+        shown = ", ".join(f"{name} {counts[name]:,}" for name in task.label_names)
+        facts.append(f"known labels of {len(loaded.known):,} examples: {shown}")
+        differing = [name for name, label in loaded.known.items() if loaded.gold.get(name, label) != label]
+        if differing:
+            wrong.append(f"the known label is not the gold label of {named_ids(differing)}")
+    elif task.known:
+        wrong.append(f"no row has a value in {task.known!r}, the field with known labels")
+    if task.rates:
+        facts.append(f"stated label rates: {rates_text(task.rates)}")
+        num, gold = len(loaded.gold), Counter(loaded.gold.values())
+        for name, (low, high) in task.rates.items():
+            error = 2 * (0.25 / num) ** 0.5 if num else 1.0  # two standard errors of a share, at most
+            if num and not low - error <= gold[name] / num <= high + error:
+                stated = rates_text({name: (low, high)})
+                wrong.append(f"the stated rate is {stated}, but {gold[name] / num:.4g} of the gold labels are {name}")
+    return Findings(facts, wrong)
+
+
 def _gold(task: Task, loaded: Loaded) -> Findings:
     if not loaded.gold:
         return Findings(["no gold labels" + (f": no row has a value in {task.gold!r}" if task.gold else "")], [])
@@ -158,7 +185,8 @@ def _gold(task: Task, loaded: Loaded) -> Findings:
     if len(rates) == 1:
         wrong.append(f"all gold labels are {next(iter(rates))!r}: accuracy says nothing")
     elif not all(MIN_RATE <= rates.get(name, 0) <= MAX_RATE for name in task.label_names) and len(task.labels) == 2:
-        wrong.append("gold is uneven: compare with always answering the more frequent label")
+        state = "" if task.rates else "; state the label rates, if you know them without gold"
+        wrong.append(f"gold is uneven: compare with always answering the more frequent label{state}")
     for rule in task.rules:
         found = _against_gold(task, rule, loaded)
         facts += found.facts

@@ -9,9 +9,11 @@ import numpy as np
 
 from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.estimate import Estimate
-from icm_annealer.core.objective import calibrated
+from icm_annealer.core.label_balance import LabelRates
 from icm_annealer.data.examples import Example
+from icm_annealer.data.rates import label_rates_of
 from icm_annealer.data.task import Task
+from icm_annealer.evaluation.calibration import calibrated_to
 from icm_annealer.evaluation.intervals import wilson
 from icm_annealer.scoring.passes import PassRequest, PassResult, PassScorer, Scorer
 from icm_annealer.scoring.prefix_plan import PlanKind
@@ -31,6 +33,8 @@ class Predictions:
     usage: Usage
     num_dropped: int = 0
     """Shots that did not fit the model's window, in the context that dropped the most."""
+    rates: LabelRates | None = None
+    """The label rates that the task states; None if it states none."""
 
     @property
     def raw(self) -> Ints:
@@ -38,17 +42,25 @@ class Predictions:
         return labels
 
     @property
+    def calibrated_scores(self) -> Array:
+        """See `calibrated_to`."""
+        return calibrated_to(self.rates, self.logprobs)
+
+    @property
     def calibrated(self) -> Ints:
-        """Predictions after subtracting each label's mean over the test batch."""
-        labels: Ints = calibrated(self.logprobs).argmax(axis=1)
+        """Predictions after calibration."""
+        labels: Ints = self.calibrated_scores.argmax(axis=1)
         return labels
 
 
 class ManyShot:
     """Prompts the model with labelled examples as context for unseen ones. Create it with `open`."""
 
-    def __init__(self, passes: PassScorer, num_train: int, num_test: int, orders: Sequence[Ints]):
-        self._passes, self._num_train, self._num_test, self._orders = passes, num_train, num_test, orders
+    def __init__(
+        self, passes: PassScorer, num_train: int, num_test: int, orders: Sequence[Ints], rates: LabelRates | None
+    ):
+        self._passes, self._num_train, self._num_test = passes, num_train, num_test
+        self._orders, self._rates = orders, rates
 
     @classmethod
     async def open(
@@ -68,7 +80,8 @@ class ManyShot:
         units = [np.array([i]) for i in range(len(train) + len(test))]
         passes = await PassScorer.open(scorer, task, [*train, *test], units, model, experiment, preamble=preamble)
         rng = np.random.default_rng(seed)
-        return cls(passes, len(train), len(test), [rng.permutation(len(units)) for _ in range(num_orders)])
+        orders = [rng.permutation(len(units)) for _ in range(num_orders)]
+        return cls(passes, len(train), len(test), orders, label_rates_of(task.rates, task.label_names))
 
     async def predict(self, train_labels: Ints | None) -> Predictions:
         """Predictions with all training examples, so labelled, as context; zero-shot for None."""
@@ -82,7 +95,7 @@ class ManyShot:
             answers.append(await self._passes.score(PassRequest(labels, queries, order, ONE_CONTEXT, "evaluate")))
         usage = sum((answer.usage for answer in answers), Usage())
         num_dropped = max(answer.num_dropped for answer in answers)
-        return Predictions(np.mean([answer.logprobs for answer in answers], axis=0), usage, num_dropped)
+        return Predictions(np.mean([answer.logprobs for answer in answers], axis=0), usage, num_dropped, self._rates)
 
 
 def accuracy(predicted: Ints, gold: Ints) -> Estimate:

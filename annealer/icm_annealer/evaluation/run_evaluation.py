@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.core.arrays import Array, Ints
@@ -37,28 +38,41 @@ class EvaluationPlan:
 
 
 class Shots(NamedTuple):
-    """The labelled examples, with the run's labels, their certainty, and gold labels (-1 where there is none)."""
+    """The labelled examples, with the run's labels, their certainty, gold labels (-1 where there is none), and which
+    labels were known."""
 
     examples: Sequence[Example]
     found: Ints
     certainty: Array
     gold: Ints
+    is_known: npt.NDArray[np.bool_]
+
+    @property
+    def label_accuracy(self) -> Estimate | None:
+        """The share of right labels among those that were found, not known; None without gold labels for them."""
+        gold = np.where(self.is_known, -1, self.gold)
+        return accuracy(self.found, gold) if (gold >= 0).any() else None
+
+    @property
+    def certainty_figures(self) -> CertaintyFigures | None:
+        """Of the same labels."""
+        judged = np.flatnonzero((self.gold >= 0) & ~self.is_known)
+        if not len(judged):
+            return None
+        examples = [self.examples[number] for number in judged]
+        return certainty_figures(examples, self.certainty[judged], (self.found == self.gold)[judged].astype(float))
 
     def drawn(self, num: int, rng: np.random.Generator) -> Shots:
         """A random part of about `num` examples, in whole groups."""
         chosen = {example.id for example in sample(self.examples, num, 0, rng)[0]}
         kept = np.array([number for number, example in enumerate(self.examples) if example.id in chosen])
         return Shots(
-            [self.examples[number] for number in kept], self.found[kept], self.certainty[kept], self.gold[kept]
+            [self.examples[number] for number in kept],
+            self.found[kept],
+            self.certainty[kept],
+            self.gold[kept],
+            self.is_known[kept],
         )
-
-    def certainty_figures(self) -> CertaintyFigures | None:
-        """Of the labels whose gold label is known; None if there is none."""
-        known = np.flatnonzero(self.gold >= 0)
-        if not len(known):
-            return None
-        examples = [self.examples[number] for number in known]
-        return certainty_figures(examples, self.certainty[known], (self.found == self.gold)[known].astype(float))
 
 
 class HeldOut(NamedTuple):
@@ -102,8 +116,10 @@ async def evaluate_run(
         task=task.name,
         model=(await scorer.model()).identity,
         num_unseen=len(test.examples),
-        label_accuracy=accuracy(shots.found, shots.gold) if (shots.gold >= 0).any() else None,
-        certainty=shots.certainty_figures(),
+        label_accuracy=shots.label_accuracy,
+        certainty=shots.certainty_figures,
+        num_known=int(shots.is_known.sum()) or None,
+        stated_rates=task.rates or None,
         intervals=describe_intervals(plan.num_seeds, is_grouped=Judge(test.examples, known, 0).is_grouped),
         ece_bins=f"{NUM_BINS} of equal width",
         num_examples=seeds[0].num_examples,
@@ -150,7 +166,7 @@ class _Evaluator:
             self.progress.status(f"seed {seed}: {len(test)} unseen examples, {method.replace('_', '-')}")
             predictions = await many_shot.predict(labels[method])
             usage, num_dropped = usage + predictions.usage, max(num_dropped, predictions.num_dropped)
-            judged[method] = judge.judged(predictions.logprobs)
+            judged[method] = judge.judged(predictions)
             self.progress.step()
         figures = {method: judge.figures(kinds) for method, kinds in judged.items()}
         gap = {}

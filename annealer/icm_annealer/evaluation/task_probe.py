@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from icm_annealer.core.arrays import Array, Ints
-from icm_annealer.core.objective import calibrated
+from icm_annealer.core.label_balance import LabelRates
 from icm_annealer.data.examples import Example, Loaded, labels_of, sample
+from icm_annealer.data.rates import label_rates_of
 from icm_annealer.data.task import Task
 from icm_annealer.data.task_check import Findings
+from icm_annealer.evaluation.calibration import calibrated_to
 from icm_annealer.evaluation.many_shot import accuracy
 from icm_annealer.scoring.passes import Scorer
 from icm_client.contract.errors import RequestError
@@ -40,7 +42,7 @@ async def look_with_model(task: Task, loaded: Loaded, scorer: Scorer, seed: int)
         zero = await check.score("", queries)
         chars_per_token = sum(len(example.text) for example in queries) / zero.usage.prompt_tokens
         findings += await check.lengths(loaded, chars_per_token)
-        findings += _zero_shot(np.array(zero.logprobs), gold)
+        findings += _zero_shot(np.array(zero.logprobs), gold, label_rates_of(task.rates, task.label_names))
         context = check.context(shots, given, chars_per_token, max(len(example.text) for example in queries))
         if context:
             shown = await check.score("".join(context), queries)
@@ -126,12 +128,12 @@ class _ModelCheck:
         return texts
 
 
-def _zero_shot(logprobs: Array, gold: Ints) -> Findings:
+def _zero_shot(logprobs: Array, gold: Ints, rates: LabelRates | None) -> Findings:
     mass = float(np.exp(logprobs).sum(axis=1).mean())
     facts = [f"zero-shot, {len(gold)} examples: the labels have {mass:.2%} of the probability"]
     if (gold >= 0).any():
-        raw, even = accuracy(logprobs.argmax(axis=1), gold), accuracy(calibrated(logprobs).argmax(axis=1), gold)
-        facts[0] += f"; accuracy {raw}, calibrated {even}"
+        raw, shifted = (accuracy(scores.argmax(axis=1), gold) for scores in (logprobs, calibrated_to(rates, logprobs)))
+        facts[0] += f"; accuracy {raw}, calibrated {shifted}"
     return Findings(facts, [])
 
 

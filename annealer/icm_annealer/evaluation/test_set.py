@@ -7,10 +7,10 @@ from functools import cached_property
 
 import numpy as np
 
-from icm_annealer.core.arrays import Array, Ints
+from icm_annealer.core.arrays import Ints
 from icm_annealer.core.estimate import Estimate
-from icm_annealer.core.objective import calibrated
 from icm_annealer.data.examples import Example, Grouped, groups_of
+from icm_annealer.evaluation.many_shot import Predictions
 from icm_annealer.evaluation.metrics import Judged, Resamples, quality
 from icm_annealer.runs.schema.evaluation import KINDS
 
@@ -33,10 +33,9 @@ class Judge:
     def is_grouped(self) -> bool:
         return len(np.unique(self.units)) < len(self.units)
 
-    def judged(self, logprobs: Array) -> dict[str, Judged]:
-        """Predictions by kind (raw, calibrated) from `logprobs` [test example, label]. Each label's mean is over all of
-        them, with gold or not."""
-        scores = {"raw": logprobs, "calibrated": calibrated(logprobs)}
+    def judged(self, predictions: Predictions) -> dict[str, Judged]:
+        """Predictions by kind (raw, calibrated). They are calibrated over all test examples, with gold or not."""
+        scores = {"raw": predictions.logprobs, "calibrated": predictions.calibrated_scores}
         return {kind: Judged(scores[kind][self._known], self._gold) for kind in KINDS}
 
     def figures(self, judged: dict[str, Judged]) -> dict[str, dict[str, Estimate]]:

@@ -7,7 +7,7 @@ import numpy as np
 from icm_annealer.core.objective import entropy, label_rates
 from icm_annealer.labelling.alarm import AlarmText, FinishedSearch
 from icm_annealer.scoring.passes import PassResult
-from icm_annealer.search.base import Result
+from icm_annealer.search.base import Result, zero_shot_labels_of
 
 MIN_RELATIVE_ENTROPY = 0.5
 """As a fraction of ln C; two labels at rates 11 : 89 have this entropy."""
@@ -28,7 +28,9 @@ def agreement(result: Result) -> float:
 
 
 def little_information(search: FinishedSearch) -> AlarmText | None:
-    winner, most = search.result.winner, float(np.log(search.problem.num_labels))
+    winner, num_labels = search.result.winner, search.problem.num_labels
+    has_rates = search.problem.rates is not None
+    most = entropy(winner.labels, num_labels) if has_rates else float(np.log(num_labels))
     is_little = winner.u <= max(2 * winner.u_se, MIN_INFORMATION * most)
     if search.problem.objective.measure != "information" or not is_little:
         return None
@@ -41,6 +43,8 @@ def little_information(search: FinishedSearch) -> AlarmText | None:
 
 def uneven_labels(search: FinishedSearch) -> AlarmText | None:
     labels, num_labels = search.result.winner.labels, search.problem.num_labels
+    if search.problem.rates is not None:  # it is as the user expects
+        return None
     if entropy(labels, num_labels) / np.log(num_labels) >= MIN_RELATIVE_ENTROPY:
         return None
     rates = label_rates(labels, num_labels)
@@ -63,7 +67,7 @@ def chains_disagree(search: FinishedSearch) -> AlarmText | None:
 def opposite_of_start(search: FinishedSearch) -> AlarmText | None:
     """With two labels, a search can find the concept with its label words exchanged, at the same U."""
     result = search.result
-    alike = float((result.zero_shot_labels == result.winner.labels).mean())
+    alike = float((zero_shot_labels_of(search.problem, result) == result.winner.labels).mean())
     if result.zero_shot is None or search.problem.num_labels != 2 or alike >= MIN_LIKENESS_TO_START:
         return None
     return AlarmText(

@@ -10,6 +10,7 @@ import numpy as np
 from icm_annealer.core.arrays import Ints
 from icm_annealer.core.objective import label_rates
 from icm_annealer.data.examples import Example
+from icm_annealer.data.given_labels import NOTHING_GIVEN, GivenLabels
 from icm_annealer.data.task import Task
 from icm_annealer.labelling.alarm import Alarm
 from icm_annealer.labelling.alarms import alarms, spread_alarms
@@ -49,6 +50,7 @@ async def label_dataset(
     scorer: Scorer,
     settings: Settings,
     *,
+    given: GivenLabels = NOTHING_GIVEN,
     resume: bool = False,
     on_pass: Callable[[PassEvent], None] = lambda event: None,
     experiment: str = "default",
@@ -59,7 +61,7 @@ async def label_dataset(
     If the run had ended, labels are not written again, since some may have been corrected. `rows` counts the rows of
     the data, and is copied to the metrics. Raises the errors of `run_search`, and JournalError.
     """
-    header = run_header(examples, task, settings, await scorer.model())
+    header = run_header(examples, task, settings, await scorer.model(), given)
     journal = (Journal.resume if resume else Journal.begin)(folder / JOURNAL, header)
     num_dropped = 0
 
@@ -74,7 +76,7 @@ async def label_dataset(
         read_costs(folder.path)  # report a damaged line before any request
         write_examples(folder, examples)
         run = await run_search(
-            examples, task, scorer, settings, journal=journal, on_pass=count_pass, experiment=experiment
+            examples, task, scorer, settings, given=given, journal=journal, on_pass=count_pass, experiment=experiment
         )
         found = alarms(run.problem, run.result, examples, num_dropped)
         is_new = journal.write_end(_end_line(run, found))
@@ -135,6 +137,8 @@ def _metrics(
         ],
         chain_agreement=[_agreement(labels, run.labels) for labels in result.chains],
         label_rates=dict(zip(names, label_rates(run.labels, len(names)).tolist(), strict=True)),
+        stated_rates=run.task.rates or None,
+        num_known=int(run.problem.is_known.sum()) or None,
         num_passes=run.num_passes,
         prompt_tokens=cost.usage.prompt_tokens,
         computed_tokens=cost.usage.computed_tokens,

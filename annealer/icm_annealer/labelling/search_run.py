@@ -9,6 +9,7 @@ import numpy as np
 
 from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.data.examples import Example, digest
+from icm_annealer.data.given_labels import NOTHING_GIVEN, GivenLabels
 from icm_annealer.data.task import Task
 from icm_annealer.runs.journal import Journal
 from icm_annealer.runs.schema.journal import ContextWindow, RunHeader, RunSettings
@@ -58,7 +59,7 @@ class Run:
 
     def rows(self, run: str = "") -> list[LabelRow]:
         """One row per example, in order."""
-        winner, names = self.result.winner, self.task.label_names
+        winner, names, is_known = self.result.winner, self.task.label_names, self.problem.is_known
         in_context = PassResult(winner.logprobs)
         probs, context_probs = winner.probs, np.exp(in_context.normalized)
         margins, mass = winner.margins, in_context.label_mass
@@ -72,6 +73,7 @@ class Run:
                 label_mass=_rounded(mass[number]),
                 group=example.group,
                 run=run,
+                known=bool(is_known[number]),
             )
             for number, (example, label) in enumerate(zip(self.examples, self.labels, strict=True))
         ]
@@ -85,8 +87,11 @@ def _rounded(value: float) -> float:
     return round(float(value), NUM_DIGITS)
 
 
-def run_header(examples: Sequence[Example], task: Task, settings: Settings, model: ModelInfo) -> RunHeader:
+def run_header(
+    examples: Sequence[Example], task: Task, settings: Settings, model: ModelInfo, given: GivenLabels = NOTHING_GIVEN
+) -> RunHeader:
     """The header of a run: everything that must be the same when it is resumed."""
+    known, start = given.of(examples)
     return RunHeader(
         settings=RunSettings.model_validate(settings.to_dict()),
         task=task,
@@ -94,6 +99,8 @@ def run_header(examples: Sequence[Example], task: Task, settings: Settings, mode
         model=model.identity,
         window=ContextWindow(**window_of(model)),
         ids=[example.id for example in examples],
+        known=dict(known) or None,
+        start=None if start is None else dict(start),
     )
 
 
@@ -103,11 +110,12 @@ async def run_search(
     scorer: Scorer,
     settings: Settings | None = None,
     *,
+    given: GivenLabels = NOTHING_GIVEN,
     journal: Journal | None = None,
     on_pass: Callable[[PassEvent], None] | None = None,
     experiment: str = "default",
 ) -> Run:
-    """Searches for the most coherent labels of `examples`.
+    """Searches for the most coherent labels of `examples`. Labels that are `given` as known stay as they are.
 
     With a `journal`, every answer is recorded before the search receives it, and recorded answers are not requested
     again. `on_pass` is called once for each pass. Raises the errors of the scorer's client; the run can then be resumed
@@ -115,7 +123,7 @@ async def run_search(
     """
     settings = settings or Settings()
     model = await scorer.model()
-    problem = problem_of(task, examples, settings.objective(), settings.plan_kind())
+    problem = problem_of(task, examples, settings.objective(), settings.plan_kind(), given)
     passes = await PassScorer.open(scorer, task, examples, problem.units, model, experiment, settings.model)
     outcome = await drive(settings.start(problem), problem, passes, recorded=journal, on_pass=on_pass)
     return Run(examples, task, settings, model, problem, outcome, passes)

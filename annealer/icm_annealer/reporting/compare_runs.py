@@ -83,6 +83,8 @@ def _flat(record: RunRecord) -> dict[str, str]:
         "window": record.header.window.model_dump(),
         "data": record.header.data,
         "examples": len(record.ids),
+        "known labels": len(record.header.known or ()),
+        "start labels": len(record.header.start or ()),
     }
     return dict(_leaves(parts))
 

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.core.estimate import Estimate
+from icm_annealer.evaluation.calibration import describe_calibration
 from icm_annealer.reporting.certainty_plots import shown_risks
 from icm_annealer.reporting.methods import TITLES
 from icm_annealer.runs.schema.evaluation import KINDS, CertaintyFigures, Evaluation
@@ -55,8 +56,11 @@ def print_evaluation(console: Terminal, evaluation: Evaluation, found_by: ModelI
             "All seeds have the same test examples, so that the intervals are of the contexts' orders alone: "
             "a smaller --test-size draws others for each."
         )
+    if evaluation.stated_rates:
+        console.say(f"Calibrated: {describe_calibration(evaluation.stated_rates)}.", wraps=True)
     if evaluation.label_accuracy:
-        console.say(f"Labels found that are right: {format_figure(evaluation.label_accuracy)}")
+        known = f" (without the {evaluation.num_known:,} known ones)" if evaluation.num_known else ""
+        console.say(f"Labels found that are right: {format_figure(evaluation.label_accuracy)}{known}")
     if evaluation.certainty:
         _print_certainty(console, evaluation.certainty)
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import jinja2
 
+from icm_annealer.data.rates import rates_text
+from icm_annealer.evaluation.calibration import describe_calibration
 from icm_annealer.plots.bars import Bar, BarGroup, BarPlot, BarRow
 from icm_annealer.plots.base import Plot
 from icm_annealer.plots.curves import CurvePlot
@@ -61,6 +63,8 @@ def render_report(runs: Sequence[RunReport]) -> str:
             figures=FIGURES,
             format_figure=format_figure,
             shown_risks=shown_risks,
+            rates_text=rates_text,
+            describe_calibration=describe_calibration,
         )
     )
 
@@ -133,8 +137,8 @@ def _curves(prefix: str, search: SearchReport) -> dict[str, Plot]:
     if search.accuracy_curves:
         share, title = "share of right labels", "Share of right labels over passes"
         plots[f"{prefix}right-by-pass"] = CurvePlot(title, "pass", share, search.accuracy_curves, (0.0, 1.0))
-    if search.rows:
-        plots[f"{prefix}certainty"] = certainty_counts(search.rows, search.record.task.label_names)
+    if search.found:
+        plots[f"{prefix}certainty"] = certainty_counts(search.found, search.record.task.label_names)
     if search.certainty:
         plots[f"{prefix}risk-by-coverage"] = risk_curve(search.certainty)
     return plots

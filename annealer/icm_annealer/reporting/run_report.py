@@ -3,6 +3,7 @@ that need them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -54,12 +55,14 @@ class SearchReport:
     title: str
     u_curves: tuple[Curve, ...]
     accuracy_curves: tuple[Curve, ...]
+    num_known: int
+    """How many labels are known, or follow from known ones."""
     label_accuracy: float | None
-    """Share of the labels found that are right; None where no gold is known."""
+    """Share of the labels found, without known ones, that are right; None where no gold label is known of them."""
     zero_shot_label_accuracy: float | None
     """Calibrated zero-shot's on the same examples; known of a demo."""
-    rows: list[LabelRow]
-    """Empty for a run that has not ended."""
+    found: list[LabelRow]
+    """The rows whose label was not known; empty for a run that has not ended."""
     certainty: CertaintyFigures | None
     """From gold, or else from the last `icm eval`; None where neither is known."""
     least_certain: list[UncertainRow]
@@ -80,22 +83,21 @@ class SearchReport:
             gold = gold if gold is not None else reference.data.gold if reference.data else {}
         except RequestError:  # its examples are not found: the page has no texts
             gold = gold or {}
-        numbers = np.array([names.index(gold[name]) if name in gold else -1 for name in record.ids])
-        u_curves, accuracy_curves = _curves(record, numbers)
         rows = record.rows() if record.is_finished else []
-        judged = [row for row in rows if row.id in gold]
-        right = np.array([row.label == gold[row.id] for row in judged], dtype=float)
-        if judged:
-            certainty: CertaintyFigures | None
-            certainty = certainty_figures(judged, np.array([row.certainty for row in judged]), right)
-        else:
-            certainty = record.evaluation.certainty if rows and record.evaluation else None
-        uncertain = sorted(rows, key=lambda row: row.rank)[:NUM_LEAST_CERTAIN]
+        known = {row.id for row in rows if row.known} or set(record.header.known or ())
+        numbers = np.array([names.index(gold[i]) if i in gold and i not in known else -1 for i in record.ids])
+        u_curves, accuracy_curves = _curves(record, numbers)
+        found = [row for row in rows if not row.known]
+        certainty = _certainty(found, gold) or (record.evaluation.certainty if found and record.evaluation else None)
+        uncertain = sorted(found, key=lambda row: row.rank)[:NUM_LEAST_CERTAIN]
         least = [UncertainRow(row, texts.get(row.id, "")[:MAX_TEXT], gold.get(row.id)) for row in uncertain]
         demo = read_file(folder / DEMO, DemoResults)
         zero_shot = demo.seeds[0].zero_shot_label_accuracy if demo and demo.seeds else None
-        label_accuracy = float(right.mean()) if judged else None
-        return cls(record, title, u_curves, accuracy_curves, label_accuracy, zero_shot, rows, certainty, least)
+        right = [row.label == gold[row.id] for row in found if row.id in gold]
+        label_accuracy = float(np.mean(right)) if right else None
+        return cls(
+            record, title, u_curves, accuracy_curves, len(known), label_accuracy, zero_shot, found, certainty, least
+        )
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,15 @@ class RunReport:
     def compared(self) -> ComparedRuns:
         labels = {row.id: row.label for row in self.first.rows()} if self.first.is_finished else {}
         return ComparedRuns(self.name, self.first, labels if len(self.searches) == 1 else {})
+
+
+def _certainty(found: Sequence[LabelRow], gold: dict[str, str]) -> CertaintyFigures | None:
+    """Of the rows with a gold label; None if there is none."""
+    judged = [row for row in found if row.id in gold]
+    if not judged:
+        return None
+    right = np.array([row.label == gold[row.id] for row in judged], dtype=float)
+    return certainty_figures(judged, np.array([row.certainty for row in judged]), right)
 
 
 def _curves(record: RunRecord, gold: Ints) -> tuple[tuple[Curve, ...], tuple[Curve, ...]]:

@@ -14,7 +14,7 @@ class Reference(NamedTuple):
     """The data of a run from outside its folder."""
 
     task: Task
-    """The task, with its gold field if it has one and the task was found."""
+    """The task with the run's label rates, and with its gold field if it has one and the task was found."""
     examples: list[Example]
     """The labelled examples, in the run's order."""
     data: Loaded | None
@@ -31,7 +31,7 @@ def read_again(
     that of `load_task`; code named in the run's folder is never run.
     """
     found = _task(record, task, allow_code)
-    full = found.task if found else record.task
+    full = found.task.model_copy(update={"rates": record.task.rates}) if found else record.task
     if data is not None:
         loaded = load_examples(data, full)
         return Reference(full, record.examples(loaded.examples), loaded)
@@ -49,10 +49,11 @@ def _task(record: RunRecord, task: str | None, allow_code: bool) -> LoadedTask |
     if task is None and record.task.name not in built_in_tasks():
         return None
     loaded = load_task(task or record.task.name, allow_code=allow_code)
-    ours, theirs = loaded.task.seen(), record.task.seen()
+    # Rates may have been stated for the run alone.
+    ours, theirs = (one.model_copy(update={"rates": {}}).seen() for one in (loaded.task, record.task))
     if ours == theirs:
         return loaded
     if task is None:  # a user's task with the name of a built-in one
         return None
-    differ = ", ".join(key for key in ours if ours[key] != theirs[key])
+    differ = ", ".join(key for key in ours if ours[key] != theirs.get(key))
     raise RequestError(f"{task} is not the task of {record.folder}: {differ} differ", code="bad_task")

@@ -25,7 +25,7 @@ from icm_client.contract.errors import RequestError
 if sys.platform != "win32":
     import fcntl
 
-COMPARED = ("settings", "task", "data", "model", "window", "ids")
+COMPARED = ("settings", "task", "data", "model", "window", "ids", "known", "start")
 """Header fields that must be the same when a run is resumed."""
 TAIL_BYTES = 1 << 16
 
@@ -243,8 +243,9 @@ def _check_begun(path: Path, begun: RunHeader, header: RunHeader) -> None:
     for key in COMPARED:
         if before[key] != now[key]:
             what = _data_difference(begun, header) if key == "data" else _difference(before[key], now[key])
-            other = "other" if key.endswith(("s", "data")) else "another"
-            raise JournalError(f"{path} was begun with {other} {key}: {what}")
+            name = f"{key} labels" if key in ("known", "start") else key
+            other = "other" if name.endswith(("s", "data")) else "another"
+            raise JournalError(f"{path} was begun with {other} {name}: {what}")
 
 
 def _request_line(request: PassRequest) -> RequestLine:

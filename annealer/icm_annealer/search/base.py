@@ -22,6 +22,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.label_balance import LabelRates
@@ -56,6 +57,8 @@ class Problem:
     """[example]: the label numbers that the user knows, -1 where there is none; a search never changes them."""
     rates: LabelRates | None = None
     """The shares that the labels are known to have; None if they are unknown."""
+    start: Ints | None = None
+    """[example]: the labels to start from, -1 where there is none; None if the search has its own start."""
 
     @property
     def all_examples(self) -> Ints:
@@ -67,16 +70,32 @@ class Problem:
 
         Rules come first, then known labels. Rates are met as closely as the two and equal scores allow.
         """
-        return self.consistency.best(self.adjusted(scores))
+        return self.consistency.best(self._with_known(self.with_rates(scores)))
 
-    def adjusted(self, scores: Array) -> Array:
-        """`scores` with what known labels and label rates add to them: without rules, `best` takes the highest of each
-        example's."""
-        if self.known is not None:
-            scores = scores + KNOWN_GAIN * (self.known[:, None] == np.arange(self.num_labels))
-        if self.rates is not None:
-            scores = scores + self.rates.shifts(scores)
-        return scores
+    def likeliest(self, scores: Array) -> Ints:
+        """As `best`, but without the rules."""
+        labels: Ints = self._with_known(self.with_rates(scores)).argmax(axis=1)
+        return labels
+
+    def with_rates(self, scores: Array) -> Array:
+        """`scores` with the shift of each label by which the best labels, known ones among them, have the stated
+        rates."""
+        return scores if self.rates is None else scores + self.rates.shifts(self._with_known(scores))
+
+    @cached_property
+    def is_known(self) -> npt.NDArray[np.bool_]:
+        """[example]: whether its label is known."""
+        return np.zeros(self.num_examples, dtype=bool) if self.known is None else self.known >= 0
+
+    def held(self, labels: Ints) -> Ints:
+        """`labels` [example] with the known labels in their places."""
+        return labels if self.known is None else np.where(self.known >= 0, self.known, labels)
+
+    def _with_known(self, scores: Array) -> Array:
+        if self.known is None:
+            return scores
+        known: Array = scores + KNOWN_GAIN * (self.known[:, None] == np.arange(self.num_labels))
+        return known
 
     def u(self, answer: PassResult, labels: Ints) -> float:
         """U of a complete labelling, from a pass over all examples."""
@@ -139,8 +158,8 @@ class Candidate:
     us: list[float]
     """U on each common order; empty if the labels were not evaluated."""
     scores: Array | None = None
-    """The scores of the finalist, adjusted to known labels and label rates: without rules, each label has the highest
-    of its example's."""
+    """The scores of the finalist, shifted to the label rates: without rules, each label that is not known has the
+    highest of its example's."""
 
     @property
     def evidence(self) -> Array:
@@ -191,13 +210,13 @@ class Result:
     def winner(self) -> Candidate:
         return self.candidates[0]
 
-    @property
-    def zero_shot_labels(self) -> Ints:
-        """The calibrated zero-shot labels; all -1 if there was no zero-shot pass."""
-        if self.zero_shot is None:
-            return np.full(len(self.winner.labels), -1)
-        labels: Ints = calibrated(self.zero_shot.logprobs).argmax(axis=1)
-        return labels
+
+def zero_shot_labels_of(problem: Problem, result: Result) -> Ints:
+    """The calibrated zero-shot labels, with the problem's known labels and label rates but without its rules; all -1 if
+    there was no zero-shot pass."""
+    if result.zero_shot is None:
+        return np.full(problem.num_examples, -1)
+    return problem.likeliest(calibrated(result.zero_shot.logprobs))
 
 
 Round = list[PassRequest]
@@ -255,7 +274,7 @@ def weigh(
     for finalist, own_passes in zip(contenders, passes, strict=True):
         us = [problem.u(answer, finalist.labels) for answer in own_passes]
         u_own = _mean_and_error(us)[0] if finalist.u_own is None else finalist.u_own
-        labels, scores = finalist.labels, None if finalist.scores is None else problem.adjusted(finalist.scores)
+        labels, scores = finalist.labels, None if finalist.scores is None else problem.with_rates(finalist.scores)
         candidates.append(Candidate(finalist.starts, labels, u_own, _mean(problem, own_passes), us, scores))
     return sorted(candidates, key=lambda candidate: -candidate.u)
 

@@ -281,6 +281,8 @@ BLOCKS = SearchKind(
     with_chains=lambda settings, num: replace(settings, num_chains=num),
     with_passes=lambda settings, num: replace(settings, max_passes=num),
     passes_help="passes of a chain",
+    respects_rates=True,
+    starts_from_labels=True,
     # It has several answers and evaluates them itself; those tokens are counted.
     presets=(Preset("blocks", BlockSettings(), takes_part="always"),),
 )

@@ -40,7 +40,8 @@ def bootstrap(problem: Problem, settings: BootstrapSettings, seed: int) -> Searc
     balanced = rng.permutation(problem.num_examples) % problem.num_labels
     # If rules forbid some of the random labels, random scores decide which to change.
     noise = rng.random((problem.num_examples, problem.num_labels))
-    labels = _best(problem, settings, np.eye(problem.num_labels)[balanced] + 1e-3 * noise)
+    even = np.eye(problem.num_labels)[balanced]
+    labels = _best(problem, settings, even + 1e-3 * noise if problem.rates is None else noise)
     said: Array | None = None
     try:
         for _ in range(settings.num_rounds if len(problem.units) > 1 else 0):
@@ -54,8 +55,7 @@ def bootstrap(problem: Problem, settings: BootstrapSettings, seed: int) -> Searc
 
 
 def _best(problem: Problem, settings: BootstrapSettings, scores: Array) -> Ints:
-    labels: Ints = problem.best(scores) if settings.keeps_rules else scores.argmax(axis=1)
-    return labels
+    return problem.best(scores) if settings.keeps_rules else problem.likeliest(scores)
 
 
 BOOTSTRAP = SearchKind(
@@ -68,6 +68,7 @@ BOOTSTRAP = SearchKind(
     with_passes=lambda settings, num: replace(settings, num_rounds=num),
     passes_help="rounds",
     is_stopped=True,
+    respects_rates=True,
     # The best variant for few tokens, the variant with rules, and the variant without calibration.
     presets=(
         Preset("bootstrap", BootstrapSettings(keeps_rules=False, is_calibrated=True, num_final_orders=0)),

@@ -13,6 +13,7 @@ from icm_annealer.scoring.cost_model import TokenCounter
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import PassRequest, PassResult, PassScorer
 from icm_annealer.search.base import Problem, Result, Search, StopSearch
+from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import Usage
 
 OnPass = Callable[[PassEvent], None]
@@ -78,7 +79,7 @@ async def drive(
     Answers in `recorded` are reused; new ones are recorded before the search receives them. `counter` counts each pass
     before `on_pass` is called for it. A budget requires a counter: the search is stopped after the first round at which
     the counter has reached that many tokens. Raises the errors of `PassScorer.score` and `recorded`; everything
-    recorded until then is valid.
+    recorded until then is valid. Raises RequestError for a search that does not hold known labels.
     """
     assert budget_tokens is None or counter is not None
     rounds = _Rounds(problem, passes, recorded, on_pass, counter)
@@ -93,6 +94,7 @@ async def drive(
                 is_stopped = True
                 requests = search.throw(StopSearch())
         except StopIteration as stop:
+            _check_known(problem, stop.value)
             return SearchOutcome(stop.value, rounds.costs, last, is_stopped)
 
 
@@ -168,6 +170,12 @@ def pass_event(
         resumed,
         waited,
     )
+
+
+def _check_known(problem: Problem, result: Result) -> None:
+    """For a search of another package, which may be older than known labels."""
+    if any((problem.held(candidate.labels) != candidate.labels).any() for candidate in result.candidates):
+        raise RequestError("the search returned other labels than the known ones: it cannot hold known labels")
 
 
 async def _required(task: asyncio.Task[PassResult] | None) -> PassResult:

@@ -13,11 +13,11 @@ import numpy as np
 
 from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.objective import calibrated
+from icm_annealer.core.votes import log_shares, with_current
 from icm_annealer.scoring.passes import PassRequest
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Problem, Search, StopSearch, weigh_alone, zero_shot_request
 from icm_annealer.search.kind import ExpectedPasses, Preset, SearchKind
-from icm_annealer.search.votes import log_shares, with_current
 
 TREE, TWO_FOLDS = PlanKind("tree"), PlanKind("folds", 2)
 
@@ -59,13 +59,14 @@ class _Next(NamedTuple):
 
 
 def gibbs(problem: Problem, settings: GibbsSettings, seed: int) -> Search:
-    """A chain of single draws. If stopped before the first sample, it ends with its current labels."""
+    """A chain of single draws, of which known examples have none. If stopped before the first sample, it ends with its
+    current labels."""
     rng, order_rng = np.random.default_rng(seed).spawn(2)
     (zero_shot,) = yield [zero_shot_request(problem)]
     if settings.start == "zero-shot":
         labels = problem.best(calibrated(zero_shot.logprobs))
     else:
-        labels = rng.permutation(problem.num_examples) % problem.num_labels
+        labels = problem.held(rng.permutation(problem.num_examples) % problem.num_labels)
     said = np.zeros((problem.num_examples, problem.num_labels))
     votes = np.zeros_like(said)
     num_swept = 0
@@ -75,13 +76,14 @@ def gibbs(problem: Problem, settings: GibbsSettings, seed: int) -> Search:
             (answer,) = yield [PassRequest(labels, problem.all_examples, order, TWO_FOLDS, "gibbs start")]
             said = answer.logprobs.copy()
         for example, order, ends_sweep in _scan(problem, settings, rng):
-            others = labels.copy()
-            others[example] = -1
-            (answer,) = yield [PassRequest(others, np.array([example]), order, TREE, "gibbs", settings.temperature)]
-            said[example] = answer.logprobs[0]
-            bias = said.mean(axis=0) if settings.is_calibrated else 0.0
-            labels = labels.copy()  # the request must not change
-            labels[example] = _drawn(said[example] - bias, settings.temperature, rng)
+            if not problem.is_known[example]:
+                others = labels.copy()
+                others[example] = -1
+                (answer,) = yield [PassRequest(others, np.array([example]), order, TREE, "gibbs", settings.temperature)]
+                said[example] = answer.logprobs[0]
+                bias = said.mean(axis=0) if settings.is_calibrated else 0.0
+                labels = labels.copy()  # the request must not change
+                labels[example] = _drawn(said[example] - bias, settings.temperature, rng)
             num_swept += ends_sweep
             if ends_sweep and num_swept > settings.num_burn_in:
                 votes += np.eye(problem.num_labels)[labels]

@@ -31,16 +31,17 @@ class GrowingSettings:
 
 def growing(problem: Problem, settings: GrowingSettings, seed: int) -> Search:
     """Calibrated zero-shot labels, then one pass per size with the most confident labels of the pass before as
-    context."""
+    context, beside all known labels."""
     rng, order_rng = np.random.default_rng(seed).spawn(2)
     (zero_shot,) = yield [zero_shot_request(problem)]
     scores = calibrated(zero_shot.logprobs)
     labels = problem.best(scores)
+    num_known = int(problem.is_known.sum())
     try:
-        for size in sorted({max(size, problem.num_labels) for size in settings.sizes}):
+        for size in sorted({num_known + max(size, problem.num_labels) for size in settings.sizes}):
             if size >= problem.num_examples:
                 break
-            context = only(balanced(labels, margins(scores, labels), size), labels)
+            context = only(balanced(labels, margins(scores, labels), size, problem.is_known), labels)
             order = rng.permutation(len(problem.units))
             (answer,) = yield [PassRequest(context, problem.all_examples, order, TREE, "growing")]
             scores = calibrated(answer.logprobs)
@@ -58,5 +59,6 @@ GROWING = SearchKind(
     expected_passes=lambda settings, num: ExpectedPasses(1 + len(settings.sizes) + settings.num_final_orders),
     expected_shots=lambda settings, num: 8.0 * num,
     is_stopped=True,
+    respects_rates=True,
     presets=(Preset("growing", GrowingSettings(num_final_orders=0), takes_part="always"),),
 )

@@ -11,12 +11,12 @@ import numpy as np
 
 from icm_annealer.core.arrays import Array
 from icm_annealer.core.objective import calibrated
+from icm_annealer.core.votes import log_shares, with_current
 from icm_annealer.scoring.passes import PassRequest
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Problem, Search, StopSearch, weigh_alone, zero_shot_request
 from icm_annealer.search.kind import ExpectedPasses, Preset, SearchKind
 from icm_annealer.search.shots import balanced, only
-from icm_annealer.search.votes import log_shares, with_current
 
 TREE = PlanKind("tree")
 
@@ -38,7 +38,8 @@ class JointSettings:
 
 
 def joint(problem: Problem, settings: JointSettings, seed: int) -> Search:
-    """Zero-shot labels, then rounds of draws. If a round is stopped, its draws so far vote."""
+    """Zero-shot labels, then rounds of draws. If a round is stopped, its draws so far vote. Known labels come first
+    among the shots."""
     rng, order_rng = np.random.default_rng(seed).spawn(2)
     (zero_shot,) = yield [zero_shot_request(problem)]
     scores = _scores(zero_shot.logprobs, settings)
@@ -50,10 +51,11 @@ def joint(problem: Problem, settings: JointSettings, seed: int) -> Search:
     votes = np.zeros((problem.num_examples, problem.num_labels))
     try:
         for draw in range(1, num_draws + 1):
-            context = only(balanced(labels, rng.random(problem.num_examples), num_shots), labels)
+            shots = balanced(labels, rng.random(problem.num_examples), num_shots, problem.is_known)
+            context = only(shots, labels)
             order = rng.permutation(len(problem.units))
             (answer,) = yield [PassRequest(context, problem.all_examples, order, TREE, "joint")]
-            votes += one_each[_scores(answer.logprobs, settings).argmax(axis=1)]
+            votes += one_each[problem.likeliest(_scores(answer.logprobs, settings))]
             if draw % settings.num_draws == 0:
                 scores = log_shares(with_current(votes, labels))  # ties keep the current label
                 labels, votes = problem.best(scores), np.zeros_like(votes)
@@ -81,6 +83,7 @@ JOINT = SearchKind(
     with_passes=lambda settings, num: replace(settings, num_rounds=num),
     passes_help="rounds",
     is_stopped=True,
+    respects_rates=True,
     # The best variant for few tokens, and the published one.
     presets=(
         Preset("joint", JointSettings(is_calibrated=True, num_final_orders=0), takes_part="always"),

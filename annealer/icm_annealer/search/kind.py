@@ -85,5 +85,11 @@ class SearchKind:
     """Whether comparisons stop it at the token count of the reference search. It must return its result when StopSearch
     is thrown into it."""
     iterations: Iterations | None = None
+    respects_rates: bool = False
+    """Whether its labels have the problem's label rates."""
+    starts_from_labels: bool = False
+    """Whether it starts from the problem's start labels where there are some."""
+    needs_known: bool = False
+    """Whether it is of use only where labels are known."""
     presets: tuple[Preset, ...] = ()
     """Its variants in comparisons; if empty, its name with the default options."""

@@ -53,15 +53,20 @@ class _State(NamedTuple):
 
 
 def official(problem: Problem, settings: OfficialSettings, seed: int) -> Search:
-    """Algorithm 1. Every proposal that changes a label costs a pass over all labelled examples."""
+    """Algorithm 1. Every proposal that changes a label costs a pass over all labelled examples.
+
+    Known labels take the place of as many random ones at the start, and are never proposed to change.
+    """
     rng, order_rng = np.random.default_rng(seed).spawn(2)
     (zero_shot,) = yield [zero_shot_request(problem)]
     labels = np.full(problem.num_examples, -1)
-    initial = rng.permutation(problem.num_examples)[: settings.num_initial]
+    num_random = max(0, settings.num_initial - int(problem.is_known.sum()))
+    initial = rng.permutation(problem.num_examples)[:num_random]
     labels[initial] = rng.integers(problem.num_labels, size=len(initial))
+    labels = problem.held(labels)
     state = yield from _weighed(problem, labels)
     state = yield from _repair(problem, settings, state)
-    num_iterations = _num_iterations(settings, problem.num_examples)
+    num_iterations = 0 if problem.is_known.all() else _num_iterations(settings, problem.num_examples)
     num_accepted = 0
     for iteration in range(1, num_iterations + 1):
         n = iteration if settings.schedule == "iterations" else 1 + num_accepted
@@ -124,6 +129,7 @@ def _draw(problem: Problem, settings: OfficialSettings, labels: Ints, rng: np.ra
         labelled = labels[group] >= 0
         if labelled.any() and not labelled.all():
             weights[group[~labelled]] = settings.group_weight
+    weights[problem.is_known] = 0
     return int(rng.choice(problem.num_examples, p=weights / weights.sum()))
 
 
@@ -171,7 +177,8 @@ def _consistent_pairs(problem: Problem, labels: Ints, pair: tuple[int, int]) -> 
         for b in range(problem.num_labels):
             tried = labels.copy()
             tried[list(pair)] = [a, b]
-            if not _contradicts(problem, tried, pair):
+            is_allowed = (problem.held(tried) == tried).all()
+            if is_allowed and not _contradicts(problem, tried, pair):
                 options.append([a, b])
     return options
 

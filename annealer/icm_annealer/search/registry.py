@@ -11,6 +11,7 @@ from icm_annealer.search.gibbs import GIBBS
 from icm_annealer.search.growing import GROWING
 from icm_annealer.search.joint import JOINT
 from icm_annealer.search.kind import Preset, SearchKind
+from icm_annealer.search.known_shots import KNOWN_SHOTS
 from icm_annealer.search.official import OFFICIAL
 from icm_annealer.search.zero_shot import ZERO_SHOT
 from icm_client.contract.entry_points import EntryPointGroup
@@ -18,7 +19,7 @@ from icm_client.contract.errors import RequestError
 
 DEFAULT = BLOCKS
 BUILT_IN: Mapping[str, SearchKind] = {
-    kind.name: kind for kind in (BLOCKS, OFFICIAL, ZERO_SHOT, GROWING, JOINT, GIBBS, BOOTSTRAP)
+    kind.name: kind for kind in (BLOCKS, OFFICIAL, ZERO_SHOT, GROWING, JOINT, GIBBS, BOOTSTRAP, KNOWN_SHOTS)
 }
 INSTALLED = EntryPointGroup("icm.searches", "search", SearchKind, BUILT_IN)
 

@@ -7,10 +7,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator
 
 from icm_annealer.core.objective import Measure, Objective
+from icm_annealer.data.rates import NO_RATES
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Problem, Search
 from icm_annealer.search.kind import ExpectedPasses, SearchKind
-from icm_annealer.search.registry import DEFAULT, find_search
+from icm_annealer.search.registry import BUILT_IN, DEFAULT, find_search
 from icm_client.contract.errors import RequestError
 
 
@@ -64,6 +65,22 @@ class Settings(BaseModel):
     def start(self, problem: Problem) -> Search:
         """Starts the search that these settings name."""
         return self.kind.start(problem, self.options, self.seed)
+
+    def check_given(self, *, has_rates: bool, has_known: bool, has_start: bool) -> None:
+        """Raises RequestError if label rates or start labels are given and the search has no use for them, or if it
+        needs known labels and there are none."""
+        if has_rates and not self.kind.respects_rates:
+            able = ", ".join(name for name, kind in BUILT_IN.items() if kind.respects_rates)
+            raise RequestError(
+                f"the search {self.search} cannot respect label rates; these can: {able}. --rates {NO_RATES} discards "
+                "the task's",
+                code="bad_rates",
+            )
+        if has_start and not self.kind.starts_from_labels:
+            able = ", ".join(name for name, kind in BUILT_IN.items() if kind.starts_from_labels)
+            raise RequestError(f"the search {self.search} cannot start from labels; of the built-in ones {able} can")
+        if self.kind.needs_known and not has_known:
+            raise RequestError(f"the search {self.search} needs known labels: name them with --known, or in the task")
 
     def expected_passes(self, num_examples: int) -> ExpectedPasses | None:
         """The approximate number of passes; None if it depends on the answers."""

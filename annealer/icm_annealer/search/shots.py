@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from icm_annealer.core.arrays import Array, Ints
 
 
-def balanced(labels: Ints, priority: Array, num: int) -> Ints:
-    """The numbers of `num` examples, balanced by label, those with the highest `priority` first."""
+def balanced(labels: Ints, priority: Array, num: int, is_first: npt.NDArray[np.bool_]) -> Ints:
+    """The numbers of `num` examples, balanced by label: those that are `is_first` before all others, and then those
+    with the highest `priority`."""
     rank = np.empty(len(labels), dtype=np.int64)  # rank among examples with the same label
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
-        rank[members[np.argsort(-priority[members], kind="stable")]] = np.arange(len(members))
-    chosen: Ints = np.lexsort((-priority, rank))[:num]
+        rank[members[np.lexsort((-priority[members], ~is_first[members]))]] = np.arange(len(members))
+    chosen: Ints = np.lexsort((-priority, rank, ~is_first))[:num]
     return chosen
 
 

@@ -43,7 +43,8 @@ async def compare(
     model = await scorer.model()
 
     def case(seed: int) -> Case:
-        return Case(data, plan.num_examples, plan.num_test, seed, model, scorer, "baselines")
+        sizes = (plan.num_examples, plan.num_test)
+        return Case(data, *sizes, seed, model, scorer, "baselines", num_known_from_gold=plan.num_known)
 
     first = case(plan.first_seed)  # refuse insufficient data before any measurement
     if plan.offer.prefix:
@@ -66,6 +67,8 @@ async def compare(
         seeds=list(plan.seeds),
         intervals=describe_intervals(plan.num_seeds, is_grouped=is_grouped),
         model=model.identity.model_dump(),
+        stated_rates=data.task.rates or None,
+        num_known=first.num_known or None,
         methods={summary.method.name: summary.stored() for summary in methods},
     )
     save_figures(out, **{TABLE: table.model_dump()})

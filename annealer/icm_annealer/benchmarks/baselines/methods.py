@@ -28,6 +28,8 @@ class Offer(NamedTuple):
     """A text at the start of every prompt, for one zero-shot method."""
     human: str | None = None
     """The field with people's labels."""
+    has_known: bool = False
+    """Whether some labels are known."""
 
 
 class Need(NamedTuple):
@@ -83,6 +85,11 @@ class Method:
         """Whether it stops at ICM's token count."""
         return bool(self.search) and find_compared(self.search).kind.is_stopped
 
+    @property
+    def respects_rates(self) -> bool:
+        """Whether stated label rates affect its labels, if a search finds them; True if none does."""
+        return not self.search or find_compared(self.search).kind.respects_rates
+
     def takes_part(self, offer: Offer) -> bool:
         """Whether it takes part by default."""
         return self.is_usual if self.needs is None else self.needs.is_met(offer)
@@ -124,6 +131,12 @@ METHODS: dict[str, Method] = {
             preamble=lambda offer: offer.prefix,
         ),
         Method(RANDOM, TITLES[RANDOM], labels=_random),
+        Method(
+            "known_shots",
+            "few-shot, known labels",
+            "known_shots",
+            needs=Need("known labels (--known, or in the task)", lambda offer: offer.has_known),
+        ),
         Method("bootstrap", "bootstrapped", "bootstrap"),
         Method(
             "bootstrap_consistent",

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from icm_annealer.benchmarks.baselines.methods import GOLD, HUMAN, ICM, RANDOM, ZERO_SHOT
 from icm_annealer.benchmarks.baselines.summaries import BaselinesTable, MethodSummary
 from icm_annealer.benchmarks.baselines.tables import (
-    NOTES,
     format_estimate,
     format_gap,
     format_search_gap,
     format_tokens,
     format_u,
     heading,
+    notes,
 )
 from icm_annealer.plots.bars import Bar, BarGroup, BarPlot, BarRow
 from icm_annealer.plots.base import Plot
@@ -40,7 +40,7 @@ def render_page(table: BaselinesTable, methods: Sequence[MethodSummary], chance:
             format_gap=format_gap,
             format_u=format_u,
             format_search_gap=format_search_gap,
-            notes=NOTES,
+            notes=notes(table, methods),
         )
     )
 

@@ -22,6 +22,8 @@ class BaselinesPlan:
     num_test: int = 200
     num_seeds: int = 5
     first_seed: int = 0
+    num_known: int = 0
+    """Random examples whose gold labels are given to the searches as known."""
     stops: bool = True
     """Whether the other searches stop at ICM's token count for the same seed."""
 

@@ -15,10 +15,13 @@ from icm_client.contract.errors import RequestError
 def human_labels(examples: Sequence[Example], field: str, task: Task) -> Ints:
     """Label numbers from a field of the data, -1 where it is empty.
 
-    Raises RequestError if it is the gold field, is empty everywhere, or holds a value that is not a label.
+    Raises RequestError if it is the field with gold or known labels, is empty everywhere, or holds a value that is not
+    a label.
     """
     if field == task.gold:
         raise RequestError(f"{field!r} is the task's gold field: name the one that holds people's labels with --human")
+    if field == task.known:
+        raise RequestError(f"{field!r} is the task's field with known labels, which every search is given")
     number = {name: k for k, name in enumerate(task.label_names)}
     labels = np.full(len(examples), -1)
     for k, example in enumerate(examples):

@@ -71,13 +71,13 @@ class BaselineRows:
         labels, costs = await self._labelled(case, name, reference, steps)
         predictions = await opened.many_shot.predict(labels if method.prompts_with_labels else None)
         judge = Judge(case.test, case.gold_test, case.seed)
-        judged = judge.judged(predictions.logprobs)
+        judged = judge.judged(predictions)
         known = labels[labels >= 0]
         return BaselineRow(
             **case.key_fields,
             method=name,
             **costs,
-            label_accuracy=accuracy(labels, np.where(labels >= 0, case.gold, -1)),
+            label_accuracy=accuracy(labels, np.where(labels >= 0, case.gold_to_find, -1)),
             label_rates=label_rates(known, len(case.task.labels)).tolist(),
             figures=judge.figures(judged),
             weighed=await case.weighed(labels) if (labels >= 0).all() else None,
@@ -99,7 +99,7 @@ class BaselineRows:
             budget_tokens=budget,
             on_share=lambda share: steps.reach(0.8 * share),
         )
-        labels = found.labels if method.prompts_with_labels else found.outcome.result.zero_shot_labels
+        labels = found.labels if method.prompts_with_labels else found.zero_shot_labels
         return _Labelled(labels, {**found.figures(), "budget": budget})
 
     def _given(self, case: Case, reference: BaselineRow | None) -> Given:

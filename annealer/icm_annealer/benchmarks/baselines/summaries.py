@@ -45,6 +45,10 @@ class BaselinesTable(BaseModel):
     seeds: list[int]
     intervals: str
     model: dict[str, str]
+    stated_rates: dict[str, tuple[float, float]] | None = None
+    """The label rates that searches respected and predictions were calibrated to; None if none were stated."""
+    num_known: int | None = None
+    """Known labels of the first seed; None if none are known."""
     methods: dict[str, MethodFigures]
 
 

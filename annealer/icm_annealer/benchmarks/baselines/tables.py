@@ -11,14 +11,15 @@ from icm_annealer.benchmarks.baselines.summaries import BaselinesTable, MethodSu
 from icm_annealer.benchmarks.gaps import GAP_NOTE
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.core.estimate import Estimate
+from icm_annealer.evaluation.calibration import describe_calibration
 from icm_annealer.reporting.evaluation_table import FIGURES
 from icm_annealer.runs.schema.evaluation import KINDS
 
-NOTES = (
+TOKENS = (
     "tokens: computed to find the labels, counted with a cold prefix cache that forgets nothing. *: stopped there, at "
-    "the tokens of ICM.",
-    "right: the share of right labels; for zero-shot, of its calibrated answers to the same examples. test: accuracy "
-    "on unseen examples behind the labels, raw and calibrated (each label's mean over the test examples subtracted).",
+    "the tokens of ICM."
+)
+NOTES = (
     "gap: (method - zero-shot) / (gold - zero-shot) of test accuracy; - where gold labels prompt no better than none.",
     GAP_NOTE,
     "gold with noise: gold labels of which random ones were exchanged, so that as many are right as of ICM's.",
@@ -47,8 +48,26 @@ def print_methods(console: Terminal, table: BaselinesTable, methods: Sequence[Me
             cells = [_cell(format_estimate(summary.figures[kind][name])) for name in others]
             figures.add_row(summary.method.title, *cells)
         console.print(figures)
-    for note in NOTES:
+    for note in notes(table, methods):
         console.print(note, style="dim")
+
+
+def notes(table: BaselinesTable, methods: Sequence[MethodSummary]) -> list[str]:
+    """What the columns mean."""
+    known = f", without the {table.num_known} known ones" if table.num_known else ""
+    without_rates = [summary.method.title for summary in methods if not summary.method.respects_rates]
+    return [
+        TOKENS,
+        f"right: the share of right labels{known}; for zero-shot, of its calibrated answers to the same examples. "
+        "test: accuracy on unseen examples behind the labels, raw and calibrated "
+        f"({describe_calibration(table.stated_rates)}).",
+        *(
+            [f"found without the stated rates, which these searches cannot respect: {', '.join(without_rates)}."]
+            if table.stated_rates and without_rates
+            else []
+        ),
+        *NOTES,
+    ]
 
 
 def heading(table: BaselinesTable) -> str:

@@ -91,7 +91,7 @@ class SearchRows:
             search=name,
             **costs,
             weighed=await case.weighed(labels),
-            label_accuracy=accuracy(labels, case.gold).value,
+            label_accuracy=accuracy(labels, case.gold_to_find).value,
             test_accuracy=accuracy(predictions.raw, case.gold_test).value,
             test_accuracy_calibrated=accuracy(predictions.calibrated, case.gold_test).value,
             label_rates=label_rates(labels, len(case.task.labels)).tolist(),

@@ -9,7 +9,7 @@ from icm_annealer.runs.schema.base import Record, Versioned
 from icm_client.contract.wire import ModelIdentity
 
 KINDS = ("raw", "calibrated")
-"""Calibrated: each label's mean over the test examples is subtracted."""
+"""Calibrated: each label's mean over the test examples is subtracted, or the labels have the stated rates over them."""
 FIGURE_NAMES = ("accuracy", "balanced_accuracy", "auroc", "ece", "brier")
 """Defined in `evaluation.metrics`."""
 Quality = dict[str, dict[str, Estimate]]
@@ -71,9 +71,13 @@ class Evaluation(_Figures, Versioned):
     num_unseen: int
     """Examples with gold labels that the run did not label."""
     label_accuracy: Estimate | None
-    """The share of correct labels among those found; None if no gold label is known."""
+    """The share of correct labels among those found, without known ones; None if none of them has a gold label."""
     certainty: CertaintyFigures | None = None
-    """None if no gold label of a labelled example is known."""
+    """Of the same labels; None if none of them has a gold label."""
+    num_known: int | None = None
+    """Labels that were known; None if none were."""
+    stated_rates: dict[str, tuple[float, float]] | None = None
+    """The label rates that predictions were calibrated to; None if none were stated."""
     intervals: str
     """A description of the intervals of `figures`."""
     ece_bins: str

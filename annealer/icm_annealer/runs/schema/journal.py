@@ -49,6 +49,10 @@ class RunHeader(Versioned):
     window: ContextWindow
     ids: list[str]
     """The ids of the examples, in order."""
+    known: dict[str, str] | None = None
+    """Known labels by example id; None if no label is known."""
+    start: dict[str, str] | None = None
+    """Labels that the search started from, by example id; None if it has its own start."""
 
     @field_serializer("task")
     def _seen(self, task: Task) -> dict[str, Any]:

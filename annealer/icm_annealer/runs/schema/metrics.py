@@ -62,6 +62,10 @@ class RunMetrics(Versioned):
     chain_agreement: list[float]
     """By chain, the share of examples with the same label in its end state and in the labels found."""
     label_rates: dict[str, float]
+    stated_rates: dict[str, tuple[float, float]] | None = None
+    """Label name -> its least and greatest share, as the task or `--rates` stated them; None if none were stated."""
+    num_known: int | None = None
+    """How many of the labels were known; None if none were."""
     num_passes: int
     prompt_tokens: int
     computed_tokens: int

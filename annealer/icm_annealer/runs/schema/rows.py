@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
@@ -30,13 +31,15 @@ class LabelRow(Record):
     """The total probability of all labels in those contexts, before it was renormalised."""
     group: str | None
     run: str
+    known: bool = Field(default=False, exclude_if=operator.not_)
+    """Whether the label was given, not found; absent from the file if not."""
     is_corrected: bool = Field(default=False, exclude=True)
-    """Whether `label` is another than the search found. Not in the file; `RunRecord.rows` compares with the journal."""
+    """Whether `label` is another than the search's. Not in the file; `RunRecord.rows` compares with the journal."""
 
     @property
     def certainty(self) -> float:
-        """The probability of the label in `probs`, from 0 to 1; 1 for a corrected label."""
-        return 1.0 if self.is_corrected else self.probs[self.label]
+        """The probability of the label in `probs`, from 0 to 1; 1 for a label that a person knew or corrected."""
+        return 1.0 if self.known or self.is_corrected else self.probs[self.label]
 
     @property
     def rank(self) -> tuple[float, float]:

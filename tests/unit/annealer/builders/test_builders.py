@@ -71,7 +71,7 @@ def test_rows_depend_on_the_seed_alone_and_fit_their_task(tmp_path: Path, name: 
     assert any(build(seed) != built for seed in range(1, 6))
     write_rows(tmp_path / "rows.jsonl", built)
     task = load_task(task_name).task
-    examples, gold, _ = load_examples(tmp_path / "rows.jsonl", task)
+    examples, gold, *_ = load_examples(tmp_path / "rows.jsonl", task)
     assert [example.id for example in examples] == [row["id"] for row in built.rows]
     assert all("label" not in example.fields for example in examples)
     labels = labels_of(examples, gold, task)

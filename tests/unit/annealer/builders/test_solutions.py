@@ -109,7 +109,7 @@ def test_solutions_are_different_in_order_and_judged(server: Server, tmp_path: P
     assert server.keys[-1] is None
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in built.rows))
-    examples, gold, _ = load_examples(path, load_task("gsm8k").task)
+    examples, gold, *_ = load_examples(path, load_task("gsm8k").task)
     assert len(examples) == len(gold) == 12
 
 

@@ -229,3 +229,12 @@ def test_samples_depend_on_the_seed_alone() -> None:
     examples = grouped([None] * 50)
     draws = [sample(examples, 10, 10, np.random.default_rng(seed)) for seed in (1, 1, 2)]
     assert draws[0] == draws[1] != draws[2]
+
+
+def test_examples_that_come_first_are_among_the_drawn() -> None:
+    examples = grouped(["a", "a", "b", None, None, None, "c", "c"])
+    ids = [example.id for example in examples]
+    for seed in range(10):
+        train, test = sample(examples, 4, 3, np.random.default_rng(seed), {ids[1], ids[6]})
+        assert {example.id for example in train} == {ids[0], ids[1], ids[6], ids[7]}
+        assert len(test) == 3

@@ -12,8 +12,8 @@ from icm_annealer.data.task import load_task
 
 LOADED = load_task("support")
 INTENTS = LOADED.task.label_names
-EXAMPLES, GOLD, _ = load_examples(LOADED.path.with_name("data.jsonl"), LOADED.task)
-MIXED, MIXED_GOLD, _ = load_examples(LOADED.path.with_name("mixed.jsonl"), LOADED.task)
+EXAMPLES, GOLD, *_ = load_examples(LOADED.path.with_name("data.jsonl"), LOADED.task)
+MIXED, MIXED_GOLD, *_ = load_examples(LOADED.path.with_name("mixed.jsonl"), LOADED.task)
 
 LABEL_WORDS = {
     "card": r"\bcards?\b",

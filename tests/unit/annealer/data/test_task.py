@@ -59,7 +59,7 @@ def test_built_in_tasks_are_large_and_balanced(name: str) -> None:
     loaded = load_task(name)
     path = loaded.data_path
     assert path is not None
-    examples, gold, _ = load_examples(path, loaded.task)
+    examples, gold, *_ = load_examples(path, loaded.task)
     assert loaded.task.name == name
     assert loaded.task.title
     assert len(examples) >= 400
@@ -96,7 +96,7 @@ def test_released_files_load_as_they_are(name: str) -> None:
     file, num_rows, num_groups = RELEASED[name]
     path = released_file(file)
     task = load_task(name).task
-    examples, gold, _ = load_examples(path, task)
+    examples, gold, *_ = load_examples(path, task)
     assert (len(examples), len({example.group for example in examples})) == (num_rows, num_groups)
     assert set(gold.values()) == {"True", "False"}
     assert len(gold) == num_rows

@@ -308,3 +308,20 @@ def test_a_run_with_special_tokens_is_another_one() -> None:
     plain, special = make_task(), make_task(special_tokens=True)
     assert plain.seen() != special.seen()
     assert "special_tokens" not in plain.seen()  # as in runs that are older than the field
+
+
+def test_known_labels_and_rates_are_held_against_gold() -> None:
+    names = {"a": "yes", "b": "no"}
+    task = Task(name="given", template="{text}", labels={"yes": " yes", "no": " no"}, known="checked")
+    examples = [Example(str(k), f"text number {k}", None, {}) for k in range(100)]
+    gold = {str(k): names["a" if k < 20 else "b"] for k in range(100)}
+    found = look_at_data(task, Loaded(examples, gold, known={"1": "yes", "2": "no", "99": "yes"}))
+    assert "known labels of 3 examples: yes 2, no 1" in found.facts
+    assert "the known label is not the gold label of '2', '99'" in found.wrong
+    empty = look_at_data(task, Loaded(examples, {})).wrong
+    assert "no row has a value in 'checked', the field with known labels" in empty
+    for rates, is_wrong in (({"yes": (0.2, 0.2)}, False), ({"yes": (0.25, 0.5)}, False), ({"yes": (0.5, 0.5)}, True)):
+        stated = look_at_data(task.model_copy(update={"rates": rates}), Loaded(examples, gold))
+        assert any(line.startswith("stated label rates: yes") for line in stated.facts)
+        says = "the stated rate is yes 0.5, but 0.2 of the gold labels are yes"
+        assert (says in stated.wrong) == is_wrong

@@ -55,8 +55,8 @@ async def evaluated(
     ordered = sorted(loaded.examples, key=lambda example: example.group or "")
     shots, test = ordered[:24], ordered[24:]
     gold = labels_of(shots, loaded.gold, task)
-    certainty = np.linspace(0.5, 1, 24)
-    made = Shots(shots, gold if found is None else found, certainty, gold if know_gold else np.full(24, -1))
+    given, certainty = gold if found is None else found, np.linspace(0.5, 1, 24)
+    made = Shots(shots, given, certainty, gold if know_gold else np.full(24, -1), np.zeros(24, dtype=bool))
     held_out = HeldOut(test, loaded.gold)
     with RunProgress(Terminal(quiet=True), "eval", task.label_names) as progress:
         return await evaluate_run("a run", made, held_out, task, scorer, EvaluationPlan(**plan), progress)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from icm_annealer.core.label_balance import LabelRates
 from icm_annealer.core.objective import Measure, Objective
 from icm_annealer.data.examples import Example
 from icm_annealer.labelling.alarms import alarms
@@ -46,9 +47,10 @@ def codes(
     sources: list[str] | None = None,
     num_dropped: int = 0,
     measure: Measure = "information",
+    rates: LabelRates | None = None,
 ) -> list[str]:
     judge = Consistency([], [np.array([i]) for i in range(NUM)], [{}] * NUM, ["a", "b"])
-    problem = Problem(NUM, 2, [], judge, Objective(measure), PlanKind("tree"))
+    problem = Problem(NUM, 2, [], judge, Objective(measure), PlanKind("tree"), rates=rates)
     examples = [
         Example(str(k), text, None, {"source": source})
         for k, (text, source) in enumerate(zip(texts, sources or ["here"] * NUM, strict=True))
@@ -83,6 +85,14 @@ def test_u_not_above_zero(us: tuple[float, ...]) -> None:
 def test_uneven_labels(num_ones: int, raised: bool) -> None:
     labels = np.random.default_rng(2).permutation(np.arange(NUM) < num_ones).astype(np.int64)
     assert codes(result(candidate(labels), zero_shot=labels)) == (["uneven-labels"] if raised else [])
+
+
+def test_labels_at_stated_rates_are_not_too_uneven_and_say_less() -> None:
+    labels = np.random.default_rng(2).permutation(np.arange(NUM) < 3).astype(np.int64)
+    stated = LabelRates(*np.array([[1 - 3 / NUM, 3 / NUM]] * 2))
+    assert codes(result(candidate(labels, (0.1, 0.1)), zero_shot=labels), rates=stated) == []
+    little = codes(result(candidate(labels, (0.03, 0.03)), zero_shot=labels), rates=stated)
+    assert little == ["little-information"]  # the most is their entropy
 
 
 def test_chains_that_disagree() -> None:

@@ -72,7 +72,7 @@ class Released:
                 "rules": rules,
             }
         )
-        examples, gold, _ = load_examples(path, task)
+        examples, gold, *_ = load_examples(path, task)
         self.judge = consistency_of(task, examples)
         self.gold = labels_of(examples, gold, task)
         assert len(self.gold) == len(json.loads(path.read_text()))

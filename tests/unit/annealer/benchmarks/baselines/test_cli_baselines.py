@@ -14,8 +14,8 @@ from icm_annealer.benchmarks.baselines.methods import METHODS, Method
 
 PAIRED = planted.TASK + "group: pair\nleave_out: group\nrules: [{kind: mirrored}]\n"
 SEARCHED = [name for name, method in METHODS.items() if method.search]
-TRIED = [name for name in METHODS if name != "official" and not name.endswith("_raw")]
-"""The others ask one label at a time for long, and differ in nothing that is looked at here."""
+TRIED = [name for name in METHODS if name not in ("official", "known_shots") and not name.endswith("_raw")]
+"""The others ask one label at a time for long, differ in nothing that is looked at here, or need known labels."""
 
 
 def data(folder: Path, num: int, task: str = planted.TASK, flip: bool = False) -> Path:
@@ -236,3 +236,52 @@ def test_a_prefix_that_no_window_holds_is_told(icm: Icm, tmp_path: Path, url: st
     check_refused(compare(icm, url, task, out, "--prefix-file", prefix), 2, "UTF-8")
     prefix.write_text("\n \n")
     check_refused(compare(icm, url, task, out, "--prefix-file", prefix), 2, "empty")
+
+
+def test_known_labels_and_rates_are_given_to_every_method(icm: Icm, tmp_path: Path, url: str) -> None:
+    task, out, known = data(tmp_path / "data", 60), tmp_path / "out", tmp_path / "known.csv"
+    ids = [f"row-{number}" for number in range(5)]
+    known.write_text("id,label\n" + "".join(f"{name},hot\n" for name in ids))
+    given = ("--known", known, "--rates", "hot=0.75")
+    methods = ("--methods", "zero_shot,known_shots,growing,gibbs,icm,gold")
+    ended = compare(icm, url, task, out, "--seeds", 1, *given, *methods)
+    assert ended.code == 0, ended
+    rows, table = by_method(out, 0), saved(out)["table"]
+    assert table["num_known"] == 5  # all known ones are among the eight
+    assert table["stated_rates"] == {"hot": [0.75, 0.75]}
+    for name in ("zero_shot", "known_shots", "growing", "icm"):
+        assert rows[name]["labels"].split().count("0") == 6
+        assert rows[name]["label_accuracy"]["value"] in [right / 3 for right in range(4)]
+    assert rows["gibbs"]["labels"].split().count("0") >= 5
+    text = " ".join(ended.out.split())
+    assert "few-shot, known labels" in text
+    assert "right: the share of right labels, without the 5 known ones" in text
+    assert "labels occur at the stated rates in the test set (hot 0.75)" in text
+    assert "found without the stated rates, which these searches cannot respect: Gibbs." in text
+    # A mistake of the user is one line, before anything is measured.
+    says = "by the known labels between 5 and 8 have it: correct the rate or the known labels"
+    check_refused(compare(icm, url, task, tmp_path / "none", *given[:3], "hot=0.5", *methods), 2, says)
+    # Rows are kept only for the same known labels and rates.
+    again = ("--seeds", 1, "--methods", "growing", "--resume")
+    assert "seed 0: growing" not in compare(icm, url, task, out, *given, *again).out
+    assert "seed 0: growing" in compare(icm, url, task, out, *given[:3], "hot=0.7", *again).out
+    known.write_text("id,label\nrow-0,hot\n")
+    assert "seed 0: growing" in compare(icm, url, task, out, *given, *again).out
+    check_refused(
+        compare(icm, url, task, tmp_path / "none", "--methods", "known_shots"), 2, "the method known_shots needs known"
+    )
+
+
+def test_known_labels_from_gold(icm: Icm, tmp_path: Path, url: str) -> None:
+    task, out = data(tmp_path / "data", 60), tmp_path / "out"
+    methods = ("--methods", "known_shots,growing,icm,gold")
+    for num in (2, 4):
+        ended = compare(icm, url, task, out, "--seeds", 1, "--known-from-gold", num, *methods, "--overwrite")
+        assert ended.code == 0, ended
+        assert saved(out)["table"]["num_known"] == num
+        rows = by_method(out, 0)
+        labels = zip(*(row["labels"].split() for row in rows.values()), strict=True)
+        assert sum(len(set(of_one)) == 1 for of_one in labels) >= num  # all have those of gold
+        shares = [row["label_accuracy"]["value"] for row in rows.values()]
+        assert all(share * (8 - num) == pytest.approx(round(share * (8 - num))) for share in shares)
+    check_refused(compare(icm, url, task, out, "--methods", "known_shots", "--overwrite"), 2, "needs known labels")
