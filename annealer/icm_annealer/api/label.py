@@ -97,7 +97,7 @@ def label(
         **settings: Other fields of Settings, such as `plan="tree"` or `measure="logprob"`.
 
     Returns:
-        Labels, margins and probabilities in the rows' order.
+        Labels, their certainty and the probabilities of all labels, in the rows' order.
 
     Raises:
         RequestError: The call is wrong: rows, task, settings, or a folder that holds a run already.

@@ -75,23 +75,36 @@ class LabelResult:
     @property
     def labels(self) -> list[str]:
         """The name of each row's label."""
-        return [row.label for _, row in self._labelled]
+        return [one.row.label for one in self._labelled]
+
+    @cached_property
+    def certainty(self) -> Array:
+        """How certain each row's label is, from 0 to 1: its probability in `probs`, or 1 if it was known or
+        corrected; shape [rows]."""
+        return np.array([one.row.certainty for one in self._labelled])
 
     @property
     def is_known(self) -> list[bool]:
         """Whether each row's label was given as known, not found."""
-        return [row.known for _, row in self._labelled]
+        return [one.row.known for one in self._labelled]
 
     @cached_property
     def margins(self) -> Array:
-        """How many nats each row's label scores above the next best label, in the scores that chose it; shape [rows].
-        A small margin means an uncertain label."""
-        return np.array([row.margin for _, row in self._labelled])
+        """How many nats the label found for each row scores above the next best label; shape [rows]. It orders rows as
+        `certainty` does if there are two labels, also where that is 1 to the last digit."""
+        return np.array([one.row.margin for one in self._labelled])
 
     @cached_property
     def probs(self) -> Array:
-        """Leave-one-out probabilities of the labels, which sum to 1 in each row; shape [rows, labels]."""
-        return np.array([list(row.probs.values()) for _, row in self._labelled])
+        """The probabilities that the labels were chosen by, which sum to 1 in each row; shape [rows, labels]. Without
+        rules, the label found has the highest."""
+        return np.array([list(one.row.probs.values()) for one in self._labelled])
+
+    @cached_property
+    def context_probs(self) -> Array:
+        """The labels' probabilities behind the other rows with their labels, shape [rows, labels]: from a few last
+        passes, which measure U and do not decide labels."""
+        return np.array([list(one.row.context_probs.values()) for one in self._labelled])
 
     @property
     def u(self) -> float:
@@ -120,8 +133,9 @@ class LabelResult:
         return self._record.computed_tokens
 
     def to_pandas(self) -> Any:
-        """A DataFrame with one row per example and the columns id, text, label, label_mass, margin, group, run and
-        `probs.NAME` for each label. If the rows were a pandas DataFrame, its index is kept.
+        """A DataFrame with one row per example and the columns id, text, label, certainty, margin, label_mass, group,
+        run, and for each label `probs.NAME` and `context_probs.NAME`. If the rows were a pandas DataFrame, its index
+        is kept.
 
         Raises RequestError if pandas is not installed.
         """
@@ -129,7 +143,8 @@ class LabelResult:
         return pandas.DataFrame(flat_records(self._labelled), index=self.index)
 
     def to_dataset(self) -> Any:
-        """A Dataset of the library `datasets`: id, text, label (a ClassLabel), probs, label_mass, margin, group, run.
+        """A Dataset of the library `datasets`: id, text, label (a ClassLabel), certainty, probs, margin, context_probs,
+        label_mass, group, run.
 
         Raises RequestError if `datasets` is not installed.
         """

@@ -117,7 +117,8 @@ def evaluate(
     """Prompt a model with a run's labels, and compare its answers on unseen examples with their gold labels.
 
     Writes accuracy, balanced accuracy, AUROC and calibration, with intervals, to RUN/eval.json, next to those of
-    zero-shot. If the labelled examples have gold labels, it also reports theirs, and the share of the gap recovered.
+    zero-shot. If the labelled examples have gold labels, it also reports theirs, the share of the gap recovered, and
+    how many of the most certain labels are wrong.
 
     Example: icm eval runs/spam --task spam.yaml --data messages.csv
     """
@@ -127,6 +128,7 @@ def evaluate(
     names = record.task.label_names
     rows = record.rows()
     found = np.array([names.index(row.label) for row in rows], dtype=np.int64)
+    certainty = np.array([row.certainty for row in rows])
     is_known = np.array([row.known for row in rows])
     reference = read_again(record, task, data, allow_code=allow_code)
     if reference.task.gold is None:
@@ -137,7 +139,8 @@ def evaluate(
     # The same name twice may be a pipe, which can be read once.
     pool = own if test is None or test == data else load_examples(test, reference.task)
     held_out = unseen(pool, reference.examples)
-    shots = Shots(reference.examples, found, labels_of(reference.examples, own.gold, reference.task), is_known)
+    gold = labels_of(reference.examples, own.gold, reference.task)
+    shots = Shots(reference.examples, found, certainty, gold, is_known)
     named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     plan = EvaluationPlan(examples, test_size, seeds, seed)
 

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
-from icm_annealer.cli.options import AllowCodeOption, finite
+from icm_annealer.cli.options import AllowCodeOption
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.export.base import ExportJob
-from icm_annealer.export.labelled import Labelled, certain
+from icm_annealer.export.labelled import Labelled, abstaining, most_certain
 from icm_annealer.export.reading import Reading, reading
 from icm_annealer.export.registry import find_format, formats_help
 from icm_annealer.runs.atomic_write import check_place, write_whole
@@ -27,9 +27,15 @@ def export(
     out: Annotated[
         Path | None, typer.Option("--out", help="The file (for hf: folder) to write; in the run's folder if left out.")
     ] = None,
-    min_margin: Annotated[
+    abstain_below: Annotated[
         float | None,
-        typer.Option(min=0.0, callback=finite, help="Only labels this many nats more likely than the next best one."),
+        typer.Option(
+            metavar="P",
+            min=0.0,
+            max=1.0,
+            help="Write no label whose certainty, its probability, is below P. jsonl, csv, parquet, hf and "
+            "label-studio keep such rows without a label, other formats leave them out.",
+        ),
     ] = None,
     top: Annotated[int | None, typer.Option(min=1, help="Only the N most certain labels.")] = None,
     prompt: Annotated[
@@ -55,7 +61,7 @@ def export(
 ) -> None:
     """Hand a run's labels on: to training, to review, or to a table.
 
-    Example: icm export runs/first --format sft --min-margin 1 --out sft.jsonl
+    Example: icm export runs/first --format sft --abstain-below 0.8 --out sft.jsonl
     """
     form = find_format(format_)
     record = RunRecord.read(run)
@@ -64,7 +70,10 @@ def export(
     check_place(place, overwrite=overwrite, is_folder=form.is_folder)
     reference = read_again(record, task, data, allow_code=allow_code)
     everything = [Labelled(example, row) for example, row in zip(reference.examples, rows, strict=True)]
-    labelled = certain(everything, min_margin, top)
+    chosen = everything if top is None else most_certain(everything, top)
+    if abstain_below is not None:
+        chosen = abstaining(chosen, abstain_below)
+    labelled = chosen if form.holds_unlabelled else [one for one in chosen if not one.abstains]
 
     def read() -> Reading:
         return reading(record.task, reference.examples, prompt, response, better)
@@ -74,9 +83,11 @@ def export(
 
     def write(path: Path) -> None:
         written = form.write(path, job)
-        dropped = len(rows) - len(labelled)
-        left_out = f" ({dropped:,} of {len(rows):,} labels left out as uncertain)" if dropped else ""
-        notes.extend([*written.notes, f"{written.num_rows:,} rows{left_out}: {place}"])
+        num_left_out, num_unlabelled = len(rows) - len(labelled), sum(one.abstains for one in labelled)
+        uncertain = [f"{num_left_out:,} of {len(rows):,} left out as uncertain"] if num_left_out else []
+        uncertain += [f"{num_unlabelled:,} without a label, as uncertain"] if num_unlabelled else []
+        aside = f" ({'; '.join(uncertain)})" if uncertain else ""
+        notes.extend([*written.notes, f"{written.num_rows:,} rows{aside}: {place}"])
 
     write_whole(place, write)
     console = Terminal()

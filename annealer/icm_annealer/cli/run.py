@@ -29,6 +29,7 @@ from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.examples import Loaded, first_of
 from icm_annealer.data.rows import counted
+from icm_annealer.reporting.certainty_plots import LIMITS
 from icm_annealer.runs.directory import LABELS, RunDir
 from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_annealer.search.registry import DEFAULT, passes_help, searches_help
@@ -130,6 +131,9 @@ def _print_result(console: Terminal, result: LabelResult, loaded: Loaded, num_la
         f"{loaded.counts_text}, {num_labelled:,} labelled"
         + (f" ({left_out:,} left out by --examples)." if left_out else ".")
     )
+    num_uncertain = int((result.certainty < LIMITS[-1]).sum())
+    if num_uncertain:
+        console.say(f"{num_uncertain:,} of the labels are uncertain (certainty below {LIMITS[-1]:g}).")
     if result.had_ended:
         console.say(f"note: this run had already ended; {labels} was not changed")
     for alarm in result.alarms:

@@ -53,16 +53,21 @@ def smoothed_shifts(
         return np.zeros(scores.shape[1])
     kernel = scores / temperature
     step = 1.0 if np.isinf(strength) else strength / (strength + temperature)
-    low, high = np.maximum(rates.low, 1e-6), np.maximum(rates.high, 1e-6)
+    low, high = (np.log(np.maximum(rate, 1e-6)) for rate in (rates.low, rates.high))
     shift: Array = np.zeros(scores.shape[1]) if start is None else start / temperature
     for _ in range(NUM_ITERATIONS):
-        shifted = kernel + shift
-        top = shifted.max(axis=1, keepdims=True)
-        total = top + np.log(np.exp(shifted - top).sum(axis=1, keepdims=True))
-        unshifted = np.exp(kernel - total).mean(axis=0)  # the labels' shares without their own shifts
-        following = step * np.log(np.clip(unshifted, low, high) / np.maximum(unshifted, 1e-300))
+        # The logarithms of the labels' shares without their own shifts, which may be of hundreds of nats.
+        unshifted = _log_sums(kernel - _log_sums(kernel + shift, 1), 0)[0] - np.log(len(kernel))
+        following = step * (np.clip(unshifted, low, high) - unshifted)
         moved = float(np.abs(following - shift).max())
         shift = following
         if moved < TOLERANCE:
             break
     return shift * temperature
+
+
+def _log_sums(logs: Array, axis: int) -> Array:
+    """log of the sum of exp(logs) over an axis, which is kept."""
+    top = logs.max(axis=axis, keepdims=True)
+    sums: Array = top + np.log(np.exp(logs - top).sum(axis=axis, keepdims=True))
+    return sums

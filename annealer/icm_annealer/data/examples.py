@@ -7,7 +7,7 @@ import json
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -153,7 +153,15 @@ def digest(examples: Sequence[Example]) -> str:
     return found.hexdigest()[:16]
 
 
-def groups_of(examples: Sequence[Example]) -> list[list[int]]:
+class Grouped(Protocol):
+    """What may belong to a group, such as an Example."""
+
+    @property
+    def group(self) -> str | None:
+        """The group's name; None for one of its own."""
+
+
+def groups_of(examples: Sequence[Grouped]) -> list[list[int]]:
     """The example numbers of each group, ordered by first member; an example without a group forms its own."""
     members: dict[tuple[str | None, int], list[int]] = {}
     for number, example in enumerate(examples):

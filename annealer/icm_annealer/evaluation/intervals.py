@@ -9,14 +9,15 @@ import numpy as np
 from icm_annealer.core.estimate import Estimate
 
 
-def wilson(num_right: int, num: int) -> Estimate:
-    """An accuracy with Wilson's 95 % score interval."""
+def wilson(num_right: float, num: float) -> Estimate:
+    """A share, such as an accuracy, with Wilson's 95 % score interval."""
     if not num:
         return Estimate(float("nan"), 0.0, 1.0)
     z, p = 1.959964, num_right / num
     centre = (p + z * z / (2 * num)) / (1 + z * z / num)
     half = z / (1 + z * z / num) * float(np.sqrt(p * (1 - p) / num + z * z / (4 * num * num)))
-    return Estimate(p, min(p, centre - half), max(p, centre + half))  # at 0 and 1 the last digit can be off
+    # At 0 and 1 the last digit can be off.
+    return Estimate(p, max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half)))
 
 
 def median_over_seeds(values: Sequence[float], seed: int = 0, num_resamples: int = 10_000) -> Estimate:

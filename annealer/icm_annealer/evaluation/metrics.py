@@ -96,17 +96,12 @@ def aurocs(judged: Judged, weights: Array) -> Array:
     for label in range(num_labels) if num_labels > 2 else [1]:
         others = np.delete(judged.normalized, label, axis=1)
         odds = np.round(judged.normalized[:, label] - np.logaddexp.reduce(others, axis=1), DIGITS)
-        parts.append(_one_auroc(odds, judged.gold == label, weights))
+        parts.append(auroc(odds, judged.gold == label, weights))
     return _known_mean(parts)
 
 
 def calibration_errors(judged: Judged, weights: Array) -> Array:
-    confidence = judged.probs.max(axis=1)
-    bins = np.clip(np.ceil(np.round(confidence * NUM_BINS, DIGITS)).astype(int) - 1, 0, NUM_BINS - 1)
-    members = np.eye(NUM_BINS)[bins]
-    errors = weights @ (members * (judged.is_right - confidence)[:, None])
-    total: Array = np.abs(errors).sum(axis=1) / weights.sum(axis=1)
-    return total
+    return calibration_error(judged.probs.max(axis=1), judged.is_right, weights)
 
 
 def briers(judged: Judged, weights: Array) -> Array:
@@ -185,8 +180,18 @@ def _known_mean(parts: Sequence[Array]) -> Array:
     return mean
 
 
-def _one_auroc(scores: Array, is_positive: npt.NDArray[np.bool_], weights: Array) -> Array:
-    """The AUROC of one class against the rest, from the weights of both at each distinct score."""
+def calibration_error(confidence: Array, is_right: Array, weights: Array) -> Array:
+    """[r]: the ECE of predictions [n] of this confidence."""
+    bins = np.clip(np.ceil(np.round(confidence * NUM_BINS, DIGITS)).astype(int) - 1, 0, NUM_BINS - 1)
+    members = np.eye(NUM_BINS)[bins]
+    errors = weights @ (members * (is_right - confidence)[:, None])
+    total: Array = np.abs(errors).sum(axis=1) / weights.sum(axis=1)
+    return total
+
+
+def auroc(scores: Array, is_positive: npt.NDArray[np.bool_], weights: Array) -> Array:
+    """[r]: the AUROC of one class against the rest, from the weights of both at each distinct score; NaN if one of them
+    has no weight."""
     order = np.argsort(scores, kind="stable")
     rising, positive, ordered = scores[order], is_positive[order], weights[:, order]
     starts = np.flatnonzero(np.r_[True, rising[1:] > rising[:-1]])

@@ -10,15 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from icm_annealer.console.progress import RunProgress
-from icm_annealer.core.arrays import Ints
+from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.estimate import Estimate
 from icm_annealer.data.examples import Example, Loaded, labels_of, sample
 from icm_annealer.data.task import Task
+from icm_annealer.evaluation.certainty import certainty_figures
 from icm_annealer.evaluation.many_shot import ManyShot, accuracy
 from icm_annealer.evaluation.metrics import NUM_BINS, Judged, Resamples, accuracies, gap_recovered, point
 from icm_annealer.evaluation.over_seeds import SeedEvaluation, figures_over_seeds, gaps_over_seeds
 from icm_annealer.evaluation.test_set import Judge, describe_intervals
-from icm_annealer.runs.schema.evaluation import KINDS, Evaluation, SeedFigures
+from icm_annealer.runs.schema.evaluation import KINDS, CertaintyFigures, Evaluation, SeedFigures
 from icm_annealer.scoring.passes import Scorer
 from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import Usage
@@ -37,11 +38,12 @@ class EvaluationPlan:
 
 
 class Shots(NamedTuple):
-    """The labelled examples, with the run's labels and gold labels (-1 where there is none), and which labels were
-    known."""
+    """The labelled examples, with the run's labels, their certainty, gold labels (-1 where there is none), and which
+    labels were known."""
 
     examples: Sequence[Example]
     found: Ints
+    certainty: Array
     gold: Ints
     is_known: npt.NDArray[np.bool_]
 
@@ -51,12 +53,26 @@ class Shots(NamedTuple):
         gold = np.where(self.is_known, -1, self.gold)
         return accuracy(self.found, gold) if (gold >= 0).any() else None
 
+    @property
+    def certainty_figures(self) -> CertaintyFigures | None:
+        """Of the same labels."""
+        judged = np.flatnonzero((self.gold >= 0) & ~self.is_known)
+        if not len(judged):
+            return None
+        examples = [self.examples[number] for number in judged]
+        return certainty_figures(examples, self.certainty[judged], (self.found == self.gold)[judged].astype(float))
+
     def drawn(self, num: int, rng: np.random.Generator) -> Shots:
         """A random part of about `num` examples, in whole groups."""
         chosen = {example.id for example in sample(self.examples, num, 0, rng)[0]}
         kept = np.array([number for number, example in enumerate(self.examples) if example.id in chosen])
-        examples = [self.examples[number] for number in kept]
-        return Shots(examples, self.found[kept], self.gold[kept], self.is_known[kept])
+        return Shots(
+            [self.examples[number] for number in kept],
+            self.found[kept],
+            self.certainty[kept],
+            self.gold[kept],
+            self.is_known[kept],
+        )
 
 
 class HeldOut(NamedTuple):
@@ -101,6 +117,7 @@ async def evaluate_run(
         model=(await scorer.model()).identity,
         num_unseen=len(test.examples),
         label_accuracy=shots.label_accuracy,
+        certainty=shots.certainty_figures,
         num_known=int(shots.is_known.sum()) or None,
         stated_rates=task.rates or None,
         intervals=describe_intervals(plan.num_seeds, is_grouped=Judge(test.examples, known, 0).is_grouped),

@@ -9,7 +9,7 @@ import numpy as np
 
 from icm_annealer.core.arrays import Ints
 from icm_annealer.core.estimate import Estimate
-from icm_annealer.data.examples import Example, groups_of
+from icm_annealer.data.examples import Example, Grouped, groups_of
 from icm_annealer.evaluation.many_shot import Predictions
 from icm_annealer.evaluation.metrics import Judged, Resamples, quality
 from icm_annealer.runs.schema.evaluation import KINDS
@@ -21,7 +21,7 @@ class Judge:
     def __init__(self, examples: Sequence[Example], gold: Ints, seed: int):
         self._known = np.flatnonzero(gold >= 0)
         self._gold = gold[self._known]
-        self.units = _units([examples[number] for number in self._known])
+        self.units = units_of([examples[number] for number in self._known])
         """The group number of each evaluated example, the unit of resampling."""
         self._seed = seed
 
@@ -52,7 +52,8 @@ def describe_intervals(num_seeds: int, *, is_grouped: bool) -> str:
     return "95 %, Wilson's for accuracy, else bootstrap over test examples"
 
 
-def _units(examples: Sequence[Example]) -> Ints:
+def units_of(examples: Sequence[Grouped]) -> Ints:
+    """The group number of each example, the unit of resampling."""
     units = np.zeros(len(examples), dtype=np.int64)
     for number, group in enumerate(groups_of(examples)):
         units[group] = number

@@ -19,7 +19,7 @@ class ExportJob:
 
     task: Task
     labelled: Sequence[Labelled]
-    """At least one."""
+    """At least one; those that abstain only for a format that holds unlabelled rows."""
     model_version: str
     suffix: str
     """The suffix of the file to write, such as `.csv`."""
@@ -49,6 +49,8 @@ class ExportFormat:
     write: Callable[[Path, ExportJob], Written]
     """Writes the file or folder at the given path. Raises RequestError."""
     is_folder: bool = False
+    holds_unlabelled: bool = False
+    """Whether its readers expect rows without a label among the others; else such rows are left out."""
     library: Library | None = None
     """The optional library that the format needs."""
 

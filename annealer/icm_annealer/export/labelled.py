@@ -1,4 +1,4 @@
-"""The labels to export: a run's examples with their labels, without the uncertain ones."""
+"""The labels to export: a run's examples with their labels, and which of them are too uncertain."""
 
 from __future__ import annotations
 
@@ -15,17 +15,24 @@ class Labelled(NamedTuple):
 
     example: Example
     row: LabelRow
+    abstains: bool = False
+    """Whether the label is too uncertain to be written."""
+
+    @property
+    def label(self) -> str | None:
+        """The label's name; None if it is too uncertain."""
+        return None if self.abstains else self.row.label
 
 
-def certain(labelled: Sequence[Labelled], min_margin: float | None, top: int | None) -> list[Labelled]:
-    """The labels with at least this margin (nats), and of these the `top` most certain; the order is kept.
+def most_certain(labelled: Sequence[Labelled], num: int) -> list[Labelled]:
+    """The `num` most certain labels, in the order given."""
+    ranked = sorted(range(len(labelled)), key=lambda number: labelled[number].row.rank, reverse=True)
+    return [labelled[number] for number in sorted(ranked[:num])]
 
-    Raises RequestError if none is left.
-    """
-    kept = [i for i, (_, row) in enumerate(labelled) if min_margin is None or row.margin >= min_margin]
-    if not kept:
-        highest = max(row.margin for _, row in labelled)
-        raise RequestError(f"--min-margin {min_margin:g} leaves no label: the highest margin is {highest:.3f} nats")
-    if top is not None:
-        kept = sorted(sorted(kept, key=lambda i: -labelled[i].row.margin)[:top])
-    return [labelled[i] for i in kept]
+
+def abstaining(labelled: Sequence[Labelled], below: float) -> list[Labelled]:
+    """Abstains from labels whose certainty is lower than `below`. Raises RequestError if no other is left."""
+    highest = max(row.certainty for _, row, _ in labelled)
+    if highest < below:
+        raise RequestError(f"--abstain-below {below:g} leaves no label: the highest certainty is {highest:.3f}")
+    return [one._replace(abstains=one.row.certainty < below) for one in labelled]

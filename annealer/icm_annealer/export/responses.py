@@ -46,7 +46,7 @@ def judgements(labelled: Sequence[Labelled], reading: Reading) -> list[Judgement
         ]
     return [
         Judgement(reading.prompt_of(example), reading.responses_of(example)[0], row.label == reading.better)
-        for example, row in labelled
+        for example, row, _ in labelled
     ]
 
 
@@ -58,7 +58,7 @@ def judged_pairs(labelled: Sequence[Labelled], reading: Reading) -> Paired:
 def _compared(labelled: Sequence[Labelled], reading: Reading) -> Paired:
     """One pair for an example and its mirror; none if they contradict each other."""
     found: dict[ResponsePair, None] = {}
-    for example, row in labelled:
+    for example, row, _ in labelled:
         first, second = reading.responses_of(example)
         chosen, rejected = (first, second) if row.label == reading.better else (second, first)
         if chosen != rejected:
@@ -93,7 +93,7 @@ def _pairs_of(members: Sequence[Labelled], reading: Reading) -> Iterator[Respons
     good = [one for one in members if one.row.label == reading.better]
     others = [one for one in members if one.row.label != reading.better]
     both = [(one, other) for one in good for other in others]
-    for one, other in sorted(both, key=lambda pair: -min(pair[0].row.margin, pair[1].row.margin)):
+    for one, other in sorted(both, key=lambda pair: min(pair[0].row.rank, pair[1].row.rank), reverse=True):
         chosen, rejected = reading.responses_of(one.example)[0], reading.responses_of(other.example)[0]
         if chosen != rejected:
             yield ResponsePair(reading.prompt_of(one.example), chosen, rejected)

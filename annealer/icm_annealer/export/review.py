@@ -23,16 +23,16 @@ MAX_ID_CHARS = 512
 
 def write_cleanlab(path: Path, labelled: Sequence[Labelled], task: Task, *, as_csv: bool, raw: bool) -> None:
     """What `cleanlab.filter.find_label_issues(labels, pred_probs)` takes: labels as numbers from 0 up, and the
-    probabilities [example, label] of every label, each example left out of its own context.
+    probabilities [example, label] of every label, by which the labels were chosen. No example is in its own context.
 
     As npz (arrays labels, pred_probs, ids, label_names; loads without pickle) or as CSV (id, label, a column a label),
     whose texts are guarded as in `cells` unless `raw`.
     """
     names = task.label_names
-    probs = np.array([[row.probs[name] for name in names] for _, row in labelled])
+    probs = np.array([[one.row.probs[name] for name in names] for one in labelled])
     pred_probs: Array = probs / probs.sum(axis=1, keepdims=True)  # as written they are rounded
-    labels = np.array([names.index(row.label) for _, row in labelled], dtype=np.int64)
-    ids = [example.id for example, _ in labelled]
+    labels = np.array([names.index(one.row.label) for one in labelled], dtype=np.int64)
+    ids = [one.example.id for one in labelled]
     if as_csv:
         rows = [[name, label, *row] for name, label, row in zip(ids, labels.tolist(), pred_probs.tolist(), strict=True)]
         write_cells(path, [["id", "label", *names], *rows], raw=raw)
@@ -45,14 +45,14 @@ def write_cleanlab(path: Path, labelled: Sequence[Labelled], task: Task, *, as_c
 
 
 def label_studio_tasks(labelled: Sequence[Labelled], model_version: str) -> list[dict[str, Any]]:
-    """Tasks with one prediction each (https://labelstud.io/guide/predictions), the lowest score, the probability of
-    the label found, first: those are worth a person's time."""
-    tasks = []
-    for example, row in sorted(labelled, key=lambda one: one.row.probs[one.row.label]):
+    """Tasks with one prediction each (https://labelstud.io/guide/predictions), the lowest score, the certainty of the
+    label, first: those are worth a person's time. A label that abstains gives a task without a prediction."""
+    tasks: list[dict[str, Any]] = []
+    for example, row, abstains in sorted(labelled, key=lambda one: one.row.rank):
         data = {"id": example.id, "text": example.text, **({"group": example.group} if example.group else {})}
         choice = {"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": [row.label]}}
-        prediction = {"model_version": model_version, "score": row.probs[row.label], "result": [choice]}
-        tasks.append({"data": data, "predictions": [prediction]})
+        prediction = {"model_version": model_version, "score": row.certainty, "result": [choice]}
+        tasks.append({"data": data} if abstains else {"data": data, "predictions": [prediction]})
     return tasks
 
 
@@ -72,7 +72,7 @@ def labeling_config(task: Task) -> str:
 
 def _cleanlab(path: Path, job: ExportJob) -> Written:
     write_cleanlab(path, job.labelled, job.task, as_csv=job.suffix == ".csv", raw=job.raw)
-    missing = [name for name in job.task.label_names if all(row.label != name for _, row in job.labelled)]
+    missing = [name for name in job.task.label_names if all(one.row.label != name for one in job.labelled)]
     return Written(len(job.labelled), [f"no example has the label {', '.join(missing)}"] if missing else [])
 
 
@@ -82,4 +82,6 @@ def _label_studio(path: Path, job: ExportJob) -> Written:
 
 
 CLEANLAB = ExportFormat("cleanlab", "labels and probabilities for cleanlab", "cleanlab.npz", _cleanlab)
-LABEL_STUDIO = ExportFormat("label-studio", "tasks for Label Studio", "label-studio.json", _label_studio)
+LABEL_STUDIO = ExportFormat(
+    "label-studio", "tasks for Label Studio", "label-studio.json", _label_studio, holds_unlabelled=True
+)

@@ -14,18 +14,31 @@ from icm_annealer.export.base import ExportFormat, ExportJob, Written
 from icm_annealer.export.cells import write_cells
 from icm_annealer.export.labelled import Labelled
 
+PROBS = ("probs", "context_probs")
+"""The fields of a row that hold a probability for each label."""
+
 
 def records(labelled: Sequence[Labelled]) -> list[dict[str, Any]]:
-    """The run's rows with the example's text: id, text, label, probs, label_mass, margin, group, run."""
-    return [{"id": row.id, "text": example.text, **row.model_dump(exclude={"id"})} for example, row in labelled]
+    """The run's rows with the example's text and the label's certainty: id, text, label, certainty, probs, margin,
+    context_probs, label_mass, group, run. A label that abstains is None."""
+    return [
+        {
+            "id": one.row.id,
+            "text": one.example.text,
+            "label": one.label,
+            "certainty": one.row.certainty,
+            **one.row.model_dump(exclude={"id", "label"}),
+        }
+        for one in labelled
+    ]
 
 
 def flat_records(labelled: Sequence[Labelled]) -> list[dict[str, Any]]:
-    """The same with `probs` as a field a label, named `probs.LABEL`, behind all others."""
+    """The same with a field a label, `probs.LABEL` and `context_probs.LABEL`, behind all others."""
     rows = []
     for record in records(labelled):
-        probs = {f"probs.{name}": p for name, p in record.pop("probs").items()}
-        rows.append({**record, **probs})
+        flat = {f"{field}.{name}": p for field in PROBS for name, p in record.pop(field).items()}
+        rows.append({**record, **flat})
     return rows
 
 
@@ -36,24 +49,27 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def write_csv(path: Path, labelled: Sequence[Labelled], *, raw: bool) -> None:
-    """`probs` becomes a column a label, named `probs.LABEL`. Unless `raw`, texts are guarded as in `cells`."""
+    """The columns of `flat_records`. Unless `raw`, texts are guarded as in `cells`."""
     rows = flat_records(labelled)
     write_cells(path, [list(rows[0]), *(list(row.values()) for row in rows)], raw=raw)
 
 
 def write_parquet(path: Path, labelled: Sequence[Labelled], task: Task) -> None:
-    """`probs` is a struct with a field a label. Raises RequestError if pyarrow is missing."""
+    """Probabilities are structs with a field a label. Raises RequestError if pyarrow is missing."""
     arrow = required("pyarrow", "the format parquet")
     parquet = required("pyarrow.parquet", "the format parquet")
     text, number = arrow.string(), arrow.float64()
+    probs = arrow.struct([(name, number) for name in task.label_names])
     schema = arrow.schema(
         [
             ("id", text),
             ("text", text),
             ("label", text),
-            ("probs", arrow.struct([(name, number) for name in task.label_names])),
-            ("label_mass", number),
+            ("certainty", number),
+            ("probs", probs),
             ("margin", number),
+            ("context_probs", probs),
+            ("label_mass", number),
             ("group", text),
             ("run", text),
         ]
@@ -62,23 +78,27 @@ def write_parquet(path: Path, labelled: Sequence[Labelled], task: Task) -> None:
 
 
 def make_dataset(labelled: Sequence[Labelled], task: Task, what: str) -> Any:
-    """The same rows as a Dataset, `label` as a ClassLabel. Raises RequestError, saying that `what` needs it, if
-    `datasets` is missing."""
+    """The same rows as a Dataset, `label` as a ClassLabel, -1 where it abstains. Raises RequestError, saying that
+    `what` needs it, if `datasets` is missing."""
     datasets = required("datasets", what)
     text, number = datasets.Value("string"), datasets.Value("float64")
+    probs = {name: number for name in task.label_names}
     features = datasets.Features(
         {
             "id": text,
             "text": text,
             "label": datasets.ClassLabel(names=task.label_names),
-            "probs": {name: number for name in task.label_names},
-            "label_mass": number,
+            "certainty": number,
+            "probs": probs,
             "margin": number,
+            "context_probs": probs,
+            "label_mass": number,
             "group": text,
             "run": text,
         }
     )
-    return datasets.Dataset.from_list(records(labelled), features=features)
+    rows = [{**record, "label": -1 if record["label"] is None else record["label"]} for record in records(labelled)]
+    return datasets.Dataset.from_list(rows, features=features)
 
 
 def write_dataset(folder: Path, labelled: Sequence[Labelled], task: Task) -> None:
@@ -114,7 +134,17 @@ def _dataset(path: Path, job: ExportJob) -> Written:
     return Written(len(job.labelled), [])
 
 
-JSONL = ExportFormat("jsonl", "JSON lines", "export.jsonl", _jsonl)
-CSV = ExportFormat("csv", "a table", "export.csv", _csv)
-PARQUET = ExportFormat("parquet", "a table", "export.parquet", _parquet, library=Library("pyarrow", "data"))
-HF = ExportFormat("hf", "a dataset folder", "dataset", _dataset, is_folder=True, library=Library("datasets", "data"))
+JSONL = ExportFormat("jsonl", "JSON lines", "export.jsonl", _jsonl, holds_unlabelled=True)
+CSV = ExportFormat("csv", "a table", "export.csv", _csv, holds_unlabelled=True)
+PARQUET = ExportFormat(
+    "parquet", "a table", "export.parquet", _parquet, holds_unlabelled=True, library=Library("pyarrow", "data")
+)
+HF = ExportFormat(
+    "hf",
+    "a dataset folder",
+    "dataset",
+    _dataset,
+    is_folder=True,
+    holds_unlabelled=True,
+    library=Library("datasets", "data"),
+)

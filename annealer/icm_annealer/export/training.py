@@ -14,7 +14,7 @@ from icm_client.contract.errors import RequestError
 def _sft(path: Path, job: ExportJob) -> Written:
     """Prompt and completion: the example, and the text of its label."""
     texts = dict(zip(job.task.label_names, job.task.verbalizers, strict=True))
-    rows = ({"prompt": example.text, "completion": texts[row.label]} for example, row in job.labelled)
+    rows = ({"prompt": example.text, "completion": texts[row.label]} for example, row, _ in job.labelled)
     write_jsonl(path, rows)
     return Written(len(job.labelled), [])
 

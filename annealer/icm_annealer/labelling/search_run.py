@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icm_annealer.core.arrays import Ints
+from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.data.examples import Example, digest
 from icm_annealer.data.given_labels import NOTHING_GIVEN, GivenLabels
 from icm_annealer.data.task import Task
@@ -21,6 +21,9 @@ from icm_annealer.search.driver import SearchOutcome, drive
 from icm_annealer.search.problem import problem_of
 from icm_annealer.search.settings import Settings
 from icm_client.contract.wire import ModelInfo
+
+NUM_DIGITS = 6
+"""Decimal places of the numbers in `labels.jsonl`."""
 
 
 @dataclass(frozen=True)
@@ -56,22 +59,32 @@ class Run:
 
     def rows(self, run: str = "") -> list[LabelRow]:
         """One row per example, in order."""
-        winner, is_known = self.result.winner, self.problem.is_known
-        answer, margins, names = PassResult(winner.logprobs), winner.margins, self.task.label_names
-        probs, mass = np.exp(answer.normalized), answer.label_mass
+        winner, names, is_known = self.result.winner, self.task.label_names, self.problem.is_known
+        in_context = PassResult(winner.logprobs)
+        probs, context_probs = winner.probs, np.exp(in_context.normalized)
+        margins, mass = winner.margins, in_context.label_mass
         return [
             LabelRow(
                 id=example.id,
                 label=names[label],
-                probs={name: round(float(p), 6) for name, p in zip(names, probs[number], strict=True)},
-                label_mass=round(float(mass[number]), 6),
-                margin=round(float(margins[number]), 6),
+                probs=_named(names, probs[number]),
+                margin=_rounded(margins[number]),
+                context_probs=_named(names, context_probs[number]),
+                label_mass=_rounded(mass[number]),
                 group=example.group,
                 run=run,
                 known=bool(is_known[number]),
             )
             for number, (example, label) in enumerate(zip(self.examples, self.labels, strict=True))
         ]
+
+
+def _named(names: Sequence[str], probs: Array) -> dict[str, float]:
+    return {name: _rounded(p) for name, p in zip(names, probs, strict=True)}
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), NUM_DIGITS)
 
 
 def run_header(

@@ -9,8 +9,9 @@ from rich.table import Table
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.core.estimate import Estimate
 from icm_annealer.evaluation.calibration import describe_calibration
+from icm_annealer.reporting.certainty_plots import shown_risks
 from icm_annealer.reporting.methods import TITLES
-from icm_annealer.runs.schema.evaluation import KINDS, Evaluation
+from icm_annealer.runs.schema.evaluation import KINDS, CertaintyFigures, Evaluation
 from icm_client.contract.wire import ModelIdentity
 
 FIGURES = {
@@ -39,7 +40,7 @@ def print_evaluation(console: Terminal, evaluation: Evaluation, found_by: ModelI
             "of a context; --examples takes fewer for all."
         )
     for kind in KINDS:
-        table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+        table = _table()
         table.add_column(kind, min_width=17)
         for method in evaluation.figures:
             table.add_column(TITLES[method], min_width=20, justify="right")
@@ -60,6 +61,25 @@ def print_evaluation(console: Terminal, evaluation: Evaluation, found_by: ModelI
     if evaluation.label_accuracy:
         known = f" (without the {evaluation.num_known:,} known ones)" if evaluation.num_known else ""
         console.say(f"Labels found that are right: {format_figure(evaluation.label_accuracy)}{known}")
+    if evaluation.certainty:
+        _print_certainty(console, evaluation.certainty)
+
+
+def _print_certainty(console: Terminal, figures: CertaintyFigures) -> None:
+    console.say(
+        f"Their certainty, right against wrong: AUROC {format_figure(figures.auroc)}, ECE {format_figure(figures.ece)}",
+        wraps=True,
+    )
+    table = _table()
+    for name in ("most certain", "certainty", "wrong among them"):
+        table.add_column(name, justify="right")
+    for one in shown_risks(figures):
+        table.add_row(f"{one.coverage:.0%}", f">= {one.certainty:.2f}", format_figure(one.risk))
+    console.print(table)
+
+
+def _table() -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
 
 
 def format_figure(figure: Estimate) -> str:

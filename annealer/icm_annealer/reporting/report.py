@@ -13,6 +13,7 @@ from icm_annealer.plots.bars import Bar, BarGroup, BarPlot, BarRow
 from icm_annealer.plots.base import Plot
 from icm_annealer.plots.curves import CurvePlot
 from icm_annealer.plots.drawing import inline_svg
+from icm_annealer.reporting.certainty_plots import certainty_counts, risk_curve, shown_risks
 from icm_annealer.reporting.compare_runs import alike, differences
 from icm_annealer.reporting.evaluation_table import FIGURES, format_figure
 from icm_annealer.reporting.methods import TITLES, colour_of
@@ -61,6 +62,7 @@ def render_report(runs: Sequence[RunReport]) -> str:
             alike=alike(compared),
             figures=FIGURES,
             format_figure=format_figure,
+            shown_risks=shown_risks,
             rates_text=rates_text,
             describe_calibration=describe_calibration,
         )
@@ -126,7 +128,8 @@ def _curve_plots(runs: Sequence[RunReport]) -> list[list[dict[str, Plot]]]:
 
 
 def _curves(prefix: str, search: SearchReport) -> dict[str, Plot]:
-    """U, and where gold is known the share of right labels, over each chain's passes."""
+    """U over each chain's passes and the labels' certainty; where gold is known, also the share of right labels over
+    passes and that of wrong ones among the most certain."""
     plots: dict[str, Plot] = {}
     if search.u_curves:
         unit = f"U ({search.record.u_unit})"
@@ -134,6 +137,10 @@ def _curves(prefix: str, search: SearchReport) -> dict[str, Plot]:
     if search.accuracy_curves:
         share, title = "share of right labels", "Share of right labels over passes"
         plots[f"{prefix}right-by-pass"] = CurvePlot(title, "pass", share, search.accuracy_curves, (0.0, 1.0))
+    if search.found:
+        plots[f"{prefix}certainty"] = certainty_counts(search.found, search.record.task.label_names)
+    if search.certainty:
+        plots[f"{prefix}risk-by-coverage"] = risk_curve(search.certainty)
     return plots
 
 

@@ -3,6 +3,7 @@ that need them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ import numpy as np
 
 from icm_annealer.core.arrays import Ints
 from icm_annealer.core.estimate import Estimate
+from icm_annealer.evaluation.certainty import certainty_figures
 from icm_annealer.evaluation.intervals import median_over_seeds
 from icm_annealer.plots.curves import Curve
 from icm_annealer.reporting.accuracy_bars import Bars, accuracy_bars, intervals_of
@@ -20,7 +22,7 @@ from icm_annealer.runs.gold import read_again
 from icm_annealer.runs.journal import read_lines
 from icm_annealer.runs.record import RunRecord
 from icm_annealer.runs.schema.base import read_file
-from icm_annealer.runs.schema.evaluation import Evaluation
+from icm_annealer.runs.schema.evaluation import CertaintyFigures, Evaluation
 from icm_annealer.runs.schema.journal import EndLine
 from icm_annealer.runs.schema.metrics import DemoResults
 from icm_annealer.runs.schema.rows import LabelRow
@@ -59,6 +61,10 @@ class SearchReport:
     """Share of the labels found, without known ones, that are right; None where no gold label is known of them."""
     zero_shot_label_accuracy: float | None
     """Calibrated zero-shot's on the same examples; known of a demo."""
+    found: list[LabelRow]
+    """The rows whose label was not known; empty for a run that has not ended."""
+    certainty: CertaintyFigures | None
+    """From gold, or else from the last `icm eval`; None where neither is known."""
     least_certain: list[UncertainRow]
 
     @classmethod
@@ -81,13 +87,17 @@ class SearchReport:
         known = {row.id for row in rows if row.known} or set(record.header.known or ())
         numbers = np.array([names.index(gold[i]) if i in gold and i not in known else -1 for i in record.ids])
         u_curves, accuracy_curves = _curves(record, numbers)
-        right = [row.label == gold[row.id] for row in rows if row.id in gold and not row.known]
-        uncertain = sorted((row for row in rows if not row.known), key=lambda row: row.margin)[:NUM_LEAST_CERTAIN]
+        found = [row for row in rows if not row.known]
+        certainty = _certainty(found, gold) or (record.evaluation.certainty if found and record.evaluation else None)
+        uncertain = sorted(found, key=lambda row: row.rank)[:NUM_LEAST_CERTAIN]
         least = [UncertainRow(row, texts.get(row.id, "")[:MAX_TEXT], gold.get(row.id)) for row in uncertain]
         demo = read_file(folder / DEMO, DemoResults)
         zero_shot = demo.seeds[0].zero_shot_label_accuracy if demo and demo.seeds else None
+        right = [row.label == gold[row.id] for row in found if row.id in gold]
         label_accuracy = float(np.mean(right)) if right else None
-        return cls(record, title, u_curves, accuracy_curves, len(known), label_accuracy, zero_shot, least)
+        return cls(
+            record, title, u_curves, accuracy_curves, len(known), label_accuracy, zero_shot, found, certainty, least
+        )
 
 
 @dataclass(frozen=True)
@@ -169,6 +179,15 @@ class RunReport:
     def compared(self) -> ComparedRuns:
         labels = {row.id: row.label for row in self.first.rows()} if self.first.is_finished else {}
         return ComparedRuns(self.name, self.first, labels if len(self.searches) == 1 else {})
+
+
+def _certainty(found: Sequence[LabelRow], gold: dict[str, str]) -> CertaintyFigures | None:
+    """Of the rows with a gold label; None if there is none."""
+    judged = [row for row in found if row.id in gold]
+    if not judged:
+        return None
+    right = np.array([row.label == gold[row.id] for row in judged], dtype=float)
+    return certainty_figures(judged, np.array([row.certainty for row in judged]), right)
 
 
 def _curves(record: RunRecord, gold: Ints) -> tuple[tuple[Curve, ...], tuple[Curve, ...]]:

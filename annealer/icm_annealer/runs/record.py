@@ -147,15 +147,25 @@ class RunRecord:
                 row = LabelRow.model_validate(value)
             except pydantic.ValidationError as error:
                 raise RequestError(f"{where}: {first_error(error)}", code="bad_data") from None
-            if row.label not in self.task.labels or list(row.probs) != self.task.label_names:
-                names = ", ".join(self.task.label_names)
-                raise RequestError(f"{where}: the labels of this run are {names}, in this order", code="bad_data")
-            if abs(sum(row.probs.values()) - 1) > MAX_ROUNDING:
-                raise RequestError(f"{where}: probs: do not sum to 1", code="bad_data")
+            self._check(row, where)
             rows.append(row)
         if [row.id for row in rows] != self.ids:
             raise RequestError(f"{self.folder / LABELS}: rows were added, removed or moved", code="bad_data")
-        return rows
+        assert self.end is not None
+        found = [self.task.label_names[number] for number in self.end.labels]
+        return [
+            row.model_copy(update={"is_corrected": row.label != label}) for row, label in zip(rows, found, strict=True)
+        ]
+
+    def _check(self, row: LabelRow, where: str) -> None:
+        names = self.task.label_names
+        if row.label not in names or not list(row.probs) == list(row.context_probs) == names:
+            raise RequestError(
+                f"{where}: the labels of this run are {', '.join(names)}, in this order", code="bad_data"
+            )
+        for field, probs in (("probs", row.probs), ("context_probs", row.context_probs)):
+            if abs(sum(probs.values()) - 1) > MAX_ROUNDING:
+                raise RequestError(f"{where}: {field}: do not sum to 1", code="bad_data")
 
     def examples(self, others: list[Example] | None = None) -> list[Example]:
         """The labelled examples in order, from the run's folder or selected from `others`, the data read again.

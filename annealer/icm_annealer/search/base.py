@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.label_balance import LabelRates
-from icm_annealer.core.objective import Objective, calibrated, margins
+from icm_annealer.core.objective import Objective, calibrated, margins, normalized
 from icm_annealer.rules.consistency import Consistency
 from icm_annealer.scoring.passes import PassRequest, PassResult
 from icm_annealer.scoring.prefix_plan import PlanKind
@@ -72,12 +72,17 @@ class Problem:
 
         Rules come first, then known labels. Rates are met as closely as the two and equal scores allow.
         """
-        return self.consistency.best(self._with_given(scores))
+        return self.consistency.best(self._with_known(self.with_rates(scores)))
 
     def likeliest(self, scores: Array) -> Ints:
         """As `best`, but without the rules."""
-        labels: Ints = self._with_given(scores).argmax(axis=1)
+        labels: Ints = self._with_known(self.with_rates(scores)).argmax(axis=1)
         return labels
+
+    def with_rates(self, scores: Array) -> Array:
+        """`scores` with the shift of each label by which the best labels, known ones among them, have the stated
+        rates."""
+        return scores if self.rates is None else scores + self.rates.shifts(self._with_known(scores))
 
     @cached_property
     def is_known(self) -> npt.NDArray[np.bool_]:
@@ -88,12 +93,11 @@ class Problem:
         """`labels` [example] with the known labels in their places."""
         return labels if self.known is None else np.where(self.known >= 0, self.known, labels)
 
-    def _with_given(self, scores: Array) -> Array:
-        if self.known is not None:
-            scores = scores + KNOWN_GAIN * (self.known[:, None] == np.arange(self.num_labels))
-        if self.rates is not None:
-            scores = scores + self.rates.shifts(scores)
-        return scores
+    def _with_known(self, scores: Array) -> Array:
+        if self.known is None:
+            return scores
+        known: Array = scores + KNOWN_GAIN * (self.known[:, None] == np.arange(self.num_labels))
+        return known
 
     def u(self, answer: PassResult, labels: Ints) -> float:
         """U of a complete labelling, from a pass over all examples."""
@@ -122,7 +126,8 @@ class Finalist(NamedTuple):
     u_own: float | None = None
     """U of the search's own last passes, if any of them used these labels."""
     scores: Array | None = None
-    """[example, label]: the scores, in nats, by which the labels were chosen; None if the search has none."""
+    """[example, label]: the scores, in nats, whose best labels (`Problem.best`) these are; None if the search has
+    none."""
 
 
 @dataclass(frozen=True)
@@ -138,14 +143,25 @@ class Candidate:
     us: list[float]
     """U on each common order; empty if the labels were not evaluated."""
     scores: Array | None = None
-    """The scores of the finalist."""
+    """The scores of the finalist, shifted to the label rates: without rules, each label that is not known has the
+    highest of its example's."""
+
+    @property
+    def evidence(self) -> Array:
+        """[example, label], in nats: `scores`, or `logprobs` if there are none. Another label than the one found can be
+        the highest because of a rule, or because `logprobs` differ from the passes that chose the label."""
+        return self.logprobs if self.scores is None else self.scores
 
     @property
     def margins(self) -> Array:
-        """[example]: how many nats its label scores above the next best one, in `scores`, or in `logprobs` if there are
-        none. Negative if another label scores higher: because of a rule, or because `logprobs` differ from the passes
-        that chose the label."""
-        return margins(self.logprobs if self.scores is None else self.scores, self.labels)
+        """[example]: how many nats its label is above the next best one in `evidence`; can be negative."""
+        return margins(self.evidence, self.labels)
+
+    @property
+    def probs(self) -> Array:
+        """[example, label]: the softmax of `evidence` over the labels."""
+        probs: Array = np.exp(normalized(self.evidence))
+        return probs
 
     @property
     def u(self) -> float:
@@ -226,14 +242,23 @@ def weigh(
 def _candidate(problem: Problem, finalist: Finalist, passes: Sequence[PassResult]) -> Candidate:
     us = [problem.u(answer, finalist.labels) for answer in passes]
     u_own = _mean_and_error(us)[0] if finalist.u_own is None else finalist.u_own
-    return Candidate(finalist.starts, finalist.labels, u_own, _mean(problem, passes), us, finalist.scores)
+    scores = None if finalist.scores is None else problem.with_rates(finalist.scores)
+    return Candidate(finalist.starts, finalist.labels, u_own, _mean(problem, passes), us, scores)
 
 
 def weigh_alone(
-    problem: Problem, name: str, labels: Ints, zero_shot: PassResult, num_orders: int, rng: np.random.Generator
+    problem: Problem,
+    name: str,
+    labels: Ints,
+    zero_shot: PassResult,
+    num_orders: int,
+    rng: np.random.Generator,
+    scores: Array | None = None,
 ) -> Search:
-    """The end of a search with a single final labelling and no U from its own passes."""
-    return Result((yield from weigh(problem, [Finalist((name,), labels)], num_orders, rng)), zero_shot)
+    """The end of a search with a single final labelling and no U from its own passes. `scores` are those of
+    `Finalist`."""
+    finalist = Finalist((name,), labels, scores=scores)
+    return Result((yield from weigh(problem, [finalist], num_orders, rng)), zero_shot)
 
 
 def _mean_and_error(values: Sequence[float] | Array) -> tuple[float, float]:

@@ -42,6 +42,7 @@ def bootstrap(problem: Problem, settings: BootstrapSettings, seed: int) -> Searc
     noise = rng.random((problem.num_examples, problem.num_labels))
     even = np.eye(problem.num_labels)[balanced]
     labels = _best(problem, settings, even + 1e-3 * noise if problem.rates is None else noise)
+    said: Array | None = None
     try:
         for _ in range(settings.num_rounds if len(problem.units) > 1 else 0):
             order = rng.permutation(len(problem.units))
@@ -50,7 +51,7 @@ def bootstrap(problem: Problem, settings: BootstrapSettings, seed: int) -> Searc
             labels = _best(problem, settings, said)
     except StopSearch:
         pass
-    return (yield from weigh_alone(problem, "bootstrap", labels, zero_shot, settings.num_final_orders, order_rng))
+    return (yield from weigh_alone(problem, "bootstrap", labels, zero_shot, settings.num_final_orders, order_rng, said))
 
 
 def _best(problem: Problem, settings: BootstrapSettings, scores: Array) -> Ints:

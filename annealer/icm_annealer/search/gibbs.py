@@ -13,6 +13,7 @@ import numpy as np
 
 from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.objective import calibrated
+from icm_annealer.core.votes import log_shares, with_current
 from icm_annealer.scoring.passes import PassRequest
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Problem, Search, StopSearch, weigh_alone, zero_shot_request
@@ -88,8 +89,9 @@ def gibbs(problem: Problem, settings: GibbsSettings, seed: int) -> Search:
                 votes += np.eye(problem.num_labels)[labels]
     except StopSearch:
         pass
-    labels = problem.best(votes + 0.5 * np.eye(problem.num_labels)[labels])  # ties go to the last labels
-    return (yield from weigh_alone(problem, "gibbs", labels, zero_shot, settings.num_final_orders, order_rng))
+    scores = log_shares(with_current(votes, labels))  # ties go to the last labels
+    labels = problem.best(scores)
+    return (yield from weigh_alone(problem, "gibbs", labels, zero_shot, settings.num_final_orders, order_rng, scores))
 
 
 def _scan(problem: Problem, settings: GibbsSettings, rng: np.random.Generator) -> Iterator[_Next]:

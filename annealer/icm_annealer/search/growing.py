@@ -35,8 +35,9 @@ def growing(problem: Problem, settings: GrowingSettings, seed: int) -> Search:
     """Calibrated zero-shot labels, then growing self-labels."""
     rng, order_rng = np.random.default_rng(seed).spawn(2)
     (zero_shot,) = yield [zero_shot_request(problem)]
-    labels = problem.best((yield from grow(problem, calibrated(zero_shot.logprobs), settings.sizes, rng)))
-    return (yield from weigh_alone(problem, "growing", labels, zero_shot, settings.num_final_orders, order_rng))
+    scores = yield from grow(problem, calibrated(zero_shot.logprobs), settings.sizes, rng)
+    labels, num_orders = problem.best(scores), settings.num_final_orders
+    return (yield from weigh_alone(problem, "growing", labels, zero_shot, num_orders, order_rng, scores))
 
 
 def grow(

@@ -11,6 +11,7 @@ import numpy as np
 
 from icm_annealer.core.arrays import Array
 from icm_annealer.core.objective import calibrated
+from icm_annealer.core.votes import log_shares, with_current
 from icm_annealer.scoring.passes import PassRequest
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Problem, Search, StopSearch, weigh_alone, zero_shot_request
@@ -41,7 +42,8 @@ def joint(problem: Problem, settings: JointSettings, seed: int) -> Search:
     among the shots."""
     rng, order_rng = np.random.default_rng(seed).spawn(2)
     (zero_shot,) = yield [zero_shot_request(problem)]
-    labels = problem.best(_scores(zero_shot.logprobs, settings))
+    scores = _scores(zero_shot.logprobs, settings)
+    labels = problem.best(scores)
     num_draws = settings.num_draws * settings.num_rounds if problem.num_examples > 1 else 0
     # In a small set, the shots must not include all examples.
     num_shots = min(settings.num_shots, problem.num_examples // 2)
@@ -55,11 +57,13 @@ def joint(problem: Problem, settings: JointSettings, seed: int) -> Search:
             (answer,) = yield [PassRequest(context, problem.all_examples, order, TREE, "joint")]
             votes += one_each[problem.likeliest(_scores(answer.logprobs, settings))]
             if draw % settings.num_draws == 0:
-                labels = problem.best(votes + 0.5 * one_each[labels])  # ties keep the current label
-                votes = np.zeros_like(votes)
+                scores = log_shares(with_current(votes, labels))  # ties keep the current label
+                labels, votes = problem.best(scores), np.zeros_like(votes)
     except StopSearch:
-        labels = problem.best(votes + 0.5 * one_each[labels])
-    return (yield from weigh_alone(problem, "joint", labels, zero_shot, settings.num_final_orders, order_rng))
+        if votes.any():
+            scores = log_shares(with_current(votes, labels))
+            labels = problem.best(scores)
+    return (yield from weigh_alone(problem, "joint", labels, zero_shot, settings.num_final_orders, order_rng, scores))
 
 
 def _scores(logprobs: Array, settings: JointSettings) -> Array:

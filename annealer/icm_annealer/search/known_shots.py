@@ -37,7 +37,8 @@ def known_shots(problem: Problem, settings: KnownShotsSettings, seed: int) -> Se
         answers = yield [PassRequest(shots, others, order, TREE, "known shots") for order in orders]
         scores[others] = calibrated(np.mean([answer.logprobs for answer in answers], axis=0))
     labels = problem.best(scores)
-    return (yield from weigh_alone(problem, "known shots", labels, zero_shot, settings.num_final_orders, order_rng))
+    num_orders = settings.num_final_orders
+    return (yield from weigh_alone(problem, "known shots", labels, zero_shot, num_orders, order_rng, scores))
 
 
 KNOWN_SHOTS = SearchKind(

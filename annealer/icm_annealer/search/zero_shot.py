@@ -21,9 +21,10 @@ class ZeroShotSettings:
 def zero_shot(problem: Problem, settings: ZeroShotSettings, seed: int) -> Search:
     """One pass without context; the seed affects only the orders on which the labels are evaluated."""
     (answer,) = yield [zero_shot_request(problem)]
-    labels = problem.best(calibrated(answer.logprobs))
+    scores = calibrated(answer.logprobs)
+    labels = problem.best(scores)
     rng = np.random.default_rng(seed)
-    return (yield from weigh_alone(problem, "zero-shot", labels, answer, settings.num_final_orders, rng))
+    return (yield from weigh_alone(problem, "zero-shot", labels, answer, settings.num_final_orders, rng, scores))
 
 
 ZERO_SHOT = SearchKind(

@@ -16,6 +16,30 @@ Quality = dict[str, dict[str, Estimate]]
 """Estimates by kind and figure."""
 
 
+class RiskAtCoverage(Record):
+    """The share of wrong labels among the most certain ones."""
+
+    coverage: float = Field(gt=0, le=1)
+    """The share of the labels that these are."""
+    certainty: float = Field(ge=0, le=1)
+    """The lowest certainty among them."""
+    risk: Estimate
+
+
+class CertaintyFigures(Record):
+    """How well the certainty of the labels found tells right ones from wrong ones; see `evaluation.certainty`."""
+
+    num: int
+    """The labelled examples with a known gold label."""
+    intervals: str
+    """A description of the intervals."""
+    auroc: Estimate
+    """Of right labels against wrong ones; unknown if all are right, or all wrong."""
+    ece: Estimate
+    risks: list[RiskAtCoverage] = Field(min_length=1)
+    """By rising coverage, up to all labels."""
+
+
 class _Figures(Record):
     figures: dict[str, Quality]
     """By method: `zero_shot`, `icm`, and `gold` if gold labels of the labelled examples are known."""
@@ -48,6 +72,8 @@ class Evaluation(_Figures, Versioned):
     """Examples with gold labels that the run did not label."""
     label_accuracy: Estimate | None
     """The share of correct labels among those found, without known ones; None if none of them has a gold label."""
+    certainty: CertaintyFigures | None = None
+    """Of the same labels; None if none of them has a gold label."""
     num_known: int | None = None
     """Labels that were known; None if none were."""
     stated_rates: dict[str, tuple[float, float]] | None = None

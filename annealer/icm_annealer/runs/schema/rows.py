@@ -10,22 +10,41 @@ from pydantic import ConfigDict, Field
 from icm_annealer.runs.schema.base import Record
 from icm_client.contract.wire import Usage
 
+Probs = dict[str, Annotated[float, Field(ge=0, le=1)]]
+"""A probability for each label of the task, in the task's order; they sum to 1."""
+
 
 class LabelRow(Record):
     """One example's label. People may correct `label` in the file."""
 
     id: str
     label: str
-    probs: dict[str, Annotated[float, Field(ge=0, le=1)]]
-    """Leave-one-out, renormalised over the labels, averaged as log-probabilities over the common orders."""
-    label_mass: float = Field(ge=0)
-    """The total probability of all labels."""
+    probs: Probs
+    """The probabilities that the label was chosen by: the softmax of the labels' scores, which are means over passes.
+    Without rules, the label found has the highest. For a search without scores, the same as `context_probs`."""
     margin: float
-    """How many nats the label scores above the next best one, in the scores that chose it."""
+    """How many nats the label found scores above the next best one, in the same scores."""
+    context_probs: Probs
+    """Leave-one-out: behind the other examples with the labels found. Averaged as log-probabilities over the common
+    orders, then renormalised over the labels."""
+    label_mass: float = Field(ge=0)
+    """The total probability of all labels in those contexts, before it was renormalised."""
     group: str | None
     run: str
     known: bool = Field(default=False, exclude_if=operator.not_)
     """Whether the label was given, not found; absent from the file if not."""
+    is_corrected: bool = Field(default=False, exclude=True)
+    """Whether `label` is another than the search's. Not in the file; `RunRecord.rows` compares with the journal."""
+
+    @property
+    def certainty(self) -> float:
+        """The probability of the label in `probs`, from 0 to 1; 1 for a label that a person knew or corrected."""
+        return 1.0 if self.known or self.is_corrected else self.probs[self.label]
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """The key that sorts rows by certainty; the margin decides where rounded probabilities are equal."""
+        return self.certainty, self.margin
 
 
 class ExampleRow(Record):

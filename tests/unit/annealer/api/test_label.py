@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests import planted
 from tests.icm_command import Icm
@@ -35,6 +36,10 @@ def test_labels_are_found_in_the_rows_order(url: str, tmp_path: Path) -> None:
     assert result.probs.shape == (16, 2)
     assert result.probs.sum(axis=1) == pytest.approx(1)
     assert [result.label_names[k] for k in result.probs.argmax(axis=1)] == result.labels
+    assert result.certainty == pytest.approx(result.probs.max(axis=1))
+    assert result.certainty == pytest.approx(1 / (1 + np.exp(-result.margins)), abs=1e-5)
+    assert result.context_probs.shape == (16, 2)
+    assert result.context_probs.sum(axis=1) == pytest.approx(1)
     assert result.u > 0
     assert (result.u_unit, result.alarms) == ("nats per example", [])
     assert "16 labels" in repr(result)
@@ -95,6 +100,8 @@ def test_a_result_becomes_tables(url: str) -> None:
     assert list(table.index[:2]) == ["index-0", "index-1"]
     assert list(table["label"]) == result.labels
     assert list(table["probs.hot"]) == pytest.approx(list(result.probs[:, 0]))
+    assert list(table["context_probs.hot"]) == pytest.approx(list(result.context_probs[:, 0]))
+    assert list(table["certainty"]) == list(result.certainty)
     columns = result.to_dataset()
     assert columns.features["label"].int2str(columns["label"][:]) == result.labels
 

@@ -21,7 +21,7 @@ from icm_annealer.runs.directory import DEMO, JOURNAL, LABELS, METRICS, REPORT
 from icm_annealer.runs.schema.base import read_file
 from icm_annealer.runs.schema.metrics import DemoResults
 
-ROW = ["id", "label", "probs", "label_mass", "margin", "group", "run"]
+ROW = ["id", "label", "probs", "margin", "context_probs", "label_mass", "group", "run"]
 
 
 class Keyed(NamedTuple):
@@ -67,6 +67,18 @@ def test_run_starts_a_scorer_and_writes_labels(icm: Icm, tmp_path: Path) -> None
     assert metrics["num_examples"] == 16
     assert metrics["num_passes"] > 1
     assert metrics["computed_tokens"] > 0
+
+
+def test_run_says_how_many_labels_are_uncertain(icm: Icm, tmp_path: Path, url: str) -> None:
+    task = planted.write_task(tmp_path / "data", 24)
+    command = ["run", "--task", task, "--scorer", url, "--out", tmp_path / "run", "--overwrite"]
+    ended = icm(*command, "--search", "zero_shot")
+    num = sum(row["probs"][row["label"]] < 0.6 for row in rows(tmp_path / "run"))
+    assert num > 0
+    assert f"{num} of the labels are uncertain (certainty below 0.6)." in ended.out
+    ended = icm(*command)
+    assert all(row["probs"][row["label"]] >= 0.6 for row in rows(tmp_path / "run"))
+    assert "uncertain" not in ended.out
 
 
 def test_only_the_first_rows(icm: Icm, tmp_path: Path, url: str) -> None:

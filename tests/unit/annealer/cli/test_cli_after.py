@@ -8,12 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests import planted
 from tests.icm_command import Icm, check_refused
 
+from icm_annealer.data.rows import read_rows
 from icm_annealer.runs.directory import EVALUATION, EXAMPLES, JOURNAL, LABELS, METRICS, REPORT
 from icm_annealer.runs.journal import Journal, read_header
+from icm_annealer.runs.record import RunRecord
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +109,10 @@ def test_an_evaluation_by_the_runs_own_data(icm: Icm, run: Path, made: Path, url
     evaluation = json.loads((run / EVALUATION).read_text())
     assert (evaluation["num_examples"], evaluation["num_test"]) == (24, 24)
     assert set(evaluation["figures"]) == {"zero_shot", "icm", "gold"}
+    certainty = evaluation["certainty"]
+    assert certainty["num"] == 24
+    assert certainty["risks"][-1]["risk"]["value"] == pytest.approx(1 - evaluation["label_accuracy"]["value"])
+    assert "wrong among them" in ended.out
     gold = evaluation["figures"]["gold"]["raw"]["accuracy"]
     assert gold["low"] <= gold["value"] <= gold["high"]
     assert f"{gold['value']:.3f} [{gold['low']:.3f}, {gold['high']:.3f}]" in ended.out
@@ -148,12 +155,56 @@ def test_exports_need_nothing_but_the_run(icm: Icm, run: Path, tmp_path: Path, f
     out = tmp_path / "out"
     ended = icm("export", run, "--format", form, "--out", out, "--top", 5)
     assert ended.code == 0, ended
-    assert f"5 rows (19 of 24 labels left out as uncertain): {out}" in ended.out
+    assert f"5 rows (19 of 24 left out as uncertain): {out}" in ended.out
     assert out.exists()
     check_refused(icm("export", run, "--format", form, "--out", out), 2, "--overwrite")
     assert icm("export", run, "--format", form, "--out", out, "--overwrite").code == 0
     assert icm("export", run, "--format", form).code == 0  # into the run's folder
     assert ended.err == ""
+
+
+def uncertain(run: Path, num: int) -> tuple[float, list[str]]:
+    """A probability that the certainty of so many labels is below, and the ids of the others."""
+    rows = sorted(RunRecord.read(run).rows(), key=lambda row: row.certainty)
+    below = (rows[num - 1].certainty + rows[num].certainty) / 2
+    return below, [row.id for row in RunRecord.read(run).rows() if row.certainty >= below]
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_tables_keep_rows_whose_label_is_too_uncertain(icm: Icm, run: Path, tmp_path: Path, form: str) -> None:
+    below, kept = uncertain(run, 7)
+    out = tmp_path / f"out.{form}"
+    ended = icm("export", run, "--format", form, "--out", out, "--abstain-below", below)
+    assert f"24 rows (7 without a label, as uncertain): {out}" in ended.out
+    rows = [row.value for row in read_rows(out)]
+    assert [row["id"] for row in rows if row["label"]] == kept
+    assert all((float(row["certainty"]) >= below) == bool(row["label"]) for row in rows)
+    assert len(rows) == 24
+
+
+@pytest.mark.parametrize("form", ["sft", "cleanlab"])
+def test_labels_for_training_are_certain_ones(icm: Icm, run: Path, tmp_path: Path, form: str) -> None:
+    below, kept = uncertain(run, 7)
+    out = tmp_path / "out"
+    ended = icm("export", run, "--format", form, "--out", out, "--abstain-below", below)
+    assert f"17 rows (7 of 24 left out as uncertain): {out}" in ended.out
+    ended = icm("export", run, "--format", form, "--out", out, "--abstain-below", below, "--top", 20, "--overwrite")
+    assert f"17 rows (7 of 24 left out as uncertain): {out}" in ended.out
+    if form == "cleanlab":
+        assert np.load(out, allow_pickle=False)["ids"].tolist() == kept
+
+
+def test_a_corrected_label_is_exported_however_uncertain_it_was(icm: Icm, run: Path, tmp_path: Path) -> None:
+    below, kept = uncertain(run, 7)
+    rows = [json.loads(line) for line in (run / LABELS).read_text().splitlines()]
+    corrected = next(row for row in rows if row["id"] not in kept)
+    corrected["label"] = {"hot": "cool", "cool": "hot"}[corrected["label"]]
+    planted.write_rows(run / LABELS, rows)
+    out = tmp_path / "out.jsonl"
+    assert icm("export", run, "--format", "jsonl", "--out", out, "--abstain-below", below).code == 0
+    written = {row.value["id"]: row.value for row in read_rows(out)}
+    assert written[corrected["id"]]["label"] == corrected["label"]
+    assert sum(row["label"] is not None for row in written.values()) == 18
 
 
 def test_exports_of_responses(icm: Icm, run: Path, tmp_path: Path) -> None:
@@ -169,7 +220,9 @@ def test_exports_of_responses(icm: Icm, run: Path, tmp_path: Path) -> None:
 def test_exports_of_what_is_no_finished_run(icm: Icm, run: Path, made: Path, tmp_path: Path) -> None:
     check_refused(icm("export", tmp_path / "nowhere", "--format", "sft"), 2, "holds no run")
     check_refused(icm("export", made / "runs", "--format", "sft"), 2, "its folders first do")
-    check_refused(icm("export", run, "--format", "sft", "--min-margin", 1000), 2, "leaves no label")
+    check_refused(icm("export", run, "--format", "sft", "--abstain-below", 1), 2, "leaves no label: the highest")
+    check_refused(icm("export", run, "--format", "sft", "--abstain-below", "nan"), 2, "--abstain-below")
+    check_refused(icm("export", run, "--format", "sft", "--abstain-below", 80), 2, "--abstain-below")
     assert not (run / "sft.jsonl").exists()
     (run / EXAMPLES).unlink()
     check_refused(icm("export", run, "--format", "sft"), 2, "--data")

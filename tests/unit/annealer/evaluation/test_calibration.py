@@ -36,7 +36,7 @@ def test_without_rates_means_are_subtracted() -> None:
 def test_known_labels_are_no_merit() -> None:
     found, gold = np.array([0, 1, 1, 0]), np.array([0, 1, 0, -1])
     is_known = np.array([True, False, False, False])
-    accuracy = Shots([], found, gold, is_known).label_accuracy
+    accuracy = Shots([], found, np.ones(len(found)), gold, is_known).label_accuracy
     assert accuracy is not None
     assert accuracy.value == 0.5
-    assert Shots([], found, gold, np.ones(4, dtype=bool)).label_accuracy is None
+    assert Shots([], found, np.ones(len(found)), gold, np.ones(4, dtype=bool)).label_accuracy is None

@@ -55,8 +55,8 @@ async def evaluated(
     ordered = sorted(loaded.examples, key=lambda example: example.group or "")
     shots, test = ordered[:24], ordered[24:]
     gold = labels_of(shots, loaded.gold, task)
-    given = gold if found is None else found
-    made = Shots(shots, given, gold if know_gold else np.full(24, -1), np.zeros(24, dtype=bool))
+    given, certainty = gold if found is None else found, np.linspace(0.5, 1, 24)
+    made = Shots(shots, given, certainty, gold if know_gold else np.full(24, -1), np.zeros(24, dtype=bool))
     held_out = HeldOut(test, loaded.gold)
     with RunProgress(Terminal(quiet=True), "eval", task.label_names) as progress:
         return await evaluate_run("a run", made, held_out, task, scorer, EvaluationPlan(**plan), progress)
@@ -73,6 +73,8 @@ async def test_right_labels_recover_the_whole_gap_and_wrong_ones_lose_more(
     assert right.gap_recovered["raw"] == Estimate(1.0, 1.0, 1.0)
     assert right.label_accuracy is not None
     assert right.label_accuracy.value == 1.0
+    assert right.certainty is not None
+    assert (right.certainty.num, right.certainty.risks[-1].risk.value) == (24, 0.0)
     loaded_task, loaded = planted.load(task_file)
     wrong = await evaluated(scorer, task_file, 1 - labels_of(loaded.examples[:24], loaded.gold, loaded_task.task))
     assert wrong.figures["icm"]["raw"]["accuracy"].value <= 0.05
@@ -84,6 +86,7 @@ async def test_without_gold_shots_no_gap_is_claimed(tmp_path: Path, scorer: Scor
     assert set(evaluation.figures) == {"zero_shot", "icm"}
     assert evaluation.gap_recovered == {}
     assert evaluation.label_accuracy is None
+    assert evaluation.certainty is None
 
 
 async def test_seeds_draw_examples_and_test_examples(tmp_path: Path, scorer: ScorerClient) -> None:
@@ -125,4 +128,8 @@ async def test_the_table_fits_a_terminal(tmp_path: Path, scorer: ScorerClient, p
     assert not math.isnan(value)
     assert f"{value:.3f} [" in text
     assert "another model, another" in text
+    assert evaluation.certainty is not None
+    assert "Their certainty, right against wrong: AUROC -, ECE 0." in text
+    half = evaluation.certainty.risks[9]
+    assert f"50% >= {half.certainty:.2f} {half.risk}" in " ".join(text.split())
     assert ("All seeds have the same test examples" in text) == (plan == {"num_seeds": 2})

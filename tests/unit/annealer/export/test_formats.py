@@ -19,9 +19,9 @@ from icm_annealer.data.rows import read_rows
 from icm_annealer.data.task import Task
 from icm_annealer.export.base import ExportJob, Written
 from icm_annealer.export.cells import FORMULA, guarded
-from icm_annealer.export.labelled import Labelled, certain
+from icm_annealer.export.labelled import Labelled, abstaining, most_certain
 from icm_annealer.export.reading import reading
-from icm_annealer.export.registry import find_format
+from icm_annealer.export.registry import BUILT_IN, find_format
 from icm_annealer.export.review import labeling_config
 from icm_annealer.runs.schema.rows import LabelRow
 from icm_client import RequestError
@@ -43,8 +43,9 @@ def labelled(texts: Sequence[str], task: Task = TASK, seed: int = 0) -> list[Lab
             id=f"row {number}",
             label=task.label_names[int(probs.argmax())],
             probs=dict(zip(task.label_names, probs.tolist(), strict=True)),
-            label_mass=0.9,
             margin=round(float(np.log(order[-1] / max(order[-2], 1e-6))), 6),
+            context_probs=dict(zip(task.label_names, probs[::-1].tolist(), strict=True)),
+            label_mass=0.9,
             group=None if number % 2 else f"group {number}",
             run="first",
         )
@@ -69,9 +70,11 @@ def expected(one: Labelled) -> dict[str, Any]:
         "id": one.row.id,
         "text": one.example.text,
         "label": one.row.label,
+        "certainty": one.row.probs[one.row.label],
         "probs": one.row.probs,
-        "label_mass": one.row.label_mass,
         "margin": one.row.margin,
+        "context_probs": one.row.context_probs,
+        "label_mass": one.row.label_mass,
         "group": one.row.group,
         "run": one.row.run,
     }
@@ -92,6 +95,8 @@ def test_csv(tmp_path: Path) -> None:
         assert (row["id"], row["text"], row["label"]) == (one.row.id, one.example.text, one.row.label)
         assert row["group"] == (one.row.group or "")
         assert {name: float(row[f"probs.{name}"]) for name in TASK.labels} == one.row.probs
+        assert {name: float(row[f"context_probs.{name}"]) for name in TASK.labels} == one.row.context_probs
+        assert float(row["certainty"]) == one.row.probs[one.row.label]
         assert float(row["margin"]) == one.row.margin
 
 
@@ -223,8 +228,9 @@ def test_cleanlab_finds_a_label_that_contradicts_its_probabilities(tmp_path: Pat
                 id=str(k),
                 label="a" if k % 2 or k == 4 else "b",
                 probs={"a": 0.95, "b": 0.05} if k % 2 else {"a": 0.05, "b": 0.95},
-                label_mass=1.0,
                 margin=1.0,
+                context_probs={"a": 0.5, "b": 0.5},
+                label_mass=1.0,
                 group=None,
                 run="r",
             ),
@@ -294,21 +300,64 @@ def test_any_text_survives_every_table(tmp_path_factory: pytest.TempPathFactory,
         assert [row["text"] for row in csv.DictReader(file)] == [one.example.text for one in rows]
 
 
-def margins(rows: Sequence[Labelled]) -> list[float]:
-    return [one.row.margin for one in rows]
+def of_certainty(value: float, margin: float = 0.0, *, is_corrected: bool = False) -> Labelled:
+    probs = {"hot": value, 'c"ld': 1 - value, "so & so": 0.0}
+    known = {"label": "hot", "probs": probs, "margin": margin, "is_corrected": is_corrected}
+    return Labelled(ROWS[0].example, ROWS[0].row.model_copy(update=known))
 
 
-@given(
-    st.lists(st.floats(-3, 3), min_size=1, max_size=12), st.floats(-3, 3) | st.none(), st.integers(1, 15) | st.none()
-)
-def test_the_certain_ones_are_kept_in_order(values: list[float], least: float | None, top: int | None) -> None:
-    rows = [Labelled(ROWS[0].example, ROWS[0].row.model_copy(update={"margin": value})) for value in values]
-    enough = [value for value in values if least is None or value >= least]
-    if not enough:
-        with pytest.raises(RequestError, match="leaves no label"):
-            certain(rows, least, top)
-        return
-    kept = margins(certain(rows, least, top))
-    assert sorted(kept) == sorted(sorted(enough, reverse=True)[:top])
+SHARES = st.lists(st.floats(0, 1), min_size=1, max_size=12)
+
+
+@given(SHARES, st.integers(1, 15))
+def test_the_most_certain_are_kept_in_order(values: list[float], top: int) -> None:
+    kept = [one.row.certainty for one in most_certain([of_certainty(value) for value in values], top)]
+    assert sorted(kept) == sorted(sorted(values, reverse=True)[:top])
     places = iter(values)
     assert all(any(value == one for value in places) for one in kept)  # a subsequence
+
+
+def test_margins_rank_what_is_certain_to_the_last_digit() -> None:
+    rows = [of_certainty(1.0, margin) for margin in (15.0, 17.0, 16.0)]
+    assert [one.row.margin for one in most_certain(rows, 2)] == [17.0, 16.0]
+
+
+@given(SHARES, st.floats(0, 1))
+def test_labels_below_a_certainty_abstain(values: list[float], below: float) -> None:
+    rows = [of_certainty(value) for value in values]
+    if max(values) < below:
+        with pytest.raises(RequestError, match="leaves no label: the highest certainty is"):
+            abstaining(rows, below)
+        return
+    assert [one.label is None for one in abstaining(rows, below)] == [value < below for value in values]
+
+
+def test_a_corrected_label_never_abstains() -> None:
+    found, corrected = abstaining([of_certainty(0.1), of_certainty(0.1, is_corrected=True)], 0.9)
+    assert (found.label, corrected.label) == (None, "hot")
+
+
+ABSTAINING = [ROWS[0]._replace(abstains=True), *ROWS[1:]]
+
+
+def test_every_format_that_holds_unlabelled_rows_writes_none_of_their_labels(tmp_path: Path) -> None:
+    holding = {name for name, form in BUILT_IN.items() if form.holds_unlabelled}
+    assert holding == {"jsonl", "csv", "parquet", "hf", "label-studio"}
+    write("jsonl", tmp_path / "out.jsonl", ABSTAINING)
+    assert [row.value["label"] for row in read_rows(tmp_path / "out.jsonl")] == [None, *(o.label for o in ROWS[1:])]
+    write("csv", tmp_path / "out.csv", ABSTAINING)
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        assert [row["label"] for row in csv.DictReader(file)] == ["", *(o.label for o in ROWS[1:])]
+    write("label-studio", tmp_path / "out.json", ABSTAINING)
+    tasks = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert [task["data"]["id"] for task in tasks if "predictions" not in task] == [ROWS[0].row.id]
+
+
+def test_libraries_read_rows_without_a_label(tmp_path: Path) -> None:
+    """Parquet has a null, a dataset the number that its ClassLabel documents for a missing label."""
+    parquet, datasets = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("datasets")
+    write("parquet", tmp_path / "out.parquet", ABSTAINING)
+    found = parquet.read_table(tmp_path / "out.parquet").column("label").to_pylist()
+    assert found == [None, *(one.label for one in ROWS[1:])]
+    write("hf", tmp_path / "out", ABSTAINING)
+    assert datasets.load_from_disk(str(tmp_path / "out"))["label"][0] == -1

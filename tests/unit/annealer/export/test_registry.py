@@ -25,7 +25,7 @@ from icm_annealer.export.base import ExportFormat, Written
 from icm_annealer.tracking.base import TrackerKind
 
 def write(path, job):
-    path.write_text("".join(f"{row.label}\\n" for _, row in job.labelled))
+    path.write_text("".join(f"{row.label}\\n" for _, row, _ in job.labelled))
     return Written(len(job.labelled), ["a toy"])
 
 class Diary:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,25 @@ def labelled(task: Task, rows: list[tuple[dict[str, Any], str, float]]) -> list[
     return [
         Labelled(
             example(task, number, **facts),
-            LabelRow(id=str(number), label=label, probs={}, label_mass=1.0, margin=margin, group=None, run="r"),
+            _row(task, number, label, margin),
         )
         for number, (facts, label, margin) in enumerate(rows)
     ]
+
+
+def _row(task: Task, number: int, label: str, margin: float) -> LabelRow:
+    own = 1 / (1 + math.exp(-margin))
+    probs = {name: own if name == label else 1 - own for name in task.label_names}
+    return LabelRow(
+        id=str(number),
+        label=label,
+        probs=probs,
+        margin=margin,
+        context_probs=probs,
+        label_mass=1.0,
+        group=None,
+        run="r",
+    )
 
 
 def claim(q: int, text: str, label: str, margin: float = 1.0) -> tuple[dict[str, Any], str, float]:

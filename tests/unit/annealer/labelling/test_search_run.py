@@ -22,7 +22,10 @@ from icm_annealer.runs.directory import COSTS, JOURNAL, LABELS, RunDir
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import Scorer
 from icm_annealer.search.blocks import BlockSettings
+from icm_annealer.search.gibbs import GibbsSettings
+from icm_annealer.search.joint import JointSettings
 from icm_annealer.search.official import OfficialSettings
+from icm_annealer.search.registry import BUILT_IN
 from icm_annealer.search.settings import Settings
 from icm_client import ModelInfo, ScorerClient, ScoreRequest, ScorerError, ScoreResponse
 
@@ -188,6 +191,27 @@ async def test_26_classes_with_labels_of_several_tokens(scorer: ScorerClient) ->
     assert zero_shot.value <= 0.2
 
 
+@pytest.mark.parametrize("search", BUILT_IN)
+async def test_without_rules_every_label_has_the_highest_of_its_probabilities(
+    scorer: ScorerClient, search: str
+) -> None:
+    options = {
+        "official": OfficialSettings(iterations_per_example=0.5),
+        "gibbs": GibbsSettings(num_burn_in=1, num_samples=2),
+        "joint": JointSettings(num_rounds=2),
+    }
+    names, has_scores = LETTERS[:4], search != "official"
+    task = Task(name="letters", template="Item: {item}\nClass:", labels={name: f" {name}" for name in names})
+    for seed, num in ((0, 3), (1, 16)):
+        settings = Settings(search=search, seed=seed, options=options.get(search))
+        run = await run_search(letters(num)[0], task, scorer, settings)
+        assert (run.result.winner.scores is not None) == has_scores
+        for row in run.rows():
+            assert list(row.probs) == list(row.context_probs) == names
+            assert row.certainty == (max(row.probs.values()) if has_scores else row.probs[row.label])
+            assert has_scores or row.probs == row.context_probs
+
+
 async def test_contexts_are_shots_parted_by_the_separator(tmp_path: Path, scorer: ScorerClient) -> None:
     loaded_task, loaded = planted.load(planted.write_task(tmp_path, 8))
     watched = Watched(scorer)
@@ -268,7 +292,7 @@ async def test_the_run_folder_holds_labels_and_costs(tmp_path: Path, scorer: Sco
     rows = [json.loads(line) for line in (tmp_path / "run" / LABELS).read_text().splitlines()]
     assert [row["id"] for row in rows] == [example.id for example in planted.load(task_file)[1].examples]
     for row in rows:
-        assert list(row) == ["id", "label", "probs", "label_mass", "margin", "group", "run"]
+        assert list(row) == ["id", "label", "probs", "margin", "context_probs", "label_mass", "group", "run"]
         assert row["run"] == "run"
         assert 0 < row["label_mass"] <= 1
         assert row["margin"] > 0  # no rule here wants another label than the likeliest

@@ -13,11 +13,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from icm_annealer.core.estimate import Estimate
+from icm_annealer.plots.bands import BandPlot
 from icm_annealer.plots.bars import Bar, BarGroup, BarPlot, BarRow
 from icm_annealer.plots.base import BLUE, DASHES, GREEN, MARKERS, ORANGE, SERIES, WIDTH, Plot, shown
 from icm_annealer.plots.clouds import Cloud, CloudPlot, ReferenceLine, short
 from icm_annealer.plots.curves import Curve, CurvePlot
 from icm_annealer.plots.drawing import STYLE
+from icm_annealer.plots.stacks import Stack, StackPlot
 
 UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 FINITE = st.floats(-1e4, 1e4, allow_subnormal=False)
@@ -180,6 +182,42 @@ def test_an_axis_is_logarithmic_where_values_differ_tenfold() -> None:
     assert axes.get_xscale() == "linear"
     assert axes.get_xlabel() == "tokens"
     assert_round(axes.get_xticks())
+
+
+def test_stacks_hold_every_number_and_their_sum() -> None:
+    plot = StackPlot("t", "labels", ("sure", "likely", "no"), (Stack("spam", (3, 2, 0)), Stack("$fine$", (10, 20, 5))))
+    figure, axes = drawn(plot)
+    boxes = [(patch.get_x(), patch.get_width()) for patch in axes.patches]  # type: ignore[attr-defined]
+    assert boxes == [(0, 3), (0, 10), (3, 2), (10, 20), (5, 0), (30, 5)]
+    assert [text.get_text() for text in axes.texts] == ["5", "35"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["spam", "$fine$"]
+    assert axes.yaxis_inverted()
+    assert legend(figure) == ["sure", "likely", "no"]
+    assert all(tick == round(tick) for tick in axes.get_xticks())
+    first, _, second, _, third, _ = (patch.get_facecolor()[3] for patch in axes.patches)  # type: ignore[index]
+    assert first > second > third
+
+
+def test_a_stack_of_nothing_is_drawn() -> None:
+    _, axes = drawn(StackPlot("t", "labels", ("a", "b"), (Stack("none", (0, 0)),)))
+    assert [text.get_text() for text in axes.texts] == ["0"]
+
+
+def test_a_band_holds_its_curve_and_starts_at_zero() -> None:
+    points = ((0.25, Estimate(0.0, 0.0, 0.1)), (0.5, Estimate(0.1, 0.05, 0.2)), (1.0, Estimate(0.3, 0.2, 0.45)))
+    figure, axes = drawn(BandPlot("t", "coverage", "wrong", points))
+    assert axes.lines[0].get_xydata().tolist() == [[0.25, 0.0], [0.5, 0.1], [1.0, 0.3]]  # type: ignore[union-attr]
+    (band,) = axes.collections
+    corners = band.get_paths()[0].vertices.tolist()
+    assert all([x, y] in corners for x, estimate in points for y in (estimate.low, estimate.high))
+    assert (axes.get_xlim(), axes.get_ylim()[0]) == ((0, 1), 0)
+    assert axes.get_ylim()[1] > 0.45
+    assert legend(figure) == ["95 % interval"]
+    assert "20 %" in [label.get_text() for label in axes.get_yticklabels()]
+    _, axes = drawn(BandPlot("t", "coverage", "wrong", ((1.0, Estimate(0.0, 0.0, 0.0)),)))
+    assert 0.05 <= axes.get_ylim()[1] < 0.06
+    _, axes = drawn(BandPlot("t", "coverage", "wrong", ((1.0, Estimate(1.0, 0.9, 1.0)),)))
+    assert axes.get_ylim() == (0, 1)
 
 
 def test_long_texts_lose_their_middle() -> None:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests import planted
 from tests.conftest import Serving
 from tests.finished import HEADER, finished
 
 from icm_annealer.core.estimate import Estimate
+from icm_annealer.evaluation.certainty import certainty_figures
+from icm_annealer.plots.bands import BandPlot
+from icm_annealer.plots.stacks import StackPlot
 from icm_annealer.reporting.compare_runs import ComparedRuns, alike, differences
 from icm_annealer.reporting.report import render_report, report_plots
 from icm_annealer.reporting.run_report import RunReport, SearchReport
@@ -61,12 +66,46 @@ async def test_a_run_without_gold(tmp_path: Path, scorer: ScorerClient) -> None:
     assert "least certain labels" in page.text
     assert "share of right labels" not in page.text
     assert "Test accuracy" not in page.text
-    row = min(found.run.rows(), key=lambda row: row.margin)
+    row = min(found.run.rows(), key=lambda row: row.certainty)
     assert row.id in page.text
     for alarm in found.alarms:
         assert alarm.code in page.text
     assert page.links == []
-    assert list(report_plots([RunReport.read(tmp_path / "run")])) == ["u-by-pass"]
+    assert "wrong among them" not in page.text
+    plots = report_plots([RunReport.read(tmp_path / "run")])
+    assert list(plots) == ["u-by-pass", "certainty"]
+    counts = plots["certainty"]
+    assert isinstance(counts, StackPlot)
+    assert counts.parts == ("≥ 0.99", "0.9 to 0.99", "0.8 to 0.9", "0.6 to 0.8", "< 0.6")
+    certainties = {name: [row.certainty for row in found.run.rows() if row.label == name] for name in ("hot", "cool")}
+    assert [stack.label for stack in counts.stacks] == ["hot", "cool"]
+    for stack in counts.stacks:
+        reached = [sum(one >= limit for one in certainties[stack.label]) for limit in (0.99, 0.9, 0.8, 0.6, 0)]
+        assert list(itertools.accumulate(stack.numbers)) == reached
+
+
+async def test_with_gold_it_shows_how_many_of_the_most_certain_labels_are_wrong(
+    tmp_path: Path, scorer: ScorerClient
+) -> None:
+    task_file = planted.write_task(tmp_path / "data", 12)
+    found = await finished(scorer, tmp_path / "run", task_file)
+    rows = sorted(found.run.rows(), key=lambda row: -row.certainty)
+    others = {"hot": "cool", "cool": "hot"}
+    gold = {row.id: row.label if number < 9 else others[row.label] for number, row in enumerate(rows)}
+    report = SearchReport.read(tmp_path / "run", gold)
+    assert report.certainty is not None
+    assert report.certainty.auroc.value == 1.0
+    wanted = {0.25: 0.0, 0.5: 0.0, 0.75: 0.0, 0.9: (10.8 - 9) / 10.8, 1.0: 0.25}
+    for one in report.certainty.risks:
+        assert one.risk.value == pytest.approx(wanted.get(one.coverage, one.risk.value), abs=1e-9)
+    page = Page(render_report([RunReport.read(tmp_path / "run", gold)]))
+    assert "AUROC 1.000 [1.000, 1.000]" in page.text
+    assert "of 12 labels with known gold" in page.text
+    plots = report_plots([RunReport.read(tmp_path / "run", gold)])
+    assert list(plots) == ["u-by-pass", "right-by-pass", "certainty", "risk-by-coverage"]
+    curve = plots["risk-by-coverage"]
+    assert isinstance(curve, BandPlot)
+    assert curve.points[-1][1].value == 0.25
 
 
 async def test_curves_are_those_of_the_search(tmp_path: Path, scorer: ScorerClient) -> None:
@@ -194,8 +233,14 @@ async def test_what_an_evaluation_found_is_shown(tmp_path: Path, scorer: ScorerC
     )
     RunDir(folder).write(EVALUATION, evaluation)
     page = Page(render_report([RunReport.read(folder)]))
+    assert "wrong among them" not in page.text
     assert "0.432 [0.400, 0.500]" in page.text
     assert "of a kind" in page.text
+    known = certainty_figures(RunRecord.read(folder).rows(), np.linspace(0.5, 1, 8), np.array([0.0, *[1.0] * 7]))
+    RunDir(folder).write(EVALUATION, evaluation.model_copy(update={"certainty": known}))
+    report = RunReport.read(folder)
+    assert report.searches[0].certainty == known
+    assert "of 8 labels with known gold" in Page(render_report([report])).text
     path = folder / EVALUATION
     path.write_text(path.read_text().replace('"brier"', '"bier"', 1))
     with pytest.raises(RequestError, match=r"eval\.json: figures\.zero_shot: has no raw\.brier"):

@@ -93,6 +93,8 @@ def change(path: Path, number: int, **values: Any) -> None:
         (LABELS, {"margin": float("nan")}, "line 3: margin"),
         (LABELS, {"probs": {"hot": 50.0, "cool": 0.5}}, "line 3: probs"),
         (LABELS, {"probs": {"hot": 0.0, "cool": 0.0}}, "line 3: probs: do not sum to 1"),
+        (LABELS, {"context_probs": {"hot": 0.0, "cool": 0.0}}, "line 3: context_probs: do not sum to 1"),
+        (LABELS, {"context_probs": {"cool": 0.5, "hot": 0.5}}, "line 3: the labels"),
         (LABELS, {"id": "somebody"}, "rows were added, removed or moved"),
     ],
 )
@@ -108,12 +110,18 @@ async def test_files_that_were_changed_are_told(
     assert str(tmp_path / "run" / name) in raised.value.message
 
 
-async def test_a_corrected_label_counts(tmp_path: Path, scorer: ScorerClient) -> None:
+async def test_a_corrected_label_counts_and_is_certain(tmp_path: Path, scorer: ScorerClient) -> None:
     await finished(scorer, tmp_path / "run", planted.write_task(tmp_path / "data", 8))
-    before = RunRecord.read(tmp_path / "run").rows()[2].label
-    other = {"hot": "cool", "cool": "hot"}[before]
+    before = RunRecord.read(tmp_path / "run").rows()
+    other = {"hot": "cool", "cool": "hot"}[before[2].label]
     change(tmp_path / "run" / LABELS, 2, label=other)
-    assert RunRecord.read(tmp_path / "run").rows()[2].label == other
+    after = RunRecord.read(tmp_path / "run").rows()
+    assert after[2].label == other
+    assert after[2].probs[other] < 0.5
+    assert [row.is_corrected for row in after] == [number == 2 for number in range(8)]
+    assert [row.certainty for row in after] == [
+        1.0 if number == 2 else row.probs[row.label] for number, row in enumerate(before)
+    ]
 
 
 async def test_a_run_from_before_examples_were_kept_takes_its_data(tmp_path: Path, scorer: ScorerClient) -> None:

@@ -11,8 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests import planted
 
+from icm_annealer.core.label_balance import LabelRates
 from icm_annealer.core.objective import Objective
 from icm_annealer.data.examples import Loaded, consistency_of, labels_of
 from icm_annealer.data.task import LoadedTask
@@ -65,7 +68,7 @@ def drive(given: Problem, settings: Settings, answer: Answer, stop_after: int | 
         answers = [PassResult(answer(request)) for request in asked]
         try:
             asked = search.send(answers)
-            if number == stop_after:
+            if number == stop_after and asked[0].purpose != "finalists":
                 asked = search.throw(StopSearch())
         except StopIteration as stop:
             return Told(requests, stop.value)
@@ -329,6 +332,48 @@ def test_a_search_can_be_stopped_and_is_weighed_all_the_same(search: str, stop_a
     assert len(told.of("finalists")) == 3
     assert given.consistency.num_contradictions(told.result.winner.labels) == 0
     assert np.isfinite(told.result.winner.u)
+
+
+@settings(max_examples=30)
+@given(
+    search=st.sampled_from([*BASELINES, "blocks"]),
+    num=st.integers(1, 14),
+    num_labels=st.integers(2, 5),
+    seed=st.integers(0, 100),
+    stop_after=st.integers(2, 12) | st.none(),
+    given_too=st.sets(st.sampled_from(["labels", "rates"])),
+)
+def test_without_rules_a_label_has_the_highest_of_its_scores(
+    search: str, num: int, num_labels: int, seed: int, stop_after: int | None, given_too: set[str]
+) -> None:
+    """Also where label rates decided; only known labels are what they are."""
+    options = {"gibbs": GibbsSettings(num_burn_in=1, num_samples=2), "joint": JointSettings(num_draws=3, num_rounds=2)}
+    chosen = Settings(search=search, seed=seed, options=options.get(search))
+    known = np.where(np.arange(num) < 3, np.arange(num) % num_labels, -1) if "labels" in given_too else None
+    rates = LabelRates.even(num_labels) if "rates" in given_too else None
+    stop = None if search == "blocks" else stop_after
+    told_more = replace(problem(num, num_labels), known=known, rates=rates)
+    winner = drive(told_more, chosen, noise(num_labels), stop).result.winner
+    found = ~told_more.is_known
+    if winner.scores is None:
+        assert (search, num) == ("bootstrap", 1)  # a single example has no context: its label is a random one
+    else:
+        assert winner.scores.argmax(axis=1)[found].tolist() == winner.labels[found].tolist()
+        assert np.isfinite(winner.scores).all()
+
+
+def test_scores_of_votes_are_their_shares() -> None:
+    wanted = np.arange(20) % 2
+    num_draws = 0
+
+    def answer(request: PassRequest) -> Array:
+        nonlocal num_draws
+        num_draws += request.purpose == "joint"
+        return (knows(1 - wanted) if num_draws in (1, 4) else knows(wanted))(request)
+
+    told = drive(problem(20), Settings(search="joint", options=JointSettings(num_rounds=1)), answer)
+    # Three votes of five, and half a vote each for the current label, for either label before any draw.
+    assert told.result.winner.probs[np.arange(20), wanted] == pytest.approx(np.full(20, 4 / 6.5))
 
 
 def test_nothing_is_weighed_where_no_order_is_wanted() -> None:

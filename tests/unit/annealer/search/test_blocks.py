@@ -150,16 +150,17 @@ def test_an_example_that_no_pass_reached_keeps_its_label() -> None:
     assert result.winner.labels.tolist() == expected.tolist()
 
 
-def test_margins_are_those_of_what_the_labels_were_chosen_by() -> None:
+def test_margins_and_probabilities_are_those_of_what_the_labels_were_chosen_by() -> None:
     """Not of the last passes alone, by which a label may be less likely than another."""
     logprobs = np.log([[0.4, 0.6], [0.9, 0.1], [0.5, 0.5]])
     scores = np.log([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7]])
     labels = np.array([0, 0, 0])  # the last because of a rule
     found = Candidate(("zero-shot",), labels, 0.0, logprobs, [0.0], scores)
     assert found.margins == pytest.approx(np.log([0.8 / 0.2, 0.6 / 0.4, 0.3 / 0.7]))
-    assert Candidate(("growing",), labels, 0.0, logprobs, [0.0]).margins == pytest.approx(
-        np.log([0.4 / 0.6, 0.9 / 0.1, 1.0])
-    )
+    assert found.probs == pytest.approx(np.exp(scores))
+    without = Candidate(("official",), labels, 0.0, logprobs - 1.0, [0.0])  # little mass on the labels altogether
+    assert without.margins == pytest.approx(np.log([0.4 / 0.6, 0.9 / 0.1, 1.0]))
+    assert without.probs == pytest.approx(np.exp(logprobs))
 
 
 def test_a_search_tells_the_margins_of_all_that_was_said() -> None:
