@@ -60,11 +60,17 @@ class Objective:
 
 
 def information(logprobs: Array, labels: Ints) -> float:
-    """The measure `information` of `labels` [n] under `logprobs` [n, C]. A label without examples counts as one that
-    nothing is said about."""
+    """The measure `information` of `labels` [n] under `logprobs` [n, C]."""
+    return float(information_by_example(logprobs, labels).mean())
+
+
+def information_by_example(logprobs: Array, labels: Ints) -> Array:
+    """What each example contributes [n] to the measure `information`, of which it is the mean. A label without examples
+    counts as one that nothing is said about."""
     num_labels = logprobs.shape[1]
     own = even_posteriors(logprobs, labels)[np.arange(len(labels)), labels] + np.log(num_labels)
-    return float(sum(own[labels == label].mean() for label in np.unique(labels)) / num_labels)
+    weighted: Array = own / (num_labels * label_rates(labels, num_labels)[labels])
+    return weighted
 
 
 def even_posteriors(logprobs: Array, labels: Ints) -> Array:

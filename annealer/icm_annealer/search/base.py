@@ -205,6 +205,14 @@ def zero_shot_labels_of(problem: Problem, result: Result) -> Ints:
     return problem.likeliest(calibrated(result.zero_shot.logprobs))
 
 
+def zero_shot_candidate(problem: Problem, result: Result) -> Candidate | None:
+    """The candidate with the calibrated zero-shot labels; None if the search did not evaluate them."""
+    if result.zero_shot is None:
+        return None
+    labels = problem.best(calibrated(result.zero_shot.logprobs))
+    return next((c for c in result.candidates if c.us and (c.labels == labels).all()), None)
+
+
 Round = list[PassRequest]
 Search = Generator[Round, list[PassResult], Result]
 

@@ -18,6 +18,7 @@ from icm_annealer.search.base import (
     Round,
     Search,
     weigh,
+    zero_shot_candidate,
     zero_shot_request,
 )
 from icm_annealer.search.chain import NEXT_TO_NOTHING, ChainEnd, ChainSettings, chain, evened, lockstep
@@ -79,11 +80,11 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
     found += yield from _renamed(problem, settings, alone, found, chain_rng)
     found.append(Finalist((ZERO_SHOT_ALONE,), problem.best(alone), None, alone))
     candidates = yield from weigh(problem, found, settings.num_final_orders, order_rng)
-    is_start = [(candidate.labels == found[-1].labels).all() for candidate in candidates]
-    u_start = next((c.us[0] for c, is_it in zip(candidates, is_start, strict=True) if is_it and c.us), None)
+    candidates = _likelier_of_equals(problem, _without_needless_evenness(candidates), alone)
     num_oscillating = sum(end.oscillates for end in ends)
-    candidates = _likelier_of_equals(problem, candidates, alone)
-    return Result(candidates, zero_shot, u_start, [end.labels for end in ends], num_oscillating)
+    result = Result(candidates, zero_shot, None, [end.labels for end in ends], num_oscillating)
+    rival = zero_shot_candidate(problem, result)
+    return result if rival is None else replace(result, u_start=rival.us[0])
 
 
 def _starts(num: int) -> list[str]:
@@ -166,6 +167,17 @@ def likelier_names(labels: Ints, alone: Array) -> Ints:
         if better[one, other] <= NEXT_TO_NOTHING:
             return np.argsort(names)
         names[[one, other]] = names[[other, one]]
+
+
+def _without_needless_evenness(candidates: list[Candidate]) -> list[Candidate]:
+    """Moves the answer with free label rates to the front if it comes from the same chains as the best and its U is not
+    significantly lower: even rates cost the labels that are not even."""
+    best = candidates[0]
+    for rival in candidates:
+        lead, error = best.lead(rival)
+        if best.starts == (*rival.starts, EVEN) and lead <= 2 * error:
+            return [rival, *(candidate for candidate in candidates if candidate is not rival)]
+    return candidates
 
 
 def _likelier_of_equals(problem: Problem, candidates: list[Candidate], alone: Array) -> list[Candidate]:
