@@ -22,7 +22,7 @@ from icm_annealer.benchmarks.weighing import OrderUs, Weighed, WeighPlan, verdic
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.core.arrays import Array, Ints
-from icm_annealer.core.objective import LEAST_RATE, calibrated
+from icm_annealer.core.objective import calibrated
 from icm_client import ModelInfo, RequestError, ScorerClient, ScoreRequest, ScoreResponse
 
 PAIRED = planted.TASK + "group: pair\nleave_out: group\nrules: [{kind: mirrored}]\n"
@@ -88,13 +88,14 @@ async def u_by_hand(case: Case, labels: Ints, units: Sequence[Sequence[int]], sc
 def information_by_hand(logprobs: Array, labels: Ints) -> float:
     """The mean over two labels of the mean log-probability of the examples with that label, + ln 2, were both labels
     equally frequent: the log-odds are shifted so that the mean probability of the second label is its rate."""
-    log_odds = logprobs[:, 1] - logprobs[:, 0]
-    rate = max(float((labels == 1).mean()), LEAST_RATE)
+    log_odds, rate = logprobs[:, 1] - logprobs[:, 0], float((labels == 1).mean())
+    if rate in (0.0, 1.0):
+        return 0.0
     low, high = -100.0, 100.0
     for _ in range(100):
         middle = (low + high) / 2
         low, high = (middle, high) if (1 / (1 + np.exp(-log_odds - middle))).mean() < rate else (low, middle)
-    even = log_odds + low - np.log(rate / max(1 - rate, LEAST_RATE))
+    even = log_odds + low - np.log(rate / (1 - rate))
     gains = -np.log1p(np.exp(np.where(labels == 1, -even, even))) + np.log(2)
     return float(sum(gains[labels == label].mean() for label in set(labels.tolist())) / 2)
 

@@ -158,22 +158,17 @@ def test_a_rare_label_that_is_predicted_well_beats_an_even_labelling_that_is_pre
 
 @settings(max_examples=50, deadline=None)
 @given(st.integers(1, 40), st.integers(2, 6), st.integers(0, 2**32))
-def test_a_constant_labelling_scores_little(num: int, num_labels: int, seed: int) -> None:
-    """Nothing, if all examples are predicted alike. By Jensen's inequality not below 0, and above it by no more than
-    the share of the one label that occurs: ln C / C."""
-    rng = np.random.default_rng(seed)
-    noise = rng.normal(0.0, 2.0, (num, num_labels))
+def test_a_constant_labelling_scores_nothing(num: int, num_labels: int, seed: int) -> None:
+    """However far apart its examples are predicted."""
+    logprobs = np.random.default_rng(seed).normal(-2.0, 3.0, (num, num_labels))
     for label in range(num_labels):
-        constant = np.full(num, label)
-        alike = np.tile(rng.normal(-2.0, 2.0, num_labels), (num, 1))
-        assert information(alike, constant) == pytest.approx(0.0, abs=NEAR)
-        assert -NEAR <= information(alike + noise, constant) <= math.log(num_labels) / num_labels + NEAR
+        assert information(logprobs, np.full(num, label)) == 0.0
 
 
 def test_a_label_without_examples_adds_nothing() -> None:
     labels = np.arange(40) % 2
     logprobs = np.log(np.where(np.eye(2)[labels] > 0, 0.9, 0.1))
-    with_third = np.hstack([logprobs, np.full((40, 1), -30.0)])
+    with_third = np.hstack([logprobs, np.random.default_rng(0).normal(-3.0, 3.0, (40, 1))])
     assert information(with_third, labels) == pytest.approx(2 / 3 * information(logprobs, labels), abs=NEAR)
 
 
