@@ -30,6 +30,9 @@ EVEN, RENAMED, ZERO_SHOT_ALONE = "even rates", "renamed", "zero-shot alone"
 STARTS = (GROWING, RANDOM, ZERO_SHOT)
 """The starts of the first chains; all further ones are random."""
 
+MIN_DIFFERENCE = 0.05
+"""Share of labels by which the answer at even rates must differ to be an answer of its own."""
+
 
 @dataclass(frozen=True)
 class BlockSettings(ChainSettings):
@@ -38,7 +41,7 @@ class BlockSettings(ChainSettings):
     num_chains: int = 2
     """Number of chains that run first: from growing self-labels, from random labels, from calibrated zero-shot labels,
     and from random labels again."""
-    max_chains: int = 4
+    max_chains: int = 3
     """The most chains; those beyond `num_chains` run only if the first ones end at different labels."""
     growing_sizes: tuple[int, ...] = (2, 4, 16, 64)
     """Shots of each round of the growing self-labels."""
@@ -101,7 +104,8 @@ def _answers(
     problem: Problem, settings: BlockSettings, alone: Array, starts: Sequence[str], ends: Sequence[ChainEnd]
 ) -> list[Finalist]:
     """The answers of each set of chains with similar ends: the best labels by the mean scores of their last passes and
-    the zero-shot scores (`alone`), whose errors are independent of the contexts, and the same at even label rates."""
+    the zero-shot scores (`alone`), whose errors are independent of the contexts, and the same at even label rates if
+    these are far from even."""
     clusters: list[list[int]] = []
     for number in sorted(range(len(ends)), key=lambda number: -ends[number].u):
         labels = ends[number].labels
@@ -119,7 +123,9 @@ def _answers(
         found.append(Finalist(began, problem.best(scores), ends[cluster[0]].u, scores))
         if problem.rates is None:
             even = evened(scores)
-            found.append(Finalist((*began, EVEN), problem.best(even), None, even))
+            labels = problem.best(even)
+            if (labels != found[-1].labels).mean() > MIN_DIFFERENCE:
+                found.append(Finalist((*began, EVEN), labels, None, even))
     return found
 
 
