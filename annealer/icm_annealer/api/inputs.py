@@ -72,9 +72,14 @@ def load_rows(rows: Any, task: Task) -> Loaded:
     return loaded
 
 
-def start_from(folder: str | os.PathLike[str], loaded: Loaded, task: Task) -> dict[str, str]:
+def start_from(
+    folder: str | os.PathLike[str], loaded: Loaded, task: Task, out: str | os.PathLike[str] | None
+) -> dict[str, str]:
     """The labels of the run in `folder` (id -> label name), corrected ones included, for the examples that are also
-    here. Raises RequestError if it is not finished, or if no example or not every label is here."""
+    here. Raises RequestError if it is not finished, if no example or not every label is here, or if it is the run in
+    `out` itself, which could not be resumed without its labels."""
+    if out is not None and Path(out).resolve() == Path(folder).resolve():
+        raise RequestError(f"{folder} cannot start from itself: write the new run to another folder")
     record = RunRecord.read(Path(folder))
     there = {example.id for example in loaded.examples}
     labels = {row.id: row.label for row in record.rows() if row.id in there}

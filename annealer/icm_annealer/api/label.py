@@ -200,7 +200,7 @@ async def anneal(
         found = with_rates(found, rates)
     if known is not None:
         loaded = with_known(loaded, found, os.fspath(known) if isinstance(known, os.PathLike) else known)
-    started = None if start is None else start_from(start, loaded, found)
+    started = None if start is None else start_from(start, loaded, found, out)
     opening = Opening(lambda: api_key, scorer_model, engine, wait_s)
     open_scorer = _opener(scorer, opening)
     folder = Path(tempfile.mkdtemp(prefix=TEMPORARY) if out is None else out)

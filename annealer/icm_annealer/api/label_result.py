@@ -133,9 +133,9 @@ class LabelResult:
         return self._record.computed_tokens
 
     def to_pandas(self) -> Any:
-        """A DataFrame with one row per example and the columns id, text, label, certainty, margin, label_mass, group,
-        run, and for each label `probs.NAME` and `context_probs.NAME`. If the rows were a pandas DataFrame, its index
-        is kept.
+        """A DataFrame with one row per example and the columns id, text, label, certainty, known, margin, label_mass,
+        group, run, and for each label `probs.NAME` and `context_probs.NAME`. If the rows were a pandas DataFrame, its
+        index is kept.
 
         Raises RequestError if pandas is not installed.
         """
@@ -143,8 +143,8 @@ class LabelResult:
         return pandas.DataFrame(flat_records(self._labelled), index=self.index)
 
     def to_dataset(self) -> Any:
-        """A Dataset of the library `datasets`: id, text, label (a ClassLabel), certainty, probs, margin, context_probs,
-        label_mass, group, run.
+        """A Dataset of the library `datasets`: id, text, label (a ClassLabel), certainty, known, probs, margin,
+        context_probs, label_mass, group, run.
 
         Raises RequestError if `datasets` is not installed.
         """

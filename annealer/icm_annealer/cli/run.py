@@ -112,7 +112,7 @@ def run(
     target = Target.parse(track) if track else None
     named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     folder = RunDir(out)
-    started = start_from(start, loaded, own_task) if start else None
+    started = start_from(start, loaded, own_task, out) if start else None
     job = LabelJob(own_task, loaded, rows, settings, named.open, folder, resume, overwrite, experiment, started)
     job.prepare()
     progress = RunProgress(console, own_task.name, own_task.label_names)

@@ -85,9 +85,10 @@ def examples_of(rows: Iterable[Row], task: Task) -> Loaded:
         if not text.strip():
             raise RequestError(f"{where}: the example's text is empty", code="bad_data")
         examples.append(Example(example_id, text, str(facts[task.group]) if task.group else None, facts))
-        for field, labels in ((task.gold, gold), (task.known, known)):
-            if field is not None and not is_absent(row.get(field)):
-                labels[example_id] = label_named(row[field], task, where)
+        if task.gold is not None and not is_absent(row.get(task.gold)):
+            gold[example_id] = label_named(row[task.gold], task, where)
+        if task.known is not None and not is_unknown(row.get(task.known)):
+            known[example_id] = label_named(row[task.known], task, where)
     return Loaded(examples, gold, known=known)
 
 
@@ -185,6 +186,11 @@ def label_named(value: Any, task: Task, where: str) -> str:
 def is_absent(value: Any) -> bool:
     """Whether a value is missing: None, or NaN in a column of numbers."""
     return value is None or value != value
+
+
+def is_unknown(value: Any) -> bool:
+    """Whether a field for a known label is empty."""
+    return is_absent(value) or value == ""
 
 
 def _is_one_cell(facts: dict[str, Any]) -> bool:

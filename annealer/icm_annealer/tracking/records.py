@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from icm_annealer.data.rates import rates_text
 from icm_annealer.runs.schema.journal import PassLine, RunHeader
 from icm_annealer.runs.schema.metrics import RunMetrics
 from icm_annealer.runs.schema.rows import CostLine
@@ -32,6 +33,8 @@ def params_of(header: RunHeader) -> dict[str, str]:
         "task": header.task.name,
         "data": header.data,
         "num_examples": len(header.ids),
+        "num_known": len(header.known or ()),
+        "rates": rates_text(header.task.rates),
         "scorer": header.model.model_dump(),
         **header.settings.model_dump(),
     }

@@ -33,6 +33,8 @@ class SearchRow(SearchCosts):
     """The same if the cache were cleared after each pass."""
     iterations: list[int] | None = None
     """Those that were run and those of a whole search, where a search counts them."""
+    num_known: int | None = None
+    """Known labels, which do not count in `label_accuracy`; None if none are known."""
     num_labelled: int | None = None
     """Examples that the search itself has labelled, where it says so."""
     extrapolated: float | None = None
@@ -92,6 +94,7 @@ class SearchRows:
             **costs,
             weighed=await case.weighed(labels),
             label_accuracy=accuracy(labels, case.gold_to_find).value,
+            num_known=case.num_known or None,
             test_accuracy=accuracy(predictions.raw, case.gold_test).value,
             test_accuracy_calibrated=accuracy(predictions.calibrated, case.gold_test).value,
             label_rates=label_rates(labels, len(case.task.labels)).tolist(),

@@ -31,11 +31,15 @@ STOPPED = (
     "took as many as those that it found."
 )
 
+KNOWN = "right: without the known labels, which every search is given."
+
 
 def notes_for(comparisons: Sequence[TaskComparison]) -> list[str]:
     """What has to be said beside these figures."""
     is_extrapolated = any(search.is_extrapolated for comparison in comparisons for search in comparison.searches)
-    return [*NOTES, *([STOPPED] if is_extrapolated else [])]
+    rows = [row for comparison in comparisons for search in comparison.searches for row in search.rows]
+    has_known = any(row.num_known for row in rows)
+    return [*NOTES, *([STOPPED] if is_extrapolated else []), *([KNOWN] if has_known else [])]
 
 
 def print_comparisons(console: Terminal, comparisons: Sequence[TaskComparison]) -> None:

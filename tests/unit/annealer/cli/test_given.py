@@ -127,6 +127,9 @@ def test_a_run_starts_from_the_corrected_labels_of_another(
     assert labels[found[0]["id"]] == found[0]["label"]
     assert icm(*again, *given, "--resume").code == 0
     check_refused(icm(*again, *given[2:], "--resume"), 2, "was begun with other start labels")
+    itself = icm(*run, "--from", tmp_path / "run", "--overwrite")
+    check_refused(itself, 2, "cannot start from itself: write the new run to another folder")
+    assert (tmp_path / "run/labels.jsonl").exists()
     other = icm(*again[:-2], *given, "--search", "joint", "--overwrite")
     check_refused(other, 2, "the search joint cannot start from labels")
 

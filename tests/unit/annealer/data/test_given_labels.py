@@ -32,7 +32,7 @@ def rows(path: Path, *checked: Any) -> Path:
 
 @pytest.fixture
 def loaded(tmp_path: Path) -> Loaded:
-    return load_examples(rows(tmp_path, "spam", None, 1, None, None, None, None, None), TASK)
+    return load_examples(rows(tmp_path, "spam", None, 1, None, "", None, None, None), TASK)
 
 
 def test_a_field_of_the_rows_holds_known_labels(loaded: Loaded, tmp_path: Path) -> None:
