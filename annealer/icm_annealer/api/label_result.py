@@ -36,6 +36,9 @@ class LabelResult:
         >>> result = icm.label(words, template="{word}:", labels=["warm", "cold"], scorer="fake:")
         >>> len(result.labels), result.probs.shape, result.label_names
         (4, (4, 2), ['warm', 'cold'])
+        >>> doubtful = [word for word, certainty in zip(words, result.certainty) if certainty < 0.8]
+        >>> len(doubtful) <= 4
+        True
     """
 
     folder: Path
