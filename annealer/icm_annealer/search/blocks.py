@@ -219,8 +219,9 @@ def _likelier_of_equals(problem: Problem, candidates: list[Candidate], alone: Ar
 
 def _expected_passes(settings: BlockSettings, num_examples: int) -> ExpectedPasses:
     """A chain cools and then settles within a few passes if the data have structure."""
-    chain = min(settings.max_passes, settings.num_hot_passes + 3)
-    return ExpectedPasses(1 + settings.num_chains * chain + 2 * settings.num_final_orders)
+    num_of_chain = min(settings.max_passes, settings.num_hot_passes + 3)
+    num_of_chains = settings.num_chains * num_of_chain
+    return ExpectedPasses(1 + len(settings.growing_sizes) + num_of_chains + 2 * settings.num_final_orders)
 
 
 BLOCKS = SearchKind(
