@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from icm_annealer.core.arrays import Ints
 from icm_annealer.core.objective import entropy, label_rates
 from icm_annealer.labelling.alarm import AlarmText, FinishedSearch
 from icm_annealer.scoring.passes import PassResult
-from icm_annealer.search.base import Result, zero_shot_labels_of
+from icm_annealer.search.base import Candidate, zero_shot_labels_of
 
 MIN_RELATIVE_ENTROPY = 0.5
 """As a fraction of ln C; two labels at rates 11 : 89 have this entropy."""
@@ -20,11 +23,11 @@ MIN_FALL = 0.05
 """Nats per example; smaller differences between U on different orders are noise."""
 
 
-def agreement(result: Result) -> float:
-    """Share of examples with the same label in the winner and in the median chain; 1 without several chains."""
-    if len(result.chains) < 2:
+def agreement(found: Candidate, chains: Sequence[Ints]) -> float:
+    """Share of examples with the same label in `found` and in the median chain; 1 without several chains."""
+    if len(chains) < 2:
         return 1.0
-    return float(np.median([(labels == result.winner.labels).mean() for labels in result.chains]))
+    return float(np.median([(labels == found.labels).mean() for labels in chains]))
 
 
 def little_information(search: FinishedSearch) -> AlarmText | None:
@@ -55,7 +58,7 @@ def uneven_labels(search: FinishedSearch) -> AlarmText | None:
 
 
 def chains_disagree(search: FinishedSearch) -> AlarmText | None:
-    share = agreement(search.result)
+    share = agreement(search.found, search.result.chains)
     if share >= MIN_AGREEMENT:
         return None
     return AlarmText(
