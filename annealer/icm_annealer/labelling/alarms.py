@@ -58,8 +58,8 @@ def alarms(
 ) -> list[Alarm]:
     """All alarms about `result`, warnings first. `found` is the search's own winner; None if it is that of `result`."""
     search = FinishedSearch(problem, result, examples, num_dropped, found or result.winner)
-    found = [alarm for kind in SEARCH_ALARMS for alarm in kind.raised(search)]
-    return sorted(found, key=lambda alarm: alarm.level != "warning")
+    raised = [alarm for kind in SEARCH_ALARMS for alarm in kind.raised(search)]
+    return sorted(raised, key=lambda alarm: alarm.level != "warning")
 
 
 def spread_alarms(rescored: Rescored) -> list[Alarm]:
