@@ -41,7 +41,7 @@ def verdict(problem: Problem, result: Result) -> Verdict:
             return Verdict(
                 "zero-shot",
                 f"{own}; {_equality(winner, rival, lead, error)}.",
-                "Use zero-shot labels (--search zero_shot): they cost one pass.",
+                "Zero-shot labels are enough here, and one pass finds them (--search zero_shot).",
             )
         own += f", {lead:.2f} ± {error:.2f} above that of zero-shot labels"
     if winner.u < MIN_FOUND * most:

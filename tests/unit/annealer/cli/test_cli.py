@@ -20,6 +20,7 @@ from icm_annealer.reporting.run_report import RunReport
 from icm_annealer.runs.directory import DEMO, JOURNAL, LABELS, METRICS, REPORT
 from icm_annealer.runs.schema.base import read_file
 from icm_annealer.runs.schema.metrics import DemoResults
+from icm_annealer.runs.schema.verdict import WORDS
 
 ROW = ["id", "label", "probs", "margin", "context_probs", "label_mass", "group", "run"]
 
@@ -64,6 +65,7 @@ def test_run_starts_a_scorer_and_writes_labels(icm: Icm, tmp_path: Path) -> None
     share = sum(row["label"] == gold[row["id"]] for row in found) / 16
     assert max(share, 1 - share) == 1.0
     metrics = json.loads((out / METRICS).read_text())
+    assert f"Verdict: {WORDS[metrics['verdict']['name']]}. {metrics['verdict']['observation']}" in ended.out
     assert metrics["num_examples"] == 16
     assert metrics["num_passes"] > 1
     assert metrics["computed_tokens"] > 0
@@ -190,6 +192,8 @@ def test_demo_compares_and_reports(icm: Icm, tmp_path: Path, url: str) -> None:
     assert demo.label_accuracy is not None
     assert 0 <= demo.label_accuracy.value <= 1
     assert demo.seconds > 0
+    assert ended.out.count("Verdict: ") == 2
+    assert all(f"Verdict: {seed.search.verdict.words}." in ended.out for seed in demo.seeds)
     assert [seed.seed for seed in demo.seeds] == [0, 1]
     assert demo.num_passes == sum(seed.search.num_passes for seed in demo.seeds) > 0
     assert demo.computed_tokens == sum(seed.search.computed_tokens for seed in demo.seeds) > 0
