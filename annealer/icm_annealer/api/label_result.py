@@ -37,6 +37,9 @@ class LabelResult:
         >>> result = icm.label(words, template="{word}:", labels=["warm", "cold"], scorer="fake:")
         >>> len(result.labels), result.probs.shape, result.label_names
         (4, (4, 2), ['warm', 'cold'])
+        >>> doubtful = [word for word, certainty in zip(words, result.certainty) if certainty < 0.8]
+        >>> len(doubtful) <= 4
+        True
     """
 
     folder: Path
@@ -140,9 +143,9 @@ class LabelResult:
         return self._record.computed_tokens
 
     def to_pandas(self) -> Any:
-        """A DataFrame with one row per example and the columns id, text, label, certainty, margin, label_mass, group,
-        run, and for each label `probs.NAME` and `context_probs.NAME`. If the rows were a pandas DataFrame, its index
-        is kept.
+        """A DataFrame with one row per example and the columns id, text, label, certainty, known, margin, label_mass,
+        group, run, and for each label `probs.NAME` and `context_probs.NAME`. If the rows were a pandas DataFrame, its
+        index is kept.
 
         Raises RequestError if pandas is not installed.
         """
@@ -150,8 +153,8 @@ class LabelResult:
         return pandas.DataFrame(flat_records(self._labelled), index=self.index)
 
     def to_dataset(self) -> Any:
-        """A Dataset of the library `datasets`: id, text, label (a ClassLabel), certainty, probs, margin, context_probs,
-        label_mass, group, run.
+        """A Dataset of the library `datasets`: id, text, label (a ClassLabel), certainty, known, probs, margin,
+        context_probs, label_mass, group, run.
 
         Raises RequestError if `datasets` is not installed.
         """
