@@ -13,9 +13,10 @@ from icm_annealer.runs.schema.verdict import Verdict
 from icm_annealer.search.base import Candidate, Problem, Result, zero_shot_candidate
 
 MIN_COHERENT = 0.2
-"""Share of ln C that U must exceed for labels to be called coherent at all."""
+"""Share of the most information that U must exceed for labels to be called coherent at all. On a 135M model, U is 0.4
+to 0.9 nats for concepts of two labels that the model has, else 0.0 to 0.15."""
 MIN_FOUND = 0.4
-"""Share of ln C that U must exceed for labels to be called found."""
+"""Share of the most information that U must reach for labels to be called found."""
 
 
 def verdict(problem: Problem, result: Result) -> Verdict:
@@ -27,9 +28,9 @@ def verdict(problem: Problem, result: Result) -> Verdict:
             "The labels were not evaluated by how much the other examples say about them (measure: information).",
             "Check a sample by hand.",
         )
-    most = float(np.log(problem.num_labels)) if problem.rates is None else entropy(winner.labels, problem.num_labels)
+    most = most_information(problem, winner)
     own = f"U is {winner.u:.2f} of at most {most:.2f} nats"
-    if winner.u <= max(2 * winner.u_se, MIN_COHERENT * most):
+    if is_incoherent(problem, winner):
         return Verdict(
             "nothing",
             f"{own}: the other examples say little about a label.",
@@ -47,6 +48,19 @@ def verdict(problem: Problem, result: Result) -> Verdict:
     if winner.u < MIN_FOUND * most:
         return Verdict("weak", f"{own}.", "Check a sample, and use the most certain labels only (--abstain-below).")
     return Verdict("found", f"{own}.", "Use the labels; those of low certainty deserve a look.")
+
+
+def most_information(problem: Problem, candidate: Candidate) -> float:
+    """The highest U by the measure `information`, in nats: ln C, or the entropy of the labels if their rates are
+    stated."""
+    if problem.rates is None:
+        return float(np.log(problem.num_labels))
+    return entropy(candidate.labels, problem.num_labels)
+
+
+def is_incoherent(problem: Problem, candidate: Candidate) -> bool:
+    """Whether U, by the measure `information`, is not clearly above zero; False if it is unknown (NaN)."""
+    return candidate.u <= max(2 * candidate.u_se, MIN_COHERENT * most_information(problem, candidate))
 
 
 def lead_by_example(one: Candidate, other: Candidate) -> tuple[float, float]:
