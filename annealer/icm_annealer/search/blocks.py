@@ -137,7 +137,8 @@ def _renamed(
     from the exchanged names, so its labels come from contexts of their own."""
     starts: list[tuple[tuple[str, ...], Ints]] = []
     for finalist in found:
-        labels = problem.held(likelier_names(finalist.labels, alone).argsort()[finalist.labels])
+        assert finalist.scores is not None
+        labels = problem.best(finalist.scores[:, likelier_names(finalist.labels, alone)])
         known = [*(other.labels for other in found), *(other for _, other in starts)]
         if not any(_are_alike(settings, labels, other) for other in known):
             starts.append(((*finalist.starts, RENAMED), labels))
