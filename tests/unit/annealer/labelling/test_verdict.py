@@ -22,6 +22,7 @@ from icm_annealer.core.objective import Measure, Objective
 from icm_annealer.data.examples import Example
 from icm_annealer.data.given_labels import GivenLabels
 from icm_annealer.data.task import Task
+from icm_annealer.labelling.alarms import alarms
 from icm_annealer.labelling.label_dataset import Labelling, label_dataset
 from icm_annealer.labelling.verdict import MIN_COHERENT, MIN_FOUND, decision, lead_by_example, verdict
 from icm_annealer.rules.consistency import Consistency
@@ -99,8 +100,7 @@ def test_labels_as_coherent_as_those_of_zero_shot_are_no_better() -> None:
 
 def test_a_lead_that_comes_from_few_examples_is_noise() -> None:
     probs = np.where(np.arange(NUM) < 1, 0.3, FIRM)
-    found = result(candidate(GOOD, FIRM), candidate(OTHER, probs, "zero-shot"))
-    assert verdict(problem(), found).name == "zero-shot"
+    assert name_of(result(candidate(GOOD, FIRM), candidate(OTHER, probs, "zero-shot"))) == "zero-shot"
 
 
 def test_zero_shot_labels_that_won_are_named() -> None:
@@ -112,6 +112,13 @@ def test_zero_shot_labels_that_won_are_named() -> None:
 @pytest.mark.parametrize("probs", [EVEN, prob_of(MIN_COHERENT / 2), 0.2])
 def test_labels_about_which_others_say_little_are_nothing(probs: float) -> None:
     assert name_of(result(candidate(GOOD, probs), candidate(OTHER, EVEN, "zero-shot"))) == "nothing"
+
+
+@pytest.mark.parametrize("probs", [FIRM, EVEN, prob_of(MIN_COHERENT - 0.01), prob_of(MIN_COHERENT + 0.01)])
+def test_the_alarm_about_little_information_comes_with_the_verdict(probs: float) -> None:
+    found, examples = result(candidate(GOOD, probs)), [Example(str(k), "", None, {}) for k in range(NUM)]
+    codes = [alarm.code for alarm in alarms(problem(), found, examples)]
+    assert ("little-information" in codes) == (name_of(found) == "nothing")
 
 
 def test_u_that_changes_with_the_order_is_nothing() -> None:
