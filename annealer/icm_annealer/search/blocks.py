@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from icm_annealer.core.arrays import Array, Ints
-from icm_annealer.core.objective import calibrated, normalized
+from icm_annealer.core.objective import calibrated, label_rates, normalized
 from icm_annealer.scoring.passes import PassResult
 from icm_annealer.search.base import (
     Candidate,
@@ -76,7 +76,7 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
     ]
     num_first = min(settings.num_chains, len(chains))
     ends = yield from lockstep(chains[:num_first])
-    if not all(_are_alike(settings, ends[0].labels, end.labels) for end in ends):
+    if not all(_are_alike(settings, ends[0].labels, end.labels, problem.num_labels) for end in ends):
         ends += yield from lockstep(chains[num_first:], 1 + num_first)
     names = [start for start, _ in starts]
     found = _answers(problem, settings, alone, names, ends)
@@ -110,7 +110,7 @@ def _answers(
     for number in sorted(range(len(ends)), key=lambda number: -ends[number].u):
         labels = ends[number].labels
         for cluster in clusters:
-            if _are_alike(settings, ends[cluster[0]].labels, labels):
+            if _are_alike(settings, ends[cluster[0]].labels, labels, problem.num_labels):
                 cluster.append(number)
                 break
         else:
@@ -138,13 +138,16 @@ def _renamed(
     starts: list[tuple[tuple[str, ...], Ints]] = []
     for finalist in found:
         assert finalist.scores is not None
-        labels = problem.best(finalist.scores[:, likelier_names(finalist.labels, alone)])
+        names = likelier_names(finalist.labels, alone)
+        if problem.rates is not None and problem.num_labels == 2:
+            names = np.array([1, 0])  # a concept and its opposite have other rates, so U tells them apart
+        labels = problem.best(finalist.scores[:, names])
         known = [*(other.labels for other in found), *(other for _, other in starts)]
-        if not any(_are_alike(settings, labels, other) for other in known):
+        if not any(_are_alike(settings, labels, other, problem.num_labels) for other in known):
             starts.append(((*finalist.starts, RENAMED), labels))
     cold = [
-        chain(problem, settings, labels, 0.0, rng_)
-        for (_, labels), rng_ in zip(starts, rng.spawn(len(starts)), strict=True)
+        chain(problem, settings, labels, 0.0, own)
+        for (_, labels), own in zip(starts, rng.spawn(len(starts)), strict=True)
     ]
     ends = yield from lockstep(cold, 1 + settings.max_chains)
     scores = [_combined(settings, end.evidence, alone) for end in ends]
@@ -157,8 +160,12 @@ def _combined(settings: BlockSettings, said: Array, alone: Array) -> Array:
     return scores
 
 
-def _are_alike(settings: BlockSettings, one: Ints, other: Ints) -> bool:
-    return bool((one == other).mean() >= settings.min_agreement)
+def _are_alike(settings: BlockSettings, one: Ints, other: Ints, num_labels: int) -> bool:
+    """Whether two labellings agree as much beyond chance as even ones do that agree on `min_agreement`: where one label
+    is rare, any two agree on most examples."""
+    by_chance = float((label_rates(one, num_labels) * label_rates(other, num_labels)).sum())
+    share = (settings.min_agreement - 1 / num_labels) / (1 - 1 / num_labels)
+    return bool((one == other).mean() >= by_chance + share * (1 - by_chance))
 
 
 def likelier_names(labels: Ints, alone: Array) -> Ints:
@@ -212,8 +219,9 @@ def _likelier_of_equals(problem: Problem, candidates: list[Candidate], alone: Ar
 
 def _expected_passes(settings: BlockSettings, num_examples: int) -> ExpectedPasses:
     """A chain cools and then settles within a few passes if the data have structure."""
-    chain = min(settings.max_passes, settings.num_hot_passes + 3)
-    return ExpectedPasses(1 + settings.num_chains * chain + 2 * settings.num_final_orders)
+    num_of_chain = min(settings.max_passes, settings.num_hot_passes + 3)
+    num_of_chains = settings.num_chains * num_of_chain
+    return ExpectedPasses(1 + len(settings.growing_sizes) + num_of_chains + 2 * settings.num_final_orders)
 
 
 BLOCKS = SearchKind(
