@@ -22,10 +22,11 @@ from icm_annealer.labelling.alarm import Alarm
 from icm_annealer.reporting.report import render_report
 from icm_annealer.reporting.run_report import RunReport
 from icm_annealer.runs.record import RunRecord
+from icm_annealer.runs.schema.verdict import Verdict
 
 
 class LabelResult:
-    """The labels found, in the order of the rows, and the alarms about them.
+    """The labels found, in the order of the rows, the verdict on them and the alarms about them.
 
     `label`, `anneal` and `open_run` return one. Everything is read from `folder`, including corrections made in
     `labels.jsonl`.
@@ -64,6 +65,12 @@ class LabelResult:
         self._labelled = [Labelled(e, row) for e, row in zip(examples, self._record.rows(), strict=True)]
         self._gold = gold
         self.index: Any = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether to use the labels: what was measured, without gold, and what to do."""
+        assert self._record.verdict is not None  # the run is finished
+        return self._record.verdict
 
     @property
     def label_names(self) -> list[str]:
@@ -165,6 +172,7 @@ class LabelResult:
             f"{counted(self.computed_tokens, 'token')} computed",
             f"  folder: {self.folder}",
         ]
+        lines.append(f"  verdict: {self.verdict.words} (see .verdict)")
         if self.alarms:
             levels = Counter(alarm.level for alarm in self.alarms)
             lines.append("  " + ", ".join(counted(num, level) for level, num in levels.items()) + " (see .alarms)")
