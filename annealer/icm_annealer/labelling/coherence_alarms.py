@@ -9,7 +9,7 @@ import numpy as np
 from icm_annealer.core.arrays import Ints
 from icm_annealer.core.objective import entropy, label_rates
 from icm_annealer.labelling.alarm import AlarmText, FinishedSearch
-from icm_annealer.labelling.verdict import is_incoherent, most_information
+from icm_annealer.labelling.verdict import is_incoherent
 from icm_annealer.scoring.passes import PassResult
 from icm_annealer.search.base import Candidate, zero_shot_labels_of
 
@@ -33,7 +33,7 @@ def little_information(search: FinishedSearch) -> AlarmText | None:
     winner, problem = search.result.winner, search.problem
     if problem.objective.measure != "information" or not is_incoherent(problem, winner):
         return None
-    most = most_information(problem, winner)
+    most = float(np.log(problem.num_labels))
     return AlarmText(
         f"U is {winner.u:.3f} ± {winner.u_se:.3f} of at most {most:.3f} nats per example: the other examples say "
         "little more about a label than the label rates do.",

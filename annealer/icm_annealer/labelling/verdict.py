@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from icm_annealer.core.arrays import Array
-from icm_annealer.core.objective import entropy, information_by_example, normalized
+from icm_annealer.core.objective import information_by_example, normalized
 from icm_annealer.runs.schema.verdict import Verdict
 from icm_annealer.search.base import Candidate, Problem, Result, zero_shot_candidate
 
@@ -28,7 +28,7 @@ def verdict(problem: Problem, result: Result) -> Verdict:
             "The labels were not evaluated by how much the other examples say about them (measure: information).",
             "Check a sample by hand.",
         )
-    most = most_information(problem, winner)
+    most = float(np.log(problem.num_labels))
     own = f"U is {winner.u:.2f} of at most {most:.2f} nats"
     if is_incoherent(problem, winner):
         return Verdict(
@@ -50,29 +50,21 @@ def verdict(problem: Problem, result: Result) -> Verdict:
     return Verdict("found", f"{own}.", "Use the labels; those of low certainty deserve a look.")
 
 
-def most_information(problem: Problem, candidate: Candidate) -> float:
-    """The highest U by the measure `information`, in nats: ln C, or the entropy of the labels if their rates are
-    stated."""
-    if problem.rates is None:
-        return float(np.log(problem.num_labels))
-    return entropy(candidate.labels, problem.num_labels)
-
-
 def is_incoherent(problem: Problem, candidate: Candidate) -> bool:
     """Whether U, by the measure `information`, is not clearly above zero; False if it is unknown (NaN)."""
-    return candidate.u <= max(2 * candidate.u_se, MIN_COHERENT * most_information(problem, candidate))
+    return candidate.u <= max(2 * candidate.u_se, MIN_COHERENT * np.log(problem.num_labels))
 
 
 def lead_by_example(one: Candidate, other: Candidate) -> tuple[float, float]:
-    """The mean difference of what each example contributes to U of two candidates, and its standard error over the
-    examples. It leaves out that contexts are shared."""
+    """The mean difference of what each example contributes to U of two candidates on the first common order, and its
+    standard error over the examples. It leaves out that contexts are shared."""
     difference = _contributions(one) - _contributions(other)
     error = difference.std(ddof=1) / np.sqrt(len(difference)) if len(difference) > 1 else np.inf
     return float(difference.mean()), float(error)
 
 
 def _contributions(candidate: Candidate) -> Array:
-    return information_by_example(candidate.logprobs, candidate.labels)
+    return information_by_example(candidate.logprobs if candidate.first is None else candidate.first, candidate.labels)
 
 
 def _equality(winner: Candidate, rival: Candidate, lead: float, error: float) -> str:

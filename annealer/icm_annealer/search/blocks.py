@@ -43,7 +43,7 @@ class BlockSettings(ChainSettings):
     and from random labels again."""
     max_chains: int = 3
     """The most chains; those beyond `num_chains` run only if the first ones end at different labels."""
-    growing_sizes: tuple[int, ...] = (2, 4, 16, 64)
+    growing_sizes: tuple[int, ...] = (4, 16)
     """Shots of each round of the growing self-labels."""
     min_agreement: float = 0.8
     """Chains whose labels agree on at least this share count as one answer and are averaged."""
