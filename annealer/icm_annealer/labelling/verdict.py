@@ -52,7 +52,7 @@ def verdict(problem: Problem, result: Result) -> Verdict:
 
 def is_incoherent(problem: Problem, candidate: Candidate) -> bool:
     """Whether U, by the measure `information`, is not clearly above zero; False if it is unknown (NaN)."""
-    return candidate.u <= max(2 * candidate.u_se, MIN_COHERENT * np.log(problem.num_labels))
+    return candidate.u <= max(2 * candidate.u_se, MIN_COHERENT * float(np.log(problem.num_labels)))
 
 
 def lead_by_example(one: Candidate, other: Candidate) -> tuple[float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,8 +28,6 @@ from icm_annealer.search.kind import ExpectedPasses, Preset, SearchKind
 
 GIVEN, GROWING, ZERO_SHOT, RANDOM = "given", "growing", "zero-shot", "random"
 EVEN, RENAMED, ZERO_SHOT_ALONE = "even rates", "renamed", "zero-shot alone"
-STARTS = (GROWING, RANDOM, ZERO_SHOT)
-"""The starts of the first chains; all further ones are random."""
 
 MIN_DIFFERENCE = 0.05
 """Share of labels by which the answer at even rates must differ to be an answer of its own."""
@@ -55,31 +54,23 @@ class BlockSettings(ChainSettings):
 
 def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
     """Runs several chains of block moves, averages chains with similar ends, and evaluates the answers on common fresh
-    orders. If the problem has start labels, all chains start from them.
+    orders.
 
-    Only chains with a random start are heated, since heat would destroy the information in other starts. Calibrated
-    zero-shot labels are one of the answers, so no answer is chosen that is less coherent than they are.
+    Calibrated zero-shot labels are one of the answers, so no answer is chosen that is less coherent than they are.
     """
-    chain_rng, growing_rng, order_rng = np.random.default_rng(seed).spawn(3)
+    start_rng, chain_rng, order_rng = np.random.default_rng(seed).spawn(3)
     (zero_shot,) = yield [zero_shot_request(problem)]
     alone = calibrated(zero_shot.logprobs)
-    if problem.start is None:
-        grown = yield from grow(problem, alone, settings.growing_sizes, growing_rng)
-        starts = [(start, _start(problem, start, grown, alone, chain_rng)) for start in _starts(settings.max_chains)]
-    else:
-        labels = problem.best(alone + NEXT_TO_NOTHING)
-        given = problem.held(np.where(problem.start >= 0, problem.start, labels))
-        starts = [(GIVEN, given)] * settings.max_chains
+    starts = yield from _starts(problem, settings, alone, start_rng)
     chains = [
-        chain(problem, settings, labels, settings.heat if start == RANDOM else 0.0, rng)
-        for (start, labels), rng in zip(starts, chain_rng.spawn(len(starts)), strict=True)
+        chain(problem, settings, start.labels, settings.heat if start.is_hot else 0.0, rng)
+        for start, rng in zip(starts, chain_rng.spawn(len(starts)), strict=True)
     ]
     num_first = min(settings.num_chains, len(chains))
     ends = yield from lockstep(chains[:num_first])
     if not all(_are_alike(settings, ends[0].labels, end.labels, problem.num_labels) for end in ends):
         ends += yield from lockstep(chains[num_first:], 1 + num_first)
-    names = [start for start, _ in starts]
-    found = _answers(problem, settings, alone, names, ends)
+    found = _answers(problem, settings, alone, [start.name for start in starts], ends)
     found += yield from _renamed(problem, settings, alone, found, chain_rng)
     found.append(Finalist((ZERO_SHOT_ALONE,), problem.best(alone), None, alone))
     candidates = yield from weigh(problem, found, settings.num_final_orders, order_rng)
@@ -90,14 +81,27 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
     return result if rival is None else replace(result, u_start=rival.us[0])
 
 
-def _starts(num: int) -> list[str]:
-    return [STARTS[k] if k < len(STARTS) else RANDOM for k in range(num)]
+class _Start(NamedTuple):
+    name: str
+    labels: Ints
+    is_hot: bool
 
 
-def _start(problem: Problem, start: str, grown: Array, alone: Array, rng: np.random.Generator) -> Ints:
-    """The labels of a start; `grown` and `alone` are scores [example, label]."""
-    scores = {GROWING: grown, ZERO_SHOT: alone}.get(start)
-    return problem.best(rng.random((problem.num_examples, problem.num_labels)) if scores is None else scores)
+def _starts(
+    problem: Problem, settings: BlockSettings, alone: Array, rng: np.random.Generator
+) -> Generator[Round, list[PassResult], list[_Start]]:
+    """The starts of all chains. Heat would destroy the information in a start, so those that have some are cold. If the
+    problem has start labels, all chains start from them: the first cold, the others hot, to see whether they come back.
+    Examples without a start label take their zero-shot label.
+    """
+    zero_shot = problem.best(alone)
+    if problem.start is not None:
+        given = problem.held(np.where(problem.start >= 0, problem.start, zero_shot))
+        return [_Start(GIVEN, given, is_hot=number > 0) for number in range(settings.max_chains)]
+    grown = yield from grow(problem, alone, settings.growing_sizes, rng)
+    informed = {0: _Start(GROWING, problem.best(grown), is_hot=False), 2: _Start(ZERO_SHOT, zero_shot, is_hot=False)}
+    draws = [rng.random((problem.num_examples, problem.num_labels)) for _ in range(settings.max_chains)]
+    return [informed.get(k, _Start(RANDOM, problem.best(draw), is_hot=True)) for k, draw in enumerate(draws)]
 
 
 def _answers(
