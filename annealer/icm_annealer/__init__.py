@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from icm_annealer.api.report import Report
     from icm_annealer.data.task import Task, built_in_tasks, load_task
     from icm_annealer.labelling.alarm import Alarm
+    from icm_annealer.runs.schema.verdict import Verdict
     from icm_annealer.scoring.passes import Scorer
     from icm_annealer.search.settings import Settings
     from icm_client.contract.errors import IcmError, RequestError
@@ -31,6 +32,7 @@ __all__ = [
     "Scorer",
     "Settings",
     "Task",
+    "Verdict",
     "anneal",
     "built_in_tasks",
     "label",
@@ -47,6 +49,7 @@ _MODULES = {
     "Scorer": "icm_annealer.scoring.passes",
     "Settings": "icm_annealer.search.settings",
     "Task": "icm_annealer.data.task",
+    "Verdict": "icm_annealer.runs.schema.verdict",
     "anneal": "icm_annealer.api.label",
     "built_in_tasks": "icm_annealer.data.task",
     "label": "icm_annealer.api.label",

@@ -27,8 +27,10 @@ from icm_annealer.cli.app import app as icm
 from icm_annealer.data.task import Task
 from icm_annealer.labelling.alarm import AlarmKind
 from icm_annealer.labelling.alarms import ALARMS
+from icm_annealer.labelling.verdict import MIN_COHERENT, MIN_FOUND
 from icm_annealer.rules.python import PythonRule
 from icm_annealer.rules.registry import RULES, rule_of
+from icm_annealer.runs.schema.verdict import WORDS
 from icm_server.cli.app import app as icm_server
 from icm_server.engines.fake import FakeEngine
 from icm_server.http.app import create_app
@@ -159,6 +161,15 @@ def test_the_table_of_rules_is_the_registrys() -> None:
         (kind, [field for field in rule.model_fields if field != "kind"], rule.help) for kind, rule in RULES.items()
     ]
     assert table == registered
+
+
+def test_the_table_of_verdicts_is_that_of_the_code() -> None:
+    section = RULES_AND_ALARMS.read_text().partition("## The verdict\n")[2].partition("\n## ")[0]
+    table = re.findall(r"^\| ([a-z -]+) \| `([a-z-]+)` \|", section, re.MULTILINE)
+    assert [(name, words) for words, name in table] == list(WORDS.items())
+    assert set(re.findall(r"\d+ %", section)) == {
+        f"{limit:.0%}".replace("%", " %") for limit in (MIN_FOUND, MIN_COHERENT)
+    }
 
 
 @pytest.mark.parametrize("kind", ALARMS, ids=lambda kind: kind.code)

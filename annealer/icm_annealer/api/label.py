@@ -47,6 +47,7 @@ def label(
     rates: Mapping[str, float | Sequence[float]] | None = None,
     known: Mapping[Any, str] | Sequence[str | None] | str | os.PathLike[str] | None = None,
     start: str | os.PathLike[str] | None = None,
+    keep_found: bool = False,
     api_key: str | None = None,
     scorer_model: str | None = None,
     engine: str = "vllm",
@@ -85,6 +86,8 @@ def label(
             or the path of a file with the fields id and label. Unlike gold labels, the search uses them.
         start: The folder of a finished run, whose labels (as corrected) the search starts from. Examples that it does
             not hold start without a label.
+        keep_found: Return the labels found even if zero-shot labels are as coherent. By default those are returned
+            then (`LabelResult.verdict`).
         api_key: The scorer's API key.
         scorer_model: The model's name at an `openai:` endpoint that serves several.
         engine: The engine of a `local:` scorer.
@@ -133,6 +136,7 @@ def label(
             rates=rates,
             known=known,
             start=start,
+            keep_found=keep_found,
             api_key=api_key,
             scorer_model=scorer_model,
             engine=engine,
@@ -163,6 +167,7 @@ async def anneal(
     rates: Mapping[str, float | Sequence[float]] | None = None,
     known: Mapping[Any, str] | Sequence[str | None] | str | os.PathLike[str] | None = None,
     start: str | os.PathLike[str] | None = None,
+    keep_found: bool = False,
     api_key: str | None = None,
     scorer_model: str | None = None,
     engine: str = "vllm",
@@ -205,7 +210,17 @@ async def anneal(
     open_scorer = _opener(scorer, opening)
     folder = Path(tempfile.mkdtemp(prefix=TEMPORARY) if out is None else out)
     job = LabelJob(
-        found, loaded, loaded.examples, chosen, open_scorer, RunDir(folder), resume, overwrite, experiment, started
+        found,
+        loaded,
+        loaded.examples,
+        chosen,
+        open_scorer,
+        RunDir(folder),
+        resume,
+        overwrite,
+        experiment,
+        started,
+        keep_found,
     )
     shown = watch(progress, found.name, found.label_names)
     is_kept = False

@@ -22,10 +22,11 @@ from icm_annealer.labelling.alarm import Alarm
 from icm_annealer.reporting.report import render_report
 from icm_annealer.reporting.run_report import RunReport
 from icm_annealer.runs.record import RunRecord
+from icm_annealer.runs.schema.verdict import Verdict
 
 
 class LabelResult:
-    """The labels found, in the order of the rows, and the alarms about them.
+    """The labels found, in the order of the rows, the verdict on them and the alarms about them.
 
     `label`, `anneal` and `open_run` return one. Everything is read from `folder`, including corrections made in
     `labels.jsonl`.
@@ -36,6 +37,9 @@ class LabelResult:
         >>> result = icm.label(words, template="{word}:", labels=["warm", "cold"], scorer="fake:")
         >>> len(result.labels), result.probs.shape, result.label_names
         (4, (4, 2), ['warm', 'cold'])
+        >>> doubtful = [word for word, certainty in zip(words, result.certainty) if certainty < 0.8]
+        >>> len(doubtful) <= 4
+        True
     """
 
     folder: Path
@@ -61,6 +65,12 @@ class LabelResult:
         self._labelled = [Labelled(e, row) for e, row in zip(examples, self._record.rows(), strict=True)]
         self._gold = gold
         self.index: Any = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether to use the labels: what was measured, without gold, and what to do."""
+        assert self._record.verdict is not None  # the run is finished
+        return self._record.verdict
 
     @property
     def label_names(self) -> list[str]:
@@ -133,9 +143,9 @@ class LabelResult:
         return self._record.computed_tokens
 
     def to_pandas(self) -> Any:
-        """A DataFrame with one row per example and the columns id, text, label, certainty, margin, label_mass, group,
-        run, and for each label `probs.NAME` and `context_probs.NAME`. If the rows were a pandas DataFrame, its index
-        is kept.
+        """A DataFrame with one row per example and the columns id, text, label, certainty, known, margin, label_mass,
+        group, run, and for each label `probs.NAME` and `context_probs.NAME`. If the rows were a pandas DataFrame, its
+        index is kept.
 
         Raises RequestError if pandas is not installed.
         """
@@ -143,8 +153,8 @@ class LabelResult:
         return pandas.DataFrame(flat_records(self._labelled), index=self.index)
 
     def to_dataset(self) -> Any:
-        """A Dataset of the library `datasets`: id, text, label (a ClassLabel), certainty, probs, margin, context_probs,
-        label_mass, group, run.
+        """A Dataset of the library `datasets`: id, text, label (a ClassLabel), certainty, known, probs, margin,
+        context_probs, label_mass, group, run.
 
         Raises RequestError if `datasets` is not installed.
         """
@@ -162,6 +172,7 @@ class LabelResult:
             f"{counted(self.computed_tokens, 'token')} computed",
             f"  folder: {self.folder}",
         ]
+        lines.append(f"  verdict: {self.verdict.words} (see .verdict)")
         if self.alarms:
             levels = Counter(alarm.level for alarm in self.alarms)
             lines.append("  " + ", ".join(counted(num, level) for level, num in levels.items()) + " (see .alarms)")

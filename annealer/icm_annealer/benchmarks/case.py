@@ -16,6 +16,7 @@ from icm_annealer.data.examples import Example, Loaded, digest, labels_of, sampl
 from icm_annealer.data.given_labels import GivenLabels
 from icm_annealer.data.task import Task
 from icm_annealer.evaluation.many_shot import NUM_ORDERS, ManyShot
+from icm_annealer.labelling.verdict import verdict
 from icm_annealer.scoring.cost_model import PassTokens, TokenCounter
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import PassScorer, Scorer, window_of
@@ -99,6 +100,7 @@ class SearchCost(NamedTuple):
             "reads_per_example": outcome.reads_per_example,
             "seconds": round(costs.seconds, 3),
             "is_stopped": outcome.is_stopped,
+            "verdict": verdict(self.problem, outcome.result).name,
         }
 
 

@@ -164,6 +164,7 @@ def print_table(console: Terminal, task: Task, results: DemoResults, folder: Run
             f"(calibrated zero-shot {seed.zero_shot_label_accuracy:.0%}); "
             f"U {answers}; test {seed.test_accuracy['icm'].value:.3f}"
         )
+        console.say(f"  Verdict: {seed.search.verdict}", wraps=True)
         for alarm in seed.search.alarms:
             colour = "yellow" if alarm.level == "warning" else "dim"
             console.say(f"  {alarm.level}: {alarm}", style=colour, wraps=True)

@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, Pl
 from icm_annealer.benchmarks.results_file import Machine, machine, read_figures, save_figures
 from icm_annealer.core.arrays import Ints
 from icm_annealer.core.estimate import Estimate
+from icm_annealer.runs.schema.verdict import VerdictName
 from icm_client.contract.errors import RequestError
 
 FORMAT = 1
@@ -92,6 +93,8 @@ class SearchCosts(SavedRow):
     """Whether the search was stopped at its budget."""
     budget: int | None = None
     """The budget in tokens; None if the search ran to its end."""
+    verdict: VerdictName | None = None
+    """The verdict on the labels that the search found; they are in the row, whatever it is."""
 
 
 Key = tuple[str, int, int, str]

@@ -43,7 +43,7 @@ WIDE = 160
 def runs(
     folder: Annotated[Path, typer.Argument(help="The folder to search for runs, at any depth.")] = Path("runs"),
 ) -> None:
-    """List runs, the newest first: task, state, U, label rates, computed tokens.
+    """List runs, the newest first: task, state, verdict, U, label rates, computed tokens.
 
     "failed" means that a run ended with a warning: its labels are probably not what you want (see `icm report`).
     """

@@ -19,15 +19,16 @@ PROBS = ("probs", "context_probs")
 
 
 def records(labelled: Sequence[Labelled]) -> list[dict[str, Any]]:
-    """The run's rows with the example's text and the label's certainty: id, text, label, certainty, probs, margin,
-    context_probs, label_mass, group, run. A label that abstains is None."""
+    """The run's rows with the example's text and the label's certainty: id, text, label, certainty, known, probs,
+    margin, context_probs, label_mass, group, run. A label that abstains is None."""
     return [
         {
             "id": one.row.id,
             "text": one.example.text,
             "label": one.label,
             "certainty": one.row.certainty,
-            **one.row.model_dump(exclude={"id", "label"}),
+            "known": one.row.known,
+            **one.row.model_dump(exclude={"id", "label", "known"}),
         }
         for one in labelled
     ]
@@ -66,6 +67,7 @@ def write_parquet(path: Path, labelled: Sequence[Labelled], task: Task) -> None:
             ("text", text),
             ("label", text),
             ("certainty", number),
+            ("known", arrow.bool_()),
             ("probs", probs),
             ("margin", number),
             ("context_probs", probs),
@@ -89,6 +91,7 @@ def make_dataset(labelled: Sequence[Labelled], task: Task, what: str) -> Any:
             "text": text,
             "label": datasets.ClassLabel(names=task.label_names),
             "certainty": number,
+            "known": datasets.Value("bool"),
             "probs": probs,
             "margin": number,
             "context_probs": probs,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from icm_annealer.core.arrays import Ints
 from icm_annealer.core.objective import entropy, label_rates
 from icm_annealer.labelling.alarm import AlarmText, FinishedSearch
+from icm_annealer.labelling.verdict import is_incoherent
 from icm_annealer.scoring.passes import PassResult
-from icm_annealer.search.base import Result, zero_shot_labels_of
+from icm_annealer.search.base import Candidate, zero_shot_labels_of
 
 MIN_RELATIVE_ENTROPY = 0.5
 """As a fraction of ln C; two labels at rates 11 : 89 have this entropy."""
-MIN_INFORMATION = 0.2
-"""As a fraction of ln C. On a 135M model, U is 0.4 to 0.9 for concepts that the model has, else 0.0 to 0.15."""
 MIN_AGREEMENT = 0.8
 MIN_LABEL_MASS = 0.5
 MIN_LIKENESS_TO_START = 0.4
@@ -20,20 +22,18 @@ MIN_FALL = 0.05
 """Nats per example; smaller differences between U on different orders are noise."""
 
 
-def agreement(result: Result) -> float:
-    """Share of examples with the same label in the winner and in the median chain; 1 without several chains."""
-    if len(result.chains) < 2:
+def agreement(found: Candidate, chains: Sequence[Ints]) -> float:
+    """Share of examples with the same label in `found` and in the median chain; 1 without several chains."""
+    if len(chains) < 2:
         return 1.0
-    return float(np.median([(labels == result.winner.labels).mean() for labels in result.chains]))
+    return float(np.median([(labels == found.labels).mean() for labels in chains]))
 
 
 def little_information(search: FinishedSearch) -> AlarmText | None:
-    winner, num_labels = search.result.winner, search.problem.num_labels
-    has_rates = search.problem.rates is not None
-    most = entropy(winner.labels, num_labels) if has_rates else float(np.log(num_labels))
-    is_little = winner.u <= max(2 * winner.u_se, MIN_INFORMATION * most)
-    if search.problem.objective.measure != "information" or not is_little:
+    winner, problem = search.result.winner, search.problem
+    if problem.objective.measure != "information" or not is_incoherent(problem, winner):
         return None
+    most = float(np.log(problem.num_labels))
     return AlarmText(
         f"U is {winner.u:.3f} ± {winner.u_se:.3f} of at most {most:.3f} nats per example: the other examples say "
         "little more about a label than the label rates do.",
@@ -55,7 +55,7 @@ def uneven_labels(search: FinishedSearch) -> AlarmText | None:
 
 
 def chains_disagree(search: FinishedSearch) -> AlarmText | None:
-    share = agreement(search.result)
+    share = agreement(search.found, search.result.chains)
     if share >= MIN_AGREEMENT:
         return None
     return AlarmText(

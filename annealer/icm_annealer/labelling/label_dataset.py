@@ -1,4 +1,4 @@
-"""One labelling into one folder: the search, its journal, its costs, its labels, its alarms, its metrics."""
+"""One labelling into one folder: the search, its journal, its costs, its labels, verdict, alarms and metrics."""
 
 from __future__ import annotations
 
@@ -55,13 +55,15 @@ async def label_dataset(
     on_pass: Callable[[PassEvent], None] = lambda event: None,
     experiment: str = "default",
     rows: RowCounts | None = None,
+    keep_found: bool = False,
 ) -> Labelling:
     """Runs (or resumes) a search in `folder`, which must be prepared, and writes all files of the run there.
 
-    If the run had ended, labels are not written again, since some may have been corrected. `rows` counts the rows of
+    If the labels found are no more coherent than zero-shot labels, those are written, unless `keep_found`. If the run
+    had ended, labels are not written again, since some may have been corrected. `rows` counts the rows of
     the data, and is copied to the metrics. Raises the errors of `run_search`, and JournalError.
     """
-    header = run_header(examples, task, settings, await scorer.model(), given)
+    header = run_header(examples, task, settings, await scorer.model(), given, keep_found=keep_found)
     journal = (Journal.resume if resume else Journal.begin)(folder / JOURNAL, header)
     num_dropped = 0
 
@@ -76,9 +78,17 @@ async def label_dataset(
         read_costs(folder.path)  # report a damaged line before any request
         write_examples(folder, examples)
         run = await run_search(
-            examples, task, scorer, settings, given=given, journal=journal, on_pass=count_pass, experiment=experiment
+            examples,
+            task,
+            scorer,
+            settings,
+            given=given,
+            journal=journal,
+            on_pass=count_pass,
+            experiment=experiment,
+            keep_found=keep_found,
         )
-        found = alarms(run.problem, run.result, examples, num_dropped)
+        found = alarms(run.problem, run.result, examples, num_dropped, run.found)
         is_new = journal.write_end(_end_line(run, found))
     finally:
         journal.close()
@@ -111,6 +121,7 @@ def _end_line(run: Run, found: Sequence[Alarm]) -> EndLine:
         u_se=winner.u_se,
         candidates=[WeighedCandidate(list(c.starts), c.u, c.u_se) for c in run.result.candidates],
         alarms=[alarm.code for alarm in found],
+        verdict=run.verdict.name,
     )
 
 
@@ -146,6 +157,7 @@ def _metrics(
         search_seconds=cost.search_seconds,
         rescore_spread=rescored.spread if rescored else None,
         alarms=[AlarmRecord(**asdict(alarm)) for alarm in found],
+        verdict=run.verdict,
         notes=result.notes or None,
     )
 

@@ -30,7 +30,7 @@ def run_folders(folder: Path) -> list[Path]:
 def runs_table(folder: Path, paths: list[Path]) -> Table:
     """A line a run; one that cannot be read says why."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("run", "task", "state", "U", "examples", "labels", "tokens", "written"):
+    for name in ("run", "task", "state", "verdict", "U", "examples", "labels", "tokens", "written"):
         table.add_column(name, justify="right" if name in ("U", "examples", "tokens") else "left", overflow="fold")
     for path in paths:
         name = str(path.relative_to(folder)) if path != folder else path.resolve().name
@@ -39,7 +39,7 @@ def runs_table(folder: Path, paths: list[Path]) -> Table:
 
 
 def _cells(path: Path) -> list[Text]:
-    """Task, state, U, examples, labels, tokens."""
+    """Task, state, verdict, U, examples, labels, tokens."""
     try:
         run = RunRecord.read(path)
         state: str = run.state
@@ -49,13 +49,14 @@ def _cells(path: Path) -> list[Text]:
         cells = [
             run.task.name,
             f"{state}: {', '.join(warnings)}" if state == "failed" else state,
+            run.verdict.words if run.verdict else "",
             "-" if run.u is None else f"{run.u:+.3f}",
             f"{len(run.ids):,}",
             rates + (" ..." if num_labels > MAX_LABELS else ""),
             f"{run.computed_tokens:,}",
         ]
     except RequestError as error:
-        state, cells = "unreadable", ["", f"unreadable: {error.message}", "", "", "", ""]
+        state, cells = "unreadable", ["", f"unreadable: {error.message}", "", "", "", "", ""]
     texts = [Text(visible(cell)) for cell in cells]
     texts[1].stylize(COLOURS[state])
     return texts

@@ -3,6 +3,7 @@ that need them."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,6 +171,14 @@ class RunReport:
         """The worst of its searches'."""
         states = [search.record.state for search in self.searches]
         return next(state for state in ("failed", "stopped", "running", "finished") if state in states)
+
+    @property
+    def verdicts(self) -> str:
+        """In words; of several searches, each verdict with its number: `found 3, weakly coherent 2`."""
+        words = [search.record.verdict.words for search in self.searches if search.record.verdict]
+        if len(self.searches) == 1:
+            return "".join(words)
+        return ", ".join(f"{word} {num}" for word, num in Counter(words).most_common())
 
     @property
     def num_in_state(self) -> int:

@@ -23,6 +23,7 @@ from icm_annealer.runs.schema.evaluation import Evaluation
 from icm_annealer.runs.schema.journal import EndLine, RunHeader
 from icm_annealer.runs.schema.metrics import AlarmRecord, RunMetrics
 from icm_annealer.runs.schema.rows import CostLine, LabelRow
+from icm_annealer.runs.schema.verdict import Verdict
 from icm_client.contract.errors import RequestError
 from icm_client.text.validation import first_error
 
@@ -90,6 +91,13 @@ class RunRecord:
             return self.metrics.alarms
         codes = self.end.alarms if self.end else []
         return [AlarmRecord(code=code, level="warning", observation="", advice="") for code in codes]
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The run's verdict; None before the end. If it was stopped before it wrote its metrics, only its name."""
+        if self.end is None:
+            return None
+        return self.metrics.verdict if self.metrics is not None else Verdict(self.end.verdict)
 
     @property
     def u(self) -> float | None:

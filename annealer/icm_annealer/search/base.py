@@ -40,6 +40,8 @@ TWO_FOLDS = PlanKind("folds", 2)
 """Each half of the units is scored with the other half as context."""
 NUM_KEPT = 3
 """Number of answers that are evaluated on more than one order."""
+HOPELESS = 0.2
+"""As a fraction of ln C: an answer whose U is so much below the best is not evaluated on more orders."""
 KNOWN_GAIN = 1e6
 """Nats added to the score of a known label, so that it wins against any score and, if need be, any shift."""
 
@@ -145,6 +147,8 @@ class Candidate:
     scores: Array | None = None
     """The scores of the finalist, shifted to the label rates: without rules, each label that is not known has the
     highest of its example's."""
+    first: Array | None = None
+    """[example, label], raw, of the first common order, on which all candidates are evaluated; None without orders."""
 
     @property
     def evidence(self) -> Array:
@@ -228,8 +232,8 @@ def weigh(
 ) -> Generator[Round, list[PassResult], list[Candidate]]:
     """Scores final labellings on common fresh orders and returns candidates, the highest mean U first.
 
-    All are scored on the first order, the best `NUM_KEPT` of them on the others too; those come first. Without orders
-    there are no passes: the candidates keep their order, and their log-probabilities are NaN.
+    All are scored on the first order, and on further ones as long as they are among the best; those come first. Without
+    orders there are no passes: the candidates keep their order, and their log-probabilities are NaN.
     """
     distinct: dict[bytes, Finalist] = {}
     for finalist in finalists:
@@ -243,15 +247,23 @@ def weigh(
         for number, answer in zip(kept, answered, strict=True):
             passes[number].append(answer)
         candidates = [_candidate(problem, f, p) for f, p in zip(distinct.values(), passes, strict=True)]
-        kept = sorted(kept, key=lambda number: -candidates[number].u)[:NUM_KEPT]
+        kept = _best(problem, candidates, kept)
     return sorted(candidates, key=lambda candidate: (-len(candidate.us), -candidate.u))
+
+
+def _best(problem: Problem, candidates: Sequence[Candidate], kept: Sequence[int]) -> list[int]:
+    """The numbers of the best of `kept`: at most `NUM_KEPT`, and none whose U is far below the best."""
+    best = sorted(kept, key=lambda number: -candidates[number].u)[:NUM_KEPT]
+    least = candidates[best[0]].u - HOPELESS * float(np.log(problem.num_labels))
+    return [number for number in best if candidates[number].u >= least]
 
 
 def _candidate(problem: Problem, finalist: Finalist, passes: Sequence[PassResult]) -> Candidate:
     us = [problem.u(answer, finalist.labels) for answer in passes]
     u_own = _mean_and_error(us)[0] if finalist.u_own is None else finalist.u_own
     scores = None if finalist.scores is None else problem.with_rates(finalist.scores)
-    return Candidate(finalist.starts, finalist.labels, u_own, _mean(problem, passes), us, scores)
+    first = passes[0].logprobs if passes else None
+    return Candidate(finalist.starts, finalist.labels, u_own, _mean(problem, passes), us, scores, first)
 
 
 def weigh_alone(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
 from icm_annealer.core.arrays import Array, Ints
-from icm_annealer.core.objective import calibrated, normalized
+from icm_annealer.core.objective import calibrated, label_rates, normalized
 from icm_annealer.scoring.passes import PassResult
 from icm_annealer.search.base import (
     Candidate,
@@ -27,8 +28,9 @@ from icm_annealer.search.kind import ExpectedPasses, Preset, SearchKind
 
 GIVEN, GROWING, ZERO_SHOT, RANDOM = "given", "growing", "zero-shot", "random"
 EVEN, RENAMED, ZERO_SHOT_ALONE = "even rates", "renamed", "zero-shot alone"
-STARTS = (GROWING, RANDOM, ZERO_SHOT)
-"""The starts of the first chains; all further ones are random."""
+
+MIN_DIFFERENCE = 0.05
+"""Share of labels by which the answer at even rates must differ to be an answer of its own."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,9 @@ class BlockSettings(ChainSettings):
     num_chains: int = 2
     """Number of chains that run first: from growing self-labels, from random labels, from calibrated zero-shot labels,
     and from random labels again."""
-    max_chains: int = 4
+    max_chains: int = 3
     """The most chains; those beyond `num_chains` run only if the first ones end at different labels."""
-    growing_sizes: tuple[int, ...] = (2, 4, 16, 64)
+    growing_sizes: tuple[int, ...] = (4, 16)
     """Shots of each round of the growing self-labels."""
     min_agreement: float = 0.8
     """Chains whose labels agree on at least this share count as one answer and are averaged."""
@@ -52,31 +54,23 @@ class BlockSettings(ChainSettings):
 
 def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
     """Runs several chains of block moves, averages chains with similar ends, and evaluates the answers on common fresh
-    orders. If the problem has start labels, all chains start from them.
+    orders.
 
-    Only chains with a random start are heated, since heat would destroy the information in other starts. Calibrated
-    zero-shot labels are one of the answers, so no answer is chosen that is less coherent than they are.
+    Calibrated zero-shot labels are one of the answers, so no answer is chosen that is less coherent than they are.
     """
-    chain_rng, growing_rng, order_rng = np.random.default_rng(seed).spawn(3)
+    start_rng, chain_rng, order_rng = np.random.default_rng(seed).spawn(3)
     (zero_shot,) = yield [zero_shot_request(problem)]
     alone = calibrated(zero_shot.logprobs)
-    if problem.start is None:
-        grown = yield from grow(problem, alone, settings.growing_sizes, growing_rng)
-        starts = [(start, _start(problem, start, grown, alone, chain_rng)) for start in _starts(settings.max_chains)]
-    else:
-        labels = problem.best(alone + NEXT_TO_NOTHING)
-        given = problem.held(np.where(problem.start >= 0, problem.start, labels))
-        starts = [(GIVEN, given)] * settings.max_chains
+    starts = yield from _starts(problem, settings, alone, start_rng)
     chains = [
-        chain(problem, settings, labels, settings.heat if start == RANDOM else 0.0, rng)
-        for (start, labels), rng in zip(starts, chain_rng.spawn(len(starts)), strict=True)
+        chain(problem, settings, start.labels, settings.heat if start.is_hot else 0.0, rng)
+        for start, rng in zip(starts, chain_rng.spawn(len(starts)), strict=True)
     ]
     num_first = min(settings.num_chains, len(chains))
     ends = yield from lockstep(chains[:num_first])
-    if not all(_are_alike(settings, ends[0].labels, end.labels) for end in ends):
+    if not all(_are_alike(settings, ends[0].labels, end.labels, problem.num_labels) for end in ends):
         ends += yield from lockstep(chains[num_first:], 1 + num_first)
-    names = [start for start, _ in starts]
-    found = _answers(problem, settings, alone, names, ends)
+    found = _answers(problem, settings, alone, [start.name for start in starts], ends)
     found += yield from _renamed(problem, settings, alone, found, chain_rng)
     found.append(Finalist((ZERO_SHOT_ALONE,), problem.best(alone), None, alone))
     candidates = yield from weigh(problem, found, settings.num_final_orders, order_rng)
@@ -87,26 +81,40 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
     return result if rival is None else replace(result, u_start=rival.us[0])
 
 
-def _starts(num: int) -> list[str]:
-    return [STARTS[k] if k < len(STARTS) else RANDOM for k in range(num)]
+class _Start(NamedTuple):
+    name: str
+    labels: Ints
+    is_hot: bool
 
 
-def _start(problem: Problem, start: str, grown: Array, alone: Array, rng: np.random.Generator) -> Ints:
-    """The labels of a start; `grown` and `alone` are scores [example, label]."""
-    scores = {GROWING: grown, ZERO_SHOT: alone}.get(start)
-    return problem.best(rng.random((problem.num_examples, problem.num_labels)) if scores is None else scores)
+def _starts(
+    problem: Problem, settings: BlockSettings, alone: Array, rng: np.random.Generator
+) -> Generator[Round, list[PassResult], list[_Start]]:
+    """The starts of all chains. Heat would destroy the information in a start, so those that have some are cold. If the
+    problem has start labels, all chains start from them: the first cold, the others hot, to see whether they come back.
+    Examples without a start label take their zero-shot label.
+    """
+    zero_shot = problem.best(alone)
+    if problem.start is not None:
+        given = problem.held(np.where(problem.start >= 0, problem.start, zero_shot))
+        return [_Start(GIVEN, given, is_hot=number > 0) for number in range(settings.max_chains)]
+    grown = yield from grow(problem, alone, settings.growing_sizes, rng)
+    informed = {0: _Start(GROWING, problem.best(grown), is_hot=False), 2: _Start(ZERO_SHOT, zero_shot, is_hot=False)}
+    draws = [rng.random((problem.num_examples, problem.num_labels)) for _ in range(settings.max_chains)]
+    return [informed.get(k, _Start(RANDOM, problem.best(draw), is_hot=True)) for k, draw in enumerate(draws)]
 
 
 def _answers(
     problem: Problem, settings: BlockSettings, alone: Array, starts: Sequence[str], ends: Sequence[ChainEnd]
 ) -> list[Finalist]:
     """The answers of each set of chains with similar ends: the best labels by the mean scores of their last passes and
-    the zero-shot scores (`alone`), whose errors are independent of the contexts, and the same at even label rates."""
+    the zero-shot scores (`alone`), whose errors are independent of the contexts, and the same at even label rates if
+    these are far from even."""
     clusters: list[list[int]] = []
     for number in sorted(range(len(ends)), key=lambda number: -ends[number].u):
         labels = ends[number].labels
         for cluster in clusters:
-            if _are_alike(settings, ends[cluster[0]].labels, labels):
+            if _are_alike(settings, ends[cluster[0]].labels, labels, problem.num_labels):
                 cluster.append(number)
                 break
         else:
@@ -119,7 +127,9 @@ def _answers(
         found.append(Finalist(began, problem.best(scores), ends[cluster[0]].u, scores))
         if problem.rates is None:
             even = evened(scores)
-            found.append(Finalist((*began, EVEN), problem.best(even), None, even))
+            labels = problem.best(even)
+            if (labels != found[-1].labels).mean() > MIN_DIFFERENCE:
+                found.append(Finalist((*began, EVEN), labels, None, even))
     return found
 
 
@@ -131,13 +141,17 @@ def _renamed(
     from the exchanged names, so its labels come from contexts of their own."""
     starts: list[tuple[tuple[str, ...], Ints]] = []
     for finalist in found:
-        labels = problem.held(likelier_names(finalist.labels, alone).argsort()[finalist.labels])
+        assert finalist.scores is not None
+        names = likelier_names(finalist.labels, alone)
+        if problem.rates is not None and problem.num_labels == 2:
+            names = np.array([1, 0])  # a concept and its opposite have other rates, so U tells them apart
+        labels = problem.best(finalist.scores[:, names])
         known = [*(other.labels for other in found), *(other for _, other in starts)]
-        if not any(_are_alike(settings, labels, other) for other in known):
+        if not any(_are_alike(settings, labels, other, problem.num_labels) for other in known):
             starts.append(((*finalist.starts, RENAMED), labels))
     cold = [
-        chain(problem, settings, labels, 0.0, rng_)
-        for (_, labels), rng_ in zip(starts, rng.spawn(len(starts)), strict=True)
+        chain(problem, settings, labels, 0.0, own)
+        for (_, labels), own in zip(starts, rng.spawn(len(starts)), strict=True)
     ]
     ends = yield from lockstep(cold, 1 + settings.max_chains)
     scores = [_combined(settings, end.evidence, alone) for end in ends]
@@ -150,8 +164,12 @@ def _combined(settings: BlockSettings, said: Array, alone: Array) -> Array:
     return scores
 
 
-def _are_alike(settings: BlockSettings, one: Ints, other: Ints) -> bool:
-    return bool((one == other).mean() >= settings.min_agreement)
+def _are_alike(settings: BlockSettings, one: Ints, other: Ints, num_labels: int) -> bool:
+    """Whether two labellings agree as much beyond chance as even ones do that agree on `min_agreement`: where one label
+    is rare, any two agree on most examples."""
+    by_chance = float((label_rates(one, num_labels) * label_rates(other, num_labels)).sum())
+    share = (settings.min_agreement - 1 / num_labels) / (1 - 1 / num_labels)
+    return bool((one == other).mean() >= by_chance + share * (1 - by_chance))
 
 
 def likelier_names(labels: Ints, alone: Array) -> Ints:
@@ -205,8 +223,9 @@ def _likelier_of_equals(problem: Problem, candidates: list[Candidate], alone: Ar
 
 def _expected_passes(settings: BlockSettings, num_examples: int) -> ExpectedPasses:
     """A chain cools and then settles within a few passes if the data have structure."""
-    chain = min(settings.max_passes, settings.num_hot_passes + 3)
-    return ExpectedPasses(1 + settings.num_chains * chain + 2 * settings.num_final_orders)
+    num_of_chain = min(settings.max_passes, settings.num_hot_passes + 3)
+    num_of_chains = settings.num_chains * num_of_chain
+    return ExpectedPasses(1 + len(settings.growing_sizes) + num_of_chains + 2 * settings.num_final_orders)
 
 
 BLOCKS = SearchKind(

@@ -13,11 +13,14 @@ from icm_annealer.core.label_balance import LabelRates, smoothed_shifts
 from icm_annealer.core.objective import calibrated
 from icm_annealer.scoring.passes import PassRequest, PassResult
 from icm_annealer.search.base import TWO_FOLDS, Problem, Round
+from icm_annealer.search.shots import balanced, only
 
 NEXT_TO_NOTHING = 1e-9
 """Bonus in nats of an example's current label before any evidence; smaller than any real gain."""
 OSCILLATION = 0.2
 """Share of labels that must change for a chain to count as oscillating; a few undecided examples always change."""
+MIN_EVEN_SHOTS = 4
+"""Shots of each label in contexts with as many of each; at uneven rates there may be fewer of the rare ones."""
 SMOOTHING = 0.25
 """Nats by which proposals at even label rates are smoothed: examples that prefer a label by less count in part."""
 
@@ -77,6 +80,8 @@ def chain(problem: Problem, settings: ChainSettings, labels: Ints, heat: float, 
         # The context of one pass is relabelled in the next, so two passes cover all examples.
         sides = _split(problem, rng) if number % 2 == 0 else sides[::-1]
         shown, order, queries = _half(problem, labels, *sides, rng)
+        if problem.rates is not None:
+            shown = _with_even_context(problem, shown, queries, rng)
         temperature = first_temperature * max(0.0, 1 - number / max(settings.num_hot_passes, 1))
         reported = None if number == 0 and heat else temperature  # the first temperature is taken from this pass
         answer = yield PassRequest(shown, queries, order, TWO_FOLDS, "chain", reported)
@@ -188,6 +193,15 @@ def _half(
         shown = labels.copy()
         shown[queries] = -1
     return shown, np.concatenate([in_front, behind]), queries
+
+
+def _with_even_context(problem: Problem, labels: Ints, queries: Ints, rng: np.random.Generator) -> Ints:
+    """`labels` without those of `queries`, and with as many of each label as of the rarest, but `MIN_EVEN_SHOTS` where
+    there are so many: behind uneven shots a model says little of the rare label."""
+    others = np.setdiff1d(problem.all_examples, queries)
+    num_rarest = int(np.bincount(labels[others], minlength=problem.num_labels).min())
+    num = problem.num_labels * max(num_rarest, MIN_EVEN_SHOTS)
+    return only(others[balanced(labels[others], rng.random(len(others)), num, problem.is_known[others])], labels)
 
 
 def _median_gain(scores: Array) -> float:

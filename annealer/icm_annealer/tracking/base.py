@@ -23,7 +23,8 @@ class Tracker(Protocol):
     def log(self, step: int, metrics: Mapping[str, float]) -> None: ...
 
     def end(self, state: str, facts: Mapping[str, str]) -> None:
-        """Ends the run; `state` is that of RunRecord, `facts` are its alarms and other values that are not numbers."""
+        """Ends the run; `state` is that of RunRecord, `facts` are its verdict, its alarms and
+        other values that are not numbers."""
         ...
 
 

@@ -58,7 +58,8 @@ class Follower:
         if record.is_finished and record.metrics:
             self._show(TrackedStep(self._last, result_metrics(record.metrics)))
         alarms = ", ".join(alarm.code for alarm in record.alarms)
-        self._tracker.end(record.state, {"alarms": alarms} if alarms else {})
+        facts = {"verdict": record.verdict.words if record.verdict else "", "alarms": alarms}
+        self._tracker.end(record.state, {name: fact for name, fact in facts.items() if fact})
 
     def _begin(self) -> bool:
         """False as long as there is no run to show."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -84,8 +85,8 @@ async def from_wrong(trial: Trial, seed: int) -> Found:
 
 
 async def _ours(trial: Trial, name: str, seed: int, *, with_rules: bool = True, start: Ints | None = None) -> Found:
-    problem = trial.problem(OURS, with_rules=with_rules)
-    return await trial.search(name, problem, blocks(problem, OURS.options, seed, start))
+    problem = replace(trial.problem(OURS, with_rules=with_rules), start=start)
+    return await trial.search(name, problem, blocks(problem, OURS.options, seed))
 
 
 async def _published(trial: Trial, name: str, seed: int, *, with_rules: bool = True) -> Found:

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, field_serializer
 from icm_annealer.core.objective import Measure
 from icm_annealer.data.task import Task
 from icm_annealer.runs.schema.base import Record, Versioned
+from icm_annealer.runs.schema.verdict import VerdictName
 from icm_client.contract.wire import ModelIdentity
 
 
@@ -53,6 +54,8 @@ class RunHeader(Versioned):
     """Known labels by example id; None if no label is known."""
     start: dict[str, str] | None = None
     """Labels that the search started from, by example id; None if it has its own start."""
+    keep_found: bool = False
+    """Whether the labels found are the result even if they are no more coherent than zero-shot labels."""
 
     @field_serializer("task")
     def _seen(self, task: Task) -> dict[str, Any]:
@@ -105,3 +108,4 @@ class EndLine(Record):
     candidates: list[WeighedCandidate]
     alarms: list[str]
     """The codes of the alarms."""
+    verdict: VerdictName

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from icm_annealer.core.estimate import Estimate, MaybeUnknown
 from icm_annealer.runs.schema.base import Record, Versioned
 from icm_annealer.runs.schema.journal import RunSettings
+from icm_annealer.runs.schema.verdict import Verdict
 from icm_client.contract.wire import ModelIdentity
 
 
@@ -75,6 +76,7 @@ class RunMetrics(Versioned):
     rescore_spread: float | None
     """See `labelling.rescore.Rescored.spread`; None if nothing was scored again."""
     alarms: list[AlarmRecord]
+    verdict: Verdict
     notes: dict[str, int | float] | None = None
     """Figures that are specific to the search."""
 

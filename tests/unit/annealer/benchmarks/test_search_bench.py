@@ -33,6 +33,7 @@ from icm_annealer.benchmarks.weighing import OrderUs, Weighed
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.core.objective import Objective
 from icm_annealer.evaluation.many_shot import ManyShot
+from icm_annealer.runs.schema.verdict import WORDS
 from icm_annealer.scoring.cost_model import PassTokens
 from icm_annealer.scoring.passes import PassScorer
 from icm_annealer.scoring.prefix_plan import PlanKind
@@ -159,8 +160,11 @@ def test_all_searches_are_compared(icm: Icm, tmp_path: Path, url: str) -> None:
         if row["search"] == GOLD:
             assert row["label_accuracy"] == 1
             assert "tokens" not in row
+            assert "verdict" not in row
             continue
         assert row["tokens"] > 0
+        assert row["verdict"] in WORDS
+        assert (row["verdict"] == "unknown") == (row["search"] != "blocks")  # only ours evaluates its answers
         if row["is_stopped"]:
             assert row["search"] in STOPPED
             assert ours[row["seed"]]["tokens"] == row["budget"] <= row["tokens"]

@@ -16,10 +16,13 @@ from tests import planted
 from tests.icm_command import Icm, check_refused, wait_for
 from tests.pipes import piped
 
+import icm_annealer
 from icm_annealer.reporting.run_report import RunReport
 from icm_annealer.runs.directory import DEMO, JOURNAL, LABELS, METRICS, REPORT
+from icm_annealer.runs.record import RunRecord
 from icm_annealer.runs.schema.base import read_file
 from icm_annealer.runs.schema.metrics import DemoResults
+from icm_annealer.runs.schema.verdict import WORDS
 
 ROW = ["id", "label", "probs", "margin", "context_probs", "label_mass", "group", "run"]
 
@@ -64,6 +67,7 @@ def test_run_starts_a_scorer_and_writes_labels(icm: Icm, tmp_path: Path) -> None
     share = sum(row["label"] == gold[row["id"]] for row in found) / 16
     assert max(share, 1 - share) == 1.0
     metrics = json.loads((out / METRICS).read_text())
+    assert f"Verdict: {WORDS[metrics['verdict']['name']]}. {metrics['verdict']['observation']}" in ended.out
     assert metrics["num_examples"] == 16
     assert metrics["num_passes"] > 1
     assert metrics["computed_tokens"] > 0
@@ -79,6 +83,15 @@ def test_run_says_how_many_labels_are_uncertain(icm: Icm, tmp_path: Path, url: s
     ended = icm(*command)
     assert all(row["probs"][row["label"]] >= 0.6 for row in rows(tmp_path / "run"))
     assert "uncertain" not in ended.out
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # alarms
+def test_command_line_and_python_can_keep_the_labels_found(icm: Icm, tmp_path: Path, url: str) -> None:
+    task = planted.write_task(tmp_path / "data", 12)
+    assert icm("run", "--task", task, "--scorer", url, "--out", tmp_path / "a", "--keep-found").code == 0
+    icm_annealer.label(task=task, scorer=url, out=tmp_path / "b", keep_found=True)
+    icm_annealer.label(task=task, scorer=url, out=tmp_path / "c")
+    assert [RunRecord.read(tmp_path / name).header.keep_found for name in "abc"] == [True, True, False]
 
 
 def test_only_the_first_rows(icm: Icm, tmp_path: Path, url: str) -> None:
@@ -190,6 +203,8 @@ def test_demo_compares_and_reports(icm: Icm, tmp_path: Path, url: str) -> None:
     assert demo.label_accuracy is not None
     assert 0 <= demo.label_accuracy.value <= 1
     assert demo.seconds > 0
+    assert ended.out.count("Verdict: ") == 2
+    assert all(f"Verdict: {seed.search.verdict.words}." in ended.out for seed in demo.seeds)
     assert [seed.seed for seed in demo.seeds] == [0, 1]
     assert demo.num_passes == sum(seed.search.num_passes for seed in demo.seeds) > 0
     assert demo.computed_tokens == sum(seed.search.computed_tokens for seed in demo.seeds) > 0

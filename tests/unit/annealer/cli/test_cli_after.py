@@ -39,8 +39,11 @@ def test_runs_are_listed(icm: Icm, made: Path, run: Path) -> None:
     ended = icm("runs", made / "runs")
     assert ended.code == 0
     header, line = ended.out.splitlines()
-    assert header.split() == ["run", "task", "state", "U", "examples", "labels", "tokens", "written"]
+    assert header.split() == ["run", "task", "state", "verdict", "U", "examples", "labels", "tokens", "written"]
     assert line.split()[:2] == ["first", "planted"]
+    verdict = RunRecord.read(made / "runs" / "first").verdict
+    assert verdict is not None
+    assert verdict.words in line
     assert "24" in line
     assert "hot" in line
     journal = run / JOURNAL

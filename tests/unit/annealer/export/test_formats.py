@@ -48,6 +48,7 @@ def labelled(texts: Sequence[str], task: Task = TASK, seed: int = 0) -> list[Lab
             label_mass=0.9,
             group=None if number % 2 else f"group {number}",
             run="first",
+            known=number == 1,
         )
         facts = {"words": text}
         made.append(Labelled(Example(row.id, task.render(facts), row.group, facts), row))
@@ -70,7 +71,8 @@ def expected(one: Labelled) -> dict[str, Any]:
         "id": one.row.id,
         "text": one.example.text,
         "label": one.row.label,
-        "certainty": one.row.probs[one.row.label],
+        "certainty": 1.0 if one.row.known else one.row.probs[one.row.label],
+        "known": one.row.known,
         "probs": one.row.probs,
         "margin": one.row.margin,
         "context_probs": one.row.context_probs,
@@ -96,7 +98,7 @@ def test_csv(tmp_path: Path) -> None:
         assert row["group"] == (one.row.group or "")
         assert {name: float(row[f"probs.{name}"]) for name in TASK.labels} == one.row.probs
         assert {name: float(row[f"context_probs.{name}"]) for name in TASK.labels} == one.row.context_probs
-        assert float(row["certainty"]) == one.row.probs[one.row.label]
+        assert (float(row["certainty"]), row["known"]) == (one.row.certainty, str(one.row.known))
         assert float(row["margin"]) == one.row.margin
 
 

@@ -103,8 +103,8 @@ def test_chains_that_disagree() -> None:
 
 def test_the_median_chain_decides() -> None:
     other = candidate(changed(GOOD, 15), (0.1, 0.1, 0.1))
-    assert agreement(result(candidate())) == 1.0
-    assert agreement(result(candidate(), NEARLY, other)) == pytest.approx(0.9)
+    assert agreement(candidate(), [GOOD]) == 1.0
+    assert agreement(candidate(), [GOOD, NEARLY.labels, other.labels]) == pytest.approx(0.9)
 
 
 def test_labels_opposite_to_the_start() -> None:

@@ -64,6 +64,8 @@ async def test_a_run_without_gold(tmp_path: Path, scorer: ScorerClient) -> None:
     assert "planted" in page.text
     assert f"{found.run.result.winner.u:+.3f}" in page.text
     assert "least certain labels" in page.text
+    verdict = page.text.index(f"Verdict: {found.run.verdict.words}. {found.run.verdict.observation}")
+    assert verdict < page.text.index("The search")
     assert "share of right labels" not in page.text
     assert "Test accuracy" not in page.text
     row = min(found.run.rows(), key=lambda row: row.certainty)
@@ -163,6 +165,10 @@ async def test_several_runs_side_by_side(tmp_path: Path, scorer: ScorerClient) -
     runs = [RunReport.read(tmp_path / "runs" / name) for name in "abc"]
     page = Page(render_report(runs))
     assert "3 runs side by side" in page.text
+    assert page.text.count("Verdict: ") == 3
+    table = page.text[: page.text.index("What differs")]
+    assert all(run.verdicts in table for run in runs)
+    assert all(run.verdicts == run.first.verdict.words for run in runs if run.first.verdict)
     assert page.links == ["#run-1", "#run-2", "#run-3"]
     for name in ("task.template", "settings.seed"):
         assert name in page.text

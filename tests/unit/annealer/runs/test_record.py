@@ -21,6 +21,7 @@ from icm_annealer.runs.examples_file import read_examples, write_examples
 from icm_annealer.runs.gold import read_again
 from icm_annealer.runs.journal import Journal, JournalError, end_lines, is_being_written
 from icm_annealer.runs.record import RunRecord
+from icm_annealer.runs.schema.verdict import Verdict
 from icm_client import RequestError, ScorerClient
 
 TASK = Task(name="t", template="{a}", labels={"x": " x", "y": " y"})
@@ -50,6 +51,7 @@ async def test_a_finished_run_is_read_as_it_was(tmp_path: Path, scorer: ScorerCl
     assert record.computed_tokens == found.metrics.computed_tokens
     assert [alarm.code for alarm in record.alarms] == [alarm.code for alarm in found.alarms]
     assert record.state == ("failed" if any(alarm.level == "warning" for alarm in found.alarms) else "finished")
+    assert record.verdict == found.run.verdict
 
 
 @given(
@@ -178,7 +180,7 @@ async def test_how_far_a_run_came(tmp_path: Path, scorer: ScorerClient) -> None:
         record.rows()
     (folder / JOURNAL).write_bytes(whole[0])
     record = RunRecord.read(folder)
-    assert (record.u, record.label_rates, record.alarms) == (None, {}, [])
+    assert (record.u, record.label_rates, record.alarms, record.verdict) == (None, {}, [], None)
 
 
 async def test_alarms_whose_words_were_not_written_are_warnings(tmp_path: Path, scorer: ScorerClient) -> None:
@@ -190,6 +192,7 @@ async def test_alarms_whose_words_were_not_written_are_warnings(tmp_path: Path, 
     (folder / METRICS).unlink()
     assert RunRecord.read(folder).state == "failed"
     assert RunRecord.read(folder).alarms[0].code == "uneven-labels"
+    assert RunRecord.read(folder).verdict == Verdict(rows[-1]["verdict"])  # it has its name
 
 
 @pytest.mark.parametrize(

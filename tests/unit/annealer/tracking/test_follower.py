@@ -89,7 +89,9 @@ async def test_a_run_is_shown_once_however_often_the_follower_is_started(
     assert kept.values("result/u") == [(len(passes), summary.u)]
     assert sum(value for _, value in kept.values("cost/computed_tokens")) == summary.computed_tokens
     assert len(kept.ends) == 1
-    assert kept.ends[0][0] in ("finished", "failed")
+    state, facts = kept.ends[0]
+    assert state in ("finished", "failed")
+    assert facts["verdict"] == done.run.verdict.words
 
 
 async def test_a_run_that_was_stopped_is_told_so(tmp_path: Path, scorer: ScorerClient, kept: Kept) -> None:
@@ -97,6 +99,7 @@ async def test_a_run_that_was_stopped_is_told_so(tmp_path: Path, scorer: ScorerC
     (tmp_path / "run" / "labels.jsonl").unlink()
     follow(Follower(RunDir(tmp_path / "run"), Kind("kept", None)), lambda: True)
     assert [state for state, _ in kept.ends] == ["stopped"]
+    assert kept.params["keep_found"] == "False"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,288 @@
+"""Each verdict is given for data made for it; the labels written are those of the better source."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from tests.conftest import Serving
+from tests.unit.annealer.labelling.test_alarms import changed
+
+from icm_annealer.core.arrays import Array, Ints
+from icm_annealer.core.label_balance import LabelRates
+from icm_annealer.core.objective import Measure, Objective
+from icm_annealer.data.examples import Example
+from icm_annealer.data.given_labels import GivenLabels
+from icm_annealer.data.task import Task
+from icm_annealer.labelling.alarms import alarms
+from icm_annealer.labelling.label_dataset import Labelling, label_dataset
+from icm_annealer.labelling.verdict import MIN_COHERENT, MIN_FOUND, decision, lead_by_example, verdict
+from icm_annealer.rules.consistency import Consistency
+from icm_annealer.runs.directory import RunDir
+from icm_annealer.runs.journal import read_lines
+from icm_annealer.runs.record import RunRecord
+from icm_annealer.runs.schema.journal import EndLine
+from icm_annealer.runs.schema.verdict import WORDS, Verdict, VerdictName
+from icm_annealer.scoring.passes import PassResult
+from icm_annealer.scoring.prefix_plan import PlanKind
+from icm_annealer.search.base import Candidate, Problem, Result
+from icm_annealer.search.settings import Settings
+from icm_client import ScorerClient
+from icm_server.engines.fake import FakeEngine
+
+NUM = 60
+GOOD = np.random.default_rng(0).permutation(np.arange(NUM) % 2)
+OTHER = changed(GOOD, 8)
+FIRM = 0.99
+"""A probability of labels that leaves no doubt."""
+EVEN = 0.5
+
+
+def problem(num: int = NUM, measure: Measure = "information", known: Ints | None = None) -> Problem:
+    units = [np.array([i]) for i in range(num)]
+    judge = Consistency([], units, [{}] * num, ["a", "b"])
+    return Problem(num, 2, units, judge, Objective(measure), PlanKind("tree"), known=known)
+
+
+def said(labels: Ints, probs: float | Array) -> Array:
+    """Log-probabilities by which these labels have `probs`."""
+    own = np.broadcast_to(np.asarray(probs, dtype=float), labels.shape)[:, None]
+    return np.log(np.where(np.arange(2) == labels[:, None], own, 1 - own))
+
+
+def candidate(labels: Ints, probs: float | Array, name: str = "random", num_orders: int = 3) -> Candidate:
+    """A candidate of this probability on each of its orders."""
+    logprobs = said(labels, probs)
+    us = [Objective().u(logprobs, labels, 0)] * num_orders
+    return Candidate((name,), labels, us[0] if us else float("nan"), logprobs, us, said(labels, 0.8))
+
+
+def result(*candidates: Candidate, zero_shot: Ints = OTHER) -> Result:
+    return Result(list(candidates), PassResult(said(zero_shot, 0.7)))
+
+
+def name_of(found: Result, measure: Measure = "information") -> VerdictName:
+    return verdict(problem(measure=measure), found).name
+
+
+def prob_of(share: float) -> float:
+    """The probability of even labels at which U is this share of ln 2."""
+    return float(0.5 * 2.0**share)
+
+
+TIED = result(candidate(GOOD, FIRM), candidate(OTHER, FIRM, "zero-shot"))
+
+
+def test_labels_far_above_those_of_zero_shot_are_found() -> None:
+    assert name_of(result(candidate(GOOD, FIRM), candidate(OTHER, 0.6, "zero-shot"))) == "found"
+    assert name_of(result(candidate(GOOD, FIRM))) == "found"  # zero-shot's were not evaluated
+    assert name_of(Result([candidate(GOOD, FIRM)], None)) == "found"  # there was no zero-shot pass
+
+
+def test_labels_between_the_limits_are_weakly_coherent() -> None:
+    between = prob_of((MIN_COHERENT + MIN_FOUND) / 2)
+    assert name_of(result(candidate(GOOD, between), candidate(OTHER, EVEN, "zero-shot"))) == "weak"
+
+
+def test_labels_as_coherent_as_those_of_zero_shot_are_no_better() -> None:
+    assert name_of(TIED) == "zero-shot"
+    one_apart = candidate(changed(GOOD, 1), FIRM, "zero-shot")
+    assert name_of(result(candidate(GOOD, FIRM), one_apart, zero_shot=one_apart.labels)) == "zero-shot"
+
+
+def test_a_lead_that_comes_from_few_examples_is_noise() -> None:
+    probs = np.where(np.arange(NUM) < 1, 0.3, FIRM)
+    assert name_of(result(candidate(GOOD, FIRM), candidate(OTHER, probs, "zero-shot"))) == "zero-shot"
+
+
+def test_zero_shot_labels_that_won_are_named() -> None:
+    found = verdict(problem(), result(candidate(GOOD, FIRM), zero_shot=GOOD))
+    assert found.name == "zero-shot"
+    assert "the labels are those of zero-shot" in found.observation
+
+
+@pytest.mark.parametrize("probs", [EVEN, prob_of(MIN_COHERENT / 2), 0.2])
+def test_labels_about_which_others_say_little_are_nothing(probs: float) -> None:
+    assert name_of(result(candidate(GOOD, probs), candidate(OTHER, EVEN, "zero-shot"))) == "nothing"
+
+
+@pytest.mark.parametrize("probs", [FIRM, EVEN, prob_of(MIN_COHERENT - 0.01), prob_of(MIN_COHERENT + 0.01)])
+def test_the_alarm_about_little_information_comes_with_the_verdict(probs: float) -> None:
+    found, examples = result(candidate(GOOD, probs)), [Example(str(k), "", None, {}) for k in range(NUM)]
+    codes = [alarm.code for alarm in alarms(problem(), found, examples)]
+    assert ("little-information" in codes) == (name_of(found) == "nothing")
+
+
+def test_u_that_changes_with_the_order_is_nothing() -> None:
+    unsure = replace(candidate(GOOD, FIRM), us=[0.0, 0.2, 1.2])
+    assert name_of(result(unsure)) == "nothing"
+
+
+def test_without_evidence_the_verdict_is_unknown() -> None:
+    measures: list[Measure] = ["logprob", "sum", "margin"]
+    assert {name_of(TIED, measure) for measure in measures} == {"unknown"}
+    assert name_of(result(candidate(GOOD, FIRM, num_orders=0))) == "unknown"
+
+
+def test_one_example_is_no_evidence_of_a_lead() -> None:
+    one, other = np.array([0]), np.array([1])
+    assert lead_by_example(candidate(one, FIRM), candidate(other, FIRM))[1] == np.inf
+
+
+def test_stated_rates_bound_what_u_can_be() -> None:
+    labels = np.random.default_rng(2).permutation(np.arange(NUM) < 6).astype(np.int64)
+    stated = LabelRates(*np.array([[0.9, 0.1]] * 2))
+    weak = replace(candidate(labels, FIRM), us=[0.25] * 3)  # of ln 2 little, of their entropy much
+    found = Result([weak], None)
+    assert verdict(problem(), found).name == "weak"
+    assert verdict(replace(problem(), rates=stated), found).name == "found"
+
+
+def test_every_verdict_has_its_words() -> None:
+    assert set(WORDS) == set(get_args(VerdictName))
+    assert len(set(WORDS.values())) == len(WORDS)
+    text = str(verdict(problem(), result(candidate(GOOD, FIRM))))
+    assert text.startswith("found. U is 0.")
+    assert str(Verdict("nothing")) == "nothing coherent."
+
+
+scores = st.lists(st.tuples(st.floats(-3, 3), st.floats(-3, 3), st.booleans(), st.booleans()), min_size=4, max_size=30)
+
+
+@given(scores, st.randoms(use_true_random=False))
+def test_the_order_of_examples_and_the_names_of_labels_change_nothing(
+    drawn: list[tuple[float, float, bool, bool]], random: object
+) -> None:
+    """A verdict depends on log-probabilities and labels alone: it has no gold, no texts, no ids."""
+    ours, theirs, labels, zero_shot = (np.array(column) for column in zip(*drawn, strict=True))
+    num = len(drawn)
+    order = np.array(getattr(random, "sample")(range(num), num))  # noqa: B009  (hypothesis types it as object)
+
+    def of(order: Ints, exchanged: int) -> Verdict:
+        def one(log_odds: Array, names: NDArray[np.bool_]) -> Candidate:
+            logprobs = np.stack([-np.logaddexp(0, log_odds), -np.logaddexp(0, -log_odds)], axis=1)[order]
+            numbers = names.astype(np.int64)[order]
+            if exchanged:
+                logprobs, numbers = logprobs[:, ::-1], 1 - numbers
+            us = [Objective().u(logprobs, numbers, 0)]
+            return Candidate(("random",), numbers, us[0], logprobs, us)
+
+        found, other = one(ours, labels), one(theirs, zero_shot)
+        return verdict(problem(num), Result([found, other], PassResult(said(other.labels, 0.7))))
+
+    straight = of(np.arange(num), 0)
+    assert of(order, 0).name == straight.name
+    assert of(np.arange(num), 1).name == straight.name
+
+
+def test_where_zero_shot_is_as_good_its_labels_and_scores_are_the_result() -> None:
+    found, rival = TIED.candidates
+    decided = decision(problem(), TIED)
+    assert decided.verdict.name == "zero-shot"
+    assert [*decided.result.candidates] == [rival, found]
+    assert decided.result.winner is rival
+    assert decided.verdict.observation.endswith("The zero-shot labels are the result, those found the second answer.")
+
+
+def test_the_labels_found_are_kept_on_request() -> None:
+    decided = decision(problem(), TIED, keep_found=True)
+    assert decided.result is TIED
+    assert "kept" in decided.verdict.observation
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        result(candidate(GOOD, FIRM), candidate(OTHER, 0.6, "zero-shot")),
+        result(candidate(GOOD, EVEN), candidate(OTHER, EVEN, "zero-shot")),
+        result(candidate(GOOD, FIRM), zero_shot=GOOD),
+    ],
+    ids=["found", "nothing", "the same"],
+)
+def test_else_the_result_stays(found: Result) -> None:
+    decided = decision(problem(), found)
+    assert decided == (verdict(problem(), found), found)
+
+
+@pytest.mark.parametrize(("prob_found", "prob_zero_shot", "is_kept"), [(0.9, 0.6, True), (0.6, 0.9, False)])
+def test_known_labels_choose_between_equals(prob_found: float, prob_zero_shot: float, is_kept: bool) -> None:
+    known = np.where(np.arange(NUM) < 4, GOOD, -1)
+    posed = problem(known=known)
+    other = posed.held(OTHER)
+    one = replace(candidate(GOOD, FIRM), scores=said(GOOD, prob_found))
+    rival = replace(candidate(other, FIRM, "zero-shot"), scores=said(other, prob_zero_shot))
+    decided = decision(posed, result(one, rival))
+    assert decided.verdict.name == "zero-shot"
+    assert decided.result.winner is (one if is_kept else rival)
+    assert (decided.result.winner.labels[:4] == GOOD[:4]).all()  # held in both
+
+
+# Whole runs on an engine that reads labels off the words: `ay` is hot, `bee` is cool, and `sea` is hot without context,
+# cool behind one. So the search finds one label that zero-shot does not, which is no evidence.
+
+TASK = Task(name="words", template="{text}\nKind:", labels={"hot": " hot", "cool": " cool"})
+
+
+class WordsTell(FakeEngine):
+    """Shots do not count, only that there are some."""
+
+    def _logprobs(self, ids: NDArray[np.int64], target_ids: Sequence[int]) -> list[float]:
+        bounds = np.flatnonzero(np.isin(ids, self._separators))
+        query = set(ids[int(bounds[-1]) + 1 if len(bounds) else 0 :].tolist())
+        ay, bee, hot = self.tokenizer.encode_many([" ay bee hot"])[0].ids
+        odds = 4.0 if ay in query else -4.0 if bee in query else -4.0 if len(bounds) else 2.0
+        p_hot = 1 / (1 + np.exp(-odds))
+        return [float(np.log(p_hot if target == hot else 1 - p_hot)) for target in target_ids]
+
+
+@pytest.fixture
+async def words(serving: Serving) -> AsyncIterator[ScorerClient]:
+    async with serving(engine=WordsTell) as client:
+        yield client
+
+
+def examples() -> list[Example]:
+    kinds = ["ay"] * 8 + ["bee"] * 8 + ["sea"]
+    return [Example(str(k), f"text {k} {kind}\nKind:", None, {"text": kind}) for k, kind in enumerate(kinds)]
+
+
+async def labelled(folder: Path, words: ScorerClient, *, keep_found: bool = False, known: str = "") -> Labelling:
+    place = RunDir(folder)
+    place.prepare()
+    given = GivenLabels({"16": known} if known else {}, None)
+    return await label_dataset(place, examples(), TASK, words, Settings(), given=given, keep_found=keep_found)
+
+
+async def test_the_better_source_is_written(tmp_path: Path, words: ScorerClient) -> None:
+    done = await labelled(tmp_path / "run", words)
+    record = RunRecord.read(tmp_path / "run")
+    assert [row.label for row in record.rows()] == ["hot"] * 8 + ["cool"] * 8 + ["hot"]
+    assert all(row.probs[row.label] == max(row.probs.values()) for row in record.rows())
+    assert done.run.found.labels.tolist() == [0] * 8 + [1] * 9
+    assert done.metrics.answers[1].starts == list(done.run.found.starts)
+    assert record.verdict == done.run.verdict == done.metrics.verdict
+    assert (done.run.verdict.name, record.u) == ("zero-shot", done.metrics.answers[0].u)
+    *_, end = read_lines(tmp_path / "run" / "journal.jsonl")
+    assert isinstance(end, EndLine)
+    assert (end.verdict, end.labels) == ("zero-shot", done.run.labels.tolist())
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["verdict"]["name"] == "zero-shot"
+
+
+async def test_the_labels_found_are_written_on_request(tmp_path: Path, words: ScorerClient) -> None:
+    await labelled(tmp_path / "run", words, keep_found=True)
+    assert [row.label for row in RunRecord.read(tmp_path / "run").rows()] == ["hot"] * 8 + ["cool"] * 9
+
+
+@pytest.mark.parametrize("known", ["hot", "cool"])
+async def test_a_known_label_is_written_whatever_the_source(tmp_path: Path, words: ScorerClient, known: str) -> None:
+    done = await labelled(tmp_path / "run", words, known=known)
+    row = RunRecord.read(tmp_path / "run").rows()[-1]
+    assert (row.label, row.known, done.run.verdict.name) == (known, True, "zero-shot")
