@@ -16,8 +16,6 @@ from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.label_balance import LabelRates, smoothed_shifts
 
 Measure = Literal["information", "logprob", "sum", "margin"]
-LEAST_RATE = 1e-6
-"""The rate of a label without examples."""
 MEASURES: tuple[str, ...] = get_args(Measure)
 
 
@@ -28,7 +26,7 @@ class Objective:
     information   what the other examples say about a label, were all labels equally frequent: the mean over the labels
                   of the mean log p(y_i) of the examples with that label, + ln C. p is renormalised over the labels, and
                   freed of the label rates and of how much the model likes each label word: `even_posteriors`. A
-                  constant labelling scores about 0. At even rates it is log p(y_i) + the entropy of the labels, an
+                  constant labelling has 0. At even rates it is log p(y_i) + the entropy of the labels, an
                   estimate of their mutual information with the other examples.
     logprob       mean log p(y_i), raw
     sum           sum log p(y_i), raw: the paper's formula (every added label lowers it)
@@ -65,22 +63,26 @@ def information(logprobs: Array, labels: Ints) -> float:
 
 
 def information_by_example(logprobs: Array, labels: Ints) -> Array:
-    """What each example contributes [n] to the measure `information`, of which it is the mean. A label without examples
-    counts as one that nothing is said about."""
+    """What each example contributes [n] to the measure `information`, of which it is the mean.
+
+    A label without examples counts as one that nothing is said about: it contributes 0, and the posteriors are those of
+    the other labels, since its own intercept is not determined. So a constant labelling has 0.
+    """
     num_labels = logprobs.shape[1]
-    own = even_posteriors(logprobs, labels)[np.arange(len(labels)), labels] + np.log(num_labels)
+    present, places = np.unique(labels, return_inverse=True)
+    own = even_posteriors(logprobs[:, present], places)[np.arange(len(labels)), places] + np.log(len(present))
     weighted: Array = own / (num_labels * label_rates(labels, num_labels)[labels])
     return weighted
 
 
 def even_posteriors(logprobs: Array, labels: Ints) -> Array:
     """Log-probabilities [n, C] of the labels, were all equally frequent, from raw `logprobs` [n, C] behind contexts
-    with `labels` [n].
+    with `labels` [n], in which every label occurs.
 
     Each label's log-probabilities are shifted so that its mean probability is its rate in `labels`; that makes `labels`
     likeliest (the intercepts of a logistic regression). Then the rates are divided out.
     """
-    rates = np.maximum(label_rates(labels, logprobs.shape[1]), LEAST_RATE)
+    rates = label_rates(labels, logprobs.shape[1])
     fitted = logprobs + smoothed_shifts(logprobs, LabelRates(rates, rates), temperature=1.0)
     return normalized(fitted - np.log(rates))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ from icm_annealer.search.official import OfficialSettings
 from icm_annealer.search.settings import Settings
 from icm_client import ModelInfo, RequestError, ScorerClient, ScoreRequest, ScoreResponse, UnavailableError
 
-SETTINGS = Settings(seed=3, options=BlockSettings(num_chains=2, max_passes=2, num_final_orders=2))
+BLOCKS = BlockSettings(num_chains=2, max_passes=2, num_final_orders=2)
+SETTINGS = Settings(seed=3, options=BLOCKS)
 OFFICIAL = Settings(seed=1, search="official", options=OfficialSettings(iterations_per_example=1.0))
 
 
@@ -178,7 +180,7 @@ async def unfinished(folder: Path, data: Data, scorer: ScorerClient) -> bytes:
         (SETTINGS.model_copy(update={"seed": 4}), "settings: seed was 3, is now 4"),
         (SETTINGS.model_copy(update={"measure": "margin"}), 'measure was "information", is now "margin"'),
         (SETTINGS.model_copy(update={"plan": "fixed"}), "plan"),
-        (SETTINGS.model_copy(update={"options": BlockSettings(num_chains=3)}), "num_chains was 2, is now 3"),
+        (SETTINGS.model_copy(update={"options": replace(BLOCKS, num_chains=3)}), "num_chains was 2, is now 3"),
         (OFFICIAL, "search"),
     ],
 )
@@ -243,8 +245,8 @@ async def test_a_damaged_line_is_named(tmp_path: Path, data: Data, scorer: Score
         (("logprobs", 0, 0), 50.0, "logprobs: 50.0 is not a log-probability"),
         (("logprobs", 0, 0), "-1.0", "logprobs.0.0: Input should be a valid number"),
         (("logprobs", 0, 0), 10**400, "logprobs.0.0: "),
-        (("logprobs", 0), [-1.0], "logprobs: not 6 rows of 2 numbers"),
-        (("logprobs",), [[-1.0, -1.0]] * 11, "logprobs: not 6 rows of 2 numbers"),
+        (("logprobs", 0), [-1.0], "logprobs: not 12 rows of 2 numbers"),
+        (("logprobs",), [[-1.0, -1.0]] * 11, "logprobs: not 12 rows of 2 numbers"),
         (("logprobs",), None, "logprobs: "),
         (("num_dropped",), -1, "num_dropped: "),
         (("num_dropped",), True, "num_dropped: "),
@@ -320,7 +322,7 @@ async def test_answers_to_other_questions_are_refused(
     lines = path.read_text().splitlines()
     if change == "labels":
         second: dict[str, Any] = json.loads(lines[2])
-        second["request"]["labels"] = [1 - each for each in second["request"]["labels"]]
+        second["request"]["labels"] = [each if each < 0 else 1 - each for each in second["request"]["labels"]]
         lines[2] = json.dumps(second)
     else:
         del lines[1]
