@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from icm_annealer.core.arrays import Array, Ints
-from icm_annealer.core.objective import calibrated, label_rates, normalized
+from icm_annealer.core.objective import calibrated, information, label_rates, normalized
 from icm_annealer.scoring.passes import PassResult
 from icm_annealer.search.base import (
     Candidate,
@@ -47,7 +47,7 @@ class BlockSettings(ChainSettings):
     min_agreement: float = 0.8
     """Chains whose labels agree on at least this share count as one answer and are averaged."""
     zero_shot_weight: float = 0.5
-    """Weight of the zero-shot pass in an answer, relative to a weight of 1 for the chains' passes."""
+    """Greatest weight of the zero-shot pass in an answer, relative to a weight of 1 for the chains' passes."""
     num_final_orders: int = 3
     """Number of common fresh orders on which the best answers are evaluated."""
 
@@ -159,8 +159,13 @@ def _renamed(
 
 
 def _combined(settings: BlockSettings, said: Array, alone: Array) -> Array:
-    """A mean, so in nats."""
-    scores: Array = (said + settings.zero_shot_weight * alone) / (1 + settings.zero_shot_weight)
+    """The mean of a set of chains' scores `said` and the zero-shot scores `alone`, in nats. Those weigh the less, the
+    less information they have about the chains' labels, compared with the chains' scores themselves."""
+    labels = said.argmax(axis=1)
+    of_chains, of_zero_shot = information(said, labels), information(alone, labels)
+    share = min(max(of_zero_shot, 0.0) / of_chains, 1.0) if of_chains > 0 else 1.0
+    weight = settings.zero_shot_weight * share
+    scores: Array = (said + weight * alone) / (1 + weight)
     return scores
 
 
