@@ -13,7 +13,7 @@ import numpy as np
 
 from icm_annealer.core.arrays import Array
 
-TEMPERATURES = (1.0, 0.3, 0.1, 0.03)
+TEMPERATURES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
 """Successive smoothing in nats for exact rates; each stage starts from the one before, which is fast and stable."""
 NUM_ITERATIONS = 300
 TOLERANCE = 1e-5

@@ -9,7 +9,7 @@ import numpy as np
 from icm_annealer.core.arrays import Ints
 from icm_annealer.core.objective import entropy, label_rates
 from icm_annealer.labelling.alarm import AlarmText, FinishedSearch
-from icm_annealer.labelling.verdict import is_incoherent
+from icm_annealer.labelling.verdict import error_by_example, is_incoherent
 from icm_annealer.scoring.passes import PassResult
 from icm_annealer.search.base import Candidate, zero_shot_labels_of
 
@@ -125,9 +125,13 @@ def below_start(search: FinishedSearch) -> AlarmText | None:
 
 
 def falls_on_fresh_orders(search: FinishedSearch) -> AlarmText | None:
-    """A search that uses the same order repeatedly fits its labels to that order."""
+    """A search that uses the same order repeatedly fits its labels to that order. Its own passes score as many examples
+    once as the fresh orders do together, so their U has at least the error over the examples."""
     winner = search.result.winner
-    if not winner.u_own - winner.u > max(3 * winner.u_se, MIN_FALL, 0.5 * abs(winner.u_own)):
+    error = winner.u_se
+    if search.problem.objective.measure == "information":
+        error = float(np.hypot(error, error_by_example(winner)))
+    if not winner.u_own - winner.u > max(3 * error, MIN_FALL, 0.5 * abs(winner.u_own)):
         return None
     return AlarmText(
         f"U falls from {winner.u_own:.3f} on the search's own orders to {winner.u:.3f} on fresh ones.",

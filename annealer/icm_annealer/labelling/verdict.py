@@ -59,8 +59,16 @@ def lead_by_example(one: Candidate, other: Candidate) -> tuple[float, float]:
     """The mean difference of what each example contributes to U of two candidates on the first common order, and its
     standard error over the examples. It leaves out that contexts are shared."""
     difference = _contributions(one) - _contributions(other)
-    error = difference.std(ddof=1) / np.sqrt(len(difference)) if len(difference) > 1 else np.inf
-    return float(difference.mean()), float(error)
+    return float(difference.mean()), _error(difference)
+
+
+def error_by_example(candidate: Candidate) -> float:
+    """The standard error over the examples of U by the measure `information`; infinite for one example."""
+    return _error(_contributions(candidate))
+
+
+def _error(values: Array) -> float:
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("inf")
 
 
 def _contributions(candidate: Candidate) -> Array:

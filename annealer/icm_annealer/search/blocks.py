@@ -94,13 +94,13 @@ def _starts(
     problem has start labels, all chains start from them: the first cold, the others hot, to see whether they come back.
     Examples without a start label take their zero-shot label.
     """
-    zero_shot = problem.best(alone)
+    zero_shot, num = problem.best(alone), max(settings.num_chains, settings.max_chains)
     if problem.start is not None:
         given = problem.held(np.where(problem.start >= 0, problem.start, zero_shot))
-        return [_Start(GIVEN, given, is_hot=number > 0) for number in range(settings.max_chains)]
+        return [_Start(GIVEN, given, is_hot=number > 0) for number in range(num)]
     grown = yield from grow(problem, alone, settings.growing_sizes, rng)
     informed = {0: _Start(GROWING, problem.best(grown), is_hot=False), 2: _Start(ZERO_SHOT, zero_shot, is_hot=False)}
-    draws = [rng.random((problem.num_examples, problem.num_labels)) for _ in range(settings.max_chains)]
+    draws = [rng.random((problem.num_examples, problem.num_labels)) for _ in range(num)]
     return [informed.get(k, _Start(RANDOM, problem.best(draw), is_hot=True)) for k, draw in enumerate(draws)]
 
 
@@ -153,7 +153,7 @@ def _renamed(
         chain(problem, settings, labels, 0.0, own)
         for (_, labels), own in zip(starts, rng.spawn(len(starts)), strict=True)
     ]
-    ends = yield from lockstep(cold, 1 + settings.max_chains)
+    ends = yield from lockstep(cold, 1 + max(settings.num_chains, settings.max_chains))
     scores = [_combined(settings, end.evidence, alone) for end in ends]
     return [Finalist(began, problem.best(said), None, said) for (began, _), said in zip(starts, scores, strict=True)]
 
@@ -220,7 +220,8 @@ def _likelier_of_equals(problem: Problem, candidates: list[Candidate], alone: Ar
     def is_equal(rival: Candidate) -> bool:
         lead, error = best.lead(rival)
         agreement = (best.labels == rival.labels).mean()
-        return lead <= 2 * error and bool(is_known.any() or agreement < 1 / num_labels)
+        is_evaluated = len(rival.us) == len(best.us)
+        return is_evaluated and lead <= 2 * error and bool(is_known.any() or agreement < 1 / num_labels)
 
     first = max([best, *filter(is_equal, candidates)], key=likelihood)
     return [first, *(candidate for candidate in candidates if candidate is not first)]

@@ -13,7 +13,7 @@ from icm_annealer.core.label_balance import LabelRates, smoothed_shifts
 from icm_annealer.core.objective import calibrated
 from icm_annealer.scoring.passes import PassRequest, PassResult
 from icm_annealer.search.base import TWO_FOLDS, Problem, Round
-from icm_annealer.search.shots import balanced, only
+from icm_annealer.search.shots import only
 
 NEXT_TO_NOTHING = 1e-9
 """Bonus in nats of an example's current label before any evidence; smaller than any real gain."""
@@ -92,9 +92,9 @@ def chain(problem: Problem, settings: ChainSettings, labels: Ints, heat: float, 
             first_temperature = temperature = heat * _median_gain(said)
         is_cold = temperature == 0
         evidence.add(queries, said, is_cold)
-        scores = evidence.scores
+        scores = evidence.scores.copy()
         if number < settings.num_even_passes and problem.rates is None:
-            scores = evened(scores)
+            scores[queries] = evened(scores[queries])
         proposed = problem.best(_heated(scores, temperature, rng))
         num_changed = int((proposed[queries] != labels[queries]).sum())
         labels = labels.copy()  # the request must not change
@@ -196,12 +196,13 @@ def _half(
 
 
 def _with_even_context(problem: Problem, labels: Ints, queries: Ints, rng: np.random.Generator) -> Ints:
-    """`labels` without those of `queries`, and with as many of each label as of the rarest, but `MIN_EVEN_SHOTS` where
+    """`labels` without those of `queries`, and with no more of a label than of the rarest, but `MIN_EVEN_SHOTS` where
     there are so many: behind uneven shots a model says little of the rare label."""
     others = np.setdiff1d(problem.all_examples, queries)
     num_rarest = int(np.bincount(labels[others], minlength=problem.num_labels).min())
-    num = problem.num_labels * max(num_rarest, MIN_EVEN_SHOTS)
-    return only(others[balanced(labels[others], rng.random(len(others)), num, problem.is_known[others])], labels)
+    shuffled = others[np.lexsort((rng.random(len(others)), ~problem.is_known[others]))]  # known labels first
+    of_each = [shuffled[labels[shuffled] == label] for label in range(problem.num_labels)]
+    return only(np.concatenate([members[: max(num_rarest, MIN_EVEN_SHOTS)] for members in of_each]), labels)
 
 
 def _median_gain(scores: Array) -> float:

@@ -137,13 +137,14 @@ def test_one_example_is_no_evidence_of_a_lead() -> None:
     assert lead_by_example(candidate(one, FIRM), candidate(other, FIRM))[1] == np.inf
 
 
-def test_stated_rates_bound_what_u_can_be() -> None:
+def test_stated_rates_change_no_verdict() -> None:
+    """U weighs all labels alike, so it has the same bound at any rates."""
     labels = np.random.default_rng(2).permutation(np.arange(NUM) < 6).astype(np.int64)
     stated = LabelRates(*np.array([[0.9, 0.1]] * 2))
-    weak = replace(candidate(labels, FIRM), us=[0.25] * 3)  # of ln 2 little, of their entropy much
-    found = Result([weak], None)
-    assert verdict(problem(), found).name == "weak"
-    assert verdict(replace(problem(), rates=stated), found).name == "found"
+    for us, name in ((0.25, "weak"), (0.4, "found")):
+        found = Result([replace(candidate(labels, FIRM), us=[us] * 3)], None)
+        assert verdict(problem(), found).name == name
+        assert verdict(replace(problem(), rates=stated), found).name == name
 
 
 def test_every_verdict_has_its_words() -> None:
