@@ -45,8 +45,6 @@ class LabelJob:
     """The name under which the scorer counts this work."""
     start: Mapping[str, str] | None = None
     """Labels to start from, by example id; None leaves the start to the search."""
-    keep_found: bool = False
-    """Whether to write the labels found even if they are no more coherent than zero-shot labels."""
 
     def prepare(self) -> None:
         """Checks the request and prepares the folder. Starts nothing. Raises RequestError."""
@@ -89,7 +87,6 @@ class LabelJob:
                         on_pass=on_pass,
                         experiment=self.experiment,
                         rows=self._rows,
-                        keep_found=self.keep_found,
                     )
             except IcmError:
                 if not answered and not self.resume:

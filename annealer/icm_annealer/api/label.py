@@ -47,7 +47,6 @@ def label(
     rates: Mapping[str, float | Sequence[float]] | None = None,
     known: Mapping[Any, str] | Sequence[str | None] | str | os.PathLike[str] | None = None,
     start: str | os.PathLike[str] | None = None,
-    keep_found: bool = False,
     api_key: str | None = None,
     scorer_model: str | None = None,
     engine: str = "vllm",
@@ -86,8 +85,6 @@ def label(
             or the path of a file with the fields id and label. Unlike gold labels, the search uses them.
         start: The folder of a finished run, whose labels (as corrected) the search starts from. Examples that it does
             not hold start without a label.
-        keep_found: Return the labels found even if zero-shot labels are as coherent. By default those are returned
-            then (`LabelResult.verdict`).
         api_key: The scorer's API key.
         scorer_model: The model's name at an `openai:` endpoint that serves several.
         engine: The engine of a `local:` scorer.
@@ -136,7 +133,6 @@ def label(
             rates=rates,
             known=known,
             start=start,
-            keep_found=keep_found,
             api_key=api_key,
             scorer_model=scorer_model,
             engine=engine,
@@ -167,7 +163,6 @@ async def anneal(
     rates: Mapping[str, float | Sequence[float]] | None = None,
     known: Mapping[Any, str] | Sequence[str | None] | str | os.PathLike[str] | None = None,
     start: str | os.PathLike[str] | None = None,
-    keep_found: bool = False,
     api_key: str | None = None,
     scorer_model: str | None = None,
     engine: str = "vllm",
@@ -220,7 +215,6 @@ async def anneal(
         overwrite,
         experiment,
         started,
-        keep_found,
     )
     shown = watch(progress, found.name, found.label_names)
     is_kept = False

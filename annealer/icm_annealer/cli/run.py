@@ -78,13 +78,6 @@ def run(
         int | None,
         typer.Option(min=1, max=10_000, help=f"The most {passes_help()}."),
     ] = None,
-    keep_found: Annotated[
-        bool,
-        typer.Option(
-            "--keep-found",
-            help="Write the labels found even if zero-shot labels are as coherent; without it, those are written then.",
-        ),
-    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
     experiment: Annotated[str, typer.Option(help="The name under which the scorer counts this work.")] = "default",
@@ -120,9 +113,7 @@ def run(
     named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     folder = RunDir(out)
     started = start_from(start, loaded, own_task, out) if start else None
-    job = LabelJob(
-        own_task, loaded, rows, settings, named.open, folder, resume, overwrite, experiment, started, keep_found
-    )
+    job = LabelJob(own_task, loaded, rows, settings, named.open, folder, resume, overwrite, experiment, started)
     job.prepare()
     progress = RunProgress(console, own_task.name, own_task.label_names)
     with tracked(folder, target, console.say):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from icm_annealer.data.examples import Example
-from icm_annealer.search.base import Candidate, Problem, Result
+from icm_annealer.search.base import Problem, Result
 
 Level = Literal["warning", "note"]
 Evidence = TypeVar("Evidence")
@@ -49,8 +49,6 @@ class FinishedSearch(NamedTuple):
     examples: Sequence[Example]
     num_dropped: int
     """Shots that did not fit the window, in the pass that dropped the most."""
-    found: Candidate
-    """The search's own winner; that of `result` can be zero-shot's."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from icm_annealer.labelling.coherence_alarms import (
 from icm_annealer.labelling.rescore import Rescored
 from icm_annealer.labelling.spread_alarm import engine_spread
 from icm_annealer.labelling.surface_alarms import length, neighbours_alike, position, source
-from icm_annealer.search.base import Candidate, Problem, Result
+from icm_annealer.search.base import Problem, Result
 
 SEARCH_ALARMS: tuple[AlarmKind[FinishedSearch], ...] = (
     AlarmKind("little-information", "warning", "the examples say little about each other's labels", little_information),
@@ -49,15 +49,9 @@ RESCORING_ALARMS: tuple[AlarmKind[Rescored], ...] = (
 ALARMS: tuple[AlarmKind[Any], ...] = (*SEARCH_ALARMS, *RESCORING_ALARMS)
 
 
-def alarms(
-    problem: Problem,
-    result: Result,
-    examples: Sequence[Example],
-    num_dropped: int = 0,
-    found: Candidate | None = None,
-) -> list[Alarm]:
-    """All alarms about `result`, warnings first. `found` is the search's own winner; None if it is that of `result`."""
-    search = FinishedSearch(problem, result, examples, num_dropped, found or result.winner)
+def alarms(problem: Problem, result: Result, examples: Sequence[Example], num_dropped: int = 0) -> list[Alarm]:
+    """All alarms about `result`, warnings first."""
+    search = FinishedSearch(problem, result, examples, num_dropped)
     raised = [alarm for kind in SEARCH_ALARMS for alarm in kind.raised(search)]
     return sorted(raised, key=lambda alarm: alarm.level != "warning")
 

@@ -55,7 +55,7 @@ def uneven_labels(search: FinishedSearch) -> AlarmText | None:
 
 
 def chains_disagree(search: FinishedSearch) -> AlarmText | None:
-    share = agreement(search.found, search.result.chains)
+    share = agreement(search.result.winner, search.result.chains)
     if share >= MIN_AGREEMENT:
         return None
     return AlarmText(

@@ -55,15 +55,13 @@ async def label_dataset(
     on_pass: Callable[[PassEvent], None] = lambda event: None,
     experiment: str = "default",
     rows: RowCounts | None = None,
-    keep_found: bool = False,
 ) -> Labelling:
     """Runs (or resumes) a search in `folder`, which must be prepared, and writes all files of the run there.
 
-    If the labels found are no more coherent than zero-shot labels, those are written, unless `keep_found`. If the run
-    had ended, labels are not written again, since some may have been corrected. `rows` counts the rows of
+    If the run had ended, labels are not written again, since some may have been corrected. `rows` counts the rows of
     the data, and is copied to the metrics. Raises the errors of `run_search`, and JournalError.
     """
-    header = run_header(examples, task, settings, await scorer.model(), given, keep_found=keep_found)
+    header = run_header(examples, task, settings, await scorer.model(), given)
     journal = (Journal.resume if resume else Journal.begin)(folder / JOURNAL, header)
     num_dropped = 0
 
@@ -86,9 +84,8 @@ async def label_dataset(
             journal=journal,
             on_pass=count_pass,
             experiment=experiment,
-            keep_found=keep_found,
         )
-        found = alarms(run.problem, run.result, examples, num_dropped, run.found)
+        found = alarms(run.problem, run.result, examples, num_dropped)
         is_new = journal.write_end(_end_line(run, found))
     finally:
         journal.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,14 +11,14 @@ from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.data.examples import Example, digest
 from icm_annealer.data.given_labels import NOTHING_GIVEN, GivenLabels
 from icm_annealer.data.task import Task
-from icm_annealer.labelling.verdict import decision
+from icm_annealer.labelling.verdict import verdict
 from icm_annealer.runs.journal import Journal
 from icm_annealer.runs.schema.journal import ContextWindow, RunHeader, RunSettings
 from icm_annealer.runs.schema.rows import LabelRow
 from icm_annealer.runs.schema.verdict import Verdict
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import PassRequest, PassResult, PassScorer, Scorer, window_of
-from icm_annealer.search.base import Candidate, Problem, Result
+from icm_annealer.search.base import Problem, Result
 from icm_annealer.search.driver import SearchOutcome, drive
 from icm_annealer.search.problem import problem_of
 from icm_annealer.search.settings import Settings
@@ -38,10 +38,7 @@ class Run:
     model: ModelInfo
     problem: Problem
     outcome: SearchOutcome
-    """Its winner has the labels of the better source; see `labelling.verdict.decision`."""
     verdict: Verdict
-    found: Candidate
-    """The search's own winner."""
     passes: PassScorer
     """The scorer of its passes, for further passes."""
 
@@ -99,8 +96,6 @@ def run_header(
     settings: Settings,
     model: ModelInfo,
     given: GivenLabels = NOTHING_GIVEN,
-    *,
-    keep_found: bool = False,
 ) -> RunHeader:
     """The header of a run: everything that must be the same when it is resumed."""
     known, start = given.of(examples)
@@ -113,7 +108,6 @@ def run_header(
         ids=[example.id for example in examples],
         known=dict(known) or None,
         start=None if start is None else dict(start),
-        keep_found=keep_found,
     )
 
 
@@ -127,11 +121,8 @@ async def run_search(
     journal: Journal | None = None,
     on_pass: Callable[[PassEvent], None] | None = None,
     experiment: str = "default",
-    keep_found: bool = False,
 ) -> Run:
     """Searches for the most coherent labels of `examples`. Labels that are `given` as known stay as they are.
-
-    If the labels found are no more coherent than zero-shot labels, those are the result, unless `keep_found`.
 
     With a `journal`, every answer is recorded before the search receives it, and recorded answers are not requested
     again. `on_pass` is called once for each pass. Raises the errors of the scorer's client; the run can then be resumed
@@ -142,6 +133,4 @@ async def run_search(
     problem = problem_of(task, examples, settings.objective(), settings.plan_kind(), given)
     passes = await PassScorer.open(scorer, task, examples, problem.units, model, experiment, settings.model)
     outcome = await drive(settings.start(problem), problem, passes, recorded=journal, on_pass=on_pass)
-    found = outcome.result.winner
-    verdict, result = decision(problem, outcome.result, keep_found=keep_found)
-    return Run(examples, task, settings, model, problem, replace(outcome, result=result), verdict, found, passes)
+    return Run(examples, task, settings, model, problem, outcome, verdict(problem, outcome.result), passes)

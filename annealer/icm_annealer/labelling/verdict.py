@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import NamedTuple
-
 import numpy as np
 
 from icm_annealer.core.arrays import Array
-from icm_annealer.core.objective import information_by_example, normalized
+from icm_annealer.core.objective import information_by_example
 from icm_annealer.runs.schema.verdict import Verdict
 from icm_annealer.search.base import Candidate, Problem, Result, zero_shot_candidate
 
@@ -17,6 +14,8 @@ MIN_COHERENT = 0.2
 to 0.9 nats for concepts of two labels that the model has, else 0.0 to 0.15."""
 MIN_FOUND = 0.4
 """Share of the most information that U must reach for labels to be called found."""
+LEAST_LEAD = 1e-6
+"""Nats per example; smaller leads are rounding."""
 
 
 def verdict(problem: Problem, result: Result) -> Verdict:
@@ -36,16 +35,18 @@ def verdict(problem: Problem, result: Result) -> Verdict:
             f"{own}: the other examples say little about a label.",
             "Use neither these labels nor zero-shot ones unchecked: try a larger model or another wording.",
         )
+    is_clear = True
     if rival is not None:
         lead, error = lead_by_example(winner, rival)
-        if lead <= 2 * error:
+        if lead <= LEAST_LEAD:
             return Verdict(
                 "zero-shot",
                 f"{own}; {_equality(winner, rival, lead, error)}.",
                 "Zero-shot labels are enough here, and one pass finds them (--search zero_shot).",
             )
-        own += f", {lead:.2f} ± {error:.2f} above that of zero-shot labels"
-    if winner.u < MIN_FOUND * most:
+        is_clear = lead > 2 * error
+        own += f", {lead:.2f} ± {error:.2f} above that of zero-shot labels{'' if is_clear else ', not a clear lead'}"
+    if winner.u < MIN_FOUND * most or not is_clear:
         return Verdict("weak", f"{own}.", "Check a sample, and use the most certain labels only (--abstain-below).")
     return Verdict("found", f"{own}.", "Use the labels; those of low certainty deserve a look.")
 
@@ -77,44 +78,5 @@ def _contributions(candidate: Candidate) -> Array:
 
 def _equality(winner: Candidate, rival: Candidate, lead: float, error: float) -> str:
     if (winner.labels == rival.labels).all():
-        return "the labels are those of zero-shot"
-    return f"zero-shot labels are as coherent (the lead over them is {lead:.2f} ± {error:.2f})"
-
-
-class Decision(NamedTuple):
-    """A verdict, and the result whose winner has the labels to write."""
-
-    verdict: Verdict
-    result: Result
-
-
-def decision(problem: Problem, result: Result, *, keep_found: bool = False) -> Decision:
-    """The verdict on `result`, and `result` with the candidate of the better source first.
-
-    That is the zero-shot candidate if the labels found are no more coherent and no known labels prefer those found:
-    known labels are the same in both, so they are judged by how likely their scores make them. The labels found
-    are the second candidate then. With `keep_found`, the winner stays.
-    """
-    found, winner, rival = verdict(problem, result), result.winner, zero_shot_candidate(problem, result)
-    if found.name != "zero-shot" or rival is None or (rival.labels == winner.labels).all():
-        return Decision(found, result)
-    if keep_found:
-        return Decision(_noted(found, "The labels found were kept, as requested."), result)
-    if _likelihood_of_known(problem, winner) > _likelihood_of_known(problem, rival):
-        kept = "The labels found were kept, since they make the known labels likelier."
-        return Decision(replace(_noted(found, kept), advice="Know more labels, which decide between the two."), result)
-    others = [candidate for candidate in result.candidates if candidate is not rival]
-    written = "The zero-shot labels are the result, those found the second answer."
-    return Decision(_noted(found, written), replace(result, candidates=[rival, *others]))
-
-
-def _noted(found: Verdict, observation: str) -> Verdict:
-    return replace(found, observation=f"{found.observation} {observation}")
-
-
-def _likelihood_of_known(problem: Problem, candidate: Candidate) -> float:
-    """The mean log-probability of the known labels by the scores that chose the others; 0 without known labels."""
-    known = np.flatnonzero(problem.is_known)
-    if not len(known):
-        return 0.0
-    return float(normalized(candidate.evidence)[known, candidate.labels[known]].mean())
+        return "the labels are those of zero-shot, which no labelling found clearly exceeds"
+    return f"zero-shot labels are no less coherent (the lead over them is {lead:.2f} ± {error:.2f})"

@@ -25,7 +25,7 @@ from icm_client.contract.errors import RequestError
 if sys.platform != "win32":
     import fcntl
 
-COMPARED = ("settings", "task", "data", "model", "window", "ids", "known", "start", "keep_found")
+COMPARED = ("settings", "task", "data", "model", "window", "ids", "known", "start")
 """Header fields that must be the same when a run is resumed."""
 TAIL_BYTES = 1 << 16
 

@@ -34,7 +34,6 @@ def params_of(header: RunHeader) -> dict[str, str]:
         "data": header.data,
         "num_examples": len(header.ids),
         "num_known": len(header.known or ()),
-        "keep_found": header.keep_found,
         "rates": rates_text(header.task.rates),
         "scorer": header.model.model_dump(),
         **header.settings.model_dump(),

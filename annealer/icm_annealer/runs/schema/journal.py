@@ -54,8 +54,6 @@ class RunHeader(Versioned):
     """Known labels by example id; None if no label is known."""
     start: dict[str, str] | None = None
     """Labels that the search started from, by example id; None if it has its own start."""
-    keep_found: bool = False
-    """Whether the labels found are the result even if they are no more coherent than zero-shot labels."""
 
     @field_serializer("task")
     def _seen(self, task: Task) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class Verdict:
     `observation` says what was measured, `advice` what to do. `name` is one of
 
     * `found`: the labels are coherent, and clearly more so than zero-shot labels;
-    * `weak`: more coherent than those, but not very;
+    * `weak`: more coherent than those, but not very, or not clearly;
     * `zero-shot`: no more coherent than zero-shot labels;
     * `nothing`: no labelling is coherent;
     * `unknown`: the search gives no evidence.

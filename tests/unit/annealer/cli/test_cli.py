@@ -16,10 +16,8 @@ from tests import planted
 from tests.icm_command import Icm, check_refused, wait_for
 from tests.pipes import piped
 
-import icm_annealer
 from icm_annealer.reporting.run_report import RunReport
 from icm_annealer.runs.directory import DEMO, JOURNAL, LABELS, METRICS, REPORT
-from icm_annealer.runs.record import RunRecord
 from icm_annealer.runs.schema.base import read_file
 from icm_annealer.runs.schema.metrics import DemoResults
 from icm_annealer.runs.schema.verdict import WORDS
@@ -83,15 +81,6 @@ def test_run_says_how_many_labels_are_uncertain(icm: Icm, tmp_path: Path, url: s
     ended = icm(*command)
     assert all(row["probs"][row["label"]] >= 0.6 for row in rows(tmp_path / "run"))
     assert "uncertain" not in ended.out
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning")  # alarms
-def test_command_line_and_python_can_keep_the_labels_found(icm: Icm, tmp_path: Path, url: str) -> None:
-    task = planted.write_task(tmp_path / "data", 12)
-    assert icm("run", "--task", task, "--scorer", url, "--out", tmp_path / "a", "--keep-found").code == 0
-    icm_annealer.label(task=task, scorer=url, out=tmp_path / "b", keep_found=True)
-    icm_annealer.label(task=task, scorer=url, out=tmp_path / "c")
-    assert [RunRecord.read(tmp_path / name).header.keep_found for name in "abc"] == [True, True, False]
 
 
 def test_only_the_first_rows(icm: Icm, tmp_path: Path, url: str) -> None:

@@ -52,11 +52,10 @@ async def run(
     settings: Settings = SETTINGS,
     *,
     resume: bool = False,
-    keep_found: bool = False,
 ) -> Labelling:
     place = RunDir(folder)
     place.prepare(resume=resume)
-    return await label_dataset(place, data.examples, data.task, scorer, settings, resume=resume, keep_found=keep_found)
+    return await label_dataset(place, data.examples, data.task, scorer, settings, resume=resume)
 
 
 def cuts(content: bytes, num: int = 12) -> Iterator[int]:
@@ -157,14 +156,6 @@ async def test_labels_that_were_corrected_stay_when_a_finished_run_is_resumed(
     path.write_text(corrected)
     assert (await run(tmp_path / "run", data, scorer, resume=True)).had_ended
     assert path.read_text() == corrected
-
-
-async def test_what_becomes_of_labels_found_cannot_change_when_a_run_is_resumed(
-    tmp_path: Path, data: Data, scorer: ScorerClient
-) -> None:
-    await unfinished(tmp_path / "run", data, scorer)
-    with pytest.raises(JournalError, match="another keep_found: was false, is now true"):
-        await run(tmp_path / "run", data, scorer, resume=True, keep_found=True)
 
 
 async def unfinished(folder: Path, data: Data, scorer: ScorerClient) -> bytes:

@@ -99,7 +99,6 @@ async def test_a_run_that_was_stopped_is_told_so(tmp_path: Path, scorer: ScorerC
     (tmp_path / "run" / "labels.jsonl").unlink()
     follow(Follower(RunDir(tmp_path / "run"), Kind("kept", None)), lambda: True)
     assert [state for state, _ in kept.ends] == ["stopped"]
-    assert kept.params["keep_found"] == "False"
 
 
 @pytest.mark.parametrize(
