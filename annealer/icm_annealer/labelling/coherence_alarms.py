@@ -9,9 +9,9 @@ import numpy as np
 from icm_annealer.core.arrays import Ints
 from icm_annealer.core.objective import entropy, label_rates
 from icm_annealer.labelling.alarm import AlarmText, FinishedSearch
-from icm_annealer.labelling.verdict import error_by_example, is_incoherent
+from icm_annealer.labelling.verdict import is_incoherent
 from icm_annealer.scoring.passes import PassResult
-from icm_annealer.search.base import Candidate, zero_shot_labels_of
+from icm_annealer.search.base import Candidate, error_by_example, zero_shot_labels_of
 
 MIN_RELATIVE_ENTROPY = 0.5
 """As a fraction of ln C; two labels at rates 11 : 89 have this entropy."""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from icm_annealer.core.arrays import Array
-from icm_annealer.core.objective import information_by_example
 from icm_annealer.runs.schema.verdict import Verdict
-from icm_annealer.search.base import Candidate, Problem, Result, zero_shot_candidate
+from icm_annealer.search.base import Candidate, Problem, Result, lead_by_example, zero_shot_candidate
 
 MIN_COHERENT = 0.2
 """Share of the most information that U must exceed for labels to be called coherent at all. On a 135M model, U is 0.4
@@ -54,26 +52,6 @@ def verdict(problem: Problem, result: Result) -> Verdict:
 def is_incoherent(problem: Problem, candidate: Candidate) -> bool:
     """Whether U, by the measure `information`, is not clearly above zero; False if it is unknown (NaN)."""
     return candidate.u <= max(2 * candidate.u_se, MIN_COHERENT * float(np.log(problem.num_labels)))
-
-
-def lead_by_example(one: Candidate, other: Candidate) -> tuple[float, float]:
-    """The mean difference of what each example contributes to U of two candidates on the first common order, and its
-    standard error over the examples. It leaves out that contexts are shared."""
-    difference = _contributions(one) - _contributions(other)
-    return float(difference.mean()), _error(difference)
-
-
-def error_by_example(candidate: Candidate) -> float:
-    """The standard error over the examples of U by the measure `information`; infinite for one example."""
-    return _error(_contributions(candidate))
-
-
-def _error(values: Array) -> float:
-    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("inf")
-
-
-def _contributions(candidate: Candidate) -> Array:
-    return information_by_example(candidate.logprobs if candidate.first is None else candidate.first, candidate.labels)
 
 
 def _equality(winner: Candidate, rival: Candidate, lead: float, error: float) -> str:

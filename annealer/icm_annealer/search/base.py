@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.label_balance import LabelRates
-from icm_annealer.core.objective import Objective, calibrated, margins, normalized
+from icm_annealer.core.objective import Objective, calibrated, information_by_example, margins, normalized
 from icm_annealer.rules.consistency import Consistency
 from icm_annealer.scoring.passes import PassRequest, PassResult
 from icm_annealer.scoring.prefix_plan import PlanKind
@@ -40,8 +40,8 @@ TWO_FOLDS = PlanKind("folds", 2)
 """Each half of the units is scored with the other half as context."""
 NUM_KEPT = 3
 """Number of answers that are evaluated on more than one order."""
-HOPELESS = 0.2
-"""As a fraction of ln C: an answer whose U is so much below the best is not evaluated on more orders."""
+HOPELESS = 3.0
+"""Standard errors: an answer whose U is so much below the best is not evaluated on more orders."""
 KNOWN_GAIN = 1e6
 """Nats added to the score of a known label, so that it wins against any score and, if need be, any shift."""
 
@@ -209,6 +209,26 @@ def zero_shot_labels_of(problem: Problem, result: Result) -> Ints:
     return problem.likeliest(calibrated(result.zero_shot.logprobs))
 
 
+def lead_by_example(one: Candidate, other: Candidate) -> tuple[float, float]:
+    """The mean difference of what each example contributes to U of two candidates on the first common order, and its
+    standard error over the examples. It leaves out that contexts are shared."""
+    difference = _contributions(one) - _contributions(other)
+    return float(difference.mean()), _error(difference)
+
+
+def error_by_example(candidate: Candidate) -> float:
+    """The standard error over the examples of U by the measure `information`; infinite for one example."""
+    return _error(_contributions(candidate))
+
+
+def _error(values: Array) -> float:
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("inf")
+
+
+def _contributions(candidate: Candidate) -> Array:
+    return information_by_example(candidate.logprobs if candidate.first is None else candidate.first, candidate.labels)
+
+
 def zero_shot_candidate(problem: Problem, result: Result) -> Candidate | None:
     """The candidate with the calibrated zero-shot labels; None if the search did not evaluate them."""
     if result.zero_shot is None:
@@ -252,10 +272,13 @@ def weigh(
 
 
 def _best(problem: Problem, candidates: Sequence[Candidate], kept: Sequence[int]) -> list[int]:
-    """The numbers of the best of `kept`: at most `NUM_KEPT`, and none whose U is far below the best."""
+    """The numbers of the best of `kept`: at most `NUM_KEPT`, without those that the best surely exceeds, as far as the
+    examples of the first order tell."""
     best = sorted(kept, key=lambda number: -candidates[number].u)[:NUM_KEPT]
-    least = candidates[best[0]].u - HOPELESS * float(np.log(problem.num_labels))
-    return [number for number in best if candidates[number].u >= least]
+    if problem.objective.measure != "information":
+        return best
+    leads = {number: lead_by_example(candidates[best[0]], candidates[number]) for number in best[1:]}
+    return [best[0], *(number for number, (lead, error) in leads.items() if lead <= HOPELESS * error)]
 
 
 def _candidate(problem: Problem, finalist: Finalist, passes: Sequence[PassResult]) -> Candidate:

@@ -10,7 +10,7 @@ import numpy as np
 
 from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.label_balance import LabelRates, smoothed_shifts
-from icm_annealer.core.objective import calibrated
+from icm_annealer.core.objective import calibrated, label_rates
 from icm_annealer.scoring.passes import PassRequest, PassResult
 from icm_annealer.search.base import TWO_FOLDS, Problem, Round
 from icm_annealer.search.shots import only
@@ -21,6 +21,8 @@ OSCILLATION = 0.2
 """Share of labels that must change for a chain to count as oscillating; a few undecided examples always change."""
 MIN_EVEN_SHOTS = 4
 """Shots of each label in contexts with as many of each; at uneven rates there may be fewer of the rare ones."""
+LEAST_SHARE = 0.5
+"""A label is nearly lost below this fraction of its even share."""
 SMOOTHING = 0.25
 """Nats by which proposals at even label rates are smoothed: examples that prefer a label by less count in part."""
 
@@ -34,8 +36,8 @@ class ChainSettings:
     num_hot_passes: int = 5
     """Passes over which a chain with a random start cools down."""
     num_even_passes: int = 5
-    """First passes of a chain whose proposals have all labels equally often, so that no label is lost before the
-    contexts show what it means. Later proposals have the rates that the evidence gives them."""
+    """First passes of a chain in which proposals that nearly lose a label are replaced by proposals with all labels
+    equally often: the contexts do not show yet what the label means."""
     heat: float = 0.5
     """Initial temperature of a hot chain, in units of the median gain proposed by its first pass."""
     memory: float = 0.5
@@ -92,10 +94,12 @@ def chain(problem: Problem, settings: ChainSettings, labels: Ints, heat: float, 
             first_temperature = temperature = heat * _median_gain(said)
         is_cold = temperature == 0
         evidence.add(queries, said, is_cold)
-        scores = evidence.scores.copy()
-        if number < settings.num_even_passes and problem.rates is None:
+        scores = _heated(evidence.scores, temperature, rng)
+        proposed = problem.best(scores)
+        if number < settings.num_even_passes and _loses_label(problem, proposed[queries]):
+            scores = scores.copy()
             scores[queries] = evened(scores[queries])
-        proposed = problem.best(_heated(scores, temperature, rng))
+            proposed = problem.best(scores)
         num_changed = int((proposed[queries] != labels[queries]).sum())
         labels = labels.copy()  # the request must not change
         labels[queries] = proposed[queries]
@@ -129,6 +133,12 @@ def lockstep(chains: Sequence[Chain], first_number: int = 1) -> Generator[Round,
             for number, answer in zip(running, answered, strict=True):
                 answers[number] = answer
     return [end for end in ends if end is not None]
+
+
+def _loses_label(problem: Problem, proposed: Ints) -> bool:
+    """Whether some label is nearly lost in these proposals. Proposals at stated label rates are right as they are."""
+    rarest = label_rates(proposed, problem.num_labels).min()
+    return problem.rates is None and bool(rarest < LEAST_SHARE / problem.num_labels)
 
 
 def evened(scores: Array) -> Array:

@@ -23,7 +23,7 @@ from icm_annealer.data.examples import Example
 from icm_annealer.data.task import Task
 from icm_annealer.labelling.alarms import alarms
 from icm_annealer.labelling.label_dataset import label_dataset
-from icm_annealer.labelling.verdict import MIN_COHERENT, MIN_FOUND, lead_by_example, verdict
+from icm_annealer.labelling.verdict import MIN_COHERENT, MIN_FOUND, verdict
 from icm_annealer.rules.consistency import Consistency
 from icm_annealer.runs.directory import RunDir
 from icm_annealer.runs.journal import read_lines
@@ -32,7 +32,7 @@ from icm_annealer.runs.schema.journal import EndLine
 from icm_annealer.runs.schema.verdict import WORDS, Verdict, VerdictName
 from icm_annealer.scoring.passes import PassResult
 from icm_annealer.scoring.prefix_plan import PlanKind
-from icm_annealer.search.base import Candidate, Problem, Result
+from icm_annealer.search.base import Candidate, Problem, Result, lead_by_example
 from icm_annealer.search.settings import Settings
 from icm_client import ScorerClient
 from icm_server.engines.fake import FakeEngine
