@@ -57,7 +57,7 @@ def smoothed_shifts(
     shift: Array = np.zeros(scores.shape[1]) if start is None else start / temperature
     for _ in range(NUM_ITERATIONS):
         # The logarithms of the labels' shares without their own shifts, which may be of hundreds of nats.
-        unshifted = _log_sums(kernel - _log_sums(kernel + shift, 1), 0)[0] - np.log(len(kernel))
+        unshifted = log_sums(kernel - log_sums(kernel + shift, 1), 0)[0] - np.log(len(kernel))
         following = step * (np.clip(unshifted, low, high) - unshifted)
         moved = float(np.abs(following - shift).max())
         shift = following
@@ -66,7 +66,7 @@ def smoothed_shifts(
     return shift * temperature
 
 
-def _log_sums(logs: Array, axis: int) -> Array:
+def log_sums(logs: Array, axis: int) -> Array:
     """log of the sum of exp(logs) over an axis, which is kept."""
     top = logs.max(axis=axis, keepdims=True)
     sums: Array = top + np.log(np.exp(logs - top).sum(axis=axis, keepdims=True))

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from icm_annealer.core.arrays import Array, Ints
-from icm_annealer.core.label_balance import LabelRates, smoothed_shifts
+from icm_annealer.core.label_balance import LabelRates, log_sums, smoothed_shifts
 
 Measure = Literal["information", "logprob", "sum", "margin"]
 MEASURES: tuple[str, ...] = get_args(Measure)
@@ -116,8 +116,7 @@ def entropy(labels: Ints, num_labels: int) -> float:
 
 def normalized(logprobs: Array) -> Array:
     """`logprobs` renormalised, so that the probabilities of the labels sum to 1."""
-    top: Array = logprobs.max(axis=1, keepdims=True)
-    shares: Array = logprobs - (top + np.log(np.exp(logprobs - top).sum(axis=1, keepdims=True)))
+    shares: Array = logprobs - log_sums(logprobs, 1)
     return shares
 
 
