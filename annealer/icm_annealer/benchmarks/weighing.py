@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from icm_annealer.core.arrays import Array, Ints
+from icm_annealer.core.arrays import Ints
 from icm_annealer.core.objective import Objective, calibrated, unit_of_u
 from icm_annealer.scoring.passes import PassScorer
 from icm_annealer.scoring.prefix_plan import PlanKind
-from icm_annealer.search.base import TWO_FOLDS, Problem, zero_shot_request
+from icm_annealer.search.base import TWO_FOLDS, Problem, mean_and_error, zero_shot_request
 from icm_client.contract.errors import RequestError
 
 WEIGHED_BY = Objective()
@@ -136,8 +134,3 @@ def verdict_of(gap: float, error: float) -> Verdict:
     if abs(gap) <= NUM_ERRORS * error:
         return "none"
     return "search gap" if gap > 0 else "objective gap"
-
-
-def mean_and_error(values: Sequence[float] | Array) -> tuple[float, float]:
-    """The mean of two values or more, and its standard error."""
-    return float(np.mean(values)), float(np.std(values, ddof=1) / math.sqrt(len(values)))

@@ -169,17 +169,17 @@ class Candidate:
 
     @property
     def u(self) -> float:
-        return _mean_and_error(self.us)[0]
+        return mean_and_error(self.us)[0]
 
     @property
     def u_se(self) -> float:
         """Standard error of U over the orders; 0 if there is only one."""
-        return _mean_and_error(self.us)[1]
+        return mean_and_error(self.us)[1]
 
     def lead(self, rival: Candidate) -> tuple[float, float]:
         """The mean difference of its U and the rival's on their common orders, and its standard error."""
         num = min(len(self.us), len(rival.us))
-        return _mean_and_error(np.subtract(self.us[:num], rival.us[:num]))
+        return mean_and_error(np.subtract(self.us[:num], rival.us[:num]))
 
 
 @dataclass(frozen=True)
@@ -283,7 +283,7 @@ def _best(problem: Problem, candidates: Sequence[Candidate], kept: Sequence[int]
 
 def _candidate(problem: Problem, finalist: Finalist, passes: Sequence[PassResult]) -> Candidate:
     us = [problem.u(answer, finalist.labels) for answer in passes]
-    u_own = _mean_and_error(us)[0] if finalist.u_own is None else finalist.u_own
+    u_own = mean_and_error(us)[0] if finalist.u_own is None else finalist.u_own
     scores = None if finalist.scores is None else problem.with_rates(finalist.scores)
     first = passes[0].logprobs if passes else None
     return Candidate(finalist.starts, finalist.labels, u_own, _mean(problem, passes), us, scores, first)
@@ -304,7 +304,8 @@ def weigh_alone(
     return Result((yield from weigh(problem, [finalist], num_orders, rng)), zero_shot)
 
 
-def _mean_and_error(values: Sequence[float] | Array) -> tuple[float, float]:
+def mean_and_error(values: Sequence[float] | Array) -> tuple[float, float]:
+    """The mean, NaN of no value, and its standard error, 0 of a single value."""
     if not len(values):
         return float("nan"), 0.0
     error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
