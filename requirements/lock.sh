@@ -40,7 +40,7 @@ fi
 echo "lock: resolving"
 cp requirements/cpu.txt "$room/cpu.txt"
 "$room/bin/uv" pip compile --quiet pyproject.toml requirements/cpu.in \
-  --extra server-cpu --extra data --extra dev --extra docs \
+  --extra server-cpu --extra data --extra train --extra dev --extra docs \
   --overrides requirements/left-out.txt \
   --python-version 3.11 \
   --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
