@@ -55,10 +55,11 @@ app.command(name="eval")(evaluate)
 app.command()(baselines)
 app.command()(export)
 
-LABORATORY = "icm_lab"
-"""An optional package that builds on this one, so it is not imported by name."""
-if importlib.util.find_spec(LABORATORY):
-    importlib.import_module(f"{LABORATORY}.cli").extend(app)
+BUILT_ON_THIS = {"icm_trainer": "icm_trainer.cli.app", "icm_lab": "icm_lab.cli"}
+"""Optional packages that build on this one, so they are not imported by name; and their modules with commands."""
+for package, commands in BUILT_ON_THIS.items():
+    if importlib.util.find_spec(package):
+        importlib.import_module(commands).extend(app)
 
 
 def main() -> None:
