@@ -1,4 +1,5 @@
-"""Imports go one way: icm_lab -> icm_annealer -> icm_client <- icm_server, and the light programs stay light."""
+"""Imports go one way: icm_lab, icm_trainer -> icm_annealer -> icm_client <- icm_server, and the light programs stay
+light."""
 
 from __future__ import annotations
 
@@ -18,9 +19,10 @@ PACKAGES = {
     "icm_client": ROOT / "client/icm_client",
     "icm_server": ROOT / "server/icm_server",
     "icm_annealer": ROOT / "annealer/icm_annealer",
+    "icm_trainer": ROOT / "trainer/icm_trainer",
     "icm_lab": ROOT / "lab/icm_lab",
 }
-HEAVY = {"torch", "vllm", "transformers"}
+HEAVY = {"torch", "vllm", "transformers", "peft", "trl"}
 LATE = HEAVY | {"datasets", "matplotlib", "pandas", "pyarrow"}
 """What the command line does not load before it is needed."""
 
@@ -104,6 +106,19 @@ def test_the_annealer_knows_neither_server_nor_laboratory(module: str) -> None:
     assert not packages_imported_by(module) & {"icm_server", "icm_lab"}
 
 
+@pytest.mark.parametrize("module", [module for module in FILES if not module.startswith("icm_trainer")])
+def test_only_the_command_line_knows_the_trainer(module: str) -> None:
+    assert module.startswith("icm_annealer.cli.") or "icm_trainer" not in packages_imported_by(module)
+
+
+@pytest.mark.parametrize("module", modules_of("icm_trainer"))
+def test_the_trainer_takes_models_and_tokens_from_the_server(module: str) -> None:
+    """How a text becomes tokens must not be said twice; all else of the server is reached over HTTP."""
+    server = {name for name in modules_imported_by(module) if name.startswith("icm_server")}
+    assert server <= {f"icm_server.engines.{name}" for name in ("base", "hf_tokenizer", "model_store")}
+    assert "icm_lab" not in packages_imported_by(module)
+
+
 @pytest.mark.parametrize("module", modules_of("icm_lab"))
 def test_the_laboratory_does_not_know_the_server(module: str) -> None:
     assert "icm_server" not in packages_imported_by(module)
@@ -139,6 +154,7 @@ ROOMS = {
         *("plots", "labelling", "reporting", "builders", "export", "tracking", "api"),
         *("benchmarks", "benchmarks.baselines", "benchmarks.searches", "cli", ""),
     ],
+    "icm_trainer": ["models", "learning", "sft", "", "cli"],
     "icm_lab": ["reproduce", ""],
 }
 """The folders of each package, "" for itself, so that each imports only from those before it."""
@@ -179,7 +195,8 @@ def test_unit_tests_stand_in_the_rooms_of_what_they_test() -> None:
 
 
 def test_the_command_line_of_the_annealer_loads_nothing_heavy() -> None:
-    program = f"import sys, icm_annealer.cli.app, icm_lab.cli; print(*sorted({LATE!r} & set(sys.modules)))"
+    commands = "icm_annealer.cli.app, icm_trainer.cli.app, icm_lab.cli"
+    program = f"import sys, {commands}; print(*sorted({LATE!r} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.split() == []

@@ -23,8 +23,8 @@ FIGURES = {
 }
 
 
-def print_evaluation(console: Terminal, evaluation: Evaluation, found_by: ModelIdentity) -> None:
-    """`found_by` is the model that found the labels."""
+def print_evaluation(console: Terminal, evaluation: Evaluation, found_by: ModelIdentity | None) -> None:
+    """`found_by` is the model that found the labels; None for labels that none found."""
     num_seeds = len(evaluation.seeds)
     spread = f", medians of {num_seeds} seeds" if num_seeds > 1 else ""
     console.say(
@@ -32,7 +32,7 @@ def print_evaluation(console: Terminal, evaluation: Evaluation, found_by: ModelI
         f"{evaluation.model.name}{spread} [{evaluation.intervals}]",
         wraps=True,
     )
-    if found_by.digest != evaluation.model.digest:
+    if found_by is not None and found_by.digest != evaluation.model.digest:
         console.say(f"The labels were found by another model, {found_by.name}.")
     if evaluation.num_dropped:
         console.print(

@@ -29,7 +29,7 @@ class BaseModel:
     """A model's folder. Create it with `find`."""
 
     name: str
-    """As the user names it: a packaged model, a folder, or a hub id."""
+    """A packaged model, a hub id, or the folder."""
     folder: Path
     digest: str
 
@@ -43,7 +43,8 @@ class BaseModel:
                 f"(icm train merge {name}) and name the folder that this prints",
                 code="bad_base",
             )
-        return cls(name, folder, model_digest(folder, DIGEST_OF))
+        is_place = Path(name).expanduser().is_dir()
+        return cls(str(folder) if is_place else name, folder, model_digest(folder, DIGEST_OF))
 
     @cached_property
     def config(self) -> Any:
