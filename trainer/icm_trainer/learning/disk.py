@@ -13,7 +13,7 @@ def check_room(folder: Path, needed: int, what: str) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise RequestError(
-            f"{folder}: {what} need {_size(needed)} and the disk has {_size(free)} free: make room, or give another "
+            f"{folder}: {what} needs {_size(needed)} and the disk has {_size(free)} free: make room, or give another "
             "--out",
             code="no_room",
         )

@@ -66,7 +66,11 @@ class SftJob:
         )
         record = self._record(rows, schedule)
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        check_room(self.out if self.out.is_dir() else self.out.parent, self._needed_bytes(), "a model and checkpoints")
+        check_room(
+            self.out if self.out.is_dir() else self.out.parent,
+            self._needed_bytes(),
+            "a training, with its checkpoints,",
+        )
         has_ended = prepare_folder(self.out, record, self._used(rows), resume=resume, overwrite=overwrite)
         return Prepared(self, rows, schedule, record, has_ended)
 

@@ -137,7 +137,7 @@ def _of_file(source: str, loaded: LoadedTask, options: LabelOptions) -> LabelSet
         if data is None:
             raise RequestError(f"{source}: names rows by id: give the task's rows with --data")
         by_id = {example.id: example for example in load_examples(data, task).examples}
-    found = []
+    found: list[LabelledExample] = []
     for where, row in rows:
         example = _whole_text(row, len(found), task, where) if "text" in row else by_id.get(str(row["id"]))
         if example is None:
@@ -177,7 +177,7 @@ def _field(example: Example, field: str, name: str) -> Any:
 
 
 def _number(row: dict[str, Any], field: str, where: str) -> float | None:
-    value = row.get(field)
+    value: Any = row.get(field)
     if is_unknown(value):
         return None
     try:
