@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from tests.icm_command import Icm
 from tests.tiny_models import save_tiny_llama
 
 from icm_trainer.models.base_model import BaseModel
@@ -25,3 +26,9 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def icm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Icm:
+    monkeypatch.delenv("ICM_SCORER_URL", raising=False)
+    return Icm(monkeypatch, capsys)
