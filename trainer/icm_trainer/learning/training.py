@@ -112,19 +112,16 @@ class Training:
         )
         self._losses = []
         self.log.append(row)
-        if seen is not None and seen.agreement >= self._best_agreement():
+        best = max((row for row in self.log if row.held_out_agreement is not None), key=_rank, default=None)
+        if best is row:
             self.best = self.step
             self._best = {name: one.detach().clone() for name, one in self._trained.items()}
         return row
 
-    def _best_agreement(self) -> float:
-        known = [row.held_out_agreement for row in self.log if row.step == self.best]
-        return known[0] if known and known[0] is not None else 0.0
-
     def take_best(self) -> None:
         """Puts the best weights into the model, where held-out rows tell which these are: those with the highest
-        agreement, and of several the latest. A lower loss would prefer unsure weights wherever a held-out label is
-        wrong."""
+        agreement, and of several those with the lowest loss. By the loss alone, a single wrong label among few would
+        choose weights that are unsure of everything."""
         import torch
 
         with torch.no_grad():
@@ -190,3 +187,10 @@ class Training:
     def _like(self, name: str, value: Any) -> Any:
         """The value on the device of the weights of this name."""
         return value.to(self._trained[name].device)
+
+
+def _rank(row: LogRow) -> tuple[float, float]:
+    """What makes a look at held-out rows better than another."""
+    assert row.held_out_agreement is not None
+    assert row.held_out_loss is not None
+    return row.held_out_agreement, -row.held_out_loss
