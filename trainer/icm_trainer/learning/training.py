@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -20,6 +21,8 @@ from icm_trainer.learning.schedule import PATIENCE, Schedule
 
 MAX_NORM = 1.0
 """Gradients are clipped to this norm."""
+CLOSE = 0.05
+"""Mean losses of held-out rows, in nats, that differ by less say nothing."""
 
 
 class HeldOutLook(NamedTuple):
@@ -112,16 +115,14 @@ class Training:
         )
         self._losses = []
         self.log.append(row)
-        best = max((row for row in self.log if row.held_out_agreement is not None), key=_rank, default=None)
-        if best is row:
+        if best_look(self.log) is row:
             self.best = self.step
             self._best = {name: one.detach().clone() for name, one in self._trained.items()}
         return row
 
     def take_best(self) -> None:
         """Puts the best weights into the model, where held-out rows tell which these are: those with the highest
-        agreement, and of several those with the lowest loss. By the loss alone, a single wrong label among few would
-        choose weights that are unsure of everything."""
+        agreement; see `best_look`."""
         import torch
 
         with torch.no_grad():
@@ -189,8 +190,17 @@ class Training:
         return value.to(self._trained[name].device)
 
 
-def _rank(row: LogRow) -> tuple[float, float]:
-    """What makes a look at held-out rows better than another."""
-    assert row.held_out_agreement is not None
-    assert row.held_out_loss is not None
-    return row.held_out_agreement, -row.held_out_loss
+def best_look(log: Sequence[LogRow]) -> LogRow | None:
+    """The look with the highest agreement, and of several the last whose loss is CLOSE to the lowest of them; None
+    without held-out rows.
+
+    By the loss alone, a single wrong label among few would choose weights that are unsure of everything. Between losses
+    that hardly differ, the later weights are those of the lower learning rate.
+    """
+    seen = [row for row in log if row.held_out_agreement is not None and row.held_out_loss is not None]
+    if not seen:
+        return None
+    agreement = max(row.held_out_agreement or 0.0 for row in seen)
+    agreeing = [row for row in seen if row.held_out_agreement == agreement]
+    lowest = min(row.held_out_loss or 0.0 for row in agreeing)
+    return [row for row in agreeing if (row.held_out_loss or 0.0) <= lowest + CLOSE][-1]

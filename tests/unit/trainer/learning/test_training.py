@@ -11,11 +11,24 @@ import pytest
 
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
+from icm_trainer.learning.checkpoint import LogRow
+from icm_trainer.learning.training import best_look
 from icm_trainer.models.base_model import BaseModel
 from icm_trainer.sft.classifier import TunedClassifier
 from icm_trainer.sft.job import SftJob
 from icm_trainer.sft.settings import SftSettings
 from icm_trainer.sft.sources import LabelOptions, read_labels
+
+
+def test_the_best_look_agrees_most_and_is_the_last_of_equals() -> None:
+    figures = [(0.5, 0.8), (0.3, 0.9), (0.28, 0.9), (0.32, 0.9), (0.34, 0.9), (0.1, 0.8)]
+    log = [
+        LogRow(step=number, epoch=0.0, loss=0.0, held_out_loss=loss, held_out_agreement=agreement)
+        for number, (loss, agreement) in enumerate(figures, start=1)
+    ]
+    best = [best_look(log[:num]) for num in range(1, 7)]
+    assert [row and row.step for row in best] == [1, 2, 3, 4, 4, 4]
+    assert best_look([LogRow(step=1, epoch=0.0, loss=0.0)]) is None
 
 
 @pytest.mark.slow
