@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from icm_annealer.builders.built import Built, fields_of, text_of
-from icm_annealer.data.rows import Row
+from icm_annealer.sources.row import Row
 from icm_client.contract.errors import RequestError
 
 FIELDS = ("choice", "choice_2")

@@ -17,8 +17,8 @@ from icm_annealer.builders.pairs import mirror
 from icm_annealer.builders.preferences import preferences
 from icm_annealer.builders.truthfulqa import claims, preference_pairs
 from icm_annealer.data.examples import consistency_of, labels_of, load_examples
-from icm_annealer.data.rows import Row
 from icm_annealer.data.task import load_task
+from icm_annealer.sources.row import Row
 from icm_client import RequestError
 
 MISCONCEPTIONS: list[dict[str, Any]] = [

@@ -58,7 +58,6 @@ def write(folder: Path, *lines: str | bytes | dict[str, Any]) -> Path:
         ({"id": "b", "label": "living"}, "'word' is missing"),
         ({"id": "b", "word": None}, "'word' is missing or not a plain value"),
         ({"id": "b", "word": ["cup"]}, "'word' is missing or not a plain value"),
-        ({"id;word": "b;cup"}, "there are: id;word; are its cells parted by semicolons"),
         ({"id": "b", "word": {"text": "cup"}}, "'word' is missing or not a plain value"),
         ({"id": "b", "word": "cup", "label": "plant"}, "the label 'plant' is none of living, object"),
         ({"id": "b", "word": "cup", "label": 1}, "the label '1' is none of"),
