@@ -14,7 +14,7 @@ from icm_annealer.builders.built import Built, Report, write_rows
 from icm_annealer.builders.completions import Completions
 from icm_annealer.builders.gsm8k import Sampling, problems_of, solutions
 from icm_annealer.builders.opposites import gender_pairs, sun_pairs
-from icm_annealer.builders.pairs import FIELDS, mirror
+from icm_annealer.builders.pairs import FIELDS, GOLD, NO_GOLD, mirror
 from icm_annealer.builders.preferences import preferences
 from icm_annealer.builders.truthfulqa import claims, preference_pairs
 from icm_annealer.cli.ending import run_to_end
@@ -150,7 +150,13 @@ def mirror_command(
     source: SourceArgument,
     out: OutOption,
     fields: Annotated[str, typer.Option(help="The two fields that are exchanged.")] = ",".join(FIELDS),
-    gold: Annotated[str, typer.Option(help="The field with gold labels, which are reversed if present.")] = "label",
+    gold: Annotated[
+        str | None,
+        typer.Option(
+            help=f"The field with gold labels, which are reversed; `{NO_GOLD}` if there is none.",
+            show_default=f"{GOLD}, if there is such a field",
+        ),
+    ] = None,
     group: Annotated[str, typer.Option(help="The field for the pair's number.")] = GROUP,
     id_: Annotated[str, typer.Option("--id", help="The field that names a row.")] = "id",
     overwrite: OverwriteOption = False,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 
@@ -31,10 +30,7 @@ def delimited_rows(
     following = list(itertools.islice(lines, 1))
     dialect = sniffed(first, suffix, is_whole=not following)
     rows = table_rows(itertools.chain(first, following, lines), dialect)
-    try:
-        yield from _named(rows, name, columns, on_fault, on_blank)
-    except csv.Error as error:
-        raise RequestError(f"{name}: too many broken rows ({error})", code="bad_data") from None
+    yield from _named(rows, name, columns, on_fault, on_blank)
 
 
 def check_columns(names: Sequence[str]) -> None:
@@ -72,7 +68,7 @@ def _named(
             on_fault(row.fault)
         elif row.broken:
             on_fault(Fault(where, f"broken CSV ({row.broken})", "broken CSV", row.cells[0]))
-        elif not row.cells or (len(row.cells) == 1 < len(names) and not row.cells[0].strip()):
+        elif not row.cells or (row.is_blank and len(names) != 1):
             on_blank()
         elif not names:
             names = column_names(row.cells, where)

@@ -12,8 +12,6 @@ from icm_annealer.sources.row import Fault
 
 MAX_CELL_CHARS = 4 * 1024 * 1024
 """A cell may span several lines."""
-MAX_READ_AGAIN = 64 * 1024 * 1024
-"""The most characters read again behind quotes that are never closed."""
 SEPARATORS = {".csv": ",", ".tsv": "\t", "": ";", " ": "|"}
 """Separators in order of preference, by the suffix that a file with it has."""
 MAX_CELL_LINES = 100
@@ -68,6 +66,10 @@ class Cells(NamedTuple):
     fault: Fault | None = None
     """Why its line cannot be decoded."""
 
+    @property
+    def is_blank(self) -> bool:
+        return not self.cells or (len(self.cells) == 1 and not self.cells[0].strip())
+
 
 class _Undecodable(Exception):  # noqa: N818 (caught here)
     """A line that cannot be decoded was reached."""
@@ -79,8 +81,7 @@ class _Feed(Iterator[str]):
     def __init__(self, lines: Iterator[Line]):
         self._lines, self._again = lines, deque[Line]()
         self.taken: list[Line] = []
-        self.num_again = 0
-        """How many characters were read again."""
+        """The lines of the current row."""
 
     def __next__(self) -> str:
         line = self._again.popleft() if self._again else next(self._lines)
@@ -91,14 +92,12 @@ class _Feed(Iterator[str]):
 
     def go_back(self) -> None:
         """To the second line of the current row."""
-        again = self.taken[1:]
-        self.num_again += sum(len(line.text) for line in again)
-        self._again.extendleft(reversed(again))
+        self._again.extendleft(reversed(self.taken[1:]))
 
 
 def table_rows(lines: Iterator[Line], dialect: Dialect) -> Iterator[Cells]:
-    """The rows of a table; blank lines have no cells. Behind a broken row, reading goes on at the row's second line,
-    since a quote that is never closed swallows all lines up to the next quote."""
+    """The rows of a table. Behind a broken row, reading goes on at the row's second line, since a quote that is never
+    closed swallows all lines up to the next quote; so hardly a line is read more than twice."""
     csv.field_size_limit(MAX_CELL_CHARS)
     feed = _Feed(lines)
     reader = dialect.reader(feed)
@@ -120,8 +119,6 @@ def table_rows(lines: Iterator[Line], dialect: Dialect) -> Iterator[Cells]:
             first, last = feed.taken[0], feed.taken[-1]
             yield Cells(first.number, [first.text], f"{error}; seen at line {last.number}")
             feed.go_back()
-            if feed.num_again > MAX_READ_AGAIN:
-                raise
             reader = dialect.reader(feed)
         else:
             if dialect.has_spaces:
@@ -164,7 +161,7 @@ def _candidates(lines: Sequence[Line], suffix: str, is_whole: bool) -> Iterator[
         if all(_is_wrapped(cell, "'") for cell in first.strip().split(separator)):
             yield _candidate(Dialect(separator, "'"), lines, is_usual, is_whole)
         plain = Dialect(separator, None)
-        rows = [row.cells for row in table_rows(iter(lines), plain) if row.cells]
+        rows = [row.cells for row in table_rows(iter(lines), plain) if not row.is_blank]
         is_even = all(len(cells) == len(rows[0]) for cells in rows)
         if is_even and not any(_is_quoted(cell) for cells in rows for cell in cells):
             yield _candidate(plain, lines, is_usual, is_whole)
@@ -176,7 +173,7 @@ def _candidate(dialect: Dialect, lines: Sequence[Line], is_usual: bool, is_whole
     for row in table_rows(iter(lines), dialect):
         if row.broken and not is_whole and row.line > lines[-1].number - MAX_CELL_LINES:
             break  # the cell may end behind these lines
-        if row.cells:
+        if not row.is_blank:
             header = header or row.cells
             num += 1
             num_even += len(row.cells) == len(header) and not row.broken
