@@ -15,10 +15,10 @@ import numpy as np
 from icm_annealer.core.arrays import Ints
 from icm_annealer.data.bad_rows import BadRows, near
 from icm_annealer.data.label_values import LabelValues, NotALabel
-from icm_annealer.data.rows import MAX_LINE_BYTES, READ_AS_IT_IS, ReadAs, counted, counts_text, read_rows
+from icm_annealer.data.rows import MAX_LINE_BYTES, READ_AS_IT_IS, ReadAs, counted, counts_text, read_rows, shown_source
 from icm_annealer.data.task import ID, Task
 from icm_annealer.rules.consistency import Consistency
-from icm_annealer.sources.byte_source import is_stream, name_of
+from icm_annealer.sources.byte_source import is_stream
 from icm_annealer.sources.row import Fault, Row
 from icm_client.contract.errors import RequestError
 
@@ -63,13 +63,13 @@ def load_examples(source: Path | str, task: Task, read_as: ReadAs = READ_AS_IT_I
 
     Raises RequestError naming the file and its bad rows, and if a field that the task names is in no row.
     """
-    bad = BadRows(name_of(source), task, skip=read_as.skip_bad)
+    bad = BadRows(shown_source(source), task, skip=read_as.skip_bad)
     how = ReadAs(read_as.columns or task.columns, read_as.encoding or task.encoding)
     rows = read_rows(source, read_as=how, on_fault=bad.add)
     loaded = examples_of(rows, task, bad)
     if not loaded.examples:
         once = " (a pipe, or standard input, can be read a single time)" if is_stream(source) else ""
-        raise RequestError(f"{name_of(source)}: no rows{once}", code="bad_data")
+        raise RequestError(f"{shown_source(source)}: no rows{once}", code="bad_data")
     return loaded._replace(num_blank_lines=rows.num_blank_lines)
 
 

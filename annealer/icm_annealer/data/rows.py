@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from icm_annealer.data.columnar import HUB, hub_rows, parquet_rows, saved_rows
-from icm_annealer.sources.byte_source import STANDARD_INPUT, ByteSource, opened
+from icm_annealer.sources.byte_source import STANDARD_INPUT, ByteSource, name_of, opened
 from icm_annealer.sources.delimited import delimited_rows
 from icm_annealer.sources.dialect import Line
 from icm_annealer.sources.download import SCHEMES, downloaded
@@ -151,6 +151,11 @@ def read_rows(
     other cells are text. Iteration raises RequestError naming the source, and the row if there is one.
     """
     return Rows(source, report, read_as, on_fault)
+
+
+def shown_source(source: Path | str) -> str:
+    """The name of a source in messages; an address without its password."""
+    return shown(str(source)) if str(source).startswith(SCHEMES) else name_of(source)
 
 
 def counts_text(num_rows: int, num_blank_lines: int) -> str:

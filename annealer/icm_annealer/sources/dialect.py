@@ -1,4 +1,9 @@
-"""How a CSV file is written: the separator and the quotes, recognised from its first lines."""
+"""How a CSV file is written: the separator and the quotes, recognised from its first lines.
+
+Python's csv reads the cells, since it says where a quote is broken, and reading can go on behind it. DuckDB's reader
+recognises the dialects of clean tables as well, but loses or changes other rows around a broken quote, and names no
+lines.
+"""
 
 from __future__ import annotations
 

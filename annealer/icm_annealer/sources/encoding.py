@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import itertools
 from collections.abc import Iterator
 
 from icm_annealer.sources.byte_source import ByteSource
@@ -70,8 +71,8 @@ def _recognised(head: bytes) -> str | None:
 def _recoded(source: ByteSource, encoding: str) -> Iterator[bytes]:
     decoder = codecs.getincrementaldecoder(encoding)()
     try:
-        for chunk in source.chunks():
-            yield decoder.decode(chunk).encode()
-        yield decoder.decode(b"", True).encode()
+        for chunk in itertools.chain(source.chunks(), [b""]):
+            if text := decoder.decode(chunk, final=not chunk):
+                yield text.encode()
     except UnicodeError as error:
         raise RequestError(f"{source.name}: not {encoding} ({' '.join(str(error).split())})", code="bad_data") from None
