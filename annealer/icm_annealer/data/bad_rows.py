@@ -28,13 +28,13 @@ class BadRowsError(RequestError):
 class BadRows:
     """Collects the bad rows of one source."""
 
-    def __init__(self, name: str, task: Task, *, skip: bool = False):
+    def __init__(self, name: str, task: Task, *, skip: bool = False, can_skip: bool = True):
         self.kept: list[Fault] = []
         """The bad rows; all of them if they are skipped, otherwise the first."""
         self.num = 0
         self.name = name
         """The source."""
-        self._task, self._skip = task, skip
+        self._task, self._skip, self._can_skip = task, skip, can_skip
         self._kinds: Counter[str] = Counter()
         self._places: dict[str, list[Fault]] = {}
         self._values: Counter[str] = Counter()
@@ -74,7 +74,7 @@ class BadRows:
         kinds = self._kinds.most_common(3)
         some = "; ".join(f"{kind} ({num:,})" for kind, num in kinds)
         more = f"; and {len(self._kinds) - len(kinds):,} more kinds of faults" if len(self._kinds) > len(kinds) else ""
-        other = "" if self.num == num_rows else ", or label the rest with --skip-bad"
+        other = ", or label the rest with --skip-bad" if self._can_skip and self.num < num_rows else ""
         raise BadRowsError(
             f"{self.name}: {self.num:,} of {num_rows:,} rows cannot be used: {some}{more}. The first is "
             f"{self.kept[0].message.removeprefix(f'{self.name}, ')}. Correct them{other}",

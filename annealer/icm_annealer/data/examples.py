@@ -78,7 +78,7 @@ def examples_of(rows: Iterable[Row], task: Task, bad: BadRows | None = None) -> 
 
     Raises RequestError for bad rows, unless `bad` skips them, and for a field of the task that is in no row.
     """
-    bad = bad or BadRows("rows", task)
+    bad = bad or BadRows("rows", task, can_skip=False)
     seen = _Seen(task)
     read: list[_Read] = []
     for row in rows:

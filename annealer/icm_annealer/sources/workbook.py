@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import importlib
+import io
 import zipfile
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
@@ -15,8 +16,8 @@ from icm_client.text.distribution import install_hint
 
 ZIP, OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 """The first bytes of zip archives (.xlsx, .ods), and of older workbooks (.xls)."""
-MAX_UNPACKED_BYTES = 1024**3
-"""The library reads a sheet as a whole, which takes several times its size in memory."""
+MAX_BYTES = 1024**3
+"""The library reads a sheet as a whole, which takes several times its unpacked size in memory."""
 
 
 def is_workbook(head: bytes) -> bool:
@@ -30,7 +31,7 @@ def workbook_rows(file: BinaryIO, name: str, columns: Sequence[str]) -> Iterator
 
     Raises RequestError, also if several sheets hold cells.
     """
-    _check_archive(file, name)
+    _check(file, name)
     try:
         calamine = importlib.import_module("python_calamine")
     except ImportError:
@@ -62,9 +63,10 @@ def workbook_rows(file: BinaryIO, name: str, columns: Sequence[str]) -> Iterator
                 yield Row(where, dict(zip(names, values, strict=True)))
 
 
-def _check_archive(file: BinaryIO, name: str) -> None:
+def _check(file: BinaryIO, name: str) -> None:
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
     if file.read(len(ZIP)) == ZIP:
-        file.seek(0)
         try:
             with zipfile.ZipFile(file) as archive:
                 members = archive.infolist()
@@ -74,8 +76,9 @@ def _check_archive(file: BinaryIO, name: str) -> None:
             raise RequestError(
                 f"{name}: a zip archive, and no workbook: unpack it and name the file inside", code="bad_data"
             )
-        if sum(member.file_size for member in members) > MAX_UNPACKED_BYTES:
-            raise RequestError(f"{name}: a workbook of more than {MAX_UNPACKED_BYTES} bytes: save it as CSV")
+        size = sum(member.file_size for member in members)
+    if size > MAX_BYTES:
+        raise RequestError(f"{name}: a workbook of more than {MAX_BYTES} bytes: save it as CSV")
     file.seek(0)
 
 

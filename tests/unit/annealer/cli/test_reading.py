@@ -52,6 +52,15 @@ def test_bad_rows_are_skipped(icm: Icm, tmp_path: Path, data: Path) -> None:
     assert "3 of 29 rows cannot be used" in icm("eval", folder, "--task", task, *options, "--scorer", "fake:").err
 
 
+def test_an_address_may_be_where_the_data_are(icm: Icm, tmp_path: Path) -> None:
+    url = "http://ada:hunter2@127.0.0.1:9/rows.csv"
+    text = planted.TASK.replace("data.jsonl", url)
+    for task, options in ((text, []), (planted.TASK, ["--data", url])):
+        ended = icm("task", "check", planted.write_task(tmp_path, 24, task=task), *options)
+        check_refused(ended, 2, "127.0.0.1:9/rows.csv: cannot be downloaded")
+        assert "hunter2" not in ended.err
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

@@ -179,6 +179,7 @@ def test_what_is_kept_and_shown_is_bounded() -> None:
     with pytest.raises(BadRowsError) as raised:
         examples_of(rows, TASK)
     assert len(raised.value.message) < 2000
+    assert "--skip-bad" not in raised.value.message  # these rows are not read by a command
     assert len(raised.value.table) < 2 * MAX_SHOWN + 10
     assert max(map(len, raised.value.table)) < 500
     bad = BadRows("rows", TASK)

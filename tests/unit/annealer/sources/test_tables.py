@@ -260,6 +260,12 @@ def test_a_workbook(tmp_path: Path) -> None:
         read(path)
 
 
+def test_a_workbook_without_the_library_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "python_calamine", None)
+    with pytest.raises(RequestError, match=r"needs the package python-calamine: pip install 'icm-elicitation\[data\]'"):
+        read(workbook(tmp_path / "rows.xlsx", mails=SHEET))
+
+
 def test_an_archive_is_no_workbook(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "rows.zip", "w") as archive:
         archive.writestr("rows.csv", "text\na\n")
