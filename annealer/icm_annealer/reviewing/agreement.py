@@ -7,6 +7,7 @@ the first one that nobody has decided, whatever made people decide them.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -43,9 +44,10 @@ class Agreement(NamedTuple):
         return wilson(self.num_kept * factor, self.num * factor)
 
 
-def random_order(num: int) -> list[int]:
+@functools.lru_cache(maxsize=1)
+def random_order(num: int) -> tuple[int, ...]:
     """The numbers of `num` rows, always in the same random order."""
-    return [int(number) for number in np.random.default_rng(SEED).permutation(num)]
+    return tuple(np.random.default_rng(SEED).permutation(num).tolist())
 
 
 def agreement(rows: Sequence[LabelRow]) -> Agreement:

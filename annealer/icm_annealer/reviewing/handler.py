@@ -69,6 +69,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "icm", ""
     timeout = TIMEOUT_S
+    wbufsize, disable_nagle_algorithm = -1, True  # else a body waits 40 ms for the headers' acknowledgement
 
     def do_GET(self) -> None:
         self._answer({"run": self._run, "numbers": self._numbers, "rows": self._rows})

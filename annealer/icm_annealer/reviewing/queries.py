@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from icm_annealer.reviewing.agreement import random_order
 from icm_annealer.runs.schema.base import Record
@@ -15,10 +15,10 @@ def _least_certain(rows: Sequence[LabelRow]) -> list[int]:
     return sorted(range(len(rows)), key=lambda number: (rows[number].certainty_found, rows[number].margin))
 
 
-ORDERS: Mapping[str, Callable[[Sequence[LabelRow]], list[int]]] = {
+ORDERS: Mapping[str, Callable[[Sequence[LabelRow]], Iterable[int]]] = {
     "certainty": _least_certain,
     "random": lambda rows: random_order(len(rows)),
-    "data": lambda rows: list(range(len(rows))),
+    "data": lambda rows: range(len(rows)),
 }
 STATES: Mapping[str, Callable[[LabelRow], bool]] = {
     "open": lambda row: not row.is_decided and not row.known,

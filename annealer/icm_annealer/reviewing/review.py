@@ -9,7 +9,6 @@ from typing import NamedTuple
 from icm_annealer.reviewing.queries import Query, numbers_of
 from icm_annealer.runs.directory import JOURNAL, LABELS
 from icm_annealer.runs.record import RunRecord
-from icm_annealer.runs.review_file import with_decisions
 from icm_annealer.runs.schema.base import Record
 from icm_annealer.runs.schema.review import Decision
 from icm_annealer.runs.schema.rows import LabelRow
@@ -61,6 +60,9 @@ class Review:
         self._file = record.review()
         self._stamp: object = None
         self._file_rows: list[LabelRow] = []
+        self._rows: list[LabelRow] = []
+        self._merged: dict[str, Decision] = {}
+        self._numbers = {name: number for number, name in enumerate(record.ids)}
         self.rows()
 
     @property
@@ -112,7 +114,16 @@ class Review:
             if record.header != self._header:
                 raise RequestError(f"{self.folder} holds another run now: start `icm review` again", code="bad_run")
             self._file_rows, self._stamp = record.file_rows(), stamp
-        return with_decisions(self._file_rows, self._file.read())
+            self._rows, self._merged = list(self._file_rows), {}
+        decisions = self._file.read()
+        for name in {*self._merged, *decisions}:
+            decision = decisions.get(name)
+            if decision is not self._merged.get(name):  # only what is new, since there may be many
+                number = self._numbers[name]
+                row = self._file_rows[number]
+                self._rows[number] = row.with_decision(decision) if decision else row
+        self._merged = decisions
+        return list(self._rows)
 
     def _shown(self, number: int, rows: list[LabelRow]) -> ReviewedRow:
         if not 0 <= number < len(rows):

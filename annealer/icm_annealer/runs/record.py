@@ -18,7 +18,7 @@ from icm_annealer.runs.directory import EVALUATION, EXAMPLES, JOURNAL, LABELS, M
 from icm_annealer.runs.examples_file import read_examples
 from icm_annealer.runs.journal import is_being_written, read_header, read_last
 from icm_annealer.runs.journal_lines import JournalLine, Shape
-from icm_annealer.runs.review_file import ReviewFile, with_decisions
+from icm_annealer.runs.review_file import ReviewFile
 from icm_annealer.runs.schema.base import read_file
 from icm_annealer.runs.schema.evaluation import Evaluation
 from icm_annealer.runs.schema.journal import EndLine, RunHeader
@@ -143,7 +143,8 @@ class RunRecord:
     def rows(self) -> list[LabelRow]:
         """The labels, in order of the examples, as people have decided them. Raises RequestError if the run is not
         finished, or naming an invalid line."""
-        return with_decisions(self.file_rows(), self.review().read())
+        rows, decisions = self.file_rows(), self.review().read()
+        return [row.with_decision(decisions[row.id]) if row.id in decisions else row for row in rows]
 
     def review(self) -> ReviewFile:
         """The decisions about its rows; none if nobody has reviewed them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
@@ -90,11 +90,6 @@ class ReviewFile:
         except ValueError as error:
             self._start_over()
             raise RequestError(f"{where}: {error}; the file was changed: remove the line", code="bad_data") from None
-
-
-def with_decisions(rows: Sequence[LabelRow], decisions: Mapping[str, Decision]) -> list[LabelRow]:
-    """The rows of the file with these decisions, by example id."""
-    return [row.with_decision(decisions[row.id]) if row.id in decisions else row for row in rows]
 
 
 class Decided(NamedTuple):

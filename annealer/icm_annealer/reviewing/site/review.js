@@ -1,12 +1,12 @@
 // The review page. Texts of the data are only ever set as text. Nothing is kept in the browser: the program holds all.
 "use strict";
 
-const POLL_MS = 3000, NUM_AHEAD = 5, NUM_KEYS = 9;
+const POLL_MS = 3000, NUM_KEYS = 9;
 const at = id => document.getElementById(id);
 const percent = share => `${(100 * share).toFixed(share > 0.9995 || share < 0.1 ? 1 : 0)} %`;
 
 let labels = [], numbers = [], place = 0;
-const rows = new Map();  // by number, as last seen
+let row = null;          // the one at this place, as last seen; null at the end of the list
 const undoable = [];     // {number, label}: the decision before each of this window's own
 let isBusy = false;
 
@@ -65,20 +65,15 @@ async function loadNumbers() {
   const asked = new URLSearchParams(new FormData(at("filters")));
   ({ numbers } = await ask(`numbers?${asked}`));
   place = 0;
-  rows.clear();
   await show();
 }
 
-async function fetchRows(wanted) {
-  if (!wanted.length) return;
-  for (const row of (await ask(`rows?numbers=${wanted}`)).rows) rows.set(row.number, row);
+async function fetchRow(number) {
+  return (await ask(`rows?numbers=${number}`)).rows[0];
 }
 
-const current = () => rows.get(numbers[place]);
-
 async function show() {
-  const ahead = numbers.slice(place, place + NUM_AHEAD);
-  if (ahead.some(number => !rows.has(number))) await fetchRows(ahead);
+  row = place < numbers.length ? await fetchRow(numbers[place]) : null;
   render();
   if (!at("filters").contains(document.activeElement)) at("place").focus({ preventScroll: true });
   at("text").scrollTop = 0;
@@ -86,12 +81,12 @@ async function show() {
 }
 
 function render() {
-  const row = current(), isBlind = at("blind").checked && row && !row.is_accepted && !row.is_changed;
+  const isBlind = at("blind").checked && row && !row.is_accepted && !row.is_changed;
   at("previous").disabled = !numbers.length || place === 0;
   at("next").disabled = place >= numbers.length;
   at("accept").disabled = !row || isBlind;
   at("undo").disabled = !undoable.length;
-  renderLabels(row, isBlind);
+  renderLabels(isBlind);
   at("conflict").hidden = !row || !row.is_superseded;
   if (!row) {
     at("place").textContent = numbers.length ? "End of the list" : "No such row";
@@ -116,7 +111,7 @@ function render() {
   }
 }
 
-function renderLabels(row, isBlind) {
+function renderLabels(isBlind) {
   const searched = at("finder").querySelector("input").value.toLowerCase();
   const buttons = labels.map((name, number) => [name, number]).filter(([name]) => name.toLowerCase().includes(searched));
   at("labels").replaceChildren(...buttons.map(([name, number]) => {
@@ -144,37 +139,35 @@ function part(parent, kind, name, text) {
 }
 
 async function decide(label) {
-  const row = current();
   if (!row) return;
-  const before = row.is_superseded ? null : row.decided;
+  const before = { number: row.number, label: row.is_superseded ? null : row.decided }, name = row.id;
   if (!await save(row, label)) return;
-  undoable.push({ number: row.number, label: before });
-  at("said").textContent = `Saved: ${row.id} is ${label}.`;
+  undoable.push(before);
   place += 1;
   await show();
+  at("said").textContent = `Saved: ${name} is ${label}.`;
 }
 
 // Whether the program saved it. If another window or an edit came first, shows what the row is now.
-async function save(row, label) {
-  const answer = await ask("decisions", { number: row.number, label, revision: row.revision });
-  rows.set(row.number, answer.row);
+async function save(seen, label) {
+  const answer = await ask("decisions", { number: seen.number, label, revision: seen.revision });
+  row = answer.row;
   if (!answer.isSaved) {
-    at("said").textContent = `Not saved: ${row.id} was decided elsewhere meanwhile, and is ${answer.row.label} now. `
-      + "Choose again to change it.";
     render();
+    at("said").textContent = `Not saved: ${row.id} was decided elsewhere meanwhile, and is ${row.label} now. `
+      + "Choose again to change it.";
   }
   return answer.isSaved;
 }
 
 async function undo() {
   const last = undoable.at(-1);
-  if (!last) return;
-  await fetchRows([last.number]);
-  const row = rows.get(last.number), isSaved = await save(row, last.label);
+  if (!last || !await save(await fetchRow(last.number), last.label)) return;
   undoable.pop();
   if (numbers.includes(last.number)) place = numbers.indexOf(last.number);
+  const undone = row;
   await show();
-  if (isSaved) at("said").textContent = `Undone: ${row.id} is ${rows.get(last.number).label} again.`;
+  at("said").textContent = `Undone: ${undone.id} is ${undone.label} again.`;
 }
 
 async function move(step) {
@@ -186,15 +179,15 @@ async function move(step) {
 // What another window, another program or an edit of labels.jsonl changed of the row that is shown.
 async function poll() {
   if (document.hidden || isBusy) return;
-  const before = current();
+  const before = row;
   let problem = "";
   try {
-    const answer = await ask(before ? `rows?numbers=${before.number}` : "run");
-    const [now] = answer.rows || [];
-    if (now && !isBusy && current() === before && now.revision !== before.revision) {
-      rows.set(now.number, now);
-      at("said").textContent = `${now.id} was decided elsewhere: it is ${now.label} now.`;
+    const now = before ? await fetchRow(before.number) : (await ask("run"), null);
+    if (isBusy || row !== before) return;
+    if (now && now.revision !== before.revision) {
+      row = now;
       render();
+      at("said").textContent = `${row.id} was decided elsewhere: it is ${row.label} now.`;
     }
   } catch (error) {
     problem = error.message;
@@ -246,7 +239,7 @@ function start() {
     const button = event.target.closest("button");
     if (button) attempt(() => decide(labels[button.dataset.label]));
   });
-  at("accept").addEventListener("click", () => attempt(() => decide(current()?.label)));
+  at("accept").addEventListener("click", () => attempt(() => decide(row?.label)));
   at("undo").addEventListener("click", () => attempt(undo));
   at("next").addEventListener("click", () => attempt(() => move(1)));
   at("previous").addEventListener("click", () => attempt(() => move(-1)));
