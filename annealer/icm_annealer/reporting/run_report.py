@@ -22,6 +22,7 @@ from icm_annealer.runs.directory import DEMO, JOURNAL
 from icm_annealer.runs.gold import read_again
 from icm_annealer.runs.journal import read_lines
 from icm_annealer.runs.record import RunRecord
+from icm_annealer.runs.review_file import Decided
 from icm_annealer.runs.schema.base import read_file
 from icm_annealer.runs.schema.evaluation import CertaintyFigures, Evaluation
 from icm_annealer.runs.schema.journal import EndLine
@@ -99,6 +100,11 @@ class SearchReport:
         return cls(
             record, title, u_curves, accuracy_curves, len(known), label_accuracy, zero_shot, found, certainty, least
         )
+
+    @property
+    def decided(self) -> Decided:
+        """How many of the labels found people decided."""
+        return Decided.of(self.found)
 
 
 @dataclass(frozen=True)

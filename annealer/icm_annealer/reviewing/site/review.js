@@ -111,23 +111,28 @@ function render() {
   }
 }
 
+// In the task's order; of more than can have keys, the likeliest first.
 function renderLabels(isBlind) {
   const searched = at("finder").querySelector("input").value.toLowerCase();
-  const buttons = labels.map((name, number) => [name, number]).filter(([name]) => name.toLowerCase().includes(searched));
-  at("labels").replaceChildren(...buttons.map(([name, number]) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.disabled = !row;
-    button.dataset.label = number;
-    button.setAttribute("aria-pressed", String(Boolean(row) && !isBlind && row.label === name));
-    if (number < NUM_KEYS) part(button, "kbd", "", String(number + 1));
-    part(button, "span", "name", name);
-    if (row && !isBlind) {
-      part(button, "span", "prob", row.probs[number].toFixed(2)).title = "probability by which labels were chosen";
-      part(button, "span", "share", "").style.width = `${100 * row.probs[number]}%`;
-    }
-    return button;
-  }));
+  const shown = labels.map((name, number) => ({ name, number, prob: row && !isBlind ? row.probs[number] : null }));
+  if (labels.length > NUM_KEYS && row && !isBlind) shown.sort((one, other) => other.prob - one.prob);
+  at("labels").replaceChildren(...shown.filter(({ name }) => name.toLowerCase().includes(searched)).map(labelButton));
+}
+
+function labelButton({ name, number, prob }, place) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.disabled = !row;
+  button.dataset.label = number;
+  button.setAttribute("aria-pressed", String(prob !== null && row.label === name));
+  if (place < NUM_KEYS) part(button, "kbd", "", String(place + 1));
+  const text = part(button, "span", "name", "");
+  for (const piece of name.split(/(?<=[_/.-])/)) text.append(piece, document.createElement("wbr"));
+  if (prob !== null) {
+    part(button, "span", "prob", prob.toFixed(2)).title = "the probability by which labels were chosen";
+    part(button, "span", "share", "").style.width = `${100 * prob}%`;
+  }
+  return button;
 }
 
 function part(parent, kind, name, text) {
@@ -201,9 +206,10 @@ function onKey(event) {
   if (event.key === "Escape" && isTyping) { at("place").focus(); return; }
   if (event.key === "Enter" && target.closest("#finder")) {
     event.preventDefault();
-    at("labels").querySelector("button")?.click();
+    const chosen = at("labels").querySelector("button");
     target.value = "";
     at("place").focus();
+    chosen?.click();
     return;
   }
   if (isTyping || !at("keys").checked) return;
@@ -215,20 +221,21 @@ function onKey(event) {
 }
 
 function actionOf(key) {
-  if (/^[1-9]$/.test(key) && key <= labels.length) return () => attempt(() => decide(labels[key - 1]));
+  if (/^[1-9]$/.test(key)) return () => at("labels").children[key - 1]?.click();
   return {
     Enter: () => at("accept").click(),
     ArrowRight: () => attempt(() => move(1)),
     ArrowLeft: () => attempt(() => move(-1)),
     u: () => attempt(undo),
     l: () => at("finder").querySelector("input").focus(),
-    "/": () => at("filters").elements.text.focus(),
+    "/": () => { at("chooser").open = true; at("filters").elements.text.focus(); },
   }[key];
 }
 
 function start() {
   const filters = at("filters");
   let typing;
+  at("chooser").open = innerWidth > 560;
   const load = () => isBusy ? setTimeout(load, 50) : attempt(loadNumbers);
   filters.addEventListener("submit", event => { event.preventDefault(); at("place").focus(); });
   filters.addEventListener("input", event => {
