@@ -89,9 +89,10 @@ def label(
             `{"spam": [0.1, 0.2]}`. Labels that are not named share the rest freely. Replaces the task's; `{}` states
             none.
         known: Labels that are known and stay as they are: example id -> label name, or one label or None for each row,
-            or the path of a file with the fields id and label. Unlike gold labels, the search uses them.
-        start: The folder of a finished run, whose labels (as corrected) the search starts from. Examples that it does
-            not hold start without a label.
+            or the path of a file with the fields id and label, or a run's folder, for the labels that people decided
+            there. Unlike gold labels, the search uses them.
+        start: The folder of a finished run, whose labels the search starts from; those that people decided are known.
+            Examples that it does not hold start without a label.
         api_key: The scorer's API key.
         scorer_model: The model's name at an `openai:` endpoint that serves several.
         engine: The engine of a `local:` scorer.

@@ -96,7 +96,7 @@ def run(
 
     Example: icm run --task my_task.yaml --data rows.jsonl --scorer http://gpu-box:8000 --out runs/first
 
-    Example: icm run --task my_task.yaml --from runs/first --known fixed.jsonl --out runs/second
+    Example: icm run --task my_task.yaml --data rows.jsonl --from runs/first --out runs/second
     """
     console = Terminal()
     loaded_task, loaded = load_data(task, data, allow_code=allow_code)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 import pydantic
@@ -16,13 +16,10 @@ import pydantic
 import icm_annealer.reporting
 from icm_annealer.reviewing.agreement import agreement
 from icm_annealer.reviewing.queries import Query
-from icm_annealer.reviewing.review import Choice, ReviewedRow
+from icm_annealer.reviewing.review import Choice, Review, ReviewedRow
 from icm_annealer.runs.review_file import Decided
 from icm_client.contract.errors import RequestError
 from icm_client.text.validation import first_error
-
-if TYPE_CHECKING:
-    from icm_annealer.reviewing.server import ReviewServer
 
 SITE = Path(__file__).parent / "site"
 TEMPLATES = Path(icm_annealer.reporting.__file__).parent / "templates"
@@ -62,14 +59,27 @@ class Answer(NamedTuple):
     status: HTTPStatus = HTTPStatus.OK
 
 
+class Site(NamedTuple):
+    """What is served, and to whom."""
+
+    review: Review
+    token: str
+    hosts: tuple[str, ...]
+    """What a browser on this machine calls the server. Another name is that of a page elsewhere, whose name service
+    answers with this machine's address (DNS rebinding)."""
+
+
 class Handler(BaseHTTPRequestHandler):
     """One connection."""
 
-    server: ReviewServer
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "icm", ""
     timeout = TIMEOUT_S
     wbufsize, disable_nagle_algorithm = -1, True  # else a body waits 40 ms for the headers' acknowledgement
+
+    def __init__(self, site: Site, *connection: Any):
+        self.site = site
+        super().__init__(*connection)  # answers all its requests
 
     def do_GET(self) -> None:
         self._answer({"run": self._run, "numbers": self._numbers, "rows": self._rows})
@@ -109,10 +119,10 @@ class Handler(BaseHTTPRequestHandler):
         """The part of the path behind the token."""
         _, _, path = urlsplit(self.path).path.partition("/")
         token, _, name = path.partition("/")
-        if not secrets.compare_digest(token.encode(), self.server.token.encode()):
+        if not secrets.compare_digest(token.encode(), self.site.token.encode()):
             raise RefusedError(HTTPStatus.NOT_FOUND)
         host = self.headers.get("Host", "")
-        if host not in self.server.hosts:
+        if host not in self.site.hosts:
             raise RefusedError(HTTPStatus.MISDIRECTED_REQUEST, "this server is only for pages of this machine")
         if self.headers.get("Origin", f"http://{host}") != f"http://{host}":
             raise RefusedError(HTTPStatus.FORBIDDEN, "from another page")
@@ -126,22 +136,22 @@ class Handler(BaseHTTPRequestHandler):
             raise RefusedError(HTTPStatus.BAD_REQUEST, str(error)) from None
 
     def _run(self) -> Answer:
-        review = self.server.review
+        review = self.site.review
         return Answer({"name": review.name, "title": review.title, "labels": review.label_names, **self._counts()})
 
     def _numbers(self) -> Answer:
         query = Query.model_validate_json(json.dumps(self._query), strict=False)
-        return Answer({"numbers": self.server.review.numbers(query), **self._counts()})
+        return Answer({"numbers": self.site.review.numbers(query), **self._counts()})
 
     def _rows(self) -> Answer:
         parts = self._query.get("numbers", "").split(",")
         if len(parts) > MAX_ROWS_AT_ONCE or not all(map(_is_number, parts)):
             raise RefusedError(HTTPStatus.BAD_REQUEST, f"numbers: 1 to {MAX_ROWS_AT_ONCE} of them, parted by commas")
-        shown = [_row(self.server.review.shown(int(part))) for part in parts]
+        shown = [_row(self.site.review.shown(int(part))) for part in parts]
         return Answer({"rows": shown, **self._counts()})
 
     def _decisions(self) -> Answer:
-        outcome = self.server.review.decide(Choice.model_validate_json(self._body()))
+        outcome = self.site.review.decide(Choice.model_validate_json(self._body()))
         content = {"row": _row(outcome.row), **self._counts()}
         return Answer(content, HTTPStatus.OK if outcome.is_saved else HTTPStatus.CONFLICT)
 
@@ -156,7 +166,7 @@ class Handler(BaseHTTPRequestHandler):
         return self.rfile.read(int(length))
 
     def _counts(self) -> dict[str, Any]:
-        rows = self.server.review.rows()
+        rows = self.site.review.rows()
         decided, agreed = Decided.of(rows), agreement(rows)
         share = agreed.share
         return {

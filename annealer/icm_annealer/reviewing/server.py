@@ -8,7 +8,7 @@ import sys
 import threading
 from typing import Any
 
-from icm_annealer.reviewing.handler import Handler
+from icm_annealer.reviewing.handler import Handler, Site
 from icm_annealer.reviewing.review import Review
 from icm_client.contract.errors import RequestError
 
@@ -25,26 +25,24 @@ class ReviewServer(socketserver.ThreadingTCPServer):
 
     def __init__(self, review: Review, port: int = 0):
         """Opens the port; 0 is any free one. Raises RequestError if it is taken."""
-        self.review, self.token = review, secrets.token_urlsafe(32)
         self._free = threading.BoundedSemaphore(MAX_CONNECTIONS)
         try:
-            super().__init__((HOST, port), Handler)
+            super().__init__((HOST, port), socketserver.BaseRequestHandler)
         except OSError as error:
             raise RequestError(f"port {port} of {HOST}: {error.strerror}; give another --port") from None
+        hosts = f"{HOST}:{self.port}", f"localhost:{self.port}"
+        self._site = Site(review, secrets.token_urlsafe(32), hosts)
 
     @property
     def port(self) -> int:
         return int(self.server_address[1])
 
     @property
-    def hosts(self) -> tuple[str, ...]:
-        """What a browser on this machine calls the server. Another name is that of a page elsewhere, whose name service
-        answers with this machine's address (DNS rebinding)."""
-        return f"{HOST}:{self.port}", f"localhost:{self.port}"
-
-    @property
     def url(self) -> str:
-        return f"http://{HOST}:{self.port}/{self.token}/"
+        return f"http://{HOST}:{self.port}/{self._site.token}/"
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        Handler(self._site, request, client_address, self)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Closes a connection at once if there are too many."""
