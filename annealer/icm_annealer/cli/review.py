@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from icm_annealer.console.terminal import Terminal
+from icm_annealer.evaluation.agreement import agreement
 from icm_annealer.reviewing.review import Review
 from icm_annealer.reviewing.server import ReviewServer
 from icm_annealer.runs.review_file import Decided
@@ -35,4 +36,8 @@ def review(
             server.serve_forever()
         except KeyboardInterrupt:
             console.say("")
-    console.say(f"{Decided.of(reviewed.rows())}.")
+    rows = reviewed.rows()
+    console.say(f"{Decided.of(rows)}.")
+    found = agreement(rows)
+    if found.num:
+        console.say(f"{found}.")

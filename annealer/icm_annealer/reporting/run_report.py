@@ -13,6 +13,7 @@ import numpy as np
 
 from icm_annealer.core.arrays import Ints
 from icm_annealer.core.estimate import Estimate
+from icm_annealer.evaluation.agreement import Agreement, agreement
 from icm_annealer.evaluation.certainty import certainty_figures
 from icm_annealer.evaluation.intervals import median_over_seeds
 from icm_annealer.plots.curves import Curve
@@ -68,6 +69,8 @@ class SearchReport:
     certainty: CertaintyFigures | None
     """From gold, or else from the last `icm eval`; None where neither is known."""
     least_certain: list[UncertainRow]
+    agreement: Agreement
+    """How many of the labels found are right, by what people reviewed."""
 
     @classmethod
     def read(cls, folder: Path, gold: dict[str, str] | None = None) -> SearchReport:
@@ -98,7 +101,17 @@ class SearchReport:
         right = [row.label == gold[row.id] for row in found if row.id in gold]
         label_accuracy = float(np.mean(right)) if right else None
         return cls(
-            record, title, u_curves, accuracy_curves, len(known), label_accuracy, zero_shot, found, certainty, least
+            record,
+            title,
+            u_curves,
+            accuracy_curves,
+            len(known),
+            label_accuracy,
+            zero_shot,
+            found,
+            certainty,
+            least,
+            agreement(rows),
         )
 
     @property

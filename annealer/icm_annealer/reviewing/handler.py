@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pydantic
 
 import icm_annealer.reporting
-from icm_annealer.reviewing.agreement import agreement
+from icm_annealer.evaluation.agreement import agreement
 from icm_annealer.reviewing.queries import Query
 from icm_annealer.reviewing.review import Choice, Review, ReviewedRow
 from icm_annealer.runs.review_file import Decided

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from icm_annealer.reviewing.agreement import random_order
+from icm_annealer.evaluation.agreement import random_order
 from icm_annealer.runs.schema.base import Record
 from icm_annealer.runs.schema.rows import LabelRow
 from icm_client.contract.errors import RequestError

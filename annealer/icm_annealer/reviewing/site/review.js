@@ -16,7 +16,7 @@ async function ask(path, body) {
   try {
     answer = await fetch(path, { ...options, signal: AbortSignal.timeout(20000) });
   } catch {
-    throw new Error("No answer: `icm review` has ended, or is busy. All decisions up to the last message \u201cSaved\u201d "
+    throw new Error("No answer: \u201cicm review\u201d has ended, or is busy. All decisions up to the last message \u201cSaved\u201d "
       + "are saved. Start it again, and open the address that it prints.");
   }
   const content = await answer.json().catch(() => ({}));

@@ -15,6 +15,7 @@ from tests import planted
 from tests.icm_command import Icm, check_refused
 from tests.review_page import Page
 
+from icm_annealer.evaluation.agreement import random_order
 from icm_annealer.runs.record import RunRecord
 from icm_annealer.runs.schema.review import Decision
 
@@ -86,13 +87,13 @@ def test_rows_that_differ_from_another_run_are_shown(icm: Icm, run: Path, made: 
 
 
 def test_decided_labels_are_exported_and_evaluated(icm: Icm, run: Path, made: Path, url: str, tmp_path: Path) -> None:
-    decided = decide(run, 1, 2, 3)
+    decided = decide(run, 1, 3, 4)
     says = "note: 3 of 16 labels were decided by a person: 1 as found, 2 changed"
     ended = icm("export", run, "--format", "jsonl", "--out", tmp_path / "out.jsonl")
     assert says in ended.out
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert {row["id"]: row["label"] for row in rows if row["id"] in decided} == decided
-    assert [row["certainty"] for row in rows[1:4]] == [1, 1, 1]
+    assert [row["certainty"] for row in rows if row["id"] in decided] == [1, 1, 1]
     planted.write_rows(tmp_path / "test.jsonl", planted.rows(40, seed=7))
     task = made / "data/task.yaml"
     ended = icm("eval", run, "--task", task, "--test", tmp_path / "test.jsonl", "--scorer", url)
@@ -100,6 +101,10 @@ def test_decided_labels_are_exported_and_evaluated(icm: Icm, run: Path, made: Pa
     assert says in ended.out
     assert icm("report", run).code == 0
     assert "3 of 16 labels were decided by a person" in (run / "report.html").read_text()
+    assert "taken at random" not in (run / "report.html").read_text()
+    decide(run, random_order(NUM)[0])
+    assert icm("report", run).code == 0
+    assert "people kept 1 of 1 label taken at random" in (run / "report.html").read_text()
 
 
 def test_decided_labels_lead_back_into_a_search_as_known_ones(
@@ -134,14 +139,17 @@ def test_a_review_prints_its_address_and_ends_with_ctrl_c(run: Path) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         page = Page(process.stdout.readline().strip())
-        row = page.row(0)
+        row = page.row(page.numbers(order="random")[0])
         assert page.decide(row, OTHER[row["label"]]).status_code == 200
         page.http.close()
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0
     assert err == ""
-    assert out.splitlines()[-1] == "1 of 16 labels were decided by a person: 0 as found, 1 changed."
+    assert out.splitlines()[-2:] == [
+        "1 of 16 labels were decided by a person: 0 as found, 1 changed.",
+        "0.0 % of the labels found are right (95 % interval 0.0 to 79.3 %): people kept 0 of 1 label taken at random.",
+    ]
 
 
 def test_what_cannot_be_reviewed_says_why(icm: Icm, run: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tests.conftest import fake_scorer
 from tests.finished import PAIRS, finished
 from tests.review_page import Page, lines, served
 
-from icm_annealer.reviewing.agreement import random_order
+from icm_annealer.evaluation.agreement import random_order
 from icm_annealer.reviewing.handler import MAX_BODY_BYTES
 from icm_annealer.reviewing.review import Review
 from icm_annealer.reviewing.server import ReviewServer

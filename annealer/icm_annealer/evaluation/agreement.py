@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from icm_annealer.core.estimate import Estimate
+from icm_annealer.data.rows import counted
 from icm_annealer.evaluation.intervals import wilson
 from icm_annealer.runs.schema.rows import LabelRow
 
@@ -42,6 +43,15 @@ class Agreement(NamedTuple):
             return Estimate(exact, exact, exact)
         factor = (self.num_rows - 1) / (self.num_rows - self.num)
         return wilson(self.num_kept * factor, self.num * factor)
+
+    def __str__(self) -> str:
+        """A sentence without its full stop; for rows of which some were reviewed."""
+        share = self.share
+        assert share is not None
+        return (
+            f"{100 * share.value:.1f} % of the labels found are right (95 % interval {100 * share.low:.1f} to "
+            f"{100 * share.high:.1f} %): people kept {self.num_kept:,} of {counted(self.num, 'label')} taken at random"
+        )
 
 
 @functools.lru_cache(maxsize=1)

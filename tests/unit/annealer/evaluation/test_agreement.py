@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from icm_annealer.reviewing.agreement import agreement, random_order
+from icm_annealer.evaluation.agreement import agreement, random_order
 from icm_annealer.runs.schema.review import Decision
 from icm_annealer.runs.schema.rows import LabelRow
 
