@@ -10,7 +10,6 @@ import os
 import select
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,9 @@ class Tab:
         return self._browser.call(method, self._session, **params)
 
     def open(self, url: str) -> None:
+        """Until the page is loaded."""
         self.call("Page.navigate", url=url)
+        self.wait_for("location.href === " + json.dumps(url) + " && document.readyState === 'complete'")
 
     def run(self, expression: str) -> Any:
         """The value of a JavaScript expression."""
@@ -45,11 +46,10 @@ class Tab:
         return str(self.run(f"document.getElementById({id_!r})?.innerText ?? ''"))
 
     def wait_for(self, expression: str) -> None:
-        """Until a JavaScript expression is true."""
-        end = time.monotonic() + LIMIT_S
-        while not self.run(expression):
-            assert time.monotonic() < end, (expression, self.run("document.body.innerText"))
-            time.sleep(0.01)
+        """Until a JavaScript expression is true. The page itself looks, which costs less than asking it often."""
+        look = f"const look = () => ({expression}) ? end(true) : Date.now() > last ? end(false) : setTimeout(look, 5)"
+        waiting = f"new Promise(end => {{ const last = Date.now() + {1000 * LIMIT_S}; {look}; look(); }})"
+        assert self.run(waiting), (expression, self.run("document.body.innerText"))
 
     def press(self, key: str) -> None:
         """A key of the keyboard, as if a person pressed it."""
@@ -83,14 +83,14 @@ class Browser:
         self._number += 1
         message = {"id": self._number, "method": method, "params": params} | ({"sessionId": session} if session else {})
         os.write(self._to, json.dumps(message).encode() + b"\0")
-        while (answer := self._next()).get("id") != self._number:
-            pass  # an event
+        while (answer := self._next()).get("id") != self._number:  # an event
+            pass
         assert "error" not in answer, answer
         return answer["result"]
 
     def _next(self) -> Any:
         while b"\0" not in self._read:
-            assert select.select([self._back], [], [], LIMIT_S)[0], "the browser says nothing"
+            assert select.select([self._back], [], [], 2 * LIMIT_S)[0], "the browser says nothing"
             part = os.read(self._back, 1 << 16)
             assert part, "the browser has ended"
             self._read += part
