@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from icm_annealer.data.columnar import plain
-from icm_annealer.data.examples import MAX_ROWS, Example, Loaded, is_absent
+from icm_annealer.data.examples import MAX_ROWS, Example, Loaded
 from icm_annealer.data.label_values import LabelValues
+from icm_annealer.data.row_reader import is_absent
 from icm_annealer.data.rows import read_rows
 from icm_annealer.data.task import Task
 from icm_annealer.sources.row import Row

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from icm_annealer.data.examples import (
-    MAX_LINE_BYTES,
     Example,
     consistency_of,
     digest,
@@ -19,6 +18,7 @@ from icm_annealer.data.examples import (
     load_examples,
     sample,
 )
+from icm_annealer.data.rows import MAX_LINE_BYTES
 from icm_annealer.data.task import Task
 from icm_client import RequestError
 
