@@ -9,14 +9,18 @@ import typer
 
 from icm_annealer.cli.options import (
     AllowCodeOption,
+    ColumnsOption,
+    EncodingOption,
     EngineOption,
     FiguresOption,
     KeyOption,
     ScorerModelOption,
     ScorerOption,
+    SkipBadOption,
     WaitOption,
     interruptible,
     named_scorer,
+    read_as,
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
@@ -101,6 +105,9 @@ def evaluate(
         str | None,
         typer.Option(help="The run's or model's own data with gold labels; tests on what was not labelled."),
     ] = None,
+    columns: ColumnsOption = None,
+    encoding: EncodingOption = None,
+    skip_bad: SkipBadOption = False,
     task: Annotated[
         str | None, typer.Option(help="The task file, which names the gold field; not needed for built-in tasks.")
     ] = None,
@@ -129,14 +136,14 @@ def evaluate(
 
     Example: icm eval --model runs/spam-tuned --task spam.yaml --data messages.csv
     """
-    console = Terminal()
+    console, how = Terminal(), read_as(columns, encoding, skip_bad)
     if model is not None and run is None:
         from icm_trainer.cli.judged import base_scorer, judged_model
 
-        subject = judged_model(model, task, data, test, console.say, allow_code=allow_code)
+        subject = judged_model(model, task, data, test, console.say, allow_code=allow_code, how=how)
         scorer = base_scorer(model) if scorer == DEFAULT_SCORER else scorer
     elif run is not None and model is None:
-        subject = run_subject(run, task, data, test, allow_code=allow_code)
+        subject = run_subject(run, task, data, test, allow_code=allow_code, how=how)
     else:
         raise RequestError("name a run, or the folder of a tuned model with --model")
     check_writable(subject.folder / EVALUATION)
@@ -153,5 +160,7 @@ def evaluate(
     evaluation: Evaluation = interruptible(work(), console)
     RunDir(subject.folder).write(EVALUATION, evaluation)
     print_evaluation(console, evaluation, subject.found_by)
+    if subject.note:
+        console.say(f"note: {subject.note}")
     console.say(f"{subject.pool.counts_text}, {len(subject.held_out.examples):,} of them to test on.")
     console.say(f"Written to {subject.folder / EVALUATION}")

@@ -12,14 +12,18 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from icm_annealer.api.inputs import with_known_labels
 from icm_annealer.cli.ending import run_to_end
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.examples import Loaded
-from icm_annealer.data.given_labels import with_known
 from icm_annealer.data.rates import NO_RATES, check_attainable, read_rates
+from icm_annealer.data.rows import ReadAs
 from icm_annealer.data.task import Task, built_in_tasks, with_rates
 from icm_annealer.scorers.kind import Opening
 from icm_annealer.scorers.registry import NamedScorer, find_scorer, scorers_help
+from icm_annealer.sources.delimited import check_columns
+from icm_annealer.sources.encoding import check_encoding
+from icm_client.contract.errors import RequestError
 from icm_client.http.api_key import read_key
 
 TaskOption = Annotated[
@@ -29,10 +33,31 @@ DataOption = Annotated[
     str | None,
     typer.Option(
         "--data",
-        help="Your rows: JSON lines, a JSON list, CSV, TSV or Parquet (also compressed, or a pipe; - is stdin), "
-        "a folder written by save_to_disk, or hf:owner/name[:config][:split].",
+        help="Your rows: JSON lines, a JSON list, CSV, TSV, Parquet or a workbook (also compressed, a pipe, or an "
+        "http(s) URL; - is stdin), a folder written by save_to_disk, or hf:owner/name[:config][:split].",
         show_default="the task's own data",
     ),
+]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="NAME,NAME",
+        help="The names of the columns, for a table whose first row does not name them.",
+        show_default="the task's own columns, or the first row",
+    ),
+]
+EncodingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--encoding",
+        help="The text encoding of the data, such as cp1252 or latin-1; UTF-8 and UTF-16 are recognised.",
+        show_default="the task's own encoding",
+    ),
+]
+SkipBadOption = Annotated[
+    bool,
+    typer.Option("--skip-bad", help="Leave out rows that cannot be used; otherwise they are an error, all together."),
 ]
 RatesOption = Annotated[
     list[str] | None,
@@ -48,9 +73,9 @@ KnownOption = Annotated[
     str | None,
     typer.Option(
         "--known",
-        metavar="FILE",
-        help="Known labels, which stay as they are: a file with the fields id and label, such as corrected lines of a "
-        "labels.jsonl.",
+        metavar="FILE|RUN",
+        help="Known labels, which stay as they are: a file with the fields id and label, or a run's folder, for the "
+        "labels that people decided there (see `icm review`).",
     ),
 ]
 ScorerOption = Annotated[
@@ -128,6 +153,16 @@ FiguresOption = Annotated[
 ]
 
 
+def read_as(columns: str | None, encoding: str | None, skip_bad: bool) -> ReadAs:
+    """How data are read by these options. Raises RequestError."""
+    names = [name.strip() for name in columns.split(",")] if columns is not None else []
+    try:
+        check_columns(names)
+        return ReadAs(names, check_encoding(encoding) if encoding is not None else None, skip_bad)
+    except ValueError as error:
+        raise RequestError(str(error)) from None
+
+
 def with_given(
     task: Task, loaded: Loaded, rates: list[str] | None, known: str | None, num_examples: int | None = None
 ) -> tuple[Task, Loaded]:
@@ -137,7 +172,7 @@ def with_given(
         task = with_rates(task, read_rates(rates))
     if num_examples is not None:
         check_attainable(task.rates, task.label_names, np.full(num_examples, -1))
-    return task, with_known(loaded, task, known) if known is not None else loaded
+    return task, with_known_labels(loaded, task, known) if known is not None else loaded
 
 
 def named_scorer(

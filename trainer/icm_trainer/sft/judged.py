@@ -10,6 +10,7 @@ import numpy as np
 
 from icm_annealer.core.arrays import Array
 from icm_annealer.data.examples import Example, Loaded, load_examples
+from icm_annealer.data.rows import READ_AS_IT_IS, ReadAs
 from icm_annealer.evaluation.run_evaluation import Shots, unseen
 from icm_annealer.evaluation.subject import Subject, examples_to_test
 from icm_annealer.runs.gold import task_again
@@ -31,6 +32,7 @@ def tuned_subject(
     device: str,
     say: Progress,
     allow_code: bool = False,
+    how: ReadAs = READ_AS_IT_IS,
 ) -> Subject:
     """The model in `folder`, the labels that it was tuned on (held-out ones too), and examples whose texts are not
     among theirs. Raises RequestError."""
@@ -40,8 +42,8 @@ def tuned_subject(
     source = data or (loaded.data_path if loaded else None)
     if source is None and test is None:
         raise RequestError(f"name the rows of the task of {folder} with --data, or other examples with --test")
-    own = load_examples(source, full) if source is not None else Loaded([], {})
-    pool = examples_to_test(full, "its", own, data, test)
+    own = load_examples(source, full, how) if source is not None else Loaded([], {})
+    pool = examples_to_test(full, "its", own, data, test, how)
     shots = _shots(used, own, record.task.label_names, knows_gold=record.labels.origin.kind != "gold")
     held_out = unseen(pool, shots.examples)
     classifier = TunedClassifier.load(folder, cache, say, device)

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from icm_annealer.data.columnar import plain
-from icm_annealer.data.examples import MAX_ROWS, Example, is_absent, is_unknown, label_named, load_examples
-from icm_annealer.data.rows import Row, read_rows
+from icm_annealer.data.examples import MAX_ROWS, Example, load_examples
+from icm_annealer.data.label_values import LabelValues
+from icm_annealer.data.row_reader import is_absent
+from icm_annealer.data.rows import read_rows
 from icm_annealer.data.task import LoadedTask, Task, load_task
 from icm_annealer.runs.directory import JOURNAL
 from icm_annealer.runs.gold import read_again
 from icm_annealer.runs.record import RunRecord
+from icm_annealer.sources.row import Row
 from icm_client.contract.errors import RequestError
 from icm_trainer.sft.labelled import LabelledExample, LabelSet, Origin, RunOrigin
 
@@ -66,10 +69,11 @@ def _of_run(record: RunRecord, options: LabelOptions) -> LabelSet:
     if options.from_gold or options.field:
         reference = read_again(record, options.task, options.data, allow_code=options.allow_code)
         if options.field and options.field != reference.task.gold:
+            values = LabelValues(reference.task)
             labels = {
-                example.id: label_named(plain(value), reference.task, f"{name}, id {example.id!r}")
+                example.id: label
                 for example in reference.examples
-                if not is_unknown(value := _field(example, options.field, name))
+                if (label := values.label_at(plain(_field(example, options.field, name)), f"{name}, id {example.id!r}"))
             }
         elif reference.data is None:
             raise RequestError(
@@ -117,7 +121,7 @@ def _of_rows(loaded: LoadedTask, options: LabelOptions) -> LabelSet:
 
 def _of_file(source: str, loaded: LoadedTask, options: LabelOptions) -> LabelSet:
     """Rows with a label, and the whole text that the model reads or the id of a row of the task's data."""
-    task, rows, num_left_out = loaded.task, list[Row](), 0
+    task, rows = loaded.task, list[Row]()
     for where, row in read_rows(source):
         if len(rows) >= MAX_ROWS:
             raise RequestError(f"{where}: more than {MAX_ROWS} rows", code="bad_data")
@@ -127,10 +131,7 @@ def _of_file(source: str, loaded: LoadedTask, options: LabelOptions) -> LabelSet
                 "task's rows use --field",
                 code="bad_data",
             )
-        if not is_unknown(row["label"]):
-            rows.append(Row(where, row))
-        else:
-            num_left_out += 1
+        rows.append(Row(where, row))
     by_id: dict[str, Example] = {}
     if any("text" not in row for _, row in rows):
         data = options.data or loaded.data_path
@@ -138,13 +139,16 @@ def _of_file(source: str, loaded: LoadedTask, options: LabelOptions) -> LabelSet
             raise RequestError(f"{source}: names rows by id: give the task's rows with --data")
         by_id = {example.id: example for example in load_examples(data, task).examples}
     found: list[LabelledExample] = []
+    values = LabelValues(task)
     for where, row in rows:
+        label = values.label_at(plain(row["label"]), where)
+        if label is None:
+            continue
         example = _whole_text(row, len(found), task, where) if "text" in row else by_id.get(str(row["id"]))
         if example is None:
             raise RequestError(f"{where}: no row of the task's data has the id {str(row['id'])!r}", code="bad_data")
-        label = label_named(plain(row["label"]), task, where)
         found.append(LabelledExample(example, label, _number(row, "certainty", where), _number(row, "margin", where)))
-    return LabelSet(task, found, Origin(kind="file", text=f"read from {source}"), num_left_out)
+    return LabelSet(task, found, Origin(kind="file", text=f"read from {source}"), len(rows) - len(found))
 
 
 def _whole_text(row: dict[str, Any], number: int, task: Task, where: str) -> Example:
@@ -178,7 +182,7 @@ def _field(example: Example, field: str, name: str) -> Any:
 
 def _number(row: dict[str, Any], field: str, where: str) -> float | None:
     value: Any = row.get(field)
-    if is_unknown(value):
+    if is_absent(value) or value == "":
         return None
     try:
         return float(value)  # a CSV's cells are text
