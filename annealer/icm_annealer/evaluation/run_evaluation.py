@@ -163,8 +163,10 @@ class _Evaluator:
 
     @property
     def methods(self) -> list[str]:
-        has_gold = bool((self.shots.gold >= 0).all())
-        return ["zero_shot", self.shots.method, *["gold"] * has_gold, *["tuned"] * (self.tuned is not None)]
+        """At most three, which a terminal of 80 columns shows side by side."""
+        if self.tuned is not None:
+            return ["zero_shot", self.shots.method, "tuned"]
+        return ["zero_shot", self.shots.method, *(["gold"] if (self.shots.gold >= 0).all() else [])]
 
     async def one_seed(self, seed: int) -> SeedEvaluation:
         rng = np.random.default_rng(seed)
