@@ -8,11 +8,14 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from typing import Unpack
+from urllib.parse import quote
 
 import httpx
 import pydantic
 
+from icm_client.contract.adapters import AdapterFolder, AdapterInfo, AdapterList
 from icm_client.contract.batches import PromptBatches, batches, halves, subset
 from icm_client.contract.errors import (
     BusyError,
@@ -36,6 +39,7 @@ from icm_client.contract.wire import (
     TokensResponse,
     Usage,
 )
+from icm_client.http.adapter_files import AdapterFiles
 from icm_client.http.exchange import Exchange
 from icm_client.http.retry import RetryPolicy, check_seconds
 from icm_client.http.retry_loop import RetryLoop
@@ -201,6 +205,45 @@ class ScorerClient:
             counts += answer.counts
         return counts
 
+    async def adapters(self) -> AdapterList:
+        """The adapters that the key may use: a request names one as its `model`. Raises what `model` does."""
+        return await self._retries.call(lambda: self._exchange.ask(AdapterList, "/v1/adapters"))
+
+    async def put_adapter(
+        self, name: str, folder: Path | None = None, *, server_folder: str | None = None, shared: bool = False
+    ) -> AdapterInfo:
+        """Has the scorer serve a LoRA adapter under this name, for this key alone, in place of one that it may have.
+
+            info = await scorer.put_adapter("topics", Path("runs/topics/adapter"))
+            answer = await scorer.score(prompts=[...], labels=[...], model="topics")
+
+        Either sends `folder`, as peft writes it, or names a folder below the scorer's `--adapter-dir`. `shared`: for
+        all keys, by an admin key. Requests that run end with the adapter that had the name; parts of a request that
+        is split fail (`model_changed`).
+
+        Raises RequestError for a folder or an adapter that cannot be used, saying why, and where the scorer has no
+        room for it; and what `model` raises.
+        """
+        if (folder is None) == (server_folder is None):
+            raise RequestError("put_adapter takes either folder or server_folder")
+        path = _adapter_path(name, shared)
+        if folder is not None:
+            files = AdapterFiles.of(folder)
+            return await self._retries.call(lambda: self._exchange.upload(AdapterInfo, path, files))
+        try:
+            named = AdapterFolder(folder=server_folder or "")
+        except pydantic.ValidationError as error:
+            raise RequestError(first_error(error)) from None
+        return await self._retries.call(lambda: self._exchange.ask(AdapterInfo, path, named, method="PUT"))
+
+    async def delete_adapter(self, name: str, *, shared: bool = False) -> AdapterInfo:
+        """Takes an adapter of this key off the scorer; requests that run end with it. `shared` as in `put_adapter`.
+
+        Raises RequestError (404, `unknown_adapter`) if there is none, and what `model` raises.
+        """
+        path = _adapter_path(name, shared)
+        return await self._retries.call(lambda: self._exchange.ask(AdapterInfo, path, method="DELETE"))
+
     async def _lines(self, request: ScoreRequest) -> AsyncGenerator[StreamStart | Rows | StreamEnd]:
         """All lines of all parts, with rows numbered as in `request`; each part is repeated until it is complete."""
         digest, start_s = None, time.monotonic()
@@ -235,6 +278,10 @@ class ScorerClient:
                         await self._retries.pause(tries, error, start_s, deadline_s)
             else:
                 parts.accepted()
+
+
+def _adapter_path(name: str, shared: bool) -> str:
+    return f"/v1/adapters/{quote(name, safe='')}" + ("?shared=true" if shared else "")
 
 
 def _may_pass(error: IcmError) -> bool:

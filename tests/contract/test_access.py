@@ -15,13 +15,14 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from starlette.routing import Route
+from tests.adapter_files import save_adapter
 
 from icm_client import AccessError, ScorerClient, ScoreRequest
 from icm_server.auth.keyring import Keyring
 from icm_server.auth.keys_file import add_key
 from icm_server.auth.open_paths import OPEN_PATHS
 from icm_server.auth.tenant import Tenant
-from icm_server.config import Limits, ScoringConfig
+from icm_server.config import AdapterConfig, Limits, ScoringConfig
 from icm_server.engines.fake import FakeEngine
 from icm_server.http.app import create_app
 
@@ -43,13 +44,18 @@ async def guarded(tmp_path: Path) -> AsyncIterator[Guarded]:
     bob = add_key(path, "bob", experiments=("paper-*",), adapters=("bobs",), isolated=True)
 
     async def make_engine() -> FakeEngine:
-        engine = FakeEngine()
-        engine.info = engine.info.model_copy(update={"adapters": ["bobs", "alices"]})
-        return engine
+        return FakeEngine()
 
+    adapters = {name: str(save_adapter(tmp_path / name, seed)) for seed, name in enumerate(("bobs", "alices"))}
     admin = add_key(path, "carol", admin=True)
     scoring = ScoringConfig(limits=Limits(max_requests=12, max_reads=100))
-    app = create_app(make_engine, scoring=scoring, keyring=Keyring(path), max_body_bytes=10_000)
+    app = create_app(
+        make_engine,
+        scoring=scoring,
+        keyring=Keyring(path),
+        max_body_bytes=10_000,
+        adapters=AdapterConfig(given=adapters),
+    )
     transport = httpx.ASGITransport(app=app)
     async with (
         app.router.lifespan_context(app),

@@ -131,8 +131,8 @@ def test_no_import_cycles(package: str) -> None:
 ROOMS = {
     "icm_client": ["text", "contract", "http", "openai_compat", "", "adapters"],
     "icm_server": [
-        *("", "auth", "sharing", "engines", "tokens", "read_cache", "stats", "scheduling", "lifecycle", "monitoring"),
-        *("middleware", "http", "transport", "cli"),
+        *("", "auth", "sharing", "adapters", "engines", "tokens", "read_cache", "stats", "scheduling", "lifecycle"),
+        *("monitoring", "middleware", "http", "transport", "cli"),
     ],
     "icm_annealer": [
         *("core", "rules", "data", "scoring", "scorers", "console", "search", "runs.schema", "runs", "evaluation"),

@@ -13,6 +13,7 @@ from typing import Any
 
 import typer
 
+from icm_annealer.cli.adapter import app as adapter_app
 from icm_annealer.cli.after_search import evaluate, report, runs
 from icm_annealer.cli.baselines import baselines
 from icm_annealer.cli.bench import bench, search_bench
@@ -41,6 +42,7 @@ app = typer.Typer(
 task_app = typer.Typer(no_args_is_help=True, help="Check a task.")
 app.add_typer(task_app, name="task")
 app.add_typer(data_app, name="data")
+app.add_typer(adapter_app, name="adapter")
 
 app.command()(run)
 app.command()(demo)

@@ -82,6 +82,9 @@ def run(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
     experiment: Annotated[str, typer.Option(help="The name under which the scorer counts this work.")] = "default",
     wait: WaitOption = 300.0,
+    adapter: Annotated[
+        str, typer.Option(help="An adapter that the scorer serves (`icm adapter list`); base is the model itself.")
+    ] = "base",
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
     engine: EngineOption = "vllm",
@@ -107,6 +110,7 @@ def run(
         measure=measure,
         seed=seed,
         options=options_for(search, chains=chains, passes=passes),
+        model=adapter,
     )
     settings.plan_kind()  # a wrong plan, name or tracker is an error before anything is started
     target = Target.parse(track) if track else None

@@ -25,6 +25,7 @@ from icm_annealer.runs.schema.metrics import AlarmRecord, AnswerMetrics, RowCoun
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import Scorer
 from icm_annealer.search.settings import Settings
+from icm_client.contract.adapters import model_named
 from icm_client.contract.errors import IcmError
 
 
@@ -61,7 +62,8 @@ async def label_dataset(
     If the run had ended, labels are not written again, since some may have been corrected. `rows` counts the rows of
     the data, and is copied to the metrics. Raises the errors of `run_search`, and JournalError.
     """
-    header = run_header(examples, task, settings, await scorer.model(), given)
+    model = model_named(await scorer.model(), settings.model)
+    header = run_header(examples, task, settings, model, given)
     journal = (Journal.resume if resume else Journal.begin)(folder / JOURNAL, header)
     num_dropped = 0
 

@@ -22,6 +22,7 @@ from icm_annealer.search.base import Problem, Result
 from icm_annealer.search.driver import SearchOutcome, drive
 from icm_annealer.search.problem import problem_of
 from icm_annealer.search.settings import Settings
+from icm_client.contract.adapters import model_named
 from icm_client.contract.wire import ModelInfo
 
 NUM_DIGITS = 6
@@ -129,7 +130,7 @@ async def run_search(
     from the journal.
     """
     settings = settings or Settings()
-    model = await scorer.model()
+    model = model_named(await scorer.model(), settings.model)
     problem = problem_of(task, examples, settings.objective(), settings.plan_kind(), given)
     passes = await PassScorer.open(scorer, task, examples, problem.units, model, experiment, settings.model)
     outcome = await drive(settings.start(problem), problem, passes, recorded=journal, on_pass=on_pass)

@@ -165,7 +165,8 @@ class ModelIdentity(_Wire):
 
     name: Name
     digest: Name
-    """Hash of the weights' files, the tokenizer and the engine's version."""
+    """Hash of the weights' files, the tokenizer and the engine's version; in answers by an adapter also of the
+    adapter."""
     dtype: Name
     engine: Name
     """Engine and version, such as `vllm 0.32.0`."""
@@ -182,7 +183,8 @@ class ModelInfo(ModelIdentity):
     """The prefix cache holds whole blocks of this many tokens; the rest of a context is computed by every read."""
     max_prompts: int = Field(default=MAX_PROMPTS, ge=1, le=MAX_COUNT)
     """The most prompts in one body."""
-    adapters: list[Name] = Field(default=[], max_length=MAX_ADAPTERS, fail_fast=True)
+    adapters: dict[Name, Name] = Field(default={}, max_length=MAX_ADAPTERS, fail_fast=True)
+    """The adapters that the key may use: name -> digest, empty if it is not known."""
 
     @property
     def identity(self) -> ModelIdentity:

@@ -7,7 +7,7 @@ import json
 import math
 import re
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import httpx
@@ -57,7 +57,11 @@ class Connection:
 
     @asynccontextmanager
     async def send(
-        self, method: str, path: str, content: bytes | None = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        content: bytes | AsyncIterable[bytes] | None = None,
+        headers: dict[str, str] | None = None,
     ) -> AsyncIterator[httpx.Response]:
         """The answer, whatever its status; read its body within the context by `whole`, `pieces` or `error`.
 

@@ -11,6 +11,7 @@ import httpx
 import pydantic
 
 from icm_client.contract.wire import STREAM_TYPE, ScoreRequest, ScoreResponse
+from icm_client.http.adapter_files import AdapterFiles
 from icm_client.http.address import Address
 from icm_client.http.compression import accepted, compressed
 from icm_client.http.connection import Connection
@@ -54,11 +55,20 @@ class Exchange:
         async with self._success("GET", "/readyz") as response:
             await self._connection.whole(response, MAX_SMALL_BYTES)
 
-    async def ask(self, answer: type[_Model], path: str, body: pydantic.BaseModel | None = None) -> _Model:
-        """A small answer; POST if there is a body, otherwise GET."""
+    async def ask(
+        self, answer: type[_Model], path: str, body: pydantic.BaseModel | None = None, *, method: str | None = None
+    ) -> _Model:
+        """A small answer; by default POST if there is a body, otherwise GET."""
         content = body.model_dump_json(exclude_defaults=True).encode() if body is not None else None
-        method = "GET" if body is None else "POST"
+        method = method or ("GET" if body is None else "POST")
         async with self._success(method, path, content, "application/json") as response:
+            return _parsed(answer, await self._connection.whole(response, MAX_SMALL_BYTES))
+
+    async def upload(self, answer: type[_Model], path: str, files: AdapterFiles) -> _Model:
+        """A small answer to a PUT of files."""
+        async with self._connection.send("PUT", path, files.pieces(), files.headers) as response:
+            if response.status_code != 200:
+                raise await self._connection.error(response)
             return _parsed(answer, await self._connection.whole(response, MAX_SMALL_BYTES))
 
     async def lines(self, request: ScoreRequest) -> AsyncGenerator[StreamedLine]:

@@ -91,6 +91,7 @@ async def _serve(
         keyring=keyring,
         connections=config.connections,
         hosts=(*own_names, *config.allow_hosts),
+        adapters=config.adapters,
     )
     state: ScorerState = app.state.scoring
 

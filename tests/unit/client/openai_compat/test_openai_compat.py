@@ -329,7 +329,7 @@ async def test_adapters_are_models_beside_the_base_model() -> None:
     endpoint.models += [{"id": "lora", "root": "/lora", "parent": "fake", "max_model_len": None}]
     async with scoring(endpoint) as scorer:
         info = await scorer.model()
-        assert (info.name, info.adapters, info.max_prompt_tokens) == ("fake", ["lora"], 8191)
+        assert (info.name, info.adapters, info.max_prompt_tokens) == ("fake", {"lora": ""}, 8191)
         await scorer.score(REQUEST.model_copy(update={"model": "lora"}))
         assert {body["model"] for body in endpoint.asked} == {"lora"}
         with pytest.raises(RequestError, match="no model 'other': the scorer serves base, lora"):
