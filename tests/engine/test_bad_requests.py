@@ -61,9 +61,3 @@ async def test_a_prompt_longer_than_the_window(http: httpx.AsyncClient, tiny_eng
     assert "prompt 1" in error["message"]
     assert str(limit) in error["message"]
     assert (await http.post("/v1/score", json=GOOD)).status_code == 200
-
-
-async def test_an_adapter_is_a_model_by_name(http: httpx.AsyncClient) -> None:
-    base = (await http.post("/v1/score", json=GOOD)).json()
-    adapted = (await http.post("/v1/score", json={**GOOD, "model": "tiny-lora"})).json()
-    assert base["logprobs"] != adapted["logprobs"]

@@ -17,7 +17,7 @@ from icm_client.contract.wire import MAX_ADAPTERS, Count, ModelInfo, Name
 
 CONFIG_FILE, WEIGHTS_FILE = "adapter_config.json", "adapter_model.safetensors"
 """The files of an adapter, as peft names them."""
-ADAPTER_NAME, MAX_ADAPTER_NAME = r"^[\w.:@+-]+$", 100
+ADAPTER_NAME, MAX_ADAPTER_NAME = r"^\w[\w.:@+-]*$", 100
 """The names that an adapter may be put under, and their most characters."""
 
 AdapterName = Annotated[str, Field(pattern=ADAPTER_NAME, max_length=MAX_ADAPTER_NAME)]

@@ -92,10 +92,18 @@ class Adapters:
             max_rank=self._host.max_rank if self._host is not None else 0,
         )
 
+    def seen_by(self, tenant: Tenant) -> dict[tuple[str | None, str], Version]:
+        """What the tenant may know of, by owner and name: an admin of all adapters, others of what they may use."""
+        return {
+            (owner, name): version
+            for (owner, name), version in self._versions.items()
+            if tenant.admin or _may_see(tenant, owner, name)
+        }
+
     @property
-    def all_versions(self) -> Mapping[tuple[str | None, str], Version]:
-        """Every adapter by owner and name, for metrics."""
-        return self._versions
+    def num_adapters(self) -> int:
+        """Of all that are served."""
+        return len(self._versions)
 
     @property
     def num_bytes(self) -> int:
@@ -222,8 +230,8 @@ class Adapters:
             )
         if not re.fullmatch(ADAPTER_NAME, name) or len(name) > MAX_ADAPTER_NAME or name == BASE_KEY:
             raise RequestError(
-                f"{name[:100]!r} cannot be an adapter's name: 1 to 100 letters, digits and any of _ . : @ + -, "
-                f"but not {BASE_KEY!r}",
+                f"{name[:100]!r} cannot be an adapter's name: up to {MAX_ADAPTER_NAME} letters, digits and any of "
+                f"_ . : @ + -, the first one a letter, a digit or _; and not {BASE_KEY!r}",
                 code="bad_adapter_name",
             )
         taken = self._versions.get((None, name))

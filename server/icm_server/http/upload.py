@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 
 import pydantic
@@ -17,6 +18,8 @@ from icm_client.text.validation import first_error
 from icm_server.adapters.arrival import Arrival
 from icm_server.adapters.registry import Adapters
 from icm_server.middleware.cancel_on_disconnect import CallerGoneError
+
+logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of what clients send
 
 FORM, JSON = "multipart/form-data", "application/json"
 WRITTEN_BYTES = 2**20
