@@ -91,6 +91,7 @@ class _Form:
         self._arrival = arrival
         self._file, self._is_whole = "", False
         self._field, self._value, self._named = bytearray(), bytearray(), b""
+        self._head_bytes = 0
         self._parser = MultipartParser(
             boundary,
             {
@@ -102,7 +103,6 @@ class _Form:
                 "on_part_data": lambda data, start, end: self._arrival.write(self._file, data[start:end]),
                 "on_end": self._end,
             },
-            max_header_size=_MAX_HEADER_BYTES,
         )
 
     def feed(self, data: bytes) -> None:
@@ -119,9 +119,12 @@ class _Form:
         self._arrival.end()
 
     def _begin(self) -> None:
-        self._named = b""
+        self._named, self._head_bytes = b"", 0
 
     def _header(self, of: bytearray, data: bytes) -> None:
+        self._head_bytes += len(data)
+        if self._head_bytes > _MAX_HEADER_BYTES:
+            raise _bad_form()
         of += data
 
     def _header_end(self) -> None:
