@@ -93,6 +93,8 @@ def _rank(module: str, pair: dict[str, Tensor], config: PeftConfig, base: Shapes
     if module.rpartition(".")[2] == OUTPUT_LAYER:
         raise _bad(f"it changes the output layer ({_shown(module)}), which is not supported")
     shape = base.get(f"{module}.weight")
+    if shape is None and any(name.startswith(f"{module}.") for name in base):
+        raise _bad(f"the base model's layer {_shown(module)} is packed (quantized): no shapes can be compared")
     if shape is None:
         raise _bad(f"the base model has no layer {_shown(module)}: it was trained on another model")
     if len(shape) != 2:

@@ -147,6 +147,12 @@ def test_a_rank_above_the_engine_s(tmp_path: Path) -> None:
         checked(save_adapter(tmp_path, rank=17))
 
 
+def test_a_packed_base_model_is_named_as_such(tmp_path: Path) -> None:
+    packed = {name.replace(".weight", ".qweight"): shape for name, shape in BASE.items()}
+    with pytest.raises(RequestError, match="is packed"):
+        check_adapter(save_adapter(tmp_path), packed, 16)
+
+
 def test_bfloat16_is_read_as_such(tmp_path: Path) -> None:
     folder = save_adapter(tmp_path)
     header = {
