@@ -41,12 +41,12 @@ class Guarded(NamedTuple):
 async def guarded(tmp_path: Path) -> AsyncIterator[Guarded]:
     path = tmp_path / "keys.yaml"
     alice = add_key(path, "alice")
-    bob = add_key(path, "bob", experiments=("paper-*",), adapters=("bobs",), isolated=True)
+    bob = add_key(path, "bob", experiments=("paper-*",), adapters=("first",), isolated=True)
 
     async def make_engine() -> FakeEngine:
         return FakeEngine()
 
-    adapters = {name: str(save_adapter(tmp_path / name, seed)) for seed, name in enumerate(("bobs", "alices"))}
+    adapters = {name: str(save_adapter(tmp_path / name, seed)) for seed, name in enumerate(("first", "second"))}
     admin = add_key(path, "carol", admin=True)
     scoring = ScoringConfig(limits=Limits(max_requests=12, max_reads=100))
     app = create_app(
@@ -124,9 +124,9 @@ async def test_a_key_is_for_its_own_experiments_and_adapters(guarded: Guarded) -
 
     assert await ask(guarded.alice, experiment="alice-1") == (200, "")
     assert await ask(guarded.alice, experiment="paper-1") == (403, "not_your_experiment")
-    assert await ask(guarded.bob, experiment="paper-1", model="bobs") == (200, "")
+    assert await ask(guarded.bob, experiment="paper-1", model="first") == (200, "")
     assert await ask(guarded.bob, experiment="alice-1") == (403, "not_your_experiment")
-    assert await ask(guarded.bob, model="alices") == (403, "not_your_model")
+    assert await ask(guarded.bob, model="second") == (403, "not_your_model")
     assert await ask(guarded.bob, model="none") == (403, "not_your_model")  # whether there is one is not said
     assert await ask(guarded.alice, model="none") == (422, "unknown_model")
     assert await ask(guarded.alice, priority=4) == (403, "not_your_priority")
