@@ -167,7 +167,7 @@ async def test_adapters_come_and_go_beside_the_base_model(
     with pytest.raises(RequestError, match="no model 'mine'"):
         await off_by("mine", base)
     assert await off_by("base", base) <= TOLERANCE
-    for version in list(adapters.visible_to(ANYONE).values()):
+    for version in list(adapters.names.visible_to(ANYONE).values()):
         await tiny_engine.adapters.remove(version.key)  # the engine serves other tests
 
 

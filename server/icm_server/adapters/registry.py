@@ -1,26 +1,26 @@
-"""The adapters of one scorer: what each key may use, and how they come and go while requests run."""
+"""The adapters of one scorer: how they come and go while requests run."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-import re
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from icm_client.contract.adapters import ADAPTER_NAME, MAX_ADAPTER_NAME, AdapterInfo, AdapterList
-from icm_client.contract.errors import AccessError, RequestError
+from icm_client.contract.adapters import AdapterInfo, AdapterList
+from icm_client.contract.errors import RequestError
 from icm_server.adapters.arrival import Arrival
 from icm_server.adapters.check import CheckedAdapter, check_adapter
 from icm_server.adapters.host import AdapterHost
+from icm_server.adapters.names import AdapterNames, owner_of
 from icm_server.adapters.room import Place, Room
 from icm_server.adapters.store import Entry, Store, Stored
 from icm_server.adapters.version import BASE_KEY, Version
-from icm_server.auth.tenant import ANYONE, Tenant
+from icm_server.auth.tenant import Tenant
 from icm_server.config import AdapterConfig
 from icm_server.logs import event
 from icm_server.sharing.fair_lock import FairLock
@@ -45,8 +45,7 @@ class Adapters:
         self._host, self._store, self._room = host, store, room
         self._folders: Path | None = None
         self._base = Version(BASE_KEY)
-        self._versions: dict[tuple[str | None, str], Version] = {}
-        """By owner and name; the owner of an adapter for all keys is None."""
+        self.names = AdapterNames()
         self._unserved: dict[tuple[str | None, str], Stored] = {}
         """Kept, but not for this base model or within these limits."""
         self._turns = FairLock(clock)
@@ -73,37 +72,23 @@ class Adapters:
 
     def take(self, name: str, tenant: Tenant) -> Version:
         """What answers a request for the model `name`, held until `release`. Raises AccessError or RequestError."""
-        version = self._base if name == BASE_KEY else self._found(name, tenant)
+        version = self._base if name == BASE_KEY else self.names.found(name, tenant)
         version.hold()
         return version
 
-    def visible_to(self, tenant: Tenant) -> dict[str, Version]:
-        """What the tenant may use by name, in the order of names: its own adapters, and those for all keys."""
-        found = {name: version for (owner, name), version in self._versions.items() if _may_see(tenant, owner, name)}
-        own = {name: version for (owner, name), version in self._versions.items() if owner == tenant.name}
-        return dict(sorted((found | own).items()))
-
     def listed(self, tenant: Tenant) -> AdapterList:
         """What `GET /v1/adapters` answers."""
-        infos = [version.info for version in self.visible_to(tenant).values()]
+        infos = [version.info for version in self.names.visible_to(tenant).values()]
         return AdapterList(
             adapters=infos,
             takes_more=self._store is not None,
             max_rank=self._host.max_rank if self._host is not None else 0,
         )
 
-    def seen_by(self, tenant: Tenant) -> dict[tuple[str | None, str], Version]:
-        """What the tenant may know of, by owner and name: an admin of all adapters, others of what they may use."""
-        return {
-            (owner, name): version
-            for (owner, name), version in self._versions.items()
-            if tenant.admin or _may_see(tenant, owner, name)
-        }
-
     @property
     def num_adapters(self) -> int:
         """Of all that are served."""
-        return len(self._versions)
+        return len(self.names.versions)
 
     @property
     def num_bytes(self) -> int:
@@ -114,7 +99,7 @@ class Adapters:
     async def arriving(self, name: str, tenant: Tenant, *, shared: bool) -> AsyncIterator[Arrival]:
         """A place for an adapter's files; `put` takes them over. Raises RequestError or AccessError if the tenant may
         not put an adapter under this name, or has no room for it."""
-        store, owner = self._writable(name, tenant, shared=shared), _owner(tenant, shared=shared)
+        store, owner = self._writable(name, tenant, shared=shared), owner_of(tenant, shared=shared)
         assert self._room is not None
         place = self._room.place(owner)
         arrival = None
@@ -145,13 +130,13 @@ class Adapters:
         With the content that the name has already, nothing changes. Raises RequestError for an adapter that would not
         be applied completely.
         """
-        owner = _owner(tenant, shared=shared)
+        owner = owner_of(tenant, shared=shared)
         async with self._turns.holding(self._turns.place(tenant, 0)):
             store = self._writable(name, tenant, shared=shared)
             host = self._host
             assert host is not None
             checked = await asyncio.to_thread(_check, arrival.folder, host)
-            old = self._versions.get((owner, name))
+            old = self.names.versions.get((owner, name))
             if old is not None and old.digest == checked.digest:
                 return old.info
             number, folder = await asyncio.to_thread(store.place, arrival.folder)
@@ -168,7 +153,7 @@ class Adapters:
             except BaseException:
                 version.retire()
                 raise
-            self._versions[owner, name] = version
+            self.names.versions[owner, name] = version
             if (unserved := self._unserved.pop((owner, name), None)) is not None:
                 await asyncio.to_thread(store.remove, unserved.folder)
             if old is not None and old.folder is not None:
@@ -180,11 +165,11 @@ class Adapters:
 
     async def delete(self, name: str, tenant: Tenant, *, shared: bool) -> AdapterInfo:
         """Takes the name away; running requests end with the adapter. Raises RequestError or AccessError."""
-        owner = _owner(tenant, shared=shared)
+        owner = owner_of(tenant, shared=shared)
         async with self._turns.holding(self._turns.place(tenant, 0)):
-            version = self._versions.get((owner, name))
+            version = self.names.versions.get((owner, name))
             if version is None:
-                fixed = name in self.visible_to(tenant)
+                fixed = name in self.names.visible_to(tenant)
                 reason = "is not this key's own" if fixed else "does not exist"
                 raise RequestError(f"the adapter {name[:100]!r} {reason}", code="unknown_adapter", status=404)
             store = self._store
@@ -195,7 +180,7 @@ class Adapters:
                     status=409,
                 )
             await asyncio.to_thread(store.forget, version.folder)
-            del self._versions[owner, name]
+            del self.names.versions[owner, name]
             version.retire()
         event(log, "adapter deleted", tenant=owner, adapter=name, digest=version.digest)
         return version.info
@@ -208,38 +193,13 @@ class Adapters:
             self._store.close()
             self._store = None
 
-    def _found(self, name: str, tenant: Tenant) -> Version:
-        own = self._versions.get((tenant.name, name))
-        if own is not None:
-            return own
-        if not tenant.may_use(name):
-            raise AccessError(f"this API key may not use the model {name!r}", code="not_your_model", status=403)
-        shared = self._versions.get((None, name))
-        if shared is None:
-            raise RequestError(
-                f"no model {name!r}: the scorer serves {', '.join([BASE_KEY, *self.visible_to(tenant)])}",
-                code="unknown_model",
-            )
-        return shared
-
     def _writable(self, name: str, tenant: Tenant, *, shared: bool) -> Store:
         """The store, if the tenant may put an adapter of this name."""
         if self._store is None:
             raise RequestError(
                 "this scorer takes no adapters: start it with --adapter-store FOLDER", code="no_adapters", status=409
             )
-        if not re.fullmatch(ADAPTER_NAME, name) or len(name) > MAX_ADAPTER_NAME or name == BASE_KEY:
-            raise RequestError(
-                f"{name[:100]!r} cannot be an adapter's name: up to {MAX_ADAPTER_NAME} letters, digits and any of "
-                f"_ . : @ + -, the first one a letter, a digit or _; and not {BASE_KEY!r}",
-                code="bad_adapter_name",
-            )
-        taken = self._versions.get((None, name))
-        mine = _owner(tenant, shared=shared) is None
-        if taken is not None and (not mine or taken.folder is None) and _may_see(tenant, None, name):
-            raise RequestError(
-                f"{name!r} is the name of an adapter for all keys: choose another name", code="name_taken", status=409
-            )
+        self.names.check_free(name, tenant, owner_of(tenant, shared=shared))
         return self._store
 
     async def _load(self, given: Mapping[str, str]) -> None:
@@ -253,7 +213,7 @@ class Adapters:
                 await self._host.add(version.key, number, folder)
             except RequestError as error:
                 raise RequestError(f"adapter {name!r} in {folder}: {error.message}", code="bad_adapter") from None
-            self._versions[None, name] = version
+            self.names.versions[None, name] = version
         for stored in self._store.entries if self._store is not None else ():
             await self._load_stored(stored)
 
@@ -263,7 +223,7 @@ class Adapters:
         owner, name = stored.entry.owner, stored.entry.name
         place = None
         try:
-            if (owner, name) in self._versions:
+            if (owner, name) in self.names.versions:
                 raise RequestError("the scorer was started with an adapter of this name")
             place = self._room.place(owner)
             checked = await asyncio.to_thread(_check, stored.folder, self._host)
@@ -279,7 +239,7 @@ class Adapters:
             log.warning("the kept adapter %r of %s is not served: %s", name, owner or "all keys", error.message)
             return
         self._leaves(version, place)
-        self._versions[owner, name] = version
+        self.names.versions[owner, name] = version
 
     def _leaves(self, version: Version, place: Place) -> None:
         """From now on the version leaves when it is retired and unused."""
@@ -316,15 +276,3 @@ def _check(folder: Path, host: AdapterHost) -> CheckedAdapter:
 def _key(number: int, checked: CheckedAdapter) -> str:
     """The adapter's name in the engine: an engine that keys its caches by names shares nothing between two versions."""
     return f"{number}-{checked.digest[:16]}"
-
-
-def _owner(tenant: Tenant, *, shared: bool) -> str | None:
-    """Whose adapter the tenant puts or deletes: without keys, it is for all. Raises AccessError if the tenant may not
-    do so for all keys."""
-    if shared and not tenant.admin:
-        raise AccessError("only an admin key may change adapters for all keys", code="not_admin", status=403)
-    return None if shared or tenant is ANYONE else tenant.name
-
-
-def _may_see(tenant: Tenant, owner: str | None, name: str) -> bool:
-    return owner == tenant.name or (owner is None and tenant.may_use(name))

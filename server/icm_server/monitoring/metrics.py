@@ -140,7 +140,7 @@ def _adapters(scorer: ScoringService, tenant: Tenant) -> Iterator[Metric]:
     reads = CounterMetricFamily(
         "icm_adapter_reads", "Reads made by the engine, by adapter.", labels=["tenant", "adapter"]
     )
-    for (owner, name), version in scorer.adapters.seen_by(tenant).items():
+    for (owner, name), version in scorer.adapters.names.seen_by(tenant).items():
         reads.add_metric([owner or "", name], version.reads)
     yield reads
     yield GaugeMetricFamily("icm_adapters", "Adapters that are served.", scorer.adapters.num_adapters)

@@ -131,7 +131,7 @@ class ScoringService:
 
     def info_for(self, tenant: Tenant) -> ModelInfo:
         """The model, with only those adapters that the tenant may use."""
-        digests = {name: version.digest for name, version in self.adapters.visible_to(tenant).items()}
+        digests = {name: version.digest for name, version in self.adapters.names.visible_to(tenant).items()}
         return self.info.model_copy(update={"adapters": digests})
 
     def info_of(self, answers: Answers, tenant: Tenant) -> ModelInfo:

@@ -129,7 +129,7 @@ async def run(steps: list[Step], contents: list[Path], store: Path) -> None:
     while adapters._leaving:
         await asyncio.gather(*adapters._leaving)
     assert len(engine.adapters._seeds) == 1 + len(served)
-    assert adapters.num_bytes == sum(version.checked.num_bytes for version in adapters._versions.values())
+    assert adapters.num_bytes == sum(version.checked.num_bytes for version in adapters.names.versions.values())
     assert len(list(store.iterdir())) == 1 + len(served)
     await scorer.close()
 
