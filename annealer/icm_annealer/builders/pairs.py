@@ -10,6 +10,7 @@ import numpy as np
 from icm_annealer.builders.built import Built, fields_of, text_of
 from icm_annealer.data.rows import Row
 from icm_client.contract.errors import RequestError
+from icm_client.text.counts import counted
 
 FIELDS = ("choice", "choice_2")
 OPPOSITES: tuple[tuple[Any, Any], ...] = (
@@ -85,7 +86,7 @@ def mirror(rows: Iterable[Row], fields: tuple[str, str], gold: str, group: str, 
         out.append(values | {id_field: row_id, group: number})
         out.append(out[-1] | turned)
     unknown = sum(values.get(gold) is None for _, values in known)
-    return Built(out, [f"{unknown} pairs have no {gold!r}"] if unknown else [])
+    return Built(out, [f"{counted(unknown, 'pair has', 'pairs have')} no {gold!r}"] if unknown else [])
 
 
 def _key(value: Any) -> tuple[str, Any]:

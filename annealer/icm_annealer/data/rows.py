@@ -11,6 +11,7 @@ from icm_annealer.data.byte_source import STANDARD_INPUT, ByteSource, opened
 from icm_annealer.data.columnar import HUB, hub_rows, parquet_rows, saved_rows
 from icm_annealer.data.json_text import parsed
 from icm_client.contract.errors import RequestError
+from icm_client.text.counts import counted
 
 MAX_LINE_BYTES = 4 * 1024 * 1024
 """Also the most characters of a CSV cell, which may span several lines."""
@@ -119,12 +120,6 @@ def counts_text(num_rows: int, num_blank_lines: int) -> str:
     """`200 rows read`, and the number of blank lines skipped, if any."""
     blank = f", {counted(num_blank_lines, 'blank line')} skipped" if num_blank_lines else ""
     return f"{counted(num_rows, 'row')} read{blank}"
-
-
-def counted(num: int, noun: str) -> str:
-    """`1 row`, `1,200 rows`."""
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{num:,} {noun if num == 1 else plural}"
 
 
 def _format(source: ByteSource) -> str:

@@ -21,6 +21,7 @@ from icm_annealer.runs.directory import DEMO, JOURNAL, LABELS, METRICS, REPORT
 from icm_annealer.runs.schema.base import read_file
 from icm_annealer.runs.schema.metrics import DemoResults
 from icm_annealer.runs.schema.verdict import WORDS
+from icm_client.text.counts import counted
 
 ROW = ["id", "label", "probs", "margin", "context_probs", "label_mass", "group", "run"]
 
@@ -77,7 +78,7 @@ def test_run_says_how_many_labels_are_uncertain(icm: Icm, tmp_path: Path, url: s
     ended = icm(*command, "--search", "zero_shot")
     num = sum(row["probs"][row["label"]] < 0.6 for row in rows(tmp_path / "run"))
     assert num > 0
-    assert f"{num} of the labels are uncertain (certainty below 0.6)." in ended.out
+    assert f"{counted(num, 'label is', 'labels are')} uncertain (certainty below 0.6)." in ended.out
     ended = icm(*command)
     assert all(row["probs"][row["label"]] >= 0.6 for row in rows(tmp_path / "run"))
     assert "uncertain" not in ended.out

@@ -220,7 +220,7 @@ def test_what_comes_after_a_run_reads_pipes_as_well(icm: Icm, tmp_path: Path, ur
     assert "200 rows read, " in ended.out
     with piped(b"".join(rows.splitlines(keepends=True)[:90]), [777]) as pipe:
         ended = icm(*command, "--data", pipe)
-    check_refused(ended, 2, "90 rows were read, which hold 90 of its 100 examples")
+    check_refused(ended, 2, "90 rows read, with 90 of its 100 examples")
     with piped(rows, [777]) as pipe:
         ended = icm("export", out, "--format", "csv", "--task", task, "--data", pipe)
     assert "100 rows: " in ended.out

@@ -99,9 +99,9 @@ PAIRED = {"rules": [{"kind": "mirrored"}], "leave_out": "group"}
 @pytest.mark.parametrize(
     ("changes", "data", "says"),
     [
-        ({}, make_data([*WORDS, "cod"], gold="lololol"), "1 texts stand there more than once (such as '0' and '6')"),
+        ({}, make_data([*WORDS, "cod"], gold="lololol"), "1 text stands there more than once (such as '0' and '6')"),
         ({}, make_data([*WORDS, "cod"], gold="lololoo"), "1 of them have differing gold labels"),
-        ({}, make_data([*WORDS, "x" * 3000]), "1 examples are very long: '6' takes the place of 1000 others"),
+        ({}, make_data([*WORDS, "x" * 3000]), "1 example is very long: '6' takes the place of 1000 others"),
         ({}, make_data(WORDS, list("aabbcc"), "llllll"), "all gold labels are 'living'"),
         ({}, make_data([str(k) for k in range(20)], None, "l" * 19 + "o"), "gold is uneven"),
         (PAIRED, make_data(WORDS, list("abcdef")), "every value of 'kin' stands there once"),
