@@ -86,7 +86,7 @@ def _within_groups(labelled: Sequence[Labelled], reading: Reading) -> Paired:
     notes = []
     if num_alike:
         notes.append(
-            f"{num_alike:,} of {counted(len(groups), 'group')} give no pair: they lack a good label or another one"
+            f"no pair from {num_alike:,} of {counted(len(groups), 'group')}: a good label, or another one, is missing"
         )
     if num_cut:
         notes.append(

@@ -231,7 +231,7 @@ def test_rows_without_ids_or_gold() -> None:
         {"choice": "a", "choice_2": "b", "id": 0, "consistency_id": 0},
         {"choice": "b", "choice_2": "a", "id": "0-mirror", "consistency_id": 0},
     ]
-    assert built.notes == ["1 pairs have no 'label'"]
+    assert built.notes == ["1 pair has no 'label'"]
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def test_the_other_builders(icm: Icm, tmp_path: Path, builder: str, rows: list[A
     planted.write_rows(tmp_path / "source.jsonl", rows)
     ended = icm("data", builder, tmp_path / "source.jsonl", "--out", tmp_path / "out.jsonl")
     assert ended.code == 0, ended
-    assert f"{num_rows} rows in 1 groups" in ended.out
+    assert f"{num_rows} rows in 1 group" in ended.out
     assert len(read(tmp_path / "out.jsonl")) == num_rows
     if builder != "mirror":
         assert icm("task", "check", builder, "--data", tmp_path / "out.jsonl").code == 0

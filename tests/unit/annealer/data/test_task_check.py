@@ -106,8 +106,8 @@ PAIRED = {"rules": [{"kind": "mirrored"}], "leave_out": "group"}
         ({}, make_data([str(k) for k in range(20)], None, "l" * 19 + "o"), "gold is uneven"),
         (PAIRED, make_data(WORDS, list("abcdef")), "every value of 'kin' stands there once"),
         (PAIRED, make_data(WORDS, list("aabbcd")), "2 groups have one example, and no mirror"),
-        (PAIRED, make_data(WORDS, list("aaabbc")), "1 groups have more examples than there are labels"),
-        (PAIRED, make_data(WORDS, list("aabbcc"), "looolo"), "gold contradicts the rule mirrored in 1 groups"),
+        (PAIRED, make_data(WORDS, list("aaabbc")), "1 group has more examples than there are labels"),
+        (PAIRED, make_data(WORDS, list("aabbcc"), "looolo"), "gold contradicts the rule mirrored in 1 group"),
         ({"leave_out": "group"}, make_data(WORDS, list("aaaabb")), "a group has 4 of all examples"),
         (
             {"rules": [{"kind": "at_most_one", "label": "object"}, {"kind": "mirrored"}], "leave_out": "group"},

@@ -157,7 +157,7 @@ def test_whatever_is_damaged_is_told_or_does_not_matter(
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"ids": ["row-0"]}, "line 2: request.labels: 12 of them for 1 examples"),
+        ({"ids": ["row-0"]}, "line 2: request.labels: 12 of them for 1 example"),
         ({"ids": [1, 2]}, "line 1: ids.0: Input should be a valid string"),
         ({"model": "fake"}, "line 1: model: "),
         (
