@@ -141,7 +141,7 @@ BAD: list[tuple[str, dict[str, Any], str, Sequence[str]]] = [
 
 
 @pytest.mark.parametrize(("change", "code", "words"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
-async def test_bad_requests_are_told(
+async def test_bad_requests_are_reported(
     http: httpx.AsyncClient, change: dict[str, Any], code: str, words: list[str]
 ) -> None:
     response = await http.post("/v1/score", json={"segments": ["a", " b"], **GOOD, **change})

@@ -254,7 +254,7 @@ def test_the_same_pair_about_another_question_is_no_mirror() -> None:
     assert len(mirrored(values).rows) == 4
 
 
-def test_nothing_to_write_is_told(tmp_path: Path) -> None:
+def test_nothing_to_write_is_reported(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"nothing to write to .*rows.jsonl: 3 left out"):
         write_rows(tmp_path / "rows.jsonl", Built([], ["3 left out"]))
     assert list(tmp_path.iterdir()) == []

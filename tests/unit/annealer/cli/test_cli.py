@@ -164,7 +164,7 @@ def test_a_local_scorer_that_does_not_start(icm: Icm, tmp_path: Path) -> None:
         (["--api-key-file", "no-key-here"], "no-key-here"),
     ],
 )
-def test_mistakes_are_told_in_one_line(icm: Icm, tmp_path: Path, url: str, options: list[str], says: str) -> None:
+def test_mistakes_are_reported_in_one_line(icm: Icm, tmp_path: Path, url: str, options: list[str], says: str) -> None:
     task = planted.write_task(tmp_path / "data", 8)
     ended = icm("run", "--task", task, "--scorer", url, "--wait", 1, "--out", tmp_path / "run", *options)
     check_refused(ended, 2, says)
@@ -393,7 +393,9 @@ def test_without_the_right_key_a_run_ends_at_once(icm: Icm, tmp_path: Path, keye
         (b"a b", "character 2"),
     ],
 )
-def test_a_file_that_holds_no_key_is_told(icm: Icm, tmp_path: Path, keyed: Keyed, content: bytes, says: str) -> None:
+def test_a_file_that_holds_no_key_is_reported(
+    icm: Icm, tmp_path: Path, keyed: Keyed, content: bytes, says: str
+) -> None:
     task, file = planted.write_task(tmp_path / "data", 8), tmp_path / "key"
     file.write_bytes(content)
     run = ["run", "--task", task, "--scorer", keyed.url, "--out", tmp_path / "run", "--api-key-file"]

@@ -93,7 +93,7 @@ def test_a_url_gives_what_the_file_gives(icm: Icm, tmp_path: Path, table: Path, 
     assert len(read(tmp_path / "a.jsonl")) == 2 * 8 * 2
 
 
-def test_what_is_wrong_behind_a_url_is_told(icm: Icm, tmp_path: Path, table: Path, served: str) -> None:
+def test_what_is_wrong_behind_a_url_is_reported(icm: Icm, tmp_path: Path, table: Path, served: str) -> None:
     out = tmp_path / "rows.jsonl"
     check_refused(icm("data", "truthfulqa", f"{served}/none.csv", "--out", out), 2, f"{served}/none.csv", "404")
     check_refused(icm("data", "truthfulqa", "http://127.0.0.1:9/x.csv", "--out", out), 2, "cannot be downloaded")

@@ -223,7 +223,7 @@ def test_what_cannot_be_read_as_responses(
 
 
 @pytest.mark.parametrize(("named", "option"), [({"response": "no"}, "--response"), ({"prompt": "{no}"}, "--prompt")])
-def test_a_field_that_a_row_lacks_is_told(named: dict[str, str], option: str) -> None:
+def test_a_field_that_a_row_lacks_is_reported(named: dict[str, str], option: str) -> None:
     rows = labelled(CLAIMS, [claim(0, "a", "True"), claim(0, "b", "False")])
     with pytest.raises(RequestError, match=f"{option}: no field 'no'"):
         judgements(rows, read(CLAIMS, rows, **named))

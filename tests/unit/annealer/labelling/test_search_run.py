@@ -241,7 +241,7 @@ async def test_whole_groups_are_left_out(tmp_path: Path, scorer: ScorerClient) -
             assert group[query] not in {group[shot.rsplit(" ", 1)[0]] for shot in context}
 
 
-async def test_a_small_window_is_kept_and_told(tmp_path: Path, serving: Serving) -> None:
+async def test_a_small_window_is_kept_and_reported(tmp_path: Path, serving: Serving) -> None:
     loaded_task, loaded = planted.load(planted.write_task(tmp_path, 40))
     events: list[PassEvent] = []
     async with serving(max_prompt_tokens=120) as scorer:

@@ -100,7 +100,7 @@ def change(path: Path, number: int, **values: Any) -> None:
         (LABELS, {"id": "somebody"}, "rows were added, removed or moved"),
     ],
 )
-async def test_files_that_were_changed_are_told(
+async def test_files_that_were_changed_are_reported(
     tmp_path: Path, scorer: ScorerClient, name: str, values: dict[str, Any], says: str
 ) -> None:
     await finished(scorer, tmp_path / "run", planted.write_task(tmp_path / "data", 8))
@@ -208,7 +208,7 @@ async def test_alarms_whose_words_were_not_written_are_warnings(tmp_path: Path, 
         (b'{"kind":"start","format":1}\n', "settings"),
     ],
 )
-def test_broken_journals_are_told(tmp_path: Path, content: bytes, says: str) -> None:
+def test_broken_journals_are_reported(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / JOURNAL).write_bytes(content)
     with pytest.raises(RequestError) as raised:
         RunRecord.read(tmp_path)

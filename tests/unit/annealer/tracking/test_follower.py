@@ -94,7 +94,7 @@ async def test_a_run_is_shown_once_however_often_the_follower_is_started(
     assert facts["verdict"] == done.run.verdict.words
 
 
-async def test_a_run_that_was_stopped_is_told_so(tmp_path: Path, scorer: ScorerClient, kept: Kept) -> None:
+async def test_a_run_that_was_stopped_is_shown_as_stopped(tmp_path: Path, scorer: ScorerClient, kept: Kept) -> None:
     await finished(scorer, tmp_path / "run", planted.write_task(tmp_path / "data"))
     (tmp_path / "run" / "labels.jsonl").unlink()
     follow(Follower(RunDir(tmp_path / "run"), Kind("kept", None)), lambda: True)
@@ -112,7 +112,7 @@ async def test_a_run_that_was_stopped_is_told_so(tmp_path: Path, scorer: ScorerC
         (TRACKING, '"format": 1', '"format": 2', "was written by a newer version (format 2; this one reads 1)"),
     ],
 )
-async def test_damaged_files_are_told_in_one_line(
+async def test_damaged_files_are_reported_in_one_line(
     tmp_path: Path, scorer: ScorerClient, kept: Kept, name: str, before: str, after: str, says: str
 ) -> None:
     await finished(scorer, tmp_path / "run", planted.write_task(tmp_path / "data", 8))
@@ -132,7 +132,7 @@ def test_a_run_that_never_began_is_not_shown(tmp_path: Path, kept: Kept) -> None
     assert (kept.begun, kept.ends) == ([], [])
 
 
-def test_lines_are_told_when_they_are_whole(tmp_path: Path) -> None:
+def test_lines_are_reported_when_they_are_whole(tmp_path: Path) -> None:
     tail = FileTail(tmp_path / "file")
     assert list(tail.lines()) == []
     with (tmp_path / "file").open("a") as file:

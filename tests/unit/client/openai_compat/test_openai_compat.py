@@ -359,7 +359,7 @@ async def test_what_the_endpoint_tells_is_the_models_digest() -> None:
     assert await digest() == digests[-1]
 
 
-async def test_a_model_that_changes_during_a_run_is_told() -> None:
+async def test_a_model_that_changes_during_a_run_is_reported() -> None:
     endpoint = FakeEndpoint()
     async with scoring(endpoint) as scorer:
         before = await scorer.model()
@@ -458,7 +458,7 @@ def test_requests_hold_all_reads_in_order_within_the_limits(sizes: list[int], nu
         ({"prompts": ["word " * 8191 + "word"]}, "prompt_too_long"),
     ],
 )
-async def test_what_is_wrong_with_a_request_is_told(change: dict[str, Any], code: str) -> None:
+async def test_what_is_wrong_with_a_request_is_reported(change: dict[str, Any], code: str) -> None:
     async with scoring(FakeEndpoint()) as scorer:
         with pytest.raises(RequestError) as raised:
             await scorer.score(REQUEST.model_copy(update=change))
@@ -466,7 +466,7 @@ async def test_what_is_wrong_with_a_request_is_told(change: dict[str, Any], code
     assert "\n" not in raised.value.message
 
 
-async def test_the_key_is_sent_and_a_wrong_one_told() -> None:
+async def test_the_key_is_sent_and_a_wrong_one_reported() -> None:
     endpoint = FakeEndpoint(key="secret")
     async with scoring(endpoint, api_key="secret") as scorer:
         await scorer.score(REQUEST)
@@ -497,6 +497,6 @@ async def test_something_else_that_answers() -> None:
 
 
 @pytest.mark.parametrize("url", ["", "gpu-box", "ftp://x", "http://"])
-async def test_what_is_no_url_is_told(url: str) -> None:
+async def test_what_is_no_url_is_reported(url: str) -> None:
     with pytest.raises(RequestError, match="not a URL of an endpoint"):
         await OpenAIScorer.open(url)

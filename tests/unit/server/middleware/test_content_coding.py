@@ -92,7 +92,7 @@ def test_the_floods_are_right(encoding: str) -> None:
     ],
 )
 @pytest.mark.parametrize("piece", [1, 7, 65_536])
-def test_damage_is_told(encoding: str, damage: Callable[[bytes], bytes], piece: int) -> None:
+def test_damage_is_reported(encoding: str, damage: Callable[[bytes], bytes], piece: int) -> None:
     content = damage(packed(b"Word: cod\nGroup: living\n\n" * 50 + bytes(range(256)), encoding))
     with pytest.raises(CorruptBodyError, match=encoding):
         unpacked(content, encoding, piece=piece)
