@@ -220,7 +220,7 @@ def test_plans_and_searches_keep_each_others_figures(icm: Icm, tmp_path: Path, u
     assert len(saved(out)["plans"]) == len(before["plans"])
 
 
-def test_a_place_that_cannot_be_written_is_reported_before_anything_is_measured(
+def test_a_place_that_cannot_be_written_is_an_error_before_anything_is_measured(
     icm: Icm, tmp_path: Path, url: str
 ) -> None:
     task, link = planted.write_task(tmp_path / "data", 40), tmp_path / "link"

@@ -150,7 +150,7 @@ def test_a_busy_endpoint_is_asked_again(server: Server) -> None:
         ((200, ["hi"]), ScorerError, "something other than choices with a text"),
     ],
 )
-def test_an_endpoints_faults_are_reported(
+def test_faults_of_an_endpoint_are_errors(
     server: Server, fault: tuple[int, Any], kind: type[IcmError], says: str
 ) -> None:
     server.faults = [(*fault, {})] * 20

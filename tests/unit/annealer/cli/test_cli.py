@@ -393,9 +393,7 @@ def test_without_the_right_key_a_run_ends_at_once(icm: Icm, tmp_path: Path, keye
         (b"a b", "character 2"),
     ],
 )
-def test_a_file_that_holds_no_key_is_reported(
-    icm: Icm, tmp_path: Path, keyed: Keyed, content: bytes, says: str
-) -> None:
+def test_a_file_without_a_key_is_reported(icm: Icm, tmp_path: Path, keyed: Keyed, content: bytes, says: str) -> None:
     task, file = planted.write_task(tmp_path / "data", 8), tmp_path / "key"
     file.write_bytes(content)
     run = ["run", "--task", task, "--scorer", keyed.url, "--out", tmp_path / "run", "--api-key-file"]

@@ -248,9 +248,7 @@ def test_a_folder_that_may_not_be_written_to(icm: Icm, tmp_path: Path, task: Pat
 
 
 @pytest.mark.parametrize(("option", "value"), [("--experiment", "two words"), ("--plan", "bush"), ("--track", "x")])
-def test_wrong_options_are_reported_before_a_scorer_is_waited_for(
-    icm: Icm, task: Path, option: str, value: str
-) -> None:
+def test_wrong_options_are_errors_before_a_scorer_is_waited_for(icm: Icm, task: Path, option: str, value: str) -> None:
     out = task.parent / "run"
     check_refused(icm("run", "--task", task, "--scorer", NOBODY, "--out", out, option, value), 2)
     assert not out.exists()

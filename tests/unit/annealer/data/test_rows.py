@@ -183,7 +183,7 @@ def test_a_missing_file_is_reported(tmp_path: Path, name: str) -> None:
     ("package", "name"),
     [("pyarrow.parquet", "rows.parquet"), ("datasets", "folder"), ("datasets", "hf:nobody/nothing")],
 )
-def test_a_missing_library_is_reported(
+def test_a_missing_library_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, name: str
 ) -> None:
     source = name if name.startswith("hf:") else write(tmp_path / name, ROWS)

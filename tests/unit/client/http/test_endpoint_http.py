@@ -34,7 +34,7 @@ async def damaged() -> AsyncIterator[bytes]:
         (lambda: httpx.Response(503, content=b"[" * 100_000), UnavailableError, "503"),
     ],
 )
-async def test_what_is_answered_is_reported(
+async def test_wrong_answers_are_reported(
     answer: Callable[[], httpx.Response], kind: type[Exception], says: str
 ) -> None:
     http = endpoint(lambda request: answer())

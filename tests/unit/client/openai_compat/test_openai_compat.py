@@ -432,13 +432,13 @@ def test_requests_hold_all_reads_in_order_within_the_limits(sizes: list[int], nu
     assert [read for batch in cut for read in batch] == reads
     for batch in cut:
         assert len(batch) <= MAX_PROMPTS
-        assert len({token for read in batch for token in read.wanted}) <= MAX_READ_IDS
+        assert len({token for read in batch for token in read.target_ids}) <= MAX_READ_IDS
         assert len(batch) == 1 or sum(len(read.prompt) for read in batch) <= MAX_SIZE
     for batch, following in pairwise(cut):  # none ends without need
         together = [*batch, following[0]]
         assert (
             len(together) > MAX_PROMPTS
-            or len({token for read in together for token in read.wanted}) > MAX_READ_IDS
+            or len({token for read in together for token in read.target_ids}) > MAX_READ_IDS
             or sum(len(read.prompt) for read in together) > MAX_SIZE
         )
 
