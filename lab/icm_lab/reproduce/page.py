@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import jinja2
@@ -28,7 +29,8 @@ def render_page(found: dict[str, Any]) -> str:
 
 def _gap_of(search: dict[str, Any]) -> str:
     """The search gap of a row of the table of searches, with its verdict; empty where U is unknown."""
-    return GapSummary.model_validate(search["weighed"]).text() if search["weighed"] else ""
+    weighed = search["weighed"]
+    return GapSummary.model_validate_json(json.dumps(weighed)).text() if weighed else ""
 
 
 def figure_plots(found: dict[str, Any]) -> dict[str, Plot]:

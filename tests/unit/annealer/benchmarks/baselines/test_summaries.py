@@ -27,7 +27,7 @@ RULED = Task.model_validate({**PLAIN.model_dump(), "group": "pair", "rules": [{"
 
 
 def row(method: str, seed: int, right: list[int], units: list[int] | None = None, **more: Any) -> BaselineRow:
-    figure = {"value": float(np.mean(right)), "low": 0.0, "high": 1.0}
+    figure = Estimate(float(np.mean(right)), 0.0, 1.0)
     text = " ".join(map(str, right))
     fields = {
         "task": "t",
