@@ -100,7 +100,7 @@ PAIRED = {"rules": [{"kind": "mirrored"}], "leave_out": "group"}
     ("changes", "data", "says"),
     [
         ({}, make_data([*WORDS, "cod"], gold="lololol"), "1 text stands there more than once (such as '0' and '6')"),
-        ({}, make_data([*WORDS, "cod"], gold="lololoo"), "1 of them have differing gold labels"),
+        ({}, make_data([*WORDS, "cod"], gold="lololoo"), "1 of them has differing gold labels"),
         ({}, make_data([*WORDS, "x" * 3000]), "1 example is very long: '6' takes the place of 1000 others"),
         ({}, make_data(WORDS, list("aabbcc"), "llllll"), "all gold labels are 'living'"),
         ({}, make_data([str(k) for k in range(20)], None, "l" * 19 + "o"), "gold is uneven"),
