@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests import planted
 from tests.conftest import Serving
@@ -49,6 +49,7 @@ def test_an_interval_holds_its_mean(rights: list[int]) -> None:
     assert found.high - found.low > 0.003
 
 
+@settings(max_examples=50)
 @given(RIGHTS, RIGHTS)
 def test_no_two_bars_beat_each_other(one: list[int], other: list[int]) -> None:
     both = [*rows(FIRST, one), *rows(SECOND, other)]
@@ -100,6 +101,7 @@ def test_the_figures_name_what_there_is() -> None:
             assert figure.measure == "test" or bar.method not in ("zero_shot",)
 
 
+@pytest.mark.slow
 async def test_every_method_labels_a_trial(tmp_path: Path, serving: Serving) -> None:
     task = planted.TASK + "group: pair\nrules:\n  - {kind: exactly_one, label: hot}\n"
     loaded_task, loaded = planted.load(planted.write_task(tmp_path, 48, task=task))

@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -55,6 +54,8 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     elif path.suffix == ".jsonl":
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     else:
+        import datasets  # here, since it takes seconds
+
         datasets.Dataset.from_list(rows).save_to_disk(str(path))
     return path
 
@@ -195,6 +196,8 @@ def test_a_missing_library_is_an_error(
 
 
 def test_a_saved_dataset_with_splits(tmp_path: Path) -> None:
+    import datasets
+
     splits = {name: datasets.Dataset.from_list(ROWS[:size]) for name, size in (("train", 2), ("test", 1))}
     datasets.DatasetDict(splits).save_to_disk(str(tmp_path / "both"))
     datasets.DatasetDict(train=splits["train"]).save_to_disk(str(tmp_path / "one"))
@@ -207,6 +210,8 @@ def test_a_saved_dataset_with_splits(tmp_path: Path) -> None:
 @pytest.fixture
 def owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that the library takes for a hub's owner: `load_dataset` reads owner/name from disk if it is there."""
+    import datasets
+
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
     return tmp_path / "owner"

@@ -245,6 +245,7 @@ def test_training_files_have_the_columns_that_trl_wants(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_trl_itself_reads_them(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     data_utils = pytest.importorskip("trl.data_utils")

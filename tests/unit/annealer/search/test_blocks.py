@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icm_annealer.core.arrays import Array, Ints
@@ -94,6 +94,7 @@ def test_two_passes_reach_every_group_once_and_whole(group_size: int) -> None:
             assert {int(i) // group_size for i in request.queries} & {int(i) // group_size for i in middle} == set()
 
 
+@settings(max_examples=40)
 @given(st.lists(st.integers(1, 30), min_size=2, max_size=12), st.integers(0, 5))
 def test_two_passes_reach_all_examples_whatever_the_group_sizes_and_never_behind_their_own_group(
     sizes: list[int], seed: int
@@ -376,7 +377,7 @@ def test_without_orders_answers_keep_their_order_and_have_no_u() -> None:
     assert all(not one.us and np.isnan(one.logprobs).all() for one in stopped.value.value)
 
 
-@pytest.mark.parametrize("rate", [0.1, 0.25, 0.8])
+@pytest.mark.parametrize("rate", [0.1, 0.8])
 def test_answers_have_the_given_rates_and_contexts_even_ones(rate: float) -> None:
     rates = np.array([1 - rate, rate])
     posed = replace(problem(), rates=LabelRates(rates, rates))

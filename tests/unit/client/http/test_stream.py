@@ -146,7 +146,7 @@ def test_rows_are_numbered_as_in_the_request() -> None:
         ([-1], [[-1.0, -1.0]], "prompt -1"),
         ([0, 0], [[-1.0, -1.0]] * 2, "prompt 0 twice"),
         ([1], [[-1.0, -1.0]], "prompt 1 twice"),
-        ([0], [], "0 rows for 1 prompts"),
+        ([0], [], "0 rows for 1 prompt"),
         ([], [[-1.0, -1.0]], "1 row for 0 prompts"),
         ([0], [[-1.0]], "not 2 log-probabilities"),
         ([0], [[-1.0, 0.5]], "not 2 log-probabilities"),

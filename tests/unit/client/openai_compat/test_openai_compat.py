@@ -16,8 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests import openai_app
 from tests.openai_app import FakeEndpoint, Spoil
-from tests.tiny_models import EACH_STYLE, STYLES
-from transformers import PreTrainedTokenizerFast
+from tests.tiny_models import EACH_STYLE, STYLES, of_transformers
 
 from icm_client import AccessError, OpenAIScorer, RequestError, ScoreRequest, ScorerError, UnavailableError
 from icm_client.contract.label_trie import MAX_READ_IDS
@@ -104,7 +103,7 @@ async def test_prompts_one_by_one(settings: dict[str, Any]) -> None:
 @functools.cache
 def styled(style: str) -> FakeEngine:
     engine: Any = FakeEngine()
-    engine.tokenizer = HfTokenizer(PreTrainedTokenizerFast(tokenizer_object=STYLES[style]()))
+    engine.tokenizer = HfTokenizer(of_transformers(STYLES[style]()))
     return engine
 
 

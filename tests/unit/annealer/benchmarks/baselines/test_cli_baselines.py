@@ -238,6 +238,7 @@ def test_a_prefix_that_no_window_holds_is_reported(icm: Icm, tmp_path: Path, url
     check_refused(compare(icm, url, task, out, "--prefix-file", prefix), 2, "empty")
 
 
+@pytest.mark.slow
 def test_known_labels_and_rates_are_given_to_every_method(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out, known = data(tmp_path / "data", 60), tmp_path / "out", tmp_path / "known.csv"
     ids = [f"row-{number}" for number in range(5)]
