@@ -126,6 +126,7 @@ async def test_every_method_labels_a_trial(tmp_path: Path, serving: Serving) -> 
         assert (wrong.labels != gold.labels).sum() == (icm.labels != gold.labels).sum()
 
 
+@pytest.mark.slow
 async def test_rows_of_other_weights_are_made_again(tmp_path: Path, serving: Serving) -> None:
     bars = [MethodBar(REAL, "living", method) for method in ("zero_shot", "gold")]
     reported: list[str] = []

@@ -169,6 +169,7 @@ def letters(num: int, start: int = 0) -> tuple[list[Example], np.ndarray[Any, np
     return examples, gold
 
 
+@pytest.mark.slow
 async def test_26_classes_with_labels_of_several_tokens(scorer: ScorerClient) -> None:
     task = Task(
         name="letters",
