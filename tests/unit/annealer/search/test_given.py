@@ -34,7 +34,7 @@ from icm_client import RequestError
 VARIANTS = [
     pytest.param(kind.name, options, id=f"{kind.name}-{number}")
     for kind in BUILT_IN.values()
-    for number, options in enumerate([kind.options(), *(preset.options for preset in presets_of(kind))])
+    for number, options in enumerate(dict.fromkeys([kind.options(), *(each.options for each in presets_of(kind))]))
 ]
 RESPECTING = [kind.name for kind in BUILT_IN.values() if kind.respects_rates]
 FEW_DRAWS = {
