@@ -14,8 +14,9 @@ from icm_annealer.data.examples import Example, Loaded
 from icm_annealer.data.given_labels import GivenLabels
 from icm_annealer.data.task import Task
 from icm_annealer.labelling.label_dataset import label_dataset
-from icm_annealer.runs.directory import SCORER_LOG, RunDir
+from icm_annealer.runs.directory import SCORER_LOG, SKIPPED, RunDir
 from icm_annealer.runs.schema.metrics import RowCounts
+from icm_annealer.runs.schema.rows import SkippedRow
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import Scorer, check_request
 from icm_annealer.search.problem import problem_of
@@ -57,6 +58,9 @@ class LabelJob:
         if self.task.rates or given.known:  # contradictions are an error before anything is started
             problem_of(self.task, self.examples, self.settings.objective(), self.settings.plan_kind(), given)
         self.folder.prepare(resume=self.resume, overwrite=self.overwrite)
+        if self.loaded.skipped:
+            bad = (SkippedRow(where=one.where, what=one.what, row=one.row) for one in self.loaded.skipped)
+            self.folder.write_rows(SKIPPED, bad)
 
     async def run(self, progress: RunProgress) -> LabelResult:
         """Opens the scorer, searches, and writes the results. Call `prepare` first.
@@ -104,10 +108,11 @@ class LabelJob:
     @property
     def _rows(self) -> RowCounts:
         return RowCounts(
-            read=len(self.loaded.examples),
+            read=len(self.loaded.examples) + len(self.loaded.skipped),
             blank_lines=self.loaded.num_blank_lines,
             labelled=len(self.examples),
             left_out=len(self.loaded.examples) - len(self.examples),
+            skipped=len(self.loaded.skipped),
         )
 
 

@@ -10,14 +10,18 @@ import typer
 
 from icm_annealer.cli.options import (
     AllowCodeOption,
+    ColumnsOption,
+    EncodingOption,
     EngineOption,
     FiguresOption,
     KeyOption,
     ScorerModelOption,
     ScorerOption,
+    SkipBadOption,
     WaitOption,
     interruptible,
     named_scorer,
+    read_as,
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
@@ -97,6 +101,9 @@ def evaluate(
         str | None,
         typer.Option(help="The run's own data with gold labels; tests on what was not labelled."),
     ] = None,
+    columns: ColumnsOption = None,
+    encoding: EncodingOption = None,
+    skip_bad: SkipBadOption = False,
     task: Annotated[
         str | None, typer.Option(help="The run's task file, which names the gold field; not needed for built-in tasks.")
     ] = None,
@@ -131,14 +138,15 @@ def evaluate(
     found = np.array([names.index(row.label) for row in rows], dtype=np.int64)
     certainty = np.array([row.certainty for row in rows])
     is_known = np.array([row.known for row in rows])
-    reference = read_again(record, task, data, allow_code=allow_code)
+    how = read_as(columns, encoding, skip_bad)
+    reference = read_again(record, task, data, allow_code=allow_code, read_as=how)
     if reference.task.gold is None:
         raise RequestError("the gold field is not known: name the run's task file, with `gold:` in it, by --task")
     if test is None and reference.data is None:
         raise RequestError(f"name the data of {run} with --data, or other examples with --test")
     own = reference.data or Loaded([], {})
     # The same name twice may be a pipe, which can be read once.
-    pool = own if test is None or test == data else load_examples(test, reference.task)
+    pool = own if test is None or test == data else load_examples(test, reference.task, how)
     held_out = unseen(pool, reference.examples)
     gold = labels_of(reference.examples, own.gold, reference.task)
     shots = Shots(reference.examples, found, certainty, gold, is_known)

@@ -16,6 +16,7 @@ JOURNAL, COSTS, LABELS = "journal.jsonl", "costs.jsonl", "labels.jsonl"
 EXAMPLES, METRICS, DEMO, EVALUATION = "examples.jsonl", "metrics.json", "demo.json", "eval.json"
 REPORT, SCORER_LOG = "report.html", "scorer.log"
 RESCORE, TRACKING, TRACKING_LOG = "rescore.json", "tracking.json", "tracking.log"
+SKIPPED = "skipped.jsonl"
 REVIEW = "review.jsonl"
 """Decisions of people, which no other file holds: it is not removed with a run."""
 OUR_FILES = (
@@ -31,8 +32,9 @@ OUR_FILES = (
     RESCORE,
     TRACKING,
     TRACKING_LOG,
+    SKIPPED,
 )
-RESULTS = (LABELS, EXAMPLES, METRICS, DEMO, EVALUATION, REPORT, RESCORE)
+RESULTS = (LABELS, EXAMPLES, METRICS, DEMO, EVALUATION, REPORT, RESCORE, SKIPPED)
 """Files that belong to a run only if its journal is there."""
 LONGEST_NAME = max(OUR_FILES, key=len)
 
@@ -99,7 +101,7 @@ class RunDir:
     def forget(self) -> None:
         """Removes a run without answers, and its folder if it is then empty. It is not if the log of a scorer that
         failed to start is there."""
-        for name in (JOURNAL, EXAMPLES, COSTS):
+        for name in (JOURNAL, EXAMPLES, COSTS, SKIPPED):
             (self / name).unlink(missing_ok=True)
         self.release()
         if {path.name for path in self.path.iterdir()} <= {LOCK}:
