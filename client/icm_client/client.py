@@ -45,6 +45,7 @@ from icm_client.http.retry import RetryPolicy, check_seconds
 from icm_client.http.retry_loop import RetryLoop
 from icm_client.http.stream import Outstanding, Rows
 from icm_client.score_fields import ScoreFields, score_request
+from icm_client.text.counts import counted
 from icm_client.text.validation import first_error
 
 MAX_REASON = 1000
@@ -201,7 +202,9 @@ class ScorerClient:
                 left.extendleft(reversed(halves(some)))
                 continue
             if len(answer.counts) != len(part.texts):
-                raise ScorerError(f"the scorer did not answer with the token counts of {len(part.texts)} texts")
+                raise ScorerError(
+                    f"the scorer did not answer with the token counts of {counted(len(part.texts), 'text')}"
+                )
             counts += answer.counts
         return counts
 
@@ -291,7 +294,7 @@ def _may_pass(error: IcmError) -> bool:
 
 def _check_start(line: StreamStart, num_prompts: int, digest: str | None) -> None:
     if line.num_prompts != num_prompts:
-        raise ScorerError(f"the scorer answered {line.num_prompts} prompts instead of {num_prompts}")
+        raise ScorerError(f"the scorer answered {counted(line.num_prompts, 'prompt')} instead of {num_prompts}")
     if digest not in (None, line.model.digest):
         raise ScorerError("the scorer changed its model between two parts of one request", code="model_changed")
 

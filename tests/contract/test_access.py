@@ -153,7 +153,7 @@ async def test_keys_are_in_no_log_and_no_answer(guarded: Guarded, caplog: pytest
         assert key not in caplog.text
 
 
-async def test_the_client_is_told_what_it_lacks(guarded: Guarded) -> None:
+async def test_the_client_says_what_a_key_lacks(guarded: Guarded) -> None:
     transport = httpx.ASGITransport(app=guarded.app)
     request = ScoreRequest(prompts=["a"], labels=[" x", " y"])
     async with ScorerClient("http://scorer", transport=transport) as client:

@@ -196,7 +196,7 @@ async def test_the_documentation_loads_nothing_and_runs_nothing() -> None:
     assert links <= set(document["components"]["schemas"])
 
 
-async def test_the_document_knows_all_paths_for_programs() -> None:
+async def test_the_document_lists_all_paths_for_programs() -> None:
     async with asking() as http:
         document = (await http.get("/openapi.json")).json()
         paths = document["paths"]

@@ -226,7 +226,7 @@ def test_one_address_has_so_many_connections_and_others_have_theirs(proxied: Pro
         assert status("127.0.0.2").startswith(b"HTTP/1.1 200 ")
 
 
-async def test_a_scorer_that_is_away_is_told_as_such(trusted: Proxied, tmp_path: Path) -> None:
+async def test_a_scorer_that_is_away_is_reported_as_such(trusted: Proxied, tmp_path: Path) -> None:
     for name in ("cert", "key"):
         shutil.copy(trusted.folder / name, tmp_path)
     port = free_port()

@@ -45,7 +45,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("change", "code"), BAD.values(), ids=BAD)
-async def test_bad_requests_are_told(http: httpx.AsyncClient, change: dict[str, Any], code: str) -> None:
+async def test_bad_requests_are_reported(http: httpx.AsyncClient, change: dict[str, Any], code: str) -> None:
     response = await http.post("/v1/score", json={"segments": ["a", " b"], **GOOD, **change})
     assert response.status_code == 422
     assert response.json()["error"]["code"] == code, response.json()

@@ -22,6 +22,7 @@ from icm_annealer.scoring.passes import Scorer, check_request
 from icm_annealer.search.problem import problem_of
 from icm_annealer.search.settings import Settings
 from icm_client.contract.errors import IcmError, RequestError
+from icm_client.text.counts import counted
 
 OpenScorer = Callable[[Callable[[str], None], Callable[[str], None], Path | None], AbstractAsyncContextManager[Scorer]]
 """Opens a scorer. The arguments are `status`, `note` and `log` of `scorers.kind.Opening`."""
@@ -79,7 +80,7 @@ class LabelJob:
             progress.expect(expected.num if expected else 0)
             try:
                 async with self.open_scorer(progress.status, progress.note, self.folder / SCORER_LOG) as scorer:
-                    progress.status(f"searching labels for {len(self.examples):,} examples")
+                    progress.status(f"searching labels for {counted(len(self.examples), 'example')}")
                     labelling = await label_dataset(
                         self.folder,
                         self.examples,

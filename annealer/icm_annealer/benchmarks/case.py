@@ -27,6 +27,7 @@ from icm_annealer.search.problem import problem_of
 from icm_annealer.search.settings import Settings
 from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import ModelInfo
+from icm_client.text.counts import counted
 
 
 class TaskData(NamedTuple):
@@ -55,8 +56,8 @@ def draw_sample(data: TaskData, num: int, num_test: int, seed: int) -> Sample:
     gold, gold_test = (labels_of(part, loaded.gold, task) for part in (train, test))
     if len(train) < num or not (gold_test >= 0).any():
         raise RequestError(
-            f"{task.name}: {len(loaded.examples)} examples are too few for {num} to label and a test set with gold "
-            "labels"
+            f"{task.name}: {counted(len(loaded.examples), 'example is', 'examples are')} too few for {num} to label "
+            "and a test set with gold labels"
         )
     return Sample(train, test, gold, gold_test)
 

@@ -32,7 +32,6 @@ from icm_annealer.cli.options import (
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.examples import Loaded, first_of
-from icm_annealer.data.rows import counted
 from icm_annealer.reporting.certainty_plots import LIMITS
 from icm_annealer.runs.directory import LABELS, SKIPPED, RunDir
 from icm_annealer.scorers.registry import DEFAULT_SCORER
@@ -41,6 +40,7 @@ from icm_annealer.search.settings import Settings, options_for
 from icm_annealer.tracking.beside import tracked
 from icm_annealer.tracking.registry import tracker_usages
 from icm_annealer.tracking.target import Target
+from icm_client.text.counts import counted
 
 
 def run(
@@ -149,7 +149,8 @@ def _print_result(console: Terminal, result: LabelResult, loaded: Loaded, num_la
         console.say(f"The {counted(len(loaded.skipped), 'bad row')} skipped: {result.folder / SKIPPED}")
     num_uncertain = int((result.certainty < LIMITS[-1]).sum())
     if num_uncertain:
-        console.say(f"{num_uncertain:,} of the labels are uncertain (certainty below {LIMITS[-1]:g}).")
+        uncertain = counted(num_uncertain, "label is uncertain", "labels are uncertain")
+        console.say(f"{uncertain} (certainty below {LIMITS[-1]:g}).")
     if result.had_ended:
         console.say(f"note: this run had already ended; {labels} was not changed")
     console.say(f"Verdict: {result.verdict}", wraps=True)

@@ -15,12 +15,13 @@ from icm_annealer.core.arrays import Ints
 from icm_annealer.data.bad_rows import BadRows
 from icm_annealer.data.label_values import NotALabel
 from icm_annealer.data.row_reader import BadRow, ReadRow, RowReader
-from icm_annealer.data.rows import READ_AS_IT_IS, ReadAs, counted, counts_text, read_rows, shown_source
+from icm_annealer.data.rows import READ_AS_IT_IS, ReadAs, counts_text, read_rows, shown_source
 from icm_annealer.data.task import Task
 from icm_annealer.rules.consistency import Consistency
 from icm_annealer.sources.byte_source import is_stream
 from icm_annealer.sources.row import Fault, Row
 from icm_client.contract.errors import RequestError
+from icm_client.text.counts import counted
 
 MAX_ROWS = 5_000_000
 

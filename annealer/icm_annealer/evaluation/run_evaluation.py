@@ -23,6 +23,7 @@ from icm_annealer.runs.schema.evaluation import KINDS, CertaintyFigures, Evaluat
 from icm_annealer.scoring.passes import Scorer
 from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import Usage
+from icm_client.text.counts import counted
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ class _Evaluator:
         judged: dict[str, dict[str, Judged]] = {}
         usage, num_dropped = Usage(), 0
         for method in self.methods:
-            self.progress.status(f"seed {seed}: {len(test)} unseen examples, {method.replace('_', '-')}")
+            self.progress.status(f"seed {seed}: {counted(len(test), 'unseen example')}, {method.replace('_', '-')}")
             predictions = await many_shot.predict(labels[method])
             usage, num_dropped = usage + predictions.usage, max(num_dropped, predictions.num_dropped)
             judged[method] = judge.judged(predictions)

@@ -13,6 +13,7 @@ from icm_annealer.reporting.certainty_plots import shown_risks
 from icm_annealer.reporting.methods import TITLES
 from icm_annealer.runs.schema.evaluation import KINDS, CertaintyFigures, Evaluation
 from icm_client.contract.wire import ModelIdentity
+from icm_client.text.counts import counted
 
 FIGURES = {
     "accuracy": "accuracy",
@@ -28,7 +29,8 @@ def print_evaluation(console: Terminal, evaluation: Evaluation, found_by: ModelI
     num_seeds = len(evaluation.seeds)
     spread = f", medians of {num_seeds} seeds" if num_seeds > 1 else ""
     console.say(
-        f"{evaluation.num_test} unseen examples behind {evaluation.num_examples} labelled ones, by "
+        f"{counted(evaluation.num_test, 'unseen example')} behind "
+        f"{counted(evaluation.num_examples, 'labelled one')}, by "
         f"{evaluation.model.name}{spread} [{evaluation.intervals}]",
         wraps=True,
     )
@@ -36,8 +38,8 @@ def print_evaluation(console: Terminal, evaluation: Evaluation, found_by: ModelI
         console.say(f"The labels were found by another model, {found_by.name}.")
     if evaluation.num_dropped:
         console.print(
-            f"The model's window does not hold all labelled examples: up to {evaluation.num_dropped} were left out "
-            "of a context; --examples takes fewer for all."
+            "The model's window does not hold all labelled examples: up to "
+            f"{counted(evaluation.num_dropped, 'was', 'were')} left out of a context; --examples takes fewer for all."
         )
     for kind in KINDS:
         table = _table()
@@ -59,7 +61,7 @@ def print_evaluation(console: Terminal, evaluation: Evaluation, found_by: ModelI
     if evaluation.stated_rates:
         console.say(f"Calibrated: {describe_calibration(evaluation.stated_rates)}.", wraps=True)
     if evaluation.label_accuracy:
-        known = f" (without the {evaluation.num_known:,} known ones)" if evaluation.num_known else ""
+        known = f" (without the {counted(evaluation.num_known, 'known one')})" if evaluation.num_known else ""
         console.say(f"Labels found that are right: {format_figure(evaluation.label_accuracy)}{known}")
     if evaluation.certainty:
         _print_certainty(console, evaluation.certainty)

@@ -21,6 +21,7 @@ from icm_annealer.runs.schema.journal import EndLine, PassLine, RequestLine, Run
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import PassRequest, PassResult
 from icm_client.contract.errors import RequestError
+from icm_client.text.counts import counted
 
 if sys.platform != "win32":
     import fcntl
@@ -267,7 +268,7 @@ def _data_difference(begun: RunHeader, header: RunHeader) -> str:
     before, now = len(begun.ids), len(header.ids)
     if before == now:
         return "as many examples, not the same"
-    return f"{before:,} examples then, {now:,} now"
+    return f"{counted(before, 'example')} then, {now:,} now"
 
 
 def _difference(old: Any, new: Any) -> str:

@@ -26,6 +26,7 @@ from icm_annealer.runs.schema.metrics import AlarmRecord, RunMetrics
 from icm_annealer.runs.schema.rows import CostLine, LabelRow
 from icm_annealer.runs.schema.verdict import Verdict
 from icm_client.contract.errors import RequestError
+from icm_client.text.counts import counted
 from icm_client.text.validation import first_error
 
 State = Literal["running", "stopped", "finished", "failed"]
@@ -198,8 +199,8 @@ class RunRecord:
         where = str(kept) if others is None else "the data"
         if len(found) < len(self.ids):
             raise RequestError(
-                f"{where}: not the examples that {self.folder} labelled: {len(known):,} rows were read, which hold "
-                f"{len(found):,} of its {len(self.ids):,} examples",
+                f"{where}: not the examples that {self.folder} labelled: {counted(len(known), 'row')} read, with "
+                f"{len(found):,} of its {counted(len(self.ids), 'example')}",
                 code="bad_data",
             )
         if digest(found) != self.header.data:

@@ -155,9 +155,9 @@ class Usage(_Wire):
     """Texts that had to be tokenized as a whole, since tokens might span the boundary of two segments."""
 
     def __add__(self, other: Usage) -> Usage:
-        mine, its = self.model_dump(), other.model_dump()
+        own, added = self.model_dump(), other.model_dump()
         # Not validated again: the sum of many answers may exceed the limit of one.
-        return Usage.model_construct(**{name: mine[name] + its[name] for name in mine})
+        return Usage.model_construct(**{name: own[name] + added[name] for name in own})
 
 
 class ModelIdentity(_Wire):

@@ -88,9 +88,9 @@ class OpenAIEndpoint:
         prompts: Sequence[str | TokenIds],
         *,
         num_top: int = 0,
-        wanted: Sequence[int] = (),
+        target_ids: Sequence[int] = (),
     ) -> Answer:
-        """Requests one token after every prompt: its `num_top` likeliest tokens, or the `wanted` ids (vLLM's
+        """Requests one token after every prompt: its `num_top` likeliest tokens, or `target_ids` (vLLM's
         logprob_token_ids).
 
         Raises ScorerError unless there is a choice for every prompt.
@@ -99,8 +99,8 @@ class OpenAIEndpoint:
         # Greedy: otherwise a sampled token would be listed among the likeliest.
         body: dict[str, Any] = {"model": model, "prompt": prompt, "max_tokens": 1, "temperature": 0}
         body["logprobs"] = num_top
-        if wanted:
-            body |= {"logprob_token_ids": list(wanted), "return_tokens_as_token_ids": True}
+        if target_ids:
+            body |= {"logprob_token_ids": list(target_ids), "return_tokens_as_token_ids": True}
         answer = await self._http.ask("POST", "/v1/completions", body)
         try:
             choices = {choice.get("index", place): choice for place, choice in enumerate(answer["choices"])}

@@ -134,8 +134,8 @@ class FakeEngine:
         total = 1.0 + float(votes.sum())
         query = zlib.crc32(ids[query_start:].tobytes(), seed)
         return [
-            float(np.log((_prior(query, wanted) + float(votes[followers == wanted].sum())) / total))
-            for wanted in target_ids
+            float(np.log((_prior(query, target) + float(votes[followers == target].sum())) / total))
+            for target in target_ids
         ]
 
     def _weights(self, ids: NDArray[np.int64], bounds: NDArray[np.intp], query_start: int) -> NDArray[np.float64]:
@@ -166,9 +166,9 @@ class FakeEngine:
         return num_cached
 
 
-def _prior(query: int, wanted: int) -> float:
+def _prior(query: int, target: int) -> float:
     """Between 0.004 and 0.007: the probability without a context."""
-    return 0.004 + 0.003 * zlib.crc32(f"{query} {wanted}".encode()) / 2**32
+    return 0.004 + 0.003 * zlib.crc32(f"{query} {target}".encode()) / 2**32
 
 
 def _load(config: ServerConfig, say: Say) -> Engine:

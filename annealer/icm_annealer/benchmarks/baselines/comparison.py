@@ -15,7 +15,7 @@ from icm_annealer.benchmarks.baselines.reference_labels import human_labels
 from icm_annealer.benchmarks.baselines.rows import BaselineRow, BaselineRows
 from icm_annealer.benchmarks.baselines.summaries import BaselinesTable, MethodSummary, method_summaries
 from icm_annealer.benchmarks.case import Case, TaskData
-from icm_annealer.benchmarks.results_file import save_figures
+from icm_annealer.benchmarks.results_file import as_json, save_figures
 from icm_annealer.benchmarks.runner import Part, RowJob, run_jobs
 from icm_annealer.benchmarks.saved_rows import SavedRows
 from icm_annealer.benchmarks.search_presets import find_compared
@@ -71,7 +71,7 @@ async def compare(
         num_known=first.num_known or None,
         methods={summary.method.name: summary.stored() for summary in methods},
     )
-    save_figures(out, **{TABLE: table.model_dump()})
+    save_figures(out, **{TABLE: as_json(table)})
     return BaselinesComparison(table, methods)
 
 

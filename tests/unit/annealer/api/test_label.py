@@ -30,7 +30,7 @@ def test_labels_are_found_in_the_rows_order(url: str, tmp_path: Path) -> None:
     result = label(ROWS, scorer=url, out=tmp_path / "run", **QUICK)
     gold = [row["label"] for row in planted.rows(16)]
     right = sum(map(str.__eq__, result.labels, gold))
-    assert right in (0, 16)  # the fake engine knows two kinds, not their names
+    assert right in (0, 16)  # the fake engine distinguishes two kinds, not their names
     assert result.ids == [row["id"] for row in ROWS]
     assert result.margins.shape == (16,)
     assert result.probs.shape == (16, 2)

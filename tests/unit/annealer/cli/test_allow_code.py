@@ -132,7 +132,7 @@ def test_a_rule_of_an_installed_package_goes_by_its_name(tmp_path: Path, install
         ("{kind: installed}", "rules"),
     ],
 )
-def test_what_is_wrong_with_an_installed_rule_is_told(tmp_path: Path, installed: None, rule: str, says: str) -> None:
+def test_a_fault_of_an_installed_rule_is_reported(tmp_path: Path, installed: None, rule: str, says: str) -> None:
     with pytest.raises(RequestError, match=says):
         counted(tmp_path, rule)
 

@@ -86,7 +86,7 @@ def load_examples_without_ids(loaded: Loaded) -> Loaded:
         (dict.fromkeys(map(str, range(9)), "spam"), "no example has the id '0', '1', '2', '3', '4' and 4 more"),
         ({"m1": "Fined"}, "known, id 'm1': the label 'Fined' is none of"),
         ({"m0": "fine"}, "known: another known label than before for 'm0'"),
-        (["spam"], "known: 1 labels for 8 examples"),
+        (["spam"], "known: 1 label for 8 examples"),
         (7, "known: a mapping from ids to labels, or a label for each row, not int"),
         ({"m1"}, "known: a mapping from ids to labels, or a label for each row, not set"),
     ],

@@ -133,7 +133,7 @@ def test_a_gpu_s_engine_is_spawned_unless_the_user_says_otherwise(monkeypatch: p
 
 
 @pytest.mark.slow
-def test_vllm_knows_what_is_set_for_it() -> None:
+def test_vllm_takes_the_arguments_that_are_set() -> None:
     from vllm import envs
 
     ours = environment(gpu=True) | environment(gpu=False) | QUIET_ENVIRONMENT

@@ -70,7 +70,7 @@ def touched(path: Path) -> None:
     os.utime(path, ns=(known.st_atime_ns, known.st_mtime_ns + 1))
 
 
-def test_a_keyring_knows_whose_key_it_is(tmp_path: Path) -> None:
+def test_a_keyring_finds_the_tenant_of_a_key(tmp_path: Path) -> None:
     path = tmp_path / "keys.yaml"
     keys = {name: add_key(path, name) for name in ("alice", "bob", "carol")}
     keyring = Keyring(path)
@@ -166,7 +166,7 @@ def test_a_file_that_may_be_read_again_is(tmp_path: Path) -> None:
     assert keyring.tenant_of(bob) is not None
 
 
-def test_a_file_that_was_replaced_out_of_sight_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_that_was_replaced_out_of_sight_is_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """As a container sees a file that is mounted by itself: the name leads to what was there when it was started."""
     path = tmp_path / "keys.yaml"
     alice = add_key(path, "alice")
