@@ -243,6 +243,8 @@ BLOCKS = SearchKind(
     with_chains=lambda settings, num: replace(settings, num_chains=num, max_chains=num),
     with_passes=lambda settings, num: replace(settings, max_passes=num),
     passes_help="passes of a chain",
+    can_stop=True,
+    num_answers=3,
     respects_rates=True,
     starts_from_labels=True,
     # It has several answers and evaluates them itself; those tokens are counted.
