@@ -13,6 +13,7 @@ from icm_annealer.console.progress import RunProgress
 from icm_annealer.data.examples import Example, Loaded
 from icm_annealer.data.given_labels import GivenLabels
 from icm_annealer.data.task import Task
+from icm_annealer.labelling.budget import NO_BUDGET, Budget
 from icm_annealer.labelling.label_dataset import label_dataset
 from icm_annealer.runs.directory import SCORER_LOG, RunDir
 from icm_annealer.runs.schema.metrics import RowCounts
@@ -45,10 +46,13 @@ class LabelJob:
     """The name under which the scorer counts this work."""
     start: Mapping[str, str] | None = None
     """Labels to start from, by example id; None leaves the start to the search."""
+    budget: Budget = NO_BUDGET
+    """The most that the search may cost over all processes that work on the run."""
 
     def prepare(self) -> None:
         """Checks the request and prepares the folder. Starts nothing. Raises RequestError."""
         check_request(self.task, self.experiment)
+        self.budget.check(self.settings)
         given = self._given
         self.settings.check_given(
             has_rates=bool(self.task.rates), has_known=bool(given.known), has_start=given.start is not None
@@ -87,6 +91,7 @@ class LabelJob:
                         on_pass=on_pass,
                         experiment=self.experiment,
                         rows=self._rows,
+                        budget=self.budget,
                     )
             except IcmError:
                 if not answered and not self.resume:

@@ -21,6 +21,7 @@ from icm_annealer.api.label_result import LabelResult
 from icm_annealer.console.watch import watch
 from icm_annealer.data.given_labels import with_known
 from icm_annealer.data.task import Task, with_rates
+from icm_annealer.labelling.budget import Budget
 from icm_annealer.runs.directory import JOURNAL, RunDir
 from icm_annealer.scorers.kind import Opening
 from icm_annealer.scorers.registry import DEFAULT_SCORER, find_scorer
@@ -54,6 +55,8 @@ def label(
     experiment: str = "default",
     allow_code: bool = False,
     track: str | None = None,
+    max_tokens: int | None = None,
+    max_minutes: float | None = None,
     progress: bool | None = None,
     **settings: Any,
 ) -> LabelResult:
@@ -93,6 +96,9 @@ def label(
         allow_code: Run code that a task file names (rules of kind `python`), with your rights.
         track: Also show the run in a tracker: `"mlflow:URI"`, `"trackio:PROJECT"`, or one that a package registers. A
             tracker that fails does not stop the run.
+        max_tokens: The most tokens that the engine may compute for the search, about: it then ends with its best labels
+            so far, and says so in the verdict. `resume=True` with a larger number, or none, goes on.
+        max_minutes: The most minutes of waiting for the scorer, in the same way.
         progress: True shows progress, False does not; by default it is shown in terminals and notebooks.
         **settings: Other fields of Settings, such as `plan="tree"` or `measure="logprob"`.
 
@@ -140,6 +146,8 @@ def label(
             experiment=experiment,
             allow_code=allow_code,
             track=track,
+            max_tokens=max_tokens,
+            max_minutes=max_minutes,
             progress=progress,
             **settings,
         )
@@ -170,6 +178,8 @@ async def anneal(
     experiment: str = "default",
     allow_code: bool = False,
     track: str | None = None,
+    max_tokens: int | None = None,
+    max_minutes: float | None = None,
     progress: bool | None = None,
     **settings: Any,
 ) -> LabelResult:
@@ -215,6 +225,7 @@ async def anneal(
         overwrite,
         experiment,
         started,
+        Budget(max_tokens, max_minutes),
     )
     shown = watch(progress, found.name, found.label_names)
     is_kept = False

@@ -217,7 +217,12 @@ class Case:
         on_pass = _shares(settings, self.num, counter, budget_tokens, on_share)
         search = settings.start(problem)
         outcome = await drive(
-            search, problem, opened.passes, on_pass=on_pass, counter=counter, budget_tokens=budget_tokens
+            search,
+            problem,
+            opened.passes,
+            on_pass=on_pass,
+            counter=counter,
+            stops=None if budget_tokens is None else lambda *_: counter.tokens >= budget_tokens,
         )
         return SearchCost(outcome, counter, problem)
 

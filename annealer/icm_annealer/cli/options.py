@@ -117,6 +117,25 @@ WaitOption = Annotated[
         help="Seconds to wait for a scorer that is unreachable or not ready.",
     ),
 ]
+MaxTokensOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-tokens",
+        metavar="N",
+        min=1,
+        help="End before the engine has computed more than about N tokens, with the best answer so far.",
+    ),
+]
+MaxMinutesOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-minutes",
+        metavar="M",
+        min=0.0,
+        callback=finite,
+        help="End before about M minutes of waiting for the scorer, with the best answer so far.",
+    ),
+]
 FiguresOption = Annotated[
     Path | None,
     typer.Option(

@@ -16,6 +16,8 @@ from icm_annealer.cli.options import (
     EngineOption,
     KeyOption,
     KnownOption,
+    MaxMinutesOption,
+    MaxTokensOption,
     RatesOption,
     ScorerModelOption,
     ScorerOption,
@@ -29,6 +31,7 @@ from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.examples import Loaded, first_of
 from icm_annealer.data.rows import counted
+from icm_annealer.labelling.budget import Budget
 from icm_annealer.reporting.certainty_plots import LIMITS
 from icm_annealer.runs.directory import LABELS, RunDir
 from icm_annealer.scorers.registry import DEFAULT_SCORER
@@ -78,6 +81,8 @@ def run(
         int | None,
         typer.Option(min=1, max=10_000, help=f"The most {passes_help()}."),
     ] = None,
+    max_tokens: MaxTokensOption = None,
+    max_minutes: MaxMinutesOption = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
     experiment: Annotated[str, typer.Option(help="The name under which the scorer counts this work.")] = "default",
@@ -113,7 +118,8 @@ def run(
     named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     folder = RunDir(out)
     started = start_from(start, loaded, own_task, out) if start else None
-    job = LabelJob(own_task, loaded, rows, settings, named.open, folder, resume, overwrite, experiment, started)
+    budget = Budget(max_tokens, max_minutes)
+    job = LabelJob(own_task, loaded, rows, settings, named.open, folder, resume, overwrite, experiment, started, budget)
     job.prepare()
     progress = RunProgress(console, own_task.name, own_task.label_names)
     with tracked(folder, target, console.say):

@@ -13,6 +13,8 @@ from icm_annealer.runs.schema.base import Record, Versioned
 from icm_client.contract.errors import RequestError
 
 JOURNAL, COSTS, LABELS = "journal.jsonl", "costs.jsonl", "labels.jsonl"
+LABELS_BEFORE = "labels.before.jsonl"
+"""The labels of a search that was stopped at its budget and went on; some may have been corrected."""
 EXAMPLES, METRICS, DEMO, EVALUATION = "examples.jsonl", "metrics.json", "demo.json", "eval.json"
 REPORT, SCORER_LOG = "report.html", "scorer.log"
 RESCORE, TRACKING, TRACKING_LOG = "rescore.json", "tracking.json", "tracking.log"
@@ -20,6 +22,7 @@ OUR_FILES = (
     JOURNAL,
     COSTS,
     LABELS,
+    LABELS_BEFORE,
     EXAMPLES,
     METRICS,
     DEMO,

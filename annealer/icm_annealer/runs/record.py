@@ -20,7 +20,7 @@ from icm_annealer.runs.journal import is_being_written, read_header, read_last
 from icm_annealer.runs.journal_lines import JournalLine, Shape
 from icm_annealer.runs.schema.base import read_file
 from icm_annealer.runs.schema.evaluation import Evaluation
-from icm_annealer.runs.schema.journal import EndLine, RunHeader
+from icm_annealer.runs.schema.journal import EndLine, RunHeader, StoppedBy
 from icm_annealer.runs.schema.metrics import AlarmRecord, RunMetrics
 from icm_annealer.runs.schema.rows import CostLine, LabelRow
 from icm_annealer.runs.schema.verdict import Verdict
@@ -98,6 +98,11 @@ class RunRecord:
         if self.end is None:
             return None
         return self.metrics.verdict if self.metrics is not None else Verdict(self.end.verdict)
+
+    @property
+    def stopped_by(self) -> StoppedBy | None:
+        """The budget at which the search was stopped; None if it came to its end, or has not ended."""
+        return self.end.stopped if self.end else None
 
     @property
     def u(self) -> float | None:
