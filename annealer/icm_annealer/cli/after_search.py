@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 
+from icm_annealer.cli.dry_run import DryRun, DryRunOption, HourPriceOption, JsonOption, PriceOption
 from icm_annealer.cli.options import (
     AllowCodeOption,
     EngineOption,
     FiguresOption,
     KeyOption,
+    MaxMinutesOption,
+    MaxTokensOption,
     ScorerModelOption,
     ScorerOption,
     WaitOption,
@@ -34,6 +38,10 @@ from icm_annealer.runs.gold import read_again
 from icm_annealer.runs.record import RunRecord
 from icm_annealer.runs.schema.evaluation import Evaluation
 from icm_annealer.scorers.registry import DEFAULT_SCORER
+from icm_annealer.scoring.forecast import Rehearsed
+from icm_annealer.scoring.limited_scorer import LimitedScorer
+from icm_annealer.scoring.passes import Scorer
+from icm_annealer.scoring.rehearsal import Rehearsal
 from icm_client import RequestError
 
 WIDE = 160
@@ -107,6 +115,12 @@ def evaluate(
     ] = EvaluationPlan().num_test,
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="How many random draws of examples and orders.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
+    max_tokens: MaxTokensOption = None,
+    max_minutes: MaxMinutesOption = None,
+    dry_run: DryRunOption = False,
+    price: PriceOption = None,
+    price_per_hour: HourPriceOption = None,
+    as_json: JsonOption = False,
     scorer: ScorerOption = DEFAULT_SCORER,
     engine: EngineOption = "vllm",
     scorer_model: ScorerModelOption = None,
@@ -144,10 +158,25 @@ def evaluate(
     named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     plan = EvaluationPlan(examples, test_size, seeds, seed)
 
+    async def evaluated(client: Scorer, plan: EvaluationPlan, progress: RunProgress) -> Evaluation:
+        return await evaluate_run(record.name, shots, held_out, reference.task, client, plan, progress)
+
+    if dry_run:
+
+        async def rehearse(rehearsal: Rehearsal) -> Rehearsed:
+            others = replace(plan, first_seed=seed + seeds)  # what is measured is in no cache for the evaluation
+            await evaluated(rehearsal, others, RunProgress(Terminal(quiet=True), "", []))
+            return Rehearsed()
+
+        dry = DryRun(price, price_per_hour, as_json, max_minutes)
+        dry.show("dry run", named, rehearse, varies=False)
+        return
+
     async def work() -> Evaluation:
         with RunProgress(console, f"eval: {record.name}", names) as progress:
             async with named.open(progress.status, progress.note) as client:
-                return await evaluate_run(record.name, shots, held_out, reference.task, client, plan, progress)
+                limited = LimitedScorer(client, max_tokens, None if max_minutes is None else 60 * max_minutes)
+                return await evaluated(limited, plan, progress)
 
     evaluation: Evaluation = interruptible(work(), console)
     RunDir(run).write(EVALUATION, evaluation)

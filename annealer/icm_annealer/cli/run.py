@@ -10,6 +10,7 @@ import typer
 from icm_annealer.api.inputs import load_data, start_from
 from icm_annealer.api.job import LabelJob
 from icm_annealer.api.label_result import LabelResult
+from icm_annealer.cli.dry_run import DryRun, DryRunOption, HourPriceOption, JsonOption, PriceOption
 from icm_annealer.cli.options import (
     AllowCodeOption,
     DataOption,
@@ -83,6 +84,10 @@ def run(
     ] = None,
     max_tokens: MaxTokensOption = None,
     max_minutes: MaxMinutesOption = None,
+    dry_run: DryRunOption = False,
+    price: PriceOption = None,
+    price_per_hour: HourPriceOption = None,
+    as_json: JsonOption = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
     experiment: Annotated[str, typer.Option(help="The name under which the scorer counts this work.")] = "default",
@@ -120,6 +125,10 @@ def run(
     started = start_from(start, loaded, own_task, out) if start else None
     budget = Budget(max_tokens, max_minutes)
     job = LabelJob(own_task, loaded, rows, settings, named.open, folder, resume, overwrite, experiment, started, budget)
+    if dry_run:
+        job.check()
+        DryRun(price, price_per_hour, as_json, max_minutes).show("dry run", named, job.rehearse)
+        return
     job.prepare()
     progress = RunProgress(console, own_task.name, own_task.label_names)
     with tracked(folder, target, console.say):

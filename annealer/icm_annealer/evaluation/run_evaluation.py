@@ -20,6 +20,7 @@ from icm_annealer.evaluation.metrics import NUM_BINS, Judged, Resamples, accurac
 from icm_annealer.evaluation.over_seeds import SeedEvaluation, figures_over_seeds, gaps_over_seeds
 from icm_annealer.evaluation.test_set import Judge, describe_intervals
 from icm_annealer.runs.schema.evaluation import KINDS, CertaintyFigures, Evaluation, SeedFigures
+from icm_annealer.scoring.limited_scorer import BudgetSpentError
 from icm_annealer.scoring.passes import Scorer
 from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import Usage
@@ -104,11 +105,20 @@ def unseen(test: Loaded, examples: Sequence[Example]) -> HeldOut:
 async def evaluate_run(
     run: str, shots: Shots, test: HeldOut, task: Task, scorer: Scorer, plan: EvaluationPlan, progress: RunProgress
 ) -> Evaluation:
-    """Evaluates all seeds in sequence. `run` is the run's name."""
+    """Evaluates all seeds in sequence, or as many as the scorer's budget allows. `run` is the run's name.
+
+    Raises BudgetSpentError if that does not suffice for one.
+    """
     evaluator = _Evaluator(shots, test, task, scorer, plan, progress)
     progress.expect(plan.num_seeds * len(evaluator.methods))
     last = plan.first_seed + plan.num_seeds
-    seeds = [await evaluator.one_seed(seed) for seed in range(plan.first_seed, last)]
+    seeds: list[SeedEvaluation] = []
+    try:
+        for seed in range(plan.first_seed, last):
+            seeds.append(await evaluator.one_seed(seed))
+    except BudgetSpentError:
+        if not seeds:
+            raise
     figures, usage = [seed.figures for seed in seeds], sum((seed.usage for seed in seeds), Usage())
     known = labels_of(test.examples, test.gold, task)
     return Evaluation(
@@ -120,7 +130,8 @@ async def evaluate_run(
         certainty=shots.certainty_figures,
         num_known=int(shots.is_known.sum()) or None,
         stated_rates=task.rates or None,
-        intervals=describe_intervals(plan.num_seeds, is_grouped=Judge(test.examples, known, 0).is_grouped),
+        num_left_out=plan.num_seeds - len(seeds),
+        intervals=describe_intervals(len(seeds), is_grouped=Judge(test.examples, known, 0).is_grouped),
         ece_bins=f"{NUM_BINS} of equal width",
         num_examples=seeds[0].num_examples,
         num_test=seeds[0].num_test,

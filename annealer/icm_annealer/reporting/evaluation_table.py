@@ -32,6 +32,8 @@ def print_evaluation(console: Terminal, evaluation: Evaluation, found_by: ModelI
         f"{evaluation.model.name}{spread} [{evaluation.intervals}]",
         wraps=True,
     )
+    if evaluation.num_left_out:
+        console.say(f"The budget was spent before {evaluation.num_left_out} more seeds.")
     if found_by.digest != evaluation.model.digest:
         console.say(f"The labels were found by another model, {found_by.name}.")
     if evaluation.num_dropped:

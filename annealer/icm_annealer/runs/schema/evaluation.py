@@ -78,6 +78,8 @@ class Evaluation(_Figures, Versioned):
     """Labels that were known; None if none were."""
     stated_rates: dict[str, tuple[float, float]] | None = None
     """The label rates that predictions were calibrated to; None if none were stated."""
+    num_left_out: int = 0
+    """Seeds for which the budget did not suffice."""
     intervals: str
     """A description of the intervals of `figures`."""
     ece_bins: str
