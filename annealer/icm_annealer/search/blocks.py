@@ -154,6 +154,8 @@ def _renamed(
         for (_, labels), own in zip(starts, rng.spawn(len(starts)), strict=True)
     ]
     ends = yield from lockstep(cold, 1 + max(settings.num_chains, settings.max_chains))
+    if not ends:  # the search was stopped before their first pass
+        return []
     scores = [_combined(settings, end.evidence, alone) for end in ends]
     return [Finalist(began, problem.best(said), None, said) for (began, _), said in zip(starts, scores, strict=True)]
 
