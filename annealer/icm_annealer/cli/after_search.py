@@ -26,7 +26,14 @@ from icm_annealer.cli.options import (
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.examples import Loaded, labels_of, load_examples
-from icm_annealer.evaluation.run_evaluation import EvaluationPlan, Shots, evaluate_run, unseen
+from icm_annealer.evaluation.run_evaluation import (
+    EvaluationPlan,
+    Shots,
+    evaluate_run,
+    has_nothing_unseen,
+    labels_alone,
+    unseen,
+)
 from icm_annealer.plots.drawing import saved_plots
 from icm_annealer.reporting.evaluation_table import print_evaluation
 from icm_annealer.reporting.report import is_report, render_report, report_plots
@@ -152,9 +159,16 @@ def evaluate(
     own = reference.data or Loaded([], {})
     # The same name twice may be a pipe, which can be read once.
     pool = own if test is None or test == data else load_examples(test, reference.task)
-    held_out = unseen(pool, reference.examples)
     gold = labels_of(reference.examples, own.gold, reference.task)
     shots = Shots(reference.examples, found, certainty, gold, is_known)
+    if test is None and shots.label_accuracy and has_nothing_unseen(pool, reference.examples):
+        alone = labels_alone(record.name, shots, reference.task, record.header.model)
+        RunDir(run).write(EVALUATION, alone)
+        print_evaluation(console, alone, record.header.model)
+        console.say(f"{pool.counts_text}; the run labelled all that have gold labels. --test names others to test on.")
+        console.say(f"Written to {run / EVALUATION}")
+        return
+    held_out = unseen(pool, reference.examples)
     named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     plan = EvaluationPlan(examples, test_size, seeds, seed)
 

@@ -31,6 +31,7 @@ from icm_annealer.cli.options import (
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.examples import Loaded, first_of
+from icm_annealer.data.label_columns import label_column_text, label_columns
 from icm_annealer.data.rows import counted
 from icm_annealer.labelling.budget import Budget
 from icm_annealer.reporting.certainty_plots import LIMITS
@@ -119,6 +120,8 @@ def run(
         options=options_for(search, chains=chains, passes=passes),
     )
     settings.plan_kind()  # a wrong plan, name or tracker is an error before anything is started
+    for name in label_columns(rows, own_task):
+        console.say(f"note: {label_column_text(name)}")
     target = Target.parse(track) if track else None
     named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     folder = RunDir(out)

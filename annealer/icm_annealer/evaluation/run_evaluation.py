@@ -23,7 +23,7 @@ from icm_annealer.runs.schema.evaluation import KINDS, CertaintyFigures, Evaluat
 from icm_annealer.scoring.limited_scorer import BudgetSpentError
 from icm_annealer.scoring.passes import Scorer
 from icm_client.contract.errors import RequestError
-from icm_client.contract.wire import Usage
+from icm_client.contract.wire import ModelIdentity, Usage
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,15 @@ class HeldOut(NamedTuple):
     gold: dict[str, str]
 
 
+def has_nothing_unseen(test: Loaded, examples: Sequence[Example]) -> bool:
+    """Whether `unseen` would find no example."""
+    return not any(example.id in test.gold for example in _not_labelled(test, examples))
+
+
 def unseen(test: Loaded, examples: Sequence[Example]) -> HeldOut:
     """The examples with a gold label whose text is not in `examples`, and whose group holds no such text. Raises
     RequestError if none is left."""
-    texts = {example.text for example in examples}  # another file may use the same ids and groups for other examples
-    tied = {e.group for e in test.examples if e.group is not None and e.text in texts}
-    left = [e for e in test.examples if e.text not in texts and e.group not in tied]
+    left = _not_labelled(test, examples)
     known = [e for e in left if e.id in test.gold]
     if not known:
         raise RequestError(
@@ -100,6 +103,12 @@ def unseen(test: Loaded, examples: Sequence[Example]) -> HeldOut:
             + "; name a file with other examples by --test"
         )
     return HeldOut(known, test.gold)
+
+
+def _not_labelled(test: Loaded, examples: Sequence[Example]) -> list[Example]:
+    texts = {example.text for example in examples}  # another file may use the same ids and groups for other examples
+    tied = {e.group for e in test.examples if e.group is not None and e.text in texts}
+    return [e for e in test.examples if e.text not in texts and e.group not in tied]
 
 
 async def evaluate_run(
@@ -141,6 +150,30 @@ async def evaluate_run(
         computed_tokens=usage.computed_tokens,
         cached_tokens=usage.cached_tokens,
         seeds=figures,
+    )
+
+
+def labels_alone(run: str, shots: Shots, task: Task, model: ModelIdentity) -> Evaluation:
+    """The evaluation of a run's labels by the gold labels of its own examples, where there is nothing to test on.
+    `model` found the labels."""
+    return Evaluation(
+        run=run,
+        task=task.name,
+        model=model,
+        num_unseen=0,
+        label_accuracy=shots.label_accuracy,
+        certainty=shots.certainty_figures,
+        num_known=int(shots.is_known.sum()) or None,
+        intervals="95 %, Wilson",
+        ece_bins=f"{NUM_BINS} of equal width",
+        num_examples=len(shots.examples),
+        num_test=0,
+        num_dropped=0,
+        figures={},
+        gap_recovered={},
+        computed_tokens=0,
+        cached_tokens=0,
+        seeds=[],
     )
 
 

@@ -58,15 +58,16 @@ class SearchBudget:
     def __init__(self, budget: Budget, spent: Spent, counter: TokenCounter, problem: Problem, num_answers: int):
         """`spent` is what earlier processes spent, `num_answers` how many answers the search evaluates at its end."""
         self._budget, self._before, self._counter = budget, spent, counter
-        self._first = counter.cold(zero_shot_request(problem))
+        first = counter.cold(zero_shot_request(problem))
         labels, order = np.arange(problem.num_examples) % problem.num_labels, np.arange(len(problem.units))
-        self._end = num_answers * counter.cold(problem.request(labels, order, FINALISTS))
+        one_answer = counter.cold(problem.request(labels, order, FINALISTS))
+        self._least, self._end = first + one_answer, num_answers * one_answer
         self.stopped_by: StoppedBy | None = None
         """The limit that was reached."""
 
     def check(self) -> None:
-        """Raises RequestError if the limit of tokens does not suffice for a first pass and the end."""
-        least, most = self._first + self._end, self._budget.max_tokens
+        """Raises RequestError if the limit of tokens does not suffice for one pass and the evaluation of its labels."""
+        least, most = self._least, self._budget.max_tokens
         if most is not None and most < least and not self._before.usage.num_reads:
             raise RequestError(
                 f"a budget of {most:,} tokens is too small: one pass without contexts and the evaluation of the labels "

@@ -78,7 +78,7 @@ async def label_dataset(
 
     try:
         before = spent(read_costs(folder.path))
-        write_examples(folder, examples)
+        write_examples(folder, examples, task)
         run = await run_search(
             examples,
             task,

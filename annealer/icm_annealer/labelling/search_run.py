@@ -10,6 +10,7 @@ import numpy as np
 from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.data.examples import Example, digest
 from icm_annealer.data.given_labels import NOTHING_GIVEN, GivenLabels
+from icm_annealer.data.label_columns import searched_fields
 from icm_annealer.data.task import Task
 from icm_annealer.labelling.budget import NO_BUDGET, Budget, SearchBudget
 from icm_annealer.labelling.verdict import verdict
@@ -107,7 +108,7 @@ def run_header(
     return RunHeader(
         settings=RunSettings.model_validate(settings.to_dict()),
         task=task,
-        data=digest(examples),
+        data=digest(examples, searched_fields(examples, task)),
         model=model.identity,
         window=ContextWindow(**window_of(model)),
         ids=[example.id for example in examples],

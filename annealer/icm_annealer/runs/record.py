@@ -11,6 +11,7 @@ import pydantic
 
 from icm_annealer.core.objective import unit_of_u
 from icm_annealer.data.examples import Example, digest
+from icm_annealer.data.label_columns import searched_fields
 from icm_annealer.data.rows import read_rows
 from icm_annealer.data.task import Task
 from icm_annealer.runs.costs import read_costs
@@ -199,10 +200,10 @@ class RunRecord:
                 f"{len(found):,} of its {len(self.ids):,} examples",
                 code="bad_data",
             )
-        if digest(found) != self.header.data:
+        if digest(found, searched_fields(found, self.task)) != self.header.data:
             raise RequestError(
-                f"{where}: not the examples that {self.folder} labelled (other fields or a changed text; "
-                "if the task is your own, name it with --task)",
+                f"{where}: not the examples that {self.folder} labelled (a changed text, group, or field that a rule "
+                "compares)",
                 code="bad_data",
             )
         return found

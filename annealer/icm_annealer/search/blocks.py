@@ -246,7 +246,7 @@ BLOCKS = SearchKind(
     with_passes=lambda settings, num: replace(settings, max_passes=num),
     passes_help="passes of a chain",
     can_stop=True,
-    num_answers=3,
+    num_answers=5,
     respects_rates=True,
     starts_from_labels=True,
     # It has several answers and evaluates them itself; those tokens are counted.

@@ -90,7 +90,8 @@ class Evaluation(_Figures, Versioned):
     """Shots that did not fit the model's window, in the context that dropped the most."""
     computed_tokens: int
     cached_tokens: int
-    seeds: list[SeedFigures] = Field(min_length=1)
+    seeds: list[SeedFigures]
+    """Empty if there were no unseen examples: the labels alone were evaluated."""
 
     @model_validator(mode="after")
     def _seeds_have_the_same_methods(self) -> Evaluation:
