@@ -51,7 +51,7 @@ def label(
     api_key: str | None = None,
     scorer_model: str | None = None,
     engine: str = "vllm",
-    wait_s: float = 300.0,
+    wait_s: float | None = None,
     experiment: str = "default",
     allow_code: bool = False,
     track: str | None = None,
@@ -91,7 +91,8 @@ def label(
         api_key: The scorer's API key.
         scorer_model: The model's name at an `openai:` endpoint that serves several.
         engine: The engine of a `local:` scorer.
-        wait_s: Seconds to wait for a scorer that is unreachable or not ready.
+        wait_s: Seconds to wait for a scorer that is unreachable or not ready; by default 300, or 5 as long as nothing
+            accepts a connection.
         experiment: The name under which the scorer counts this work.
         allow_code: Run code that a task file names (rules of kind `python`), with your rights.
         track: Also show the run in a tracker: `"mlflow:URI"`, `"trackio:PROJECT"`, or one that a package registers. A
@@ -174,7 +175,7 @@ async def anneal(
     api_key: str | None = None,
     scorer_model: str | None = None,
     engine: str = "vllm",
-    wait_s: float = 300.0,
+    wait_s: float | None = None,
     experiment: str = "default",
     allow_code: bool = False,
     track: str | None = None,

@@ -132,7 +132,7 @@ def evaluate(
     engine: EngineOption = "vllm",
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
-    wait: WaitOption = 300.0,
+    wait: WaitOption = None,
     allow_code: AllowCodeOption = False,
 ) -> None:
     """Prompt a model with a run's labels, and compare its answers on unseen examples with their gold labels.

@@ -97,7 +97,7 @@ def baselines(
     engine: EngineOption = "vllm",
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
-    wait: WaitOption = 300.0,
+    wait: WaitOption = None,
     allow_code: AllowCodeOption = False,
 ) -> None:
     """Compare ICM with zero-shot, random, bootstrapped, ... and gold labels, on a task that has gold labels.

@@ -18,7 +18,7 @@ from icm_annealer.data.examples import Loaded
 from icm_annealer.data.given_labels import with_known
 from icm_annealer.data.rates import NO_RATES, check_attainable, read_rates
 from icm_annealer.data.task import Task, built_in_tasks, with_rates
-from icm_annealer.scorers.kind import Opening
+from icm_annealer.scorers.kind import UNREACHABLE_S, WAIT_S, Opening
 from icm_annealer.scorers.registry import NamedScorer, find_scorer, scorers_help
 from icm_client.http.api_key import read_key
 
@@ -108,13 +108,15 @@ AllowCodeOption = Annotated[
     typer.Option("--allow-code", help="Run code named in the task file (rules of kind python) with your permissions."),
 ]
 WaitOption = Annotated[
-    float,
+    float | None,
     typer.Option(
         "--wait",
+        metavar="SECONDS",
         min=0.0,
         max=MAX_WAIT_S,
         callback=finite,
-        help="Seconds to wait for a scorer that is unreachable or not ready.",
+        help="How long to wait for a scorer that is unreachable or not ready.",
+        show_default=f"{WAIT_S:g}, or {UNREACHABLE_S:g} as long as nothing accepts a connection",
     ),
 ]
 MaxTokensOption = Annotated[
@@ -160,7 +162,7 @@ def with_given(
 
 
 def named_scorer(
-    name: str, engine: str, wait_s: float, api_key_file: KeyFile | None, model: str | None = None
+    name: str, engine: str, wait_s: float | None, api_key_file: KeyFile | None, model: str | None = None
 ) -> NamedScorer:
     """The scorer that the options name. Raises RequestError for one that cannot be used, before anything is made or
     started for it."""

@@ -92,7 +92,7 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
     experiment: Annotated[str, typer.Option(help="The name under which the scorer counts this work.")] = "default",
-    wait: WaitOption = 300.0,
+    wait: WaitOption = None,
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
     engine: EngineOption = "vllm",
