@@ -149,8 +149,8 @@ class ScorerClient:
         """Raises RequestError if the server is an OpenAI-compatible one."""
         if await self._exchange.is_openai():
             raise RequestError(
-                f"{self.base_url} is an OpenAI-compatible server, not an icm-server: name it openai:{self.base_url}, or "
-                "open it by OpenAIScorer in Python",
+                f"{self.base_url} is an OpenAI-compatible server, not an icm-server: name it openai:{self.base_url} "
+                "(an OpenAIScorer in Python)",
                 code="other_server",
             )
 

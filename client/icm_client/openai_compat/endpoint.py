@@ -67,7 +67,7 @@ class OpenAIEndpoint:
             found = await self._http.ask("GET", "/v1/model")
         if isinstance(found, dict) and {"digest", "max_prompt_tokens"} <= found.keys():
             raise RequestError(
-                f"{self.url} is an icm-server: name it {self.url}, without openai:, or open it by ScorerClient in Python",
+                f"{self.url} is an icm-server: name it {self.url}, without openai: (a ScorerClient in Python)",
                 code="other_server",
             )
 
