@@ -136,7 +136,7 @@ ROOMS = {
     ],
     "icm_annealer": [
         *("core", "rules", "data", "scoring", "scorers", "console", "search", "runs.schema", "runs", "evaluation"),
-        *("plots", "labelling", "reporting", "builders", "export", "tracking", "api"),
+        *("plots", "labelling", "reporting", "builders", "export", "reviewing", "tracking", "api"),
         *("benchmarks", "benchmarks.baselines", "benchmarks.searches", "cli", ""),
     ],
     "icm_lab": ["reproduce", ""],

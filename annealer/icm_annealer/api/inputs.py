@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pydantic
 
 from icm_annealer.data.columnar import plain
 from icm_annealer.data.examples import Loaded, examples_of, load_examples
+from icm_annealer.data.given_labels import with_known
 from icm_annealer.data.rows import Row
 from icm_annealer.data.task import LoadedTask, Task, check_task, load_task, template_fields
+from icm_annealer.runs.directory import JOURNAL
 from icm_annealer.runs.record import RunRecord
 from icm_annealer.search.settings import Settings
 from icm_client.contract.errors import RequestError
@@ -72,23 +74,50 @@ def load_rows(rows: Any, task: Task) -> Loaded:
     return loaded
 
 
-def start_from(
-    folder: str | os.PathLike[str], loaded: Loaded, task: Task, out: str | os.PathLike[str] | None
-) -> dict[str, str]:
-    """The labels of the run in `folder` (id -> label name), corrected ones included, for the examples that are also
-    here. Raises RequestError if it is not finished, if no example or not every label is here, or if it is the run in
-    `out` itself, which could not be resumed without its labels."""
+class Start(NamedTuple):
+    """Where a search starts: labels by example id, and the data, where labels that people decided are known."""
+
+    labels: dict[str, str]
+    loaded: Loaded
+
+
+def start_from(folder: str | os.PathLike[str], loaded: Loaded, task: Task, out: str | os.PathLike[str] | None) -> Start:
+    """The labels of the run in `folder` for the examples that are also here, those that people decided as known labels.
+
+    Raises RequestError if it is not finished, if no example or not every label is here, if a label that is decided
+    there is known here as another, or if it is the run in `out` itself, which could not be resumed without its labels.
+    """
     if out is not None and Path(out).resolve() == Path(folder).resolve():
         raise RequestError(f"{folder} cannot start from itself: write the new run to another folder")
-    record = RunRecord.read(Path(folder))
     there = {example.id for example in loaded.examples}
-    labels = {row.id: row.label for row in record.rows() if row.id in there}
+    labels = {row.id: row.label for row in RunRecord.read(Path(folder)).rows() if row.id in there}
     if not labels:
         raise RequestError(f"{folder} labelled none of these examples: their ids differ", code="bad_data")
     others = sorted(set(labels.values()) - set(task.label_names))
     if others:
         raise RequestError(f"{folder} has the label {others[0]!r}, which is none of the task's", code="bad_data")
-    return labels
+    return Start(labels, with_known(loaded, task, decided_labels(folder, loaded)))
+
+
+def with_known_labels(loaded: Loaded, task: Task, known: Any) -> Loaded:
+    """`with_known`, whose `known` may also be the folder of a run: the labels that people decided there. Raises
+    RequestError, also if nobody has decided any."""
+    if isinstance(known, str | os.PathLike) and (Path(known) / JOURNAL).is_file():
+        decided = decided_labels(known, loaded)
+        if not decided:
+            raise RequestError(
+                f"{os.fspath(known)} holds no label of these examples that a person has decided: see `icm review`",
+                code="bad_data",
+            )
+        known = decided
+    return with_known(loaded, task, os.fspath(known) if isinstance(known, os.PathLike) else known)
+
+
+def decided_labels(folder: str | os.PathLike[str], loaded: Loaded) -> dict[str, str]:
+    """The labels that people decided in the run in `folder` (id -> label name), in a review or by an edit of its
+    labels.jsonl, for the examples that are also here. Raises RequestError if it is not finished."""
+    there = {example.id for example in loaded.examples}
+    return {row.id: row.label for row in RunRecord.read(Path(folder)).rows() if row.is_decided and row.id in there}
 
 
 def index_of(rows: Any) -> Any:

@@ -15,11 +15,18 @@ from typing import Any
 
 from icm_annealer.api.blocking_scorer import awaitable
 from icm_annealer.api.event_loop import run_blocking
-from icm_annealer.api.inputs import Labels, index_of, load_rows, settings_of, start_from, task_of
+from icm_annealer.api.inputs import (
+    Labels,
+    index_of,
+    load_rows,
+    settings_of,
+    start_from,
+    task_of,
+    with_known_labels,
+)
 from icm_annealer.api.job import LabelJob, OpenScorer
 from icm_annealer.api.label_result import LabelResult
 from icm_annealer.console.watch import watch
-from icm_annealer.data.given_labels import with_known
 from icm_annealer.data.task import Task, with_rates
 from icm_annealer.labelling.budget import Budget
 from icm_annealer.runs.directory import JOURNAL, RunDir
@@ -85,9 +92,10 @@ def label(
             `{"spam": [0.1, 0.2]}`. Labels that are not named share the rest freely. Replaces the task's; `{}` states
             none.
         known: Labels that are known and stay as they are: example id -> label name, or one label or None for each row,
-            or the path of a file with the fields id and label. Unlike gold labels, the search uses them.
-        start: The folder of a finished run, whose labels (as corrected) the search starts from. Examples that it does
-            not hold start without a label.
+            or the path of a file with the fields id and label, or a run's folder, for the labels that people decided
+            there. Unlike gold labels, the search uses them.
+        start: The folder of a finished run, whose labels the search starts from; those that people decided are known.
+            Examples that it does not hold start without a label.
         api_key: The scorer's API key.
         scorer_model: The model's name at an `openai:` endpoint that serves several.
         engine: The engine of a `local:` scorer.
@@ -210,8 +218,10 @@ async def anneal(
     if rates is not None:
         found = with_rates(found, rates)
     if known is not None:
-        loaded = with_known(loaded, found, os.fspath(known) if isinstance(known, os.PathLike) else known)
-    started = None if start is None else start_from(start, loaded, found, out)
+        loaded = with_known_labels(loaded, found, known)
+    started = None
+    if start is not None:
+        started, loaded = start_from(start, loaded, found, out)
     opening = Opening(lambda: api_key, scorer_model, engine, wait_s)
     open_scorer = _opener(scorer, opening)
     folder = Path(tempfile.mkdtemp(prefix=TEMPORARY) if out is None else out)

@@ -28,8 +28,8 @@ from icm_annealer.runs.schema.verdict import Verdict
 class LabelResult:
     """The labels found, in the order of the rows, the verdict on them and the alarms about them.
 
-    `label`, `anneal` and `open_run` return one. Everything is read from `folder`, including corrections made in
-    `labels.jsonl`.
+    `label`, `anneal` and `open_run` return one. Everything is read from `folder`, including what people decided
+    in a review or in `labels.jsonl`.
 
     Examples:
         >>> import icm_annealer as icm
@@ -90,7 +90,7 @@ class LabelResult:
     @cached_property
     def certainty(self) -> Array:
         """How certain each row's label is, from 0 to 1: its probability in `probs`, or 1 if it was known or
-        corrected; shape [rows]."""
+        decided by a person; shape [rows]."""
         return np.array([one.row.certainty for one in self._labelled])
 
     @property

@@ -43,6 +43,7 @@ from icm_annealer.runs.atomic_write import check_writable
 from icm_annealer.runs.directory import EVALUATION, REPORT, RunDir
 from icm_annealer.runs.gold import read_again
 from icm_annealer.runs.record import RunRecord
+from icm_annealer.runs.review_file import Decided
 from icm_annealer.runs.schema.evaluation import Evaluation
 from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_annealer.scoring.forecast import Rehearsed
@@ -195,5 +196,8 @@ def evaluate(
     evaluation: Evaluation = interruptible(work(), console)
     RunDir(run).write(EVALUATION, evaluation)
     print_evaluation(console, evaluation, record.header.model)
+    decided = Decided.of(rows)
+    if decided.is_any:
+        console.say(f"note: {decided}; they count as they are")
     console.say(f"{pool.counts_text}, {len(held_out.examples):,} of them to test on.")
     console.say(f"Written to {run / EVALUATION}")

@@ -20,8 +20,10 @@ from icm_annealer.cli.data import app as data_app
 from icm_annealer.cli.demo import demo
 from icm_annealer.cli.ending import ended_in_order
 from icm_annealer.cli.export import export
+from icm_annealer.cli.review import review
 from icm_annealer.cli.run import run
 from icm_annealer.cli.score import score
+from icm_annealer.cli.show import show
 from icm_annealer.cli.tasks import check_task, tasks
 from icm_annealer.console.terminal import Terminal
 from icm_client import IcmError, RequestError
@@ -50,6 +52,8 @@ task_app.command(name="check")(check_task)
 app.command()(bench)
 app.command(name="search-bench")(search_bench)
 app.command()(runs)
+app.command()(show)
+app.command()(review)
 app.command()(report)
 app.command(name="eval")(evaluate)
 app.command()(baselines)

@@ -16,6 +16,7 @@ from icm_annealer.export.registry import find_format, formats_help
 from icm_annealer.runs.atomic_write import check_place, write_whole
 from icm_annealer.runs.gold import read_again
 from icm_annealer.runs.record import RunRecord
+from icm_annealer.runs.review_file import Decided
 
 
 def export(
@@ -93,3 +94,6 @@ def export(
     console = Terminal()
     for note in notes:
         console.say(note)
+    decided = Decided.of(rows)
+    if decided.is_any:
+        console.say(f"note: {decided}")

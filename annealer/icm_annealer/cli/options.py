@@ -12,10 +12,10 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from icm_annealer.api.inputs import with_known_labels
 from icm_annealer.cli.ending import run_to_end
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.examples import Loaded
-from icm_annealer.data.given_labels import with_known
 from icm_annealer.data.rates import NO_RATES, check_attainable, read_rates
 from icm_annealer.data.task import Task, built_in_tasks, with_rates
 from icm_annealer.scorers.kind import UNREACHABLE_S, WAIT_S, Opening
@@ -48,9 +48,9 @@ KnownOption = Annotated[
     str | None,
     typer.Option(
         "--known",
-        metavar="FILE",
-        help="Known labels, which stay as they are: a file with the fields id and label, such as corrected lines of a "
-        "labels.jsonl.",
+        metavar="FILE|RUN",
+        help="Known labels, which stay as they are: a file with the fields id and label, or a run's folder, for the "
+        "labels that people decided there (see `icm review`).",
     ),
 ]
 ScorerOption = Annotated[
@@ -158,7 +158,7 @@ def with_given(
         task = with_rates(task, read_rates(rates))
     if num_examples is not None:
         check_attainable(task.rates, task.label_names, np.full(num_examples, -1))
-    return task, with_known(loaded, task, known) if known is not None else loaded
+    return task, with_known_labels(loaded, task, known) if known is not None else loaded
 
 
 def named_scorer(

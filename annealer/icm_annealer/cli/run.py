@@ -73,7 +73,8 @@ def run(
         typer.Option(
             "--from",
             metavar="RUN",
-            help="Start from the labels of this finished run; examples that it does not hold start without a label.",
+            help="Start from the labels of this finished run, of which those that people decided are known; examples "
+            "that it does not hold start without a label.",
         ),
     ] = None,
     chains: Annotated[
@@ -106,7 +107,7 @@ def run(
 
     Example: icm run --task my_task.yaml --data rows.jsonl --scorer http://gpu-box:8000 --out runs/first
 
-    Example: icm run --task my_task.yaml --from runs/first --known fixed.jsonl --out runs/second
+    Example: icm run --task my_task.yaml --data rows.jsonl --from runs/first --out runs/second
     """
     console = Terminal()
     loaded_task, loaded = load_data(task, data, allow_code=allow_code)
@@ -125,7 +126,9 @@ def run(
     target = Target.parse(track) if track else None
     named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     folder = RunDir(out)
-    started = start_from(start, loaded, own_task, out) if start else None
+    started = None
+    if start:
+        started, loaded = start_from(start, loaded, own_task, out)
     budget = Budget(max_tokens, max_minutes)
     job = LabelJob(own_task, loaded, rows, settings, named.open, folder, resume, overwrite, experiment, started, budget)
     if dry_run:

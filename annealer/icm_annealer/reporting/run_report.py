@@ -13,6 +13,7 @@ import numpy as np
 
 from icm_annealer.core.arrays import Ints
 from icm_annealer.core.estimate import Estimate
+from icm_annealer.evaluation.agreement import Agreement, agreement
 from icm_annealer.evaluation.certainty import certainty_figures
 from icm_annealer.evaluation.intervals import median_over_seeds, wilson
 from icm_annealer.plots.curves import Curve
@@ -22,6 +23,7 @@ from icm_annealer.runs.directory import DEMO, JOURNAL
 from icm_annealer.runs.gold import read_again
 from icm_annealer.runs.journal import read_lines
 from icm_annealer.runs.record import RunRecord
+from icm_annealer.runs.review_file import Decided
 from icm_annealer.runs.schema.base import read_file
 from icm_annealer.runs.schema.evaluation import CertaintyFigures, Evaluation
 from icm_annealer.runs.schema.journal import EndLine
@@ -68,6 +70,8 @@ class SearchReport:
     certainty: CertaintyFigures | None
     """From gold, or else from the last `icm eval`; None where neither is known."""
     least_certain: list[UncertainRow]
+    agreement: Agreement
+    """How many of the labels found are right, by what people reviewed."""
 
     @classmethod
     def read(cls, folder: Path, gold: dict[str, str] | None = None) -> SearchReport:
@@ -99,8 +103,23 @@ class SearchReport:
         evaluated = record.evaluation.label_accuracy if found and record.evaluation else None
         label_accuracy = wilson(sum(right), len(right)) if right else evaluated
         return cls(
-            record, title, u_curves, accuracy_curves, len(known), label_accuracy, zero_shot, found, certainty, least
+            record,
+            title,
+            u_curves,
+            accuracy_curves,
+            len(known),
+            label_accuracy,
+            zero_shot,
+            found,
+            certainty,
+            least,
+            agreement(rows),
         )
+
+    @property
+    def decided(self) -> Decided:
+        """How many of the labels found people decided."""
+        return Decided.of(self.found)
 
 
 @dataclass(frozen=True)

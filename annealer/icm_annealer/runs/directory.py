@@ -18,6 +18,8 @@ LABELS_BEFORE = "labels.before.jsonl"
 EXAMPLES, METRICS, DEMO, EVALUATION = "examples.jsonl", "metrics.json", "demo.json", "eval.json"
 REPORT, SCORER_LOG = "report.html", "scorer.log"
 RESCORE, TRACKING, TRACKING_LOG = "rescore.json", "tracking.json", "tracking.log"
+REVIEW = "review.jsonl"
+"""Decisions of people, which no other file holds: it is not removed with a run."""
 OUR_FILES = (
     JOURNAL,
     COSTS,
@@ -50,8 +52,8 @@ class RunDir:
     def prepare(self, *, resume: bool = False, overwrite: bool = False) -> None:
         """Prepares the folder and locks it for this process until the process ends.
 
-        Raises RequestError if another process holds the lock, if the folder holds a run and neither option is set, or
-        if there is no run to resume.
+        Raises RequestError if another process holds the lock, if the folder holds a run and neither option is set, if
+        a run would be replaced whose labels were reviewed, or if there is no run to resume.
 
         `overwrite` removes only files that runs write.
         """
@@ -66,6 +68,12 @@ class RunDir:
                 raise RequestError(
                     f"{self.path} already holds a run; use --resume (resume=True in Python) to continue it, "
                     "--overwrite (overwrite=True) to replace it, or another --out (out=)",
+                    code="run_exists",
+                )
+            if (self / REVIEW).exists() and not resume:
+                raise RequestError(
+                    f"{self / REVIEW} holds decisions of people about the labels of a run here: move the file away, or "
+                    "use another --out (out= in Python)",
                     code="run_exists",
                 )
             others = (

@@ -1,10 +1,13 @@
-"""A lock, so that only one process writes a run's folder."""
+"""Locks, so that only one process writes a run's folder, or one file at a time."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from icm_client.contract.errors import RequestError
 
@@ -54,3 +57,18 @@ def release(folder: Path) -> None:
     lock = _held.pop((state.st_dev, state.st_ino), None)
     if lock is not None:
         os.close(lock)
+
+
+@contextlib.contextmanager
+def held_open(file: BinaryIO) -> Iterator[None]:
+    """Holds the lock on an open file; waits until no other process does. Does nothing on systems without locks."""
+    if sys.platform == "win32":
+        yield
+        return
+    with contextlib.suppress(OSError):  # a file system without locks
+        fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_UN)

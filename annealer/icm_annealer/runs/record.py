@@ -15,10 +15,11 @@ from icm_annealer.data.label_columns import searched_fields
 from icm_annealer.data.rows import read_rows
 from icm_annealer.data.task import Task
 from icm_annealer.runs.costs import read_costs
-from icm_annealer.runs.directory import EVALUATION, EXAMPLES, JOURNAL, LABELS, METRICS
+from icm_annealer.runs.directory import EVALUATION, EXAMPLES, JOURNAL, LABELS, METRICS, REVIEW
 from icm_annealer.runs.examples_file import read_examples
 from icm_annealer.runs.journal import is_being_written, read_header, read_last
 from icm_annealer.runs.journal_lines import JournalLine, Shape
+from icm_annealer.runs.review_file import ReviewFile
 from icm_annealer.runs.schema.base import read_file
 from icm_annealer.runs.schema.evaluation import Evaluation
 from icm_annealer.runs.schema.journal import EndLine, RunHeader, StoppedBy
@@ -146,8 +147,17 @@ class RunRecord:
         return read_file(self.folder / EVALUATION, Evaluation)
 
     def rows(self) -> list[LabelRow]:
-        """The labels, in order of the examples. Raises RequestError if the run is not finished, or naming an invalid
-        line."""
+        """The labels, in order of the examples, as people have decided them. Raises RequestError if the run is not
+        finished, or naming an invalid line."""
+        rows, decisions = self.file_rows(), self.review().read()
+        return [row.with_decision(decisions[row.id]) if row.id in decisions else row for row in rows]
+
+    def review(self) -> ReviewFile:
+        """The decisions about its rows; none if nobody has reviewed them."""
+        return ReviewFile(self.folder / REVIEW, frozenset(self.ids), frozenset(self.task.labels))
+
+    def file_rows(self) -> list[LabelRow]:
+        """The rows of `labels.jsonl`, without the decisions of a review. Raises RequestError as `rows` does."""
         if not self.is_finished:
             how = (
                 "is still running"
@@ -167,9 +177,7 @@ class RunRecord:
             raise RequestError(f"{self.folder / LABELS}: rows were added, removed or moved", code="bad_data")
         assert self.end is not None
         found = [self.task.label_names[number] for number in self.end.labels]
-        return [
-            row.model_copy(update={"is_corrected": row.label != label}) for row, label in zip(rows, found, strict=True)
-        ]
+        return [row.model_copy(update={"found": label}) for row, label in zip(rows, found, strict=True)]
 
     def _check(self, row: LabelRow, where: str) -> None:
         names = self.task.label_names

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import operator
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field
 
 from icm_annealer.runs.schema.base import Record
+from icm_annealer.runs.schema.review import Decision
 from icm_client.contract.wire import Usage
 
 Probs = dict[str, Annotated[float, Field(ge=0, le=1)]]
@@ -33,13 +34,45 @@ class LabelRow(Record):
     run: str
     known: bool = Field(default=False, exclude_if=operator.not_)
     """Whether the label was given, not found; absent from the file if not."""
-    is_corrected: bool = Field(default=False, exclude=True)
-    """Whether `label` is another than the search's. Not in the file; `RunRecord.rows` compares with the journal."""
+    found: str | None = Field(default=None, exclude=True)
+    """The search's label. Not in the file; `RunRecord` reads it from the journal."""
+    decision: Decision | None = Field(default=None, exclude=True)
+    """The last decision about the row in a review, if there is one. Not in this file."""
+
+    def with_decision(self, decision: Decision) -> Self:
+        """The row of the file, with the label that was decided in a review if the decision stands."""
+        label = decision.label if decision.stands(self.label) else self.label
+        return self.model_copy(update={"label": label, "decision": decision})
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether a person gave the row another label than the search, in a review or in the file."""
+        return self.found is not None and self.label != self.found
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether a review kept the search's label."""
+        return not self.is_changed and self.decision is not None and self.decision.label == self.label
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether a person decided the label."""
+        return self.is_changed or self.is_accepted
+
+    @property
+    def is_superseded(self) -> bool:
+        """Whether the file was edited after the review, so that the decision no longer stands."""
+        return self.decision is not None and self.decision.label not in (None, self.label)
 
     @property
     def certainty(self) -> float:
-        """The probability of the label in `probs`, from 0 to 1; 1 for a label that a person knew or corrected."""
-        return 1.0 if self.known or self.is_corrected else self.probs[self.label]
+        """The probability of the label in `probs`, from 0 to 1; 1 for a label that a person knew or decided."""
+        return 1.0 if self.known or self.is_decided else self.probs[self.label]
+
+    @property
+    def certainty_found(self) -> float:
+        """The same of the search's label, whatever people decided."""
+        return 1.0 if self.known else self.probs[self.found or self.label]
 
     @property
     def rank(self) -> tuple[float, float]:

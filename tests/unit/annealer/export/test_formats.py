@@ -304,7 +304,8 @@ def test_any_text_survives_every_table(tmp_path_factory: pytest.TempPathFactory,
 
 def of_certainty(value: float, margin: float = 0.0, *, is_corrected: bool = False) -> Labelled:
     probs = {"hot": value, 'c"ld': 1 - value, "so & so": 0.0}
-    known = {"label": "hot", "probs": probs, "margin": margin, "is_corrected": is_corrected}
+    found = 'c"ld' if is_corrected else "hot"
+    known = {"label": "hot", "probs": probs, "margin": margin, "found": found}
     return Labelled(ROWS[0].example, ROWS[0].row.model_copy(update=known))
 
 

@@ -19,7 +19,7 @@ from icm_annealer.reporting.run_report import RunReport
 from icm_client import ScorerClient
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-WIDTHS = (400, 800, 1200)
+WIDTHS = (390, 800, 1200)
 SCHEMES = {"dark": 0, "light": 1}
 MEASURE = """<script>onload = () => {
   const seen = [...document.querySelectorAll("iframe")].map(frame => {
@@ -30,6 +30,7 @@ MEASURE = """<script>onload = () => {
       texts: texts.length,
       smallest: Math.min(...texts.map(text => parseFloat(look(text).fontSize) * text.getScreenCTM().a)),
       inks: [...new Set(texts.map(text => look(text).fill))],
+      ids: [...page.querySelectorAll(".rows [data-name=id] pre")].map(id => id.getClientRects().length),
       paper: look(page.querySelector("section.card")).backgroundColor,
     };
   });
@@ -73,6 +74,7 @@ async def test_a_page_fits_its_window_and_can_be_read(tmp_path: Path, scorer: Sc
             assert seen["overflow"] <= 0
             assert seen["texts"] > 5
             assert seen["smallest"] > 9  # pixels
+            assert set(seen["ids"]) == {1}  # line
             paper = luminance(seen["paper"])
             assert (paper < 0.1) == (scheme == "dark")
             for ink in seen["inks"]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from icm_annealer.runs.directory import COSTS, RESULTS, SCORER_LOG, RunDir
+from icm_annealer.runs.directory import COSTS, JOURNAL, RESULTS, REVIEW, SCORER_LOG, RunDir
 from icm_client.contract.errors import RequestError
 
 
@@ -26,3 +26,12 @@ def test_what_a_run_leaves_before_it_has_a_journal_is_no_hindrance(tmp_path: Pat
     for name in (SCORER_LOG, COSTS, "notes.txt"):
         (tmp_path / name).write_text("")
     RunDir(tmp_path).prepare()
+
+
+def test_decisions_of_people_are_never_removed(tmp_path: Path) -> None:
+    for name in (JOURNAL, REVIEW):
+        (tmp_path / name).write_text("")
+    with pytest.raises(RequestError, match=r"review\.jsonl holds decisions of people"):
+        RunDir(tmp_path).prepare(overwrite=True)
+    assert (tmp_path / JOURNAL).exists()
+    RunDir(tmp_path).prepare(resume=True)

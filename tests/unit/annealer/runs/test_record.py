@@ -124,7 +124,7 @@ async def test_a_corrected_label_counts_and_is_certain(tmp_path: Path, scorer: S
     after = RunRecord.read(tmp_path / "run").rows()
     assert after[2].label == other
     assert after[2].probs[other] < 0.5
-    assert [row.is_corrected for row in after] == [number == 2 for number in range(8)]
+    assert [row.is_changed for row in after] == [number == 2 for number in range(8)]
     assert [row.certainty for row in after] == [
         1.0 if number == 2 else row.probs[row.label] for number, row in enumerate(before)
     ]
