@@ -167,7 +167,7 @@ def print_table(console: Terminal, task: Task, results: DemoResults, folder: Run
         console.say(f"  Verdict: {seed.search.verdict}", wraps=True)
         for alarm in seed.search.alarms:
             colour = "yellow" if alarm.level == "warning" else "dim"
-            console.say(f"  {alarm.level}: {alarm}", style=colour, wraps=True)
+            console.say(f"  {alarm.level} {alarm.code}: {alarm}", style=colour, wraps=True)
     console.say(
         f"{results.num_passes} passes, {results.computed_tokens:,} tokens computed, {results.seconds:.0f} s. "
         f"Files: {folder.path}/ ({DEMO}, {REPORT}, {'seed-*/' if many else ''}labels.jsonl)"

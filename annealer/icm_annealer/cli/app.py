@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -27,6 +27,7 @@ from icm_annealer.cli.show import show
 from icm_annealer.cli.tasks import check_task, tasks
 from icm_annealer.console.terminal import Terminal
 from icm_client import IcmError, RequestError
+from icm_client.text.distribution import version
 
 WrongUsage: Any = typer.BadParameter.__bases__[0]
 """The exception for options and arguments that are refused."""
@@ -39,6 +40,22 @@ app = typer.Typer(
     help="Label a dataset with the labels that a language model finds most coherent; none are needed to start with.\n\n"
     "Start with [bold]icm demo[/]. For your own data, write a task file and use [bold]icm run[/].",
 )
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        Terminal().say(f"icm {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _icm(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
 
 task_app = typer.Typer(no_args_is_help=True, help="Check a task.")
 app.add_typer(task_app, name="task")

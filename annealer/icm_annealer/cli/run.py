@@ -43,6 +43,9 @@ from icm_annealer.tracking.beside import tracked
 from icm_annealer.tracking.registry import tracker_usages
 from icm_annealer.tracking.target import Target
 
+WARNED = 3
+"""The exit code of a run that ended with a warning, with `--strict`."""
+
 
 def run(
     task: TaskOption,
@@ -92,6 +95,9 @@ def run(
     as_json: JsonOption = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help=f"Exit with code {WARNED} if the run ends with a warning.")
+    ] = False,
     experiment: Annotated[str, typer.Option(help="The name under which the scorer counts this work.")] = "default",
     wait: WaitOption = None,
     scorer_model: ScorerModelOption = None,
@@ -140,6 +146,8 @@ def run(
     with tracked(folder, target, console.say):
         result: LabelResult = interruptible(job.run(progress), console, f"icm run ... --out {out} --resume")
         _print_result(console, result, loaded, len(rows))
+    if strict and any(alarm.level == "warning" for alarm in result.alarms):
+        raise typer.Exit(WARNED)
 
 
 def _print_result(console: Terminal, result: LabelResult, loaded: Loaded, num_labelled: int) -> None:
@@ -159,4 +167,4 @@ def _print_result(console: Terminal, result: LabelResult, loaded: Loaded, num_la
         console.say(f"note: this run had already ended; {labels} was not changed")
     console.say(f"Verdict: {result.verdict}", wraps=True)
     for alarm in result.alarms:
-        console.say(f"{alarm.level}: {alarm}", wraps=True)
+        console.say(f"{alarm.level} {alarm.code}: {alarm}", wraps=True)

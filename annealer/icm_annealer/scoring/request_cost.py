@@ -104,8 +104,8 @@ class RequestCounter:
             num = self._counts[separator + bare]
             num_shared = min(num_start, num) if bare.startswith(self._start) else 0
             own = _TEXTS + self._number(bare) * _MOST_TOKENS + np.arange(num_shared, num)
-            whole = np.concatenate([np.arange(num_shared), own])
-            return whole[max(num - self._counts[text], 0) :]
+            whole: Ints = np.concatenate([np.arange(num_shared), own])[max(num - self._counts[text], 0) :]
+            return whole
 
         return [ids(text) for text in request.segments]
 
