@@ -21,7 +21,7 @@ from icm_annealer.cli.demo import demo
 from icm_annealer.cli.ending import ended_in_order
 from icm_annealer.cli.export import export
 from icm_annealer.cli.review import review
-from icm_annealer.cli.run import run
+from icm_annealer.cli.run import resume_run, run
 from icm_annealer.cli.score import score
 from icm_annealer.cli.show import show
 from icm_annealer.cli.tasks import check_task, tasks
@@ -62,6 +62,7 @@ app.add_typer(task_app, name="task")
 app.add_typer(data_app, name="data")
 
 app.command()(run)
+app.command(name="resume")(resume_run)
 app.command()(demo)
 app.command()(score)
 app.command()(tasks)

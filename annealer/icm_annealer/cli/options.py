@@ -71,12 +71,12 @@ class KeyFile:
     """A file with an API key. It is read when a scorer needs the key, and only once, since it may be a pipe."""
 
     def __init__(self, path: str):
-        self._path = Path(path)
+        self.path = Path(path)
 
     @cached_property
     def key(self) -> str | None:
         """See `read_key`."""
-        return read_key(self._path)
+        return read_key(self.path)
 
 
 KeyOption = Annotated[

@@ -18,6 +18,7 @@ LABELS_BEFORE = "labels.before.jsonl"
 EXAMPLES, METRICS, DEMO, EVALUATION = "examples.jsonl", "metrics.json", "demo.json", "eval.json"
 REPORT, SCORER_LOG = "report.html", "scorer.log"
 RESCORE, TRACKING, TRACKING_LOG = "rescore.json", "tracking.json", "tracking.log"
+STARTED = "started.json"
 REVIEW = "review.jsonl"
 """Decisions of people, which no other file holds: it is not removed with a run."""
 OUR_FILES = (
@@ -32,6 +33,7 @@ OUR_FILES = (
     REPORT,
     SCORER_LOG,
     RESCORE,
+    STARTED,
     TRACKING,
     TRACKING_LOG,
 )
@@ -102,7 +104,7 @@ class RunDir:
     def forget(self) -> None:
         """Removes a run without answers, and its folder if it is then empty. It is not if the log of a scorer that
         failed to start is there."""
-        for name in (JOURNAL, EXAMPLES, COSTS):
+        for name in (JOURNAL, EXAMPLES, COSTS, STARTED):
             (self / name).unlink(missing_ok=True)
         self.release()
         if {path.name for path in self.path.iterdir()} <= {LOCK}:

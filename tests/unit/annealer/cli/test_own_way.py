@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from tests import planted
+from tests.finished import PAIRS
 from tests.icm_command import Icm, check_refused
 
-from icm_annealer.runs.directory import EVALUATION, EXAMPLES, REPORT
+from icm_annealer.runs.directory import EVALUATION, EXAMPLES, JOURNAL, REPORT, STARTED
 
 TASK = planted.TASK.replace("gold: label\n", "").replace("data: data.jsonl\n", "")
 
@@ -94,3 +95,48 @@ def test_budgets_end_baselines_and_evaluations_in_order(icm: Icm, tmp_path: Path
     num_done = len(json.loads((run / EVALUATION).read_text())["seeds"])
     assert num_done < 3
     assert f"The budget was spent before {3 - num_done} more seeds." in ended.out
+
+
+@pytest.mark.parametrize("options", [(), ("--search", "growing", "--rates", "hot=0.4-0.6"), ("--known", "known.jsonl")])
+def test_a_run_is_resumed_by_its_folder_alone(
+    icm: Icm, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    """Though the data and the task file are gone, and the command runs elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    planted.write_rows(tmp_path / "known.jsonl", [{"id": "row-3", "label": "cool"}])
+    task = planted.write_task(tmp_path / "data", 20, task=PAIRS)
+    command = ("run", "--task", task, "--scorer", url, "--seed", 2, *options)
+    assert icm(*command, "--out", "whole").code == 0
+    budget = ("--max-minutes", 1e-9)  # the scorer remembers its answers, so tokens are no limit
+    assert "stopped at its budget" in icm(*command, "--out", "part", *budget).out
+    for path in (tmp_path / "data").iterdir():
+        path.unlink()
+    monkeypatch.chdir("/")
+    ended = icm("resume", tmp_path / "part")
+    assert ended.code == 0, ended
+    assert (tmp_path / "part" / JOURNAL).read_bytes() == (tmp_path / "whole" / JOURNAL).read_bytes()
+    assert "had already ended" in icm("resume", tmp_path / "part", "--scorer", url).out
+
+
+def test_a_run_whose_scorer_is_not_known_asks_for_it(icm: Icm, tmp_path: Path, url: str) -> None:
+    task, run = planted.write_task(tmp_path / "data", 8), tmp_path / "run"
+    assert icm("run", "--task", task, "--search", "zero_shot", "--scorer", url, "--out", run).code == 0
+    with_password = url.replace("http://", "http://me:secret@")
+    ended = icm("run", "--task", task, "--search", "zero_shot", "--scorer", with_password, "--out", run, "--resume")
+    assert ended.code == 0, ended
+    assert "secret" not in (run / STARTED).read_text()
+    check_refused(icm("resume", run), 2, "name it with --scorer")
+    check_refused(icm("resume", tmp_path / "nowhere"), 2, "holds no run")
+
+
+def test_a_warning_has_an_exit_code_for_scripts(icm: Icm, tmp_path: Path, url: str) -> None:
+    task = planted.write_task(tmp_path / "data", 8)
+    command = ("run", "--task", task, "--search", "zero_shot", "--scorer", url, "--out", tmp_path / "run")
+    ended = icm(*command, "--strict")
+    assert ended.code == 3, ended
+    assert "warning little-information: " in ended.out
+    assert icm(*command, "--resume").code == 0
+
+
+def test_the_version_is_printed(icm: Icm) -> None:
+    assert icm("--version").out.startswith("icm ")
