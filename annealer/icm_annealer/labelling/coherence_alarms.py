@@ -154,5 +154,5 @@ def stopped_at_budget(search: FinishedSearch) -> AlarmText | None:
         return None
     return AlarmText(
         "The search was stopped at its budget: these are its best labels so far.",
-        "Continue it with --resume and a larger budget, or none (resume=True in Python).",
+        "Continue it with `icm resume`, with a larger budget or none (resume=True in Python).",
     )
