@@ -135,8 +135,8 @@ ROOMS = {
         *("middleware", "http", "transport", "cli"),
     ],
     "icm_annealer": [
-        *("core", "rules", "data", "scoring", "scorers", "console", "search", "runs.schema", "runs", "evaluation"),
-        *("plots", "labelling", "reporting", "builders", "export", "reviewing", "tracking", "api"),
+        *("core", "rules", "sources", "data", "scoring", "scorers", "console", "search", "runs.schema", "runs"),
+        *("evaluation", "plots", "labelling", "reporting", "builders", "export", "reviewing", "tracking", "api"),
         *("benchmarks", "benchmarks.baselines", "benchmarks.searches", "cli", ""),
     ],
     "icm_lab": ["reproduce", ""],

@@ -12,11 +12,13 @@ import pydantic
 from icm_annealer.data.columnar import plain
 from icm_annealer.data.examples import Loaded, examples_of, load_examples
 from icm_annealer.data.given_labels import with_known
-from icm_annealer.data.rows import Row
-from icm_annealer.data.task import LoadedTask, Task, check_task, load_task, template_fields
+from icm_annealer.data.rows import READ_AS_IT_IS, ReadAs
+from icm_annealer.data.task import LoadedTask, Task, check_task, load_task
+from icm_annealer.data.template import template_fields
 from icm_annealer.runs.directory import JOURNAL
 from icm_annealer.runs.record import RunRecord
 from icm_annealer.search.settings import Settings
+from icm_annealer.sources.row import Row
 from icm_client.contract.errors import RequestError
 from icm_client.text.validation import first_error
 
@@ -24,7 +26,9 @@ Labels = Mapping[str, str | Sequence[str]] | Sequence[str]
 """Label name -> its text in prompts (or several texts); or a sequence of names."""
 
 
-def load_data(task: str, data: str | None, *, allow_code: bool) -> tuple[LoadedTask, Loaded]:
+def load_data(
+    task: str, data: str | None, *, allow_code: bool, read_as: ReadAs = READ_AS_IT_IS
+) -> tuple[LoadedTask, Loaded]:
     """Loads a task by name or file, and the examples of `data` or, if that is None, of the task. Raises
     RequestError."""
     loaded_task = load_task(task, allow_code=allow_code)
@@ -35,7 +39,7 @@ def load_data(task: str, data: str | None, *, allow_code: bool) -> tuple[LoadedT
             f"the task {task!r} has no data of its own: name a file with --data"
             + (f" (`{builder}` makes one; see `{builder} --help`)" if builder else "")
         )
-    return loaded_task, load_examples(source, loaded_task.task)
+    return loaded_task, load_examples(source, loaded_task.task, read_as)
 
 
 def task_of(

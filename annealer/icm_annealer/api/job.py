@@ -16,8 +16,9 @@ from icm_annealer.data.given_labels import GivenLabels
 from icm_annealer.data.task import Task
 from icm_annealer.labelling.budget import NO_BUDGET, Budget
 from icm_annealer.labelling.label_dataset import label_dataset
-from icm_annealer.runs.directory import SCORER_LOG, RunDir
+from icm_annealer.runs.directory import SCORER_LOG, SKIPPED, RunDir
 from icm_annealer.runs.schema.metrics import RowCounts
+from icm_annealer.runs.schema.rows import SkippedRow
 from icm_annealer.scoring.forecast import Rehearsed
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import Scorer, check_request
@@ -56,6 +57,9 @@ class LabelJob:
         """Checks the request and prepares the folder. Starts nothing. Raises RequestError."""
         self.check()
         self.folder.prepare(resume=self.resume, overwrite=self.overwrite)
+        if self.loaded.skipped:
+            bad = (SkippedRow(where=one.where, what=one.what, row=one.row) for one in self.loaded.skipped)
+            self.folder.write_rows(SKIPPED, bad)
 
     def check(self) -> None:
         """Checks the request. Makes and starts nothing. Raises RequestError."""
@@ -146,10 +150,11 @@ class LabelJob:
     @property
     def _rows(self) -> RowCounts:
         return RowCounts(
-            read=len(self.loaded.examples),
+            read=len(self.loaded.examples) + len(self.loaded.skipped),
             blank_lines=self.loaded.num_blank_lines,
             labelled=len(self.examples),
             left_out=len(self.loaded.examples) - len(self.examples),
+            skipped=len(self.loaded.skipped),
         )
 
 

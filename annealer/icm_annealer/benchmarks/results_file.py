@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from icm_annealer.data.json_text import parsed
 from icm_annealer.runs.atomic_write import check_writable, make_folder
 from icm_annealer.runs.directory import RunDir
+from icm_annealer.sources.json_text import parsed
 from icm_client.contract.errors import RequestError
 
 

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from icm_annealer.data.rows import Row
 from icm_annealer.runs.directory import RunDir
+from icm_annealer.sources.row import Row
 from icm_client.contract.errors import RequestError
 
 Report = Callable[[str], None]

@@ -11,7 +11,7 @@ import numpy as np
 from icm_annealer.builders.built import Built, Report, text_of
 from icm_annealer.builders.completions import Completions
 from icm_annealer.builders.final_answer import Solution, final_answer, plain
-from icm_annealer.data.rows import Row
+from icm_annealer.sources.row import Row
 from icm_client.contract.errors import RequestError
 from icm_client.openai_compat.gathered import gathered
 

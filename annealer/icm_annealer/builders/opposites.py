@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from icm_annealer.builders.built import Built, field_of, generator, text_of
 from icm_annealer.builders.pairs import opposed
-from icm_annealer.data.rows import Row
+from icm_annealer.sources.row import Row
 from icm_client.contract.errors import RequestError
 
 SUN = re.compile(r"\bsun\b", re.IGNORECASE)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from icm_annealer.builders.built import Built, fields_of, text_of
-from icm_annealer.data.rows import Row
+from icm_annealer.sources.row import Row
 from icm_client.contract.errors import RequestError
 
 FIELDS = ("choice", "choice_2")
+GOLD, NO_GOLD = "label", "none"
+"""The usual name of the field with gold labels, and what is given for none."""
 OPPOSITES: tuple[tuple[Any, Any], ...] = (
     (True, False),
     (1, 0),
@@ -60,13 +62,17 @@ def opposed(
     return rows
 
 
-def mirror(rows: Iterable[Row], fields: tuple[str, str], gold: str, group: str, id_field: str) -> Built:
+def mirror(rows: Iterable[Row], fields: tuple[str, str], gold: str | None, group: str, id_field: str) -> Built:
     """Adds after every row its mirror image: the two fields are swapped, and gold (if known) is inverted.
 
-    `group` becomes the pair's number and `-mirror` is appended to `id_field`; all other fields stay. Raises
-    RequestError if the file already holds mirror images, or if gold has no opposite.
+    `group` becomes the pair's number and `-mirror` is appended to `id_field`; all other fields stay. `gold` None means
+    that the field is called "label", if there is one; NO_GOLD that there is none.
+
+    Raises RequestError if the file already holds mirror images, if gold has no opposite or is nowhere though it is
+    named, or if it is not named and another field looks like gold, since a copy would be wrong in the mirror image.
     """
     known = [(row, fields_of(row)) for row in rows]
+    gold = _gold_field(known, gold, (*fields, group, id_field))
     opposite = _opposites(known, gold)
     seen: dict[tuple[str, str, str], str] = {}
     out: list[dict[str, Any]] = []
@@ -85,7 +91,27 @@ def mirror(rows: Iterable[Row], fields: tuple[str, str], gold: str, group: str, 
         out.append(values | {id_field: row_id, group: number})
         out.append(out[-1] | turned)
     unknown = sum(values.get(gold) is None for _, values in known)
-    return Built(out, [f"{unknown} pairs have no {gold!r}"] if unknown else [])
+    return Built(out, [f"{unknown} pairs have no {gold or GOLD!r}"] if unknown else [])
+
+
+def _gold_field(rows: Sequence[tuple[Row, dict[str, Any]]], named: str | None, others: Collection[str]) -> str:
+    there = dict.fromkeys(name for _, values in rows for name in values)
+    if named == NO_GOLD:
+        return ""
+    field = named or GOLD
+    if field in there or not rows:
+        return field
+    if named is not None:
+        raise RequestError(f"--gold: no row has the field {named!r} (there are: {', '.join(list(there)[:20])})")
+    truths = {_key(value) for pair in OPPOSITES for value in pair}
+    for name in there:
+        found = {_key(values[name]) for _, values in rows if isinstance(values.get(name), str | int | float | bool)}
+        if name not in others and found and (found <= truths or len(found) == 2 < len(rows)):
+            raise RequestError(
+                f"there is no field {GOLD!r}, and {name!r} has two values, as labels have, which would be wrong in a "
+                f"mirror image: say --gold {name}, or --gold {NO_GOLD} if no field holds labels"
+            )
+    return field
 
 
 def _key(value: Any) -> tuple[str, Any]:

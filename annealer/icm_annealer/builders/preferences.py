@@ -7,7 +7,7 @@ from typing import Any
 
 from icm_annealer.builders.built import Built, field_of, fields_of, generator, text_of
 from icm_annealer.builders.pairs import TextPair, in_both_orders
-from icm_annealer.data.rows import Row
+from icm_annealer.sources.row import Row
 from icm_client.contract.errors import RequestError
 
 FIRST, SECOND = (1, "1", "output_1"), (2, "2", "output_2")

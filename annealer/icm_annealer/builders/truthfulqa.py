@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from icm_annealer.builders.built import Built, generator, text_of
 from icm_annealer.builders.pairs import TextPair, in_both_orders
-from icm_annealer.data.rows import Row
+from icm_annealer.sources.row import Row
 
 
 class Question(NamedTuple):

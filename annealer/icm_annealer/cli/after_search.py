@@ -12,6 +12,8 @@ import typer
 from icm_annealer.cli.dry_run import DryRun, DryRunOption, HourPriceOption, JsonOption, PriceOption
 from icm_annealer.cli.options import (
     AllowCodeOption,
+    ColumnsOption,
+    EncodingOption,
     EngineOption,
     FiguresOption,
     KeyOption,
@@ -19,9 +21,11 @@ from icm_annealer.cli.options import (
     MaxTokensOption,
     ScorerModelOption,
     ScorerOption,
+    SkipBadOption,
     WaitOption,
     interruptible,
     named_scorer,
+    read_as,
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
@@ -112,6 +116,9 @@ def evaluate(
         str | None,
         typer.Option(help="The run's own data with gold labels; tests on what was not labelled."),
     ] = None,
+    columns: ColumnsOption = None,
+    encoding: EncodingOption = None,
+    skip_bad: SkipBadOption = False,
     task: Annotated[
         str | None, typer.Option(help="The run's task file, which names the gold field; not needed for built-in tasks.")
     ] = None,
@@ -152,14 +159,15 @@ def evaluate(
     found = np.array([names.index(row.label) for row in rows], dtype=np.int64)
     certainty = np.array([row.certainty for row in rows])
     is_known = np.array([row.known for row in rows])
-    reference = read_again(record, task, data, allow_code=allow_code)
+    how = read_as(columns, encoding, skip_bad)
+    reference = read_again(record, task, data, allow_code=allow_code, read_as=how)
     if reference.task.gold is None:
         raise RequestError("the gold field is not known: name the run's task file, with `gold:` in it, by --task")
     if test is None and reference.data is None:
         raise RequestError(f"name the data of {run} with --data, or other examples with --test")
     own = reference.data or Loaded([], {})
     # The same name twice may be a pipe, which can be read once.
-    pool = own if test is None or test == data else load_examples(test, reference.task)
+    pool = own if test is None or test == data else load_examples(test, reference.task, how)
     gold = labels_of(reference.examples, own.gold, reference.task)
     shots = Shots(reference.examples, found, certainty, gold, is_known)
     if test is None and shots.label_accuracy and has_nothing_unseen(pool, reference.examples):

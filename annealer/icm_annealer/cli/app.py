@@ -26,6 +26,7 @@ from icm_annealer.cli.score import score
 from icm_annealer.cli.show import show
 from icm_annealer.cli.tasks import check_task, tasks
 from icm_annealer.console.terminal import Terminal
+from icm_annealer.data.bad_rows import BadRowsError
 from icm_client import IcmError, RequestError
 from icm_client.text.distribution import version
 
@@ -91,6 +92,11 @@ def main() -> None:
     except WrongUsage as error:
         if text := error.format_message().replace("Value error, ", ""):  # none where help is shown instead
             _print_error(f"{text.rstrip('.')} (see `{error.ctx.command_path} --help`)" if error.ctx else text)
+        sys.exit(2)
+    except BadRowsError as error:
+        for line in error.table:
+            Terminal(stderr=True).say(line)
+        _print_error(error.message)
         sys.exit(2)
     except IcmError as error:
         _print_error(error.message)

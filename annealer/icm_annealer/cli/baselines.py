@@ -17,7 +17,9 @@ from icm_annealer.benchmarks.case import TaskData
 from icm_annealer.cli.dry_run import DryRun, DryRunOption, HourPriceOption, JsonOption, PriceOption
 from icm_annealer.cli.options import (
     AllowCodeOption,
+    ColumnsOption,
     DataOption,
+    EncodingOption,
     EngineOption,
     FiguresOption,
     KeyOption,
@@ -27,10 +29,12 @@ from icm_annealer.cli.options import (
     RatesOption,
     ScorerModelOption,
     ScorerOption,
+    SkipBadOption,
     TaskOption,
     WaitOption,
     interruptible,
     named_scorer,
+    read_as,
     with_given,
 )
 from icm_annealer.console.progress import RunProgress
@@ -54,6 +58,9 @@ def baselines(
     ] = None,
     scorer: ScorerOption = DEFAULT_SCORER,
     data: DataOption = None,
+    columns: ColumnsOption = None,
+    encoding: EncodingOption = None,
+    skip_bad: SkipBadOption = False,
     rates: RatesOption = None,
     known: KnownOption = None,
     examples: Annotated[int, typer.Option(min=8, help="How many examples to label.")] = USUAL.num_examples,
@@ -107,7 +114,7 @@ def baselines(
     Example: icm baselines --task living --seeds 5 --figures figures
     """
     console = Terminal()
-    loaded_task, loaded = load_data(task, data, allow_code=allow_code)
+    loaded_task, loaded = load_data(task, data, allow_code=allow_code, read_as=read_as(columns, encoding, skip_bad))
     if not loaded.gold:
         raise RequestError(
             f"baselines are compared by gold labels, and {task!r} has none: name their field in the task"

@@ -14,15 +14,15 @@ from icm_annealer.builders.built import Built, Report, write_rows
 from icm_annealer.builders.completions import Completions
 from icm_annealer.builders.gsm8k import Sampling, problems_of, solutions
 from icm_annealer.builders.opposites import gender_pairs, sun_pairs
-from icm_annealer.builders.pairs import FIELDS, mirror
+from icm_annealer.builders.pairs import FIELDS, GOLD, NO_GOLD, mirror
 from icm_annealer.builders.preferences import preferences
-from icm_annealer.builders.sources import opened
 from icm_annealer.builders.truthfulqa import claims, preference_pairs
 from icm_annealer.cli.ending import run_to_end
 from icm_annealer.cli.options import finite
 from icm_annealer.console.terminal import Terminal
-from icm_annealer.data.rows import Row, counts_text
+from icm_annealer.data.rows import counts_text, read_rows
 from icm_annealer.runs.atomic_write import check_place
+from icm_annealer.sources.row import Row
 from icm_client.contract.errors import RequestError
 from icm_client.http.address import shown
 from icm_client.http.api_key import read_key
@@ -150,7 +150,13 @@ def mirror_command(
     source: SourceArgument,
     out: OutOption,
     fields: Annotated[str, typer.Option(help="The two fields that are exchanged.")] = ",".join(FIELDS),
-    gold: Annotated[str, typer.Option(help="The field with gold labels, which are reversed if present.")] = "label",
+    gold: Annotated[
+        str | None,
+        typer.Option(
+            help=f"The field with gold labels, which are reversed; `{NO_GOLD}` if there is none.",
+            show_default=f"{GOLD}, if there is such a field",
+        ),
+    ] = None,
     group: Annotated[str, typer.Option(help="The field for the pair's number.")] = GROUP,
     id_: Annotated[str, typer.Option("--id", help="The field that names a row.")] = "id",
     overwrite: OverwriteOption = False,
@@ -175,7 +181,8 @@ def _build(
 ) -> None:
     console = Terminal(stderr=True)
     check_place(out, overwrite=overwrite, is_folder=False)
-    with _Reports(console) as report, opened(source, report) as rows:
+    with _Reports(console) as report:
+        rows = read_rows(source, report)
         built = build(rows, report)
     write_rows(out, built)
     output = Terminal()

@@ -17,9 +17,13 @@ from icm_annealer.cli.ending import run_to_end
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.examples import Loaded
 from icm_annealer.data.rates import NO_RATES, check_attainable, read_rates
+from icm_annealer.data.rows import ReadAs
 from icm_annealer.data.task import Task, built_in_tasks, with_rates
 from icm_annealer.scorers.kind import UNREACHABLE_S, WAIT_S, Opening
 from icm_annealer.scorers.registry import NamedScorer, find_scorer, scorers_help
+from icm_annealer.sources.delimited import check_columns
+from icm_annealer.sources.encoding import check_encoding
+from icm_client.contract.errors import RequestError
 from icm_client.http.api_key import read_key
 
 TaskOption = Annotated[
@@ -29,10 +33,31 @@ DataOption = Annotated[
     str | None,
     typer.Option(
         "--data",
-        help="Your rows: JSON lines, a JSON list, CSV, TSV or Parquet (also compressed, or a pipe; - is stdin), "
-        "a folder written by save_to_disk, or hf:owner/name[:config][:split].",
+        help="Your rows: JSON lines, a JSON list, CSV, TSV, Parquet or a workbook (also compressed, a pipe, or an "
+        "http(s) URL; - is stdin), a folder written by save_to_disk, or hf:owner/name[:config][:split].",
         show_default="the task's own data",
     ),
+]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="NAME,NAME",
+        help="The names of the columns, for a table whose first row does not name them.",
+        show_default="the task's own columns, or the first row",
+    ),
+]
+EncodingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--encoding",
+        help="The text encoding of the data, such as cp1252 or latin-1; UTF-8 and UTF-16 are recognised.",
+        show_default="the task's own encoding",
+    ),
+]
+SkipBadOption = Annotated[
+    bool,
+    typer.Option("--skip-bad", help="Leave out rows that cannot be used; otherwise they are an error, all together."),
 ]
 RatesOption = Annotated[
     list[str] | None,
@@ -147,6 +172,16 @@ FiguresOption = Annotated[
         "of the same name are replaced.",
     ),
 ]
+
+
+def read_as(columns: str | None, encoding: str | None, skip_bad: bool) -> ReadAs:
+    """How data are read by these options. Raises RequestError."""
+    names = [name.strip() for name in columns.split(",")] if columns is not None else []
+    try:
+        check_columns(names)
+        return ReadAs(names, check_encoding(encoding) if encoding is not None else None, skip_bad)
+    except ValueError as error:
+        raise RequestError(str(error)) from None
 
 
 def with_given(

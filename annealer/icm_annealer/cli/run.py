@@ -13,7 +13,9 @@ from icm_annealer.api.label_result import LabelResult
 from icm_annealer.cli.dry_run import DryRun, DryRunOption, HourPriceOption, JsonOption, PriceOption
 from icm_annealer.cli.options import (
     AllowCodeOption,
+    ColumnsOption,
     DataOption,
+    EncodingOption,
     EngineOption,
     KeyFile,
     KeyOption,
@@ -23,10 +25,12 @@ from icm_annealer.cli.options import (
     RatesOption,
     ScorerModelOption,
     ScorerOption,
+    SkipBadOption,
     TaskOption,
     WaitOption,
     interruptible,
     named_scorer,
+    read_as,
     with_given,
 )
 from icm_annealer.console.progress import RunProgress
@@ -37,7 +41,7 @@ from icm_annealer.data.rows import counted
 from icm_annealer.data.task import allowed_task
 from icm_annealer.labelling.budget import Budget
 from icm_annealer.reporting.certainty_plots import LIMITS
-from icm_annealer.runs.directory import LABELS, STARTED, RunDir
+from icm_annealer.runs.directory import LABELS, SKIPPED, STARTED, RunDir
 from icm_annealer.runs.record import RunRecord
 from icm_annealer.runs.schema.base import read_file
 from icm_annealer.runs.schema.state import StartState
@@ -62,6 +66,9 @@ def run(
     out: Annotated[Path, typer.Option("--out", help="The folder for this run's journal, labels and metrics.")],
     scorer: ScorerOption = DEFAULT_SCORER,
     data: DataOption = None,
+    columns: ColumnsOption = None,
+    encoding: EncodingOption = None,
+    skip_bad: SkipBadOption = False,
     examples: Annotated[
         int | None, typer.Option(min=2, help="Label only the first N rows, plus the rest of any group they begin.")
     ] = None,
@@ -124,7 +131,7 @@ def run(
     Example: icm run --task my_task.yaml --data rows.jsonl --from runs/first --out runs/second
     """
     console = Terminal()
-    loaded_task, loaded = load_data(task, data, allow_code=allow_code)
+    loaded_task, loaded = load_data(task, data, allow_code=allow_code, read_as=read_as(columns, encoding, skip_bad))
     own_task, loaded = with_given(loaded_task.task, loaded, rates, known)
     rows = loaded.examples if examples is None else first_of(loaded.examples, examples)
     settings = Settings(
@@ -245,6 +252,8 @@ def _print_result(console: Terminal, result: LabelResult, loaded: Loaded, num_la
         f"{loaded.counts_text}, {num_labelled:,} labelled"
         + (f" ({left_out:,} left out by --examples)." if left_out else ".")
     )
+    if loaded.skipped:
+        console.say(f"The {counted(len(loaded.skipped), 'bad row')} skipped: {result.folder / SKIPPED}")
     num_uncertain = int((result.certainty < LIMITS[-1]).sum())
     if num_uncertain:
         console.say(f"{num_uncertain:,} of the labels are uncertain (certainty below {LIMITS[-1]:g}).")

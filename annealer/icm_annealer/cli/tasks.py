@@ -9,13 +9,17 @@ import typer
 from icm_annealer.api.inputs import load_data
 from icm_annealer.cli.options import (
     AllowCodeOption,
+    ColumnsOption,
     DataOption,
+    EncodingOption,
     EngineOption,
     KeyOption,
     ScorerModelOption,
+    SkipBadOption,
     WaitOption,
     interruptible,
     named_scorer,
+    read_as,
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
@@ -36,6 +40,9 @@ def tasks() -> None:
 def check_task(
     file: Annotated[str, typer.Argument(help="A task file, or the name of a built-in task.")],
     data: DataOption = None,
+    columns: ColumnsOption = None,
+    encoding: EncodingOption = None,
+    skip_bad: SkipBadOption = False,
     scorer: Annotated[
         str | None,
         typer.Option(envvar="ICM_SCORER_URL", help=f"Also ask a model. {scorers_help()}."),
@@ -51,7 +58,7 @@ def check_task(
 
     Example: icm task check my_task.yaml --data rows.csv --scorer local:smollm2-135m
     """
-    loaded_task, loaded = load_data(file, data, allow_code=allow_code)
+    loaded_task, loaded = load_data(file, data, allow_code=allow_code, read_as=read_as(columns, encoding, skip_bad))
     task = loaded_task.task
     console = Terminal()
     labels = "gold labels" if any(e.id in loaded.gold for e in loaded.examples[:3]) else "labels in turn, not gold"

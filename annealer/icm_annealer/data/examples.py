@@ -12,10 +12,14 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from icm_annealer.core.arrays import Ints
-from icm_annealer.data.byte_source import is_stream, name_of
-from icm_annealer.data.rows import MAX_LINE_BYTES, Row, counts_text, read_rows
+from icm_annealer.data.bad_rows import BadRows
+from icm_annealer.data.label_values import NotALabel
+from icm_annealer.data.row_reader import BadRow, ReadRow, RowReader
+from icm_annealer.data.rows import READ_AS_IT_IS, ReadAs, counted, counts_text, read_rows, shown_source
 from icm_annealer.data.task import Task
 from icm_annealer.rules.consistency import Consistency
+from icm_annealer.sources.byte_source import is_stream
+from icm_annealer.sources.row import Fault, Row
 from icm_client.contract.errors import RequestError
 
 MAX_ROWS = 5_000_000
@@ -36,60 +40,63 @@ class Loaded(NamedTuple):
     """Loaded data: `examples` and `known` for the search, and `gold` (id -> label name) for evaluation only."""
 
     examples: list[Example]
-    """One example per row, in order. An invalid row is an error."""
+    """One example per row that is not bad, in order."""
     gold: dict[str, str]
     num_blank_lines: int = 0
     """Blank lines of a text file, which were skipped."""
     known: Mapping[str, str] = {}
     """Known labels (id -> label name), which the search may see and never changes."""
+    skipped: Sequence[Fault] = ()
+    """Bad rows that were left out; none unless that was asked for."""
 
     @property
     def counts_text(self) -> str:
-        """`200 rows read`, and the number of blank lines skipped, if any."""
-        return counts_text(len(self.examples), self.num_blank_lines)
+        """`200 rows read`, and the number of blank lines and bad rows skipped, if any."""
+        bad = f", {counted(len(self.skipped), 'bad row')} skipped" if self.skipped else ""
+        return counts_text(len(self.examples) + len(self.skipped), self.num_blank_lines) + bad
 
 
-def load_examples(source: Path | str, task: Task) -> Loaded:
-    """Loads any source that `rows.read_rows` can read. Raises RequestError naming the file and its first invalid
-    row."""
-    rows = read_rows(source)
-    loaded = examples_of(rows, task)
+def load_examples(source: Path | str, task: Task, read_as: ReadAs = READ_AS_IT_IS) -> Loaded:
+    """Loads any source that `rows.read_rows` can read, in the way that `read_as` or else the task says.
+
+    Raises RequestError naming the file and its bad rows, and if a field that the task names is in no row.
+    """
+    bad = BadRows(shown_source(source), task, skip=read_as.skip_bad)
+    how = ReadAs(read_as.columns or task.columns, read_as.encoding or task.encoding)
+    rows = read_rows(source, read_as=how, on_fault=bad.add)
+    loaded = examples_of(rows, task, bad)
     if not loaded.examples:
         once = " (a pipe, or standard input, can be read a single time)" if is_stream(source) else ""
-        raise RequestError(f"{name_of(source)}: no rows{once}", code="bad_data")
+        raise RequestError(f"{shown_source(source)}: no rows{once}", code="bad_data")
     return loaded._replace(num_blank_lines=rows.num_blank_lines)
 
 
-def examples_of(rows: Iterable[Row], task: Task) -> Loaded:
-    """The examples in row order, with the labels that the rows hold. Raises RequestError for an invalid row."""
-    examples: list[Example] = []
-    gold: dict[str, str] = {}
-    known: dict[str, str] = {}
-    seen: set[str] = set()
-    key_kinds: dict[str, str] = {}
-    for where, row in rows:
-        number = len(examples)
+def examples_of(rows: Iterable[Row], task: Task, bad: BadRows | None = None) -> Loaded:
+    """The examples in row order, with the labels that the rows hold. Rows without an id are numbered, from 0.
+
+    Raises RequestError for bad rows, unless `bad` skips them, and for a field of the task that is in no row.
+    """
+    bad = bad or BadRows("rows", task, can_skip=False)
+    reader = RowReader(task)
+    read: list[ReadRow] = []
+    for row in rows:
+        number = len(read) + bad.num
         if number >= MAX_ROWS:
-            raise RequestError(f"{where}: more than {MAX_ROWS} rows", code="bad_data")
-        if not isinstance(row, dict):
-            raise RequestError(f"{where}: a row must be a JSON object, not {type(row).__name__}", code="bad_data")
-        example_id = str(number if is_absent(row.get(task.id)) else row[task.id])
-        if example_id in seen:
-            raise RequestError(f"{where}: duplicate id {example_id!r}", code="bad_data")
-        seen.add(example_id)
-        facts = {name: value for name, value in row.items() if name not in (task.gold, task.known)}
-        _check_fields(facts, task, key_kinds, where)
-        text = task.render(facts)
-        if len(text) > MAX_LINE_BYTES:
-            raise RequestError(f"{where}: the example's text is longer than {MAX_LINE_BYTES} characters")
-        if not text.strip():
-            raise RequestError(f"{where}: the example's text is empty", code="bad_data")
-        examples.append(Example(example_id, text, str(facts[task.group]) if task.group else None, facts))
-        if task.gold is not None and not is_absent(row.get(task.gold)):
-            gold[example_id] = label_named(row[task.gold], task, where)
-        if task.known is not None and not is_unknown(row.get(task.known)):
-            known[example_id] = label_named(row[task.known], task, where)
-    return Loaded(examples, gold, known=known)
+            raise RequestError(f"{row.where}: more than {MAX_ROWS} rows", code="bad_data")
+        try:
+            read.append(reader.read(row, number))
+        except NotALabel as wrong:
+            bad.add_value(row, reader.values, wrong)
+        except BadRow as wrong:
+            bad.add(Fault(row.where, wrong.what, wrong.kind, row.value))
+    num_rows = len(read) + bad.num
+    reader.check_columns(num_rows, bad)
+    skipped = bad.skipped(num_rows)
+    ids = [name or _free_number(number, reader.ids) for name, number in ((one.id, one.number) for one in read)]
+    examples = [Example(name, one.text, one.group, one.facts) for name, one in zip(ids, read, strict=True)]
+    gold = {name: one.gold for name, one in zip(ids, read, strict=True) if one.gold is not None}
+    known = {name: one.known for name, one in zip(ids, read, strict=True) if one.known is not None}
+    return Loaded(examples, gold, known=known, skipped=skipped)
 
 
 def consistency_of(task: Task, examples: Sequence[Example]) -> Consistency:
@@ -171,49 +178,9 @@ def groups_of(examples: Sequence[Grouped]) -> list[list[int]]:
     return list(members.values())
 
 
-def label_named(value: Any, task: Task, where: str) -> str:
-    """The label name for a field's value (gold or a person's label). Raises RequestError."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # integer columns with gaps are read as floats
-    text = value if isinstance(value, str) else json.dumps(value)
-    # Programs write truth values to text files in different ways: True, TRUE or true.
-    label = task.gold_values.get(text) or task.gold_values.get(text.lower(), text)
-    if label not in task.labels:
-        known = ", ".join([*task.labels, *task.gold_values])
-        raise RequestError(f"{where}: the label {text!r} is none of {known}", code="bad_data")
-    return label
-
-
-def is_absent(value: Any) -> bool:
-    """Whether a value is missing: None, or NaN in a column of numbers."""
-    return value is None or value != value
-
-
-def is_unknown(value: Any) -> bool:
-    """Whether a field for a known label is empty."""
-    return is_absent(value) or value == ""
-
-
-def _is_one_cell(facts: dict[str, Any]) -> bool:
-    """Whether a row looks like a semicolon-separated CSV file, as spreadsheets write where commas are decimal
-    points."""
-    return any(";" in name for name in facts)
-
-
-def _check_fields(facts: dict[str, Any], task: Task, key_kinds: dict[str, str], where: str) -> None:
-    """Checks that a row has the fields of the task. `key_kinds` stores the type of each rule's key for later rows."""
-    for field in task.fields:
-        if is_absent(facts.get(field)) or isinstance(facts[field], dict | list):
-            there = ", ".join(list(facts)[:20])
-            hint = "; are its cells parted by semicolons? Commas are read, or tabs" if _is_one_cell(facts) else ""
-            raise RequestError(
-                f"{where}: the field {field!r} is missing or not a plain value (there are: {there}{hint})",
-                code="bad_data",
-            )
-    for key in task.rule_keys:
-        kind = "text" if isinstance(facts[key], str) else "a number"
-        if key_kinds.setdefault(key, kind) != kind:  # 600 and "600" would count as different
-            raise RequestError(
-                f"{where}: {key!r}, which a rule compares, is {kind} here and {key_kinds[key]} in earlier rows",
-                code="bad_data",
-            )
+def _free_number(number: int, taken: Container[str]) -> str:
+    """The row's number as an id, apart from the ids that rows state."""
+    name = str(number)
+    while name in taken:
+        name = f"row-{name}"
+    return name

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from icm_annealer.data.columnar import plain
-from icm_annealer.data.examples import MAX_ROWS, Example, Loaded, is_absent, is_unknown, label_named
-from icm_annealer.data.rows import Row, read_rows
+from icm_annealer.data.examples import MAX_ROWS, Example, Loaded
+from icm_annealer.data.label_values import LabelValues
+from icm_annealer.data.row_reader import is_absent
+from icm_annealer.data.rows import read_rows
 from icm_annealer.data.task import Task
+from icm_annealer.sources.row import Row
 from icm_client.contract.errors import RequestError
 
 NUM_SHOWN = 5
@@ -53,7 +56,9 @@ def with_known(loaded: Loaded, task: Task, known: Mapping[Any, Any] | Iterable[A
     else:
         raise RequestError(f"known: a mapping from ids to labels, or a label for each row, not {type(known).__name__}")
     _check_ids(what, [name for name, _, _ in pairs], {example.id for example in loaded.examples})
-    more = {name: label_named(plain(label), task, where) for name, label, where in pairs if not is_unknown(label)}
+    values = LabelValues(task)
+    read = {name: values.label_at(plain(label), where) for name, label, where in pairs}
+    more = {name: label for name, label in read.items() if label is not None}
     differing = [name for name, label in more.items() if loaded.known.get(name, label) != label]
     if differing:
         raise RequestError(f"{what}: another known label than before for {named_ids(differing)}", code="bad_data")

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from icm_annealer.data.examples import Example, is_unknown, label_named
+from icm_annealer.data.examples import Example
+from icm_annealer.data.label_values import LabelValues, NotALabel
 from icm_annealer.data.task import Task
-from icm_client.contract.errors import RequestError
 
 
 def label_columns(examples: Sequence[Example], task: Task) -> list[str]:
     """The fields that the task does not use, whose values are all label names, or values of `gold_values`; a few may be
     empty. They are probably gold labels."""
-    used = {*task.fields, task.id}
+    values, used = LabelValues(task), {*task.fields, task.id}
     candidates = dict.fromkeys(name for example in examples for name in example.fields if name not in used)
-    has_value: set[str] = set()
+    has_label: set[str] = set()
     for example in examples:
         for name in list(candidates):
-            value = example.fields.get(name)
-            if is_unknown(value):
-                continue
-            if _is_label(value, task):
-                has_value.add(name)
-            else:
+            try:
+                if values.label(example.fields.get(name)) is not None:
+                    has_label.add(name)
+            except (NotALabel, TypeError):  # TypeError: a value that is not of JSON
                 del candidates[name]
         if not candidates:
             break
-    return [name for name in candidates if name in has_value]
+    return [name for name in candidates if name in has_label]
 
 
 def label_column_text(name: str) -> str:
@@ -42,13 +40,6 @@ def searched_fields(examples: Sequence[Example], task: Task) -> list[str]:
     columns if a rule is code, which may read any."""
     if all(rule.code is None for rule in task.rules):
         return task.rule_keys
-    unused = label_columns(examples, task)
+    bare = task.model_copy(update={"gold_values": {}, "no_label": []})  # a run does not keep these
+    unused = label_columns(examples, bare)
     return sorted({name for example in examples for name in example.fields if name not in unused})
-
-
-def _is_label(value: object, task: Task) -> bool:
-    try:
-        label_named(value, task, "")
-    except (RequestError, TypeError):
-        return False
-    return True

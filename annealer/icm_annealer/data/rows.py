@@ -1,41 +1,56 @@
-"""Reads data as rows, each with its location for errors: JSON, CSV and TSV here, other formats in `columnar`."""
+"""Reads rows of any source, each with its place for errors: a file, a pipe, an address, or a dataset."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from icm_annealer.data.byte_source import STANDARD_INPUT, ByteSource, opened
 from icm_annealer.data.columnar import HUB, hub_rows, parquet_rows, saved_rows
-from icm_annealer.data.json_text import parsed
+from icm_annealer.sources.byte_source import STANDARD_INPUT, ByteSource, name_of, opened
+from icm_annealer.sources.delimited import delimited_rows
+from icm_annealer.sources.dialect import Line
+from icm_annealer.sources.download import SCHEMES, downloaded
+from icm_annealer.sources.encoding import in_utf8, not_utf8
+from icm_annealer.sources.json_text import parsed
+from icm_annealer.sources.row import Fault, OnFault, Row, refuse
+from icm_annealer.sources.workbook import is_workbook, workbook_rows
 from icm_client.contract.errors import RequestError
+from icm_client.http.address import shown
 
 MAX_LINE_BYTES = 4 * 1024 * 1024
-"""Also the most characters of a CSV cell, which may span several lines."""
 MAX_LIST_BYTES = 256 * 1024 * 1024
 """A JSON list is parsed as a whole, which takes several times its size in memory."""
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
+TABLE_SUFFIXES = (".csv", ".tsv")
 JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 MARK = b"\xef\xbb\xbf"
+REMOTE = (HUB, *SCHEMES)
+"""How sources begin that are no paths."""
 
 
-class Row(NamedTuple):
-    """One row of a source. The value may not be an object."""
+class ReadAs(NamedTuple):
+    """How a source is read, as far as it does not say so itself."""
 
-    where: str
-    value: Any
+    columns: Sequence[str] = ()
+    """The names of its columns, for a table whose first row does not name them."""
+    encoding: str | None = None
+    """Its text encoding, if that is neither UTF-8 nor UTF-16."""
+    skip_bad: bool = False
+    """Whether examples are made of the other rows if some are bad; `read_rows` leaves that to `on_fault`."""
+
+
+READ_AS_IT_IS = ReadAs()
 
 
 class Rows(Iterator[Row]):
     """The rows of one source, in order, each once. Create it with `read_rows`."""
 
-    def __init__(self, source: Path | str, report: Callable[[str], None] | None):
+    def __init__(self, source: Path | str, report: Callable[[str], None] | None, read_as: ReadAs, on_fault: OnFault):
         self.num_rows = 0
         """The number of rows returned so far."""
         self.num_blank_lines = 0
         """The number of blank lines skipped so far."""
+        self._read_as, self._on_fault = read_as, on_fault
         self._rows, self._report = self._read(source), report
 
     def __next__(self) -> Row:
@@ -48,6 +63,10 @@ class Rows(Iterator[Row]):
     def _read(self, source: Path | str) -> Iterator[Row]:
         if str(source).startswith(HUB):
             yield from _numbered(hub_rows(str(source)), str(source))
+        elif str(source).startswith(SCHEMES):
+            url, report = str(source), self._report or (lambda _: None)
+            with downloaded(url, report) as path, opened(path, shown(url)) as found:
+                yield from self._read_format(found)
         elif source != STANDARD_INPUT and Path(source).is_dir():
             yield from _numbered(saved_rows(Path(source)), str(source))
         else:
@@ -55,64 +74,88 @@ class Rows(Iterator[Row]):
                 yield from self._read_format(found)
 
     def _read_format(self, source: ByteSource) -> Iterator[Row]:
-        form = _format(source)
-        if form == ".parquet":
+        if source.head.startswith(b"PAR1") or source.suffix == ".parquet":
             with source.seekable() as file:
                 yield from _numbered(parquet_rows(file, source.name), source.name)
-        elif form in DELIMITERS:
-            yield from self._csv_rows(source, DELIMITERS[form])
+        elif is_workbook(source.head):
+            with source.seekable() as file:
+                yield from workbook_rows(file, source.name, self._read_as.columns)
+        else:
+            yield from self._text_rows(in_utf8(source, self._read_as.encoding))
+
+    def _text_rows(self, source: ByteSource) -> Iterator[Row]:
+        form = self._text_format(source)
+        if form in TABLE_SUFFIXES:
+            columns = self._read_as.columns
+            yield from delimited_rows(
+                self._lines(source), source.name, source.suffix, columns, self._on_fault, self._count_blank
+            )
         elif source.head.removeprefix(MARK).lstrip().startswith(b"["):
             yield from _json_list(source)
         else:
             yield from self._json_rows(source)
 
+    def _text_format(self, source: ByteSource) -> str:
+        """A table's suffix, or any other text for JSON."""
+        if source.suffix in (*TABLE_SUFFIXES, *JSON_SUFFIXES):
+            return source.suffix
+        if self._read_as.columns:
+            return ".csv"
+        text = source.head.removeprefix(MARK).lstrip()
+        is_json = not text or text.startswith(b"{") or (text[:1] == b"[" and text[1:].lstrip()[:1] in b'{["]')
+        return ".jsonl" if is_json else ".csv"
+
     def _json_rows(self, source: ByteSource) -> Iterator[Row]:
-        for where, line in _lines(source):
-            if not line.strip():
-                self.num_blank_lines += 1
-                continue
-            try:
-                yield Row(where, parsed(line))
-            except ValueError as error:
-                raise RequestError(f"{where}: not valid JSON ({error})", code="bad_data") from None
-
-    def _csv_rows(self, source: ByteSource, delimiter: str) -> Iterator[Row]:
-        csv.field_size_limit(MAX_LINE_BYTES)
-        reader = csv.reader((line for _, line in _lines(source)), delimiter=delimiter, strict=True)
-        header: list[str] | None = None
-        start = 1
-        try:
-            for cells in reader:
-                place, start = f"{source.name}, line {start}", reader.line_num + 1
-                if not cells:
-                    self.num_blank_lines += 1
-                elif header is None:
-                    header = [cell.strip() for cell in cells]
-                    _check_header(header, place)
-                elif len(cells) != len(header):
-                    raise RequestError(
-                        f"{place}: {len(cells)} cells, where the header has {len(header)}; "
-                        "is a quote missing around a cell that holds a separator?",
-                        code="bad_data",
-                    )
+        for line in self._lines(source):
+            if line.fault is not None:
+                self._on_fault(line.fault)
+            elif not line.text.strip():
+                self._count_blank()
+            else:
+                where = f"{source.name}, line {line.number}"
+                try:
+                    row = Row(where, parsed(line.text))
+                except ValueError as error:
+                    self._on_fault(Fault(where, f"not valid JSON ({error})", "not valid JSON", line.text))
                 else:
-                    yield Row(place, {name: cell or None for name, cell in zip(header, cells, strict=True)})
-        except csv.Error as error:
-            # An open quote swallows the following lines, so the row's first line is reported.
-            raise RequestError(
-                f"{source.name}, line {start}: broken CSV ({error}; seen at line {reader.line_num})", code="bad_data"
-            ) from None
+                    yield row
+
+    def _lines(self, source: ByteSource) -> Iterator[Line]:
+        """The decoded lines, with their line ends."""
+        for number, line in enumerate(source.lines(MAX_LINE_BYTES), start=1):
+            try:
+                yield Line(number, line.decode("utf-8-sig" if number == 1 else "utf-8"))
+            except UnicodeDecodeError as error:
+                text = line.decode("latin-1")
+                where = f"{source.name}, line {number}"
+                yield Line(number, text, Fault(where, not_utf8(line, error.start), "not UTF-8", text))
+
+    def _count_blank(self) -> None:
+        self.num_blank_lines += 1
 
 
-def read_rows(source: Path | str, report: Callable[[str], None] | None = None) -> Rows:
-    """The rows of a file or pipe, of standard input (the text `-`), of a folder that `save_to_disk` wrote, or of
-    `hf:owner/name[:config][:split]`. A source is opened once and read once. `report` is called after every 1,000 rows.
+def read_rows(
+    source: Path | str,
+    report: Callable[[str], None] | None = None,
+    *,
+    read_as: ReadAs = READ_AS_IT_IS,
+    on_fault: OnFault = refuse,
+) -> Rows:
+    """The rows of a file or pipe, of standard input (the text `-`), of an http(s) URL, of a folder that `save_to_disk`
+    wrote, or of `hf:owner/name[:config][:split]`. A source is opened once and read once. `report` is called after every
+    1,000 rows. `on_fault` is called for each bad row; by default, the first one raises RequestError.
 
-    The suffix of the name, without a compression suffix, determines CSV, TSV, JSON or Parquet; otherwise the first
-    bytes do. JSON holds one object per line or a list of objects. Empty CSV cells are None; other cells are text.
-    Iteration raises RequestError naming the source, and the row if there is one.
+    Parquet and workbooks are recognised by their first bytes. The suffix of the name, without a compression suffix,
+    tells CSV and TSV from JSON; without one, the first bytes do. How a table is written (separator, quotes) is
+    recognised from its first lines. JSON holds one object per line or a list of objects. Empty CSV cells are None;
+    other cells are text. Iteration raises RequestError naming the source, and the row if there is one.
     """
-    return Rows(source, report)
+    return Rows(source, report, read_as, on_fault)
+
+
+def shown_source(source: Path | str) -> str:
+    """The name of a source in messages; an address without its password."""
+    return shown(str(source)) if str(source).startswith(SCHEMES) else name_of(source)
 
 
 def counts_text(num_rows: int, num_blank_lines: int) -> str:
@@ -127,30 +170,8 @@ def counted(num: int, noun: str) -> str:
     return f"{num:,} {noun if num == 1 else plural}"
 
 
-def _format(source: ByteSource) -> str:
-    """One of DELIMITERS, `.parquet`, or any other text for JSON."""
-    if source.suffix in DELIMITERS or source.suffix in JSON_SUFFIXES or source.suffix == ".parquet":
-        return source.suffix
-    if source.head.startswith(b"PAR1"):
-        return ".parquet"
-    text = source.head.removeprefix(MARK).lstrip()
-    if not text or text.startswith((b"{", b"[")):
-        return ".jsonl"
-    return ".tsv" if b"\t" in text.splitlines()[0] else ".csv"
-
-
 def _numbered(rows: Iterator[Any], source: str) -> Iterator[Row]:
     return (Row(f"{source}, row {number}", row) for number, row in enumerate(rows, start=1))
-
-
-def _lines(source: ByteSource) -> Iterator[tuple[str, str]]:
-    """The decoded lines, with their line ends, each with its location."""
-    for number, line in enumerate(source.lines(MAX_LINE_BYTES), start=1):
-        where = f"{source.name}, line {number}"
-        try:
-            yield where, line.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            raise RequestError(f"{where}: not UTF-8 (byte {error.start})", code="bad_data") from None
 
 
 def _json_list(source: ByteSource) -> Iterator[Row]:
@@ -166,9 +187,3 @@ def _json_list(source: ByteSource) -> Iterator[Row]:
         raise RequestError(f"{source.name}: not valid JSON in UTF-8 ({error})", code="bad_data") from None
     del content
     yield from _numbered(iter(values), source.name)
-
-
-def _check_header(header: list[str], place: str) -> None:
-    twice = next((name for number, name in enumerate(header) if name in header[:number]), None)
-    if twice is not None:
-        raise RequestError(f"{place}: the header names the column {twice!r} twice", code="bad_data")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -10,16 +9,21 @@ from typing import Any, Literal
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from icm_annealer.data.columnar import HUB
 from icm_annealer.data.rates import Rates, check_rates
+from icm_annealer.data.rows import REMOTE
+from icm_annealer.data.template import filled, template_fields
 from icm_annealer.rules.python import ALLOW_CODE
 from icm_annealer.rules.registry import AnyRule
+from icm_annealer.sources.delimited import check_columns
+from icm_annealer.sources.encoding import check_encoding
 from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import MAX_LABEL_CHARS, ScoreRequest, label_texts
 from icm_client.text.strict_yaml import MAX_CHARS, YAMLError, one_line, read_yaml
 from icm_client.text.validation import first_error
 
 RATES: TypeAdapter[Rates] = TypeAdapter(Rates)
+ID = "id"
+"""The field with a row's id, unless the task names another."""
 BUILT_IN = Path(__file__).parents[1] / "tasks"
 
 
@@ -67,7 +71,13 @@ class Task(BaseModel):
     rates: Rates = {}
     """Label name -> the share of examples that have it, or its least and greatest share ([0.1, 0.2]). Labels that are
     not named share the rest freely."""
-    id: str = "id"
+    no_label: list[str] = []
+    """Values of these fields that mean that there is no label, as an empty one does."""
+    columns: list[str] = []
+    """The columns' names, for a table without a header."""
+    encoding: str | None = None
+    """The text encoding of the data, if it is neither UTF-8 nor UTF-16."""
+    id: str = ID
     """The field with a row's id; rows without it are numbered."""
     group: str | None = None
     """The field whose equal values tie rows together for `rules` and `leave_out: group`."""
@@ -92,9 +102,14 @@ class Task(BaseModel):
         return [label_texts(texts)[0] for texts in self.labels.values()]
 
     def seen(self) -> dict[str, Any]:
-        """The fields that affect a search: all except the fields with gold and known labels, the data's location, and
-        descriptions for people."""
-        seen = self.model_dump(exclude={"data", "source", "notes", "title", "gold", "gold_values", "known"})
+        """The fields that affect a search: all except the fields with gold and known labels, where the data are and how
+        they are read, and descriptions for people."""
+        seen = self.model_dump(
+            exclude={
+                *("data", "columns", "encoding", "source", "notes", "title"),
+                *("gold", "gold_values", "no_label", "known"),
+            }
+        )
         for name in ("special_tokens", "rates"):
             if not seen[name]:
                 del seen[name]
@@ -102,7 +117,7 @@ class Task(BaseModel):
 
     def render(self, row: dict[str, Any]) -> str:
         """The example's text; raises KeyError with the missing field's name."""
-        return self.template.format_map(row)
+        return filled(self.template, row)
 
     @property
     def fields(self) -> list[str]:
@@ -113,20 +128,6 @@ class Task(BaseModel):
     def rule_keys(self) -> list[str]:
         """The fields whose values the rules compare."""
         return [key for rule in self.rules for key in rule.keys]
-
-
-def template_fields(template: str) -> list[str]:
-    """The fields that a template names, in order. Raises ValueError if it holds anything but plain field names.
-
-    Templates are untrusted: attribute and index look-ups are refused, and format specs, which may contain them.
-    """
-    fields = []
-    for _, field, form, conversion in string.Formatter().parse(template):
-        if field is not None:
-            if not field.isidentifier() or form or conversion:
-                raise ValueError(f"template: {{{field}}} is not a plain field name")
-            fields.append(field)
-    return fields
 
 
 class LoadedTask(BaseModel):
@@ -140,7 +141,7 @@ class LoadedTask(BaseModel):
     @property
     def data_path(self) -> Path | str | None:
         """The location of the task's data; None if it names none."""
-        if self.task.data is None or self.task.data.startswith(HUB):
+        if self.task.data is None or self.task.data.startswith(REMOTE):
             return self.task.data
         return self.path.parent / self.task.data
 
@@ -219,6 +220,7 @@ def _check(task: Task) -> None:
     _check_template(task)
     _check_rules(task)
     _check_labels(task)
+    _check_reading(task)
     check_rates(task.rates, task.label_names)
 
 
@@ -241,13 +243,22 @@ def _line(text: str) -> str:
 def _check_template(task: Task) -> None:
     fields = template_fields(task.template)
     if not fields:
-        doubled = ", with single braces: doubled ones stand for braces in the text" * ("{{" in task.template)
-        raise ValueError(f"template: names no field of a row, so that all examples are alike; write {{field}}{doubled}")
+        doubled = "; doubled braces stand for braces in the text" * ("{{" in task.template)
+        raise ValueError(
+            f"template: names no field of a row, so that all examples would have the text {task.template!r:.80}; write "
+            f"the name of a column in single braces where its text belongs, such as {{text}}{doubled}"
+        )
     if task.known is not None and task.known == task.gold:
         raise ValueError(f"known: {task.known!r} is the gold field, which a search never sees")
     for what, named in (("template", fields), ("group", [task.group]), ("id", [task.id])):
         if task.gold is not None and task.gold in named:
-            raise ValueError(f"{what}: {task.gold!r} is the gold field, which a search never sees")
+            aside = (
+                "; a shot's label is put behind the template by itself, so take "
+                f"{{{task.gold}}} out of it; or leave `gold` out of the task, if it is no label"
+            )
+            raise ValueError(
+                f"{what}: {task.gold!r} is the gold field, which a search never sees{aside * (what == 'template')}"
+            )
         if task.known is not None and task.known in named:
             raise ValueError(f"{what}: {task.known!r} is the field with known labels, which is not part of an example")
 
@@ -267,6 +278,18 @@ def _check_rules(task: Task) -> None:
             raise ValueError(f"rules: {rule.title} compares {task.known!r}, the field with known labels")
         if task.group is None and rule.traits.needs_group:
             raise ValueError(f"rules: {rule.title} judges groups, and the task names no group field")
+
+
+def _check_reading(task: Task) -> None:
+    if task.encoding is not None:
+        check_encoding(task.encoding)
+    check_columns(task.columns)
+    for text, label in task.gold_values.items():
+        if label not in task.labels:
+            raise ValueError(f"gold_values: {text!r} stands for {label!r}, which is none of the task's labels")
+    both = [text for text in task.no_label if text in task.labels or text in task.gold_values]
+    if both:
+        raise ValueError(f"no_label: {both[0]!r} also stands for a label")
 
 
 def _check_labels(task: Task) -> None:

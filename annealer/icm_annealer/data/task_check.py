@@ -4,13 +4,14 @@ print findings."""
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
 
 from icm_annealer.data.examples import Example, Loaded, consistency_of, labels_of
-from icm_annealer.data.given_labels import named_ids
+from icm_annealer.data.given_labels import NUM_SHOWN, named_ids
 from icm_annealer.data.label_columns import label_column_text, label_columns
 from icm_annealer.data.rates import rates_text
 from icm_annealer.data.task import Task
@@ -89,17 +90,24 @@ def look_at_data(task: Task, loaded: Loaded) -> Findings:
 
 
 def _begin_alike(texts: list[tuple[str, str]]) -> list[str]:
-    first: dict[str, tuple[str, str]] = {}
-    wrong = []
+    by_word: dict[str, dict[str, str]] = {}
     for label, text in texts:
         match = FIRST_WORD.match(text)
-        other, shown = first.setdefault(match[0] if match else text, (label, text))
-        if other != label:
-            wrong.append(
-                f"the labels {shown!r} and {text!r} begin with the same word, so that the first token does not tell "
-                "them apart: other words are scored faster and more evenly"
-            )
-    return wrong
+        by_word.setdefault(match[0] if match else text, {}).setdefault(label, text)
+    alike = sorted((list(labels.values()) for labels in by_word.values() if len(labels) > 1), key=len, reverse=True)
+    if not alike:
+        return []
+    shown = "; ".join(_some(labels) for labels in alike[:NUM_SHOWN])
+    more = f"; and {len(alike) - NUM_SHOWN} more such words" if len(alike) > NUM_SHOWN else ""
+    return [
+        f"{sum(map(len, alike))} labels begin with the same word as others, so that the first token does not tell them "
+        f"apart: {shown}{more}. Other words are scored faster and more evenly"
+    ]
+
+
+def _some(texts: list[str]) -> str:
+    more = f" and {len(texts) - NUM_SHOWN} more" if len(texts) > NUM_SHOWN else ""
+    return ", ".join(repr(text) for text in texts[:NUM_SHOWN]) + more
 
 
 def _lengths(loaded: Loaded) -> Findings:
@@ -122,7 +130,7 @@ def _lengths(loaded: Loaded) -> Findings:
 def _duplicates(loaded: Loaded) -> Findings:
     by_text: dict[str, list[str]] = {}
     for example in loaded.examples:
-        by_text.setdefault(example.text, []).append(example.id)
+        by_text.setdefault(_as_read(example.text), []).append(example.id)
     twice = [ids for ids in by_text.values() if len(ids) > 1]
     if not twice:
         return Findings([], [])
@@ -135,6 +143,11 @@ def _duplicates(loaded: Loaded) -> Findings:
             + (f"; {differing} of them have differing gold labels" * bool(differing))
         ],
     )
+
+
+def _as_read(text: str) -> str:
+    """What remains of a text for a person: composed characters, and single spaces."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 def _groups(task: Task, examples: list[Example]) -> Findings:

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 
 from icm_annealer.data.examples import Example
-from icm_annealer.data.task import Task, template_fields
+from icm_annealer.data.task import Task
+from icm_annealer.data.template import filled, template_fields
 from icm_client.contract.wire import label_texts
 
 SPECIAL = re.compile(
@@ -21,7 +22,7 @@ PLACEHOLDER = "x"
 
 def texts_alike(task: Task, examples: Iterable[Example]) -> list[str]:
     """Likely mistakes in the texts, one line each."""
-    own = task.template.format_map(dict.fromkeys(template_fields(task.template), PLACEHOLDER))
+    own = filled(task.template, dict.fromkeys(template_fields(task.template), PLACEHOLDER))
     shots, separator, owned = _shots(task, own), task.separator, _special(own)
     found = {
         "separators": _Found(lambda text: [separator] if separator.strip(" ") and _more(separator, text, own) else []),

@@ -7,12 +7,12 @@ its label compares. The completion follows the prompt directly, as in TRL's data
 
 from __future__ import annotations
 
-import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from icm_annealer.data.examples import Example
-from icm_annealer.data.task import Task, template_fields
+from icm_annealer.data.task import Task
+from icm_annealer.data.template import escaped, filled, literals, template_fields
 from icm_client.contract.errors import RequestError
 
 
@@ -52,7 +52,7 @@ def reading(
     up to its line.
     """
     fields = tuple(name.strip() for name in response.split(",")) if response else _differing(task, examples)
-    if not 1 <= len(fields) <= 2 or len(set(fields)) < len(fields) or not all(map(str.isidentifier, fields)):
+    if not 1 <= len(fields) <= 2 or len(set(fields)) < len(fields) or not all(map(_is_name, fields)):
         raise RequestError(f"--response: {','.join(fields)} is not one field, or two different ones: FIELD,FIELD")
     if len(fields) == 2 and len(task.labels) != 2:
         raise RequestError(f"a label compares two responses only in a task with two labels, not {len(task.labels)}")
@@ -93,11 +93,11 @@ def _prompt_before(template: str, fields: Sequence[str]) -> tuple[str, str]:
     end to the response, as a verbalizer's does.
     """
     head = ""
-    for literal, field, _, _ in string.Formatter().parse(template):
-        head += literal.replace("{", "{{").replace("}", "}}")
+    for literal, field in literals(template):
+        head += escaped(literal)
         if field in fields:
             break
-        head += f"{{{field}}}" if field is not None else ""
+        head += f"{{{field}}}" if field else ""
     else:
         head = ""  # the response is not in the template
     line = head.rfind("\n") + 1
@@ -123,9 +123,13 @@ def _better(task: Task, named: str | None) -> str:
     return task.label_names[0]
 
 
+def _is_name(field: str) -> bool:
+    return bool(field) and not set("{}") & set(field)
+
+
 def _filled(template: str, example: Example, option: str) -> str:
     try:
-        return template.format_map(example.fields)
+        return filled(template, example.fields)
     except KeyError as error:
         there = ", ".join(list(example.fields)[:20])
         raise RequestError(f"{option}: no field {error} in the row {example.id!r} (there are: {there})") from None

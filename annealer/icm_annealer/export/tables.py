@@ -13,14 +13,31 @@ from icm_annealer.data.task import Task
 from icm_annealer.export.base import ExportFormat, ExportJob, Written
 from icm_annealer.export.cells import write_cells
 from icm_annealer.export.labelled import Labelled
+from icm_annealer.export.original import original_columns
 
+KINDS = {str: "string", float: "float64", int: "int64", bool: "bool"}
 PROBS = ("probs", "context_probs")
 """The fields of a row that hold a probability for each label."""
 
 
 def records(labelled: Sequence[Labelled]) -> list[dict[str, Any]]:
     """The run's rows with the example's text and the label's certainty: id, text, label, certainty, known, probs,
-    margin, context_probs, label_mass, group, run. A label that abstains is None."""
+    margin, context_probs, label_mass, group, run; behind them the columns of the data. A label that abstains is
+    None."""
+    rows = _found(labelled)
+    for name, values in original_columns(labelled, _used(labelled)).items():
+        for row, value in zip(rows, values, strict=True):
+            row[name] = value
+    return rows
+
+
+def _used(labelled: Sequence[Labelled]) -> set[str]:
+    """The names of the columns that do not come from the data, nested or not."""
+    first = _found(labelled[:1])[0]
+    return {*first, *(f"{field}.{name}" for field in PROBS for name in first[field])}
+
+
+def _found(labelled: Sequence[Labelled]) -> list[dict[str, Any]]:
     return [
         {
             "id": one.row.id,
@@ -60,6 +77,7 @@ def write_parquet(path: Path, labelled: Sequence[Labelled], task: Task) -> None:
     arrow = required("pyarrow", "the format parquet")
     parquet = required("pyarrow.parquet", "the format parquet")
     text, number = arrow.string(), arrow.float64()
+    kinds = {str: text, float: number, int: arrow.int64(), bool: arrow.bool_()}
     probs = arrow.struct([(name, number) for name in task.label_names])
     schema = arrow.schema(
         [
@@ -74,6 +92,7 @@ def write_parquet(path: Path, labelled: Sequence[Labelled], task: Task) -> None:
             ("label_mass", number),
             ("group", text),
             ("run", text),
+            *((name, kinds[kind]) for name, kind in _kinds(labelled).items()),
         ]
     )
     parquet.write_table(arrow.Table.from_pylist(records(labelled), schema=schema), path)
@@ -98,6 +117,7 @@ def make_dataset(labelled: Sequence[Labelled], task: Task, what: str) -> Any:
             "label_mass": number,
             "group": text,
             "run": text,
+            **{name: datasets.Value(KINDS[kind]) for name, kind in _kinds(labelled).items()},
         }
     )
     rows = [{**record, "label": -1 if record["label"] is None else record["label"]} for record in records(labelled)]
@@ -115,6 +135,14 @@ def write_dataset(folder: Path, labelled: Sequence[Labelled], task: Task) -> Non
     finally:
         if shows_progress:
             datasets.enable_progress_bars()
+
+
+def _kinds(labelled: Sequence[Labelled]) -> dict[str, type]:
+    """The type of each column of the data; text if it is empty."""
+    return {
+        name: next((type(value) for value in values if value is not None), str)
+        for name, values in original_columns(labelled, _used(labelled)).items()
+    }
 
 
 def _jsonl(path: Path, job: ExportJob) -> Written:

@@ -19,6 +19,7 @@ EXAMPLES, METRICS, DEMO, EVALUATION = "examples.jsonl", "metrics.json", "demo.js
 REPORT, SCORER_LOG = "report.html", "scorer.log"
 RESCORE, TRACKING, TRACKING_LOG = "rescore.json", "tracking.json", "tracking.log"
 STARTED = "started.json"
+SKIPPED = "skipped.jsonl"
 REVIEW = "review.jsonl"
 """Decisions of people, which no other file holds: it is not removed with a run."""
 OUR_FILES = (
@@ -36,8 +37,9 @@ OUR_FILES = (
     STARTED,
     TRACKING,
     TRACKING_LOG,
+    SKIPPED,
 )
-RESULTS = (LABELS, EXAMPLES, METRICS, DEMO, EVALUATION, REPORT, RESCORE)
+RESULTS = (LABELS, EXAMPLES, METRICS, DEMO, EVALUATION, REPORT, RESCORE, SKIPPED)
 """Files that belong to a run only if its journal is there."""
 LONGEST_NAME = max(OUR_FILES, key=len)
 
@@ -104,7 +106,7 @@ class RunDir:
     def forget(self) -> None:
         """Removes a run without answers, and its folder if it is then empty. It is not if the log of a scorer that
         failed to start is there."""
-        for name in (JOURNAL, EXAMPLES, COSTS, STARTED):
+        for name in (JOURNAL, EXAMPLES, COSTS, SKIPPED, STARTED):
             (self / name).unlink(missing_ok=True)
         self.release()
         if {path.name for path in self.path.iterdir()} <= {LOCK}:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from icm_annealer.data.examples import Example, Loaded, load_examples
+from icm_annealer.data.rows import READ_AS_IT_IS, ReadAs
 from icm_annealer.data.task import LoadedTask, Task, built_in_tasks, load_task
 from icm_annealer.runs.record import RunRecord
 from icm_client.contract.errors import RequestError
@@ -23,7 +24,12 @@ class Reference(NamedTuple):
 
 
 def read_again(
-    record: RunRecord, task: str | None = None, data: str | None = None, *, allow_code: bool = False
+    record: RunRecord,
+    task: str | None = None,
+    data: str | None = None,
+    *,
+    allow_code: bool = False,
+    read_as: ReadAs = READ_AS_IT_IS,
 ) -> Reference:
     """The run's examples and data. `data` defaults to the source named by the task, `task` to the built-in task.
 
@@ -33,11 +39,11 @@ def read_again(
     found = _task(record, task, allow_code)
     full = found.task.model_copy(update={"rates": record.task.rates}) if found else record.task
     if data is not None:
-        loaded = load_examples(data, full)
+        loaded = load_examples(data, full, read_as)
         return Reference(full, record.examples(loaded.examples), loaded)
     source = found.data_path if found else None
     if source is not None:
-        loaded = load_examples(source, full)
+        loaded = load_examples(source, full, read_as)
         try:
             return Reference(full, record.examples(loaded.examples), loaded)
         except RequestError:  # the run used other data

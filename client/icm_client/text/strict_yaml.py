@@ -8,7 +8,7 @@ is proportional to the text's length, and every mistake raises YAMLError.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from yaml.error import MarkedYAMLError, YAMLError
@@ -33,13 +33,23 @@ MAX_DEPTH = 64
 """The deepest nesting of lists; nobody writes more by hand."""
 _PLAIN_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 _NOTHING = frozenset({"", "~", "null", "Null", "NULL"})
-_MERGE = "tag:yaml.org,2002:merge"
+_MERGE, _MERGE_KEY = "tag:yaml.org,2002:merge", "<<"
+_BOOL = "tag:yaml.org,2002:bool"
+_TRUTH = frozenset({"true", "True", "TRUE", "false", "False", "FALSE"})
 _END = object()
-_Scalar = Callable[[ScalarEvent], Any]
+
+
+class _Scalar(NamedTuple):
+    """How scalars are read, as values and as keys."""
+
+    value: Callable[[ScalarEvent], Any]
+    key: Callable[[ScalarEvent], Any]
 
 
 def read_yaml(text: str) -> Any:
-    """The value of `text`, with scalars typed as by `yaml.safe_load`. Raises only YAMLError.
+    """The value of `text`, with scalars typed as by `yaml.safe_load`, with two exceptions that keep names as they are
+    written: keys are always text, and of truth values only `true` and `false` are (as in YAML 1.2), not `yes`, `no`,
+    `on` and `off`. Raises only YAMLError.
 
     It uses PyYAML's own parser: libyaml rejects surrogate pairs, which JSON may contain.
     """
@@ -52,7 +62,7 @@ def read_plain_yaml(text: str) -> Any:
 
     It uses libyaml's parser, which is ten times as fast as the other: a running server reads its keys with it.
     """
-    return _read(text, _PLAIN_LOADER, _plain)
+    return _read(text, _PLAIN_LOADER, _Scalar(_plain, _plain))
 
 
 def one_line(error: YAMLError) -> str:
@@ -93,7 +103,7 @@ def _value(event: Event, events: Iterator[Event], scalar: _Scalar, depth: int) -
     if tag not in (None, "!"):
         raise _wrong(event, "tags are not supported; write the value without one")
     if isinstance(event, ScalarEvent):
-        return scalar(event)
+        return scalar.value(event)
     assert isinstance(event, CollectionStartEvent)
     if isinstance(event, MappingStartEvent):
         return _mapping(events, scalar, depth - 1)
@@ -103,7 +113,10 @@ def _value(event: Event, events: Iterator[Event], scalar: _Scalar, depth: int) -
 def _mapping(events: Iterator[Event], scalar: _Scalar, depth: int) -> dict[Hashable, Any]:
     found: dict[Hashable, Any] = {}
     for event in events:
-        key = _value(event, events, scalar, depth)
+        if isinstance(event, ScalarEvent) and event.tag in (None, "!"):
+            key = scalar.key(event)
+        else:
+            key = _value(event, events, scalar, depth)
         if key is _END:
             break
         if not isinstance(key, Hashable):
@@ -125,6 +138,8 @@ def _typed(loader: yaml.SafeLoader) -> _Scalar:
         tag: str = loader.resolve(ScalarNode, event.value, event.implicit)  # type: ignore[no-untyped-call]
         if tag == _MERGE:
             raise _wrong(event, "<< is not supported; write the keys out")
+        if tag == _BOOL and event.value not in _TRUTH:
+            return event.value
         try:
             found = loader.construct_object(ScalarNode(tag, event.value))
             loader.constructed_objects.clear()
@@ -132,7 +147,12 @@ def _typed(loader: yaml.SafeLoader) -> _Scalar:
             raise _wrong(event, f"{event.value!r:.80} cannot be read ({str(error).splitlines()[0]})") from None
         return _whole(event, found) if isinstance(found, str) else found
 
-    return value
+    def key(event: ScalarEvent) -> Any:
+        if event.implicit[0] and event.value == _MERGE_KEY:
+            raise _wrong(event, "<< is not supported; write the keys out")
+        return _whole(event, event.value)
+
+    return _Scalar(value, key)
 
 
 def _whole(event: Event, text: str) -> str:

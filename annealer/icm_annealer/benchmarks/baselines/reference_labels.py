@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from icm_annealer.core.arrays import Ints
-from icm_annealer.data.examples import Example, is_absent, label_named
+from icm_annealer.data.examples import Example
+from icm_annealer.data.label_values import LabelValues
 from icm_annealer.data.task import Task
 from icm_client.contract.errors import RequestError
 
@@ -24,10 +25,11 @@ def human_labels(examples: Sequence[Example], field: str, task: Task) -> Ints:
         raise RequestError(f"{field!r} is the task's field with known labels, which every search is given")
     number = {name: k for k, name in enumerate(task.label_names)}
     labels = np.full(len(examples), -1)
+    values = LabelValues(task)
     for k, example in enumerate(examples):
-        value = example.fields.get(field)
-        if not is_absent(value):
-            labels[k] = number[label_named(value, task, f"example {example.id!r}, field {field!r}")]
+        name = values.label_at(example.fields.get(field), f"example {example.id!r}, field {field!r}")
+        if name is not None:
+            labels[k] = number[name]
     if (labels < 0).all():
         there = ", ".join(list(examples[0].fields)[:20])
         raise RequestError(f"the field {field!r} gives no example a label (there are: {there})")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -20,6 +21,8 @@ class RowCounts(Record):
     blank_lines: int
     labelled: int
     left_out: int
+    skipped: int = Field(default=0, exclude_if=operator.not_)
+    """Bad rows, which `read` counts too; absent from the file if there are none."""
 
 
 class AnswerMetrics(Record):

@@ -89,6 +89,16 @@ class ExampleRow(Record):
     """The fields of the row, without the gold field and without others whose values are label names."""
 
 
+class SkippedRow(Record):
+    """One bad row that was skipped, as it stands in the data, with its gold label if it has one."""
+
+    where: str
+    what: str
+    """What is wrong with it."""
+    row: Any
+    """Its fields, or its text if it has none."""
+
+
 class CostLine(Usage):
     """The cost of one request of a run."""
 

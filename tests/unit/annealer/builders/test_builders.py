@@ -17,8 +17,8 @@ from icm_annealer.builders.pairs import mirror
 from icm_annealer.builders.preferences import preferences
 from icm_annealer.builders.truthfulqa import claims, preference_pairs
 from icm_annealer.data.examples import consistency_of, labels_of, load_examples
-from icm_annealer.data.rows import Row
 from icm_annealer.data.task import load_task
+from icm_annealer.sources.row import Row
 from icm_client import RequestError
 
 MISCONCEPTIONS: list[dict[str, Any]] = [
@@ -184,7 +184,7 @@ def test_a_broken_row_is_named(build: Callable[[list[Row]], Built], value: Any, 
         build(rows([value]))
 
 
-def mirrored(values: Sequence[Any], gold: str = "label") -> Built:
+def mirrored(values: Sequence[Any], gold: str | None = None) -> Built:
     return mirror(rows(values), ("choice", "choice_2"), gold, "consistency_id", "id")
 
 
@@ -247,6 +247,17 @@ def test_rows_without_ids_or_gold() -> None:
 def test_what_cannot_be_mirrored(values: list[Any], says: str) -> None:
     with pytest.raises(RequestError, match=says):
         mirrored(values)
+
+
+def test_gold_under_another_name_is_not_copied_into_mirror_images() -> None:
+    for wins in ([True, False, True], ["L", "R", "L"]):
+        values = [{"choice": f"a{k}", "choice_2": "b", "wins": value} for k, value in enumerate(wins)]
+        with pytest.raises(RequestError, match=r"'wins' has two values, .*: say --gold wins, or --gold none"):
+            mirrored(values)
+        assert [row["wins"] for row in mirrored(values, "wins").rows[:2]] == [wins[0], wins[1]]
+        assert [row["wins"] for row in mirrored(values, "none").rows[:2]] == [wins[0], wins[0]]
+        with pytest.raises(RequestError, match=r"--gold: no row has the field 'winz' \(there are: choice, choice_2"):
+            mirrored(values, "winz")
 
 
 def test_the_same_pair_about_another_question_is_no_mirror() -> None:

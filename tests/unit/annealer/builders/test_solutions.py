@@ -18,8 +18,9 @@ from icm_annealer.builders.built import Built
 from icm_annealer.builders.completions import Completions
 from icm_annealer.builders.gsm8k import MathProblem, Sampling, problems_of, solutions
 from icm_annealer.data.examples import load_examples
-from icm_annealer.data.rows import Row, read_rows
+from icm_annealer.data.rows import read_rows
 from icm_annealer.data.task import load_task
+from icm_annealer.sources.row import Row
 from icm_client import RequestError
 from icm_client.contract.errors import AccessError, IcmError, ScorerError, UnavailableError
 from icm_client.http.retry import RetryPolicy

@@ -82,7 +82,7 @@ def test_a_broken_row_is_told_in_one_line(icm: Icm, task: Path, row: str) -> Non
 def test_rows_however_deep_are_taken_or_refused(icm: Icm, task: Path, depth: int) -> None:
     data = task.parent / "rows.jsonl"
     deep = "[" * depth + "]" * depth
-    data.write_text("".join(f'{{"words": "red {k}", "x": {deep}}}\n' for k in range(3)))
+    data.write_text("".join(f'{{"words": "red {k}", "x": {deep if k == 1 else k}}}\n' for k in range(3)))
     ended = icm("task", "check", task, "--data", data)
     if ended.code:
         check_refused(ended, 2, str(data))

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from icm_annealer.data.examples import (
-    MAX_LINE_BYTES,
     Example,
     consistency_of,
     digest,
@@ -19,6 +18,7 @@ from icm_annealer.data.examples import (
     load_examples,
     sample,
 )
+from icm_annealer.data.rows import MAX_LINE_BYTES
 from icm_annealer.data.task import Task
 from icm_client import RequestError
 
@@ -58,7 +58,6 @@ def write(folder: Path, *lines: str | bytes | dict[str, Any]) -> Path:
         ({"id": "b", "label": "living"}, "'word' is missing"),
         ({"id": "b", "word": None}, "'word' is missing or not a plain value"),
         ({"id": "b", "word": ["cup"]}, "'word' is missing or not a plain value"),
-        ({"id;word": "b;cup"}, "there are: id;word; are its cells parted by semicolons"),
         ({"id": "b", "word": {"text": "cup"}}, "'word' is missing or not a plain value"),
         ({"id": "b", "word": "cup", "label": "plant"}, "the label 'plant' is none of living, object"),
         ({"id": "b", "word": "cup", "label": 1}, "the label '1' is none of"),

@@ -40,8 +40,8 @@ def test_a_field_of_the_rows_holds_known_labels(loaded: Loaded, tmp_path: Path) 
     assert "checked" not in loaded.examples[0].fields
     # The examples are the same, whatever is known of them.
     assert load_examples(rows(tmp_path, *[None] * 8), TASK).examples == loaded.examples
-    with pytest.raises(RequestError, match="line 2: the label 'Spam' is none of spam, fine, 1"):
-        load_examples(rows(tmp_path, None, "Spam"), TASK)
+    with pytest.raises(RequestError, match="line 2: the label 'Spams' is none of spam, fine, 1"):
+        load_examples(rows(tmp_path, None, "Spams"), TASK)
 
 
 @pytest.mark.parametrize("name", ["text", "kind", "id", "team"])
@@ -84,7 +84,7 @@ def load_examples_without_ids(loaded: Loaded) -> Loaded:
     [
         ({"m9": "spam", "n": "fine"}, "known: no example has the id 'm9', 'n'"),
         (dict.fromkeys(map(str, range(9)), "spam"), "no example has the id '0', '1', '2', '3', '4' and 4 more"),
-        ({"m1": "Fine"}, "known, id 'm1': the label 'Fine' is none of"),
+        ({"m1": "Fined"}, "known, id 'm1': the label 'Fined' is none of"),
         ({"m0": "fine"}, "known: another known label than before for 'm0'"),
         (["spam"], "known: 1 labels for 8 examples"),
         (7, "known: a mapping from ids to labels, or a label for each row, not int"),

@@ -136,28 +136,25 @@ def test_doubled_braces_are_text(tmp_path: Path) -> None:
     assert set(task.fields) == {"word", "kin"}
 
 
-@pytest.mark.parametrize(
-    "template",
-    [
-        "{word.__class__}",
-        "{word.__class__.__mro__}",
-        "{word[0]}",
-        "{}",
-        "{0}",
-        "{word!r}",
-        "{word:>10}",
-        "{word:>999999999}",
-        "{word:{other.__class__}}",
-        "{word",
-        "word}",
-        "{two words}",
-    ],
-)
-def test_templates_hold_plain_field_names_only(tmp_path: Path, template: str) -> None:
+@pytest.mark.parametrize("template", ["{}", "{ }", "{word:{other.__class__}}", "{word", "word}", "{a}}"])
+def test_braces_of_a_template_belong_together(tmp_path: Path, template: str) -> None:
     with pytest.raises(RequestError) as raised:
         load_task(write(tmp_path, template=template))
     assert "\n" not in raised.value.message
     assert "task.yaml" in raised.value.message
+
+
+@pytest.mark.parametrize(
+    "name", ["two words", "word.__class__", "word.__class__.__mro__", "word[0]", "0", "word!r", "word:>999999999"]
+)
+def test_what_stands_in_braces_is_only_ever_a_column(tmp_path: Path, name: str) -> None:
+    task = load_task(write(tmp_path, template=f"{{{{a}}}} {{{name}}}:", gold="label")).task
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"kin": "a", name: "{word} %s"}))
+    assert load_examples(path, task).examples[0].text == "{a} {word} %s:"
+    path.write_text(json.dumps({"kin": "a"}))
+    with pytest.raises(RequestError, match=r"the field '.*' is missing"):
+        load_examples(path, task)
 
 
 @pytest.mark.parametrize(

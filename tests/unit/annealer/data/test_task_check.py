@@ -57,7 +57,10 @@ WORDS = ["cod", "cup", "eel", "hat", "owl", "pan"]
         ({"labels": {"a": "living", "b": " object"}}, "'a' does not begin with a space, so that the model reads"),
         ({"labels": {"a": [" living", "alive"], "b": " object"}}, "'Group:alive': write ' alive'"),
         ({"labels": {"a": " living ", "b": " object"}}, "'a' ends in white space"),
-        ({"labels": {"a": " not good", "b": " not bad"}}, "' not good' and ' not bad' begin with the same word"),
+        (
+            {"labels": {"a": " not good", "b": " not bad"}},
+            "so that the first token does not tell them apart: ' not good', ' not bad'",
+        ),
         ({"labels": {"a": " -1", "b": " -2"}}, "begin with the same word"),
         ({"separator": ""}, "the separator is empty"),
         ({"leave_out": "group", "group": None}, "leave_out: group does nothing"),
@@ -93,6 +96,15 @@ def test_nothing_is_wrong_with_the_built_in_tasks(name: str) -> None:
         assert look_at_data(loaded.task, load_examples(loaded.data_path, loaded.task)).wrong == []
 
 
+def test_many_labels_that_begin_alike_are_summed_up() -> None:
+    words = ["card", "top", "pin", "cash", "app", "atm", "fee"]
+    names = [f"{word} {k}" for word in words for k in range(11)]
+    (line,) = look_at_task(make_task(labels={name: f" {name}" for name in names})).wrong
+    assert line.startswith("77 labels begin with the same word as others, ")
+    assert "' card 0', ' card 1', ' card 2', ' card 3', ' card 4' and 6 more; ' top 0'" in line
+    assert "; and 2 more such words. Other words" in line
+
+
 PAIRED = {"rules": [{"kind": "mirrored"}], "leave_out": "group"}
 
 
@@ -101,6 +113,11 @@ PAIRED = {"rules": [{"kind": "mirrored"}], "leave_out": "group"}
     [
         ({}, make_data([*WORDS, "cod"], gold="lololol"), "1 texts stand there more than once (such as '0' and '6')"),
         ({}, make_data([*WORDS, "cod"], gold="lololoo"), "1 of them have differing gold labels"),
+        (
+            {},
+            make_data(["caf\u00e9 au lait", " cafe\u0301  au lait\n"], gold="lo"),
+            "1 of them have differing gold labels",
+        ),
         ({}, make_data([*WORDS, "x" * 3000]), "1 examples are very long: '6' takes the place of 1000 others"),
         ({}, make_data(WORDS, list("aabbcc"), "llllll"), "all gold labels are 'living'"),
         ({}, make_data([str(k) for k in range(20)], None, "l" * 19 + "o"), "gold is uneven"),

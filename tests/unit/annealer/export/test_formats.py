@@ -79,6 +79,7 @@ def expected(one: Labelled) -> dict[str, Any]:
         "label_mass": one.row.label_mass,
         "group": one.row.group,
         "run": one.row.run,
+        "words": one.example.fields["words"],
     }
 
 
@@ -100,6 +101,40 @@ def test_csv(tmp_path: Path) -> None:
         assert {name: float(row[f"context_probs.{name}"]) for name in TASK.labels} == one.row.context_probs
         assert (float(row["certainty"]), row["known"]) == (one.row.certainty, str(one.row.known))
         assert float(row["margin"]) == one.row.margin
+
+
+def test_tables_keep_the_columns_of_the_data(tmp_path: Path) -> None:
+    """Beside a column of the same name, the data's has a prefix; values of several kinds, or nested ones, are text."""
+    fields: list[dict[str, Any]] = [
+        {"id": "row 0", "text": "red", "size": 3, "odd": [1], "is_new": True, "day of week": "Monday", "run": None},
+        {"id": "row 1", "text": "sun", "size": 2.5, "odd": "x", "is_new": False, "probs.hot": 2**70},
+    ]
+    rows = [
+        one._replace(example=Example(one.row.id, one.example.text, None, own))
+        for one, own in zip(labelled(["red", "sun"]), fields, strict=True)
+    ]
+    expected = [
+        ("red", 3.0, "[1]", True, "Monday", None, None),
+        ("sun", 2.5, "x", False, None, None, str(2**70)),
+    ]
+    names = ["data.text", "size", "odd", "is_new", "day of week", "data.run", "data.probs.hot"]
+    parquet, datasets = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("datasets")
+    for name in ("jsonl", "parquet", "hf"):
+        path = tmp_path / name
+        write(name, path, rows)
+        found: Any = {
+            "jsonl": lambda path: [json.loads(line) for line in path.open(encoding="utf-8")],
+            "parquet": lambda path: parquet.read_table(path).to_pylist(),
+            "hf": lambda path: datasets.load_from_disk(str(path)).to_list(),
+        }[name](path)
+        assert [tuple(row[column] for column in names) for row in found] == expected
+        assert "data.id" not in found[0]
+    write("csv", tmp_path / "out.csv", rows)
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        cells = list(csv.DictReader(file))
+    assert [tuple(row[column] for column in names) for row in cells] == [
+        tuple("" if value is None else str(value) for value in row) for row in expected
+    ]
 
 
 def test_csv_is_read_by_pandas(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ BOMB = "a: &a [x, x, x, x]\n" + "".join(
         ("labels: {a: x, a: y}", "duplicate key 'a' (line 1)"),
         ("name: x\ntemplate: y\nname: z", "duplicate key 'name' (line 3)"),
         ('{"a": {"b": 1, "b": 2}}', "duplicate key 'b'"),
-        ("1: x\ntrue: y", "duplicate key True"),
+        ("yes: x\n'yes': y", "duplicate key 'yes'"),
         (BOMB, "aliases are not supported"),
         ("&a [*a]", "aliases are not supported"),
         ("<<: {a: b}", "<< is not supported"),
@@ -54,6 +54,12 @@ def test_what_is_refused(text: str, says: str) -> None:
     assert says in one_line(raised.value)
     assert "\n" not in one_line(raised.value)
     assert time.process_time() - start < 30  # a bomb is not unpacked
+
+
+def test_names_stay_as_they_are_written() -> None:
+    assert read_yaml("{yes: no, 1: on, 1.0: off, true: true, null: y, 2020-01-01: FALSE}") == {
+        "yes": "no", "1": "on", "1.0": "off", "true": True, "null": "y", "2020-01-01": False,
+    }  # fmt: skip
 
 
 PLAIN = st.recursive(

@@ -24,8 +24,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.pipes import piped
 
-from icm_annealer.data.byte_source import CHUNK_BYTES, HEAD_BYTES, ByteSource, opened
 from icm_annealer.data.rows import MAX_LINE_BYTES, read_rows
+from icm_annealer.sources.byte_source import CHUNK_BYTES, HEAD_BYTES, ByteSource, opened
 from icm_client import RequestError
 
 PACKINGS: dict[str, Callable[[bytes], bytes]] = {

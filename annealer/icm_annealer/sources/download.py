@@ -1,41 +1,34 @@
-"""Sources of builders: a file, a dataset, or a URL."""
+"""Downloads the file at an address."""
 
 from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 import httpx
 
-from icm_annealer.builders.built import Report
-from icm_annealer.data.rows import Rows, read_rows
 from icm_client.contract.errors import RequestError
 from icm_client.http.address import shown
 from icm_client.http.connection import certificate_errors
 from icm_client.http.proxies import proxy_for
 
 MAX_DOWNLOAD_BYTES = 4 * 1024**3
+SCHEMES = ("http://", "https://")
+
+Report = Callable[[str], None]
 
 
 @contextlib.contextmanager
-def opened(source: str, report: Report) -> Iterator[Rows]:
-    """Opens a source of `read_rows`, or an http(s) URL, which is downloaded to a temporary file.
-
-    Raises RequestError, also while the rows are read.
-    """
-    if not source.startswith(("http://", "https://")):
-        yield read_rows(source, report)
-        return
+def downloaded(url: str, report: Report) -> Iterator[Path]:
+    """A temporary file with the content of an http(s) URL, whose name ends as the URL's path does. Raises
+    RequestError."""
     with tempfile.TemporaryDirectory(prefix="icm-data-") as folder:
-        path = Path(folder, f"source{_ending(source)}")
-        _download(source, path, report)
-        try:
-            yield read_rows(path, report)
-        except RequestError as error:
-            raise RequestError(error.message.replace(str(path), shown(source)), code=error.code) from None
+        path = Path(folder, f"source{_ending(url)}")
+        _download(url, path, report)
+        yield path
 
 
 def _ending(url: str) -> str:

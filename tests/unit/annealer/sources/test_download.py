@@ -7,13 +7,13 @@ import asyncio
 import pytest
 from tests.proxy import environment, proxy
 
-from icm_annealer.builders.sources import opened
+from icm_annealer.sources.download import downloaded
 from icm_client import RequestError
 
 
 def download(url: str) -> None:
-    with opened(url, lambda text: None) as rows:
-        list(rows)
+    with downloaded(url, lambda text: None):
+        pass
 
 
 @pytest.mark.parametrize("is_there", [True, False])

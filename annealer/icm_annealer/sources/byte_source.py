@@ -59,7 +59,6 @@ _PACKINGS = (
         lambda: zstandard.ZstdDecompressor(max_window_size=MAX_MEMORY_BYTES).decompressobj(),
     ),
 )
-_ARCHIVE = b"PK\x03\x04"
 
 
 class ByteSource:
@@ -76,6 +75,10 @@ class ByteSource:
         while len(self.head) < HEAD_BYTES and (chunk := next(chunks, b"")):
             self.head += chunk
         self._chunks = itertools.chain([self.head] if self.head else [], chunks)
+
+    def chunks(self) -> Iterator[bytes]:
+        """All bytes, in pieces."""
+        return self._chunks
 
     def lines(self, max_bytes: int) -> Iterator[bytes]:
         """The lines with their line ends (\\n, \\r\\n or \\r; the last line may have none).
@@ -149,12 +152,13 @@ def is_stream(source: Path | str) -> bool:
 
 
 @contextlib.contextmanager
-def opened(source: Path | str) -> Iterator[ByteSource]:
+def opened(source: Path | str, name: str | None = None) -> Iterator[ByteSource]:
     """Opens a file or pipe at a path, or standard input (`-`), and decompresses gzip, bzip2, xz and zstd.
 
-    Raises RequestError naming the source if it cannot be read, or if compressed data are damaged or truncated.
+    Raises RequestError naming the source (or `name`) if it cannot be read, or if compressed data are damaged or
+    truncated.
     """
-    name = name_of(source)
+    name = name or name_of(source)
     try:
         with _raw(source) as file:
             mode = os.fstat(file.fileno()).st_mode
@@ -163,12 +167,6 @@ def opened(source: Path | str) -> Iterator[ByteSource]:
             chunks = iter(lambda: file.read(CHUNK_BYTES), b"")
             head = next(chunks, b"")
             chunks = itertools.chain([head] if head else [], chunks)
-            if head.startswith(_ARCHIVE):
-                raise RequestError(
-                    f"{name}: a zip archive, as an Excel workbook is: save that as CSV; of another, unpack it and name "
-                    "the file inside",
-                    code="bad_data",
-                )
             packing = next((one for one in _PACKINGS if one.magic.match(head)), None)
             if packing is not None:
                 chunks = _unpacked(name, packing, chunks)

@@ -1,0 +1,1 @@
+"""Files, pipes and addresses to rows: bytes, encodings, dialects of CSV, workbooks."""
