@@ -35,7 +35,7 @@ def test_columns_of_label_names_are_found() -> None:
     rows = [
         {"label": "spam", "number": 1, "mixed": "fine", "empty": None, "subject": "spam"},
         {"label": "fine", "number": 1, "mixed": "other", "empty": ""},
-        {"label": None, "mixed": "spam", "nested": ["spam"]},
+        {"label": None, "mixed": "spam", "nested": ["spam", "fine"]},
     ]
     assert label_columns(examples(rows), TASK) == ["label", "number"]
 
