@@ -95,7 +95,7 @@ class DryRun:
         if math.isfinite(cost.seconds):
             is_more = self.max_minutes is not None and cost.seconds > 60 * self.max_minutes
             lines.append(
-                f"Time: about {duration(cost.seconds)} at {cost.tokens_per_s:,.0f} tokens a second (measured in "
+                f"Time: about {_time(cost.seconds)} at {cost.tokens_per_s:,.0f} tokens a second (measured in "
                 f"{cost.measured_s:.0f} s), without the scorer's start"
                 + (f"; it will end at its budget of {self.max_minutes:g} minutes." if is_more else ".")
             )
@@ -122,6 +122,11 @@ class DryRun:
             name: None if isinstance(value, float) and not math.isfinite(value) else value
             for name, value in fields.items()
         }
+
+
+def _time(seconds: float) -> str:
+    """`4.2 s`, or `1:15` from a minute on."""
+    return f"{seconds:.2g} s" if seconds < 60 else duration(seconds)
 
 
 def _money(amount: float) -> str:
