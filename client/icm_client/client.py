@@ -18,6 +18,7 @@ import pydantic
 from icm_client.contract.adapters import AdapterFolder, AdapterInfo, AdapterList
 from icm_client.contract.batches import PromptBatches, batches, halves, subset
 from icm_client.contract.errors import (
+    AccessError,
     BusyError,
     DeadlineError,
     IcmError,
@@ -41,7 +42,7 @@ from icm_client.contract.wire import (
 )
 from icm_client.http.adapter_files import AdapterFiles
 from icm_client.http.exchange import Exchange
-from icm_client.http.retry import RetryPolicy, check_seconds
+from icm_client.http.retry import RetryPolicy, check_seconds, is_unconnected
 from icm_client.http.retry_loop import RetryLoop
 from icm_client.http.stream import Outstanding, Rows
 from icm_client.score_fields import ScoreFields, score_request
@@ -105,20 +106,31 @@ class ScorerClient:
         self._max_prompts = min(self._max_prompts, info.max_prompts)
         return info
 
-    async def wait_ready(self, deadline_s: float, on_wait: Callable[[str, float], None] | None = None) -> ModelInfo:
-        """Waits until the scorer has answered a real read, for at most `deadline_s` seconds in total.
+    async def wait_ready(
+        self,
+        deadline_s: float,
+        on_wait: Callable[[str, float], None] | None = None,
+        *,
+        unreachable_s: float | None = None,
+    ) -> ModelInfo:
+        """Waits until the scorer has answered a real read, for at most `deadline_s` seconds in total, or at most
+        `unreachable_s` if nothing accepts a connection (None: `deadline_s`).
 
         `on_wait(reason, seconds_waited)` is called before each pause. Raises UnavailableError at the deadline,
-        RequestError if `deadline_s` is not a number of seconds.
+        RequestError if `deadline_s` is not a number of seconds, or if another kind of server answers.
         """
         check_seconds(deadline_s, "deadline_s")
-        start = time.monotonic()
+        start, is_reached, is_probed = time.monotonic(), False, False
         while True:
             try:
                 async with asyncio.timeout(max(deadline_s - (time.monotonic() - start), 1.0)):
                     await self._exchange.ready()
                     return await self.model()
             except IcmError as error:
+                is_reached = is_reached or not is_unconnected(error)
+                if not is_probed and (isinstance(error, AccessError) or error.code.startswith("http_")):
+                    is_probed = True
+                    await self._refuse_openai()
                 if not _may_pass(error):
                     raise
                 given = error.details.get("reason")  # a proxy or scorer may send anything
@@ -127,15 +139,25 @@ class ScorerClient:
             except TimeoutError:
                 reason = "it accepts connections, but does not answer"
             waited_s = time.monotonic() - start
-            if waited_s >= deadline_s:
+            limit_s = deadline_s if is_reached or unreachable_s is None else min(unreachable_s, deadline_s)
+            if waited_s >= limit_s:
                 raise UnavailableError(
-                    f"no scorer was ready at {self.base_url} within {deadline_s:.0f} s ({reason}). "
+                    f"no scorer was ready at {self.base_url} within {limit_s:.0f} s ({reason}). "
                     "Start one with `icm-server serve`, or check the address.",
                     code="not_ready",
                 )
             if on_wait:
                 on_wait(reason, waited_s)
-            await asyncio.sleep(min(0.5, deadline_s - waited_s))
+            await asyncio.sleep(min(0.5, limit_s - waited_s))
+
+    async def _refuse_openai(self) -> None:
+        """Raises RequestError if the server is an OpenAI-compatible one."""
+        if await self._exchange.is_openai():
+            raise RequestError(
+                f"{self.base_url} is an OpenAI-compatible server, not an icm-server: name it openai:{self.base_url} "
+                "(an OpenAIScorer in Python)",
+                code="other_server",
+            )
 
     async def score(self, request: ScoreRequest | None = None, /, **fields: Unpack[ScoreFields]) -> ScoreResponse:
         """Log-probabilities (natural logs) of every label after every prompt.

@@ -168,7 +168,7 @@ def print_table(console: Terminal, task: Task, results: DemoResults, folder: Run
         console.say(f"  Verdict: {seed.search.verdict}", wraps=True)
         for alarm in seed.search.alarms:
             colour = "yellow" if alarm.level == "warning" else "dim"
-            console.say(f"  {alarm.level}: {alarm}", style=colour, wraps=True)
+            console.say(f"  {alarm.level} {alarm.code}: {alarm}", style=colour, wraps=True)
     console.say(
         f"{counted(results.num_passes, 'pass')}, {counted(results.computed_tokens, 'token')} computed, "
         f"{results.seconds:.0f} s. Files: {folder.path}/ ({DEMO}, {REPORT}, {'seed-*/' if many else ''}labels.jsonl)"

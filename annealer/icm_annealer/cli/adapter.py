@@ -11,7 +11,8 @@ from rich.table import Table
 
 from icm_annealer.cli.options import KeyFile, KeyOption, WaitOption, interruptible
 from icm_annealer.console.terminal import Terminal
-from icm_client import AdapterInfo, RequestError, RetryPolicy, ScorerClient
+from icm_annealer.scorers.kind import Opening
+from icm_client import AdapterInfo, RequestError, ScorerClient
 
 _Answer = TypeVar("_Answer")
 
@@ -35,7 +36,7 @@ def put(
     ] = False,
     shared: SharedOption = False,
     api_key_file: KeyOption = None,
-    wait: WaitOption = 60.0,
+    wait: WaitOption = None,
 ) -> None:
     """Have a scorer serve an adapter, in place of one of the same name.
 
@@ -52,7 +53,7 @@ def put(
 
 
 @app.command(name="list")
-def list_(scorer: UrlOption, api_key_file: KeyOption = None, wait: WaitOption = 60.0) -> None:
+def list_(scorer: UrlOption, api_key_file: KeyOption = None, wait: WaitOption = None) -> None:
     """List the adapters that this key may use."""
     found = _asked(scorer, api_key_file, wait, lambda client: client.adapters())
     output = Terminal()
@@ -76,21 +77,23 @@ def delete(
     scorer: UrlOption,
     shared: SharedOption = False,
     api_key_file: KeyOption = None,
-    wait: WaitOption = 60.0,
+    wait: WaitOption = None,
 ) -> None:
     """Take an adapter off a scorer. Requests that run end with it."""
     info = _asked(scorer, api_key_file, wait, lambda client: client.delete_adapter(name, shared=shared))
     Terminal().say(f"{info.name} is deleted")
 
 
-def _asked(url: str, key: KeyFile | None, wait_s: float, work: Callable[[ScorerClient], Awaitable[_Answer]]) -> _Answer:
+def _asked(
+    url: str, key: KeyFile | None, wait_s: float | None, work: Callable[[ScorerClient], Awaitable[_Answer]]
+) -> _Answer:
     """What the scorer at the URL answers."""
     if not url.startswith(("http://", "https://")):
         raise RequestError(f"--scorer {url!r} is not the URL of a running scorer, such as http://gpu-box:8000")
 
     async def asked() -> _Answer:
-        retry = RetryPolicy(patience_s=wait_s)
-        async with ScorerClient(url, api_key=key.key if key else None, retry=retry) as client:
+        opening = Opening(lambda: key.key if key else None, wait_s=wait_s)
+        async with ScorerClient(url, api_key=opening.read_key(), retry=opening.retry) as client:
             return await work(client)
 
     answer: _Answer = interruptible(asked(), Terminal(stderr=True))

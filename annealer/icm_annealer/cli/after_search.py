@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 
+from icm_annealer.cli.dry_run import DryRun, DryRunOption, HourPriceOption, JsonOption, PriceOption
 from icm_annealer.cli.options import (
     AllowCodeOption,
     ColumnsOption,
@@ -15,6 +17,8 @@ from icm_annealer.cli.options import (
     EngineOption,
     FiguresOption,
     KeyOption,
+    MaxMinutesOption,
+    MaxTokensOption,
     ScorerModelOption,
     ScorerOption,
     SkipBadOption,
@@ -26,7 +30,14 @@ from icm_annealer.cli.options import (
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.examples import Loaded, labels_of, load_examples
-from icm_annealer.evaluation.run_evaluation import EvaluationPlan, Shots, evaluate_run, unseen
+from icm_annealer.evaluation.run_evaluation import (
+    EvaluationPlan,
+    Shots,
+    evaluate_run,
+    has_nothing_unseen,
+    labels_alone,
+    unseen,
+)
 from icm_annealer.plots.drawing import saved_plots
 from icm_annealer.reporting.evaluation_table import print_evaluation
 from icm_annealer.reporting.report import is_report, render_report, report_plots
@@ -39,6 +50,10 @@ from icm_annealer.runs.record import RunRecord
 from icm_annealer.runs.review_file import Decided
 from icm_annealer.runs.schema.evaluation import Evaluation
 from icm_annealer.scorers.registry import DEFAULT_SCORER
+from icm_annealer.scoring.forecast import Rehearsed
+from icm_annealer.scoring.limited_scorer import LimitedScorer
+from icm_annealer.scoring.passes import Scorer
+from icm_annealer.scoring.rehearsal import Rehearsal
 from icm_client import RequestError
 
 WIDE = 160
@@ -115,11 +130,17 @@ def evaluate(
     ] = EvaluationPlan().num_test,
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="How many random draws of examples and orders.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
+    max_tokens: MaxTokensOption = None,
+    max_minutes: MaxMinutesOption = None,
+    dry_run: DryRunOption = False,
+    price: PriceOption = None,
+    price_per_hour: HourPriceOption = None,
+    as_json: JsonOption = False,
     scorer: ScorerOption = DEFAULT_SCORER,
     engine: EngineOption = "vllm",
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
-    wait: WaitOption = 300.0,
+    wait: WaitOption = None,
     allow_code: AllowCodeOption = False,
 ) -> None:
     """Prompt a model with a run's labels, and compare its answers on unseen examples with their gold labels.
@@ -147,16 +168,38 @@ def evaluate(
     own = reference.data or Loaded([], {})
     # The same name twice may be a pipe, which can be read once.
     pool = own if test is None or test == data else load_examples(test, reference.task, how)
-    held_out = unseen(pool, reference.examples)
     gold = labels_of(reference.examples, own.gold, reference.task)
     shots = Shots(reference.examples, found, certainty, gold, is_known)
+    if test is None and shots.label_accuracy and has_nothing_unseen(pool, reference.examples):
+        alone = labels_alone(record.name, shots, reference.task, record.header.model)
+        RunDir(run).write(EVALUATION, alone)
+        print_evaluation(console, alone, record.header.model)
+        console.say(f"{pool.counts_text}; the run labelled all that have gold labels. --test names others to test on.")
+        console.say(f"Written to {run / EVALUATION}")
+        return
+    held_out = unseen(pool, reference.examples)
     named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     plan = EvaluationPlan(examples, test_size, seeds, seed)
+
+    async def evaluated(client: Scorer, plan: EvaluationPlan, progress: RunProgress) -> Evaluation:
+        return await evaluate_run(record.name, shots, held_out, reference.task, client, plan, progress)
+
+    if dry_run:
+
+        async def rehearse(rehearsal: Rehearsal) -> Rehearsed:
+            others = replace(plan, first_seed=seed + seeds)  # what is measured is in no cache for the evaluation
+            await evaluated(rehearsal, others, RunProgress(Terminal(quiet=True), "", []))
+            return Rehearsed()
+
+        dry = DryRun(price, price_per_hour, as_json, max_minutes)
+        dry.show("dry run", named, rehearse, varies=False)
+        return
 
     async def work() -> Evaluation:
         with RunProgress(console, f"eval: {record.name}", names) as progress:
             async with named.open(progress.status, progress.note) as client:
-                return await evaluate_run(record.name, shots, held_out, reference.task, client, plan, progress)
+                limited = LimitedScorer(client, max_tokens, None if max_minutes is None else 60 * max_minutes)
+                return await evaluated(limited, plan, progress)
 
     evaluation: Evaluation = interruptible(work(), console)
     RunDir(run).write(EVALUATION, evaluation)

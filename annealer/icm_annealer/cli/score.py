@@ -35,7 +35,7 @@ def score(
     engine: EngineOption = "vllm",
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
-    wait: WaitOption = 60.0,
+    wait: WaitOption = None,
 ) -> None:
     """Print the log-probabilities of labels after prompts, one JSON line per prompt."""
     try:

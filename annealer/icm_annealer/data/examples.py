@@ -151,11 +151,12 @@ def labels_of(examples: Sequence[Example], labels: Mapping[str, str], task: Task
     return np.array([number[labels[e.id]] if e.id in labels else -1 for e in examples], dtype=np.int64)
 
 
-def digest(examples: Sequence[Example]) -> str:
-    """A hash of all data that the search uses."""
+def digest(examples: Sequence[Example], fields: Sequence[str]) -> str:
+    """A hash of all data that a search uses: ids, texts, groups, and these fields."""
     found = hashlib.sha256()
     for number, example in enumerate(examples):  # the hash of one JSON list, computed incrementally
-        row = json.dumps([example.id, example.text, example.group, example.fields], ensure_ascii=False)
+        facts = [example.fields.get(name) for name in fields]
+        row = json.dumps([example.id, example.text, example.group, facts], ensure_ascii=False)
         found.update((", " if number else "[").encode() + row.encode())
     found.update(b"]" if examples else b"[]")
     return found.hexdigest()[:16]

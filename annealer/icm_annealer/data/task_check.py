@@ -12,6 +12,7 @@ import numpy as np
 
 from icm_annealer.data.examples import Example, Loaded, consistency_of, labels_of
 from icm_annealer.data.given_labels import NUM_SHOWN, named_ids
+from icm_annealer.data.label_columns import label_column_text, label_columns
 from icm_annealer.data.rates import rates_text
 from icm_annealer.data.task import Task
 from icm_annealer.data.text_check import texts_alike
@@ -192,7 +193,8 @@ def _given(task: Task, loaded: Loaded) -> Findings:
 
 def _gold(task: Task, loaded: Loaded) -> Findings:
     if not loaded.gold:
-        return Findings(["no gold labels" + (f": no row has a value in {task.gold!r}" if task.gold else "")], [])
+        facts = ["no gold labels" + (f": no row has a value in {task.gold!r}" if task.gold else "")]
+        return Findings([*facts, *map(label_column_text, label_columns(loaded.examples, task))], [])
     num = len(loaded.gold)
     rates = {name: count / num for name, count in Counter(loaded.gold.values()).items()}
     shown = ", ".join(f"{name} {rates.get(name, 0):.1%}" for name in task.label_names)

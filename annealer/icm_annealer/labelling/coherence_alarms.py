@@ -148,3 +148,12 @@ def contexts_cut(search: FinishedSearch) -> AlarmText | None:
         "over all subtrees of a pass.",
         "Labels are scored behind a sample of the others; fewer or shorter examples would fit.",
     )
+
+
+def stopped_at_budget(search: FinishedSearch) -> AlarmText | None:
+    if not search.is_stopped:
+        return None
+    return AlarmText(
+        "The search was stopped at its budget: these are its best labels so far.",
+        "Continue it with `icm resume`, with a larger budget or none (resume=True in Python).",
+    )

@@ -26,6 +26,9 @@ FIGURES = {
 
 def print_evaluation(console: Terminal, evaluation: Evaluation, found_by: ModelIdentity) -> None:
     """`found_by` is the model that found the labels."""
+    if not evaluation.seeds:
+        _print_labels(console, evaluation)
+        return
     num_seeds = len(evaluation.seeds)
     spread = f", medians of {num_seeds} seeds" if num_seeds > 1 else ""
     console.say(
@@ -34,6 +37,8 @@ def print_evaluation(console: Terminal, evaluation: Evaluation, found_by: ModelI
         f"{evaluation.model.name}{spread} [{evaluation.intervals}]",
         wraps=True,
     )
+    if evaluation.num_left_out:
+        console.say(f"The budget was spent before {evaluation.num_left_out} more seeds.")
     if found_by.digest != evaluation.model.digest:
         console.say(f"The labels were found by another model, {found_by.name}.")
     if evaluation.num_dropped:
@@ -60,6 +65,10 @@ def print_evaluation(console: Terminal, evaluation: Evaluation, found_by: ModelI
         )
     if evaluation.stated_rates:
         console.say(f"Calibrated: {describe_calibration(evaluation.stated_rates)}.", wraps=True)
+    _print_labels(console, evaluation)
+
+
+def _print_labels(console: Terminal, evaluation: Evaluation) -> None:
     if evaluation.label_accuracy:
         known = f" (without the {counted(evaluation.num_known, 'known one')})" if evaluation.num_known else ""
         console.say(f"Labels found that are right: {format_figure(evaluation.label_accuracy)}{known}")

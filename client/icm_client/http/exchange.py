@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -10,6 +11,7 @@ from typing import TypeVar
 import httpx
 import pydantic
 
+from icm_client.contract.errors import IcmError
 from icm_client.contract.wire import STREAM_TYPE, ScoreRequest, ScoreResponse
 from icm_client.http.adapter_files import AdapterFiles
 from icm_client.http.address import Address
@@ -54,6 +56,22 @@ class Exchange:
         """Raises UnavailableError until the scorer has answered a real read."""
         async with self._success("GET", "/readyz") as response:
             await self._connection.whole(response, MAX_SMALL_BYTES)
+
+    async def is_openai(self) -> bool:
+        """Whether the server lists models as OpenAI's does, or would with a key. False if it does not answer."""
+        try:
+            async with self._connection.send("GET", "/v1/models") as response:
+                content = await self._connection.whole(response, MAX_SMALL_BYTES)
+                body = json.loads(content)
+        except (IcmError, ValueError, RecursionError):
+            return False
+        if not isinstance(body, dict):
+            return False
+        if response.status_code == 200:
+            return isinstance(body.get("data"), list)
+        error = body.get("error")  # an icm-server's has no type
+        is_typed = isinstance(error, str) or (isinstance(error, dict) and "type" in error)
+        return response.status_code in (401, 403) and is_typed
 
     async def ask(
         self, answer: type[_Model], path: str, body: pydantic.BaseModel | None = None, *, method: str | None = None

@@ -60,6 +60,17 @@ class OpenAIEndpoint:
             return [_card(entry) for entry in listed["data"]]
         return []
 
+    async def refuse_icm_server(self) -> None:
+        """Raises RequestError if the server is an icm-server, which has its own protocol."""
+        found = None
+        with contextlib.suppress(RequestError, ScorerError, AccessError):
+            found = await self._http.ask("GET", "/v1/model")
+        if isinstance(found, dict) and {"digest", "max_prompt_tokens"} <= found.keys():
+            raise RequestError(
+                f"{self.url} is an icm-server: name it {self.url}, without openai: (a ScorerClient in Python)",
+                code="other_server",
+            )
+
     async def version(self) -> str | None:
         """The server's version, if it reports one (vLLM does)."""
         with contextlib.suppress(RequestError, ScorerError, AccessError, KeyError, TypeError):

@@ -78,6 +78,7 @@ class OpenAIScorer:
         try:
             endpoint = OpenAIEndpoint(http)
             cards = await endpoint.cards()
+            await endpoint.refuse_icm_server()
             name = model or _only(endpoint, cards)
             description = await _describe(endpoint, name, cards)
             abilities = await probe(endpoint, name)

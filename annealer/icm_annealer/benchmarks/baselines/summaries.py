@@ -42,6 +42,8 @@ class BaselinesTable(BaseModel):
     num_examples: int
     num_test: int
     seeds: list[int]
+    num_left_out: int = 0
+    """Seeds for which the budget did not suffice."""
     intervals: str
     model: dict[str, str]
     stated_rates: dict[str, tuple[float, float]] | None = None

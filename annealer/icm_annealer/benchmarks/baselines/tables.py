@@ -55,9 +55,11 @@ def print_methods(console: Terminal, table: BaselinesTable, methods: Sequence[Me
 
 def notes(table: BaselinesTable, methods: Sequence[MethodSummary]) -> list[str]:
     """What the columns mean."""
+    left_out = f"{counted(table.num_left_out, 'more seed')}: the budget was spent before; --resume continues."
     known = f", without the {counted(table.num_known, 'known one')}" if table.num_known else ""
     without_rates = [summary.method.title for summary in methods if not summary.method.respects_rates]
     return [
+        *([left_out] if table.num_left_out else []),
         TOKENS,
         f"right: the share of right labels{known}; for zero-shot, of its calibrated answers to the same examples. "
         "test: accuracy on unseen examples behind the labels, raw and calibrated "

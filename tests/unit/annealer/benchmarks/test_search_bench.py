@@ -102,7 +102,7 @@ async def test_a_search_is_stopped_at_the_first_round_after_its_budget(
             problem,
             case.passes,
             counter=counter,
-            budget_tokens=budget,
+            stops=lambda costs, requests: counter.tokens >= budget,
             on_pass=lambda event: tokens.append(counter.tokens),
         )
         return outcome, tokens

@@ -125,7 +125,9 @@ async def test_curves_are_those_of_the_search(tmp_path: Path, scorer: ScorerClie
     assert [x for x, _ in report.u_curves[1].points] == list(range(1, len(expected) + 1))
     assert all(0 <= share <= 1 for curve in report.accuracy_curves for _, share in curve.points)
     right = [row.label == loaded.gold[row.id] for row in found.run.rows()]
-    assert report.label_accuracy == sum(right) / len(right)
+    assert report.label_accuracy is not None
+    assert report.label_accuracy.value == sum(right) / len(right)
+    assert report.label_accuracy.low < report.label_accuracy.value
 
 
 async def test_texts_of_examples_and_names_are_escaped(tmp_path: Path, scorer: ScorerClient) -> None:
