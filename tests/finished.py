@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from tests import planted
+from tests.conftest import fake_scorer
 
 from icm_annealer.data.task import Task
 from icm_annealer.labelling.label_dataset import Labelling, label_dataset
@@ -34,6 +36,17 @@ HEADER = RunHeader(
     ids=["0", "1"],
 )
 """A journal's first line."""
+
+
+def finished_run(folder: Path, num: int = 8) -> Path:
+    """The folder of a finished run of planted data, found with a scorer of its own."""
+
+    async def make() -> None:
+        async with fake_scorer() as scorer:
+            await finished(scorer, folder / "run", planted.write_task(folder / "data", num))
+
+    asyncio.run(make())
+    return folder / "run"
 
 
 async def finished(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -26,6 +27,13 @@ def corpus(num_lines: int = 2000) -> list[str]:
         word, group = rng.choice(WORDS), rng.choice(["living", "object", "male", "female"])
         lines.append(f"Word: {word}\nGroup: {group}\n\nWord: {' '.join(rng.choices(WORDS, k=4))}\n\n")
     return lines
+
+
+def of_transformers(tokenizer: Tokenizer, **settings: Any) -> Any:
+    """The tokenizer as transformers wraps it, which is imported only here: that takes seconds."""
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, **settings)
 
 
 def gpt2_style() -> Tokenizer:

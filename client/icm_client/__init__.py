@@ -1,11 +1,12 @@
 """The scorer's client and its wire contract.
 
 ScorerClient and SyncScorerClient score labels after prompts on an icm-server; OpenAIScorer does so through any
-OpenAI-compatible `/v1/completions`. ScoreRequest, ScoreResponse, Usage and ModelInfo are the contract; errors are
-subclasses of IcmError.
+OpenAI-compatible `/v1/completions`. ScoreRequest, ScoreResponse, Usage, ModelInfo,
+AdapterInfo and AdapterList are the contract; errors are subclasses of IcmError.
 """
 
 from icm_client.client import ScorerClient
+from icm_client.contract.adapters import AdapterInfo, AdapterList
 from icm_client.contract.errors import (
     AccessError,
     BusyError,
@@ -24,6 +25,8 @@ from icm_client.sync_client import SyncScorerClient
 
 __all__ = [
     "AccessError",
+    "AdapterInfo",
+    "AdapterList",
     "BusyError",
     "DeadlineError",
     "IcmError",

@@ -8,13 +8,17 @@ import time
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from pathlib import Path
 from typing import Unpack
+from urllib.parse import quote
 
 import httpx
 import pydantic
 
+from icm_client.contract.adapters import AdapterFolder, AdapterInfo, AdapterList
 from icm_client.contract.batches import PromptBatches, batches, halves, subset
 from icm_client.contract.errors import (
+    AccessError,
     BusyError,
     DeadlineError,
     IcmError,
@@ -36,11 +40,13 @@ from icm_client.contract.wire import (
     TokensResponse,
     Usage,
 )
+from icm_client.http.adapter_files import AdapterFiles
 from icm_client.http.exchange import Exchange
-from icm_client.http.retry import RetryPolicy, check_seconds
+from icm_client.http.retry import RetryPolicy, check_seconds, is_unconnected
 from icm_client.http.retry_loop import RetryLoop
 from icm_client.http.stream import Outstanding, Rows
 from icm_client.score_fields import ScoreFields, score_request
+from icm_client.text.counts import counted
 from icm_client.text.validation import first_error
 
 MAX_REASON = 1000
@@ -100,20 +106,31 @@ class ScorerClient:
         self._max_prompts = min(self._max_prompts, info.max_prompts)
         return info
 
-    async def wait_ready(self, deadline_s: float, on_wait: Callable[[str, float], None] | None = None) -> ModelInfo:
-        """Waits until the scorer has answered a real read, for at most `deadline_s` seconds in total.
+    async def wait_ready(
+        self,
+        deadline_s: float,
+        on_wait: Callable[[str, float], None] | None = None,
+        *,
+        unreachable_s: float | None = None,
+    ) -> ModelInfo:
+        """Waits until the scorer has answered a real read, for at most `deadline_s` seconds in total, or at most
+        `unreachable_s` if nothing accepts a connection (None: `deadline_s`).
 
         `on_wait(reason, seconds_waited)` is called before each pause. Raises UnavailableError at the deadline,
-        RequestError if `deadline_s` is not a number of seconds.
+        RequestError if `deadline_s` is not a number of seconds, or if another kind of server answers.
         """
         check_seconds(deadline_s, "deadline_s")
-        start = time.monotonic()
+        start, is_reached, is_probed = time.monotonic(), False, False
         while True:
             try:
                 async with asyncio.timeout(max(deadline_s - (time.monotonic() - start), 1.0)):
                     await self._exchange.ready()
                     return await self.model()
             except IcmError as error:
+                is_reached = is_reached or not is_unconnected(error)
+                if not is_probed and (isinstance(error, AccessError) or error.code.startswith("http_")):
+                    is_probed = True
+                    await self._refuse_openai()
                 if not _may_pass(error):
                     raise
                 given = error.details.get("reason")  # a proxy or scorer may send anything
@@ -122,15 +139,25 @@ class ScorerClient:
             except TimeoutError:
                 reason = "it accepts connections, but does not answer"
             waited_s = time.monotonic() - start
-            if waited_s >= deadline_s:
+            limit_s = deadline_s if is_reached or unreachable_s is None else min(unreachable_s, deadline_s)
+            if waited_s >= limit_s:
                 raise UnavailableError(
-                    f"no scorer was ready at {self.base_url} within {deadline_s:.0f} s ({reason}). "
+                    f"no scorer was ready at {self.base_url} within {limit_s:.0f} s ({reason}). "
                     "Start one with `icm-server serve`, or check the address.",
                     code="not_ready",
                 )
             if on_wait:
                 on_wait(reason, waited_s)
-            await asyncio.sleep(min(0.5, deadline_s - waited_s))
+            await asyncio.sleep(min(0.5, limit_s - waited_s))
+
+    async def _refuse_openai(self) -> None:
+        """Raises RequestError if the server is an OpenAI-compatible one."""
+        if await self._exchange.is_openai():
+            raise RequestError(
+                f"{self.base_url} is an OpenAI-compatible server, not an icm-server: name it openai:{self.base_url} "
+                "(an OpenAIScorer in Python)",
+                code="other_server",
+            )
 
     async def score(self, request: ScoreRequest | None = None, /, **fields: Unpack[ScoreFields]) -> ScoreResponse:
         """Log-probabilities (natural logs) of every label after every prompt.
@@ -197,9 +224,50 @@ class ScorerClient:
                 left.extendleft(reversed(halves(some)))
                 continue
             if len(answer.counts) != len(part.texts):
-                raise ScorerError(f"the scorer did not answer with the token counts of {len(part.texts)} texts")
+                raise ScorerError(
+                    f"the scorer did not answer with the token counts of {counted(len(part.texts), 'text')}"
+                )
             counts += answer.counts
         return counts
+
+    async def adapters(self) -> AdapterList:
+        """The adapters that the key may use: a request names one as its `model`. Raises what `model` does."""
+        return await self._retries.call(lambda: self._exchange.ask(AdapterList, "/v1/adapters"))
+
+    async def put_adapter(
+        self, name: str, folder: Path | None = None, *, server_folder: str | None = None, shared: bool = False
+    ) -> AdapterInfo:
+        """Has the scorer serve a LoRA adapter under this name, for this key alone, in place of one that it may have.
+
+            info = await scorer.put_adapter("topics", Path("runs/topics/adapter"))
+            answer = await scorer.score(prompts=[...], labels=[...], model="topics")
+
+        Either sends `folder`, as peft writes it, or names a folder below the scorer's `--adapter-dir`. `shared`: for
+        all keys, by an admin key. Requests that run end with the adapter that had the name; parts of a request that
+        is split fail (`model_changed`).
+
+        Raises RequestError for a folder or an adapter that cannot be used, saying why, and where the scorer has no
+        room for it; and what `model` raises.
+        """
+        if (folder is None) == (server_folder is None):
+            raise RequestError("put_adapter takes either folder or server_folder")
+        path = _adapter_path(name, shared)
+        if folder is not None:
+            files = AdapterFiles.of(folder)
+            return await self._retries.call(lambda: self._exchange.upload(AdapterInfo, path, files))
+        try:
+            named = AdapterFolder(folder=server_folder or "")
+        except pydantic.ValidationError as error:
+            raise RequestError(first_error(error)) from None
+        return await self._retries.call(lambda: self._exchange.ask(AdapterInfo, path, named, method="PUT"))
+
+    async def delete_adapter(self, name: str, *, shared: bool = False) -> AdapterInfo:
+        """Takes an adapter of this key off the scorer; requests that run end with it. `shared` as in `put_adapter`.
+
+        Raises RequestError (404, `unknown_adapter`) if there is none, and what `model` raises.
+        """
+        path = _adapter_path(name, shared)
+        return await self._retries.call(lambda: self._exchange.ask(AdapterInfo, path, method="DELETE"))
 
     async def _lines(self, request: ScoreRequest) -> AsyncGenerator[StreamStart | Rows | StreamEnd]:
         """All lines of all parts, with rows numbered as in `request`; each part is repeated until it is complete."""
@@ -237,6 +305,10 @@ class ScorerClient:
                 parts.accepted()
 
 
+def _adapter_path(name: str, shared: bool) -> str:
+    return f"/v1/adapters/{quote(name, safe='')}" + ("?shared=true" if shared else "")
+
+
 def _may_pass(error: IcmError) -> bool:
     """Whether to keep waiting: while the scorer is unavailable, a proxy in front of it may answer anything."""
     return isinstance(error, UnavailableError | BusyError) or error.code.startswith("http_")
@@ -244,7 +316,7 @@ def _may_pass(error: IcmError) -> bool:
 
 def _check_start(line: StreamStart, num_prompts: int, digest: str | None) -> None:
     if line.num_prompts != num_prompts:
-        raise ScorerError(f"the scorer answered {line.num_prompts} prompts instead of {num_prompts}")
+        raise ScorerError(f"the scorer answered {counted(line.num_prompts, 'prompt')} instead of {num_prompts}")
     if digest not in (None, line.model.digest):
         raise ScorerError("the scorer changed its model between two parts of one request", code="model_changed")
 

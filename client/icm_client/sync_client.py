@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar, Unpack
 
 import httpx
 
 from icm_client.client import ScorerClient
+from icm_client.contract.adapters import AdapterInfo, AdapterList
 from icm_client.contract.wire import ModelInfo, ScoreRequest, ScoreResponse
 from icm_client.http.retry import RetryPolicy
 from icm_client.score_fields import ScoreFields
@@ -75,6 +77,20 @@ class SyncScorerClient:
     def wait_ready(self, deadline_s: float) -> ModelInfo:
         """See `ScorerClient.wait_ready`."""
         return self._wait(self._client.wait_ready(deadline_s))
+
+    def adapters(self) -> AdapterList:
+        """See `ScorerClient.adapters`."""
+        return self._wait(self._client.adapters())
+
+    def put_adapter(
+        self, name: str, folder: Path | None = None, *, server_folder: str | None = None, shared: bool = False
+    ) -> AdapterInfo:
+        """See `ScorerClient.put_adapter`."""
+        return self._wait(self._client.put_adapter(name, folder, server_folder=server_folder, shared=shared))
+
+    def delete_adapter(self, name: str, *, shared: bool = False) -> AdapterInfo:
+        """See `ScorerClient.delete_adapter`."""
+        return self._wait(self._client.delete_adapter(name, shared=shared))
 
     def count_tokens(self, texts: Sequence[str], *, special_tokens: bool = False) -> list[int]:
         """See `ScorerClient.count_tokens`."""

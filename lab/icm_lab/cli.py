@@ -15,6 +15,7 @@ from icm_annealer.plots.drawing import saved_plots
 from icm_annealer.runs.atomic_write import check_writable, make_folder
 from icm_annealer.runs.directory import RunDir
 from icm_client.contract.errors import RequestError
+from icm_client.text.counts import counted
 from icm_client.text.distribution import install_hint
 from icm_lab.family import SIZES, weights
 from icm_lab.reproduce.figures import FIGURES, MATCH, NUM, NUM_TEST
@@ -76,7 +77,7 @@ def examine(
     from icm_lab.shipping import load_model
 
     console = Terminal()
-    table = Table("world", "concept", "no shot", f"{shots} shots")
+    table = Table("world", "concept", "no shot", counted(shots, "shot"))
     for name, (first, late) in look(load_model(weights(size)), shots).items():
         table.add_row(*name.split("/"), f"{first:.2f}", f"{late:.2f}")
     console.print(table)

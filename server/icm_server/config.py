@@ -84,6 +84,34 @@ class ScoringConfig(BaseModel):
     """Experiments share neither results in the read cache nor prefixes in the engine's cache."""
 
 
+class AdapterLimits(BaseModel):
+    """Limits on adapters that keys put while the scorer runs. With keys, a tenant may have as much of the totals as it
+    leaves free."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_adapters: Count = 64
+    """In total. The engine keeps all of them in the machine's memory."""
+    max_adapters_mb: Count = 4096
+    """The size of all of them on disk."""
+    max_adapter_mb: Count = 512
+    """The size of one."""
+
+
+class AdapterConfig(BaseModel):
+    """Which LoRA adapters a scorer serves beside the base model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    given: dict[str, str] = {}
+    """Adapters that it is started with, for all keys: name -> folder."""
+    store: Path | None = None
+    """The folder in which adapters that keys put are kept, also over a restart. None: none can be put."""
+    folders: Path | None = None
+    """The folder below which a key may name an adapter's folder. None: adapters have to be sent."""
+    limits: AdapterLimits = AdapterLimits()
+
+
 class ServerConfig(BaseModel):
     """All settings of one scorer."""
 
@@ -100,8 +128,7 @@ class ServerConfig(BaseModel):
     """None: bfloat16 if the hardware supports it, otherwise float16 on a GPU and float32 on a CPU."""
     engine_args: dict[str, Any] = {}
     """The engine's own arguments, which override the preset."""
-    adapters: dict[str, str] = {}
-    """LoRA adapters: name -> folder."""
+    adapters: AdapterConfig = AdapterConfig()
     cache: Path = Path("~/.cache/icm/models")
     """The folder for converted packaged models."""
     scoring: ScoringConfig = ScoringConfig()

@@ -32,7 +32,7 @@ async def main(model: Path, extra: dict[str, Any]) -> None:
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(model, None, extra, {}, gpu=has_gpu())))
+    engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(model, None, extra, None, gpu=has_gpu())))
     config = engine.vllm_config
     tokenizer = PrefixTokenizer(HfTokenizer(AutoTokenizer.from_pretrained(model)))
     planner = Planner(tokenizer, tokenizer, config.model_config.max_model_len - 1, lambda keys: {}, 2**20)

@@ -114,10 +114,12 @@ async def many_names(console: Console, repetitions: int, seconds: float) -> list
         victim, other = await _beside(8, one_name, 40, a_fresh_name, seconds)
         fresh.append(_ratio(victim, other))
         waits.append(statistics.median(victim.seconds) / statistics.median(alone.seconds))
-        console.print(f"alone: {_told(alone)}; beside fresh names: {_told(victim)}; those: {_told(other)}")
+        console.print(
+            f"alone: {_described(alone)}; beside fresh names: {_described(victim)}; those: {_described(other)}"
+        )
         victim, other = await _beside(8, one_name, 100, a_fresh_name, seconds, "--limit", "max_requests=64")
         refused.append(victim.num_refused)
-        console.print(f"with max_requests=64: {_told(victim)}; beside 100 connections: {_told(other)}")
+        console.print(f"with max_requests=64: {_described(victim)}; beside 100 connections: {_described(other)}")
     return [
         Figure("names_steady", "tokens of two keys, 1 and 64 names, most / least", steady, at_most=1.10),
         Figure(
@@ -156,6 +158,6 @@ def _ratio(one: Served, other: Served) -> float:
     return max(one.tokens, other.tokens) / max(1, min(one.tokens, other.tokens))
 
 
-def _told(served: Served) -> str:
+def _described(served: Served) -> str:
     median = f"{statistics.median(served.seconds):.2f} s" if served.seconds else "no answer"
     return f"{served.tokens:,} tokens, {len(served.seconds)} answered (median {median}), {served.num_refused} refused"

@@ -72,7 +72,7 @@ async def stock_vllm(model: str, extra: Mapping[str, Any] = MappingProxyType({})
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    arguments = engine_arguments(model_folder(model), None, extra, {}, gpu=has_gpu())
+    arguments = engine_arguments(model_folder(model), None, extra, None, gpu=has_gpu())
     options = [f"--{name.replace('_', '-')}" + _value(value) for name, value in arguments.items()]
     options += ["--served-model-name", "stock", "--host", "127.0.0.1", "--port", str(port)]
     options += ["--enable-prompt-tokens-details", "--disable-uvicorn-access-log"]

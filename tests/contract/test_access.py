@@ -15,13 +15,14 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from starlette.routing import Route
+from tests.adapter_files import save_adapter
 
 from icm_client import AccessError, ScorerClient, ScoreRequest
 from icm_server.auth.keyring import Keyring
 from icm_server.auth.keys_file import add_key
 from icm_server.auth.open_paths import OPEN_PATHS
 from icm_server.auth.tenant import Tenant
-from icm_server.config import Limits, ScoringConfig
+from icm_server.config import AdapterConfig, Limits, ScoringConfig
 from icm_server.engines.fake import FakeEngine
 from icm_server.http.app import create_app
 
@@ -40,16 +41,21 @@ class Guarded(NamedTuple):
 async def guarded(tmp_path: Path) -> AsyncIterator[Guarded]:
     path = tmp_path / "keys.yaml"
     alice = add_key(path, "alice")
-    bob = add_key(path, "bob", experiments=("paper-*",), adapters=("bobs",), isolated=True)
+    bob = add_key(path, "bob", experiments=("paper-*",), adapters=("first",), isolated=True)
 
     async def make_engine() -> FakeEngine:
-        engine = FakeEngine()
-        engine.info = engine.info.model_copy(update={"adapters": ["bobs", "alices"]})
-        return engine
+        return FakeEngine()
 
+    adapters = {name: str(save_adapter(tmp_path / name, seed)) for seed, name in enumerate(("first", "second"))}
     admin = add_key(path, "carol", admin=True)
     scoring = ScoringConfig(limits=Limits(max_requests=12, max_reads=100))
-    app = create_app(make_engine, scoring=scoring, keyring=Keyring(path), max_body_bytes=10_000)
+    app = create_app(
+        make_engine,
+        scoring=scoring,
+        keyring=Keyring(path),
+        max_body_bytes=10_000,
+        adapters=AdapterConfig(given=adapters),
+    )
     transport = httpx.ASGITransport(app=app)
     async with (
         app.router.lifespan_context(app),
@@ -118,9 +124,9 @@ async def test_a_key_is_for_its_own_experiments_and_adapters(guarded: Guarded) -
 
     assert await ask(guarded.alice, experiment="alice-1") == (200, "")
     assert await ask(guarded.alice, experiment="paper-1") == (403, "not_your_experiment")
-    assert await ask(guarded.bob, experiment="paper-1", model="bobs") == (200, "")
+    assert await ask(guarded.bob, experiment="paper-1", model="first") == (200, "")
     assert await ask(guarded.bob, experiment="alice-1") == (403, "not_your_experiment")
-    assert await ask(guarded.bob, model="alices") == (403, "not_your_model")
+    assert await ask(guarded.bob, model="second") == (403, "not_your_model")
     assert await ask(guarded.bob, model="none") == (403, "not_your_model")  # whether there is one is not said
     assert await ask(guarded.alice, model="none") == (422, "unknown_model")
     assert await ask(guarded.alice, priority=4) == (403, "not_your_priority")
@@ -147,7 +153,7 @@ async def test_keys_are_in_no_log_and_no_answer(guarded: Guarded, caplog: pytest
         assert key not in caplog.text
 
 
-async def test_the_client_is_told_what_it_lacks(guarded: Guarded) -> None:
+async def test_the_client_says_what_a_key_lacks(guarded: Guarded) -> None:
     transport = httpx.ASGITransport(app=guarded.app)
     request = ScoreRequest(prompts=["a"], labels=[" x", " y"])
     async with ScorerClient("http://scorer", transport=transport) as client:

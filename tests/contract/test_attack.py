@@ -83,7 +83,7 @@ def phase(seconds: float, **bad: int) -> dict[str, object]:
         (["polls"], phase(0.01), 2**30, ["memory: 1,024 MB"]),
     ],
 )
-def test_what_is_out_of_bounds_is_told(
+def test_what_is_out_of_bounds_is_reported(
     names: list[str], during: dict[str, object], memory: int, words: list[str]
 ) -> None:
     seen = Seen(names, {"before": phase(0.01), "during": during}, (2**20, memory, 2**20))

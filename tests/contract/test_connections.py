@@ -182,7 +182,7 @@ async def test_half_open_connections_lock_nobody_out(tmp_path: Path) -> None:
             stranger.writer.close()
 
 
-async def test_who_is_displaced_is_told_unless_nothing_was_asked(tmp_path: Path) -> None:
+async def test_who_is_displaced_is_reported_unless_nothing_was_asked(tmp_path: Path) -> None:
     async with serving(tmp_path, ConnectionLimits(max_per_address=1)) as served:
         for begin, expected in ((HALF, b"HTTP/1.1 503 "), (b"", b""), (request(), b"")):
             caller = await served.connect(begin)
@@ -291,7 +291,7 @@ async def test_headers_have_a_limit(tmp_path: Path, flood: list[bytes]) -> None:
         (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "bad_http"),
     ],
 )
-async def test_what_is_no_request_is_told_in_the_shape_of_errors(
+async def test_what_is_no_request_is_reported_in_the_shape_of_errors(
     tmp_path: Path, sent: bytes, status: int, code: str
 ) -> None:
     async with serving(tmp_path, ConnectionLimits()) as served:

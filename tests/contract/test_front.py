@@ -11,22 +11,33 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.adapter_files import save_adapter
 
 from icm_client.contract.wire import STREAM_TYPE
 from icm_server.auth.keys_file import add_key
+from icm_server.config import AdapterConfig
 from icm_server.engines.fake import FakeEngine
 from icm_server.http.app import create_app
 from icm_server.middleware.access import Keyring
 
 Asking = Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]
 HEALTH = ("/healthz", "/health", "/livez", "/ping")
-PAGES = ("/", "/docs", "/openapi.json", "/metrics", "/v1/model", "/v1/models", "/v1/experiments", "/readyz", *HEALTH)
+PAGES = (
+    "/",
+    "/docs",
+    "/openapi.json",
+    "/metrics",
+    "/v1/model",
+    "/v1/models",
+    "/v1/adapters",
+    "/v1/experiments",
+    "/readyz",
+    *HEALTH,
+)
 
 
 async def make_engine() -> FakeEngine:
-    engine = FakeEngine()
-    engine.info = engine.info.model_copy(update={"adapters": ["bobs", "alices"]})
-    return engine
+    return FakeEngine()
 
 
 @asynccontextmanager
@@ -69,11 +80,15 @@ async def test_head_opens_nothing(tmp_path: Path) -> None:
         assert (await http.head("/none", headers=headers)).status_code == 404
 
 
+def given(folder: Path) -> AdapterConfig:
+    return AdapterConfig(given={name: str(save_adapter(folder / name)) for name in ("bobs", "alices")})
+
+
 async def test_models_in_openai_s_shape(tmp_path: Path) -> None:
-    async with asking() as http:
+    async with asking(adapters=given(tmp_path)) as http:
         found = (await http.get("/v1/models")).json()
     assert found["object"] == "list"
-    assert [card["id"] for card in found["data"]] == ["fake", "base", "bobs", "alices"]
+    assert [card["id"] for card in found["data"]] == ["fake", "base", "alices", "bobs"]
     for card in found["data"]:
         assert (card["object"], card["owned_by"], card["root"]) == ("model", "icm-server", "fake")
         assert isinstance(card["created"], int)
@@ -81,7 +96,7 @@ async def test_models_in_openai_s_shape(tmp_path: Path) -> None:
 
 async def test_a_key_sees_its_own_adapters(tmp_path: Path) -> None:
     key = add_key(tmp_path / "keys.yaml", "bob", adapters=("bobs",))
-    async with asking(keyring=Keyring(tmp_path / "keys.yaml")) as http:
+    async with asking(keyring=Keyring(tmp_path / "keys.yaml"), adapters=given(tmp_path)) as http:
         assert (await http.get("/v1/models")).status_code == 401
         found = (await http.get("/v1/models", headers={"Authorization": f"Bearer {key}"})).json()
     assert [card["id"] for card in found["data"]] == ["fake", "base", "bobs"]
@@ -89,7 +104,7 @@ async def test_a_key_sees_its_own_adapters(tmp_path: Path) -> None:
 
 async def test_nothing_names_an_adapter_that_the_key_may_not_use(tmp_path: Path) -> None:
     key = add_key(tmp_path / "keys.yaml", "bob", adapters=("bob*",))
-    async with asking(keyring=Keyring(tmp_path / "keys.yaml")) as http:
+    async with asking(keyring=Keyring(tmp_path / "keys.yaml"), adapters=given(tmp_path)) as http:
         http.headers["Authorization"] = f"Bearer {key}"
         body = {"prompts": ["Word: eel"], "labels": [" living"]}
         answers = [await http.get(path) for path in PAGES]
@@ -181,7 +196,7 @@ async def test_the_documentation_loads_nothing_and_runs_nothing() -> None:
     assert links <= set(document["components"]["schemas"])
 
 
-async def test_the_document_knows_all_paths_for_programs() -> None:
+async def test_the_document_lists_all_paths_for_programs() -> None:
     async with asking() as http:
         document = (await http.get("/openapi.json")).json()
         paths = document["paths"]

@@ -72,7 +72,7 @@ def test_a_run_survives_being_killed_at_any_moment(tmp_path: Path, scorer_url: s
     assert start(task, tmp_path / "again" / "run", scorer_url).wait(MAX_RUN_S) == 0
     usual_s = time.monotonic() - begun
     rng = np.random.default_rng(0)
-    num_kills = num_runs = num_told = 0
+    num_kills = num_runs = num_lines = 0
     while num_kills < NUM_KILLS:
         num_runs += 1
         folder = tmp_path / f"killed-{num_runs}" / "run"
@@ -90,13 +90,13 @@ def test_a_run_survives_being_killed_at_any_moment(tmp_path: Path, scorer_url: s
             assert process.wait(MAX_RUN_S) == 0, process.stderr and process.stderr.read()
         for name in (JOURNAL, LABELS):
             assert (folder / name).read_bytes() == (whole / name).read_bytes(), f"{name} of run {num_runs}"
-        num_told += len((folder / COSTS).read_text().splitlines())
+        num_lines += len((folder / COSTS).read_text().splitlines())
     # What was journalled before a kill is never asked again: at most the round under way is lost.
     num_passes = sum(json.loads(line)["kind"] == "pass" for line in (whole / JOURNAL).read_text().splitlines())
-    assert num_told <= num_runs * (num_passes + 1)  # some of the last pass is asked again
+    assert num_lines <= num_runs * (num_passes + 1)  # some of the last pass is asked again
 
 
-def test_a_full_disk_is_told_and_loses_nothing(tmp_path: Path, scorer_url: str) -> None:
+def test_a_full_disk_is_reported_and_loses_nothing(tmp_path: Path, scorer_url: str) -> None:
     task = planted.write_task(tmp_path / "data", 48)
     whole, cut = tmp_path / "whole" / "run", tmp_path / "cut" / "run"
     assert start(task, whole, scorer_url).wait(MAX_RUN_S) == 0

@@ -204,7 +204,7 @@ async def test_metrics_agree_with_what_answers_say() -> None:
     assert "process_resident_memory_bytes" in found
 
 
-async def test_what_waits_is_told_and_an_overfull_scorer_s_refusals_are_counted() -> None:
+async def test_what_waits_is_reported_and_an_overfull_scorer_s_refusals_are_counted() -> None:
     class Stuck(FakeEngine):
         """Answers the read that is made before it is ready, and then none."""
 
@@ -247,7 +247,7 @@ async def test_what_waits_is_told_and_an_overfull_scorer_s_refusals_are_counted(
     assert after["icm_open_requests,experiment=fish,tenant=anyone"] == after["icm_engine_reads"] == 0
 
 
-async def test_the_number_of_experiments_told_is_bounded() -> None:
+async def test_the_number_of_experiments_reported_is_bounded() -> None:
     async with running(FakeEngine()) as (http, _):
         for number in range(100):
             body = {**GOOD, "experiment": f"e{number}", "prompts": [f"w {number}"]}
@@ -259,7 +259,7 @@ async def test_the_number_of_experiments_told_is_bounded() -> None:
     assert found["icm_prompts_total"] == page["all"]["total"]["prompts"] == 100
 
 
-async def test_experiments_are_told_with_share_and_times() -> None:
+async def test_experiments_are_reported_with_share_and_times() -> None:
     async with running(FakeEngine()) as (http, _):
         for name, size in (("big", 30), ("small", 10)):
             body = {**GOOD, "experiment": name, "prompts": [f"{name} {k}" for k in range(size)]}

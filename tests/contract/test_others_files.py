@@ -28,7 +28,7 @@ def refused(*arguments: str) -> str:
     return line
 
 
-@pytest.mark.parametrize("option", ["--read-cache-file", "--ready-file", "--keys-file"])
+@pytest.mark.parametrize("option", ["--read-cache-file", "--ready-file", "--keys-file", "--adapter-store"])
 @pytest.mark.parametrize("content", [b"my notes\n", b"x" * 2**21, b"\0\xff", b"[1, 2]", b'{"url": "a", "b": 1}'])
 def test_a_file_of_another_s_stays_as_it_is(tmp_path: Path, option: str, content: bytes) -> None:
     notes = tmp_path / "notes.txt"

@@ -94,7 +94,7 @@ BAD: list[tuple[str, dict[str, Any], str, Sequence[str]]] = [
     ("a prompt of another type", {"prompts": ["a", {}]}, "invalid_request", ["prompts.1", "valid string"]),
     ("a prompt that is an empty list", {"prompts": [[]]}, "invalid_request", ["prompts.0", "at least 1"]),
     ("an experiment with a space", {"experiment": "a b"}, "invalid_request", ["experiment"]),
-    ("an unknown segment", {"prompts": [[None, 2]]}, "bad_segment", ["prompt 0", "segment 2", "there are 2"]),
+    ("an unknown segment", {"prompts": [[None, 2]]}, "bad_segment", ["prompt 0", "segment 2", "has 2 segments"]),
     ("a null segment", {"prompts": [[None, None]]}, "bad_segment", ["prompt 0", "segment null"]),
     ("a negative segment", {"prompts": [[None, -1]]}, "bad_segment", ["prompt 0", "segment -1"]),
     ("an unknown segment in a prefix", {"prefixes": [[None, 0], [0, 5]]}, "bad_segment", ["prefix 1", "segment 5"]),
@@ -106,7 +106,7 @@ BAD: list[tuple[str, dict[str, Any], str, Sequence[str]]] = [
         ["prefix 0", "prefix 1", "before"],
     ),
     ("a prefix that refers to itself", {"prefixes": [[0, 0]]}, "bad_prefix", ["prefix 0", "parents first"]),
-    ("a prefix that there is not", {"prefixes": [[7, 0]]}, "bad_prefix", ["prefix 0", "prefix 7", "there are 1"]),
+    ("a prefix that there is not", {"prefixes": [[7, 0]]}, "bad_prefix", ["prefix 0", "prefix 7", "has 1 prefix,"]),
     ("an empty prompt", {"prompts": ["a", ""]}, "empty_prompt", ["prompt 1", "empty"]),
     ("a prompt of empty texts", {"segments": [""], "prompts": [[None, 0, 0]]}, "empty_prompt", ["prompt 0"]),
     ("an empty prefix alone", {"prefixes": [[None]], "prompts": [[0]]}, "empty_prompt", ["prompt 0"]),
@@ -141,7 +141,7 @@ BAD: list[tuple[str, dict[str, Any], str, Sequence[str]]] = [
 
 
 @pytest.mark.parametrize(("change", "code", "words"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
-async def test_bad_requests_are_told(
+async def test_bad_requests_are_reported(
     http: httpx.AsyncClient, change: dict[str, Any], code: str, words: list[str]
 ) -> None:
     response = await http.post("/v1/score", json={"segments": ["a", " b"], **GOOD, **change})

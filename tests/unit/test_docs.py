@@ -138,7 +138,7 @@ def test_what_is_unknown_is_found() -> None:
 
 
 def unknown_option(words: list[str]) -> str | None:
-    """The first word that no command knows."""
+    """The first word that is no command."""
     command = COMMANDS[words.pop(0)]
     while words and hasattr(command, "commands") and not words[0].startswith("-") and not words[0].isupper():
         if words[0] not in command.commands:

@@ -9,7 +9,7 @@ import graphlib
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -87,51 +87,49 @@ def test_the_finder_sees_each_package(package: str) -> None:
     assert modules_of(package)
 
 
-@pytest.mark.parametrize("module", modules_of("icm_client"))
-def test_the_client_knows_neither_server_nor_annealer(module: str) -> None:
-    assert not packages_imported_by(module) & {"icm_server", "icm_annealer", "icm_lab"}
+def offenders(modules: Iterable[str], wrong_in: Callable[[str], set[str]]) -> dict[str, set[str]]:
+    """The modules with wrong imports, and those."""
+    return {module: wrong for module in modules if (wrong := wrong_in(module))}
 
 
-@pytest.mark.parametrize("module", [*modules_of("icm_client"), *modules_of("icm_server")])
-def test_client_and_server_share_the_contract_and_text(module: str) -> None:
+MUST_NOT_IMPORT = {
+    "icm_client": {"icm_server", "icm_annealer", "icm_lab", *HEAVY},
+    "icm_server": {"icm_annealer", "icm_lab"},
+    "icm_annealer": {"icm_server", "icm_lab", *HEAVY},
+    "icm_trainer": {"icm_lab"},
+    "icm_lab": {"icm_server"},
+}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_module_imports_what_its_package_must_not(package: str) -> None:
+    assert not offenders(modules_of(package), lambda module: packages_imported_by(module) & MUST_NOT_IMPORT[package])
+
+
+@pytest.mark.parametrize("package", ["icm_client", "icm_server"])
+def test_client_and_server_share_the_contract_and_text(package: str) -> None:
     """What both sides import imports nothing else of the project; and the server takes nothing else of the client."""
-    shared = {name for name in modules_of("icm_client") if room_of(name) in ("contract", "text")}
-    own = {name for name in modules_imported_by(module) if name.split(".")[0] == "icm_client"}
-    assert not packages_imported_by(module) & {"icm_annealer", "icm_lab"}
-    assert own <= shared or (module not in shared and module.split(".")[0] == "icm_client")
+    shared = {module for module in modules_of("icm_client") if room_of(module) in ("contract", "text")}
+    rest = set(modules_of("icm_client")) - shared
+    bound = shared if package == "icm_client" else modules_of(package)
+    assert not offenders(bound, lambda module: modules_imported_by(module) & rest)
 
 
-@pytest.mark.parametrize("module", modules_of("icm_annealer"))
-def test_the_annealer_knows_neither_server_nor_laboratory(module: str) -> None:
-    assert not packages_imported_by(module) & {"icm_server", "icm_lab"}
+def test_only_the_command_line_knows_the_trainer() -> None:
+    others = [module for module in FILES if not module.startswith(("icm_trainer", "icm_annealer.cli."))]
+    assert not [module for module in others if "icm_trainer" in packages_imported_by(module)]
 
 
-@pytest.mark.parametrize("module", [module for module in FILES if not module.startswith("icm_trainer")])
-def test_only_the_command_line_knows_the_trainer(module: str) -> None:
-    assert module.startswith("icm_annealer.cli.") or "icm_trainer" not in packages_imported_by(module)
-
-
-@pytest.mark.parametrize("module", modules_of("icm_trainer"))
-def test_the_trainer_takes_models_and_tokens_from_the_server(module: str) -> None:
+def test_the_trainer_takes_models_and_tokens_from_the_server() -> None:
     """How a text becomes tokens must not be said twice; all else of the server is reached over HTTP."""
-    server = {name for name in modules_imported_by(module) if name.startswith("icm_server")}
-    assert server <= {f"icm_server.engines.{name}" for name in ("base", "hf_tokenizer", "model_store")}
-    assert "icm_lab" not in packages_imported_by(module)
+    allowed = {f"icm_server.engines.{name}" for name in ("base", "hf_tokenizer", "model_store")}
+    for module in modules_of("icm_trainer"):
+        assert {name for name in modules_imported_by(module) if name.startswith("icm_server")} <= allowed
 
 
-@pytest.mark.parametrize("module", modules_of("icm_lab"))
-def test_the_laboratory_does_not_know_the_server(module: str) -> None:
-    assert "icm_server" not in packages_imported_by(module)
-
-
-@pytest.mark.parametrize("module", [*modules_of("icm_client"), *modules_of("icm_annealer")])
-def test_client_and_annealer_import_nothing_heavy(module: str) -> None:
-    assert not packages_imported_by(module) & HEAVY
-
-
-@pytest.mark.parametrize("module", modules_of("icm_server"))
-def test_one_module_imports_vllm(module: str) -> None:
-    assert ("vllm" in packages_imported_by(module)) == (module == "icm_server.engines.vllm")
+def test_one_module_imports_vllm() -> None:
+    found = {module for module in modules_of("icm_server") if "vllm" in packages_imported_by(module)}
+    assert found == {"icm_server.engines.vllm"}
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -146,8 +144,8 @@ def test_no_import_cycles(package: str) -> None:
 ROOMS = {
     "icm_client": ["text", "contract", "http", "openai_compat", "", "adapters"],
     "icm_server": [
-        *("", "auth", "sharing", "engines", "tokens", "read_cache", "stats", "scheduling", "lifecycle", "monitoring"),
-        *("middleware", "http", "transport", "cli"),
+        *("", "auth", "sharing", "adapters", "engines", "tokens", "read_cache", "stats", "scheduling", "lifecycle"),
+        *("monitoring", "middleware", "http", "transport", "cli"),
     ],
     "icm_annealer": [
         *("core", "rules", "sources", "data", "scoring", "scorers", "console", "search", "runs.schema", "runs"),
@@ -173,12 +171,14 @@ def test_a_room_of_every_folder_is_known() -> None:
     }
 
 
-@pytest.mark.parametrize("module", FILES)
-def test_rooms_import_only_from_rooms_before_them(module: str) -> None:
-    package = module.split(".")[0]
-    rooms = ROOMS[package]
-    own = {room_of(other) for other in modules_imported_by(module) if other.split(".")[0] == package}
-    assert max(map(rooms.index, own), default=0) <= rooms.index(room_of(module))
+@pytest.mark.parametrize("package", PACKAGES)
+def test_rooms_import_only_from_rooms_before_them(package: str) -> None:
+    place = {module: ROOMS[package].index(room_of(module)) for module in modules_of(package)}
+
+    def later(module: str) -> set[str]:
+        return {name for name in modules_imported_by(module) & set(place) if place[name] > place[module]}
+
+    assert not offenders(place, later)
 
 
 @pytest.mark.parametrize("package", PACKAGES)

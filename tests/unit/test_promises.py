@@ -6,8 +6,11 @@ import re
 from pathlib import Path
 
 from icm_client.contract.wire import MAX_LABELS, MAX_REQUEST_CHARS
+from icm_server.adapters.check import MAX_TENSORS
+from icm_server.adapters.peft_config import MAX_CONFIG_BYTES
+from icm_server.adapters.weights_file import MAX_HEADER_BYTES
 from icm_server.auth import keys_file
-from icm_server.config import ConnectionLimits, Limits, ServerConfig
+from icm_server.config import AdapterLimits, ConnectionLimits, Limits, ServerConfig
 from icm_server.http import json_body
 from icm_server.scheduling import whole_answer
 from icm_server.tokens.joined_chars import MAX_JOINED_CHARS
@@ -16,10 +19,13 @@ PAGE = Path(__file__).parents[2] / "docs/scorer_promises.md"
 MB = 2**20
 CONFIG = ServerConfig()
 DEFAULTS = {
-    **{f"`{name}`": value for limits in (Limits(), ConnectionLimits()) for name, value in limits},
+    **{f"`{name}`": value for limits in (Limits(), ConnectionLimits(), AdapterLimits()) for name, value in limits},
     "`--max-body-mb`": CONFIG.max_body_bytes // MB,
     "`--read-cache-memory-mb`": CONFIG.scoring.read_cache_memory_bytes // MB,
     "`--read-cache-file-mb`": CONFIG.scoring.read_cache_file_bytes // MB,
+    "an adapter's header": MAX_HEADER_BYTES,
+    "an adapter's tensors": MAX_TENSORS,
+    "an adapter's configuration": MAX_CONFIG_BYTES,
     "values of a body": json_body.MAX_VALUES,
     "characters of a request": MAX_REQUEST_CHARS,
     "joined characters": MAX_JOINED_CHARS,
@@ -47,3 +53,4 @@ def test_what_the_page_says_of_nginx_is_what_nginx_does() -> None:
         assert directive in nginx
         assert promised in text
     assert f"client_max_body_size {CONFIG.max_body_bytes // MB}m;" in nginx
+    assert f"client_max_body_size {CONFIG.adapters.limits.max_adapter_mb + 1}m;" in nginx

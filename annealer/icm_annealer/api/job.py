@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -13,15 +14,19 @@ from icm_annealer.console.progress import RunProgress
 from icm_annealer.data.examples import Example, Loaded
 from icm_annealer.data.given_labels import GivenLabels
 from icm_annealer.data.task import Task
+from icm_annealer.labelling.budget import NO_BUDGET, Budget
 from icm_annealer.labelling.label_dataset import label_dataset
 from icm_annealer.runs.directory import SCORER_LOG, SKIPPED, RunDir
 from icm_annealer.runs.schema.metrics import RowCounts
 from icm_annealer.runs.schema.rows import SkippedRow
+from icm_annealer.scoring.forecast import Rehearsed
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import Scorer, check_request
+from icm_annealer.scoring.rehearsal import LongRehearsalError, Rehearsal
 from icm_annealer.search.problem import problem_of
 from icm_annealer.search.settings import Settings
 from icm_client.contract.errors import IcmError, RequestError
+from icm_client.text.counts import counted
 
 OpenScorer = Callable[[Callable[[str], None], Callable[[str], None], Path | None], AbstractAsyncContextManager[Scorer]]
 """Opens a scorer. The arguments are `status`, `note` and `log` of `scorers.kind.Opening`."""
@@ -46,20 +51,27 @@ class LabelJob:
     """The name under which the scorer counts this work."""
     start: Mapping[str, str] | None = None
     """Labels to start from, by example id; None leaves the start to the search."""
+    budget: Budget = NO_BUDGET
+    """The most that the search may cost over all processes that work on the run."""
 
     def prepare(self) -> None:
         """Checks the request and prepares the folder. Starts nothing. Raises RequestError."""
+        self.check()
+        self.folder.prepare(resume=self.resume, overwrite=self.overwrite)
+        if self.loaded.skipped:
+            bad = (SkippedRow(where=one.where, what=one.what, row=one.row) for one in self.loaded.skipped)
+            self.folder.write_rows(SKIPPED, bad)
+
+    def check(self) -> None:
+        """Checks the request. Makes and starts nothing. Raises RequestError."""
         check_request(self.task, self.experiment)
+        self.budget.check(self.settings)
         given = self._given
         self.settings.check_given(
             has_rates=bool(self.task.rates), has_known=bool(given.known), has_start=given.start is not None
         )
         if self.task.rates or given.known:  # contradictions are an error before anything is started
             problem_of(self.task, self.examples, self.settings.objective(), self.settings.plan_kind(), given)
-        self.folder.prepare(resume=self.resume, overwrite=self.overwrite)
-        if self.loaded.skipped:
-            bad = (SkippedRow(where=one.where, what=one.what, row=one.row) for one in self.loaded.skipped)
-            self.folder.write_rows(SKIPPED, bad)
 
     async def run(self, progress: RunProgress) -> LabelResult:
         """Opens the scorer, searches, and writes the results. Call `prepare` first.
@@ -79,7 +91,7 @@ class LabelJob:
             progress.expect(expected.num if expected else 0)
             try:
                 async with self.open_scorer(progress.status, progress.note, self.folder / SCORER_LOG) as scorer:
-                    progress.status(f"searching labels for {len(self.examples):,} examples")
+                    progress.status(f"searching labels for {counted(len(self.examples), 'example')}")
                     labelling = await label_dataset(
                         self.folder,
                         self.examples,
@@ -91,6 +103,7 @@ class LabelJob:
                         on_pass=on_pass,
                         experiment=self.experiment,
                         rows=self._rows,
+                        budget=self.budget,
                     )
             except IcmError:
                 if not answered and not self.resume:
@@ -99,6 +112,37 @@ class LabelJob:
         return LabelResult(
             self.folder.path, labelling.alarms, self.examples, self.loaded.gold, had_ended=labelling.had_ended
         )
+
+    async def rehearse(self, rehearsal: Rehearsal) -> Rehearsed:
+        """Does the same work with a rehearsal, in a temporary folder.
+
+        Its seed is another one, so that requests that are measured have other contexts and warm no cache for the run.
+        """
+        expected, num_done, num_dropped = self.settings.expected_passes(len(self.examples)), 0, 0
+
+        def on_pass(event: PassEvent) -> None:
+            nonlocal num_done, num_dropped
+            num_done += expected.counts(event.request) if expected else 0
+            num_dropped = max(num_dropped, event.answer.num_dropped)
+
+        settings = self.settings.model_copy(update={"seed": self.settings.seed + rehearsal.number})
+        with tempfile.TemporaryDirectory() as place:
+            try:
+                await label_dataset(
+                    RunDir(Path(place)),
+                    self.examples,
+                    self.task,
+                    rehearsal,
+                    settings,
+                    given=self._given,
+                    on_pass=on_pass,
+                    budget=Budget(self.budget.max_tokens),
+                )
+            except LongRehearsalError:
+                if not expected or not num_done:
+                    raise
+                return Rehearsed(min(num_done / expected.num, 1.0), num_dropped)
+        return Rehearsed(num_dropped=num_dropped)
 
     @property
     def _given(self) -> GivenLabels:

@@ -28,6 +28,7 @@ from icm_annealer.api.job import LabelJob, OpenScorer
 from icm_annealer.api.label_result import LabelResult
 from icm_annealer.console.watch import watch
 from icm_annealer.data.task import Task, with_rates
+from icm_annealer.labelling.budget import Budget
 from icm_annealer.runs.directory import JOURNAL, RunDir
 from icm_annealer.scorers.kind import Opening
 from icm_annealer.scorers.registry import DEFAULT_SCORER, find_scorer
@@ -57,10 +58,12 @@ def label(
     api_key: str | None = None,
     scorer_model: str | None = None,
     engine: str = "vllm",
-    wait_s: float = 300.0,
+    wait_s: float | None = None,
     experiment: str = "default",
     allow_code: bool = False,
     track: str | None = None,
+    max_tokens: int | None = None,
+    max_minutes: float | None = None,
     progress: bool | None = None,
     **settings: Any,
 ) -> LabelResult:
@@ -96,11 +99,15 @@ def label(
         api_key: The scorer's API key.
         scorer_model: The model's name at an `openai:` endpoint that serves several.
         engine: The engine of a `local:` scorer.
-        wait_s: Seconds to wait for a scorer that is unreachable or not ready.
+        wait_s: Seconds to wait for a scorer that is unreachable or not ready; by default 300, or 5 as long as nothing
+            accepts a connection.
         experiment: The name under which the scorer counts this work.
         allow_code: Run code that a task file names (rules of kind `python`), with your rights.
         track: Also show the run in a tracker: `"mlflow:URI"`, `"trackio:PROJECT"`, or one that a package registers. A
             tracker that fails does not stop the run.
+        max_tokens: The most tokens that the engine may compute for the search, about: it then ends with its best labels
+            so far, and says so in the verdict. `resume=True` with a larger number, or none, goes on.
+        max_minutes: The most minutes of waiting for the scorer, in the same way.
         progress: True shows progress, False does not; by default it is shown in terminals and notebooks.
         **settings: Other fields of Settings, such as `plan="tree"` or `measure="logprob"`.
 
@@ -148,6 +155,8 @@ def label(
             experiment=experiment,
             allow_code=allow_code,
             track=track,
+            max_tokens=max_tokens,
+            max_minutes=max_minutes,
             progress=progress,
             **settings,
         )
@@ -174,10 +183,12 @@ async def anneal(
     api_key: str | None = None,
     scorer_model: str | None = None,
     engine: str = "vllm",
-    wait_s: float = 300.0,
+    wait_s: float | None = None,
     experiment: str = "default",
     allow_code: bool = False,
     track: str | None = None,
+    max_tokens: int | None = None,
+    max_minutes: float | None = None,
     progress: bool | None = None,
     **settings: Any,
 ) -> LabelResult:
@@ -225,6 +236,7 @@ async def anneal(
         overwrite,
         experiment,
         started,
+        Budget(max_tokens, max_minutes),
     )
     shown = watch(progress, found.name, found.label_names)
     is_kept = False

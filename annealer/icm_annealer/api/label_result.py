@@ -15,7 +15,6 @@ from icm_annealer.api.report import Report
 from icm_annealer.core.arrays import Array
 from icm_annealer.data.columnar import required
 from icm_annealer.data.examples import Example
-from icm_annealer.data.rows import counted
 from icm_annealer.export.labelled import Labelled
 from icm_annealer.export.tables import flat_records, make_dataset
 from icm_annealer.labelling.alarm import Alarm
@@ -23,6 +22,7 @@ from icm_annealer.reporting.report import render_report
 from icm_annealer.reporting.run_report import RunReport
 from icm_annealer.runs.record import RunRecord
 from icm_annealer.runs.schema.verdict import Verdict
+from icm_client.text.counts import counted
 
 
 class LabelResult:

@@ -14,6 +14,7 @@ from icm_annealer.core.arrays import Ints
 from icm_annealer.core.objective import Objective
 from icm_annealer.data.examples import Example, Loaded, digest, labels_of, sample
 from icm_annealer.data.given_labels import GivenLabels
+from icm_annealer.data.label_columns import searched_fields
 from icm_annealer.data.task import Task
 from icm_annealer.evaluation.many_shot import NUM_ORDERS, ManyShot
 from icm_annealer.labelling.verdict import verdict
@@ -27,6 +28,7 @@ from icm_annealer.search.problem import problem_of
 from icm_annealer.search.settings import Settings
 from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import ModelInfo
+from icm_client.text.counts import counted
 
 
 class TaskData(NamedTuple):
@@ -55,8 +57,8 @@ def draw_sample(data: TaskData, num: int, num_test: int, seed: int) -> Sample:
     gold, gold_test = (labels_of(part, loaded.gold, task) for part in (train, test))
     if len(train) < num or not (gold_test >= 0).any():
         raise RequestError(
-            f"{task.name}: {len(loaded.examples)} examples are too few for {num} to label and a test set with gold "
-            "labels"
+            f"{task.name}: {counted(len(loaded.examples), 'example is', 'examples are')} too few for {num} to label "
+            "and a test set with gold labels"
         )
     return Sample(train, test, gold, gold_test)
 
@@ -166,7 +168,7 @@ class Case:
         return {
             "model": self._model.identity.model_dump(),
             "window": window_of(self._model),
-            "data": digest([*self.train, *self.test]),
+            "data": digest(all_examples := [*self.train, *self.test], searched_fields(all_examples, self.task)),
             "gold": [zlib.crc32(gold.tobytes()) for gold in (self.gold, self.gold_test)],
             "task": {k: v for k, v in self.task.seen().items() if k in SHAPES},
             "num_test": self._num_test,
@@ -217,7 +219,12 @@ class Case:
         on_pass = _shares(settings, self.num, counter, budget_tokens, on_share)
         search = settings.start(problem)
         outcome = await drive(
-            search, problem, opened.passes, on_pass=on_pass, counter=counter, budget_tokens=budget_tokens
+            search,
+            problem,
+            opened.passes,
+            on_pass=on_pass,
+            counter=counter,
+            stops=None if budget_tokens is None else lambda *_: counter.tokens >= budget_tokens,
         )
         return SearchCost(outcome, counter, problem)
 

@@ -33,6 +33,7 @@ from icm_annealer.search.base import zero_shot_labels_of
 from icm_annealer.search.settings import Settings
 from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import ModelInfo
+from icm_client.text.counts import counted
 
 METHODS = ("zero_shot", "random_few_shot", "icm", "gold")
 EVALUATION_STEPS = 4.0
@@ -82,7 +83,7 @@ async def run_seed(
     start = time.monotonic()
     drawn = draw_sample(TaskData(task, loaded), plan.num_examples, plan.num_test, settings.seed)
     train, test, gold_train, gold_test = drawn
-    progress.status(f"seed {settings.seed}: searching labels for {len(train)} examples")
+    progress.status(f"seed {settings.seed}: searching labels for {counted(len(train), 'example')}")
     folder.write(DEMO, _begun(task, await scorer.model(), settings))  # marks an unfinished demo
     given = GivenLabels(loaded.known)
     labelling = await label_dataset(folder, train, task, scorer, settings, given=given, on_pass=progress.on_pass)
@@ -96,7 +97,7 @@ async def run_seed(
     }
     figures: dict[str, Estimate] = {}
     for method in METHODS:
-        progress.status(f"seed {settings.seed}: testing on {len(test)} unseen examples: {TITLES[method]}")
+        progress.status(f"seed {settings.seed}: testing on {counted(len(test), 'unseen example')}: {TITLES[method]}")
         predictions = await many_shot.predict(shots[method])
         figures[method] = accuracy(predictions.raw, gold_test)
         figures[f"{method}_calibrated"] = accuracy(predictions.calibrated, gold_test)
@@ -167,15 +168,15 @@ def print_table(console: Terminal, task: Task, results: DemoResults, folder: Run
         console.say(f"  Verdict: {seed.search.verdict}", wraps=True)
         for alarm in seed.search.alarms:
             colour = "yellow" if alarm.level == "warning" else "dim"
-            console.say(f"  {alarm.level}: {alarm}", style=colour, wraps=True)
+            console.say(f"  {alarm.level} {alarm.code}: {alarm}", style=colour, wraps=True)
     console.say(
-        f"{results.num_passes} passes, {results.computed_tokens:,} tokens computed, {results.seconds:.0f} s. "
-        f"Files: {folder.path}/ ({DEMO}, {REPORT}, {'seed-*/' if many else ''}labels.jsonl)"
+        f"{counted(results.num_passes, 'pass')}, {counted(results.computed_tokens, 'token')} computed, "
+        f"{results.seconds:.0f} s. Files: {folder.path}/ ({DEMO}, {REPORT}, {'seed-*/' if many else ''}labels.jsonl)"
     )
 
 
 def _known(seed: DemoSeed) -> str:
-    return f", without the {seed.search.num_known} known ones" if seed.search.num_known else ""
+    return f", without the {counted(seed.search.num_known, 'known one')}" if seed.search.num_known else ""
 
 
 def _check_is_demos(place: RunDir) -> None:

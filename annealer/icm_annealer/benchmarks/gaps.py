@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from icm_annealer.benchmarks.saved_rows import StoredEstimate
 from icm_annealer.benchmarks.weighing import UNIT, Verdict, Weighed
 from icm_annealer.core.estimate import Estimate
 from icm_annealer.evaluation.intervals import median_over_seeds
@@ -28,10 +27,10 @@ class GapSummary(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True)
 
-    u: StoredEstimate
-    u_gold: StoredEstimate
-    u_zero_shot: StoredEstimate
-    search_gap: StoredEstimate
+    u: Estimate
+    u_gold: Estimate
+    u_zero_shot: Estimate
+    search_gap: Estimate
     """Without interval for one seed."""
     search_gap_se: float | None
     """The standard error over the orders of one seed; None for several seeds."""

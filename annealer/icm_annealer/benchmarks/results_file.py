@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import time
@@ -41,6 +42,12 @@ def save_figures(path: Path, **parts: Any) -> None:
     """Replaces the given parts, and writes the file atomically."""
     make_folder(path.parent)
     RunDir(path.parent).write_json(path.name, {**read_figures(path), **parts})
+
+
+def as_json(model: BaseModel, **options: Any) -> dict[str, Any]:
+    """The form of a model in the file, with null for NaN; `options` are those of `model_dump_json`."""
+    written: dict[str, Any] = json.loads(model.model_dump_json(**options))
+    return written
 
 
 class Machine(BaseModel):

@@ -10,11 +10,10 @@ from typing import Annotated, Any, Generic, Self, TypeVar
 
 import numpy as np
 import pydantic
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, PlainValidator
+from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
 
-from icm_annealer.benchmarks.results_file import Machine, machine, read_figures, save_figures
+from icm_annealer.benchmarks.results_file import Machine, as_json, machine, read_figures, save_figures
 from icm_annealer.core.arrays import Ints
-from icm_annealer.core.estimate import Estimate
 from icm_annealer.runs.schema.verdict import VerdictName
 from icm_client.contract.errors import RequestError
 
@@ -35,12 +34,6 @@ Numbers = Annotated[
     PlainSerializer(lambda numbers: " ".join(map(str, numbers.tolist())), return_type=str),
 ]
 """An array of integers, stored as one string in JSON."""
-StoredEstimate = Annotated[
-    Estimate,
-    BeforeValidator(lambda value: value if isinstance(value, Estimate) else Estimate.read(value)),
-    PlainSerializer(Estimate.to_dict, return_type=dict[str, float | None]),
-]
-"""An estimate, stored with null for NaN in JSON."""
 
 
 class SavedRow(BaseModel):
@@ -70,7 +63,7 @@ class SavedRow(BaseModel):
 
     def to_dict(self) -> dict[str, Any]:
         """The form for the file, without fields that are None."""
-        return {**self.model_dump(exclude_none=True, exclude={"of"}), "of": self.of}
+        return {**as_json(self, exclude_none=True, exclude={"of"}), "of": self.of}
 
     def finished(self, of: dict[str, Any]) -> Self:
         """A copy of the row with its inputs and the machine."""
@@ -131,7 +124,7 @@ class SavedRows(Generic[AnyRow]):
             raise RequestError(f"{where} is of another version; move the file away, or give another --out")
         try:
             is_whole = row.get("check") == _checksum(row)
-            read = row_type.model_validate(row)
+            read = row_type.model_validate_json(json.dumps(row))
         except (pydantic.ValidationError, KeyError, TypeError, ValueError):
             is_whole = False
         if not is_whole:

@@ -14,6 +14,7 @@ from icm_annealer.builders.final_answer import Solution, final_answer, plain
 from icm_annealer.sources.row import Row
 from icm_client.contract.errors import RequestError
 from icm_client.openai_compat.gathered import gathered
+from icm_client.text.counts import counted
 
 WORKED = """\
 Question: A baker sells 12 rolls an hour. She works from 7 to 11 in the morning, and 9 rolls are left over at the end. \
@@ -90,7 +91,7 @@ async def solutions(problems: list[MathProblem], endpoint: Completions, sampling
                     "consistency_id": problem.number,
                 }
             )
-    note = f"{few} problems got fewer than {sampling.num_solutions} different solutions with a final answer"
+    note = f"{counted(few, 'problem')} got fewer than {sampling.num_solutions} different solutions with a final answer"
     return Built(rows, [note] if few else [])
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from icm_annealer.builders.built import Built, fields_of, text_of
 from icm_annealer.sources.row import Row
 from icm_client.contract.errors import RequestError
+from icm_client.text.counts import counted
 
 FIELDS = ("choice", "choice_2")
 GOLD, NO_GOLD = "label", "none"
@@ -91,7 +92,7 @@ def mirror(rows: Iterable[Row], fields: tuple[str, str], gold: str | None, group
         out.append(values | {id_field: row_id, group: number})
         out.append(out[-1] | turned)
     unknown = sum(values.get(gold) is None for _, values in known)
-    return Built(out, [f"{unknown} pairs have no {gold or GOLD!r}"] if unknown else [])
+    return Built(out, [f"{counted(unknown, 'pair has', 'pairs have')} no {gold or GOLD!r}"] if unknown else [])
 
 
 def _gold_field(rows: Sequence[tuple[Row, dict[str, Any]]], named: str | None, others: Collection[str]) -> str:

@@ -9,6 +9,7 @@ from icm_annealer.builders.built import Built, field_of, fields_of, generator, t
 from icm_annealer.builders.pairs import TextPair, in_both_orders
 from icm_annealer.sources.row import Row
 from icm_client.contract.errors import RequestError
+from icm_client.text.counts import counted
 
 FIRST, SECOND = (1, "1", "output_1"), (2, "2", "output_2")
 
@@ -24,7 +25,7 @@ def preferences(rows: Iterable[Row], seed: int) -> Built:
             equal += 1
             continue
         out += in_both_orders("alpaca", number, pair, generator(seed, number))
-    return Built(out, [f"{equal} pairs of equal responses left out"] if equal else [])
+    return Built(out, [f"{counted(equal, 'pair')} of equal responses left out"] if equal else [])
 
 
 def _pair(row: Row) -> TextPair:

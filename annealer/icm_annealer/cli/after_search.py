@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from icm_annealer.cli.dry_run import DryRun, DryRunOption, HourPriceOption, JsonOption, PriceOption
 from icm_annealer.cli.options import (
     AllowCodeOption,
     ColumnsOption,
@@ -14,6 +16,8 @@ from icm_annealer.cli.options import (
     EngineOption,
     FiguresOption,
     KeyOption,
+    MaxMinutesOption,
+    MaxTokensOption,
     ScorerModelOption,
     ScorerOption,
     SkipBadOption,
@@ -24,7 +28,7 @@ from icm_annealer.cli.options import (
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
-from icm_annealer.evaluation.run_evaluation import EvaluationPlan, evaluate_run
+from icm_annealer.evaluation.run_evaluation import EvaluationPlan, evaluate_run, labels_alone
 from icm_annealer.evaluation.subject import run_subject
 from icm_annealer.plots.drawing import saved_plots
 from icm_annealer.reporting.evaluation_table import print_evaluation
@@ -35,6 +39,10 @@ from icm_annealer.runs.atomic_write import check_writable
 from icm_annealer.runs.directory import EVALUATION, REPORT, RunDir
 from icm_annealer.runs.schema.evaluation import Evaluation
 from icm_annealer.scorers.registry import DEFAULT_SCORER
+from icm_annealer.scoring.forecast import Rehearsed
+from icm_annealer.scoring.limited_scorer import LimitedScorer
+from icm_annealer.scoring.passes import Scorer
+from icm_annealer.scoring.rehearsal import Rehearsal
 from icm_client import RequestError
 
 WIDE = 160
@@ -119,11 +127,17 @@ def evaluate(
     ] = EvaluationPlan().num_test,
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="How many random draws of examples and orders.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
+    max_tokens: MaxTokensOption = None,
+    max_minutes: MaxMinutesOption = None,
+    dry_run: DryRunOption = False,
+    price: PriceOption = None,
+    price_per_hour: HourPriceOption = None,
+    as_json: JsonOption = False,
     scorer: ScorerOption = DEFAULT_SCORER,
     engine: EngineOption = "vllm",
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
-    wait: WaitOption = 300.0,
+    wait: WaitOption = None,
     allow_code: AllowCodeOption = False,
 ) -> None:
     """Prompt a model with a run's labels, and compare its answers on unseen examples with their gold labels.
@@ -147,20 +161,46 @@ def evaluate(
     else:
         raise RequestError("name a run, or the folder of a tuned model with --model")
     check_writable(subject.folder / EVALUATION)
+    held_out = subject.held_out
+    if held_out is None:
+        assert subject.found_by is not None
+        alone = labels_alone(subject.name, subject.shots, subject.task, subject.found_by)
+        RunDir(subject.folder).write(EVALUATION, alone)
+        print_evaluation(console, alone, subject.found_by)
+        console.say(
+            f"{subject.pool.counts_text}; the run labelled all that have gold labels. --test names others to test on."
+        )
+        console.say(f"Written to {subject.folder / EVALUATION}")
+        return
     named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     plan = EvaluationPlan(examples, test_size, seeds, seed)
+
+    async def evaluated(client: Scorer, plan: EvaluationPlan, progress: RunProgress) -> Evaluation:
+        return await evaluate_run(
+            subject.name, subject.shots, held_out, subject.task, client, plan, progress, subject.tuned
+        )
+
+    if dry_run:
+
+        async def rehearse(rehearsal: Rehearsal) -> Rehearsed:
+            others = replace(plan, first_seed=seed + seeds)  # what is measured is in no cache for the evaluation
+            await evaluated(rehearsal, others, RunProgress(Terminal(quiet=True), "", []))
+            return Rehearsed()
+
+        dry = DryRun(price, price_per_hour, as_json, max_minutes)
+        dry.show("dry run", named, rehearse, varies=False)
+        return
 
     async def work() -> Evaluation:
         with RunProgress(console, f"eval: {subject.name}", subject.task.label_names) as progress:
             async with named.open(progress.status, progress.note) as client:
-                return await evaluate_run(
-                    subject.name, subject.shots, subject.held_out, subject.task, client, plan, progress, subject.tuned
-                )
+                limited = LimitedScorer(client, max_tokens, None if max_minutes is None else 60 * max_minutes)
+                return await evaluated(limited, plan, progress)
 
     evaluation: Evaluation = interruptible(work(), console)
     RunDir(subject.folder).write(EVALUATION, evaluation)
     print_evaluation(console, evaluation, subject.found_by)
     if subject.note:
         console.say(f"note: {subject.note}")
-    console.say(f"{subject.pool.counts_text}, {len(subject.held_out.examples):,} of them to test on.")
+    console.say(f"{subject.pool.counts_text}, {len(held_out.examples):,} of them to test on.")
     console.say(f"Written to {subject.folder / EVALUATION}")

@@ -9,10 +9,11 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from icm_annealer.cli.adapter import app as adapter_app
 from icm_annealer.cli.after_search import evaluate, report, runs
 from icm_annealer.cli.baselines import baselines
 from icm_annealer.cli.bench import bench, search_bench
@@ -21,13 +22,14 @@ from icm_annealer.cli.demo import demo
 from icm_annealer.cli.ending import ended_in_order
 from icm_annealer.cli.export import export
 from icm_annealer.cli.review import review
-from icm_annealer.cli.run import run
+from icm_annealer.cli.run import resume_run, run
 from icm_annealer.cli.score import score
 from icm_annealer.cli.show import show
 from icm_annealer.cli.tasks import check_task, tasks
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.bad_rows import BadRowsError
 from icm_client import IcmError, RequestError
+from icm_client.text.distribution import version
 
 WrongUsage: Any = typer.BadParameter.__bases__[0]
 """The exception for options and arguments that are refused."""
@@ -41,11 +43,29 @@ app = typer.Typer(
     "Start with [bold]icm demo[/]. For your own data, write a task file and use [bold]icm run[/].",
 )
 
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        Terminal().say(f"icm {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _icm(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
 task_app = typer.Typer(no_args_is_help=True, help="Check a task.")
 app.add_typer(task_app, name="task")
 app.add_typer(data_app, name="data")
+app.add_typer(adapter_app, name="adapter")
 
 app.command()(run)
+app.command(name="resume")(resume_run)
 app.command()(demo)
 app.command()(score)
 app.command()(tasks)

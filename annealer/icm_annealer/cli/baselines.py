@@ -8,12 +8,13 @@ from typing import Annotated
 import typer
 
 from icm_annealer.api.inputs import load_data
-from icm_annealer.benchmarks.baselines.comparison import BaselinesComparison, compare
+from icm_annealer.benchmarks.baselines.comparison import BaselinesComparison, compare, rehearse
 from icm_annealer.benchmarks.baselines.methods import METHODS, Offer, chosen
 from icm_annealer.benchmarks.baselines.page import baseline_plots, render_page
 from icm_annealer.benchmarks.baselines.plan import BaselinesPlan, read_prefix
 from icm_annealer.benchmarks.baselines.tables import print_methods
 from icm_annealer.benchmarks.case import TaskData
+from icm_annealer.cli.dry_run import DryRun, DryRunOption, HourPriceOption, JsonOption, PriceOption
 from icm_annealer.cli.options import (
     AllowCodeOption,
     ColumnsOption,
@@ -23,6 +24,8 @@ from icm_annealer.cli.options import (
     FiguresOption,
     KeyOption,
     KnownOption,
+    MaxMinutesOption,
+    MaxTokensOption,
     RatesOption,
     ScorerModelOption,
     ScorerOption,
@@ -40,6 +43,7 @@ from icm_annealer.plots.drawing import saved_plots
 from icm_annealer.runs.atomic_write import check_writable, make_folder
 from icm_annealer.runs.directory import SCORER_LOG, RunDir
 from icm_annealer.scorers.registry import DEFAULT_SCORER
+from icm_annealer.scoring.limited_scorer import LimitedScorer
 from icm_client import RequestError
 
 FIGURES, PAGE = "baselines.json", "baselines.html"
@@ -87,6 +91,12 @@ def baselines(
         typer.Option("--to-the-end", help="Let every search finish instead of stopping at ICM's tokens."),
     ] = False,
     figures: FiguresOption = None,
+    max_tokens: MaxTokensOption = None,
+    max_minutes: MaxMinutesOption = None,
+    dry_run: DryRunOption = False,
+    price: PriceOption = None,
+    price_per_hour: HourPriceOption = None,
+    as_json: JsonOption = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep results in --out that have the same model and settings.")
     ] = False,
@@ -94,7 +104,7 @@ def baselines(
     engine: EngineOption = "vllm",
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
-    wait: WaitOption = 300.0,
+    wait: WaitOption = None,
     allow_code: AllowCodeOption = False,
 ) -> None:
     """Compare ICM with zero-shot, random, bootstrapped, ... and gold labels, on a task that has gold labels.
@@ -123,6 +133,11 @@ def baselines(
         not to_the_end,
     )
     named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
+    case = TaskData(own_task, loaded)
+    if dry_run:
+        dry = DryRun(price, price_per_hour, as_json, max_minutes)
+        dry.show("dry run", named, lambda scorer: rehearse(scorer, case, plan), num_times=seeds)
+        return
     folder = RunDir(out or Path("runs/baselines") / loaded_task.task.name)
     _prepare(folder, resume=resume, overwrite=overwrite)
     if figures:
@@ -131,9 +146,8 @@ def baselines(
     async def work() -> BaselinesComparison:
         with RunProgress(console, f"baselines: {loaded_task.task.name}", []) as progress:
             async with named.open(progress.status, progress.note, folder / SCORER_LOG) as client:
-                return await compare(
-                    folder / FIGURES, client, TaskData(own_task, loaded), plan, progress, resume=resume
-                )
+                limited = LimitedScorer(client, max_tokens, None if max_minutes is None else 60 * max_minutes)
+                return await compare(folder / FIGURES, limited, case, plan, progress, resume=resume)
 
     table, found = interruptible(work(), console, f"icm baselines --task {task} ... --resume")
     chance = 1 / len(loaded_task.task.labels)

@@ -26,6 +26,7 @@ from icm_annealer.sources.row import Row
 from icm_client.contract.errors import RequestError
 from icm_client.http.address import shown
 from icm_client.http.api_key import read_key
+from icm_client.text.counts import counted
 from icm_client.text.visible import visible
 
 GROUP = "consistency_id"
@@ -94,7 +95,7 @@ def gsm8k(
     def build(rows: Iterator[Row], report: Report) -> Built:
         async def sample() -> Built:
             async with Completions(endpoint, model=model, api_key=key) as client:
-                report(f"{await client.model()} at {shown(endpoint)} solves {len(chosen)} problems")
+                report(f"{await client.model()} at {shown(endpoint)} solves {counted(len(chosen), 'problem')}")
                 return await solutions(chosen, client, sampling, report)
 
         chosen = problems_of(rows, problems)
@@ -192,7 +193,7 @@ def _build(
     groups = len({row.get(group) for row in built.rows})
     known = [row["label"] for row in built.rows if isinstance(row.get("label"), bool)]
     share = f", {sum(known) / len(known):.0%} of the gold labels true" if known else ""
-    output.say(f"{len(built.rows):,} rows in {groups:,} groups{share}: {out}")
+    output.say(f"{counted(len(built.rows), 'row')} in {counted(groups, 'group')}{share}: {out}")
     if task is not None:
         output.say(f"Look at them: icm task check {task} --data {out}")
 

@@ -17,6 +17,7 @@ from icm_annealer.runs.atomic_write import check_place, write_whole
 from icm_annealer.runs.gold import read_again
 from icm_annealer.runs.record import RunRecord
 from icm_annealer.runs.review_file import Decided
+from icm_client.text.counts import counted
 
 
 def export(
@@ -88,7 +89,7 @@ def export(
         uncertain = [f"{num_left_out:,} of {len(rows):,} left out as uncertain"] if num_left_out else []
         uncertain += [f"{num_unlabelled:,} without a label, as uncertain"] if num_unlabelled else []
         aside = f" ({'; '.join(uncertain)})" if uncertain else ""
-        notes.extend([*written.notes, f"{written.num_rows:,} rows{aside}: {place}"])
+        notes.extend([*written.notes, f"{counted(written.num_rows, 'row')}{aside}: {place}"])
 
     write_whole(place, write)
     console = Terminal()

@@ -19,7 +19,7 @@ from icm_annealer.data.examples import Loaded
 from icm_annealer.data.rates import NO_RATES, check_attainable, read_rates
 from icm_annealer.data.rows import ReadAs
 from icm_annealer.data.task import Task, built_in_tasks, with_rates
-from icm_annealer.scorers.kind import Opening
+from icm_annealer.scorers.kind import UNREACHABLE_S, WAIT_S, Opening
 from icm_annealer.scorers.registry import NamedScorer, find_scorer, scorers_help
 from icm_annealer.sources.delimited import check_columns
 from icm_annealer.sources.encoding import check_encoding
@@ -96,12 +96,12 @@ class KeyFile:
     """A file with an API key. It is read when a scorer needs the key, and only once, since it may be a pipe."""
 
     def __init__(self, path: str):
-        self._path = Path(path)
+        self.path = Path(path)
 
     @cached_property
     def key(self) -> str | None:
         """See `read_key`."""
-        return read_key(self._path)
+        return read_key(self.path)
 
 
 KeyOption = Annotated[
@@ -133,13 +133,34 @@ AllowCodeOption = Annotated[
     typer.Option("--allow-code", help="Run code named in the task file (rules of kind python) with your permissions."),
 ]
 WaitOption = Annotated[
-    float,
+    float | None,
     typer.Option(
         "--wait",
+        metavar="SECONDS",
         min=0.0,
         max=MAX_WAIT_S,
         callback=finite,
-        help="Seconds to wait for a scorer that is unreachable or not ready.",
+        help="How long to wait for a scorer that is unreachable or not ready.",
+        show_default=f"{WAIT_S:g}, or {UNREACHABLE_S:g} as long as nothing accepts a connection",
+    ),
+]
+MaxTokensOption = Annotated[
+    int | None,
+    typer.Option(
+        "--max-tokens",
+        metavar="N",
+        min=1,
+        help="End before the engine has computed more than about N tokens, with the best answer so far.",
+    ),
+]
+MaxMinutesOption = Annotated[
+    float | None,
+    typer.Option(
+        "--max-minutes",
+        metavar="M",
+        min=0.0,
+        callback=finite,
+        help="End before about M minutes of waiting for the scorer, with the best answer so far.",
     ),
 ]
 FiguresOption = Annotated[
@@ -176,7 +197,7 @@ def with_given(
 
 
 def named_scorer(
-    name: str, engine: str, wait_s: float, api_key_file: KeyFile | None, model: str | None = None
+    name: str, engine: str, wait_s: float | None, api_key_file: KeyFile | None, model: str | None = None
 ) -> NamedScorer:
     """The scorer that the options name. Raises RequestError for one that cannot be used, before anything is made or
     started for it."""

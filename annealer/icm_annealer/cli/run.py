@@ -7,17 +7,21 @@ from typing import Annotated, Literal
 
 import typer
 
-from icm_annealer.api.inputs import load_data, start_from
+from icm_annealer.api.inputs import load_data, settings_of, start_from
 from icm_annealer.api.job import LabelJob
 from icm_annealer.api.label_result import LabelResult
+from icm_annealer.cli.dry_run import DryRun, DryRunOption, HourPriceOption, JsonOption, PriceOption
 from icm_annealer.cli.options import (
     AllowCodeOption,
     ColumnsOption,
     DataOption,
     EncodingOption,
     EngineOption,
+    KeyFile,
     KeyOption,
     KnownOption,
+    MaxMinutesOption,
+    MaxTokensOption,
     RatesOption,
     ScorerModelOption,
     ScorerOption,
@@ -32,15 +36,29 @@ from icm_annealer.cli.options import (
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.examples import Loaded, first_of
-from icm_annealer.data.rows import counted
+from icm_annealer.data.label_columns import label_column_text, label_columns
+from icm_annealer.data.task import allowed_task
+from icm_annealer.labelling.budget import Budget
 from icm_annealer.reporting.certainty_plots import LIMITS
-from icm_annealer.runs.directory import LABELS, SKIPPED, RunDir
-from icm_annealer.scorers.registry import DEFAULT_SCORER
+from icm_annealer.runs.directory import LABELS, SKIPPED, STARTED, RunDir
+from icm_annealer.runs.record import RunRecord
+from icm_annealer.runs.schema.base import read_file
+from icm_annealer.runs.schema.state import StartState
+from icm_annealer.scorers.registry import DEFAULT_SCORER, scorers_help
 from icm_annealer.search.registry import DEFAULT, passes_help, searches_help
 from icm_annealer.search.settings import Settings, options_for
 from icm_annealer.tracking.beside import tracked
 from icm_annealer.tracking.registry import tracker_usages
 from icm_annealer.tracking.target import Target
+from icm_client import RequestError
+from icm_client.http.address import shown
+from icm_client.text.counts import counted
+
+WARNED = 3
+"""The exit code of a run that ended with a warning, with `--strict`."""
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help=f"Exit with code {WARNED} if the run ends with a warning.")
+]
 
 
 def run(
@@ -86,10 +104,20 @@ def run(
         int | None,
         typer.Option(min=1, max=10_000, help=f"The most {passes_help()}."),
     ] = None,
+    max_tokens: MaxTokensOption = None,
+    max_minutes: MaxMinutesOption = None,
+    dry_run: DryRunOption = False,
+    price: PriceOption = None,
+    price_per_hour: HourPriceOption = None,
+    as_json: JsonOption = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
+    strict: StrictOption = False,
     experiment: Annotated[str, typer.Option(help="The name under which the scorer counts this work.")] = "default",
-    wait: WaitOption = 300.0,
+    wait: WaitOption = None,
+    adapter: Annotated[
+        str, typer.Option(help="An adapter that the scorer serves (`icm adapter list`); base is the model itself.")
+    ] = "base",
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
     engine: EngineOption = "vllm",
@@ -115,20 +143,107 @@ def run(
         measure=measure,
         seed=seed,
         options=options_for(search, chains=chains, passes=passes),
+        model=adapter,
     )
     settings.plan_kind()  # a wrong plan, name or tracker is an error before anything is started
+    for name in label_columns(rows, own_task):
+        console.say(f"note: {label_column_text(name)}")
     target = Target.parse(track) if track else None
     named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     folder = RunDir(out)
     started = None
     if start:
         started, loaded = start_from(start, loaded, own_task, out)
-    job = LabelJob(own_task, loaded, rows, settings, named.open, folder, resume, overwrite, experiment, started)
+    budget = Budget(max_tokens, max_minutes)
+    job = LabelJob(own_task, loaded, rows, settings, named.open, folder, resume, overwrite, experiment, started, budget)
+    if dry_run:
+        job.check()
+        DryRun(price, price_per_hour, as_json, max_minutes).show("dry run", named, job.rehearse)
+        return
     job.prepare()
-    progress = RunProgress(console, own_task.name, own_task.label_names)
-    with tracked(folder, target, console.say):
-        result: LabelResult = interruptible(job.run(progress), console, f"icm run ... --out {out} --resume")
-        _print_result(console, result, loaded, len(rows))
+    key_file = str(api_key_file.path.absolute()) if api_key_file else None
+    address = scorer if shown(scorer) == scorer else None
+    state = StartState(
+        scorer=address,
+        engine=engine,
+        scorer_model=scorer_model,
+        api_key_file=key_file,
+        experiment=experiment,
+        track=track,
+    )
+    folder.write(STARTED, state)
+    _finish(console, job, target, strict=strict)
+
+
+def resume_run(
+    run: Annotated[Path, typer.Argument(help="The folder of a run that was stopped.")],
+    scorer: Annotated[
+        str | None,
+        typer.Option(
+            "--scorer", help=f"The model's scorer: {scorers_help()}.", show_default="the one that the run began with"
+        ),
+    ] = None,
+    max_tokens: MaxTokensOption = None,
+    max_minutes: MaxMinutesOption = None,
+    strict: StrictOption = False,
+    wait: WaitOption = None,
+    api_key_file: Annotated[
+        KeyFile | None,
+        typer.Option(
+            "--api-key-file",
+            parser=KeyFile,
+            metavar="FILE",
+            help="A file with the scorer's API key.",
+            show_default="the one that the run began with",
+        ),
+    ] = None,
+    allow_code: AllowCodeOption = False,
+) -> None:
+    """Continue a run that was interrupted, or stopped at its budget. It needs nothing but its folder.
+
+    Task, examples, settings and scorer are those that it began with. Without --max-tokens and --max-minutes it goes on
+    to its end.
+
+    Example: icm resume runs/first
+    """
+    console = Terminal()
+    record = RunRecord.read(run)
+    state = read_file(run / STARTED, StartState)
+    name = scorer or (state.scorer if state else None)
+    if name is None:
+        raise RequestError(f"{run} does not say which scorer it used: name it with --scorer")
+    task = allowed_task(record.task, str(run), allow_code=allow_code)
+    examples = record.examples()
+    if api_key_file is None and state and state.api_key_file:
+        api_key_file = KeyFile(state.api_key_file)
+    named = named_scorer(
+        name, state.engine if state else "vllm", wait, api_key_file, state.scorer_model if state else None
+    )
+    job = LabelJob(
+        task,
+        Loaded(examples, {}, known=record.header.known or {}),
+        examples,
+        settings_of(record.header.settings.model_dump()),
+        named.open,
+        RunDir(run),
+        resume=True,
+        experiment=state.experiment if state else "default",
+        start=record.header.start,
+        budget=Budget(max_tokens, max_minutes),
+    )
+    job.prepare()
+    target = Target.parse(state.track) if state and state.track else None
+    _finish(console, job, target, strict=strict)
+
+
+def _finish(console: Terminal, job: LabelJob, target: Target | None, *, strict: bool) -> None:
+    """Runs the job and prints its result."""
+    progress = RunProgress(console, job.task.name, job.task.label_names)
+    with tracked(job.folder, target, console.say):
+        result: LabelResult = interruptible(job.run(progress), console, f"icm resume {job.folder.path}")
+        _print_result(console, result, job.loaded, len(job.examples))
+    if strict and any(alarm.level == "warning" for alarm in result.alarms):
+        raise typer.Exit(WARNED)
 
 
 def _print_result(console: Terminal, result: LabelResult, loaded: Loaded, num_labelled: int) -> None:
@@ -145,9 +260,10 @@ def _print_result(console: Terminal, result: LabelResult, loaded: Loaded, num_la
         console.say(f"The {counted(len(loaded.skipped), 'bad row')} skipped: {result.folder / SKIPPED}")
     num_uncertain = int((result.certainty < LIMITS[-1]).sum())
     if num_uncertain:
-        console.say(f"{num_uncertain:,} of the labels are uncertain (certainty below {LIMITS[-1]:g}).")
+        uncertain = counted(num_uncertain, "label is uncertain", "labels are uncertain")
+        console.say(f"{uncertain} (certainty below {LIMITS[-1]:g}).")
     if result.had_ended:
         console.say(f"note: this run had already ended; {labels} was not changed")
     console.say(f"Verdict: {result.verdict}", wraps=True)
     for alarm in result.alarms:
-        console.say(f"{alarm.level}: {alarm}", wraps=True)
+        console.say(f"{alarm.level} {alarm.code}: {alarm}", wraps=True)

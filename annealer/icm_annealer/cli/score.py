@@ -23,6 +23,7 @@ from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_client import RequestError, ScoreRequest
+from icm_client.text.counts import counted
 from icm_client.text.validation import first_error
 
 
@@ -34,7 +35,7 @@ def score(
     engine: EngineOption = "vllm",
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
-    wait: WaitOption = 60.0,
+    wait: WaitOption = None,
 ) -> None:
     """Print the log-probabilities of labels after prompts, one JSON line per prompt."""
     try:
@@ -50,7 +51,7 @@ def score(
     async def work() -> None:
         with RunProgress(console, "score", []) as progress:
             async with named.open(progress.status, progress.note) as client:
-                progress.status(f"scoring {len(request.prompts)} prompts")
+                progress.status(f"scoring {counted(len(request.prompts), 'prompt')}")
                 answer = await client.score(request)
         for prompt, row in zip(request.prompts, answer.logprobs, strict=True):
             out.say(json.dumps({"prompt": prompt, "logprobs": row}, ensure_ascii=False))

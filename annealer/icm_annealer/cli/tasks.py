@@ -51,7 +51,7 @@ def check_task(
     engine: EngineOption = "vllm",
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
-    wait: WaitOption = 60.0,
+    wait: WaitOption = None,
     allow_code: AllowCodeOption = False,
 ) -> None:
     """Check a task before using it: three shots as the model sees them, lengths, groups, gold labels, likely mistakes.

@@ -10,6 +10,7 @@ from icm_annealer.data.label_values import LabelValues, NotALabel
 from icm_annealer.data.task import Task
 from icm_annealer.sources.row import Fault, Row
 from icm_client.contract.errors import RequestError
+from icm_client.text.counts import counted
 
 MAX_KINDS, MAX_PLACES, MAX_SHOWN = 1000, 5, 20
 """The most kinds of faults that are told apart, places kept of each, and kinds and values shown."""
@@ -73,7 +74,8 @@ class BadRows:
             raise RequestError(f"{self.kept[0].message}{hint}", code="bad_data")
         kinds = self._kinds.most_common(3)
         some = "; ".join(f"{kind} ({num:,})" for kind, num in kinds)
-        more = f"; and {len(self._kinds) - len(kinds):,} more kinds of faults" if len(self._kinds) > len(kinds) else ""
+        left = len(self._kinds) - len(kinds)
+        more = f"; and {counted(left, 'more kind of faults', 'more kinds of faults')}" if left else ""
         other = ", or label the rest with --skip-bad" if self._can_skip and self.num < num_rows else ""
         raise BadRowsError(
             f"{self.name}: {self.num:,} of {num_rows:,} rows cannot be used: {some}{more}. The first is "

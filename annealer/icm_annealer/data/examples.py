@@ -15,12 +15,13 @@ from icm_annealer.core.arrays import Ints
 from icm_annealer.data.bad_rows import BadRows
 from icm_annealer.data.label_values import NotALabel
 from icm_annealer.data.row_reader import BadRow, ReadRow, RowReader
-from icm_annealer.data.rows import READ_AS_IT_IS, ReadAs, counted, counts_text, read_rows, shown_source
+from icm_annealer.data.rows import READ_AS_IT_IS, ReadAs, counts_text, read_rows, shown_source
 from icm_annealer.data.task import Task
 from icm_annealer.rules.consistency import Consistency
 from icm_annealer.sources.byte_source import is_stream
 from icm_annealer.sources.row import Fault, Row
 from icm_client.contract.errors import RequestError
+from icm_client.text.counts import counted
 
 MAX_ROWS = 5_000_000
 
@@ -150,11 +151,12 @@ def labels_of(examples: Sequence[Example], labels: Mapping[str, str], task: Task
     return np.array([number[labels[e.id]] if e.id in labels else -1 for e in examples], dtype=np.int64)
 
 
-def digest(examples: Sequence[Example]) -> str:
-    """A hash of all data that the search uses."""
+def digest(examples: Sequence[Example], fields: Sequence[str]) -> str:
+    """A hash of all data that a search uses: ids, texts, groups, and these fields."""
     found = hashlib.sha256()
     for number, example in enumerate(examples):  # the hash of one JSON list, computed incrementally
-        row = json.dumps([example.id, example.text, example.group, example.fields], ensure_ascii=False)
+        facts = [example.fields.get(name) for name in fields]
+        row = json.dumps([example.id, example.text, example.group, facts], ensure_ascii=False)
         found.update((", " if number else "[").encode() + row.encode())
     found.update(b"]" if examples else b"[]")
     return found.hexdigest()[:16]

@@ -15,6 +15,7 @@ from icm_annealer.data.rows import read_rows
 from icm_annealer.data.task import Task
 from icm_annealer.sources.row import Row
 from icm_client.contract.errors import RequestError
+from icm_client.text.counts import counted
 
 NUM_SHOWN = 5
 
@@ -83,7 +84,9 @@ def _file_labels(rows: Iterable[Row]) -> Iterable[tuple[str, Any, str]]:
 def _sequence_labels(known: Iterable[Any], examples: Sequence[Example]) -> list[tuple[str, Any, str]]:
     values = list(known)
     if len(values) != len(examples):
-        raise RequestError(f"known: {len(values):,} labels for {len(examples):,} examples", code="bad_data")
+        raise RequestError(
+            f"known: {counted(len(values), 'label')} for {counted(len(examples), 'example')}", code="bad_data"
+        )
     return [
         (example.id, label, f"known, row {number}")
         for number, (example, label) in enumerate(zip(examples, values, strict=True), start=1)

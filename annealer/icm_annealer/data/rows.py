@@ -17,6 +17,7 @@ from icm_annealer.sources.row import Fault, OnFault, Row, refuse
 from icm_annealer.sources.workbook import is_workbook, workbook_rows
 from icm_client.contract.errors import RequestError
 from icm_client.http.address import shown
+from icm_client.text.counts import counted
 
 MAX_LINE_BYTES = 4 * 1024 * 1024
 MAX_LIST_BYTES = 256 * 1024 * 1024
@@ -162,12 +163,6 @@ def counts_text(num_rows: int, num_blank_lines: int) -> str:
     """`200 rows read`, and the number of blank lines skipped, if any."""
     blank = f", {counted(num_blank_lines, 'blank line')} skipped" if num_blank_lines else ""
     return f"{counted(num_rows, 'row')} read{blank}"
-
-
-def counted(num: int, noun: str) -> str:
-    """`1 row`, `1,200 rows`."""
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{num:,} {noun if num == 1 else plural}"
 
 
 def _numbered(rows: Iterator[Any], source: str) -> Iterator[Row]:

@@ -183,10 +183,16 @@ def load_task(name_or_path: str, *, allow_code: bool = False) -> LoadedTask:
     except (YAMLError, OSError, ValueError) as error:
         message = one_line(error) if isinstance(error, YAMLError) else str(error)
         raise RequestError(_line(f"{path}: {message}"), code="bad_task") from None
+    return LoadedTask(task=allowed_task(task, str(path), allow_code=allow_code), path=path)
+
+
+def allowed_task(task: Task, where: str, *, allow_code: bool) -> Task:
+    """`task` with permission to run the code that its rules name. Raises RequestError if they name some and it is not
+    allowed."""
     code = [rule.code for rule in task.rules if rule.code is not None]
     if code and not allow_code:
-        raise RequestError(f"{path}: the rule {code[0]!r} is code, {ALLOW_CODE}", code="code_not_allowed")
-    return LoadedTask(task=task.model_copy(update={"rules": [rule.allowed() for rule in task.rules]}), path=path)
+        raise RequestError(f"{where}: the rule {code[0]!r} is code, {ALLOW_CODE}", code="code_not_allowed")
+    return task.model_copy(update={"rules": [rule.allowed() for rule in task.rules]})
 
 
 def check_task(task: Task) -> None:

@@ -12,12 +12,14 @@ import numpy as np
 
 from icm_annealer.data.examples import Example, Loaded, consistency_of, labels_of
 from icm_annealer.data.given_labels import NUM_SHOWN, named_ids
+from icm_annealer.data.label_columns import label_column_text, label_columns
 from icm_annealer.data.rates import rates_text
 from icm_annealer.data.task import Task
 from icm_annealer.data.text_check import texts_alike
 from icm_annealer.rules.base import Rule
 from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import label_texts
+from icm_client.text.counts import counted
 
 MIN_RATE, MAX_RATE = 0.1, 0.9
 """Accuracy is a poor measure if a label rate lies outside this range."""
@@ -114,14 +116,15 @@ def _lengths(loaded: Loaded) -> Findings:
     longest, median = int(chars.argmax()), float(np.median(chars))
     name = loaded.examples[longest].id
     facts = [
-        f"{len(chars):,} examples of {chars.mean():,.0f} characters in the mean, {median:,.0f} in the median; "
+        f"{counted(len(chars), 'example')} of {chars.mean():,.0f} characters in the mean, {median:,.0f} in the median; "
         f"the longest, of id {name!r}, has {chars[longest]:,}"
     ]
     num_long = int((chars > max(LONG_CHARS, LONG_TIMES * median)).sum())
     wrong = []
     if num_long:
         wrong.append(
-            f"{num_long} examples are very long: {name!r} takes the place of {chars[longest] / median:.0f} others"
+            f"{counted(num_long, 'example is', 'examples are')} very long: {name!r} takes the place of "
+            f"{chars[longest] / median:.0f} others"
         )
     return Findings(facts, wrong)
 
@@ -137,9 +140,9 @@ def _duplicates(loaded: Loaded) -> Findings:
     return Findings(
         [],
         [
-            f"{len(twice)} texts stand there more than once (such as {twice[0][0]!r} and {twice[0][1]!r}), so that a "
-            "label can be copied from its twin"
-            + (f"; {differing} of them have differing gold labels" * bool(differing))
+            f"{counted(len(twice), 'text stands', 'texts stand')} there more than once (such as "
+            f"{twice[0][0]!r} and {twice[0][1]!r}), so that a label can be copied from its twin"
+            + (f"; {counted(differing, 'of them has', 'of them have')} differing gold labels" * bool(differing))
         ],
     )
 
@@ -154,7 +157,7 @@ def _groups(task: Task, examples: list[Example]) -> Findings:
         return Findings(["no groups"], [])
     sizes = Counter(Counter(example.group for example in examples).values())
     shown = ", ".join(f"{num:,} of {size}" for size, num in sorted(sizes.items())[:8])
-    facts = [f"{sizes.total():,} groups: {shown}" + (", ..." if len(sizes) > 8 else "")]
+    facts = [f"{counted(sizes.total(), 'group')}: {shown}" + (", ..." if len(sizes) > 8 else "")]
     wrong = []
     if task.rules and sizes[1] == sizes.total():
         wrong.append(f"rules judge groups, and every value of {task.group!r} stands there once: is it the right field?")
@@ -171,7 +174,7 @@ def _given(task: Task, loaded: Loaded) -> Findings:
     if loaded.known:
         counts = Counter(loaded.known.values())
         shown = ", ".join(f"{name} {counts[name]:,}" for name in task.label_names)
-        facts.append(f"known labels of {len(loaded.known):,} examples: {shown}")
+        facts.append(f"known labels of {counted(len(loaded.known), 'example')}: {shown}")
         differing = [name for name, label in loaded.known.items() if loaded.gold.get(name, label) != label]
         if differing:
             wrong.append(f"the known label is not the gold label of {named_ids(differing)}")
@@ -190,11 +193,12 @@ def _given(task: Task, loaded: Loaded) -> Findings:
 
 def _gold(task: Task, loaded: Loaded) -> Findings:
     if not loaded.gold:
-        return Findings(["no gold labels" + (f": no row has a value in {task.gold!r}" if task.gold else "")], [])
+        facts = ["no gold labels" + (f": no row has a value in {task.gold!r}" if task.gold else "")]
+        return Findings([*facts, *map(label_column_text, label_columns(loaded.examples, task))], [])
     num = len(loaded.gold)
     rates = {name: count / num for name, count in Counter(loaded.gold.values()).items()}
     shown = ", ".join(f"{name} {rates.get(name, 0):.1%}" for name in task.label_names)
-    facts, wrong = [f"gold labels of {num:,} examples: {shown}"], []
+    facts, wrong = [f"gold labels of {counted(num, 'example')}: {shown}"], []
     if len(rates) == 1:
         wrong.append(f"all gold labels are {next(iter(rates))!r}: accuracy says nothing")
     elif not all(MIN_RATE <= rates.get(name, 0) <= MAX_RATE for name in task.label_names) and len(task.labels) == 2:
@@ -215,10 +219,16 @@ def _against_gold(task: Task, rule: Rule, loaded: Loaded) -> Findings:
     except RequestError as error:
         return Findings([], [f"the rule {rule.title}: {error.message}"])
     contradictions, groups = int(counts.sum()), int((counts > 0).sum())
-    fact = f"gold and the rule {rule.title}: {contradictions:,} contradictions, in {groups:,} of {len(counts):,} groups"
+    fact = (
+        f"gold and the rule {rule.title}: {counted(contradictions, 'contradiction')}, in {groups:,} of "
+        f"{counted(len(counts), 'group')}"
+    )
     if not contradictions:
         return Findings([fact], [])
     return Findings(
         [fact],
-        [f"gold contradicts the rule {rule.title} in {groups:,} groups, so the rule excludes what is to be found"],
+        [
+            f"gold contradicts the rule {rule.title} in {counted(groups, 'group')}, so the rule excludes "
+            "what is to be found"
+        ],
     )

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from icm_annealer.core.estimate import Estimate
-from icm_annealer.data.rows import counted
 from icm_annealer.evaluation.intervals import wilson
 from icm_annealer.runs.schema.rows import LabelRow
+from icm_client.text.counts import counted
 
 SEED = 0
 

@@ -22,9 +22,11 @@ from icm_annealer.evaluation.metrics import NUM_BINS, Judged, Resamples, accurac
 from icm_annealer.evaluation.over_seeds import COMPARED, SeedEvaluation, figures_over_seeds, gaps_over_seeds
 from icm_annealer.evaluation.test_set import Judge, describe_intervals
 from icm_annealer.runs.schema.evaluation import KINDS, CertaintyFigures, Evaluation, SeedFigures
+from icm_annealer.scoring.limited_scorer import BudgetSpentError
 from icm_annealer.scoring.passes import Scorer
 from icm_client.contract.errors import RequestError
-from icm_client.contract.wire import Usage
+from icm_client.contract.wire import ModelIdentity, Usage
+from icm_client.text.counts import counted
 
 
 @dataclass(frozen=True)
@@ -87,12 +89,15 @@ class HeldOut(NamedTuple):
     gold: dict[str, str]
 
 
+def has_nothing_unseen(test: Loaded, examples: Sequence[Example]) -> bool:
+    """Whether `unseen` would find no example."""
+    return not any(example.id in test.gold for example in _not_labelled(test, examples))
+
+
 def unseen(test: Loaded, examples: Sequence[Example]) -> HeldOut:
     """The examples with a gold label whose text is not in `examples`, and whose group holds no such text. Raises
     RequestError if none is left."""
-    texts = {example.text for example in examples}  # another file may use the same ids and groups for other examples
-    tied = {e.group for e in test.examples if e.group is not None and e.text in texts}
-    left = [e for e in test.examples if e.text not in texts and e.group not in tied]
+    left = _not_labelled(test, examples)
     known = [e for e in left if e.id in test.gold]
     if not known:
         raise RequestError(
@@ -104,6 +109,12 @@ def unseen(test: Loaded, examples: Sequence[Example]) -> HeldOut:
             + "; name a file with other examples by --test"
         )
     return HeldOut(known, test.gold)
+
+
+def _not_labelled(test: Loaded, examples: Sequence[Example]) -> list[Example]:
+    texts = {example.text for example in examples}  # another file may use the same ids and groups for other examples
+    tied = {e.group for e in test.examples if e.group is not None and e.text in texts}
+    return [e for e in test.examples if e.text not in texts and e.group not in tied]
 
 
 TunedModel = Callable[[Sequence[Example]], Awaitable[Array]]
@@ -120,11 +131,21 @@ async def evaluate_run(
     progress: RunProgress,
     tuned: TunedModel | None = None,
 ) -> Evaluation:
-    """Evaluates all seeds in sequence. `run` is the run's name, or the tuned model's."""
+    """Evaluates all seeds in sequence, or as many as the scorer's budget allows. `run` is the run's name, or the tuned
+    model's.
+
+    Raises BudgetSpentError if that does not suffice for one.
+    """
     evaluator = _Evaluator(shots, test, task, scorer, plan, progress, tuned)
     progress.expect(plan.num_seeds * len(evaluator.methods))
     last = plan.first_seed + plan.num_seeds
-    seeds = [await evaluator.one_seed(seed) for seed in range(plan.first_seed, last)]
+    seeds: list[SeedEvaluation] = []
+    try:
+        for seed in range(plan.first_seed, last):
+            seeds.append(await evaluator.one_seed(seed))
+    except BudgetSpentError:
+        if not seeds:
+            raise
     figures, usage = [seed.figures for seed in seeds], sum((seed.usage for seed in seeds), Usage())
     known = labels_of(test.examples, test.gold, task)
     return Evaluation(
@@ -136,7 +157,8 @@ async def evaluate_run(
         certainty=shots.certainty_figures,
         num_known=int(shots.is_known.sum()) or None,
         stated_rates=task.rates or None,
-        intervals=describe_intervals(plan.num_seeds, is_grouped=Judge(test.examples, known, 0).is_grouped),
+        num_left_out=plan.num_seeds - len(seeds),
+        intervals=describe_intervals(len(seeds), is_grouped=Judge(test.examples, known, 0).is_grouped),
         ece_bins=f"{NUM_BINS} of equal width",
         num_examples=seeds[0].num_examples,
         num_test=seeds[0].num_test,
@@ -146,6 +168,30 @@ async def evaluate_run(
         computed_tokens=usage.computed_tokens,
         cached_tokens=usage.cached_tokens,
         seeds=figures,
+    )
+
+
+def labels_alone(run: str, shots: Shots, task: Task, model: ModelIdentity) -> Evaluation:
+    """The evaluation of a run's labels by the gold labels of its own examples, where there is nothing to test on.
+    `model` found the labels."""
+    return Evaluation(
+        run=run,
+        task=task.name,
+        model=model,
+        num_unseen=0,
+        label_accuracy=shots.label_accuracy,
+        certainty=shots.certainty_figures,
+        num_known=int(shots.is_known.sum()) or None,
+        intervals="95 %, Wilson",
+        ece_bins=f"{NUM_BINS} of equal width",
+        num_examples=len(shots.examples),
+        num_test=0,
+        num_dropped=0,
+        figures={},
+        gap_recovered={},
+        computed_tokens=0,
+        cached_tokens=0,
+        seeds=[],
     )
 
 
@@ -185,7 +231,7 @@ class _Evaluator:
         judged: dict[str, dict[str, Judged]] = {}
         usage, num_dropped = Usage(), 0
         for method in self.methods:
-            self.progress.status(f"seed {seed}: {len(test)} unseen examples, {method.replace('_', '-')}")
+            self.progress.status(f"seed {seed}: {counted(len(test), 'unseen example')}, {method.replace('_', '-')}")
             predictions = await predict[method]()
             usage, num_dropped = usage + predictions.usage, max(num_dropped, predictions.num_dropped)
             judged[method] = judge.judged(predictions)

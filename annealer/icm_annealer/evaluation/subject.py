@@ -10,7 +10,7 @@ import numpy as np
 from icm_annealer.data.examples import Loaded, labels_of, load_examples
 from icm_annealer.data.rows import READ_AS_IT_IS, ReadAs
 from icm_annealer.data.task import Task
-from icm_annealer.evaluation.run_evaluation import HeldOut, Shots, TunedModel, unseen
+from icm_annealer.evaluation.run_evaluation import HeldOut, Shots, TunedModel, has_nothing_unseen, unseen
 from icm_annealer.runs.gold import read_again
 from icm_annealer.runs.record import RunRecord
 from icm_annealer.runs.review_file import Decided
@@ -28,8 +28,8 @@ class Subject(NamedTuple):
     shots: Shots
     pool: Loaded
     """The examples that were read to test on."""
-    held_out: HeldOut
-    """Those of them that were not labelled."""
+    held_out: HeldOut | None
+    """Those of them that were not labelled; None if a run labelled all, so that its labels alone are judged."""
     found_by: ModelIdentity | None = None
     """The model that found the labels, if it may be another than the one that is prompted."""
     tuned: TunedModel | None = None
@@ -62,7 +62,8 @@ def run_subject(
         labels_of(reference.examples, own.gold, reference.task),
         np.array([row.known for row in rows]),
     )
-    held_out = unseen(pool, reference.examples)
+    is_alone = test is None and shots.label_accuracy and has_nothing_unseen(pool, reference.examples)
+    held_out = None if is_alone else unseen(pool, reference.examples)
     decided = Decided.of(rows)
     note = f"{decided}; they count as they are" if decided.is_any else ""
     return Subject(record.name, folder, reference.task, shots, pool, held_out, record.header.model, note=note)

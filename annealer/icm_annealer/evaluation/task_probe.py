@@ -17,6 +17,7 @@ from icm_annealer.evaluation.many_shot import accuracy
 from icm_annealer.scoring.passes import Scorer
 from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import Label, ScoreRequest, ScoreResponse, label_texts
+from icm_client.text.counts import counted
 
 NUM_SHOTS, NUM_QUERIES = 16, 64
 MIN_SHOWN_MASS = 0.5
@@ -46,7 +47,7 @@ async def look_with_model(task: Task, loaded: Loaded, scorer: Scorer, seed: int)
         context = check.context(shots, given, chars_per_token, max(len(example.text) for example in queries))
         if context:
             shown = await check.score("".join(context), queries)
-            findings += _few_shot(np.array(shown.logprobs), gold, f"{len(context)} shots with {kind} labels")
+            findings += _few_shot(np.array(shown.logprobs), gold, f"{counted(len(context), 'shot')} with {kind} labels")
     except RequestError as error:
         findings += Findings([], [f"the scorer refuses: {error.message}"])
     return findings
@@ -108,10 +109,11 @@ class _ModelCheck:
         room = max(int((self._window - tokens) / mean), 0)
         fact = (
             f"about {mean:.0f} tokens a shot; the longest example, {longest.id!r}, has {tokens:,}; "
-            f"in front of it the model's window of {self._window:,} holds {room:,} mean shots"
+            f"in front of it the model's window of {self._window:,} holds {counted(room, 'mean shot')}"
         )
         few = (
-            f"only {room} mean shots fit in front of the longest example: leave out the longest, or use a larger window"
+            f"only {counted(room, 'mean shot fits', 'mean shots fit')} in front of the longest example: leave out the "
+            "longest, or use a larger window"
         )
         return Findings([fact], [few] if room < min(NUM_SHOTS, len(loaded.examples) - 1) else [])
 
@@ -130,7 +132,7 @@ class _ModelCheck:
 
 def _zero_shot(logprobs: Array, gold: Ints, rates: LabelRates | None) -> Findings:
     mass = float(np.exp(logprobs).sum(axis=1).mean())
-    facts = [f"zero-shot, {len(gold)} examples: the labels have {mass:.2%} of the probability"]
+    facts = [f"zero-shot, {counted(len(gold), 'example')}: the labels have {mass:.2%} of the probability"]
     if (gold >= 0).any():
         raw, shifted = (accuracy(scores.argmax(axis=1), gold) for scores in (logprobs, calibrated_to(rates, logprobs)))
         facts[0] += f"; accuracy {raw}, calibrated {shifted}"

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from icm_annealer.export.labelled import Labelled
 from icm_annealer.export.reading import Reading
+from icm_client.text.counts import counted
 
 MAX_PAIRS = 16
 """The most pairs of one group; the most certain ones are kept."""
@@ -65,7 +66,9 @@ def _compared(labelled: Sequence[Labelled], reading: Reading) -> Paired:
             found[ResponsePair(reading.prompt_of(example), chosen, rejected)] = None
     pairs = [pair for pair in found if ResponsePair(pair.prompt, pair.rejected, pair.chosen) not in found]
     lost = (len(found) - len(pairs)) // 2
-    return Paired(pairs, [f"{lost} pairs left out: one order was labelled against the other"] if lost else [])
+    return Paired(
+        pairs, [f"{counted(lost, 'pair')} left out: one order was labelled against the other"] if lost else []
+    )
 
 
 def _within_groups(labelled: Sequence[Labelled], reading: Reading) -> Paired:
@@ -82,9 +85,13 @@ def _within_groups(labelled: Sequence[Labelled], reading: Reading) -> Paired:
         pairs += found[:MAX_PAIRS]
     notes = []
     if num_alike:
-        notes.append(f"{num_alike:,} of {len(groups):,} groups give no pair: they lack a good label or another one")
+        notes.append(
+            f"no pair from {num_alike:,} of {counted(len(groups), 'group')}: a good label, or another one, is missing"
+        )
     if num_cut:
-        notes.append(f"{num_cut:,} pairs left out: more than {MAX_PAIRS} of a group, the least certain of them")
+        notes.append(
+            f"{counted(num_cut, 'pair')} left out: more than {MAX_PAIRS} of a group, the least certain of them"
+        )
     return Paired(pairs, notes)
 
 

@@ -49,6 +49,8 @@ class FinishedSearch(NamedTuple):
     examples: Sequence[Example]
     num_dropped: int
     """Shots that did not fit the window, in the pass that dropped the most."""
+    is_stopped: bool = False
+    """Whether the search was stopped at its budget."""
 
 
 @dataclass(frozen=True)

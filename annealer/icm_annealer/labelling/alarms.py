@@ -17,6 +17,7 @@ from icm_annealer.labelling.coherence_alarms import (
     low_label_mass,
     opposite_of_start,
     oscillating,
+    stopped_at_budget,
     too_close_to_call,
     uneven_labels,
 )
@@ -36,6 +37,7 @@ SEARCH_ALARMS: tuple[AlarmKind[FinishedSearch], ...] = (
     AlarmKind("chains-oscillate", "warning", "chains went back and forth between two labellings", oscillating),
     AlarmKind("order-exploited", "warning", "U falls on fresh orders of the contexts", falls_on_fresh_orders),
     AlarmKind("contexts-cut", "note", "contexts did not fit the model's window", contexts_cut),
+    AlarmKind("stopped-at-budget", "note", "the search was stopped at its budget", stopped_at_budget),
     AlarmKind("surface-length", "note", "labels go with the length of the text", length),
     AlarmKind("surface-position", "note", "labels go with the position in the data", position),
     AlarmKind("surface-source", "note", "labels go with the field `source`", source),
@@ -49,9 +51,11 @@ RESCORING_ALARMS: tuple[AlarmKind[Rescored], ...] = (
 ALARMS: tuple[AlarmKind[Any], ...] = (*SEARCH_ALARMS, *RESCORING_ALARMS)
 
 
-def alarms(problem: Problem, result: Result, examples: Sequence[Example], num_dropped: int = 0) -> list[Alarm]:
+def alarms(
+    problem: Problem, result: Result, examples: Sequence[Example], num_dropped: int = 0, *, is_stopped: bool = False
+) -> list[Alarm]:
     """All alarms about `result`, warnings first."""
-    search = FinishedSearch(problem, result, examples, num_dropped)
+    search = FinishedSearch(problem, result, examples, num_dropped, is_stopped)
     raised = [alarm for kind in SEARCH_ALARMS for alarm in kind.raised(search)]
     return sorted(raised, key=lambda alarm: alarm.level != "warning")
 

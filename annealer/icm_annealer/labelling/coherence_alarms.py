@@ -12,6 +12,7 @@ from icm_annealer.labelling.alarm import AlarmText, FinishedSearch
 from icm_annealer.labelling.verdict import is_incoherent
 from icm_annealer.scoring.passes import PassResult
 from icm_annealer.search.base import Candidate, error_by_example, zero_shot_labels_of
+from icm_client.text.counts import counted
 
 MIN_RELATIVE_ENTROPY = 0.5
 """As a fraction of ln C; two labels at rates 11 : 89 have this entropy."""
@@ -143,7 +144,16 @@ def contexts_cut(search: FinishedSearch) -> AlarmText | None:
     if not search.num_dropped:
         return None
     return AlarmText(
-        f"Contexts did not fit the model's window: {search.num_dropped} shots were left out over all subtrees of a "
-        "pass.",
+        f"Contexts did not fit the model's window: {counted(search.num_dropped, 'shot was', 'shots were')} left out "
+        "over all subtrees of a pass.",
         "Labels are scored behind a sample of the others; fewer or shorter examples would fit.",
+    )
+
+
+def stopped_at_budget(search: FinishedSearch) -> AlarmText | None:
+    if not search.is_stopped:
+        return None
+    return AlarmText(
+        "The search was stopped at its budget: these are its best labels so far.",
+        "Continue it with `icm resume`, with a larger budget or none (resume=True in Python).",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
@@ -14,10 +15,11 @@ from icm_annealer.data.given_labels import NOTHING_GIVEN, GivenLabels
 from icm_annealer.data.task import Task
 from icm_annealer.labelling.alarm import Alarm
 from icm_annealer.labelling.alarms import alarms, spread_alarms
+from icm_annealer.labelling.budget import NO_BUDGET, Budget
 from icm_annealer.labelling.rescore import Rescored, rescore
 from icm_annealer.labelling.search_run import Run, run_header, run_search
 from icm_annealer.runs.costs import Spent, read_costs, spent, write_cost
-from icm_annealer.runs.directory import JOURNAL, LABELS, METRICS, RunDir
+from icm_annealer.runs.directory import JOURNAL, LABELS, LABELS_BEFORE, METRICS, RunDir
 from icm_annealer.runs.examples_file import write_examples
 from icm_annealer.runs.journal import Journal
 from icm_annealer.runs.schema.journal import EndLine, RunSettings, WeighedCandidate
@@ -25,6 +27,7 @@ from icm_annealer.runs.schema.metrics import AlarmRecord, AnswerMetrics, RowCoun
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import Scorer
 from icm_annealer.search.settings import Settings
+from icm_client.contract.adapters import model_named
 from icm_client.contract.errors import IcmError
 
 
@@ -55,13 +58,16 @@ async def label_dataset(
     on_pass: Callable[[PassEvent], None] = lambda event: None,
     experiment: str = "default",
     rows: RowCounts | None = None,
+    budget: Budget = NO_BUDGET,
 ) -> Labelling:
     """Runs (or resumes) a search in `folder`, which must be prepared, and writes all files of the run there.
 
-    If the run had ended, labels are not written again, since some may have been corrected. `rows` counts the rows of
-    the data, and is copied to the metrics. Raises the errors of `run_search`, and JournalError.
+    If the run had ended, labels are not written again, since some may have been corrected. A search that had been
+    stopped at its budget goes on if `budget` is larger; its labels until then are kept as `labels.before.jsonl`. `rows`
+    counts the rows of the data, and is copied to the metrics. Raises the errors of `run_search`, and JournalError.
     """
-    header = run_header(examples, task, settings, await scorer.model(), given)
+    model = model_named(await scorer.model(), settings.model)
+    header = run_header(examples, task, settings, model, given)
     journal = (Journal.resume if resume else Journal.begin)(folder / JOURNAL, header)
     num_dropped = 0
 
@@ -73,8 +79,8 @@ async def label_dataset(
         on_pass(event)
 
     try:
-        read_costs(folder.path)  # report a damaged line before any request
-        write_examples(folder, examples)
+        before = spent(read_costs(folder.path))
+        write_examples(folder, examples, task)
         run = await run_search(
             examples,
             task,
@@ -84,13 +90,17 @@ async def label_dataset(
             journal=journal,
             on_pass=count_pass,
             experiment=experiment,
+            budget=budget,
+            before=before,
         )
-        found = alarms(run.problem, run.result, examples, num_dropped)
+        found = alarms(run.problem, run.result, examples, num_dropped, is_stopped=run.stopped_by is not None)
         is_new = journal.write_end(_end_line(run, found))
     finally:
         journal.close()
     had_ended = not is_new and (folder / LABELS).exists()
     if not had_ended:
+        with contextlib.suppress(FileNotFoundError):
+            (folder / LABELS).replace(folder / LABELS_BEFORE)
         folder.write_rows(LABELS, run.rows(folder.path.name))
     rescored = await _rescored(folder, run)
     found += spread_alarms(rescored) if rescored else []
@@ -119,6 +129,7 @@ def _end_line(run: Run, found: Sequence[Alarm]) -> EndLine:
         candidates=[WeighedCandidate(list(c.starts), c.u, c.u_se) for c in run.result.candidates],
         alarms=[alarm.code for alarm in found],
         verdict=run.verdict.name,
+        stopped=run.stopped_by,
     )
 
 
@@ -155,6 +166,7 @@ def _metrics(
         rescore_spread=rescored.spread if rescored else None,
         alarms=[AlarmRecord(**asdict(alarm)) for alarm in found],
         verdict=run.verdict,
+        stopped_by=run.stopped_by,
         notes=result.notes or None,
     )
 

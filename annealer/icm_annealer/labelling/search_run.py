@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.data.examples import Example, digest
 from icm_annealer.data.given_labels import NOTHING_GIVEN, GivenLabels
+from icm_annealer.data.label_columns import searched_fields
 from icm_annealer.data.task import Task
+from icm_annealer.labelling.budget import NO_BUDGET, Budget, SearchBudget
 from icm_annealer.labelling.verdict import verdict
+from icm_annealer.runs.costs import NOTHING_SPENT, Spent
 from icm_annealer.runs.journal import Journal
-from icm_annealer.runs.schema.journal import ContextWindow, RunHeader, RunSettings
+from icm_annealer.runs.schema.journal import ContextWindow, RunHeader, RunSettings, StoppedBy
 from icm_annealer.runs.schema.rows import LabelRow
 from icm_annealer.runs.schema.verdict import Verdict
+from icm_annealer.scoring.cost_model import PassTokens, TokenCounter
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import PassRequest, PassResult, PassScorer, Scorer, window_of
 from icm_annealer.search.base import Problem, Result
 from icm_annealer.search.driver import SearchOutcome, drive
 from icm_annealer.search.problem import problem_of
 from icm_annealer.search.settings import Settings
+from icm_client.contract.adapters import model_named
 from icm_client.contract.wire import ModelInfo
 
 NUM_DIGITS = 6
@@ -41,6 +46,8 @@ class Run:
     verdict: Verdict
     passes: PassScorer
     """The scorer of its passes, for further passes."""
+    stopped_by: StoppedBy | None = None
+    """The budget at which the search was stopped; None if it came to its end."""
 
     @property
     def result(self) -> Result:
@@ -102,7 +109,7 @@ def run_header(
     return RunHeader(
         settings=RunSettings.model_validate(settings.to_dict()),
         task=task,
-        data=digest(examples),
+        data=digest(examples, searched_fields(examples, task)),
         model=model.identity,
         window=ContextWindow(**window_of(model)),
         ids=[example.id for example in examples],
@@ -121,16 +128,31 @@ async def run_search(
     journal: Journal | None = None,
     on_pass: Callable[[PassEvent], None] | None = None,
     experiment: str = "default",
+    budget: Budget = NO_BUDGET,
+    before: Spent = NOTHING_SPENT,
 ) -> Run:
     """Searches for the most coherent labels of `examples`. Labels that are `given` as known stay as they are.
 
     With a `journal`, every answer is recorded before the search receives it, and recorded answers are not requested
-    again. `on_pass` is called once for each pass. Raises the errors of the scorer's client; the run can then be resumed
-    from the journal.
+    again. `on_pass` is called once for each pass. `budget` is for all processes that work on the run; those `before`
+    have spent a part. Raises the errors of the scorer's client; the run can then be resumed from the journal.
     """
     settings = settings or Settings()
-    model = await scorer.model()
+    model = model_named(await scorer.model(), settings.model)
     problem = problem_of(task, examples, settings.objective(), settings.plan_kind(), given)
     passes = await PassScorer.open(scorer, task, examples, problem.units, model, experiment, settings.model)
-    outcome = await drive(settings.start(problem), problem, passes, recorded=journal, on_pass=on_pass)
-    return Run(examples, task, settings, model, problem, outcome, verdict(problem, outcome.result), passes)
+    limit = None
+    if budget.is_limited:
+        counter = TokenCounter(passes, await PassTokens.of(passes))
+        limit = SearchBudget(budget, before, counter, problem, settings.kind.num_answers)
+        limit.check()
+    stops = limit.stops if limit else None
+    outcome = await drive(settings.start(problem), problem, passes, recorded=journal, on_pass=on_pass, stops=stops)
+    found, stopped_by = verdict(problem, outcome.result), limit.stopped_by if limit and outcome.is_stopped else None
+    if stopped_by is not None:
+        found = replace(found, observation=f"{found.observation} {_stopped_text(budget, stopped_by)}")
+    return Run(examples, task, settings, model, problem, outcome, found, passes, stopped_by)
+
+
+def _stopped_text(budget: Budget, by: StoppedBy) -> str:
+    return f"The search was stopped at its budget of {budget.text(by)}, before its end."

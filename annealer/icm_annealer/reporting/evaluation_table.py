@@ -13,6 +13,7 @@ from icm_annealer.reporting.certainty_plots import shown_risks
 from icm_annealer.reporting.methods import TITLES
 from icm_annealer.runs.schema.evaluation import KINDS, CertaintyFigures, Evaluation
 from icm_client.contract.wire import ModelIdentity
+from icm_client.text.counts import counted
 
 FIGURES = {
     "accuracy": "accuracy",
@@ -25,19 +26,25 @@ FIGURES = {
 
 def print_evaluation(console: Terminal, evaluation: Evaluation, found_by: ModelIdentity | None) -> None:
     """`found_by` is the model that found the labels; None for labels that none found."""
+    if not evaluation.seeds:
+        _print_labels(console, evaluation)
+        return
     num_seeds = len(evaluation.seeds)
     spread = f", medians of {num_seeds} seeds" if num_seeds > 1 else ""
     console.say(
-        f"{evaluation.num_test} unseen examples behind {evaluation.num_examples} labelled ones, by "
+        f"{counted(evaluation.num_test, 'unseen example')} behind "
+        f"{counted(evaluation.num_examples, 'labelled one')}, by "
         f"{evaluation.model.name}{spread} [{evaluation.intervals}]",
         wraps=True,
     )
+    if evaluation.num_left_out:
+        console.say(f"The budget was spent before {evaluation.num_left_out} more seeds.")
     if found_by is not None and found_by.digest != evaluation.model.digest:
         console.say(f"The labels were found by another model, {found_by.name}.")
     if evaluation.num_dropped:
         console.print(
-            f"The model's window does not hold all labelled examples: up to {evaluation.num_dropped} were left out "
-            "of a context; --examples takes fewer for all."
+            "The model's window does not hold all labelled examples: up to "
+            f"{counted(evaluation.num_dropped, 'was', 'were')} left out of a context; --examples takes fewer for all."
         )
     for kind in KINDS:
         table = _table()
@@ -58,8 +65,12 @@ def print_evaluation(console: Terminal, evaluation: Evaluation, found_by: ModelI
         )
     if evaluation.stated_rates:
         console.say(f"Calibrated: {describe_calibration(evaluation.stated_rates)}.", wraps=True)
+    _print_labels(console, evaluation)
+
+
+def _print_labels(console: Terminal, evaluation: Evaluation) -> None:
     if evaluation.label_accuracy:
-        known = f" (without the {evaluation.num_known:,} known ones)" if evaluation.num_known else ""
+        known = f" (without the {counted(evaluation.num_known, 'known one')})" if evaluation.num_known else ""
         console.say(f"Labels found that are right: {format_figure(evaluation.label_accuracy)}{known}")
     if evaluation.certainty:
         _print_certainty(console, evaluation.certainty)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,8 +26,9 @@ GENERATOR = b'<meta name="generator" content="icm">'
 HEAD_BYTES = 1024
 
 
+@functools.cache
 def templates() -> jinja2.Environment:
-    """The package's pages, which escape every text and show plots by `plots.html`."""
+    """The package's pages, which escape every text and show plots by `plots.html`; compiled once in a process."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("icm_annealer.reporting"),
         autoescape=True,

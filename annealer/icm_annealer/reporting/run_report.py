@@ -15,7 +15,7 @@ from icm_annealer.core.arrays import Ints
 from icm_annealer.core.estimate import Estimate
 from icm_annealer.evaluation.agreement import Agreement, agreement
 from icm_annealer.evaluation.certainty import certainty_figures
-from icm_annealer.evaluation.intervals import median_over_seeds
+from icm_annealer.evaluation.intervals import median_over_seeds, wilson
 from icm_annealer.plots.curves import Curve
 from icm_annealer.reporting.accuracy_bars import Bars, accuracy_bars, intervals_of
 from icm_annealer.reporting.compare_runs import ComparedRuns
@@ -60,8 +60,9 @@ class SearchReport:
     accuracy_curves: tuple[Curve, ...]
     num_known: int
     """How many labels are known, or follow from known ones."""
-    label_accuracy: float | None
-    """Share of the labels found, without known ones, that are right; None where no gold label is known of them."""
+    label_accuracy: Estimate | None
+    """Share of the labels found, without known ones, that are right, from gold or else from the last `icm eval`; None
+    where neither is known."""
     zero_shot_label_accuracy: float | None
     """Calibrated zero-shot's on the same examples; known of a demo."""
     found: list[LabelRow]
@@ -99,7 +100,8 @@ class SearchReport:
         demo = read_file(folder / DEMO, DemoResults)
         zero_shot = demo.seeds[0].zero_shot_label_accuracy if demo and demo.seeds else None
         right = [row.label == gold[row.id] for row in found if row.id in gold]
-        label_accuracy = float(np.mean(right)) if right else None
+        evaluated = record.evaluation.label_accuracy if found and record.evaluation else None
+        label_accuracy = wilson(sum(right), len(right)) if right else evaluated
         return cls(
             record,
             title,
@@ -164,10 +166,12 @@ class RunReport:
         return Estimate(value, value - error, value + error)
 
     @property
-    def label_accuracy(self) -> float | None:
-        """The median over seeds."""
+    def label_accuracy(self) -> Estimate | None:
+        """Of one search, or the median over seeds."""
         known = [search.label_accuracy for search in self.searches if search.label_accuracy is not None]
-        return float(np.median(known)) if known else None
+        if len(known) > 1:
+            return median_over_seeds([one.value for one in known])
+        return known[0] if known else None
 
     @property
     def computed_tokens(self) -> int:

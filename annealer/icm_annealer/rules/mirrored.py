@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from icm_annealer.rules.base import Constraint, Fields, Labels, Rule, Traits, num_pairs
+from icm_client.text.counts import counted
 
 
 class Mirrored(Rule):
@@ -31,8 +32,14 @@ class Mirrored(Rule):
     def odd_groups(self, sizes: Counter[int], num_labels: int) -> list[str]:
         odd = []
         if sizes[1]:
-            odd.append(f"{sizes[1]:,} groups have one example, and no mirror: `icm data mirror` adds them")
+            odd.append(
+                f"{counted(sizes[1], 'group has', 'groups have')} one example, and no mirror: "
+                "`icm data mirror` adds them"
+            )
         larger = sum(num for size, num in sizes.items() if size > num_labels)
         if larger:
-            odd.append(f"{larger:,} groups have more examples than there are labels, so that some cannot be opposites")
+            odd.append(
+                f"{counted(larger, 'group has', 'groups have')} more examples than there are labels, so "
+                "that some cannot be opposites"
+            )
         return odd

@@ -25,6 +25,9 @@ class Spent(NamedTuple):
     """Seconds spent waiting for passes; concurrent passes count once."""
 
 
+NOTHING_SPENT = Spent(Usage(), 0.0)
+
+
 def write_cost(folder: Path, number: int | None, seconds: float, waited: float, usage: Usage) -> None:
     """Appends the cost of one request: the pass with this number, or the rescoring at the end (None).
 

@@ -13,9 +13,12 @@ from icm_annealer.runs.schema.base import Record, Versioned
 from icm_client.contract.errors import RequestError
 
 JOURNAL, COSTS, LABELS = "journal.jsonl", "costs.jsonl", "labels.jsonl"
+LABELS_BEFORE = "labels.before.jsonl"
+"""The labels of a search that was stopped at its budget and went on; some may have been corrected."""
 EXAMPLES, METRICS, DEMO, EVALUATION = "examples.jsonl", "metrics.json", "demo.json", "eval.json"
 REPORT, SCORER_LOG = "report.html", "scorer.log"
 RESCORE, TRACKING, TRACKING_LOG = "rescore.json", "tracking.json", "tracking.log"
+STARTED = "started.json"
 SKIPPED = "skipped.jsonl"
 REVIEW = "review.jsonl"
 """Decisions of people, which no other file holds: it is not removed with a run."""
@@ -23,6 +26,7 @@ OUR_FILES = (
     JOURNAL,
     COSTS,
     LABELS,
+    LABELS_BEFORE,
     EXAMPLES,
     METRICS,
     DEMO,
@@ -30,6 +34,7 @@ OUR_FILES = (
     REPORT,
     SCORER_LOG,
     RESCORE,
+    STARTED,
     TRACKING,
     TRACKING_LOG,
     SKIPPED,
@@ -101,7 +106,7 @@ class RunDir:
     def forget(self) -> None:
         """Removes a run without answers, and its folder if it is then empty. It is not if the log of a scorer that
         failed to start is there."""
-        for name in (JOURNAL, EXAMPLES, COSTS, SKIPPED):
+        for name in (JOURNAL, EXAMPLES, COSTS, SKIPPED, STARTED):
             (self / name).unlink(missing_ok=True)
         self.release()
         if {path.name for path in self.path.iterdir()} <= {LOCK}:

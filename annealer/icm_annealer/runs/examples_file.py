@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pydantic
 
 from icm_annealer.data.examples import Example
+from icm_annealer.data.label_columns import label_columns
 from icm_annealer.data.rows import read_rows
 from icm_annealer.data.task import Task
 from icm_annealer.runs.directory import EXAMPLES, RunDir
@@ -18,9 +20,15 @@ from icm_annealer.runs.schema.rows import ExampleRow
 from icm_client.contract.errors import RequestError
 
 
-def write_examples(folder: RunDir, examples: Sequence[Example]) -> None:
-    """Writes `examples.jsonl`. Raises RequestError."""
-    folder.write_rows(EXAMPLES, (ExampleRow(id=e.id, group=e.group, fields=e.fields) for e in examples))
+def write_examples(folder: RunDir, examples: Sequence[Example], task: Task) -> None:
+    """Writes `examples.jsonl` without fields of label names, which are probably gold labels; a run keeps none. Raises
+    RequestError."""
+    left_out = label_columns(examples, task)
+
+    def kept(fields: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in fields.items() if name not in left_out}
+
+    folder.write_rows(EXAMPLES, (ExampleRow(id=e.id, group=e.group, fields=kept(e.fields)) for e in examples))
 
 
 def read_examples(path: Path, task: Task) -> list[Example]:

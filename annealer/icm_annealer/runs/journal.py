@@ -21,6 +21,7 @@ from icm_annealer.runs.schema.journal import EndLine, PassLine, RequestLine, Run
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import PassRequest, PassResult
 from icm_client.contract.errors import RequestError
+from icm_client.text.counts import counted
 
 if sys.platform != "win32":
     import fcntl
@@ -39,8 +40,9 @@ class JournalError(RequestError):
 class Journal:
     """`journal.jsonl` of one run directory. A last line without a newline is incomplete and ignored."""
 
-    def __init__(self, path: Path, recorded: Iterator[JournalLine]):
-        self._path, self._recorded = path, recorded
+    def __init__(self, path: Path, recorded: Iterator[JournalLine], stopped_at: int | None = None):
+        """`stopped_at`: where, in bytes, the lines begin that were written after the search was first stopped."""
+        self._path, self._recorded, self._stopped_at = path, recorded, stopped_at
         self._next = next(recorded, None)
         self._file = path.open("ab")
         if sys.platform != "win32":
@@ -69,10 +71,12 @@ class Journal:
         """
         if not path.exists():
             return cls.begin(path, header)
-        num_bytes = 0
+        num_bytes, stopped_at = 0, None
         for line, end in _read(path):  # read all lines first, to find damage before doing anything
             if isinstance(line, RunHeader):
                 _check_begun(path, line, header)
+            elif stopped_at is None and _is_stopped(line):
+                stopped_at = num_bytes
             num_bytes = end
         if not num_bytes:
             path.write_bytes(b"")
@@ -80,10 +84,20 @@ class Journal:
         if path.stat().st_size > num_bytes:  # an incomplete line, written when the run was killed
             with path.open("r+b") as file:
                 file.truncate(num_bytes)
-        return cls(path, read_lines(path))
+        return cls(path, read_lines(path), stopped_at)
 
-    def recorded_pass(self, request: PassRequest) -> PassResult | None:
-        """The next recorded answer, if one is left; raises JournalError if it answers another request."""
+    def was_stopped(self, num_stops: int) -> bool | None:
+        """Whether the search, stopped `num_stops` times before, was stopped at this point; None if nothing is recorded
+        from here on."""
+        if isinstance(self._next, PassLine):
+            return self._next.num_stops > num_stops
+        return True if self._next is not None and _is_stopped(self._next) else None
+
+    def recorded_pass(self, request: PassRequest, num_stops: int = 0) -> PassResult | None:
+        """The next recorded answer, if one is left; raises JournalError if it answers another request. If the search
+        goes on where it was stopped before, what was written after that is removed."""
+        if not num_stops and self._next is not None and _is_stopped(self._next):
+            self._go_on()
         line = self._next
         if not isinstance(line, PassLine):
             return None
@@ -91,6 +105,14 @@ class Journal:
         if line.request != _request_line(request):
             raise JournalError(f"{self._path} cannot be continued: its pass {line.number} asks something else")
         return PassResult(np.array(line.logprobs), num_dropped=line.num_dropped)
+
+    def _go_on(self) -> None:
+        assert self._stopped_at is not None
+        try:
+            self._file.truncate(self._stopped_at)
+        except OSError as error:
+            raise JournalError(f"cannot write {self._path} ({error.strerror})") from None
+        self._next, self._recorded = None, iter(())
 
     def write_pass(self, event: PassEvent) -> None:
         """Appends one answered pass; raises JournalError if that fails."""
@@ -104,6 +126,7 @@ class Journal:
                 label_rates=event.label_rates,
                 request=_request_line(event.request),
                 num_dropped=event.answer.num_dropped,
+                num_stops=event.num_stops,
                 logprobs=event.answer.logprobs.tolist(),
             )
         )
@@ -237,6 +260,11 @@ def _header(path: Path, line: bytes) -> RunHeader:
         raise JournalError(f"{path}, line 1: {error}; the file was changed or damaged", code="bad_run") from None
 
 
+def _is_stopped(line: JournalLine) -> bool:
+    """Whether the line was written after the search was stopped."""
+    return line.num_stops > 0 if isinstance(line, PassLine) else line.stopped is not None
+
+
 def _check_begun(path: Path, begun: RunHeader, header: RunHeader) -> None:
     """Raises JournalError if the run's header differs from that of its journal."""
     before, now = begun.model_dump(mode="json"), header.model_dump(mode="json")
@@ -267,7 +295,7 @@ def _data_difference(begun: RunHeader, header: RunHeader) -> str:
     before, now = len(begun.ids), len(header.ids)
     if before == now:
         return "as many examples, not the same"
-    return f"{before:,} examples then, {now:,} now"
+    return f"{counted(before, 'example')} then, {now:,} now"
 
 
 def _difference(old: Any, new: Any) -> str:

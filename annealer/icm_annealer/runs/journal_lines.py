@@ -9,6 +9,7 @@ from pydantic import Field, TypeAdapter
 
 from icm_annealer.runs.schema.journal import EndLine, PassLine, RunHeader
 from icm_client.contract.wire import is_logprob
+from icm_client.text.counts import counted
 from icm_client.text.validation import first_error
 
 JournalLine = PassLine | EndLine
@@ -47,13 +48,13 @@ class Shape(NamedTuple):
         if not all(0 <= query < self.num_examples for query in queries):
             raise ValueError("request.queries: not numbers of the examples")
         if len(line.logprobs) != len(queries) or any(len(row) != self.num_labels for row in line.logprobs):
-            raise ValueError(f"logprobs: not {len(queries)} rows of {self.num_labels} numbers")
+            raise ValueError(f"logprobs: not {counted(len(queries), 'row')} of {self.num_labels} numbers")
         odd = next((value for row in line.logprobs for value in row if not is_logprob(value)), None)
         if odd is not None:
             raise ValueError(f"logprobs: {odd} is not a log-probability")
 
     def _check_labels(self, name: str, labels: list[int], lowest: int) -> None:
         if len(labels) != self.num_examples:
-            raise ValueError(f"{name}: {len(labels)} of them for {self.num_examples} examples")
+            raise ValueError(f"{name}: {len(labels)} of them for {counted(self.num_examples, 'example')}")
         if not all(lowest <= label < self.num_labels for label in labels):
             raise ValueError(f"{name}: not numbers of the task's {self.num_labels} labels")

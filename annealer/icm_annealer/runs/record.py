@@ -11,6 +11,7 @@ import pydantic
 
 from icm_annealer.core.objective import unit_of_u
 from icm_annealer.data.examples import Example, digest
+from icm_annealer.data.label_columns import searched_fields
 from icm_annealer.data.rows import read_rows
 from icm_annealer.data.task import Task
 from icm_annealer.runs.costs import read_costs
@@ -21,11 +22,12 @@ from icm_annealer.runs.journal_lines import JournalLine, Shape
 from icm_annealer.runs.review_file import ReviewFile
 from icm_annealer.runs.schema.base import read_file
 from icm_annealer.runs.schema.evaluation import Evaluation
-from icm_annealer.runs.schema.journal import EndLine, RunHeader
+from icm_annealer.runs.schema.journal import EndLine, RunHeader, StoppedBy
 from icm_annealer.runs.schema.metrics import AlarmRecord, RunMetrics
 from icm_annealer.runs.schema.rows import CostLine, LabelRow
 from icm_annealer.runs.schema.verdict import Verdict
 from icm_client.contract.errors import RequestError
+from icm_client.text.counts import counted
 from icm_client.text.validation import first_error
 
 State = Literal["running", "stopped", "finished", "failed"]
@@ -99,6 +101,11 @@ class RunRecord:
         if self.end is None:
             return None
         return self.metrics.verdict if self.metrics is not None else Verdict(self.end.verdict)
+
+    @property
+    def stopped_by(self) -> StoppedBy | None:
+        """The budget at which the search was stopped; None if it came to its end, or has not ended."""
+        return self.end.stopped if self.end else None
 
     @property
     def u(self) -> float | None:
@@ -198,14 +205,14 @@ class RunRecord:
         where = str(kept) if others is None else "the data"
         if len(found) < len(self.ids):
             raise RequestError(
-                f"{where}: not the examples that {self.folder} labelled: {len(known):,} rows were read, which hold "
-                f"{len(found):,} of its {len(self.ids):,} examples",
+                f"{where}: not the examples that {self.folder} labelled: {counted(len(known), 'row')} read, with "
+                f"{len(found):,} of its {counted(len(self.ids), 'example')}",
                 code="bad_data",
             )
-        if digest(found) != self.header.data:
+        if digest(found, searched_fields(found, self.task)) != self.header.data:
             raise RequestError(
-                f"{where}: not the examples that {self.folder} labelled (other fields or a changed text; "
-                "if the task is your own, name it with --task)",
+                f"{where}: not the examples that {self.folder} labelled (a changed text, group, or field that a rule "
+                "compares)",
                 code="bad_data",
             )
         return found

@@ -13,6 +13,7 @@ from icm_annealer.runs.schema.base import versioned
 from icm_annealer.runs.schema.review import Decision
 from icm_annealer.runs.schema.rows import LabelRow
 from icm_client.contract.errors import RequestError
+from icm_client.text.counts import counted
 
 
 class ReviewFile:
@@ -120,13 +121,10 @@ class Decided(NamedTuple):
         return bool(self.num or self.num_superseded)
 
     def __str__(self) -> str:
-        text = (
-            f"{self.num:,} of {self.num_rows:,} labels were decided by a person: {self.num_accepted:,} as found, "
-            f"{self.num_changed:,} changed"
-        )
+        labels = f"of {counted(self.num_rows, 'label')}"
+        decided = counted(self.num, f"{labels} was decided", f"{labels} were decided")
+        text = f"{decided} by a person: {self.num_accepted:,} as found, {self.num_changed:,} changed"
         if self.num_superseded:
-            text += (
-                f"; {self.num_superseded:,} of labels.jsonl were edited after their review, and the edit is used "
-                "(`icm review` shows them)"
-            )
+            edited = counted(self.num_superseded, "label was edited after its", "labels were edited after their")
+            text += f"; {edited} review, and the edit in labels.jsonl is used (`icm review` shows them)"
         return text

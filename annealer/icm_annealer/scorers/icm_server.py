@@ -23,7 +23,8 @@ class IcmServer(ScorerKind):
     @asynccontextmanager
     async def open(self, address: str, opening: Opening) -> AsyncIterator[Scorer]:
         async with self._client(address, opening) as client:
-            await client.wait_ready(opening.wait_s, opening.on_wait)
+            retry = opening.retry
+            await client.wait_ready(retry.patience_s, opening.on_wait, unreachable_s=retry.unreachable_s)
             yield client
 
     def _client(self, address: str, opening: Opening) -> ScorerClient:

@@ -11,6 +11,8 @@ from typing import ClassVar
 from icm_annealer.scoring.passes import Scorer
 from icm_client.http.retry import RetryPolicy
 
+WAIT_S, UNREACHABLE_S = 300.0, 5.0
+
 
 def ignore(text: str) -> None:
     """A callback that does nothing."""
@@ -30,8 +32,9 @@ class Opening:
     """The model's name, for an endpoint that serves several."""
     engine: str = "vllm"
     """The engine of a scorer started by this process."""
-    wait_s: float = 300.0
-    """Seconds to wait for a scorer that is unreachable or not ready."""
+    wait_s: float | None = None
+    """Seconds to wait for a scorer that is unreachable or not ready; None is WAIT_S, but UNREACHABLE_S as long as no
+    connection is accepted."""
     log: Path | None = None
     """The log file of a scorer started by this process."""
     status: Callable[[str], None] = ignore
@@ -42,7 +45,9 @@ class Opening:
     @property
     def retry(self) -> RetryPolicy:
         """Raises RequestError if `wait_s` is not a number of seconds."""
-        return RetryPolicy(patience_s=self.wait_s)
+        if self.wait_s is None:
+            return RetryPolicy(patience_s=WAIT_S, unreachable_s=UNREACHABLE_S)
+        return RetryPolicy(patience_s=self.wait_s, unreachable_s=self.wait_s)
 
     def on_wait(self, reason: str, seconds: float) -> None:
         """Passes `reason` on to `status`."""

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from icm_annealer.core.arrays import Ints
+from icm_annealer.scoring.block_cache import BlockCache, End
 from icm_annealer.scoring.passes import PassRequest, PassScorer
 from icm_annealer.scoring.prefix_plan import PlanKind, PrefixPlan
 
@@ -55,36 +56,27 @@ class PassTokens(NamedTuple):
         )
 
 
-class _End(NamedTuple):
-    """The end of a token sequence: its last full block in the cache, and the tokens after it."""
-
-    block: int
-    rest: Ints
-
-
 class PrefixCache:
-    """A prefix cache of full blocks, each identified by all tokens up to its end."""
+    """A prefix cache of full blocks, for passes."""
 
     def __init__(self, tokens: PassTokens, block_tokens: int):
-        self._tokens, self._size = tokens, block_tokens
-        self._blocks: dict[tuple[int, bytes], int] = {}
-        self._num_new = 0
+        self._tokens, self._cache = tokens, BlockCache(block_tokens)
 
     def compute(self, plan: PrefixPlan, labels: Ints) -> int:
         """The tokens that the engine computes for this pass, after all earlier passes. Counts one read per prompt,
         which is exact if all labels differ in their first token."""
-        self._num_new = num_beyond = 0
-        ends: dict[int | None, _End] = {None: _End(0, self._tokens.front)}
+        before, num_beyond = self._cache.num_tokens, 0
+        ends: dict[int | None, End] = {None: End(0, self._tokens.front)}
         for prefix, query in plan.reads:  # in this order: the first read computes what later ones share
             self._extend(plan, labels, prefix, ends)
-            num_new = self._num_new
-            end = self._append(ends[prefix], self._text(query, leads=prefix is None))
+            num_known = self._cache.num_tokens
+            end = self._cache.append(ends[prefix], self._text(query, leads=prefix is None))
             num_beyond += len(end.rest)
-            if not len(end.rest) and self._num_new == num_new:
-                num_beyond += self._size  # an engine always recomputes a prompt's last token with its block
-        return self._num_new * self._size + num_beyond
+            if not len(end.rest) and self._cache.num_tokens == num_known:
+                num_beyond += self._cache.block_tokens  # an engine recomputes a prompt's last token with its block
+        return self._cache.num_tokens - before + num_beyond
 
-    def _extend(self, plan: PrefixPlan, labels: Ints, prefix: int | None, ends: dict[int | None, _End]) -> None:
+    def _extend(self, plan: PrefixPlan, labels: Ints, prefix: int | None, ends: dict[int | None, End]) -> None:
         """Adds the ends of `prefix` and its ancestors to `ends`."""
         missing: list[int] = []
         while prefix is not None and prefix not in ends:
@@ -94,23 +86,12 @@ class PrefixCache:
             parent, shots = plan.prefixes[number]
             end = ends[parent]
             for place, shot in enumerate(shots):
-                end = self._append(end, self._text(shot, leads=parent is None and place == 0))
-                end = self._append(end, self._tokens.labels[labels[shot]])
+                end = self._cache.append(end, self._text(shot, leads=parent is None and place == 0))
+                end = self._cache.append(end, self._tokens.labels[labels[shot]])
             ends[number] = end
 
     def _text(self, example: int, leads: bool) -> Ints:
         return self._tokens.examples[example] if leads else self._tokens.separated[example]
-
-    def _append(self, end: _End, ids: Ints) -> _End:
-        block, rest = end.block, np.concatenate([end.rest, ids])
-        num_whole = len(rest) // self._size
-        for number in range(num_whole):
-            key = (block, rest[number * self._size : (number + 1) * self._size].tobytes())
-            if key not in self._blocks:
-                self._blocks[key] = len(self._blocks) + 1
-                self._num_new += 1
-            block = self._blocks[key]
-        return _End(block, rest[num_whole * self._size :])
 
 
 class TokenCounter:

@@ -25,3 +25,5 @@ class PassEvent:
     """True if the answer was read from the journal, at no cost."""
     waited: float
     """Seconds that this pass added to the run; the passes of a round run concurrently."""
+    num_stops: int = 0
+    """How often the search had been stopped before it asked for this pass."""

@@ -9,9 +9,12 @@ Result.
 A search uses no network, file, clock or global random generator, so the same answers always give the same labels, and a
 run is resumed by replaying the answers in its journal.
 
-A baseline without a natural end can be stopped between two rounds; it then ends with its current labels:
+A search can be stopped between two rounds; it then ends with its current labels:
 
     search.throw(StopSearch())               returns like send
+
+What it yields then is a round that it would rather have, at which it may be stopped again, or one that it needs to end,
+such as the first common order of its answers: at that it yields the same list again (`insisted`).
 """
 
 from __future__ import annotations
@@ -36,6 +39,8 @@ class StopSearch(Exception):  # noqa: N818  (no error)
     """Thrown into a search to end it with its current labels."""
 
 
+FINALISTS = "finalists"
+"""The purpose of the passes that evaluate answers."""
 TWO_FOLDS = PlanKind("folds", 2)
 """Each half of the units is scored with the other half as context."""
 NUM_KEPT = 3
@@ -247,13 +252,28 @@ def zero_shot_request(problem: Problem) -> PassRequest:
     return PassRequest(unlabelled, problem.all_examples, np.arange(len(problem.units)), problem.plan, "zero-shot")
 
 
+def requested(requests: Round) -> Generator[Round, list[PassResult], list[PassResult]]:
+    """The answers to a round. Raises StopSearch if the search is stopped."""
+    return (yield requests)
+
+
+def insisted(requests: Round) -> Generator[Round, list[PassResult], list[PassResult]]:
+    """The answers to a round without which the search cannot end."""
+    while True:
+        try:
+            return (yield requests)
+        except StopSearch:
+            pass
+
+
 def weigh(
     problem: Problem, finalists: Sequence[Finalist], num_orders: int, rng: np.random.Generator
 ) -> Generator[Round, list[PassResult], list[Candidate]]:
     """Scores final labellings on common fresh orders and returns candidates, the highest mean U first.
 
     All are scored on the first order, and on further ones as long as they are among the best; those come first. Without
-    orders there are no passes: the candidates keep their order, and their log-probabilities are NaN.
+    orders there are no passes: the candidates keep their order, and their log-probabilities are NaN. A search that is
+    stopped keeps the first order, since U is unknown without it.
     """
     distinct: dict[bytes, Finalist] = {}
     for finalist in finalists:
@@ -261,9 +281,13 @@ def weigh(
     candidates = [_candidate(problem, finalist, []) for finalist in distinct.values()]
     passes: list[list[PassResult]] = [[] for _ in candidates]
     kept = list(range(len(candidates)))
-    for _ in range(num_orders):
+    for number_of_order in range(num_orders):
         order = rng.permutation(len(problem.units))
-        answered = yield [problem.request(candidates[number].labels, order, "finalists") for number in kept]
+        requests = [problem.request(candidates[number].labels, order, FINALISTS) for number in kept]
+        try:
+            answered = yield from requested(requests) if number_of_order else insisted(requests)
+        except StopSearch:
+            break
         for number, answer in zip(kept, answered, strict=True):
             passes[number].append(answer)
         candidates = [_candidate(problem, f, p) for f, p in zip(distinct.values(), passes, strict=True)]

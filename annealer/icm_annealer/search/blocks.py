@@ -154,6 +154,8 @@ def _renamed(
         for (_, labels), own in zip(starts, rng.spawn(len(starts)), strict=True)
     ]
     ends = yield from lockstep(cold, 1 + max(settings.num_chains, settings.max_chains))
+    if not ends:  # the search was stopped before their first pass
+        return []
     scores = [_combined(settings, end.evidence, alone) for end in ends]
     return [Finalist(began, problem.best(said), None, said) for (began, _), said in zip(starts, scores, strict=True)]
 
@@ -243,6 +245,8 @@ BLOCKS = SearchKind(
     with_chains=lambda settings, num: replace(settings, num_chains=num, max_chains=num),
     with_passes=lambda settings, num: replace(settings, max_passes=num),
     passes_help="passes of a chain",
+    can_stop=True,
+    num_answers=5,
     respects_rates=True,
     starts_from_labels=True,
     # It has several answers and evaluates them itself; those tokens are counted.

@@ -67,6 +67,7 @@ BOOTSTRAP = SearchKind(
     expected_shots=lambda settings, num: 16.0 * num,
     with_passes=lambda settings, num: replace(settings, num_rounds=num),
     passes_help="rounds",
+    can_stop=True,
     is_stopped=True,
     respects_rates=True,
     # The best variant for few tokens, the variant with rules, and the variant without calibration.

@@ -12,7 +12,7 @@ from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.label_balance import LabelRates, smoothed_shifts
 from icm_annealer.core.objective import calibrated, label_rates
 from icm_annealer.scoring.passes import PassRequest, PassResult
-from icm_annealer.search.base import TWO_FOLDS, Problem, Round
+from icm_annealer.search.base import TWO_FOLDS, Problem, Round, StopSearch
 from icm_annealer.search.shots import only
 
 NEXT_TO_NOTHING = 1e-9
@@ -86,7 +86,10 @@ def chain(problem: Problem, settings: ChainSettings, labels: Ints, heat: float, 
             shown = _with_even_context(problem, shown, queries, rng)
         temperature = first_temperature * max(0.0, 1 - number / max(settings.num_hot_passes, 1))
         reported = None if number == 0 and heat else temperature  # the first temperature is taken from this pass
-        answer = yield PassRequest(shown, queries, order, TWO_FOLDS, "chain", reported)
+        try:
+            answer = yield PassRequest(shown, queries, order, TWO_FOLDS, "chain", reported)
+        except StopSearch:
+            break
         share = len(queries) / problem.num_examples
         us.append(problem.objective.of_all(problem.objective.predictability(answer.logprobs, labels[queries]), share))
         said = calibrated(answer.logprobs)
@@ -114,7 +117,8 @@ def chain(problem: Problem, settings: ChainSettings, labels: Ints, heat: float, 
 def lockstep(chains: Sequence[Chain], first_number: int = 1) -> Generator[Round, list[PassResult], list[ChainEnd]]:
     """Runs chains in parallel: a round holds one PassRequest of each running chain. Returns their ends, in order.
 
-    The chains are numbered from `first_number` in the purposes of their requests."""
+    The chains are numbered from `first_number` in the purposes of their requests. If the search is stopped, they end
+    where they are; those without a pass have no end."""
     ends: list[ChainEnd | None] = [None] * len(chains)
     answers: list[PassResult | None] = [None] * len(chains)
     running = list(range(len(chains)))
@@ -128,11 +132,27 @@ def lockstep(chains: Sequence[Chain], first_number: int = 1) -> Generator[Round,
             except StopIteration as stop:
                 ends[number] = stop.value
                 running.remove(number)
-        if requests:
+        if not requests:
+            continue
+        try:
             answered = yield requests
-            for number, answer in zip(running, answered, strict=True):
-                answers[number] = answer
+        except StopSearch:
+            for number in running:
+                if answers[number] is not None:
+                    ends[number] = _stopped(chains[number])
+            break
+        for number, answer in zip(running, answered, strict=True):
+            answers[number] = answer
     return [end for end in ends if end is not None]
+
+
+def _stopped(running: Chain) -> ChainEnd:
+    try:
+        running.throw(StopSearch())
+    except StopIteration as stop:
+        end: ChainEnd = stop.value
+        return end
+    raise RuntimeError("a chain does not end when it is stopped")
 
 
 def _loses_label(problem: Problem, proposed: Ints) -> bool:

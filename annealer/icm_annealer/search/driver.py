@@ -11,7 +11,7 @@ from icm_annealer.core.arrays import Ints
 from icm_annealer.core.objective import label_rates
 from icm_annealer.scoring.cost_model import TokenCounter
 from icm_annealer.scoring.pass_event import PassEvent
-from icm_annealer.scoring.passes import PassRequest, PassResult, PassScorer
+from icm_annealer.scoring.passes import PassRequest, PassResult
 from icm_annealer.search.base import Problem, Result, Search, StopSearch
 from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import Usage
@@ -19,11 +19,22 @@ from icm_client.contract.wire import Usage
 OnPass = Callable[[PassEvent], None]
 
 
+class AnswersPasses(Protocol):
+    """What answers passes; `PassScorer` does."""
+
+    async def score(self, request: PassRequest) -> PassResult: ...
+
+
 class RecordedPasses(Protocol):
     """A store of answers: returns those of an earlier process in request order, and records new ones."""
 
-    def recorded_pass(self, request: PassRequest) -> PassResult | None:
-        """The next recorded answer; None if none is left."""
+    def recorded_pass(self, request: PassRequest, num_stops: int) -> PassResult | None:
+        """The next recorded answer; None if none is left. `num_stops` is how often the search has been stopped: if it
+        goes on where an earlier process stopped it, what that process recorded from there on is dropped."""
+        ...
+
+    def was_stopped(self, num_stops: int) -> bool | None:
+        """Whether an earlier process stopped the search at this point; None if none got here."""
         ...
 
     def write_pass(self, event: PassEvent) -> None:
@@ -52,7 +63,7 @@ class SearchOutcome:
     last: tuple[PassRequest, PassResult]
     """The last pass."""
     is_stopped: bool
-    """True if it was stopped at its token budget."""
+    """True if it was stopped before its end."""
 
     @property
     def labels(self) -> Ints:
@@ -64,38 +75,45 @@ class SearchOutcome:
         return self.costs.num_reads / len(self.labels)
 
 
+Stops = Callable[[Costs, Sequence[PassRequest]], bool]
+"""Whether to stop a search with these costs so far, whose next round has these requests."""
+
+
 async def drive(
     search: Search,
     problem: Problem,
-    passes: PassScorer,
+    passes: AnswersPasses,
     *,
     recorded: RecordedPasses | None = None,
     on_pass: OnPass | None = None,
     counter: TokenCounter | None = None,
-    budget_tokens: int | None = None,
+    stops: Stops | None = None,
 ) -> SearchOutcome:
     """Runs `search` over `problem` to its end.
 
     Answers in `recorded` are reused; new ones are recorded before the search receives them. `counter` counts each pass
-    before `on_pass` is called for it. A budget requires a counter: the search is stopped after the first round at which
-    the counter has reached that many tokens. Raises the errors of `PassScorer.score` and `recorded`; everything
-    recorded until then is valid. Raises RequestError for a search that does not hold known labels.
+    before `on_pass` is called for it. `stops` is called after each round that has another one behind it; the search is
+    stopped where it returns True, but never at a point where an earlier process went on. Raises the errors of
+    `PassScorer.score` and `recorded`; everything recorded until then is valid. Raises RequestError for a search that
+    does not hold known labels.
     """
-    assert budget_tokens is None or counter is not None
     rounds = _Rounds(problem, passes, recorded, on_pass, counter)
-    is_stopped = False
     requests = next(search)
     while True:
         answers = await rounds.answer(requests)
         last = requests[-1], answers[-1]
         try:
             requests = search.send(answers)
-            if budget_tokens is not None and counter is not None and not is_stopped and counter.tokens >= budget_tokens:
-                is_stopped = True
-                requests = search.throw(StopSearch())
+            is_stopping = rounds.is_stopping(stops, requests)
+            rounds.num_stops += is_stopping
+            while is_stopping:
+                before, requests = requests, search.throw(StopSearch())
+                is_stopping = requests is not before
         except StopIteration as stop:
             _check_known(problem, stop.value)
-            return SearchOutcome(stop.value, rounds.costs, last, is_stopped)
+            return SearchOutcome(stop.value, rounds.costs, last, rounds.num_stops > 0)
+        except StopSearch:
+            raise RequestError("the search does not end when it is stopped: it cannot have a budget") from None
 
 
 class _Rounds:
@@ -104,7 +122,7 @@ class _Rounds:
     def __init__(
         self,
         problem: Problem,
-        passes: PassScorer,
+        passes: AnswersPasses,
         recorded: RecordedPasses | None,
         on_pass: OnPass | None,
         counter: TokenCounter | None,
@@ -112,10 +130,21 @@ class _Rounds:
         self._problem, self._passes, self._recorded = problem, passes, recorded
         self._on_pass, self._counter = on_pass, counter
         self.costs = Costs()
+        self.num_stops = 0
+
+    def is_stopping(self, stops: Stops | None, requests: Sequence[PassRequest]) -> bool:
+        """Whether to stop the search now. The first stop of an earlier process is decided anew; after it, the search
+        ends as it did."""
+        was_stopped = self._recorded.was_stopped(self.num_stops) if self._recorded else None
+        if was_stopped is not None and (self.num_stops or not was_stopped):
+            return was_stopped
+        return stops is not None and stops(self.costs, requests)
 
     async def answer(self, requests: Sequence[PassRequest]) -> list[PassResult]:
         """Answers one round. Passes are recorded in the order of the requests, not of completion."""
-        known = [self._recorded.recorded_pass(request) if self._recorded else None for request in requests]
+        known = [
+            self._recorded.recorded_pass(request, self.num_stops) if self._recorded else None for request in requests
+        ]
         tasks = [
             None if answer else asyncio.create_task(self._passes.score(request))
             for request, answer in zip(requests, known, strict=True)
@@ -144,7 +173,15 @@ class _Rounds:
             self._counter.add(request)
         if not self._recorded and not self._on_pass:
             return
-        event = pass_event(self._problem, costs.num_passes, request, answer, resumed=resumed, waited=waited)
+        event = pass_event(
+            self._problem,
+            costs.num_passes,
+            request,
+            answer,
+            resumed=resumed,
+            waited=waited,
+            num_stops=self.num_stops,
+        )
         if self._recorded and not resumed:
             self._recorded.write_pass(event)
         if self._on_pass:
@@ -152,7 +189,14 @@ class _Rounds:
 
 
 def pass_event(
-    problem: Problem, number: int, request: PassRequest, answer: PassResult, *, resumed: bool, waited: float
+    problem: Problem,
+    number: int,
+    request: PassRequest,
+    answer: PassResult,
+    *,
+    resumed: bool,
+    waited: float,
+    num_stops: int = 0,
 ) -> PassEvent:
     """The event of an answered pass, with U and the label rates of its request."""
     own = request.labels[request.queries]
@@ -169,6 +213,7 @@ def pass_event(
         label_rates(known, problem.num_labels).tolist() if len(known) else [],
         resumed,
         waited,
+        num_stops,
     )
 
 

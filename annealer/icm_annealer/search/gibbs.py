@@ -127,6 +127,7 @@ GIBBS = SearchKind(
     expected_passes=_expected_passes,
     with_passes=lambda settings, num: settings.within(num),
     passes_help="sweeps",
+    can_stop=True,
     is_stopped=True,
     # The best variant for few tokens, and the variant without calibration.
     presets=(

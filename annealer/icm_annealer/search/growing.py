@@ -67,6 +67,7 @@ GROWING = SearchKind(
     growing,
     expected_passes=lambda settings, num: ExpectedPasses(1 + len(settings.sizes) + settings.num_final_orders),
     expected_shots=lambda settings, num: 8.0 * num,
+    can_stop=True,
     is_stopped=True,
     respects_rates=True,
     presets=(Preset("growing", GrowingSettings(num_final_orders=0), takes_part="always"),),

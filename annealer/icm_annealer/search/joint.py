@@ -82,6 +82,7 @@ JOINT = SearchKind(
     expected_passes=_expected_passes,
     with_passes=lambda settings, num: replace(settings, num_rounds=num),
     passes_help="rounds",
+    can_stop=True,
     is_stopped=True,
     respects_rates=True,
     # The best variant for few tokens, and the published one.

@@ -81,9 +81,12 @@ class SearchKind:
     """Sets the number of passes, rounds or sweeps in the options (`--passes`); None for a search without them."""
     passes_help: str = ""
     """The unit that `--passes` counts."""
+    can_stop: bool = False
+    """Whether it ends with its current labels when StopSearch is thrown into it, however often."""
     is_stopped: bool = False
-    """Whether comparisons stop it at the token count of the reference search. It must return its result when StopSearch
-    is thrown into it."""
+    """Whether comparisons stop it at the token count of the reference search. It must be one that can stop."""
+    num_answers: int = 1
+    """About how many answers it evaluates at its end; a budget reserves a pass for each."""
     iterations: Iterations | None = None
     respects_rates: bool = False
     """Whether its labels have the problem's label rates."""

@@ -15,7 +15,17 @@ import numpy as np
 
 from icm_annealer.core.arrays import Ints
 from icm_annealer.scoring.passes import PassRequest, PassResult
-from icm_annealer.search.base import Finalist, Problem, Result, Round, Search, weigh, zero_shot_request
+from icm_annealer.search.base import (
+    Finalist,
+    Problem,
+    Result,
+    Round,
+    Search,
+    StopSearch,
+    insisted,
+    weigh,
+    zero_shot_request,
+)
 from icm_annealer.search.kind import ExpectedPasses, Iterations, Preset, SearchKind
 
 _Outcome = TypeVar("_Outcome")
@@ -64,27 +74,32 @@ def official(problem: Problem, settings: OfficialSettings, seed: int) -> Search:
     initial = rng.permutation(problem.num_examples)[:num_random]
     labels[initial] = rng.integers(problem.num_labels, size=len(initial))
     labels = problem.held(labels)
-    state = yield from _weighed(problem, labels)
-    state = yield from _repair(problem, settings, state)
-    num_iterations = 0 if problem.is_known.all() else _num_iterations(settings, problem.num_examples)
-    num_accepted = 0
-    for iteration in range(1, num_iterations + 1):
-        n = iteration if settings.schedule == "iterations" else 1 + num_accepted
-        temperature = max(settings.t_min, settings.t0 / (1 + settings.beta * math.log(n)))
-        proposal = yield from _at(temperature, _propose(problem, settings, state, rng))
-        if proposal is None:
-            continue
-        # The paper's temperature applies to alpha * P - I; U here is that divided by alpha.
-        gain = (proposal.u - state.u) * problem.objective.alpha
-        if gain > 0 or rng.random() < math.exp(max(gain / temperature, -700.0)):
-            state, num_accepted = proposal, num_accepted + 1
+    state, num_accepted = _State(labels, math.nan), 0
+    try:
+        state = yield from _weighed(problem, labels)
+        state = yield from _repair(problem, settings, state)
+        num_iterations = 0 if problem.is_known.all() else _num_iterations(settings, problem.num_examples)
+        for iteration in range(1, num_iterations + 1):
+            n = iteration if settings.schedule == "iterations" else 1 + num_accepted
+            temperature = max(settings.t_min, settings.t0 / (1 + settings.beta * math.log(n)))
+            proposal = yield from _at(temperature, _propose(problem, settings, state, rng))
+            if proposal is None:
+                continue
+            # The paper's temperature applies to alpha * P - I; U here is that divided by alpha.
+            gain = (proposal.u - state.u) * problem.objective.alpha
+            if gain > 0 or rng.random() < math.exp(max(gain / temperature, -700.0)):
+                state, num_accepted = proposal, num_accepted + 1
+    except StopSearch:
+        pass
     final = state.labels.copy()
     never = final < 0
     num_labelled = int((~never).sum())
     if never.any():  # labelled like a proposal: argmax with all labelled examples as context
-        (answer,) = yield [replace(_pass(problem, final), queries=np.flatnonzero(never), purpose="remaining")]
+        remaining = replace(_pass(problem, final), queries=np.flatnonzero(never), purpose="remaining")
+        (answer,) = yield from insisted([remaining])
         final[never] = answer.logprobs.argmax(axis=1)
-    u_own = problem.objective.of_all(state.u, num_labelled / problem.num_examples)
+    is_weighed = not math.isnan(state.u)
+    u_own = problem.objective.of_all(state.u, num_labelled / problem.num_examples) if is_weighed else None
     candidates = yield from weigh(
         problem, [Finalist(("official",), final, u_own)], settings.num_final_orders, order_rng
     )
@@ -220,6 +235,7 @@ OFFICIAL = SearchKind(
     measure="margin",
     expected_passes=lambda settings, num: ExpectedPasses(_num_iterations(settings, num), PROPOSE),
     expected_shots=_expected_shots,
+    can_stop=True,
     iterations=Iterations(_num_iterations, _limited),
     # Plan `tree` has contexts with the same shots as `fixed`, in another order, at a much lower cost.
     presets=(Preset("official", OfficialSettings(num_final_orders=0), "tree", "full"),),

@@ -34,6 +34,7 @@ ZERO_SHOT = SearchKind(
     zero_shot,
     expected_passes=lambda settings, num: ExpectedPasses(1 + settings.num_final_orders),
     expected_shots=lambda settings, num: 1.0 * num,
+    can_stop=True,
     respects_rates=True,
     presets=(Preset("zero_shot", ZeroShotSettings(num_final_orders=0), takes_part="always"),),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -118,6 +119,8 @@ class FileTail:
         except FileNotFoundError:
             return
         with file:
+            # A search that goes on beyond its budget drops the lines of its end.
+            self.offset = min(self.offset, file.seek(0, os.SEEK_END))
             file.seek(self.offset)
             for line in file:
                 if not line.endswith(b"\n"):

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import Label, Row, ScoreRequest, label_texts
+from icm_client.text.counts import counted
 
 
 class Node(NamedTuple):
@@ -24,14 +25,16 @@ def node_of(request: ScoreRequest, kind: Literal["prefix", "prompt"], number: in
         if kind == "prefix" and 0 <= parent < len(request.prefixes):
             problem = f"refers to prefix {parent}, which does not come before it (list parents first)"
         else:
-            problem = f"refers to prefix {parent}; there are {len(request.prefixes)} prefixes, counted from 0"
+            problem = (
+                f"refers to prefix {parent}; the request has {counted(len(request.prefixes), 'prefix')}, counted from 0"
+            )
         raise RequestError(f"{kind} {number} {problem}", code="bad_prefix", details={kind: number})
     texts = []
     for segment in segments:
         if segment is None or not 0 <= segment < len(request.segments):
             raise RequestError(
-                f"{kind} {number} refers to segment {'null' if segment is None else segment}; there are "
-                f"{len(request.segments)} segments, counted from 0",
+                f"{kind} {number} refers to segment {'null' if segment is None else segment}; the request "
+                f"has {counted(len(request.segments), 'segment')}, counted from 0",
                 code="bad_segment",
                 details={kind: number},
             )

@@ -155,9 +155,9 @@ class Usage(_Wire):
     """Texts that had to be tokenized as a whole, since tokens might span the boundary of two segments."""
 
     def __add__(self, other: Usage) -> Usage:
-        mine, its = self.model_dump(), other.model_dump()
+        own, added = self.model_dump(), other.model_dump()
         # Not validated again: the sum of many answers may exceed the limit of one.
-        return Usage.model_construct(**{name: mine[name] + its[name] for name in mine})
+        return Usage.model_construct(**{name: own[name] + added[name] for name in own})
 
 
 class ModelIdentity(_Wire):
@@ -165,7 +165,8 @@ class ModelIdentity(_Wire):
 
     name: Name
     digest: Name
-    """Hash of the weights' files, the tokenizer and the engine's version."""
+    """Hash of the weights' files, the tokenizer and the engine's version; in answers by an adapter also of the
+    adapter."""
     dtype: Name
     engine: Name
     """Engine and version, such as `vllm 0.32.0`."""
@@ -182,7 +183,8 @@ class ModelInfo(ModelIdentity):
     """The prefix cache holds whole blocks of this many tokens; the rest of a context is computed by every read."""
     max_prompts: int = Field(default=MAX_PROMPTS, ge=1, le=MAX_COUNT)
     """The most prompts in one body."""
-    adapters: list[Name] = Field(default=[], max_length=MAX_ADAPTERS, fail_fast=True)
+    adapters: dict[Name, Name] = Field(default={}, max_length=MAX_ADAPTERS, fail_fast=True)
+    """The adapters that the key may use: name -> digest, empty if it is not known."""
 
     @property
     def identity(self) -> ModelIdentity:

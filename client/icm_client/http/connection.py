@@ -7,7 +7,7 @@ import json
 import math
 import re
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import httpx
@@ -57,7 +57,11 @@ class Connection:
 
     @asynccontextmanager
     async def send(
-        self, method: str, path: str, content: bytes | None = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        content: bytes | AsyncIterable[bytes] | None = None,
+        headers: dict[str, str] | None = None,
     ) -> AsyncIterator[httpx.Response]:
         """The answer, whatever its status; read its body within the context by `whole`, `pieces` or `error`.
 
@@ -127,6 +131,8 @@ class Connection:
             yield
         except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
             raise RequestError(f"{self.url!r} is not a URL of {self._what}: {error}") from None
+        except httpx.ConnectError as error:
+            raise self._unreachable(str(error) or type(error).__name__, {"is_connected": False}) from error
         except httpx.TransportError as error:
             raise self._unreachable(str(error) or type(error).__name__) from error
         except httpx.DecodingError as error:
@@ -141,7 +147,7 @@ class Connection:
                 error.args = (error.message,)
             raise
 
-    def _unreachable(self, reason: str) -> IcmError:
+    def _unreachable(self, reason: str, facts: dict[str, bool] | None = None) -> IcmError:
         if "CERTIFICATE_VERIFY_FAILED" in reason:
             return RequestError(
                 f"the certificate of {self.url} is not trusted ({reason}): set SSL_CERT_FILE to your own certificate "
@@ -149,9 +155,8 @@ class Connection:
                 code="bad_certificate",
             )
         advice = f"{self._by_proxy()}." if self._proxy else f". {self._advice}"
-        return UnavailableError(
-            f"cannot reach {self._what} at {self.url} ({reason}){advice}", details={"reason": reason + self._by_proxy()}
-        )
+        details = {"reason": reason + self._by_proxy(), **(facts or {})}
+        return UnavailableError(f"cannot reach {self._what} at {self.url} ({reason}){advice}", details=details)
 
     def _by_proxy(self) -> str:
         """A hint for errors that a proxy may have caused."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -10,7 +11,9 @@ from typing import TypeVar
 import httpx
 import pydantic
 
+from icm_client.contract.errors import IcmError
 from icm_client.contract.wire import STREAM_TYPE, ScoreRequest, ScoreResponse
+from icm_client.http.adapter_files import AdapterFiles
 from icm_client.http.address import Address
 from icm_client.http.compression import accepted, compressed
 from icm_client.http.connection import Connection
@@ -54,11 +57,36 @@ class Exchange:
         async with self._success("GET", "/readyz") as response:
             await self._connection.whole(response, MAX_SMALL_BYTES)
 
-    async def ask(self, answer: type[_Model], path: str, body: pydantic.BaseModel | None = None) -> _Model:
-        """A small answer; POST if there is a body, otherwise GET."""
+    async def is_openai(self) -> bool:
+        """Whether the server lists models as OpenAI's does, or would with a key. False if it does not answer."""
+        try:
+            async with self._connection.send("GET", "/v1/models") as response:
+                content = await self._connection.whole(response, MAX_SMALL_BYTES)
+                body = json.loads(content)
+        except (IcmError, ValueError, RecursionError):
+            return False
+        if not isinstance(body, dict):
+            return False
+        if response.status_code == 200:
+            return isinstance(body.get("data"), list)
+        error = body.get("error")  # an icm-server's has no type
+        is_typed = isinstance(error, str) or (isinstance(error, dict) and "type" in error)
+        return response.status_code in (401, 403) and is_typed
+
+    async def ask(
+        self, answer: type[_Model], path: str, body: pydantic.BaseModel | None = None, *, method: str | None = None
+    ) -> _Model:
+        """A small answer; by default POST if there is a body, otherwise GET."""
         content = body.model_dump_json(exclude_defaults=True).encode() if body is not None else None
-        method = "GET" if body is None else "POST"
+        method = method or ("GET" if body is None else "POST")
         async with self._success(method, path, content, "application/json") as response:
+            return _parsed(answer, await self._connection.whole(response, MAX_SMALL_BYTES))
+
+    async def upload(self, answer: type[_Model], path: str, files: AdapterFiles) -> _Model:
+        """A small answer to a PUT of files."""
+        async with self._connection.send("PUT", path, files.pieces(), files.headers) as response:
+            if response.status_code != 200:
+                raise await self._connection.error(response)
             return _parsed(answer, await self._connection.whole(response, MAX_SMALL_BYTES))
 
     async def lines(self, request: ScoreRequest) -> AsyncGenerator[StreamedLine]:

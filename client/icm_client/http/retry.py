@@ -25,6 +25,8 @@ class RetryPolicy:
 
     patience_s: float = 300.0
     """How long a scorer may be unavailable: unreachable, or not ready."""
+    unreachable_s: float = 300.0
+    """How long an address may accept no connection before the first one: it is probably wrong."""
     first_wait_s: float = 0.25
     max_wait_s: float = 15.0
     busy_patience_s: float = 3600.0
@@ -45,6 +47,11 @@ class RetryPolicy:
         wait_s = max(base, self.first_wait_s) * (1.0 + 0.25 * float(rng.random()))
         patience_s = self.busy_patience_s if isinstance(error, BusyError) else self.patience_s
         return wait_s if spent_s + wait_s <= patience_s else None
+
+
+def is_unconnected(error: IcmError) -> bool:
+    """Whether nothing accepted the connection: nothing listens at the address, or its name is unknown."""
+    return isinstance(error, UnavailableError) and error.details.get("is_connected") is False
 
 
 def check_seconds(seconds: float, name: str) -> None:

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from icm_client.contract.errors import IcmError
-from icm_client.http.retry import RetryPolicy, Tries
+from icm_client.http.retry import RetryPolicy, Tries, is_unconnected
 
 _Answer = TypeVar("_Answer")
 OnWait = Callable[[str, float], None]
@@ -21,6 +21,7 @@ class RetryLoop:
 
     def __init__(self, policy: RetryPolicy, on_wait: OnWait | None = None):
         self._policy, self._on_wait = policy, on_wait
+        self._is_reached = False
         self._jitter = np.random.default_rng()  # spreads the retries of many clients; does not affect results
 
     def begin(self) -> Tries:
@@ -32,7 +33,9 @@ class RetryLoop:
         start_s, tries = time.monotonic(), None
         while True:
             try:
-                return await attempt()
+                answer = await attempt()
+                self._is_reached = True
+                return answer
             except IcmError as error:
                 tries = tries or self.begin()  # until now the other side was reachable, however long it took
                 await self.pause(tries, error, start_s)
@@ -41,6 +44,9 @@ class RetryLoop:
         """Waits until the next attempt, at most until `deadline_s` (of time.monotonic). Raises the error if there is no
         next attempt."""
         now_s = time.monotonic()
+        self._is_reached = self._is_reached or not is_unconnected(error)
+        if not self._is_reached and now_s - start_s >= self._policy.unreachable_s:
+            raise error
         wait_s = tries.failed(error, now_s, self._jitter)
         if wait_s is None:
             raise error

@@ -21,6 +21,7 @@ from icm_client.contract.wire import (
     StreamStart,
     is_logprob,
 )
+from icm_client.text.counts import counted
 
 MAX_LINE_BYTES = 64 * 2**20
 """The longest accepted line: 65,536 rows of 50 labels."""
@@ -105,11 +106,15 @@ class Outstanding:
         an answer of the wrong shape or with impossible values must never become a label.
         """
         if len(line.prompts) != len(line.logprobs):
-            raise ScorerError(f"the scorer sent {len(line.logprobs)} rows for {len(line.prompts)} prompts")
+            raise ScorerError(
+                f"the scorer sent {counted(len(line.logprobs), 'row')} for {counted(len(line.prompts), 'prompt')}"
+            )
         rows = Rows([], line.logprobs)
         for place, row in zip(line.prompts, line.logprobs, strict=True):
             if not 0 <= place < len(numbers):
-                raise ScorerError(f"the scorer answered prompt {place} of a request with {len(numbers)} prompts")
+                raise ScorerError(
+                    f"the scorer answered prompt {place} of a request with {counted(len(numbers), 'prompt')}"
+                )
             number = numbers[place]
             if number not in self._numbers:
                 raise ScorerError(f"the scorer answered prompt {number} twice")

@@ -60,6 +60,17 @@ class OpenAIEndpoint:
             return [_card(entry) for entry in listed["data"]]
         return []
 
+    async def refuse_icm_server(self) -> None:
+        """Raises RequestError if the server is an icm-server, which has its own protocol."""
+        found = None
+        with contextlib.suppress(RequestError, ScorerError, AccessError):
+            found = await self._http.ask("GET", "/v1/model")
+        if isinstance(found, dict) and {"digest", "max_prompt_tokens"} <= found.keys():
+            raise RequestError(
+                f"{self.url} is an icm-server: name it {self.url}, without openai: (a ScorerClient in Python)",
+                code="other_server",
+            )
+
     async def version(self) -> str | None:
         """The server's version, if it reports one (vLLM does)."""
         with contextlib.suppress(RequestError, ScorerError, AccessError, KeyError, TypeError):
@@ -88,9 +99,9 @@ class OpenAIEndpoint:
         prompts: Sequence[str | TokenIds],
         *,
         num_top: int = 0,
-        wanted: Sequence[int] = (),
+        target_ids: Sequence[int] = (),
     ) -> Answer:
-        """Requests one token after every prompt: its `num_top` likeliest tokens, or the `wanted` ids (vLLM's
+        """Requests one token after every prompt: its `num_top` likeliest tokens, or `target_ids` (vLLM's
         logprob_token_ids).
 
         Raises ScorerError unless there is a choice for every prompt.
@@ -99,8 +110,8 @@ class OpenAIEndpoint:
         # Greedy: otherwise a sampled token would be listed among the likeliest.
         body: dict[str, Any] = {"model": model, "prompt": prompt, "max_tokens": 1, "temperature": 0}
         body["logprobs"] = num_top
-        if wanted:
-            body |= {"logprob_token_ids": list(wanted), "return_tokens_as_token_ids": True}
+        if target_ids:
+            body |= {"logprob_token_ids": list(target_ids), "return_tokens_as_token_ids": True}
         answer = await self._http.ask("POST", "/v1/completions", body)
         try:
             choices = {choice.get("index", place): choice for place, choice in enumerate(answer["choices"])}

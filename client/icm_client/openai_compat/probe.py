@@ -81,20 +81,20 @@ class _Questions:
     after_easy: str
     after_turned: str
     bos: TokenIds
-    wanted: tuple[int, ...] = ()
+    target_ids: tuple[int, ...] = ()
     num_top: int = 0
     notes: tuple[str, ...] = ()
 
     @property
     def takes_tokens(self) -> bool:
-        return bool(self.wanted)
+        return bool(self.target_ids)
 
     async def ask(self, texts: Sequence[str], *, reverse: bool = False) -> Answer:
         """Answers contain only the requested tokens, if there are any."""
         prompts = [self.prompts[text] for text in texts]
-        wanted = self.wanted[::-1] if reverse else self.wanted
-        answer = await self.endpoint.complete(self.model, prompts, num_top=self.num_top, wanted=wanted)
-        names = [token_name(token) for token in wanted]
+        target_ids = self.target_ids[::-1] if reverse else self.target_ids
+        answer = await self.endpoint.complete(self.model, prompts, num_top=self.num_top, target_ids=target_ids)
+        names = [token_name(token) for token in target_ids]
         tops = [{name: top[name] for name in names if name in top} if names else top for top in answer.tops]
         return answer._replace(tops=tops)
 
@@ -114,12 +114,12 @@ async def _token_questions(endpoint: OpenAIEndpoint, model: str) -> _Questions |
             token_name(ids[EASY + " blue"][num]),
             token_name(ids[TURNED + " red"][len(ids[TURNED])]),
             bos,
-            wanted=tuple(dict.fromkeys(ids[EASY])),
+            target_ids=tuple(dict.fromkeys(ids[EASY])),
         )
         answer = await questions.ask([EASY])
     except (RequestError, ScorerError, AccessError, StopIteration, IndexError):
         return None
-    return questions if len(answer.tops[0]) == len(questions.wanted) else None
+    return questions if len(answer.tops[0]) == len(questions.target_ids) else None
 
 
 async def _text_questions(endpoint: OpenAIEndpoint, model: str) -> _Questions:

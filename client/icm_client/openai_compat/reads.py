@@ -21,7 +21,7 @@ class EndpointRead(NamedTuple):
     without ids, the likeliest tokens')."""
 
     prompt: str | list[int]
-    wanted: tuple[int, ...] = ()
+    target_ids: tuple[int, ...] = ()
 
 
 class EndpointAnswers(NamedTuple):
@@ -53,9 +53,9 @@ class Reader:
         limit = MAX_REQUESTS if self._max_prompts > 1 else MAX_SINGLE_REQUESTS
 
         async def request(batch: Sequence[EndpointRead]) -> Answer:
-            wanted = sorted({token for read in batch for token in read.wanted})
+            target_ids = sorted({token for read in batch for token in read.target_ids})
             prompts = [read.prompt for read in batch]
-            return await self.endpoint.complete(model, prompts, num_top=self.num_top, wanted=wanted)
+            return await self.endpoint.complete(model, prompts, num_top=self.num_top, target_ids=target_ids)
 
         answers = await gathered(request, batches(reads, self._max_prompts), limit)
         counts = [answer.prompt_tokens for answer in answers]
@@ -70,13 +70,13 @@ class Reader:
 def batches(reads: Sequence[EndpointRead], max_prompts: int) -> list[list[EndpointRead]]:
     """The reads in order, in as few requests as the limits allow; each has at least one read."""
     cut: list[list[EndpointRead]] = []
-    wanted: set[int] = set()
+    target_ids: set[int] = set()
     size = 0
     for read in reads:
-        wanted = wanted.union(read.wanted)
+        target_ids = target_ids.union(read.target_ids)
         size += len(read.prompt)
-        if not cut or len(cut[-1]) >= max_prompts or size > MAX_SIZE or len(wanted) > MAX_READ_IDS:
+        if not cut or len(cut[-1]) >= max_prompts or size > MAX_SIZE or len(target_ids) > MAX_READ_IDS:
             cut.append([])
-            wanted, size = set(read.wanted), len(read.prompt)
+            target_ids, size = set(read.target_ids), len(read.prompt)
         cut[-1].append(read)
     return cut

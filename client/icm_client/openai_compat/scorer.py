@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import httpx
 import pydantic
 
+from icm_client.contract.adapters import model_named
 from icm_client.contract.errors import RequestError, ScorerError
 from icm_client.contract.prefix_tree import checked_labels
 from icm_client.contract.wire import ModelInfo, ScoreRequest, ScoreResponse, Usage
@@ -31,7 +32,7 @@ class _Description(NamedTuple):
     """What the endpoint reports about itself and its model."""
 
     card: Card
-    adapters: list[str]
+    adapters: dict[str, str]
     version: str | None
 
 
@@ -77,6 +78,7 @@ class OpenAIScorer:
         try:
             endpoint = OpenAIEndpoint(http)
             cards = await endpoint.cards()
+            await endpoint.refuse_icm_server()
             name = model or _only(endpoint, cards)
             description = await _describe(endpoint, name, cards)
             abilities = await probe(endpoint, name)
@@ -128,11 +130,7 @@ class OpenAIScorer:
     async def score(self, request: ScoreRequest) -> ScoreResponse:
         """Log-probabilities of every label after every prompt, in the order of the prompts; see
         `wire.ScoreResponse`."""
-        if request.model not in ("base", *self._info.adapters):
-            raise RequestError(
-                f"no model {request.model!r}: the scorer serves {', '.join(['base', *self._info.adapters])}",
-                code="unknown_model",
-            )
+        model_named(self._info, request.model)
         labels, prompts = checked_labels(request.labels), joined_prompts(request)
         distinct = _depth_first(prompts)
         name = self._name if request.model == "base" else request.model
@@ -143,7 +141,7 @@ class OpenAIScorer:
         return ScoreResponse(
             logprobs=[scored.rows[place] for place in places],
             usage=_usage(scored, places),
-            model=await self.model(),
+            model=model_named(await self.model(), request.model),
         )
 
 
@@ -199,7 +197,7 @@ async def _describe(endpoint: OpenAIEndpoint, name: str, cards: Sequence[Card]) 
     parent = by_name.get(card.parent or "")
     if card.window is None and parent is not None:
         card = card._replace(window=parent.window)
-    adapters = [other.id for other in cards if other.parent == name]
+    adapters = {other.id: "" for other in cards if other.parent == name}  # such an endpoint reports no digests
     return _Description(card, adapters, await endpoint.version())
 
 

@@ -6,7 +6,17 @@ program.
 
 from __future__ import annotations
 
+import importlib.metadata
+
 DISTRIBUTION = "icm-elicitation"
+
+
+def version() -> str:
+    """The version of the installed distribution; "unknown" where it is not installed, as in a checkout."""
+    try:
+        return importlib.metadata.version(DISTRIBUTION)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
 
 
 def install_hint(extra: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import jinja2
@@ -19,16 +20,17 @@ MEASURES = {"test": "test accuracy", "labels": "share of right labels"}
 
 def render_page(found: dict[str, Any]) -> str:
     """`found` is what figures.json holds. The page loads nothing from elsewhere."""
-    environment = templates()
+    shared = templates()
     own = jinja2.PackageLoader("icm_lab", "templates")
-    environment.loader = jinja2.ChoiceLoader([own, *([environment.loader] if environment.loader else [])])
-    page = environment.get_template("reproduce.html")
+    loaders = jinja2.ChoiceLoader([own, *([shared.loader] if shared.loader else [])])
+    page = shared.overlay(loader=loaders).get_template("reproduce.html")
     return page.render(found=found, plot_of=_plot_of, measures=MEASURES, titles=TITLES, gap_of=_gap_of, note=GAP_NOTE)
 
 
 def _gap_of(search: dict[str, Any]) -> str:
     """The search gap of a row of the table of searches, with its verdict; empty where U is unknown."""
-    return GapSummary.model_validate(search["weighed"]).text() if search["weighed"] else ""
+    weighed = search["weighed"]
+    return GapSummary.model_validate_json(json.dumps(weighed)).text() if weighed else ""
 
 
 def figure_plots(found: dict[str, Any]) -> dict[str, Plot]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from icm_annealer.benchmarks.gaps import GapSummary
+from icm_annealer.benchmarks.results_file import as_json
 from icm_annealer.core.estimate import Estimate
 from icm_annealer.evaluation.intervals import wilson
 from icm_lab.reproduce.figures import MATCH, Claim, Figure, MethodBar
@@ -124,4 +125,4 @@ def searches_found(rows: Sequence[ReproduceRow]) -> list[dict[str, Any]]:
 def _weighed(rows: Sequence[ReproduceRow]) -> dict[str, Any] | None:
     """U and the search gap over the seeds; None if a row's labels do not cover all examples."""
     known = [row.weighed for row in rows if row.weighed]
-    return GapSummary.of(known).model_dump() if known and len(known) == len(rows) else None
+    return as_json(GapSummary.of(known)) if known and len(known) == len(rows) else None

@@ -30,7 +30,7 @@ class Tenant(BaseModel):
     experiments: tuple[Pattern, ...] = ()
     """Patterns of other experiments that it may run; by default, those that begin with its name and a hyphen."""
     adapters: tuple[Pattern, ...] = ("*",)
-    """Patterns of adapters that it may use; it may always use the base model."""
+    """Patterns of adapters for all keys that it may use; it may always use the base model and its own adapters."""
     weight: float = Field(default=1.0, gt=0, le=1000, allow_inf_nan=False)
     """Its share of the engine relative to other tenants, whatever the number of its experiments."""
     max_priority: int = Field(default=0, ge=-MAX_PRIORITY, le=MAX_PRIORITY)
@@ -39,7 +39,8 @@ class Tenant(BaseModel):
     """The most tokens of its work that may be queued or running, a shared prefix counted once; None: only the scorer's
     limit applies."""
     admin: bool = False
-    """True: it sees the work of all tenants on `/v1/experiments`, its page and `/metrics`; otherwise only its own."""
+    """True: it sees the work of all tenants on `/v1/experiments`, its page and `/metrics`, otherwise only its own; and
+    it may put adapters for all keys."""
     isolated: bool = False
     """True: it shares neither results in the read cache nor prefixes in the engine's cache with other tenants."""
 
@@ -49,7 +50,7 @@ class Tenant(BaseModel):
         return experiment == self.name or any(fnmatchcase(experiment, pattern) for pattern in patterns)
 
     def may_use(self, model: str) -> bool:
-        """Whether it may use `base` or the adapter of that name."""
+        """Whether it may use `base`, or the adapter of that name for all keys."""
         return model == "base" or any(fnmatchcase(model, pattern) for pattern in self.adapters)
 
 

@@ -16,7 +16,15 @@ from icm_client.text.distribution import install_hint
 from icm_client.text.strict_yaml import YAMLError, read_yaml
 from icm_client.text.validation import first_error
 from icm_client.text.visible import visible
-from icm_server.config import ConnectionLimits, Limits, LogFormat, ScoringConfig, ServerConfig
+from icm_server.config import (
+    AdapterConfig,
+    AdapterLimits,
+    ConnectionLimits,
+    Limits,
+    LogFormat,
+    ScoringConfig,
+    ServerConfig,
+)
 from icm_server.engines.registry import described_engines, extras_of
 from icm_server.lifecycle.stopping import exit_on_signal, follow_parent, guard_children
 
@@ -26,7 +34,7 @@ SCORING = DEFAULTS.scoring
 WrongUsage: Any = typer.BadParameter.__bases__[0]
 """Exceptions for invalid options and arguments."""
 MAX_DRAIN_S = 86_400.0
-_L = TypeVar("_L", Limits, ConnectionLimits)
+_L = TypeVar("_L", Limits, ConnectionLimits, AdapterLimits)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -41,7 +49,7 @@ keys = typer.Typer(no_args_is_help=True, help="API keys.")
 app.add_typer(keys, name="key")
 
 
-def _named(limits: Limits | ConnectionLimits) -> str:
+def _named(limits: Limits | ConnectionLimits | AdapterLimits) -> str:
     """Names and defaults, with places to break a line in a narrow terminal."""
     return ", ".join(f"{name} ({value:g})" if value < 10**6 else f"{name} ({value:,})" for name, value in limits)
 
@@ -63,7 +71,26 @@ def serve(
     engine_arg: Annotated[
         list[str], typer.Option(help="An argument of the engine, as key=value; may be repeated.")
     ] = [],  # noqa: B006  (typer copies it)
-    adapter: Annotated[list[str], typer.Option(help="A LoRA adapter, as name=folder; may be repeated.")] = [],  # noqa: B006
+    adapter: Annotated[
+        list[str], typer.Option(help="A LoRA adapter for all keys, as name=folder; may be repeated.")
+    ] = [],  # noqa: B006
+    adapter_store: Annotated[
+        Path | None,
+        typer.Option(
+            help="Take adapters while running (`icm adapter put`), and keep them in this folder, also over a restart."
+        ),
+    ] = None,
+    adapter_dir: Annotated[
+        Path | None,
+        typer.Option(help="A folder of this machine below which a key may name an adapter instead of sending it."),
+    ] = None,
+    adapter_limit: Annotated[
+        list[str],
+        typer.Option(
+            help="A limit on the adapters in the store, as name=number; may be repeated. Limits: "
+            f"{_named(DEFAULTS.adapters.limits)}."
+        ),
+    ] = [],  # noqa: B006
     max_body_mb: Annotated[int, typer.Option(min=1, help="The largest request body.")] = DEFAULTS.max_body_bytes
     // 2**20,
     limit: Annotated[
@@ -149,7 +176,12 @@ def serve(
             port=port,
             dtype=dtype,
             engine_args=dict(map(_engine_argument, engine_arg)),
-            adapters=dict(map(_pair, adapter)),
+            adapters=AdapterConfig(
+                given=dict(map(_pair, adapter)),
+                store=adapter_store,
+                folders=adapter_dir,
+                limits=_limits(AdapterLimits, "--adapter-limit", adapter_limit),
+            ),
             cache=cache,
             scoring=ScoringConfig(
                 limits=_limits(Limits, "--limit", limit),

@@ -12,6 +12,7 @@ import sys
 import threading
 
 from icm_client.text.visible import visible
+from icm_server.adapters.store import Store
 from icm_server.auth.keyring import Keyring
 from icm_server.config import ServerConfig
 from icm_server.engines.base import Engine
@@ -42,13 +43,15 @@ WITH_KEY = """-H "Authorization: Bearer $(cat me.key)" """
 
 def serve(config: ServerConfig) -> int:
     """Serves until a signal (returns 0) or until the engine fails (returns 1). Raises RequestError for a port in use,
-    invalid keys, or an output file that belongs to another program."""
+    invalid keys, or a file or folder to write to that belongs to another program."""
     kind = engine_kind(config.engine)
     check_options(kind, config)
     if config.ready_file:
         check_ready_file(config.ready_file)
     if config.scoring.read_cache_file:
         check_ours(config.scoring.read_cache_file.expanduser())
+    if config.adapters.store:
+        Store.open(config.adapters.store).close()
     keyring = keyring_for(config)
     listener = listen(config.host, config.port)
     captured = CapturedOutput() if kind.captures_output and not config.verbose else None
@@ -91,6 +94,7 @@ async def _serve(
         keyring=keyring,
         connections=config.connections,
         hosts=(*own_names, *config.allow_hosts),
+        adapters=config.adapters,
     )
     state: ScorerState = app.state.scoring
 

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 from icm_client.contract.batches import batches
 from icm_client.contract.wire import ModelInfo
+from icm_server.adapters.host import AdapterHost
 
 BATCH_CHARS = 2**16
 """Characters tokenized in one call, which takes tens of milliseconds."""
@@ -82,14 +83,20 @@ class Engine(Protocol):
     cache_tokens: int
     """The size of its prefix cache in tokens."""
 
-    def identity(self, model: str) -> str:
-        """Identifies all that answers of `base` or an adapter depend on besides tokens: weights, precision, engine."""
+    @property
+    def adapters(self) -> AdapterHost | None:
+        """What loads LoRA adapters into it; None if it applies none."""
+        ...
+
+    @property
+    def identity(self) -> str:
+        """Identifies all that answers depend on besides tokens and an adapter: weights, precision, engine."""
         ...
 
     async def read(
         self, token_ids: list[int], target_ids: Sequence[int], model: str, rank: int = 0, salt: str | None = None
     ) -> ReadAnswer:
-        """log p(id | token_ids) for each of at most `label_trie.MAX_READ_IDS` ids, by `base` or the named adapter.
+        """log p(id | token_ids) for each of at most `label_trie.MAX_READ_IDS` ids, by `base` or an adapter's key.
 
         The engine takes ownership of `token_ids`. Of waiting reads it starts the one with the lowest rank first. Only
         reads with the same `salt` share prefixes in its cache. Raises ScorerError if the engine fails, EngineDiedError

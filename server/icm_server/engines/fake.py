@@ -22,6 +22,7 @@ from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import ModelInfo
 from icm_server.config import ServerConfig
 from icm_server.engines.base import Encoded, Engine, ReadAnswer
+from icm_server.engines.fake_adapters import FakeAdapters
 from icm_server.engines.registry import EngineKind, Say
 
 SPECIAL = ("<|endoftext|>",)
@@ -65,7 +66,8 @@ class FakeTokenizer:
 
 
 class FakeEngine:
-    """See the module. Answers depend only on the prompt's tokens and `seed`, never on batches or the cache."""
+    """See the module. Answers depend only on the prompt's tokens, `seed` and the adapter's content, never on batches or
+    the cache."""
 
     def __init__(
         self,
@@ -90,7 +92,7 @@ class FakeEngine:
             adds_bos=False,
             cache_block_tokens=_BLOCK_TOKENS,
         )
-        self.tokenizer = FakeTokenizer()
+        self.tokenizer, self.adapters = FakeTokenizer(), FakeAdapters()
         self.max_concurrent_reads, self.max_concurrent_tokens = max_concurrent_reads, max_concurrent_tokens
         self.cache_tokens = cache_tokens
         self._seed, self._delay_s, self._tokens_per_s, self._sharpness = seed, delay_s, tokens_per_s, sharpness
@@ -98,8 +100,9 @@ class FakeEngine:
         self._separators = [self.tokenizer.encode_many(["\n" * n])[0].ids[0] for n in range(2, 9)]
         self._blocks: OrderedDict[int, None] = OrderedDict()
 
-    def identity(self, model: str) -> str:
-        return f"{self.info.digest} {model}"
+    @property
+    def identity(self) -> str:
+        return self.info.digest
 
     async def read(
         self, token_ids: list[int], target_ids: Sequence[int], model: str, rank: int = 0, salt: str | None = None
@@ -107,12 +110,12 @@ class FakeEngine:
         if self._delay_s:
             await asyncio.sleep(self._delay_s)
         ids = np.array(token_ids, dtype=np.int64)
-        num_cached = self._cached(ids, salt)
+        num_cached = self._cached(ids, f"{model} {salt or ''}")
         if self._tokens_per_s:
             now = asyncio.get_running_loop().time()
             self._free_at = max(self._free_at, now) + (len(ids) - num_cached) / self._tokens_per_s
             await asyncio.sleep(self._free_at - now)
-        return ReadAnswer(self._logprobs(ids, target_ids), num_cached)
+        return ReadAnswer(self._logprobs(ids, target_ids, self._seed ^ self.adapters.seed(model)), num_cached)
 
     async def check(self) -> None:
         """A fake engine does not die."""
@@ -120,7 +123,7 @@ class FakeEngine:
     async def close(self) -> None:
         self._blocks.clear()
 
-    def _logprobs(self, ids: NDArray[np.int64], target_ids: Sequence[int]) -> list[float]:
+    def _logprobs(self, ids: NDArray[np.int64], target_ids: Sequence[int], seed: int) -> list[float]:
         """log((prior + votes) / (1 + all votes)), with priors of a few thousandths by hash."""
         bounds = np.flatnonzero(np.isin(ids, self._separators))
         query_start = int(bounds[-1]) + 1 if len(bounds) else 0
@@ -129,10 +132,10 @@ class FakeEngine:
         if len(followed):
             votes = self._weights(ids, bounds, query_start)[np.searchsorted(bounds, followed)]
         total = 1.0 + float(votes.sum())
-        query = zlib.crc32(ids[query_start:].tobytes(), self._seed)
+        query = zlib.crc32(ids[query_start:].tobytes(), seed)
         return [
-            float(np.log((_prior(query, wanted) + float(votes[followers == wanted].sum())) / total))
-            for wanted in target_ids
+            float(np.log((_prior(query, target) + float(votes[followers == target].sum())) / total))
+            for target in target_ids
         ]
 
     def _weights(self, ids: NDArray[np.int64], bounds: NDArray[np.intp], query_start: int) -> NDArray[np.float64]:
@@ -146,9 +149,9 @@ class FakeEngine:
         weights: NDArray[np.float64] = np.exp(self._sharpness * np.maximum(shared - usual, 0) / sizes)
         return weights
 
-    def _cached(self, ids: NDArray[np.int64], salt: str | None) -> int:
+    def _cached(self, ids: NDArray[np.int64], salt: str) -> int:
         """The number of tokens that a prefix cache of whole blocks had, and adds this prompt to it."""
-        num_cached, chain, unbroken = 0, zlib.crc32((salt or "").encode()), True
+        num_cached, chain, unbroken = 0, zlib.crc32(salt.encode()), True
         usable = (len(ids) - 1) // _BLOCK_TOKENS  # the last token is always computed
         for number in range(len(ids) // _BLOCK_TOKENS):
             start = number * _BLOCK_TOKENS
@@ -163,9 +166,9 @@ class FakeEngine:
         return num_cached
 
 
-def _prior(query: int, wanted: int) -> float:
+def _prior(query: int, target: int) -> float:
     """Between 0.004 and 0.007: the probability without a context."""
-    return 0.004 + 0.003 * zlib.crc32(f"{query} {wanted}".encode()) / 2**32
+    return 0.004 + 0.003 * zlib.crc32(f"{query} {target}".encode()) / 2**32
 
 
 def _load(config: ServerConfig, say: Say) -> Engine:
@@ -176,4 +179,4 @@ def _load(config: ServerConfig, say: Say) -> Engine:
     return FakeEngine(**config.engine_args)
 
 
-ENGINE = EngineKind(_load, takes=frozenset({"engine_args"}))
+ENGINE = EngineKind(_load, takes=frozenset({"engine_args", "adapters"}))

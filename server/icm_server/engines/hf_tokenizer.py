@@ -62,10 +62,10 @@ class HfTokenizer:
         self._never = frozenset(
             number for number, token in added.items() if is_plain and token.special and len(token.content.strip()) > 1
         ) - {_unknown(backend)}
-        wanted = [token for token in added.values() if not (is_plain and token.special)]
+        recognized = [token for token in added.values() if not (is_plain and token.special)]
         # It is not known which texts a normalizer turns into special tokens.
-        is_normalized = backend.normalizer is not None and any(token.normalized for token in wanted)
-        self.special_tokens = None if is_normalized else [token.content for token in wanted]
+        is_normalized = backend.normalizer is not None and any(token.normalized for token in recognized)
+        self.special_tokens = None if is_normalized else [token.content for token in recognized]
 
     def _not_plain(self, ids: Sequence[int]) -> RequestError:
         token = self._backend.id_to_token(next(number for number in ids if number in self._never))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from icm_client.contract.adapters import CONFIG_FILE
 from icm_client.contract.errors import RequestError
+from icm_server.config import AdapterConfig
 
 _CPU_ENVIRONMENT = {
     # Otherwise the first read takes twenty seconds to compile a helper.
@@ -45,6 +47,17 @@ _PRECISE = {"head_dtype": "float32"}
 """Otherwise bfloat16 logits would round log-probabilities to two digits."""
 _HALF = frozenset({"float16", "half", "torch.float16", "fp16"})
 LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+PUT_RANK = 16
+"""The highest rank of adapters that are put at run time; memory for it is taken at the start."""
+MAX_ACTIVE = 4
+"""Adapters in one step of the engine. Reads with others wait for the next step."""
+
+
+class AdapterSpace(NamedTuple):
+    """What the engine has to have room for."""
+
+    num_adapters: int
+    max_rank: int
 
 
 def has_gpu() -> bool:
@@ -60,13 +73,14 @@ def environment(*, gpu: bool) -> dict[str, str]:
 
 
 def engine_arguments(
-    model: Path, dtype: str | None, extra: Mapping[str, Any], adapters: Mapping[str, str], *, gpu: bool
+    model: Path, dtype: str | None, extra: Mapping[str, Any], adapters: AdapterSpace | None, *, gpu: bool
 ) -> dict[str, Any]:
     """vLLM's arguments: the preset for this machine, overridden by `extra`; `hf_overrides` are merged key by key.
 
     Scoring is prefill only. With cached prefixes the limit of a step is its number of sequences, not of tokens. Small
-    cache blocks matter, because only whole blocks are shared and a shot is short. Raises RequestError for an invalid
-    adapter, and for a Gemma in float16.
+    cache blocks matter, because only whole blocks are shared and a shot is short. All adapters stay in memory: one
+    that vLLM has to read again from a folder that is gone would end the engine. Raises RequestError for an argument
+    that would have adapters applied in part, and for a Gemma in float16.
     """
     arguments: dict[str, Any] = {
         "model": str(model),
@@ -80,8 +94,15 @@ def engine_arguments(
     arguments |= GPU_PRESET if gpu else CPU_PRESET
     if not gpu and not any(name.endswith("_parallel_size") for name in extra):
         arguments["distributed_executor_backend"] = IN_PROCESS
-    if adapters:
-        arguments |= {"enable_lora": True, "max_loras": min(len(adapters), 4), "max_lora_rank": _rank(adapters)}
+    if adapters is not None:
+        arguments |= {
+            "enable_lora": True,
+            "max_loras": min(adapters.num_adapters, MAX_ACTIVE),
+            "max_cpu_loras": adapters.num_adapters,
+            "max_lora_rank": adapters.max_rank,
+        }
+        if "lora_target_modules" in extra:
+            raise RequestError("lora_target_modules would have adapters applied in part", code="engine_argument")
     arguments |= extra
     if isinstance(arguments["hf_overrides"], dict):
         arguments["hf_overrides"] = _PRECISE | arguments["hf_overrides"]
@@ -109,18 +130,27 @@ def _check_dtype(model: Path, dtype: str, gpu: bool) -> None:
         )
 
 
-def _rank(adapters: Mapping[str, str]) -> int:
-    """The smallest rank that vLLM supports and that is enough for all adapters."""
-    ranks = []
-    for name, folder in adapters.items():
-        try:
-            ranks.append(int(json.loads(Path(folder, "adapter_config.json").read_text())["r"]))
-        except (OSError, ValueError, KeyError, TypeError):
-            raise RequestError(
-                f"adapter {name!r}: {folder} is not a LoRA adapter (no adapter_config.json with its rank)",
-                code="bad_adapter",
-            ) from None
-    return min((rank for rank in LORA_RANKS if rank >= max(ranks)), default=max(ranks))
+def adapter_space(config: AdapterConfig) -> AdapterSpace | None:
+    """Room for all adapters that there may be, with the smallest rank that vLLM supports and that is enough; None if
+    there are none. Raises RequestError for a folder that is no adapter."""
+    if not config.given and config.store is None:
+        return None
+    ranks = [_rank(name, folder) for name, folder in config.given.items()]
+    ranks += [PUT_RANK] if config.store is not None else []
+    rank = min((rank for rank in LORA_RANKS if rank >= max(ranks)), default=max(ranks))
+    num_put = config.limits.max_adapters if config.store is not None else 0
+    return AdapterSpace(len(config.given) + num_put, rank)
+
+
+def _rank(name: str, folder: str) -> int:
+    """The highest rank in an adapter's configuration."""
+    try:
+        fields = json.loads(Path(folder, CONFIG_FILE).expanduser().read_text(encoding="utf-8"))
+        return max(int(rank) for rank in (fields["r"], *(fields.get("rank_pattern") or {}).values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise RequestError(
+            f"adapter {name!r}: {folder} is not a LoRA adapter (no {CONFIG_FILE} with its rank)", code="bad_adapter"
+        ) from None
 
 
 def default_dtype(gpu: bool) -> str:

@@ -37,7 +37,7 @@ class EngineKind:
     """Its libraries and processes print: keep this off the terminal, and search it for the cause of a failure."""
 
 
-OPTIONS = {"dtype": "--dtype", "engine_args": "--engine-arg", "adapters": "--adapter"}
+OPTIONS = {"dtype": "--dtype", "engine_args": "--engine-arg", "adapters": "--adapter and --adapter-store"}
 """Fields of ServerConfig that only some engines use, and the command-line options that set them."""
 
 

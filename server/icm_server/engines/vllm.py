@@ -17,12 +17,21 @@ from icm_client.contract.errors import RequestError, ScorerError
 from icm_client.contract.wire import ModelInfo
 from icm_client.text.distribution import install_hint
 from icm_client.text.validation import first_error
+from icm_server.adapters.weights_file import shapes_of
 from icm_server.config import ServerConfig
 from icm_server.engines.base import Engine, EngineDiedError, ReadAnswer
 from icm_server.engines.hf_tokenizer import HfTokenizer
 from icm_server.engines.model_store import model_digest, resolve
-from icm_server.engines.preset import QUIET_ENVIRONMENT, engine_arguments, environment, has_gpu
+from icm_server.engines.preset import (
+    QUIET_ENVIRONMENT,
+    AdapterSpace,
+    adapter_space,
+    engine_arguments,
+    environment,
+    has_gpu,
+)
 from icm_server.engines.registry import EngineKind, Say
+from icm_server.engines.vllm_adapters import VllmAdapters
 
 
 def prepare(verbose: bool) -> None:
@@ -62,8 +71,8 @@ class VllmEngine:
         engine: Any,
         tokenizer: HfTokenizer,
         info: ModelInfo,
-        adapters: Mapping[str, Any],
-        identities: Mapping[str, str],
+        identity: str,
+        adapters: VllmAdapters | None,
     ):
         from vllm import SamplingParams
         from vllm.exceptions import VLLMValidationError
@@ -71,8 +80,8 @@ class VllmEngine:
         from vllm.sampling_params import RequestOutputKind
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
-        self._engine, self._adapters = engine, adapters
-        self.tokenizer, self.info, self._identities = tokenizer, info, identities
+        self._engine, self.adapters = engine, adapters
+        self.tokenizer, self.info, self.identity = tokenizer, info, identity
         config = engine.vllm_config
         # Twice the size of a step, so that the next step's reads are there when one ends.
         self.max_concurrent_reads = 2 * int(config.scheduler_config.max_num_seqs)
@@ -92,21 +101,21 @@ class VllmEngine:
         *,
         dtype: str | None = None,
         extra: Mapping[str, Any] | None = None,
-        adapters: Mapping[str, str] | None = None,
-        adapter_digests: Mapping[str, str] | None = None,
+        adapters: AdapterSpace | None = None,
     ) -> VllmEngine:
         """Loads the model, which takes half a minute or more. It may be called in any thread; use the engine in one
         event loop.
 
-        `adapters` are folders by name. Raises RequestError for arguments that vLLM does not accept, ScorerError if it
-        fails.
+        `adapters` is the room for adapters, if there may be some. Raises RequestError for arguments that vLLM does not
+        accept, ScorerError if it fails.
         """
         from transformers import AutoTokenizer
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.lora.request import LoRARequest
         from vllm.v1.engine.async_llm import AsyncLLM
+        from vllm.v1.engine.exceptions import EngineDeadError
 
-        arguments = engine_arguments(path, dtype, extra or {}, adapters or {}, gpu=has_gpu())
+        arguments = engine_arguments(path, dtype, extra or {}, adapters, gpu=has_gpu())
         for key in arguments:
             if key not in AsyncEngineArgs.__dataclass_fields__:
                 raise RequestError(f"vLLM {version()} has no engine argument {key!r}", code="engine_argument")
@@ -128,22 +137,11 @@ class VllmEngine:
             max_prompt_tokens=config.max_model_len - 1,
             adds_bos=bool(tokenizer.bos),
             cache_block_tokens=engine.vllm_config.cache_config.block_size,
-            adapters=list(adapters or {}),
         )
-        requests = {
-            adapter: LoRARequest(adapter, number, place)
-            for number, (adapter, place) in enumerate((adapters or {}).items(), start=1)
-        }
         # Any argument that the user sets may change answers (quantization, for one), so all are included.
         same = [digest, info.dtype, info.engine, dict(sorted((extra or {}).items()))]
-        identities = {"base": json.dumps(same, default=str)} | {
-            adapter: json.dumps([*same, adapter, (adapter_digests or {}).get(adapter)], default=str)
-            for adapter in requests
-        }
-        return cls(engine, tokenizer, info, requests, identities)
-
-    def identity(self, model: str) -> str:
-        return self._identities[model]
+        host = VllmAdapters(engine, LoRARequest, EngineDeadError, shapes_of(path)) if adapters is not None else None
+        return cls(engine, tokenizer, info, json.dumps(same, default=str), host)
 
     async def read(
         self, token_ids: list[int], target_ids: Sequence[int], model: str, rank: int = 0, salt: str | None = None
@@ -160,7 +158,7 @@ class VllmEngine:
         prompt = self._tokens_input(token_ids, cache_salt=salt)
         number = str(next(self._numbers))
         try:
-            lora = self._adapters.get(model)
+            lora = self.adapters.request_of(model) if self.adapters is not None else None
             outputs = self._engine.generate(prompt, params, number, lora_request=lora, priority=rank)
             output = [output async for output in outputs][-1]
         except self._dead as error:
@@ -220,8 +218,7 @@ def _load(config: ServerConfig, say: Say) -> Engine:
         model_digest(path, reader),
         dtype=config.dtype,
         extra=arguments,
-        adapters=config.adapters,
-        adapter_digests={name: model_digest(Path(folder), reader) for name, folder in config.adapters.items()},
+        adapters=adapter_space(config.adapters),
     )
 
 

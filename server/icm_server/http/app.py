@@ -14,7 +14,8 @@ from starlette.types import Scope
 
 from icm_client.contract.wire import ErrorAnswer
 from icm_server.auth.keyring import Keyring
-from icm_server.config import ConnectionLimits, ScoringConfig
+from icm_server.config import AdapterConfig, ConnectionLimits, ScoringConfig
+from icm_server.http import adapters as adapter_routes
 from icm_server.http import health, model_list, operations, routes
 from icm_server.http.api_page import add_api_page
 from icm_server.lifecycle.scorer_state import EngineFactory, ScorerState, live
@@ -43,8 +44,9 @@ def create_app(
     keyring: Keyring | None = None,
     connections: ConnectionLimits | None = None,
     hosts: Iterable[str] = (),
+    adapters: AdapterConfig | None = None,
 ) -> FastAPI:
-    """The application; its lifespan loads the engine in the background and closes it at the end.
+    """The application; its lifespan loads the engine and its adapters in the background and closes them at the end.
 
     With a `keyring`, every path except `open_paths.OPEN_PATHS` needs a key. Without one, only requests to `hosts` and
     to host names that no web page can have are answered.
@@ -54,7 +56,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        living = asyncio.create_task(live(state, make_engine, scoring))
+        living = asyncio.create_task(live(state, make_engine, scoring, adapters))
         try:
             yield
         finally:
@@ -68,7 +70,7 @@ def create_app(
     app.state.scoring = state
     app.state.answer_stall_s = (connections or ConnectionLimits()).answer_stall_s
     app.state.metrics = Metrics(lambda: state.scorer, state.is_ready, responses)
-    routers = [module.router for module in (routes, model_list, operations, health)]
+    routers = [module.router for module in (routes, adapter_routes, model_list, operations, health)]
     for router in routers:
         app.include_router(router)
     add_api_page(app)
@@ -89,6 +91,7 @@ def create_app(
         paths=with_body,
         limits=connections,
         check=check,
+        streamed=adapter_routes.is_upload,
     )
     app.add_middleware(AnswerGzip, minimum_size=MIN_GZIP_BYTES)
     app.add_middleware(HeadRequests)

@@ -43,9 +43,8 @@ async def score(body: ScoreBody, scorer: ReadyScorer, request: Request) -> Respo
     num_values = len(body.prompts) * len(body.labels)
     writer = AnswerWriter(scorer.writing, tenant, num_values, request.app.state.answer_stall_s)
     if STREAM_TYPE in request.headers.get("accept", ""):
-        return LineResponse(
-            await cancel_on_disconnect(request, scorer.begin(body, tenant)), scorer.info_for(tenant), writer
-        )
+        answers = await cancel_on_disconnect(request, scorer.begin(body, tenant))
+        return LineResponse(answers, scorer.info_of(answers, tenant), writer)
     with ExitStack() as held:
         held.enter_context(scorer.whole_answers.held(num_values, tenant))
         answer = await cancel_on_disconnect(request, scorer.score(body, tenant))

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 
 from icm_client.contract.errors import IcmError, UnavailableError
 from icm_client.contract.wire import ScoreRequest
-from icm_server.config import ScoringConfig
+from icm_server.adapters.registry import Adapters
+from icm_server.config import AdapterConfig, ScoringConfig
 from icm_server.engines.base import Engine, EngineDiedError
 from icm_server.scheduling.scoring import ScoringService
 from icm_server.stats.history import SAMPLE_EVERY_S
@@ -71,9 +72,15 @@ class ScorerState:
         self.failed.set()
 
 
-async def live(state: ScorerState, make_engine: EngineFactory, scoring: ScoringConfig | None) -> None:
-    """Loads the engine, tries it, and monitors it from then on. Cancel it before the scorer is closed."""
-    await _load(state, make_engine, scoring)
+async def live(
+    state: ScorerState,
+    make_engine: EngineFactory,
+    scoring: ScoringConfig | None,
+    adapters: AdapterConfig | None = None,
+) -> None:
+    """Loads the engine and its adapters, tries it, and monitors it from then on. Cancel it before the scorer is
+    closed."""
+    await _load(state, make_engine, scoring or ScoringConfig(), adapters or AdapterConfig())
     if state.scorer is not None:
         await asyncio.gather(_watch_engine(state, state.scorer.engine), _keep_history(state.scorer))
 
@@ -84,13 +91,23 @@ def first_request() -> ScoreRequest:
     return ScoreRequest(prompts=[f"At {time.time_ns()} the sky is"], labels=[" True", " False"], fresh=True)
 
 
-async def _load(state: ScorerState, make_engine: EngineFactory, scoring: ScoringConfig | None) -> None:
+async def _load(
+    state: ScorerState, make_engine: EngineFactory, scoring: ScoringConfig, adapters: AdapterConfig
+) -> None:
     try:
         engine = await make_engine()
     except Exception as error:  # the process cannot serve, whatever the error; the command line reports it and exits
         state.fail(_message(error))
         return
-    scorer = ScoringService(engine, scoring)
+    try:
+        loaded = await Adapters.open(engine.adapters, adapters, has_keys=scoring.has_keys)
+    except BaseException as error:
+        await engine.close()
+        if not isinstance(error, Exception):
+            raise
+        state.fail(_message(error))
+        return
+    scorer = ScoringService(engine, scoring, adapters=loaded)
     state.reason = "the model is loaded; the first read is running"
     try:
         await scorer.score(first_request())

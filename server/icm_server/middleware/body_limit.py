@@ -13,8 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from icm_client.contract.errors import BusyError, IcmError, RequestError
 from icm_server.auth.tenant import ANYONE, Tenant
 from icm_server.config import ConnectionLimits
+from icm_server.middleware.body_pace import TOO_SLOW, BodyPace
 from icm_server.middleware.content_coding import ACCEPTED, CorruptBodyError, Unpacking
 from icm_server.middleware.incoming import NOTHING, PATIENT, Drain, Incoming, announces_body, refuse
+from icm_server.middleware.streamed_body import pass_on_pieces
 from icm_server.sharing.fair_lock import FairLock, Place
 from icm_server.sharing.shared_limit import SharedLimit
 
@@ -23,7 +25,6 @@ HELD_BODIES = 4
 
 UNPACKED_BYTES = 2**22
 """How much of a body is decompressed in one turn."""
-TOO_SLOW = "body_timeout"
 
 
 @dataclass(eq=False, slots=True)
@@ -53,7 +54,7 @@ class BodyLimit:
     application gets the body in one piece, without its Content-Encoding. `check` raises IcmError for a request that is
     rejected whatever its body is; then nothing of the body is kept or decompressed. Only a POST to one of `paths`
     (None: any request) has a body; the body of any other request is not read, and its connection is closed after the
-    answer.
+    answer. A request that is `streamed` gets its body as it is sent, piece by piece, and limits its size itself.
     """
 
     def __init__(
@@ -65,10 +66,11 @@ class BodyLimit:
         paths: Collection[str] | None = None,
         limits: ConnectionLimits | None = None,
         check: Callable[[Scope], None] = lambda scope: None,
+        streamed: Callable[[Scope], bool] = lambda scope: False,
         drain: Drain = PATIENT,
     ):
         self._app, self._limit, self._paths, self._drain = app, max_body_bytes, paths, drain
-        self._check = check
+        self._check, self._streamed = check, streamed
         self._pace = limits or ConnectionLimits()
         self._lock = FairLock(time.monotonic)
         self._shares = SharedLimit(HELD_BODIES * max_body_bytes, shared=shared)
@@ -76,6 +78,8 @@ class BodyLimit:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
+        elif self._streamed(scope):
+            await pass_on_pieces(self._app, self._pace, scope, receive, send, self._drain)
         elif self._paths is None or (scope["method"] == "POST" and scope["path"] in self._paths):
             await self._with_body(scope, receive, send)
         elif announces_body(scope):
@@ -108,16 +112,11 @@ class BodyLimit:
         if length.isdecimal() and int(length[:20]) > self._limit:
             raise self._too_large()
         unpacking = _unpacking(headers)
-        num_seen = 0
-        clock = asyncio.get_running_loop().time
-        waited_s = 0.0  # only the client's time counts: a busy scorer is not the client's fault
+        pace = BodyPace(incoming, self._pace)
         try:
             while incoming.more:
-                begin = clock()
-                piece = await incoming.next(self._patience_s(num_seen, waited_s))
-                waited_s += clock() - begin
-                num_seen += len(piece)
-                if num_seen > self._limit:
+                piece = await pace.next()
+                if pace.num_bytes > self._limit:
                     raise self._too_large()
                 if unpacking:
                     await self._unpack(unpacking, piece, kept)
@@ -127,14 +126,6 @@ class BodyLimit:
                 unpacking.finish()
         except CorruptBodyError as error:
             raise RequestError(str(error), code="corrupt_body", status=400) from None
-        except TimeoutError:
-            pace = self._pace
-            raise RequestError(
-                f"the body arrives too slowly: nothing for {pace.body_silence_s:g} s, or fewer than "
-                f"{pace.min_bytes_per_s} bytes a second after the first {pace.body_grace_s:g} s",
-                code=TOO_SLOW,
-                status=408,
-            ) from None
 
     async def _unpack(self, unpacking: Unpacking, piece: bytes, kept: _KeptBody) -> None:
         """Decompresses in small turns, so that little memory is uncounted and tenants share the time."""
@@ -150,11 +141,6 @@ class BodyLimit:
             raise BusyError("the scorer's memory for requests is full: retry later", code="busy_memory")
         kept.num_bytes += len(plain)
         kept.pieces.append(plain)
-
-    def _patience_s(self, num_seen: int, waited_s: float) -> float:
-        """How long the next piece may take. The compressed size counts."""
-        allowed_s = self._pace.body_grace_s + num_seen / self._pace.min_bytes_per_s
-        return min(self._pace.body_silence_s, allowed_s - waited_s)
 
     async def _pass_on(self, kept: _KeptBody, scope: Scope, receive: Receive, send: Send) -> None:
         whole: list[Message] = [{"type": "http.request", "body": kept.take(), "more_body": False}]

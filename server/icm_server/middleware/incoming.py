@@ -67,16 +67,25 @@ async def refuse(
     drain: Drain = PATIENT,
 ) -> None:
     """Answers with the error after reading the rest of the body, within limits. Sends no `100 Continue`."""
+    try:
+        await discard(incoming, scope, drain)
+    except ConnectionError:
+        return
+    closing = [("Connection", "close")] if incoming.more else []
+    await error_response(error, [*headers, *closing])(scope, receive, send)
+
+
+async def discard(incoming: Incoming, scope: Scope, drain: Drain = PATIENT) -> None:
+    """Reads the rest of the body, within limits, unless the client waits for a word before it sends one.
+
+    `incoming.more` then says whether the connection has to be closed. Raises ConnectionError if the client has
+    disconnected.
+    """
     waits_for_word = Headers(scope=scope).get("expect", "").strip().lower() == "100-continue"
     if not incoming.begun and not announces_body(scope):
         incoming.more = False
     elif incoming.begun or not waits_for_word:
-        try:
-            await _drain(incoming, drain)
-        except ConnectionError:
-            return
-    closing = [("Connection", "close")] if incoming.more else []
-    await error_response(error, [*headers, *closing])(scope, receive, send)
+        await _drain(incoming, drain)
 
 
 async def _drain(incoming: Incoming, drain: Drain) -> None:

@@ -50,6 +50,7 @@ class Metrics:
             yield from _info(scorer)
             yield from _totals(scorer)
             yield from _experiments(scorer, tenant)
+            yield from _adapters(scorer, tenant)
             yield from _now(scorer)
             yield from _durations(scorer)
         if tenant.admin:
@@ -132,6 +133,18 @@ def _experiments(scorer: ScoringService, tenant: Tenant) -> Iterator[Metric]:
         reads.add_metric(experiment_id, held.reads)
         tokens.add_metric(experiment_id, held.tokens)
     yield from (computed, cached, reused, requests, reads, tokens)
+
+
+def _adapters(scorer: ScoringService, tenant: Tenant) -> Iterator[Metric]:
+    """Adapters by name; those for all keys have no tenant."""
+    reads = CounterMetricFamily(
+        "icm_adapter_reads", "Reads made by the engine, by adapter.", labels=["tenant", "adapter"]
+    )
+    for (owner, name), version in scorer.adapters.names.seen_by(tenant).items():
+        reads.add_metric([owner or "", name], version.reads)
+    yield reads
+    yield GaugeMetricFamily("icm_adapters", "Adapters that are served.", scorer.adapters.num_adapters)
+    yield GaugeMetricFamily("icm_adapters_bytes", "Disk that adapters put by keys take.", scorer.adapters.num_bytes)
 
 
 def _now(scorer: ScoringService) -> Iterator[Metric]:

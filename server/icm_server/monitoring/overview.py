@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from icm_client.contract.adapters import AdapterInfo
 from icm_client.contract.wire import ModelInfo
 from icm_server.auth.tenant import ANYONE, ExperimentId, Tenant
 from icm_server.scheduling.admission import QueuedWork
@@ -88,6 +89,8 @@ class Overview(_Frozen):
     """The tenant whose experiments are shown, for a key that is not an admin's."""
     all: ExperimentRow | None = None
     """The total of the experiments shown."""
+    adapters: list[AdapterInfo] = []
+    """The adapters that this key may use, with their reads."""
     experiments: list[ExperimentRow] = []
     """Experiments with current or recent work by name, then the others by when they were last seen."""
 
@@ -145,6 +148,7 @@ def overview(scorer: ScoringService, tenant: Tenant, *, ready: bool, status: str
         shows_tenants=tenant.admin and tenant is not ANYONE,
         only_tenant=None if tenant.admin else tenant.name,
         all=row(ExperimentId(tenant.name, "(all)"), total, lately, waiting, _state(waiting, has_place=True)),
+        adapters=scorer.adapters.listed(tenant).adapters,
         experiments=_ordered(rows),
     )
 

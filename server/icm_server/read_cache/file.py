@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from icm_client.contract.errors import RequestError
+from icm_client.text.counts import counted
 from icm_server.read_cache.own_database import APPLICATION_ID, VERSION, check_ours, is_ours
 
 log = logging.getLogger("icm_server")
@@ -72,7 +73,8 @@ class ReadCacheFile:
             self._try(partial(_select, keys[start : start + READ_BATCH], found))
         answers = {key: row[:-CHECK_BYTES] for key, row in found.items() if _is_sound(row, key)}
         if len(answers) < len(found):
-            self._warn(f"{len(found) - len(answers)} results in {self._path} are damaged and will be computed again")
+            damaged = counted(len(found) - len(answers), "damaged result")
+            self._warn(f"{damaged} in {self._path} will be computed again")
         return answers
 
     def write(self, key: bytes, answer: bytes) -> None:

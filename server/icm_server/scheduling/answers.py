@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import ExitStack
 
 from icm_client.contract.wire import ScoreRequest, Usage
+from icm_server.adapters.version import Version
 from icm_server.auth.tenant import ANYONE, ExperimentId, Tenant
 from icm_server.read_cache.memory import decoded
 from icm_server.scheduling.admission import Ticket
@@ -31,10 +32,11 @@ class Answers:
         ticket: Ticket,
         metrics: RequestMetrics,
         resume: Callable[[], None],
+        version: Version,
         tenant: Tenant = ANYONE,
         salt: str | None = None,
     ):
-        self.model, self.salt = request.model, salt
+        self.version, self.salt = version, salt
         self.is_fresh = request.fresh
         """Its reads are shared with no other request, now or later."""
         self.num_prompts = len(plan.first_of)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from icm_client.contract.errors import ScorerError
 from icm_client.contract.wire import is_logprob
+from icm_server.adapters.version import Version
 from icm_server.engines.base import Engine, ReadAnswer
 from icm_server.read_cache.memory import ReadCache, decoded, encoded
 from icm_server.scheduling.answers import Answers
@@ -26,6 +27,8 @@ class _Flight:
     """One read in the engine, and all requests that wait for it; the first one is charged."""
 
     tokens: int
+    version: Version
+    """Held until the engine is done with the read, also after its requests have ended."""
     waiting: list[tuple[Answers, PlannedRead]] = field(default_factory=list)
     task: asyncio.Task[None] | None = None
 
@@ -111,7 +114,9 @@ class Dispatcher:
             return
         flight = self._flights.get(read.key)
         if flight is None:
-            flight = self._flights[read.key] = _Flight(read.estimated_new_tokens)
+            flight = self._flights[read.key] = _Flight(read.estimated_new_tokens, answers.version)
+            flight.version.hold()
+            flight.version.reads += 1
             self.num_reads += 1
             self.num_tokens += read.estimated_new_tokens
             flight.task = asyncio.create_task(self._make(flight, read, answers, rank))
@@ -123,6 +128,7 @@ class Dispatcher:
     def _left(self, flight: _Flight, task: asyncio.Task[None]) -> None:
         """Removes a finished read. The reads of a step end together: all are removed before more are dispatched."""
         self._tasks.discard(task)
+        flight.version.release()
         self.num_reads -= 1
         self.num_tokens -= flight.tokens
         self._fill_later()
@@ -132,7 +138,7 @@ class Dispatcher:
         start = self._counters.clock()
         try:
             ids = answers.ids(read)
-            outcome = await self._engine.read(ids, read.read.ids, answers.model, rank, answers.salt)
+            outcome = await self._engine.read(ids, read.read.ids, flight.version.key, rank, answers.salt)
             self._counters.reads_s.add(self._counters.clock() - start)
         except Exception as error:  # passed to every request that waits for the read
             outcome = error

@@ -90,17 +90,17 @@ class Planner:
         yield
         reads = yield from _reads(numbers, tokenized, context)
         found = yield from self._found(reads)
-        wanted = [read for read in reads if read.key not in found]
+        missing = [read for read in reads if read.key not in found]
         yield
-        yield from _estimate(wanted, tokenized.prompts)
-        quanta = yield from _quanta(wanted, tree)
+        yield from _estimate(missing, tokenized.prompts)
+        quanta = yield from _quanta(missing, tree)
         return RequestPlan(
             prompts=tokenized.prompts,
             first_of=first_of,
             quanta=quanta,
             known=[(read, found[read.key]) for read in reads if read.key in found],
-            num_reads=len(wanted),
-            estimated_new_tokens=sum(read.estimated_new_tokens for read in wanted),
+            num_reads=len(missing),
+            estimated_new_tokens=sum(read.estimated_new_tokens for read in missing),
             joined_texts=tokenized.joined_texts,
         )
 

@@ -8,11 +8,14 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
-from icm_client.contract.errors import BusyError, DeadlineError, RequestError
+from icm_client.contract.adapters import with_adapter
+from icm_client.contract.errors import BusyError, DeadlineError
 from icm_client.contract.prefix_tree import given_texts
 from icm_client.contract.wire import MAX_REQUEST_CHARS, ModelInfo, ScoreRequest, ScoreResponse
+from icm_server.adapters.registry import Adapters
+from icm_server.adapters.version import Version
 from icm_server.auth.tenant import ANYONE, Tenant
 from icm_server.config import ScoringConfig
 from icm_server.engines.base import Engine
@@ -41,11 +44,17 @@ class ScoringService:
     """Scores any number of concurrent requests on one engine, in one event loop."""
 
     def __init__(
-        self, engine: Engine, config: ScoringConfig | None = None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        engine: Engine,
+        config: ScoringConfig | None = None,
+        *,
+        adapters: Adapters | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ):
+        """It closes the engine and the adapters."""
         config = config or ScoringConfig()
         limits = config.limits
-        self.engine = engine
+        self.engine, self.adapters = engine, adapters or Adapters()
         self.counters = Counters(clock)
         self.history = History(self.counters)
         self.admission = Admission(limits, clock, has_keys=config.has_keys)
@@ -104,7 +113,9 @@ class ScoringService:
             async for batch in answers.batches():
                 for number, row in zip(batch.prompts, batch.logprobs, strict=True):
                     rows[number] = row
-            return ScoreResponse.model_construct(logprobs=rows, usage=answers.usage, model=self.info_for(tenant))
+            return ScoreResponse.model_construct(
+                logprobs=rows, usage=answers.usage, model=self.info_of(answers, tenant)
+            )
 
     async def begin(self, request: ScoreRequest, tenant: Tenant = ANYONE) -> Answers:
         """Admits the request, plans it and queues it. The caller has to close the answers.
@@ -120,7 +131,13 @@ class ScoringService:
 
     def info_for(self, tenant: Tenant) -> ModelInfo:
         """The model, with only those adapters that the tenant may use."""
-        return self.info.model_copy(update={"adapters": list(filter(tenant.may_use, self.info.adapters))})
+        digests = {name: version.digest for name, version in self.adapters.names.visible_to(tenant).items()}
+        return self.info.model_copy(update={"adapters": digests})
+
+    def info_of(self, answers: Answers, tenant: Tenant) -> ModelInfo:
+        """The model that gives these answers: its digest is that of the base model and the adapter together."""
+        info, digest = self.info_for(tenant), answers.version.digest
+        return with_adapter(info, digest) if digest else info
 
     def forget_counts(self) -> None:
         """Resets all counters, after the warm-up read."""
@@ -131,22 +148,24 @@ class ScoringService:
         """Cancels all work and closes the engine."""
         await self.dispatcher.close()
         self.planning.close()
+        await self.adapters.close()
         await self.engine.close()
         await asyncio.to_thread(self.read_cache.close)
 
     async def _begin(self, request: ScoreRequest, tenant: Tenant, metrics: RequestMetrics) -> Answers:
-        self._check_model(request.model, tenant)
         loop = asyncio.get_running_loop()
         until = loop.time() + request.deadline_s if request.deadline_s is not None else None
-        ticket = self.admission.admit(request.experiment, len(request.prompts), tenant)
-        try:
-            plan = await self._planned(request, tenant, until)
+        with ExitStack() as held:
+            version = self.adapters.take(request.model, tenant)
+            held.callback(version.release)
+            ticket = self.admission.admit(request.experiment, len(request.prompts), tenant)
+            held.callback(ticket.close)
+            plan = await self._planned(request, tenant, version, until)
             ticket.settle(plan.num_reads, plan.estimated_new_tokens)
-        except BaseException:
-            ticket.close()
-            raise
+            held.pop_all()
         owner = self._owner(request, tenant)
-        answers = Answers(request, plan, ticket, metrics, self.dispatcher.fill, tenant, owner)
+        answers = Answers(request, plan, ticket, metrics, self.dispatcher.fill, version, tenant, owner)
+        answers.on_close(version.release)
         answers.on_close(self.dispatcher.give_up, answers)
         if until is not None:
             answers.on_close(loop.call_at(until, answers.fail, _too_late(request.deadline_s)).cancel)
@@ -155,21 +174,17 @@ class ScoringService:
         answers.on_close(answers.end_metrics)
         return answers
 
-    async def _planned(self, request: ScoreRequest, tenant: Tenant, until: float | None) -> RequestPlan:
+    async def _planned(
+        self, request: ScoreRequest, tenant: Tenant, version: Version, until: float | None
+    ) -> RequestPlan:
         size = len(request.segments) + len(request.prefixes) + len(request.prompts)
         place = self.planning.lock.place(tenant, size, sum(map(len, given_texts(request))))
         try:
             async with asyncio.timeout_at(until):
-                return await self.planning.done(self._planner.plan(request, self._context(request, tenant)), place)
+                context = self._context(request, tenant, version)
+                return await self.planning.done(self._planner.plan(request, context), place)
         except TimeoutError:
             raise _too_late(request.deadline_s) from None
-
-    def _check_model(self, model: str, tenant: Tenant) -> None:
-        if model != "base" and model not in self.info.adapters:
-            raise RequestError(
-                f"no model {model!r}: the scorer serves {', '.join(['base', *self.info_for(tenant).adapters])}",
-                code="unknown_model",
-            )
 
     async def count_tokens(
         self,
@@ -193,14 +208,15 @@ class ScoringService:
         except TimeoutError:
             raise _too_late(deadline_s) from None
 
-    def _context(self, request: ScoreRequest, tenant: Tenant) -> bytes:
-        """Identifies all that answers depend on besides tokens, and their owner if reads are isolated.
+    def _context(self, request: ScoreRequest, tenant: Tenant, version: Version) -> bytes:
+        """Identifies all that answers depend on besides tokens, and their owner if reads are isolated: of an adapter
+        its content, whatever its name.
 
         It is unique if the request may not share reads with any other.
         """
         once = secrets.token_hex(16) if request.fresh else None
-        identity = self.engine.identity(request.model)
-        return hashlib.blake2b(json.dumps([identity, self._owner(request, tenant), once]).encode()).digest()
+        parts = [self.engine.identity, version.digest, self._owner(request, tenant), once]
+        return hashlib.blake2b(json.dumps(parts).encode()).digest()
 
     def _owner(self, request: ScoreRequest, tenant: Tenant) -> str | None:
         """The owner whose reads are isolated in the read cache and the engine's prefix cache; None if they are

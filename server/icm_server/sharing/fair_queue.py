@@ -204,8 +204,9 @@ class FairQueue(Generic[R]):
         best = _first(level, self._fits)
         if best is None:
             return first
-        mine, its = _parting(first, best)
-        return first if its.service - mine.service >= TURN * first.cache_tokens / mine.weight else best
+        share, next_share = _parting(first, best)
+        behind = next_share.service - share.service
+        return first if behind >= TURN * first.cache_tokens / share.weight else best
 
     def _fits(self, work: Work[R]) -> bool:
         others = sum(self._places.values()) - self._places.get(work._path[-1], 0)
@@ -257,8 +258,8 @@ def _overtakes(work: Work[R], now: Work[R]) -> bool:
     """Whether the work interrupts the current quantum."""
     if work.priority != now.priority:
         return work.priority > now.priority
-    mine, its = _parting(work, now)
-    return mine.has_savings() and not its.has_savings()
+    share, current = _parting(work, now)
+    return share.has_savings() and not current.has_savings()
 
 
 def _rank(work: Work[R]) -> int:

@@ -8,10 +8,10 @@ same amount is left for the next one.
 from __future__ import annotations
 
 
-def fits(more: int, mine: int, held: int, limit: int) -> bool:
-    """Whether a holder that has `mine` may have `more`, while all holders, this one included, have `held` of
+def fits(more: int, own: int, held: int, limit: int) -> bool:
+    """Whether a holder that has `own` may have `more`, while all holders, this one included, have `held` of
     `limit`."""
-    return mine + more <= limit - held - more or (held == 0 and more <= most_alone(limit))
+    return own + more <= limit - held - more or (held == 0 and more <= most_alone(limit))
 
 
 def most_alone(limit: int) -> int:
@@ -32,12 +32,12 @@ class SharedLimit:
 
     def take(self, holder: str, amount: int) -> bool:
         """Takes `amount` for the holder and returns True, or returns False if it does not fit."""
-        mine = self._held.get(holder, 0)
+        own = self._held.get(holder, 0)
         if not amount:
             return True
-        may = fits(amount, mine, self.total, self.limit) if self._shared else self.total + amount <= self.limit
+        may = fits(amount, own, self.total, self.limit) if self._shared else self.total + amount <= self.limit
         if may:
-            self._held[holder] = mine + amount
+            self._held[holder] = own + amount
             self.total += amount
         return may
 

@@ -72,11 +72,11 @@ class Histogram:
 def quantile_s(bounds: Sequence[float], counts: Sequence[int], part: float) -> float | None:
     """The duration that this fraction does not exceed, as precisely as the bounds allow; None without data."""
     below = list(accumulate(counts, initial=0))
-    wanted = part * below[-1]
+    rank = part * below[-1]
     for number, upper in enumerate(bounds):
-        if below[-1] and below[number + 1] >= wanted:
+        if below[-1] and below[number + 1] >= rank:
             lower = bounds[number - 1] if number else 0.0
-            return lower + (upper - lower) * max(0.0, wanted - below[number]) / max(1, counts[number])
+            return lower + (upper - lower) * max(0.0, rank - below[number]) / max(1, counts[number])
     return bounds[-1] if below[-1] else None
 
 

@@ -47,4 +47,4 @@ class History:
     def reads(self) -> list[int]:
         """Reads since then, by duration; see `Histogram.counts`."""
         now, before = self._counters.reads_s.counts, self._samples[0].reads
-        return [mine - its for mine, its in zip(now, before, strict=True)]
+        return [count - earlier for count, earlier in zip(now, before, strict=True)]

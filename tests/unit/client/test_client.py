@@ -120,7 +120,7 @@ async def test_the_scorers_refusals_are_typed(scorer: ScorerClient) -> None:
         await scorer.score(ScoreRequest(segments=["a"], prompts=[[4, 0]], labels=[" a", " b"]))
 
 
-async def test_the_model_is_told(scorer: ScorerClient) -> None:
+async def test_the_model_is_reported(scorer: ScorerClient) -> None:
     info = await scorer.model()
     assert (info.name, info.max_prompt_tokens) == ("fake", 8191)
 
@@ -163,7 +163,7 @@ async def test_what_stays_is_not_retried(failure: httpx.Response, kind: type[Icm
 
 
 @pytest.mark.parametrize("refused", [httpx.Response(413, text="too large"), refusal(TooLargeError("too many"))])
-async def test_one_prompt_that_is_too_large_is_told(refused: httpx.Response) -> None:
+async def test_one_prompt_that_is_too_large_is_reported(refused: httpx.Response) -> None:
     script = Scripted(refused, answer())
     async with client_of(script) as client:
         with pytest.raises(RequestError) as raised:
@@ -226,7 +226,7 @@ async def test_another_service_is_recognised(content: bytes) -> None:
                 await call
 
 
-async def test_a_model_that_changes_between_parts_is_told() -> None:
+async def test_a_model_that_changes_between_parts_is_reported() -> None:
     def part(digest: str) -> httpx.Response:
         model = INFO.model_copy(update={"digest": digest})
         return answer(GOOD.model_copy(update={"logprobs": [[-0.5, -1.5]] * 3, "model": model}))
@@ -237,12 +237,12 @@ async def test_a_model_that_changes_between_parts_is_told() -> None:
 
 
 @pytest.mark.parametrize("field", ["prompts", "segments", "labels"])
-def test_half_a_character_is_told_before_it_is_sent(field: str) -> None:
+def test_half_a_character_is_reported_before_it_is_sent(field: str) -> None:
     with pytest.raises(pydantic.ValidationError, match="unicode"):
         ScoreRequest.model_validate({"prompts": ["a"], "labels": [" x", " y"], field: ["a \ud800"]})
 
 
-async def test_a_redirect_is_told_and_not_followed() -> None:
+async def test_a_redirect_is_reported_and_not_followed() -> None:
     script = Scripted(httpx.Response(307, headers={"Location": "https://elsewhere/v1/score"}), answer())
     async with client_of(script, api_key="secret") as client:
         for call in (client.score(REQUEST), client.wait_ready(30.0)):
@@ -253,7 +253,7 @@ async def test_a_redirect_is_told_and_not_followed() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])
-async def test_an_answer_that_cannot_be_unpacked_is_told(encoding: str) -> None:
+async def test_an_answer_that_cannot_be_unpacked_is_reported(encoding: str) -> None:
     def damaged() -> httpx.Response:
         async def content() -> AsyncIterator[bytes]:
             yield b"this is not what the header says"
@@ -336,7 +336,7 @@ async def test_bodies_are_compressed_by_what_the_scorer_takes(announced: str | N
 
 
 @pytest.mark.parametrize("key", ["", "schl\u00fcssel", "two words", "line\nline", "\u2026", "\0"])
-def test_a_key_that_cannot_be_one_is_told_but_not_shown(key: str) -> None:
+def test_a_key_that_cannot_be_one_is_reported_but_not_shown(key: str) -> None:
     with pytest.raises(RequestError, match="is not an API key") as raised:
         ScorerClient("http://scorer", api_key=key)
     assert not key or key not in raised.value.message
@@ -397,7 +397,7 @@ async def test_nobody_there() -> None:
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "ftp://somewhere", "nonsense", "http://host:port", "http://"])
-async def test_what_is_no_url_is_told(url: str) -> None:
+async def test_what_is_no_url_is_reported(url: str) -> None:
     async def ask() -> None:
         async with ScorerClient(url, retry=QUICK) as client:
             await client.wait_ready(0.0)

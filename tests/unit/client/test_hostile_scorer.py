@@ -210,8 +210,9 @@ async def test_what_cannot_have_been_counted_is_not_believed(change: dict[str, A
         {"digest": "\u202e"},
         {"engine": "a\u2028b"},
         {"dtype": "\x85"},
-        {"adapters": ["\x07"]},
-        {"adapters": ["a"] * 10_000},
+        {"adapters": {"\x07": ""}},
+        {"adapters": {"a": "\n"}},
+        {"adapters": {str(number): "" for number in range(10_000)}},
     ],
 )
 async def test_a_model_that_cannot_be_is_not_believed(change: dict[str, Any]) -> None:
@@ -224,7 +225,7 @@ async def test_a_model_that_cannot_be_is_not_believed(change: dict[str, Any]) ->
 
 
 async def test_a_model_may_have_many_adapters() -> None:
-    info = INFO | {"adapters": [f"{number:04}" + "a" * 300 for number in range(MAX_ADAPTERS)]}
+    info = INFO | {"adapters": {f"{number:04}" + "a" * 300: "b" * 64 for number in range(MAX_ADAPTERS)}}
     content = lines(START | {"model": info}, ROWS, END)
     async with answering(STREAM, lambda: iter([content])) as url, ScorerClient(url, retry=QUICK) as client:
         assert (await client.score(REQUEST)).model.adapters == info["adapters"]

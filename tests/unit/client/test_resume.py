@@ -196,8 +196,10 @@ def unpacked(content: bytes, encoding: bytes) -> bytes:
     return zstandard.ZstdDecompressor().decompressobj().decompress(content) if encoding == b"zstd" else content
 
 
-@pytest.mark.parametrize("in_words", [True, False])
-@pytest.mark.parametrize(("max_prompts", "most"), [(16_384, 7), (16_384, 1), (25, 20), (16_384, 59)])
+@pytest.mark.parametrize(
+    ("max_prompts", "most", "in_words"),
+    [(16_384, 7, True), (16_384, 7, False), (16_384, 1, True), (25, 20, False), (16_384, 59, True)],
+)
 async def test_what_is_too_large_is_asked_in_smaller_parts(max_prompts: int, most: int, in_words: bool) -> None:
     scorer = StreamingScorer()
     expected = await scorer.scorer.score(tree())

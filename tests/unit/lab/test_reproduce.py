@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests import planted
 from tests.conftest import Serving
@@ -49,6 +49,7 @@ def test_an_interval_holds_its_mean(rights: list[int]) -> None:
     assert found.high - found.low > 0.003
 
 
+@settings(max_examples=50)
 @given(RIGHTS, RIGHTS)
 def test_no_two_bars_beat_each_other(one: list[int], other: list[int]) -> None:
     both = [*rows(FIRST, one), *rows(SECOND, other)]
@@ -70,7 +71,7 @@ def test_what_claims_need_to_hold() -> None:
 
 
 def test_a_claim_that_does_not_hold_is_printed_as_such() -> None:
-    figure = Figure("3", "ICM < gold & more", "as told", (Claim(FIRST, "higher", SECOND),))
+    figure = Figure("3", "ICM < gold & more", "as published", (Claim(FIRST, "higher", SECOND),))
     found = figure_found(figure, [*rows(FIRST, [50]), *rows(SECOND, [50])])
     assert found["holds"] is False
     page = render_page({"num": 1, "num_test": 2, "match": 0.05, "figures": [found], "searches": []})
@@ -100,6 +101,7 @@ def test_the_figures_name_what_there_is() -> None:
             assert figure.measure == "test" or bar.method not in ("zero_shot",)
 
 
+@pytest.mark.slow
 async def test_every_method_labels_a_trial(tmp_path: Path, serving: Serving) -> None:
     task = planted.TASK + "group: pair\nrules:\n  - {kind: exactly_one, label: hot}\n"
     loaded_task, loaded = planted.load(planted.write_task(tmp_path, 48, task=task))
@@ -124,14 +126,15 @@ async def test_every_method_labels_a_trial(tmp_path: Path, serving: Serving) -> 
         assert (wrong.labels != gold.labels).sum() == (icm.labels != gold.labels).sum()
 
 
+@pytest.mark.slow
 async def test_rows_of_other_weights_are_made_again(tmp_path: Path, serving: Serving) -> None:
     bars = [MethodBar(REAL, "living", method) for method in ("zero_shot", "gold")]
-    told: list[str] = []
+    reported: list[str] = []
 
     async def made(seed: int) -> list[ReproduceRow]:
-        told.clear()
+        reported.clear()
         async with serving(seed=seed) as scorer:
-            return await model_rows(scorer, bars, SavedRows(tmp_path / ROWS, REAL, ReproduceRow), told.append)
+            return await model_rows(scorer, bars, SavedRows(tmp_path / ROWS, REAL, ReproduceRow), reported.append)
 
     rows = await made(1)
     for row in rows:
@@ -141,14 +144,14 @@ async def test_rows_of_other_weights_are_made_again(tmp_path: Path, serving: Ser
             assert row.weighed.u == row.weighed.u_gold != row.weighed.u_zero_shot
         else:
             assert row.weighed is None
-    assert len(rows) == len(told) == 2 * REAL_SEEDS
+    assert len(rows) == len(reported) == 2 * REAL_SEEDS
     assert await made(1) == rows
-    assert not told
+    assert not reported
     await made(2)
-    assert len(told) == len(rows)
+    assert len(reported) == len(rows)
 
 
-async def test_rows_that_are_none_are_told_and_left_alone(tmp_path: Path) -> None:
+async def test_rows_that_are_none_are_reported_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / ROWS).write_text('{"lab-large": [{"task": "lab-ari')
     with pytest.raises(RequestError, match="move it away"):
         await make_rows(FIGURES, tmp_path, print)

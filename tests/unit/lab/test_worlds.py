@@ -40,7 +40,7 @@ def test_arithmetic_is_true() -> None:
     assert world.concepts[TRUTH].share == world.concepts[INVERSE].share
 
 
-def test_what_is_believed_is_wrong_and_told_more_often() -> None:
+def test_what_is_believed_is_wrong_and_repeated_more_often() -> None:
     world = worlds()["misconceptions"]
     believed = world.concepts["belief"]
     assert not (believed.table & world.truth).any()

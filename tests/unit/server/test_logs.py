@@ -63,7 +63,7 @@ def test_text_is_for_people(stream: io.StringIO) -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
-def test_an_exception_is_told_by_its_place_and_never_by_its_message(stream: io.StringIO, form: str) -> None:
+def test_an_exception_is_reported_by_its_place_and_never_by_its_message(stream: io.StringIO, form: str) -> None:
     set_up_logging(form, stream, verbose=False)  # type: ignore[arg-type]
     try:
         fail("a prompt's secret text")
@@ -115,7 +115,7 @@ def test_a_flood_of_refusals_is_counted_instead_of_written(stream: io.StringIO) 
     assert entry == {"level": "info", "event": "more requests refused", "requests": 1000 - MOST_LINES, "status": 401}
 
 
-def test_what_was_counted_is_told_at_the_end(stream: io.StringIO) -> None:
+def test_what_was_counted_is_reported_at_the_end(stream: io.StringIO) -> None:
     set_up_logging("json", stream, verbose=False, clock=HandClock())
     for _ in range(MOST_LINES + 7):
         event(log, "request refused", tenant="alice", code="busy")

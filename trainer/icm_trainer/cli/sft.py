@@ -50,6 +50,7 @@ def sft(
         float | None,
         typer.Option(
             metavar="NATS",
+            min=0.0,
             callback=finite,
             help="Leave out labels that score less than this above the next best one.",
         ),

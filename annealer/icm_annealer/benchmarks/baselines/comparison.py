@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,14 +17,18 @@ from icm_annealer.benchmarks.baselines.reference_labels import human_labels
 from icm_annealer.benchmarks.baselines.rows import BaselineRow, BaselineRows
 from icm_annealer.benchmarks.baselines.summaries import BaselinesTable, MethodSummary, method_summaries
 from icm_annealer.benchmarks.case import Case, TaskData
-from icm_annealer.benchmarks.results_file import save_figures
+from icm_annealer.benchmarks.results_file import as_json, save_figures
 from icm_annealer.benchmarks.runner import Part, RowJob, run_jobs
 from icm_annealer.benchmarks.saved_rows import SavedRows
 from icm_annealer.benchmarks.search_presets import find_compared
 from icm_annealer.benchmarks.weighing import USUAL_WEIGHING
 from icm_annealer.console.progress import RunProgress
+from icm_annealer.console.terminal import Terminal
 from icm_annealer.evaluation.test_set import describe_intervals
+from icm_annealer.scoring.forecast import Rehearsed
+from icm_annealer.scoring.limited_scorer import BudgetSpentError
 from icm_annealer.scoring.passes import Scorer
+from icm_annealer.scoring.rehearsal import Rehearsal
 
 ROWS, TABLE = "rows", "table"
 """The parts of `baselines.json`."""
@@ -39,7 +45,11 @@ async def compare(
     out: Path, scorer: Scorer, data: TaskData, plan: BaselinesPlan, progress: RunProgress, *, resume: bool
 ) -> BaselinesComparison:
     """Runs all methods of `plan`; with `resume`, rows saved in `out` are reused. Other methods with a saved row for
-    every seed are then included in the comparison."""
+    every seed are then included in the comparison.
+
+    If the scorer's budget is spent before, the seeds that have all methods are compared. Raises BudgetSpentError if no
+    seed has.
+    """
     model = await scorer.model()
 
     def case(seed: int) -> Case:
@@ -52,11 +62,16 @@ async def compare(
     if plan.offer.human is not None:
         human_labels(first.train, plan.offer.human, data.task)
     part = Part(BaselineRows(plan), SavedRows(out, ROWS, BaselineRow))
-    await run_jobs(
-        list(_jobs(data, plan)), {ROWS: part}, (ROWS, ICM), lambda job: case(job.seed), progress, resume=resume
-    )
-    num_rows = Counter(row.method for row in part.rows)
-    rows = [row for row in part.rows if num_rows[row.method] == plan.num_seeds]
+    try:
+        await run_jobs(
+            list(_jobs(data, plan)), {ROWS: part}, (ROWS, ICM), lambda job: case(job.seed), progress, resume=resume
+        )
+    except BudgetSpentError as error:
+        if not _whole_seeds(part.rows, plan):
+            raise BudgetSpentError(f"{error.message}: no seed has all methods. --resume continues") from None
+    seeds = _whole_seeds(part.rows, plan)
+    num_rows = Counter(row.method for row in part.rows if row.seed in seeds)
+    rows = [row for row in part.rows if row.seed in seeds and num_rows[row.method] == len(seeds)]
     methods = method_summaries(rows)
     is_grouped = any(len(np.unique(row.test_units)) < len(row.test_units) for row in rows)
     table = BaselinesTable(
@@ -64,15 +79,31 @@ async def compare(
         title=data.task.title,
         num_examples=len(first.train),
         num_test=len(first.test),
-        seeds=list(plan.seeds),
-        intervals=describe_intervals(plan.num_seeds, is_grouped=is_grouped),
+        seeds=seeds,
+        num_left_out=plan.num_seeds - len(seeds),
+        intervals=describe_intervals(len(seeds), is_grouped=is_grouped),
         model=model.identity.model_dump(),
         stated_rates=data.task.rates or None,
         num_known=first.num_known or None,
         methods={summary.method.name: summary.stored() for summary in methods},
     )
-    save_figures(out, **{TABLE: table.model_dump()})
+    save_figures(out, **{TABLE: as_json(table)})
     return BaselinesComparison(table, methods)
+
+
+async def rehearse(scorer: Rehearsal, data: TaskData, plan: BaselinesPlan) -> Rehearsed:
+    """Does the work of one seed, which is none of the plan's, with a rehearsal."""
+    one = replace(plan, num_seeds=1, first_seed=plan.first_seed + plan.num_seeds - 1 + scorer.number)
+    with tempfile.TemporaryDirectory() as folder:
+        progress = RunProgress(Terminal(quiet=True), "", [])
+        await compare(Path(folder, "baselines.json"), scorer, data, one, progress, resume=False)
+    return Rehearsed()
+
+
+def _whole_seeds(rows: Sequence[BaselineRow], plan: BaselinesPlan) -> list[int]:
+    """The seeds that have a row of every method of the plan."""
+    made = {(row.seed, row.method) for row in rows}
+    return [seed for seed in plan.seeds if all((seed, method.name) in made for method in plan.methods)]
 
 
 def _jobs(data: TaskData, plan: BaselinesPlan) -> Iterator[RowJob]:

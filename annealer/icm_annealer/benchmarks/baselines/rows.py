@@ -10,10 +10,11 @@ from icm_annealer.benchmarks.baselines.methods import METHODS, Given
 from icm_annealer.benchmarks.baselines.plan import BaselinesPlan
 from icm_annealer.benchmarks.case import Case
 from icm_annealer.benchmarks.runner import Steps
-from icm_annealer.benchmarks.saved_rows import Numbers, SearchCosts, StoredEstimate
+from icm_annealer.benchmarks.saved_rows import Numbers, SearchCosts
 from icm_annealer.benchmarks.search_presets import find_compared
 from icm_annealer.benchmarks.weighing import Weighed
 from icm_annealer.core.arrays import Ints
+from icm_annealer.core.estimate import Estimate
 from icm_annealer.core.objective import label_rates
 from icm_annealer.evaluation.many_shot import accuracy
 from icm_annealer.evaluation.test_set import Judge
@@ -24,9 +25,9 @@ class BaselineRow(SearchCosts):
     """One method on one task, size and seed."""
 
     method: str
-    label_accuracy: StoredEstimate
+    label_accuracy: Estimate
     label_rates: list[float]
-    figures: dict[str, dict[str, StoredEstimate]]
+    figures: dict[str, dict[str, Estimate]]
     """On the test set, by kind (raw, calibrated) and name (accuracy, ...)."""
     weighed: Weighed | None = None
     """None if an example has no label."""

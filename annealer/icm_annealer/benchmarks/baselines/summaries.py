@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict
 from icm_annealer.benchmarks.baselines.methods import GOLD, METHODS, ZERO_SHOT, Method
 from icm_annealer.benchmarks.baselines.rows import BaselineRow
 from icm_annealer.benchmarks.gaps import GapSummary
-from icm_annealer.benchmarks.saved_rows import StoredEstimate
 from icm_annealer.core.arrays import Array
 from icm_annealer.core.estimate import Estimate
 from icm_annealer.evaluation.intervals import median_over_seeds
@@ -25,10 +24,10 @@ class MethodFigures(BaseModel):
 
     model_config = ConfigDict(strict=True, frozen=True)
 
-    tokens: StoredEstimate
-    label_accuracy: StoredEstimate
-    figures: dict[str, dict[str, StoredEstimate]]
-    gap_recovered: dict[str, StoredEstimate]
+    tokens: Estimate
+    label_accuracy: Estimate
+    figures: dict[str, dict[str, Estimate]]
+    gap_recovered: dict[str, Estimate]
     weighed: GapSummary | None
     """None if a seed's labels do not cover all examples."""
 
@@ -43,6 +42,8 @@ class BaselinesTable(BaseModel):
     num_examples: int
     num_test: int
     seeds: list[int]
+    num_left_out: int = 0
+    """Seeds for which the budget did not suffice."""
     intervals: str
     model: dict[str, str]
     stated_rates: dict[str, tuple[float, float]] | None = None

@@ -14,6 +14,7 @@ from icm_annealer.core.estimate import Estimate
 from icm_annealer.evaluation.calibration import describe_calibration
 from icm_annealer.reporting.evaluation_table import FIGURES
 from icm_annealer.runs.schema.evaluation import KINDS
+from icm_client.text.counts import counted
 
 TOKENS = (
     "tokens: computed to find the labels, counted with a cold prefix cache that forgets nothing. *: stopped there, at "
@@ -54,9 +55,11 @@ def print_methods(console: Terminal, table: BaselinesTable, methods: Sequence[Me
 
 def notes(table: BaselinesTable, methods: Sequence[MethodSummary]) -> list[str]:
     """What the columns mean."""
-    known = f", without the {table.num_known} known ones" if table.num_known else ""
+    left_out = f"{counted(table.num_left_out, 'more seed')}: the budget was spent before; --resume continues."
+    known = f", without the {counted(table.num_known, 'known one')}" if table.num_known else ""
     without_rates = [summary.method.title for summary in methods if not summary.method.respects_rates]
     return [
+        *([left_out] if table.num_left_out else []),
         TOKENS,
         f"right: the share of right labels{known}; for zero-shot, of its calibrated answers to the same examples. "
         "test: accuracy on unseen examples behind the labels, raw and calibrated "
@@ -74,8 +77,8 @@ def heading(table: BaselinesTable) -> str:
     """What was compared, in one line."""
     spread = f"medians of {len(table.seeds)} seeds" if len(table.seeds) > 1 else f"seed {table.seeds[0]}"
     return (
-        f"{table.task}: {table.num_examples} examples to label, {table.num_test} unseen ones to test on, by "
-        f"{table.model['name']}; {spread} [{table.intervals}]"
+        f"{table.task}: {counted(table.num_examples, 'example')} to label, "
+        f"{counted(table.num_test, 'unseen one')} to test on, by {table.model['name']}; {spread} [{table.intervals}]"
     )
 
 

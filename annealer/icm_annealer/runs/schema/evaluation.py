@@ -79,6 +79,8 @@ class Evaluation(_Figures, Versioned):
     """Labels that were known; None if none were."""
     stated_rates: dict[str, tuple[float, float]] | None = None
     """The label rates that predictions were calibrated to; None if none were stated."""
+    num_left_out: int = 0
+    """Seeds for which the budget did not suffice."""
     intervals: str
     """A description of the intervals of `figures`."""
     ece_bins: str
@@ -89,7 +91,8 @@ class Evaluation(_Figures, Versioned):
     """Shots that did not fit the model's window, in the context that dropped the most."""
     computed_tokens: int
     cached_tokens: int
-    seeds: list[SeedFigures] = Field(min_length=1)
+    seeds: list[SeedFigures]
+    """Empty if there were no unseen examples: the labels alone were evaluated."""
 
     @model_validator(mode="after")
     def _seeds_have_the_same_methods(self) -> Evaluation:

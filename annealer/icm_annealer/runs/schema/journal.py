@@ -5,6 +5,7 @@ Users can edit a journal, and its answers become labels, so lines are checked as
 
 from __future__ import annotations
 
+import operator
 from typing import Any, Literal, NamedTuple
 
 from pydantic import ConfigDict, Field, field_serializer
@@ -14,6 +15,9 @@ from icm_annealer.data.task import Task
 from icm_annealer.runs.schema.base import Record, Versioned
 from icm_annealer.runs.schema.verdict import VerdictName
 from icm_client.contract.wire import ModelIdentity
+
+StoppedBy = Literal["tokens", "minutes"]
+"""The budget at which a search was stopped."""
 
 
 class RunSettings(Record):
@@ -84,6 +88,9 @@ class PassLine(Record):
     label_rates: list[float]
     request: RequestLine
     num_dropped: int = Field(ge=0)
+    num_stops: int = Field(default=0, ge=0, exclude_if=operator.not_)
+    """How often the search had been stopped before; absent from the file if never. A process with a larger budget drops
+    these passes and goes on."""
     logprobs: list[list[float]]
     """[query, label], raw."""
 
@@ -107,3 +114,5 @@ class EndLine(Record):
     alarms: list[str]
     """The codes of the alarms."""
     verdict: VerdictName
+    stopped: StoppedBy | None = Field(default=None, exclude_if=operator.not_)
+    """The budget at which the search was stopped; absent from the file if it came to its end."""

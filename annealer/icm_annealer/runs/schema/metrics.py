@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from icm_annealer.core.estimate import Estimate, MaybeUnknown
 from icm_annealer.runs.schema.base import Record, Versioned
-from icm_annealer.runs.schema.journal import RunSettings
+from icm_annealer.runs.schema.journal import RunSettings, StoppedBy
 from icm_annealer.runs.schema.verdict import Verdict
 from icm_client.contract.wire import ModelIdentity
 
@@ -80,6 +80,8 @@ class RunMetrics(Versioned):
     """See `labelling.rescore.Rescored.spread`; None if nothing was scored again."""
     alarms: list[AlarmRecord]
     verdict: Verdict
+    stopped_by: StoppedBy | None = None
+    """The budget at which the search was stopped; None if it came to its end."""
     notes: dict[str, int | float] | None = None
     """Figures that are specific to the search."""
 

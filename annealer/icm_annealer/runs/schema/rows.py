@@ -86,7 +86,7 @@ class ExampleRow(Record):
     id: str
     group: str | None
     fields: dict[str, Any]
-    """The fields of the row, without the gold field."""
+    """The fields of the row, without the gold field and without others whose values are label names."""
 
 
 class SkippedRow(Record):

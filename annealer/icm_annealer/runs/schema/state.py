@@ -1,4 +1,4 @@
-"""`rescore.json` and `tracking.json`: state with which a later process avoids repeating work."""
+"""`rescore.json`, `started.json` and `tracking.json`: state with which a later process goes on."""
 
 from __future__ import annotations
 
@@ -26,3 +26,15 @@ class TrackingState(Versioned):
     journal: int = Field(ge=0)
     costs: int = Field(ge=0)
     """Bytes read from both files."""
+
+
+class StartState(Versioned):
+    """How a run reaches its scorer, for the process that resumes it. It holds no secret."""
+
+    scorer: str | None
+    """The scorer's name; None if its address holds a user and password."""
+    engine: str
+    scorer_model: str | None
+    api_key_file: str | None
+    experiment: str
+    track: str | None

@@ -69,7 +69,7 @@ def test_progress_in_a_kernel_is_one_text_that_changes(
     assert "".join(capsys.readouterr()) == ""
 
 
-def test_a_view_changes_while_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_view_changes_without_events(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = Kernel()
     monkeypatch.setitem(sys.modules, "IPython", kernel)  # type: ignore[arg-type]
     drawn, thrice = itertools.count(1), threading.Event()

@@ -102,7 +102,7 @@ async def test_a_search_is_stopped_at_the_first_round_after_its_budget(
             problem,
             case.passes,
             counter=counter,
-            budget_tokens=budget,
+            stops=lambda costs, requests: counter.tokens >= budget,
             on_pass=lambda event: tokens.append(counter.tokens),
         )
         return outcome, tokens
@@ -220,7 +220,9 @@ def test_plans_and_searches_keep_each_others_figures(icm: Icm, tmp_path: Path, u
     assert len(saved(out)["plans"]) == len(before["plans"])
 
 
-def test_a_place_that_cannot_be_written_is_told_before_anything_is_measured(icm: Icm, tmp_path: Path, url: str) -> None:
+def test_a_place_that_cannot_be_written_is_an_error_before_anything_is_measured(
+    icm: Icm, tmp_path: Path, url: str
+) -> None:
     task, link = planted.write_task(tmp_path / "data", 40), tmp_path / "link"
     link.symlink_to(tmp_path / "nowhere" / "folder")
     for ended in (
@@ -349,7 +351,7 @@ def test_the_published_search_is_stopped_and_extrapolated_openly(icm: Icm, tmp_p
         (["--task", "living,living"], "same name"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_measured(
+def test_mistakes_are_reported_before_anything_is_measured(
     icm: Icm, tmp_path: Path, url: str, options: list[str], says: str
 ) -> None:
     task, out = planted.write_task(tmp_path / "data", 40), tmp_path / "bench.json"
@@ -404,7 +406,7 @@ def test_ratios_and_counts_are_taken_seed_by_seed() -> None:
     assert "4 seeds" in comparison.title
 
 
-@pytest.mark.parametrize("num_seeds", [1, 10])
+@pytest.mark.parametrize("num_seeds", [1, 3])
 def test_tables_fit_a_hundred_columns(num_seeds: int) -> None:
     """Nothing is folded or cut: a wider terminal shows the same."""
     rng = np.random.default_rng(0)
@@ -450,7 +452,7 @@ def test_rank_correlation_sees_only_ranks(values: list[int], random: Any) -> Non
     assert -1.0001 <= spearman(first, second) <= 1.0001
 
 
-def test_the_published_search_does_exactly_the_iterations_wanted() -> None:
+def test_the_published_search_does_exactly_the_iterations_set() -> None:
     for num in (8, 12, 63, 100, 128):
         for num_iterations in (1, 7, 20):
             settings = BenchPlan(["official"], max_iterations=num_iterations).settings(

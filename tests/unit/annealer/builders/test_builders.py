@@ -231,7 +231,7 @@ def test_rows_without_ids_or_gold() -> None:
         {"choice": "a", "choice_2": "b", "id": 0, "consistency_id": 0},
         {"choice": "b", "choice_2": "a", "id": "0-mirror", "consistency_id": 0},
     ]
-    assert built.notes == ["1 pairs have no 'label'"]
+    assert built.notes == ["1 pair has no 'label'"]
 
 
 @pytest.mark.parametrize(
@@ -265,7 +265,7 @@ def test_the_same_pair_about_another_question_is_no_mirror() -> None:
     assert len(mirrored(values).rows) == 4
 
 
-def test_nothing_to_write_is_told(tmp_path: Path) -> None:
+def test_nothing_to_write_is_reported(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"nothing to write to .*rows.jsonl: 3 left out"):
         write_rows(tmp_path / "rows.jsonl", Built([], ["3 left out"]))
     assert list(tmp_path.iterdir()) == []

@@ -151,20 +151,22 @@ def test_a_busy_endpoint_is_asked_again(server: Server) -> None:
         ((200, ["hi"]), ScorerError, "something other than choices with a text"),
     ],
 )
-def test_an_endpoints_faults_are_told(server: Server, fault: tuple[int, Any], kind: type[IcmError], says: str) -> None:
+def test_faults_of_an_endpoint_are_errors(
+    server: Server, fault: tuple[int, Any], kind: type[IcmError], says: str
+) -> None:
     server.faults = [(*fault, {})] * 20
     with pytest.raises(kind, match=says) as raised:
         sampled(server.url)
     assert "\n" not in raised.value.message
 
 
-def test_nobody_there_is_told() -> None:
+def test_nobody_there_is_reported() -> None:
     with pytest.raises(UnavailableError, match=r"cannot reach the endpoint at http://127.0.0.1:9 "):
         sampled("http://127.0.0.1:9")
 
 
 @pytest.mark.parametrize("url", ["", "gpu-box", "ftp://x", "http://"])
-def test_what_is_no_url_is_told(url: str) -> None:
+def test_what_is_no_url_is_reported(url: str) -> None:
     with pytest.raises(RequestError, match="not a URL of an endpoint"):
         Completions(url)
 

@@ -21,6 +21,7 @@ from icm_annealer.runs.directory import DEMO, JOURNAL, LABELS, METRICS, REPORT
 from icm_annealer.runs.schema.base import read_file
 from icm_annealer.runs.schema.metrics import DemoResults
 from icm_annealer.runs.schema.verdict import WORDS
+from icm_client.text.counts import counted
 
 ROW = ["id", "label", "probs", "margin", "context_probs", "label_mass", "group", "run"]
 
@@ -77,7 +78,7 @@ def test_run_says_how_many_labels_are_uncertain(icm: Icm, tmp_path: Path, url: s
     ended = icm(*command, "--search", "zero_shot")
     num = sum(row["probs"][row["label"]] < 0.6 for row in rows(tmp_path / "run"))
     assert num > 0
-    assert f"{num} of the labels are uncertain (certainty below 0.6)." in ended.out
+    assert f"{counted(num, 'label is', 'labels are')} uncertain (certainty below 0.6)." in ended.out
     ended = icm(*command)
     assert all(row["probs"][row["label"]] >= 0.6 for row in rows(tmp_path / "run"))
     assert "uncertain" not in ended.out
@@ -163,7 +164,7 @@ def test_a_local_scorer_that_does_not_start(icm: Icm, tmp_path: Path) -> None:
         (["--api-key-file", "no-key-here"], "no-key-here"),
     ],
 )
-def test_mistakes_are_told_in_one_line(icm: Icm, tmp_path: Path, url: str, options: list[str], says: str) -> None:
+def test_mistakes_are_reported_in_one_line(icm: Icm, tmp_path: Path, url: str, options: list[str], says: str) -> None:
     task = planted.write_task(tmp_path / "data", 8)
     ended = icm("run", "--task", task, "--scorer", url, "--wait", 1, "--out", tmp_path / "run", *options)
     check_refused(ended, 2, says)
@@ -217,8 +218,6 @@ def test_demo_finds_what_is_planted(icm: Icm, tmp_path: Path, url: str) -> None:
     # Labels that are right, or all turned round, prompt as the gold ones do, or the other way round.
     assert abs(demo["test_accuracy"]["icm"]["value"] - share) <= 0.05
     assert len(rows(out)) == 24
-    assert icm(*command, "--seed", 1).code == 0  # an earlier demo is replaced
-    assert json.loads((out / DEMO).read_text())["seeds"][0]["seed"] == 1
 
 
 @pytest.mark.slow
@@ -392,7 +391,7 @@ def test_without_the_right_key_a_run_ends_at_once(icm: Icm, tmp_path: Path, keye
         (b"a b", "character 2"),
     ],
 )
-def test_a_file_that_holds_no_key_is_told(icm: Icm, tmp_path: Path, keyed: Keyed, content: bytes, says: str) -> None:
+def test_a_file_without_a_key_is_reported(icm: Icm, tmp_path: Path, keyed: Keyed, content: bytes, says: str) -> None:
     task, file = planted.write_task(tmp_path / "data", 8), tmp_path / "key"
     file.write_bytes(content)
     run = ["run", "--task", task, "--scorer", keyed.url, "--out", tmp_path / "run", "--api-key-file"]
@@ -401,6 +400,7 @@ def test_a_file_that_holds_no_key_is_told(icm: Icm, tmp_path: Path, keyed: Keyed
     check_refused(icm(*run, tmp_path), 2, "Is a directory")
 
 
+@pytest.mark.slow
 def test_output_that_nobody_takes_does_not_change_the_exit_code() -> None:
     reader, writer = os.pipe()
     os.close(reader)

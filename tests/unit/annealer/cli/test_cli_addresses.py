@@ -55,7 +55,7 @@ def test_a_scorer_of_ones_own_and_one_on_this_machine_are_asked_directly(
 
 @pytest.mark.parametrize("kind", ["", "openai:"])
 @pytest.mark.parametrize("command", ["run", "demo", "baselines", "search-bench", "bench"])
-def test_a_proxy_that_cannot_be_used_is_told_before_anything_is_made(
+def test_a_proxy_that_cannot_be_used_is_reported_before_anything_is_made(
     icm: Icm, tmp_path: Path, kind: str, command: str
 ) -> None:
     out = tmp_path / "made" / "run"
@@ -116,13 +116,13 @@ def test_a_user_in_the_address_of_data_is_not_shown(icm: Icm, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("url", ["http://[/rows.csv", "http://joe:hunter2@[::/rows.csv"])
-def test_what_is_no_url_of_data_is_told(icm: Icm, tmp_path: Path, url: str) -> None:
+def test_what_is_no_url_of_data_is_reported(icm: Icm, tmp_path: Path, url: str) -> None:
     ended = icm("data", "mirror", url, "--out", tmp_path / "rows.jsonl")
     check_refused(ended, 2, "it is no URL")
     assert "hunter2" not in ended.err
 
 
-def test_certificates_that_cannot_be_read_are_told_where_data_are_downloaded(
+def test_certificates_that_cannot_be_read_are_reported_where_data_are_downloaded(
     icm: Icm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))

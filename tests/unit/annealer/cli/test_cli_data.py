@@ -93,7 +93,7 @@ def test_a_url_gives_what_the_file_gives(icm: Icm, tmp_path: Path, table: Path, 
     assert len(read(tmp_path / "a.jsonl")) == 2 * 8 * 2
 
 
-def test_what_is_wrong_behind_a_url_is_told(icm: Icm, tmp_path: Path, table: Path, served: str) -> None:
+def test_what_is_wrong_behind_a_url_is_reported(icm: Icm, tmp_path: Path, table: Path, served: str) -> None:
     out = tmp_path / "rows.jsonl"
     check_refused(icm("data", "truthfulqa", f"{served}/none.csv", "--out", out), 2, f"{served}/none.csv", "404")
     check_refused(icm("data", "truthfulqa", "http://127.0.0.1:9/x.csv", "--out", out), 2, "cannot be downloaded")
@@ -127,7 +127,7 @@ def test_the_other_builders(icm: Icm, tmp_path: Path, builder: str, rows: list[A
     planted.write_rows(tmp_path / "source.jsonl", rows)
     ended = icm("data", builder, tmp_path / "source.jsonl", "--out", tmp_path / "out.jsonl")
     assert ended.code == 0, ended
-    assert f"{num_rows} rows in 1 groups" in ended.out
+    assert f"{num_rows} rows in 1 group" in ended.out
     assert len(read(tmp_path / "out.jsonl")) == num_rows
     if builder != "mirror":
         assert icm("task", "check", builder, "--data", tmp_path / "out.jsonl").code == 0
@@ -220,7 +220,7 @@ def test_what_comes_after_a_run_reads_pipes_as_well(icm: Icm, tmp_path: Path, ur
     assert "200 rows read, " in ended.out
     with piped(b"".join(rows.splitlines(keepends=True)[:90]), [777]) as pipe:
         ended = icm(*command, "--data", pipe)
-    check_refused(ended, 2, "90 rows were read, which hold 90 of its 100 examples")
+    check_refused(ended, 2, "90 rows read, with 90 of its 100 examples")
     with piped(rows, [777]) as pipe:
         ended = icm("export", out, "--format", "csv", "--task", task, "--data", pipe)
     assert "100 rows: " in ended.out

@@ -147,7 +147,7 @@ def test_a_review_prints_its_address_and_ends_with_ctrl_c(run: Path) -> None:
     assert process.returncode == 0
     assert err == ""
     assert out.splitlines()[-2:] == [
-        "1 of 16 labels were decided by a person: 0 as found, 1 changed.",
+        "1 of 16 labels was decided by a person: 0 as found, 1 changed.",
         "0.0 % of the labels found are right (95 % interval 0.0 to 79.3 %): people kept 0 of 1 label taken at random.",
     ]
 

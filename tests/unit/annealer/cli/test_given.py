@@ -157,6 +157,7 @@ def test_python_takes_the_same(task: Path, url: str, tmp_path: Path) -> None:
         icm_api.label(words, start=tmp_path / "run", template="{word}:", labels=["hot", "cool"], scorer=url)
 
 
+@pytest.mark.slow
 def test_a_demo_and_an_evaluation_calibrate_to_the_rates(icm: Icm, url: str, tmp_path: Path) -> None:
     task, known = planted.write_task(tmp_path / "data", 40), tmp_path / "known.csv"
     known.write_text("id,label\nrow-0,hot\nrow-1,cool\n", encoding="utf-8")

@@ -57,7 +57,7 @@ def task(tmp_path: Path) -> Path:
     ],
 )
 @pytest.mark.parametrize("command", ["check", "run"])
-def test_a_broken_task_file_is_told_in_one_line(icm: Icm, task: Path, text: str, says: str, command: str) -> None:
+def test_a_broken_task_file_is_reported_in_one_line(icm: Icm, task: Path, text: str, says: str, command: str) -> None:
     task.write_text(text, encoding="utf-8")
     out = task.parent.parent / "run"
     run = ["run", "--task", task, "--scorer", NOBODY, "--out", out]
@@ -69,7 +69,7 @@ def test_a_broken_task_file_is_told_in_one_line(icm: Icm, task: Path, text: str,
     "row",
     ['{"words": "\\ud800"}', '{"words": "a", "x": ' + "[" * 3000 + "]" * 3000 + "}", "[" * 3000, '{"a":' * 3000, "[1]"],
 )
-def test_a_broken_row_is_told_in_one_line(icm: Icm, task: Path, row: str) -> None:
+def test_a_broken_row_is_reported_in_one_line(icm: Icm, task: Path, row: str) -> None:
     data, out = task.parent / "rows.jsonl", task.parent.parent / "run"
     data.write_text('{"words": "red"}\n' + row + "\n")
     for command in (["run", "--task", task, "--scorer", NOBODY, "--out", out], ["task", "check", task]):
@@ -248,7 +248,7 @@ def test_a_folder_that_may_not_be_written_to(icm: Icm, tmp_path: Path, task: Pat
 
 
 @pytest.mark.parametrize(("option", "value"), [("--experiment", "two words"), ("--plan", "bush"), ("--track", "x")])
-def test_wrong_options_are_told_before_a_scorer_is_waited_for(icm: Icm, task: Path, option: str, value: str) -> None:
+def test_wrong_options_are_errors_before_a_scorer_is_waited_for(icm: Icm, task: Path, option: str, value: str) -> None:
     out = task.parent / "run"
     check_refused(icm("run", "--task", task, "--scorer", NOBODY, "--out", out, option, value), 2)
     assert not out.exists()

@@ -140,6 +140,7 @@ def test_every_command_on_a_terminal(icm_on_terminal: OnTerminal, tmp_path: Path
     assert {REPORT, EVALUATION} <= set(os.listdir(out))
 
 
+@pytest.mark.slow
 def test_pages_hold_names_as_text(icm: Icm, tmp_path: Path, url: str) -> None:
     script = "<script>alert(1)</script>"
     text = TASK.replace("[/INST]", script).replace("title: ", f'notes: "{script}"\ntitle: "{script}" # ')

@@ -135,6 +135,7 @@ def test_no_other_labels_with_the_same_counts_have_a_higher_total(seed: int, wan
         assert counts == list(wanted)
 
 
+@pytest.mark.slow
 def test_many_examples_and_labels_take_seconds() -> None:
     """About 3 s of one core: a cost that grew with the square of the examples would take minutes."""
     _, scores = made(0, 5000, 50)

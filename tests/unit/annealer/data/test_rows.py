@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import datasets
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -55,6 +54,8 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
     elif path.suffix == ".jsonl":
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     else:
+        import datasets  # here, since it takes seconds
+
         datasets.Dataset.from_list(rows).save_to_disk(str(path))
     return path
 
@@ -115,7 +116,7 @@ def test_a_csv_with_a_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> N
         ('a,b\n1,"' + ("x" * 1_000_000 + "\n") * 5, "line 2: broken CSV"),
     ],
 )
-def test_a_broken_csv_is_told_with_its_line(tmp_path: Path, content: str | bytes, says: str) -> None:
+def test_a_broken_csv_is_reported_with_its_line(tmp_path: Path, content: str | bytes, says: str) -> None:
     path = tmp_path / "rows.csv"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(RequestError) as raised:
@@ -125,7 +126,7 @@ def test_a_broken_csv_is_told_with_its_line(tmp_path: Path, content: str | bytes
 
 
 @pytest.mark.parametrize("content", ["", "\n\n", "word,label\n"])
-def test_a_csv_without_rows_is_told(tmp_path: Path, content: str) -> None:
+def test_a_csv_without_rows_is_reported(tmp_path: Path, content: str) -> None:
     path = tmp_path / "rows.csv"
     path.write_text(content)
     with pytest.raises(RequestError, match=r"rows.csv: no rows"):
@@ -159,7 +160,7 @@ def test_parquet_values_that_json_has_no_kind_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1 but not really PAR1", b'{"word": "cod"}\n'])
-def test_a_broken_parquet_file_is_told(tmp_path: Path, content: bytes) -> None:
+def test_a_broken_parquet_file_is_reported(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "rows.parquet"
     path.write_bytes(content)
     with pytest.raises(RequestError) as raised:
@@ -174,7 +175,7 @@ def test_parquet_files_larger_than_a_batch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.tsv", "rows.parquet", "rows.json", "folder"])
-def test_a_missing_file_is_told(tmp_path: Path, name: str) -> None:
+def test_a_missing_file_is_reported(tmp_path: Path, name: str) -> None:
     with pytest.raises(RequestError, match=f"{name}: No such file"):
         values(tmp_path / name)
 
@@ -183,7 +184,9 @@ def test_a_missing_file_is_told(tmp_path: Path, name: str) -> None:
     ("package", "name"),
     [("pyarrow.parquet", "rows.parquet"), ("datasets", "folder"), ("datasets", "hf:nobody/nothing")],
 )
-def test_a_missing_library_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, name: str) -> None:
+def test_a_missing_library_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, name: str
+) -> None:
     source = name if name.startswith("hf:") else write(tmp_path / name, ROWS)
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(
@@ -193,6 +196,8 @@ def test_a_missing_library_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_saved_dataset_with_splits(tmp_path: Path) -> None:
+    import datasets
+
     splits = {name: datasets.Dataset.from_list(ROWS[:size]) for name, size in (("train", 2), ("test", 1))}
     datasets.DatasetDict(splits).save_to_disk(str(tmp_path / "both"))
     datasets.DatasetDict(train=splits["train"]).save_to_disk(str(tmp_path / "one"))
@@ -205,6 +210,8 @@ def test_a_saved_dataset_with_splits(tmp_path: Path) -> None:
 @pytest.fixture
 def owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder that the library takes for a hub's owner: `load_dataset` reads owner/name from disk if it is there."""
+    import datasets
+
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
     return tmp_path / "owner"
@@ -236,7 +243,7 @@ def test_a_word_alone_may_name_a_config(owner: Path) -> None:
 
 
 @pytest.mark.parametrize("source", ["hf:", "hf:a/b:c:d:e", "hf:owner/none:x"])
-def test_a_dataset_that_is_none_is_told(owner: Path, source: str) -> None:
+def test_a_dataset_that_is_none_is_reported(owner: Path, source: str) -> None:
     (owner / "none").mkdir(parents=True)
     with pytest.raises(RequestError) as raised:
         values(source)
@@ -245,7 +252,7 @@ def test_a_dataset_that_is_none_is_told(owner: Path, source: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_hub_out_of_reach_is_told(tmp_path: Path) -> None:
+def test_a_hub_out_of_reach_is_reported(tmp_path: Path) -> None:
     task = tmp_path / "task.yaml"
     task.write_text("name: x\ntemplate: '{a}:'\nlabels: {b: ' b', c: ' c'}\ndata: hf:nobody/nothing\n")
     command = [sys.executable, "-m", "icm_annealer.cli.app", "task", "check", str(task)]
@@ -256,7 +263,7 @@ def test_a_hub_out_of_reach_is_told(tmp_path: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
-def test_a_list_too_large_to_read_whole_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_too_large_to_read_whole_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows_module, "MAX_LIST_BYTES", 100)
     path = tmp_path / "rows.json"
     path.write_text(json.dumps([{"word": "x" * 100}]))

@@ -177,7 +177,7 @@ def test_what_stands_in_braces_is_only_ever_a_column(tmp_path: Path, name: str) 
         ({"leave_out": "groups"}, "leave_out"),
     ],
 )
-def test_mistakes_are_told_in_one_line(tmp_path: Path, changes: dict[str, Any], says: str) -> None:
+def test_mistakes_are_reported_in_one_line(tmp_path: Path, changes: dict[str, Any], says: str) -> None:
     with pytest.raises(RequestError) as raised:
         load_task(write(tmp_path, **changes))
     assert says in raised.value.message
@@ -188,7 +188,7 @@ def test_mistakes_are_told_in_one_line(tmp_path: Path, changes: dict[str, Any], 
 @pytest.mark.parametrize(
     "content", [b"", b"- a\n- b\n", b"name: [", b"name: a\n  b: c\n d", b"\xff\xfe", b"just text", b"!!python/none"]
 )
-def test_a_file_that_is_no_task_is_told_in_one_line(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_no_task_is_reported_in_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "broken.yaml"
     path.write_bytes(content)
     with pytest.raises(RequestError) as raised:

@@ -111,20 +111,20 @@ PAIRED = {"rules": [{"kind": "mirrored"}], "leave_out": "group"}
 @pytest.mark.parametrize(
     ("changes", "data", "says"),
     [
-        ({}, make_data([*WORDS, "cod"], gold="lololol"), "1 texts stand there more than once (such as '0' and '6')"),
-        ({}, make_data([*WORDS, "cod"], gold="lololoo"), "1 of them have differing gold labels"),
+        ({}, make_data([*WORDS, "cod"], gold="lololol"), "1 text stands there more than once (such as '0' and '6')"),
+        ({}, make_data([*WORDS, "cod"], gold="lololoo"), "1 of them has differing gold labels"),
         (
             {},
             make_data(["caf\u00e9 au lait", " cafe\u0301  au lait\n"], gold="lo"),
-            "1 of them have differing gold labels",
+            "1 of them has differing gold labels",
         ),
-        ({}, make_data([*WORDS, "x" * 3000]), "1 examples are very long: '6' takes the place of 1000 others"),
+        ({}, make_data([*WORDS, "x" * 3000]), "1 example is very long: '6' takes the place of 1000 others"),
         ({}, make_data(WORDS, list("aabbcc"), "llllll"), "all gold labels are 'living'"),
         ({}, make_data([str(k) for k in range(20)], None, "l" * 19 + "o"), "gold is uneven"),
         (PAIRED, make_data(WORDS, list("abcdef")), "every value of 'kin' stands there once"),
         (PAIRED, make_data(WORDS, list("aabbcd")), "2 groups have one example, and no mirror"),
-        (PAIRED, make_data(WORDS, list("aaabbc")), "1 groups have more examples than there are labels"),
-        (PAIRED, make_data(WORDS, list("aabbcc"), "looolo"), "gold contradicts the rule mirrored in 1 groups"),
+        (PAIRED, make_data(WORDS, list("aaabbc")), "1 group has more examples than there are labels"),
+        (PAIRED, make_data(WORDS, list("aabbcc"), "looolo"), "gold contradicts the rule mirrored in 1 group"),
         ({"leave_out": "group"}, make_data(WORDS, list("aaaabb")), "a group has 4 of all examples"),
         (
             {"rules": [{"kind": "at_most_one", "label": "object"}, {"kind": "mirrored"}], "leave_out": "group"},

@@ -85,6 +85,7 @@ def random_labels(num: int, rng: np.random.Generator) -> tuple[Array, Array]:
     return certainty, (rng.random(num) < certainty).astype(float)
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     rng = np.random.default_rng(0)
     rows = [Row()] * 100

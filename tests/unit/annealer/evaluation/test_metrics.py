@@ -143,6 +143,7 @@ def random_predictions(num: int, rng: np.random.Generator) -> tuple[Array, Ints]
     return np.log(np.stack([1 - p, p], axis=1)), (rng.random(num) < p).astype(np.int64)
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
     """Balanced accuracy, AUROC and Brier of 80 examples against those of very many."""
     rng = np.random.default_rng(0)

@@ -40,7 +40,7 @@ def test_what_was_labelled_is_never_tested() -> None:
     assert ids(unseen(Loaded(other, dict.fromkeys("0123", "x")), [pool[0]]).examples) == ["0"]
 
 
-def test_nothing_left_to_test_is_told() -> None:
+def test_nothing_left_to_test_is_reported() -> None:
     pool = [ex("0", "a"), ex("1", "b")]
     with pytest.raises(RequestError, match=r"that the run did not label \(1\) none has a gold label"):
         unseen(Loaded(pool, {"0": "x"}), [pool[0]])

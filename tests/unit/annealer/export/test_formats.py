@@ -173,7 +173,7 @@ def test_no_cell_is_a_formula(tmp_path: Path, name: str) -> None:
 
 
 @given(st.text() | st.text("'=+-@\t\r\n1x"))
-def test_a_guarded_cell_can_be_told_back(text: str) -> None:
+def test_a_guarded_cell_can_be_read_back(text: str) -> None:
     cell = guarded(text)
     assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) or cell.strip("+-0123456789.") == ""
     assert (cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell) == text

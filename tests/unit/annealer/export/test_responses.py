@@ -96,7 +96,7 @@ def test_claims_of_a_group() -> None:
         ResponsePair("Question: Q0?\n", "a", "c"),
         ResponsePair("Question: Q0?\n", "a", "b"),
     ]  # the most certain first
-    assert notes == ["1 of 2 groups give no pair: they lack a good label or another one"]
+    assert notes == ["no pair from 1 of 2 groups: a good label, or another one, is missing"]
     assert [tuple(one) for one in judgements(rows, how)] == [
         ("Question: Q0?\n", "a", True),
         ("Question: Q0?\n", "b", False),
@@ -132,7 +132,7 @@ def test_a_pair_labelled_against_its_mirror_is_left_out() -> None:
     rows = labelled(COMPARED, [comparison(0, "a", "b", "True"), comparison(0, "b", "a", "True")])
     pairs, notes = judged_pairs(rows, read(COMPARED, rows))
     assert pairs == []
-    assert notes == ["1 pairs left out: one order was labelled against the other"]
+    assert notes == ["1 pair left out: one order was labelled against the other"]
 
 
 def test_half_of_a_mirrored_pair_is_enough() -> None:
@@ -223,7 +223,7 @@ def test_what_cannot_be_read_as_responses(
 
 
 @pytest.mark.parametrize(("named", "option"), [({"response": "no"}, "--response"), ({"prompt": "{no}"}, "--prompt")])
-def test_a_field_that_a_row_lacks_is_told(named: dict[str, str], option: str) -> None:
+def test_a_field_that_a_row_lacks_is_reported(named: dict[str, str], option: str) -> None:
     rows = labelled(CLAIMS, [claim(0, "a", "True"), claim(0, "b", "False")])
     with pytest.raises(RequestError, match=f"{option}: no field 'no'"):
         judgements(rows, read(CLAIMS, rows, **named))
@@ -245,6 +245,7 @@ def test_training_files_have_the_columns_that_trl_wants(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_trl_itself_reads_them(tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets")
     data_utils = pytest.importorskip("trl.data_utils")
@@ -269,5 +270,5 @@ def test_an_empty_prompt_is_refused_where_one_is_needed(tmp_path: Path, name: st
 
 def test_no_pairs_at_all_is_an_error(tmp_path: Path) -> None:
     rows = labelled(CLAIMS, [claim(0, "a", "True"), claim(0, "b", "True")])
-    with pytest.raises(RequestError, match="1 of 1 groups give no pair"):
+    with pytest.raises(RequestError, match="no pair from 1 of 1 group:"):
         write("rm", tmp_path / "o", CLAIMS, rows)

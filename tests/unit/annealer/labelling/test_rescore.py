@@ -36,8 +36,8 @@ class Noisy(FakeEngine):
     noise = 0.5
     rng = np.random.default_rng(0)
 
-    async def read(self, token_ids: list[int], wanted_ids: Sequence[int], *rest: Any) -> ReadAnswer:
-        answer = await super().read(token_ids, wanted_ids, *rest)
+    async def read(self, token_ids: list[int], target_ids: Sequence[int], *rest: Any) -> ReadAnswer:
+        answer = await super().read(token_ids, target_ids, *rest)
         noise = self.noise * self.rng.standard_normal(len(answer.logprobs))
         return answer._replace(logprobs=np.minimum(np.array(answer.logprobs) + noise, 0.0).tolist())
 

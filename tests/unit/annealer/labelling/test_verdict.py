@@ -197,7 +197,7 @@ TASK = Task(name="words", template="{text}\nKind:", labels={"hot": " hot", "cool
 class WordsTell(FakeEngine):
     """Shots do not count, only that there are some."""
 
-    def _logprobs(self, ids: NDArray[np.int64], target_ids: Sequence[int]) -> list[float]:
+    def _logprobs(self, ids: NDArray[np.int64], target_ids: Sequence[int], seed: int) -> list[float]:
         bounds = np.flatnonzero(np.isin(ids, self._separators))
         query = set(ids[int(bounds[-1]) + 1 if len(bounds) else 0 :].tolist())
         ay, bee, hot = self.tokenizer.encode_many([" ay bee hot"])[0].ids

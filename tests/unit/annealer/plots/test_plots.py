@@ -228,7 +228,7 @@ def test_long_texts_lose_their_middle() -> None:
     assert long.endswith("last")
 
 
-def test_colours_can_be_told_apart_from_light_and_dark_paper() -> None:
+def test_colours_are_distinct_on_light_and_dark_paper() -> None:
     """Okabe and Ito's are chosen for colour vision; none is as light or dark as what lies behind."""
 
     def luminance(colour: str) -> float:

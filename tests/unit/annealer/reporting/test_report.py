@@ -97,9 +97,9 @@ async def test_with_gold_it_shows_how_many_of_the_most_certain_labels_are_wrong(
     report = SearchReport.read(tmp_path / "run", gold)
     assert report.certainty is not None
     assert report.certainty.auroc.value == 1.0
-    wanted = {0.25: 0.0, 0.5: 0.0, 0.75: 0.0, 0.9: (10.8 - 9) / 10.8, 1.0: 0.25}
+    expected = {0.25: 0.0, 0.5: 0.0, 0.75: 0.0, 0.9: (10.8 - 9) / 10.8, 1.0: 0.25}
     for one in report.certainty.risks:
-        assert one.risk.value == pytest.approx(wanted.get(one.coverage, one.risk.value), abs=1e-9)
+        assert one.risk.value == pytest.approx(expected.get(one.coverage, one.risk.value), abs=1e-9)
     page = Page(render_report([RunReport.read(tmp_path / "run", gold)]))
     assert "AUROC 1.000 [1.000, 1.000]" in page.text
     assert "of 12 labels with known gold" in page.text
@@ -125,7 +125,9 @@ async def test_curves_are_those_of_the_search(tmp_path: Path, scorer: ScorerClie
     assert [x for x, _ in report.u_curves[1].points] == list(range(1, len(expected) + 1))
     assert all(0 <= share <= 1 for curve in report.accuracy_curves for _, share in curve.points)
     right = [row.label == loaded.gold[row.id] for row in found.run.rows()]
-    assert report.label_accuracy == sum(right) / len(right)
+    assert report.label_accuracy is not None
+    assert report.label_accuracy.value == sum(right) / len(right)
+    assert report.label_accuracy.low < report.label_accuracy.value
 
 
 async def test_texts_of_examples_and_names_are_escaped(tmp_path: Path, scorer: ScorerClient) -> None:
@@ -256,6 +258,6 @@ async def test_what_an_evaluation_found_is_shown(tmp_path: Path, scorer: ScorerC
         render_report([RunReport.read(folder)])
 
 
-def test_no_run_is_told(tmp_path: Path) -> None:
+def test_no_run_is_reported(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="holds no run"):
         RunReport.read(tmp_path)

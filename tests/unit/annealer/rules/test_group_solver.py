@@ -186,7 +186,7 @@ def test_opposites_among_many_labels_are_the_best_assignment() -> None:
         ({"kind": "mirrored"}, 60, "the rule 'mirrored' leaves too much open"),
     ],
 )
-def test_a_large_group_that_cannot_be_solved_is_told(fields: dict[str, Any], num_labels: int, says: str) -> None:
+def test_a_large_group_that_cannot_be_solved_is_reported(fields: dict[str, Any], num_labels: int, says: str) -> None:
     names, group = [f"label {k}" for k in range(num_labels)], np.arange(20, 60)
     ids = [f"row {number}" for number in range(60)]
     where = f"the group of 40 examples 'row 20', 'row 21', 'row 22', ... with {num_labels} labels: {says}"

@@ -77,7 +77,7 @@ def test_a_rule_of_ones_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("function", ["no_such_module_here:f", "json:no_such_function"])
-def test_a_rule_that_cannot_be_loaded_is_told(function: str) -> None:
+def test_a_rule_that_cannot_be_loaded_is_reported(function: str) -> None:
     with pytest.raises(RequestError, match="cannot be loaded"):
         PythonRule(function=function).allowed().count(rows("ab"), labels("TT"))
 

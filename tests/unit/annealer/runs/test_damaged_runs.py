@@ -118,7 +118,7 @@ def damage(path: Path, rng: random.Random) -> None:
     path.write_bytes(content)
 
 
-def check_told(ended: Ended) -> None:
+def check_reported(ended: Ended) -> None:
     """Done, or refused in one line."""
     assert "Traceback" not in ended.err + ended.out
     if ended.code:
@@ -128,7 +128,7 @@ def check_told(ended: Ended) -> None:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
-def test_whatever_is_damaged_is_told_or_does_not_matter(
+def test_whatever_is_damaged_is_reported_or_does_not_matter(
     icm: Icm, made: Path, url: str, tmp_path_factory: pytest.TempPathFactory, seed: int
 ) -> None:
     rng = random.Random(seed)
@@ -148,7 +148,7 @@ def test_whatever_is_damaged_is_told_or_does_not_matter(
         "resume": lambda: [*begun(made, form), "--scorer", url, "--out", run, "--resume"],
     }
     ended = icm(*commands[command]())
-    check_told(ended)
+    check_reported(ended)
     if command == "resume" and ended.code == 0 and damaged.name != LABELS:
         assert "NaN" not in (run / LABELS).read_text()
         assert (run / LABELS).read_text() == (made / form / "run" / LABELS).read_text()
@@ -157,7 +157,7 @@ def test_whatever_is_damaged_is_told_or_does_not_matter(
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"ids": ["row-0"]}, "line 2: request.labels: 12 of them for 1 examples"),
+        ({"ids": ["row-0"]}, "line 2: request.labels: 12 of them for 1 example"),
         ({"ids": [1, 2]}, "line 1: ids.0: Input should be a valid string"),
         ({"model": "fake"}, "line 1: model: "),
         (
@@ -179,7 +179,7 @@ def test_a_first_line_that_does_not_fit_the_others(
     assert "unreadable" in icm("runs", run.parent).out
 
 
-def test_damaged_costs_are_told_before_anything_is_done(icm: Icm, made: Path, url: str, tmp_path: Path) -> None:
+def test_damaged_costs_are_reported_before_anything_is_done(icm: Icm, made: Path, url: str, tmp_path: Path) -> None:
     run = Path(shutil.copytree(made / "pairs" / "run", tmp_path / "run"))
     cost = json.loads((run / COSTS).read_text().splitlines()[0])
     (run / COSTS).write_text(json.dumps(cost) + "\n" + json.dumps(cost | {"computed_tokens": -(10**30)}) + "\n")

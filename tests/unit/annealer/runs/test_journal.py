@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -165,6 +167,25 @@ async def unfinished(folder: Path, data: Data, scorer: ScorerClient) -> bytes:
     return (folder / JOURNAL).read_bytes()
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that stopped after three passes, which no test changes."""
+    folder = tmp_path_factory.mktemp("made")
+
+    async def make() -> None:
+        async with fake_scorer() as scorer:
+            await unfinished(folder / "run", Data(folder / "data"), scorer)
+
+    asyncio.run(make())
+    return folder / "run"
+
+
+@pytest.fixture
+def stopped(made: Path, tmp_path: Path) -> Path:
+    """A copy of that run, of the examples in `data`."""
+    return Path(shutil.copytree(made, tmp_path / "run"))
+
+
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
@@ -176,14 +197,14 @@ async def unfinished(folder: Path, data: Data, scorer: ScorerClient) -> bytes:
     ],
 )
 async def test_other_settings_do_not_continue_a_run(
-    tmp_path: Path, data: Data, scorer: ScorerClient, settings: Settings, says: str
+    stopped: Path, data: Data, scorer: ScorerClient, settings: Settings, says: str
 ) -> None:
-    before = await unfinished(tmp_path / "run", data, scorer)
+    before = (stopped / JOURNAL).read_bytes()
     with pytest.raises(JournalError) as raised:
-        await run(tmp_path / "run", data, scorer, settings, resume=True)
+        await run(stopped, data, scorer, settings, resume=True)
     assert says in raised.value.message
     assert "\n" not in raised.value.message
-    assert (tmp_path / "run" / JOURNAL).read_bytes() == before
+    assert (stopped / JOURNAL).read_bytes() == before
 
 
 async def test_other_data_do_not_continue_a_run(tmp_path: Path, data: Data, scorer: ScorerClient) -> None:
@@ -219,13 +240,13 @@ async def test_another_model_or_window_does_not_continue_a_run(
 
 
 @pytest.mark.parametrize("damage", ["cut", "noise", "list", "empty"])
-async def test_a_damaged_line_is_named(tmp_path: Path, data: Data, scorer: ScorerClient, damage: str) -> None:
-    lines = (await unfinished(tmp_path / "run", data, scorer)).splitlines(keepends=True)
+async def test_a_damaged_line_is_named(stopped: Path, data: Data, scorer: ScorerClient, damage: str) -> None:
+    path = stopped / JOURNAL
+    lines = path.read_bytes().splitlines(keepends=True)
     lines[2] = {"cut": lines[2][:50] + b"\n", "noise": b"\0\xff\n", "list": b"[1]\n", "empty": b"\n"}[damage]
-    path = tmp_path / "run" / JOURNAL
     path.write_bytes(b"".join(lines))
     with pytest.raises(JournalError, match=r"line 3: "):
-        await run(tmp_path / "run", data, scorer, resume=True)
+        await run(stopped, data, scorer, resume=True)
     assert path.read_bytes() == b"".join(lines)
 
 
@@ -252,10 +273,9 @@ async def test_a_damaged_line_is_named(tmp_path: Path, data: Data, scorer: Score
     ],
 )
 async def test_answers_are_checked_as_a_scorers_are(
-    tmp_path: Path, data: Data, scorer: ScorerClient, place: tuple[Any, ...], value: Any, says: str
+    stopped: Path, data: Data, scorer: ScorerClient, place: tuple[Any, ...], value: Any, says: str
 ) -> None:
-    await unfinished(tmp_path / "run", data, scorer)
-    path = tmp_path / "run" / JOURNAL
+    path = stopped / JOURNAL
     lines = path.read_text().splitlines()
     line: Any = json.loads(lines[2])
     inner = line
@@ -266,29 +286,33 @@ async def test_answers_are_checked_as_a_scorers_are(
     path.write_text("\n".join(lines) + "\n")
     before = path.read_bytes()
     with pytest.raises(JournalError) as raised:
-        await run(tmp_path / "run", data, scorer, resume=True)
+        await run(stopped, data, scorer, resume=True)
     assert raised.value.message.startswith(f"{path}, line 3: {says}")
     assert "first 2 lines, and --resume (resume=True in Python) asks again" in raised.value.message
     assert "\n" not in raised.value.message
     assert path.read_bytes() == before
-    assert not (tmp_path / "run" / LABELS).exists()
-    path.write_text("\n".join(lines[:2]) + "\n")  # what the error says to do
-    await run(tmp_path / "run", data, scorer, resume=True)
-    assert "NaN" not in (tmp_path / "run" / LABELS).read_text()
+    assert not (stopped / LABELS).exists()
+
+
+async def test_a_journal_cut_before_a_damaged_line_is_resumed(stopped: Path, data: Data, scorer: ScorerClient) -> None:
+    """As the error says to do."""
+    path = stopped / JOURNAL
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:2]))
+    await run(stopped, data, scorer, resume=True)
+    assert "NaN" not in (stopped / LABELS).read_text()
 
 
 @pytest.mark.parametrize("key", ["ids", "task", "settings", "model", "data", "window"])
 async def test_a_first_line_that_lacks_something_continues_nothing(
-    tmp_path: Path, data: Data, scorer: ScorerClient, key: str
+    stopped: Path, data: Data, scorer: ScorerClient, key: str
 ) -> None:
-    await unfinished(tmp_path / "run", data, scorer)
-    path = tmp_path / "run" / JOURNAL
+    path = stopped / JOURNAL
     first, *others = path.read_text().splitlines()
     header = json.loads(first)
     del header[key]
     path.write_text("\n".join([json.dumps(header), *others]) + "\n")
     with pytest.raises(JournalError, match=f"line 1: {key}: Field required"):
-        await run(tmp_path / "run", data, scorer, resume=True)
+        await run(stopped, data, scorer, resume=True)
 
 
 @pytest.mark.parametrize("content", [b"{", b"[]", b"\xff", b'{"first": 1}', b'{"first": [[0.0]], "again": [[NaN]]}'])

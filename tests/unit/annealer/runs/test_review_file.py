@@ -126,4 +126,4 @@ async def test_a_run_has_the_labels_that_people_decided(tmp_path: Path, scorer: 
     assert [row.is_decided for row in rows] == [True, True, False, *[False] * 5]
     assert [row.certainty == 1 for row in rows[:2]] == [True, True]
     assert Decided.of(rows) == (1, 1, 1, 8)
-    assert "1 of labels.jsonl were edited after their review" in str(Decided.of(rows))
+    assert "1 label was edited after its review" in str(Decided.of(rows))

@@ -66,7 +66,7 @@ def many_asks(num: int, num_units: int, rng: np.random.Generator) -> list[PassRe
     return [*requests, requests[3], requests[0]]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize(("unit_size", "preamble"), [(1, ""), (3, ""), (1, "Once upon a time."), (1, "p " * 15 + "p")])
 async def test_counts_are_the_engines_where_texts_share_no_tokens(
     serving: Serving, unit_size: int, preamble: str, seed: int

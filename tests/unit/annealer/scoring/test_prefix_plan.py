@@ -245,7 +245,7 @@ def test_behind_all_is_one_context(units: list[Unit], share: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "Tree", "folds", "folds=1", "folds=0", "folds=-2", "tree=3", "folds=2.5"])
-def test_unknown_plans_are_told(text: str) -> None:
+def test_unknown_plans_are_reported(text: str) -> None:
     with pytest.raises(RequestError, match="no plan"):
         PlanKind.parse(text)
 

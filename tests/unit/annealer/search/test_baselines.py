@@ -43,7 +43,7 @@ COLD = GibbsSettings(num_burn_in=4, num_samples=5, temperature=0.1, is_calibrate
 COLD_SWEEPS = replace(COLD, scan="sweep", start="zero-shot")
 
 
-class Told(NamedTuple):
+class Outcome(NamedTuple):
     requests: list[PassRequest]
     result: Result
 
@@ -59,8 +59,8 @@ def problem(num: int, num_labels: int = 2, group_size: int = 1, *rules: dict[str
     return Problem(num, num_labels, groups, judge, Objective(), PlanKind("tree"))
 
 
-def drive(given: Problem, settings: Settings, answer: Answer, stop_after: int | None = None) -> Told:
-    """The whole search, told what `answer` says to each ask, and stopped after that many rounds."""
+def drive(given: Problem, settings: Settings, answer: Answer, stop_after: int | None = None) -> Outcome:
+    """The whole search, with the results of `answer` to its requests, stopped after that many rounds."""
     search, requests = settings.start(given), list[PassRequest]()
     asked = next(search)
     for number in range(1, 100_000):
@@ -71,7 +71,7 @@ def drive(given: Problem, settings: Settings, answer: Answer, stop_after: int | 
             if number == stop_after and asked[0].purpose != "finalists":
                 asked = search.throw(StopSearch())
         except StopIteration as stop:
-            return Told(requests, stop.value)
+            return Outcome(requests, stop.value)
     pytest.fail("the search does not end")
 
 
@@ -85,8 +85,8 @@ def noise(num_labels: int = 2) -> Answer:
     return answer
 
 
-def knows(wanted: Array, by: float = 3.0) -> Answer:
-    return lambda request: np.where(np.arange(2) == wanted[request.queries][:, None], 0.0, -by)
+def prefers(target: Array, by: float = 3.0) -> Answer:
+    return lambda request: np.where(np.arange(2) == target[request.queries][:, None], 0.0, -by)
 
 
 async def searched(scorer: ScorerClient, task_file: Path, settings: Settings) -> tuple[Run, LoadedTask, Loaded]:
@@ -153,10 +153,10 @@ def test_the_same_seed_asks_the_same(search: str, scan: Any) -> None:
     def asked(seed: int) -> list[Any]:
         gibbs = GibbsSettings(num_burn_in=1, num_samples=2, scan=scan)
         settings = Settings(search=search, seed=seed, options={"gibbs": gibbs}.get(search))
-        told = drive(problem(12), settings, noise())
+        outcome = drive(problem(12), settings, noise())
         return [
             (request.purpose, request.labels.tolist(), request.queries.tolist(), request.order.tolist())
-            for request in told.requests
+            for request in outcome.requests
         ]
 
     assert asked(1) == asked(1) != asked(2)
@@ -166,41 +166,41 @@ def test_the_same_seed_asks_the_same(search: str, scan: Any) -> None:
 @pytest.mark.parametrize("search", BASELINES)
 def test_any_number_of_labels_and_examples(search: str, num_labels: int) -> None:
     for num in (1, 2, 5, 40):
-        told = drive(
+        outcome = drive(
             problem(num, num_labels), Settings(search=search, options={"gibbs": COLD}.get(search)), noise(num_labels)
         )
-        labels = told.result.winner.labels
+        labels = outcome.result.winner.labels
         assert labels.shape == (num,)
         assert ((labels >= 0) & (labels < num_labels)).all()
 
 
 def test_growing_takes_the_most_confident_of_each_label() -> None:
     strength = np.linspace(0.1, 4.0, 50)[np.random.default_rng(0).permutation(50)].repeat(2)  # alike for both labels
-    wanted = np.arange(100) % 2
+    target = np.arange(100) % 2
 
     def answer(request: PassRequest) -> Array:
-        return np.where(np.arange(2) == wanted[request.queries][:, None], 0.0, -strength[request.queries][:, None])
+        return np.where(np.arange(2) == target[request.queries][:, None], 0.0, -strength[request.queries][:, None])
 
-    told = drive(problem(100), Settings(search="growing"), answer)
-    assert all(len(request.queries) == 100 for request in told.of("growing"))
-    contexts = [np.flatnonzero(request.labels >= 0) for request in told.of("growing")]
+    outcome = drive(problem(100), Settings(search="growing"), answer)
+    assert all(len(request.queries) == 100 for request in outcome.of("growing"))
+    contexts = [np.flatnonzero(request.labels >= 0) for request in outcome.of("growing")]
     assert [len(context) for context in contexts] == [2, 4, 16, 64]
     for context in contexts:
         for label in (0, 1):
-            members = np.flatnonzero(wanted == label)
+            members = np.flatnonzero(target == label)
             best = members[np.argsort(-strength[members])][: len(context) // 2]
-            assert sorted(context[wanted[context] == label].tolist()) == sorted(best.tolist())
-    assert told.result.winner.labels.tolist() == wanted.tolist()
+            assert sorted(context[target[context] == label].tolist()) == sorted(best.tolist())
+    assert outcome.result.winner.labels.tolist() == target.tolist()
 
 
 def test_growing_never_takes_everybody() -> None:
-    told = drive(problem(16), Settings(search="growing"), noise())
-    assert [int((request.labels >= 0).sum()) for request in told.of("growing")] == [2, 4]
+    outcome = drive(problem(16), Settings(search="growing"), noise())
+    assert [int((request.labels >= 0).sum()) for request in outcome.of("growing")] == [2, 4]
 
 
 def test_joint_inference_draws_balanced_shots_and_votes() -> None:
-    wanted = np.array([0] * 30 + [1] * 10)
-    right, wrong = knows(wanted), knows(1 - wanted)
+    target = np.array([0] * 30 + [1] * 10)
+    right, wrong = prefers(target), prefers(1 - target)
     num_draws = 0
 
     def answer(request: PassRequest) -> Array:
@@ -210,58 +210,58 @@ def test_joint_inference_draws_balanced_shots_and_votes() -> None:
         num_draws += 1
         return (wrong if num_draws in (1, 4) else right)(request)  # two of five are wrong: outvoted
 
-    told = drive(problem(40), Settings(search="joint", options=JointSettings(num_rounds=2)), answer)
-    draws = told.of("joint")
+    outcome = drive(problem(40), Settings(search="joint", options=JointSettings(num_rounds=2)), answer)
+    draws = outcome.of("joint")
     assert len(draws) == 10
     for request in draws:
-        assert np.bincount(wanted[request.labels >= 0]).tolist() == [8, 8]
+        assert np.bincount(target[request.labels >= 0]).tolist() == [8, 8]
     assert len({tuple(np.flatnonzero(request.labels >= 0)) for request in draws}) == 10
-    assert told.result.winner.labels.tolist() == wanted.tolist()
+    assert outcome.result.winner.labels.tolist() == target.tolist()
 
 
 def test_joint_inference_that_is_stopped_is_voted_by_the_draws_it_has() -> None:
-    wanted = np.arange(20) % 2
+    target = np.arange(20) % 2
 
     def answer(request: PassRequest) -> Array:
-        return knows(wanted)(request) if request.purpose == "joint" else knows(1 - wanted)(request)
+        return prefers(target)(request) if request.purpose == "joint" else prefers(1 - target)(request)
 
     settings = Settings(search="joint")
-    assert drive(problem(20), settings, answer, 2).result.winner.labels.tolist() == wanted.tolist()
-    assert drive(problem(20), settings, answer, 1).result.winner.labels.tolist() == (1 - wanted).tolist()
+    assert drive(problem(20), settings, answer, 2).result.winner.labels.tolist() == target.tolist()
+    assert drive(problem(20), settings, answer, 1).result.winner.labels.tolist() == (1 - target).tolist()
 
 
 def test_joint_inference_keeps_to_half_of_a_small_set() -> None:
-    told = drive(problem(10), Settings(search="joint", options=JointSettings(num_rounds=1)), noise())
-    assert {int((request.labels >= 0).sum()) for request in told.of("joint")} == {5}
+    outcome = drive(problem(10), Settings(search="joint", options=JointSettings(num_rounds=1)), noise())
+    assert {int((request.labels >= 0).sum()) for request in outcome.of("joint")} == {5}
 
 
 def test_bootstrapping_labels_everybody_behind_balanced_random_labels_and_then_behind_its_own() -> None:
-    wanted = np.array([0] * 30 + [1] * 10)
+    target = np.array([0] * 30 + [1] * 10)
     given = problem(40)
-    told = drive(given, Settings(search="bootstrap", options=BootstrapSettings(num_rounds=3)), knows(wanted))
-    rounds = told.of("bootstrap")
+    outcome = drive(given, Settings(search="bootstrap", options=BootstrapSettings(num_rounds=3)), prefers(target))
+    rounds = outcome.of("bootstrap")
     assert [len(request.queries) for request in rounds] == [40, 40, 40]
     assert np.bincount(rounds[0].labels).tolist() == [20, 20]
-    assert rounds[1].labels.tolist() == rounds[2].labels.tolist() == wanted.tolist()
+    assert rounds[1].labels.tolist() == rounds[2].labels.tolist() == target.tolist()
     assert len({tuple(request.order) for request in rounds}) == 3
-    assert told.result.winner.labels.tolist() == wanted.tolist()
+    assert outcome.result.winner.labels.tolist() == target.tolist()
 
 
 @pytest.mark.parametrize("keeps_rules", [False, True])
 def test_only_consistent_bootstrapping_keeps_the_rules(keeps_rules: bool) -> None:
     given = problem(60, 2, 2, {"kind": "mirrored"})
     settings = BootstrapSettings(num_rounds=3, keeps_rules=keeps_rules)
-    told = drive(given, Settings(search="bootstrap", options=settings), noise())
-    contradictions = [given.consistency.num_contradictions(request.labels) for request in told.of("bootstrap")]
-    contradictions.append(given.consistency.num_contradictions(told.result.winner.labels))
+    outcome = drive(given, Settings(search="bootstrap", options=settings), noise())
+    contradictions = [given.consistency.num_contradictions(request.labels) for request in outcome.of("bootstrap")]
+    contradictions.append(given.consistency.num_contradictions(outcome.result.winner.labels))
     assert all(number == 0 for number in contradictions) if keeps_rules else all(contradictions)
 
 
 @pytest.mark.parametrize("scan", ["random", "sweep"])
 def test_gibbs_draws_one_label_at_a_time_behind_all_others(scan: Any) -> None:
     settings = GibbsSettings(num_burn_in=1, num_samples=2, scan=scan)
-    told = drive(problem(12), Settings(search="gibbs", options=settings), noise())
-    draws = told.of("gibbs")
+    outcome = drive(problem(12), Settings(search="gibbs", options=settings), noise())
+    draws = outcome.of("gibbs")
     assert len(draws) == 3 * 12
     for request, following in itertools.pairwise(draws):
         (drawn,) = request.queries
@@ -279,8 +279,8 @@ def test_gibbs_draws_one_label_at_a_time_behind_all_others(scan: Any) -> None:
 
 
 def test_gibbs_begins_with_as_many_of_each_label() -> None:
-    told = drive(problem(30, 3), Settings(search="gibbs"), noise(3), stop_after=2)
-    (first, *_) = told.of("gibbs")
+    outcome = drive(problem(30, 3), Settings(search="gibbs"), noise(3), stop_after=2)
+    (first, *_) = outcome.of("gibbs")
     assert sorted(np.bincount(first.labels[first.labels >= 0]).tolist()) == [9, 10, 10]
 
 
@@ -306,10 +306,10 @@ def test_gibbs_draws_from_the_conditional_distribution() -> None:
 
 
 def test_calibrated_gibbs_is_not_carried_away_by_a_label_that_all_prefer() -> None:
-    wanted = np.arange(40) % 2
+    target = np.arange(40) % 2
 
     def answer(request: PassRequest) -> Array:
-        return knows(wanted)(request) + np.array([0.0, 10.0])
+        return prefers(target)(request) + np.array([0.0, 10.0])
 
     def labels(settings: GibbsSettings) -> list[int]:
         return drive(problem(40), Settings(search="gibbs", options=settings), answer).result.winner.labels.tolist()
@@ -317,7 +317,7 @@ def test_calibrated_gibbs_is_not_carried_away_by_a_label_that_all_prefer() -> No
     raw = GibbsSettings(num_burn_in=2, num_samples=3, temperature=0.2)
     assert labels(raw) == [1] * 40
     calibrated = GibbsSettings(num_burn_in=2, num_samples=3, temperature=0.2, is_calibrated=True)
-    assert labels(calibrated) == wanted.tolist()
+    assert labels(calibrated) == target.tolist()
 
 
 @pytest.mark.parametrize(
@@ -326,12 +326,12 @@ def test_calibrated_gibbs_is_not_carried_away_by_a_label_that_all_prefer() -> No
 )
 def test_a_search_can_be_stopped_and_is_weighed_all_the_same(search: str, stop_after: int) -> None:
     given = problem(100, 2, 2, {"kind": "mirrored"})
-    told = drive(given, Settings(search=search), noise(), stop_after)
+    outcome = drive(given, Settings(search=search), noise(), stop_after)
     # The round that was on its way when the search was stopped is not answered any more.
-    assert len([request for request in told.requests if request.purpose != "finalists"]) == stop_after
-    assert len(told.of("finalists")) == 3
-    assert given.consistency.num_contradictions(told.result.winner.labels) == 0
-    assert np.isfinite(told.result.winner.u)
+    assert len([request for request in outcome.requests if request.purpose != "finalists"]) == stop_after
+    assert len(outcome.of("finalists")) == 3
+    assert given.consistency.num_contradictions(outcome.result.winner.labels) == 0
+    assert np.isfinite(outcome.result.winner.u)
 
 
 @settings(max_examples=30)
@@ -352,9 +352,9 @@ def test_without_rules_a_label_has_the_highest_of_its_scores(
     known = np.where(np.arange(num) < 3, np.arange(num) % num_labels, -1) if "labels" in given_too else None
     rates = LabelRates.even(num_labels) if "rates" in given_too else None
     stop = None if search == "blocks" else stop_after
-    told_more = replace(problem(num, num_labels), known=known, rates=rates)
-    winner = drive(told_more, chosen, noise(num_labels), stop).result.winner
-    found = ~told_more.is_known
+    given = replace(problem(num, num_labels), known=known, rates=rates)
+    winner = drive(given, chosen, noise(num_labels), stop).result.winner
+    found = ~given.is_known
     if winner.scores is None:
         assert (search, num) == ("bootstrap", 1)  # a single example has no context: its label is a random one
     else:
@@ -363,23 +363,23 @@ def test_without_rules_a_label_has_the_highest_of_its_scores(
 
 
 def test_scores_of_votes_are_their_shares() -> None:
-    wanted = np.arange(20) % 2
+    target = np.arange(20) % 2
     num_draws = 0
 
     def answer(request: PassRequest) -> Array:
         nonlocal num_draws
         num_draws += request.purpose == "joint"
-        return (knows(1 - wanted) if num_draws in (1, 4) else knows(wanted))(request)
+        return (prefers(1 - target) if num_draws in (1, 4) else prefers(target))(request)
 
-    told = drive(problem(20), Settings(search="joint", options=JointSettings(num_rounds=1)), answer)
+    outcome = drive(problem(20), Settings(search="joint", options=JointSettings(num_rounds=1)), answer)
     # Three votes of five, and half a vote each for the current label, for either label before any draw.
-    assert told.result.winner.probs[np.arange(20), wanted] == pytest.approx(np.full(20, 4 / 6.5))
+    assert outcome.result.winner.probs[np.arange(20), target] == pytest.approx(np.full(20, 4 / 6.5))
 
 
-def test_nothing_is_weighed_where_no_order_is_wanted() -> None:
-    told = drive(problem(20), Settings(search="growing", options=GrowingSettings(num_final_orders=0)), noise())
-    assert not told.of("finalists")
-    assert np.isnan(told.result.winner.u)
+def test_nothing_is_weighed_where_no_final_order_is_set() -> None:
+    outcome = drive(problem(20), Settings(search="growing", options=GrowingSettings(num_final_orders=0)), noise())
+    assert not outcome.of("finalists")
+    assert np.isnan(outcome.result.winner.u)
 
 
 def test_sweeps_in_all_are_divided_as_published() -> None:

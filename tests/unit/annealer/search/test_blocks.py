@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icm_annealer.core.arrays import Array, Ints
@@ -85,15 +85,16 @@ def passes_of(requests: list[PassRequest], number: int) -> list[PassRequest]:
 def test_two_passes_reach_every_group_once_and_whole(group_size: int) -> None:
     _, requests = searched(problem(group_size), lambda request: confident(GOLD[request.queries]))
     for number in (1, 2, 3):
-        mine = passes_of(requests, number)
-        for first, second in zip(mine[::2], mine[1::2], strict=False):
+        own = passes_of(requests, number)
+        for first, second in zip(own[::2], own[1::2], strict=False):
             assert sorted([*first.queries, *second.queries]) == list(range(NUM))
-        for request in mine:
+        for request in own:
             middle = set(request.order[: NUM // 2].tolist())  # units are single examples here
             assert not middle & set(request.queries.tolist())
             assert {int(i) // group_size for i in request.queries} & {int(i) // group_size for i in middle} == set()
 
 
+@settings(max_examples=40)
 @given(st.lists(st.integers(1, 30), min_size=2, max_size=12), st.integers(0, 5))
 def test_two_passes_reach_all_examples_whatever_the_group_sizes_and_never_behind_their_own_group(
     sizes: list[int], seed: int
@@ -102,10 +103,10 @@ def test_two_passes_reach_all_examples_whatever_the_group_sizes_and_never_behind
     group_of, gold = np.repeat(np.arange(len(sizes)), sizes), np.arange(num) % 2
     result, requests = searched(grouped(sizes), lambda request: confident(gold[request.queries]), seed=seed)
     for number in (1, 2, 3):
-        mine = passes_of(requests, number)
-        for first, second in zip(mine[::2], mine[1::2], strict=False):
+        own = passes_of(requests, number)
+        for first, second in zip(own[::2], own[1::2], strict=False):
             assert sorted([*first.queries, *second.queries]) == list(range(num))
-        for request in mine:
+        for request in own:
             shown = [int(i) for i in request.order if request.labels[i] >= 0]
             context = shown[: len(shown) // 2] if set(request.queries) <= set(shown) else shown
             assert context
@@ -225,10 +226,10 @@ def either_of(other: Ints, *, sureness: float) -> Answer:
     context, GOLD is the likelier one."""
 
     def answer(request: PassRequest) -> Array:
-        told = request.labels >= 0
-        if not told.any():
+        is_labelled = request.labels >= 0
+        if not is_labelled.any():
             return 0.1 * confident(GOLD[request.queries])
-        near_gold, near_other = ((request.labels == concept)[told].mean() for concept in (GOLD, other))
+        near_gold, near_other = ((request.labels == concept)[is_labelled].mean() for concept in (GOLD, other))
         return (
             confident(GOLD[request.queries]) if near_gold > near_other else sureness * confident(other[request.queries])
         )
@@ -376,7 +377,7 @@ def test_without_orders_answers_keep_their_order_and_have_no_u() -> None:
     assert all(not one.us and np.isnan(one.logprobs).all() for one in stopped.value.value)
 
 
-@pytest.mark.parametrize("rate", [0.1, 0.25, 0.8])
+@pytest.mark.parametrize("rate", [0.1, 0.8])
 def test_answers_have_the_given_rates_and_contexts_even_ones(rate: float) -> None:
     rates = np.array([1 - rate, rate])
     posed = replace(problem(), rates=LabelRates(rates, rates))
@@ -385,10 +386,10 @@ def test_answers_have_the_given_rates_and_contexts_even_ones(rate: float) -> Non
         rng = np.random.default_rng([*request.order.tolist(), *request.queries.tolist()])
         return confident(GOLD[request.queries]) - rng.exponential(4.0, (len(request.queries), 2))
 
-    result, asked = searched(posed, answer, BlockSettings(heat=0.0))
-    wanted = NUM * rate
+    result, asked = searched(posed, answer, BlockSettings(heat=0.0, max_passes=4, num_final_orders=1))
+    num_expected = NUM * rate
     for one in result.candidates:
-        assert abs(one.labels.sum() - wanted) <= 1, one.starts
+        assert abs(one.labels.sum() - num_expected) <= 1, one.starts
         assert EVEN not in one.starts
     # Contexts have as many of each label as of the rarest if that has enough, and no label of a query.
     for request in asked:

@@ -23,6 +23,9 @@ from icm_annealer.rules.registry import rule_of
 from icm_annealer.scoring.passes import PassRequest, PassResult
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Problem, Result
+from icm_annealer.search.blocks import BlockSettings
+from icm_annealer.search.bootstrap import BootstrapSettings
+from icm_annealer.search.joint import JointSettings
 from icm_annealer.search.problem import problem_of
 from icm_annealer.search.registry import BUILT_IN, presets_of
 from icm_annealer.search.settings import Settings
@@ -31,9 +34,14 @@ from icm_client import RequestError
 VARIANTS = [
     pytest.param(kind.name, options, id=f"{kind.name}-{number}")
     for kind in BUILT_IN.values()
-    for number, options in enumerate([kind.options(), *(preset.options for preset in presets_of(kind))])
+    for number, options in enumerate(dict.fromkeys([kind.options(), *(each.options for each in presets_of(kind))]))
 ]
 RESPECTING = [kind.name for kind in BUILT_IN.values() if kind.respects_rates]
+FEW_DRAWS = {
+    "blocks": BlockSettings(max_passes=2, num_final_orders=1),
+    "bootstrap": BootstrapSettings(num_rounds=2),
+    "joint": JointSettings(num_draws=2, num_rounds=2),
+}
 
 
 def problem(num: int, num_labels: int, known: Ints, *rules: dict[str, Any], group_size: int = 1) -> Problem:
@@ -62,7 +70,7 @@ def drive(posed: Problem, run: Settings, logprobs: Array) -> tuple[list[PassRequ
 
 
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     seed=st.integers(0, 1000),
     num_labels=st.integers(2, 4),
@@ -131,16 +139,14 @@ def test_known_shots_asks_all_others_behind_all_known_ones() -> None:
 
 
 @pytest.mark.parametrize("name", RESPECTING)
-@pytest.mark.parametrize(
-    ("low", "high"), [([0.25, 0.75], [0.25, 0.75]), ([0.1, 0.0], [0.2, 1.0]), ([0.1, 0.2, 0.0], [0.1, 0.3, 1.0])]
-)
+@pytest.mark.parametrize(("low", "high"), [([0.25, 0.75], [0.25, 0.75]), ([0.1, 0.2, 0.0], [0.1, 0.3, 1.0])])
 def test_labels_have_the_given_rates(name: str, low: Sequence[float], high: Sequence[float]) -> None:
     num = 60
     known = np.full(num, -1)
     known[:4] = [0, 0, 1, 1]
     posed = replace(problem(num, len(low), known), rates=LabelRates(np.array(low), np.array(high)))
     logprobs = -np.random.default_rng(1).exponential(3.0, size=(num, len(low)))
-    _, result = drive(posed, Settings(search=name), logprobs)
+    _, result = drive(posed, Settings(search=name, options=FEW_DRAWS.get(name)), logprobs)
     shares = np.bincount(result.winner.labels, minlength=len(low)) / num
     near = 3 / num  # to the nearest example, but for scores that are almost equal
     assert (shares >= np.array(low) - near).all(), shares

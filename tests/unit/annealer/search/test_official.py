@@ -33,7 +33,7 @@ def problem(num: int, group_size: int = 1, *rules: dict[str, Any], alpha: float 
     return Problem(num, 2, units, judge, Objective("margin", alpha), PlanKind("tree"))
 
 
-class Told(NamedTuple):
+class Outcome(NamedTuple):
     requests: list[PassRequest]
     result: Result
 
@@ -41,8 +41,8 @@ class Told(NamedTuple):
         return [request for request in self.requests if request.purpose == purpose]
 
 
-def drive(given: Problem, settings: OfficialSettings, answer: Answer, seed: int = 0) -> Told:
-    """The whole search, told what `answer` says to each ask."""
+def drive(given: Problem, settings: OfficialSettings, answer: Answer, seed: int = 0) -> Outcome:
+    """The whole search, with the results of `answer` to its requests."""
     search, requests = official(given, settings, seed), list[PassRequest]()
     asked = next(search)
     while True:
@@ -50,7 +50,7 @@ def drive(given: Problem, settings: OfficialSettings, answer: Answer, seed: int 
         try:
             asked = search.send([PassResult(answer(request)) for request in asked])
         except StopIteration as stop:
-            return Told(requests, stop.value)
+            return Outcome(requests, stop.value)
 
 
 def indifferent(request: PassRequest) -> npt.NDArray[np.float64]:
@@ -71,24 +71,24 @@ def only_initial(num: int, **changes: Any) -> OfficialSettings:
 @pytest.mark.parametrize("rule", [MIRRORED, ONE_TRUE], ids=["mirrored", "one true"])
 def test_contradictions_are_repaired(rule: dict[str, Any], seed: int) -> None:
     given = problem(16, 2, rule)
-    told = drive(given, only_initial(16), indifferent, seed)
-    assert given.consistency.num_contradictions(told.of("official")[0].labels) > 0
-    assert given.consistency.num_contradictions(told.result.winner.labels) == 0
+    outcome = drive(given, only_initial(16), indifferent, seed)
+    assert given.consistency.num_contradictions(outcome.of("official")[0].labels) > 0
+    assert given.consistency.num_contradictions(outcome.result.winner.labels) == 0
 
 
 def test_repairs_are_limited() -> None:
     given = problem(80, 2, MIRRORED)
-    told = drive(given, only_initial(80, max_repairs=3), indifferent)
-    before = given.consistency.num_contradictions(told.of("official")[0].labels)
-    assert given.consistency.num_contradictions(told.result.winner.labels) == before - 3
+    outcome = drive(given, only_initial(80, max_repairs=3), indifferent)
+    before = given.consistency.num_contradictions(outcome.of("official")[0].labels)
+    assert given.consistency.num_contradictions(outcome.result.winner.labels) == before - 3
 
 
 def test_a_repair_takes_the_labels_with_the_highest_u() -> None:
     """Of (True, False), (False, True) and (False, False) the model likes the last best."""
     given = problem(16, 2, ONE_TRUE)
-    told = drive(given, only_initial(16), prefers(1))
-    first = told.of("official")[0].labels.reshape(-1, 2)
-    final = told.result.winner.labels.reshape(-1, 2)
+    outcome = drive(given, only_initial(16), prefers(1))
+    first = outcome.of("official")[0].labels.reshape(-1, 2)
+    final = outcome.result.winner.labels.reshape(-1, 2)
     contradicting = (first == 0).all(axis=1)
     assert contradicting.any()
     assert (final[contradicting] == 1).all()
@@ -97,25 +97,25 @@ def test_a_repair_takes_the_labels_with_the_highest_u() -> None:
 
 def test_a_repair_that_lowers_u_is_not_made() -> None:
     given = problem(16, 2, MIRRORED, alpha=1e6)  # contradictions weigh next to nothing
-    told = drive(given, only_initial(16), lambda request: _fit(request, np.zeros(16, dtype=np.int64)))
-    first = told.of("official")[0].labels
+    outcome = drive(given, only_initial(16), lambda request: _fit(request, np.zeros(16, dtype=np.int64)))
+    first = outcome.of("official")[0].labels
     pairs = first.reshape(-1, 2)
     both_true = (pairs == 0).all(axis=1)
     assert both_true.any()
-    assert (told.result.winner.labels.reshape(-1, 2)[both_true] == 0).all()
+    assert (outcome.result.winner.labels.reshape(-1, 2)[both_true] == 0).all()
 
 
-def _fit(request: PassRequest, wanted: Ints) -> npt.NDArray[np.float64]:
-    return np.where(np.arange(2) == wanted[request.queries][:, None], 0.0, -2.0)
+def _fit(request: PassRequest, target: Ints) -> npt.NDArray[np.float64]:
+    return np.where(np.arange(2) == target[request.queries][:, None], 0.0, -2.0)
 
 
 @pytest.mark.parametrize(("pair_options", "num_tried"), [("all", 3), ("two", 2)])
 def test_a_repair_tries_the_options_named(pair_options: str, num_tried: int) -> None:
     given = problem(2, 2, ONE_TRUE)
     for seed in range(20):
-        told = drive(given, only_initial(2, pair_options=pair_options), indifferent, seed)
-        if (told.of("official")[0].labels == 0).all():
-            assert len(told.of("official")) == 1 + num_tried
+        outcome = drive(given, only_initial(2, pair_options=pair_options), indifferent, seed)
+        if (outcome.of("official")[0].labels == 0).all():
+            assert len(outcome.of("official")) == 1 + num_tried
             return
     pytest.fail("no start had both claims true")
 
@@ -128,10 +128,10 @@ def test_cold_searches_accept_only_what_raises_u(seed: int) -> None:
         return prefers(1 if request.purpose == "propose" else 0)(request)
 
     settings = OfficialSettings(num_initial=8, iterations_per_example=3.0, t0=COLD, t_min=COLD)
-    told = drive(problem(8), settings, answer, seed)
-    assert told.of("propose")
-    assert told.result.notes["num_accepted"] == 0
-    assert told.result.winner.labels.tolist() == told.of("official")[0].labels.tolist()
+    outcome = drive(problem(8), settings, answer, seed)
+    assert outcome.of("propose")
+    assert outcome.result.notes["num_accepted"] == 0
+    assert outcome.result.winner.labels.tolist() == outcome.of("official")[0].labels.tolist()
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -140,16 +140,16 @@ def test_hot_searches_accept_whatever_changes(seed: int) -> None:
         return prefers(1 if request.purpose == "propose" else 0)(request)
 
     settings = OfficialSettings(num_initial=8, iterations_per_example=10.0, t0=HOT, t_min=HOT)
-    told = drive(problem(8), settings, answer, seed)
-    assert told.result.winner.labels.tolist() == [1] * 8
-    assert told.result.notes["num_accepted"] == len(told.of("official")) - 1
+    outcome = drive(problem(8), settings, answer, seed)
+    assert outcome.result.winner.labels.tolist() == [1] * 8
+    assert outcome.result.notes["num_accepted"] == len(outcome.of("official")) - 1
 
 
 def test_a_cold_search_climbs_to_the_labels_that_u_likes() -> None:
-    wanted = np.array([0, 1, 1, 0, 1, 0, 0, 1])
+    target = np.array([0, 1, 1, 0, 1, 0, 0, 1])
     settings = OfficialSettings(num_initial=4, iterations_per_example=10.0, t0=COLD, t_min=COLD)
-    told = drive(problem(8), settings, lambda request: _fit(request, wanted))
-    assert told.result.winner.labels.tolist() == wanted.tolist()
+    outcome = drive(problem(8), settings, lambda request: _fit(request, target))
+    assert outcome.result.winner.labels.tolist() == target.tolist()
 
 
 def test_acceptance_is_by_the_annealing_rule() -> None:
@@ -175,9 +175,9 @@ def test_acceptance_is_by_the_annealing_rule() -> None:
 
 def test_no_pass_is_asked_when_a_label_does_not_change() -> None:
     settings = OfficialSettings(num_initial=4, iterations_per_example=8.0, t0=HOT, t_min=HOT)
-    told = drive(problem(8), settings, prefers(1))
-    labels = told.of("official")[0].labels
-    steps = [request for request in told.requests if request.purpose in ("propose", "official")][1:]
+    outcome = drive(problem(8), settings, prefers(1))
+    labels = outcome.of("official")[0].labels
+    steps = [request for request in outcome.requests if request.purpose in ("propose", "official")][1:]
     num_unchanged = 0
     for request, following in zip(steps, [*steps[1:], None], strict=True):
         if request.purpose == "official":
@@ -196,9 +196,9 @@ def test_no_pass_is_asked_when_a_label_does_not_change() -> None:
 
 def test_an_example_is_proposed_behind_all_that_is_labelled_but_itself() -> None:
     settings = OfficialSettings(num_initial=6, iterations_per_example=4.0, t0=HOT, t_min=HOT)
-    told = drive(problem(8), settings, prefers(1))
-    labels = told.of("official")[0].labels
-    for request in told.requests[2:]:
+    outcome = drive(problem(8), settings, prefers(1))
+    labels = outcome.of("official")[0].labels
+    for request in outcome.requests[2:]:
         if request.purpose == "official":
             labels = request.labels
         elif request.purpose == "propose":
@@ -211,35 +211,35 @@ def test_an_example_is_proposed_behind_all_that_is_labelled_but_itself() -> None
 def test_members_of_a_group_under_way_are_drawn_first() -> None:
     settings = OfficialSettings(num_initial=1, iterations_per_example=3 / 20, group_weight=1e12, t0=HOT, t_min=HOT)
     given = problem(20, 4, {"kind": "same_key", "key": "none"})
-    told = drive(given, settings, prefers(1))
-    (first,) = np.flatnonzero(told.of("official")[0].labels >= 0).tolist()
-    drawn = sorted(int(request.queries[0]) for request in told.of("propose"))
+    outcome = drive(given, settings, prefers(1))
+    (first,) = np.flatnonzero(outcome.of("official")[0].labels >= 0).tolist()
+    drawn = sorted(int(request.queries[0]) for request in outcome.of("propose"))
     assert sorted([first, *drawn]) == list(range(first // 4 * 4, first // 4 * 4 + 4))
 
 
 def test_what_was_never_drawn_is_labelled_at_the_end() -> None:
     settings = OfficialSettings(num_initial=2, iterations_per_example=0.0)
-    told = drive(problem(8), settings, prefers(1))
-    (remaining,) = told.of("remaining")
-    initial = told.of("official")[0].labels
+    outcome = drive(problem(8), settings, prefers(1))
+    (remaining,) = outcome.of("remaining")
+    initial = outcome.of("official")[0].labels
     assert remaining.queries.tolist() == np.flatnonzero(initial < 0).tolist()
     expected = np.where(initial < 0, 1, initial)
-    assert told.result.winner.labels.tolist() == expected.tolist()
+    assert outcome.result.winner.labels.tolist() == expected.tolist()
 
 
 def test_contexts_keep_the_datas_order_and_finals_are_weighed_on_fresh_ones() -> None:
-    told = drive(problem(12), OfficialSettings(), prefers(1))
-    for request in told.requests:
+    outcome = drive(problem(12), OfficialSettings(), prefers(1))
+    for request in outcome.requests:
         assert (request.order.tolist() == list(range(12))) == (request.purpose != "finalists")
-    assert len(told.of("finalists")) == 3
+    assert len(outcome.of("finalists")) == 3
 
 
 def test_the_same_seed_asks_the_same() -> None:
     def asked(seed: int) -> list[Any]:
-        told = drive(problem(12, 2, MIRRORED), OfficialSettings(), prefers(1), seed)
+        outcome = drive(problem(12, 2, MIRRORED), OfficialSettings(), prefers(1), seed)
         return [
             (request.purpose, request.labels.tolist(), request.queries.tolist(), request.order.tolist())
-            for request in told.requests
+            for request in outcome.requests
         ]
 
     assert asked(1) == asked(1) != asked(2)

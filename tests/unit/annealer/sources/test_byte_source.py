@@ -156,7 +156,7 @@ def test_packed_members_behind_each_other(tmp_path: Path, packing: str) -> None:
 
 
 @pytest.mark.parametrize("packing", [".gz", ".bz2", ".xz", ".zst"])
-def test_packed_data_that_lost_something_are_told(tmp_path: Path, packing: str) -> None:
+def test_packed_data_that_lost_something_are_reported(tmp_path: Path, packing: str) -> None:
     """However they lost it: rows behind the damage would be missing in silence."""
     lines = b"".join(b'{"a": %d}\n' % number for number in range(2000))
     packed = PACKINGS[packing](lines)
@@ -192,7 +192,7 @@ def test_blank_lines_are_counted(tmp_path: Path, content: bytes, blank: int) -> 
         ("rows.jsonl", b"PK\x03\x04rest", "a zip archive"),
     ],
 )
-def test_what_cannot_be_read_to_its_end_is_told(tmp_path: Path, name: str, content: bytes, says: str) -> None:
+def test_what_cannot_be_read_to_its_end_is_reported(tmp_path: Path, name: str, content: bytes, says: str) -> None:
     (tmp_path / name).write_bytes(content)
     with piped(content, [1000]) as pipe, pytest.raises(RequestError):
         values(pipe)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from tests import planted
-from tests.finished import finished
+from tests.finished import finished, finished_run
 
 from icm_annealer.runs.directory import COSTS, JOURNAL, TRACKING, RunDir
 from icm_annealer.runs.journal import read_lines
@@ -94,11 +95,23 @@ async def test_a_run_is_shown_once_however_often_the_follower_is_started(
     assert facts["verdict"] == done.run.verdict.words
 
 
-async def test_a_run_that_was_stopped_is_told_so(tmp_path: Path, scorer: ScorerClient, kept: Kept) -> None:
+async def test_a_run_that_was_stopped_is_shown_as_stopped(tmp_path: Path, scorer: ScorerClient, kept: Kept) -> None:
     await finished(scorer, tmp_path / "run", planted.write_task(tmp_path / "data"))
     (tmp_path / "run" / "labels.jsonl").unlink()
     follow(Follower(RunDir(tmp_path / "run"), Kind("kept", None)), lambda: True)
     assert [state for state, _ in kept.ends] == ["stopped"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of eight examples, which no test changes."""
+    return finished_run(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture
+def copied(made: Path, tmp_path: Path) -> Path:
+    """A copy of that run."""
+    return Path(shutil.copytree(made, tmp_path / "run"))
 
 
 @pytest.mark.parametrize(
@@ -112,16 +125,15 @@ async def test_a_run_that_was_stopped_is_told_so(tmp_path: Path, scorer: ScorerC
         (TRACKING, '"format": 1', '"format": 2', "was written by a newer version (format 2; this one reads 1)"),
     ],
 )
-async def test_damaged_files_are_told_in_one_line(
-    tmp_path: Path, scorer: ScorerClient, kept: Kept, name: str, before: str, after: str, says: str
+def test_damaged_files_are_reported_in_one_line(
+    copied: Path, kept: Kept, name: str, before: str, after: str, says: str
 ) -> None:
-    await finished(scorer, tmp_path / "run", planted.write_task(tmp_path / "data", 8))
     if name == TRACKING:
-        Follower(RunDir(tmp_path / "run"), Kind("kept", None)).look()
-    path = tmp_path / "run" / name
+        Follower(RunDir(copied), Kind("kept", None)).look()
+    path = copied / name
     path.write_text(path.read_text().replace(before, after, 1))
     with pytest.raises(RequestError) as raised:
-        Follower(RunDir(tmp_path / "run"), Kind("kept", None)).look()
+        Follower(RunDir(copied), Kind("kept", None)).look()
     assert says in raised.value.message
     assert str(path) in raised.value.message
     assert "\n" not in raised.value.message
@@ -132,7 +144,7 @@ def test_a_run_that_never_began_is_not_shown(tmp_path: Path, kept: Kept) -> None
     assert (kept.begun, kept.ends) == ([], [])
 
 
-def test_lines_are_told_when_they_are_whole(tmp_path: Path) -> None:
+def test_lines_are_reported_when_they_are_whole(tmp_path: Path) -> None:
     tail = FileTail(tmp_path / "file")
     assert list(tail.lines()) == []
     with (tmp_path / "file").open("a") as file:

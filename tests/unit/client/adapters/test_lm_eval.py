@@ -75,7 +75,7 @@ def test_answers_that_begin_one_another_and_many_tokens(url: str) -> None:
     assert [answer[0] for answer in answers] == direct
 
 
-def test_what_greedy_decoding_does_is_told_only_where_it_is_known(url: str) -> None:
+def test_what_greedy_decoding_does_is_reported_only_where_it_is_known(url: str) -> None:
     shots = "\n\n".join(["Q: yes"] * 8)
     (likely,), (unlikely,) = (
         ScorerLM(url).loglikelihood([instance(f"{shots}\n\nQ:", text)]) for text in (" yes", " no")

@@ -110,7 +110,7 @@ def test_a_chain_deeper_than_the_stack() -> None:
         ([[None, 0]], [[0], [0, None]], "prompt 1 refers to segment null"),
     ],
 )
-def test_numbers_of_nothing_are_told(
+def test_numbers_of_nothing_are_reported(
     prefixes: list[list[int | None]], prompts: list[str | list[int | None]], says: str
 ) -> None:
     request = ScoreRequest(segments=["s"], prefixes=prefixes, prompts=prompts, labels=[" x"])

@@ -8,7 +8,7 @@ from icm_client.contract.errors import DeadlineError, error_body, error_from_bod
 from icm_client.http.retry import RetryPolicy
 
 
-def test_a_passed_deadline_is_told_apart_from_a_gateway_that_waited_in_vain_and_is_not_retried() -> None:
+def test_a_passed_deadline_is_not_a_gateway_that_waited_in_vain_and_is_not_retried() -> None:
     error = error_from_body(504, error_body(DeadlineError("too late", details={"deadline_s": 1.0})))
     assert type(error) is DeadlineError
     assert (error.message, error.details) == ("too late", {"deadline_s": 1.0})

@@ -34,7 +34,9 @@ async def damaged() -> AsyncIterator[bytes]:
         (lambda: httpx.Response(503, content=b"[" * 100_000), UnavailableError, "503"),
     ],
 )
-async def test_what_is_answered_is_told(answer: Callable[[], httpx.Response], kind: type[Exception], says: str) -> None:
+async def test_wrong_answers_are_reported(
+    answer: Callable[[], httpx.Response], kind: type[Exception], says: str
+) -> None:
     http = endpoint(lambda request: answer())
     with pytest.raises(kind, match=says) as raised:
         await http.ask("GET", "/v1/models")
@@ -68,7 +70,7 @@ async def test_a_wait_may_be_named_by_date() -> None:
     await http.close()
 
 
-def test_a_key_that_cannot_be_one_is_told_but_not_shown() -> None:
+def test_a_key_that_cannot_be_one_is_reported_but_not_shown() -> None:
     with pytest.raises(RequestError, match="is not an API key: character 5") as raised:
         endpoint(lambda request: httpx.Response(200), api_key="schlüssel")
     assert "schl" not in raised.value.message

@@ -128,7 +128,7 @@ def test_loopback(host: str, is_here: bool) -> None:
         ("http://joe:hunter2/x@proxy:port", "not a URL"),
     ],
 )
-async def test_a_proxy_that_cannot_be_used_is_told_before_anything_is_sent(named: str, says: str) -> None:
+async def test_a_proxy_that_cannot_be_used_is_reported_before_anything_is_sent(named: str, says: str) -> None:
     with environment(ALL_PROXY=named):
         for make in (ScorerClient, EndpointHttp):
             with pytest.raises(RequestError) as raised:
@@ -148,7 +148,7 @@ def test_no_proxy_variable_is_an_accident(named: str) -> None:
         ScorerClient(ANYWHERE)
 
 
-async def test_certificates_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+async def test_certificates_that_cannot_be_read_are_reported(tmp_path: Path) -> None:
     bad = tmp_path / "ca.pem"
     bad.write_text("no certificate")
     for place in (bad, tmp_path / "none.pem"):

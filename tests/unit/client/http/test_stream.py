@@ -65,7 +65,7 @@ async def test_separators_of_other_kinds_end_no_line() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.data())
-async def test_an_answer_that_is_cut_anywhere_is_told_and_what_came_before_is_kept(data: st.DataObject) -> None:
+async def test_an_answer_that_is_cut_anywhere_is_reported_and_what_came_before_is_kept(data: st.DataObject) -> None:
     content = text(*WHOLE)
     length = data.draw(st.integers(0, len(content) - 2))  # without the last newline all is there already
     found: list[Any] = []
@@ -109,7 +109,7 @@ async def test_an_error_in_the_stream_is_typed(status: int, code: str, kind: typ
         [b"<html>"],
     ],
 )
-async def test_what_is_not_of_this_protocol_is_told(lines: list[Any]) -> None:
+async def test_what_is_not_of_this_protocol_is_reported(lines: list[Any]) -> None:
     with pytest.raises(ScorerError) as raised:
         await read(text(*lines))
     assert "\n" not in raised.value.message
@@ -146,8 +146,8 @@ def test_rows_are_numbered_as_in_the_request() -> None:
         ([-1], [[-1.0, -1.0]], "prompt -1"),
         ([0, 0], [[-1.0, -1.0]] * 2, "prompt 0 twice"),
         ([1], [[-1.0, -1.0]], "prompt 1 twice"),
-        ([0], [], "0 rows for 1 prompts"),
-        ([], [[-1.0, -1.0]], "1 rows for 0 prompts"),
+        ([0], [], "0 rows for 1 prompt"),
+        ([], [[-1.0, -1.0]], "1 row for 0 prompts"),
         ([0], [[-1.0]], "not 2 log-probabilities"),
         ([0], [[-1.0, 0.5]], "not 2 log-probabilities"),
         ([0], [[-1.0, float("nan")]], "not 2 log-probabilities"),

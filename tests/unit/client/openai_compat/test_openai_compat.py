@@ -16,8 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests import openai_app
 from tests.openai_app import FakeEndpoint, Spoil
-from tests.tiny_models import EACH_STYLE, STYLES
-from transformers import PreTrainedTokenizerFast
+from tests.tiny_models import EACH_STYLE, STYLES, of_transformers
 
 from icm_client import AccessError, OpenAIScorer, RequestError, ScoreRequest, ScorerError, UnavailableError
 from icm_client.contract.label_trie import MAX_READ_IDS
@@ -104,7 +103,7 @@ async def test_prompts_one_by_one(settings: dict[str, Any]) -> None:
 @functools.cache
 def styled(style: str) -> FakeEngine:
     engine: Any = FakeEngine()
-    engine.tokenizer = HfTokenizer(PreTrainedTokenizerFast(tokenizer_object=STYLES[style]()))
+    engine.tokenizer = HfTokenizer(of_transformers(STYLES[style]()))
     return engine
 
 
@@ -329,7 +328,7 @@ async def test_adapters_are_models_beside_the_base_model() -> None:
     endpoint.models += [{"id": "lora", "root": "/lora", "parent": "fake", "max_model_len": None}]
     async with scoring(endpoint) as scorer:
         info = await scorer.model()
-        assert (info.name, info.adapters, info.max_prompt_tokens) == ("fake", ["lora"], 8191)
+        assert (info.name, info.adapters, info.max_prompt_tokens) == ("fake", {"lora": ""}, 8191)
         await scorer.score(REQUEST.model_copy(update={"model": "lora"}))
         assert {body["model"] for body in endpoint.asked} == {"lora"}
         with pytest.raises(RequestError, match="no model 'other': the scorer serves base, lora"):
@@ -359,7 +358,7 @@ async def test_what_the_endpoint_tells_is_the_models_digest() -> None:
     assert await digest() == digests[-1]
 
 
-async def test_a_model_that_changes_during_a_run_is_told() -> None:
+async def test_a_model_that_changes_during_a_run_is_reported() -> None:
     endpoint = FakeEndpoint()
     async with scoring(endpoint) as scorer:
         before = await scorer.model()
@@ -432,13 +431,13 @@ def test_requests_hold_all_reads_in_order_within_the_limits(sizes: list[int], nu
     assert [read for batch in cut for read in batch] == reads
     for batch in cut:
         assert len(batch) <= MAX_PROMPTS
-        assert len({token for read in batch for token in read.wanted}) <= MAX_READ_IDS
+        assert len({token for read in batch for token in read.target_ids}) <= MAX_READ_IDS
         assert len(batch) == 1 or sum(len(read.prompt) for read in batch) <= MAX_SIZE
     for batch, following in pairwise(cut):  # none ends without need
         together = [*batch, following[0]]
         assert (
             len(together) > MAX_PROMPTS
-            or len({token for read in together for token in read.wanted}) > MAX_READ_IDS
+            or len({token for read in together for token in read.target_ids}) > MAX_READ_IDS
             or sum(len(read.prompt) for read in together) > MAX_SIZE
         )
 
@@ -458,7 +457,7 @@ def test_requests_hold_all_reads_in_order_within_the_limits(sizes: list[int], nu
         ({"prompts": ["word " * 8191 + "word"]}, "prompt_too_long"),
     ],
 )
-async def test_what_is_wrong_with_a_request_is_told(change: dict[str, Any], code: str) -> None:
+async def test_what_is_wrong_with_a_request_is_reported(change: dict[str, Any], code: str) -> None:
     async with scoring(FakeEndpoint()) as scorer:
         with pytest.raises(RequestError) as raised:
             await scorer.score(REQUEST.model_copy(update=change))
@@ -466,7 +465,7 @@ async def test_what_is_wrong_with_a_request_is_told(change: dict[str, Any], code
     assert "\n" not in raised.value.message
 
 
-async def test_the_key_is_sent_and_a_wrong_one_told() -> None:
+async def test_the_key_is_sent_and_a_wrong_one_reported() -> None:
     endpoint = FakeEndpoint(key="secret")
     async with scoring(endpoint, api_key="secret") as scorer:
         await scorer.score(REQUEST)
@@ -497,6 +496,6 @@ async def test_something_else_that_answers() -> None:
 
 
 @pytest.mark.parametrize("url", ["", "gpu-box", "ftp://x", "http://"])
-async def test_what_is_no_url_is_told(url: str) -> None:
+async def test_what_is_no_url_is_reported(url: str) -> None:
     with pytest.raises(RequestError, match="not a URL of an endpoint"):
         await OpenAIScorer.open(url)

@@ -195,7 +195,7 @@ def test_several_that_add_at_once_lose_none(tmp_path: Path) -> None:
         ("!!python/object/apply:os.system ['true']", "neither YAML nor JSON"),
     ],
 )
-def test_a_wrong_file_is_told_in_a_line_without_its_hashes(tmp_path: Path, text: str, says: str) -> None:
+def test_a_wrong_file_is_reported_in_a_line_without_its_hashes(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "keys.yaml"
     path.write_text(text)
     with pytest.raises(RequestError, match=says) as raised:
@@ -297,7 +297,7 @@ def test_a_file_never_gets_larger_than_can_be_read(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_a_file_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_used_is_reported(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="No such file"):
         read_keys(tmp_path / "none.yaml")
     with pytest.raises(RequestError, match="No such file"):
@@ -334,7 +334,7 @@ def test_a_key_that_is_there_already_is_not_replaced(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_a_layout_that_nothing_can_be_added_to_is_told(tmp_path: Path) -> None:
+def test_a_layout_that_nothing_can_be_added_to_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "keys.yaml"
     text = f"  - name: alice\n    sha256: {HASH}\n"
     path.write_text(text)

@@ -32,7 +32,7 @@ def test_help_has_the_whole_name_of_every_limit(columns: str) -> None:
         ("--weight", "first", "'first' is not of the form key=value"),
     ],
 )
-def test_a_wrong_number_is_told_by_its_name(option: str, value: str, says: str) -> None:
+def test_a_wrong_number_is_reported_by_its_name(option: str, value: str, says: str) -> None:
     ended = CliRunner().invoke(cli.app, ["serve", "--engine", "fake", option, value])
     assert isinstance(ended.exception, RequestError)
     assert ended.exception.message.startswith(says)
@@ -45,6 +45,6 @@ def test_a_keys_folder_is_named_alike_to_make_a_key_and_to_serve(tmp_path: Path)
     assert [entry.name for entry in read_keys(tmp_path / "keys.yaml")] == ["alice"]
 
 
-def test_a_name_that_cannot_be_is_told_in_words(tmp_path: Path) -> None:
+def test_a_name_that_cannot_be_is_reported_in_words(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="a name consists of letters, digits and any of"):
         add_key(tmp_path / "keys.yaml", "al ice")

@@ -37,9 +37,9 @@ from icm_server.engines.captured_output import CapturedOutput
 captured = CapturedOutput()
 subprocess.run([sys.executable, "-c", "raise ValueError('from a child')"])
 os.write(2, b"noise")
-print("told", captured.cause())
+print("cause", captured.cause())
 print("progress", file=sys.stderr)
 """
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert answer.stdout == "told ValueError: from a child\n"
+    assert answer.stdout == "cause ValueError: from a child\n"
     assert answer.stderr == "progress\n"

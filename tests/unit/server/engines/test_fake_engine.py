@@ -63,7 +63,7 @@ def test_the_seed_changes_answers_and_the_digest() -> None:
 
 
 @given(st.lists(st.text("ab \n:", max_size=60), min_size=1, max_size=6), st.randoms(use_true_random=False))
-def test_answers_do_not_depend_on_order_company_or_what_else_is_wanted(texts: list[str], rng: object) -> None:
+def test_answers_do_not_depend_on_order_company_or_what_else_is_read(texts: list[str], rng: object) -> None:
     texts = ["x" + text for text in texts]
     alone = {text: read(FakeEngine(), text, [" a", " b", "a"]).logprobs for text in texts}
     engine = FakeEngine()

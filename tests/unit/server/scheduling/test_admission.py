@@ -86,7 +86,7 @@ def test_what_does_not_fit_now_is_refused_whole_and_leaves_nothing(limits: Limit
     assert not admission.keys
 
 
-def test_what_never_fits_is_told_so() -> None:
+def test_what_never_fits_is_refused_as_such() -> None:
     admission = Admission(Limits(max_prompts=10, max_tokens=100))
     with pytest.raises(TooLargeError, match="11 prompts"):
         admission.admit("a", 11)

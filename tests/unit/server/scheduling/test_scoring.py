@@ -353,7 +353,7 @@ async def test_all_texts_that_a_window_of_128k_tokens_holds_are_counted() -> Non
     await scorer.close()
 
 
-async def test_counting_that_is_too_late_is_told() -> None:
+async def test_counting_that_is_too_late_is_reported() -> None:
     scorer, tokenizer = gated()
     with pytest.raises(DeadlineError, match="deadline of"):
         await scorer.count_tokens(["a"], deadline_s=0.05)

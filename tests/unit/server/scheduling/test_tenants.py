@@ -129,7 +129,7 @@ async def test_a_quota_is_kept_over_the_way_of_a_request() -> None:
         await scorer.close()
 
 
-async def test_the_most_prompts_that_a_key_may_ask_are_told() -> None:
+async def test_the_most_prompts_that_a_key_may_ask_are_reported() -> None:
     """One that sends as many as its error says is never refused for that, however small the limits."""
     limits = Limits(max_reads=8)
     for has_keys, most in ((True, 4), (False, 8)):

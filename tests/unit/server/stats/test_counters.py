@@ -70,7 +70,7 @@ def test_the_total_is_of_all_whatever_is_kept_by_name(requests: list[tuple[int, 
     assert {experiment_id for experiment_id, _ in counters} == set(map(id_of, newest))
 
 
-def test_experiments_with_open_requests_keep_their_names_and_newcomers_are_told_together() -> None:
+def test_experiments_with_open_requests_keep_their_names_and_newcomers_are_counted_together() -> None:
     counters = Counters(HandClock())
     for number in range(MAX_EXPERIMENTS):
         counters.of(id_of(f"e{number}")).num_open += 1

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.tiny_models import EACH_STYLE, STYLES
+from tests.tiny_models import EACH_STYLE, STYLES, of_transformers
 from tokenizers import Tokenizer
-from transformers import PreTrainedTokenizerFast
 
 from icm_client.contract.errors import RequestError, TooLargeError
 from icm_client.contract.wire import ScoreRequest
@@ -35,7 +35,7 @@ def trained(style: str) -> Tokenizer:
 
 @functools.cache
 def tokenizer(style: str) -> HfTokenizer:
-    return HfTokenizer(PreTrainedTokenizerFast(tokenizer_object=trained(style)))
+    return HfTokenizer(of_transformers(trained(style)))
 
 
 def tokenize(style: str, **request: object) -> Tokenized:
@@ -115,8 +115,8 @@ def oracle(style: str, text: str, special: bool) -> list[int]:
 
 
 @functools.cache
-def slow_tokenizer(style: str, special: bool) -> PreTrainedTokenizerFast:
-    return PreTrainedTokenizerFast(tokenizer_object=trained(style), split_special_tokens=not special)
+def slow_tokenizer(style: str, special: bool) -> Any:
+    return of_transformers(trained(style), split_special_tokens=not special)
 
 
 @pytest.mark.parametrize(("style", "is_joined"), [("gpt2", 0), ("llama3", 0), ("metaspace", 0), ("llama2", 1)])
@@ -176,7 +176,7 @@ def test_joined_texts_are_tokenized_a_few_at_a_time(monkeypatch: pytest.MonkeyPa
             return super().encode_many(texts)
 
     monkeypatch.setattr(base, "BATCH_CHARS", 2000)
-    counting = Sizes(PreTrainedTokenizerFast(tokenizer_object=trained("llama2")))
+    counting = Sizes(of_transformers(trained("llama2")))
     asked = ScoreRequest(
         segments=["Word: salmon " * 50, "Group:"],
         prefixes=[[None, 0]],
@@ -260,7 +260,7 @@ class Counting(HfTokenizer):
     """Counts the characters that it tokenizes."""
 
     def __init__(self, style: str):
-        super().__init__(PreTrainedTokenizerFast(tokenizer_object=trained(style)))
+        super().__init__(of_transformers(trained(style)))
         self.num_chars = 0
 
     def encode_many(self, texts: Sequence[str]) -> list[Encoded]:
@@ -364,7 +364,7 @@ def test_special_tokens_in_texts_are_text_unless_they_are_asked_for(style: str) 
 
 def test_added_tokens_that_are_not_marked_as_special_are_found_either_way() -> None:
     """As by transformers' `split_special_tokens`."""
-    base = PreTrainedTokenizerFast(tokenizer_object=trained("gpt2"), split_special_tokens=True)
+    base = of_transformers(trained("gpt2"), split_special_tokens=True)
     base.add_tokens(["<think>"])
     real = HfTokenizer(base)
     assert list(real.special_tokens or []) == ["<think>"]

@@ -220,7 +220,7 @@ def test_labels_of_one_kind_are_compared_with_three_classes(icm: Icm, tmp_path: 
         (["--task", "poems"], "has no data of its own"),
     ],
 )
-def test_mistakes_are_told_before_anything_is_measured(
+def test_mistakes_are_reported_before_anything_is_measured(
     icm: Icm, tmp_path: Path, url: str, options: list[str], says: str
 ) -> None:
     task, out = data(tmp_path / "data", 60), tmp_path / "out"
@@ -228,7 +228,7 @@ def test_mistakes_are_told_before_anything_is_measured(
     assert not (out / "baselines.json").exists()
 
 
-def test_a_prefix_that_no_window_holds_is_told(icm: Icm, tmp_path: Path, url: str) -> None:
+def test_a_prefix_that_no_window_holds_is_reported(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out, prefix = data(tmp_path / "data", 60), tmp_path / "out", tmp_path / "long.txt"
     prefix.write_text("word " * 9000)
     check_refused(compare(icm, url, task, out, "--prefix-file", prefix), 2, "9000 tokens", "window")
@@ -238,6 +238,7 @@ def test_a_prefix_that_no_window_holds_is_told(icm: Icm, tmp_path: Path, url: st
     check_refused(compare(icm, url, task, out, "--prefix-file", prefix), 2, "empty")
 
 
+@pytest.mark.slow
 def test_known_labels_and_rates_are_given_to_every_method(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out, known = data(tmp_path / "data", 60), tmp_path / "out", tmp_path / "known.csv"
     ids = [f"row-{number}" for number in range(5)]

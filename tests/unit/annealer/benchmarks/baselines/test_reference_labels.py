@@ -18,7 +18,7 @@ TASK = Task(
 
 
 @given(st.integers(2, 5), st.integers(1, 60), st.floats(0, 1), st.integers(0, 1000))
-def test_noise_leaves_as_many_labels_right_as_wanted(num_labels: int, num: int, share: float, seed: int) -> None:
+def test_noise_leaves_as_many_labels_right_as_stated(num_labels: int, num: int, share: float, seed: int) -> None:
     rng = np.random.default_rng(seed)
     gold, num_wrong = rng.integers(num_labels, size=num), round(share * num)
     before = gold.copy()
@@ -50,6 +50,6 @@ def test_people_may_leave_examples_out_and_name_labels_as_gold_does() -> None:
         ("text", "example '0', field 'text': the label 'x' is none of yes, no"),
     ],
 )
-def test_a_wrong_field_is_told(field: str, says: str) -> None:
+def test_a_wrong_field_is_reported(field: str, says: str) -> None:
     with pytest.raises(RequestError, match=says):
         human_labels(examples("yes", "no"), field, TASK)

@@ -1,0 +1,1 @@
+"""LoRA adapters: their files, what is wrong with them, where they are kept, and who may use them."""

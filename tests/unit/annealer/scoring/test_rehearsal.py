@@ -1,0 +1,140 @@
+"""What a rehearsal says that work costs is what it costs on a scorer that remembers nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests import planted
+from tests.conftest import Serving, fake_scorer
+from tests.hand_clock import HandClock
+
+from icm_annealer.api.job import LabelJob
+from icm_annealer.labelling.label_dataset import label_dataset
+from icm_annealer.runs.costs import read_costs
+from icm_annealer.runs.directory import RunDir
+from icm_annealer.scoring.forecast import Rehearsed, forecast
+from icm_annealer.scoring.limited_scorer import BudgetSpentError, LimitedScorer
+from icm_annealer.scoring.measured_rate import measured_rate
+from icm_annealer.scoring.passes import Scorer
+from icm_annealer.scoring.rehearsal import LongRehearsalError, Rehearsal
+from icm_annealer.search.blocks import BlockSettings
+from icm_annealer.search.joint import JointSettings
+from icm_annealer.search.settings import Settings
+from icm_client import ScoreRequest, ScoreResponse
+
+LONG_LABELS = planted.TASK.replace('" hot"', '" very hot indeed"').replace('" cool"', '" cool or cold"')
+"""Labels of several tokens, whose tries have several reads."""
+FIXED = {
+    "blocks": BlockSettings(max_passes=2, max_chains=2, num_final_orders=1),
+    "joint": JointSettings(num_rounds=1),
+    "bootstrap": None,
+}
+"""Searches whose passes do not depend on the answers, or hardly."""
+
+
+async def costs(folder: Path, task_file: Path, scorer: Scorer, search: str) -> list[int]:
+    """The computed tokens of each pass, and of what is asked again at the end."""
+    loaded_task, loaded = planted.load(task_file)
+    settings = Settings(search=search, options=FIXED[search])
+    await label_dataset(RunDir(folder), loaded.examples, loaded_task.task, scorer, settings)
+    return [cost.computed_tokens for cost in read_costs(folder)]
+
+
+@pytest.mark.parametrize("task", [planted.TASK, LONG_LABELS], ids=["short labels", "long labels"])
+@pytest.mark.parametrize("search", FIXED)
+async def test_tokens_are_those_of_the_run(tmp_path: Path, serving: Serving, search: str, task: str) -> None:
+    task_file = planted.write_task(tmp_path / "data", 24, task=task)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    async with serving() as scorer:
+        spent = await costs(tmp_path / "a", task_file, scorer, search)
+        rehearsal = Rehearsal(scorer)
+        counted = await costs(tmp_path / "b", task_file, rehearsal, search)
+    assert rehearsal.usage.computed_tokens == sum(counted)
+    num = 7 if search == "blocks" else len(spent)  # how many answers it evaluates depends on what was found
+    assert sum(counted[:num]) == pytest.approx(sum(spent[:num]), rel=0.05)
+    assert len(counted) == len(spent) or search == "blocks"
+
+
+class Slow:
+    """A scorer with a clock: so many seconds for each token that it computes, and for each request."""
+
+    def __init__(self, scorer: Scorer, clock: HandClock, token_s: float, request_s: float):
+        self._scorer, self._clock, self._token_s, self._request_s = scorer, clock, token_s, request_s
+        self.model, self.count_tokens = scorer.model, scorer.count_tokens
+
+    async def score(self, request: ScoreRequest) -> ScoreResponse:
+        answer = await self._scorer.score(request)
+        self._clock.now += self._request_s + self._token_s * answer.usage.computed_tokens
+        return answer
+
+
+@pytest.mark.parametrize("token_s", [0.0005, 0.02])
+async def test_seconds_are_those_of_the_run(tmp_path: Path, token_s: float) -> None:
+    """Of a fast scorer whole requests are measured, of a slow one parts."""
+    loaded_task, loaded = planted.load(planted.write_task(tmp_path / "data", 24))
+    settings = Settings(search="bootstrap")
+    async with fake_scorer() as scorer:
+        clock = HandClock()
+        slow = Slow(scorer, clock, token_s, 0.01)
+        job = LabelJob(loaded_task.task, loaded, loaded.examples, settings, None, RunDir(tmp_path / "run"))  # type: ignore[arg-type]
+        found = await forecast(slow, job.rehearse, clock=lambda: clock.now)
+        assert found.measured_s < 15
+        start = clock.now
+        await label_dataset(RunDir(tmp_path), loaded.examples, loaded_task.task, slow, settings)
+    spent = sum(cost.computed_tokens for cost in read_costs(tmp_path))
+    assert found.computed_tokens == pytest.approx(spent, rel=0.05)
+    assert found.seconds == pytest.approx(clock.now - start, rel=0.25)
+    assert found.most_tokens >= found.computed_tokens
+    assert 0 < found.window_share < 0.1
+    assert not (tmp_path / "run").exists()
+
+
+async def test_long_work_is_extrapolated(tmp_path: Path) -> None:
+    clock = HandClock()
+
+    async def work(rehearsal: Rehearsal) -> Rehearsed:
+        request = ScoreRequest(
+            segments=["a b c", " d"], prefixes=[[None, 0]], prompts=[[0, 1]], labels=[[" x"], [" y"]]
+        )
+        await rehearsal.score(request)
+        clock.now += 1000.0
+        with pytest.raises(LongRehearsalError):
+            await rehearsal.score(request)
+        return Rehearsed(share=0.01)
+
+    async with fake_scorer() as scorer:
+        found = await forecast(scorer, work, varies=False, clock=lambda: clock.now)
+        assert (found.num_requests, found.prompt_tokens, found.share) == (100, 400, 0.01)
+        again = await forecast(scorer, work, num_times=3, varies=False, clock=lambda: clock.now)
+        assert again.num_requests == 300
+
+
+async def test_a_scorer_that_computes_nothing_has_no_rate() -> None:
+    request = ScoreRequest(segments=["a", "b"], prefixes=[[None, 0]], prompts=[[0, 1]], labels=[[" x"], [" y"]])
+    clock = HandClock()
+    async with fake_scorer() as scorer:
+        await scorer.score(request)
+        rate = await measured_rate(scorer, [request], 10.0, lambda: clock.now)
+    assert rate.num_tokens == 0
+    assert rate.tokens_per_s != rate.tokens_per_s  # NaN
+
+
+async def test_a_limited_scorer_ends_at_its_tokens_or_its_time() -> None:
+    clock = HandClock()
+
+    def request(number: int) -> ScoreRequest:
+        return ScoreRequest(prompts=[f"prompt number {number} is"], labels=[" x", " y"])
+
+    async with fake_scorer() as scorer:
+        limited = LimitedScorer(scorer, 6, None)
+        assert (await limited.score(request(0))).usage.computed_tokens == 4
+        await limited.score(request(1))
+        with pytest.raises(BudgetSpentError):
+            await limited.score(request(2))
+        timed = LimitedScorer(scorer, None, 5.0, lambda: clock.now)
+        await timed.score(request(3))
+        clock.now += 5.0
+        with pytest.raises(BudgetSpentError):
+            await timed.score(request(4))
