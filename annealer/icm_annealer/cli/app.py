@@ -19,11 +19,11 @@ from icm_annealer.cli.baselines import baselines
 from icm_annealer.cli.bench import bench, search_bench
 from icm_annealer.cli.data import app as data_app
 from icm_annealer.cli.demo import demo
-from icm_annealer.cli.ending import ended_in_order
 from icm_annealer.cli.export import export
 from icm_annealer.cli.review import review
 from icm_annealer.cli.run import resume_run, run
 from icm_annealer.cli.score import score
+from icm_annealer.cli.shared.ending import ended_in_order
 from icm_annealer.cli.show import show
 from icm_annealer.cli.tasks import check_task, tasks
 from icm_annealer.console.terminal import Terminal

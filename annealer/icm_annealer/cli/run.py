@@ -10,8 +10,8 @@ import typer
 from icm_annealer.api.inputs import load_data, settings_of, start_from
 from icm_annealer.api.job import LabelJob
 from icm_annealer.api.label_result import LabelResult
-from icm_annealer.cli.dry_run import DryRun, DryRunOption, HourPriceOption, JsonOption, PriceOption
-from icm_annealer.cli.options import (
+from icm_annealer.cli.shared.dry_run import DryRun, DryRunOption, HourPriceOption, JsonOption, PriceOption
+from icm_annealer.cli.shared.options import (
     AllowCodeOption,
     ColumnsOption,
     DataOption,
@@ -45,8 +45,8 @@ from icm_annealer.runs.record import RunRecord
 from icm_annealer.runs.schema.base import read_file
 from icm_annealer.runs.schema.state import StartState
 from icm_annealer.scorers.registry import DEFAULT_SCORER, scorers_help
-from icm_annealer.search.registry import DEFAULT, passes_help, searches_help
-from icm_annealer.search.settings import Settings, options_for
+from icm_annealer.searches.registry import DEFAULT, passes_help, searches_help
+from icm_annealer.searches.settings import Settings, options_for
 from icm_annealer.tracking.beside import tracked
 from icm_annealer.tracking.registry import tracker_usages
 from icm_annealer.tracking.target import Target

@@ -15,7 +15,8 @@ class Reference(NamedTuple):
     """The data of a run from outside its folder."""
 
     task: Task
-    """The task with the run's label rates, and with its gold field if it has one and the task was found."""
+    """The task with the label rates that were stated for the run or found by it, and with its gold field if it has one
+    and the task was found."""
     examples: list[Example]
     """The labelled examples, in the run's order."""
     data: Loaded | None
@@ -37,7 +38,7 @@ def read_again(
     that of `load_task`; code named in the run's folder is never run.
     """
     found = task_again(record.task, str(record.folder), task, allow_code=allow_code)
-    full = found.task.model_copy(update={"rates": record.task.rates}) if found else record.task
+    full = (found.task if found else record.task).model_copy(update={"rates": record.rates})
     if data is not None:
         loaded = load_examples(data, full, read_as)
         return Reference(full, record.examples(loaded.examples), loaded)

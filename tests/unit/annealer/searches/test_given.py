@@ -23,12 +23,12 @@ from icm_annealer.rules.registry import rule_of
 from icm_annealer.scoring.passes import PassRequest, PassResult
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Problem, Result
-from icm_annealer.search.blocks import BlockSettings
-from icm_annealer.search.bootstrap import BootstrapSettings
-from icm_annealer.search.joint import JointSettings
 from icm_annealer.search.problem import problem_of
-from icm_annealer.search.registry import BUILT_IN, presets_of
-from icm_annealer.search.settings import Settings
+from icm_annealer.searches.blocks import BlockSettings
+from icm_annealer.searches.bootstrap import BootstrapSettings
+from icm_annealer.searches.joint import JointSettings
+from icm_annealer.searches.registry import BUILT_IN, presets_of
+from icm_annealer.searches.settings import Settings
 from icm_client import RequestError
 
 VARIANTS = [

@@ -13,14 +13,12 @@ from icm_annealer.core.label_balance import LabelRates, smoothed_shifts
 from icm_annealer.core.objective import calibrated, label_rates
 from icm_annealer.scoring.passes import PassRequest, PassResult
 from icm_annealer.search.base import TWO_FOLDS, Problem, Round, StopSearch
-from icm_annealer.search.shots import only
+from icm_annealer.search.shots import as_many_of_each, only
 
 NEXT_TO_NOTHING = 1e-9
 """Bonus in nats of an example's current label before any evidence; smaller than any real gain."""
 OSCILLATION = 0.2
 """Share of labels that must change for a chain to count as oscillating; a few undecided examples always change."""
-MIN_EVEN_SHOTS = 4
-"""Shots of each label in contexts with as many of each; at uneven rates there may be fewer of the rare ones."""
 LEAST_SHARE = 0.5
 """A label is nearly lost below this fraction of its even share."""
 SMOOTHING = 0.25
@@ -226,13 +224,10 @@ def _half(
 
 
 def _with_even_context(problem: Problem, labels: Ints, queries: Ints, rng: np.random.Generator) -> Ints:
-    """`labels` without those of `queries`, and with no more of a label than of the rarest, but `MIN_EVEN_SHOTS` where
-    there are so many: behind uneven shots a model says little of the rare label."""
+    """`labels` without those of `queries`, and with as many of each label in the context."""
     others = np.setdiff1d(problem.all_examples, queries)
-    num_rarest = int(np.bincount(labels[others], minlength=problem.num_labels).min())
     shuffled = others[np.lexsort((rng.random(len(others)), ~problem.is_known[others]))]  # known labels first
-    of_each = [shuffled[labels[shuffled] == label] for label in range(problem.num_labels)]
-    return only(np.concatenate([members[: max(num_rarest, MIN_EVEN_SHOTS)] for members in of_each]), labels)
+    return only(as_many_of_each(shuffled, labels, problem.num_labels), labels)
 
 
 def _median_gain(scores: Array) -> float:

@@ -12,7 +12,7 @@ from icm_annealer.rules.consistency import Consistency
 from icm_annealer.scoring.passes import PassRequest, PassResult
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Problem
-from icm_annealer.search.chain import ChainEnd, ChainSettings, chain, evened, lockstep
+from icm_annealer.searches.chain import ChainEnd, ChainSettings, chain, evened, lockstep
 
 NUM = 60
 KIND = np.arange(NUM) % 3

@@ -15,10 +15,10 @@ from icm_annealer.scoring.passes import PassRequest, PassResult
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import FINALISTS, Problem, Result
 from icm_annealer.search.driver import drive
-from icm_annealer.search.gibbs import GibbsSettings
-from icm_annealer.search.official import OfficialSettings
-from icm_annealer.search.registry import BUILT_IN
-from icm_annealer.search.settings import Settings
+from icm_annealer.searches.gibbs import GibbsSettings
+from icm_annealer.searches.official import OfficialSettings
+from icm_annealer.searches.registry import BUILT_IN
+from icm_annealer.searches.settings import Settings
 from icm_client import RequestError
 
 NUM = 12

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from icm_annealer.cli.options import finite, interruptible
+from icm_annealer.cli.shared.options import finite, interruptible
 from icm_annealer.console.progress import RunProgress, duration
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.scorers.registry import NamedScorer

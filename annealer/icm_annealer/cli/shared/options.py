@@ -13,7 +13,7 @@ import numpy as np
 import typer
 
 from icm_annealer.api.inputs import with_known_labels
-from icm_annealer.cli.ending import run_to_end
+from icm_annealer.cli.shared.ending import run_to_end
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.examples import Loaded
 from icm_annealer.data.rates import NO_RATES, check_attainable, read_rates

@@ -26,11 +26,11 @@ from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import PassRequest, PassResult, PassScorer
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Problem, Result, StopSearch, zero_shot_labels_of
-from icm_annealer.search.bootstrap import BootstrapSettings
-from icm_annealer.search.gibbs import GibbsSettings
-from icm_annealer.search.growing import GrowingSettings
-from icm_annealer.search.joint import JointSettings
-from icm_annealer.search.settings import Settings
+from icm_annealer.searches.bootstrap import BootstrapSettings
+from icm_annealer.searches.gibbs import GibbsSettings
+from icm_annealer.searches.growing import GrowingSettings
+from icm_annealer.searches.joint import JointSettings
+from icm_annealer.searches.settings import Settings
 from icm_client import ScorerClient
 
 Array = npt.NDArray[np.float64]

@@ -18,7 +18,8 @@ from icm_annealer.rules.consistency import Consistency
 from icm_annealer.scoring.passes import PassRequest, PassResult
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import NUM_KEPT, Candidate, Finalist, Problem, Result, weigh
-from icm_annealer.search.blocks import (
+from icm_annealer.search.shots import MIN_EVEN_SHOTS
+from icm_annealer.searches.blocks import (
     EVEN,
     GROWING,
     RENAMED,
@@ -28,7 +29,6 @@ from icm_annealer.search.blocks import (
     blocks,
     likelier_names,
 )
-from icm_annealer.search.chain import MIN_EVEN_SHOTS
 
 NUM = 40
 GOLD = np.arange(NUM) % 2
@@ -341,7 +341,7 @@ def test_only_the_best_answers_are_evaluated_on_more_than_one_order(num_finalist
     def answer(request: PassRequest) -> Array:
         (number,) = (k for k, f in enumerate(finalists[:-1]) if (f.labels == request.labels).all())
         # The later, the more coherent, but not surely so: by example, leads differ in sign.
-        return (1 + 0.03 * number) * np.roll(sureness, number)[:, None] * confident(request.labels)
+        return (1 + 0.06 * number) * np.roll(sureness, number)[:, None] * confident(request.labels)
 
     found, asked = driven(weigh(problem(), finalists, 3, np.random.default_rng(1)), answer)
     orders = [tuple(request.order) for request in asked]

@@ -12,6 +12,7 @@ from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.objective import calibrated, information, label_rates, normalized
 from icm_annealer.scoring.passes import PassResult
 from icm_annealer.search.base import (
+    AtRates,
     Candidate,
     Finalist,
     Problem,
@@ -22,12 +23,13 @@ from icm_annealer.search.base import (
     zero_shot_candidate,
     zero_shot_request,
 )
-from icm_annealer.search.chain import NEXT_TO_NOTHING, ChainEnd, ChainSettings, chain, evened, lockstep
-from icm_annealer.search.growing import grow
 from icm_annealer.search.kind import ExpectedPasses, Preset, SearchKind
+from icm_annealer.searches.chain import NEXT_TO_NOTHING, ChainEnd, ChainSettings, chain, evened, lockstep
+from icm_annealer.searches.found_rates import Answers, answers_at_rates
+from icm_annealer.searches.growing import grow
 
 GIVEN, GROWING, ZERO_SHOT, RANDOM = "given", "growing", "zero-shot", "random"
-EVEN, RENAMED, ZERO_SHOT_ALONE = "even rates", "renamed", "zero-shot alone"
+EVEN, RENAMED, UNEVEN, ZERO_SHOT_ALONE = "even rates", "renamed", "uneven rates", "zero-shot alone"
 
 MIN_DIFFERENCE = 0.05
 """Share of labels by which the answer at even rates must differ to be an answer of its own."""
@@ -58,7 +60,7 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
 
     Calibrated zero-shot labels are one of the answers, so no answer is chosen that is less coherent than they are.
     """
-    start_rng, chain_rng, order_rng = np.random.default_rng(seed).spawn(3)
+    start_rng, chain_rng, order_rng, rate_rng = np.random.default_rng(seed).spawn(4)
     (zero_shot,) = yield [zero_shot_request(problem)]
     alone = calibrated(zero_shot.logprobs)
     starts = yield from _starts(problem, settings, alone, start_rng)
@@ -72,11 +74,15 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
         ends += yield from lockstep(chains[num_first:], 1 + num_first)
     found = _answers(problem, settings, alone, [start.name for start in starts], ends)
     found += yield from _renamed(problem, settings, alone, found, chain_rng)
+    at_rates: list[AtRates] = []
+    if problem.rates is None and problem.objective.measure == "information":
+        at_rates = yield from _at_rates(problem, settings, alone, found, rate_rng)
+        found += _uneven(at_rates)
     found.append(Finalist((ZERO_SHOT_ALONE,), problem.best(alone), None, alone))
     candidates = yield from weigh(problem, found, settings.num_final_orders, order_rng)
     candidates = _likelier_of_equals(problem, _without_needless_evenness(candidates), alone)
     num_oscillating = sum(end.oscillates for end in ends)
-    result = Result(candidates, zero_shot, None, [end.labels for end in ends], num_oscillating)
+    result = Result(candidates, zero_shot, None, [end.labels for end in ends], num_oscillating, at_rates)
     rival = zero_shot_candidate(problem, result)
     return result if rival is None else replace(result, u_start=rival.us[0])
 
@@ -158,6 +164,30 @@ def _renamed(
         return []
     scores = [_combined(settings, end.evidence, alone) for end in ends]
     return [Finalist(began, problem.best(said), None, said) for (began, _), said in zip(starts, scores, strict=True)]
+
+
+def _at_rates(
+    problem: Problem, settings: BlockSettings, alone: Array, found: Sequence[Finalist], rng: np.random.Generator
+) -> Answers:
+    """Answers at several label rates. They follow from the first answer, with its names exchanged if that is likelier
+    without context, since U does not tell a concept from its opposite."""
+    if not found:  # the search was stopped before any chain had a pass
+        return []
+    renamed = (*found[0].starts, RENAMED)
+    start = next((finalist for finalist in found if finalist.starts == renamed), found[0])
+    assert start.scores is not None
+
+    def combined(said: Array) -> Array:
+        return _combined(settings, said, alone)
+
+    quick = replace(settings, max_passes=settings.max_passes // 2)
+    return (yield from answers_at_rates(problem, quick, start.scores, combined, rng))
+
+
+def _uneven(at_rates: Sequence[AtRates]) -> list[Finalist]:
+    """The most coherent answer, if its rates are uneven."""
+    best = max(at_rates, key=lambda answer: answer.u, default=None)
+    return [] if best is None or best is at_rates[0] else [Finalist((UNEVEN,), best.labels, None, best.scores)]
 
 
 def _combined(settings: BlockSettings, said: Array, alone: Array) -> Array:

@@ -5,15 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from icm_annealer.search.blocks import BLOCKS
-from icm_annealer.search.bootstrap import BOOTSTRAP
-from icm_annealer.search.gibbs import GIBBS
-from icm_annealer.search.growing import GROWING
-from icm_annealer.search.joint import JOINT
 from icm_annealer.search.kind import Preset, SearchKind
-from icm_annealer.search.known_shots import KNOWN_SHOTS
-from icm_annealer.search.official import OFFICIAL
-from icm_annealer.search.zero_shot import ZERO_SHOT
+from icm_annealer.searches.blocks import BLOCKS
+from icm_annealer.searches.bootstrap import BOOTSTRAP
+from icm_annealer.searches.gibbs import GIBBS
+from icm_annealer.searches.growing import GROWING
+from icm_annealer.searches.joint import JOINT
+from icm_annealer.searches.known_shots import KNOWN_SHOTS
+from icm_annealer.searches.official import OFFICIAL
+from icm_annealer.searches.zero_shot import ZERO_SHOT
 from icm_client.contract.entry_points import EntryPointGroup
 from icm_client.contract.errors import RequestError
 

@@ -11,7 +11,7 @@ from icm_annealer.data.rates import NO_RATES
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Problem, Search
 from icm_annealer.search.kind import ExpectedPasses, SearchKind
-from icm_annealer.search.registry import BUILT_IN, DEFAULT, find_search
+from icm_annealer.searches.registry import BUILT_IN, DEFAULT, find_search
 from icm_client.contract.errors import RequestError
 
 

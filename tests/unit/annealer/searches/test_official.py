@@ -15,7 +15,7 @@ from icm_annealer.rules.registry import rule_of
 from icm_annealer.scoring.passes import PassRequest, PassResult
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Problem, Result
-from icm_annealer.search.official import OfficialSettings, official
+from icm_annealer.searches.official import OfficialSettings, official
 
 Ints = npt.NDArray[np.int64]
 Answer = Callable[[PassRequest], npt.NDArray[np.float64]]
