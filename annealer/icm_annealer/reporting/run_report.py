@@ -13,6 +13,7 @@ import numpy as np
 
 from icm_annealer.core.arrays import Ints
 from icm_annealer.core.estimate import Estimate
+from icm_annealer.data.rates import Rates
 from icm_annealer.evaluation.agreement import Agreement, agreement
 from icm_annealer.evaluation.certainty import certainty_figures
 from icm_annealer.evaluation.intervals import median_over_seeds, wilson
@@ -150,6 +151,13 @@ class RunReport:
     @property
     def intervals(self) -> str:
         return intervals_of(self.demo, self.evaluation)
+
+    @property
+    def calibrated_to(self) -> Rates:
+        """The label rates that predictions were calibrated to: those stated for a demo, or those of the evaluation."""
+        if self.demo is not None or self.evaluation is None:
+            return self.first.task.rates
+        return self.evaluation.stated_rates or {}
 
     @property
     def us(self) -> list[float]:

@@ -226,8 +226,8 @@ class _Window:
             if used + length <= budget + 1e-9:
                 kept.append(unit)
                 used += length
-        if not kept:
-            kept = [unit for unit in units if self.length([unit]) <= room][:1]
+        if not used:  # units of no length are those whose shots are left out anyway
+            kept = [unit for unit in units if 0 < self.length([unit]) <= room][:1]
         self.num_dropped += sum(map(len, units)) - sum(map(len, kept))
         return kept
 

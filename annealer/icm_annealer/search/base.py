@@ -129,6 +129,14 @@ class Problem:
         numbers[self._members(order[len(order) // 2 :])] = 1
         return numbers
 
+    def contexts_of(self, request: PassRequest) -> Ints | None:
+        """As `contexts`, for each of the queries of a pass; None if it is not one over all examples by the run's plan,
+        as those of `request` are."""
+        if request.plan != self.plan or len(request.queries) != self.num_examples:
+            return None
+        contexts = self.contexts(request.order)
+        return None if contexts is None else contexts[request.queries]
+
     def _members(self, units: Ints) -> Ints:
         return np.concatenate([self.units[unit] for unit in units])
 

@@ -203,12 +203,13 @@ def pass_event(
     known = request.labels[request.labels >= 0]
     inside = bool((own >= 0).all())
     num_contradictions = problem.consistency.num_contradictions(request.labels)
+    contexts = problem.contexts_of(request)
     return PassEvent(
         number,
         request,
         answer,
-        problem.objective.u(answer.logprobs, own, num_contradictions) if inside else None,
-        problem.objective.predictability(answer.logprobs, own) if inside else None,
+        problem.objective.u(answer.logprobs, own, num_contradictions, contexts) if inside else None,
+        problem.objective.predictability(answer.logprobs, own, contexts) if inside else None,
         num_contradictions,
         label_rates(known, problem.num_labels).tolist() if len(known) else [],
         resumed,

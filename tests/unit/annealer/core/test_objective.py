@@ -191,3 +191,37 @@ def test_u_is_the_mean_of_what_the_examples_contribute(seed: int, num_labels: in
     own = even_posteriors(logprobs, labels)[np.arange(num), labels] + math.log(num_labels)
     by_label = [own[labels == label].mean() for label in range(num_labels)]
     assert contributions.mean() == pytest.approx(np.mean(by_label))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 20), st.integers(1, 12), st.integers(0, 2**32))
+def test_each_context_has_intercepts_of_its_own(num: int, num_more: int, seed: int) -> None:
+    """Of two contexts of equally many labels, the measure is the mean of theirs; a bias of one changes nothing."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat([0, 1, 0, 1], [num_more, num, num_more, num])
+    contexts = np.repeat([0, 1], num + num_more)
+    logprobs = rng.normal(-2.0, 1.0, (len(labels), 2)) + np.eye(2)[labels]
+    shuffled = rng.permutation(len(labels))
+    logprobs, labels, contexts = logprobs[shuffled], labels[shuffled], contexts[shuffled]
+    halves = [slow_information(logprobs[contexts == half], labels[contexts == half]) for half in (0, 1)]
+    assert information(logprobs, labels, contexts) == pytest.approx(np.mean(halves), abs=NEAR)
+    assert information(logprobs, labels) == pytest.approx(slow_information(logprobs, labels), abs=NEAR)
+    biased = logprobs + np.outer(contexts, [0.0, 3.0])
+    assert information(biased, labels, contexts) == pytest.approx(information(logprobs, labels, contexts), abs=NEAR)
+
+
+def test_a_bias_of_one_context_costs_nothing_only_if_contexts_are_told_apart() -> None:
+    labels, contexts = np.tile([0, 1], 20), np.repeat([0, 1], 20)
+    logprobs = np.log(np.where(np.eye(2)[labels] > 0, 0.8, 0.2))
+    biased = logprobs + np.outer(contexts, [0.0, 3.0])
+    assert information(biased, labels, contexts) == pytest.approx(information(logprobs, labels), abs=NEAR)
+    assert information(biased, labels) < information(logprobs, labels) - 0.1
+
+
+def test_a_label_that_is_missing_behind_a_context_says_nothing_there() -> None:
+    labels, contexts = np.array([0, 0, 0, 1]), np.array([0, 0, 1, 1])
+    logprobs = np.where(np.eye(2)[labels] > 0, 0.0, -1000.0)
+    gains = information_by_example(logprobs, labels, contexts)
+    assert gains[:2].tolist() == [0.0, 0.0]
+    assert gains.mean() == pytest.approx((math.log(2) / 3 + math.log(2)) / 2)
+    assert information(logprobs, np.zeros(4, dtype=np.int64), contexts) == 0.0

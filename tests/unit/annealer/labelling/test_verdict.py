@@ -32,7 +32,7 @@ from icm_annealer.runs.schema.journal import EndLine
 from icm_annealer.runs.schema.verdict import WORDS, Verdict, VerdictName
 from icm_annealer.scoring.passes import PassResult
 from icm_annealer.scoring.prefix_plan import PlanKind
-from icm_annealer.search.base import Candidate, Problem, Result, lead_by_example
+from icm_annealer.search.base import AtRates, Candidate, Problem, Result, lead_by_example
 from icm_annealer.searches.settings import Settings
 from icm_client import ScorerClient
 from icm_server.engines.fake import FakeEngine
@@ -236,3 +236,45 @@ async def test_the_labels_with_the_highest_u_are_written_whatever_their_lead(
     assert isinstance(end, EndLine)
     assert (end.verdict, end.labels) == ("weak", done.run.labels.tolist())
     assert json.loads((tmp_path / "run" / "metrics.json").read_text())["verdict"]["name"] == "weak"
+
+
+RARE = (np.arange(NUM) < 9).astype(np.int64)
+
+
+def at_rates(labels: Ints, share: float, u: float, error: float = 0.03) -> AtRates:
+    return AtRates(np.array([1 - share, share]), labels, said(labels, 0.8), u, error)
+
+
+def uneven(*others: AtRates, share: float = 0.15, labels: Ints = RARE) -> Result:
+    """The winner is the answer with this share of the rarer label."""
+    found = [at_rates(GOOD, 0.5, 0.3), at_rates(labels, share, 0.55), *others]
+    return replace(result(candidate(labels, FIRM), candidate(OTHER, 0.6, "zero-shot")), at_rates=found)
+
+
+def test_labels_at_uneven_rates_that_were_found_are_named_with_the_rates_that_u_cannot_tell_apart() -> None:
+    near = at_rates(changed(RARE, 3), 0.09, 0.50)
+    far = at_rates(changed(RARE, 6), 0.27, 0.45)
+    found = verdict(problem(), uneven(near, far), ["ham", "spam"])
+    assert (found.name, found.words) == ("uneven", "uneven, threshold uncertain")
+    assert found.observation == (
+        "U is 0.55 ± 0.03 nats at rates of ham 0.85, spam 0.15, 0.30 at even ones; "
+        "not clearly lower at ham 0.85 to 0.91, spam 0.09 to 0.15."
+    )
+    assert "--rates" in found.advice
+    assert "--known" in found.advice
+    assert "label 1 0.15" in verdict(problem(), uneven()).observation
+
+
+def test_rates_near_even_ones_are_no_reason_for_doubt() -> None:
+    quarter = (np.arange(NUM) < 15).astype(np.int64)
+    assert name_of(uneven(share=0.25, labels=quarter)) == "found"
+    assert name_of(uneven(share=0.24, labels=quarter)) == "uneven"
+
+
+def test_uneven_answers_that_do_not_win_or_that_nothing_speaks_for_change_no_verdict() -> None:
+    even_wins = replace(uneven(), candidates=[candidate(GOOD, FIRM)])
+    assert even_wins.uneven is None
+    assert name_of(even_wins) == "found"
+    even_first = replace(uneven(), at_rates=[at_rates(RARE, 0.15, 0.55)])  # the first one is that at even rates
+    assert even_first.uneven is None
+    assert name_of(replace(uneven(), candidates=[candidate(RARE, EVEN)])) == "nothing"

@@ -22,7 +22,9 @@ from icm_annealer.data.task import Task
 from icm_annealer.labelling.label_dataset import Labelling, label_dataset
 from icm_annealer.runs.directory import COSTS, JOURNAL, LABELS, RESCORE, RunDir
 from icm_annealer.runs.journal import Journal, JournalError
-from icm_annealer.scoring.passes import Scorer
+from icm_annealer.scoring.pass_event import PassEvent
+from icm_annealer.scoring.passes import PassRequest, PassResult, Scorer
+from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.searches.blocks import BlockSettings
 from icm_annealer.searches.official import OfficialSettings
 from icm_annealer.searches.settings import Settings
@@ -366,6 +368,34 @@ async def test_a_file_that_is_no_journal_is_refused(
     with pytest.raises(RequestError, match=says):
         await run(tmp_path / "run", data, scorer, resume=True)
     assert path.read_text() == first + "\n"
+
+
+def test_which_shots_were_hidden_is_kept(tmp_path: Path) -> None:
+    labels, order = np.array([0, 1]), np.arange(2)
+    whole = PassRequest(labels, np.arange(2), order, PlanKind("folds", 2))
+    hidden = replace(whole, hidden=(1,))
+    answer = PassResult(np.log([[0.5, 0.5], [0.25, 0.75]]))
+    journal = Journal.begin(tmp_path / JOURNAL, HEADER)
+    for number, request in enumerate((whole, hidden), start=1):
+        journal.write_pass(PassEvent(number, request, answer, None, None, 0, [0.5, 0.5], False, 0.0, 0))
+    journal.close()
+    _, first, second = [json.loads(line) for line in (tmp_path / JOURNAL).read_text().splitlines()]
+    assert "hidden" not in first["request"]
+    assert second["request"]["hidden"] == [1]
+    resumed = Journal.resume(tmp_path / JOURNAL, HEADER)
+    assert resumed.recorded_pass(whole) is not None
+    again = resumed.recorded_pass(hidden)
+    assert again is not None
+    assert again.logprobs == pytest.approx(answer.logprobs)
+    resumed.close()
+    other = Journal.resume(tmp_path / JOURNAL, HEADER)
+    with pytest.raises(JournalError, match="asks something else"):
+        other.recorded_pass(hidden)
+    other.close()
+    text = (tmp_path / JOURNAL).read_text()
+    (tmp_path / JOURNAL).write_text(text.replace('"hidden":[1]', '"hidden":[2]'))
+    with pytest.raises(JournalError, match="line 3: request.hidden: not numbers of the examples"):
+        Journal.resume(tmp_path / JOURNAL, HEADER)
 
 
 def test_a_run_that_is_there_is_not_begun_again(tmp_path: Path) -> None:

@@ -125,6 +125,21 @@ def test_files_that_were_changed_are_reported(copied: Path, name: str, values: d
     assert str(copied / name) in raised.value.message
 
 
+def test_evaluation_is_calibrated_to_uneven_rates_that_were_found(copied: Path) -> None:
+    record = RunRecord.read(copied)
+    assert (record.rates, read_again(record).task.rates) == ({}, {})
+    assert record.metrics is not None
+    uneven = record.metrics.model_copy(update={"verdict": Verdict("uneven")})
+    (copied / METRICS).write_text(uneven.model_dump_json())
+    record = RunRecord.read(copied)
+    shares = {name: (share, share) for name, share in record.label_rates.items()}
+    assert sum(share for share, _ in shares.values()) == pytest.approx(1.0)
+    assert (record.rates, read_again(record).task.rates) == (shares, shares)
+    stated = record.task.model_copy(update={"rates": {"hot": (0.1, 0.2)}})
+    header = record.header.model_copy(update={"task": stated})
+    assert replace(record, header=header).rates == {"hot": (0.1, 0.2)}
+
+
 def test_a_corrected_label_counts_and_is_certain(copied: Path) -> None:
     before = RunRecord.read(copied).rows()
     other = {"hot": "cool", "cool": "hot"}[before[2].label]

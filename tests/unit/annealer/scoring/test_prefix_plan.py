@@ -205,6 +205,28 @@ def test_others_are_read_where_an_example_is(units: list[Unit], seed: int) -> No
 
 
 @FEW
+@given(ordered_units(), st.sampled_from(["tree", "fixed", "chain", "folds=2", "folds=5"]), st.integers(0, 2**32))
+def test_hidden_examples_keep_their_place_but_are_in_no_context(units: list[Unit], name: str, seed: int) -> None:
+    whole = PlanKind.parse(name).build(units, equal_lengths(units), ROOMY)
+    hidden = set(np.flatnonzero(np.random.default_rng(seed).random(num_examples(units)) < 0.5).tolist())
+    plan = whole.without(hidden)
+    check_is_tree(plan)
+    assert [example for _, example in plan.reads] == [example for _, example in whole.reads]
+    assert plan.contexts() == [[shot for shot in context if shot not in hidden] for context in whole.contexts()]
+    assert num_shots(plan) == sum(shot not in hidden for _, shots in whole.prefixes for shot in shots)
+    assert whole.without(()) == whole
+
+
+@pytest.mark.parametrize("name", ["tree", "folds=2"])
+def test_a_shot_that_fits_is_kept_beside_hidden_ones(name: str) -> None:
+    """Hidden shots have no length, so they always fit: they do not stand for the one shot that a context has at
+    least."""
+    lengths = np.array([0.0, 3.0] * 8)
+    plan = PlanKind.parse(name).build([np.array([k]) for k in range(16)], lengths, 3.0)
+    assert all(any(lengths[shot] for shot in context) for context in plan.without(range(0, 16, 2)).contexts())
+
+
+@FEW
 @given(ordered_units(), ordered_units())
 def test_two_plans_in_one_keep_their_contexts(units: list[Unit], others: list[Unit]) -> None:
     first = PlanKind("tree").build(units, equal_lengths(units), ROOMY)
