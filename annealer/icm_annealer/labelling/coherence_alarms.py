@@ -11,7 +11,7 @@ from icm_annealer.core.objective import entropy, label_rates
 from icm_annealer.labelling.alarm import AlarmText, FinishedSearch
 from icm_annealer.labelling.verdict import is_incoherent
 from icm_annealer.scoring.passes import PassResult
-from icm_annealer.search.base import Candidate, error_over_examples, zero_shot_labels_of
+from icm_annealer.search.base import error_over_examples, zero_shot_labels_of
 from icm_client.text.counts import counted
 
 MIN_RELATIVE_ENTROPY = 0.5
@@ -23,11 +23,11 @@ MIN_FALL = 0.05
 """Nats per example; smaller differences between U on different orders are noise."""
 
 
-def agreement(found: Candidate, chains: Sequence[Ints]) -> float:
-    """Share of examples with the same label in `found` and in the median chain; 1 without several chains."""
+def agreement(found: Ints, chains: Sequence[Ints]) -> float:
+    """Share of examples with the same label in `found` [example] and in the median chain; 1 without several chains."""
     if len(chains) < 2:
         return 1.0
-    return float(np.median([(labels == found.labels).mean() for labels in chains]))
+    return float(np.median([(labels == found).mean() for labels in chains]))
 
 
 def little_information(search: FinishedSearch) -> AlarmText | None:
@@ -46,6 +46,8 @@ def uneven_labels(search: FinishedSearch) -> AlarmText | None:
     labels, num_labels = search.result.winner.labels, search.problem.num_labels
     if search.problem.rates is not None:  # it is as the user expects
         return None
+    if search.result.uneven is not None:  # even labels are less coherent; the verdict says how sure the rates are
+        return None
     if entropy(labels, num_labels) / np.log(num_labels) >= MIN_RELATIVE_ENTROPY:
         return None
     rates = label_rates(labels, num_labels)
@@ -56,7 +58,10 @@ def uneven_labels(search: FinishedSearch) -> AlarmText | None:
 
 
 def chains_disagree(search: FinishedSearch) -> AlarmText | None:
-    share = agreement(search.result.winner, search.result.chains)
+    result = search.result
+    # Chains end at about even labels, so an answer at uneven rates is compared by the even one of the same scores.
+    found = result.winner.labels if result.uneven is None else result.at_rates[0].labels
+    share = agreement(found, result.chains)
     if share >= MIN_AGREEMENT:
         return None
     return AlarmText(

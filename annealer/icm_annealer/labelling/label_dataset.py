@@ -158,7 +158,13 @@ def _metrics(
         label_rates=_by_name(names, label_rates(run.labels, len(names))),
         stated_rates=run.task.rates or None,
         at_rates=[
-            RatesMetrics(label_rates=_by_name(names, one.rates), u=one.u, u_se=one.error) for one in result.at_rates
+            RatesMetrics(
+                label_rates=_by_name(names, one.rates),
+                u=one.u,
+                u_se=one.error,
+                is_winner=bool((one.labels == run.labels).all()),
+            )
+            for one in result.at_rates
         ]
         or None,
         num_known=int(run.problem.is_known.sum()) or None,

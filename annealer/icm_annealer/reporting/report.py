@@ -18,6 +18,7 @@ from icm_annealer.reporting.certainty_plots import certainty_counts, risk_curve,
 from icm_annealer.reporting.compare_runs import alike, differences
 from icm_annealer.reporting.evaluation_table import FIGURES, format_figure
 from icm_annealer.reporting.methods import TITLES, colour_of
+from icm_annealer.reporting.rates_plot import rates_plot
 from icm_annealer.reporting.run_report import RunReport, SearchReport
 from icm_annealer.runs.schema.evaluation import KINDS
 
@@ -130,12 +131,14 @@ def _curve_plots(runs: Sequence[RunReport]) -> list[list[dict[str, Plot]]]:
 
 
 def _curves(prefix: str, search: SearchReport) -> dict[str, Plot]:
-    """U over each chain's passes and the labels' certainty; where gold is known, also the share of right labels over
-    passes and that of wrong ones among the most certain."""
+    """U over each chain's passes and, where several were tried, over label rates; the labels' certainty; where gold is
+    known, also the share of right labels over passes and that of wrong ones among the most certain."""
     plots: dict[str, Plot] = {}
     if search.u_curves:
         unit = f"U ({search.record.u_unit})"
         plots[f"{prefix}u-by-pass"] = CurvePlot("U over passes", "pass", unit, search.u_curves)
+    if search.tried_rates:
+        plots[f"{prefix}u-by-rates"] = rates_plot(search.tried_rates, search.record.u_unit)
     if search.accuracy_curves:
         share, title = "share of right labels", "Share of right labels over passes"
         plots[f"{prefix}right-by-pass"] = CurvePlot(title, "pass", share, search.accuracy_curves, (0.0, 1.0))

@@ -28,8 +28,9 @@ from icm_annealer.runs.review_file import Decided
 from icm_annealer.runs.schema.base import read_file
 from icm_annealer.runs.schema.evaluation import CertaintyFigures, Evaluation
 from icm_annealer.runs.schema.journal import EndLine
-from icm_annealer.runs.schema.metrics import DemoResults
+from icm_annealer.runs.schema.metrics import DemoResults, RatesMetrics
 from icm_annealer.runs.schema.rows import LabelRow
+from icm_annealer.search.base import FINALISTS, LABEL_RATES
 from icm_client.contract.errors import RequestError
 
 NUM_LEAST_CERTAIN = 10
@@ -116,6 +117,12 @@ class SearchReport:
             least,
             agreement(rows),
         )
+
+    @property
+    def tried_rates(self) -> list[RatesMetrics]:
+        """The answers at several label rates; empty if the search tried none besides even ones."""
+        tried = (self.record.metrics.at_rates if self.record.metrics else None) or []
+        return tried if len(tried) > 1 else []
 
     @property
     def decided(self) -> Decided:
@@ -235,7 +242,7 @@ def _curves(record: RunRecord, gold: Ints) -> tuple[tuple[Curve, ...], tuple[Cur
     u_lines: dict[str, list[tuple[float, float]]] = {}
     accuracy_lines: dict[str, list[tuple[float, float]]] = {}
     for line in read_lines(record.folder / JOURNAL):
-        if isinstance(line, EndLine) or line.u is None or line.request.purpose == "finalists":
+        if isinstance(line, EndLine) or line.u is None or line.request.purpose in (FINALISTS, LABEL_RATES):
             continue
         points = u_lines.setdefault(line.request.purpose, [])
         points.append((len(points) + 1, line.u))

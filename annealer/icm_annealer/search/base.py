@@ -42,6 +42,8 @@ class StopSearch(Exception):  # noqa: N818  (no error)
 
 FINALISTS = "finalists"
 """The purpose of the passes that evaluate answers."""
+LABEL_RATES = "label rates"
+"""The purpose of the passes that evaluate answers at several label rates."""
 TWO_FOLDS = PlanKind("folds", 2)
 """Each half of the units is scored with the other half as context."""
 NUM_KEPT = 3

@@ -16,7 +16,15 @@ from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.label_balance import LabelRates
 from icm_annealer.core.objective import label_rates
 from icm_annealer.scoring.passes import PassResult
-from icm_annealer.search.base import AtRates, Problem, Round, StopSearch, error_over_examples, requested
+from icm_annealer.search.base import (
+    LABEL_RATES,
+    AtRates,
+    Problem,
+    Round,
+    StopSearch,
+    error_over_examples,
+    requested,
+)
 from icm_annealer.searches.chain import ChainSettings, chain, lockstep
 
 STEP = 3.0
@@ -104,7 +112,7 @@ def _evaluated(problem: Problem, order: Ints, many: Sequence[tuple[Array, Array]
         return []
     answers = [(_at(problem, rates), scores) for rates, scores in many]
     labels = [at.best(scores) for at, scores in answers]
-    answered = yield from requested([problem.request(one, order, "label rates") for one in labels])
+    answered = yield from requested([problem.request(one, order, LABEL_RATES) for one in labels])
     gains = [problem.contributions(answer, one, order) for answer, one in zip(answered, labels, strict=True)]
     return [
         AtRates(rates, one, at.with_rates(scores), problem.u(answer, one, order), error_over_examples(gain))

@@ -65,7 +65,7 @@ def read_labels(options: LabelOptions) -> LabelSet:
 
 def _of_run(record: RunRecord, options: LabelOptions) -> LabelSet:
     """The run's labels, or other labels of its examples."""
-    name = str(record.folder)
+    name, task = str(record.folder), record.task.model_copy(update={"rates": record.rates})
     if options.from_gold or options.field:
         reference = read_again(record, options.task, options.data, allow_code=options.allow_code)
         if options.field and options.field != reference.task.gold:
@@ -83,7 +83,7 @@ def _of_run(record: RunRecord, options: LabelOptions) -> LabelSet:
             labels = reference.data.gold
         found = [LabelledExample(one, labels[one.id]) for one in reference.examples if one.id in labels]
         origin = _stated_origin(options, f"of the examples of {name}")
-        return LabelSet(record.task, found, origin, len(reference.examples) - len(found))
+        return LabelSet(task, found, origin, len(reference.examples) - len(found))
     if options.task is not None:
         read_again(record, options.task, allow_code=options.allow_code)  # refuses another task
     rows = record.rows()
@@ -100,7 +100,7 @@ def _of_run(record: RunRecord, options: LabelOptions) -> LabelSet:
         u_se=record.u_se,
         u_unit=record.u_unit,
     )
-    return LabelSet(record.task, found, Origin(kind="run", text=f"found by the run {name}", run=run))
+    return LabelSet(task, found, Origin(kind="run", text=f"found by the run {name}", run=run))
 
 
 def _of_rows(loaded: LoadedTask, options: LabelOptions) -> LabelSet:

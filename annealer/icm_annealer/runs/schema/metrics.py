@@ -57,6 +57,8 @@ class RatesMetrics(Record):
     u: float
     u_se: float
     """Over the examples, on one order that all rates share."""
+    is_winner: bool
+    """Whether its labels are those of the run."""
 
 
 class RunMetrics(Versioned):

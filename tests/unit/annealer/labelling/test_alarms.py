@@ -17,7 +17,7 @@ from icm_annealer.labelling.coherence_alarms import agreement
 from icm_annealer.rules.consistency import Consistency
 from icm_annealer.scoring.passes import PassResult
 from icm_annealer.scoring.prefix_plan import PlanKind
-from icm_annealer.search.base import Candidate, Problem, Result
+from icm_annealer.search.base import AtRates, Candidate, Problem, Result
 
 NUM = 60
 GOOD = np.random.default_rng(0).permutation(np.arange(NUM) % 2)
@@ -94,6 +94,17 @@ def test_labels_at_stated_rates_are_not_too_uneven() -> None:
     assert codes(result(candidate(labels, (0.3, 0.3)), zero_shot=labels), rates=stated) == []
 
 
+def test_uneven_rates_that_were_found_are_no_collapse_and_no_disagreement_with_the_even_chains() -> None:
+    labels = np.where(np.arange(NUM) < 4, GOOD, 0)
+    shares = [np.array([0.5, 0.5]), np.array([1 - labels.mean(), labels.mean()])]
+    answers = [AtRates(share, own, logprobs(own), 0.3, 0.02) for share, own in zip(shares, (GOOD, labels), strict=True)]
+    alone = replace(result(candidate(labels)), chains=[GOOD, NEARLY.labels])
+    assert codes(alone) == ["uneven-labels", "chains-disagree"]
+    assert codes(replace(alone, at_rates=answers)) == []
+    other = changed(GOOD, 15)
+    assert codes(replace(alone, at_rates=answers, chains=[other, other])) == ["chains-disagree"]
+
+
 def test_chains_that_disagree() -> None:
     other = candidate(changed(GOOD, 15), (0.1, 0.1, 0.1))
     assert codes(result(candidate(), other, other)) == ["chains-disagree"]
@@ -102,8 +113,8 @@ def test_chains_that_disagree() -> None:
 
 def test_the_median_chain_decides() -> None:
     other = candidate(changed(GOOD, 15), (0.1, 0.1, 0.1))
-    assert agreement(candidate(), [GOOD]) == 1.0
-    assert agreement(candidate(), [GOOD, NEARLY.labels, other.labels]) == pytest.approx(0.9)
+    assert agreement(GOOD, [GOOD]) == 1.0
+    assert agreement(GOOD, [GOOD, NEARLY.labels, other.labels]) == pytest.approx(0.9)
 
 
 def test_labels_opposite_to_the_start() -> None:

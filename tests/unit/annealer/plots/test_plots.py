@@ -15,10 +15,11 @@ from matplotlib.figure import Figure
 from icm_annealer.core.estimate import Estimate
 from icm_annealer.plots.bands import BandPlot
 from icm_annealer.plots.bars import Bar, BarGroup, BarPlot, BarRow
-from icm_annealer.plots.base import BLUE, DASHES, GREEN, MARKERS, ORANGE, SERIES, WIDTH, Plot, shown
+from icm_annealer.plots.base import BLUE, DASHES, GREEN, MARKERS, ORANGE, SERIES, VERMILLION, WIDTH, Plot, shown
 from icm_annealer.plots.clouds import Cloud, CloudPlot, ReferenceLine, short
 from icm_annealer.plots.curves import Curve, CurvePlot
 from icm_annealer.plots.drawing import STYLE
+from icm_annealer.plots.points import PointPlot
 from icm_annealer.plots.stacks import Stack, StackPlot
 
 UNKNOWN = Estimate(math.nan, math.nan, math.nan)
@@ -218,6 +219,27 @@ def test_a_band_holds_its_curve_and_starts_at_zero() -> None:
     assert 0.05 <= axes.get_ylim()[1] < 0.06
     _, axes = drawn(BandPlot("t", "coverage", "wrong", ((1.0, Estimate(1.0, 0.9, 1.0)),)))
     assert axes.get_ylim() == (0, 1)
+
+
+def test_points_carry_intervals_and_some_are_marked() -> None:
+    points = ((0.5, Estimate(0.2, 0.1, 0.3)), (0.75, Estimate(0.4, 0.3, 0.6)), (0.9, Estimate(0.3, 0.2, 0.4)))
+    plot = PointPlot("t", "share of a", "U", points, (1,), "found", "two standard errors")
+    figure, axes = drawn(plot)
+    lines = {str(line.get_marker()): line for line in axes.lines}
+    assert lines["o"].get_xydata().tolist() == [[0.5, 0.2], [0.75, 0.4], [0.9, 0.3]]  # type: ignore[union-attr]
+    assert lines["D"].get_xydata().tolist() == [[0.75, 0.4]]  # type: ignore[union-attr]
+    assert lines["D"].get_color() == VERMILLION
+    ((bars),) = axes.collections
+    ends = [path.vertices.tolist() for path in bars.get_paths()]
+    assert ends == [[[x, y.low], [x, y.high]] for x, y in points]
+    low, high = axes.get_ylim()
+    assert low < 0.1 < 0.6 < high
+    assert legend(figure) == ["two standard errors", "found"]
+    assert "60 %" in [label.get_text() for label in axes.get_xticklabels()]
+    unmarked = PointPlot("t", "share of a", "U", points, (), "found")
+    figure, _ = drawn(unmarked)
+    assert legend(figure) == ["95 % interval"]
+    assert unmarked.height < plot.height
 
 
 def test_long_texts_lose_their_middle() -> None:

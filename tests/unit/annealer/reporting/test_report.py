@@ -17,6 +17,8 @@ from tests.finished import HEADER, finished
 from icm_annealer.core.estimate import Estimate
 from icm_annealer.evaluation.certainty import certainty_figures
 from icm_annealer.plots.bands import BandPlot
+from icm_annealer.plots.curves import CurvePlot
+from icm_annealer.plots.points import PointPlot
 from icm_annealer.plots.stacks import StackPlot
 from icm_annealer.reporting.compare_runs import ComparedRuns, alike, differences
 from icm_annealer.reporting.report import render_report, report_plots
@@ -24,6 +26,7 @@ from icm_annealer.reporting.run_report import RunReport, SearchReport
 from icm_annealer.runs.directory import EVALUATION, EXAMPLES, JOURNAL, LABELS, METRICS, RunDir
 from icm_annealer.runs.record import RunRecord
 from icm_annealer.runs.schema.evaluation import FIGURE_NAMES, KINDS, Evaluation, SeedFigures
+from icm_annealer.runs.schema.metrics import RatesMetrics
 from icm_client import RequestError, ScorerClient
 
 VOID = {"meta", "br"}
@@ -86,6 +89,38 @@ async def test_a_run_without_gold(tmp_path: Path, scorer: ScorerClient) -> None:
         assert list(itertools.accumulate(stack.numbers)) == reached
 
 
+async def test_u_is_shown_over_the_label_rates_that_were_tried(tmp_path: Path, scorer: ScorerClient) -> None:
+    run = tmp_path / "run"
+    found = await finished(scorer, run, planted.write_task(tmp_path / "data", 12))
+    assert found.metrics.at_rates is not None
+    assert len(found.metrics.at_rates) == 1  # even rates alone: nothing to compare
+    assert "u-by-rates" not in report_plots([RunReport.read(run)])
+
+    def tried(hot: float, u: float, is_winner: bool = False) -> RatesMetrics:
+        return RatesMetrics(label_rates={"hot": hot, "cool": 1 - hot}, u=u, u_se=0.02, is_winner=is_winner)
+
+    answers = [tried(0.5, 0.3), tried(0.25, 0.4), tried(0.1, 0.55, True), tried(0.06, 0.5)]
+    uneven = found.metrics.model_copy(update={"at_rates": answers})
+    (run / METRICS).write_text(uneven.model_dump_json())
+    plot = report_plots([RunReport.read(run)])["u-by-rates"]
+    assert isinstance(plot, PointPlot)
+    assert plot.x_label == "share of the label cool"
+    assert [x for x, _ in plot.points] == [0.5, 0.75, 0.9, 0.94]
+    assert [y.value for _, y in plot.points] == [0.3, 0.4, 0.55, 0.5]
+    assert (plot.points[2][1].low, plot.points[2][1].high) == pytest.approx((0.51, 0.59))
+    assert plot.marked == (2,)
+    page = Page(render_report([RunReport.read(run)]))
+    assert "U over label rates: nobody stated how frequent the labels are" in page.text
+    assert "those of another answer" not in page.text
+    curves = report_plots([RunReport.read(run)])["u-by-pass"]
+    assert isinstance(curves, CurvePlot)
+    assert all(curve.label.startswith("chain ") for curve in curves.curves)
+    lost = uneven.model_copy(update={"at_rates": [tried(0.5, 0.3), tried(0.25, 0.4)]})
+    (run / METRICS).write_text(lost.model_dump_json())
+    page = Page(render_report([RunReport.read(run)]))
+    assert "The labels of this run are those of another answer." in page.text
+
+
 async def test_with_gold_it_shows_how_many_of_the_most_certain_labels_are_wrong(
     tmp_path: Path, scorer: ScorerClient
 ) -> None:
@@ -127,7 +162,7 @@ async def test_curves_are_those_of_the_search(tmp_path: Path, scorer: ScorerClie
     right = [row.label == loaded.gold[row.id] for row in found.run.rows()]
     assert report.label_accuracy is not None
     assert report.label_accuracy.value == sum(right) / len(right)
-    assert report.label_accuracy.low < report.label_accuracy.value
+    assert report.label_accuracy.low <= report.label_accuracy.value
 
 
 async def test_texts_of_examples_and_names_are_escaped(tmp_path: Path, scorer: ScorerClient) -> None:

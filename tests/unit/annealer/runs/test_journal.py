@@ -394,7 +394,7 @@ def test_which_shots_were_hidden_is_kept(tmp_path: Path) -> None:
     other.close()
     text = (tmp_path / JOURNAL).read_text()
     (tmp_path / JOURNAL).write_text(text.replace('"hidden":[1]', '"hidden":[2]'))
-    with pytest.raises(JournalError, match="line 3: request.hidden: not numbers of the examples"):
+    with pytest.raises(JournalError, match=r"line 3: request\.hidden: not numbers of the examples"):
         Journal.resume(tmp_path / JOURNAL, HEADER)
 
 

@@ -1,0 +1,55 @@
+"""Values with intervals over a share, some of them marked. A leaf."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from icm_annealer.core.estimate import Estimate
+from icm_annealer.plots.base import BLUE, LEGEND, SOFT, VERMILLION, shown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class PointPlot:
+    """Points over shares in per cent, joined from left to right."""
+
+    title: str
+    x_label: str
+    y_label: str
+    points: tuple[tuple[float, Estimate], ...]
+    """Shares from 0 to 1, by rising x."""
+    marked: tuple[int, ...]
+    """The numbers of the points that are drawn as diamonds in another colour."""
+    mark: str
+    """What the marked ones are, for the legend."""
+    interval: str = "95 % interval"
+
+    @property
+    def height(self) -> float:
+        """Inches."""
+        return 2.1 + LEGEND * (2 if self.marked else 1)
+
+    def draw(self, figure: Figure) -> None:
+        """Every interval ends in caps, so that it is seen whether it reaches another point's value."""
+        from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+        axes = figure.subplots()
+        xs, ys = [x for x, _ in self.points], [y.value for _, y in self.points]
+        ends = [[y.value - y.low for _, y in self.points], [y.high - y.value for _, y in self.points]]
+        axes.plot(xs, ys, color=BLUE, linewidth=0.8, linestyle=":", marker="o", clip_on=False)
+        bars = axes.errorbar(xs, ys, ends, fmt="none", ecolor=SOFT, elinewidth=0.8, capsize=2)
+        handles, names = [bars], [self.interval]
+        if self.marked:
+            at = [xs[number] for number in self.marked], [ys[number] for number in self.marked]
+            handles += axes.plot(*at, color=VERMILLION, linestyle="", marker="D", markersize=5, zorder=4, clip_on=False)
+            names.append(shown(self.mark))
+        axes.margins(x=0.08)
+        axes.xaxis.set_major_locator(MaxNLocator(6, steps=(1, 2, 2.5, 5, 10)))
+        axes.yaxis.set_major_locator(MaxNLocator(6, steps=(1, 2, 2.5, 5, 10)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.4g} %"))
+        axes.set_title(shown(self.y_label))
+        axes.set_xlabel(shown(self.x_label))
+        figure.legend(handles, names, loc="outside lower left", ncols=1)
