@@ -165,7 +165,7 @@ def test_the_table_of_rules_is_the_registrys() -> None:
 
 def test_the_table_of_verdicts_is_that_of_the_code() -> None:
     section = RULES_AND_ALARMS.read_text().partition("## The verdict\n")[2].partition("\n## ")[0]
-    table = re.findall(r"^\| ([a-z -]+) \| `([a-z-]+)` \|", section, re.MULTILINE)
+    table = re.findall(r"^\| ([a-z, -]+) \| `([a-z-]+)` \|", section, re.MULTILINE)
     assert [(name, words) for words, name in table] == list(WORDS.items())
     assert set(re.findall(r"\d+ %", section)) == {
         f"{limit:.0%}".replace("%", " %") for limit in (MIN_FOUND, MIN_COHERENT)
