@@ -9,16 +9,19 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from icm_annealer.cli.dry_run import DryRun, DryRunOption, HourPriceOption, JsonOption, PriceOption
 from icm_annealer.cli.options import (
     AllowCodeOption,
     ColumnsOption,
+    DryRunOption,
     EncodingOption,
     EngineOption,
     FiguresOption,
+    HourPriceOption,
+    JsonOption,
     KeyOption,
     MaxMinutesOption,
     MaxTokensOption,
+    PriceOption,
     ScorerModelOption,
     ScorerOption,
     SkipBadOption,
@@ -26,6 +29,7 @@ from icm_annealer.cli.options import (
     interruptible,
     named_scorer,
     read_as,
+    show_forecast,
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
@@ -40,6 +44,7 @@ from icm_annealer.evaluation.run_evaluation import (
 )
 from icm_annealer.plots.drawing import saved_plots
 from icm_annealer.reporting.evaluation_table import print_evaluation
+from icm_annealer.reporting.forecast_report import ForecastReport
 from icm_annealer.reporting.report import is_report, render_report, report_plots
 from icm_annealer.reporting.run_list import run_folders, runs_table
 from icm_annealer.reporting.run_report import RunReport
@@ -191,8 +196,8 @@ def evaluate(
             await evaluated(rehearsal, others, RunProgress(Terminal(quiet=True), "", []))
             return Rehearsed()
 
-        dry = DryRun(price, price_per_hour, as_json, max_minutes)
-        dry.show("dry run", named, rehearse, varies=False)
+        shown_as = ForecastReport(price, price_per_hour, as_json, max_minutes)
+        show_forecast(shown_as, "dry run", named, rehearse, varies=False)
         return
 
     async def work() -> Evaluation:

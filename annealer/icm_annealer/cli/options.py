@@ -14,13 +14,16 @@ import typer
 
 from icm_annealer.api.inputs import with_known_labels
 from icm_annealer.cli.ending import run_to_end
+from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.examples import Loaded
 from icm_annealer.data.rates import NO_RATES, check_attainable, read_rates
 from icm_annealer.data.rows import ReadAs
 from icm_annealer.data.task import Task, built_in_tasks, with_rates
+from icm_annealer.reporting.forecast_report import ForecastReport
 from icm_annealer.scorers.kind import UNREACHABLE_S, WAIT_S, Opening
 from icm_annealer.scorers.registry import NamedScorer, find_scorer, scorers_help
+from icm_annealer.scoring.forecast import MEASURING_S, Forecast, Work, forecast
 from icm_annealer.sources.delimited import check_columns
 from icm_annealer.sources.encoding import check_encoding
 from icm_client.contract.errors import RequestError
@@ -163,6 +166,34 @@ MaxMinutesOption = Annotated[
         help="End before about M minutes of waiting for the scorer, with the best answer so far.",
     ),
 ]
+DryRunOption = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run",
+        help=f"Only tell what it will cost: counts tokens, and measures the scorer for {MEASURING_S:.0f} seconds.",
+    ),
+]
+PriceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--price",
+        metavar="PER_MILLION_TOKENS",
+        min=0.0,
+        callback=finite,
+        help="With --dry-run: the price of a million tokens, in any currency.",
+    ),
+]
+HourPriceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--price-per-hour",
+        metavar="PRICE",
+        min=0.0,
+        callback=finite,
+        help="With --dry-run: the price of an hour of the scorer.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="With --dry-run: print JSON.")]
 FiguresOption = Annotated[
     Path | None,
     typer.Option(
@@ -219,3 +250,20 @@ def interruptible(work: Coroutine[Any, Any, Any], console: Terminal, again: str 
             console.say(f"stopped{saved}")
         code = end.code if isinstance(end, SystemExit) else None
         raise typer.Exit(code if isinstance(code, int) else 130) from None
+
+
+def show_forecast(
+    report: ForecastReport, title: str, named: NamedScorer, work: Work, *, num_times: int = 1, varies: bool = True
+) -> None:
+    """Opens the scorer, forecasts what doing `work` `num_times` times costs, and prints it. Raises IcmError."""
+    console = Terminal(stderr=True)
+
+    async def found() -> Forecast:
+        with RunProgress(console, title, []) as progress:
+            async with named.open(progress.status, progress.note) as scorer:
+                progress.status("counting tokens, and measuring the scorer's speed")
+                return await forecast(scorer, work, num_times=num_times, varies=varies)
+
+    out = Terminal()
+    for line in report.text(interruptible(found(), console)):
+        out.say(line)

@@ -1,4 +1,4 @@
-"""`--dry-run`: what a command will cost, shown instead of done. A part of the commands that cost much."""
+"""What a command will cost, in lines of text or as JSON."""
 
 from __future__ import annotations
 
@@ -6,49 +6,14 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Annotated
 
-import typer
-
-from icm_annealer.cli.options import finite, interruptible
-from icm_annealer.console.progress import RunProgress, duration
-from icm_annealer.console.terminal import Terminal
-from icm_annealer.scorers.registry import NamedScorer
-from icm_annealer.scoring.forecast import MEASURING_S, Forecast, Work, forecast
+from icm_annealer.console.progress import duration
+from icm_annealer.scoring.forecast import Forecast
 from icm_client.text.counts import counted
-
-DryRunOption = Annotated[
-    bool,
-    typer.Option(
-        "--dry-run",
-        help=f"Only tell what it will cost: counts tokens, and measures the scorer for {MEASURING_S:.0f} seconds.",
-    ),
-]
-PriceOption = Annotated[
-    float | None,
-    typer.Option(
-        "--price",
-        metavar="PER_MILLION_TOKENS",
-        min=0.0,
-        callback=finite,
-        help="With --dry-run: the price of a million tokens, in any currency.",
-    ),
-]
-HourPriceOption = Annotated[
-    float | None,
-    typer.Option(
-        "--price-per-hour",
-        metavar="PRICE",
-        min=0.0,
-        callback=finite,
-        help="With --dry-run: the price of an hour of the scorer.",
-    ),
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="With --dry-run: print JSON.")]
 
 
 @dataclass(frozen=True)
-class DryRun:
+class ForecastReport:
     """How a forecast is shown."""
 
     per_million: float | None = None
@@ -57,26 +22,11 @@ class DryRun:
     max_minutes: float | None = None
     """The budget of time, which a rehearsal cannot keep."""
 
-    def show(self, title: str, named: NamedScorer, work: Work, *, num_times: int = 1, varies: bool = True) -> None:
-        """Opens the scorer, makes the forecast of doing `work` `num_times` times and prints it. Raises IcmError."""
-        console = Terminal(stderr=True)
+    def text(self, cost: Forecast) -> list[str]:
+        """The forecast, line by line; one line of JSON if that was asked for."""
+        return [json.dumps(self._fields(cost))] if self.is_json else self._lines(cost)
 
-        async def found() -> Forecast:
-            with RunProgress(console, title, []) as progress:
-                async with named.open(progress.status, progress.note) as scorer:
-                    progress.status("counting tokens, and measuring the scorer's speed")
-                    return await forecast(scorer, work, num_times=num_times, varies=varies)
-
-        cost: Forecast = interruptible(found(), console)
-        out = Terminal()
-        if self.is_json:
-            out.say(json.dumps(self._fields(cost)))
-        else:
-            for line in self.lines(cost):
-                out.say(line)
-
-    def lines(self, cost: Forecast) -> list[str]:
-        """The forecast, line by line."""
+    def _lines(self, cost: Forecast) -> list[str]:
         about = "about " if cost.share < 1 else ""
         lines = [
             "Dry run: nothing was written.",
