@@ -132,9 +132,10 @@ def _labels(column: Column | None, choice: Choice) -> tuple[list[str], dict[str,
     if column is None:
         raise RequestError("no column looks like labels: name the labels with --labels, such as --labels yes,no")
     names = list(column.labels.values())
-    if len(names) < 2:
+    if not 4 <= 2 * len(names) <= column.num:
         raise RequestError(
-            f"--gold: the column {column.name!r} has no few values that could be labels; name the labels with --labels"
+            f"--gold: the column {column.name!r} does not hold a few values, each in several rows; name the labels "
+            "with --labels"
         )
     if set(NUMBERS) & set(names) and {NUMBERS.get(key, key) for key in column.labels} == set(NUMBERS.values()):
         return ["true", "false"], {value: label for value, label in NUMBERS.items() if value in names}
