@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import sys
 from collections.abc import Container, Mapping
@@ -30,7 +31,7 @@ from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.bad_rows import BadRows
 from icm_annealer.data.column_survey import Column, surveyed
 from icm_annealer.data.examples import Loaded, examples_of, rendered
-from icm_annealer.data.rows import REMOTE, read_rows, shown_source
+from icm_annealer.data.rows import JSON_SUFFIXES, REMOTE, TABLE_SUFFIXES, read_rows, shown_source
 from icm_annealer.data.task_draft import NONE, Choice, Draft, drafted, guessed, label_candidates
 from icm_annealer.evaluation.template_trial import Trial, ranked, try_task
 from icm_annealer.reporting.task_file import TaskFile
@@ -100,7 +101,7 @@ def init(
     """
     console = Terminal()
     how = read_as(columns, encoding, skip_bad)
-    name = "data" if data == STANDARD_INPUT else _stem(data)
+    name = "data" if data == STANDARD_INPUT else name_of_data(data)
     path = out or Path(f"{name}.yaml")
     check_place(path, overwrite=overwrite, is_folder=False)
     named = None if no_scorer else named_scorer(scorer, engine, wait, api_key_file, scorer_model)
@@ -109,8 +110,9 @@ def init(
     found = surveyed(row.value for row in rows)
     if not found:
         raise RequestError(f"{shown_source(data)}: no rows with columns", code="bad_data")
-    for column in found.values():
-        console.say(column.describe(len(rows)))
+    survey = [column.describe(len(rows)) for column in found.values()]
+    for line in survey:
+        console.say(line)
     note = Terminal(stderr=True)
     if not how.columns and (sentence := next((n for n in found if len(n.split()) > MAX_HEADER_WORDS), None)):
         note.say(f"note: is the first line a header? It names a column {sentence!r:.80}; otherwise use --columns")
@@ -127,7 +129,7 @@ def init(
     ranks = ranked(trials) if trials else range(len(draft.tasks))
     draft = replace(draft, tasks=[draft.tasks[i] for i in ranks])
     trials = [trials[i] for i in ranks] if trials else []
-    kept = TaskFile(shown_source(data), _data_field(data, path), how.columns, how.encoding, shown(scorer))
+    kept = TaskFile(shown_source(data), _data_field(data, path), survey, how.columns, how.encoding, shown(scorer))
     write_whole(path, lambda partial: partial.write_text(kept.text(draft, trials), encoding="utf-8"))
     console.say(f"{loaded.counts_text}. Task written: {path}")
     more = [] if kept.data else ["--data", "DATA"]
@@ -137,10 +139,13 @@ def init(
     _say_next(console, path, name, more, model)
 
 
-def _stem(data: str) -> str:
-    """The source's own name, without folders and suffixes."""
-    place = data.removeprefix("hf:").partition("?")[0].rstrip("/").rpartition("/")[2]
-    return place.partition(".")[0] or "data"
+def name_of_data(data: str) -> str:
+    """The source's own name, without folders and suffixes, and with hyphens for what is neither a letter nor a
+    digit."""
+    name = Path(data.removeprefix("hf:").partition("?")[0].rstrip("/")).stem
+    if Path(name).suffix in (*TABLE_SUFFIXES, *JSON_SUFFIXES):  # of a compressed file
+        name = Path(name).stem
+    return re.sub(r"[^\w-]+", "-", name).strip("-") or "data"
 
 
 def _names(option: str | None, columns: Container[str]) -> list[str]:

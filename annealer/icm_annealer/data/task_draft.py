@@ -11,7 +11,7 @@ import pydantic
 
 from icm_annealer.data.bad_rows import near
 from icm_annealer.data.column_survey import Column
-from icm_annealer.data.label_values import folded
+from icm_annealer.data.label_values import LISTED, SEVERAL, folded
 from icm_annealer.data.task import ID, Task, check_task
 from icm_annealer.data.template import escaped
 from icm_client.contract.errors import RequestError
@@ -136,6 +136,11 @@ def _labels(column: Column | None, choice: Choice) -> tuple[list[str], dict[str,
         raise RequestError(
             f"--gold: the column {column.name!r} does not hold a few values, each in several rows; name the labels "
             "with --labels"
+        )
+    several = next((name for name in names if len(parts := LISTED.split(name)) > 1 and set(parts) <= set(names)), None)
+    if several is not None:
+        raise RequestError(
+            f"--gold: the column {column.name!r} holds several labels in one row ({several!r}); {SEVERAL}"
         )
     if set(NUMBERS) & set(names) and {NUMBERS.get(key, key) for key in column.labels} == set(NUMBERS.values()):
         return ["true", "false"], {value: label for value, label in NUMBERS.items() if value in names}

@@ -23,7 +23,10 @@ class TaskFile:
     """What it was made from, for people."""
     data: str | None
     """The data, relative to the task file; None if they have to be named each time."""
+    survey: Sequence[str] = ()
+    """What its columns hold, a line for each."""
     columns: Sequence[str] = ()
+    """Their names, if they had to be given."""
     encoding: str | None = None
     scorer: str = ""
     """The scorer that tried the templates, if one did."""
@@ -34,7 +37,8 @@ class TaskFile:
         task = draft.tasks[0]
         parts = [
             [
-                _comment(f"A task for {self.source}, made by `icm init`. Change what you like."),
+                _comment(f"A task for {self.source}, made by `icm init`. Change what you like. Its columns:"),
+                *(_comment(f"- {line}") for line in self.survey),
                 _entry("name", task.name),
             ],
             self._templates(draft.tasks, trials),

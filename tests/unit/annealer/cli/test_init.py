@@ -17,6 +17,7 @@ from tests import planted
 from tests.icm_command import Icm, check_refused
 from tests.released import released_file
 
+from icm_annealer.cli.init import name_of_data
 from icm_annealer.data.examples import load_examples
 from icm_annealer.data.task import load_task
 from icm_annealer.data.template import template_fields
@@ -234,6 +235,23 @@ def test_mistakes_are_errors_and_nothing_is_written(
     assert ended.code == 2, ended
     assert says in ended.err.splitlines()[-1]
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
+
+
+def test_several_labels_in_a_row_make_several_tasks(icm: Icm, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_bytes(table(",", TEXTS, ["hot;cool"] * 6 + NAMES[6:], header="text,label"))
+    check_refused(icm("init", tmp_path / "rows.csv", "--no-scorer", "--out", tmp_path / "t.yaml"), 2, "a task for each")
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ("my rows.v2.csv.gz", "my-rows-v2"),
+        ("https://x.org/a/b.csv?c=d.e", "b"),
+        ("hf:owner/name:part:train", "name-part-train"),
+    ],
+)
+def test_a_task_is_named_after_its_data(data: str, name: str) -> None:
+    assert name_of_data(data) == name
 
 
 def test_bad_rows_are_left_out_if_that_is_asked(icm: Icm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
