@@ -24,6 +24,7 @@ PACKAGES = [
     ROOT / "client/icm_client",
     ROOT / "server/icm_server",
     ROOT / "annealer/icm_annealer",
+    ROOT / "trainer/icm_trainer",
     ROOT / "lab/icm_lab",
 ]
 MAX_WHEEL_BYTES = 4 * 2**20

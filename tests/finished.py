@@ -12,8 +12,8 @@ from icm_annealer.data.task import Task
 from icm_annealer.labelling.label_dataset import Labelling, label_dataset
 from icm_annealer.runs.directory import RunDir
 from icm_annealer.runs.schema.journal import ContextWindow, RunHeader, RunSettings
-from icm_annealer.search.blocks import BlockSettings
-from icm_annealer.search.settings import Settings
+from icm_annealer.searches.blocks import BlockSettings
+from icm_annealer.searches.settings import Settings
 from icm_client import ScorerClient
 from icm_client.contract.wire import ModelIdentity
 

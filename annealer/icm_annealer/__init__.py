@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from icm_annealer.labelling.alarm import Alarm
     from icm_annealer.runs.schema.verdict import Verdict
     from icm_annealer.scoring.passes import Scorer
-    from icm_annealer.search.settings import Settings
+    from icm_annealer.searches.settings import Settings
     from icm_client.contract.errors import IcmError, RequestError
 
 __all__ = [
@@ -47,7 +47,7 @@ _MODULES = {
     "Report": "icm_annealer.api.report",
     "RequestError": "icm_client.contract.errors",
     "Scorer": "icm_annealer.scoring.passes",
-    "Settings": "icm_annealer.search.settings",
+    "Settings": "icm_annealer.searches.settings",
     "Task": "icm_annealer.data.task",
     "Verdict": "icm_annealer.runs.schema.verdict",
     "anneal": "icm_annealer.api.label",

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from icm_annealer.cli.options import FiguresOption, interruptible
+from icm_annealer.cli.shared.options import FiguresOption, interruptible
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.plots.drawing import saved_plots
 from icm_annealer.runs.atomic_write import check_writable, make_folder

@@ -15,8 +15,8 @@ from tests import planted
 from tests.engine.test_oracle import LABELS, TOLERANCE, tree, worst
 
 from icm_annealer.labelling.search_run import run_search
-from icm_annealer.search.blocks import BlockSettings
-from icm_annealer.search.settings import Settings
+from icm_annealer.searches.blocks import BlockSettings
+from icm_annealer.searches.settings import Settings
 from icm_client import ModelInfo, OpenAIScorer, ScoreRequest
 from icm_client.http.retry import RetryPolicy
 from icm_server.engines.preset import environment

@@ -1,4 +1,5 @@
-"""Imports go one way: icm_lab -> icm_annealer -> icm_client <- icm_server, and the light programs stay light."""
+"""Imports go one way: icm_lab, icm_trainer -> icm_annealer -> icm_client <- icm_server, and the light programs stay
+light."""
 
 from __future__ import annotations
 
@@ -18,9 +19,10 @@ PACKAGES = {
     "icm_client": ROOT / "client/icm_client",
     "icm_server": ROOT / "server/icm_server",
     "icm_annealer": ROOT / "annealer/icm_annealer",
+    "icm_trainer": ROOT / "trainer/icm_trainer",
     "icm_lab": ROOT / "lab/icm_lab",
 }
-HEAVY = {"torch", "vllm", "transformers"}
+HEAVY = {"torch", "vllm", "transformers", "peft", "trl"}
 LATE = HEAVY | {"datasets", "matplotlib", "pandas", "pyarrow"}
 """What the command line does not load before it is needed."""
 
@@ -94,6 +96,7 @@ MUST_NOT_IMPORT = {
     "icm_client": {"icm_server", "icm_annealer", "icm_lab", *HEAVY},
     "icm_server": {"icm_annealer", "icm_lab"},
     "icm_annealer": {"icm_server", "icm_lab", *HEAVY},
+    "icm_trainer": {"icm_lab"},
     "icm_lab": {"icm_server"},
 }
 
@@ -110,6 +113,18 @@ def test_client_and_server_share_the_contract_and_text(package: str) -> None:
     rest = set(modules_of("icm_client")) - shared
     bound = shared if package == "icm_client" else modules_of(package)
     assert not offenders(bound, lambda module: modules_imported_by(module) & rest)
+
+
+def test_only_the_command_line_knows_the_trainer() -> None:
+    others = [module for module in FILES if not module.startswith(("icm_trainer", "icm_annealer.cli."))]
+    assert not [module for module in others if "icm_trainer" in packages_imported_by(module)]
+
+
+def test_the_trainer_takes_models_and_tokens_from_the_server() -> None:
+    """How a text becomes tokens must not be said twice; all else of the server is reached over HTTP."""
+    allowed = {f"icm_server.engines.{name}" for name in ("base", "hf_tokenizer", "model_store")}
+    for module in modules_of("icm_trainer"):
+        assert {name for name in modules_imported_by(module) if name.startswith("icm_server")} <= allowed
 
 
 def test_one_module_imports_vllm() -> None:
@@ -133,10 +148,23 @@ ROOMS = {
         *("monitoring", "middleware", "http", "transport", "cli"),
     ],
     "icm_annealer": [
-        *("core", "rules", "sources", "data", "scoring", "scorers", "console", "search", "runs.schema", "runs"),
+        *(
+            "core",
+            "rules",
+            "sources",
+            "data",
+            "scoring",
+            "scorers",
+            "console",
+            "search",
+            "searches",
+            "runs.schema",
+            "runs",
+        ),
         *("evaluation", "plots", "labelling", "reporting", "builders", "export", "reviewing", "tracking", "api"),
-        *("benchmarks", "benchmarks.baselines", "benchmarks.searches", "cli", ""),
+        *("benchmarks", "benchmarks.baselines", "benchmarks.searches", "cli.shared", "cli", ""),
     ],
+    "icm_trainer": ["models", "learning", "sft", "", "cli"],
     "icm_lab": ["reproduce", ""],
 }
 """The folders of each package, "" for itself, so that each imports only from those before it."""
@@ -179,7 +207,8 @@ def test_unit_tests_stand_in_the_rooms_of_what_they_test() -> None:
 
 
 def test_the_command_line_of_the_annealer_loads_nothing_heavy() -> None:
-    program = f"import sys, icm_annealer.cli.app, icm_lab.cli; print(*sorted({LATE!r} & set(sys.modules)))"
+    commands = "icm_annealer.cli.app, icm_trainer.cli.app, icm_lab.cli"
+    program = f"import sys, {commands}; print(*sorted({LATE!r} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.split() == []

@@ -17,7 +17,7 @@ from icm_annealer.data.task import LoadedTask, Task, check_task, load_task
 from icm_annealer.data.template import template_fields
 from icm_annealer.runs.directory import JOURNAL
 from icm_annealer.runs.record import RunRecord
-from icm_annealer.search.settings import Settings
+from icm_annealer.searches.settings import Settings
 from icm_annealer.sources.row import Row
 from icm_client.contract.errors import RequestError
 from icm_client.text.validation import first_error

@@ -24,7 +24,7 @@ from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import Scorer, check_request
 from icm_annealer.scoring.rehearsal import LongRehearsalError, Rehearsal
 from icm_annealer.search.problem import problem_of
-from icm_annealer.search.settings import Settings
+from icm_annealer.searches.settings import Settings
 from icm_client.contract.errors import IcmError, RequestError
 from icm_client.text.counts import counted
 

@@ -25,7 +25,7 @@ from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Problem, zero_shot_labels_of
 from icm_annealer.search.driver import OnPass, SearchOutcome, drive
 from icm_annealer.search.problem import problem_of
-from icm_annealer.search.settings import Settings
+from icm_annealer.searches.settings import Settings
 from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import ModelInfo
 from icm_client.text.counts import counted

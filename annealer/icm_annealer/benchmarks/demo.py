@@ -30,7 +30,7 @@ from icm_annealer.runs.schema.journal import RunSettings
 from icm_annealer.runs.schema.metrics import DemoResults, DemoSeed
 from icm_annealer.scoring.passes import Scorer
 from icm_annealer.search.base import zero_shot_labels_of
-from icm_annealer.search.settings import Settings
+from icm_annealer.searches.settings import Settings
 from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import ModelInfo
 from icm_client.text.counts import counted

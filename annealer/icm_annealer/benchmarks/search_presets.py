@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from icm_annealer.search.kind import Preset, SearchKind
-from icm_annealer.search.registry import BUILT_IN, DEFAULT, find_search, presets_of, search_names
-from icm_annealer.search.settings import Settings
+from icm_annealer.searches.registry import BUILT_IN, DEFAULT, find_search, presets_of, search_names
+from icm_annealer.searches.settings import Settings
 from icm_client.contract.errors import RequestError
 
 

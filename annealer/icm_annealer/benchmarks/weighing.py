@@ -119,8 +119,8 @@ class Weigher:
             us = OrderUs([], [])
             for order in self._orders:
                 answer = await self._passes.score(self._problem.request(labels, order, "weigh"))
-                us.us.append(self._problem.u(answer, labels))
-                us.margins.append(self._by_margin.u(answer, labels))
+                us.us.append(self._problem.u(answer, labels, order))
+                us.margins.append(self._by_margin.u(answer, labels, order))
             self._known[key] = us
         return self._known[key]
 

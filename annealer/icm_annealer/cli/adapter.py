@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 import typer
 from rich.table import Table
 
-from icm_annealer.cli.options import KeyFile, KeyOption, WaitOption, interruptible
+from icm_annealer.cli.shared.options import KeyFile, KeyOption, WaitOption, interruptible
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.scorers.kind import Opening
 from icm_client import AdapterInfo, RequestError, ScorerClient

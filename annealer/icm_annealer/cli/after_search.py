@@ -6,22 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
-from icm_annealer.cli.options import (
+from icm_annealer.cli.shared.dry_run import DryRun, DryRunOption, HourPriceOption, JsonOption, PriceOption
+from icm_annealer.cli.shared.options import (
     AllowCodeOption,
     ColumnsOption,
-    DryRunOption,
     EncodingOption,
     EngineOption,
     FiguresOption,
-    HourPriceOption,
-    JsonOption,
     KeyOption,
     MaxMinutesOption,
     MaxTokensOption,
-    PriceOption,
     ScorerModelOption,
     ScorerOption,
     SkipBadOption,
@@ -29,30 +25,18 @@ from icm_annealer.cli.options import (
     interruptible,
     named_scorer,
     read_as,
-    show_forecast,
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
-from icm_annealer.data.examples import Loaded, labels_of, load_examples
-from icm_annealer.evaluation.run_evaluation import (
-    EvaluationPlan,
-    Shots,
-    evaluate_run,
-    has_nothing_unseen,
-    labels_alone,
-    unseen,
-)
+from icm_annealer.evaluation.run_evaluation import EvaluationPlan, evaluate_run, labels_alone
+from icm_annealer.evaluation.subject import run_subject
 from icm_annealer.plots.drawing import saved_plots
 from icm_annealer.reporting.evaluation_table import print_evaluation
-from icm_annealer.reporting.forecast_report import ForecastReport
 from icm_annealer.reporting.report import is_report, render_report, report_plots
 from icm_annealer.reporting.run_list import run_folders, runs_table
 from icm_annealer.reporting.run_report import RunReport
 from icm_annealer.runs.atomic_write import check_writable
 from icm_annealer.runs.directory import EVALUATION, REPORT, RunDir
-from icm_annealer.runs.gold import read_again
-from icm_annealer.runs.record import RunRecord
-from icm_annealer.runs.review_file import Decided
 from icm_annealer.runs.schema.evaluation import Evaluation
 from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_annealer.scoring.forecast import Rehearsed
@@ -113,19 +97,27 @@ def report(
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    run: Annotated[Path | None, typer.Argument(help="The folder of a finished run.", show_default=False)] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model",
+            help="In place of a run: the folder of a model of `icm train sft`. It is compared with the model that it "
+            "was made of behind the same labels, which by default is the --scorer.",
+        ),
+    ] = None,
     test: Annotated[
         str | None, typer.Option(help="Other examples with gold labels: a file, a folder of save_to_disk, or hf:...")
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="The run's own data with gold labels; tests on what was not labelled."),
+        typer.Option(help="The run's or model's own data with gold labels; tests on what was not labelled."),
     ] = None,
     columns: ColumnsOption = None,
     encoding: EncodingOption = None,
     skip_bad: SkipBadOption = False,
     task: Annotated[
-        str | None, typer.Option(help="The run's task file, which names the gold field; not needed for built-in tasks.")
+        str | None, typer.Option(help="The task file, which names the gold field; not needed for built-in tasks.")
     ] = None,
     examples: Annotated[
         int | None, typer.Option(min=1, help="How many of the labelled examples to prompt with.", show_default="all")
@@ -155,39 +147,38 @@ def evaluate(
     how many of the most certain labels are wrong.
 
     Example: icm eval runs/spam --task spam.yaml --data messages.csv
+
+    Example: icm eval --model runs/spam-tuned --task spam.yaml --data messages.csv
     """
-    console = Terminal()
-    record = RunRecord.read(run)
-    check_writable(run / EVALUATION)
-    names = record.task.label_names
-    rows = record.rows()
-    found = np.array([names.index(row.label) for row in rows], dtype=np.int64)
-    certainty = np.array([row.certainty for row in rows])
-    is_known = np.array([row.known for row in rows])
-    how = read_as(columns, encoding, skip_bad)
-    reference = read_again(record, task, data, allow_code=allow_code, read_as=how)
-    if reference.task.gold is None:
-        raise RequestError("the gold field is not known: name the run's task file, with `gold:` in it, by --task")
-    if test is None and reference.data is None:
-        raise RequestError(f"name the data of {run} with --data, or other examples with --test")
-    own = reference.data or Loaded([], {})
-    # The same name twice may be a pipe, which can be read once.
-    pool = own if test is None or test == data else load_examples(test, reference.task, how)
-    gold = labels_of(reference.examples, own.gold, reference.task)
-    shots = Shots(reference.examples, found, certainty, gold, is_known)
-    if test is None and shots.label_accuracy and has_nothing_unseen(pool, reference.examples):
-        alone = labels_alone(record.name, shots, reference.task, record.header.model)
-        RunDir(run).write(EVALUATION, alone)
-        print_evaluation(console, alone, record.header.model)
-        console.say(f"{pool.counts_text}; the run labelled all that have gold labels. --test names others to test on.")
-        console.say(f"Written to {run / EVALUATION}")
+    console, how = Terminal(), read_as(columns, encoding, skip_bad)
+    if model is not None and run is None:
+        from icm_trainer.cli.judged import base_scorer, judged_model
+
+        subject = judged_model(model, task, data, test, console.say, allow_code=allow_code, how=how)
+        scorer = base_scorer(model) if scorer == DEFAULT_SCORER else scorer
+    elif run is not None and model is None:
+        subject = run_subject(run, task, data, test, allow_code=allow_code, how=how)
+    else:
+        raise RequestError("name a run, or the folder of a tuned model with --model")
+    check_writable(subject.folder / EVALUATION)
+    held_out = subject.held_out
+    if held_out is None:
+        assert subject.found_by is not None
+        alone = labels_alone(subject.name, subject.shots, subject.task, subject.found_by)
+        RunDir(subject.folder).write(EVALUATION, alone)
+        print_evaluation(console, alone, subject.found_by)
+        console.say(
+            f"{subject.pool.counts_text}; the run labelled all that have gold labels. --test names others to test on."
+        )
+        console.say(f"Written to {subject.folder / EVALUATION}")
         return
-    held_out = unseen(pool, reference.examples)
     named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     plan = EvaluationPlan(examples, test_size, seeds, seed)
 
     async def evaluated(client: Scorer, plan: EvaluationPlan, progress: RunProgress) -> Evaluation:
-        return await evaluate_run(record.name, shots, held_out, reference.task, client, plan, progress)
+        return await evaluate_run(
+            subject.name, subject.shots, held_out, subject.task, client, plan, progress, subject.tuned
+        )
 
     if dry_run:
 
@@ -196,21 +187,20 @@ def evaluate(
             await evaluated(rehearsal, others, RunProgress(Terminal(quiet=True), "", []))
             return Rehearsed()
 
-        shown_as = ForecastReport(price, price_per_hour, as_json, max_minutes)
-        show_forecast(shown_as, "dry run", named, rehearse, varies=False)
+        dry = DryRun(price, price_per_hour, as_json, max_minutes)
+        dry.show("dry run", named, rehearse, varies=False)
         return
 
     async def work() -> Evaluation:
-        with RunProgress(console, f"eval: {record.name}", names) as progress:
+        with RunProgress(console, f"eval: {subject.name}", subject.task.label_names) as progress:
             async with named.open(progress.status, progress.note) as client:
                 limited = LimitedScorer(client, max_tokens, None if max_minutes is None else 60 * max_minutes)
                 return await evaluated(limited, plan, progress)
 
     evaluation: Evaluation = interruptible(work(), console)
-    RunDir(run).write(EVALUATION, evaluation)
-    print_evaluation(console, evaluation, record.header.model)
-    decided = Decided.of(rows)
-    if decided.is_any:
-        console.say(f"note: {decided}; they count as they are")
-    console.say(f"{pool.counts_text}, {len(held_out.examples):,} of them to test on.")
-    console.say(f"Written to {run / EVALUATION}")
+    RunDir(subject.folder).write(EVALUATION, evaluation)
+    print_evaluation(console, evaluation, subject.found_by)
+    if subject.note:
+        console.say(f"note: {subject.note}")
+    console.say(f"{subject.pool.counts_text}, {len(held_out.examples):,} of them to test on.")
+    console.say(f"Written to {subject.folder / EVALUATION}")

@@ -19,12 +19,13 @@ from icm_annealer.cli.baselines import baselines
 from icm_annealer.cli.bench import bench, search_bench
 from icm_annealer.cli.data import app as data_app
 from icm_annealer.cli.demo import demo
-from icm_annealer.cli.ending import ended_in_order
 from icm_annealer.cli.export import export
 from icm_annealer.cli.init import init
-from icm_annealer.cli.labels import review, show
+from icm_annealer.cli.review import review
 from icm_annealer.cli.run import resume_run, run
 from icm_annealer.cli.score import score
+from icm_annealer.cli.shared.ending import ended_in_order
+from icm_annealer.cli.show import show
 from icm_annealer.cli.tasks import check_task, tasks
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.bad_rows import BadRowsError
@@ -81,10 +82,11 @@ app.command(name="eval")(evaluate)
 app.command()(baselines)
 app.command()(export)
 
-LABORATORY = "icm_lab"
-"""An optional package that builds on this one, so it is not imported by name."""
-if importlib.util.find_spec(LABORATORY):
-    importlib.import_module(f"{LABORATORY}.cli").extend(app)
+BUILT_ON_THIS = {"icm_trainer": "icm_trainer.cli.app", "icm_lab": "icm_lab.cli"}
+"""Optional packages that build on this one, so they are not imported by name; and their modules with commands."""
+for package, commands in BUILT_ON_THIS.items():
+    if importlib.util.find_spec(package):
+        importlib.import_module(commands).extend(app)
 
 
 def main() -> None:

@@ -14,21 +14,18 @@ from icm_annealer.benchmarks.baselines.page import baseline_plots, render_page
 from icm_annealer.benchmarks.baselines.plan import BaselinesPlan, read_prefix
 from icm_annealer.benchmarks.baselines.tables import print_methods
 from icm_annealer.benchmarks.case import TaskData
-from icm_annealer.cli.options import (
+from icm_annealer.cli.shared.dry_run import DryRun, DryRunOption, HourPriceOption, JsonOption, PriceOption
+from icm_annealer.cli.shared.options import (
     AllowCodeOption,
     ColumnsOption,
     DataOption,
-    DryRunOption,
     EncodingOption,
     EngineOption,
     FiguresOption,
-    HourPriceOption,
-    JsonOption,
     KeyOption,
     KnownOption,
     MaxMinutesOption,
     MaxTokensOption,
-    PriceOption,
     RatesOption,
     ScorerModelOption,
     ScorerOption,
@@ -38,13 +35,11 @@ from icm_annealer.cli.options import (
     interruptible,
     named_scorer,
     read_as,
-    show_forecast,
     with_given,
 )
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.plots.drawing import saved_plots
-from icm_annealer.reporting.forecast_report import ForecastReport
 from icm_annealer.runs.atomic_write import check_writable, make_folder
 from icm_annealer.runs.directory import SCORER_LOG, RunDir
 from icm_annealer.scorers.registry import DEFAULT_SCORER
@@ -140,8 +135,8 @@ def baselines(
     named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     case = TaskData(own_task, loaded)
     if dry_run:
-        shown_as = ForecastReport(price, price_per_hour, as_json, max_minutes)
-        show_forecast(shown_as, "dry run", named, lambda scorer: rehearse(scorer, case, plan), num_times=seeds)
+        dry = DryRun(price, price_per_hour, as_json, max_minutes)
+        dry.show("dry run", named, lambda scorer: rehearse(scorer, case, plan), num_times=seeds)
         return
     folder = RunDir(out or Path("runs/baselines") / loaded_task.task.name)
     _prepare(folder, resume=resume, overwrite=overwrite)

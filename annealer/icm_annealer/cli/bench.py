@@ -11,7 +11,7 @@ from icm_annealer.api.inputs import load_data
 from icm_annealer.benchmarks.case import TaskData
 from icm_annealer.benchmarks.searches.plan import FULL, SHORT, BenchPlan, bench_names, check_names
 from icm_annealer.benchmarks.weighing import USUAL_WEIGHING, WeighPlan
-from icm_annealer.cli.options import (
+from icm_annealer.cli.shared.options import (
     AllowCodeOption,
     EngineOption,
     FiguresOption,

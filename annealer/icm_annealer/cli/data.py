@@ -17,8 +17,8 @@ from icm_annealer.builders.opposites import gender_pairs, sun_pairs
 from icm_annealer.builders.pairs import FIELDS, GOLD, NO_GOLD, mirror
 from icm_annealer.builders.preferences import preferences
 from icm_annealer.builders.truthfulqa import claims, preference_pairs
-from icm_annealer.cli.ending import run_to_end
-from icm_annealer.cli.options import finite
+from icm_annealer.cli.shared.ending import run_to_end
+from icm_annealer.cli.shared.options import finite
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.rows import counts_text, read_rows
 from icm_annealer.runs.atomic_write import check_place

@@ -10,7 +10,7 @@ import typer
 
 from icm_annealer.api.inputs import load_data
 from icm_annealer.benchmarks.demo import DemoPlan, prepare_demo, print_table, run_demo
-from icm_annealer.cli.options import (
+from icm_annealer.cli.shared.options import (
     AllowCodeOption,
     DataOption,
     EngineOption,
@@ -29,7 +29,7 @@ from icm_annealer.console.terminal import Terminal
 from icm_annealer.runs.directory import SCORER_LOG, RunDir
 from icm_annealer.runs.schema.metrics import DemoResults
 from icm_annealer.scorers.registry import DEFAULT_SCORER
-from icm_annealer.search.settings import Settings
+from icm_annealer.searches.settings import Settings
 from icm_client import RequestError
 
 USUAL_START_S, USUAL_DEMO_S = 45.0, 240.0

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from icm_annealer.cli.options import AllowCodeOption
+from icm_annealer.cli.shared.options import AllowCodeOption
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.export.base import ExportJob
 from icm_annealer.export.labelled import Labelled, abstaining, most_certain

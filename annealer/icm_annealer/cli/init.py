@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from icm_annealer.cli.options import (
+from icm_annealer.cli.shared.options import (
     ColumnsOption,
     EncodingOption,
     EngineOption,

@@ -10,21 +10,18 @@ import typer
 from icm_annealer.api.inputs import load_data, settings_of, start_from
 from icm_annealer.api.job import LabelJob
 from icm_annealer.api.label_result import LabelResult
-from icm_annealer.cli.options import (
+from icm_annealer.cli.shared.dry_run import DryRun, DryRunOption, HourPriceOption, JsonOption, PriceOption
+from icm_annealer.cli.shared.options import (
     AllowCodeOption,
     ColumnsOption,
     DataOption,
-    DryRunOption,
     EncodingOption,
     EngineOption,
-    HourPriceOption,
-    JsonOption,
     KeyFile,
     KeyOption,
     KnownOption,
     MaxMinutesOption,
     MaxTokensOption,
-    PriceOption,
     RatesOption,
     ScorerModelOption,
     ScorerOption,
@@ -34,7 +31,6 @@ from icm_annealer.cli.options import (
     interruptible,
     named_scorer,
     read_as,
-    show_forecast,
     with_given,
 )
 from icm_annealer.console.progress import RunProgress
@@ -44,14 +40,13 @@ from icm_annealer.data.label_columns import label_column_text, label_columns
 from icm_annealer.data.task import allowed_task
 from icm_annealer.labelling.budget import Budget
 from icm_annealer.reporting.certainty_plots import LIMITS
-from icm_annealer.reporting.forecast_report import ForecastReport
 from icm_annealer.runs.directory import LABELS, SKIPPED, STARTED, RunDir
 from icm_annealer.runs.record import RunRecord
 from icm_annealer.runs.schema.base import read_file
 from icm_annealer.runs.schema.state import StartState
 from icm_annealer.scorers.registry import DEFAULT_SCORER, scorers_help
-from icm_annealer.search.registry import DEFAULT, passes_help, searches_help
-from icm_annealer.search.settings import Settings, options_for
+from icm_annealer.searches.registry import DEFAULT, passes_help, searches_help
+from icm_annealer.searches.settings import Settings, options_for
 from icm_annealer.tracking.beside import tracked
 from icm_annealer.tracking.registry import tracker_usages
 from icm_annealer.tracking.target import Target
@@ -163,7 +158,7 @@ def run(
     job = LabelJob(own_task, loaded, rows, settings, named.open, folder, resume, overwrite, experiment, started, budget)
     if dry_run:
         job.check()
-        show_forecast(ForecastReport(price, price_per_hour, as_json, max_minutes), "dry run", named, job.rehearse)
+        DryRun(price, price_per_hour, as_json, max_minutes).show("dry run", named, job.rehearse)
         return
     job.prepare()
     key_file = str(api_key_file.path.absolute()) if api_key_file else None

@@ -10,7 +10,7 @@ from typing import Annotated
 import pydantic
 import typer
 
-from icm_annealer.cli.options import (
+from icm_annealer.cli.shared.options import (
     EngineOption,
     KeyOption,
     ScorerModelOption,

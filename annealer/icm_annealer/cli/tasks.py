@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from icm_annealer.api.inputs import load_data
-from icm_annealer.cli.options import (
+from icm_annealer.cli.shared.options import (
     AllowCodeOption,
     ColumnsOption,
     DataOption,

@@ -36,11 +36,12 @@ class Objective:
     measure: Measure = "information"
     alpha: float = 50.0
 
-    def u(self, logprobs: Array, labels: Ints, num_contradictions: int) -> float:
-        """U of `labels` [n] under `logprobs` [n, C] of the same examples."""
-        return self.predictability(logprobs, labels) - num_contradictions / self.alpha
+    def u(self, logprobs: Array, labels: Ints, num_contradictions: int, contexts: Ints | None = None) -> float:
+        """U of `labels` [n] under `logprobs` [n, C] of the same examples; `contexts` is that of
+        `information_by_example`."""
+        return self.predictability(logprobs, labels, contexts) - num_contradictions / self.alpha
 
-    def predictability(self, logprobs: Array, labels: Ints) -> float:
+    def predictability(self, logprobs: Array, labels: Ints, contexts: Ints | None = None) -> float:
         """P of `labels` [n] under raw `logprobs` [n, C]."""
         own = logprobs[np.arange(len(labels)), labels]
         if self.measure == "logprob":
@@ -49,7 +50,7 @@ class Objective:
             return float(own.sum())
         if self.measure == "margin":
             return float(margins(logprobs, labels).mean())
-        return information(logprobs, labels)
+        return information(logprobs, labels, contexts)
 
     def of_all(self, u: float, share: float) -> float:
         """Extrapolates U of a `share` of the examples to all of them: a sum grows with their number, a mean does
@@ -57,22 +58,33 @@ class Objective:
         return u / share if self.measure == "sum" else u
 
 
-def information(logprobs: Array, labels: Ints) -> float:
+def information(logprobs: Array, labels: Ints, contexts: Ints | None = None) -> float:
     """The measure `information` of `labels` [n] under `logprobs` [n, C]."""
-    return float(information_by_example(logprobs, labels).mean())
+    return float(information_by_example(logprobs, labels, contexts).mean())
 
 
-def information_by_example(logprobs: Array, labels: Ints) -> Array:
+def information_by_example(logprobs: Array, labels: Ints, contexts: Ints | None = None) -> Array:
     """What each example contributes [n] to the measure `information`, of which it is the mean.
 
-    A label without examples counts as one that nothing is said about: it contributes 0, and the posteriors are those of
-    the other labels, since its own intercept is not determined. So a constant labelling has 0.
+    `contexts` [n] numbers the contexts that examples are scored behind, if these have no shot in common; each then has
+    intercepts of its own, since each makes other labels likely. A label without examples behind a context counts as one
+    that nothing is said about: it contributes 0, and the posteriors are those of the other labels, since its own
+    intercept is not determined. So a constant labelling has 0.
     """
     num_labels = logprobs.shape[1]
-    present, places = np.unique(labels, return_inverse=True)
-    own = even_posteriors(logprobs[:, present], places)[np.arange(len(labels)), places] + np.log(len(present))
-    weighted: Array = own / (num_labels * label_rates(labels, num_labels)[labels])
+    gains = np.empty(len(labels))
+    for members in _members(contexts, len(labels)):
+        present, places = np.unique(labels[members], return_inverse=True)
+        posteriors = even_posteriors(logprobs[members][:, present], places)
+        gains[members] = posteriors[np.arange(len(members)), places] + np.log(len(present))
+    weighted: Array = gains / (num_labels * label_rates(labels, num_labels)[labels])
     return weighted
+
+
+def _members(contexts: Ints | None, num: int) -> list[Ints]:
+    if contexts is None:
+        return [np.arange(num)]
+    return [np.flatnonzero(contexts == context) for context in np.unique(contexts)]
 
 
 def even_posteriors(logprobs: Array, labels: Ints) -> Array:

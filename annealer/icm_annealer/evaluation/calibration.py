@@ -19,4 +19,6 @@ def describe_calibration(rates: Rates | None) -> str:
     """What `calibrated_to` does to predictions, for a caption."""
     if not rates:
         return "each label's mean over the test examples is subtracted"
-    return f"each label is shifted so that labels occur at the stated rates in the test set ({rates_text(rates)})"
+    return (
+        f"each label is shifted so that labels occur in the test set at the rates stated or found ({rates_text(rates)})"
+    )

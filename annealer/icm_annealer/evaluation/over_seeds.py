@@ -15,6 +15,8 @@ from icm_annealer.runs.schema.evaluation import KINDS, Quality, SeedFigures
 from icm_client.contract.wire import Usage
 
 NUM_RESAMPLES = 10_000
+COMPARED = ("zero_shot", "icm", "gold")
+"""The methods that the gap recovered is computed from."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,7 @@ def gaps_over_seeds(seeds: Sequence[SeedFigures]) -> dict[str, Estimate]:
     """The gap recovered by kind, like `figures_over_seeds`; empty if it is unknown."""
     if len(seeds) == 1 or not seeds[0].gap_recovered:
         return seeds[0].gap_recovered
-    methods = ("zero_shot", "icm", "gold")
-    return {kind: gap_over_seeds([_values(seeds, method, kind, "accuracy") for method in methods]) for kind in KINDS}
+    return {kind: gap_over_seeds([_values(seeds, method, kind, "accuracy") for method in COMPARED]) for kind in KINDS}
 
 
 def _values(seeds: Sequence[SeedFigures], method: str, kind: str, name: str) -> Array:

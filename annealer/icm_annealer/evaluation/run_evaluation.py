@@ -1,9 +1,10 @@
-"""Evaluates a run's labels as shots for held-out examples, compared with zero-shot and gold labels."""
+"""Evaluates labels as shots for held-out examples, compared with zero-shot, gold labels, and a model tuned on them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -13,11 +14,12 @@ from icm_annealer.console.progress import RunProgress
 from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.estimate import Estimate
 from icm_annealer.data.examples import Example, Loaded, labels_of, sample
+from icm_annealer.data.rates import label_rates_of
 from icm_annealer.data.task import Task
 from icm_annealer.evaluation.certainty import certainty_figures
-from icm_annealer.evaluation.many_shot import ManyShot, accuracy
+from icm_annealer.evaluation.many_shot import ManyShot, Predictions, accuracy
 from icm_annealer.evaluation.metrics import NUM_BINS, Judged, Resamples, accuracies, gap_recovered, point
-from icm_annealer.evaluation.over_seeds import SeedEvaluation, figures_over_seeds, gaps_over_seeds
+from icm_annealer.evaluation.over_seeds import COMPARED, SeedEvaluation, figures_over_seeds, gaps_over_seeds
 from icm_annealer.evaluation.test_set import Judge, describe_intervals
 from icm_annealer.runs.schema.evaluation import KINDS, CertaintyFigures, Evaluation, SeedFigures
 from icm_annealer.scoring.limited_scorer import BudgetSpentError
@@ -48,6 +50,8 @@ class Shots(NamedTuple):
     certainty: Array
     gold: Ints
     is_known: npt.NDArray[np.bool_]
+    method: str = "icm"
+    """The name under which figures of these labels as shots are stored: `icm` for those of a run."""
 
     @property
     def label_accuracy(self) -> Estimate | None:
@@ -74,6 +78,7 @@ class Shots(NamedTuple):
             self.certainty[kept],
             self.gold[kept],
             self.is_known[kept],
+            self.method,
         )
 
 
@@ -112,14 +117,26 @@ def _not_labelled(test: Loaded, examples: Sequence[Example]) -> list[Example]:
     return [e for e in test.examples if e.text not in texts and e.group not in tied]
 
 
+TunedModel = Callable[[Sequence[Example]], Awaitable[Array]]
+"""The log-probabilities [example, label] of a model that was tuned on the labels."""
+
+
 async def evaluate_run(
-    run: str, shots: Shots, test: HeldOut, task: Task, scorer: Scorer, plan: EvaluationPlan, progress: RunProgress
+    run: str,
+    shots: Shots,
+    test: HeldOut,
+    task: Task,
+    scorer: Scorer,
+    plan: EvaluationPlan,
+    progress: RunProgress,
+    tuned: TunedModel | None = None,
 ) -> Evaluation:
-    """Evaluates all seeds in sequence, or as many as the scorer's budget allows. `run` is the run's name.
+    """Evaluates all seeds in sequence, or as many as the scorer's budget allows. `run` is the run's name, or the tuned
+    model's.
 
     Raises BudgetSpentError if that does not suffice for one.
     """
-    evaluator = _Evaluator(shots, test, task, scorer, plan, progress)
+    evaluator = _Evaluator(shots, test, task, scorer, plan, progress, tuned)
     progress.expect(plan.num_seeds * len(evaluator.methods))
     last = plan.first_seed + plan.num_seeds
     seeds: list[SeedEvaluation] = []
@@ -188,10 +205,14 @@ class _Evaluator:
     scorer: Scorer
     plan: EvaluationPlan
     progress: RunProgress
+    tuned: TunedModel | None
 
     @property
     def methods(self) -> list[str]:
-        return ["zero_shot", "icm", *(["gold"] if (self.shots.gold >= 0).all() else [])]
+        """At most three, which a terminal of 80 columns shows side by side."""
+        if self.tuned is not None:
+            return ["zero_shot", self.shots.method, "tuned"]
+        return ["zero_shot", self.shots.method, *(["gold"] if (self.shots.gold >= 0).all() else [])]
 
     async def one_seed(self, seed: int) -> SeedEvaluation:
         rng = np.random.default_rng(seed)
@@ -203,22 +224,29 @@ class _Evaluator:
         gold = labels_of(test, self.test.gold, self.task)
         model = await self.scorer.model()
         many_shot = await ManyShot.open(self.scorer, self.task, shots.examples, test, model, seed=seed)
-        labels = {"zero_shot": None, "icm": shots.found, "gold": shots.gold}
+        labels = {"zero_shot": None, shots.method: shots.found, "gold": shots.gold}
+        predict = {method: partial(many_shot.predict, given) for method, given in labels.items()}
+        predict["tuned"] = partial(self._by_tuned, test)
         judge = Judge(test, gold, seed)
         judged: dict[str, dict[str, Judged]] = {}
         usage, num_dropped = Usage(), 0
         for method in self.methods:
             self.progress.status(f"seed {seed}: {counted(len(test), 'unseen example')}, {method.replace('_', '-')}")
-            predictions = await many_shot.predict(labels[method])
+            predictions = await predict[method]()
             usage, num_dropped = usage + predictions.usage, max(num_dropped, predictions.num_dropped)
             judged[method] = judge.judged(predictions)
             self.progress.step()
         figures = {method: judge.figures(kinds) for method, kinds in judged.items()}
         gap = {}
-        if "gold" in judged:
-            gap = {kind: _gap([judged[method][kind] for method in self.methods], judge.resamples) for kind in KINDS}
+        if judged.keys() >= {*COMPARED}:
+            gap = {kind: _gap([judged[method][kind] for method in COMPARED], judge.resamples) for kind in KINDS}
         found = SeedFigures(seed=seed, figures=figures, gap_recovered=gap)
         return SeedEvaluation(found, len(shots.examples), len(test), num_dropped, usage)
+
+    async def _by_tuned(self, test: Sequence[Example]) -> Predictions:
+        assert self.tuned is not None
+        rates = label_rates_of(self.task.rates, self.task.label_names)
+        return Predictions(await self.tuned(test), Usage(), rates=rates)
 
 
 def _gap(judged: Sequence[Judged], resamples: Resamples) -> Estimate:

@@ -14,7 +14,7 @@ from icm_annealer.scoring.cost_model import TokenCounter
 from icm_annealer.scoring.passes import PassRequest
 from icm_annealer.search.base import FINALISTS, Problem, zero_shot_request
 from icm_annealer.search.driver import Costs
-from icm_annealer.search.settings import Settings
+from icm_annealer.searches.settings import Settings
 from icm_client.contract.errors import RequestError
 
 

@@ -11,7 +11,7 @@ from icm_annealer.core.objective import entropy, label_rates
 from icm_annealer.labelling.alarm import AlarmText, FinishedSearch
 from icm_annealer.labelling.verdict import is_incoherent
 from icm_annealer.scoring.passes import PassResult
-from icm_annealer.search.base import Candidate, error_by_example, zero_shot_labels_of
+from icm_annealer.search.base import Candidate, error_over_examples, zero_shot_labels_of
 from icm_client.text.counts import counted
 
 MIN_RELATIVE_ENTROPY = 0.5
@@ -130,8 +130,8 @@ def falls_on_fresh_orders(search: FinishedSearch) -> AlarmText | None:
     once as the fresh orders do together, so their U has at least the error over the examples."""
     winner = search.result.winner
     error = winner.u_se
-    if search.problem.objective.measure == "information":
-        error = float(np.hypot(error, error_by_example(winner)))
+    if search.problem.objective.measure == "information" and winner.contributions is not None:
+        error = float(np.hypot(error, error_over_examples(winner.contributions)))
     if not winner.u_own - winner.u > max(3 * error, MIN_FALL, 0.5 * abs(winner.u_own)):
         return None
     return AlarmText(

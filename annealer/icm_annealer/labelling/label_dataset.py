@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from icm_annealer.core.arrays import Ints
+from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.objective import label_rates
 from icm_annealer.data.examples import Example
 from icm_annealer.data.given_labels import NOTHING_GIVEN, GivenLabels
@@ -23,10 +23,10 @@ from icm_annealer.runs.directory import JOURNAL, LABELS, LABELS_BEFORE, METRICS,
 from icm_annealer.runs.examples_file import write_examples
 from icm_annealer.runs.journal import Journal
 from icm_annealer.runs.schema.journal import EndLine, RunSettings, WeighedCandidate
-from icm_annealer.runs.schema.metrics import AlarmRecord, AnswerMetrics, RowCounts, RunMetrics
+from icm_annealer.runs.schema.metrics import AlarmRecord, AnswerMetrics, RatesMetrics, RowCounts, RunMetrics
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import Scorer
-from icm_annealer.search.settings import Settings
+from icm_annealer.searches.settings import Settings
 from icm_client.contract.adapters import model_named
 from icm_client.contract.errors import IcmError
 
@@ -155,8 +155,12 @@ def _metrics(
             for candidate in result.candidates
         ],
         chain_agreement=[_agreement(labels, run.labels) for labels in result.chains],
-        label_rates=dict(zip(names, label_rates(run.labels, len(names)).tolist(), strict=True)),
+        label_rates=_by_name(names, label_rates(run.labels, len(names))),
         stated_rates=run.task.rates or None,
+        at_rates=[
+            RatesMetrics(label_rates=_by_name(names, one.rates), u=one.u, u_se=one.error) for one in result.at_rates
+        ]
+        or None,
         num_known=int(run.problem.is_known.sum()) or None,
         num_passes=run.num_passes,
         prompt_tokens=cost.usage.prompt_tokens,
@@ -169,6 +173,10 @@ def _metrics(
         stopped_by=run.stopped_by,
         notes=result.notes or None,
     )
+
+
+def _by_name(names: Sequence[str], rates: Array) -> dict[str, float]:
+    return dict(zip(names, rates.tolist(), strict=True))
 
 
 def _agreement(labels: Ints, others: Ints) -> float:

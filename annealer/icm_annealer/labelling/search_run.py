@@ -25,7 +25,7 @@ from icm_annealer.scoring.passes import PassRequest, PassResult, PassScorer, Sco
 from icm_annealer.search.base import Problem, Result
 from icm_annealer.search.driver import SearchOutcome, drive
 from icm_annealer.search.problem import problem_of
-from icm_annealer.search.settings import Settings
+from icm_annealer.searches.settings import Settings
 from icm_client.contract.adapters import model_named
 from icm_client.contract.wire import ModelInfo
 
@@ -148,7 +148,8 @@ async def run_search(
         limit.check()
     stops = limit.stops if limit else None
     outcome = await drive(settings.start(problem), problem, passes, recorded=journal, on_pass=on_pass, stops=stops)
-    found, stopped_by = verdict(problem, outcome.result), limit.stopped_by if limit and outcome.is_stopped else None
+    found = verdict(problem, outcome.result, task.label_names)
+    stopped_by = limit.stopped_by if limit and outcome.is_stopped else None
     if stopped_by is not None:
         found = replace(found, observation=f"{found.observation} {_stopped_text(budget, stopped_by)}")
     return Run(examples, task, settings, model, problem, outcome, found, passes, stopped_by)

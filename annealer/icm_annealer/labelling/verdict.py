@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from icm_annealer.core.arrays import Array
 from icm_annealer.runs.schema.verdict import Verdict
-from icm_annealer.search.base import Candidate, Problem, Result, lead_by_example, zero_shot_candidate
+from icm_annealer.search.base import AtRates, Candidate, Problem, Result, lead_by_example, zero_shot_candidate
+from icm_annealer.searches.chain import LEAST_SHARE
 
 MIN_COHERENT = 0.2
 """Share of the most information that U must exceed for labels to be called coherent at all. On a 135M model, U is 0.4
@@ -16,8 +20,8 @@ LEAST_LEAD = 1e-6
 """Nats per example; smaller leads are rounding."""
 
 
-def verdict(problem: Problem, result: Result) -> Verdict:
-    """The verdict on the winner of `result`."""
+def verdict(problem: Problem, result: Result, names: Sequence[str] | None = None) -> Verdict:
+    """The verdict on the winner of `result`, with the labels' `names` [label]; without names, labels are numbered."""
     winner, rival = result.winner, zero_shot_candidate(problem, result)
     if problem.objective.measure != "information" or np.isnan(winner.u):
         return Verdict(
@@ -33,6 +37,8 @@ def verdict(problem: Problem, result: Result) -> Verdict:
             f"{own}: the other examples say little about a label.",
             "Use neither these labels nor zero-shot ones unchecked: try a larger model or another wording.",
         )
+    if result.uneven is not None and result.uneven.rates.min() < LEAST_SHARE / problem.num_labels:
+        return _uneven(result, result.uneven, names or [f"label {number}" for number in range(problem.num_labels)])
     is_clear = True
     if rival is not None:
         lead, error = lead_by_example(winner, rival)
@@ -47,6 +53,25 @@ def verdict(problem: Problem, result: Result) -> Verdict:
     if winner.u < MIN_FOUND * most or not is_clear:
         return Verdict("weak", f"{own}.", "Check a sample, and use the most certain labels only (--abstain-below).")
     return Verdict("found", f"{own}.", "Use the labels; those of low certainty deserve a look.")
+
+
+def _uneven(result: Result, found: AtRates, names: Sequence[str]) -> Verdict:
+    lower = [one for one in result.at_rates if found.u - one.u <= 2 * max(found.error, one.error)]
+    shares = [
+        f"{name} {min(one.rates[k] for one in lower):.2f} to {max(one.rates[k] for one in lower):.2f}"
+        for k, name in enumerate(names)
+    ]
+    return Verdict(
+        "uneven",
+        f"U is {found.u:.2f} ± {found.error:.2f} nats at rates of {_shares(names, found.rates)}, "
+        f"{result.at_rates[0].u:.2f} at even ones; not clearly lower at {', '.join(shares)}.",
+        "The order of the labels' certainty holds better than where one ends and the other begins: state the rates if "
+        "you know them (--rates), or give a few labels (--known).",
+    )
+
+
+def _shares(names: Sequence[str], rates: Array) -> str:
+    return ", ".join(f"{name} {share:.2f}" for name, share in zip(names, rates, strict=True))
 
 
 def is_incoherent(problem: Problem, candidate: Candidate) -> bool:

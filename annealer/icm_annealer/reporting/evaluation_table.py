@@ -24,8 +24,8 @@ FIGURES = {
 }
 
 
-def print_evaluation(console: Terminal, evaluation: Evaluation, found_by: ModelIdentity) -> None:
-    """`found_by` is the model that found the labels."""
+def print_evaluation(console: Terminal, evaluation: Evaluation, found_by: ModelIdentity | None) -> None:
+    """`found_by` is the model that found the labels; None for labels that none found."""
     if not evaluation.seeds:
         _print_labels(console, evaluation)
         return
@@ -39,7 +39,7 @@ def print_evaluation(console: Terminal, evaluation: Evaluation, found_by: ModelI
     )
     if evaluation.num_left_out:
         console.say(f"The budget was spent before {evaluation.num_left_out} more seeds.")
-    if found_by.digest != evaluation.model.digest:
+    if found_by is not None and found_by.digest != evaluation.model.digest:
         console.say(f"The labels were found by another model, {found_by.name}.")
     if evaluation.num_dropped:
         console.print(

@@ -11,6 +11,8 @@ TITLES = {
     "human": "human labels",
     "noise": "gold with noise",
     "gold": "gold labels",
+    "many_shot": "its labels as shots",
+    "tuned": "fine-tuned",
 }
 """By the names in files, in the order of pages. A method that appears in one place only has its title there."""
 _COLOURS = {
@@ -21,6 +23,7 @@ _COLOURS = {
     "human": PURPLE,
     "noise": VERMILLION,
     "gold": ORANGE,
+    "many_shot": BLUE,
 }
 
 

@@ -15,7 +15,8 @@ class Reference(NamedTuple):
     """The data of a run from outside its folder."""
 
     task: Task
-    """The task with the run's label rates, and with its gold field if it has one and the task was found."""
+    """The task with the label rates that were stated for the run or found by it, and with its gold field if it has one
+    and the task was found."""
     examples: list[Example]
     """The labelled examples, in the run's order."""
     data: Loaded | None
@@ -36,8 +37,8 @@ def read_again(
     Raises RequestError if the task or data named are not the run's, or if its examples are not found. `allow_code` is
     that of `load_task`; code named in the run's folder is never run.
     """
-    found = _task(record, task, allow_code)
-    full = found.task.model_copy(update={"rates": record.task.rates}) if found else record.task
+    found = task_again(record.task, str(record.folder), task, allow_code=allow_code)
+    full = (found.task if found else record.task).model_copy(update={"rates": record.rates})
     if data is not None:
         loaded = load_examples(data, full, read_as)
         return Reference(full, record.examples(loaded.examples), loaded)
@@ -51,15 +52,17 @@ def read_again(
     return Reference(full, record.examples(), None)
 
 
-def _task(record: RunRecord, task: str | None, allow_code: bool) -> LoadedTask | None:
-    if task is None and record.task.name not in built_in_tasks():
+def task_again(used: Task, where: str, task: str | None, *, allow_code: bool = False) -> LoadedTask | None:
+    """The task file named `task` (by default the built-in task of the same name) of which `used` is a copy without the
+    gold field; None if it is not known. Raises RequestError if `task` is not the task of `where`, which used it."""
+    if task is None and used.name not in built_in_tasks():
         return None
-    loaded = load_task(task or record.task.name, allow_code=allow_code)
+    loaded = load_task(task or used.name, allow_code=allow_code)
     # Rates may have been stated for the run alone.
-    ours, theirs = (one.model_copy(update={"rates": {}}).seen() for one in (loaded.task, record.task))
+    ours, theirs = (one.model_copy(update={"rates": {}}).seen() for one in (loaded.task, used))
     if ours == theirs:
         return loaded
     if task is None:  # a user's task with the name of a built-in one
         return None
     differ = ", ".join(key for key in ours if ours[key] != theirs.get(key))
-    raise RequestError(f"{task} is not the task of {record.folder}: {differ} differ", code="bad_task")
+    raise RequestError(f"{task} is not the task of {where}: {differ} differ", code="bad_task")

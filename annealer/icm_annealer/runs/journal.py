@@ -283,6 +283,7 @@ def _request_line(request: PassRequest) -> RequestLine:
         labels=request.labels.tolist(),
         queries="all" if len(request.queries) == len(request.labels) else request.queries.tolist(),
         order=_order_line(request.order.tolist()),
+        hidden=list(request.hidden),
     )
 
 

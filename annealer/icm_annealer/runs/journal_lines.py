@@ -47,6 +47,8 @@ class Shape(NamedTuple):
         queries = range(self.num_examples) if line.request.queries == "all" else line.request.queries
         if not all(0 <= query < self.num_examples for query in queries):
             raise ValueError("request.queries: not numbers of the examples")
+        if not all(0 <= example < self.num_examples for example in line.request.hidden):
+            raise ValueError("request.hidden: not numbers of the examples")
         if len(line.logprobs) != len(queries) or any(len(row) != self.num_labels for row in line.logprobs):
             raise ValueError(f"logprobs: not {counted(len(queries), 'row')} of {self.num_labels} numbers")
         odd = next((value for row in line.logprobs for value in row if not is_logprob(value)), None)

@@ -12,6 +12,7 @@ import pydantic
 from icm_annealer.core.objective import unit_of_u
 from icm_annealer.data.examples import Example, digest
 from icm_annealer.data.label_columns import searched_fields
+from icm_annealer.data.rates import Rates
 from icm_annealer.data.rows import read_rows
 from icm_annealer.data.task import Task
 from icm_annealer.runs.costs import read_costs
@@ -101,6 +102,13 @@ class RunRecord:
         if self.end is None:
             return None
         return self.metrics.verdict if self.metrics is not None else Verdict(self.end.verdict)
+
+    @property
+    def rates(self) -> Rates:
+        """The label rates that were stated for the run; else those that it found, if they are uneven."""
+        if self.task.rates or self.verdict is None or self.verdict.name != "uneven":
+            return self.task.rates
+        return {name: (share, share) for name, share in self.label_rates.items()}
 
     @property
     def stopped_by(self) -> StoppedBy | None:

@@ -58,7 +58,8 @@ class PassRequest:
 
     `labels[i]` is example i's label, -1 for an example that is in no context. `queries` are the examples to score,
     labelled or not. `plan` leaves their own unit out of the context; if no example of the unit is labelled, the context
-    is all labelled examples. `order` is the permutation of units in contexts.
+    is all labelled examples. `order` is the permutation of units in contexts. `hidden` are labelled examples that keep
+    their place in the plan, but whose shots are left out of all contexts.
     """
 
     labels: Ints
@@ -68,6 +69,7 @@ class PassRequest:
     purpose: str = "pass"
     temperature: float | None = None
     """The search's current temperature, in its own units; None if it has none. For display only."""
+    hidden: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -252,6 +254,7 @@ class PassScorer:
                 units.append(labelled)
                 in_context.update({int(i): int(labelled[0]) for i in unit})
         lengths = self.lengths.shots(request.labels)
+        lengths[list(request.hidden)] = 0
         longest = float(self.lengths.texts[request.queries].max())
         room = self.model.max_prompt_tokens - self.lengths.preamble - longest - WINDOW_MARGIN
         reads_at: dict[int, list[int]] = {}
@@ -268,6 +271,7 @@ class PassScorer:
             plan = plan if is_whole else plan.only(reads_at)
         if outside:
             plan = plan + behind_all(units, outside, lengths, room)
+        plan = plan.without(set(request.hidden))
         # A prompt's first text has no separator before it. The common start of all queries counts as context.
         before = int(self.model.adds_bos) + self.lengths.preamble - self.lengths.separator + self.lengths.lead
         before += self.lengths.separator if self._preamble else 0

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -80,6 +80,17 @@ class PrefixPlan:
             if number in needed:
                 kept[number] = plan.append(kept[parent], shots)
         plan.reads = [(kept[prefix], example) for prefix, example in reads]
+        return plan
+
+    def without(self, hidden: Collection[int]) -> PrefixPlan:
+        """This plan without the shots of these examples, which are scored as before."""
+        if not hidden:
+            return self
+        kept: dict[int | None, int | None] = {None: None}
+        plan = PrefixPlan(num_dropped=self.num_dropped)
+        for number, (parent, shots) in enumerate(self.prefixes):
+            kept[number] = plan.append(kept[parent], [shot for shot in shots if shot not in hidden])
+        plan.reads = [(kept[prefix], example) for prefix, example in self.reads]
         return plan
 
     def aligned(self, lengths: npt.NDArray[np.float64], before: int, block: int) -> PrefixPlan:

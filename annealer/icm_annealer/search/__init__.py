@@ -1,1 +1,1 @@
-"""Searches: pure generators that yield requests for passes and receive the answers."""
+"""What a search is: a generator that yields requests for passes and receives the answers; and the one driver."""

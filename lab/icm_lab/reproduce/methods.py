@@ -10,9 +10,9 @@ import numpy as np
 from icm_annealer.benchmarks.baselines.reference_labels import with_noise
 from icm_annealer.core.arrays import Ints
 from icm_annealer.evaluation.many_shot import random_labels
-from icm_annealer.search.blocks import blocks
-from icm_annealer.search.official import OfficialSettings, official
-from icm_annealer.search.settings import Settings
+from icm_annealer.searches.blocks import blocks
+from icm_annealer.searches.official import OfficialSettings, official
+from icm_annealer.searches.settings import Settings
 from icm_lab.reproduce.trial import Found, Trial
 
 OURS = Settings()

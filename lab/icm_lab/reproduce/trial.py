@@ -10,7 +10,7 @@ from icm_annealer.core.arrays import Ints
 from icm_annealer.data.examples import consistency_of
 from icm_annealer.search.base import Problem, Search
 from icm_annealer.search.driver import drive
-from icm_annealer.search.settings import Settings
+from icm_annealer.searches.settings import Settings
 
 HUMAN = "human"
 """The field of a row with the labels of people."""

@@ -18,7 +18,7 @@ from icm_annealer.core.estimate import Estimate
 from icm_annealer.core.objective import label_rates
 from icm_annealer.evaluation.many_shot import accuracy
 from icm_annealer.evaluation.test_set import Judge
-from icm_annealer.search.settings import Settings
+from icm_annealer.searches.settings import Settings
 
 
 class BaselineRow(SearchCosts):

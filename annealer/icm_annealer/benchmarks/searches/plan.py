@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from icm_annealer.benchmarks.search_presets import PRESETS, REFERENCE, ComparedSearch, compared_names, find_compared
 from icm_annealer.benchmarks.weighing import USUAL_WEIGHING, WeighPlan
-from icm_annealer.search.settings import Settings
+from icm_annealer.searches.settings import Settings
 from icm_client.contract.errors import RequestError
 
 GOLD = "gold"

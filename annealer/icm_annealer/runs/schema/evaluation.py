@@ -42,9 +42,10 @@ class CertaintyFigures(Record):
 
 class _Figures(Record):
     figures: dict[str, Quality]
-    """By method: `zero_shot`, `icm`, and `gold` if gold labels of the labelled examples are known."""
+    """By method: `zero_shot`, `icm`, and `gold` if gold labels of the labelled examples are known. Of a tuned model:
+    `many_shot`, the labels that it was tuned on as shots, in place of `icm`; and `tuned`."""
     gap_recovered: dict[str, Estimate]
-    """By kind, (icm - zero_shot) / (gold - zero_shot) of accuracies; empty without `gold`."""
+    """By kind, (icm - zero_shot) / (gold - zero_shot) of accuracies; empty without `icm` and `gold`."""
 
     @model_validator(mode="after")
     def _all_figures_are_there(self) -> _Figures:

@@ -73,6 +73,8 @@ class RequestLine(Record):
     """Label number by example; -1 for an example that is in no context."""
     queries: Literal["all"] | list[int]
     order: Literal["data"] | list[int]
+    hidden: list[int] = Field(default_factory=list, exclude_if=operator.not_)
+    """Examples whose shots are left out of all contexts; absent from the file if there are none."""
 
 
 class PassLine(Record):

@@ -50,6 +50,15 @@ class AlarmRecord(Record):
         return f"{self.observation} {self.advice}"
 
 
+class RatesMetrics(Record):
+    """An answer at given label rates."""
+
+    label_rates: dict[str, float]
+    u: float
+    u_se: float
+    """Over the examples, on one order that all rates share."""
+
+
 class RunMetrics(Versioned):
     """One search's figures."""
 
@@ -68,6 +77,8 @@ class RunMetrics(Versioned):
     label_rates: dict[str, float]
     stated_rates: dict[str, tuple[float, float]] | None = None
     """Label name -> its least and greatest share, as the task or `--rates` stated them; None if none were stated."""
+    at_rates: list[RatesMetrics] | None = None
+    """Answers at several label rates, the one at even rates first; None if the search tried none."""
     num_known: int | None = None
     """How many of the labels were known; None if none were."""
     num_passes: int

@@ -7,10 +7,11 @@ from typing import Literal
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-VerdictName = Literal["found", "weak", "zero-shot", "nothing", "unknown"]
+VerdictName = Literal["found", "weak", "uneven", "zero-shot", "nothing", "unknown"]
 WORDS: dict[VerdictName, str] = {
     "found": "found",
     "weak": "weakly coherent",
+    "uneven": "uneven, threshold uncertain",
     "zero-shot": "no better than zero-shot",
     "nothing": "nothing coherent",
     "unknown": "unknown",
@@ -26,6 +27,7 @@ class Verdict:
 
     * `found`: the labels are coherent, and clearly more so than zero-shot labels;
     * `weak`: more coherent than those, but not very, or not clearly;
+    * `uneven`: labels at uneven rates, which the search found, are the most coherent;
     * `zero-shot`: no more coherent than zero-shot labels;
     * `nothing`: no labelling is coherent;
     * `unknown`: the search gives no evidence.

@@ -73,31 +73,42 @@ async def u_by_hand(case: Case, labels: Ints, units: Sequence[Sequence[int]], sc
     rng, us = np.random.default_rng([case.seed, 2]), []
     for _ in range(3):
         order = [units[k] for k in rng.permutation(len(units))]
-        middle = len(order) // 2
-        prompts, own = [], []
-        for queries, context in ((order[:middle], order[middle:]), (order[middle:], order[:middle])):
-            shots = [case.train[i].text + TEXTS[labels[i]] for unit in context for i in unit]
-            for i in (i for unit in queries for i in unit):
-                prompts.append(SEPARATOR.join([*shots, case.train[i].text]))
-                own.append(labels[i])
+        halves = [[i for unit in half for i in unit] for half in np.split(np.array(order), [len(order) // 2])]
+        prompts: list[str] = []
+        for queries, context in (halves, halves[::-1]):
+            shots = [case.train[i].text + TEXTS[labels[i]] for i in evenly(context, labels)]
+            prompts += [SEPARATOR.join([*shots, case.train[i].text]) for i in queries]
         answer = await scorer.score(ScoreRequest(prompts=prompts, labels=TEXTS, terminator=SEPARATOR))
-        us.append(information_by_hand(np.array(answer.logprobs), np.array(own)))
+        behind = np.split(np.array(answer.logprobs), [len(halves[0])])
+        gains = np.concatenate([gains_by_hand(*half) for half in zip(behind, [labels[h] for h in halves], strict=True)])
+        own = labels[np.concatenate(halves)]
+        us.append(sum(float(gains[own == label].mean()) for label in set(own.tolist())) / 2)
     return us
 
 
-def information_by_hand(logprobs: Array, labels: Ints) -> float:
-    """The mean over two labels of the mean log-probability of the examples with that label, + ln 2, were both labels
-    equally frequent: the log-odds are shifted so that the mean probability of the second label is its rate."""
+def evenly(context: Sequence[int], labels: Ints) -> list[int]:
+    """At most twice as many examples of one label as of the other, but four if there are so many."""
+    rarest = min(sum(labels[i] == label for i in context) for label in (0, 1))
+    kept: list[int] = []
+    for i in context:
+        if sum(labels[k] == labels[i] for k in kept) < max(2 * rarest, 4):
+            kept.append(i)
+    return kept
+
+
+def gains_by_hand(logprobs: Array, labels: Ints) -> Array:
+    """The log-probabilities of two labels, + ln 2, were both equally frequent: the log-odds are shifted so that the
+    mean probability of the second label is its rate."""
     log_odds, rate = logprobs[:, 1] - logprobs[:, 0], float((labels == 1).mean())
     if rate in (0.0, 1.0):
-        return 0.0
+        return np.zeros(len(labels))
     low, high = -100.0, 100.0
     for _ in range(100):
         middle = (low + high) / 2
         low, high = (middle, high) if (1 / (1 + np.exp(-log_odds - middle))).mean() < rate else (low, middle)
     even = log_odds + low - np.log(rate / (1 - rate))
-    gains = -np.log1p(np.exp(np.where(labels == 1, -even, even))) + np.log(2)
-    return float(sum(gains[labels == label].mean() for label in set(labels.tolist())) / 2)
+    gains: Array = -np.log1p(np.exp(np.where(labels == 1, -even, even))) + np.log(2)
+    return gains
 
 
 @pytest.mark.parametrize("task", [planted.TASK, PAIRED], ids=["alone", "paired"])

@@ -20,7 +20,7 @@ from icm_annealer.evaluation.task_probe import look_with_model
 from icm_annealer.labelling.search_run import run_search
 from icm_annealer.scoring.cost_model import PassTokens
 from icm_annealer.scoring.passes import PassScorer
-from icm_annealer.search.settings import Settings
+from icm_annealer.searches.settings import Settings
 from icm_client import ScorerClient
 from icm_client.contract.wire import STREAM_TYPE, ModelInfo, StreamEnd, StreamRows, StreamStart, Usage
 

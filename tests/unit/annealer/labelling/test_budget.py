@@ -13,8 +13,8 @@ from icm_annealer.labelling.label_dataset import Labelling, label_dataset
 from icm_annealer.runs.directory import JOURNAL, LABELS, LABELS_BEFORE, RunDir
 from icm_annealer.runs.record import RunRecord
 from icm_annealer.scoring.passes import Scorer
-from icm_annealer.search.gibbs import GibbsSettings
-from icm_annealer.search.settings import Settings
+from icm_annealer.searches.gibbs import GibbsSettings
+from icm_annealer.searches.settings import Settings
 from icm_client import RequestError
 from icm_server.config import ScoringConfig
 

@@ -20,8 +20,8 @@ from icm_annealer.labelling.label_dataset import Labelling, label_dataset
 from icm_annealer.labelling.rescore import MAX_RESCORED, Rescored, rescored_queries
 from icm_annealer.labelling.spread_alarm import MAX_SPREAD
 from icm_annealer.runs.directory import COSTS, JOURNAL, LABELS, RunDir
-from icm_annealer.search.blocks import BlockSettings
-from icm_annealer.search.settings import Settings
+from icm_annealer.searches.blocks import BlockSettings
+from icm_annealer.searches.settings import Settings
 from icm_client import ScorerClient, ScoreRequest, ScoreResponse, UnavailableError
 from icm_server.engines.base import ReadAnswer
 from icm_server.engines.fake import FakeEngine

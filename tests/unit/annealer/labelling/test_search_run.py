@@ -21,12 +21,12 @@ from icm_annealer.labelling.search_run import run_search
 from icm_annealer.runs.directory import COSTS, JOURNAL, LABELS, RunDir
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import Scorer
-from icm_annealer.search.blocks import BlockSettings
-from icm_annealer.search.gibbs import GibbsSettings
-from icm_annealer.search.joint import JointSettings
-from icm_annealer.search.official import OfficialSettings
-from icm_annealer.search.registry import BUILT_IN
-from icm_annealer.search.settings import Settings
+from icm_annealer.searches.blocks import BlockSettings
+from icm_annealer.searches.gibbs import GibbsSettings
+from icm_annealer.searches.joint import JointSettings
+from icm_annealer.searches.official import OfficialSettings
+from icm_annealer.searches.registry import BUILT_IN
+from icm_annealer.searches.settings import Settings
 from icm_client import ModelInfo, ScorerClient, ScoreRequest, ScorerError, ScoreResponse
 
 QUICK = Settings(options=BlockSettings(num_chains=2, max_passes=4, num_final_orders=2))

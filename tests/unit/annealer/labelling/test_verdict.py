@@ -18,7 +18,7 @@ from tests.unit.annealer.labelling.test_alarms import changed
 
 from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.label_balance import LabelRates
-from icm_annealer.core.objective import Measure, Objective
+from icm_annealer.core.objective import Measure, Objective, information_by_example
 from icm_annealer.data.examples import Example
 from icm_annealer.data.task import Task
 from icm_annealer.labelling.alarms import alarms
@@ -33,7 +33,7 @@ from icm_annealer.runs.schema.verdict import WORDS, Verdict, VerdictName
 from icm_annealer.scoring.passes import PassResult
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Candidate, Problem, Result, lead_by_example
-from icm_annealer.search.settings import Settings
+from icm_annealer.searches.settings import Settings
 from icm_client import ScorerClient
 from icm_server.engines.fake import FakeEngine
 
@@ -61,7 +61,8 @@ def candidate(labels: Ints, probs: float | Array, name: str = "random", num_orde
     """A candidate of this probability on each of its orders."""
     logprobs = said(labels, probs)
     us = [Objective().u(logprobs, labels, 0)] * num_orders
-    return Candidate((name,), labels, us[0] if us else float("nan"), logprobs, us, said(labels, 0.8))
+    gains = information_by_example(logprobs, labels) if us else None
+    return Candidate((name,), labels, us[0] if us else float("nan"), logprobs, us, said(labels, 0.8), gains)
 
 
 def result(*candidates: Candidate, zero_shot: Ints = OTHER) -> Result:
@@ -178,7 +179,8 @@ def test_the_order_of_examples_and_the_names_of_labels_change_nothing(
             if exchanged:
                 logprobs, numbers = logprobs[:, ::-1], 1 - numbers
             us = [Objective().u(logprobs, numbers, 0)]
-            return Candidate(("random",), numbers, us[0], logprobs, us)
+            gains = information_by_example(logprobs, numbers)
+            return Candidate(("random",), numbers, us[0], logprobs, us, contributions=gains)
 
         found, other = one(ours, labels), one(theirs, zero_shot)
         return verdict(problem(num), Result([found, other], PassResult(said(other.labels, 0.7))))

@@ -23,9 +23,9 @@ from icm_annealer.labelling.label_dataset import Labelling, label_dataset
 from icm_annealer.runs.directory import COSTS, JOURNAL, LABELS, RESCORE, RunDir
 from icm_annealer.runs.journal import Journal, JournalError
 from icm_annealer.scoring.passes import Scorer
-from icm_annealer.search.blocks import BlockSettings
-from icm_annealer.search.official import OfficialSettings
-from icm_annealer.search.settings import Settings
+from icm_annealer.searches.blocks import BlockSettings
+from icm_annealer.searches.official import OfficialSettings
+from icm_annealer.searches.settings import Settings
 from icm_client import ModelInfo, RequestError, ScorerClient, ScoreRequest, ScoreResponse, UnavailableError
 
 BLOCKS = BlockSettings(num_chains=2, max_passes=2, num_final_orders=2)

@@ -18,9 +18,9 @@ from icm_annealer.scoring.limited_scorer import BudgetSpentError, LimitedScorer
 from icm_annealer.scoring.measured_rate import measured_rate
 from icm_annealer.scoring.passes import Scorer
 from icm_annealer.scoring.rehearsal import LongRehearsalError, Rehearsal
-from icm_annealer.search.blocks import BlockSettings
-from icm_annealer.search.joint import JointSettings
-from icm_annealer.search.settings import Settings
+from icm_annealer.searches.blocks import BlockSettings
+from icm_annealer.searches.joint import JointSettings
+from icm_annealer.searches.settings import Settings
 from icm_client import ScoreRequest, ScoreResponse
 
 LONG_LABELS = planted.TASK.replace('" hot"', '" very hot indeed"').replace('" cool"', '" cool or cold"')
@@ -44,7 +44,7 @@ async def costs(folder: Path, task_file: Path, scorer: Scorer, search: str) -> l
 @pytest.mark.parametrize("task", [planted.TASK, LONG_LABELS], ids=["short labels", "long labels"])
 @pytest.mark.parametrize("search", FIXED)
 async def test_tokens_are_those_of_the_run(tmp_path: Path, serving: Serving, search: str, task: str) -> None:
-    task_file = planted.write_task(tmp_path / "data", 24, task=task)
+    task_file = planted.write_task(tmp_path / "data", 64, task=task)
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     async with serving() as scorer:
@@ -53,7 +53,8 @@ async def test_tokens_are_those_of_the_run(tmp_path: Path, serving: Serving, sea
         counted = await costs(tmp_path / "b", task_file, rehearsal, search)
     assert rehearsal.usage.computed_tokens == sum(counted)
     num = 7 if search == "blocks" else len(spent)  # how many answers it evaluates depends on what was found
-    assert sum(counted[:num]) == pytest.approx(sum(spent[:num]), rel=0.05)
+    # How many shots the final passes leave out, so that no label is far commoner than another, depends on the labels.
+    assert sum(counted[:num]) == pytest.approx(sum(spent[:num]), rel=0.1)
     assert len(counted) == len(spent) or search == "blocks"
 
 
@@ -84,7 +85,7 @@ async def test_seconds_are_those_of_the_run(tmp_path: Path, token_s: float) -> N
         start = clock.now
         await label_dataset(RunDir(tmp_path), loaded.examples, loaded_task.task, slow, settings)
     spent = sum(cost.computed_tokens for cost in read_costs(tmp_path))
-    assert found.computed_tokens == pytest.approx(spent, rel=0.05)
+    assert found.computed_tokens == pytest.approx(spent, rel=0.1)
     assert found.seconds == pytest.approx(clock.now - start, rel=0.25)
     assert found.most_tokens >= found.computed_tokens
     assert 0 < found.window_share < 0.1

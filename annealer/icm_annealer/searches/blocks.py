@@ -1,0 +1,284 @@
+"""Block search, this project's default. One pass proposes labels for half of the examples, which change at once."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from icm_annealer.core.arrays import Array, Ints
+from icm_annealer.core.objective import calibrated, information, label_rates, normalized
+from icm_annealer.scoring.passes import PassResult
+from icm_annealer.search.base import (
+    AtRates,
+    Candidate,
+    Finalist,
+    Problem,
+    Result,
+    Round,
+    Search,
+    weigh,
+    zero_shot_candidate,
+    zero_shot_request,
+)
+from icm_annealer.search.kind import ExpectedPasses, Preset, SearchKind
+from icm_annealer.searches.chain import NEXT_TO_NOTHING, ChainEnd, ChainSettings, chain, evened, lockstep
+from icm_annealer.searches.found_rates import Answers, answers_at_rates
+from icm_annealer.searches.growing import grow
+
+GIVEN, GROWING, ZERO_SHOT, RANDOM = "given", "growing", "zero-shot", "random"
+EVEN, RENAMED, UNEVEN, ZERO_SHOT_ALONE = "even rates", "renamed", "uneven rates", "zero-shot alone"
+
+MIN_DIFFERENCE = 0.05
+"""Share of labels by which the answer at even rates must differ to be an answer of its own."""
+
+
+@dataclass(frozen=True)
+class BlockSettings(ChainSettings):
+    """Options of block search."""
+
+    num_chains: int = 2
+    """Number of chains that run first: from growing self-labels, from random labels, from calibrated zero-shot labels,
+    and from random labels again."""
+    max_chains: int = 3
+    """The most chains; those beyond `num_chains` run only if the first ones end at different labels."""
+    growing_sizes: tuple[int, ...] = (4, 16)
+    """Shots of each round of the growing self-labels."""
+    min_agreement: float = 0.8
+    """Chains whose labels agree on at least this share count as one answer and are averaged."""
+    zero_shot_weight: float = 0.5
+    """Greatest weight of the zero-shot pass in an answer, relative to a weight of 1 for the chains' passes."""
+    num_final_orders: int = 3
+    """Number of common fresh orders on which the best answers are evaluated."""
+
+
+def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
+    """Runs several chains of block moves, averages chains with similar ends, and evaluates the answers on common fresh
+    orders.
+
+    Calibrated zero-shot labels are one of the answers, so no answer is chosen that is less coherent than they are.
+    """
+    start_rng, chain_rng, order_rng, rate_rng = np.random.default_rng(seed).spawn(4)
+    (zero_shot,) = yield [zero_shot_request(problem)]
+    alone = calibrated(zero_shot.logprobs)
+    starts = yield from _starts(problem, settings, alone, start_rng)
+    chains = [
+        chain(problem, settings, start.labels, settings.heat if start.is_hot else 0.0, rng)
+        for start, rng in zip(starts, chain_rng.spawn(len(starts)), strict=True)
+    ]
+    num_first = min(settings.num_chains, len(chains))
+    ends = yield from lockstep(chains[:num_first])
+    if not all(_are_alike(settings, ends[0].labels, end.labels, problem.num_labels) for end in ends):
+        ends += yield from lockstep(chains[num_first:], 1 + num_first)
+    found = _answers(problem, settings, alone, [start.name for start in starts], ends)
+    found += yield from _renamed(problem, settings, alone, found, chain_rng)
+    at_rates: list[AtRates] = []
+    if problem.rates is None and problem.objective.measure == "information":
+        at_rates = yield from _at_rates(problem, settings, alone, found, rate_rng)
+        found += _uneven(at_rates)
+    found.append(Finalist((ZERO_SHOT_ALONE,), problem.best(alone), None, alone))
+    candidates = yield from weigh(problem, found, settings.num_final_orders, order_rng)
+    candidates = _likelier_of_equals(problem, _without_needless_evenness(candidates), alone)
+    num_oscillating = sum(end.oscillates for end in ends)
+    result = Result(candidates, zero_shot, None, [end.labels for end in ends], num_oscillating, at_rates)
+    rival = zero_shot_candidate(problem, result)
+    return result if rival is None else replace(result, u_start=rival.us[0])
+
+
+class _Start(NamedTuple):
+    name: str
+    labels: Ints
+    is_hot: bool
+
+
+def _starts(
+    problem: Problem, settings: BlockSettings, alone: Array, rng: np.random.Generator
+) -> Generator[Round, list[PassResult], list[_Start]]:
+    """The starts of all chains. Heat would destroy the information in a start, so those that have some are cold. If the
+    problem has start labels, all chains start from them: the first cold, the others hot, to see whether they come back.
+    Examples without a start label take their zero-shot label.
+    """
+    zero_shot, num = problem.best(alone), max(settings.num_chains, settings.max_chains)
+    if problem.start is not None:
+        given = problem.held(np.where(problem.start >= 0, problem.start, zero_shot))
+        return [_Start(GIVEN, given, is_hot=number > 0) for number in range(num)]
+    grown = yield from grow(problem, alone, settings.growing_sizes, rng)
+    informed = {0: _Start(GROWING, problem.best(grown), is_hot=False), 2: _Start(ZERO_SHOT, zero_shot, is_hot=False)}
+    draws = [rng.random((problem.num_examples, problem.num_labels)) for _ in range(num)]
+    return [informed.get(k, _Start(RANDOM, problem.best(draw), is_hot=True)) for k, draw in enumerate(draws)]
+
+
+def _answers(
+    problem: Problem, settings: BlockSettings, alone: Array, starts: Sequence[str], ends: Sequence[ChainEnd]
+) -> list[Finalist]:
+    """The answers of each set of chains with similar ends: the best labels by the mean scores of their last passes and
+    the zero-shot scores (`alone`), whose errors are independent of the contexts, and the same at even label rates if
+    these are far from even."""
+    clusters: list[list[int]] = []
+    for number in sorted(range(len(ends)), key=lambda number: -ends[number].u):
+        labels = ends[number].labels
+        for cluster in clusters:
+            if _are_alike(settings, ends[cluster[0]].labels, labels, problem.num_labels):
+                cluster.append(number)
+                break
+        else:
+            clusters.append([number])
+
+    found = []
+    for cluster in clusters:
+        scores = _combined(settings, np.mean([ends[number].evidence for number in cluster], axis=0), alone)
+        began = tuple(starts[number] for number in cluster)
+        found.append(Finalist(began, problem.best(scores), ends[cluster[0]].u, scores))
+        if problem.rates is None:
+            even = evened(scores)
+            labels = problem.best(even)
+            if (labels != found[-1].labels).mean() > MIN_DIFFERENCE:
+                found.append(Finalist((*began, EVEN), labels, None, even))
+    return found
+
+
+def _renamed(
+    problem: Problem, settings: BlockSettings, alone: Array, found: Sequence[Finalist], rng: np.random.Generator
+) -> Generator[Round, list[PassResult], list[Finalist]]:
+    """Answers with their labels' names exchanged where that makes them likelier without context, unless a chain has
+    found them: all chains may have ended at the opposite of what the label words mean. Each is the end of a cold chain
+    from the exchanged names, so its labels come from contexts of their own."""
+    starts: list[tuple[tuple[str, ...], Ints]] = []
+    for finalist in found:
+        assert finalist.scores is not None
+        names = likelier_names(finalist.labels, alone)
+        if problem.rates is not None and problem.num_labels == 2:
+            names = np.array([1, 0])  # a concept and its opposite have other rates, so U tells them apart
+        labels = problem.best(finalist.scores[:, names])
+        known = [*(other.labels for other in found), *(other for _, other in starts)]
+        if not any(_are_alike(settings, labels, other, problem.num_labels) for other in known):
+            starts.append(((*finalist.starts, RENAMED), labels))
+    cold = [
+        chain(problem, settings, labels, 0.0, own)
+        for (_, labels), own in zip(starts, rng.spawn(len(starts)), strict=True)
+    ]
+    ends = yield from lockstep(cold, 1 + max(settings.num_chains, settings.max_chains))
+    if not ends:  # the search was stopped before their first pass
+        return []
+    scores = [_combined(settings, end.evidence, alone) for end in ends]
+    return [Finalist(began, problem.best(said), None, said) for (began, _), said in zip(starts, scores, strict=True)]
+
+
+def _at_rates(
+    problem: Problem, settings: BlockSettings, alone: Array, found: Sequence[Finalist], rng: np.random.Generator
+) -> Answers:
+    """Answers at several label rates. They follow from the first answer, with its names exchanged if that is likelier
+    without context, since U does not tell a concept from its opposite."""
+    if not found:  # the search was stopped before any chain had a pass
+        return []
+    renamed = (*found[0].starts, RENAMED)
+    start = next((finalist for finalist in found if finalist.starts == renamed), found[0])
+    assert start.scores is not None
+
+    def combined(said: Array) -> Array:
+        return _combined(settings, said, alone)
+
+    quick = replace(settings, max_passes=settings.max_passes // 2)
+    return (yield from answers_at_rates(problem, quick, start.scores, combined, rng))
+
+
+def _uneven(at_rates: Sequence[AtRates]) -> list[Finalist]:
+    """The most coherent answer, if its rates are uneven."""
+    best = max(at_rates, key=lambda answer: answer.u, default=None)
+    return [] if best is None or best is at_rates[0] else [Finalist((UNEVEN,), best.labels, None, best.scores)]
+
+
+def _combined(settings: BlockSettings, said: Array, alone: Array) -> Array:
+    """The mean of a set of chains' scores `said` and the zero-shot scores `alone`, in nats. Those weigh the less, the
+    less information they have about the chains' labels, compared with the chains' scores themselves."""
+    labels = said.argmax(axis=1)
+    of_chains, of_zero_shot = information(said, labels), information(alone, labels)
+    share = min(max(of_zero_shot, 0.0) / of_chains, 1.0) if of_chains > 0 else 1.0
+    weight = settings.zero_shot_weight * share
+    scores: Array = (said + weight * alone) / (1 + weight)
+    return scores
+
+
+def _are_alike(settings: BlockSettings, one: Ints, other: Ints, num_labels: int) -> bool:
+    """Whether two labellings agree as much beyond chance as even ones do that agree on `min_agreement`: where one label
+    is rare, any two agree on most examples."""
+    by_chance = float((label_rates(one, num_labels) * label_rates(other, num_labels)).sum())
+    share = (settings.min_agreement - 1 / num_labels) / (1 - 1 / num_labels)
+    return bool((one == other).mean() >= by_chance + share * (1 - by_chance))
+
+
+def likelier_names(labels: Ints, alone: Array) -> Ints:
+    """A permutation [label] of label names that makes `labels` likelier without context, found by repeating the best
+    exchange of two names. It is optimal for two labels; for more, no single exchange improves it."""
+    num_labels = alone.shape[1]
+    gains = np.array([alone[labels == label].sum(axis=0) for label in range(num_labels)])
+    names = np.arange(num_labels)  # the new name of each label
+    while True:
+        now = gains[:, names]  # [label, other]: the label with the other's name
+        better = now + now.T - now.diagonal()[:, None] - now.diagonal()
+        one, other = np.unravel_index(better.argmax(), better.shape)
+        if better[one, other] <= NEXT_TO_NOTHING:
+            return np.argsort(names)
+        names[[one, other]] = names[[other, one]]
+
+
+def _without_needless_evenness(candidates: list[Candidate]) -> list[Candidate]:
+    """Moves the answer with free label rates to the front if it comes from the same chains as the best and its U is not
+    significantly lower: even rates cost the labels that are not even."""
+    best = candidates[0]
+    for rival in candidates:
+        lead, error = best.lead(rival)
+        if best.starts == (*rival.starts, EVEN) and lead <= 2 * error:
+            return [rival, *(candidate for candidate in candidates if candidate is not rival)]
+    return candidates
+
+
+def _likelier_of_equals(problem: Problem, candidates: list[Candidate], alone: Array) -> list[Candidate]:
+    """Moves another candidate to the front if its U is not significantly lower than the best and it is likelier by
+    evidence of another kind: without known labels, the zero-shot scores `alone` decide between the best and those that
+    agree with it less than by chance, since a concept and its opposite are equally coherent. Known labels decide
+    between all.
+    """
+    best, num_labels, is_known = candidates[0], alone.shape[1], problem.is_known
+
+    def likelihood(candidate: Candidate) -> float:
+        labels = candidate.labels
+        if not is_known.any() or candidate.scores is None:
+            return float(alone[np.arange(len(alone)), labels].mean())
+        return float(normalized(candidate.scores)[is_known, labels[is_known]].mean())
+
+    def is_equal(rival: Candidate) -> bool:
+        lead, error = best.lead(rival)
+        agreement = (best.labels == rival.labels).mean()
+        is_evaluated = len(rival.us) == len(best.us)
+        return is_evaluated and lead <= 2 * error and bool(is_known.any() or agreement < 1 / num_labels)
+
+    first = max([best, *filter(is_equal, candidates)], key=likelihood)
+    return [first, *(candidate for candidate in candidates if candidate is not first)]
+
+
+def _expected_passes(settings: BlockSettings, num_examples: int) -> ExpectedPasses:
+    """A chain cools and then settles within a few passes if the data have structure."""
+    num_of_chain = min(settings.max_passes, settings.num_hot_passes + 3)
+    num_of_chains = settings.num_chains * num_of_chain
+    return ExpectedPasses(1 + len(settings.growing_sizes) + num_of_chains + 2 * settings.num_final_orders)
+
+
+BLOCKS = SearchKind(
+    "blocks",
+    "this project's",
+    BlockSettings,
+    blocks,
+    expected_passes=_expected_passes,
+    with_chains=lambda settings, num: replace(settings, num_chains=num, max_chains=num),
+    with_passes=lambda settings, num: replace(settings, max_passes=num),
+    passes_help="passes of a chain",
+    can_stop=True,
+    num_answers=5,
+    respects_rates=True,
+    starts_from_labels=True,
+    # It has several answers and evaluates them itself; those tokens are counted.
+    presets=(Preset("blocks", BlockSettings(), takes_part="always"),),
+)

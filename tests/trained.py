@@ -1,0 +1,52 @@
+"""Trainings on planted labels, also as a program that is killed in the middle:
+
+python -m tests.trained MODEL OUT STEP [--full]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from tests.labelled import planted_labels
+
+from icm_annealer.console.progress import RunProgress
+from icm_annealer.console.terminal import Terminal
+from icm_trainer.models.base_model import BaseModel
+from icm_trainer.sft.job import SftJob
+from icm_trainer.sft.record import SftRecord
+from icm_trainer.sft.settings import SftSettings
+
+
+class Killing(RunProgress):
+    """Kills its process when this many steps are done, as nothing can catch."""
+
+    def __init__(self, after: int | None):
+        super().__init__(Terminal(quiet=True), "training", [])
+        self._until_killed = after
+
+    def step(self, steps: float = 1.0) -> None:
+        if self._until_killed is not None:
+            self._until_killed -= 1
+            if not self._until_killed:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def job(base: BaseModel, out: Path, *, full: bool = False) -> SftJob:
+    """Some dozen steps on uneven labels, with everything that a checkpoint has to hold."""
+    settings = SftSettings.of(
+        "cpu", full=full, rank=4, rate=3e-3, epochs=4, batch=8, held_out=0.25, class_weights=True, threads=1
+    ).model_copy(update={"micro_batch": 3})
+    return SftJob(planted_labels(56, wrong=0.2), base, settings, out, checkpoint_s=0.0)
+
+
+def run(made: SftJob, *, resume: bool = False, kill_after: int | None = None) -> SftRecord:
+    return asyncio.run(made.prepare(resume=resume).run(Killing(kill_after)))
+
+
+if __name__ == "__main__":
+    model, folder, step, *others = sys.argv[1:]
+    run(job(BaseModel.find(model, Path(model), print), Path(folder), full=bool(others)), kill_after=int(step))

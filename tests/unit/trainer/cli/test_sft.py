@@ -1,0 +1,62 @@
+"""`icm train sft`: a mistake is one line before any training; a whole one makes a model that `icm eval` reads."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from tests import planted
+from tests.icm_command import Icm, check_refused
+
+from icm_trainer.models.base_model import BaseModel
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Path:
+    return planted.write_task(tmp_path / "task", 48)
+
+
+def test_mistakes_are_told_before_any_training(icm: Icm, task: Path, tiny: BaseModel, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    by_gold = ("train", "sft", "--task", task, "--from-gold", "--out", out, "--base", tiny.folder)
+    for options, *says in (
+        (("--device", "cuda"), "sees no GPU here; use --device cpu"),
+        (("--rank", "65"), "--rank 65 is too high for", "its narrowest layer has 64"),
+        (("--max-tokens", "8"), "48 of 48 texts are longer than 8 tokens", "let --cut take off their beginning"),
+        (("--preset", "tpu"), "no preset 'tpu': choose one of cpu, gpu, paper"),
+        (("--field", "label"), "--from-gold and --field exclude each other"),
+        (("--base", tmp_path), "is not a model"),
+        (("--base", "lab-tiny"), "no model 'lab-tiny'"),
+    ):
+        check_refused(icm(*by_gold, *options), 2, *says)
+        assert not out.exists()
+    check_refused(icm("train", "sft", "--from-gold", "--out", out), 2, "name the task of these labels with --task")
+    spaced = planted.write_task(tmp_path / "spaced", task=planted.TASK.replace("Kind:", "Kind: ").replace('" ', '"'))
+    check_refused(icm(*by_gold, "--task", spaced), 2, "merges with the end of prompt 0")
+
+
+@pytest.mark.slow
+def test_a_model_is_made_judged_and_lost_with_its_base(
+    icm: Icm, task: Path, tiny: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, out = tmp_path / "base", tmp_path / "out"
+    shutil.copytree(tiny.folder, base)
+    made = icm("train", "sft", "--task", task, "--from-gold", "--examples", "24", "--base", base, "--out", out,
+               "--epochs", "2", "--merge", "--threads", "1")  # fmt: skip
+    assert made.code == 0, made
+    assert "too few labels to hold any out" in made.out
+    assert (out / "merged/model.safetensors").stat().st_size > 0
+    judged = icm("eval", "--model", out, "--task", task, "--scorer", "fake:")
+    assert judged.code == 0, judged
+    figures = json.loads((out / "eval.json").read_text())
+    assert list(figures["figures"]) == ["zero_shot", "many_shot", "tuned"]
+    assert figures["num_test"] == 24
+    check_refused(icm("eval", "--model", out, out), 2, "name a run, or the folder of a tuned model with --model")
+    check_refused(icm("train", "sft", "--task", task, "--from-gold", "--base", out, "--out", tmp_path / "second"), 2,
+                  "holds an adapter and no base model")  # fmt: skip
+    (base / "config.json").write_text((base / "config.json").read_text().replace("0.2", "0.3"))
+    check_refused(icm("train", "merge", out), 2, "holds an adapter of another base model")
+    shutil.rmtree(base)
+    check_refused(icm("train", "merge", out), 2, "holds an adapter of", "which is missing")

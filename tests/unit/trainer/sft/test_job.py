@@ -1,0 +1,107 @@
+"""A whole fine-tuning: what it writes, that others load it, and that a killed one ends with the same weights."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.labelled import planted_labels
+from tests.trained import job, run
+
+from icm_client.contract.errors import RequestError
+from icm_trainer.models.base_model import BaseModel, load_model
+from icm_trainer.models.label_scores import label_logprobs
+from icm_trainer.models.label_tokens import prompts_of
+from icm_trainer.sft.classifier import TunedClassifier
+from icm_trainer.sft.record import read_record, read_used
+from icm_trainer.sft.saving import merge
+
+LABELS = planted_labels(56, wrong=0.2)
+
+
+@pytest.fixture(scope="module")
+def adapter(tiny: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("tuned") / "lora"
+    run(job(tiny, out))
+    return out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("full", [False, True], ids=["lora", "full"])
+def test_a_killed_training_ends_with_the_same_weights(tiny: BaseModel, tmp_path: Path, full: bool) -> None:
+    whole = run(job(tiny, tmp_path / "whole", full=full))
+    program = [sys.executable, "-m", "tests.trained", str(tiny.folder), str(tmp_path / "killed"), "11"]
+    program += ["--full"] * full
+    killed = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert 0 < json.loads((tmp_path / "killed/checkpoint/state.json").read_text())["step"] < 11
+    with pytest.raises(RequestError, match="stopped before its end: continue it with --resume"):
+        read_record(tmp_path / "killed")
+    resumed = run(job(tiny, tmp_path / "killed", full=full), resume=True)
+    assert resumed.result is not None
+    assert whole.result is not None
+    assert resumed.result.log == whole.result.log
+    name = "model.safetensors" if full else "adapter_model.safetensors"
+    assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert not (tmp_path / "killed/checkpoint").exists()
+
+
+def test_the_folder_is_what_peft_and_transformers_load(adapter: Path, tiny: BaseModel) -> None:
+    """The adapter by transformers, by peft, and merged answer as our own classifier does."""
+    from peft import AutoPeftModelForCausalLM
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    texts = LABELS.texts[:6]
+    ours = TunedClassifier.load(adapter, tiny.folder).logprobs(texts)
+    prompts = prompts_of(texts, LABELS.task, tiny.tokenizer)
+    base = label_logprobs(tiny.load(), prompts)
+    assert np.abs(ours - base).max() > 0.5
+    merged = merge(adapter, read_record(adapter), tiny.folder)
+    for model in (
+        AutoPeftModelForCausalLM.from_pretrained(adapter),
+        AutoModelForCausalLM.from_pretrained(adapter),
+        load_model(merged),
+    ):
+        assert label_logprobs(model.eval(), prompts) == pytest.approx(ours, abs=1e-4)
+    for folder in (adapter, merged):
+        assert AutoTokenizer.from_pretrained(folder)(texts[0])["input_ids"] == list(prompts[0].ids)
+
+
+def test_the_record_the_card_and_the_labels_tell_how_it_was_made(adapter: Path, tiny: BaseModel) -> None:
+    record, used = read_record(adapter), read_used(adapter)
+    assert [(row.example.text, row.label) for row in used] == [(r.example.text, r.label) for r in LABELS.rows]
+    held_out = [json.loads(line)["held_out"] for line in (adapter / "labels.jsonl").read_text().splitlines()]
+    assert record.labels.num_held_out == sum(held_out) == 14
+    assert record.base.digest == tiny.digest
+    assert record.result is not None
+    best = max(row.held_out_agreement or 0.0 for row in record.result.log)
+    assert record.result.kept.held_out_agreement == best
+    card = (adapter / "README.md").read_text()
+    assert "56 labels: planted" in card
+    assert f"hot {LABELS.counts['hot']}" in card
+
+
+def test_another_training_is_not_resumed_or_replaced(adapter: Path, tiny: BaseModel, tmp_path: Path) -> None:
+    made = job(tiny, adapter)
+    for other, says in (
+        (replace(made, labels=planted_labels(56, wrong=0.3)), "another labels"),
+        (replace(made, settings=made.settings.model_copy(update={"seed": 1})), r"another setting seed \(0, now 1\)"),
+    ):
+        with pytest.raises(RequestError, match=says):
+            other.prepare(resume=True)
+    with pytest.raises(RequestError, match="already holds a model; use --resume"):
+        made.prepare()
+    with pytest.raises(RequestError, match="there is no training to resume"):
+        job(tiny, tmp_path / "none").prepare(resume=True)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(RequestError, match=r"holds notes.txt of something else"):
+        job(tiny, tmp_path).prepare()
+    before = (adapter / "adapter_model.safetensors").read_bytes()
+    assert made.prepare(resume=True).has_ended
+    assert (adapter / "adapter_model.safetensors").read_bytes() == before

@@ -1,0 +1,1 @@
+"""`icm train`. Only this room reads argv and the environment."""

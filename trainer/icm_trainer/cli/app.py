@@ -1,0 +1,17 @@
+"""`icm train`: the commands of this package, which `icm` shows where it is installed."""
+
+from __future__ import annotations
+
+import typer
+
+from icm_trainer.cli.merge import merge
+from icm_trainer.cli.sft import sft
+
+app = typer.Typer(no_args_is_help=True, help="Train models on labels.")
+app.command()(sft)
+app.command()(merge)
+
+
+def extend(icm: typer.Typer) -> None:
+    """Adds this package's commands to `icm`."""
+    icm.add_typer(app, name="train")

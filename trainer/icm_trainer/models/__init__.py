@@ -1,0 +1,1 @@
+"""Models on disk: the base that is tuned, its tokens, adapters, and folders of tuned models."""

@@ -1,0 +1,1 @@
+"""Supervised fine-tuning: from labelled examples to a classifier."""

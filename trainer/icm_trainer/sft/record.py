@@ -1,0 +1,124 @@
+"""`training.json` and `labels.jsonl` in a tuned model's folder: how it was made, and of which labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+from pydantic import Field, field_serializer
+
+from icm_annealer.data.examples import Example
+from icm_annealer.data.rows import read_rows
+from icm_annealer.data.task import Task
+from icm_annealer.runs.schema.base import Record, Versioned, read_file
+from icm_client.contract.errors import RequestError
+from icm_trainer.learning.checkpoint import LogRow
+from icm_trainer.sft.labelled import LabelledExample, Origin
+from icm_trainer.sft.settings import SftSettings
+
+TRAINING, LABELS_USED, CARD, MERGED, CHECKPOINT = "training.json", "labels.jsonl", "README.md", "merged", "checkpoint"
+
+
+class BaseRecord(Record):
+    """The model that was tuned."""
+
+    name: str
+    folder: str
+    digest: str
+    """Of its files."""
+    dtype: str
+    """Of its weights on disk."""
+
+
+class LabelsRecord(Record):
+    """The labels given."""
+
+    digest: str
+    origin: Origin
+    counts: dict[str, int]
+    """Label name -> rows."""
+    num_held_out: int
+    """How many of them were not learnt from, and told when to stop."""
+    num_left_out: int
+    """Rows without a label, or with one that was not certain enough."""
+    num_cut: int = 0
+    """Texts that lost their beginning."""
+
+
+class SftResult(Record):
+    """How a training ended."""
+
+    steps: int
+    """Steps done."""
+    best: int | None
+    """The step whose weights were kept; None for the last."""
+    seconds: float
+    log: list[LogRow]
+
+    @property
+    def kept(self) -> LogRow:
+        """What was seen at the step whose weights were kept."""
+        return next(row for row in self.log if row.step == (self.best or self.steps))
+
+
+class SftRecord(Versioned):
+    """How a model was fine-tuned. All but `result` must be the same when a training is resumed."""
+
+    kind: Literal["sft"] = "sft"
+    base: BaseRecord
+    task: Task
+    settings: SftSettings
+    labels: LabelsRecord
+    versions: dict[str, str]
+    """Of the libraries that computed."""
+    num_steps: int = Field(ge=1)
+    """Steps without an early stop."""
+    result: SftResult | None = None
+
+    @field_serializer("task")
+    def _seen(self, task: Task) -> dict[str, Any]:
+        return task.seen()
+
+
+class UsedLabel(Record):
+    """A line of `labels.jsonl`."""
+
+    id: str
+    text: str
+    label: str
+    group: str | None
+    certainty: float | None
+    margin: float | None
+    held_out: bool
+
+
+def read_record(folder: Path) -> SftRecord:
+    """The record in `folder`. Raises RequestError if there is none, or if the training did not end."""
+    record = read_file(folder / TRAINING, SftRecord)
+    if record is None:
+        raise RequestError(f"{folder} holds no model of `icm train sft` (there is no {TRAINING})", code="no_model")
+    if record.result is None:
+        raise RequestError(
+            f"{folder}: the training was stopped before its end: continue it with --resume", code="not_finished"
+        )
+    return record
+
+
+def read_used(folder: Path) -> list[LabelledExample]:
+    """The labelled examples that the model in `folder` was made of, held-out ones too. Raises RequestError."""
+    found = []
+    for where, value in read_rows(folder / LABELS_USED):
+        try:
+            row = UsedLabel.model_validate(value)
+        except pydantic.ValidationError:
+            raise RequestError(f"{where}: the file was changed", code="bad_data") from None
+        example = Example(row.id, row.text, row.group, {})
+        found.append(LabelledExample(example, row.label, row.certainty, row.margin))
+    return found
+
+
+def threads_of(folder: Path) -> int | None:
+    """The threads of a training in `folder`, on which its last digits depend; None if there is none."""
+    record = read_file(folder / TRAINING, SftRecord)
+    return record.settings.threads if record else None

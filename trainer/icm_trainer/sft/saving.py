@@ -1,0 +1,116 @@
+"""The folder of a tuned model: made ready before a training, and filled after it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from icm_annealer.runs.atomic_write import check_writable
+from icm_annealer.runs.directory import RunDir
+from icm_annealer.runs.lock import LOCK, hold
+from icm_annealer.runs.schema.base import read_file
+from icm_client.contract.errors import RequestError
+from icm_trainer.learning.checkpoint import remove_checkpoint
+from icm_trainer.models.lora import merged_model
+from icm_trainer.sft.record import CARD, CHECKPOINT, LABELS_USED, MERGED, TRAINING, SftRecord, UsedLabel
+
+PARTIAL = ".partial"
+TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model")
+WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "adapter_config.json")
+
+
+def prepare_folder(out: Path, record: SftRecord, used: Iterable[UsedLabel], *, resume: bool, overwrite: bool) -> bool:
+    """Locks the folder for this process, and writes the record and the labels. Returns whether the training has ended
+    already.
+
+    Raises RequestError if the folder holds something else, another training, or one that was not to be touched.
+    """
+    if out.exists() and not out.is_dir():
+        raise RequestError(f"{out} is a file, not a folder for a model", code="model_exists")
+    if resume and not (out / TRAINING).is_file():
+        raise RequestError(f"{out}: there is no training to resume", code="no_model")
+    check_writable(out / TRAINING)
+    hold(out)
+    there = read_file(out / TRAINING, SftRecord) if not overwrite else None
+    if there is not None:
+        if not resume:
+            raise RequestError(
+                f"{out} already holds a model; use --resume to continue its training, --overwrite to replace it, or "
+                "another --out",
+                code="model_exists",
+            )
+        _check_same(out, there, record)
+        return there.result is not None
+    if not overwrite and (others := [path.name for path in out.iterdir() if path.name != LOCK]):
+        raise RequestError(f"{out} holds {sorted(others)[0]} of something else; use another --out", code="model_exists")
+    if overwrite:
+        remove_model(out)
+    folder = RunDir(out)
+    folder.write_rows(LABELS_USED, used)
+    folder.write(TRAINING, record)
+    return False
+
+
+def remove_model(out: Path) -> None:
+    """Removes what a training writes, and nothing else."""
+    remove_checkpoint(out / CHECKPOINT)
+    shutil.rmtree(out / MERGED, ignore_errors=True)
+    shutil.rmtree(out / PARTIAL, ignore_errors=True)
+    for pattern in (TRAINING, LABELS_USED, CARD, *WEIGHTS, *TOKENIZER_FILES):
+        for path in out.glob(pattern):
+            path.unlink()
+
+
+def save_weights(model: Any, base: Path, out: Path, dtype: str | None) -> None:
+    """Moves the weights into `out` when all are written, with the base's tokenizer beside them. `dtype` rounds them;
+    None keeps an adapter as it is, in float32."""
+    import torch
+
+    partial = out / PARTIAL
+    shutil.rmtree(partial, ignore_errors=True)
+    if dtype is None:
+        model.save_pretrained(partial, save_embedding_layers=False)
+    else:
+        model.to(getattr(torch, dtype)).save_pretrained(partial)
+    for pattern in TOKENIZER_FILES:
+        for path in base.glob(pattern):
+            shutil.copyfile(path, partial / path.name)
+    for path in base.glob("*.jinja"):
+        shutil.copyfile(path, partial / path.name)
+    for path in partial.iterdir():
+        if path.name != CARD:  # peft's own, which says nothing
+            path.chmod(0o644)  # a scorer may run as another user
+            path.replace(out / path.name)
+    shutil.rmtree(partial)
+
+
+def merge(out: Path, record: SftRecord, base: Path) -> Path:
+    """Writes the base model with the adapter of `out` merged into it to `out/merged`, in the type of the base, and
+    returns that folder."""
+    target = out / MERGED
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    save_weights(merged_model(base, out), base, target, record.base.dtype)
+    return target
+
+
+def _check_same(out: Path, there: SftRecord, asked: SftRecord) -> None:
+    """Raises RequestError if a training is to be resumed with other labels, another base or other settings."""
+    for what, left, right in (
+        ("base model", there.base.digest, asked.base.digest),
+        ("task", there.task.seen(), asked.task.seen()),
+        ("labels", there.labels.digest, asked.labels.digest),
+        *(
+            (f"setting {name}", value, getattr(asked.settings, name))
+            for name, value in there.settings.model_dump().items()
+        ),
+    ):
+        if left != right:
+            raise RequestError(
+                f"{out}: the training to resume has another {what}"
+                + (f" ({left}, now {right})" if what.startswith("setting") else "")
+                + ": give the same options as before, or --overwrite",
+                code="other_training",
+            )
