@@ -22,6 +22,7 @@ from icm_annealer.data.task import Task
 from icm_annealer.labelling.label_dataset import Labelling, label_dataset
 from icm_annealer.runs.directory import COSTS, JOURNAL, LABELS, RESCORE, RunDir
 from icm_annealer.runs.journal import Journal, JournalError
+from icm_annealer.runs.record import RunRecord
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import PassRequest, PassResult, Scorer
 from icm_annealer.scoring.prefix_plan import PlanKind
@@ -88,6 +89,41 @@ class Counted:
         if self._last is not None and self.num_requests > self._last:
             raise UnavailableError("the scorer went away")
         return await self._scorer.score(request)
+
+
+@pytest.mark.slow
+async def test_a_run_that_finds_uneven_rates_is_resumed_among_its_passes_with_hidden_shots(
+    tmp_path: Path, scorer: ScorerClient
+) -> None:
+    task_file, rng = planted.write_task(tmp_path / "data", 8), np.random.default_rng(0)
+    drawn = [("hot", planted.WARM)] * 12 + [("cool", planted.COLD)] * 68
+    rows = [
+        {"id": f"row-{k}", "words": " ".join(rng.choice(words, 4, replace=False)), "label": label}
+        for k, (label, words) in enumerate(drawn)
+    ]
+    planted.write_rows(tmp_path / "data" / "data.jsonl", [rows[k] for k in rng.permutation(80)])
+    loaded_task, loaded = planted.load(task_file)
+    settings = Settings(options=BlockSettings(num_chains=2, max_passes=4, num_hot_passes=1))
+
+    async def labelled(*, resume: bool) -> Labelling:
+        place = RunDir(tmp_path / "run")
+        place.prepare(resume=resume)
+        return await label_dataset(place, loaded.examples, loaded_task.task, scorer, settings, resume=resume)
+
+    whole = await labelled(resume=False)
+    assert whole.metrics.at_rates is not None
+    assert [one.is_winner for one in whole.metrics.at_rates].count(True) == 1
+    assert whole.metrics.verdict.name == "uneven"
+    assert "uneven-labels" not in [alarm.code for alarm in whole.alarms]
+    assert dict.fromkeys(whole.metrics.label_rates) == dict.fromkeys(RunRecord.read(tmp_path / "run").rates)
+    journal = (tmp_path / "run" / JOURNAL).read_bytes()
+    lines = journal.splitlines(keepends=True)
+    hiding = [number for number, line in enumerate(lines) if b'"hidden":[' in line]
+    assert len(hiding) > 3
+    (tmp_path / "run" / JOURNAL).write_bytes(b"".join(lines[: hiding[len(hiding) // 2] + 1]))
+    again = await labelled(resume=True)
+    assert (tmp_path / "run" / JOURNAL).read_bytes() == journal
+    assert again.metrics.at_rates == whole.metrics.at_rates
 
 
 @pytest.mark.slow

@@ -20,9 +20,9 @@ from icm_annealer.benchmarks.search_presets import PRESETS, REFERENCE, find_comp
 from icm_annealer.benchmarks.searches.plan import bench_names
 from icm_annealer.core.objective import calibrated
 from icm_annealer.labelling.search_run import run_search
-from icm_annealer.search import registry
 from icm_annealer.search.base import Problem, Search, weigh_alone, zero_shot_request
 from icm_annealer.search.kind import ExpectedPasses, SearchKind
+from icm_annealer.searches import registry
 from icm_annealer.searches.registry import BUILT_IN, find_search, search_names
 from icm_annealer.searches.settings import Settings, options_for
 from icm_client import RequestError, ScorerClient
