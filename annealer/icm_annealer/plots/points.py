@@ -40,16 +40,15 @@ class PointPlot:
         xs, ys = [x for x, _ in self.points], [y.value for _, y in self.points]
         ends = [[y.value - y.low for _, y in self.points], [y.high - y.value for _, y in self.points]]
         axes.plot(xs, ys, color=BLUE, linewidth=0.8, linestyle=":", marker="o", clip_on=False)
-        bars = axes.errorbar(xs, ys, ends, fmt="none", ecolor=SOFT, elinewidth=0.8, capsize=2)
-        handles, names = [bars], [self.interval]
+        axes.errorbar(xs, ys, ends, fmt="none", ecolor=SOFT, elinewidth=0.8, capsize=2, label=self.interval)
         if self.marked:
-            at = [xs[number] for number in self.marked], [ys[number] for number in self.marked]
-            handles += axes.plot(*at, color=VERMILLION, linestyle="", marker="D", markersize=5, zorder=4, clip_on=False)
-            names.append(shown(self.mark))
+            xs, ys = [xs[number] for number in self.marked], [ys[number] for number in self.marked]
+            name = shown(self.mark)
+            axes.plot(xs, ys, "D", color=VERMILLION, markersize=5, zorder=4, clip_on=False, label=name)
         axes.margins(x=0.08)
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=(1, 2, 2.5, 5, 10)))
         axes.yaxis.set_major_locator(MaxNLocator(6, steps=(1, 2, 2.5, 5, 10)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.4g} %"))
         axes.set_title(shown(self.y_label))
         axes.set_xlabel(shown(self.x_label))
-        figure.legend(handles, names, loc="outside lower left", ncols=1)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower left", ncols=1)

@@ -98,14 +98,16 @@ async def agreements(
     counter = opened.counter()
     num_all, num_done = len(assignments) * sum(plans.values()), 0
     for plan, num_orders in plans.items():
+        by_plan = replace(problem, plan=PlanKind.parse(plan))
         for number in range(num_orders):
             order = rng.permutation(len(problem.units))
             for labels in assignments:
-                request = replace(problem, plan=PlanKind.parse(plan)).request(labels, order, "chain check")
+                request = by_plan.request(labels, order, "chain check")
                 answer = await opened.passes.score(request)
                 tokens.setdefault(plan, counter.cold(request))
+                contexts = by_plan.contexts(order)
                 for measure, objective in MEASURES.items():
-                    us[plan][measure][number].append(objective.u(answer.logprobs, labels, 0))
+                    us[plan][measure][number].append(objective.u(answer.logprobs, labels, 0, contexts))
                 num_done += 1
                 on_share(num_done / num_all)
     exact = {measure: np.mean(us["tree"][measure], axis=0) for measure in MEASURES}

@@ -234,7 +234,7 @@ def test_points_carry_intervals_and_some_are_marked() -> None:
     assert ends == [[[x, y.low], [x, y.high]] for x, y in points]
     low, high = axes.get_ylim()
     assert low < 0.1 < 0.6 < high
-    assert legend(figure) == ["two standard errors", "found"]
+    assert legend(figure) == ["found", "two standard errors"]
     assert "60 %" in [label.get_text() for label in axes.get_xticklabels()]
     unmarked = PointPlot("t", "share of a", "U", points, (), "found")
     figure, _ = drawn(unmarked)
