@@ -257,7 +257,7 @@ def test_known_labels_and_rates_are_given_to_every_method(icm: Icm, tmp_path: Pa
     text = " ".join(ended.out.split())
     assert "few-shot, known labels" in text
     assert "right: the share of right labels, without the 5 known ones" in text
-    assert "labels occur at the stated rates in the test set (hot 0.75)" in text
+    assert "labels occur in the test set at the rates stated or found (hot 0.75)" in text
     assert "found without the stated rates, which these searches cannot respect: Gibbs." in text
     # A mistake of the user is one line, before anything is measured.
     says = "by the known labels between 5 and 8 have it: correct the rate or the known labels"
