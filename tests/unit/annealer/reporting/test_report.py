@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -115,6 +116,9 @@ async def test_u_is_shown_over_the_label_rates_that_were_tried(tmp_path: Path, s
     curves = report_plots([RunReport.read(run)])["u-by-pass"]
     assert isinstance(curves, CurvePlot)
     assert all(curve.label.startswith("chain ") for curve in curves.curves)
+    assert RunReport.read(run).calibrated_to == {}
+    evaluation = Evaluation.model_construct(stated_rates={"hot": (0.1, 0.1)})
+    assert replace(RunReport.read(run), evaluation=evaluation).calibrated_to == {"hot": (0.1, 0.1)}
     lost = uneven.model_copy(update={"at_rates": [tried(0.5, 0.3), tried(0.25, 0.4)]})
     (run / METRICS).write_text(lost.model_dump_json())
     page = Page(render_report([RunReport.read(run)]))
