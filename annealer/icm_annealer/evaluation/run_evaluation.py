@@ -104,7 +104,7 @@ def unseen(test: Loaded, examples: Sequence[Example]) -> HeldOut:
             (
                 f"nothing to test on: of the examples that are not labelled yet ({len(left):,}) none has a gold label"
                 if left
-                else f"nothing to test on: all {len(test.examples):,} examples (or others of their groups) are labelled already"
+                else f"nothing to test on: all {len(test.examples):,} examples (or their groups) are labelled"
             )
             + "; name a file with other examples by --test"
         )
