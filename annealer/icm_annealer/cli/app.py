@@ -20,6 +20,7 @@ from icm_annealer.cli.bench import bench, search_bench
 from icm_annealer.cli.data import app as data_app
 from icm_annealer.cli.demo import demo
 from icm_annealer.cli.export import export
+from icm_annealer.cli.init import init
 from icm_annealer.cli.review import review
 from icm_annealer.cli.run import resume_run, run
 from icm_annealer.cli.score import score
@@ -40,7 +41,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Label a dataset with the labels that a language model finds most coherent; none are needed to start with.\n\n"
-    "Start with [bold]icm demo[/]. For your own data, write a task file and use [bold]icm run[/].",
+    "Start with [bold]icm demo[/]. For your own data, [bold]icm init[/] writes a task file for [bold]icm run[/].",
 )
 
 
@@ -64,6 +65,7 @@ app.add_typer(task_app, name="task")
 app.add_typer(data_app, name="data")
 app.add_typer(adapter_app, name="adapter")
 
+app.command()(init)
 app.command()(run)
 app.command(name="resume")(resume_run)
 app.command()(demo)

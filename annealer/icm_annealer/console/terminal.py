@@ -26,6 +26,13 @@ class Terminal(Console):
         are searched by lines."""
         self.print(visible(text), style=style, soft_wrap=not (wraps and self.is_terminal))
 
+    def ask(self, question: str, default: str = "") -> str:
+        """The line that is typed, without outer spaces; `default` for an empty one. Raises EOFError at the end of the
+        input."""
+        shown = f" [{default}]" if default else ""
+        self.print(visible(f"{question}{shown}: "), end="", soft_wrap=True)
+        return input().strip() or default
+
     def render_str(self, text: str, **options: Any) -> Text:
         """Makes a Text of a plain string, such as a table's cell."""
         options |= {"markup": False, "emoji": False, "highlight": False}

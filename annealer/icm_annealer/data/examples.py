@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -98,6 +98,12 @@ def examples_of(rows: Iterable[Row], task: Task, bad: BadRows | None = None) -> 
     gold = {name: one.gold for name, one in zip(ids, read, strict=True) if one.gold is not None}
     known = {name: one.known for name, one in zip(ids, read, strict=True) if one.known is not None}
     return Loaded(examples, gold, known=known, skipped=skipped)
+
+
+def rendered(examples: Iterable[Example], task: Task) -> list[Example]:
+    """The same examples with the text that this task's template gives them. Raises KeyError for a field that an example
+    lacks."""
+    return [replace(example, text=task.render(example.fields)) for example in examples]
 
 
 def consistency_of(task: Task, examples: Sequence[Example]) -> Consistency:

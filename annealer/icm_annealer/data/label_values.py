@@ -27,6 +27,18 @@ class NotALabel(Exception):  # noqa: N818 (caught by its callers, which raise th
         """Whether it names several labels."""
 
 
+def value_text(value: Any) -> str | None:
+    """The text that a task names a value by; None if the value is missing. Raises TypeError for a value that is not of
+    JSON."""
+    if value is None or value != value:  # NaN, in a column of numbers
+        return None
+    if isinstance(value, list | tuple) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # integer columns with gaps are read as floats
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 class LabelValues:
     """The values that stand for a task's labels: their names, those of `gold_values`, and those of `no_label`.
 
@@ -38,25 +50,21 @@ class LabelValues:
         self._exact = {name: name for name in task.labels} | {
             text: label for text, label in task.gold_values.items() if label in task.labels
         }
-        self._nothing = {_folded(text) for text in task.no_label}
+        self._nothing = {folded(text) for text in task.no_label}
         same: dict[str, set[str]] = {}
         for text, label in self._exact.items():
-            same.setdefault(_folded(text), set()).add(label)
+            same.setdefault(folded(text), set()).add(label)
         self._alike = {text: min(labels) for text, labels in same.items() if len(labels) == 1}
 
     def label(self, value: Any) -> str | None:
         """The label's name; None if the value is missing, blank, or one of `no_label`. Raises NotALabel."""
-        if value is None or value != value:  # NaN, in a column of numbers
+        text = value_text(value)
+        if text is None:
             return None
-        if isinstance(value, list | tuple) and len(value) == 1:
-            value = value[0]
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)  # integer columns with gaps are read as floats
-        text = value if isinstance(value, str) else json.dumps(value)
         found = self._found(text)
-        if found is not None or not text.strip() or _folded(text) in self._nothing:
+        if found is not None or not text.strip() or folded(text) in self._nothing:
             return found
-        parts = value if isinstance(value, list | tuple) else LISTED.split(text)
+        parts = value if isinstance(value, list | tuple) and len(value) > 1 else LISTED.split(text)
         several = len(parts) > 1 and all(isinstance(part, str) and self._found(part) for part in parts)
         raise NotALabel(text, is_several=several)
 
@@ -74,8 +82,9 @@ class LabelValues:
             raise RequestError(f"{where}: {self.refusal(wrong)}", code="bad_data") from None
 
     def _found(self, text: str) -> str | None:
-        return self._exact.get(text) or self._alike.get(_folded(text))
+        return self._exact.get(text) or self._alike.get(folded(text))
 
 
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
+    """What remains of a value's text when it is compared."""
     return text.strip().casefold()

@@ -36,7 +36,7 @@ async def look_with_model(task: Task, loaded: Loaded, scorer: Scorer, seed: int)
     if not (given >= 0).all():
         given, kind = np.random.default_rng([seed, 1]).integers(len(task.labels), size=len(shots)), "random"
     gold = labels_of(queries, loaded.gold, task)
-    check = _ModelCheck(task, scorer, (await scorer.model()).max_prompt_tokens)
+    check = ModelCheck(task, scorer, (await scorer.model()).max_prompt_tokens)
     findings = Findings([], [])
     try:
         findings += await check.label_tokens(queries[0].text)
@@ -53,7 +53,7 @@ async def look_with_model(task: Task, loaded: Loaded, scorer: Scorer, seed: int)
     return findings
 
 
-class _ModelCheck:
+class ModelCheck:
     """Measurements of one task with one model."""
 
     def __init__(self, task: Task, scorer: Scorer, window: int):

@@ -26,7 +26,7 @@ from yaml.events import (
 )
 from yaml.nodes import ScalarNode
 
-__all__ = ["YAMLError", "one_line", "read_plain_yaml", "read_yaml"]
+__all__ = ["YAMLError", "one_line", "quoted", "read_plain_yaml", "read_yaml"]
 
 MAX_CHARS = 2**20
 MAX_DEPTH = 64
@@ -71,6 +71,11 @@ def one_line(error: YAMLError) -> str:
         mark = error.problem_mark or error.context_mark
         return " ".join(error.problem.split()) + (f" (line {mark.line + 1})" if mark else "")
     return " ".join(str(error).split())
+
+
+def quoted(text: str) -> str:
+    """The text in one line and in double quotes, so that YAML reads it as exactly this text."""
+    return yaml.safe_dump(text, default_style='"', allow_unicode=True, width=10**9).strip()
 
 
 def _read(text: str, loader: Any, scalar: _Scalar) -> Any:

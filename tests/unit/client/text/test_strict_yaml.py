@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icm_client.text.strict_yaml import MAX_CHARS, YAMLError, one_line, read_yaml
+from icm_client.text.strict_yaml import MAX_CHARS, YAMLError, one_line, quoted, read_yaml
 
 BOMB = "a: &a [x, x, x, x]\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
@@ -86,3 +86,10 @@ def test_json_with_pairs_of_surrogates_is_read(value: dict[str, str]) -> None:
 def test_no_text_raises_anything_else(text: str) -> None:
     with contextlib.suppress(YAMLError):
         read_yaml(text)
+
+
+@given(st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8")))
+def test_what_is_quoted_is_read_as_the_same_text_in_one_line(key: str, value: str) -> None:
+    line = f"{quoted(key)}: {quoted(value)}"
+    assert len(line.splitlines()) == 1
+    assert read_yaml(line) == {key: value}

@@ -1,0 +1,208 @@
+"""`icm init`: a task file to start from. A thin caller, which asks on a terminal."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Container, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from icm_annealer.cli.shared.options import (
+    ColumnsOption,
+    EncodingOption,
+    EngineOption,
+    KeyOption,
+    ScorerModelOption,
+    ScorerOption,
+    SkipBadOption,
+    WaitOption,
+    interruptible,
+    named_scorer,
+    read_as,
+)
+from icm_annealer.console.progress import RunProgress
+from icm_annealer.console.terminal import Terminal
+from icm_annealer.data.bad_rows import BadRows
+from icm_annealer.data.column_survey import Column, surveyed
+from icm_annealer.data.examples import Loaded, examples_of, rendered
+from icm_annealer.data.rows import JSON_SUFFIXES, REMOTE, TABLE_SUFFIXES, read_rows, shown_source
+from icm_annealer.data.task_draft import NONE, Choice, Draft, drafted, guessed, label_candidates
+from icm_annealer.evaluation.template_trial import Trial, ranked, try_task
+from icm_annealer.reporting.task_file import TaskFile
+from icm_annealer.runs.atomic_write import check_place, write_whole
+from icm_annealer.scorers.registry import DEFAULT_SCORER, NamedScorer
+from icm_annealer.sources.byte_source import STANDARD_INPUT, is_stream
+from icm_annealer.sources.row import Fault
+from icm_client.contract.errors import RequestError
+from icm_client.http.address import shown
+
+DEFAULT_ENGINE = "vllm"
+MAX_HEADER_WORDS = 5
+"""A column's name with more words is probably a text: the table has no header."""
+
+
+def init(
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="Your rows: a file, a pipe (- is stdin), an http(s) URL, or hf:owner/name[:config][:split].",
+        ),
+    ],
+    text: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,NAME", help="The columns that the model reads.", show_default="those that hold text"
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(metavar="LABEL,LABEL", help="The labels.", show_default="the values of the gold column"),
+    ] = None,
+    gold: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"The column with gold labels, which no search sees; `{NONE}` if there is none.",
+            show_default="a column with few values",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The task file to write.", show_default="DATA's name, .yaml")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+    columns: ColumnsOption = None,
+    encoding: EncodingOption = None,
+    skip_bad: SkipBadOption = False,
+    scorer: ScorerOption = DEFAULT_SCORER,
+    no_scorer: Annotated[
+        bool, typer.Option("--no-scorer", help="Do not try the templates on a model; the first one is taken.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Determines which rows the templates are tried on.")] = 0,
+    engine: EngineOption = DEFAULT_ENGINE,
+    scorer_model: ScorerModelOption = None,
+    api_key_file: KeyOption = None,
+    wait: WaitOption = None,
+) -> None:
+    """Write a task file for your data to start from: text, labels, and the best of three templates.
+
+    Looks at the columns, tries the templates on a model without gold labels, and writes a file with comments. On a
+    terminal it asks what the options leave open.
+
+    Example: icm init messages.csv
+
+    Example: icm init messages.csv --text message --labels spam,fine --no-scorer
+    """
+    console = Terminal()
+    how = read_as(columns, encoding, skip_bad)
+    name = "data" if data == STANDARD_INPUT else name_of_data(data)
+    path = out or Path(f"{name}.yaml")
+    check_place(path, overwrite=overwrite, is_folder=False)
+    named = None if no_scorer else named_scorer(scorer, engine, wait, api_key_file, scorer_model)
+    faults: list[Fault] = []
+    rows = list(read_rows(data, read_as=how, on_fault=faults.append))
+    found = surveyed(row.value for row in rows)
+    if not found:
+        raise RequestError(f"{shown_source(data)}: no rows with columns", code="bad_data")
+    survey = [column.describe(len(rows)) for column in found.values()]
+    for line in survey:
+        console.say(line)
+    note = Terminal(stderr=True)
+    if not how.columns and (sentence := next((n for n in found if len(n.split()) > MAX_HEADER_WORDS), None)):
+        note.say(f"note: is the first line a header? It names a column {sentence!r:.80}; otherwise use --columns")
+    choice = _chosen(found, _names(text, found), gold, _names(labels, ()))
+    draft = drafted(found, choice, name)
+    _say_choice(note, found, choice)
+    bad = BadRows(shown_source(data), draft.tasks[0], skip=skip_bad)
+    for fault in faults:
+        bad.add(fault)
+    loaded = examples_of(rows, draft.tasks[0], bad)
+    trials = _tried(draft, loaded, named, seed) if named is not None else []
+    for task, trial in zip(draft.tasks, trials, strict=bool(trials)):
+        console.say(f"{task.template!r}: {trial}")
+    ranks = ranked(trials) if trials else range(len(draft.tasks))
+    draft = replace(draft, tasks=[draft.tasks[i] for i in ranks])
+    trials = [trials[i] for i in ranks] if trials else []
+    kept = TaskFile(shown_source(data), _data_field(data, path), survey, how.columns, how.encoding, shown(scorer))
+    write_whole(path, lambda partial: partial.write_text(kept.text(draft, trials), encoding="utf-8"))
+    console.say(f"{loaded.counts_text}. Task written: {path}")
+    more = [] if kept.data else ["--data", "DATA"]
+    more += ["--skip-bad"] if skip_bad else []
+    model = [] if scorer == DEFAULT_SCORER else ["--scorer", shown(scorer)]
+    model += [] if engine == DEFAULT_ENGINE else ["--engine", engine]
+    _say_next(console, path, name, more, model)
+
+
+def name_of_data(data: str) -> str:
+    """The source's own name, without folders and suffixes, and with hyphens for what is neither a letter nor a
+    digit."""
+    name = Path(data.removeprefix("hf:").partition("?")[0].rstrip("/")).stem
+    if Path(name).suffix in (*TABLE_SUFFIXES, *JSON_SUFFIXES):  # of a compressed file
+        name = Path(name).stem
+    return re.sub(r"[^\w-]+", "-", name).strip("-") or "data"
+
+
+def _names(option: str | None, columns: Container[str]) -> list[str]:
+    """The names that an option lists; a column's name may hold commas itself."""
+    if option is None:
+        return []
+    names = [option] if option in columns else [name.strip() for name in option.split(",")]
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def _chosen(found: Mapping[str, Column], texts: list[str], gold: str | None, labels: list[str]) -> Choice:
+    """The columns that the options name; the others are asked for on a terminal, and guessed elsewhere."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return guessed(found, texts, gold, labels)
+    terminal = Terminal(stderr=True)
+    try:
+        if gold is None:
+            guess = guessed(found, texts, None, labels).gold or NONE
+            gold = terminal.ask(f"Which column holds labels that a person gave? `{NONE}` if there is none", guess)
+        if not texts:
+            guess = ", ".join(guessed(found, (), gold, labels).texts)
+            texts = _names(terminal.ask("Which columns does the model read?", guess), found)
+        if not labels and guessed(found, texts, gold).gold is None:
+            labels = _names(terminal.ask("Which labels are there, with commas between them?"), ())
+    except EOFError:
+        raise RequestError("the input ended: use the options --text, --gold and --labels") from None
+    return guessed(found, texts, gold, labels)
+
+
+def _say_choice(note: Terminal, found: Mapping[str, Column], choice: Choice) -> None:
+    note.say(f"Text: {', '.join(choice.texts)}. Gold: {choice.gold or NONE}.")
+    others = [name for name in label_candidates(found, choice.texts, choice.labels) if name != choice.gold]
+    if others:
+        note.say(f"note: {', '.join(others)} could also hold labels: --gold names the column")
+
+
+def _tried(draft: Draft, loaded: Loaded, named: NamedScorer, seed: int) -> list[Trial]:
+    """What the scorer makes of each task. Raises IcmError."""
+
+    async def ask() -> list[Trial]:
+        with RunProgress(Terminal(stderr=True), "init", []) as progress:
+            async with named.open(progress.status, progress.note) as client:
+                progress.status("trying templates")
+                return [await try_task(task, rendered(loaded.examples, task), client, seed) for task in draft.tasks]
+
+    found: list[Trial] = interruptible(ask(), Terminal(stderr=True))
+    return found
+
+
+def _data_field(data: str, path: Path) -> str | None:
+    """The task's `data`; None for a source that cannot be read again, or holds a password."""
+    if data.startswith(REMOTE):
+        return data if shown(data) == data else None
+    return None if is_stream(data) else os.path.relpath(data, path.parent)
+
+
+def _say_next(console: Terminal, path: Path, name: str, more: list[str], scorer: list[str]) -> None:
+    run = ["icm", "run", "--task", str(path), *more, *scorer, "--out", f"runs/{name}"]
+    console.say(f"Next: {shlex.join(['icm', 'task', 'check', str(path), *more])}")
+    console.say(f"      {shlex.join(run)}")
