@@ -159,11 +159,16 @@ def evaluate(
     elif run is not None and model is None:
         subject = run_subject(run, task, data, test, allow_code=allow_code, how=how)
     else:
-        raise RequestError("name a run, or the folder of a tuned model with --model")
+        raise RequestError("name either a run, or the folder of a tuned model with --model")
     check_writable(subject.folder / EVALUATION)
     held_out = subject.held_out
     if held_out is None:
         assert subject.found_by is not None
+        if dry_run:
+            raise RequestError(
+                f"--dry-run: {subject.name} labelled all rows that have gold labels, so no scorer is asked and nothing "
+                "is paid; --test names others to test on"
+            )
         alone = labels_alone(subject.name, subject.shots, subject.task, subject.found_by)
         RunDir(subject.folder).write(EVALUATION, alone)
         print_evaluation(console, alone, subject.found_by)

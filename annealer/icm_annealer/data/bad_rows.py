@@ -107,7 +107,7 @@ class BadRows:
         yield "Values that stand for a label go into the task, where LABEL is one of its labels:"
         yield "gold_values:"
         for entry, num in entries:
-            yield f"  {entry}  # {num:,} row{'s' * (num != 1)}"
+            yield f"  {entry}  # {counted(num, 'row')}"
         yield "Values that mean that there is no label go into its list no_label: [...]"
 
 

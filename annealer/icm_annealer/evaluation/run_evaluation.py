@@ -102,9 +102,9 @@ def unseen(test: Loaded, examples: Sequence[Example]) -> HeldOut:
     if not known:
         raise RequestError(
             (
-                f"nothing to test on: of the examples that the run did not label ({len(left):,}) none has a gold label"
+                f"nothing to test on: of the examples that are not labelled yet ({len(left):,}) none has a gold label"
                 if left
-                else f"nothing to test on: the run labelled all {len(test.examples):,} examples (or their groups)"
+                else f"nothing to test on: all {len(test.examples):,} examples (or their groups) are labelled"
             )
             + "; name a file with other examples by --test"
         )

@@ -44,7 +44,7 @@ def _cells(path: Path) -> list[Text]:
         run = RunRecord.read(path)
         state: str = run.state
         warnings = [alarm.code for alarm in run.alarms if alarm.level == "warning"]
-        at_budget = f" (its budget of {run.stopped_by})" if run.stopped_by else ""
+        at_budget = " (stopped at its budget)" if run.stopped_by else ""
         num_labels = len(run.label_rates)
         rates = " ".join(f"{name} {rate:.0%}" for name, rate in list(run.label_rates.items())[:MAX_LABELS])
         cells = [

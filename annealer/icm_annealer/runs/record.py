@@ -106,7 +106,7 @@ class RunRecord:
     @property
     def rates(self) -> Rates:
         """The label rates that were stated for the run; else those that it found, if they are uneven."""
-        if self.task.rates or self.verdict is None or self.verdict.name != "uneven":
+        if self.task.rates or self.end is None or self.end.verdict != "uneven":
             return self.task.rates
         return {name: (share, share) for name, share in self.label_rates.items()}
 

@@ -11,6 +11,7 @@ from icm_annealer.cli.shared.options import AllowCodeOption, finite, interruptib
 from icm_annealer.console.progress import RunProgress, duration
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.scorers.registry import DEFAULT_MODEL
+from icm_client.contract.errors import RequestError
 from icm_trainer.cli.options import CACHE, CacheOption, DeviceOption, prepare_torch
 from icm_trainer.models.base_model import BaseModel
 from icm_trainer.models.device import chosen_device
@@ -33,7 +34,7 @@ def sft(
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="The folder for the model.")] = ...,  # type: ignore[assignment]
     task: Annotated[
-        str | None, typer.Option("--task", help="The labels' task: a built-in one or a task file. A run knows its own.")
+        str | None, typer.Option("--task", help="The labels' task: a built-in one or a task file. A run has its own.")
     ] = None,
     data: Annotated[
         str | None, typer.Option("--data", help="The task's rows: for labels by id, and for a run's gold labels.")
@@ -69,7 +70,7 @@ def sft(
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Train all weights, and not a LoRA adapter.")] = False,
     rank: Annotated[int, typer.Option(min=1, help="LoRA's rank; alpha is twice as high.")] = 16,
-    rate: Annotated[float | None, typer.Option(min=0.0, max=1.0, callback=finite, help="The learning rate.")] = None,
+    rate: Annotated[float | None, typer.Option(min=1e-9, max=1.0, callback=finite, help="The learning rate.")] = None,
     epochs: Annotated[float | None, typer.Option(min=0.01, max=1000, callback=finite)] = None,
     batch: Annotated[int | None, typer.Option(min=1, max=65_536, help="Rows a step.")] = None,
     held_out: Annotated[
@@ -130,7 +131,13 @@ def sft(
         seed=seed,
     )
     name = base or (record.header.model.name if record else DEFAULT_MODEL)
-    job = SftJob(given, BaseModel.find(name, cache, console.say), settings, out, merge)
+    try:
+        found = BaseModel.find(name, cache, console.say)
+    except RequestError as error:
+        if base or not record:
+            raise
+        raise RequestError(f"{error.message}; it found the labels of {labels}: name another by --base") from None
+    job = SftJob(given, found, settings, out, merge)
     prepared = job.prepare(resume=resume, overwrite=overwrite)
     _print_start(console, given, prepared.record)
     if prepared.has_ended:

@@ -23,7 +23,7 @@ def model_card(record: SftRecord, result: SftResult) -> str:
         f"{settings.method}"
         + ("" if settings.full else f", rank {settings.rank}, alpha {settings.alpha}, all linear layers")
         + f"; AdamW, learning rate {settings.rate:g} falling linearly to 0, batches of {settings.batch}, "
-        f"{result.steps:,} of {record.num_steps:,} steps ({settings.epochs:g} epochs), seed {settings.seed}, preset "
+        f"{result.steps:,} of {record.num_steps:,} steps ({_epochs(settings.epochs)}), seed {settings.seed}, preset "
         f"`{settings.preset}`, {settings.device}, {result.seconds:,.0f} seconds. The loss is of the label's tokens "
         "alone; no end of text is learnt behind them.",
         _curve(result.log),
@@ -37,6 +37,10 @@ def model_card(record: SftRecord, result: SftResult) -> str:
         "Made with " + ", ".join(f"{name} {version}" for name, version in record.versions.items()) + ".",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _epochs(num: float) -> str:
+    return "1 epoch" if num == 1 else f"{num:g} epochs"
 
 
 def _front_matter(record: SftRecord) -> str:

@@ -90,7 +90,7 @@ class SftSettings(Record):
             full=full,
             rank=rank,
             alpha=2 * rank,
-            rate=rate or (chosen.full_rate if full else chosen.lora_rate),
+            rate=(chosen.full_rate if full else chosen.lora_rate) if rate is None else rate,
             epochs=epochs or chosen.epochs,
             batch=batch or chosen.batch,
             micro_batch=min(chosen.micro_batch, batch or chosen.batch),

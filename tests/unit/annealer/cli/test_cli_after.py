@@ -148,7 +148,7 @@ def test_an_evaluation_says_what_it_lacks(icm: Icm, run: Path, made: Path, url: 
     nothing = icm(
         "eval", run, "--task", made / "data" / "task.yaml", "--test", tmp_path / "seen.jsonl", "--scorer", url
     )
-    check_refused(nothing, 2, "nothing to test on", "labelled all 24 examples", "--test")
+    check_refused(nothing, 2, "nothing to test on", "all 24 examples", "--test")
     (run / LABELS).unlink()
     check_refused(icm("eval", run, "--task", made / "data" / "task.yaml", "--scorer", url), 2, "--resume")
 

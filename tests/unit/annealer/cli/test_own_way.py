@@ -29,6 +29,8 @@ def test_gold_is_named_after_the_run(icm: Icm, tmp_path: Path, url: str) -> None
     assert "'label' holds label names" in icm("task", "check", task, "--data", data).out
     task.write_text(TASK + "gold: label\n")
     planted.write_rows(data, [{**row, "remark": "one more column"} for row in planted.rows(24)])
+    check_refused(icm("eval", run, *common, "--dry-run"), 2, "no scorer is asked")
+    assert not (run / EVALUATION).exists()
     ended = icm("eval", run, *common)  # nothing is left to test on: the labels alone are judged
     assert ended.code == 0, ended
     found = json.loads((run / EVALUATION).read_text())
@@ -109,6 +111,7 @@ def test_a_run_is_resumed_by_its_folder_alone(
     assert icm(*command, "--out", "whole").code == 0
     budget = ("--max-minutes", 1e-9)  # the scorer remembers its answers, so tokens are no limit
     assert "stopped at its budget" in icm(*command, "--out", "part", *budget).out
+    assert "(stopped at its budget)" in icm("runs", "part").out
     for path in (tmp_path / "data").iterdir():
         path.unlink()
     monkeypatch.chdir("/")

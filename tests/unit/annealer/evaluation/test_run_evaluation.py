@@ -42,7 +42,7 @@ def test_what_was_labelled_is_never_tested() -> None:
 
 def test_nothing_left_to_test_is_reported() -> None:
     pool = [ex("0", "a"), ex("1", "b")]
-    with pytest.raises(RequestError, match=r"that the run did not label \(1\) none has a gold label"):
+    with pytest.raises(RequestError, match=r"that are not labelled yet \(1\) none has a gold label"):
         unseen(Loaded(pool, {"0": "x"}), [pool[0]])
 
 

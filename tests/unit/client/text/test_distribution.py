@@ -15,7 +15,8 @@ from icm_client.text.distribution import DISTRIBUTION, install_hint
 ROOT = Path(__file__).parents[4]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = set(PROJECT["optional-dependencies"])
-CODE = [path for package in ("client", "server", "annealer", "lab") for path in sorted((ROOT / package).rglob("*.py"))]
+PACKAGES = ("client", "server", "annealer", "trainer", "lab")
+CODE = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "docker").rglob("*"))]
 TEXTS = [path for path in CODE + PAGES if path.is_file()]
 HERE = {DISTRIBUTION, "."}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests import planted
+from tests.finished import finished_run
 from tests.icm_command import Icm, check_refused
 
 from icm_trainer.models.base_model import BaseModel
@@ -23,6 +24,7 @@ def test_mistakes_are_told_before_any_training(icm: Icm, task: Path, tiny: BaseM
     by_gold = ("train", "sft", "--task", task, "--from-gold", "--out", out, "--base", tiny.folder)
     for options, *says in (
         (("--device", "cuda"), "sees no GPU here; use --device cpu"),
+        (("--rate", "0"), "Invalid value for '--rate'"),
         (("--rank", "65"), "--rank 65 is too high for", "its narrowest layer has 64"),
         (("--max-tokens", "8"), "48 of 48 texts are longer than 8 tokens", "let --cut take off their beginning"),
         (("--preset", "tpu"), "no preset 'tpu': choose one of cpu, gpu, paper"),
@@ -33,6 +35,8 @@ def test_mistakes_are_told_before_any_training(icm: Icm, task: Path, tiny: BaseM
         check_refused(icm(*by_gold, *options), 2, *says)
         assert not out.exists()
     check_refused(icm("train", "sft", "--from-gold", "--out", out), 2, "name the task of these labels with --task")
+    found = finished_run(tmp_path / "found")
+    check_refused(icm("train", "sft", found, "--out", out), 2, "no model 'fake'", "name another by --base")
     spaced = planted.write_task(tmp_path / "spaced", task=planted.TASK.replace("Kind:", "Kind: ").replace('" ', '"'))
     check_refused(icm(*by_gold, "--task", spaced), 2, "merges with the end of prompt 0")
 
@@ -53,7 +57,7 @@ def test_a_model_is_made_judged_and_lost_with_its_base(
     figures = json.loads((out / "eval.json").read_text())
     assert list(figures["figures"]) == ["zero_shot", "many_shot", "tuned"]
     assert figures["num_test"] == 24
-    check_refused(icm("eval", "--model", out, out), 2, "name a run, or the folder of a tuned model with --model")
+    check_refused(icm("eval", "--model", out, out), 2, "name either a run, or the folder of a tuned model")
     check_refused(icm("train", "sft", "--task", task, "--from-gold", "--base", out, "--out", tmp_path / "second"), 2,
                   "holds an adapter and no base model")  # fmt: skip
     (base / "config.json").write_text((base / "config.json").read_text().replace("0.2", "0.3"))
