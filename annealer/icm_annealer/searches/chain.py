@@ -112,10 +112,12 @@ def chain(problem: Problem, settings: ChainSettings, labels: Ints, heat: float, 
     return ChainEnd(labels, evidence.scores, us, _is_two_cycle(cold))
 
 
-def lockstep(chains: Sequence[Chain], first_number: int = 1) -> Generator[Round, list[PassResult], list[ChainEnd]]:
+def lockstep(
+    chains: Sequence[Chain], first_number: int = 1, purpose: str = "chain"
+) -> Generator[Round, list[PassResult], list[ChainEnd]]:
     """Runs chains in parallel: a round holds one PassRequest of each running chain. Returns their ends, in order.
 
-    The chains are numbered from `first_number` in the purposes of their requests. If the search is stopped, they end
+    The purposes of their requests are `purpose` and a number from `first_number` on. If the search is stopped, they end
     where they are; those without a pass have no end."""
     ends: list[ChainEnd | None] = [None] * len(chains)
     answers: list[PassResult | None] = [None] * len(chains)
@@ -126,7 +128,7 @@ def lockstep(chains: Sequence[Chain], first_number: int = 1) -> Generator[Round,
             try:
                 answer = answers[number]
                 request = next(chains[number]) if answer is None else chains[number].send(answer)
-                requests.append(replace(request, purpose=f"chain {first_number + number}"))
+                requests.append(replace(request, purpose=f"{purpose} {first_number + number}"))
             except StopIteration as stop:
                 ends[number] = stop.value
                 running.remove(number)

@@ -35,10 +35,10 @@ NUM_TRIED = 2
 LEAST_COUNT = 4
 """Number of examples that each label must have."""
 SLACK = 0.075
-"""Share of the most information by which U of labels that are only cut at other rates may be below U before for a chain
-to follow: contexts at these rates have not chosen them."""
-FIRST_NUMBER = 20
-"""Number of the first chain in the purposes of requests, above those of the chains at free rates."""
+"""Share of the most information by which U may be below the highest so far for another step to follow: U can fall with
+the first step and rise with the second, and labels that are only cut at other rates were not chosen at these."""
+CHAIN = "chain at uneven rates"
+"""The purpose of the requests of its chains, which are numbered by step."""
 
 Combined = Callable[[Array], Array]
 
@@ -49,7 +49,7 @@ Answers = Generator[Round, list[PassResult], list[AtRates]]
 def answers_at_rates(
     problem: Problem, settings: ChainSettings, start: Array, combined: Combined, rng: np.random.Generator
 ) -> Answers:
-    """Answers at ever more uneven rates, compared on one order, as long as that makes them more coherent.
+    """Answers at ever more uneven rates, compared on one order, until that makes them clearly less coherent.
 
     The first is the best labels at even rates by `start` [example, label], the scores of an answer. One of the labels
     that are most frequent in that answer becomes commoner step by step, by a cold chain at the rates of each step;
@@ -84,24 +84,26 @@ def _steps(
     found: list[AtRates],
     rng: np.random.Generator,
 ) -> Generator[Round, list[PassResult], None]:
-    """Adds an answer to `found` with each step, until one is not the most coherent so far."""
+    """Adds an answer to `found` with each step, until one is clearly less coherent than the best so far."""
     commonest = [int(k) for k in np.argsort(-label_rates(problem.best(start), problem.num_labels), kind="stable")]
     tried, last = commonest[:NUM_TRIED], found[0]
-    for own in rng.spawn(NUM_STEPS):
+    for number, own in enumerate(rng.spawn(NUM_STEPS), 1):
         rates = {label: _commoner(last.rates, label, STEP) for label in tried}
         rates = {label: of_one for label, of_one in rates.items() if _is_possible(problem, of_one)}
         if not rates:
             return
         cuts = yield from _evaluated(problem, order, [(of_one, last.scores) for of_one in rates.values()])
         label, cut = max(zip(rates, cuts, strict=True), key=lambda one: one[1].u)
-        if cut.u < last.u - SLACK * np.log(problem.num_labels):
+        least = max(answer.u for answer in found) - SLACK * np.log(problem.num_labels)
+        if cut.u < least:
             return
-        ends = yield from lockstep([chain(_at(problem, cut.rates), settings, cut.labels, 0.0, own)], FIRST_NUMBER)
+        at_rates = chain(_at(problem, cut.rates), settings, cut.labels, 0.0, own)
+        ends = yield from lockstep([at_rates], number, CHAIN)
         if not ends:  # the search is stopped
             return
         (answer,) = yield from _evaluated(problem, order, [(cut.rates, combined(ends[0].evidence))])
         found.append(answer)
-        if answer.u <= last.u:
+        if answer.u < least:
             return
         tried, last = [label], answer
 
