@@ -32,8 +32,8 @@ STEP = 3.0
 NUM_STEPS = 3
 NUM_TRIED = 2
 """Number of labels, the most frequent ones of the answer, that are tried as the commonest with the first step."""
-LEAST_COUNT = 4
-"""Number of examples that each label must have."""
+LEAST_COUNT = 8
+"""Number of examples that each label must have, so that either half has shots of it."""
 SLACK = 0.075
 """Share of the most information by which U may be below the highest so far for another step to follow: U can fall with
 the first step and rise with the second, and labels that are only cut at other rates were not chosen at these."""

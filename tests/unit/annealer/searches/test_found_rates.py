@@ -88,10 +88,9 @@ def test_uneven_labels_are_found_at_about_their_rates() -> None:
         assert np.bincount(answer.labels) / NUM == pytest.approx(answer.rates, abs=0.5 / NUM)
         assert (answer.scores.argmax(axis=1) == answer.labels).all()
         assert answer.error > 0
-    # Beside the best rates, those half a step before and behind are tried without a chain.
-    odds = [float(answer.rates[0] / answer.rates[1]) for answer in found]
-    place = odds.index(float(best.rates[0] / best.rates[1]))
-    assert odds[-1] == pytest.approx(odds[place] / 3**0.5)
+    # Last, the rates half a step behind and before the best ones are tried without a chain.
+    *_, behind, before = (float(answer.rates[0] / answer.rates[1]) for answer in found)
+    assert behind / 3**0.5 == pytest.approx(before * 3**0.5)
     assert all(answer.rates.min() * NUM >= LEAST_COUNT for answer in found)
 
 
