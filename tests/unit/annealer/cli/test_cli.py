@@ -333,7 +333,7 @@ def test_a_run_that_was_stopped_is_resumed_to_the_same_labels(
     assert process.returncode == code
     assert "Traceback" not in printed
     if number is signal.SIGINT:
-        assert "--resume" in printed
+        assert "icm resume" in printed
     assert not (out / LABELS).exists()
     assert 5 <= (out / JOURNAL).read_bytes().count(b"\n") < (whole / JOURNAL).read_bytes().count(b"\n")
     with start(task, out, url, "--resume") as process:
