@@ -20,7 +20,7 @@ such as the first common order of its answers: at that it yields the same list a
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -336,20 +336,20 @@ def weigh(
     distinct: dict[bytes, Finalist] = {}
     for finalist in finalists:
         distinct.setdefault(finalist.labels.tobytes(), finalist)
-    candidates = [_candidate(problem, finalist, [], []) for finalist in distinct.values()]
+    candidates = [_candidate(problem, finalist) for finalist in distinct.values()]
+    has_own = [finalist.u_own is not None for finalist in distinct.values()]
     passes: list[list[PassResult]] = [[] for _ in candidates]
-    orders: list[Ints] = []
     kept = list(range(len(candidates)))
     for number_of_order in range(num_orders):
-        orders.append(rng.permutation(len(problem.units)))
-        requests = [problem.request(candidates[number].labels, orders[-1], FINALISTS) for number in kept]
+        order = rng.permutation(len(problem.units))
+        requests = [problem.request(candidates[number].labels, order, FINALISTS) for number in kept]
         try:
             answered = yield from requested(requests) if number_of_order else insisted(requests)
         except StopSearch:
             break
         for number, answer in zip(kept, answered, strict=True):
             passes[number].append(answer)
-        candidates = [_candidate(problem, f, p, orders) for f, p in zip(distinct.values(), passes, strict=True)]
+            candidates[number] = _evaluated(problem, candidates[number], passes[number], order, has_own[number])
         kept = _best(problem, candidates, kept)
     return sorted(candidates, key=lambda candidate: (-len(candidate.us), -candidate.u))
 
@@ -364,14 +364,24 @@ def _best(problem: Problem, candidates: Sequence[Candidate], kept: Sequence[int]
     return [best[0], *(number for number, (lead, error) in leads.items() if lead <= HOPELESS * error)]
 
 
-def _candidate(problem: Problem, finalist: Finalist, passes: Sequence[PassResult], orders: Sequence[Ints]) -> Candidate:
-    """The finalist with its passes over the first of `orders`."""
-    labels = finalist.labels
-    us = [problem.u(answer, labels, order) for answer, order in zip(passes, orders, strict=False)]
-    u_own = mean_and_error(us)[0] if finalist.u_own is None else finalist.u_own
+def _candidate(problem: Problem, finalist: Finalist) -> Candidate:
+    """The finalist before its first pass."""
+    u_own = float("nan") if finalist.u_own is None else finalist.u_own
     scores = None if finalist.scores is None else problem.with_rates(finalist.scores)
-    first = problem.contributions(passes[0], labels, orders[0]) if passes else None
-    return Candidate(finalist.starts, labels, u_own, _mean(problem, passes), us, scores, first)
+    return Candidate(finalist.starts, finalist.labels, u_own, _mean(problem, []), [], scores)
+
+
+def _evaluated(
+    problem: Problem, candidate: Candidate, passes: Sequence[PassResult], order: Ints, has_own: bool
+) -> Candidate:
+    """The candidate with all its `passes`, of which the last one, over `order`, is new; `has_own` says whether the
+    search's own passes gave it a U."""
+    labels, contributions = candidate.labels, candidate.contributions
+    us = [*candidate.us, problem.u(passes[-1], labels, order)]
+    if contributions is None:
+        contributions = problem.contributions(passes[-1], labels, order)
+    u_own = candidate.u_own if has_own else mean_and_error(us)[0]
+    return replace(candidate, us=us, u_own=u_own, logprobs=_mean(problem, passes), contributions=contributions)
 
 
 def weigh_alone(

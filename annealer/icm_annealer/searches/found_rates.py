@@ -23,7 +23,6 @@ from icm_annealer.search.base import (
     Round,
     StopSearch,
     error_over_examples,
-    requested,
 )
 from icm_annealer.searches.chain import ChainSettings, chain, lockstep
 
@@ -41,8 +40,6 @@ CHAIN = "chain at uneven rates"
 """The purpose of the requests of its chains, which are numbered by step."""
 
 Combined = Callable[[Array], Array]
-
-
 Answers = Generator[Round, list[PassResult], list[AtRates]]
 
 
@@ -114,7 +111,7 @@ def _evaluated(problem: Problem, order: Ints, many: Sequence[tuple[Array, Array]
         return []
     answers = [(_at(problem, rates), scores) for rates, scores in many]
     labels = [at.best(scores) for at, scores in answers]
-    answered = yield from requested([problem.request(one, order, LABEL_RATES) for one in labels])
+    answered = yield [problem.request(one, order, LABEL_RATES) for one in labels]
     gains = [problem.contributions(answer, one, order) for answer, one in zip(answered, labels, strict=True)]
     return [
         AtRates(rates, one, at.with_rates(scores), problem.u(answer, one, order), error_over_examples(gain))
