@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,12 +47,12 @@ class Source(NamedTuple):
         """For messages."""
         return shown_source(self.place)
 
-    def rows(self, bad: BadRows, report: Callable[[str], None] | None = None) -> Iterator[ReadRow]:
+    def rows(self, bad: BadRows) -> Iterator[ReadRow]:
         """The rows that can be used, in order; the others are added to `bad`. Ids are not compared with each other."""
         how = ReadAs(self.read_as.columns or self.task.columns, self.read_as.encoding or self.task.encoding)
         reader = RowReader(self.task, compares_ids=False)
         num = 0
-        for row in read_rows(self.place, report, read_as=how, on_fault=bad.add):
+        for row in read_rows(self.place, read_as=how, on_fault=bad.add):
             try:
                 read = reader.read(row, num + bad.num)
             except NotALabel as wrong:

@@ -95,13 +95,15 @@ class Extension:
         check_source(self.source)
         journal = ExtensionJournal.resume(self.folder.path)
         try:
+            sample = None
             if journal is None:
-                journal = ExtensionJournal.begin(self.folder.path, await self._header())
+                header, sample = await self._surveyed()
+                journal = ExtensionJournal.begin(self.folder.path, header)
             else:
                 self._check_begun(journal.header)
             line = journal.calibration
             if line is None:
-                line = await self._calibrated(journal.header)
+                line = await self._calibrated(sample or self.sampled(journal.header))
                 journal.write_calibration(line)
             self.progress.expect(journal.header.num_rows)
             await self._label(journal, RowLabeller(self.core.task, self.by.scorer, *_of_line(line)))
@@ -110,8 +112,8 @@ class Extension:
                 journal.close()
         return journal
 
-    async def _header(self) -> ExtensionHeader:
-        """Reads the data once."""
+    async def _surveyed(self) -> tuple[ExtensionHeader, list[ReadRow]]:
+        """Reads the data once; returns the header and the sample."""
         self.progress.say("reading the rows")
         contexts = self.by.contexts
         most = contexts.most_row_tokens if contexts else 0
@@ -120,7 +122,7 @@ class Extension:
         if found.skipped:
             bad = (SkippedRow(where=one.where, what=one.what, row=one.row) for one in found.skipped)
             self.folder.write_rows(SKIPPED, bad)
-        return ExtensionHeader(
+        header = ExtensionHeader(
             core=self.core.name,
             core_digest=self.core.digest,
             task=self.core.task,
@@ -134,6 +136,7 @@ class Extension:
             sampled=[row.number for row in found.sample],
             data=found.digest,
         )
+        return header, found.sample
 
     def _shots(self) -> list[list[str]]:
         shots = self.by.contexts.shots if self.by.contexts else []
@@ -156,9 +159,8 @@ class Extension:
                     code="journal",
                 )
 
-    async def _calibrated(self, header: ExtensionHeader) -> CalibrationLine:
+    async def _calibrated(self, sample: Sequence[ReadRow]) -> CalibrationLine:
         self.progress.say("calibrating by a sample")
-        sample = self.sampled(header)
         scorer, start = self.by.scorer, self.clock()
         contexts = list(range(scorer.num_contexts))
         answer = await scorer.score([row.text for row in sample], contexts)

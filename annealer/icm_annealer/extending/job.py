@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from icm_annealer.evaluation.intervals import wilson
+from icm_annealer.export.streamed import check_form, write_form
 from icm_annealer.extending.alarms import ExtensionEvidence, extension_alarms
 from icm_annealer.extending.check import checked
 from icm_annealer.extending.chunks import Source
@@ -17,7 +18,6 @@ from icm_annealer.extending.extend import By, Extension, Progress, all_counts
 from icm_annealer.extending.journal import CHECK, JOURNAL, LABELS, METRICS, OUR_FILES, REPORT, ExtensionJournal
 from icm_annealer.extending.page import render_page
 from icm_annealer.extending.settings import ExtendSettings
-from icm_annealer.extending.tables import check_form, write_form
 from icm_annealer.runs.atomic_write import check_place, write_whole
 from icm_annealer.runs.costs import read_costs, spent
 from icm_annealer.runs.directory import RunDir
@@ -117,6 +117,7 @@ class ExtendJob:
             core=header.core,
             task=self.core.task.name,
             by=by.model.name,
+            num_contexts=len(header.shots),
             num_rows=header.num_rows,
             num_skipped=header.num_skipped,
             label_rates=dict(zip(names, (counts / counts.sum()).tolist(), strict=True)),

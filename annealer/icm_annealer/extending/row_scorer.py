@@ -12,7 +12,7 @@ from icm_annealer.extending.contexts import Contexts
 from icm_annealer.extending.core import Core
 from icm_annealer.scoring.passes import Scorer
 from icm_client.contract.errors import ScorerError
-from icm_client.contract.wire import ModelIdentity, ScoreRequest, Usage, label_texts
+from icm_client.contract.wire import Label, ModelIdentity, ScoreRequest, Usage, label_texts
 
 
 class Scored(NamedTuple):
@@ -39,7 +39,7 @@ class ContextScorer:
     def __init__(self, scorer: Scorer, core: Core, contexts: Contexts, model: ModelIdentity, experiment: str):
         self._scorer, self._model, self._experiment = scorer, model, experiment
         self._task = core.task
-        self._labels = [label_texts(texts) for texts in core.task.labels.values()]
+        self._labels: list[Label] = [label_texts(texts) for texts in core.task.labels.values()]
         separator, verbalizers = core.task.separator, core.task.verbalizers
         self._shots: list[list[str]] = []
         for shots in contexts.shots:

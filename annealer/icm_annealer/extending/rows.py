@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.label_balance import log_sums
@@ -30,7 +31,7 @@ class Evidence(NamedTuple):
     """[row, label]: calibrated, in nats."""
     log_mass: Array
     """[row]: the logarithm of the labels' total probability, the mean over the contexts."""
-    is_read_again: Array
+    is_read_again: npt.NDArray[np.bool_]
     """[row]: whether it was read behind all contexts."""
     usage: Usage
 

@@ -16,6 +16,8 @@ from icm_annealer.sources.row import Fault
 from icm_client.contract.errors import RequestError
 from icm_client.text.counts import counted
 
+REPORTED_ROWS = 100_000
+
 
 class Survey(NamedTuple):
     """What the first reading found."""
@@ -57,7 +59,9 @@ async def survey(
     num_rows, digest = 0, ""
 
     def watched() -> Iterator[ReadRow]:
-        for row in source.rows(bad, report):
+        for number, row in enumerate(source.rows(bad), start=1):
+            if number % REPORTED_ROWS == 0:
+                report(f"{number:,} rows read")
             # A token has at least one byte, or is one of the few that a tokenizer adds.
             if len(row.text) * 4 > most_tokens and len(row.text.encode(errors="replace")) > most_tokens:
                 lengthy.append(row)

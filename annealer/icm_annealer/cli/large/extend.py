@@ -35,6 +35,7 @@ from icm_annealer.extending.row_throughput import Throughput
 from icm_annealer.extending.settings import ExtendSettings
 from icm_annealer.runs.schema.extension import ExtensionMetrics
 from icm_annealer.scorers.registry import DEFAULT_SCORER
+from icm_client import RequestError
 from icm_client.text.counts import counted
 
 DEFAULTS = ExtendSettings()
@@ -54,6 +55,14 @@ def extend(
             "--out", help="The file of labels: .jsonl, .csv or .parquet. Beside it lies OUT.extension, a folder."
         ),
     ],
+    by: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Label by a model of `icm train sft` that was tuned on the core, without shots in front of rows.",
+            show_default="shots of the core in front of every row",
+        ),
+    ] = None,
     contexts: Annotated[int, typer.Option(help="How many contexts are drawn from the core.")] = DEFAULTS.contexts,
     shots: Annotated[int, typer.Option(help="Shots of a context.")] = DEFAULTS.shots,
     reads: Annotated[
@@ -101,16 +110,23 @@ def extend(
     settings = ExtendSettings(contexts, shots, reads, sample, seed)
     source = Source(data, core.task, read_as(columns, encoding, skip_bad))
     job = ExtendJob(core, source, out, settings, resume, overwrite, check, experiment)
-    named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
+    if by is not None and check:
+        raise RequestError("--check needs a scorer, and --by asks none: leave out one of them")
+    named = named_scorer(scorer, engine, wait, api_key_file, scorer_model) if by is None else None
     job.prepare()
 
     async def work() -> ExtensionMetrics:
         with RunProgress(console, f"extend: {core.name}", core.task.label_names) as progress:
             shown = Throughput(progress)
             callbacks = Progress(progress.status, shown.expect, shown.rows)
+            if named is None:
+                from icm_trainer.cli.judged import labelled_by
+
+                assert by is not None
+                return await job.run(labelled_by(by, core.task, progress.note), None, callbacks)
             async with named.open(progress.status, progress.note) as client:
-                by = await by_contexts(client, core, settings, experiment)
-                return await job.run(by, client, callbacks)
+                behind = await by_contexts(client, core, settings, experiment)
+                return await job.run(behind, client, callbacks)
 
     metrics: ExtensionMetrics = interruptible(work(), console, "the same command with --resume")
     print_metrics(console, job, metrics)
@@ -124,7 +140,8 @@ def print_metrics(console: Terminal, job: ExtendJob, metrics: ExtensionMetrics) 
         f"({metrics.computed_tokens / metrics.num_rows:.1f} a row). Labels: {job.out}"
     )
     console.say("Label rates: " + ", ".join(f"{name} {share:.1%}" for name, share in metrics.label_rates.items()))
-    console.say(f"The core's other examples get its labels behind its shots: {metrics.core_agreement}")
+    whose = "other examples get its labels behind its shots" if metrics.num_contexts else "examples get its labels"
+    console.say(f"The core's {whose}: {metrics.core_agreement}")
     if metrics.check is not None:
         console.say(f"A search over {metrics.check.num} random rows agrees: {metrics.check.agreement}")
     if metrics.num_skipped:

@@ -106,12 +106,14 @@ class ExtensionMetrics(Versioned):
     task: str
     by: str
     """The model's name."""
+    num_contexts: int
+    """0 for a tuned model."""
     num_rows: int
     num_skipped: int
     label_rates: dict[str, float]
     core_agreement: Estimate
     """The share of the core's own examples that get the label that they have in the core, behind contexts without
-    them."""
+    them; of all its examples for a tuned model."""
     sample_agreement: float
     """The share of the sample whose labels are the same as if every row were read behind all contexts."""
     num_read_again: int

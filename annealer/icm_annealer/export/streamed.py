@@ -1,4 +1,4 @@
-"""The file of labels that an extension ends with: JSON lines, CSV or Parquet, written from `labels.jsonl` row by
+"""Labels of an extension as one file: JSON lines, CSV or Parquet, written from its `labels.jsonl` row by
 row."""
 
 from __future__ import annotations
