@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
-from icm_annealer.core.arrays import Ints
+from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.extending.core import Core
 from icm_annealer.extending.settings import ExtendSettings
 from icm_annealer.scoring.passes import WINDOW_MARGIN, PassScorer, Scorer
@@ -18,6 +19,8 @@ from icm_client.contract.wire import ModelInfo
 MOST_OF_WINDOW = 0.75
 """The share of the model's window that a context takes at most; the rest is for a row."""
 MANY_READS = 10_000
+LEAST_KEPT = 0.75
+"""The share of a context's shots that are kept whatever it takes to end on a block boundary."""
 
 
 class Contexts(NamedTuple):
@@ -56,13 +59,24 @@ async def draw_contexts(scorer: Scorer, core: Core, settings: ExtendSettings, mo
                 f"{model.max_prompt_tokens:,} tokens: use a model with a larger window",
                 code="window",
             )
-        chosen = rng.permutation(chosen)
-        plan = PrefixPlan([(None, chosen.tolist())], [(0, -1)] * MANY_READS)
-        ((_, shots),) = plan.aligned(shot_lengths, before, model.cache_block_tokens).prefixes
-        drawn.append(np.array(shots, dtype=np.int64))
+        chosen = _aligned(rng.permutation(chosen), shot_lengths, before, model.cache_block_tokens)
+        drawn.append(chosen)
     num_tokens = [int(shot_lengths[shots].sum()) - lengths.separator for shots in drawn]
     most = model.max_prompt_tokens - max(num_tokens) - lengths.separator - WINDOW_MARGIN
     return Contexts(drawn, num_tokens, lengths.lead, most)
+
+
+def _aligned(chosen: Ints, lengths: Array, before: int, block: int) -> Ints:
+    """The first of `chosen`, all but a quarter at least, so that a context's end is as close behind the end of a block
+    as can be: what is behind it is computed again for every row."""
+    best, least = chosen, float(block)
+    for num in range(len(chosen), max(math.ceil(LEAST_KEPT * len(chosen)), 2) - 1, -1):
+        plan = PrefixPlan([(None, chosen[:num].tolist())], [(0, -1)] * MANY_READS)
+        shots = np.array(plan.aligned(lengths, before, block).prefixes[0][1], dtype=np.int64)
+        behind = (float(lengths[shots].sum()) + before) % block
+        if behind < least:
+            best, least = shots, behind
+    return best
 
 
 def _in_turn(chosen: Ints, labels: Ints) -> Ints:
