@@ -159,11 +159,11 @@ def _check_disagrees(seen: ExtensionEvidence) -> AlarmText | None:
 
 
 ALARMS: tuple[AlarmKind[ExtensionEvidence], ...] = (
-    AlarmKind("core_lost", "warning", "the core's own examples get other labels behind its shots", _core_lost),
-    AlarmKind("check_disagrees", "warning", "a search over a random sample found other labels", _check_disagrees),
-    AlarmKind("unlike_core", "warning", "over a tenth of the rows are unlike the core", _unlike),
-    AlarmKind("label_drift", "note", "a label's share differs by over a tenth in a part of the file", _label_drift),
-    AlarmKind("mass_drift", "note", "the labels' total probability differs in a part of the file", _mass_drift),
+    AlarmKind("core-lost", "warning", "the core's own examples get other labels behind its shots", _core_lost),
+    AlarmKind("check-disagrees", "warning", "a search over a random sample found other labels", _check_disagrees),
+    AlarmKind("unlike-core", "warning", "over a tenth of the rows are unlike the core", _unlike),
+    AlarmKind("label-drift", "note", "a label's share differs by over a tenth in a part of the file", _label_drift),
+    AlarmKind("mass-drift", "note", "the labels' total probability differs in a part of the file", _mass_drift),
 )
 """Every alarm of an extension."""
 

@@ -12,7 +12,7 @@ from tests import finished, planted
 from tests.conftest import fake_scorer
 
 from icm_annealer.data.rows import READ_AS_IT_IS, ReadAs
-from icm_annealer.extending.alarms import ExtensionEvidence, extension_alarms, parts
+from icm_annealer.extending.alarms import ALARMS, ExtensionEvidence, extension_alarms, parts
 from icm_annealer.extending.chunks import SeenGroups, Source
 from icm_annealer.extending.core import Core
 from icm_annealer.extending.extend import Extension, Progress, by_contexts
@@ -160,7 +160,7 @@ def test_a_sorted_file_raises_the_alarm_of_drift(made: Made, tmp_path: Path) -> 
     assert journal.calibration is not None
     names = made.core.task.label_names
     found = extension_alarms(ExtensionEvidence(names, journal.calibration, journal.chunks, None))
-    assert "label_drift" in {alarm.code for alarm in found}
+    assert "label-drift" in {alarm.code for alarm in found}
     assert sum(part.num_rows for part in parts(journal.chunks)) == 2600
 
 
@@ -182,3 +182,10 @@ def test_a_group_is_seen_once(monkeypatch: pytest.MonkeyPatch) -> None:
     groups = SeenGroups()
     assert [groups.add(name) for name in "abcdefg"] == [True] * 7
     assert [groups.add(name) for name in "gfedcba"] == [False] * 7
+
+
+def test_the_table_of_alarms_is_that_of_the_code() -> None:
+    page = (Path(__file__).parents[4] / "docs/many_rows.md").read_text()
+    table = [line for line in page.splitlines() if line.startswith(("| `core-", "| `check-", "| `unlike-core"))]
+    table += [line for line in page.splitlines() if "-drift`" in line]
+    assert table == [f"| `{kind.code}` | {kind.level} | {kind.help} |" for kind in ALARMS]
