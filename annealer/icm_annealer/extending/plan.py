@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from icm_annealer.extending.chunks import Source
 from icm_annealer.extending.core import Core
@@ -19,6 +19,7 @@ from icm_annealer.scoring.rehearsal import Rehearsal
 BATCH_EXAMPLES = 256
 """Examples of an independent search, as in the paper."""
 MEASURING_S = 10.0
+OTHER_SEED = 1_000_003
 HALF = 0.5
 
 
@@ -80,16 +81,18 @@ async def planned(
     The speed is measured with the sample's requests, unless it is given. Raises the errors of `survey` and of the
     scorer.
     """
+    # Contexts of another seed cost as much, and what is measured with them is in no cache for the extension.
+    others = replace(settings, seed=settings.seed + OTHER_SEED)
     rehearsal = Rehearsal(scorer)
-    by = await by_contexts(rehearsal, core, settings, "default")
+    by = await by_contexts(rehearsal, core, others, "default")
     assert by.contexts is not None
     found = await survey(source, rehearsal, by.contexts.most_row_tokens, settings, report)
     texts = [row.text for row in found.sample]
     contexts = list(range(by.scorer.num_contexts))
     whole = (await by.scorer.score(texts, contexts)).usage.computed_tokens
-    # What these cost again, behind contexts that are known by now, is what a row costs alone.
+    # A single row behind the same contexts costs the contexts and one read each.
     fresh = Rehearsal(scorer)
-    again = await by_contexts(fresh, core, settings, "default")
+    again = await by_contexts(fresh, core, others, "default")
     shown = (await again.scorer.score(texts[:1], contexts)).usage.computed_tokens
     a_read = max(whole - shown, 0) / max(len(contexts) * (len(texts) - 1), 1)
     shots = max(shown - len(contexts) * a_read, 0.0)
