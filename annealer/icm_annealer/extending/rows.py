@@ -119,12 +119,12 @@ class RowLabeller:
         listed = [
             row_json(
                 {
-                    "id": id_of(chunk.rows[number]),
-                    "why": "unlike the core" if is_unlike[number] else "unclear",
-                    "label": names[labels[number]],
-                    "margin": round(float(margin[number]), NUM_DIGITS),
-                    "label_mass": round(float(np.exp(found.log_mass[number])), NUM_DIGITS),
-                    "row": chunk.rows[number].facts,
+                    **chunk.rows[number].facts,
+                    self.task.id: id_of(chunk.rows[number]),
+                    "_why": "unlike the core" if is_unlike[number] else "unclear",
+                    "_label": names[labels[number]],
+                    "_margin": round(float(margin[number]), NUM_DIGITS),
+                    "_label_mass": round(float(np.exp(found.log_mass[number])), NUM_DIGITS),
                 }
             )
             for number in np.flatnonzero(is_unlike | is_unclear).tolist()

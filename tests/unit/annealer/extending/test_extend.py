@@ -11,6 +11,7 @@ import pytest
 from tests import finished, planted
 from tests.conftest import fake_scorer
 
+from icm_annealer.data.examples import load_examples
 from icm_annealer.data.rows import READ_AS_IT_IS, ReadAs
 from icm_annealer.extending.alarms import ALARMS, ExtensionEvidence, extension_alarms, parts
 from icm_annealer.extending.chunks import SeenGroups, Source
@@ -189,3 +190,12 @@ def test_the_table_of_alarms_is_that_of_the_code() -> None:
     table = [line for line in page.splitlines() if line.startswith(("| `core-", "| `check-", "| `unlike-core"))]
     table += [line for line in page.splitlines() if "-drift`" in line]
     assert table == [f"| `{kind.code}` | {kind.level} | {kind.help} |" for kind in ALARMS]
+
+
+def test_listed_rows_are_data_for_a_second_core(made: Made, tmp_path: Path) -> None:
+    extended(made.core, made.rows, tmp_path / "out")
+    loaded = load_examples(tmp_path / "out" / UNLIKE, made.core.task)
+    own = {row["id"]: row["words"] for row in planted.rows(NUM_ROWS, 1)}
+    assert loaded.examples
+    assert all(own[example.id] == example.fields["words"] for example in loaded.examples)
+    assert {example.fields["_why"] for example in loaded.examples} <= {"unlike the core", "unclear"}
