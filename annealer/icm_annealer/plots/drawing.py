@@ -132,7 +132,7 @@ def _drawn(plot: Plot, form: str, background: str) -> bytes:
         figure = Figure(figsize=(WIDTH, plot.height), layout="constrained", facecolor=background)
         plot.draw(figure)
         if form == "svg":  # `savefig` would draw everything twice, the first time only to lay it out
-            FigureCanvasSVG(figure).print_svg(file, metadata=METADATA[form])
+            FigureCanvasSVG(figure).print_svg(file, metadata=METADATA[form])  # type: ignore[no-untyped-call]
         else:
             figure.savefig(file, format=form, metadata=METADATA[form])
     return file.getvalue()
