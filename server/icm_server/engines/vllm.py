@@ -19,7 +19,7 @@ from icm_client.text.distribution import install_hint
 from icm_client.text.validation import first_error
 from icm_server.adapters.weights_file import shapes_of
 from icm_server.config import ServerConfig
-from icm_server.engines.base import Engine, EngineDiedError, ReadAnswer
+from icm_server.engines.base import SINGLE, Engine, EngineDiedError, ReadAnswer, Route
 from icm_server.engines.hf_tokenizer import HfTokenizer
 from icm_server.engines.model_store import model_digest, resolve
 from icm_server.engines.preset import (
@@ -65,6 +65,8 @@ def version() -> str:
 
 class VllmEngine:
     """One AsyncLLM. Create it with `load`."""
+
+    members = SINGLE
 
     def __init__(
         self,
@@ -144,7 +146,13 @@ class VllmEngine:
         return cls(engine, tokenizer, info, json.dumps(same, default=str), host)
 
     async def read(
-        self, token_ids: list[int], target_ids: Sequence[int], model: str, rank: int = 0, salt: str | None = None
+        self,
+        token_ids: list[int],
+        target_ids: Sequence[int],
+        model: str,
+        rank: int = 0,
+        salt: str | None = None,
+        route: Route | None = None,
     ) -> ReadAnswer:
         params = self._params(
             max_tokens=1,
