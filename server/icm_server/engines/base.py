@@ -67,11 +67,19 @@ class ReadAnswer(NamedTuple):
     num_cached_tokens: int
 
 
+class Part(NamedTuple):
+    """A part of a request: reads that share most of their prompts, so one engine of a pool makes all of them."""
+
+    key: bytes
+    """The same in all parts of a request, and of requests with the same context."""
+    number: int
+    """From 0 on; different numbers of one key go to different engines."""
+
+
 class Route(NamedTuple):
     """What a pool of engines needs to know of a read; a single engine ignores it."""
 
-    part: bytes
-    """Reads with the same part share most of their prompts, so one engine of the pool makes all of them."""
+    part: Part
     new_tokens: int
     """The tokens that this engine probably computes for the read."""
 

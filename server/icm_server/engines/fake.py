@@ -23,7 +23,8 @@ from icm_client.contract.wire import ModelInfo
 from icm_server.config import ServerConfig
 from icm_server.engines.base import SINGLE, Encoded, Engine, ReadAnswer, Route
 from icm_server.engines.fake_adapters import FakeAdapters
-from icm_server.engines.registry import EngineKind, Say
+from icm_server.engines.places import ANYWHERE
+from icm_server.engines.registry import EngineKind, Pooling, Say
 
 SPECIAL = ("<|endoftext|>",)
 _VOCABULARY = 2**31 - 1
@@ -187,4 +188,5 @@ def _load(config: ServerConfig, say: Say) -> Engine:
     return FakeEngine(**config.engine_args)
 
 
-ENGINE = EngineKind(_load, takes=frozenset({"engine_args", "adapters"}))
+_POOLING = Pooling(lambda config, say: FakeTokenizer(), lambda config: [ANYWHERE] * config.engines)
+ENGINE = EngineKind(_load, takes=frozenset({"engine_args", "adapters"}), pooling=_POOLING)

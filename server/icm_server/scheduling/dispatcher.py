@@ -38,7 +38,7 @@ class Dispatcher:
 
     def __init__(self, engine: Engine, queue: FairQueue[PlannedRead], read_cache: ReadCache, counters: Counters):
         self._engine, self._queue, self._read_cache, self._counters = engine, queue, read_cache, counters
-        self._inflight = InflightLimit(engine.max_concurrent_tokens, counters.clock)
+        self._inflight = InflightLimit(engine.max_concurrent_tokens, counters.clock, engine.members.total)
         self._requests: dict[Work[PlannedRead], Answers] = {}
         self._flights: dict[bytes, _Flight] = {}
         self._tasks: set[asyncio.Task[None]] = set()

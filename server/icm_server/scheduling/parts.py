@@ -1,17 +1,17 @@
 """Cuts a request into parts, one for each engine that it gets: subtrees that share little with each other. Pure.
 
-A part has a key, by which a pool of engines chooses the one that makes its reads. It is a digest of the text that the
-part's prompts begin with, so that requests with the same context go to the same engine.
+All parts of a request have a key in common, by which a pool of engines chooses where they are read. It is a digest of
+the text that the request's prompts begin with, so that requests with the same context go to the same engines.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from itertools import chain, zip_longest
 from typing import TypeVar
 
+from icm_server.engines.base import Part
 from icm_server.scheduling.planned_read import PlannedRead
 from icm_server.scheduling.subtrees import Unit, units
 from icm_server.sharing.steps import STEP_ITEMS, Steps
@@ -34,18 +34,16 @@ def parts_of(reads: Sequence[PlannedRead], tree: RequestTree, num_parts: int) ->
     most = SLACK * sum(read.estimated_new_tokens for read in reads) / num_parts
     every = yield from units(reads, tree, most)
     parts: list[list[PlannedRead]] = []
-    keys: Counter[bytes] = Counter()
-    key, tokens = b"", 0.0
+    part, tokens = Part(b"", 0), 0
     for number, unit in enumerate(every):
-        if not parts or tokens + unit.tokens > most:
-            start = yield from _start(unit, tree)
-            # Parts behind one prefix are for several engines, in every request alike.
-            key = hashlib.blake2b(b"%d " % keys[start] + start, digest_size=16).digest()
-            keys[start] += 1
+        if not parts:
+            part = Part((yield from _start(unit, tree)), 0)
             parts.append([])
-            tokens = 0.0
+        elif tokens + unit.tokens > most:
+            part, tokens = Part(part.key, len(parts)), 0
+            parts.append([])
         for read in unit.reads:
-            read.part = key
+            read.part = part
         parts[-1].extend(unit.reads)
         tokens += unit.tokens
         if not number % STEP_ITEMS:

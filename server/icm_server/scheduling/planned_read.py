@@ -1,10 +1,13 @@
-"""One read of a request's plan. A leaf."""
+"""One read of a request's plan."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from icm_client.contract.label_trie import TrieRead
+from icm_server.engines.base import Part
+
+NO_PART = Part(b"", 0)
 
 
 @dataclass(eq=False, slots=True)
@@ -19,5 +22,5 @@ class PlannedRead:
     """Tokens of the prompt and of the read's path."""
     estimated_new_tokens: int = 1
     """How many of these tokens the engine probably computes."""
-    part: bytes = b""
+    part: Part = NO_PART
     """The part of the request that it belongs to; see `parts.py`."""

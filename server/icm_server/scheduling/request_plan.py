@@ -84,7 +84,7 @@ class Planner:
         parts = yield from parts_of(missing, tree, num_parts)
         quanta = []
         for part in parts:
-            quanta.append((yield from _quanta(part, tree)))
+            quanta.append((yield from _quanta(part, tree, len(parts))))
         return RequestPlan(
             prompts=tokenized.prompts,
             first_of=first_of,
@@ -162,8 +162,11 @@ def _estimate(reads: list[PlannedRead], prompts: list[TokenizedPrompt]) -> Steps
             yield
 
 
-def _quanta(reads: list[PlannedRead], tree: RequestTree) -> Steps[list[Quantum[PlannedRead]]]:
-    """The largest subtrees of at most QUANTUM_TOKENS, or single reads; neighbours are joined while they fit."""
+def _quanta(reads: list[PlannedRead], tree: RequestTree, num_parts: int) -> Steps[list[Quantum[PlannedRead]]]:
+    """The largest subtrees of at most QUANTUM_TOKENS, or single reads; neighbours are joined while they fit.
+
+    While a quantum of one part is read, the other parts need as much of the cache.
+    """
     every = yield from units(reads, tree, QUANTUM_TOKENS)
     quanta: list[Quantum[PlannedRead]] = []
     quantum: list[PlannedRead] = []
@@ -171,14 +174,15 @@ def _quanta(reads: list[PlannedRead], tree: RequestTree) -> Steps[list[Quantum[P
     for number, unit in enumerate(every):
         unit_tokens = unit.tokens
         if quantum and tokens + unit_tokens > QUANTUM_TOKENS:
-            quanta.append(_quantum(quantum))
+            quanta.append(_quantum(quantum, num_parts))
             quantum, tokens = [], 0
         quantum.extend(unit.reads)
         tokens += unit_tokens
         if not number % STEP_READS:
             yield
-    return [*quanta, _quantum(quantum)] if quantum else quanta
+    return [*quanta, _quantum(quantum, num_parts)] if quantum else quanta
 
 
-def _quantum(reads: list[PlannedRead]) -> Quantum[PlannedRead]:
-    return Quantum(reads, reads[0].prompt_tokens + sum(read.estimated_new_tokens for read in reads[1:]))
+def _quantum(reads: list[PlannedRead], num_parts: int) -> Quantum[PlannedRead]:
+    tokens = reads[0].prompt_tokens + sum(read.estimated_new_tokens for read in reads[1:])
+    return Quantum(reads, num_parts * tokens)

@@ -210,8 +210,10 @@ class ScoringService:
             raise _too_late(deadline_s) from None
 
     def _num_parts(self) -> int:
-        """How many engines a request gets: all of them together serve the experiments that have work."""
-        return -(-self.engine.members.total // max(1, self.admission.num_experiments))
+        """How many engines a request gets: enough that the experiments with work keep all of them busy. Two parts of
+        a tree share nothing; more compute some prefixes more than once."""
+        num_engines = self.engine.members.total
+        return min(num_engines, max(2, -(-2 * num_engines // max(1, self.admission.num_experiments))))
 
     def _context(self, request: ScoreRequest, tenant: Tenant, version: Version) -> bytes:
         """Identifies all that answers depend on besides tokens, and their owner if reads are isolated: of an adapter
