@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import logging
 import random
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -11,16 +13,20 @@ from icm_client.contract.wire import ScoreRequest
 from icm_server.config import ServerConfig
 from icm_server.engines.fake import FakeTokenizer
 from icm_server.engines.places import ANYWHERE
-from icm_server.pool.engine import PoolEngine
+from icm_server.pool.engine import PoolEngine, Sleep
+from icm_server.pool.routing import Routing
 
 LABELS = [" living", " object"]
 
 
 @contextlib.asynccontextmanager
-async def fake_pool(num: int, *, engine: str = "fake", **settings: Any) -> AsyncIterator[PoolEngine]:
+async def fake_pool(
+    num: int, *, routing: Routing | None = None, sleep: Sleep = asyncio.sleep, **settings: Any
+) -> AsyncIterator[PoolEngine]:
     """Real processes; `settings` are the fake engine's. It is closed at the end."""
-    config = ServerConfig(engine=engine, engines=num, engine_args=settings)
-    pool = await PoolEngine.started(config, [ANYWHERE] * num, FakeTokenizer(), lambda text: None)
+    config = ServerConfig(engine="fake", engines=num, engine_args=settings)
+    places, say = [ANYWHERE] * num, logging.getLogger("pools").info
+    pool = await PoolEngine.started(config, places, FakeTokenizer(), say, routing=routing, sleep=sleep)
     try:
         yield pool
     finally:

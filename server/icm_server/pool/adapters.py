@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from icm_client.contract.errors import UnavailableError
 from icm_server.adapters.weights_file import Shapes
-from icm_server.pool.member import Member, MemberLostError
+from icm_server.pool.member import MemberLostError
 from icm_server.pool.messages import AdapterRoom
 
 
@@ -18,10 +18,18 @@ class _Loaded(NamedTuple):
     folder: Path
 
 
+class AdapterMember(Protocol):
+    """The part of a member that has adapters. Both raise MemberLostError if it ends."""
+
+    async def add(self, key: str, number: int, folder: Path) -> None: ...
+
+    async def remove(self, key: str) -> None: ...
+
+
 class PoolAdapters:
     """See AdapterHost. A member that joins gets all adapters before its first read."""
 
-    def __init__(self, room: AdapterRoom, members: Callable[[], Sequence[Member]]):
+    def __init__(self, room: AdapterRoom, members: Callable[[], Sequence[AdapterMember]]):
         """`members` returns those that are up."""
         self.base: Shapes = room.base
         self.max_rank = room.max_rank
@@ -55,8 +63,8 @@ class PoolAdapters:
             if outcome is not None and not isinstance(outcome, MemberLostError):
                 raise outcome
 
-    async def load_all(self, member: Member) -> None:
-        """Loads all adapters into a member that joins; hold `changing` until it is up. Raises what `Member.add`
-        raises."""
+    async def load_all(self, member: AdapterMember) -> None:
+        """Loads all adapters into a member that joins; hold `changing` until it is up. Raises what
+        `AdapterMember.add` raises."""
         for key, loaded in self._loaded.items():
             await member.add(key, loaded.number, loaded.folder)

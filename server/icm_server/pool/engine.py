@@ -39,6 +39,7 @@ class PoolEngine:
         tokenizer: TextTokenizer,
         members: Sequence[Member],
         *,
+        routing: Routing | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Sleep = asyncio.sleep,
     ):
@@ -55,7 +56,7 @@ class PoolEngine:
         self._some_up = asyncio.Event()
         """Set when a member joins."""
         self._num_lost = 0
-        self._routing = Routing()
+        self._routing = routing or Routing()
         self._backoffs = [Backoff(clock) for _ in places]
         self.adapters = PoolAdapters(first.adapters, self.running) if first.adapters is not None else None
         self._keeping = [asyncio.create_task(self._keep(member)) for member in members]
@@ -68,6 +69,7 @@ class PoolEngine:
         tokenizer: TextTokenizer,
         say: Say,
         *,
+        routing: Routing | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Sleep = asyncio.sleep,
     ) -> PoolEngine:
@@ -86,7 +88,7 @@ class PoolEngine:
             outcomes = await asyncio.gather(*starting, return_exceptions=True)
             await asyncio.gather(*(found.close() for found in outcomes if isinstance(found, Member)))
             raise
-        return cls(config, places, tokenizer, members, clock=clock, sleep=sleep)
+        return cls(config, places, tokenizer, members, routing=routing, clock=clock, sleep=sleep)
 
     @property
     def members(self) -> Members:
