@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from icm_server.engines.base import Part
@@ -19,8 +19,8 @@ BOUND = 1.25
 """A member's load, relative to the mean, above which it gets no new part."""
 IDLE = 0.25
 """A member's load, relative to the mean, below which it is nearly idle."""
-MAX_PARTS = 2**14
-"""Parts whose member is remembered: more than are at work at once."""
+MAX_KEYS = 2**14
+"""Keys whose members are remembered: more than are at work at once."""
 
 
 class Placed(NamedTuple):
@@ -33,35 +33,45 @@ class Placed(NamedTuple):
 class Routing:
     """Remembers where parts are."""
 
-    def __init__(self, bound: float = BOUND, max_parts: int = MAX_PARTS):
-        self._bound, self._max_parts = bound, max_parts
-        self._member_of: OrderedDict[Part, int] = OrderedDict()
+    def __init__(self, bound: float = BOUND, max_keys: int = MAX_KEYS):
+        self._bound, self._max_keys = bound, max_keys
+        self._members_of: OrderedDict[bytes, dict[int, int]] = OrderedDict()
+        """For each key the members of its parts."""
 
     def place(self, part: Part, prompt_tokens: int, loads: Mapping[int, int]) -> Placed:
         """The member for a read of the part. `loads` are the tokens that the members (at least one) have to compute.
 
-        A part that is nowhere yet goes to the least loaded member if its first choice is above the bound, and has more
-        to do than that member by half the prompt. A part that is at work moves only to a member that is nearly idle,
-        and if that member computes the whole prompt before the other one has caught up.
+        A part that is nowhere yet goes to a member that has no other part of its key. If its first choice is above the
+        bound, and has more to do than the least loaded one by half the prompt, it goes to that one. A part that is at
+        work moves only to a member that is nearly idle, and if that member computes the whole prompt before the other
+        one has caught up.
         """
-        least = min(loads, key=lambda member: (loads[member], member))
+        members = self._members_of.setdefault(part.key, {})
+        known = members.get(part.number)
         mean = sum(loads.values()) / len(loads)
-        known = self._member_of.get(part)
         if known is not None and known in loads:
-            first = known
-            is_fine = loads[least] > IDLE * mean or loads[first] <= loads[least] + prompt_tokens
+            first, least = known, _least(loads, loads)
+            stays = loads[least] > IDLE * mean or loads[first] <= loads[least] + prompt_tokens
         else:
-            first = preferred(part, loads)
-            is_fine = loads[first] <= max(self._bound * mean, loads[least] + prompt_tokens / 2)
-        chosen = first if is_fine else least
-        self._member_of[part] = chosen
-        self._member_of.move_to_end(part)
-        if len(self._member_of) > self._max_parts:
-            self._member_of.popitem(last=False)
+            others = {member for number, member in members.items() if number != part.number}
+            free = [member for member in preferred(part, loads) if member not in others] or preferred(part, loads)
+            first, least = free[0], _least(free, loads)
+            stays = loads[first] <= max(self._bound * mean, loads[least] + prompt_tokens / 2)
+        chosen = first if stays else least
+        members[part.number] = chosen
+        self._members_of.move_to_end(part.key)
+        if len(self._members_of) > self._max_keys:
+            self._members_of.popitem(last=False)
         return Placed(chosen, chosen == known)
 
 
-def preferred(part: Part, members: Collection[int]) -> int:
-    """The member that the part goes to if all have equally much to do."""
+def preferred(part: Part, members: Iterable[int]) -> list[int]:
+    """The members in the order in which the part goes to them if all have equally much to do."""
     order = sorted(members, key=lambda member: hashlib.blake2b(b"%d " % member + part.key, digest_size=8).digest())
-    return order[part.number % len(order)]
+    start = part.number % len(order)
+    return [*order[start:], *order[:start]]
+
+
+def _least(members: Iterable[int], loads: Mapping[int, int]) -> int:
+    """The least loaded of these members."""
+    return min(members, key=lambda member: (loads[member], member))
