@@ -43,7 +43,6 @@ MEASURES: dict[str, Measure] = {
     "names": lambda console: many_names.many_names(console, 3, 12.0),
     "repeated": lambda console: repeated.repeated(console, 3),
     "pool": lambda console: pools.throughput(console, 3),
-    "pool-vllm": pools.real,
     "memory": memory.memory,
     "annealer-memory": annealer_memory.annealer_memory,
     "repeats": lambda console: repeats.repeats(console, 5),

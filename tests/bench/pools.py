@@ -1,33 +1,24 @@
 """Two engines behind one scorer against one: throughput, and what the tokens of their passes cost.
 
-The fake engine takes the time of a given speed, so two of them need no second processor. The real ones are two tiny
-Llamas: what is shown are their answers and their tokens.
+The fake engine takes the time of a given speed, so two of them need no second processor.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import httpx
 from rich.console import Console
 from tests.bench.figure import Figure
 from tests.bench.passes import fresh
-from tests.bench.programs import START_LIMIT_S, scorer
+from tests.bench.programs import scorer
 
 from icm_client import ScorerClient
 from icm_client.contract.wire import ScoreRequest
-from icm_server.lifecycle.stopping import children_of
 
 TOKENS_PER_S = 4000
 NUM_EXPERIMENTS, NUM_EXAMPLES, SHOT_TOKENS = 8, 128, 10
-TOLERANCE = 1e-3
-"""Nats: what batching and cached prefixes change on a real engine."""
 
 
 async def throughput(console: Console, repetitions: int) -> list[Figure]:
@@ -55,39 +46,6 @@ async def throughput(console: Console, repetitions: int) -> list[Figure]:
     ]
 
 
-async def real(console: Console) -> list[Figure]:
-    """Passes by one tiny Llama and by two; one of the two is killed while it has reads, and comes back."""
-    async with scorer("tiny-random") as one, ScorerClient(one.url) as alone:
-        requests = [await fresh(alone, NUM_EXAMPLES, SHOT_TOKENS) for _ in range(2)]
-        answers = [await _scored(alone, [request]) for request in requests]
-    async with (
-        scorer("tiny-random", "--engines", "2") as two,
-        ScorerClient(two.url) as pool,
-        httpx.AsyncClient(base_url=two.url) as http,
-    ):
-        both = await _scored(pool, requests[:1])
-        start = time.perf_counter()
-        scoring = asyncio.create_task(_scored(pool, requests[1:]))
-        await _until(http, lambda engine: engine["reads"] > 0)
-        os.kill(_member(two.pid), signal.SIGKILL)
-        after = await scoring
-        await _until(http, lambda engine: engine["members_up"] == 2)
-        console.print(f"one was killed; all answered, and two again after {time.perf_counter() - start:.1f} s")
-    what = f"a pass of {NUM_EXAMPLES}, tiny Llama"
-    ratio = both.computed_tokens / answers[0].computed_tokens
-    distances = [_distance(answers[0].rows, both.rows), _distance(answers[1].rows, after.rows)]
-    return [
-        Figure("pool_vllm_tokens", f"computed tokens of two vLLM engines / of one, {what}", [ratio], at_most=1.10),
-        Figure(
-            "pool_vllm_answers",
-            f"largest difference between two engines' answers and one's (once with one killed), {what}",
-            distances,
-            at_most=TOLERANCE,
-            unit="nats",
-        ),
-    ]
-
-
 class Scored(NamedTuple):
     """Passes that were sent at once."""
 
@@ -102,22 +60,3 @@ async def _scored(client: ScorerClient, requests: list[ScoreRequest]) -> Scored:
     seconds = time.perf_counter() - start
     rows = [row for answer in answers for row in answer.logprobs]
     return Scored(seconds, sum(answer.usage.computed_tokens for answer in answers), rows)
-
-
-async def _until(http: httpx.AsyncClient, condition: Callable[[dict[str, Any]], bool]) -> None:
-    """Waits until it holds of the engine's load."""
-    async with asyncio.timeout(START_LIMIT_S):
-        while not condition((await http.get("/v1/experiments")).json()["engine"]):  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-
-
-def _member(pid: int) -> int:
-    """The process of one of the scorer's engines."""
-    return next(
-        child for child in children_of(pid) if b"icm_server.pool.process" in Path(f"/proc/{child}/cmdline").read_bytes()
-    )
-
-
-def _distance(rows: list[list[float]], others: list[list[float]]) -> float:
-    pairs = zip(rows, others, strict=True)
-    return max(abs(a - b) for row, other in pairs for a, b in zip(row, other, strict=True))
