@@ -43,14 +43,18 @@ class PoolAdapters:
         if no member is up."""
         async with self.changing:
             members = self._members()
-            outcomes = await asyncio.gather(
-                *(member.add(key, number, folder) for member in members), return_exceptions=True
-            )
+            try:
+                outcomes = await asyncio.gather(
+                    *(member.add(key, number, folder) for member in members), return_exceptions=True
+                )
+            except asyncio.CancelledError:
+                await asyncio.shield(_removed(members, key))
+                raise
             done = [member for member, outcome in zip(members, outcomes, strict=True) if outcome is None]
             failures = [outcome for outcome in outcomes if outcome is not None]
             failures = [failure for failure in failures if not isinstance(failure, MemberLostError)]
             if failures or not done:
-                await asyncio.gather(*(member.remove(key) for member in done), return_exceptions=True)
+                await _removed(done, key)
                 raise failures[0] if failures else UnavailableError("no engine is up", code="not_ready")
             self._loaded[key] = _Loaded(number, folder)
 
@@ -68,3 +72,8 @@ class PoolAdapters:
         `AdapterMember.add` raises."""
         for key, loaded in self._loaded.items():
             await member.add(key, loaded.number, loaded.folder)
+
+
+async def _removed(members: Sequence[AdapterMember], key: str) -> None:
+    """Unloads what these members have loaded of an adapter."""
+    await asyncio.gather(*(member.remove(key) for member in members), return_exceptions=True)

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from icm_client.contract.errors import IcmError, ScorerError
+from icm_client.contract.errors import ScorerError
 from icm_server.config import ServerConfig
 from icm_server.engines.base import EngineDiedError, Members, Part, ReadAnswer, Route, TextTokenizer
 from icm_server.engines.places import Place
@@ -153,6 +153,7 @@ class PoolEngine:
             self._num_lost += 1
             self._backoffs[number].ended()
             event(log, "engine ended", logging.ERROR, engine=number, up=len(self._up), reason=member.reason)
+            await member.close()  # what it left, before another takes its place
             member = await self._started_again(number)
             event(log, "engine is back", engine=number, up=len(self._up))
 
@@ -162,12 +163,13 @@ class PoolEngine:
             await self._sleep(backoff.wait_s)
             try:
                 return await self._joined(number)
-            except (IcmError, MemberLostError, OSError) as error:
+            except Exception as error:  # whatever it is, the others go on
                 backoff.failed()
-                event(log, "engine does not start", logging.ERROR, engine=number, reason=str(error))
+                reason = str(error) or type(error).__name__
+                event(log, "engine does not start", logging.ERROR, engine=number, reason=reason)
 
     async def _joined(self, number: int) -> Member:
-        """A new process, with all adapters, that takes reads. Raises IcmError, MemberLostError or OSError."""
+        """A new process, with all adapters, that takes reads. Raises whatever keeps it from that."""
         member = await Member.started(number, self._config, self._places[number], _said_by(number, _logged))
         try:
             _check_same(member, self._ready)

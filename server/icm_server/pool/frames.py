@@ -6,6 +6,7 @@ Only these two processes have the socket. Nothing that is received is run as cod
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import struct
@@ -30,6 +31,8 @@ class Frames:
 
     def send(self, message: Message) -> None:
         """Sends the message, unless the other end is gone."""
+        if self._writer.is_closing():
+            return
         content = json.dumps(message, separators=(",", ":")).encode()
         self._writer.write(_LENGTH.pack(len(content)) + content)
 
@@ -49,7 +52,8 @@ class Frames:
     def finish(self) -> None:
         """The other end receives what was sent, then None; messages from it still arrive."""
         if not self._writer.is_closing():
-            self._writer.write_eof()
+            with contextlib.suppress(OSError):  # the other end is gone
+                self._writer.write_eof()
 
     def end(self) -> None:
         """No more messages arrive."""
