@@ -11,7 +11,7 @@ from icm_server.engines.model_store import Progress
 from icm_trainer.cli.options import CACHE, prepare_torch
 from icm_trainer.models.device import chosen_device
 from icm_trainer.sft.judged import tuned_subject
-from icm_trainer.sft.record import read_record
+from icm_trainer.sft.record import read_training
 
 
 def judged_model(
@@ -25,7 +25,7 @@ def judged_model(
     how: ReadAs,
 ) -> Subject:
     """See `tuned_subject`. Raises RequestError, also if a library is missing."""
-    read_record(folder)
+    read_training(folder)
     prepare_torch("icm eval --model")
     cache, device = Path(os.environ.get("ICM_CACHE", CACHE)), chosen_device("auto")
     return tuned_subject(folder, task, data, test, cache=cache, device=device, say=say, allow_code=allow_code, how=how)
@@ -33,4 +33,4 @@ def judged_model(
 
 def base_scorer(folder: Path) -> str:
     """The name of a scorer for the model that the one in `folder` was made of. Raises RequestError."""
-    return f"local:{read_record(folder).base.name}"
+    return f"local:{read_training(folder).base.name}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from icm_trainer.learning.checkpoint import LogRow
 from icm_trainer.sft.labelled import RunOrigin
-from icm_trainer.sft.record import SftRecord, SftResult
+from icm_trainer.sft.record import SftRecord, TrainingResult
 
 
-def model_card(record: SftRecord, result: SftResult) -> str:
+def model_card(record: SftRecord, result: TrainingResult) -> str:
     """Markdown with the front matter that model hubs read: data, origin of the labels, settings, figures."""
     task, settings = record.task, record.settings
     parts = [

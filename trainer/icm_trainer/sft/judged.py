@@ -19,7 +19,7 @@ from icm_server.engines.model_store import Progress
 from icm_trainer.models.label_scores import BATCH
 from icm_trainer.sft.classifier import TunedClassifier
 from icm_trainer.sft.labelled import LabelledExample
-from icm_trainer.sft.record import read_record, read_used
+from icm_trainer.sft.record import SftRecord, read_record, read_used
 
 
 def tuned_subject(
@@ -36,7 +36,7 @@ def tuned_subject(
 ) -> Subject:
     """The model in `folder`, the labels that it was tuned on (held-out ones too), and examples whose texts are not
     among theirs. Raises RequestError."""
-    record, used = read_record(folder), read_used(folder)
+    record, used = read_record(folder, SftRecord), read_used(folder)
     loaded = task_again(record.task, str(folder), task, allow_code=allow_code)
     full = loaded.task.model_copy(update={"rates": record.task.rates}) if loaded else record.task
     source = data or (loaded.data_path if loaded else None)
