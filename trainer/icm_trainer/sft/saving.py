@@ -22,7 +22,7 @@ WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "config.json", "generati
 
 
 def prepare_folder(out: Path, record: TrainingRecord, used: Iterable[Record], *, resume: bool, overwrite: bool) -> bool:
-    """Locks the folder for this process, and writes the record and what is learnt from. Returns whether the training has
+    """Locks the folder for this process, and writes the record and what is given. Returns whether the training has
     ended already.
 
     Raises RequestError if the folder holds something else, another training, or one that was not to be touched.

@@ -37,7 +37,7 @@ def adapter(tiny: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_killed_training_ends_with_the_same_weights(tiny: BaseModel, tmp_path: Path, full: bool) -> None:
     whole = run(job(tiny, tmp_path / "whole", full=full))
     program = [sys.executable, "-m", "tests.trained", str(tiny.folder), str(tmp_path / "killed"), "11"]
-    program += ["--full"] * full
+    program += ["full"] * full
     killed = subprocess.run(program, capture_output=True, text=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert 0 < json.loads((tmp_path / "killed/checkpoint/state.json").read_text())["step"] < 11
