@@ -36,7 +36,7 @@ def holds_preferences(source: str | None) -> bool:
 
 def read_preferences(source: str, form: Task) -> list[Pair]:
     """The pairs of a file. The last field of the form's template is the response; the row's prompt stands for the
-    fields before it that are no columns. Raises RequestError naming the row."""
+    fields before it that are no columns. Pairs of equal texts are left out. Raises RequestError naming the row."""
     pairs: list[Pair] = []
     for number, (where, value) in enumerate(read_rows(source)):
         if number >= MAX_ROWS:
@@ -45,8 +45,6 @@ def read_preferences(source: str, form: Task) -> list[Pair]:
             raise RequestError(f"{where}: a row needs the fields {CHOSEN} and {REJECTED}", code="bad_data")
         row = {name: plain(one) for name, one in value.items()}
         pairs += _pairs(row, form, str(number), where)
-    if not pairs:
-        raise RequestError(f"{source}: no rows", code="bad_data")
     return pairs
 
 
