@@ -53,7 +53,7 @@ def stages(base: BaseModel, out: Path) -> TwoStages:
     labels = planted_labels(32, wrong=0.2)
     pairing = AnyExamples(labels.task, "hot")
     pairs = pairing.by_labels(labels.rows)
-    settings = SftSettings.of("cpu", rank=4, rate=3e-3, epochs=3, batch=8, held_out=0.25, threads=1)
+    settings = SftSettings.of("cpu", rank=4, rate=3e-3, epochs=2, batch=8, held_out=0.25, threads=1)
     given = PairSet(labels.task, "hot", pairs, labels.origin, len(pairs))
     made = RmJob(given, base, settings, out, PairOptions(), labels.task, checkpoint_s=0.0)
     rest = [row.example for row in planted_labels(16, seed=1).rows]

@@ -126,7 +126,10 @@ def judged(model: str, test: ToJudge, rewards: Mapping[str, Rewards]) -> RmEvalu
     lengths = np.array([len(pair.chosen) - len(pair.rejected) for pair in pairs], dtype=float)
     margins = {name: _margins(pairs, one) for name, one in rewards.items()}
     right = agreements(next(iter(margins.values())))
-    subsets = dict.fromkeys(pair.subset for pair in pairs if pair.subset is not None)
+    subsets: dict[str, list[float]] = {}
+    for pair, is_right in zip(pairs, right, strict=True):
+        if pair.subset is not None:
+            subsets.setdefault(pair.subset, []).append(float(is_right))
     differ = lengths != 0
     return RmEvaluation(
         model=model,
@@ -138,12 +141,7 @@ def judged(model: str, test: ToJudge, rewards: Mapping[str, Rewards]) -> RmEvalu
             name: pair_figures(values, lengths, Resamples(units), is_grouped=len(groups) < len(pairs))
             for name, values in margins.items()
         },
-        by_subset={
-            name: wilson(float(right[there].sum()), int(there.sum()))
-            for name in subsets
-            if name is not None
-            for there in [np.array([pair.subset == name for pair in pairs])]
-        },
+        by_subset={name: wilson(sum(parts), len(parts)) for name, parts in subsets.items()},
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -60,11 +61,9 @@ class Responses:
     task: Task
     reading: Reading
 
-    @property
+    @cached_property
     def form(self) -> Task:
         template = f"{self.reading.prompt}{escaped(self.reading.lead)}{{{RESPONSE}}}{ENDING}"
-        if RESPONSE in template_fields(self.reading.prompt):
-            raise RequestError(f"rename the field {RESPONSE!r} of the prompt: it stands for the response in this task")
         return Task(
             name=f"{self.task.name}-responses"[:100],
             template=template,
@@ -167,12 +166,15 @@ class AnyExamples:
 def _pairs_of(members: Sequence[LabelledExample], better: str, group: str) -> Iterator[Pair]:
     """Good over others, at most MAX_PAIRS, those with the most certain labels."""
 
-    def certainty(pair: tuple[LabelledExample, LabelledExample]) -> float:
-        return min(1.0 if row.certainty is None else row.certainty for row in pair)
+    def certainty(*rows: LabelledExample) -> float:
+        return min(1.0 if row.certainty is None else row.certainty for row in rows)
 
-    good, others = ([row for row in members if (row.label == better) is is_good] for is_good in (True, False))
+    # A pair is as certain as the less certain of its labels, so the best pairs are among the best of both.
+    ranked = sorted(members, key=certainty, reverse=True)
+    good = [row for row in ranked if row.label == better][:MAX_PAIRS]
+    others = [row for row in ranked if row.label != better][:MAX_PAIRS]
     both = [(one, other) for one in good for other in others if one.example.text != other.example.text]
-    for one, other in sorted(both, key=certainty, reverse=True)[:MAX_PAIRS]:
+    for one, other in sorted(both, key=lambda pair: certainty(*pair), reverse=True)[:MAX_PAIRS]:
         yield Pair(chosen=one.example.text, rejected=other.example.text, group=group)
 
 
@@ -190,9 +192,9 @@ def _responses(task: Task, examples: Sequence[Example], options: PairOptions) ->
     found = reading(task, examples, options.prompt, options.response, options.better)
     if len(found.responses) != 2:
         raise RequestError("name the two fields that an example compares with --response FIELD,FIELD")
-    made = Responses(task, found)
-    assert made.form
-    return made
+    if RESPONSE in template_fields(found.prompt):
+        raise RequestError(f"the field {RESPONSE!r} of the prompt has the name that stands for the response: rename it")
+    return Responses(task, found)
 
 
 def _groups(task: Task, examples: Sequence[Example], options: PairOptions) -> Pairing:

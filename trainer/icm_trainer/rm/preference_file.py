@@ -53,7 +53,7 @@ def _pairs(row: Mapping[str, Any], form: Task, number: str, where: str) -> Itera
     *before, response = template_fields(form.template)
     chosen, rejected = (_texts(row[name], f"{where}: {name}") for name in (CHOSEN, REJECTED))
     prompt = row.get(PROMPT) or _first_message(row[CHOSEN])
-    fields = {name: row.get(name, _text(prompt, f"{where}: {PROMPT}")) for name in dict.fromkeys(before)}
+    fields = {name: row[name] if name in row else _text(prompt, f"{where}: {PROMPT}") for name in set(before)}
     subset = row.get("subset")
     for good, bad in itertools.product(chosen, rejected):
         if good != bad:

@@ -51,15 +51,16 @@ class TwoStages:
         with progress("first of two") as shown:
             first = await first_job.prepare(resume=is_begun, overwrite=overwrite).run(shown)
         with progress("judging pairs") as shown:
-            job = await asyncio.to_thread(self._last_job, first, shown)
+            job = await asyncio.to_thread(self._last_job, shown)
         is_begun = resume and self.job.out.exists()
         with progress("last of two") as shown:
             return Stages(first, await job.prepare(resume=is_begun, overwrite=overwrite).run(shown))
 
-    def _last_job(self, first: RmRecord, progress: RunProgress) -> RmJob:
+    def _last_job(self, progress: RunProgress) -> RmJob:
         settings = self.job.settings
         use_threads(settings.threads)
-        model = RewardModel.load(self.first_folder, Path(first.base.folder), device=settings.device)
+        # The base lies in its folder, so nothing is made in a cache.
+        model = RewardModel.load(self.first_folder, self.job.base.folder, device=settings.device)
 
         def rewards(texts: Sequence[str]) -> Array:
             progress.expect(len(texts))

@@ -60,14 +60,14 @@ def test_the_loss_and_its_gradient_are_those_of_bradley_and_terry(tiny: BaseMode
     loss = objective.loss(np.array([0, 1]))
     rewards = [slow_reward(model, prompt.ids, prompt.labels, 1) for prompt in prompts]
     expected = sum(torch.log1p(torch.exp(rewards[bad] - rewards[good])) for good, bad in pairs[:2])
-    assert float(loss) == pytest.approx(float(expected), abs=1e-5)
+    assert float(loss.detach()) == pytest.approx(float(expected.detach()), abs=1e-5)
     weights = model.model.embed_tokens.weight
     (found,), (slow,) = torch.autograd.grad(loss, weights), torch.autograd.grad(expected, weights)
     assert slow.abs().max() > 1e-3
     assert torch.allclose(found, slow, atol=1e-5)
     seen = objective.look()
     assert seen is not None
-    margin = float(rewards[1] - rewards[2])
+    margin = float((rewards[1] - rewards[2]).detach())
     assert seen.loss == pytest.approx(np.log1p(np.exp(-margin)), abs=1e-5)
     assert seen.agreement == float(margin > 0)
 
