@@ -217,8 +217,12 @@ def eval_rm(
     pairs = pairs_to_judge(str(folder), record, read_used_pairs(folder), task, test, allow_code=allow_code)
     chosen = chosen_device(device)
     model = RewardModel.load(folder, cache, console.say, chosen)
-    untuned = model.untuned(folder, cache, console.say, chosen)
-    found = judged(folder.resolve().name, pairs, {"tuned": model.rewards, "untuned": untuned.rewards})
+    rewards = {"tuned": model.rewards}
+    try:
+        rewards["untuned"] = model.untuned(folder, cache, console.say, chosen).rewards
+    except RequestError as error:  # a model of `--full` is whole without it
+        console.say(f"note: not beside the model that it was made of: {error.message}", wraps=True)
+    found = judged(folder.resolve().name, pairs, rewards)
     RunDir(folder).write(EVALUATION, found)
     for line in _lines(found):
         console.say(line, wraps=True)
