@@ -79,7 +79,7 @@ def test_a_killed_training_of_two_stages_ends_with_the_same_weights(tiny: BaseMo
 
     first, last = run_stages(stages(tiny, tmp_path / "whole"))
     assert first.result is not None
-    steps = first.result.steps + 16 + 3  # texts that are judged count as steps
+    steps = first.result.steps + 1 + 3  # the batch of texts that are judged counts as a step
     program = [sys.executable, "-m", "tests.trained", str(tiny.folder), str(tmp_path / "killed"), str(steps), "rm"]
     killed = subprocess.run(program, capture_output=True, text=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
