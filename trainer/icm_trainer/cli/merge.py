@@ -10,7 +10,7 @@ import typer
 from icm_annealer.console.terminal import Terminal
 from icm_client.contract.errors import RequestError
 from icm_trainer.cli.options import CACHE, CacheOption, prepare_torch
-from icm_trainer.sft.record import read_record
+from icm_trainer.sft.record import read_training
 
 
 def merge(
@@ -25,7 +25,7 @@ def merge(
     from icm_trainer.sft.classifier import base_of
     from icm_trainer.sft.saving import merge as write_merged
 
-    record = read_record(folder)
+    record = read_training(folder)
     if record.settings.full:
         raise RequestError(f"{folder} has no adapter: all its weights were trained")
     console = Terminal(stderr=True)
