@@ -164,7 +164,7 @@ ROOMS = {
         *("evaluation", "plots", "labelling", "reporting", "builders", "export", "reviewing", "tracking", "api"),
         *("benchmarks", "benchmarks.baselines", "benchmarks.searches", "cli.shared", "cli", ""),
     ],
-    "icm_trainer": ["models", "learning", "sft", "", "cli"],
+    "icm_trainer": ["models", "learning", "sft", "relabel", "", "cli"],
     "icm_lab": ["reproduce", ""],
 }
 """The folders of each package, "" for itself, so that each imports only from those before it."""
