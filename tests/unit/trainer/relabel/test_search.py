@@ -140,6 +140,6 @@ def test_batches_grow_and_only_trusted_labels_are_learnt() -> None:
     assert [len(parts_of(request, problem_for().units)) for request in seen] == [1, 1, 1, 2]
     for request in seen:
         labelled = request.labels >= 0
-        assert len(request.hidden) == labelled.sum() // 2
+        assert labelled.sum() / 2 - 1 <= len(request.hidden) <= labelled.sum() / 2  # rounded for each label
         assert labelled[list(request.hidden)].all()
     assert (found.winner.labels == GOLD).all()
