@@ -8,6 +8,7 @@ Each process is killed after so many events (steps and status lines of trainings
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import signal
 import sys
@@ -75,9 +76,10 @@ def run(made: RelabelJob, *, resume: bool = False, progress: Callable[[str], Run
 
 if __name__ == "__main__":
     model, folder, *events = sys.argv[1:]
+    importlib.import_module("transformers.models.llama.modeling_llama")  # once, and torch with it; it is used by forks
     base = BaseModel.find(model, Path(model), print)
     for number, num in enumerate([*map(int, events), 0]):
-        child = os.fork()  # torch, which takes long to import, is not used yet in this process
+        child = os.fork()
         if not child:
             Killed.left = num
             run(job(base, Path(folder)), resume=bool(number), progress=Killed)

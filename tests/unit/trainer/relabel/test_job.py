@@ -70,9 +70,9 @@ def test_another_relabelling_is_not_resumed_or_replaced(whole: Path, tiny: BaseM
 
 @pytest.mark.slow
 def test_kills_at_every_stage_change_no_byte(whole: Path, tiny: BaseModel, tmp_path: Path) -> None:
-    """Killed in the training on a batch, when its rows are to be labelled, and in each model of the rounds."""
+    """Killed in the training on a batch, at its end, and in two models of the rounds."""
     out = tmp_path / "out"
-    events = ["10", "20", "3", "40", "30", "30"]
+    events = ["10", "32", "50", "60"]
     program = [sys.executable, "-m", "tests.relabelled", str(tiny.folder), str(out), *events]
     ended = subprocess.run(program, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
