@@ -11,7 +11,7 @@ in their places and at the label rates. This is the scalable ICM of Wen et al. (
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -95,7 +95,7 @@ class JudgedRound:
 class Relabelling(Result):
     """The result, with the evidence by round."""
 
-    start: Ints = ()  # type: ignore[assignment]
+    start: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     """[example]: the labels at the start, -1 where there was none."""
     batches: Sequence[Ints] = ()
     """Of each batch, the numbers of its examples."""
@@ -122,7 +122,7 @@ def relabel(problem: Problem, start: Labelled, settings: RelabelSettings, seed: 
     rounds: list[JudgedRound] = []
     best, lost, is_settled, is_worse = 0, None, False, False
     for number in range(settings.rounds):
-        judged = yield from _judged(problem, current, rates, settings, rng)
+        judged = yield from _judged(problem, current, f"round {number}" if number else "start", rates, settings, rng)
         rounds.append(judged)
         if judged.u > rounds[best].u:
             best = number
@@ -243,8 +243,14 @@ def _hidden(current: Labelled, share: float) -> tuple[int, ...]:
 
 
 def _judged(
-    problem: Problem, current: Labelled, rates: LabelRates, settings: RelabelSettings, rng: np.random.Generator
+    problem: Problem,
+    current: Labelled,
+    name: str,
+    rates: LabelRates,
+    settings: RelabelSettings,
+    rng: np.random.Generator,
 ) -> Generator[Round, list[PassResult], JudgedRound]:
+    """The round that judges `current`, whose candidate gets this name."""
     order = _dealt(problem, current.labels, settings.folds, rng)
     hidden = _hidden(current, settings.trust)
     request = PassRequest(current.labels, problem.all_examples, order, problem.plan, FOLDS, hidden=hidden)
@@ -260,7 +266,7 @@ def _judged(
     u = problem.u(answer, current.labels, order)
     contributions = problem.contributions(answer, current.labels, order)
     chosen_by = _filled(current, answer.logprobs)
-    candidate = Candidate(("start",), current.labels, u, answer.logprobs, [u], chosen_by, contributions)
+    candidate = Candidate((name,), current.labels, u, answer.logprobs, [u], chosen_by, contributions)
     answers = scores.argmax(axis=1)
     by_fold = []
     for fold in folds:
