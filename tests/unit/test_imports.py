@@ -145,7 +145,7 @@ ROOMS = {
     "icm_client": ["text", "contract", "http", "openai_compat", "", "adapters"],
     "icm_server": [
         *("", "auth", "sharing", "adapters", "engines", "tokens", "read_cache", "stats", "scheduling", "lifecycle"),
-        *("monitoring", "middleware", "http", "transport", "cli"),
+        *("pool", "monitoring", "middleware", "http", "transport", "cli"),
     ],
     "icm_annealer": [
         *(
@@ -161,8 +161,19 @@ ROOMS = {
             "runs.schema",
             "runs",
         ),
-        *("evaluation", "plots", "labelling", "reporting", "builders", "export", "reviewing", "tracking", "api"),
-        *("benchmarks", "benchmarks.baselines", "benchmarks.searches", "cli.shared", "cli", ""),
+        *(
+            "evaluation",
+            "plots",
+            "labelling",
+            "reporting",
+            "builders",
+            "export",
+            "extending",
+            "reviewing",
+            "tracking",
+            "api",
+        ),
+        *("benchmarks", "benchmarks.baselines", "benchmarks.searches", "cli.shared", "cli.large", "cli", ""),
     ],
     "icm_trainer": ["models", "learning", "sft", "relabel", "", "cli"],
     "icm_lab": ["reproduce", ""],

@@ -107,8 +107,13 @@ class RunProgress:
                 + (f"  {left}" if left else "")
             )
 
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the beginning."""
+        return time.monotonic() - self._start
+
     def _left(self) -> str:
-        elapsed = time.monotonic() - self._start
+        elapsed = self.elapsed
         if self._done and self._total > self._done:
             return f"about {duration(elapsed / self._done * (self._total - self._done))} left"
         return f"about {duration(self._known_s - elapsed)} left" if self._known_s else ""
