@@ -45,8 +45,8 @@ from icm_trainer.relabel.search import JudgedRound, Labelled, Relabelling, mean_
 from icm_trainer.relabel.settings import RelabelSettings
 from icm_trainer.relabel.start import Start
 from icm_trainer.relabel.tuned_passes import NewProgress, TunedPasses
-from icm_trainer.sft.prepared import CHECKPOINT_S
 from icm_trainer.sft.labelled import LabelledExample, LabelSet
+from icm_trainer.sft.prepared import CHECKPOINT_S
 from icm_trainer.sft.record import BaseRecord
 from icm_trainer.sft.rows import training_rows
 

@@ -28,8 +28,8 @@ from icm_trainer.relabel.search import folds_of
 from icm_trainer.relabel.settings import RelabelSettings
 from icm_trainer.sft.classifier import TunedClassifier
 from icm_trainer.sft.job import SftJob
-from icm_trainer.sft.prepared import CHECKPOINT_S
 from icm_trainer.sft.labelled import LabelledExample, LabelSet, Origin
+from icm_trainer.sft.prepared import CHECKPOINT_S
 from icm_trainer.sft.record import TRAINING
 
 NewProgress = Callable[[str], RunProgress]
