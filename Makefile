@@ -32,7 +32,7 @@ help:
 	@echo 'make docs         build the pages of docs/ as a website in site/'
 	@echo 'make commands     write docs/commands.md from the commands'
 	@echo 'make bench        measure what plans, searches and the scorer cost (30 minutes); writes bench.json and bench.html'
-	@echo '                  SEARCH_ARGS="--full --resume" compares all searches over 10 seeds (hours)'
+	@echo '                  SEARCH_ARGS="--long --resume" compares all searches over 10 seeds (hours)'
 	@echo '                  SCORER_ARGS="http stock" runs only some scorer benchmarks; --help lists them'
 	@echo 'make attack       attack a scorer in all known ways; report what other users notice, and memory (8 minutes)'
 	@echo '                  ARGS=--short takes one minute; ARGS=--all runs the worst attacks together; --help lists them'
