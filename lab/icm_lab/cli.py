@@ -154,7 +154,7 @@ def reproduce(
             output.say(f"figure {one['figure']}: {claim['claim']}: {numbers}: {verdict}")
     output.say(f"Written to {out}: figures.json, report.html")
     if figures:
-        output.inform(saved_plots(figure_plots(found), figures))
+        output.say(saved_plots(figure_plots(found), figures))
     output.json({"folder": out, **found})
 
 

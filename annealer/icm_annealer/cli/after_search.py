@@ -110,7 +110,7 @@ def report(
     output = Output(quiet=quiet, as_json=as_json)
     output.say(str(page))
     if figures:
-        output.inform(saved_plots(report_plots(reports), figures))
+        output.say(saved_plots(report_plots(reports), figures))
     output.json({"page": page, "figures": figures})
 
 

@@ -167,7 +167,7 @@ def baselines(
         output.say(line)
     output.say(f"Written to {folder / FIGURES} and {folder / PAGE}")
     if figures:
-        output.inform(saved_plots(baseline_plots(found, chance), figures))
+        output.say(saved_plots(baseline_plots(found, chance), figures))
     output.json(
         {
             "file": folder / FIGURES,

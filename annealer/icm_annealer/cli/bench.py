@@ -138,7 +138,7 @@ def search_bench(
     The short form takes minutes, --long hours. Baselines without an end of their own are stopped at the tokens of
     blocks. A bench that was stopped continues with --resume.
     """
-    from icm_annealer.benchmarks.results_file import check_figures, read_figures
+    from icm_annealer.benchmarks.results_file import check_figures
     from icm_annealer.benchmarks.searches.bench import run_bench
     from icm_annealer.benchmarks.searches.page import bench_plots, render_page
     from icm_annealer.benchmarks.searches.summaries import task_comparisons
@@ -180,8 +180,8 @@ def search_bench(
     print_chain(output.text, found.chain)
     output.say(f"Written to {out} and {page}")
     if figures:
-        output.inform(saved_plots(bench_plots(comparisons), figures))
-    output.json({"file": out, "page": page, **read_figures(out)})
+        output.say(saved_plots(bench_plots(comparisons), figures))
+    output.json({"file": out, "page": page, **found._asdict()})
 
 
 def _numbers(text: str) -> list[int]:

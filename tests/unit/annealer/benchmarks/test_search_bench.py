@@ -244,18 +244,18 @@ def test_a_bench_is_gone_on_with(icm: Icm, tmp_path: Path, url: str) -> None:
     rows = saved(out)["searches"]
     assert len(rows) == 6
     assert [row for row in rows if row["seed"] == 0 and row["search"] != "joint"] == first  # seconds and all
-    assert "seed 0: blocks" not in ended.out
-    assert "seed 0: joint" in ended.out
+    assert "seed 0: blocks" not in ended.err
+    assert "seed 0: joint" in ended.err
     # A search that is named alone is still stopped at the tokens of ours, and so is not done again.
     assert bench(icm, url, out, task, "--methods", "joint", "--seeds", 2, "--resume").code == 0
     assert saved(out)["searches"] == rows
     # What depends on another setting is done again; the rest of the file stays.
     ended = bench(icm, url, out, task, "--methods", "zero_shot", "--test-size", 19, "--resume")
-    assert "seed 0: zero_shot" in ended.out
+    assert "seed 0: zero_shot" in ended.err
     assert len(saved(out)["searches"]) == 6
     # And everything is without --resume.
     ended = bench(icm, url, out, task, "--methods", "zero_shot", "--test-size", 19)
-    assert "seed 0: zero_shot" in ended.out
+    assert "seed 0: zero_shot" in ended.err
 
 
 def test_a_row_made_in_another_window_is_made_again(icm: Icm, tmp_path: Path, url: str) -> None:
@@ -265,7 +265,7 @@ def test_a_row_made_in_another_window_is_made_again(icm: Icm, tmp_path: Path, ur
     (row,) = figures["searches"]
     row["of"]["window"]["max_prompt_tokens"] = 80
     out.write_text(json.dumps(figures))
-    assert "seed 0: zero_shot" in bench(icm, url, out, task, "--methods", "zero_shot", "--resume").out
+    assert "seed 0: zero_shot" in bench(icm, url, out, task, "--methods", "zero_shot", "--resume").err
 
 
 @pytest.mark.parametrize(

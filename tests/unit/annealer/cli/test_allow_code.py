@@ -41,7 +41,7 @@ def test_every_command_that_is_given_a_task_needs_leave(icm: Icm, tmp_path: Path
         ["demo", "--task", task, *few, "--out", tmp_path / "demo"],
         ["task", "check", task],
         ["baselines", "--task", task, *few, "--out", tmp_path / "baselines"],
-        ["search-bench", "--task", task, "--out", tmp_path / "bench.json", "--scorer", url],
+        ["search-bench", "--tasks", task, "--out", tmp_path / "bench.json", "--scorer", url],
     ]
     for each in refused:
         check_refused(icm(*each), 2, "evil_rules:counted", "--allow-code")

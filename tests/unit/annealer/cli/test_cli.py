@@ -123,7 +123,7 @@ def test_a_run_that_is_there_is_refused_resumed_or_overwritten(icm: Icm, tmp_pat
     check_refused(icm(*command), 2, str(out), "--resume", "--overwrite")
     resumed = icm(*command, "--resume")
     assert resumed.code == 0
-    assert f"{LABELS} was not changed" in resumed.out
+    assert f"{LABELS} was not changed" in resumed.err
     assert {name: (out / name).read_bytes() for name in before} == before
     check_refused(icm(*command, "--resume", "--seed", 1), 2, "seed was 0, is now 1")
     assert {name: (out / name).read_bytes() for name in before} == before

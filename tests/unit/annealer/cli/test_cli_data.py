@@ -57,7 +57,7 @@ def test_from_a_table_to_a_checked_task(icm: Icm, tmp_path: Path, table: Path) -
     ended = icm("data", "truthfulqa", table, "--out", out)
     assert ended.code == 0, ended
     assert "8 rows in 2 groups" in ended.out
-    assert f"icm task check truthfulqa --data {out}" in ended.out
+    assert f"icm task check truthfulqa --data {out}" in ended.err
     assert len(read(out)) == 8
     assert [path.name for path in out.parent.iterdir()] == ["claims.jsonl"]
     ended = icm("task", "check", "truthfulqa", "--data", out)
@@ -148,7 +148,7 @@ def test_solutions_through_an_endpoint(icm: Icm, tmp_path: Path) -> None:
     assert ended.code == 0, ended
     assert "8 rows in 2 groups, 25% of the gold labels true" in ended.out
     check_refused(icm(*command, "--overwrite", "--endpoint", "nowhere"), 2, "not a URL of an endpoint")
-    check_refused(icm(*command, "--overwrite", "--endpoint", url, "--api-key-file", "none"), 2, "none")
+    check_refused(icm(*command, "--overwrite", "--endpoint", url, "--endpoint-key-file", "none"), 2, "none")
 
 
 def test_a_task_without_data_says_what_makes_them(icm: Icm, tmp_path: Path) -> None:
@@ -234,4 +234,5 @@ def test_builders_read_pipes(icm: Icm, tmp_path: Path) -> None:
     with piped(pairs, [555]) as pipe:
         ended = icm("data", "mirror", pipe, "--out", tmp_path / "out.jsonl")
     assert ended.code == 0, ended
-    assert "300 rows read\n600 rows in 300 groups" in ended.out
+    assert ended.out.startswith("600 rows in 300 groups: ")
+    assert "300 rows read\n" in ended.err

@@ -69,8 +69,8 @@ def test_labels_among_the_likeliest_tokens(icm: Icm, tmp_path: Path, endpoint: F
         command = ["run", "--task", task, "--api-key-file", key, "--scorer", f"openai:{url}"]
         ended = icm(*command, "--out", tmp_path / "run")
         assert ended.code == 0, ended
-        assert "note: " in ended.out
-        assert "among the 20 most likely tokens" in ended.out
+        assert "note: " in ended.err
+        assert "among the 20 most likely tokens" in ended.err
         rare = tmp_path / "rare.yaml"
         rare.write_text(
             planted.TASK.replace('" cool"', '" very cool"').replace("data.jsonl", str(task.parent / "data.jsonl"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -115,10 +116,14 @@ def test_a_run_is_resumed_by_its_folder_alone(
     for path in (tmp_path / "data").iterdir():
         path.unlink()
     monkeypatch.chdir("/")
+    little = icm("resume", tmp_path / "part", "--max-minutes", 2e-9)
+    assert "was stopped, and this budget does not let it go on" in little.err
+    needed = re.search(r"a budget of about (\S+) minutes or more lets it go on", little.out)
+    assert needed is not None and float(needed[1]) > 2e-9
     ended = icm("resume", tmp_path / "part")
     assert ended.code == 0, ended
     assert (tmp_path / "part" / JOURNAL).read_bytes() == (tmp_path / "whole" / JOURNAL).read_bytes()
-    assert "had already ended" in icm("resume", tmp_path / "part", "--scorer", url).out
+    assert "had already ended" in icm("resume", tmp_path / "part", "--scorer", url).err
 
 
 def test_a_run_whose_scorer_is_not_known_asks_for_it(icm: Icm, tmp_path: Path, url: str) -> None:
@@ -137,9 +142,21 @@ def test_a_warning_has_an_exit_code_for_scripts(icm: Icm, tmp_path: Path, url: s
     command = ("run", "--task", task, "--search", "zero_shot", "--scorer", url, "--out", tmp_path / "run")
     ended = icm(*command, "--strict")
     assert ended.code == 3, ended
-    assert "warning little-information: " in ended.out
+    assert "warning little-information: " in ended.err
     assert icm(*command, "--resume").code == 0
 
 
 def test_the_version_is_printed(icm: Icm) -> None:
     assert icm("--version").out.startswith("icm ")
+
+
+def test_an_evaluation_asks_the_scorer_of_the_run(icm: Icm, tmp_path: Path, url: str) -> None:
+    task, run = planted.write_task(tmp_path / "data", 24), tmp_path / "run"
+    assert icm("run", "--task", task, "--first", 12, "--search", "zero_shot", "--scorer", url, "--out", run).code == 0
+    evaluate = ("eval", run, "--task", task, "--test-size", 4)
+    ended = icm(*evaluate, "--price", 1)
+    assert ended.code == 0, ended
+    assert f"Scorer: {url}, as of the run" in ended.err
+    assert re.search(r"^Price: \S+ by computed tokens", ended.out, re.MULTILINE)
+    named = icm(*evaluate, "--scorer", "http://127.0.0.1:9", "--wait", 0)
+    check_refused(named, 1, "http://127.0.0.1:9")

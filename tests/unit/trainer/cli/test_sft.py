@@ -34,6 +34,7 @@ def test_mistakes_are_told_before_any_training(icm: Icm, task: Path, tiny: BaseM
     ):
         check_refused(icm(*by_gold, *options), 2, *says)
         assert not out.exists()
+    check_refused(icm("train", "sft", tmp_path / "nope", "--out", out), 2, "nope: there is neither a run nor a file")
     check_refused(icm("train", "sft", "--from-gold", "--out", out), 2, "name the task of these labels with --task")
     found = finished_run(tmp_path / "found")
     check_refused(icm("train", "sft", found, "--out", out), 2, "no model 'fake'", "name another by --base")
@@ -50,7 +51,7 @@ def test_a_model_is_made_judged_and_lost_with_its_base(
     made = icm("train", "sft", "--task", task, "--from-gold", "--first", "24", "--base", base, "--out", out,
                "--epochs", "2", "--merge", "--threads", "1")  # fmt: skip
     assert made.code == 0, made
-    assert "too few labels to hold any out" in made.out
+    assert "too few labels to hold any out" in made.err
     assert (out / "merged/model.safetensors").stat().st_size > 0
     judged = icm("eval", "--model", out, "--task", task, "--scorer", "fake:")
     assert judged.code == 0, judged
