@@ -125,7 +125,12 @@ class LabelJob:
                     self.folder.forget()
                 raise
         return LabelResult(
-            self.folder.path, labelling.alarms, self.examples, self.loaded.gold, had_ended=labelling.had_ended
+            self.folder.path,
+            labelling.alarms,
+            self.examples,
+            self.loaded.gold,
+            had_ended=labelling.had_ended,
+            needed=labelling.run.needed.text(),
         )
 
     async def rehearse(self, rehearsal: Rehearsal) -> Rehearsed:

@@ -282,8 +282,9 @@ def _print_result(output: Output, result: LabelResult, loaded: Loaded, num_label
             **price.fields(tokens, seconds),
         }
     )
-    if result.had_ended:
-        why = "was stopped, and this budget does not let it go on" if metrics.stopped_by else "had already ended"
-        output.note(f"this run {why}; {labels} was not changed")
+    if result.had_ended and not result.needed:
+        output.note(f"this run had already ended; {labels} was not changed")
+    if result.needed:
+        output.note(f"the search goes on with a budget of about {result.needed} or more, or with none")
     for alarm in result.alarms:
         output.alarm(alarm.line, is_warning=alarm.level == "warning")

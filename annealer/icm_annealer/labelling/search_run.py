@@ -48,6 +48,8 @@ class Run:
     """The scorer of its passes, for further passes."""
     stopped_by: StoppedBy | None = None
     """The budget at which the search was stopped; None if it came to its end."""
+    needed: Budget = NO_BUDGET
+    """About the least budget with which a search that was stopped goes on."""
 
     @property
     def result(self) -> Result:
@@ -151,9 +153,7 @@ async def run_search(
     found = verdict(problem, outcome.result, task.label_names)
     stopped_by = limit.stopped_by if limit and outcome.is_stopped else None
     if limit and stopped_by is not None:
-        stopped = (
-            f"The search was stopped at its budget of {budget.text()}, before its end; a budget of about "
-            f"{limit.needed.text()} or more lets it go on."
-        )
+        stopped = f"The search was stopped at its budget of {budget.text()}, before its end."
         found = replace(found, observation=f"{found.observation} {stopped}")
-    return Run(examples, task, settings, model, problem, outcome, found, passes, stopped_by)
+    needed = limit.needed if limit and stopped_by is not None else NO_BUDGET
+    return Run(examples, task, settings, model, problem, outcome, found, passes, stopped_by, needed)

@@ -121,7 +121,7 @@ def test_a_report_is_shown_in_a_frame_and_saved(url: str, tmp_path: Path) -> Non
 def test_a_file_is_read_as_it_is_said_to_be(url: str, tmp_path: Path) -> None:
     table, quick = tmp_path / "rows.csv", {**QUICK, "search": "zero_shot", "options": None, "scorer": url}
     table.write_text("".join(f"{row['words']} caf\u00e9,{row['id']}\n" for row in ROWS) + "one,two,three\n", "cp1252")
-    with pytest.raises(RequestError, match="skip_bad=True in Python"):
+    with pytest.raises(RequestError, match="line 17: 3 cells, where 2 columns are named"):
         label(table, columns=["words", "id"], encoding="cp1252", **quick)
     found = label(table, columns=["words", "id"], encoding="cp1252", skip_bad=True, out=tmp_path / "run", **quick)
     assert found.ids == [row["id"] for row in ROWS]
@@ -190,7 +190,7 @@ def test_a_warning_is_one(url: str) -> None:
         result = label(words, scorer=url, **QUICK)
     warned = [warning for warning in recorded if warning.category is UserWarning]
     assert warned[0].filename == __file__
-    assert [str(alarm) for alarm in result.alarms if alarm.level == "warning"] == [str(w.message) for w in warned]
+    assert [alarm.line for alarm in result.alarms if alarm.level == "warning"] == [str(w.message) for w in warned]
     assert "(see .alarms)" in repr(result)
 
 
