@@ -174,7 +174,7 @@ def compared(folder: Path, task: Path) -> dict[str, str]:
     found = {"baselines": hashed(figures), "baselines' requests": hashed(sorted(map(hashed, recorder.bodies)))}
     out = folder / "bench.json"
     with recording() as (url, recorder):
-        icm("search-bench", "--task", task, "--scorer", url, "--out", out, "--sizes", 12, "--chain", "--long", *few)
+        icm("search-bench", "--tasks", task, "--scorer", url, "--out", out, "--sizes", 12, "--chain", "--long", *few)
     figures = json.loads(out.read_text())
     return found | {"search-bench": hashed(figures), "bench's requests": hashed(sorted(map(hashed, recorder.bodies)))}
 

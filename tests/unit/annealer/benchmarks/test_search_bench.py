@@ -347,8 +347,8 @@ def test_the_published_search_is_stopped_and_extrapolated_openly(icm: Icm, tmp_p
         (["--weigh-plan", "bush"], "no plan 'bush'"),
         (["--iterations", "0"], "--iterations"),
         (["--methods", "joint", "--chain"], "blocks"),
-        (["--task", "no-such-task"], "no-such-task"),
-        (["--task", "living,living"], "same name"),
+        (["--tasks", "no-such-task"], "no-such-task"),
+        (["--tasks", "living,living"], "same name"),
     ],
 )
 def test_mistakes_are_reported_before_anything_is_measured(
