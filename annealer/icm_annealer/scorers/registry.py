@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from icm_annealer.scorers.icm_server import IcmServer
-from icm_annealer.scorers.kind import Opening, ScorerKind, ignore
+from icm_annealer.scorers.kind import DEFAULT_ENGINE, Opening, ScorerKind, ignore
 from icm_annealer.scorers.local import LocalServer
 from icm_annealer.scorers.openai_endpoint import OpenAIEndpointKind
 from icm_annealer.scoring.passes import Scorer
@@ -51,6 +51,11 @@ class NamedScorer(NamedTuple):
         if self.opening.model is not None and not self.kind.takes_model:
             raise RequestError(
                 "--scorer-model (scorer_model= in Python) is for scorers that serve several models, such as openai:URL"
+            )
+        if self.opening.engine != DEFAULT_ENGINE and not self.kind.takes_engine:
+            raise RequestError(
+                f"--engine (engine= in Python) is for a scorer that is started here, such as local:{DEFAULT_MODEL}; "
+                f"{shown(self.name)} has its own"
             )
         self.kind.check(self.address, self.opening)
 

@@ -22,7 +22,7 @@ from icm_annealer.data.task import Task, built_in_tasks, with_rates
 from icm_annealer.runs.directory import STARTED
 from icm_annealer.runs.schema.base import read_file
 from icm_annealer.runs.schema.state import StartState
-from icm_annealer.scorers.kind import UNREACHABLE_S, WAIT_S, Opening
+from icm_annealer.scorers.kind import DEFAULT_ENGINE, UNREACHABLE_S, WAIT_S, Opening
 from icm_annealer.scorers.registry import NamedScorer, find_scorer, scorers_help
 from icm_client.http.api_key import read_key
 
@@ -123,7 +123,6 @@ SameKeyOption = Annotated[
         show_default="the one that the run began with",
     ),
 ]
-DEFAULT_ENGINE = "vllm"
 EngineOption = Annotated[
     str, typer.Option("--engine", help="The engine of a local: scorer: vllm, or fake (no model, to try things out).")
 ]

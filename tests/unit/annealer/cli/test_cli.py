@@ -161,6 +161,7 @@ def test_a_local_scorer_that_does_not_start(icm: Icm, tmp_path: Path) -> None:
         (["--data", "nowhere.jsonl"], "nowhere.jsonl"),
         (["--scorer", "localhost:8000"], "localhost:8000"),
         (["--experiment", "two words"], "experiment"),
+        (["--engine", "fake"], "--engine (engine= in Python) is for a scorer that is started here"),
         (["--api-key-file", "no-key-here"], "no-key-here"),
     ],
 )

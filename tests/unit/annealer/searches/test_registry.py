@@ -96,7 +96,7 @@ def test_a_search_of_another_package_takes_part_everywhere(tmp_path: Path, site:
     assert icm_with(site, *resumed).returncode == 0
     out = ("--out", tmp_path / "bench.json", "--sizes", 12, "--test-size", 12)
     names = ("--methods", "zero_shot,toy")
-    benched = icm_with(site, "search-bench", "--task", task, "--scorer", url, *out, *names)
+    benched = icm_with(site, "search-bench", "--tasks", task, "--scorer", url, *out, *names)
     assert benched.returncode == 0, benched.stderr
     found = json.loads((tmp_path / "bench.json").read_text())["searches"]
     assert [row["search"] for row in found] == ["zero_shot", "toy"]
