@@ -59,7 +59,7 @@ def uneven_labels(search: FinishedSearch) -> AlarmText | None:
 
 def chains_disagree(search: FinishedSearch) -> AlarmText | None:
     result = search.result
-    # Chains end at about even labels, so an answer at uneven rates is compared by the even one of the same scores.
+    # Chains end at about even labels, so an answer at other rates is compared by the one before them.
     found = result.winner.labels if result.uneven is None else result.at_rates[0].labels
     share = agreement(found, result.chains)
     if share >= MIN_AGREEMENT:

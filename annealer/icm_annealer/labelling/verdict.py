@@ -56,6 +56,7 @@ def verdict(problem: Problem, result: Result, names: Sequence[str] | None = None
 
 
 def _uneven(result: Result, found: AtRates, names: Sequence[str]) -> Verdict:
+    free = result.at_rates[0]
     lower = [one for one in result.at_rates if found.u - one.u <= 2 * max(found.error, one.error)]
     shares = [
         f"{name} {min(one.rates[k] for one in lower):.2f} to {max(one.rates[k] for one in lower):.2f}"
@@ -64,7 +65,7 @@ def _uneven(result: Result, found: AtRates, names: Sequence[str]) -> Verdict:
     return Verdict(
         "uneven",
         f"U is {found.u:.2f} ± {found.error:.2f} nats at rates of {_shares(names, found.rates)}, "
-        f"{result.at_rates[0].u:.2f} at even ones; not clearly lower at {', '.join(shares)}.",
+        f"{free.u:.2f} at {_shares(names, free.rates)}; not clearly lower at {', '.join(shares)}.",
         "The order of the labels' certainty holds better than where one ends and the other begins: state the rates if "
         "you know them (--rates), or give a few labels (--known).",
     )

@@ -256,12 +256,12 @@ class Result:
     num_oscillating: int = 0
     """The number of chains that alternated between two labellings."""
     at_rates: Sequence[AtRates] = ()
-    """Answers at even and at uneven label rates, if the search tried these; the first is the one at even rates."""
+    """Answers at several label rates, if the search tried any; the first is the one whose rates are its own."""
     notes: dict[str, float] = field(default_factory=dict)
 
     @property
     def uneven(self) -> AtRates | None:
-        """The answer at uneven rates that the winner is; None if it is another."""
+        """The answer at other rates that the winner is; None if it is another."""
         return next((one for one in self.at_rates[1:] if (one.labels == self.winner.labels).all()), None)
 
     @property

@@ -24,15 +24,12 @@ from icm_annealer.search.base import (
     zero_shot_request,
 )
 from icm_annealer.search.kind import ExpectedPasses, Preset, SearchKind
-from icm_annealer.searches.chain import NEXT_TO_NOTHING, ChainEnd, ChainSettings, chain, evened, lockstep
+from icm_annealer.searches.chain import NEXT_TO_NOTHING, ChainEnd, ChainSettings, chain, lockstep
 from icm_annealer.searches.found_rates import Answers, answers_at_rates
 from icm_annealer.searches.growing import grow
 
 GIVEN, GROWING, ZERO_SHOT, RANDOM = "given", "growing", "zero-shot", "random"
 EVEN, RENAMED, UNEVEN, ZERO_SHOT_ALONE = "even rates", "renamed", "uneven rates", "zero-shot alone"
-
-MIN_DIFFERENCE = 0.05
-"""Share of labels by which the answer at even rates must differ to be an answer of its own."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +73,9 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
     found += yield from _renamed(problem, settings, alone, found, chain_rng)
     at_rates: list[AtRates] = []
     if problem.rates is None and problem.objective.measure == "information":
-        at_rates = yield from _at_rates(problem, settings, alone, found, rate_rng)
-        found += _uneven(at_rates)
+        began = _likelier_named(found)
+        at_rates = yield from _at_rates(problem, settings, alone, began, rate_rng)
+        found += _at_best_rates(began, at_rates)
     found.append(Finalist((ZERO_SHOT_ALONE,), problem.best(alone), None, alone))
     candidates = yield from weigh(problem, found, settings.num_final_orders, order_rng)
     candidates = _likelier_of_equals(problem, _without_needless_evenness(candidates), alone)
@@ -114,8 +112,7 @@ def _answers(
     problem: Problem, settings: BlockSettings, alone: Array, starts: Sequence[str], ends: Sequence[ChainEnd]
 ) -> list[Finalist]:
     """The answers of each set of chains with similar ends: the best labels by the mean scores of their last passes and
-    the zero-shot scores (`alone`), whose errors are independent of the contexts, and the same at even label rates if
-    these are far from even."""
+    the zero-shot scores (`alone`), whose errors are independent of the contexts."""
     clusters: list[list[int]] = []
     for number in sorted(range(len(ends)), key=lambda number: -ends[number].u):
         labels = ends[number].labels
@@ -131,11 +128,6 @@ def _answers(
         scores = _combined(settings, np.mean([ends[number].evidence for number in cluster], axis=0), alone)
         began = tuple(starts[number] for number in cluster)
         found.append(Finalist(began, problem.best(scores), ends[cluster[0]].u, scores))
-        if problem.rates is None:
-            even = evened(scores)
-            labels = problem.best(even)
-            if (labels != found[-1].labels).mean() > MIN_DIFFERENCE:
-                found.append(Finalist((*began, EVEN), labels, None, even))
     return found
 
 
@@ -166,28 +158,37 @@ def _renamed(
     return [Finalist(began, problem.best(said), None, said) for (began, _), said in zip(starts, scores, strict=True)]
 
 
-def _at_rates(
-    problem: Problem, settings: BlockSettings, alone: Array, found: Sequence[Finalist], rng: np.random.Generator
-) -> Answers:
-    """Answers at several label rates. They follow from the first answer, with its names exchanged if that is likelier
-    without context, since U does not tell a concept from its opposite."""
-    if not found:  # the search was stopped before any chain had a pass
-        return []
+def _likelier_named(found: Sequence[Finalist]) -> Finalist | None:
+    """The first answer, with its names exchanged if that is likelier without context; None if there is none, since the
+    search was stopped before any chain had a pass. U does not tell a concept from its opposite."""
+    if not found:
+        return None
     renamed = (*found[0].starts, RENAMED)
-    start = next((finalist for finalist in found if finalist.starts == renamed), found[0])
-    assert start.scores is not None
+    return next((finalist for finalist in found if finalist.starts == renamed), found[0])
+
+
+def _at_rates(
+    problem: Problem, settings: BlockSettings, alone: Array, began: Finalist | None, rng: np.random.Generator
+) -> Answers:
+    """Answers at several label rates, which follow from the answer `began`."""
+    if began is None:
+        return []
+    assert began.scores is not None
 
     def combined(said: Array) -> Array:
         return _combined(settings, said, alone)
 
     quick = replace(settings, max_passes=settings.max_passes // 2)
-    return (yield from answers_at_rates(problem, quick, start.scores, combined, rng))
+    return (yield from answers_at_rates(problem, quick, began.scores, combined, rng))
 
 
-def _uneven(at_rates: Sequence[AtRates]) -> list[Finalist]:
-    """The most coherent answer, if its rates are uneven."""
+def _at_best_rates(began: Finalist | None, at_rates: Sequence[AtRates]) -> list[Finalist]:
+    """The most coherent answer, if its rates are other than those of `began`."""
     best = max(at_rates, key=lambda answer: answer.u, default=None)
-    return [] if best is None or best is at_rates[0] else [Finalist((UNEVEN,), best.labels, None, best.scores)]
+    if best is None or began is None or best is at_rates[0]:
+        return []
+    starts = (*began.starts, EVEN) if np.ptp(best.rates) == 0 else (UNEVEN,)
+    return [Finalist(starts, best.labels, None, best.scores)]
 
 
 def _combined(settings: BlockSettings, said: Array, alone: Array) -> Array:

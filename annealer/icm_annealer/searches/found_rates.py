@@ -1,4 +1,4 @@
-"""Label rates that nobody stated: answers at uneven rates, for U to compare with the answer at free ones.
+"""Label rates that nobody stated: answers at other rates, for U to compare with the answer as it is.
 
 A pass is calibrated by its mean over the batch, as if all labels were equally frequent, so chains end at labels that
 are about even whatever the data are. If one label is much commoner than the others, labels at its rate are far more
@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.label_balance import LabelRates
-from icm_annealer.core.objective import label_rates
+from icm_annealer.core.objective import information, label_rates
 from icm_annealer.scoring.passes import PassResult
 from icm_annealer.search.base import (
     LABEL_RATES,
@@ -26,6 +27,8 @@ from icm_annealer.search.base import (
 )
 from icm_annealer.searches.chain import ChainSettings, chain, lockstep
 
+MIN_DIFFERENCE = 0.05
+"""Share of labels by which the answer at even rates must differ to be an answer of its own."""
 STEP = 3.0
 """Factor by which the odds of the commonest label grow with each step: 50, 75, 90, 96 % of two labels."""
 NUM_STEPS = 3
@@ -35,7 +38,7 @@ LEAST_COUNT = 8
 """Number of examples that each label must have, so that either half has shots of it."""
 SLACK = 0.075
 """Share of the most information by which U may be below the highest so far for another step to follow: U can fall with
-the first step and rise with the second, and labels that are only cut at other rates were not chosen at these."""
+the first step and rise with the second."""
 CHAIN = "chain at uneven rates"
 """The purpose of the requests of its chains, which are numbered by step."""
 
@@ -43,30 +46,43 @@ Combined = Callable[[Array], Array]
 Answers = Generator[Round, list[PassResult], list[AtRates]]
 
 
+class _Cut(NamedTuple):
+    """Labels at given label rates, to be evaluated."""
+
+    rates: Array
+    labels: Ints
+    scores: Array
+    """[example, label], in nats, shifted to the rates."""
+
+
 def answers_at_rates(
     problem: Problem, settings: ChainSettings, start: Array, combined: Combined, rng: np.random.Generator
 ) -> Answers:
-    """Answers at ever more uneven rates, compared on one order, until that makes them clearly less coherent.
+    """Answers at other label rates than those of the best labels by `start` [example, label], compared with these on
+    one order; the first is these labels themselves.
 
-    The first is the best labels at even rates by `start` [example, label], the scores of an answer. One of the labels
-    that are most frequent in that answer becomes commoner step by step, by a cold chain at the rates of each step;
-    `combined` makes scores of the evidence of a chain. At the end, the rates beside the best ones are tried without a
-    chain. A search that is stopped keeps the answers it has.
+    The next one is at even rates. Then one of the labels that are most frequent becomes commoner step by step, by a
+    cold chain at the rates of each step, until that is clearly less coherent; `combined` makes scores of the evidence
+    of a chain. At the end, the rates beside the best ones are tried without a chain. Rates that the scores themselves
+    speak against are not tried, so there may be no pass, and no answer. A search that is stopped keeps the answers it
+    has.
     """
     order = rng.permutation(len(problem.units))
-    even = np.full(problem.num_labels, 1 / problem.num_labels)
+    labels = problem.best(start)
+    free = _Cut(label_rates(labels, problem.num_labels), labels, start)
+    commonest = [int(label) for label in np.argsort(-free.rates, kind="stable")[:NUM_TRIED]]
+    even = _promising(problem, free, [np.full(problem.num_labels, 1 / problem.num_labels)])
+    even = [cut for cut in even if (cut.labels != labels).mean() > MIN_DIFFERENCE]
     found: list[AtRates] = []
-    if not _is_possible(problem, even):
+    if not even and not _commoner_cuts(problem, free, commonest):
         return found
     try:
-        found += yield from _evaluated(problem, order, [(even, start)])
-        yield from _steps(problem, settings, start, combined, order, found, rng)
+        found += yield from _evaluated(problem, order, [free, *even])
+        yield from _steps(problem, settings, combined, order, commonest, found, rng)
         best = max(found, key=lambda answer: answer.u)
-        if best is not found[0]:
-            factors = (STEP**0.5, STEP**-0.5)
-            beside = [_commoner(best.rates, int(best.rates.argmax()), factor) for factor in factors]
-            possible = [(rates, best.scores) for rates in beside if _is_possible(problem, rates)]
-            found += yield from _evaluated(problem, order, possible)
+        if best.u > max(answer.u for answer in found[: 1 + len(even)]):
+            beside = [_commoner(best.rates, int(best.rates.argmax()), factor) for factor in (STEP**0.5, STEP**-0.5)]
+            found += yield from _evaluated(problem, order, _promising(problem, best, beside))
     except StopSearch:
         pass
     return found
@@ -75,48 +91,68 @@ def answers_at_rates(
 def _steps(
     problem: Problem,
     settings: ChainSettings,
-    start: Array,
     combined: Combined,
     order: Ints,
+    commonest: Sequence[int],
     found: list[AtRates],
     rng: np.random.Generator,
 ) -> Generator[Round, list[PassResult], None]:
-    """Adds an answer to `found` with each step, until one is clearly less coherent than the best so far."""
-    commonest = [int(k) for k in np.argsort(-label_rates(problem.best(start), problem.num_labels), kind="stable")]
-    tried, last = commonest[:NUM_TRIED], found[0]
-    for number, own in enumerate(rng.spawn(NUM_STEPS), 1):
-        rates = {label: _commoner(last.rates, label, STEP) for label in tried}
-        rates = {label: of_one for label, of_one in rates.items() if _is_possible(problem, of_one)}
-        if not rates:
+    """Makes one of the `commonest` labels commoner, starting from the first answer of `found`, and adds the answers at
+    each step's rates, until the best of them is clearly less coherent than the best so far."""
+    tried, last = commonest, found[0]
+    num_chains = 0
+    for own in rng.spawn(NUM_STEPS):
+        cuts = _commoner_cuts(problem, last, tried)
+        chains = [
+            chain(_at(problem, cut.rates), settings, cut.labels, 0.0, of_one)
+            for cut, of_one in zip(cuts, own.spawn(len(cuts)), strict=True)
+        ]
+        ends = yield from lockstep(chains, 1 + num_chains, CHAIN)
+        if not ends:  # no rates to try, or the search is stopped
             return
-        cuts = yield from _evaluated(problem, order, [(of_one, last.scores) for of_one in rates.values()])
-        label, cut = max(zip(rates, cuts, strict=True), key=lambda one: one[1].u)
-        least = max(answer.u for answer in found) - SLACK * np.log(problem.num_labels)
-        if cut.u < least:
-            return
-        at_rates = chain(_at(problem, cut.rates), settings, cut.labels, 0.0, own)
-        ends = yield from lockstep([at_rates], number, CHAIN)
-        if not ends:  # the search is stopped
-            return
-        (answer,) = yield from _evaluated(problem, order, [(cut.rates, combined(ends[0].evidence))])
-        found.append(answer)
+        num_chains += len(ends)
+        least = max(answer.u for answer in found) - _slack(problem)
+        ended = [_cut(problem, cut.rates, combined(end.evidence)) for cut, end in zip(cuts, ends, strict=True)]
+        answers = yield from _evaluated(problem, order, ended)
+        found += answers
+        answer = max(answers, key=lambda one: one.u)
         if answer.u < least:
             return
-        tried, last = [label], answer
+        tried, last = [int((answer.rates - last.rates).argmax())], answer
 
 
-def _evaluated(problem: Problem, order: Ints, many: Sequence[tuple[Array, Array]]) -> Answers:
-    """The best labels at some rates [label] by some scores [example, label], for each pair of these."""
-    if not many:
+def _commoner_cuts(problem: Problem, last: _Cut | AtRates, labels: Sequence[int]) -> list[_Cut]:
+    """The promising cuts that make one of these labels commoner by a step."""
+    return _promising(problem, last, [_commoner(last.rates, label, STEP) for label in labels])
+
+
+def _promising(problem: Problem, last: _Cut | AtRates, many: Sequence[Array]) -> list[_Cut]:
+    """The best labels by the scores of `last` at each of these rates [label], without those that are clearly less
+    coherent than its own labels by the scores themselves. These come from contexts with other labels, but U behind
+    contexts with the new ones is lower still where they are wrong (docs/design/search.md)."""
+    least = information(last.scores, last.labels) - _slack(problem)
+    cuts = [_cut(problem, rates, last.scores) for rates in many if _is_possible(problem, rates)]
+    return [cut for cut in cuts if information(cut.scores, cut.labels) >= least]
+
+
+def _evaluated(problem: Problem, order: Ints, cuts: Sequence[_Cut]) -> Answers:
+    if not cuts:
         return []
-    answers = [(_at(problem, rates), scores) for rates, scores in many]
-    labels = [at.best(scores) for at, scores in answers]
-    answered = yield [problem.request(one, order, LABEL_RATES) for one in labels]
-    gains = [problem.contributions(answer, one, order) for answer, one in zip(answered, labels, strict=True)]
+    answered = yield [problem.request(cut.labels, order, LABEL_RATES) for cut in cuts]
+    gains = [problem.contributions(answer, cut.labels, order) for answer, cut in zip(answered, cuts, strict=True)]
     return [
-        AtRates(rates, one, at.with_rates(scores), problem.u(answer, one, order), error_over_examples(gain))
-        for (rates, _), (at, scores), one, answer, gain in zip(many, answers, labels, answered, gains, strict=True)
+        AtRates(*cut, problem.u(answer, cut.labels, order), error_over_examples(gain))
+        for cut, answer, gain in zip(cuts, answered, gains, strict=True)
     ]
+
+
+def _cut(problem: Problem, rates: Array, scores: Array) -> _Cut:
+    at = _at(problem, rates)
+    return _Cut(rates, at.best(scores), at.with_rates(scores))
+
+
+def _slack(problem: Problem) -> float:
+    return SLACK * float(np.log(problem.num_labels))
 
 
 def _is_possible(problem: Problem, rates: Array) -> bool:
@@ -133,8 +169,7 @@ def _at(problem: Problem, rates: Array) -> Problem:
 
 def _commoner(rates: Array, label: int, factor: float) -> Array:
     """`rates` with `factor` times the odds of this label; the others keep their proportions."""
-    odds = factor * rates[label] / (1 - rates[label])
-    share = odds / (1 + odds)
-    raised: Array = rates * (1 - share) / (1 - rates[label])
-    raised[label] = share
-    return raised
+    raised = rates.copy()
+    raised[label] *= factor
+    normalized: Array = raised / raised.sum()
+    return normalized

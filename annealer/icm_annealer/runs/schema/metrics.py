@@ -95,7 +95,7 @@ class RunMetrics(Versioned):
     stated_rates: dict[str, tuple[float, float]] | None = None
     """Label name -> its least and greatest share, as the task or `--rates` stated them; None if none were stated."""
     at_rates: list[RatesMetrics] | None = None
-    """Answers at several label rates, the one at even rates first; None if the search tried none."""
+    """Answers at several label rates, the one whose rates are its own first; None if the search tried none."""
     num_known: int | None = None
     """How many of the labels were known; None if none were."""
     num_passes: int

@@ -257,7 +257,7 @@ def test_labels_at_uneven_rates_that_were_found_are_named_with_the_rates_that_u_
     found = verdict(problem(), uneven(near, far), ["ham", "spam"])
     assert (found.name, found.words) == ("uneven", "uneven, threshold uncertain")
     assert found.observation == (
-        "U is 0.55 ± 0.03 nats at rates of ham 0.85, spam 0.15, 0.30 at even ones; "
+        "U is 0.55 ± 0.03 nats at rates of ham 0.85, spam 0.15, 0.30 at ham 0.50, spam 0.50; "
         "not clearly lower at ham 0.85 to 0.91, spam 0.09 to 0.15."
     )
     assert "--rates" in found.advice
@@ -275,6 +275,6 @@ def test_uneven_answers_that_do_not_win_or_that_nothing_speaks_for_change_no_ver
     even_wins = replace(uneven(), candidates=[candidate(GOOD, FIRM)])
     assert even_wins.uneven is None
     assert name_of(even_wins) == "found"
-    even_first = replace(uneven(), at_rates=[at_rates(RARE, 0.15, 0.55)])  # the first one is that at even rates
+    even_first = replace(uneven(), at_rates=[at_rates(RARE, 0.15, 0.55)])  # nobody made its rates uneven
     assert even_first.uneven is None
     assert name_of(replace(uneven(), candidates=[candidate(RARE, EVEN)])) == "nothing"
