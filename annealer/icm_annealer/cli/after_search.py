@@ -11,7 +11,6 @@ import typer
 
 from icm_annealer.cli.shared.dry_run import DryRun, DryRunOption
 from icm_annealer.cli.shared.options import (
-    DEFAULT_ENGINE,
     AllowCodeOption,
     ColumnsOption,
     EncodingOption,
@@ -55,6 +54,7 @@ from icm_annealer.reporting.run_report import RunReport
 from icm_annealer.runs.atomic_write import check_writable
 from icm_annealer.runs.directory import EVALUATION, REPORT, RunDir
 from icm_annealer.runs.schema.evaluation import Evaluation
+from icm_annealer.scorers.kind import DEFAULT_ENGINE
 from icm_annealer.scorers.registry import DEFAULT_SCORER, NamedScorer
 from icm_annealer.scoring.forecast import Rehearsed
 from icm_annealer.scoring.limited_scorer import LimitedScorer

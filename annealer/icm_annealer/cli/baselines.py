@@ -17,7 +17,6 @@ from icm_annealer.benchmarks.case import TaskData
 from icm_annealer.benchmarks.results_file import as_json as as_figures
 from icm_annealer.cli.shared.dry_run import DryRun, DryRunOption
 from icm_annealer.cli.shared.options import (
-    DEFAULT_ENGINE,
     AllowCodeOption,
     ColumnsOption,
     DataOption,
@@ -57,6 +56,7 @@ from icm_annealer.console.progress import RunProgress
 from icm_annealer.plots.drawing import saved_plots
 from icm_annealer.runs.atomic_write import check_writable, make_folder
 from icm_annealer.runs.directory import SCORER_LOG, RunDir
+from icm_annealer.scorers.kind import DEFAULT_ENGINE
 from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_annealer.scoring.limited_scorer import LimitedScorer
 from icm_client import RequestError

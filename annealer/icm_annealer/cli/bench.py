@@ -12,7 +12,6 @@ from icm_annealer.benchmarks.case import TaskData
 from icm_annealer.benchmarks.searches.plan import FULL, SHORT, BenchPlan, bench_names, check_names
 from icm_annealer.benchmarks.weighing import USUAL_WEIGHING, WeighPlan
 from icm_annealer.cli.shared.options import (
-    DEFAULT_ENGINE,
     AllowCodeOption,
     EngineOption,
     FiguresOption,
@@ -40,6 +39,7 @@ from icm_annealer.console.progress import RunProgress
 from icm_annealer.plots.drawing import saved_plots
 from icm_annealer.runs.atomic_write import check_writable, make_folder
 from icm_annealer.runs.directory import RunDir
+from icm_annealer.scorers.kind import DEFAULT_ENGINE
 from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_client import RequestError

@@ -9,7 +9,6 @@ from typing import Annotated
 from icm_annealer.api.inputs import load_data
 from icm_annealer.benchmarks.demo import DemoPlan, prepare_demo, print_table, run_demo
 from icm_annealer.cli.shared.options import (
-    DEFAULT_ENGINE,
     AllowCodeOption,
     DataOption,
     EngineOption,
@@ -37,6 +36,7 @@ from icm_annealer.console.output import Output
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.runs.directory import SCORER_LOG, RunDir
 from icm_annealer.runs.schema.metrics import DemoResults
+from icm_annealer.scorers.kind import DEFAULT_ENGINE
 from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_annealer.searches.settings import Settings
 from icm_client import RequestError

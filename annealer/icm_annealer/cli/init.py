@@ -14,7 +14,6 @@ from typing import Annotated
 import typer
 
 from icm_annealer.cli.shared.options import (
-    DEFAULT_ENGINE,
     ColumnsOption,
     EncodingOption,
     EngineOption,
@@ -45,6 +44,7 @@ from icm_annealer.data.task_draft import NONE, Choice, Draft, drafted, guessed, 
 from icm_annealer.evaluation.template_trial import Trial, ranked, try_task
 from icm_annealer.reporting.task_file import TaskFile
 from icm_annealer.runs.atomic_write import check_place, write_whole
+from icm_annealer.scorers.kind import DEFAULT_ENGINE
 from icm_annealer.scorers.registry import DEFAULT_SCORER, NamedScorer
 from icm_annealer.sources.byte_source import STANDARD_INPUT, is_stream
 from icm_annealer.sources.row import Fault

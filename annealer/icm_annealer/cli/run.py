@@ -12,7 +12,6 @@ from icm_annealer.api.job import LabelJob
 from icm_annealer.api.label_result import LabelResult
 from icm_annealer.cli.shared.dry_run import DryRun, DryRunOption
 from icm_annealer.cli.shared.options import (
-    DEFAULT_ENGINE,
     AllowCodeOption,
     ColumnsOption,
     DataOption,
@@ -58,6 +57,7 @@ from icm_annealer.runs.record import RunRecord
 from icm_annealer.runs.schema.base import read_file
 from icm_annealer.runs.schema.metrics import RunMetrics
 from icm_annealer.runs.schema.state import StartState
+from icm_annealer.scorers.kind import DEFAULT_ENGINE
 from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_annealer.searches.registry import DEFAULT, passes_help, searches_help
 from icm_annealer.searches.settings import Settings, options_for

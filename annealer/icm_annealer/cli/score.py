@@ -11,7 +11,6 @@ import pydantic
 import typer
 
 from icm_annealer.cli.shared.options import (
-    DEFAULT_ENGINE,
     EngineOption,
     KeyOption,
     ScorerModelOption,
@@ -23,6 +22,7 @@ from icm_annealer.cli.shared.options import (
 from icm_annealer.cli.shared.work_options import JsonOption, QuietOption
 from icm_annealer.console.output import Output
 from icm_annealer.console.progress import RunProgress
+from icm_annealer.scorers.kind import DEFAULT_ENGINE
 from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_client import RequestError, ScoreRequest, ScoreResponse
 from icm_client.text.counts import counted

@@ -8,7 +8,6 @@ import typer
 
 from icm_annealer.api.inputs import load_data
 from icm_annealer.cli.shared.options import (
-    DEFAULT_ENGINE,
     AllowCodeOption,
     ColumnsOption,
     DataOption,
@@ -30,6 +29,7 @@ from icm_annealer.data.task import built_in_tasks, load_task
 from icm_annealer.data.task_check import Findings, look_at_data, look_at_task, three_shots
 from icm_annealer.evaluation.task_probe import look_with_model
 from icm_annealer.evaluation.template_trial import try_task
+from icm_annealer.scorers.kind import DEFAULT_ENGINE
 from icm_client.contract.errors import RequestError
 
 
