@@ -40,12 +40,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Spares the garbage collector what lives as long as the process: modules and tests, by far the most objects."""
+    """Spares the garbage collector what lives as long as the process: modules and tests, by far the most objects.
+
+    What tests leave behind is looked for every 20,000 objects instead of every 700, which saves 7% of the time:
+    Hypothesis does work of its own at each collection.
+    """
     gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(20_000, 20, 20)
         gc.enable()
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from xdist.scheduler import LoadScopeScheduling
 
-ENGINE = "tests/engine/"
+TOGETHER = ("tests/engine/", "tests/unit/trainer/")
+"""Folders whose files are all for one worker: no two workers start vLLM at the same time, and only one imports what
+tunes a model and makes one to tune (4 CPU seconds)."""
 
 
 class ByFile(LoadScopeScheduling):
-    """A file is for one worker, so what its tests share is made once.
-
-    `tests/engine` as a whole is for one worker, so no two workers start vLLM at the same time.
-    """
+    """A file is for one worker, so what its tests share is made once; some folders are as well."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return ENGINE if nodeid.startswith(ENGINE) else nodeid.partition("::")[0]
+        folder = next(filter(nodeid.startswith, TOGETHER), None)
+        return folder or nodeid.partition("::")[0]

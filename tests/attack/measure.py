@@ -25,7 +25,7 @@ class Seconds:
 
 SETTLED_S, SETTLED_LIMIT_S = 0.5, 60.0
 SHORT, USUAL, LONG = (
-    Seconds(0.2, 0.6, 0.05),
+    Seconds(0.2, 0.4, 0.05),
     Seconds(2.0, 4.0, 1.0, control=2.0),
     Seconds(10.0, 30.0, 5.0, control=10.0),
 )

@@ -251,31 +251,36 @@ def bomb() -> bytes:
 
 
 FORM = f"multipart/form-data; boundary={BOUNDARY}"
-HOSTILE: dict[str, tuple[str, bytes, tuple[int, str]]] = {
-    "an archive": ("application/zip", bomb(), (415, "unsupported_media_type")),
-    "no type": ("", b"x", (415, "unsupported_media_type")),
-    "no boundary": ("multipart/form-data", form(GOOD_PARTS), (400, "bad_form")),
-    "an endless boundary": (f"multipart/form-data; boundary={'b' * 5000}", b"", (400, "bad_form")),
-    "another boundary": ("multipart/form-data; boundary=other", form(GOOD_PARTS), (400, "bad_form")),
-    "no end": (FORM, form(GOOD_PARTS, end=""), (400, "bad_form")),
-    "nothing": (FORM, b"", (400, "bad_form")),
-    "no parts": (FORM, form({}), (422, "bad_adapter")),
-    "one part": (FORM, form({CONFIG_FILE: GOOD_PARTS[CONFIG_FILE]}), (422, "bad_adapter")),
-    "a part twice": (FORM, form([*GOOD_PARTS.items(), *GOOD_PARTS.items()]), (422, "bad_adapter")),
-    "a pickle beside": (FORM, form(GOOD_PARTS | {"adapter_model.bin": b"\x80\x04."}), (422, "bad_adapter")),
-    "another place": (FORM, form(GOOD_PARTS | {f"../{CONFIG_FILE}": b"{}"}), (422, "bad_adapter")),
-    "no name": (FORM, f"--{BOUNDARY}\r\nX: y\r\n\r\nz\r\n--{BOUNDARY}--".encode(), (422, "bad_adapter")),
-    "an endless header": (FORM, f"--{BOUNDARY}\r\nX: {'y' * 10**5}".encode(), (400, "bad_form")),
-    "a pickle as weights": (FORM, form(GOOD_PARTS | {WEIGHTS_FILE: b"\x80\x04."}), (422, "bad_adapter")),
-    "a huge header": (FORM, form(GOOD_PARTS | {WEIGHTS_FILE: b"\xff" * 64}), (422, "bad_adapter")),
-    "a long header": (FORM, form(GOOD_PARTS | {WEIGHTS_FILE: with_header(b" " * 2**23)}), (422, "bad_adapter")),
-    "a large adapter": (FORM, form({WEIGHTS_FILE: b"\0" * 2**25}), (413, "adapter_too_large")),
-    "deep JSON": (FORM, form(GOOD_PARTS | {CONFIG_FILE: b"[" * 10**5}), (422, "bad_adapter")),
-    "a large configuration": (FORM, form(GOOD_PARTS | {CONFIG_FILE: b" " * 10**6}), (422, "bad_adapter")),
-    "a folder that is none": ("application/json", b'{"folder": 3}', (422, "invalid_request")),
-    "no JSON": ("application/json", b"{", (422, "invalid_request")),
-    "a large folder": ("application/json", b" " * 2**20, (413, "body_too_large")),
-}
+
+
+def hostile() -> dict[str, tuple[str, bytes, tuple[int, str]]]:
+    """Uploads by what is wrong with them: their type, the body, and how they are refused. They are large: made only
+    where they are sent."""
+    return {
+        "an archive": ("application/zip", bomb(), (415, "unsupported_media_type")),
+        "no type": ("", b"x", (415, "unsupported_media_type")),
+        "no boundary": ("multipart/form-data", form(GOOD_PARTS), (400, "bad_form")),
+        "an endless boundary": (f"multipart/form-data; boundary={'b' * 5000}", b"", (400, "bad_form")),
+        "another boundary": ("multipart/form-data; boundary=other", form(GOOD_PARTS), (400, "bad_form")),
+        "no end": (FORM, form(GOOD_PARTS, end=""), (400, "bad_form")),
+        "nothing": (FORM, b"", (400, "bad_form")),
+        "no parts": (FORM, form({}), (422, "bad_adapter")),
+        "one part": (FORM, form({CONFIG_FILE: GOOD_PARTS[CONFIG_FILE]}), (422, "bad_adapter")),
+        "a part twice": (FORM, form([*GOOD_PARTS.items(), *GOOD_PARTS.items()]), (422, "bad_adapter")),
+        "a pickle beside": (FORM, form(GOOD_PARTS | {"adapter_model.bin": b"\x80\x04."}), (422, "bad_adapter")),
+        "another place": (FORM, form(GOOD_PARTS | {f"../{CONFIG_FILE}": b"{}"}), (422, "bad_adapter")),
+        "no name": (FORM, f"--{BOUNDARY}\r\nX: y\r\n\r\nz\r\n--{BOUNDARY}--".encode(), (422, "bad_adapter")),
+        "an endless header": (FORM, f"--{BOUNDARY}\r\nX: {'y' * 10**5}".encode(), (400, "bad_form")),
+        "a pickle as weights": (FORM, form(GOOD_PARTS | {WEIGHTS_FILE: b"\x80\x04."}), (422, "bad_adapter")),
+        "a huge header": (FORM, form(GOOD_PARTS | {WEIGHTS_FILE: b"\xff" * 64}), (422, "bad_adapter")),
+        "a long header": (FORM, form(GOOD_PARTS | {WEIGHTS_FILE: with_header(b" " * 2**23)}), (422, "bad_adapter")),
+        "a large adapter": (FORM, form({WEIGHTS_FILE: b"\0" * 2**25}), (413, "adapter_too_large")),
+        "deep JSON": (FORM, form(GOOD_PARTS | {CONFIG_FILE: b"[" * 10**5}), (422, "bad_adapter")),
+        "a large configuration": (FORM, form(GOOD_PARTS | {CONFIG_FILE: b" " * 10**6}), (422, "bad_adapter")),
+        "a folder that is none": ("application/json", b'{"folder": 3}', (422, "invalid_request")),
+        "no JSON": ("application/json", b"{", (422, "invalid_request")),
+        "a large folder": ("application/json", b" " * 2**20, (413, "body_too_large")),
+    }
 
 
 async def test_hostile_uploads_are_refused_and_leave_nothing(tmp_path: Path) -> None:
@@ -284,7 +289,7 @@ async def test_hostile_uploads_are_refused_and_leave_nothing(tmp_path: Path) -> 
         key = {"Authorization": f"Bearer {(tmp_path / 'alice.key').read_text()}"}
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://scorer", headers=key) as http:
-            for what, (kind, content, expected) in HOSTILE.items():
+            for what, (kind, content, expected) in hostile().items():
                 answer = await http.put("/v1/adapters/x", content=content, headers={"Content-Type": kind})
                 error = ErrorAnswer.model_validate_json(answer.content).error
                 assert (answer.status_code, error.code) == expected, (what, error)

@@ -24,7 +24,7 @@ from icm_annealer.runs.directory import COSTS, JOURNAL, LABELS
 
 pytestmark = pytest.mark.slow
 
-NUM_KILLS = int(os.environ.get("ICM_TEST_KILLS", "12"))
+NUM_KILLS = int(os.environ.get("ICM_TEST_KILLS", "8"))
 SCORER = os.environ.get("ICM_TEST_SCORER")
 MAX_RUN_S = 900 if SCORER else 60
 ICM = [sys.executable, "-m", "icm_annealer.cli.app"]

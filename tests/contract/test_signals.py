@@ -205,7 +205,7 @@ def test_a_download_that_is_ended_leaves_no_folder(tmp_path: Path, place: Place,
     serve += "class Slow(http.server.BaseHTTPRequestHandler):\n"
     serve += "    def do_GET(self):\n"
     serve += "        self.send_response(200); self.end_headers()\n"
-    serve += "        while True: self.wfile.write(b'prompt,chosen,rejected\\n'); time.sleep(0.05)\n"
+    serve += "        while True: self.wfile.write(b'prompt,chosen,rejected\\n' * 4096); time.sleep(0.05)\n"
     serve += "server = http.server.HTTPServer(('127.0.0.1', 0), Slow)\n"
     serve += f"open({str(tmp_path / 'port')!r}, 'w').write(f'{{server.server_port}}\\n'); server.serve_forever()\n"
     place.start(sys.executable, "-c", serve)

@@ -21,6 +21,8 @@ from icm_annealer.cli.data import app as data_app
 from icm_annealer.cli.demo import demo
 from icm_annealer.cli.export import export
 from icm_annealer.cli.init import init
+from icm_annealer.cli.large.extend import extend
+from icm_annealer.cli.large.plan import plan
 from icm_annealer.cli.review import review
 from icm_annealer.cli.run import resume_run, run
 from icm_annealer.cli.score import score
@@ -68,6 +70,8 @@ app.add_typer(adapter_app, name="adapter")
 app.command()(init)
 app.command()(run)
 app.command(name="resume")(resume_run)
+app.command()(extend)
+app.command()(plan)
 app.command()(demo)
 app.command()(score)
 app.command()(tasks)

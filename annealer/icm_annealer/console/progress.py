@@ -121,13 +121,18 @@ class RunProgress:
                 + (f"  {left}" if left else "")
             )
 
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the beginning."""
+        return time.monotonic() - self._start
+
     def _left(self) -> str:
         now = time.monotonic()
         if self._first is not None and self._done > self._first[1]:
             since, num = self._first
             left = (now - since) / (self._done - num) * (self._total - self._done)
         else:
-            left = self._known_s - (now - self._start)
+            left = self._known_s - self.elapsed
         return f"about {duration(left)} left" if left >= 1.0 else ""
 
     def _update(self) -> None:

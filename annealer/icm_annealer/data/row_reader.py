@@ -48,10 +48,12 @@ class ReadRow(NamedTuple):
 class RowReader:
     """Reads rows, and remembers what later rows are compared with."""
 
-    def __init__(self, task: Task):
+    def __init__(self, task: Task, *, compares_ids: bool = True):
+        """`compares_ids`: whether a row with the id of an earlier one is bad; if not, no ids are remembered."""
         self.values = LabelValues(task)
         self.ids: set[str] = set()
         """The ids that rows state."""
+        self._compares_ids = compares_ids
         self._task = task
         self._fields = task.fields
         self._key_kinds: dict[str, str] = {}
@@ -78,7 +80,7 @@ class RowReader:
         gold, known = (
             None if field is None else self.values.label(value.get(field)) for field in (task.gold, task.known)
         )
-        if name is not None:
+        if name is not None and self._compares_ids:
             self.ids.add(name)
         return ReadRow(name, number, text, str(facts[task.group]) if task.group else None, facts, gold, known)
 

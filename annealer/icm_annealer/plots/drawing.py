@@ -123,14 +123,18 @@ def _for_page(value: str, name: str) -> str:
 def _drawn(plot: Plot, form: str, background: str) -> bytes:
     with _only_errors(logging.getLogger("matplotlib")):  # no warning that it caches fonts, or where
         import matplotlib.style
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
         from matplotlib.figure import Figure
 
     file = io.BytesIO()
     with _LOCK, matplotlib.style.context(["default", STYLE]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # a page's font may have it
-        figure = Figure(figsize=(WIDTH, plot.height), layout="constrained")
+        figure = Figure(figsize=(WIDTH, plot.height), layout="constrained", facecolor=background)
         plot.draw(figure)
-        figure.savefig(file, format=form, facecolor=background, metadata=METADATA[form])
+        if form == "svg":  # `savefig` would draw everything twice, the first time only to lay it out
+            FigureCanvasSVG(figure).print_svg(file, metadata=METADATA[form])  # type: ignore[no-untyped-call]
+        else:
+            figure.savefig(file, format=form, metadata=METADATA[form])
     return file.getvalue()
 
 

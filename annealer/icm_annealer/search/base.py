@@ -27,7 +27,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from icm_annealer.core.arrays import Array, Ints
+from icm_annealer.core.arrays import Array, Ints, all_but
 from icm_annealer.core.label_balance import LabelRates
 from icm_annealer.core.objective import Objective, calibrated, information_by_example, margins, normalized
 from icm_annealer.rules.consistency import Consistency
@@ -157,7 +157,7 @@ class Problem:
         """
         middle = len(order) // 2
         shown = [self._evenly(labels, self._members(half)) for half in (order[:middle], order[middle:]) if len(half)]
-        hidden = tuple(np.setdiff1d(self.all_examples, np.concatenate(shown)).tolist())
+        hidden = tuple(all_but(self.num_examples, np.concatenate(shown)).tolist())
         return PassRequest(labels, self.all_examples, order, self.plan, purpose, hidden=hidden)
 
     def _evenly(self, labels: Ints, examples: Ints) -> Ints:

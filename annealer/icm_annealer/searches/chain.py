@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from icm_annealer.core.arrays import Array, Ints
+from icm_annealer.core.arrays import Array, Ints, all_but
 from icm_annealer.core.label_balance import LabelRates, smoothed_shifts
 from icm_annealer.core.objective import calibrated, label_rates
 from icm_annealer.scoring.passes import PassRequest, PassResult
@@ -227,7 +227,7 @@ def _half(
 
 def _with_even_context(problem: Problem, labels: Ints, queries: Ints, rng: np.random.Generator) -> Ints:
     """`labels` without those of `queries`, and with as many of each label in the context."""
-    others = np.setdiff1d(problem.all_examples, queries)
+    others = all_but(problem.num_examples, queries)
     shuffled = others[np.lexsort((rng.random(len(others)), ~problem.is_known[others]))]  # known labels first
     return only(as_many_of_each(shuffled, labels, problem.num_labels), labels)
 

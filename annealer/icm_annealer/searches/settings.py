@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, create_model, field_validator
@@ -112,5 +113,10 @@ def options_for(search: str, *, chains: int | None = None, passes: int | None = 
 
 def _checked(kind: SearchKind, options: Any) -> Any:
     """`options` as an instance of the search's options class. Raises ValueError, also for unknown fields."""
-    holder = create_model("Options", __config__=ConfigDict(extra="forbid"), options=(kind.options, ...))
-    return holder.model_validate({"options": options}).options  # type: ignore[attr-defined]
+    return _holder(kind.options).model_validate({"options": options}).options  # type: ignore[attr-defined]
+
+
+@cache
+def _holder(options: type) -> type[BaseModel]:
+    """A model of one field, `options`, of this class. Making a model takes longer than all else that settings do."""
+    return create_model("Options", __config__=ConfigDict(extra="forbid"), options=(options, ...))

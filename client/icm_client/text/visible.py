@@ -6,9 +6,6 @@ overwrite earlier output) or characters that reverse the reading order.
 
 from __future__ import annotations
 
-import sys
-import unicodedata
-
 
 def _escape(code: int) -> str:
     short = {0x08: "\\b", 0x09: "\\t", 0x0A: "\\n", 0x0C: "\\f", 0x0D: "\\r"}
@@ -17,11 +14,10 @@ def _escape(code: int) -> str:
 
 _BIDI = {0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)}
 """Characters that change the direction of the text after them."""
-_LINE = {
-    code: _escape(code)
-    for code in range(min(sys.maxunicode, 0xFFFF) + 1)
-    if code in _BIDI or unicodedata.category(chr(code)) in ("Cc", "Cs", "Zl", "Zp")
-}
+_CONTROL = {*range(0x20), *range(0x7F, 0xA0)}
+_BREAKS = {0x2028, 0x2029}
+_SURROGATES = range(0xD800, 0xE000)
+_LINE = {code: _escape(code) for code in sorted({*_CONTROL, *_BIDI, *_BREAKS, *_SURROGATES})}
 _LINES = {code: escape for code, escape in _LINE.items() if code not in (0x09, 0x0A)}
 
 

@@ -11,10 +11,14 @@ import numpy as np
 from icm_annealer.core.arrays import Array
 from icm_annealer.data.examples import Example, Loaded, load_examples
 from icm_annealer.data.rows import READ_AS_IT_IS, ReadAs
+from icm_annealer.data.task import Task
 from icm_annealer.evaluation.run_evaluation import Shots, unseen
 from icm_annealer.evaluation.subject import Subject, examples_to_test
+from icm_annealer.extending.extend import By
+from icm_annealer.extending.row_scorer import TunedScorer
 from icm_annealer.runs.gold import task_again
 from icm_client.contract.errors import RequestError
+from icm_client.contract.wire import ModelIdentity
 from icm_server.engines.model_store import Progress
 from icm_trainer.models.label_scores import BATCH
 from icm_trainer.sft.classifier import TunedClassifier
@@ -49,13 +53,33 @@ def tuned_subject(
     classifier = TunedClassifier.load(folder, cache, say, device)
 
     async def predict(examples: Sequence[Example]) -> Array:
-        parts = []
-        for first in range(0, len(examples), BATCH):
-            parts.append(classifier.logprobs([example.text for example in examples[first : first + BATCH]]))
-            await asyncio.sleep(0)  # where Ctrl-C takes effect
-        return np.concatenate(parts)
+        return await _in_batches(classifier, [example.text for example in examples])
 
     return Subject(folder.resolve().name, folder, full, shots, pool, held_out, tuned=predict)
+
+
+def tuned_rows(folder: Path, task: Task, cache: Path, device: str, say: Progress) -> By:
+    """The model in `folder` as what labels the rows of an extension. Raises RequestError if it was tuned for a task
+    with another template or other labels."""
+    record = read_record(folder)
+    if (record.task.template, record.task.labels) != (task.template, task.labels):
+        raise RequestError(f"{folder} was tuned for another task: its template or its labels differ from the core's")
+    classifier = TunedClassifier.load(folder, cache, say, device)
+    digest = f"{record.base.digest[:16]}-{record.labels.digest[:16]}-{record.num_steps}"
+    model = ModelIdentity(name=folder.resolve().name, digest=digest, dtype="float32", engine="transformers")
+
+    async def logprobs(texts: Sequence[str]) -> Array:
+        return await _in_batches(classifier, texts)
+
+    return By(TunedScorer(logprobs), model, None, None, None)
+
+
+async def _in_batches(classifier: TunedClassifier, texts: Sequence[str]) -> Array:
+    parts = []
+    for first in range(0, len(texts), BATCH):
+        parts.append(classifier.logprobs(texts[first : first + BATCH]))
+        await asyncio.sleep(0)  # where Ctrl-C takes effect
+    return np.concatenate(parts)
 
 
 def _shots(used: Sequence[LabelledExample], own: Loaded, names: Sequence[str], *, knows_gold: bool) -> Shots:

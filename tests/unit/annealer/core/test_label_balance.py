@@ -47,7 +47,7 @@ def test_rates_that_cannot_be_met_give_numbers() -> None:
     assert np.isfinite(LabelRates.even(2).shifts(scores)).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(SEEDS, st.integers(2, 5), st.integers(20, 100))
 def test_exact_rates_are_met_but_for_examples_between_two_labels(seed: int, num_labels: int, num: int) -> None:
     rng, scores = made(seed, num, num_labels)
@@ -59,7 +59,7 @@ def test_exact_rates_are_met_but_for_examples_between_two_labels(seed: int, num_
     assert np.abs(counts_of(scores, shift) - num * rates).max() <= allowed
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(SEEDS, st.integers(2, 4))
 def test_shares_are_moved_into_ranges_and_left_alone_within_them(seed: int, num_labels: int) -> None:
     rng, scores = made(seed, 60, num_labels)
@@ -74,7 +74,7 @@ def test_shares_are_moved_into_ranges_and_left_alone_within_them(seed: int, num_
     assert not everything.shifts(scores).any()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(SEEDS, st.integers(2, 5))
 def test_smoothed_shares_are_the_rates_at_infinite_strength_and_free_at_none(seed: int, num_labels: int) -> None:
     rng, scores = made(seed, 80, num_labels, spread=1.0)
@@ -93,7 +93,7 @@ def test_smoothed_shares_are_the_rates_at_infinite_strength_and_free_at_none(see
     assert divergence(np.inf) <= divergence(3.0) <= divergence(0.3) <= divergence(0.0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(SEEDS, st.integers(2, 5))
 def test_what_all_examples_share_changes_no_label_at_exact_rates(seed: int, num_labels: int) -> None:
     rng, scores = made(seed, 50, num_labels)
@@ -115,7 +115,7 @@ def test_the_order_of_examples_between_two_labels_stays(seed: int) -> None:
         assert before.argsort().tolist() == after.argsort().tolist()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(SEEDS, st.sampled_from([(3, 3), (2, 4), (1, 5), (2, 2, 2), (1, 2, 3), (4, 1, 1)]))
 def test_no_other_labels_with_the_same_counts_have_a_higher_total(seed: int, wanted: tuple[int, ...]) -> None:
     _, scores = made(seed, sum(wanted), len(wanted), spread=10.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from icm_annealer.core.objective import Measure, Objective
 from icm_annealer.data.examples import Example
 from icm_annealer.labelling.alarms import alarms
 from icm_annealer.labelling.coherence_alarms import agreement
+from icm_annealer.labelling.surface_alarms import alike_by_chance
 from icm_annealer.rules.consistency import Consistency
 from icm_annealer.scoring.passes import PassResult
 from icm_annealer.scoring.prefix_plan import PlanKind
@@ -187,6 +189,13 @@ def test_labels_that_go_with_their_source() -> None:
 def test_neighbours_that_are_labelled_alike() -> None:
     in_runs = (np.arange(NUM) // 6 % 2).astype(np.int64)
     assert codes(result(candidate(in_runs), zero_shot=in_runs)) == ["neighbours-alike"]
+
+
+def test_what_is_expected_of_neighbours_is_that_over_all_orders() -> None:
+    for labels in ([0, 0, 0, 1, 1, 2], [0, 1, 1, 1, 1], [0, 0, 0]):
+        orders = np.array(list(itertools.permutations(labels)))
+        alike = (orders[:, 1:] == orders[:, :-1]).sum(axis=1)
+        assert alike_by_chance(np.bincount(labels)) == pytest.approx((alike.mean(), alike.std()))
 
 
 def test_chains_that_go_back_and_forth() -> None:

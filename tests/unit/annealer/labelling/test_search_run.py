@@ -94,7 +94,8 @@ async def test_a_rule_is_kept_in_the_labels(tmp_path: Path, scorer: ScorerClient
 @pytest.mark.parametrize("search", ["blocks", "official"])
 async def test_gold_never_reaches_the_search(tmp_path: Path, scorer: ScorerClient, search: str) -> None:
     task_file = planted.write_task(tmp_path / "data", 12, task=PAIRED)
-    settings = QUICK if search == "blocks" else Settings(search=search)
+    options = OfficialSettings(iterations_per_example=1.0)
+    settings = QUICK if search == "blocks" else Settings(search=search, options=options)
     journals = [await journal_of(tmp_path / "run-0" / "run", task_file, scorer, settings)]
     data = planted.rows(12)
     rng = np.random.default_rng(0)
@@ -135,8 +136,7 @@ async def test_the_same_seed_gives_the_same_bytes_however_it_is_sent(tmp_path: P
 
 
 async def test_runs_at_the_same_time_do_not_touch_each_other(tmp_path: Path, scorer: ScorerClient) -> None:
-
-    files = [planted.write_task(tmp_path / f"data-{seed}", 12, seed=seed) for seed in range(3)]
+    files = [planted.write_task(tmp_path / f"data-{seed}", 12, seed=seed) for seed in range(2)]
     alone = [await journal_of(tmp_path / f"alone-{k}", file, scorer) for k, file in enumerate(files)]
     jobs = [journal_of(tmp_path / f"together-{k}", file, scorer) for k, file in enumerate(files)]
     assert await asyncio.gather(*jobs) == alone

@@ -114,7 +114,7 @@ def tried(rules: list[Rule], group: Group, names: Labels, scores: Array) -> tupl
     return min(itertools.product(range(len(names)), repeat=len(group)), key=rank)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.lists(st.sampled_from(STATED), max_size=3), GROUPS, st.integers(3, 4), st.integers(0, 2**32))
 def test_the_best_of_all_is_found(rules: list[Rule], keys: list[Group], num_labels: int, seed: int) -> None:
     names = NAMES[:num_labels]
@@ -124,7 +124,7 @@ def test_the_best_of_all_is_found(rules: list[Rule], keys: list[Group], num_labe
     assert solved(rules, keys, names, scores) == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from([*ORDERED, Odd()]), min_size=1, max_size=3), GROUPS, st.integers(0, 2**32))
 def test_of_equals_the_first_is_taken(rules: list[Rule], keys: list[Group], seed: int) -> None:
     names = NAMES[:3]
@@ -134,7 +134,7 @@ def test_of_equals_the_first_is_taken(rules: list[Rule], keys: list[Group], seed
     assert solved(rules, keys, names, scores) == expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from("xyz")), max_size=12))
 def test_what_shares_a_value_is_read_together(keys: Group) -> None:
     order = reading_order(["answer"], rows_of(keys))

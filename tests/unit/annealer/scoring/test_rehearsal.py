@@ -44,7 +44,8 @@ async def costs(folder: Path, task_file: Path, scorer: Scorer, search: str) -> l
 @pytest.mark.parametrize("task", [planted.TASK, LONG_LABELS], ids=["short labels", "long labels"])
 @pytest.mark.parametrize("search", FIXED)
 async def test_tokens_are_those_of_the_run(tmp_path: Path, serving: Serving, search: str, task: str) -> None:
-    task_file = planted.write_task(tmp_path / "data", 64, task=task)
+    # The fewer examples, the more a pass of bootstrap depends on what the one before it found.
+    task_file = planted.write_task(tmp_path / "data", 64 if search == "bootstrap" else 40, task=task)
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     async with serving() as scorer:

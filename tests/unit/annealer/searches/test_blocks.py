@@ -94,7 +94,7 @@ def test_two_passes_reach_every_group_once_and_whole(group_size: int) -> None:
             assert {int(i) // group_size for i in request.queries} & {int(i) // group_size for i in middle} == set()
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(st.lists(st.integers(1, 30), min_size=2, max_size=12), st.integers(0, 5))
 def test_two_passes_reach_all_examples_whatever_the_group_sizes_and_never_behind_their_own_group(
     sizes: list[int], seed: int

@@ -78,7 +78,7 @@ def values(source: Path | str) -> list[Any]:
     return [row.value for row in read_rows(source)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @pytest.mark.parametrize("form", FORMATS)
 @given(
     rows=TABLES,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.tiny_models import EACH_STYLE, STYLES
-from transformers import PreTrainedTokenizerFast
+from tests.tiny_models import EACH_STYLE, STYLES, of_transformers
 
 from icm_annealer.data.task import Task
 from icm_client.contract.errors import RequestError
@@ -24,7 +23,7 @@ def task(*labels: str, special_tokens: bool = False) -> Task:
 
 
 def of_style(style: str) -> HfTokenizer:
-    return HfTokenizer(PreTrainedTokenizerFast(tokenizer_object=STYLES[style]()))
+    return HfTokenizer(of_transformers(STYLES[style]()))
 
 
 @pytest.mark.parametrize("style", EACH_STYLE)

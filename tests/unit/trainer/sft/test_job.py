@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -14,11 +15,19 @@ import pytest
 from tests.labelled import planted_labels
 from tests.trained import job, run
 
+from icm_annealer.data.rows import READ_AS_IT_IS
+from icm_annealer.extending.chunks import Source
+from icm_annealer.extending.core import Core
+from icm_annealer.extending.extend import Extension, Progress
+from icm_annealer.extending.settings import ExtendSettings
+from icm_annealer.runs.directory import RunDir
+from icm_annealer.searches.settings import Settings
 from icm_client.contract.errors import RequestError
 from icm_trainer.models.base_model import BaseModel, load_model
 from icm_trainer.models.label_scores import label_logprobs
 from icm_trainer.models.label_tokens import prompts_of
 from icm_trainer.sft.classifier import TunedClassifier
+from icm_trainer.sft.judged import tuned_rows
 from icm_trainer.sft.record import read_record, read_used
 from icm_trainer.sft.saving import merge
 
@@ -105,3 +114,23 @@ def test_another_training_is_not_resumed_or_replaced(adapter: Path, tiny: BaseMo
     before = (adapter / "adapter_model.safetensors").read_bytes()
     assert made.prepare(resume=True).has_ended
     assert (adapter / "adapter_model.safetensors").read_bytes() == before
+
+
+def test_it_labels_the_rows_of_an_extension(adapter: Path, tiny: BaseModel, tmp_path: Path) -> None:
+    names = LABELS.task.label_names
+    examples, labels = [row.example for row in LABELS.rows], [names.index(row.label) for row in LABELS.rows]
+    core = Core(tmp_path, LABELS.task, examples, np.array(labels), np.ones(56), np.arange(56), Settings(), num_tokens=0)
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps(example.fields) + "\n" for example in examples))
+    by = tuned_rows(adapter, LABELS.task, tiny.folder, "cpu", print)
+    silent = Progress(lambda text: None, lambda num: None, lambda num, usage: None)
+    source = Source(rows, LABELS.task, READ_AS_IT_IS)
+    asyncio.run(Extension(core, source, by, ExtendSettings(), RunDir(tmp_path), silent).run())
+    found = [names.index(json.loads(line)["label"]) for line in (tmp_path / "labels.jsonl").read_text().splitlines()]
+    scores = TunedClassifier.load(adapter, tiny.folder).logprobs(LABELS.texts)
+    leaning = scores[:, 0] - scores[:, 1]
+    # Calibration moves the boundary between two labels, not the order of the rows.
+    assert leaning[np.array(found) == 0].min() > leaning[np.array(found) == 1].max()
+    other = LABELS.task.model_copy(update={"template": "Other: {words}"})
+    with pytest.raises(RequestError, match="was tuned for another task"):
+        tuned_rows(adapter, other, tiny.folder, "cpu", print)

@@ -1,0 +1,1 @@
+"""Commands for work that is larger than one run."""

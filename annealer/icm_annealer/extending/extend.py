@@ -1,0 +1,288 @@
+"""One extension in one folder: the survey of the data, the calibration, and the labelling of chunks, resumed
+anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from icm_annealer.core.arrays import Array
+from icm_annealer.data.bad_rows import BadRows
+from icm_annealer.data.row_reader import ReadRow
+from icm_annealer.extending.alarms import NUM_PARTS
+from icm_annealer.extending.calibration import Calibration, CoreFigures, calibrated_by, core_figures
+from icm_annealer.extending.chunks import CHUNK_ROWS, Chunk, Source, chunked
+from icm_annealer.extending.contexts import Contexts, draw_contexts
+from icm_annealer.extending.core import Core
+from icm_annealer.extending.journal import SKIPPED, ExtensionJournal
+from icm_annealer.extending.row_scorer import ContextScorer, RowScorer
+from icm_annealer.extending.rows import LabelledChunk, RowLabeller
+from icm_annealer.extending.settings import ExtendSettings
+from icm_annealer.extending.survey import check_source, survey
+from icm_annealer.runs.costs import write_cost
+from icm_annealer.runs.directory import RunDir
+from icm_annealer.runs.schema.extension import CalibrationLine, ChunkLine, ExtensionHeader, ExtensionSettings
+from icm_annealer.runs.schema.journal import ContextWindow
+from icm_annealer.runs.schema.rows import SkippedRow
+from icm_annealer.scoring.passes import Scorer, check_request, window_of
+from icm_client.contract.errors import RequestError
+from icm_client.contract.wire import ModelIdentity, Usage
+
+IN_FLIGHT = 2
+"""Chunks that are scored at the same time, so that the engine has work while rows are read and written."""
+LEAST_CORE_READS, LEAST_CHUNK_ROWS = 32, 128
+
+
+class Progress(NamedTuple):
+    """Called while an extension is made."""
+
+    say: Callable[[str], None]
+    """With what happens now."""
+    expect: Callable[[int], None]
+    """With the number of rows to label."""
+    rows: Callable[[int, Usage], None]
+    """With the number of further rows that are labelled and what they cost."""
+
+
+class By(NamedTuple):
+    """What labels rows."""
+
+    scorer: RowScorer
+    model: ModelIdentity
+    tokens: Scorer | None
+    """What counts the tokens of rows that may be too long; None if none is."""
+    contexts: Contexts | None
+    """None for a tuned model."""
+    window: ContextWindow | None
+
+
+async def by_contexts(scorer: Scorer, core: Core, settings: ExtendSettings, experiment: str) -> By:
+    """Rows behind contexts that are drawn from the core. Raises the scorer's errors, and RequestError if no context
+    fits the window."""
+    check_request(core.task, experiment)
+    model = await scorer.model()
+    contexts = await draw_contexts(scorer, core, settings, model)
+    rows = ContextScorer(scorer, core, contexts, model.identity, experiment)
+    return By(rows, model.identity, scorer, contexts, ContextWindow(**window_of(model)))
+
+
+@dataclass(frozen=True)
+class Extension:
+    """What is to be labelled, by what, and where. The folder is locked and prepared."""
+
+    core: Core
+    source: Source
+    by: By
+    settings: ExtendSettings
+    folder: RunDir
+    progress: Progress
+    chunk_rows: int | None = None
+    """Rows of a chunk, on which labels do not depend; None is a `NUM_PARTS`th of all rows, within limits."""
+    clock: Callable[[], float] = time.monotonic
+
+    async def run(self) -> ExtensionJournal:
+        """Labels all rows, from the first that is not labelled on, and returns the journal, closed.
+
+        Raises RequestError for data that cannot be used, or that are not those that the journal began with, and the
+        scorer's errors.
+        """
+        check_source(self.source)
+        journal = ExtensionJournal.resume(self.folder.path)
+        try:
+            sample = None
+            if journal is None:
+                header, sample = await self._surveyed()
+                journal = ExtensionJournal.begin(self.folder.path, header)
+            else:
+                self._check_begun(journal.header)
+            line = journal.calibration
+            if line is None:
+                line = await self._calibrated(sample or self.sampled(journal.header))
+                journal.write_calibration(line)
+            self.progress.expect(journal.header.num_rows)
+            await self._label(journal, RowLabeller(self.core.task, self.by.scorer, *_of_line(line)))
+        finally:
+            if journal is not None:
+                journal.close()
+        return journal
+
+    async def _surveyed(self) -> tuple[ExtensionHeader, list[ReadRow]]:
+        """Reads the data once; returns the header and the sample."""
+        self.progress.say("reading the rows")
+        contexts = self.by.contexts
+        most = contexts.most_row_tokens if contexts else 0
+        tokens = self.by.tokens if contexts else None
+        found = await survey(self.source, tokens, most, self.settings, self.progress.say)
+        if found.skipped:
+            bad = (SkippedRow(where=one.where, what=one.what, row=one.row) for one in found.skipped)
+            self.folder.write_rows(SKIPPED, bad)
+        header = ExtensionHeader(
+            core=self.core.name,
+            core_digest=self.core.digest,
+            task=self.core.task,
+            settings=ExtensionSettings(**asdict(self.settings)),
+            model=self.by.model,
+            window=self.by.window,
+            shots=self._shots(),
+            num_rows=found.num_rows,
+            num_skipped=len(found.skipped),
+            too_long=sorted(found.too_long),
+            sampled=[row.number for row in found.sample],
+            data=found.digest,
+        )
+        return header, found.sample
+
+    def _shots(self) -> list[list[str]]:
+        shots = self.by.contexts.shots if self.by.contexts else []
+        return [[self.core.examples[number].id for number in some] for some in shots]
+
+    def _check_begun(self, begun: ExtensionHeader) -> None:
+        """Raises RequestError if the extension began with something else."""
+        now = {
+            "core": (begun.core_digest, self.core.digest),
+            "task": (begun.task.seen(), self.core.task.seen()),
+            "settings": (begun.settings, ExtensionSettings(**asdict(self.settings))),
+            "model": (begun.model, self.by.model),
+            "window": (begun.window, self.by.window),
+            "shots": (begun.shots, self._shots()),
+        }
+        for what, (before, is_now) in now.items():
+            if before != is_now:
+                raise RequestError(
+                    f"{self.folder.path} was begun with another {what}: use what it was begun with, or --overwrite",
+                    code="journal",
+                )
+
+    async def _calibrated(self, sample: Sequence[ReadRow]) -> CalibrationLine:
+        self.progress.say("calibrating by a sample")
+        scorer, start = self.by.scorer, self.clock()
+        contexts = list(range(scorer.num_contexts))
+        answer = await scorer.score([row.text for row in sample], contexts)
+        core, usage = await self._core_logprobs(len(sample))
+        usage += answer.usage
+        seconds = self.clock() - start
+        write_cost(self.folder.path, None, seconds, seconds, usage)
+        self.progress.rows(0, usage)
+        rates, share = self.core.rates, self.settings.share_read_again
+        made = calibrated_by(answer.logprobs, core, self.core.labels, rates, share)
+        figures = core_figures(made, core, self.core.labels, answer.logprobs)
+        whole = made.scores(answer.logprobs)
+        mixed = made.first_scores(answer.logprobs[made.first])
+        again = made.is_unclear(mixed)
+        mixed[again] = whole[again]
+        return CalibrationLine(
+            order=made.order,
+            offsets=made.offsets.tolist(),
+            first_shift=made.first_shift.tolist(),
+            shift=made.shift.tolist(),
+            unclear_below=made.unclear_below,
+            num_core=figures.num,
+            num_core_alike=figures.num_alike,
+            log_mass_below=figures.log_mass_below,
+            log_mass_mean=figures.log_mass_mean,
+            log_mass_sd=figures.log_mass_sd,
+            margin_below=figures.margin_below,
+            num_sampled=len(sample),
+            num_sampled_alike=int((mixed.argmax(axis=1) == whole.argmax(axis=1)).sum()),
+        )
+
+    def sampled(self, header: ExtensionHeader) -> list[ReadRow]:
+        """The rows of the sample, read again."""
+        wanted, bad = set(header.sampled), BadRows(self.source.name, self.source.task, skip=True)
+        found = {row.number: row for row in self.source.rows(bad) if row.number in wanted}
+        if len(found) < len(wanted):
+            raise RequestError(f"{self.source.name}: not the rows that {self.folder.path} began with", code="bad_data")
+        return [found[number] for number in header.sampled]
+
+    async def _core_logprobs(self, num_sampled: int) -> tuple[Array, Usage]:
+        """Raw log-probabilities [context, example, label] of the core's examples behind contexts that hold no example
+        of their group, NaN elsewhere: of all, or of a random part if that costs more than the sample."""
+        core, scorer = self.core, self.by.scorer
+        logprobs = np.full((scorer.num_contexts, len(core.examples), len(core.task.labels)), np.nan)
+        usage, rng = Usage(), np.random.default_rng(self.settings.seed)
+        for context in range(scorer.num_contexts):
+            shown = set(self.by.contexts.shots[context].tolist()) if self.by.contexts else set()
+            groups = {core.examples[number].group for number in shown} - {None}
+            left = [k for k, e in enumerate(core.examples) if k not in shown and e.group not in groups]
+            most = max(num_sampled // 2, LEAST_CORE_READS)
+            if len(left) > most:
+                left = sorted(rng.choice(left, most, replace=False).tolist())
+            if left:
+                answer = await scorer.score([core.examples[number].text for number in left], [context])
+                logprobs[context, left] = answer.logprobs[0]
+                usage += answer.usage
+        return logprobs, usage
+
+    async def _label(self, journal: ExtensionJournal, labeller: RowLabeller) -> None:
+        header = journal.header
+        bad = BadRows(self.source.name, self.source.task, skip=True)
+        rows = self.source.rows(bad)
+        size = self.chunk_rows or min(CHUNK_ROWS, max(LEAST_CHUNK_ROWS, header.num_rows // NUM_PARTS))
+        chunks = chunked(rows, self.source.name, without=set(header.too_long), size=size)
+        pending: deque[tuple[Chunk, asyncio.Task[LabelledChunk]]] = deque()
+        digest, last = "", self.clock()
+        begun = list(journal.chunks)
+
+        async def commit() -> None:
+            nonlocal last
+            chunk, task = pending.popleft()
+            found = await task
+            journal.write_chunk(found.labels, found.unlike, **found.figures)
+            now = self.clock()
+            write_cost(self.folder.path, chunk.number, now - last, now - last, found.usage)
+            last = now
+            self.progress.rows(len(chunk.rows), found.usage)
+
+        if begun:
+            self.progress.say(f"{sum(line.num_rows for line in begun):,} rows are labelled already")
+        try:
+            for chunk in chunks:
+                digest = chunk.digest
+                if chunk.number < len(begun):
+                    if digest != begun[chunk.number].digest:
+                        raise RequestError(
+                            f"{self.source.name}: not the rows that {self.folder.path} began with", code="bad_data"
+                        )
+                    self.progress.rows(len(chunk.rows), Usage())
+                    continue
+                pending.append((chunk, asyncio.create_task(labeller.labelled(chunk))))
+                await asyncio.sleep(0)  # the task sends its request before further rows are read
+                if len(pending) >= IN_FLIGHT:
+                    await commit()
+            while pending:
+                await commit()
+        finally:
+            for _, task in pending:
+                task.cancel()
+        if digest != header.data:
+            raise RequestError(
+                f"{self.source.name}: the rows have changed while they were read, or since the beginning: begin again "
+                "with --overwrite",
+                code="bad_data",
+            )
+
+
+def _of_line(line: CalibrationLine) -> tuple[Calibration, CoreFigures]:
+    calibration = Calibration(
+        line.order, np.array(line.offsets), np.array(line.first_shift), np.array(line.shift), line.unclear_below
+    )
+    figures = CoreFigures(
+        line.num_core,
+        line.num_core_alike,
+        line.log_mass_below,
+        line.log_mass_mean,
+        line.log_mass_sd,
+        line.margin_below,
+    )
+    return calibration, figures
+
+
+def all_counts(chunks: Sequence[ChunkLine]) -> list[int]:
+    """Rows by label, over all chunks."""
+    return [sum(counts) for counts in zip(*(chunk.counts for chunk in chunks), strict=True)]

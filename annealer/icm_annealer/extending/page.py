@@ -1,0 +1,52 @@
+"""The page of an extension: its figures, its alarms, and label rates and label mass over the file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from icm_annealer.extending.alarms import Part, parts
+from icm_annealer.plots.base import Plot
+from icm_annealer.plots.curves import Curve, CurvePlot
+from icm_annealer.reporting.report import templates
+from icm_annealer.runs.schema.extension import CalibrationLine, ChunkLine, ExtensionHeader, ExtensionMetrics
+
+MAX_CURVES = 8
+"""Labels that the plot of rates shows, the commonest ones."""
+
+
+def render_page(
+    metrics: ExtensionMetrics, header: ExtensionHeader, calibration: CalibrationLine, chunks: Sequence[ChunkLine]
+) -> str:
+    """The page as HTML; every text is escaped, nothing is loaded from elsewhere."""
+    found = parts(chunks)
+    return (
+        templates()
+        .get_template("extension.html")
+        .render(
+            metrics=metrics,
+            header=header,
+            calibration=calibration,
+            parts=found,
+            plots=_plots(found, list(metrics.label_rates)) if len(found) > 1 else {},
+        )
+    )
+
+
+def _plots(found: Sequence[Part], names: Sequence[str]) -> dict[str, Plot]:
+    whole = np.mean([part.rates for part in found], axis=0)
+    common = np.argsort(-whole, kind="stable")[:MAX_CURVES]
+    rates = tuple(_curve(names[label], [float(part.rates[label]) for part in found]) for label in common)
+    mass = (_curve("label mass", [float(np.exp(part.log_mass)) for part in found]),)
+    margin = (_curve("margin", [part.margin for part in found]),)
+    where = "part of the file"
+    return {
+        "rates-by-part": CurvePlot("Label rates over the file", where, "share of rows", rates, (0.0, 1.0)),
+        "mass-by-part": CurvePlot("Label mass over the file", where, "probability of all labels", mass, (0.0, 1.0)),
+        "margin-by-part": CurvePlot("Margins over the file", where, "mean margin (nats)", margin),
+    }
+
+
+def _curve(label: str, values: Sequence[float]) -> Curve:
+    return Curve(label, tuple((float(number), value) for number, value in enumerate(values, start=1)))

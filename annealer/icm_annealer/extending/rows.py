@@ -1,0 +1,140 @@
+"""One chunk of rows labelled: its reads, its scores, the rules, and the rows as they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from icm_annealer.core.arrays import Array, Ints
+from icm_annealer.core.label_balance import log_sums
+from icm_annealer.core.objective import margins, normalized
+from icm_annealer.data.examples import Example, consistency_of
+from icm_annealer.data.row_reader import ReadRow
+from icm_annealer.data.task import Task
+from icm_annealer.extending.calibration import Calibration, CoreFigures
+from icm_annealer.extending.chunks import Chunk, id_of
+from icm_annealer.extending.journal import row_json
+from icm_annealer.extending.row_scorer import RowScorer
+from icm_client.contract.wire import Usage
+
+NUM_DIGITS = 6
+
+
+class Evidence(NamedTuple):
+    """What the reads of some rows say."""
+
+    scores: Array
+    """[row, label]: calibrated, in nats."""
+    log_mass: Array
+    """[row]: the logarithm of the labels' total probability, the mean over the contexts."""
+    is_read_again: npt.NDArray[np.bool_]
+    """[row]: whether it was read behind all contexts."""
+    usage: Usage
+
+
+async def evidence_of(texts: Sequence[str], scorer: RowScorer, calibration: Calibration) -> Evidence:
+    """Reads all rows behind the first context, and those that it leaves unclear behind the others. Raises IcmError."""
+    first = await scorer.score(texts, [calibration.first])
+    scores = calibration.first_scores(first.logprobs[0])
+    log_mass, usage = log_sums(first.logprobs[0], 1)[:, 0], first.usage
+    again = calibration.is_unclear(scores)
+    if again.any():
+        more = await scorer.score([texts[number] for number in np.flatnonzero(again)], calibration.others)
+        whole = np.empty((len(calibration.order), int(again.sum()), scores.shape[1]))
+        whole[calibration.first] = first.logprobs[0][again]
+        whole[calibration.others] = more.logprobs
+        scores[again] = calibration.scores(whole)
+        log_mass[again] = log_sums(whole, 2)[:, :, 0].mean(axis=0)
+        usage += more.usage
+    return Evidence(scores, log_mass, again, usage)
+
+
+class LabelledChunk(NamedTuple):
+    """The rows of both files, and the figures of the chunk's line in the journal."""
+
+    labels: list[str]
+    unlike: list[str]
+    figures: dict[str, Any]
+    usage: Usage
+
+
+@dataclass(frozen=True)
+class RowLabeller:
+    """Labels chunks by one calibration."""
+
+    task: Task
+    scorer: RowScorer
+    calibration: Calibration
+    core: CoreFigures
+
+    async def labelled(self, chunk: Chunk) -> LabelledChunk:
+        """Raises the scorer's errors, and RequestError for a group that is too large for the rules."""
+        found = await evidence_of([row.text for row in chunk.rows], self.scorer, self.calibration)
+        labels = self.best(chunk.rows, found.scores)
+        margin = margins(found.scores, labels)
+        is_unlike = found.log_mass < self.core.log_mass_below
+        is_unclear = margin < self.core.margin_below
+        figures = {
+            "number": chunk.number,
+            "num_rows": len(chunk.rows),
+            "digest": chunk.digest,
+            "counts": np.bincount(labels, minlength=len(self.task.labels)).tolist(),
+            "num_read_again": int(found.is_read_again.sum()),
+            "num_unlike": int(is_unlike.sum()),
+            "num_unclear": int((is_unclear & ~is_unlike).sum()),
+            "margins": float(margin.sum()),
+            "log_masses": float(found.log_mass.sum()),
+            "log_masses_squared": float((found.log_mass**2).sum()),
+        }
+        probs = np.round(np.exp(normalized(found.scores)), NUM_DIGITS).tolist()
+        names, has_group = self.task.label_names, self.task.group is not None
+        contexts = np.where(found.is_read_again, self.scorer.num_contexts, 1).tolist()
+        rows: list[str] = []
+        numbers = zip(
+            chunk.rows,
+            labels.tolist(),
+            probs,
+            np.round(margin, NUM_DIGITS).tolist(),
+            np.round(np.exp(found.log_mass), NUM_DIGITS).tolist(),
+            contexts,
+            strict=True,
+        )
+        for row, label, shares, above, mass, num in numbers:
+            written = {
+                "id": id_of(row),
+                "label": names[label],
+                "certainty": shares[label],
+                "probs": dict(zip(names, shares, strict=True)),
+                "margin": above,
+                "label_mass": mass,
+                "contexts": num,
+            }
+            if has_group:
+                written["group"] = row.group
+            rows.append(row_json(written))
+        listed = [
+            row_json(
+                {
+                    **chunk.rows[number].facts,
+                    self.task.id: id_of(chunk.rows[number]),
+                    "_why": "unlike the core" if is_unlike[number] else "unclear",
+                    "_label": names[labels[number]],
+                    "_margin": round(float(margin[number]), NUM_DIGITS),
+                    "_label_mass": round(float(np.exp(found.log_mass[number])), NUM_DIGITS),
+                }
+            )
+            for number in np.flatnonzero(is_unlike | is_unclear).tolist()
+        ]
+        return LabelledChunk(rows, listed, figures, found.usage)
+
+    def best(self, rows: Sequence[ReadRow], scores: Array) -> Ints:
+        """The labels with the highest total score that keep the rules, exactly; `rows` hold whole groups."""
+        if not self.task.rules:
+            labels: Ints = scores.argmax(axis=1)
+            return labels
+        examples = [Example(id_of(row), row.text, row.group, row.facts) for row in rows]
+        return consistency_of(self.task, examples).best(scores)

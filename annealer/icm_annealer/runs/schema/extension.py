@@ -1,0 +1,128 @@
+"""The lines of `extend.jsonl`: a header, the calibration, chunks, an end; and the rows of an extension."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from icm_annealer.core.estimate import Estimate
+from icm_annealer.data.task import Task
+from icm_annealer.runs.schema.base import Record, Versioned
+from icm_annealer.runs.schema.journal import ContextWindow
+from icm_annealer.runs.schema.metrics import AlarmRecord
+from icm_client.contract.wire import ModelIdentity
+
+
+class ExtensionSettings(Record):
+    """See `extending.settings.ExtendSettings`."""
+
+    contexts: int
+    shots: int
+    reads: float
+    sample: int
+    seed: int
+
+
+class ExtensionHeader(Versioned):
+    """The first line: everything that must be the same when an extension is resumed, and what the first reading of the
+    data found."""
+
+    kind: Literal["start"] = "start"
+    core: str
+    """The name of the core's run."""
+    core_digest: str
+    task: Task
+    settings: ExtensionSettings
+    model: ModelIdentity
+    window: ContextWindow | None
+    """None for a tuned model."""
+    shots: list[list[str]]
+    """The ids of the core's examples in each context, in order; none for a tuned model."""
+    num_rows: int
+    num_skipped: int
+    too_long: list[int]
+    """The numbers of the rows that are skipped for their length."""
+    sampled: list[int]
+    """The numbers of the rows in the sample, in their order there."""
+    data: str
+    """The digest of the rows to label."""
+
+
+class CalibrationLine(Record):
+    """What labels are made by from here on; see `extending.calibration`."""
+
+    kind: Literal["calibration"] = "calibration"
+    order: list[int]
+    offsets: list[list[float]]
+    first_shift: list[float]
+    shift: list[float]
+    unclear_below: float
+    num_core: int
+    num_core_alike: int
+    log_mass_below: float
+    log_mass_mean: float
+    log_mass_sd: float
+    margin_below: float
+    num_sampled: int
+    num_sampled_alike: int
+    """How many rows of the sample have the same label by the reads that they get as behind all contexts."""
+
+
+class ChunkLine(Record):
+    """One labelled chunk, whose rows are in both files up to these places."""
+
+    kind: Literal["chunk"] = "chunk"
+    number: int = Field(ge=0)
+    num_rows: int
+    digest: str
+    labels_end: int = Field(ge=0)
+    """In bytes from the beginning of `labels.jsonl`."""
+    unlike_end: int = Field(ge=0)
+    """The same of `unlike.jsonl`."""
+    counts: list[int]
+    """Rows by label."""
+    num_read_again: int
+    num_unlike: int
+    num_unclear: int
+    margins: float
+    """The sum over the rows."""
+    log_masses: float
+    log_masses_squared: float
+
+
+class CheckLine(Record):
+    """A random sample, labelled by a search of its own and compared."""
+
+    num: int
+    agreement: Estimate
+    verdict: str
+
+
+class ExtensionMetrics(Versioned):
+    """`extend.json`: the figures of a finished extension."""
+
+    core: str
+    task: str
+    by: str
+    """The model's name."""
+    num_contexts: int
+    """0 for a tuned model."""
+    num_rows: int
+    num_skipped: int
+    label_rates: dict[str, float]
+    core_agreement: Estimate
+    """The share of the core's own examples that get the label that they have in the core, behind contexts without
+    them; of all its examples for a tuned model."""
+    sample_agreement: float
+    """The share of the sample whose labels are the same as if every row were read behind all contexts."""
+    num_read_again: int
+    num_unlike: int
+    num_unclear: int
+    prompt_tokens: int
+    computed_tokens: int
+    cached_tokens: int
+    num_reads: int
+    seconds: float
+    check: CheckLine | None
+    alarms: list[AlarmRecord]
