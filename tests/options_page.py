@@ -58,7 +58,12 @@ EXEMPT = {
         ("default",), "`icm baselines` compares methods, and a comparison of one seed has no spread: it takes 5."
     ),
     "--sizes": Exempt(("default",), "a pass is measured at more sizes than whole searches."),
-    "--shots": Exempt(("default",), "the laboratory's models have a window for 64 shots."),
+    "--shots": Exempt(
+        ("default",),
+        "`icm eval` takes all; `icm extend`, which reads every row behind its shots, few; the laboratory's models have "
+        "a window for 64.",
+    ),
+    "--check": Exempt(("default",), "`icm extend` checks large data by itself; `icm plan` counts what is asked for."),
     "--methods": Exempt(
         ("default", "meaning"), "`icm baselines` compares more than searches; the methods of each command are listed."
     ),

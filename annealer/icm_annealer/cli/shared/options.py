@@ -34,6 +34,7 @@ _DATA_HELP = (
     "- is stdin), a folder written by save_to_disk, or hf:owner/name[:config][:split]."
 )
 DataOption = Annotated[str | None, typer.Option("--data", help=_DATA_HELP, show_default="the task's own data")]
+RowsOption = Annotated[str, typer.Option("--data", help=_DATA_HELP)]
 RunDataOption = Annotated[
     str | None, typer.Option("--data", help=_DATA_HELP, show_default="the rows that the run labelled")
 ]
