@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from icm_client.contract.wire import MAX_PROMPTS
 
 LogFormat = Literal["auto", "json", "text"]
+MAX_ENGINES = 64
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -121,6 +122,8 @@ class ServerConfig(BaseModel):
     """A packaged model's name, a folder, or a hub id."""
     engine: str = "vllm"
     """A name from `engines.registry`."""
+    engines: int = Field(default=1, ge=1, le=MAX_ENGINES)
+    """Engines of the same model, each in a process of its own."""
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     """0 for any free port."""

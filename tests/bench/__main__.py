@@ -1,8 +1,8 @@
 """What the scorer has to reach, measured: `python -m tests.bench [NAME...]`, into bench.json.
 
 Real vLLM on this machine, which should have nothing else to do. Each takes two to five minutes, `repeats`,
-`annealer-memory` and `endurance` ten. `equal-fake`, `light-fake` and `names` use the fake engine at a given speed, for
-which a machine that has other things to do is good enough.
+`annealer-memory` and `endurance` ten. `equal-fake`, `light-fake`, `names` and `pool` use the fake engine at a given
+speed, for which a machine that has other things to do is good enough.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
-from tests.bench import annealer_memory, endurance, many_names, memory, repeated, repeats, tenants, throughput
+from tests.bench import annealer_memory, endurance, many_names, memory, pools, repeated, repeats, tenants, throughput
 from tests.bench.figure import Figure
 
 from icm_annealer.benchmarks.results_file import check_figures, machine, read_figures, save_figures
@@ -42,6 +42,7 @@ MEASURES: dict[str, Measure] = {
     "light-fake": lambda console: tenants.light(console, 1, 10, by_key=True, tokens_per_s=FAKE_TOKENS_PER_S),
     "names": lambda console: many_names.many_names(console, 3, 12.0),
     "repeated": lambda console: repeated.repeated(console, 3),
+    "pool": lambda console: pools.throughput(console, 3),
     "memory": memory.memory,
     "annealer-memory": annealer_memory.annealer_memory,
     "repeats": lambda console: repeats.repeats(console, 5),

@@ -145,7 +145,7 @@ ROOMS = {
     "icm_client": ["text", "contract", "http", "openai_compat", "", "adapters"],
     "icm_server": [
         *("", "auth", "sharing", "adapters", "engines", "tokens", "read_cache", "stats", "scheduling", "lifecycle"),
-        *("monitoring", "middleware", "http", "transport", "cli"),
+        *("pool", "monitoring", "middleware", "http", "transport", "cli"),
     ],
     "icm_annealer": [
         *(

@@ -10,8 +10,10 @@ from icm_server.adapters.check import MAX_TENSORS
 from icm_server.adapters.peft_config import MAX_CONFIG_BYTES
 from icm_server.adapters.weights_file import MAX_HEADER_BYTES
 from icm_server.auth import keys_file
-from icm_server.config import AdapterLimits, ConnectionLimits, Limits, ServerConfig
+from icm_server.config import MAX_ENGINES, AdapterLimits, ConnectionLimits, Limits, ServerConfig
 from icm_server.http import json_body
+from icm_server.pool.engine import MAX_LOSSES
+from icm_server.pool.frames import MAX_BYTES as MAX_MESSAGE_BYTES
 from icm_server.scheduling import whole_answer
 from icm_server.tokens.joined_chars import MAX_JOINED_CHARS
 
@@ -32,6 +34,9 @@ DEFAULTS = {
     "labels": MAX_LABELS,
     "values of an answer": whole_answer.MAX_VALUES,
     "bytes of the keys file": keys_file.MAX_BYTES,
+    "`--engines`": MAX_ENGINES,
+    "engines that a read may end": MAX_LOSSES,
+    "a message to an engine": MAX_MESSAGE_BYTES,
 }
 
 

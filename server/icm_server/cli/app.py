@@ -17,6 +17,7 @@ from icm_client.text.strict_yaml import YAMLError, read_yaml
 from icm_client.text.validation import first_error
 from icm_client.text.visible import visible
 from icm_server.config import (
+    MAX_ENGINES,
     AdapterConfig,
     AdapterLimits,
     ConnectionLimits,
@@ -67,6 +68,12 @@ def serve(
     ] = DEFAULTS.host,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any free port.")] = DEFAULTS.port,
     engine: Annotated[str, typer.Option(help=f"What runs the model: {described_engines()}.")] = DEFAULTS.engine,
+    engines: Annotated[
+        int,
+        typer.Option(
+            min=1, max=MAX_ENGINES, help="Engines of the model, each in a process and on GPUs (or cores) of its own."
+        ),
+    ] = DEFAULTS.engines,
     dtype: Annotated[str | None, typer.Option(help="Default: bfloat16 if the hardware supports it.")] = None,
     engine_arg: Annotated[
         list[str], typer.Option(help="An argument of the engine, as key=value; may be repeated.")
@@ -172,6 +179,7 @@ def serve(
         config = ServerConfig(
             model=model,
             engine=engine,
+            engines=engines,
             host=host,
             port=port,
             dtype=dtype,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import logging
 import os
 import socket
 import sys
 import threading
+from collections.abc import Callable
+from typing import TypeVar
 
 from icm_client.text.visible import visible
 from icm_server.adapters.store import Store
@@ -25,6 +28,7 @@ from icm_server.lifecycle.scorer_state import ScorerState
 from icm_server.lifecycle.stopping import end_children, on_signal
 from icm_server.logs import event, set_up_logging
 from icm_server.middleware.access import keyring_for
+from icm_server.pool.engine import PoolEngine
 from icm_server.read_cache.own_database import check_ours
 from icm_server.transport.descriptors import raise_limit, room_for_connections
 from icm_server.transport.http_server import HttpServer
@@ -33,6 +37,7 @@ from icm_server.transport.listener import listen
 log = logging.getLogger("icm_server")
 
 PROGRESS_EVERY_S = 5.0
+_Loaded = TypeVar("_Loaded")
 
 READY = """\
 ready: {name} ({dtype}, {engine}) at {url}   try it:
@@ -84,7 +89,12 @@ async def _serve(
         event(log, text)
 
     async def make_engine() -> Engine:
-        return await _load_in_thread(kind, config, step)
+        if config.engines == 1 or kind.pooling is None:
+            return await _in_thread(lambda: kind.load(config, step))
+        pooling = kind.pooling
+        tokenizer, places = await _in_thread(lambda: (pooling.load_tokenizer(config, step), pooling.places(config)))
+        step(f"loading {config.engines} engines")
+        return await PoolEngine.started(config, places, tokenizer, step)
 
     own_names = (config.host, *(config.published_at or "").split(","), socket.gethostname())
     app = create_app(
@@ -149,27 +159,22 @@ async def _watch(state: ScorerState, config: ServerConfig, url: str, key: str, s
     await state.failed.wait()
 
 
-async def _load_in_thread(kind: EngineKind, config: ServerConfig, say: Say) -> Engine:
+async def _in_thread(load: Callable[[], _Loaded]) -> _Loaded:
     """Loading blocks for half a minute and has to be abandoned on exit, so it runs in a daemon thread."""
     loop = asyncio.get_running_loop()
-    loaded: asyncio.Future[Engine] = loop.create_future()
+    loaded: asyncio.Future[_Loaded] = loop.create_future()
 
-    def settle(engine: Engine | None, error: BaseException | None) -> None:
-        if loaded.cancelled():
-            return
-        if engine is not None:
-            loaded.set_result(engine)
-        elif error is not None:
-            loaded.set_exception(error)
+    def settle(outcome: Callable[[], None]) -> None:
+        if not loaded.cancelled():
+            outcome()
 
     def run() -> None:
-        engine, failure = None, None
         try:
-            engine = kind.load(config, say)
+            outcome = functools.partial(loaded.set_result, load())
         except Exception as error:
-            failure = error
+            outcome = functools.partial(loaded.set_exception, error)
         with contextlib.suppress(RuntimeError):  # the loop has ended in the meantime
-            loop.call_soon_threadsafe(settle, engine, failure)
+            loop.call_soon_threadsafe(settle, outcome)
 
     threading.Thread(target=run, name="load-engine", daemon=True).start()
     return await loaded

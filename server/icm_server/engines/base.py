@@ -67,10 +67,44 @@ class ReadAnswer(NamedTuple):
     num_cached_tokens: int
 
 
+class Part(NamedTuple):
+    """A part of a request: reads that share most of their prompts, so one engine of a pool makes all of them."""
+
+    key: bytes
+    """The same in all parts of a request, and of requests with the same context."""
+    number: int
+    """From 0 on; different numbers of one key go to different engines."""
+
+
+class Route(NamedTuple):
+    """What a pool of engines needs to know of a read; a single engine ignores it."""
+
+    part: Part
+    new_tokens: int
+    """The tokens that this engine probably computes for the read."""
+
+
+class Members(NamedTuple):
+    """The engines that an engine consists of."""
+
+    total: int
+    up: int
+    """Those that answer now."""
+    lost: int
+    """How many have ended since the start."""
+
+
+SINGLE = Members(1, 1, 0)
+"""An engine that is no pool."""
+
+
 class Engine(Protocol):
     """One running model. `read` may be called concurrently; cancelling it cancels the work."""
 
     info: ModelInfo
+
+    @property
+    def members(self) -> Members: ...
 
     @property
     def tokenizer(self) -> TextTokenizer: ...
@@ -94,7 +128,13 @@ class Engine(Protocol):
         ...
 
     async def read(
-        self, token_ids: list[int], target_ids: Sequence[int], model: str, rank: int = 0, salt: str | None = None
+        self,
+        token_ids: list[int],
+        target_ids: Sequence[int],
+        model: str,
+        rank: int = 0,
+        salt: str | None = None,
+        route: Route | None = None,
     ) -> ReadAnswer:
         """log p(id | token_ids) for each of at most `label_trie.MAX_READ_IDS` ids, by `base` or an adapter's key.
 

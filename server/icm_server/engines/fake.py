@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import ModelInfo
 from icm_server.config import ServerConfig
-from icm_server.engines.base import Encoded, Engine, ReadAnswer
+from icm_server.engines.base import SINGLE, Encoded, Engine, ReadAnswer, Route
 from icm_server.engines.fake_adapters import FakeAdapters
-from icm_server.engines.registry import EngineKind, Say
+from icm_server.engines.places import ANYWHERE
+from icm_server.engines.registry import EngineKind, Pooling, Say
 
 SPECIAL = ("<|endoftext|>",)
 _VOCABULARY = 2**31 - 1
@@ -69,6 +70,8 @@ class FakeEngine:
     """See the module. Answers depend only on the prompt's tokens, `seed` and the adapter's content, never on batches or
     the cache."""
 
+    members = SINGLE
+
     def __init__(
         self,
         *,
@@ -105,7 +108,13 @@ class FakeEngine:
         return self.info.digest
 
     async def read(
-        self, token_ids: list[int], target_ids: Sequence[int], model: str, rank: int = 0, salt: str | None = None
+        self,
+        token_ids: list[int],
+        target_ids: Sequence[int],
+        model: str,
+        rank: int = 0,
+        salt: str | None = None,
+        route: Route | None = None,
     ) -> ReadAnswer:
         if self._delay_s:
             await asyncio.sleep(self._delay_s)
@@ -179,4 +188,5 @@ def _load(config: ServerConfig, say: Say) -> Engine:
     return FakeEngine(**config.engine_args)
 
 
-ENGINE = EngineKind(_load, takes=frozenset({"engine_args", "adapters"}))
+_POOLING = Pooling(lambda config, say: FakeTokenizer(), lambda config: [ANYWHERE] * config.engines)
+ENGINE = EngineKind(_load, takes=frozenset({"engine_args", "adapters"}), pooling=_POOLING)

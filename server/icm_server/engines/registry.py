@@ -9,19 +9,31 @@ To add an engine, write a module with an `EngineKind` and add a line here, or re
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from icm_client.contract.entry_points import EntryPointGroup
 from icm_client.contract.errors import RequestError
 from icm_server.config import ServerConfig
-from icm_server.engines.base import Engine
+from icm_server.engines.base import Engine, TextTokenizer
+from icm_server.engines.places import Place
 
 Say = Callable[[str], None]
 """Reports a step of loading in one line."""
 
 _DEFAULTS = ServerConfig()
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """What a pool needs of a kind of engines, besides the engines."""
+
+    load_tokenizer: Callable[[ServerConfig, Say], TextTokenizer]
+    """The engines' tokenizer, as for `EngineKind.load`. A model is downloaded and converted here, before any engine
+    loads it."""
+    places: Callable[[ServerConfig], Sequence[Place]]
+    """One for each of `config.engines`. Raises RequestError if the machine does not have them."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +45,8 @@ class EngineKind:
     user's mistake, ScorerError if the engine does not start."""
     takes: frozenset[str] = frozenset()
     """The OPTIONS that it uses; others are rejected."""
+    pooling: Pooling | None = None
+    """None: there can be only one engine."""
     captures_output: bool = False
     """Its libraries and processes print: keep this off the terminal, and search it for the cause of a failure."""
 
@@ -84,3 +98,5 @@ def check_options(kind: EngineKind, config: ServerConfig) -> None:
     for field, option in OPTIONS.items():
         if field not in kind.takes and getattr(config, field) != getattr(_DEFAULTS, field):
             raise RequestError(f"the engine {config.engine!r} does not take {option}", code="engine_option")
+    if config.engines > 1 and kind.pooling is None:
+        raise RequestError(f"the engine {config.engine!r} does not take --engines: start one", code="engine_option")

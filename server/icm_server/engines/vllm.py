@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import json
 import logging
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,9 +20,10 @@ from icm_client.text.distribution import install_hint
 from icm_client.text.validation import first_error
 from icm_server.adapters.weights_file import shapes_of
 from icm_server.config import ServerConfig
-from icm_server.engines.base import Engine, EngineDiedError, ReadAnswer
+from icm_server.engines.base import SINGLE, Engine, EngineDiedError, ReadAnswer, Route
 from icm_server.engines.hf_tokenizer import HfTokenizer
 from icm_server.engines.model_store import model_digest, resolve
+from icm_server.engines.places import Place, core_places, gpu_places
 from icm_server.engines.preset import (
     QUIET_ENVIRONMENT,
     AdapterSpace,
@@ -30,7 +32,7 @@ from icm_server.engines.preset import (
     environment,
     has_gpu,
 )
-from icm_server.engines.registry import EngineKind, Say
+from icm_server.engines.registry import EngineKind, Pooling, Say
 from icm_server.engines.vllm_adapters import VllmAdapters
 
 
@@ -65,6 +67,8 @@ def version() -> str:
 
 class VllmEngine:
     """One AsyncLLM. Create it with `load`."""
+
+    members = SINGLE
 
     def __init__(
         self,
@@ -109,7 +113,6 @@ class VllmEngine:
         `adapters` is the room for adapters, if there may be some. Raises RequestError for arguments that vLLM does not
         accept, ScorerError if it fails.
         """
-        from transformers import AutoTokenizer
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.lora.request import LoRARequest
         from vllm.v1.engine.async_llm import AsyncLLM
@@ -119,11 +122,7 @@ class VllmEngine:
         for key in arguments:
             if key not in AsyncEngineArgs.__dataclass_fields__:
                 raise RequestError(f"vLLM {version()} has no engine argument {key!r}", code="engine_argument")
-        try:
-            runs_code = bool(arguments.get("trust_remote_code"))
-            tokenizer = HfTokenizer(AutoTokenizer.from_pretrained(path, trust_remote_code=runs_code))
-        except (OSError, ValueError) as error:
-            raise RequestError(f"cannot load the tokenizer of {name}: {_first_line(error)}") from None
+        tokenizer = _tokenizer(name, path, arguments)
         try:
             engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
         except Exception as error:  # vLLM raises many kinds; all mean that the engine did not start
@@ -144,7 +143,13 @@ class VllmEngine:
         return cls(engine, tokenizer, info, json.dumps(same, default=str), host)
 
     async def read(
-        self, token_ids: list[int], target_ids: Sequence[int], model: str, rank: int = 0, salt: str | None = None
+        self,
+        token_ids: list[int],
+        target_ids: Sequence[int],
+        model: str,
+        rank: int = 0,
+        salt: str | None = None,
+        route: Route | None = None,
     ) -> ReadAnswer:
         params = self._params(
             max_tokens=1,
@@ -198,18 +203,7 @@ def _first_line(error: BaseException) -> str:
 def _load(config: ServerConfig, say: Say) -> Engine:
     say("importing vLLM")
     prepare(config.verbose)
-    # The engine loads a folder, which has no revisions.
-    arguments = {name: value for name, value in config.engine_args.items() if name != "revision"}
-    revision = config.engine_args.get("revision")
-    path = Path(
-        resolve(
-            config.model,
-            config.cache.expanduser(),
-            say,
-            revision=None if revision is None else str(revision),
-            runs_code=bool(arguments.get("trust_remote_code")),
-        )
-    )
+    path = _folder(config, say)
     reader = f"vllm {version()}"
     say(f"loading {config.model} into vLLM")
     return VllmEngine.load(
@@ -217,9 +211,53 @@ def _load(config: ServerConfig, say: Say) -> Engine:
         path,
         model_digest(path, reader),
         dtype=config.dtype,
-        extra=arguments,
+        # The engine loads a folder, which has no revisions.
+        extra={name: value for name, value in config.engine_args.items() if name != "revision"},
         adapters=adapter_space(config.adapters),
     )
 
 
-ENGINE = EngineKind(_load, takes=frozenset({"dtype", "engine_args", "adapters"}), captures_output=True)
+def _folder(config: ServerConfig, say: Say) -> Path:
+    """The model's folder, downloaded or converted if it has to be."""
+    revision = config.engine_args.get("revision")
+    found = resolve(
+        config.model,
+        config.cache.expanduser(),
+        say,
+        revision=None if revision is None else str(revision),
+        runs_code=bool(config.engine_args.get("trust_remote_code")),
+    )
+    return Path(found)
+
+
+def _tokenizer(name: str, path: Path, arguments: Mapping[str, Any]) -> HfTokenizer:
+    from transformers import AutoTokenizer
+
+    try:
+        runs_code = bool(arguments.get("trust_remote_code"))
+        return HfTokenizer(AutoTokenizer.from_pretrained(path, trust_remote_code=runs_code))
+    except (OSError, ValueError) as error:
+        raise RequestError(f"cannot load the tokenizer of {name}: {_first_line(error)}") from None
+
+
+def _load_tokenizer(config: ServerConfig, say: Say) -> HfTokenizer:
+    return _tokenizer(config.model, _folder(config, say), config.engine_args)
+
+
+def _places(config: ServerConfig) -> list[Place]:
+    if not has_gpu():
+        return core_places(sorted(os.sched_getaffinity(0)), config.engines)
+    import torch
+
+    sizes = (config.engine_args.get(f"{kind}_parallel_size", 1) for kind in ("tensor", "pipeline"))
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    gpus = shown.split(",") if shown else [str(number) for number in range(torch.cuda.device_count())]
+    return gpu_places(gpus, math.prod(map(int, sizes)), config.engines)
+
+
+ENGINE = EngineKind(
+    _load,
+    takes=frozenset({"dtype", "engine_args", "adapters"}),
+    pooling=Pooling(_load_tokenizer, _places),
+    captures_output=True,
+)

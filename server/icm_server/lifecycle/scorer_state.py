@@ -47,6 +47,12 @@ class ScorerState:
             )
         if self.scorer is None or self.failure is not None:
             raise UnavailableError(self.reason, code="not_ready")
+        if not self.scorer.engine.members.up:
+            raise UnavailableError(
+                "all engines have ended; they are being started again",
+                code="not_ready",
+                retry_after_s=SUCCESSOR_AFTER_S,
+            )
         return self.scorer
 
     def status(self) -> str:

@@ -149,10 +149,13 @@ def _adapters(scorer: ScoringService, tenant: Tenant) -> Iterator[Metric]:
 
 def _now(scorer: ScoringService) -> Iterator[Metric]:
     engine, dispatcher, read_cache = scorer.engine, scorer.dispatcher, scorer.read_cache
+    yield CounterMetricFamily("icm_engines_lost", "Engines that have ended and were replaced.", engine.members.lost)
     for name, text, value in (
         ("icm_engine_reads", "Reads in the engine.", dispatcher.num_reads),
         ("icm_engine_max_reads", "The most reads in the engine at once.", engine.max_concurrent_reads),
         ("icm_engine_tokens", "Estimated tokens of the reads in the engine.", dispatcher.num_tokens),
+        ("icm_engines", "Engines that share the work.", engine.members.total),
+        ("icm_engines_up", "Engines that answer now.", engine.members.up),
         ("icm_cache_tokens", "Capacity of the engine's prefix cache in tokens.", engine.cache_tokens),
         (
             "icm_interleaved_experiments",

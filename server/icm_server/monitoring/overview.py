@@ -63,6 +63,10 @@ class EngineLoad(_Frozen):
     max_tokens: int
     read_s: Quantiles | None
     """Durations of recent reads."""
+    members: int
+    """Engines of a pool (`serve --engines`), 1 without one."""
+    members_up: int
+    """Those that answer now."""
 
 
 class ReadCacheLoad(_Frozen):
@@ -143,6 +147,8 @@ def overview(scorer: ScoringService, tenant: Tenant, *, ready: bool, status: str
             tokens=dispatcher.num_tokens,
             max_tokens=dispatcher.max_tokens,
             read_s=Quantiles(p50=p50, p95=p95) if p50 is not None and p95 is not None else None,
+            members=engine.members.total,
+            members_up=engine.members.up,
         ),
         read_cache=ReadCacheLoad(num_bytes=scorer.read_cache.num_bytes, max_bytes=scorer.read_cache.max_bytes),
         shows_tenants=tenant.admin and tenant is not ANYONE,

@@ -73,6 +73,11 @@ class Admission:
         """The most reads that one request may need."""
         return min(self._limits.max_experiment_reads, self._most("reads"))
 
+    @property
+    def num_experiments(self) -> int:
+        """Those with work. Equal names of two tenants count as two."""
+        return sum(len(theirs.experiments) for theirs in self.keys.values())
+
     def admit(self, experiment: str, num_prompts: int, tenant: Tenant = ANYONE) -> Ticket:
         """Admits a request by its number of prompts. Raises TooLargeError or BusyError."""
         if num_prompts > self._limits.max_prompts:

@@ -11,8 +11,9 @@ from icm_server.adapters.version import Version
 from icm_server.auth.tenant import ANYONE, ExperimentId, Tenant
 from icm_server.read_cache.memory import decoded
 from icm_server.scheduling.admission import Ticket
+from icm_server.scheduling.planned_read import PlannedRead
 from icm_server.scheduling.request_metrics import RequestMetrics
-from icm_server.scheduling.request_plan import PlannedRead, RequestPlan
+from icm_server.scheduling.request_plan import RequestPlan
 from icm_server.scheduling.row_assembly import RowAssembly
 from icm_server.scheduling.row_buffer import RowBatch, RowBuffer
 from icm_server.sharing.fair_queue import Work

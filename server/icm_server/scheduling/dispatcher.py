@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from icm_client.contract.errors import ScorerError
 from icm_client.contract.wire import is_logprob
 from icm_server.adapters.version import Version
-from icm_server.engines.base import Engine, ReadAnswer
+from icm_server.engines.base import Engine, ReadAnswer, Route
 from icm_server.read_cache.memory import ReadCache, decoded, encoded
 from icm_server.scheduling.answers import Answers
 from icm_server.scheduling.inflight_limit import InflightLimit
-from icm_server.scheduling.request_plan import PlannedRead
+from icm_server.scheduling.planned_read import PlannedRead
 from icm_server.sharing.fair_queue import FairQueue, Work
 from icm_server.stats.counters import Counters
 
@@ -38,7 +38,7 @@ class Dispatcher:
 
     def __init__(self, engine: Engine, queue: FairQueue[PlannedRead], read_cache: ReadCache, counters: Counters):
         self._engine, self._queue, self._read_cache, self._counters = engine, queue, read_cache, counters
-        self._inflight = InflightLimit(engine.max_concurrent_tokens, counters.clock)
+        self._inflight = InflightLimit(engine.max_concurrent_tokens, counters.clock, engine.members.total)
         self._requests: dict[Work[PlannedRead], Answers] = {}
         self._flights: dict[bytes, _Flight] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -138,7 +138,8 @@ class Dispatcher:
         start = self._counters.clock()
         try:
             ids = answers.ids(read)
-            outcome = await self._engine.read(ids, read.read.ids, flight.version.key, rank, answers.salt)
+            route = Route(read.part, read.estimated_new_tokens)
+            outcome = await self._engine.read(ids, read.read.ids, flight.version.key, rank, answers.salt, route)
             self._counters.reads_s.add(self._counters.clock() - start)
         except Exception as error:  # passed to every request that waits for the read
             outcome = error

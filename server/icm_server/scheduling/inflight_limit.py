@@ -33,8 +33,10 @@ EXPECTED_S = 10.0
 class InflightLimit:
     """Measures the engine's throughput under full load and derives the limit from it."""
 
-    def __init__(self, max_tokens: int, clock: Callable[[], float]):
+    def __init__(self, max_tokens: int, clock: Callable[[], float], num_engines: int = 1):
+        """`max_tokens` are those of all engines together."""
         self._max_tokens, self._clock, self._rate = max_tokens, clock, Rate(clock)
+        self._num_engines = num_engines
         self._shared_until = self._small_until = -math.inf
 
     def max_tokens(self, *, is_shared: bool) -> int:
@@ -43,7 +45,7 @@ class InflightLimit:
         if rate is None or not (is_shared or now < self._shared_until):
             return self._max_tokens
         step = SMALL_STEP if now < self._small_until else SHARED_STEP
-        return min(self._max_tokens, int(2 * max(step.min_tokens, step.seconds * rate)))
+        return min(self._max_tokens, int(2 * max(self._num_engines * step.min_tokens, step.seconds * rate)))
 
     def others_wait(self, *, is_small: bool) -> None:
         """Records a request that arrived while other experiments had work. `is_small`: its experiment had saved up for

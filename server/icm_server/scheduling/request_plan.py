@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from icm_client.contract.errors import TooLargeError
-from icm_client.contract.label_trie import LabelTrie, TrieRead
+from icm_client.contract.label_trie import LabelTrie
 from icm_client.contract.wire import ScoreRequest
+from icm_server.scheduling.parts import interleaved, parts_of
+from icm_server.scheduling.planned_read import PlannedRead
+from icm_server.scheduling.subtrees import units
 from icm_server.sharing.fair_queue import Quantum
 from icm_server.sharing.steps import STEP_ITEMS, Steps
 from icm_server.tokens.prefix_tokens import PrefixTokenizer, Tokenized, TokenizedPrompt
@@ -26,20 +28,6 @@ STEP_READS = 256
 
 Known = Callable[[Sequence[bytes]], dict[bytes, bytes]]
 """Looks up cached answers by key."""
-
-
-@dataclass(eq=False, slots=True)
-class PlannedRead:
-    """One read, for every prompt of the request that is identical to prompt number `prompt`."""
-
-    prompt: int
-    read: TrieRead
-    key: bytes
-    """The cache key: equal for two reads that have the same answer."""
-    prompt_tokens: int
-    """Tokens of the prompt and of the read's path."""
-    estimated_new_tokens: int = 1
-    """How many of these tokens the engine probably computes."""
 
 
 class RequestPlan(NamedTuple):
@@ -72,8 +60,8 @@ class Planner:
         self._plain, self._special, self._max_prompt_tokens = plain, special, max_prompt_tokens
         self._known, self._max_reads = known, max_reads
 
-    def plan(self, request: ScoreRequest, context: bytes) -> Steps[RequestPlan]:
-        """`context` identifies everything besides tokens that answers depend on.
+    def plan(self, request: ScoreRequest, context: bytes, num_parts: int = 1) -> Steps[RequestPlan]:
+        """`context` identifies everything besides tokens that answers depend on; `num_parts` engines share the request.
 
         Raises RequestError naming the prompt or label that is wrong, TooLargeError for too many reads or tokens.
         """
@@ -93,11 +81,14 @@ class Planner:
         missing = [read for read in reads if read.key not in found]
         yield
         yield from _estimate(missing, tokenized.prompts)
-        quanta = yield from _quanta(missing, tree)
+        parts = yield from parts_of(missing, tree, num_parts)
+        quanta = []
+        for part in parts:
+            quanta.append((yield from _quanta(part, tree, len(parts))))
         return RequestPlan(
             prompts=tokenized.prompts,
             first_of=first_of,
-            quanta=quanta,
+            quanta=interleaved(quanta),
             known=[(read, found[read.key]) for read in reads if read.key in found],
             num_reads=len(missing),
             estimated_new_tokens=sum(read.estimated_new_tokens for read in missing),
@@ -171,60 +162,27 @@ def _estimate(reads: list[PlannedRead], prompts: list[TokenizedPrompt]) -> Steps
             yield
 
 
-def _quanta(reads: list[PlannedRead], tree: RequestTree) -> Steps[list[Quantum[PlannedRead]]]:
-    """The largest subtrees of at most QUANTUM_TOKENS, or single reads; neighbours are joined while they fit."""
-    root_of = yield from _subtrees(reads, tree)
+def _quanta(reads: list[PlannedRead], tree: RequestTree, num_parts: int) -> Steps[list[Quantum[PlannedRead]]]:
+    """The largest subtrees of at most QUANTUM_TOKENS, or single reads; neighbours are joined while they fit.
+
+    While a quantum of one part is read, the other parts need as much of the cache.
+    """
+    every = yield from units(reads, tree, QUANTUM_TOKENS)
     quanta: list[Quantum[PlannedRead]] = []
     quantum: list[PlannedRead] = []
     tokens = 0
-    for number, unit in enumerate(_units(reads, tree, root_of)):
-        unit_tokens = sum(read.estimated_new_tokens for read in unit)
+    for number, unit in enumerate(every):
+        unit_tokens = unit.tokens
         if quantum and tokens + unit_tokens > QUANTUM_TOKENS:
-            quanta.append(_quantum(quantum))
+            quanta.append(_quantum(quantum, num_parts))
             quantum, tokens = [], 0
-        quantum.extend(unit)
+        quantum.extend(unit.reads)
         tokens += unit_tokens
         if not number % STEP_READS:
             yield
-    return [*quanta, _quantum(quantum)] if quantum else quanta
+    return [*quanta, _quantum(quantum, num_parts)] if quantum else quanta
 
 
-def _quantum(reads: list[PlannedRead]) -> Quantum[PlannedRead]:
-    return Quantum(reads, reads[0].prompt_tokens + sum(read.estimated_new_tokens for read in reads[1:]))
-
-
-def _units(reads: list[PlannedRead], tree: RequestTree, root_of: list[int | None]) -> Iterable[list[PlannedRead]]:
-    """The reads of each subtree in turn. Reads of prompts above all subtrees are units by themselves."""
-    unit: list[PlannedRead] = []
-    unit_root: tuple[int | None, int] | None = None
-    for read in reads:
-        parent = tree.prompts[read.prompt].parent
-        subtree = root_of[parent] if parent is not None else None
-        root = (subtree, -1) if subtree is not None else (None, read.prompt)
-        if unit and root != unit_root:
-            yield unit
-            unit = []
-        unit.append(read)
-        unit_root = root
-    if unit:
-        yield unit
-
-
-def _subtrees(reads: list[PlannedRead], tree: RequestTree) -> Steps[list[int | None]]:
-    """For each prompt's prefix, the topmost prefix on its path whose reads all fit into a quantum."""
-    below = [0] * len(tree.prefixes)
-    for read in reads:
-        parent = tree.prompts[read.prompt].parent
-        if parent is not None:
-            below[parent] += read.estimated_new_tokens
-    yield
-    for number in range(len(below) - 1, -1, -1):
-        parent = tree.prefixes[number].parent
-        if parent is not None:
-            below[parent] += below[number]
-    yield
-    roots: list[int | None] = []
-    for number, node in enumerate(tree.prefixes):
-        above = roots[node.parent] if node.parent is not None else None
-        roots.append(above if above is not None else number if below[number] <= QUANTUM_TOKENS else None)
-    return roots
+def _quantum(reads: list[PlannedRead], num_parts: int) -> Quantum[PlannedRead]:
+    tokens = reads[0].prompt_tokens + sum(read.estimated_new_tokens for read in reads[1:])
+    return Quantum(reads, num_parts * tokens)

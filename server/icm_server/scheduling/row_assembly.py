@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from icm_client.contract.label_trie import TrieRead
-from icm_server.scheduling.request_plan import PlannedRead, RequestPlan
+from icm_server.scheduling.planned_read import PlannedRead
+from icm_server.scheduling.request_plan import RequestPlan
 
 
 class PromptRow(NamedTuple):

@@ -24,9 +24,10 @@ from icm_server.read_cache.memory import ReadCache
 from icm_server.scheduling.admission import Admission
 from icm_server.scheduling.answers import Answers
 from icm_server.scheduling.dispatcher import Dispatcher
+from icm_server.scheduling.planned_read import PlannedRead
 from icm_server.scheduling.planning_thread import PlanningThread
 from icm_server.scheduling.request_metrics import RequestMetrics, outcome_of
-from icm_server.scheduling.request_plan import PlannedRead, Planner, RequestPlan
+from icm_server.scheduling.request_plan import Planner, RequestPlan
 from icm_server.scheduling.whole_answer import WholeAnswers
 from icm_server.sharing.fair_lock import FairLock
 from icm_server.sharing.fair_queue import FairQueue
@@ -182,7 +183,7 @@ class ScoringService:
         try:
             async with asyncio.timeout_at(until):
                 context = self._context(request, tenant, version)
-                return await self.planning.done(self._planner.plan(request, context), place)
+                return await self.planning.done(self._planner.plan(request, context, self._num_parts()), place)
         except TimeoutError:
             raise _too_late(request.deadline_s) from None
 
@@ -207,6 +208,12 @@ class ScoringService:
                 return await self.planning.done(counting, self.planning.lock.place(tenant, len(texts), num_chars))
         except TimeoutError:
             raise _too_late(deadline_s) from None
+
+    def _num_parts(self) -> int:
+        """How many engines a request gets: enough that the experiments with work keep all of them busy. Two parts of
+        a tree share nothing; more compute some prefixes more than once."""
+        num_engines = self.engine.members.total
+        return min(num_engines, max(2, -(-2 * num_engines // max(1, self.admission.num_experiments))))
 
     def _context(self, request: ScoreRequest, tenant: Tenant, version: Version) -> bytes:
         """Identifies all that answers depend on besides tokens, and their owner if reads are isolated: of an adapter

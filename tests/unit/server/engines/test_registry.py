@@ -30,7 +30,7 @@ from icm_server.engines.registry import EngineKind
 
 
 class ToyEngine(FakeEngine):
-    async def read(self, token_ids, target_ids, model, rank=0, salt=None):
+    async def read(self, token_ids, target_ids, model, *rest):
         return ReadAnswer([math.log(1 / self.num_tokens)] * len(target_ids), 0)
 
 

@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -52,11 +53,9 @@ class GatedEngine(FakeEngine):
         super().__init__(max_concurrent_reads=2)
         self.gate = asyncio.Event()
 
-    async def read(
-        self, token_ids: list[int], target_ids: Sequence[int], model: str, rank: int = 0, salt: str | None = None
-    ) -> ReadAnswer:
+    async def read(self, token_ids: list[int], target_ids: Sequence[int], model: str, *rest: Any) -> ReadAnswer:
         await self.gate.wait()
-        return await super().read(token_ids, target_ids, model, rank, salt)
+        return await super().read(token_ids, target_ids, model, *rest)
 
 
 async def rows_of(answers: Answers) -> Rows:
