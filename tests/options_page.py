@@ -67,6 +67,16 @@ EXEMPT = {
     "--methods": Exempt(
         ("default", "meaning"), "`icm baselines` compares more than searches; the methods of each command are listed."
     ),
+    "--better": Exempt(
+        ("default", "meaning"), "`icm export` needs it for some formats alone, and reads it off the rules too."
+    ),
+    "--prompt": Exempt(("form", "default", "meaning"), "`icm export` needs it for some formats alone."),
+    "--response": Exempt(
+        ("form", "meaning"), "`icm export` needs it for some formats alone, of which some read one response."
+    ),
+    "--test": Exempt(
+        ("default", "meaning"), "`icm train eval-rm` judges pairs, so that it also takes a file of preferences."
+    ),
     "--gold": Exempt(("default",), "each command guesses it from its own rows."),
 }
 

@@ -1,6 +1,6 @@
 """Trainings on planted labels, also as a program that is killed in the middle:
 
-python -m tests.trained MODEL OUT STEP [--full]
+python -m tests.trained MODEL OUT STEP [sft|full|rm]
 """
 
 from __future__ import annotations
@@ -16,6 +16,11 @@ from tests.labelled import planted_labels
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_trainer.models.base_model import BaseModel
+from icm_trainer.rm.job import RmJob
+from icm_trainer.rm.pairing import AnyExamples, PairOptions
+from icm_trainer.rm.pairs import PairSet
+from icm_trainer.rm.sources import Labels
+from icm_trainer.rm.two_stages import Stages, TwoStages
 from icm_trainer.sft.job import SftJob
 from icm_trainer.sft.record import SftRecord
 from icm_trainer.sft.settings import SftSettings
@@ -43,10 +48,31 @@ def job(base: BaseModel, out: Path, *, full: bool = False) -> SftJob:
     return SftJob(planted_labels(56, wrong=0.2), base, settings, out, checkpoint_s=0.0)
 
 
+def stages(base: BaseModel, out: Path) -> TwoStages:
+    """A reward model of two stages, of pairs across examples; some dozen steps each."""
+    labels = planted_labels(32, wrong=0.2)
+    pairing = AnyExamples(labels.task, "hot")
+    pairs = pairing.by_labels(labels.rows)
+    settings = SftSettings.of("cpu", rank=4, rate=3e-3, epochs=2, batch=8, held_out=0.25, threads=1)
+    given = PairSet(labels.task, "hot", pairs, labels.origin, len(pairs))
+    made = RmJob(given, base, settings, out, PairOptions(), labels.task, checkpoint_s=0.0)
+    rest = [row.example for row in planted_labels(16, seed=1).rows]
+    return TwoStages(made, Labels(labels, pairing), rest)
+
+
+def run_stages(made: TwoStages, *, resume: bool = False, kill_after: int | None = None) -> Stages:
+    progress = Killing(kill_after)
+    return asyncio.run(made.run(lambda stage: progress, resume=resume))
+
+
 def run(made: SftJob, *, resume: bool = False, kill_after: int | None = None) -> SftRecord:
     return asyncio.run(made.prepare(resume=resume).run(Killing(kill_after)))
 
 
 if __name__ == "__main__":
     model, folder, step, *others = sys.argv[1:]
-    run(job(BaseModel.find(model, Path(model), print), Path(folder), full=bool(others)), kill_after=int(step))
+    base, out, last = BaseModel.find(model, Path(model), print), Path(folder), int(step)
+    if others == ["rm"]:
+        run_stages(stages(base, out), kill_after=last)
+    else:
+        run(job(base, out, full=others == ["full"]), kill_after=last)

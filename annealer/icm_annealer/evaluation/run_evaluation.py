@@ -91,13 +91,13 @@ class HeldOut(NamedTuple):
 
 def has_nothing_unseen(test: Loaded, examples: Sequence[Example]) -> bool:
     """Whether `unseen` would find no example."""
-    return not any(example.id in test.gold for example in _not_labelled(test, examples))
+    return not any(example.id in test.gold for example in not_labelled(test, examples))
 
 
 def unseen(test: Loaded, examples: Sequence[Example]) -> HeldOut:
     """The examples with a gold label whose text is not in `examples`, and whose group holds no such text. Raises
     RequestError if none is left."""
-    left = _not_labelled(test, examples)
+    left = not_labelled(test, examples)
     known = [e for e in left if e.id in test.gold]
     if not known:
         raise RequestError(
@@ -111,7 +111,8 @@ def unseen(test: Loaded, examples: Sequence[Example]) -> HeldOut:
     return HeldOut(known, test.gold)
 
 
-def _not_labelled(test: Loaded, examples: Sequence[Example]) -> list[Example]:
+def not_labelled(test: Loaded, examples: Sequence[Example]) -> list[Example]:
+    """The examples whose text is not in `examples`, and whose group holds no such text."""
     texts = {example.text for example in examples}  # another file may use the same ids and groups for other examples
     tied = {e.group for e in test.examples if e.group is not None and e.text in texts}
     return [e for e in test.examples if e.text not in texts and e.group not in tied]

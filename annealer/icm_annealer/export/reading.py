@@ -63,7 +63,7 @@ def reading(
     lead = ""
     if prompt is None:
         prompt, lead = _prompt_before(task.template, fields)
-    return Reading(prompt, lead, fields, _better(task, better))
+    return Reading(prompt, lead, fields, better_label(task, better))
 
 
 def _differing(task: Task, examples: Sequence[Example]) -> tuple[str, ...]:
@@ -107,7 +107,8 @@ def _prompt_before(template: str, fields: Sequence[str]) -> tuple[str, str]:
     return stripped, " " * (len(head) > len(stripped))
 
 
-def _better(task: Task, named: str | None) -> str:
+def better_label(task: Task, named: str | None) -> str:
+    """The label that means good: the one named, or else that of a rule, or the first. Raises RequestError."""
     if named is not None:
         if named not in task.labels:
             raise RequestError(f"--better: {named!r} is none of {', '.join(task.labels)}")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import typer
 
 from icm_trainer.cli.merge import merge
+from icm_trainer.cli.rm import eval_rm, rm
 from icm_trainer.cli.sft import sft
 
 app = typer.Typer(no_args_is_help=True, help="Train models on labels.")
 app.command()(sft)
+app.command()(rm)
+app.command("eval-rm")(eval_rm)
 app.command()(merge)
 
 

@@ -11,7 +11,7 @@ from icm_annealer.cli.shared.work_options import JsonOption, QuietOption
 from icm_annealer.console.output import Output
 from icm_client.contract.errors import RequestError
 from icm_trainer.cli.options import CACHE, CacheOption, prepare_torch
-from icm_trainer.sft.record import read_record
+from icm_trainer.sft.record import read_training
 
 
 def merge(
@@ -28,7 +28,7 @@ def merge(
     from icm_trainer.sft.classifier import base_of
     from icm_trainer.sft.saving import merge as write_merged
 
-    record = read_record(folder)
+    record = read_training(folder)
     if record.settings.full:
         raise RequestError(f"{folder} has no adapter: all its weights were trained")
     output = Output(quiet=quiet, as_json=as_json)

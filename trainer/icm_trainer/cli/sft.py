@@ -7,13 +7,7 @@ from typing import Annotated
 
 import typer
 
-from icm_annealer.cli.shared.options import (
-    AllowCodeOption,
-    RunDataOption,
-    RunTaskOption,
-    finite,
-    interruptible,
-)
+from icm_annealer.cli.shared.options import AllowCodeOption, RunDataOption, RunTaskOption, interruptible
 from icm_annealer.cli.shared.work_options import (
     AbstainOption,
     FirstOption,
@@ -22,20 +16,35 @@ from icm_annealer.cli.shared.work_options import (
     QuietOption,
     ResumeOption,
     SeedOption,
-    out_folder,
 )
 from icm_annealer.console.output import Output
 from icm_annealer.console.progress import RunProgress, duration
-from icm_annealer.scorers.registry import DEFAULT_MODEL
-from icm_client.contract.errors import RequestError
 from icm_trainer.cli.options import CACHE, CacheOption, DeviceOption, prepare_torch
-from icm_trainer.models.base_model import BaseModel
+from icm_trainer.cli.training_options import (
+    BaseOption,
+    BatchOption,
+    CutOption,
+    EpochsOption,
+    FieldOption,
+    FromGoldOption,
+    FullOption,
+    HeldOutOption,
+    MergeOption,
+    MinMarginOption,
+    OutOption,
+    PresetOption,
+    RankOption,
+    RateOption,
+    TextTokensOption,
+    ThreadsOption,
+    base_model,
+)
 from icm_trainer.models.device import chosen_device
 from icm_trainer.sft.job import SftJob
 from icm_trainer.sft.labelled import LabelSet
 from icm_trainer.sft.record import MERGED, SftRecord, threads_of
-from icm_trainer.sft.settings import SftSettings, presets_help
-from icm_trainer.sft.sources import LabelOptions, read_labels, run_of
+from icm_trainer.sft.settings import SftSettings
+from icm_trainer.sft.sources import LabelOptions, read_labels
 
 
 def sft(
@@ -48,66 +57,31 @@ def sft(
             show_default="the task's own data",
         ),
     ] = None,
-    out: Annotated[Path, out_folder("the model")] = ...,  # type: ignore[assignment]
+    out: OutOption = ...,  # type: ignore[assignment]
     task: RunTaskOption = None,
     data: RunDataOption = None,
-    from_gold: Annotated[bool, typer.Option("--from-gold", help="Learn the gold labels of these rows.")] = False,
-    field: Annotated[
-        str | None, typer.Option("--field", help="Learn the labels that people wrote into this field of the rows.")
-    ] = None,
+    from_gold: FromGoldOption = False,
+    field: FieldOption = None,
     first: FirstOption = None,
     abstain_below: AbstainOption = None,
-    min_margin: Annotated[
-        float | None,
-        typer.Option(
-            metavar="NATS",
-            min=0.0,
-            callback=finite,
-            help="Leave out labels that score less than this above the next best one.",
-        ),
-    ] = None,
-    base: Annotated[
-        str | None,
-        typer.Option(
-            "--base",
-            help="The model to tune: a packaged one, a folder, or a hub id.",
-            show_default=f"the run's model, else {DEFAULT_MODEL}",
-        ),
-    ] = None,
-    preset: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help=f"{presets_help()}.", show_default="cpu or gpu, as the device is"),
-    ] = None,
-    full: Annotated[bool, typer.Option("--full", help="Train all weights, and not a LoRA adapter.")] = False,
-    rank: Annotated[int, typer.Option(min=1, help="LoRA's rank; alpha is twice as high.")] = 16,
-    rate: Annotated[float | None, typer.Option(min=1e-9, max=1.0, callback=finite, help="The learning rate.")] = None,
-    epochs: Annotated[float | None, typer.Option(min=0.01, max=1000, callback=finite)] = None,
-    batch: Annotated[int | None, typer.Option(min=1, max=65_536, help="Rows a step.")] = None,
-    held_out: Annotated[
-        float,
-        typer.Option(
-            min=0.0,
-            max=0.5,
-            callback=finite,
-            help="The share of the labels that are not learnt from, but tell when to stop; none if these are fewer "
-            "than 8.",
-        ),
-    ] = 0.1,
+    min_margin: MinMarginOption = None,
+    base: BaseOption = None,
+    preset: PresetOption = None,
+    full: FullOption = False,
+    rank: RankOption = 16,
+    rate: RateOption = None,
+    epochs: EpochsOption = None,
+    batch: BatchOption = None,
+    held_out: HeldOutOption = 0.1,
     class_weights: Annotated[
         bool, typer.Option("--class-weights", help="Let the rows of every label together count the same.")
     ] = False,
-    text_tokens: Annotated[
-        int | None, typer.Option(min=2, help="The most tokens of a text with its label.", show_default="the window")
-    ] = None,
-    cut: Annotated[
-        bool, typer.Option("--cut", help="Take off the beginning of longer texts, instead of refusing them.")
-    ] = False,
+    text_tokens: TextTokensOption = None,
+    cut: CutOption = False,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="On a CPU.", show_default="all cores")] = None,
-    merge: Annotated[
-        bool, typer.Option("--merge", help=f"Also merge the adapter into the model, in OUT/{MERGED}.")
-    ] = False,
+    threads: ThreadsOption = None,
+    merge: MergeOption = False,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
     cache: CacheOption = CACHE,
@@ -128,7 +102,6 @@ def sft(
     options = LabelOptions(labels, task, data, from_gold, field, allow_code)
     given = read_labels(options).first(first).certain(abstain_below, min_margin)
     given.check()
-    record = run_of(options)
     settings = SftSettings.of(
         chosen_device(device),
         preset,
@@ -144,13 +117,7 @@ def sft(
         threads=threads or (threads_of(out) if resume else None),
         seed=seed,
     )
-    name = base or (record.header.model.name if record else DEFAULT_MODEL)
-    try:
-        found = BaseModel.find(name, cache, output.inform)
-    except RequestError as error:
-        if base or not record:
-            raise
-        raise RequestError(f"{error.message}; it found the labels of {labels}: name another by --base") from None
+    found = base_model(base, options, cache, output.inform)
     job = SftJob(given, found, settings, out, merge)
     prepared = job.prepare(resume=resume, overwrite=overwrite)
     _print_start(output, given, prepared.record)

@@ -37,6 +37,28 @@ def target_logprobs(model: Any, shown: Sequence[Shown]) -> Any:
     return (chosen * (targets >= 0)).sum(1)
 
 
+def label_logprobs_tensor(model: Any, prompts: Sequence[Prompt]) -> Any:
+    """[prompt, label]: the same as `label_logprobs`, as a tensor with gradients in float32, on the model's device."""
+    import torch
+
+    inputs: dict[tuple[int, ...], int] = {}
+    # Of every text of every label: its tokens, and the numbers of the inputs that they follow.
+    places = [
+        [
+            [(inputs.setdefault((*prompt.ids, *path[:depth]), len(inputs)), token) for depth, token in enumerate(path)]
+            for prompt in prompts
+            for path in prompt.labels[label]
+        ]
+        for label in range(len(prompts[0].labels))
+    ]
+    logprobs = _last_logprobs(model, list(inputs), 1)[:, 0]
+    columns = []
+    for label_places in places:
+        summed = [logprobs[[row for row, _ in path], [token for _, token in path]].sum() for path in label_places]
+        columns.append(torch.stack(summed).view(len(prompts), -1).logsumexp(1))
+    return torch.stack(columns, 1)
+
+
 def label_logprobs(
     model: Any, prompts: Sequence[Prompt], *, batch: int = BATCH, on_batch: Callable[[int], None] = lambda num: None
 ) -> Array:

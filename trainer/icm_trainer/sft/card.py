@@ -6,52 +6,65 @@ from pathlib import Path
 
 from icm_trainer.learning.checkpoint import LogRow
 from icm_trainer.sft.labelled import RunOrigin
-from icm_trainer.sft.record import SftRecord, SftResult
+from icm_trainer.sft.record import SftRecord, TrainingRecord, TrainingResult
 
 
-def model_card(record: SftRecord, result: SftResult) -> str:
+def model_card(record: SftRecord, result: TrainingResult) -> str:
     """Markdown with the front matter that model hubs read: data, origin of the labels, settings, figures."""
-    task, settings = record.task, record.settings
+    task = record.task
     parts = [
-        _front_matter(record),
+        front_matter(record),
         f"# {task.title or task.name}: a classifier",
         f"`{record.base.name}`, fine-tuned on {sum(record.labels.counts.values()):,} labels: "
         f"{record.labels.origin.text}. "
         "It continues a text with its label; ask it for the probabilities of the labels' texts behind an example:",
-        _code(f"{task.template}" + " ...", [f"{name}: {texts!r}" for name, texts in task.labels.items()]),
+        code(f"{task.template}" + " ...", [f"{name}: {texts!r}" for name, texts in task.labels.items()]),
         "## Labels",
         *_labels(record),
+        *training_section(
+            record,
+            result,
+            "The loss is of the label's tokens alone; no end of text is learnt behind them.",
+        ),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def training_section(record: TrainingRecord, result: TrainingResult, loss: str) -> list[str]:
+    """Settings, the curve, and which weights were kept. `loss` says what was minimised."""
+    settings = record.settings
+    return [
         "## Training",
         f"{settings.method}"
         + ("" if settings.full else f", rank {settings.rank}, alpha {settings.alpha}, all linear layers")
         + f"; AdamW, learning rate {settings.rate:g} falling linearly to 0, batches of {settings.batch}, "
         f"{result.steps:,} of {record.num_steps:,} steps ({_epochs(settings.epochs)}), seed {settings.seed}, preset "
-        f"`{settings.preset}`, {settings.device}, {result.seconds:,.0f} seconds. The loss is of the label's tokens "
-        "alone; no end of text is learnt behind them.",
+        f"`{settings.preset}`, {settings.device}, {result.seconds:,.0f} seconds. {loss}",
         _curve(result.log),
         f"The weights are those of step {result.best or result.steps:,}"
         + (
-            ", where the most held-out labels were agreed with. These come from where the others do: agreeing with "
-            "them is not being right."
+            f", where the most held-out {record.given} were agreed with. These come from where the others do: agreeing "
+            "with them is not being right."
             if result.best
-            else "; no labels were held out."
+            else f"; no {record.given} were held out."
         ),
         "Made with " + ", ".join(f"{name} {version}" for name, version in record.versions.items()) + ".",
     ]
-    return "\n\n".join(parts) + "\n"
 
 
 def _epochs(num: float) -> str:
     return "1 epoch" if num == 1 else f"{num:g} epochs"
 
 
-def _front_matter(record: SftRecord) -> str:
+def front_matter(record: TrainingRecord) -> str:
+    """What model hubs read."""
     library = "transformers" if record.settings.full else "peft"
     base = record.base.name if record.base.name != record.base.folder else Path(record.base.folder).name
     return f"---\nlibrary_name: {library}\nbase_model: {base!r}\npipeline_tag: text-classification\n---"
 
 
-def _code(*lines: str | list[str]) -> str:
+def code(*lines: str | list[str]) -> str:
+    """An indented block."""
     flat = [line for part in lines for line in (part if isinstance(part, list) else part.split("\n"))]
     return "\n".join(f"    {line}" for line in flat)
 
@@ -68,11 +81,12 @@ def _labels(record: SftRecord) -> list[str]:
         + " `labels.jsonl` holds them all."
     ]
     if labels.origin.run is not None:
-        lines += _run(labels.origin.run)
+        lines += found_by(labels.origin.run)
     return lines
 
 
-def _run(run: RunOrigin) -> list[str]:
+def found_by(run: RunOrigin) -> list[str]:
+    """The run's verdict and alarms."""
     u = "" if run.u is None else f" U is {run.u:+.3f} ± {run.u_se:.3f} {run.u_unit}."
     lines = [f"Found by `{run.model}` without labels of people. The run's verdict: {run.verdict}{u}"]
     if run.alarms:

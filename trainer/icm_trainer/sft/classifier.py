@@ -14,14 +14,14 @@ from icm_trainer.models.base_model import BaseModel, load_model
 from icm_trainer.models.label_scores import label_logprobs
 from icm_trainer.models.label_tokens import cut_to, prompts_of
 from icm_trainer.models.lora import with_saved_adapter
-from icm_trainer.sft.record import SftRecord, read_record
+from icm_trainer.sft.record import TrainingRecord, read_training
 
 
 @dataclass(frozen=True)
 class TunedClassifier:
     """Create it with `load`."""
 
-    record: SftRecord
+    record: TrainingRecord
     base: BaseModel
     model: Any
 
@@ -29,7 +29,7 @@ class TunedClassifier:
     def load(cls, folder: Path, cache: Path, say: Progress = lambda text: None, device: str = "cpu") -> TunedClassifier:
         """The model in `folder`. Raises RequestError if there is none, or if the base of its adapter is missing or has
         changed."""
-        record = read_record(folder)
+        record = read_training(folder)
         base = BaseModel.find(str(folder), cache, say) if record.settings.full else base_of(folder, record, cache, say)
         model = load_model(base.folder, "float32", device)
         return cls(record, base, model if record.settings.full else with_saved_adapter(model, folder))
@@ -49,7 +49,7 @@ class TunedClassifier:
         return label_logprobs(self.model, cut, on_batch=on_batch)
 
 
-def base_of(folder: Path, record: SftRecord, cache: Path, say: Progress) -> BaseModel:
+def base_of(folder: Path, record: TrainingRecord, cache: Path, say: Progress) -> BaseModel:
     """The base model of the adapter in `folder`, where it was or else by its name. Raises RequestError if it is missing
     or another one."""
     place = record.base.folder if Path(record.base.folder).is_dir() else record.base.name

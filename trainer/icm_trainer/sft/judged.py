@@ -23,7 +23,7 @@ from icm_server.engines.model_store import Progress
 from icm_trainer.models.label_scores import BATCH
 from icm_trainer.sft.classifier import TunedClassifier
 from icm_trainer.sft.labelled import LabelledExample
-from icm_trainer.sft.record import read_record, read_used
+from icm_trainer.sft.record import SftRecord, read_record, read_used
 
 
 def tuned_subject(
@@ -40,7 +40,7 @@ def tuned_subject(
 ) -> Subject:
     """The model in `folder`, the labels that it was tuned on (held-out ones too), and examples whose texts are not
     among theirs. Raises RequestError."""
-    record, used = read_record(folder), read_used(folder)
+    record, used = read_record(folder, SftRecord), read_used(folder)
     loaded = task_again(record.task, str(folder), task, allow_code=allow_code)
     full = loaded.task.model_copy(update={"rates": record.task.rates}) if loaded else record.task
     source = data or (loaded.data_path if loaded else None)
@@ -61,7 +61,7 @@ def tuned_subject(
 def tuned_rows(folder: Path, task: Task, cache: Path, device: str, say: Progress) -> By:
     """The model in `folder` as what labels the rows of an extension. Raises RequestError if it was tuned for a task
     with another template or other labels."""
-    record = read_record(folder)
+    record = read_record(folder, SftRecord)
     if (record.task.template, record.task.labels) != (task.template, task.labels):
         raise RequestError(f"{folder} was tuned for another task: its template or its labels differ from the core's")
     classifier = TunedClassifier.load(folder, cache, say, device)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 import pydantic
 from pydantic import Field, field_serializer
@@ -18,6 +18,7 @@ from icm_trainer.sft.labelled import LabelledExample, Origin
 from icm_trainer.sft.settings import SftSettings
 
 TRAINING, LABELS_USED, CARD, MERGED, CHECKPOINT = "training.json", "labels.jsonl", "README.md", "merged", "checkpoint"
+PAIRS_USED = "pairs.jsonl"
 
 
 class BaseRecord(Record):
@@ -46,7 +47,7 @@ class LabelsRecord(Record):
     """Texts that lost their beginning."""
 
 
-class SftResult(Record):
+class TrainingResult(Record):
     """How a training ended."""
 
     steps: int
@@ -62,23 +63,49 @@ class SftResult(Record):
         return next(row for row in self.log if row.step == (self.best or self.steps))
 
 
-class SftRecord(Versioned):
-    """How a model was fine-tuned. All but `result` must be the same when a training is resumed."""
+class TrainingRecord(Versioned):
+    """How a model was tuned, whatever it learnt. All but `result` must be the same when a training is resumed."""
 
-    kind: Literal["sft"] = "sft"
+    what: ClassVar[str] = "tuned model"
+    """What the folder holds, for a person."""
+    given: ClassVar[str] = "labels"
+    """What it is made of."""
+    used_file: ClassVar[str] = LABELS_USED
+    """The file that holds what was given."""
+
+    kind: str
     base: BaseRecord
     task: Task
     settings: SftSettings
-    labels: LabelsRecord
     versions: dict[str, str]
     """Of the libraries that computed."""
     num_steps: int = Field(ge=1)
     """Steps without an early stop."""
-    result: SftResult | None = None
+    result: TrainingResult | None = None
 
     @field_serializer("task")
     def _seen(self, task: Task) -> dict[str, Any]:
         return task.seen()
+
+    @property
+    def digest(self) -> str:
+        """Of what was given."""
+        raise NotImplementedError
+
+
+RecordT = TypeVar("RecordT", bound=TrainingRecord)
+
+
+class SftRecord(TrainingRecord):
+    """How a classifier was fine-tuned."""
+
+    what: ClassVar[str] = "classifier"
+    kind: Literal["sft"] = "sft"
+    labels: LabelsRecord
+
+    @property
+    def digest(self) -> str:
+        return self.labels.digest
 
 
 class UsedLabel(Record):
@@ -93,11 +120,22 @@ class UsedLabel(Record):
     held_out: bool
 
 
-def read_record(folder: Path) -> SftRecord:
-    """The record in `folder`. Raises RequestError if there is none, or if the training did not end."""
-    record = read_file(folder / TRAINING, SftRecord)
+def read_training(folder: Path) -> TrainingRecord:
+    """The record in `folder`, of any kind. Raises RequestError if there is none, or if the training did not end."""
+    return _ended(folder, read_file(folder / TRAINING, TrainingRecord))
+
+
+def read_record(folder: Path, model: type[RecordT]) -> RecordT:
+    """The record in `folder`, of this kind. Raises RequestError if there is none, or if the training did not end."""
+    kind, asked = read_training(folder).kind, model.model_fields["kind"].default
+    if kind != asked:
+        raise RequestError(f"{folder} holds no {model.what} (icm train {asked}), but a model of `icm train {kind}`")
+    return _ended(folder, read_file(folder / TRAINING, model))
+
+
+def _ended(folder: Path, record: RecordT | None) -> RecordT:
     if record is None:
-        raise RequestError(f"{folder} holds no model of `icm train sft` (there is no {TRAINING})", code="no_model")
+        raise RequestError(f"{folder} holds no model of `icm train` (there is no {TRAINING})", code="no_model")
     if record.result is None:
         raise RequestError(
             f"{folder}: the training was stopped before its end: continue it with --resume", code="not_finished"
@@ -120,5 +158,5 @@ def read_used(folder: Path) -> list[LabelledExample]:
 
 def threads_of(folder: Path) -> int | None:
     """The threads of a training in `folder`, on which its last digits depend; None if there is none."""
-    record = read_file(folder / TRAINING, SftRecord)
+    record = read_file(folder / TRAINING, TrainingRecord)
     return record.settings.threads if record else None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -45,9 +46,26 @@ class TrainingRows:
         ]
 
 
+class Fitted(NamedTuple):
+    """Prompts that the model can read."""
+
+    prompts: list[Prompt]
+    num_cut: int
+    """How many lost their beginning."""
+
+
 def training_rows(labels: LabelSet, base: BaseModel, settings: SftSettings) -> TrainingRows:
     """Raises RequestError for texts that are too long, and for labels that merge with their texts."""
     prompts = prompts_of(labels.texts, labels.task, base.tokenizer)
+    fit = fitted(prompts, base, settings, lambda number: labels.rows[number].example.id)
+    numbers = labels.labels
+    is_held_out = _held_out(labels, numbers, settings)
+    return TrainingRows(fit.prompts, numbers, is_held_out, _weights(numbers, settings), fit.num_cut)
+
+
+def fitted(prompts: Sequence[Prompt], base: BaseModel, settings: SftSettings, name: Callable[[int], str]) -> Fitted:
+    """The prompts, cut where the settings allow it. Raises RequestError for those that are too long; `name` names one
+    by its number."""
     limit = min(settings.max_tokens, base.window)
     is_long = [prompt.num_tokens > limit for prompt in prompts]
     if any(is_long) and not settings.cut:
@@ -55,7 +73,7 @@ def training_rows(labels: LabelSet, base: BaseModel, settings: SftSettings) -> T
         room = f"up to the {base.window:,} of {base.name}" if base.window > limit else f"the most {base.name} reads"
         raise RequestError(
             f"{sum(is_long):,} of {len(prompts):,} texts are longer than {limit:,} tokens, the longest "
-            f"({labels.rows[longest].example.id!r}) {prompts[longest].num_tokens:,}: raise --text-tokens ({room}), "
+            f"({name(longest)!r}) {prompts[longest].num_tokens:,}: raise --text-tokens ({room}), "
             "leave them out, or let --cut take off their beginning",
             code="too_long",
         )
@@ -63,9 +81,7 @@ def training_rows(labels: LabelSet, base: BaseModel, settings: SftSettings) -> T
     cut = [cut_to(prompt, limit, bos) for prompt in prompts]
     if any(len(prompt.ids) <= len(bos) for prompt in cut):
         raise RequestError(f"--text-tokens {limit} leaves nothing of a text in front of its label", code="too_long")
-    numbers = labels.labels
-    is_held_out = _held_out(labels, numbers, settings)
-    return TrainingRows(cut, numbers, is_held_out, _weights(numbers, settings), sum(is_long))
+    return Fitted(cut, sum(is_long))
 
 
 def _held_out(labels: LabelSet, numbers: Ints, settings: SftSettings) -> npt.NDArray[np.bool_]:

@@ -10,20 +10,20 @@ from typing import Any
 from icm_annealer.runs.atomic_write import check_writable
 from icm_annealer.runs.directory import RunDir
 from icm_annealer.runs.lock import LOCK, hold
-from icm_annealer.runs.schema.base import read_file
+from icm_annealer.runs.schema.base import Record, read_file
 from icm_client.contract.errors import RequestError
 from icm_trainer.learning.checkpoint import remove_checkpoint
 from icm_trainer.models.lora import merged_model
-from icm_trainer.sft.record import CARD, CHECKPOINT, LABELS_USED, MERGED, TRAINING, SftRecord, UsedLabel
+from icm_trainer.sft.record import CARD, CHECKPOINT, LABELS_USED, MERGED, PAIRS_USED, TRAINING, TrainingRecord
 
 PARTIAL = ".partial"
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model")
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "adapter_config.json")
 
 
-def prepare_folder(out: Path, record: SftRecord, used: Iterable[UsedLabel], *, resume: bool, overwrite: bool) -> bool:
-    """Locks the folder for this process, and writes the record and the labels. Returns whether the training has ended
-    already.
+def prepare_folder(out: Path, record: TrainingRecord, used: Iterable[Record], *, resume: bool, overwrite: bool) -> bool:
+    """Locks the folder for this process, and writes the record and what is given. Returns whether the training has
+    ended already.
 
     Raises RequestError if the folder holds something else, another training, or one that was not to be touched.
     """
@@ -33,7 +33,7 @@ def prepare_folder(out: Path, record: SftRecord, used: Iterable[UsedLabel], *, r
         raise RequestError(f"{out}: there is no training to resume", code="no_model")
     check_writable(out / TRAINING)
     hold(out)
-    there = read_file(out / TRAINING, SftRecord) if not overwrite else None
+    there = None if overwrite else _there(out, record)
     if there is not None:
         if not resume:
             raise RequestError(
@@ -48,7 +48,7 @@ def prepare_folder(out: Path, record: SftRecord, used: Iterable[UsedLabel], *, r
     if overwrite:
         remove_model(out)
     folder = RunDir(out)
-    folder.write_rows(LABELS_USED, used)
+    folder.write_rows(record.used_file, used)
     folder.write(TRAINING, record)
     return False
 
@@ -58,7 +58,7 @@ def remove_model(out: Path) -> None:
     remove_checkpoint(out / CHECKPOINT)
     shutil.rmtree(out / MERGED, ignore_errors=True)
     shutil.rmtree(out / PARTIAL, ignore_errors=True)
-    for pattern in (TRAINING, LABELS_USED, CARD, *WEIGHTS, *TOKENIZER_FILES):
+    for pattern in (TRAINING, LABELS_USED, PAIRS_USED, CARD, *WEIGHTS, *TOKENIZER_FILES):
         for path in out.glob(pattern):
             path.unlink()
 
@@ -86,7 +86,7 @@ def save_weights(model: Any, base: Path, out: Path, dtype: str | None) -> None:
     shutil.rmtree(partial)
 
 
-def merge(out: Path, record: SftRecord, base: Path) -> Path:
+def merge(out: Path, record: TrainingRecord, base: Path) -> Path:
     """Writes the base model with the adapter of `out` merged into it to `out/merged`, in the type of the base, and
     returns that folder."""
     target = out / MERGED
@@ -96,12 +96,22 @@ def merge(out: Path, record: SftRecord, base: Path) -> Path:
     return target
 
 
-def _check_same(out: Path, there: SftRecord, asked: SftRecord) -> None:
+def _there(out: Path, asked: TrainingRecord) -> TrainingRecord | None:
+    """The record in the folder, if there is one. Raises RequestError for one of another kind."""
+    found = read_file(out / TRAINING, TrainingRecord)
+    if found is not None and found.kind != asked.kind:
+        raise RequestError(
+            f"{out} holds a model of `icm train {found.kind}`: use another --out, or --overwrite", code="model_exists"
+        )
+    return found and read_file(out / TRAINING, type(asked))
+
+
+def _check_same(out: Path, there: TrainingRecord, asked: TrainingRecord) -> None:
     """Raises RequestError if a training is to be resumed with other labels, another base or other settings."""
     for what, left, right in (
         ("base model", there.base.digest, asked.base.digest),
         ("task", there.task.seen(), asked.task.seen()),
-        ("labels", there.labels.digest, asked.labels.digest),
+        (there.given, there.digest, asked.digest),
         *(
             (f"setting {name}", value, getattr(asked.settings, name))
             for name, value in there.settings.model_dump().items()

@@ -28,7 +28,7 @@ from icm_trainer.models.label_scores import label_logprobs
 from icm_trainer.models.label_tokens import prompts_of
 from icm_trainer.sft.classifier import TunedClassifier
 from icm_trainer.sft.judged import tuned_rows
-from icm_trainer.sft.record import read_record, read_used
+from icm_trainer.sft.record import SftRecord, read_record, read_used
 from icm_trainer.sft.saving import merge
 
 LABELS = planted_labels(56, wrong=0.2)
@@ -46,12 +46,12 @@ def adapter(tiny: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_killed_training_ends_with_the_same_weights(tiny: BaseModel, tmp_path: Path, full: bool) -> None:
     whole = run(job(tiny, tmp_path / "whole", full=full))
     program = [sys.executable, "-m", "tests.trained", str(tiny.folder), str(tmp_path / "killed"), "11"]
-    program += ["--full"] * full
+    program += ["full"] * full
     killed = subprocess.run(program, capture_output=True, text=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert 0 < json.loads((tmp_path / "killed/checkpoint/state.json").read_text())["step"] < 11
     with pytest.raises(RequestError, match="stopped before its end: continue it with --resume"):
-        read_record(tmp_path / "killed")
+        read_record(tmp_path / "killed", SftRecord)
     resumed = run(job(tiny, tmp_path / "killed", full=full), resume=True)
     assert resumed.result is not None
     assert whole.result is not None
@@ -71,7 +71,7 @@ def test_the_folder_is_what_peft_and_transformers_load(adapter: Path, tiny: Base
     prompts = prompts_of(texts, LABELS.task, tiny.tokenizer)
     base = label_logprobs(tiny.load(), prompts)
     assert np.abs(ours - base).max() > 0.5
-    merged = merge(adapter, read_record(adapter), tiny.folder)
+    merged = merge(adapter, read_record(adapter, SftRecord), tiny.folder)
     for model in (
         AutoPeftModelForCausalLM.from_pretrained(adapter),
         AutoModelForCausalLM.from_pretrained(adapter),
@@ -83,7 +83,7 @@ def test_the_folder_is_what_peft_and_transformers_load(adapter: Path, tiny: Base
 
 
 def test_the_record_the_card_and_the_labels_tell_how_it_was_made(adapter: Path, tiny: BaseModel) -> None:
-    record, used = read_record(adapter), read_used(adapter)
+    record, used = read_record(adapter, SftRecord), read_used(adapter)
     assert [(row.example.text, row.label) for row in used] == [(r.example.text, r.label) for r in LABELS.rows]
     held_out = [json.loads(line)["held_out"] for line in (adapter / "labels.jsonl").read_text().splitlines()]
     assert record.labels.num_held_out == sum(held_out) == 14
