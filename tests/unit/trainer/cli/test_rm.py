@@ -26,7 +26,7 @@ def test_mistakes_are_told_before_any_training(icm: Icm, tiny: BaseModel, tmp_pa
         ((pairs, "--from-gold"), "holds pairs, not labels"),
         ((labels, "--task", task), "all 2 labels are 'hot'"),
         ((groups, "--task", grouped), "no pairs to learn from: of 2 labels none is a good one that stands against"),
-        ((*gold, "--pairing", "groups"), "has no groups: use --pairs examples"),
+        ((*gold, "--pairing", "groups"), "has no groups: use --pairing examples"),
         ((*gold, "--pairing", "triples"), "choose one of responses, groups, examples"),
         ((*gold, "--better", "tepid"), "--better: 'tepid' is none of hot, cool"),
         ((*gold, "--two-stage", "8"), "all rows of the data have a label already"),
