@@ -175,7 +175,7 @@ ROOMS = {
         ),
         *("benchmarks", "benchmarks.baselines", "benchmarks.searches", "cli.shared", "cli.large", "cli", ""),
     ],
-    "icm_trainer": ["models", "learning", "sft", "rm", "", "cli"],
+    "icm_trainer": ["models", "learning", "sft", "rm", "relabel", "", "cli"],
     "icm_lab": ["reproduce", ""],
 }
 """The folders of each package, "" for itself, so that each imports only from those before it."""

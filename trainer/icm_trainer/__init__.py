@@ -12,5 +12,6 @@ From labels to a model's folder:
     job = SftJob(labels, base, SftSettings.of("cpu"), Path("runs/words-model"))
     record = await job.prepare().run(progress)
 
-From the folder to log-probabilities of labels: `icm_trainer.sft.classifier.TunedClassifier`.
+From the folder to log-probabilities of labels: `icm_trainer.sft.classifier.TunedClassifier`. Labels from tuned models:
+`icm_trainer.relabel.job.RelabelJob`.
 """

@@ -22,7 +22,7 @@ from icm_annealer.runs.schema.verdict import Verdict
 from icm_annealer.scoring.cost_model import PassTokens, TokenCounter
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import PassRequest, PassResult, PassScorer, Scorer, window_of
-from icm_annealer.search.base import Problem, Result
+from icm_annealer.search.base import Candidate, Problem, Result
 from icm_annealer.search.driver import SearchOutcome, drive
 from icm_annealer.search.problem import problem_of
 from icm_annealer.searches.settings import Settings
@@ -71,24 +71,30 @@ class Run:
 
     def rows(self, run: str = "") -> list[LabelRow]:
         """One row per example, in order."""
-        winner, names, is_known = self.result.winner, self.task.label_names, self.problem.is_known
-        in_context = PassResult(winner.logprobs)
-        probs, context_probs = winner.probs, np.exp(in_context.normalized)
-        margins, mass = winner.margins, in_context.label_mass
-        return [
-            LabelRow(
-                id=example.id,
-                label=names[label],
-                probs=_named(names, probs[number]),
-                margin=_rounded(margins[number]),
-                context_probs=_named(names, context_probs[number]),
-                label_mass=_rounded(mass[number]),
-                group=example.group,
-                run=run,
-                known=bool(is_known[number]),
-            )
-            for number, (example, label) in enumerate(zip(self.examples, self.labels, strict=True))
-        ]
+        return label_rows(self.examples, self.task, self.problem, self.result.winner, run)
+
+
+def label_rows(
+    examples: Sequence[Example], task: Task, problem: Problem, winner: Candidate, run: str = ""
+) -> list[LabelRow]:
+    """The lines of `labels.jsonl` for the labels of `winner`, one per example, in order."""
+    names, is_known, in_context = task.label_names, problem.is_known, PassResult(winner.logprobs)
+    probs, context_probs = winner.probs, np.exp(in_context.normalized)
+    margins, mass = winner.margins, in_context.label_mass
+    return [
+        LabelRow(
+            id=example.id,
+            label=names[label],
+            probs=_named(names, probs[number]),
+            margin=_rounded(margins[number]),
+            context_probs=_named(names, context_probs[number]),
+            label_mass=_rounded(mass[number]),
+            group=example.group,
+            run=run,
+            known=bool(is_known[number]),
+        )
+        for number, (example, label) in enumerate(zip(examples, winner.labels, strict=True))
+    ]
 
 
 def _named(names: Sequence[str], probs: Array) -> dict[str, float]:

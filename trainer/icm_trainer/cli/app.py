@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from icm_trainer.cli.merge import merge
+from icm_trainer.cli.relabel import relabel
 from icm_trainer.cli.rm import eval_rm, rm
 from icm_trainer.cli.sft import sft
 
@@ -12,6 +13,7 @@ app = typer.Typer(no_args_is_help=True, help="Train models on labels.")
 app.command()(sft)
 app.command()(rm)
 app.command("eval-rm")(eval_rm)
+app.command()(relabel)
 app.command()(merge)
 
 
