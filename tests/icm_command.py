@@ -37,12 +37,14 @@ class Icm:
 
 
 def check_refused(ended: Ended, code: int, *says: str) -> None:
+    """That it ended with `code` and an error in one line with `says`, below progress and notes if anything."""
     assert ended.code == code, ended
-    assert ended.err.startswith("error: ")
-    assert ended.err.count("\n") == 1
+    *before, error = ended.err.splitlines()
+    assert error.startswith("error: ")
+    assert not [line for line in before if line.startswith("error")]
     assert "Traceback" not in ended.err + ended.out
     for text in says:
-        assert text in ended.err
+        assert text in error
 
 
 def wait_for(process: subprocess.Popen[bytes], what: Any, limit_s: float = 60.0) -> None:

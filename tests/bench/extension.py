@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 from tests import finished, planted
 
+from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.rows import READ_AS_IT_IS
 from icm_annealer.extending.chunks import Source
 from icm_annealer.extending.core import Core
@@ -122,7 +123,7 @@ def run_child(core: Path, rows: Path, out: Path, answers: str, kill_at: float) -
     while True:
         done, status, used = os.wait4(process, os.WNOHANG)
         if done:
-            print(f"  {time.monotonic() - start:.0f} s, peak {used.ru_maxrss / 1000:.0f} MB", flush=True)
+            Terminal().say(f"  {time.monotonic() - start:.0f} s, peak {used.ru_maxrss / 1000:.0f} MB")
             return status, used.ru_maxrss / 1000
         if kill_at < 1 and (out / LABELS).exists() and labelled(out) >= kill_at * total:
             os.kill(process, signal.SIGKILL)
@@ -159,7 +160,7 @@ def main() -> None:
         status, peak = run_child(core, place / "rows.jsonl", place / "whole", given.answers, 1)
         seconds = time.monotonic() - start
         tokens = spent(read_costs(place / "whole")).usage.computed_tokens
-        print(f"whole: {given.rows / seconds:,.0f} rows/s, {tokens / given.rows:.1f} tokens a row", flush=True)
+        Terminal().say(f"whole: {given.rows / seconds:,.0f} rows/s, {tokens / given.rows:.1f} tokens a row")
         ok = not status
         if given.kills:
             for number in range(given.kills):
@@ -167,9 +168,9 @@ def main() -> None:
                 run_child(core, place / "rows.jsonl", place / "killed", given.answers, kill_at)
             status, last = run_child(core, place / "rows.jsonl", place / "killed", given.answers, 1)
             alike = digest(place / "killed") == digest(place / "whole")
-            print(f"killed {given.kills} times: labels {'the same' if alike else 'DIFFER'}")
+            Terminal().say(f"killed {given.kills} times: labels {'the same' if alike else 'DIFFER'}")
             peak, ok = max(peak, last), ok and not status and alike
-        print(f"peak {peak:.0f} MB")
+        Terminal().say(f"peak {peak:.0f} MB")
         sys.exit(0 if ok and peak < 1000 else 1)
 
 

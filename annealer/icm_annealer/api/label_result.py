@@ -48,6 +48,9 @@ class LabelResult:
     """Possible problems with the labels; `level` is "warning" or "note". Empty if there are none."""
     had_ended: bool
     """True if the run was already finished when it was resumed, so no search was run."""
+    needed: str
+    """About the least budget with which a search that was stopped at its budget goes on, such as `"34,792 tokens"`;
+    empty for one that came to its end, and for a run that was opened."""
     index: Any
     """The index of the pandas DataFrame that held the rows; None for other rows."""
 
@@ -59,7 +62,9 @@ class LabelResult:
         gold: dict[str, str] | None = None,
         *,
         had_ended: bool = False,
+        needed: str = "",
     ):
+        self.needed = needed
         self.folder, self.alarms, self.had_ended = folder, list(alarms), had_ended
         self._record = RunRecord.read(folder)
         self._labelled = [Labelled(e, row) for e, row in zip(examples, self._record.rows(), strict=True)]

@@ -48,6 +48,8 @@ class Run:
     """The scorer of its passes, for further passes."""
     stopped_by: StoppedBy | None = None
     """The budget at which the search was stopped; None if it came to its end."""
+    needed: Budget = NO_BUDGET
+    """About the least budget with which a search that was stopped goes on."""
 
     @property
     def result(self) -> Result:
@@ -156,10 +158,8 @@ async def run_search(
     outcome = await drive(settings.start(problem), problem, passes, recorded=journal, on_pass=on_pass, stops=stops)
     found = verdict(problem, outcome.result, task.label_names)
     stopped_by = limit.stopped_by if limit and outcome.is_stopped else None
-    if stopped_by is not None:
-        found = replace(found, observation=f"{found.observation} {_stopped_text(budget, stopped_by)}")
-    return Run(examples, task, settings, model, problem, outcome, found, passes, stopped_by)
-
-
-def _stopped_text(budget: Budget, by: StoppedBy) -> str:
-    return f"The search was stopped at its budget of {budget.text(by)}, before its end."
+    if limit and stopped_by is not None:
+        stopped = f"The search was stopped at its budget of {budget.text()}, before its end."
+        found = replace(found, observation=f"{found.observation} {stopped}")
+    needed = limit.needed if limit and stopped_by is not None else NO_BUDGET
+    return Run(examples, task, settings, model, problem, outcome, found, passes, stopped_by, needed)

@@ -12,6 +12,7 @@ from icm_annealer.scoring.passes import Scorer
 from icm_client.http.retry import RetryPolicy
 
 WAIT_S, UNREACHABLE_S = 300.0, 5.0
+DEFAULT_ENGINE = "vllm"
 
 
 def ignore(text: str) -> None:
@@ -30,7 +31,7 @@ class Opening:
     """Returns the scorer's API key. Called only by kinds that send one."""
     model: str | None = None
     """The model's name, for an endpoint that serves several."""
-    engine: str = "vllm"
+    engine: str = DEFAULT_ENGINE
     """The engine of a scorer started by this process."""
     wait_s: float | None = None
     """Seconds to wait for a scorer that is unreachable or not ready; None is WAIT_S, but UNREACHABLE_S as long as no
@@ -62,6 +63,8 @@ class ScorerKind:
     """One line on the name and meaning of such a scorer, for `--help` and errors: "`local:MODEL` starts ..."."""
     takes_model: ClassVar[bool] = False
     """Whether `Opening.model` may be given."""
+    takes_engine: ClassVar[bool] = False
+    """Whether `Opening.engine` may be given."""
 
     def check(self, address: str, opening: Opening) -> None:
         """Raises RequestError if the scorer cannot be used. Starts nothing and sends nothing."""

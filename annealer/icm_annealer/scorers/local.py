@@ -23,6 +23,7 @@ class LocalServer(ScorerKind):
     install: str
     """How its dependencies are installed, for an error message."""
     default_model: str
+    takes_engine = True
     engine: str | None = None
     """The engine; None takes it from the options."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from icm_annealer.scorers.icm_server import IcmServer
-from icm_annealer.scorers.kind import Opening, ScorerKind, ignore
+from icm_annealer.scorers.kind import DEFAULT_ENGINE, Opening, ScorerKind, ignore
 from icm_annealer.scorers.local import LocalServer
 from icm_annealer.scorers.openai_endpoint import OpenAIEndpointKind
 from icm_annealer.scoring.passes import Scorer
@@ -43,11 +43,19 @@ class NamedScorer(NamedTuple):
     address: str
     opening: Opening
 
+    name: str
+    """Its whole name; it may hold a password, see `shown`."""
+
     def check(self) -> None:
         """Raises RequestError if the scorer cannot be used. Creates and starts nothing."""
         if self.opening.model is not None and not self.kind.takes_model:
             raise RequestError(
                 "--scorer-model (scorer_model= in Python) is for scorers that serve several models, such as openai:URL"
+            )
+        if self.opening.engine != DEFAULT_ENGINE and not self.kind.takes_engine:
+            raise RequestError(
+                f"--engine (engine= in Python) is for a scorer that is started here, such as local:{DEFAULT_MODEL}; "
+                f"{shown(self.name)} has its own"
             )
         self.kind.check(self.address, self.opening)
 
@@ -70,7 +78,7 @@ def find_scorer(name: str, opening: Opening) -> NamedScorer:
     kind, _, address = name.partition(":")
     if (found := INSTALLED.load(kind) or KINDS.get(kind)) is None:
         raise RequestError(f"{shown(name)!r} is not the name of a scorer: {scorers_help()}", code="unknown_scorer")
-    return NamedScorer(found, address, opening)
+    return NamedScorer(found, address, opening, name)
 
 
 def scorers_help() -> str:

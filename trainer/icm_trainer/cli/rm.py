@@ -8,36 +8,38 @@ from typing import Annotated
 
 import typer
 
-from icm_annealer.cli.shared.options import AllowCodeOption, interruptible
+from icm_annealer.cli.shared.options import AllowCodeOption, RunDataOption, RunTaskOption, interruptible
+from icm_annealer.cli.shared.work_options import (
+    AbstainOption,
+    FirstOption,
+    JsonOption,
+    OverwriteOption,
+    QuietOption,
+    ResumeOption,
+    SeedOption,
+)
+from icm_annealer.console.output import Output
 from icm_annealer.console.progress import RunProgress, duration
-from icm_annealer.console.terminal import Terminal
 from icm_annealer.runs.atomic_write import check_writable
 from icm_annealer.runs.directory import RunDir
 from icm_client.contract.errors import RequestError
 from icm_trainer.cli.options import CACHE, CacheOption, DeviceOption, prepare_torch
 from icm_trainer.cli.training_options import (
-    AbstainOption,
     BaseOption,
     BatchOption,
     CutOption,
-    DataOption,
     EpochsOption,
-    ExamplesOption,
     FieldOption,
     FromGoldOption,
     FullOption,
     HeldOutOption,
-    MaxTokensOption,
     MergeOption,
     MinMarginOption,
     OutOption,
-    OverwriteOption,
     PresetOption,
     RankOption,
     RateOption,
-    ResumeOption,
-    SeedOption,
-    TaskOption,
+    TextTokensOption,
     ThreadsOption,
     base_model,
 )
@@ -64,17 +66,17 @@ def rm(
         ),
     ] = None,
     out: OutOption = ...,  # type: ignore[assignment]
-    task: TaskOption = None,
-    data: DataOption = None,
+    task: RunTaskOption = None,
+    data: RunDataOption = None,
     from_gold: FromGoldOption = False,
     field: FieldOption = None,
-    examples: ExamplesOption = None,
+    first: FirstOption = None,
     abstain_below: AbstainOption = None,
     min_margin: MinMarginOption = None,
     pairs: Annotated[
         str | None,
         typer.Option(
-            "--pairs",
+            "--pairing",
             metavar="|".join(PAIRINGS),
             help="What a pair is made of: the two responses that an example compares, two examples of one group, or "
             "any two examples.",
@@ -115,7 +117,7 @@ def rm(
     epochs: EpochsOption = None,
     batch: BatchOption = None,
     held_out: HeldOutOption = 0.1,
-    max_tokens: MaxTokensOption = None,
+    text_tokens: TextTokensOption = None,
     cut: CutOption = False,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
@@ -125,6 +127,8 @@ def rm(
     overwrite: OverwriteOption = False,
     cache: CacheOption = CACHE,
     allow_code: AllowCodeOption = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a reward model of labels, or of a file of preferences.
 
@@ -136,10 +140,10 @@ def rm(
     Example: icm train rm preferences.jsonl --out runs/by-people
     """
     prepare_torch("icm train rm")
-    console = Terminal()
+    output = Output(quiet=quiet, as_json=as_json)
     options = LabelOptions(labels, task, data, from_gold, field, allow_code)
     how = PairOptions(kind=pairs, better=better, prompt=prompt, response=response)
-    given = read_given(options, how, lambda found: found.first(examples).certain(abstain_below, min_margin))
+    given = read_given(options, how, lambda found: found.first(first).certain(abstain_below, min_margin))
     given.pairs.check()
     settings = SftSettings.of(
         chosen_device(device),
@@ -150,40 +154,42 @@ def rm(
         epochs=epochs,
         batch=batch,
         held_out=held_out,
-        max_tokens=max_tokens,
+        max_tokens=text_tokens,
         cut=cut,
         threads=threads or (threads_of(out) if resume else None),
         seed=seed,
     )
-    job = RmJob(given.pairs, base_model(base, options, cache, console.say), settings, out, how, given.of_task, merge)
-    console.say(f"{len(given.pairs.pairs):,} pairs, {given.pairs.origin.text}", wraps=True)
+    job = RmJob(given.pairs, base_model(base, options, cache, output.inform), settings, out, how, given.of_task, merge)
+    output.inform(f"{len(given.pairs.pairs):,} pairs, {given.pairs.origin.text}", wraps=True)
     for alarm in given.pairs.origin.run.alarms if given.pairs.origin.run else ():
-        console.say(f"the run's {alarm}", wraps=True)
+        output.alarm(f"the run's {alarm}", is_warning=alarm.startswith("warning"))
 
     def shown(stage: str) -> RunProgress:
-        return RunProgress(console, f"rm: {given.pairs.form.name}{stage and ', '}{stage}", [])
+        return RunProgress(output.aside, f"rm: {given.pairs.form.name}{stage and ', '}{stage}", [])
 
     again = f"icm train rm ... --out {out} --resume"
     if two_stage is None:
         prepared = job.prepare(resume=resume, overwrite=overwrite)
         if prepared.has_ended:
-            console.say(f"note: this training had already ended; the model in {out} was not changed")
+            output.note(f"this training had already ended; the model in {out} was not changed")
 
         async def work() -> RmRecord:
             with shown("") as progress:
                 return await prepared.run(progress)
 
-        _print_end(console, interruptible(work(), console, again), out)
+        ended: RmRecord = interruptible(work(), output, again)
+        _print_end(output, ended, out)
     else:
         if given.labels is None:
             raise RequestError("--two-stage needs labels of a task, not a file of preferences")
         stages = TwoStages(job, given.labels, rest_of(options, given.labels.given, two_stage))
-        first, last = interruptible(stages.run(shown, resume=resume, overwrite=overwrite), console, again)
-        _print_end(console, first, stages.first_folder)
-        _print_end(console, last, out)
+        before, ended = interruptible(stages.run(shown, resume=resume, overwrite=overwrite), output, again)
+        _print_end(output, before, stages.first_folder)
+        _print_end(output, ended, out)
     if merge and not full:
-        console.say(f"Merged: {out / MERGED}")
-    console.say(f"How good it is: icm train eval-rm {out}")
+        output.say(f"Merged: {out / MERGED}")
+    output.inform(f"How good it is: icm train eval-rm {out}")
+    output.json({"folder": out, **ended.model_dump(exclude={"format"})})
 
 
 def eval_rm(
@@ -196,12 +202,12 @@ def eval_rm(
             show_default="those of the task",
         ),
     ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="The task file, which names the gold field; not needed for built-in tasks.")
-    ] = None,
+    task: RunTaskOption = None,
     device: DeviceOption = "auto",
     cache: CacheOption = CACHE,
     allow_code: AllowCodeOption = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Judge a reward model on pairs that it did not learn from, beside the model that it was made of.
 
@@ -212,28 +218,29 @@ def eval_rm(
     """
     record = read_record(folder, RmRecord)
     prepare_torch("icm train eval-rm")
-    console = Terminal()
+    output = Output(quiet=quiet, as_json=as_json)
     check_writable(folder / EVALUATION)
     pairs = pairs_to_judge(str(folder), record, read_used_pairs(folder), task, test, allow_code=allow_code)
     chosen = chosen_device(device)
-    model = RewardModel.load(folder, cache, console.say, chosen)
+    model = RewardModel.load(folder, cache, output.inform, chosen)
     rewards = {"tuned": model.rewards}
     try:
-        rewards["untuned"] = model.untuned(folder, cache, console.say, chosen).rewards
+        rewards["untuned"] = model.untuned(folder, cache, output.inform, chosen).rewards
     except RequestError as error:  # a model of `--full` is whole without it
-        console.say(f"note: not beside the model that it was made of: {error.message}", wraps=True)
+        output.note(f"not beside the model that it was made of: {error.message}")
     found = judged(folder.resolve().name, pairs, rewards)
     RunDir(folder).write(EVALUATION, found)
     for line in _lines(found):
-        console.say(line, wraps=True)
-    console.say(f"Written to {folder / EVALUATION}")
+        output.say(line, wraps=True)
+    output.say(f"Written to {folder / EVALUATION}")
+    output.json({"file": folder / EVALUATION, **found.model_dump(exclude={"format"})})
 
 
-def _print_end(console: Terminal, record: RmRecord, out: Path) -> None:
+def _print_end(output: Output, record: RmRecord, out: Path) -> None:
     assert record.result is not None
     kept = record.result.kept
     seen = "" if kept.held_out_agreement is None else f"; {kept.held_out_agreement:.3f} of the held-out pairs agree"
-    console.say(
+    output.say(
         f"{record.pairs.num:,} pairs: kept the weights of step {kept.step:,} of {record.num_steps:,}{seen}; "
         f"{duration(record.result.seconds)}; written to {out}",
         wraps=True,

@@ -7,33 +7,35 @@ from typing import Annotated
 
 import typer
 
-from icm_annealer.cli.shared.options import AllowCodeOption, interruptible
+from icm_annealer.cli.shared.options import AllowCodeOption, RunDataOption, RunTaskOption, interruptible
+from icm_annealer.cli.shared.work_options import (
+    AbstainOption,
+    FirstOption,
+    JsonOption,
+    OverwriteOption,
+    QuietOption,
+    ResumeOption,
+    SeedOption,
+)
+from icm_annealer.console.output import Output
 from icm_annealer.console.progress import RunProgress, duration
-from icm_annealer.console.terminal import Terminal
 from icm_trainer.cli.options import CACHE, CacheOption, DeviceOption, prepare_torch
 from icm_trainer.cli.training_options import (
-    AbstainOption,
     BaseOption,
     BatchOption,
     CutOption,
-    DataOption,
     EpochsOption,
-    ExamplesOption,
     FieldOption,
     FromGoldOption,
     FullOption,
     HeldOutOption,
-    MaxTokensOption,
     MergeOption,
     MinMarginOption,
     OutOption,
-    OverwriteOption,
     PresetOption,
     RankOption,
     RateOption,
-    ResumeOption,
-    SeedOption,
-    TaskOption,
+    TextTokensOption,
     ThreadsOption,
     base_model,
 )
@@ -56,11 +58,11 @@ def sft(
         ),
     ] = None,
     out: OutOption = ...,  # type: ignore[assignment]
-    task: TaskOption = None,
-    data: DataOption = None,
+    task: RunTaskOption = None,
+    data: RunDataOption = None,
     from_gold: FromGoldOption = False,
     field: FieldOption = None,
-    examples: ExamplesOption = None,
+    first: FirstOption = None,
     abstain_below: AbstainOption = None,
     min_margin: MinMarginOption = None,
     base: BaseOption = None,
@@ -74,7 +76,7 @@ def sft(
     class_weights: Annotated[
         bool, typer.Option("--class-weights", help="Let the rows of every label together count the same.")
     ] = False,
-    max_tokens: MaxTokensOption = None,
+    text_tokens: TextTokensOption = None,
     cut: CutOption = False,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
@@ -84,6 +86,8 @@ def sft(
     overwrite: OverwriteOption = False,
     cache: CacheOption = CACHE,
     allow_code: AllowCodeOption = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Fine-tune a model into a classifier, on the labels of a run, a file, gold or people.
 
@@ -94,9 +98,9 @@ def sft(
     Example: icm train sft --task my_task.yaml --data rows.csv --field annotator --out runs/by-people
     """
     prepare_torch("icm train sft")
-    console = Terminal()
+    output = Output(quiet=quiet, as_json=as_json)
     options = LabelOptions(labels, task, data, from_gold, field, allow_code)
-    given = read_labels(options).first(examples).certain(abstain_below, min_margin)
+    given = read_labels(options).first(first).certain(abstain_below, min_margin)
     given.check()
     settings = SftSettings.of(
         chosen_device(device),
@@ -108,32 +112,33 @@ def sft(
         batch=batch,
         held_out=held_out,
         class_weights=class_weights,
-        max_tokens=max_tokens,
+        max_tokens=text_tokens,
         cut=cut,
         threads=threads or (threads_of(out) if resume else None),
         seed=seed,
     )
-    found = base_model(base, options, cache, console.say)
+    found = base_model(base, options, cache, output.inform)
     job = SftJob(given, found, settings, out, merge)
     prepared = job.prepare(resume=resume, overwrite=overwrite)
-    _print_start(console, given, prepared.record)
+    _print_start(output, given, prepared.record)
     if prepared.has_ended:
-        console.say(f"note: this training had already ended; the model in {out} was not changed")
+        output.note(f"this training had already ended; the model in {out} was not changed")
 
     async def work() -> SftRecord:
-        with RunProgress(console, f"sft: {given.task.name}", given.task.label_names) as progress:
+        with RunProgress(output.aside, f"sft: {given.task.name}", given.task.label_names) as progress:
             return await prepared.run(progress)
 
-    ended: SftRecord = interruptible(work(), console, f"icm train sft ... --out {out} --resume")
-    _print_end(console, ended, out, merge)
+    ended: SftRecord = interruptible(work(), output, f"icm train sft ... --out {out} --resume")
+    _print_end(output, ended, out, merge)
+    output.json({"folder": out, **ended.model_dump(exclude={"format"})})
 
 
-def _print_start(console: Terminal, labels: LabelSet, record: SftRecord) -> None:
+def _print_start(output: Output, labels: LabelSet, record: SftRecord) -> None:
     counts = ", ".join(f"{name} {num:,}" for name, num in labels.counts.items())
     left_out = f", {labels.num_left_out:,} rows left out" if labels.num_left_out else ""
-    console.say(f"{len(labels.rows):,} labels ({counts}{left_out}), {labels.origin.text}", wraps=True)
+    output.inform(f"{len(labels.rows):,} labels ({counts}{left_out}), {labels.origin.text}", wraps=True)
     held_out, settings = record.labels.num_held_out, record.settings
-    console.say(
+    output.inform(
         f"{settings.method} on {record.base.name}, learning rate {settings.rate:g}, {record.num_steps:,} steps; "
         + (f"{held_out:,} labels are held out" if held_out else "too few labels to hold any out")
         * bool(settings.held_out)
@@ -141,15 +146,15 @@ def _print_start(console: Terminal, labels: LabelSet, record: SftRecord) -> None
         wraps=True,
     )
     for alarm in labels.origin.run.alarms if labels.origin.run else ():
-        console.say(f"the run's {alarm}", wraps=True)
+        output.alarm(f"the run's {alarm}", is_warning=alarm.startswith("warning"))
 
 
-def _print_end(console: Terminal, record: SftRecord, out: Path, merged: bool) -> None:
+def _print_end(output: Output, record: SftRecord, out: Path, merged: bool) -> None:
     assert record.result is not None
     kept = record.result.kept
     seen = "" if kept.held_out_agreement is None else f"; {kept.held_out_agreement:.3f} of the held-out labels agree"
-    console.say(
+    output.say(
         f"Kept the weights of step {kept.step:,} of {record.num_steps:,}{seen}; {duration(record.result.seconds)}"
     )
-    console.say(f"Written to {out}" + (f"; merged: {out / MERGED}" if merged and not record.settings.full else ""))
-    console.say(f"How good it is: icm eval --model {out}")
+    output.say(f"Written to {out}" + (f"; merged: {out / MERGED}" if merged and not record.settings.full else ""))
+    output.inform(f"How good it is: icm eval --model {out}")

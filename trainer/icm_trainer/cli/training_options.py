@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from icm_annealer.cli.shared.options import finite
+from icm_annealer.cli.shared.work_options import out_folder
 from icm_annealer.scorers.registry import DEFAULT_MODEL
 from icm_client.contract.errors import RequestError
 from icm_server.engines.model_store import Progress
@@ -16,20 +17,10 @@ from icm_trainer.sft.record import MERGED
 from icm_trainer.sft.settings import presets_help
 from icm_trainer.sft.sources import LabelOptions, run_of
 
-OutOption = Annotated[Path, typer.Option("--out", help="The folder for the model.")]
-TaskOption = Annotated[
-    str | None, typer.Option("--task", help="The labels' task: a built-in one or a task file. A run has its own.")
-]
-DataOption = Annotated[
-    str | None, typer.Option("--data", help="The task's rows: for labels by id, and for a run's gold labels.")
-]
+OutOption = Annotated[Path, out_folder("the model")]
 FromGoldOption = Annotated[bool, typer.Option("--from-gold", help="Learn the gold labels of these rows.")]
 FieldOption = Annotated[
     str | None, typer.Option("--field", help="Learn the labels that people wrote into this field of the rows.")
-]
-ExamplesOption = Annotated[int | None, typer.Option(min=2, help="Learn only the first N labels.")]
-AbstainOption = Annotated[
-    float | None, typer.Option(metavar="P", min=0.0, max=1.0, help="Leave out labels whose certainty is below P.")
 ]
 MinMarginOption = Annotated[
     float | None,
@@ -66,15 +57,14 @@ HeldOutOption = Annotated[
         "8 rows.",
     ),
 ]
-MaxTokensOption = Annotated[int | None, typer.Option(min=2, help="The longest text with its label.")]
+TextTokensOption = Annotated[
+    int | None, typer.Option(min=2, help="The most tokens of a text with its label.", show_default="the window")
+]
 CutOption = Annotated[
     bool, typer.Option("--cut", help="Take off the beginning of longer texts, instead of refusing them.")
 ]
-SeedOption = Annotated[int, typer.Option(min=0, help="Determines everything random.")]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="On a CPU.", show_default="all cores")]
 MergeOption = Annotated[bool, typer.Option("--merge", help=f"Also merge the adapter into the model, in OUT/{MERGED}.")]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue the training in --out.")]
-OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace the model in --out.")]
 
 
 def base_model(name: str | None, options: LabelOptions, cache: Path, say: Progress) -> BaseModel:

@@ -199,7 +199,7 @@ def _responses(task: Task, examples: Sequence[Example], options: PairOptions) ->
 
 def _groups(task: Task, examples: Sequence[Example], options: PairOptions) -> Pairing:
     if task.group is None:
-        raise RequestError(f"the task {task.name!r} has no groups: use --pairs examples")
+        raise RequestError(f"the task {task.name!r} has no groups: use --pairing examples")
     return Groups(task, better_label(task, options.better))
 
 
@@ -220,5 +220,5 @@ def pairing_of(task: Task, examples: Sequence[Example], options: PairOptions) ->
     compares = any(rule.traits.compares_two for rule in task.rules) or options.response is not None
     kind = options.kind or ("responses" if compares else "groups" if task.group is not None else "examples")
     if kind not in PAIRINGS:
-        raise RequestError(f"--pairs {kind}: choose one of {', '.join(PAIRINGS)}")
+        raise RequestError(f"--pairing {kind}: choose one of {', '.join(PAIRINGS)}")
     return PAIRINGS[kind](task, examples, options)

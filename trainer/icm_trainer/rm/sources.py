@@ -70,7 +70,7 @@ def _of_preferences(options: LabelOptions, how: PairOptions) -> Given:
     if options.from_gold or options.field:
         raise RequestError(f"{options.source} holds pairs, not labels: leave out --from-gold and --field")
     if how.kind or how.response or how.prompt:
-        raise RequestError(f"{options.source} holds pairs, not labels: leave out --pairs, --response and --prompt")
+        raise RequestError(f"{options.source} holds pairs, not labels: leave out --pairing, --response and --prompt")
     if options.task is None:
         form, better = CONVERSATION, GOOD
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict
 from pathlib import Path
@@ -10,13 +9,14 @@ from typing import Annotated
 
 import typer
 
-from icm_annealer.cli.large.extend import DEFAULTS
+from icm_annealer.cli.large.extend import DEFAULTS, ContextsOption, ReadsOption, check_option
 from icm_annealer.cli.shared.options import (
     AllowCodeOption,
     ColumnsOption,
     EncodingOption,
     EngineOption,
     KeyOption,
+    RowsOption,
     ScorerModelOption,
     ScorerOption,
     SkipBadOption,
@@ -26,12 +26,15 @@ from icm_annealer.cli.shared.options import (
     named_scorer,
     read_as,
 )
+from icm_annealer.cli.shared.price import HourPriceOption
+from icm_annealer.cli.shared.work_options import JsonOption, QuietOption, shots_option
+from icm_annealer.console.output import Output
 from icm_annealer.console.progress import RunProgress, duration
-from icm_annealer.console.terminal import Terminal
 from icm_annealer.extending.chunks import Source
 from icm_annealer.extending.core import Core
 from icm_annealer.extending.plan import LargePlan, PlannedWork, planned
 from icm_annealer.extending.settings import ExtendSettings
+from icm_annealer.scorers.kind import DEFAULT_ENGINE
 from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_client import RequestError
 
@@ -40,11 +43,11 @@ GPUS = (1, 2, 4, 8, 16, 32, 64)
 
 def plan(
     run: Annotated[Path, typer.Argument(help="The folder of a finished run, the core.")],
-    data: Annotated[str, typer.Option("--data", help="The rows to label: anything that `icm extend` reads.")],
-    contexts: Annotated[int, typer.Option(help="As for `icm extend`.")] = DEFAULTS.contexts,
-    shots: Annotated[int, typer.Option(help="As for `icm extend`.")] = DEFAULTS.shots,
-    reads: Annotated[float, typer.Option(metavar="R", help="As for `icm extend`.")] = DEFAULTS.reads,
-    check: Annotated[int, typer.Option(metavar="N", min=0, help="As for `icm extend`.")] = 0,
+    data: RowsOption,
+    contexts: ContextsOption = DEFAULTS.contexts,
+    shots: Annotated[int, shots_option()] = DEFAULTS.shots,
+    reads: ReadsOption = DEFAULTS.reads,
+    check: Annotated[int, check_option()] = 0,
     runs: Annotated[int, typer.Option(metavar="N", min=0, help="Also the cost of N further runs like RUN.")] = 0,
     tokens_per_s: Annotated[
         float | None,
@@ -56,23 +59,23 @@ def plan(
             show_default="measured with the scorer in 10 seconds, as that of one GPU",
         ),
     ] = None,
-    price_per_hour: Annotated[
-        float | None, typer.Option(metavar="PRICE", min=0.0, callback=finite, help="The price of an hour of one GPU.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    price_per_hour: HourPriceOption = None,
     columns: ColumnsOption = None,
     encoding: EncodingOption = None,
     skip_bad: SkipBadOption = False,
     scorer: ScorerOption = DEFAULT_SCORER,
-    engine: EngineOption = "vllm",
+    engine: EngineOption = DEFAULT_ENGINE,
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
     wait: WaitOption = None,
     allow_code: AllowCodeOption = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Tell what labelling many rows will cost: tokens, hours of 1 to 64 GPUs, money, and what would halve it.
 
-    Nothing is labelled or written. GPUs are taken to share the work without loss.
+    Nothing is labelled or written. GPUs are taken to share the work without loss, and each costs
+    --price-per-hour.
 
     Example: icm plan runs/first --data all.parquet --scorer http://gpu-box:8000 --price-per-hour 2.5
     """
@@ -82,10 +85,10 @@ def plan(
     named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     if not core.num_tokens:
         raise RequestError(f"{run} has no costs (costs.jsonl), so that a search's cost is unknown")
-    console, out = Terminal(stderr=True), Terminal()
+    output = Output(quiet=quiet, as_json=as_json)
 
     async def work() -> LargePlan:
-        with RunProgress(console, f"plan: {core.name}", []) as progress:
+        with RunProgress(output.aside, f"plan: {core.name}", []) as progress:
             async with named.open(progress.status, progress.note) as client:
                 return await planned(
                     core,
@@ -98,16 +101,13 @@ def plan(
                     report=progress.status,
                 )
 
-    found: LargePlan = interruptible(work(), console)
-    if as_json:
-        rate = found.tokens_per_s if math.isfinite(found.tokens_per_s) else None
-        out.say(json.dumps({"ways": [asdict(way) for way in found.ways], "tokens_per_s": rate}))
-        return
+    found: LargePlan = interruptible(work(), output)
+    output.json({"ways": [asdict(way) for way in found.ways], "tokens_per_s": found.tokens_per_s})
     for way in found.ways:
         for line in lines(way, found.tokens_per_s, price_per_hour):
-            out.say(line)
+            output.say(line)
     if not math.isfinite(found.tokens_per_s):
-        out.say("Time: unknown, since the scorer computed nothing for what was measured; name --tokens-per-s.")
+        output.say("Time: unknown, since the scorer computed nothing for what was measured; name --tokens-per-s.")
 
 
 def lines(way: PlannedWork, tokens_per_s: float, price_per_hour: float | None) -> list[str]:

@@ -16,7 +16,7 @@ from tests.icm_command import Icm
 
 import icm_annealer
 from icm_annealer import IcmError, LabelResult, RequestError, Task, anneal, label, load_task, open_run
-from icm_annealer.runs.directory import JOURNAL, LABELS
+from icm_annealer.runs.directory import JOURNAL, LABELS, SKIPPED
 from icm_client import ScorerClient, SyncScorerClient
 
 TEMPLATE, NAMES = "Words: {words}\nKind:", {"hot": " hot", "cool": " cool"}
@@ -118,6 +118,20 @@ def test_a_report_is_shown_in_a_frame_and_saved(url: str, tmp_path: Path) -> Non
     assert report.save(tmp_path / "made" / "page.html").read_text() == report.html
 
 
+def test_a_file_is_read_as_it_is_said_to_be(url: str, tmp_path: Path) -> None:
+    table, quick = tmp_path / "rows.csv", {**QUICK, "search": "zero_shot", "options": None, "scorer": url}
+    table.write_text("".join(f"{row['words']} caf\u00e9,{row['id']}\n" for row in ROWS) + "one,two,three\n", "cp1252")
+    with pytest.raises(RequestError, match="line 17: 3 cells, where 2 columns are named"):
+        label(table, columns=["words", "id"], encoding="cp1252", **quick)
+    found = label(table, columns=["words", "id"], encoding="cp1252", skip_bad=True, out=tmp_path / "run", **quick)
+    assert found.ids == [row["id"] for row in ROWS]
+    assert "café" in found.to_pandas()["text"][0]
+    assert "three" in (tmp_path / "run" / SKIPPED).read_text()
+    assert len(label([*ROWS, {"nothing": 1}], skip_bad=True, **quick).labels) == len(ROWS)
+    with pytest.raises(RequestError, match="columns= and encoding= are for a file"):
+        label(ROWS, encoding="cp1252", **quick)
+
+
 def test_names_alone_are_labels(url: str) -> None:
     result = label(ROWS, scorer=url, **{**QUICK, "labels": ["hot", "cool"]})
     assert result.labels == label(ROWS, scorer=url, **QUICK).labels
@@ -176,7 +190,7 @@ def test_a_warning_is_one(url: str) -> None:
         result = label(words, scorer=url, **QUICK)
     warned = [warning for warning in recorded if warning.category is UserWarning]
     assert warned[0].filename == __file__
-    assert [str(alarm) for alarm in result.alarms if alarm.level == "warning"] == [str(w.message) for w in warned]
+    assert [alarm.line for alarm in result.alarms if alarm.level == "warning"] == [str(w.message) for w in warned]
     assert "(see .alarms)" in repr(result)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,7 @@ def test_a_dry_run_writes_nothing(icm: Icm, tmp_path: Path, url: str, kind: str)
         "eval": ("eval", run, "--task", task),
     }[kind]
     if kind == "eval":
-        short = ("--examples", 12, "--search", "zero_shot")
+        short = ("--first", 12, "--search", "zero_shot")
         assert icm("run", "--task", task, *short, "--scorer", url, "--out", run).code == 0
     dry = ("--scorer", url, "--dry-run", "--price", "2", "--price-per-hour", "3")
     ended = icm(*command, *dry)
@@ -81,7 +82,7 @@ def test_a_dry_run_writes_nothing(icm: Icm, tmp_path: Path, url: str, kind: str)
 
 def test_budgets_end_baselines_and_evaluations_in_order(icm: Icm, tmp_path: Path, url: str) -> None:
     task, run = planted.write_task(tmp_path / "data", 40, seed=5), tmp_path / "run"
-    methods = ("--methods", "zero_shot,growing,gold", "--examples", 12, "--test", 10)
+    methods = ("--methods", "zero_shot,growing,gold", "--examples", 12, "--test-size", 10)
     command = ("baselines", "--task", task, *methods, "--scorer", url, "--out", tmp_path / "b", "--seeds", 3)
     check_refused(icm(*command, "--max-tokens", 1), 1, "no seed has all methods", "--resume")
     whole = icm(*command, "--resume", "--seeds", 1)
@@ -90,7 +91,7 @@ def test_budgets_end_baselines_and_evaluations_in_order(icm: Icm, tmp_path: Path
     assert ended.code == 0, ended
     assert "2 more seeds: the budget was spent before" in ended.out
     assert json.loads((tmp_path / "b" / "baselines.json").read_text())["table"]["seeds"] == [0]
-    assert icm("run", "--task", task, "--examples", 12, "--scorer", url, "--out", run).code == 0
+    assert icm("run", "--task", task, "--first", 12, "--scorer", url, "--out", run).code == 0
     evaluate = ("eval", run, "--task", task, "--test-size", 10, "--scorer", url, "--seeds", 3)
     ended = icm(*evaluate, "--max-tokens", 2000)
     assert ended.code == 0, ended
@@ -115,10 +116,15 @@ def test_a_run_is_resumed_by_its_folder_alone(
     for path in (tmp_path / "data").iterdir():
         path.unlink()
     monkeypatch.chdir("/")
+    little = icm("resume", tmp_path / "part", "--max-minutes", 2e-9)
+    assert "already ended" not in little.err
+    needed = re.search(r"the search goes on with a budget of about (\S+) minutes or more", little.err)
+    assert needed is not None
+    assert float(needed[1]) > 2e-9
     ended = icm("resume", tmp_path / "part")
     assert ended.code == 0, ended
     assert (tmp_path / "part" / JOURNAL).read_bytes() == (tmp_path / "whole" / JOURNAL).read_bytes()
-    assert "had already ended" in icm("resume", tmp_path / "part", "--scorer", url).out
+    assert "had already ended" in icm("resume", tmp_path / "part", "--scorer", url).err
 
 
 def test_a_run_whose_scorer_is_not_known_asks_for_it(icm: Icm, tmp_path: Path, url: str) -> None:
@@ -137,9 +143,21 @@ def test_a_warning_has_an_exit_code_for_scripts(icm: Icm, tmp_path: Path, url: s
     command = ("run", "--task", task, "--search", "zero_shot", "--scorer", url, "--out", tmp_path / "run")
     ended = icm(*command, "--strict")
     assert ended.code == 3, ended
-    assert "warning little-information: " in ended.out
+    assert "warning little-information: " in ended.err
     assert icm(*command, "--resume").code == 0
 
 
 def test_the_version_is_printed(icm: Icm) -> None:
     assert icm("--version").out.startswith("icm ")
+
+
+def test_an_evaluation_asks_the_scorer_of_the_run(icm: Icm, tmp_path: Path, url: str) -> None:
+    task, run = planted.write_task(tmp_path / "data", 24), tmp_path / "run"
+    assert icm("run", "--task", task, "--first", 12, "--search", "zero_shot", "--scorer", url, "--out", run).code == 0
+    evaluate = ("eval", run, "--task", task, "--test-size", 4)
+    ended = icm(*evaluate, "--price", 1)
+    assert ended.code == 0, ended
+    assert f"Scorer: {url}, as of the run" in ended.err
+    assert re.search(r"^Price: \S+ by computed tokens", ended.out, re.MULTILINE)
+    named = icm(*evaluate, "--scorer", "http://127.0.0.1:9", "--wait", 0)
+    check_refused(named, 1, "http://127.0.0.1:9")

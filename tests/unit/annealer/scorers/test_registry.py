@@ -78,7 +78,7 @@ def test_an_installed_scorer_labels(icm: Icm, site: Path, tmp_path: Path) -> Non
     task, out = planted.write_task(tmp_path / "data", 8), tmp_path / "run"
     ended = icm("run", "--task", task, "--scorer", "toy:hello", "--out", out, "--search", "zero_shot")
     assert ended.code == 0, ended
-    assert "the toy says hello" in ended.out
+    assert "the toy says hello" in ended.err
     assert json.loads((out / "journal.jsonl").read_text().splitlines()[0])["model"]["name"] == "toy"
 
 

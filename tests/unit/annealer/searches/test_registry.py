@@ -94,9 +94,9 @@ def test_a_search_of_another_package_takes_part_everywhere(icm: Icm, tmp_path: P
     assert journal["settings"]["options"] == {"label": 0}
     resumed = ("run", "--search", "toy", "--task", task, "--scorer", url, "--out", tmp_path / "run", "--resume")
     assert icm(*resumed).code == 0
-    out = ("--out", tmp_path / "bench.json", "--examples", 12, "--test", 12)
-    names = ("--searches", "zero_shot,toy")
-    benched = icm("search-bench", "--task", task, "--scorer", url, *out, *names)
+    out = ("--out", tmp_path / "bench.json", "--sizes", 12, "--test-size", 12)
+    names = ("--methods", "zero_shot,toy")
+    benched = icm("search-bench", "--tasks", task, "--scorer", url, *out, *names)
     assert benched.code == 0, benched
     found = json.loads((tmp_path / "bench.json").read_text())["searches"]
     assert [row["search"] for row in found] == ["zero_shot", "toy"]
@@ -120,7 +120,7 @@ def test_help_and_errors_list_what_is_installed_and_import_nothing(
     ):
         check_refused(icm("run", "--search", search, "--task", task, "--scorer", url, "--out", run), 2, says)
         assert not run.exists()
-    check_refused(icm("search-bench", "--searches", "blokcs"), 2, "broken, toy")
+    check_refused(icm("search-bench", "--methods", "blokcs"), 2, "broken, toy")
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_mlflow(icm: Icm, url: str, tmp_path: Path) -> None:
     command = ["run", "--task", task, "--out", tmp_path / "run", "--scorer", url, *SMALL, "--track", f"mlflow:{uri}"]
     ended = icm(*command)
     assert ended.code == 0, ended
-    assert "note: mlflow" not in ended.out, (tmp_path / "run" / TRACKING_LOG).read_text()
+    assert "note: mlflow" not in ended.err, (tmp_path / "run" / TRACKING_LOG).read_text()
     client = mlflow.MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name("icm")
     (run,) = client.search_runs([experiment.experiment_id])
@@ -83,9 +83,9 @@ def test_trackio(icm: Icm, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     command = ["run", "--task", task, "--out", tmp_path / "run", "--scorer", url, *SMALL, "--track", "trackio:planted"]
     ended = icm(*command)
     assert ended.code == 0, ended
-    assert "note: trackio" not in ended.out, (tmp_path / "run" / TRACKING_LOG).read_text()
+    assert "note: trackio" not in ended.err, (tmp_path / "run" / TRACKING_LOG).read_text()
     key = json.loads((tmp_path / "run" / TRACKING).read_text())["key"]
     logs = SQLiteStorage.get_logs("planted", key)
     shown = [(log["step"], log["finalists/u"]) for log in logs if "finalists/u" in log]
     assert shown == finalists(tmp_path / "run")
-    assert logs[-1]["state"] in ("finished", "failed")
+    assert logs[-1]["state"] in ("finished", "warned")

@@ -15,7 +15,7 @@ from icm_trainer.models.base_model import BaseModel
 @pytest.mark.slow
 def test_labels_for_all_rows_are_made_and_read_as_a_runs(icm: Icm, tiny: BaseModel, tmp_path: Path) -> None:
     task, out = planted.write_task(tmp_path / "task", 40), tmp_path / "out"
-    options = ("train", "relabel", "--task", task, "--from-gold", "--examples", "24", "--base", tiny.folder,
+    options = ("train", "relabel", "--task", task, "--from-gold", "--first", "24", "--base", tiny.folder,
                "--threads", "1", "--out", out)  # fmt: skip
     for wrong, *says in (
         (("--examples", "40", "--all"), "the data have no other rows"),

@@ -26,12 +26,12 @@ def test_mistakes_are_told_before_any_training(icm: Icm, tiny: BaseModel, tmp_pa
         ((pairs, "--from-gold"), "holds pairs, not labels"),
         ((labels, "--task", task), "all 2 labels are 'hot'"),
         ((groups, "--task", grouped), "no pairs to learn from: of 2 labels none is a good one that stands against"),
-        ((*gold, "--pairs", "groups"), "has no groups: use --pairs examples"),
-        ((*gold, "--pairs", "triples"), "choose one of responses, groups, examples"),
+        ((*gold, "--pairing", "groups"), "has no groups: use --pairing examples"),
+        ((*gold, "--pairing", "triples"), "choose one of responses, groups, examples"),
         ((*gold, "--better", "tepid"), "--better: 'tepid' is none of hot, cool"),
         ((*gold, "--two-stage", "8"), "all rows of the data have a label already"),
         ((*gold, "--rank", "65"), "--rank 65 is too high for"),
-        ((*gold, "--max-tokens", "8"), "texts are longer than 8 tokens"),
+        ((*gold, "--text-tokens", "8"), "texts are longer than 8 tokens"),
     ):
         check_refused(icm("train", "rm", *options, "--out", out, "--base", tiny.folder), 2, *says)
         assert not out.exists()
@@ -41,7 +41,7 @@ def test_mistakes_are_told_before_any_training(icm: Icm, tiny: BaseModel, tmp_pa
 @pytest.mark.slow
 def test_two_stages_are_made_and_judged(icm: Icm, tiny: BaseModel, tmp_path: Path) -> None:
     task, out = planted.write_task(tmp_path / "task", 48), tmp_path / "out"
-    command = ("train", "rm", "--task", task, "--from-gold", "--examples", "20", "--two-stage", "12")
+    command = ("train", "rm", "--task", task, "--from-gold", "--first", "20", "--two-stage", "12")
     command += ("--base", tiny.folder, "--epochs", "1", "--threads", "1", "--out", out)
     made = icm(*command)
     assert made.code == 0, made

@@ -31,7 +31,7 @@ def data(folder: Path, num: int, task: str = planted.TASK, flip: bool = False) -
 
 
 def compare(icm: Icm, url: str, task: Path, out: Path, *options: object) -> Ended:
-    return icm("baselines", "--scorer", url, "--task", task, "--out", out, "--examples", 8, "--test", 20, *options)
+    return icm("baselines", "--scorer", url, "--task", task, "--out", out, "--examples", 8, "--test-size", 20, *options)
 
 
 def saved(out: Path) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def test_the_demos_figures_are_the_same(icm: Icm, tmp_path: Path, url: str) -> N
     task, out = data(tmp_path / "data", 60), tmp_path / "out"
     methods = "zero_shot,random_few_shot,icm,gold"
     assert compare(icm, url, task, out, "--seeds", 1, "--seed", 3, "--methods", methods).code == 0
-    command = ("demo", "--scorer", url, "--task", task, "--out", tmp_path / "demo", "--examples", 8, "--test", 20)
+    command = ("demo", "--scorer", url, "--task", task, "--out", tmp_path / "demo", "--examples", 8, "--test-size", 20)
     assert icm(*command, "--seed", 3).code == 0
     demo = json.loads((tmp_path / "demo" / "demo.json").read_text())
     rows = by_method(out, 3)
@@ -140,13 +140,13 @@ def test_it_is_gone_on_with(icm: Icm, tmp_path: Path, url: str) -> None:
     rows = saved(out)["rows"]
     assert rows[:5] == first  # seconds and all
     assert len(rows) == 10
-    assert "seed 0: icm" not in ended.out
-    assert "seed 1: icm" in ended.out
+    assert "seed 0: icm" not in ended.err
+    assert "seed 1: icm" in ended.err
     assert saved(out)["table"]["seeds"] == [0, 1]
     # What another setting shapes is done again: without a budget growing may go on, the others stay.
     ended = compare(icm, url, task, out, "--seeds", 2, *methods, "--to-the-end", "--resume")
-    assert "seed 0: growing" in ended.out
-    assert "seed 0: gold" not in ended.out
+    assert "seed 0: growing" in ended.err
+    assert "seed 0: gold" not in ended.err
     assert compare(icm, url, task, out, "--seeds", 1, "--methods", "gold", "--overwrite").code == 0
     assert len(saved(out)["rows"]) == 1
 
@@ -196,7 +196,7 @@ def test_rows_of_other_test_orders_are_made_again(
     assert compare(icm, url, task, out, "--seeds", 1, "--methods", "gold").code == 0
     monkeypatch.setattr("icm_annealer.benchmarks.case.NUM_ORDERS", 1)
     ended = compare(icm, url, task, out, "--seeds", 1, "--methods", "gold", "--resume")
-    assert "seed 0: gold" in ended.out
+    assert "seed 0: gold" in ended.err
 
 
 def test_labels_of_one_kind_are_compared_with_three_classes(icm: Icm, tmp_path: Path, url: str) -> None:
@@ -264,10 +264,10 @@ def test_known_labels_and_rates_are_given_to_every_method(icm: Icm, tmp_path: Pa
     check_refused(compare(icm, url, task, tmp_path / "none", *given[:3], "hot=0.5", *methods), 2, says)
     # Rows are kept only for the same known labels and rates.
     again = ("--seeds", 1, "--methods", "growing", "--resume")
-    assert "seed 0: growing" not in compare(icm, url, task, out, *given, *again).out
-    assert "seed 0: growing" in compare(icm, url, task, out, *given[:3], "hot=0.7", *again).out
+    assert "seed 0: growing" not in compare(icm, url, task, out, *given, *again).err
+    assert "seed 0: growing" in compare(icm, url, task, out, *given[:3], "hot=0.7", *again).err
     known.write_text("id,label\nrow-0,hot\n")
-    assert "seed 0: growing" in compare(icm, url, task, out, *given, *again).out
+    assert "seed 0: growing" in compare(icm, url, task, out, *given, *again).err
     check_refused(
         compare(icm, url, task, tmp_path / "none", "--methods", "known_shots"), 2, "the method known_shots needs known"
     )
