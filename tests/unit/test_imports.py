@@ -162,7 +162,7 @@ ROOMS = {
             "runs",
         ),
         *("evaluation", "plots", "labelling", "reporting", "builders", "export", "reviewing", "tracking", "api"),
-        *("benchmarks", "benchmarks.baselines", "benchmarks.searches", "cli.shared", "cli", ""),
+        *("benchmarks", "benchmarks.baselines", "benchmarks.searches", "sweeping", "cli.shared", "cli", ""),
     ],
     "icm_trainer": ["models", "learning", "sft", "", "cli"],
     "icm_lab": ["reproduce", ""],

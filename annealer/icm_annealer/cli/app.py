@@ -26,6 +26,7 @@ from icm_annealer.cli.run import resume_run, run
 from icm_annealer.cli.score import score
 from icm_annealer.cli.shared.ending import ended_in_order
 from icm_annealer.cli.show import show
+from icm_annealer.cli.sweep import sweep
 from icm_annealer.cli.tasks import check_task, tasks
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.bad_rows import BadRowsError
@@ -68,6 +69,7 @@ app.add_typer(adapter_app, name="adapter")
 app.command()(init)
 app.command()(run)
 app.command(name="resume")(resume_run)
+app.command()(sweep)
 app.command()(demo)
 app.command()(score)
 app.command()(tasks)

@@ -62,6 +62,8 @@ class ScorerKind:
     """One line on the name and meaning of such a scorer, for `--help` and errors: "`local:MODEL` starts ..."."""
     takes_model: ClassVar[bool] = False
     """Whether `Opening.model` may be given."""
+    starts_here: ClassVar[bool] = False
+    """Whether opening it starts a model on this machine, which may have room for one at a time."""
 
     def check(self, address: str, opening: Opening) -> None:
         """Raises RequestError if the scorer cannot be used. Starts nothing and sends nothing."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -16,6 +16,8 @@ from icm_annealer.console.terminal import Terminal
 from icm_annealer.scorers.registry import NamedScorer
 from icm_annealer.scoring.forecast import MEASURING_S, Forecast, Work, forecast
 from icm_client.text.counts import counted
+
+_Cost = TypeVar("_Cost")
 
 DryRunOption = Annotated[
     bool,
@@ -59,15 +61,27 @@ class DryRun:
 
     def show(self, title: str, named: NamedScorer, work: Work, *, num_times: int = 1, varies: bool = True) -> None:
         """Opens the scorer, makes the forecast of doing `work` `num_times` times and prints it. Raises IcmError."""
+
+        async def measured(progress: RunProgress) -> Forecast:
+            async with named.open(progress.status, progress.note) as scorer:
+                progress.status("counting tokens, and measuring the scorer's speed")
+                return await forecast(scorer, work, num_times=num_times, varies=varies)
+
+        self.show_cost(self.found(title, measured))
+
+    def found(self, title: str, measured: Callable[[RunProgress], Coroutine[Any, Any, _Cost]]) -> _Cost:
+        """What `measured` finds, while its progress is shown. Raises its errors."""
         console = Terminal(stderr=True)
 
-        async def found() -> Forecast:
+        async def work() -> _Cost:
             with RunProgress(console, title, []) as progress:
-                async with named.open(progress.status, progress.note) as scorer:
-                    progress.status("counting tokens, and measuring the scorer's speed")
-                    return await forecast(scorer, work, num_times=num_times, varies=varies)
+                return await measured(progress)
 
-        cost: Forecast = interruptible(found(), console)
+        cost: _Cost = interruptible(work(), console)
+        return cost
+
+    def show_cost(self, cost: Forecast) -> None:
+        """Prints a forecast."""
         out = Terminal()
         if self.is_json:
             out.say(json.dumps(self._fields(cost)))
