@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from icm_annealer.scoring.limited_scorer import BudgetSpentError
 from icm_annealer.scoring.passes import Scorer
@@ -16,21 +16,36 @@ class Meter:
     def __init__(self, max_tokens: int | None, num_before: int, on_tokens: Callable[[int], None]):
         self._max_tokens = math.inf if max_tokens is None else max_tokens
         self._on_tokens = on_tokens
-        self.num_tokens = 0
-        self.add(num_before)
+        self._num_before = self._num_tokens = num_before
+        self._num_answered = self._num_under_way = 0
+        on_tokens(num_before)
 
     @property
     def is_spent(self) -> bool:
-        return self.num_tokens >= self._max_tokens
+        """Whether the budget is spent, if the requests under way cost as much as those before."""
+        mean = (self._num_tokens - self._num_before) / max(self._num_answered, 1)
+        return self._num_tokens + self._num_under_way * mean >= self._max_tokens
 
-    def add(self, num_tokens: int) -> None:
-        self.num_tokens += num_tokens
-        self._on_tokens(self.num_tokens)
+    async def ask(
+        self, score: Callable[[ScoreRequest], Awaitable[ScoreResponse]], request: ScoreRequest
+    ) -> ScoreResponse:
+        """Sends a request, and counts what it cost. Raises BudgetSpentError if nothing is left for it."""
+        if self.is_spent:
+            raise BudgetSpentError("the sweep's budget of tokens was spent before the run's end")
+        self._num_under_way += 1
+        try:
+            answer = await score(request)
+        finally:
+            self._num_under_way -= 1
+        self._num_answered += 1
+        self._num_tokens += answer.usage.computed_tokens
+        self._on_tokens(self._num_tokens)
+        return answer
 
 
 class MeteredScorer:
-    """`scorer`, whose tokens a meter counts. A request is refused with BudgetSpentError once the budget is spent, so it
-    is exceeded by less than the requests that are under way."""
+    """`scorer`, whose requests a meter counts. It refuses them with BudgetSpentError once the budget is spent, so this is
+    exceeded by the cost of a request or two."""
 
     def __init__(self, scorer: Scorer, meter: Meter):
         self._scorer, self._meter = scorer, meter
@@ -42,8 +57,4 @@ class MeteredScorer:
         return await self._scorer.count_tokens(texts, special_tokens=special_tokens)
 
     async def score(self, request: ScoreRequest) -> ScoreResponse:
-        if self._meter.is_spent:
-            raise BudgetSpentError("the sweep's budget of tokens was spent before the run's end")
-        answer = await self._scorer.score(request)
-        self._meter.add(answer.usage.computed_tokens)
-        return answer
+        return await self._meter.ask(self._scorer.score, request)

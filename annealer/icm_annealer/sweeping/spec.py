@@ -55,7 +55,7 @@ class SettingEntry(_Part):
     search: str
     plan: str | None = None
     measure: Measure | None = None
-    alpha: float | None = None
+    alpha: float = Field(default=Settings.model_fields["alpha"].default, gt=0)
     chains: int | None = Field(default=None, ge=1, le=64)
     passes: int | None = Field(default=None, ge=1, le=10_000)
     options: dict[str, Any] | None = None
@@ -65,13 +65,14 @@ class SettingEntry(_Part):
         """Raises RequestError or ValidationError for settings that the search does not have."""
         if self.options is not None and (self.chains, self.passes) != (None, None):
             raise RequestError("give either options, or chains and passes")
-        given = {"plan": self.plan, "measure": self.measure, "alpha": self.alpha}
         settings = Settings(
             search=self.search,
             seed=seed,
             model=model,
             options=self.options or options_for(self.search, chains=self.chains, passes=self.passes),
-            **{name: value for name, value in given.items() if value is not None},
+            plan=self.plan,
+            measure=self.measure,
+            alpha=self.alpha,
         )
         settings.plan_kind()
         return settings
