@@ -1,8 +1,8 @@
 """What the scorer has to reach, measured: `python -m tests.bench [NAME...]`, into bench.json.
 
 Real vLLM on this machine, which should have nothing else to do. Each takes two to five minutes, `repeats`,
-`annealer-memory` and `endurance` ten. `equal-fake`, `light-fake`, `names` and `sweep` use the fake engine at a given speed, for
-which a machine that has other things to do is good enough.
+`annealer-memory` and `endurance` ten. `equal-fake`, `light-fake`, `names` and `sweep` use the fake engine at a given
+speed, for which a machine that has other things to do is good enough.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 from icm_annealer.scoring.limited_scorer import BudgetSpentError
 from icm_annealer.scoring.passes import Scorer
@@ -26,15 +26,13 @@ class Meter:
         mean = (self._num_tokens - self._num_before) / max(self._num_answered, 1)
         return self._num_tokens + self._num_under_way * mean >= self._max_tokens
 
-    async def ask(
-        self, score: Callable[[ScoreRequest], Awaitable[ScoreResponse]], request: ScoreRequest
-    ) -> ScoreResponse:
-        """Sends a request, and counts what it cost. Raises BudgetSpentError if nothing is left for it."""
+    async def counted(self, scorer: Scorer, request: ScoreRequest) -> ScoreResponse:
+        """The scorer's answer, whose cost is counted. Raises BudgetSpentError if nothing is left for it."""
         if self.is_spent:
             raise BudgetSpentError("the sweep's budget of tokens was spent before the run's end")
         self._num_under_way += 1
         try:
-            answer = await score(request)
+            answer = await scorer.score(request)
         finally:
             self._num_under_way -= 1
         self._num_answered += 1
@@ -44,8 +42,8 @@ class Meter:
 
 
 class MeteredScorer:
-    """`scorer`, whose requests a meter counts. It refuses them with BudgetSpentError once the budget is spent, so this is
-    exceeded by the cost of a request or two."""
+    """`scorer`, whose requests a meter counts. It refuses them with BudgetSpentError once the budget is spent, so this
+    is exceeded by the cost of a request or two."""
 
     def __init__(self, scorer: Scorer, meter: Meter):
         self._scorer, self._meter = scorer, meter
@@ -57,4 +55,4 @@ class MeteredScorer:
         return await self._scorer.count_tokens(texts, special_tokens=special_tokens)
 
     async def score(self, request: ScoreRequest) -> ScoreResponse:
-        return await self._meter.ask(self._scorer.score, request)
+        return await self._meter.counted(self._scorer, request)

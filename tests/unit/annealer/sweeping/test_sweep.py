@@ -8,7 +8,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,9 +73,6 @@ class Counted:
                 await send({"type": "http.response.body", "body": b"{}"})
                 return
         await self._app(scope, receive, send)
-
-
-Scorer = Callable[[], contextlib.AbstractContextManager[Asked]]
 
 
 @contextlib.contextmanager
@@ -172,6 +169,7 @@ def test_a_rerun_does_nothing_and_asks_nothing(whole: Swept, icm: Icm) -> None:
     assert "planted.short.fake" in (whole.out / REPORT).read_text()
 
 
+@pytest.mark.slow
 def test_a_renamed_run_is_moved_and_a_changed_one_refused(icm: Icm, scorer: Asked, tmp_path: Path) -> None:
     file, out = write_sweep(tmp_path, scorer.url, SWEEP.replace("seeds: 2", "seeds: 1")), tmp_path / "out"
     assert icm("sweep", file, "--out", out).code == 0
@@ -189,6 +187,7 @@ def test_a_renamed_run_is_moved_and_a_changed_one_refused(icm: Icm, scorer: Aske
     assert len(scorer.paths) > num_asked
 
 
+@pytest.mark.slow
 def test_a_failing_task_is_listed_and_the_others_go_on(icm: Icm, scorer: Asked, tmp_path: Path) -> None:
     planted.write_task(tmp_path / "long")
     rows = [{"id": str(number), "words": "hot " * (number + WINDOW), "label": "hot"} for number in range(4)]
