@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -23,12 +25,12 @@ from icm_annealer.runs.atomic_write import check_writable
 from icm_annealer.runs.directory import REPORT, RunDir
 from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_annealer.sweeping.forecasts import SweepForecast, sweep_forecast
-from icm_annealer.sweeping.held import held_runs, move_renamed
+from icm_annealer.sweeping.held import Held, held_runs, move_renamed
 from icm_annealer.sweeping.mistakes import SweepMistakesError
 from icm_annealer.sweeping.plan import ScorerDefaults, SweepPlan, make_plan
 from icm_annealer.sweeping.shown_table import print_table, render_page
 from icm_annealer.sweeping.spec import read_spec
-from icm_annealer.sweeping.sweep import Outcome, SweepLimits, run_sweep
+from icm_annealer.sweeping.sweep import Outcome, SweepLimits, alone, run_sweep
 from icm_annealer.sweeping.table import sweep_table
 from icm_client.text.counts import counted
 
@@ -111,39 +113,54 @@ def sweep(
     defaults = ScorerDefaults(
         scorer, engine, wait, lambda: api_key_file.key if api_key_file else None, key_file, experiment
     )
-    try:
+    with _listed():
         plan = make_plan(read_spec(file), file.parent, folder, defaults, allow_code=allow_code)
         if only is not None:
             plan = plan.only(lambda name: fnmatch.fnmatchcase(name, only))
-        if not dry_run:
-            check_writable(folder / FIGURES)
-            move_renamed(plan)
-        held = held_runs(plan, overwrite=overwrite)
+    for note in plan.notes:
+        console.say(f"note: {note}")
+    if dry_run:
+        with _listed():
+            held = held_runs(plan, overwrite=overwrite)
+        _show_cost(console, DryRun(price, price_per_hour, as_json), plan, held)
+        return
+    check_writable(folder / FIGURES)
+    with alone(folder):
+        move_renamed(plan)
+        with _listed():
+            held = held_runs(plan, overwrite=overwrite)
+        work = _made(console, plan, held, SweepLimits(max_parallel, max_tokens, retries))
+        outcomes: dict[str, Outcome] = interruptible(work, console, f"icm sweep {file} ...")
+        _show(console, plan, outcomes)
+    if any(one.ended != "done" for one in outcomes.values()):
+        raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def _listed() -> Iterator[None]:
+    """Prints all mistakes that are found inside, and exits."""
+    try:
+        yield
     except SweepMistakesError as error:
         for line in error.lines:
             Terminal(stderr=True).say(f"error: {line}")
         raise typer.Exit(2) from None
-    for note in plan.notes:
-        console.say(f"note: {note}")
-    if dry_run:
-        dry = DryRun(price, price_per_hour, as_json)
-        cost: SweepForecast = dry.found("dry run", lambda shown: sweep_forecast(plan, held, shown.status, shown.note))
-        if not as_json:
-            for group, one in cost.groups.items():
-                console.say(f"{group.name}: {one.computed_tokens:,} tokens")
-            console.say(f"{counted(cost.num_runs, 'run')} to make, {cost.num_finished:,} finished. All together:")
-        dry.show_cost(cost.total)
-        return
-    limits = SweepLimits(max_parallel, max_tokens, retries)
 
-    async def work() -> dict[str, Outcome]:
-        with SweepProgress(console, f"sweep: {folder.name}") as progress:
-            return await run_sweep(plan, held, limits, progress)
 
-    outcomes: dict[str, Outcome] = interruptible(work(), console, f"icm sweep {file} ...")
-    _show(console, plan, outcomes)
-    if any(one.ended != "done" for one in outcomes.values()):
-        raise typer.Exit(1)
+async def _made(
+    console: Terminal, plan: SweepPlan, held: Mapping[str, Held], limits: SweepLimits
+) -> dict[str, Outcome]:
+    with SweepProgress(console, f"sweep: {plan.folder.name}") as progress:
+        return await run_sweep(plan, held, limits, progress)
+
+
+def _show_cost(console: Terminal, dry: DryRun, plan: SweepPlan, held: Mapping[str, Held]) -> None:
+    cost: SweepForecast = dry.found("dry run", lambda shown: sweep_forecast(plan, held, shown.status, shown.note))
+    if not dry.is_json:
+        for group, one in cost.groups.items():
+            console.say(f"{group.name}: {one.computed_tokens:,} tokens")
+        console.say(f"{counted(cost.num_runs, 'run')} to make, {cost.num_finished:,} finished. All together:")
+    dry.show_cost(cost.total)
 
 
 def _show(console: Terminal, plan: SweepPlan, outcomes: dict[str, Outcome]) -> None:

@@ -93,7 +93,7 @@ def _held(plan: SweepPlan, run: PlannedRun) -> Held:
 
 def move_renamed(plan: SweepPlan) -> None:
     """Moves runs that the folder holds under other names, since names in the sweep's file were changed, to the places
-    that are planned for them. Raises RequestError if one cannot be moved."""
+    that are planned for them. Nothing else may write there. Raises RequestError if one cannot be moved."""
     free = [run for run in plan.runs if not (run.job.folder / JOURNAL).exists()]
     planned = {run.job.folder.path for run in plan.runs}
     others = [path.parent for path in plan.folder.glob(f"*/seed-*/{JOURNAL}") if path.parent not in planned]

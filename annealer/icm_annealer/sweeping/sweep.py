@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from icm_annealer.api.job import OpenScorer
@@ -61,6 +62,18 @@ class SweepLimits:
         return min(self.first_wait_s * 2.0 ** min(retry, 32), self.max_wait_s)
 
 
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Makes the sweep's folder, and keeps other sweeps from it. Raises RequestError if another process makes one
+    there."""
+    make_folder(folder)
+    hold(folder)
+    try:
+        yield
+    finally:
+        release(folder)
+
+
 async def run_sweep(
     plan: SweepPlan,
     held: Mapping[str, Held],
@@ -73,14 +86,9 @@ async def run_sweep(
 
     Several scorers are used at the same time, but of those that start a model on this machine one after the other. A
     scorer of which nothing is needed is not asked for anything. No failure of a run ends another; cancelling ends all,
-    and everything answered is in their journals. Raises RequestError if another process is making the sweep.
+    and everything answered is in their journals.
     """
-    make_folder(plan.folder)
-    hold(plan.folder)
-    try:
-        return await _Sweep(plan, held, limits, progress, sleep).run()
-    finally:
-        release(plan.folder)
+    return await _Sweep(plan, held, limits, progress, sleep).run()
 
 
 class _Sweep:
@@ -111,7 +119,11 @@ class _Sweep:
                 self._outcomes[run.name] = Outcome("done", is_new=False)
             else:
                 left.setdefault(run.group.scorer, []).append(run)
-        expected = {run.name: run.num_passes for runs in left.values() for run in runs}
+        expected = {
+            run.name: 0 if self._held[run.name].is_finished else run.num_passes
+            for runs in left.values()
+            for run in runs
+        }
         self._progress.begin(expected, num_before=len(self._outcomes))
         async with asyncio.TaskGroup() as group:
             for name, runs in left.items():

@@ -208,6 +208,7 @@ def test_a_failing_task_is_listed_and_the_others_go_on(icm: Icm, scorer: Asked, 
     assert scorer.num_scored - num_before <= 4 * 2  # of the failing ones only
 
 
+@pytest.mark.slow
 def test_failures_are_retried_with_growing_pauses(scorer: Asked, tmp_path: Path) -> None:
     plan, pauses = planned(write_sweep(tmp_path, scorer.url), tmp_path / "out"), []
 
