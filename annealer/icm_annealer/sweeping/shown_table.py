@@ -25,6 +25,8 @@ NOTES = (
     "its scorer with others.",
     "U is comparable between runs of one task with the same data, model, plan and measure.",
 )
+MAX_PLOTTED = 60
+"""The most groups of a plot."""
 MAX_REASON = 300
 """Characters shown of why a run failed."""
 
@@ -59,8 +61,11 @@ def render_page(table: SweepTable) -> str:
 
 
 def sweep_plots(table: SweepTable) -> dict[str, Plot]:
-    """Labels right by task, and U by task, with each seed's; only of groups that have them."""
+    """Labels right by task, and U by task, with each seed's; only of groups that have them. None of a larger sweep than
+    a plot can show."""
     plots: dict[str, Plot] = {}
+    if len(table.groups) > MAX_PLOTTED:
+        return plots
     right = _groups(table, lambda g: g.labels_right, lambda g: [r.labels_right.value for r in g.runs if r.labels_right])
     if right:
         plots["labels-right"] = BarPlot("Labels right", "share of right labels", right)

@@ -175,6 +175,11 @@ class _Sweep:
         except IcmError as error:  # of the scorer itself, before any run
             for run in runs:
                 self._failed(run, error, failed)
+        except Exception as error:
+            for run in runs:
+                if run.name not in self._outcomes:
+                    self._end(run, Outcome("failed", self._logged(run, error)))
+            return {}
         return failed
 
     @contextlib.asynccontextmanager
