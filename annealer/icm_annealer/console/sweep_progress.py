@@ -53,7 +53,8 @@ class ShownRun:
 
 
 class SweepProgress:
-    """How many runs wait, run, are done and have failed; tokens; the time left by the passes made so far."""
+    """How many runs wait, run, are done and have failed; tokens; the time left by the passes of this process, from the
+    first one on."""
 
     def __init__(self, console: Terminal, title: str, clock: Callable[[], float] = time.monotonic):
         self._console, self._title, self._clock, self._start = console, title, clock, clock()
@@ -61,6 +62,7 @@ class SweepProgress:
         self._running: dict[str, ShownRun] = {}
         self._ended: Counter[str] = Counter()
         self._num_before = self._num_made = self._num_tokens = 0
+        self._measured_since: float | None = None
         self._status = ""
         self._live = live_view(console, self._render)
 
@@ -119,19 +121,24 @@ class SweepProgress:
         self._console.say(text)
 
     def _count(self, event: PassEvent) -> None:
-        self._num_made += not event.resumed
+        if event.resumed:
+            return
+        if self._measured_since is None:  # before the first pass a scorer may have started
+            self._measured_since = self._clock()
+        else:
+            self._num_made += 1
 
     def _say(self, text: str) -> None:
         self._console.say(f"{duration(self._clock() - self._start)}  {text}")
 
     @property
     def left(self) -> str:
-        """`about 3:20 left`; empty until a pass was made, and at the end."""
+        """`about 3:20 left`; empty until two passes were made, and at the end."""
         shown = (max(run.num_expected - run.num_passes, 0) for run in self._running.values())
         num_left = sum(shown) + sum(self._waiting.values())
-        if not num_left or not self._num_made:
+        if not num_left or not self._num_made or self._measured_since is None:
             return ""
-        return f"about {duration((self._clock() - self._start) / self._num_made * num_left)} left"
+        return f"about {duration((self._clock() - self._measured_since) / self._num_made * num_left)} left"
 
     def _counts(self) -> str:
         parts = [

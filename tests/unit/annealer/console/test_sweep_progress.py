@@ -35,7 +35,7 @@ def test_lines_count_runs_and_tell_the_time_left() -> None:
         progress.end("c", "unfinished")
     assert out.getvalue().splitlines() == [
         "0:00  3 runs to make, 2 done before",
-        "0:20  a done: U +0.500  (1 waiting, 1 running, 3 done, 1,234 tokens, about 0:20 left)",
-        "0:20  b failed: its task\\u001b  (1 waiting, 0 running, 3 done, 1 failed, 1,234 tokens, about 0:13 left)",
+        "0:20  a done: U +0.500  (1 waiting, 1 running, 3 done, 1,234 tokens, about 0:12 left)",
+        "0:20  b failed: its task\\u001b  (1 waiting, 0 running, 3 done, 1 failed, 1,234 tokens, about 0:08 left)",
         "0:20  c unfinished  (0 waiting, 0 running, 3 done, 1 failed, 1 unfinished, 1,234 tokens)",
     ]
