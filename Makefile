@@ -30,9 +30,9 @@ help:
 	@echo 'make check-wheel  build the wheel and use it in an empty environment'
 	@echo '                  ARGS=--newest installs the newest dependencies instead of the locked ones'
 	@echo 'make docs         build the pages of docs/ as a website in site/'
-	@echo 'make commands     write docs/commands.md from the commands'
+	@echo 'make commands     write docs/commands.md and docs/options.md from the commands'
 	@echo 'make bench        measure what plans, searches and the scorer cost (30 minutes); writes bench.json and bench.html'
-	@echo '                  SEARCH_ARGS="--full --resume" compares all searches over 10 seeds (hours)'
+	@echo '                  SEARCH_ARGS="--long --resume" compares all searches over 10 seeds (hours)'
 	@echo '                  SCORER_ARGS="http stock" runs only some scorer benchmarks; --help lists them'
 	@echo 'make attack       attack a scorer in all known ways; report what other users notice, and memory (8 minutes)'
 	@echo '                  ARGS=--short takes one minute; ARGS=--all runs the worst attacks together; --help lists them'
@@ -66,7 +66,8 @@ check-wheel: .venv/.installed
 
 commands: .venv/.installed
 	@$(BIN)/python -m tests.commands_page
-	@echo 'docs/commands.md'
+	@$(BIN)/python -m tests.options_page
+	@echo 'docs/commands.md, docs/options.md'
 
 docs: .venv/.installed
 	@$(SITE)

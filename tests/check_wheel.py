@@ -75,7 +75,7 @@ def use(wheel: Path, folder: Path, constraints: list[str | Path]) -> None:
     for command in ("icm", "icm-server"):
         require("Usage" in run(bin_ / command, "--help", cwd=folder), f"{command} --help shows no usage")
     require("living" in run(bin_ / "icm", "tasks", cwd=folder), "icm tasks does not list the task living")
-    fake = [bin_ / "icm", "run", "--task", "living", "--examples", "32", "--engine", "fake", "--out", "run"]
+    fake = [bin_ / "icm", "run", "--task", "living", "--first", "32", "--engine", "fake", "--out", "run"]
     said = run(*fake, cwd=folder, code=2)
     require(install_hint("server") in said, f"without the extra server a run does not name it:\n{said}")
     print(f"installed alone: icm --help, icm-server --help, icm tasks; a run says {install_hint('server')}")

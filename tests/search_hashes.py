@@ -167,14 +167,14 @@ def searched(folder: Path, task: Path, *options: str) -> dict[str, str]:
 
 def compared(folder: Path, task: Path) -> dict[str, str]:
     """The hashes of the rows of `icm baselines` and of `icm search-bench`."""
-    few = ("--test", 12, "--seeds", 1)
+    few = ("--test-size", 12, "--seeds", 1)
     with recording() as (url, recorder):
         icm("baselines", "--task", task, "--scorer", url, "--out", folder / "baselines", "--examples", 12, *few)
     figures = json.loads((folder / "baselines/baselines.json").read_text())
     found = {"baselines": hashed(figures), "baselines' requests": hashed(sorted(map(hashed, recorder.bodies)))}
     out = folder / "bench.json"
     with recording() as (url, recorder):
-        icm("search-bench", "--task", task, "--scorer", url, "--out", out, "--examples", 12, "--chain", "--full", *few)
+        icm("search-bench", "--task", task, "--scorer", url, "--out", out, "--sizes", 12, "--chain", "--long", *few)
     figures = json.loads(out.read_text())
     return found | {"search-bench": hashed(figures), "bench's requests": hashed(sorted(map(hashed, recorder.bodies)))}
 

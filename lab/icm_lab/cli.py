@@ -10,7 +10,8 @@ import typer
 from rich.table import Table
 
 from icm_annealer.cli.shared.options import FiguresOption, interruptible
-from icm_annealer.console.terminal import Terminal
+from icm_annealer.cli.shared.work_options import JsonOption, QuietOption, out_folder, shots_option
+from icm_annealer.console.output import Output
 from icm_annealer.plots.drawing import saved_plots
 from icm_annealer.runs.atomic_write import check_writable, make_folder
 from icm_annealer.runs.directory import RunDir
@@ -29,24 +30,34 @@ from icm_lab.worlds import worlds
 app = typer.Typer(
     no_args_is_help=True, help="Tiny models pretrained on invented worlds, for what larger ones cannot show."
 )
-OutOption = Annotated[Path, typer.Option("--out", help="The folder to write into.")]
+OutOption = Annotated[Path, out_folder("the files")]
 
 
 @app.command(name="worlds")
-def list_worlds() -> None:
+def list_worlds(as_json: JsonOption = False) -> None:
     """What the models' corpus says, and how often it is labelled by which concept."""
-    console = Terminal()
+    output = Output(as_json=as_json)
     table = Table("world", "an example", "concepts (share of documents)")
     for world in worlds().values():
         shares = [f"{name} {concept.share:.0%}" for name, concept in world.concepts.items()]
         table.add_row(world.name, world.firsts[0] + world.seconds[0], ", ".join(shares))
-    console.print(table)
+    output.show(table)
+    output.json(
+        {
+            "worlds": [
+                {"name": world.name, "concepts": {name: concept.share for name, concept in world.concepts.items()}}
+                for world in worlds().values()
+            ]
+        }
+    )
 
 
 @app.command()
 def train(
     size: Annotated[str, typer.Argument(help=f"{', '.join(SIZES)}.")],
     out: OutOption,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Pretrains a model; started again with the same folder, it goes on. Needs torch and transformers.
 
@@ -57,39 +68,46 @@ def train(
     from icm_lab.shipping import save_model
     from icm_lab.train import train as pretrain
 
-    console, schedule = Terminal(), SCHEDULES[size]
+    output, schedule = Output(quiet=quiet, as_json=as_json), SCHEDULES[size]
 
     def show(row: dict[str, Any]) -> None:
         late = " ".join(f"{name} {row[name][1]:.2f}" for name in row if name.endswith(("/truth", "/inverse")))
-        console.say(f"{row['step']}/{schedule.steps} loss {row['loss']:.3f}  {late}")
+        output.inform(f"{row['step']}/{schedule.steps} loss {row['loss']:.3f}  {late}")
 
     save_model(pretrain(SIZES[size], schedule, out, on_row=show), out)
+    output.say(str(out))
+    output.json({"folder": out})
 
 
 @app.command()
 def examine(
     size: Annotated[str, typer.Argument(help=f"{', '.join(SIZES)}.")],
-    shots: Annotated[int, typer.Option(min=1, max=1024)] = 64,
+    shots: Annotated[int, shots_option()] = 64,
+    as_json: JsonOption = False,
 ) -> None:
     """How often a shipped model is right, without a shot and behind shots by one concept. Needs torch."""
     _check(size)
     from icm_lab.examine import examine as look
     from icm_lab.shipping import load_model
 
-    console = Terminal()
+    output = Output(as_json=as_json)
+    found = look(load_model(weights(size)), shots)
     table = Table("world", "concept", "no shot", counted(shots, "shot"))
-    for name, (first, late) in look(load_model(weights(size)), shots).items():
+    for name, (first, late) in found.items():
         table.add_row(*name.split("/"), f"{first:.2f}", f"{late:.2f}")
-    console.print(table)
+    output.show(table)
+    output.json({"num_shots": shots, "right": {name: list(pair) for name, pair in found.items()}})
 
 
 @app.command()
-def tasks(out: OutOption) -> None:
+def tasks(out: OutOption, as_json: JsonOption = False) -> None:
     """Writes the worlds' tasks, each a task file and its data, as they lie among the built-in ones."""
-    console = Terminal()
+    output = Output(as_json=as_json)
     make_folder(out)
-    for place in write_tasks(out):
-        console.say(str(place))
+    places = write_tasks(out)
+    for place in places:
+        output.say(str(place))
+    output.json({"folders": places})
 
 
 def reproduce(
@@ -98,6 +116,8 @@ def reproduce(
     ] = None,
     out: OutOption = Path("runs/reproduce"),
     figures: FiguresOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """The paper's figures, on SmolLM2 where it can show them and on the laboratory's models where not.
 
@@ -109,13 +129,13 @@ def reproduce(
     if unknown:
         raise RequestError(f"no figure {unknown[0]!r}; known: {', '.join(known)}")
     chosen = [known[number] for number in figure or known]
-    console, folder = Terminal(), RunDir(out)
+    output, folder = Output(quiet=quiet, as_json=as_json), RunDir(out)
     check_writable(folder / "figures.json")
     if figures:
         make_folder(figures)
     rows = interruptible(
-        make_rows(chosen, out, console.say),
-        console,
+        make_rows(chosen, out, output.inform),
+        output,
         f"icm reproduce --out {out}",
     )
     found: dict[str, Any] = {
@@ -131,10 +151,11 @@ def reproduce(
         for claim in one["claims"]:
             verdict = "holds" if claim["holds"] else "does not hold"
             numbers = " against ".join(f"{claim[part]['value']:.3f}" for part in ("first", "second"))
-            console.say(f"figure {one['figure']}: {claim['claim']}: {numbers}: {verdict}")
-    console.say(f"Written to {out}: figures.json, report.html")
+            output.say(f"figure {one['figure']}: {claim['claim']}: {numbers}: {verdict}")
+    output.say(f"Written to {out}: figures.json, report.html")
     if figures:
-        console.say(saved_plots(figure_plots(found), figures))
+        output.inform(saved_plots(figure_plots(found), figures))
+    output.json({"folder": out, **found})
 
 
 def _check(size: str) -> None:

@@ -89,7 +89,7 @@ async def stock_vllm(model: str, extra: Mapping[str, Any] = MappingProxyType({})
 
 async def run_icm(url: str, out: Path, num_examples: int, seed: int = 0) -> None:
     """A whole `icm run` of the task `living`, in a process of its own."""
-    command = ["-m", "icm_annealer.cli.app", "run", "--task", "living", "--examples", str(num_examples)]
+    command = ["-m", "icm_annealer.cli.app", "run", "--task", "living", "--first", str(num_examples)]
     command += ["--seed", str(seed), "--scorer", url, "--out", str(out)]
     run = await asyncio.create_subprocess_exec(
         sys.executable, *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE

@@ -22,7 +22,7 @@ from icm_annealer.sweeping.sweep import SweepLimits, run_sweep
 from icm_annealer.sweeping.table import sweep_table
 
 SPEC = {
-    "tasks": {"living": {"examples": 24}, "names": {"examples": 24}},
+    "tasks": {"living": {"first": 24}, "names": {"first": 24}},
     "settings": {"few": {"search": "blocks", "chains": 2, "passes": 4}, "more": {"search": "blocks", "chains": 4}},
     "seeds": 8,
 }
@@ -52,9 +52,9 @@ async def _made(max_parallel: int, tokens_per_s: int) -> _Made:
             plan = make_plan(SweepSpec.model_validate(SPEC), Path(), Path(place), ScorerDefaults(server.url))
             start = time.perf_counter()
             progress = SweepProgress(Terminal(quiet=True), "")
-            outcomes = await run_sweep(plan, held_runs(plan), SweepLimits(max_parallel), progress)
+            swept = await run_sweep(plan, held_runs(plan), SweepLimits(max_parallel), progress)
             seconds = time.perf_counter() - start
-        runs = [run for group in sweep_table(plan, outcomes).groups for run in group.runs]
+        runs = [run for group in sweep_table(plan, swept.outcomes).groups for run in group.runs]
         assert all(run.ended == "done" for run in runs)
         folders = [run.job.folder for run in plan.runs]
         content = [(folder / JOURNAL).read_bytes() + (folder / LABELS).read_bytes() for folder in folders]

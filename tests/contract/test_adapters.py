@@ -332,7 +332,7 @@ def test_the_command_line(tmp_path: Path) -> None:
         assert said("put", "topics", folder).startswith("topics: rank 2, 6 layers, 0.0 MB, ")
         said("put", "again", "one", "--on-server")
         assert [line.split()[0] for line in said("list").splitlines()] == ["name", "again", "topics"]
-        task = ["run", "--task", "living", "--examples", "8", "--scorer", url, "--out", str(tmp_path / "run")]
+        task = ["run", "--task", "living", "--first", "8", "--scorer", url, "--out", str(tmp_path / "run")]
         assert CliRunner().invoke(icm, [*task, "--adapter", "topics"]).exit_code == 0
         header = json.loads((tmp_path / "run/journal.jsonl").read_text().splitlines()[0])
         assert header["settings"]["model"] == "topics"

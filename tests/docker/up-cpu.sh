@@ -103,11 +103,11 @@ say "ready; running the annealer, first without its key"
 refused=$(compose run --rm -e ICM_API_KEY_FILE=/dev/null annealer run --task living --out /runs/none 2>&1) && code=0 || code=$?
 grep -q "needs an API key" <<<"$refused" && [ "$code" = 1 ] || { say "without a key it ended with $code: $refused"; exit 1; }
 
-compose run --rm annealer run --task living --examples "$examples" --chains 1 --passes 3 --out /runs/demo
+compose run --rm annealer run --task living --first "$examples" --chains 1 --passes 3 --out /runs/demo
 labels=$(compose run --rm --entrypoint cat annealer /runs/demo/labels.jsonl | grep -c '"label"')
 [ "$labels" = "$examples" ] || { say "labels.jsonl holds $labels labels, not $examples"; exit 1; }
 say "labels.jsonl holds $labels labels; a second start of the same run goes on from there"
-compose run --rm annealer run --task living --examples "$examples" --chains 1 --passes 3 --out /runs/demo --resume
+compose run --rm annealer run --task living --first "$examples" --chains 1 --passes 3 --out /runs/demo --resume
 
 say "stopping"
 docker stop --time 60 "$scorer" >/dev/null

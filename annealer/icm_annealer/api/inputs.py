@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pydantic
 
+from icm_annealer.data.bad_rows import BadRows
 from icm_annealer.data.columnar import plain
 from icm_annealer.data.examples import Loaded, examples_of, load_examples
 from icm_annealer.data.given_labels import with_known
@@ -18,6 +19,8 @@ from icm_annealer.data.template import template_fields
 from icm_annealer.runs.directory import JOURNAL
 from icm_annealer.runs.record import RunRecord
 from icm_annealer.searches.settings import Settings
+from icm_annealer.sources.delimited import check_columns
+from icm_annealer.sources.encoding import check_encoding
 from icm_annealer.sources.row import Row
 from icm_client.contract.errors import RequestError
 from icm_client.text.validation import first_error
@@ -64,15 +67,27 @@ def task_of(
     return made, None
 
 
-def load_rows(rows: Any, task: Task) -> Loaded:
+def way_to_read(columns: Sequence[str], encoding: str | None, skip_bad: bool) -> ReadAs:
+    """How data are read. Raises RequestError for names of columns that are empty or equal, and for an unknown
+    encoding."""
+    try:
+        check_columns(list(columns))
+        return ReadAs(list(columns), check_encoding(encoding) if encoding is not None else None, skip_bad)
+    except ValueError as error:
+        raise RequestError(str(error)) from None
+
+
+def load_rows(rows: Any, task: Task, read_as: ReadAs = READ_AS_IT_IS) -> Loaded:
     """The examples at a path (anything that `--data` accepts), or made from rows in memory, in order.
 
     Rows are mappings, or texts for a template with one field. They may come as any iterable, as a DataFrame (of pandas
     or polars), or as a Dataset of the library `datasets`. Raises RequestError, naming the row.
     """
     if isinstance(rows, str | os.PathLike):
-        return load_examples(os.fspath(rows), task)
-    loaded = examples_of(_rows(rows, task), task)
+        return load_examples(os.fspath(rows), task, read_as)
+    if read_as.columns or read_as.encoding:
+        raise RequestError("columns= and encoding= are for a file; rows in memory have their own names")
+    loaded = examples_of(_rows(rows, task), task, BadRows("rows", task, skip=read_as.skip_bad))
     if not loaded.examples:
         raise RequestError("rows: there are none", code="bad_data")
     return loaded

@@ -55,6 +55,8 @@ class JobProgress(Protocol):
         """A pass was answered."""
 
 
+EXCESS = 4.0
+"""Times the passes of a search with default options at which a user is warned."""
 _written: set[Path] = set()
 """The folders that jobs of this process are writing."""
 
@@ -97,6 +99,19 @@ class LabelJob:
         )
         if self.task.rates or given.known:  # contradictions are an error before anything is started
             problem_of(self.task, self.examples, self.settings.objective(), self.settings.plan_kind(), given)
+
+    @property
+    def excess(self) -> str:
+        """A sentence if the search's options make it take far more passes than its defaults, since nothing else would
+        say so before the end; else empty."""
+        kind, num = self.settings.kind, len(self.examples)
+        expected, usual = self.settings.expected_passes(num), kind.expected_passes(kind.options(), num)
+        if not expected or not usual or expected.num < EXCESS * usual.num:
+            return ""
+        return (
+            f"these options make about {expected.num:,.0f} passes of the search, {expected.num / usual.num:.0f} times "
+            "as many as its defaults: --dry-run counts their tokens first, --max-tokens ends the search earlier"
+        )
 
     async def run(self, progress: JobProgress) -> LabelResult:
         """Opens the scorer, searches, and writes the results. Call `prepare` first.

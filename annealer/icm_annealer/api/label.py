@@ -22,6 +22,7 @@ from icm_annealer.api.inputs import (
     settings_of,
     start_from,
     task_of,
+    way_to_read,
     with_known_labels,
 )
 from icm_annealer.api.job import LabelJob, OpenScorer
@@ -52,6 +53,9 @@ def label(
     overwrite: bool = False,
     search: str = "blocks",
     seed: int = 0,
+    columns: Sequence[str] | None = None,
+    encoding: str | None = None,
+    skip_bad: bool = False,
     rates: Mapping[str, float | Sequence[float]] | None = None,
     known: Mapping[Any, str] | Sequence[str | None] | str | os.PathLike[str] | None = None,
     start: str | os.PathLike[str] | None = None,
@@ -88,6 +92,11 @@ def label(
         overwrite: Replace the run in `out`.
         search: The search, such as `"blocks"` (ours) or `"official"` (the paper's).
         seed: The seed of all random numbers.
+        columns: The names of the columns, for a file whose first row does not name them; by default the task's own, or
+            the first row.
+        encoding: The text encoding of a file, such as `"cp1252"`; UTF-8 and UTF-16 are recognised.
+        skip_bad: Leave out rows that cannot be used, and write them to `skipped.jsonl` in the folder; otherwise they
+            are an error, all together.
         rates: Label name -> the share of examples that have it, or its least and greatest share: `{"spam": 0.13}`,
             `{"spam": [0.1, 0.2]}`. Labels that are not named share the rest freely. Replaces the task's; `{}` states
             none.
@@ -145,6 +154,9 @@ def label(
             overwrite=overwrite,
             search=search,
             seed=seed,
+            columns=columns,
+            encoding=encoding,
+            skip_bad=skip_bad,
             rates=rates,
             known=known,
             start=start,
@@ -177,6 +189,9 @@ async def anneal(
     overwrite: bool = False,
     search: str = "blocks",
     seed: int = 0,
+    columns: Sequence[str] | None = None,
+    encoding: str | None = None,
+    skip_bad: bool = False,
     rates: Mapping[str, float | Sequence[float]] | None = None,
     known: Mapping[Any, str] | Sequence[str | None] | str | os.PathLike[str] | None = None,
     start: str | os.PathLike[str] | None = None,
@@ -214,7 +229,8 @@ async def anneal(
     if rows is None and source is None:
         raise RequestError("rows are missing: pass them, or the path of a file")
     index = index_of(rows)
-    loaded = await asyncio.to_thread(load_rows, source if rows is None else rows, found)
+    how = way_to_read(columns or (), encoding, skip_bad)
+    loaded = await asyncio.to_thread(load_rows, source if rows is None else rows, found, how)
     if rates is not None:
         found = with_rates(found, rates)
     if known is not None:
@@ -240,9 +256,11 @@ async def anneal(
     )
     shown = watch(progress, found.name, found.label_names)
     is_kept = False
+    if job.excess:
+        shown.note(f"warning: {job.excess}")
     try:
         job.prepare()
-        async with tracked_in_loop(job.folder, target, shown.note):
+        async with tracked_in_loop(job.folder, target, lambda text: shown.note(f"note: {text}")):
             result = await job.run(shown)
         is_kept = True
     except asyncio.CancelledError:
@@ -262,7 +280,7 @@ async def anneal(
 def _warn(result: LabelResult) -> None:
     for alarm in result.alarms:
         if alarm.level == "warning":
-            warnings.warn(str(alarm), stacklevel=3)
+            warnings.warn(alarm.line, stacklevel=3)
 
 
 def _opener(scorer: Any, opening: Opening) -> OpenScorer:

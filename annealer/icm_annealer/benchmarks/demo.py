@@ -144,7 +144,7 @@ async def run_demo(
 
 
 def print_table(console: Terminal, task: Task, results: DemoResults, folder: RunDir) -> None:
-    """Prints the results."""
+    """Prints the results, without their alarms."""
     seeds = results.seeds
     many = len(seeds) > 1
     spread = f"median of {len(seeds)} seeds" if many else "accuracy"
@@ -166,9 +166,6 @@ def print_table(console: Terminal, task: Task, results: DemoResults, folder: Run
             f"U {answers}; test {seed.test_accuracy['icm'].value:.3f}"
         )
         console.say(f"  Verdict: {seed.search.verdict}", wraps=True)
-        for alarm in seed.search.alarms:
-            colour = "yellow" if alarm.level == "warning" else "dim"
-            console.say(f"  {alarm.level} {alarm.code}: {alarm}", style=colour, wraps=True)
     console.say(
         f"{counted(results.num_passes, 'pass')}, {counted(results.computed_tokens, 'token')} computed, "
         f"{results.seconds:.0f} s. Files: {folder.path}/ ({DEMO}, {REPORT}, {'seed-*/' if many else ''}labels.jsonl)"

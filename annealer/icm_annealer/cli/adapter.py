@@ -9,8 +9,9 @@ from typing import Annotated, TypeVar
 import typer
 from rich.table import Table
 
-from icm_annealer.cli.shared.options import KeyFile, KeyOption, WaitOption, interruptible
-from icm_annealer.console.terminal import Terminal
+from icm_annealer.cli.shared.options import SCORER_VARIABLE, KeyFile, KeyOption, WaitOption, interruptible
+from icm_annealer.cli.shared.work_options import JsonOption, QuietOption
+from icm_annealer.console.output import Output
 from icm_annealer.scorers.kind import Opening
 from icm_client import AdapterInfo, RequestError, ScorerClient
 
@@ -21,7 +22,7 @@ app = typer.Typer(no_args_is_help=True, help="LoRA adapters on a running scorer.
 NameArgument = Annotated[str, typer.Argument(help="Its name on the scorer, which requests give as their model.")]
 UrlOption = Annotated[
     str,
-    typer.Option("--scorer", envvar="ICM_SCORER_URL", help="The scorer's URL, such as http://gpu-box:8000."),
+    typer.Option("--scorer", envvar=SCORER_VARIABLE, help="The scorer's URL, such as http://gpu-box:8000."),
 ]
 SharedOption = Annotated[bool, typer.Option("--shared", help="For all keys; needs an admin key.")]
 
@@ -37,6 +38,8 @@ def put(
     shared: SharedOption = False,
     api_key_file: KeyOption = None,
     wait: WaitOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Have a scorer serve an adapter, in place of one of the same name.
 
@@ -48,15 +51,24 @@ def put(
             return client.put_adapter(name, server_folder=str(folder), shared=shared)
         return client.put_adapter(name, folder, shared=shared)
 
-    info = _asked(scorer, api_key_file, wait, work)
-    Terminal().say(f"{info.name}: rank {info.rank}, {info.num_modules} layers, {_size(info)}, {info.digest[:12]}")
+    output = Output(quiet=quiet, as_json=as_json)
+    info = _asked(output, scorer, api_key_file, wait, work)
+    output.json(info.model_dump())
+    output.say(f"{info.name}: rank {info.rank}, {info.num_modules} layers, {_size(info)}, {info.digest[:12]}")
 
 
 @app.command(name="list")
-def list_(scorer: UrlOption, api_key_file: KeyOption = None, wait: WaitOption = None) -> None:
+def list_(
+    scorer: UrlOption,
+    api_key_file: KeyOption = None,
+    wait: WaitOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
     """List the adapters that this key may use."""
-    found = _asked(scorer, api_key_file, wait, lambda client: client.adapters())
-    output = Terminal()
+    output = Output(quiet=quiet, as_json=as_json)
+    found = _asked(output, scorer, api_key_file, wait, lambda client: client.adapters())
+    output.json(found.model_dump())
     if found.adapters:
         table = Table(box=None, header_style="bold")
         for column in ("name", "rank", "size", "reads", "for", "digest"):
@@ -64,11 +76,11 @@ def list_(scorer: UrlOption, api_key_file: KeyOption = None, wait: WaitOption = 
         for info in found.adapters:
             whose = "all keys, from the start" if info.fixed else "all keys" if info.shared else "this key"
             table.add_row(info.name, str(info.rank), _size(info), f"{info.reads:,}", whose, info.digest[:12])
-        output.print(table)
+        output.show(table)
     else:
-        output.say("no adapters")
+        output.note("no adapters")
     if not found.takes_more:
-        output.say("This scorer takes no others: it was started without --adapter-store.")
+        output.note("this scorer takes no others: it was started without --adapter-store")
 
 
 @app.command()
@@ -78,14 +90,22 @@ def delete(
     shared: SharedOption = False,
     api_key_file: KeyOption = None,
     wait: WaitOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Take an adapter off a scorer. Requests that run end with it."""
-    info = _asked(scorer, api_key_file, wait, lambda client: client.delete_adapter(name, shared=shared))
-    Terminal().say(f"{info.name} is deleted")
+    output = Output(quiet=quiet, as_json=as_json)
+    info = _asked(output, scorer, api_key_file, wait, lambda client: client.delete_adapter(name, shared=shared))
+    output.json(info.model_dump())
+    output.say(f"{info.name} is deleted")
 
 
 def _asked(
-    url: str, key: KeyFile | None, wait_s: float | None, work: Callable[[ScorerClient], Awaitable[_Answer]]
+    output: Output,
+    url: str,
+    key: KeyFile | None,
+    wait_s: float | None,
+    work: Callable[[ScorerClient], Awaitable[_Answer]],
 ) -> _Answer:
     """What the scorer at the URL answers."""
     if not url.startswith(("http://", "https://")):
@@ -96,7 +116,7 @@ def _asked(
         async with ScorerClient(url, api_key=opening.read_key(), retry=opening.retry) as client:
             return await work(client)
 
-    answer: _Answer = interruptible(asked(), Terminal(stderr=True))
+    answer: _Answer = interruptible(asked(), output)
     return answer
 
 

@@ -28,7 +28,7 @@ from icm_annealer.cli.shared.ending import ended_in_order
 from icm_annealer.cli.show import show
 from icm_annealer.cli.sweep import sweep
 from icm_annealer.cli.tasks import check_task, tasks
-from icm_annealer.console.terminal import Terminal
+from icm_annealer.console.output import Output
 from icm_annealer.data.bad_rows import BadRowsError
 from icm_client import IcmError, RequestError
 from icm_client.text.distribution import version
@@ -48,7 +48,7 @@ app = typer.Typer(
 
 def _show_version(is_asked: bool) -> None:
     if is_asked:
-        Terminal().say(f"icm {version()}")
+        Output().say(f"icm {version()}")
         raise typer.Exit
 
 
@@ -98,21 +98,19 @@ def main() -> None:
             sys.exit(_command()(standalone_mode=False))
     except WrongUsage as error:
         if text := error.format_message().replace("Value error, ", ""):  # none where help is shown instead
-            _print_error(f"{text.rstrip('.')} (see `{error.ctx.command_path} --help`)" if error.ctx else text)
+            Output().fail(f"{text.rstrip('.')} (see `{error.ctx.command_path} --help`)" if error.ctx else text)
         sys.exit(2)
     except BadRowsError as error:
-        for line in error.table:
-            Terminal(stderr=True).say(line)
-        _print_error(error.message)
+        Output().fail(error.message, error.table)
         sys.exit(2)
     except IcmError as error:
-        _print_error(error.message)
+        Output().fail(error.message)
         sys.exit(2 if isinstance(error, RequestError) else 1)
     except OSError as error:
-        _print_error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        Output().fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
         sys.exit(2)
     except Exception:  # a bug in this program; its message may still contain untrusted text
-        Terminal(stderr=True).print(traceback.format_exc(), soft_wrap=True)
+        Output().trace(traceback.format_exc())
         sys.exit(1)
     finally:
         _drop_unwritable_output()
@@ -131,10 +129,6 @@ def _drop_unwritable_output() -> None:
             stream.flush()
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def _print_error(text: str) -> None:
-    Terminal(stderr=True).say(f"error: {text}")
 
 
 if __name__ == "__main__":

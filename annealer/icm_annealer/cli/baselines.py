@@ -14,8 +14,10 @@ from icm_annealer.benchmarks.baselines.page import baseline_plots, render_page
 from icm_annealer.benchmarks.baselines.plan import BaselinesPlan, read_prefix
 from icm_annealer.benchmarks.baselines.tables import print_methods
 from icm_annealer.benchmarks.case import TaskData
-from icm_annealer.cli.shared.dry_run import DryRun, DryRunOption, HourPriceOption, JsonOption, PriceOption
+from icm_annealer.benchmarks.results_file import as_json as as_figures
+from icm_annealer.cli.shared.dry_run import DryRun, DryRunOption
 from icm_annealer.cli.shared.options import (
+    DEFAULT_ENGINE,
     AllowCodeOption,
     ColumnsOption,
     DataOption,
@@ -37,8 +39,21 @@ from icm_annealer.cli.shared.options import (
     read_as,
     with_given,
 )
+from icm_annealer.cli.shared.price import HourPriceOption, Price, PriceOption
+from icm_annealer.cli.shared.work_options import (
+    ExamplesOption,
+    JsonOption,
+    OverwriteOption,
+    QuietOption,
+    ResumeOption,
+    SeedOption,
+    SeedsOption,
+    TestSizeOption,
+    methods_option,
+    out_folder,
+)
+from icm_annealer.console.output import Output
 from icm_annealer.console.progress import RunProgress
-from icm_annealer.console.terminal import Terminal
 from icm_annealer.plots.drawing import saved_plots
 from icm_annealer.runs.atomic_write import check_writable, make_folder
 from icm_annealer.runs.directory import SCORER_LOG, RunDir
@@ -52,10 +67,7 @@ USUAL = BaselinesPlan
 
 def baselines(
     task: TaskOption,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", help="The folder for baselines.json and .html.", show_default="runs/baselines/TASK"),
-    ] = None,
+    out: Annotated[Path | None, out_folder(f"{FIGURES} and {PAGE}", "runs/baselines/TASK")] = None,
     scorer: ScorerOption = DEFAULT_SCORER,
     data: DataOption = None,
     columns: ColumnsOption = None,
@@ -63,13 +75,11 @@ def baselines(
     skip_bad: SkipBadOption = False,
     rates: RatesOption = None,
     known: KnownOption = None,
-    examples: Annotated[int, typer.Option(min=8, help="How many examples to label.")] = USUAL.num_examples,
-    test: Annotated[int, typer.Option(min=1, help="How many unseen examples to test on.")] = USUAL.num_test,
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="How many random draws of both.")] = USUAL.num_seeds,
-    seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = USUAL.first_seed,
-    methods: Annotated[
-        str | None, typer.Option(help=f"Some of {', '.join(METHODS)}; by default all that need nothing else.")
-    ] = None,
+    examples: ExamplesOption = USUAL.num_examples,
+    test_size: TestSizeOption = USUAL.num_test,
+    seeds: SeedsOption = USUAL.num_seeds,
+    seed: SeedOption = USUAL.first_seed,
+    methods: Annotated[str | None, methods_option(", ".join(METHODS), "all that need nothing else")] = None,
     known_from_gold: Annotated[
         int,
         typer.Option(
@@ -96,16 +106,15 @@ def baselines(
     dry_run: DryRunOption = False,
     price: PriceOption = None,
     price_per_hour: HourPriceOption = None,
-    as_json: JsonOption = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Keep results in --out that have the same model and settings.")
-    ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the results in --out.")] = False,
-    engine: EngineOption = "vllm",
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
+    engine: EngineOption = DEFAULT_ENGINE,
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
     wait: WaitOption = None,
     allow_code: AllowCodeOption = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare ICM with zero-shot, random, bootstrapped, ... and gold labels, on a task that has gold labels.
 
@@ -113,7 +122,7 @@ def baselines(
 
     Example: icm baselines --task living --seeds 5 --figures figures
     """
-    console = Terminal()
+    output = Output(quiet=quiet, as_json=as_json)
     loaded_task, loaded = load_data(task, data, allow_code=allow_code, read_as=read_as(columns, encoding, skip_bad))
     if not loaded.gold:
         raise RequestError(
@@ -126,37 +135,47 @@ def baselines(
         offer,
         chosen(methods.split(",") if methods else [], offer),
         examples,
-        test,
+        test_size,
         seeds,
         seed,
         known_from_gold,
         not to_the_end,
     )
     named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
-    case = TaskData(own_task, loaded)
+    case, prices = TaskData(own_task, loaded), Price(price, price_per_hour)
     if dry_run:
-        dry = DryRun(price, price_per_hour, as_json, max_minutes)
-        dry.show("dry run", named, lambda scorer: rehearse(scorer, case, plan), num_times=seeds)
+        dry = DryRun(prices, max_minutes)
+        dry.show(output, "dry run", named, lambda scorer: rehearse(scorer, case, plan), num_times=seeds)
         return
     folder = RunDir(out or Path("runs/baselines") / loaded_task.task.name)
     _prepare(folder, resume=resume, overwrite=overwrite)
     if figures:
         make_folder(figures)
 
-    async def work() -> BaselinesComparison:
-        with RunProgress(console, f"baselines: {loaded_task.task.name}", []) as progress:
+    async def work() -> tuple[BaselinesComparison, LimitedScorer]:
+        with RunProgress(output.aside, f"baselines: {loaded_task.task.name}", []) as progress:
             async with named.open(progress.status, progress.note, folder / SCORER_LOG) as client:
                 limited = LimitedScorer(client, max_tokens, None if max_minutes is None else 60 * max_minutes)
-                return await compare(folder / FIGURES, limited, case, plan, progress, resume=resume)
+                return await compare(folder / FIGURES, limited, case, plan, progress, resume=resume), limited
 
-    table, found = interruptible(work(), console, f"icm baselines --task {task} ... --resume")
+    (table, found), spent = interruptible(work(), output, f"icm baselines --task {task} ... --resume")
     chance = 1 / len(loaded_task.task.labels)
     folder.write_text(PAGE, render_page(table, found, chance))
-    print_methods(console, table, found)
-    console.say(f"{loaded.counts_text}.")
-    console.say(f"Written to {folder / FIGURES} and {folder / PAGE}")
+    print_methods(output.text, table, found)
+    output.say(f"{loaded.counts_text}.")
+    for line in prices.lines(spent.usage.computed_tokens, spent.usage.prompt_tokens, spent.seconds):
+        output.say(line)
+    output.say(f"Written to {folder / FIGURES} and {folder / PAGE}")
     if figures:
-        console.say(saved_plots(baseline_plots(found, chance), figures))
+        output.inform(saved_plots(baseline_plots(found, chance), figures))
+    output.json(
+        {
+            "file": folder / FIGURES,
+            "page": folder / PAGE,
+            **as_figures(table),
+            **prices.fields(spent.usage.computed_tokens, spent.seconds),
+        }
+    )
 
 
 def _prepare(folder: RunDir, *, resume: bool, overwrite: bool) -> None:

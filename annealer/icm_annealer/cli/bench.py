@@ -12,17 +12,31 @@ from icm_annealer.benchmarks.case import TaskData
 from icm_annealer.benchmarks.searches.plan import FULL, SHORT, BenchPlan, bench_names, check_names
 from icm_annealer.benchmarks.weighing import USUAL_WEIGHING, WeighPlan
 from icm_annealer.cli.shared.options import (
+    DEFAULT_ENGINE,
     AllowCodeOption,
     EngineOption,
     FiguresOption,
     KeyOption,
     ScorerModelOption,
     ScorerOption,
+    WaitOption,
     interruptible,
     named_scorer,
 )
+from icm_annealer.cli.shared.work_options import (
+    JsonOption,
+    QuietOption,
+    ResumeOption,
+    SeedOption,
+    SizesOption,
+    TestSizeOption,
+    methods_option,
+    out_file,
+    seeds_option,
+    sizes_option,
+)
+from icm_annealer.console.output import Output
 from icm_annealer.console.progress import RunProgress
-from icm_annealer.console.terminal import Terminal
 from icm_annealer.plots.drawing import saved_plots
 from icm_annealer.runs.atomic_write import check_writable, make_folder
 from icm_annealer.runs.directory import RunDir
@@ -35,66 +49,56 @@ BENCH_MODEL = "tiny-random"
 
 
 def bench(
-    out: Annotated[Path, typer.Option("--out", help="The file for the figures.")] = Path("bench.json"),
+    out: Annotated[Path, out_file("the figures")] = Path("bench.json"),
     scorer: ScorerOption = f"local:{BENCH_MODEL}",
-    engine: EngineOption = "vllm",
-    examples: Annotated[str, typer.Option(help="Numbers of examples, separated by commas.")] = "64,128,256",
-    shot_tokens: Annotated[str, typer.Option(help="Tokens per shot, separated by commas.")] = "10,60",
+    engine: EngineOption = DEFAULT_ENGINE,
+    api_key_file: KeyOption = None,
+    wait: WaitOption = None,
+    sizes: SizesOption = "64,128,256",
+    shot_tokens: Annotated[str, typer.Option(metavar="N,N", help="Tokens per shot, separated by commas.")] = "10,60",
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure plans: tokens computed, seconds and request bytes of `tree` and `fixed` on the same engine."""
-    from icm_annealer.benchmarks.plans import bench_plans, print_plans
+    from icm_annealer.benchmarks.plans import PlanFigures, bench_plans, print_plans
     from icm_annealer.benchmarks.results_file import check_figures, save_figures
 
-    console = Terminal()
-    named = named_scorer(scorer, engine, 300.0, None)
+    output = Output(quiet=quiet, as_json=as_json)
+    named = named_scorer(scorer, engine, wait, api_key_file)
     check_figures(out)
-    numbers, tokens = _numbers(examples), _numbers(shot_tokens)
+    numbers, tokens = _numbers(sizes), _numbers(shot_tokens)
 
-    async def work() -> None:
-        with RunProgress(console, "bench", []) as progress:
+    async def work() -> PlanFigures:
+        with RunProgress(output.aside, "bench", []) as progress:
             async with named.open(progress.status, progress.note) as client:
-                figures = await bench_plans(client, numbers, tokens, progress)
-        save_figures(out, **figures.model_dump())
-        print_plans(console, figures)
-        console.say(f"Written to {out}")
+                return await bench_plans(client, numbers, tokens, progress)
 
-    interruptible(work(), console)
+    figures: PlanFigures = interruptible(work(), output)
+    save_figures(out, **figures.model_dump())
+    print_plans(output.text, figures)
+    output.say(f"Written to {out}")
+    output.json({"file": out, **figures.model_dump()})
 
 
 def search_bench(
-    out: Annotated[
-        Path,
-        typer.Option("--out", help="The file for the figures; the page next to it ends in .html."),
-    ] = Path("bench.json"),
-    full: Annotated[
+    out: Annotated[Path, out_file("the figures; the page next to it ends in .html")] = Path("bench.json"),
+    long: Annotated[
         bool,
         typer.Option(
-            "--full",
+            "--long",
             help="10 seeds, 64 and 128 examples, living and kinds, all searches: hours on a CPU; see --resume.",
         ),
     ] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Keep results in --out that have the same model, data and settings.")
-    ] = False,
-    task: Annotated[
+    resume: ResumeOption = False,
+    tasks: Annotated[
         str | None,
-        typer.Option("--task", help="Built-in tasks or task files, separated by commas.", show_default="living"),
+        typer.Option("--tasks", help="Built-in tasks or task files, separated by commas.", show_default="living"),
     ] = None,
-    examples: Annotated[
-        str | None,
-        typer.Option(help="How many examples to label: numbers, separated by commas.", show_default="64"),
-    ] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds.", show_default="1")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
-    searches: Annotated[
-        str | None,
-        typer.Option(
-            help=f"Of {', '.join(bench_names())}. Baselines without an end of their own are stopped at the tokens "
-            f"of blocks.",
-            show_default=",".join(SHORT),
-        ),
-    ] = None,
-    test: Annotated[int, typer.Option(min=1, help="How many unseen examples to test on.")] = BenchPlan([]).num_test,
+    sizes: Annotated[str | None, sizes_option("64")] = None,
+    seeds: Annotated[int | None, seeds_option("1")] = None,
+    seed: SeedOption = 0,
+    methods: Annotated[str | None, methods_option(", ".join(bench_names()), ",".join(SHORT))] = None,
+    test_size: TestSizeOption = BenchPlan.num_test,
     orders: Annotated[
         int, typer.Option(min=2, max=100, help="Fresh orders, the same for all labels, on which their U is measured.")
     ] = USUAL_WEIGHING.num_orders,
@@ -114,65 +118,70 @@ def search_bench(
     chain: Annotated[
         bool | None,
         typer.Option(
-            "--chain/--no-chain", help="Compare U by the chain rule with U by tree.", show_default="with --full"
+            "--chain/--no-chain", help="Compare U by the chain rule with U by tree.", show_default="with --long"
         ),
     ] = None,
     figures: FiguresOption = None,
     scorer: ScorerOption = DEFAULT_SCORER,
-    engine: EngineOption = "vllm",
+    engine: EngineOption = DEFAULT_ENGINE,
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
+    wait: WaitOption = None,
     allow_code: AllowCodeOption = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Compare searches on the same engine and examples: what they cost, and what they find.
 
     Reports U of each search's labels beside U of the gold labels, on the same fresh orders.
 
-    The short form takes minutes, --full hours. A bench that was stopped continues with --resume.
+    The short form takes minutes, --long hours. Baselines without an end of their own are stopped at the tokens of
+    blocks. A bench that was stopped continues with --resume.
     """
-    from icm_annealer.benchmarks.results_file import check_figures
+    from icm_annealer.benchmarks.results_file import check_figures, read_figures
     from icm_annealer.benchmarks.searches.bench import run_bench
     from icm_annealer.benchmarks.searches.page import bench_plots, render_page
     from icm_annealer.benchmarks.searches.summaries import task_comparisons
     from icm_annealer.benchmarks.searches.tables import print_chain, print_comparisons
 
-    console = Terminal()
+    output = Output(quiet=quiet, as_json=as_json)
     plan = BenchPlan(
-        check_names((searches or ",".join(FULL if full else SHORT)).split(",")),
-        _numbers(examples or ("64,128" if full else "64")),
-        seeds or (10 if full else 1),
+        check_names((methods or ",".join(FULL if long else SHORT)).split(",")),
+        _numbers(sizes or ("64,128" if long else "64")),
+        seeds or (10 if long else 1),
         seed,
-        test,
+        test_size,
         WeighPlan(orders, PlanKind.parse(weigh_plan)),
         iterations,
         own_plans,
-        full if chain is None else chain,
+        long if chain is None else chain,
     )
     plan.check()
     loaded = [
         load_data(name, None, allow_code=allow_code)
-        for name in (task or ("living,kinds" if full else "living")).split(",")
+        for name in (tasks or ("living,kinds" if long else "living")).split(",")
     ]
-    named = named_scorer(scorer, engine, 300.0, api_key_file, scorer_model)
+    named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     check_figures(out)
     check_writable(out.with_suffix(".html"))
     if figures:
         make_folder(figures)
 
     async def work() -> Any:
-        with RunProgress(console, "search-bench", []) as progress:
+        with RunProgress(output.aside, "search-bench", []) as progress:
             async with named.open(progress.status, progress.note) as client:
                 bench_tasks = [TaskData(loaded_task.task, data) for loaded_task, data in loaded]
                 return await run_bench(out, client, bench_tasks, plan, progress, resume=resume)
 
-    found = interruptible(work(), console, "icm search-bench ... --resume")
+    found = interruptible(work(), output, "icm search-bench ... --resume")
     comparisons = task_comparisons(found.searches)
     page = RunDir(out.parent).write_text(out.with_suffix(".html").name, render_page(comparisons, found.model))
-    print_comparisons(console, comparisons)
-    print_chain(console, found.chain)
-    console.say(f"Written to {out} and {page}")
+    print_comparisons(output.text, comparisons)
+    print_chain(output.text, found.chain)
+    output.say(f"Written to {out} and {page}")
     if figures:
-        console.say(saved_plots(bench_plots(comparisons), figures))
+        output.inform(saved_plots(bench_plots(comparisons), figures))
+    output.json({"file": out, "page": page, **read_figures(out)})
 
 
 def _numbers(text: str) -> list[int]:

@@ -6,11 +6,10 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from icm_annealer.api.inputs import load_data
 from icm_annealer.benchmarks.demo import DemoPlan, prepare_demo, print_table, run_demo
 from icm_annealer.cli.shared.options import (
+    DEFAULT_ENGINE,
     AllowCodeOption,
     DataOption,
     EngineOption,
@@ -20,12 +19,22 @@ from icm_annealer.cli.shared.options import (
     ScorerModelOption,
     ScorerOption,
     TaskOption,
+    WaitOption,
     interruptible,
     named_scorer,
     with_given,
 )
+from icm_annealer.cli.shared.work_options import (
+    ExamplesOption,
+    JsonOption,
+    QuietOption,
+    SeedOption,
+    SeedsOption,
+    TestSizeOption,
+    out_folder,
+)
+from icm_annealer.console.output import Output
 from icm_annealer.console.progress import RunProgress
-from icm_annealer.console.terminal import Terminal
 from icm_annealer.runs.directory import SCORER_LOG, RunDir
 from icm_annealer.runs.schema.metrics import DemoResults
 from icm_annealer.scorers.registry import DEFAULT_SCORER
@@ -38,19 +47,22 @@ USUAL_START_S, USUAL_DEMO_S = 45.0, 240.0
 
 def demo(
     task: TaskOption = "living",
-    examples: Annotated[int, typer.Option(min=8, help="How many examples to label.")] = DemoPlan().num_examples,
-    test: Annotated[int, typer.Option(min=1, help="How many unseen examples to test on.")] = DemoPlan().num_test,
-    seeds: Annotated[int, typer.Option(min=1, help="How many repetitions, each with other examples and starts.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="The first seed.")] = 0,
+    examples: ExamplesOption = DemoPlan.num_examples,
+    test_size: TestSizeOption = DemoPlan.num_test,
+    seeds: SeedsOption = 1,
+    seed: SeedOption = 0,
     scorer: ScorerOption = DEFAULT_SCORER,
     data: DataOption = None,
     rates: RatesOption = None,
     known: KnownOption = None,
-    out: Annotated[Path, typer.Option("--out", help="The folder for the results.")] = Path("runs/demo"),
-    engine: EngineOption = "vllm",
+    out: Annotated[Path, out_folder("the results")] = Path("runs/demo"),
+    engine: EngineOption = DEFAULT_ENGINE,
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
+    wait: WaitOption = None,
     allow_code: AllowCodeOption = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Label words with a real language model, then see how well the labels prompt it on unseen words.
 
@@ -58,19 +70,19 @@ def demo(
     metrics.json, labels.jsonl, journal.jsonl and report.html. Replaces an earlier demo in the same folder, but no
     other run.
     """
-    console = Terminal()
+    output = Output(quiet=quiet, as_json=as_json)
     start = time.monotonic()
     loaded_task, loaded = load_data(task, data, allow_code=allow_code)
     if not loaded.gold:
         raise RequestError(f"the demo compares with gold labels, and {task!r} has none; use `icm run` instead")
     own_task, loaded = with_given(loaded_task.task, loaded, rates, known, examples)
-    named = named_scorer(scorer, engine, 300.0, api_key_file, scorer_model)
+    named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     folder = RunDir(out)
     prepare_demo(folder)
-    plan = DemoPlan(examples, test, seeds, seed)
+    plan = DemoPlan(examples, test_size, seeds, seed)
 
     async def work() -> DemoResults:
-        with RunProgress(console, f"demo: {loaded_task.task.name}", loaded_task.task.label_names) as progress:
+        with RunProgress(output.aside, f"demo: {loaded_task.task.name}", loaded_task.task.label_names) as progress:
             progress.guess(USUAL_START_S + USUAL_DEMO_S * seeds * examples / DemoPlan().num_examples)
             async with named.open(progress.status, progress.note, folder / SCORER_LOG) as client:
                 return await run_demo(
@@ -84,6 +96,10 @@ def demo(
                     lambda: time.monotonic() - start,
                 )
 
-    results = interruptible(work(), console)
-    console.say(f"{loaded.counts_text}.")
-    print_table(console, own_task, results, folder)
+    results: DemoResults = interruptible(work(), output)
+    output.say(f"{loaded.counts_text}.")
+    print_table(output.text, own_task, results, folder)
+    output.json({"folder": out, **results.model_dump(exclude={"format"})})
+    for one in results.seeds:
+        for alarm in one.search.alarms:
+            output.alarm(f"seed {one.seed}: {alarm.line}", is_warning=alarm.level == "warning")

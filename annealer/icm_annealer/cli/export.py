@@ -7,9 +7,16 @@ from typing import Annotated
 
 import typer
 
-from icm_annealer.cli.shared.options import AllowCodeOption
-from icm_annealer.console.terminal import Terminal
-from icm_annealer.export.base import ExportJob
+from icm_annealer.cli.shared.options import AllowCodeOption, RunDataOption, RunTaskOption
+from icm_annealer.cli.shared.work_options import (
+    AbstainOption,
+    JsonOption,
+    OverwriteOption,
+    QuietOption,
+    out_file,
+)
+from icm_annealer.console.output import Output
+from icm_annealer.export.base import ExportJob, Written
 from icm_annealer.export.labelled import Labelled, abstaining, most_certain
 from icm_annealer.export.reading import Reading, reading
 from icm_annealer.export.registry import find_format, formats_help
@@ -26,19 +33,8 @@ def export(
         str,
         typer.Option("--format", metavar="NAME", help=f"One of {formats_help()}."),
     ],
-    out: Annotated[
-        Path | None, typer.Option("--out", help="The file (for hf: folder) to write; in the run's folder if left out.")
-    ] = None,
-    abstain_below: Annotated[
-        float | None,
-        typer.Option(
-            metavar="P",
-            min=0.0,
-            max=1.0,
-            help="Write no label whose certainty, its probability, is below P. jsonl, csv, parquet, hf and "
-            "label-studio keep such rows without a label, other formats leave them out.",
-        ),
-    ] = None,
+    out: Annotated[Path | None, out_file("the labels; hf makes a folder", "in the run's folder")] = None,
+    abstain_below: AbstainOption = None,
     top: Annotated[int | None, typer.Option(min=1, help="Only the N most certain labels.")] = None,
     prompt: Annotated[
         str | None, typer.Option(help="dpo, kto, rm: the prompt, a template such as 'Question: {question}'.")
@@ -50,18 +46,21 @@ def export(
     better: Annotated[
         str | None, typer.Option(help="dpo, kto, rm: the label of a good response; of two, that the first is better.")
     ] = None,
-    data: Annotated[
-        str | None, typer.Option(help="The run's data, only for runs whose folder does not hold its examples.")
-    ] = None,
-    task: Annotated[str | None, typer.Option(help="With --data: the task file, unless it is a built-in one.")] = None,
+    data: RunDataOption = None,
+    task: RunTaskOption = None,
     raw: Annotated[
         bool,
         typer.Option("--raw", help="csv: no apostrophe in front of texts that a spreadsheet would take for formulas."),
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    overwrite: OverwriteOption = False,
     allow_code: AllowCodeOption = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Hand a run's labels on: to training, to review, or to a table.
+
+    With --abstain-below, jsonl, csv, parquet, hf and label-studio keep uncertain rows without a label; other formats
+    leave them out. --data, with --task, is only for runs whose folder does not hold its examples.
 
     Example: icm export runs/first --format sft --abstain-below 0.8 --out sft.jsonl
     """
@@ -81,20 +80,26 @@ def export(
         return reading(record.task, reference.examples, prompt, response, better)
 
     job = ExportJob(record.task, labelled, f"icm-{record.header.model.name}", place.suffix.lower(), read, raw)
-    notes: list[str] = []
-
-    def write(path: Path) -> None:
-        written = form.write(path, job)
-        num_left_out, num_unlabelled = len(rows) - len(labelled), sum(one.abstains for one in labelled)
-        uncertain = [f"{num_left_out:,} of {len(rows):,} left out as uncertain"] if num_left_out else []
-        uncertain += [f"{num_unlabelled:,} without a label, as uncertain"] if num_unlabelled else []
-        aside = f" ({'; '.join(uncertain)})" if uncertain else ""
-        notes.extend([*written.notes, f"{counted(written.num_rows, 'row')}{aside}: {place}"])
-
-    write_whole(place, write)
-    console = Terminal()
-    for note in notes:
-        console.say(note)
+    written: list[Written] = []
+    write_whole(place, lambda path: written.append(form.write(path, job)))
+    num_left_out, num_unlabelled = len(rows) - len(labelled), sum(one.abstains for one in labelled)
+    uncertain = [f"{num_left_out:,} of {len(rows):,} left out as uncertain"] if num_left_out else []
+    uncertain += [f"{num_unlabelled:,} without a label, as uncertain"] if num_unlabelled else []
+    aside = f" ({'; '.join(uncertain)})" if uncertain else ""
+    output = Output(quiet=quiet, as_json=as_json)
+    for note in written[0].notes:
+        output.inform(note)
+    output.say(f"{counted(written[0].num_rows, 'row')}{aside}: {place}")
     decided = Decided.of(rows)
     if decided.is_any:
-        console.say(f"note: {decided}")
+        output.note(str(decided))
+    output.json(
+        {
+            "file": place,
+            "format": form.name,
+            "num_rows": written[0].num_rows,
+            "num_left_out": num_left_out,
+            "num_unlabelled": num_unlabelled,
+            "notes": written[0].notes,
+        }
+    )

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from icm_annealer.cli.shared.options import (
+    DEFAULT_ENGINE,
     ColumnsOption,
     EncodingOption,
     EngineOption,
@@ -26,8 +27,16 @@ from icm_annealer.cli.shared.options import (
     named_scorer,
     read_as,
 )
+from icm_annealer.cli.shared.work_options import (
+    JsonOption,
+    OverwriteOption,
+    QuietOption,
+    SeedOption,
+    gold_option,
+    out_file,
+)
+from icm_annealer.console.output import Output
 from icm_annealer.console.progress import RunProgress
-from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.bad_rows import BadRows
 from icm_annealer.data.column_survey import Column, surveyed
 from icm_annealer.data.examples import Loaded, examples_of, rendered
@@ -42,7 +51,6 @@ from icm_annealer.sources.row import Fault
 from icm_client.contract.errors import RequestError
 from icm_client.http.address import shown
 
-DEFAULT_ENGINE = "vllm"
 MAX_HEADER_WORDS = 5
 """A column's name with more words is probably a text: the table has no header."""
 
@@ -65,18 +73,9 @@ def init(
         str | None,
         typer.Option(metavar="LABEL,LABEL", help="The labels.", show_default="the values of the gold column"),
     ] = None,
-    gold: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help=f"The column with gold labels, which no search sees; `{NONE}` if there is none.",
-            show_default="a column with few values",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="The task file to write.", show_default="DATA's name, .yaml")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+    gold: Annotated[str | None, gold_option("a column with few values")] = None,
+    out: Annotated[Path | None, out_file("the task", "DATA's name, .yaml")] = None,
+    overwrite: OverwriteOption = False,
     columns: ColumnsOption = None,
     encoding: EncodingOption = None,
     skip_bad: SkipBadOption = False,
@@ -84,11 +83,13 @@ def init(
     no_scorer: Annotated[
         bool, typer.Option("--no-scorer", help="Do not try the templates on a model; the first one is taken.")
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Determines which rows the templates are tried on.")] = 0,
+    seed: SeedOption = 0,
     engine: EngineOption = DEFAULT_ENGINE,
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
     wait: WaitOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a task file for your data to start from: text, labels, and the best of three templates.
 
@@ -99,7 +100,7 @@ def init(
 
     Example: icm init messages.csv --text message --labels spam,fine --no-scorer
     """
-    console = Terminal()
+    output = Output(quiet=quiet, as_json=as_json)
     how = read_as(columns, encoding, skip_bad)
     name = "data" if data == STANDARD_INPUT else name_of_data(data)
     path = out or Path(f"{name}.yaml")
@@ -112,31 +113,45 @@ def init(
         raise RequestError(f"{shown_source(data)}: no rows with columns", code="bad_data")
     survey = [column.describe(len(rows)) for column in found.values()]
     for line in survey:
-        console.say(line)
-    note = Terminal(stderr=True)
+        output.inform(line)
     if not how.columns and (sentence := next((n for n in found if len(n.split()) > MAX_HEADER_WORDS), None)):
-        note.say(f"note: is the first line a header? It names a column {sentence!r:.80}; otherwise use --columns")
-    choice = _chosen(found, _names(text, found), gold, _names(labels, ()))
+        output.note(f"is the first line a header? It names a column {sentence!r:.80}; otherwise use --columns")
+    choice = _chosen(output, found, _names(text, found), gold, _names(labels, ()))
     draft = drafted(found, choice, name)
-    _say_choice(note, found, choice)
+    _say_choice(output, found, choice)
     bad = BadRows(shown_source(data), draft.tasks[0], skip=skip_bad)
     for fault in faults:
         bad.add(fault)
     loaded = examples_of(rows, draft.tasks[0], bad)
-    trials = _tried(draft, loaded, named, seed) if named is not None else []
+    trials = _tried(output, draft, loaded, named, seed) if named is not None else []
     for task, trial in zip(draft.tasks, trials, strict=bool(trials)):
-        console.say(f"{task.template!r}: {trial}")
+        output.inform(f"{task.template!r}: {trial}")
     ranks = ranked(trials) if trials else range(len(draft.tasks))
     draft = replace(draft, tasks=[draft.tasks[i] for i in ranks])
     trials = [trials[i] for i in ranks] if trials else []
     kept = TaskFile(shown_source(data), _data_field(data, path), survey, how.columns, how.encoding, shown(scorer))
     write_whole(path, lambda partial: partial.write_text(kept.text(draft, trials), encoding="utf-8"))
-    console.say(f"{loaded.counts_text}. Task written: {path}")
+    output.say(f"{loaded.counts_text}. Task written: {path}")
     more = [] if kept.data else ["--data", "DATA"]
     more += ["--skip-bad"] if skip_bad else []
     model = [] if scorer == DEFAULT_SCORER else ["--scorer", shown(scorer)]
     model += [] if engine == DEFAULT_ENGINE else ["--engine", engine]
-    _say_next(console, path, name, more, model)
+    check = shlex.join(["icm", "task", "check", str(path), *more])
+    run = shlex.join(["icm", "run", "--task", str(path), *more, *model, "--out", f"runs/{name}"])
+    output.say(f"Next: {check}")
+    output.say(f"      {run}")
+    output.json(
+        {
+            "file": path,
+            "num_rows": len(rows),
+            "columns": survey,
+            "text": choice.texts,
+            "gold": choice.gold,
+            "templates": [task.template for task in draft.tasks],
+            "trials": [trial._asdict() for trial in trials],
+            "next": [check, run],
+        }
+    )
 
 
 def name_of_data(data: str) -> str:
@@ -156,42 +171,43 @@ def _names(option: str | None, columns: Container[str]) -> list[str]:
     return list(dict.fromkeys(name for name in names if name))
 
 
-def _chosen(found: Mapping[str, Column], texts: list[str], gold: str | None, labels: list[str]) -> Choice:
+def _chosen(
+    output: Output, found: Mapping[str, Column], texts: list[str], gold: str | None, labels: list[str]
+) -> Choice:
     """The columns that the options name; the others are asked for on a terminal, and guessed elsewhere."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return guessed(found, texts, gold, labels)
-    terminal = Terminal(stderr=True)
     try:
         if gold is None:
             guess = guessed(found, texts, None, labels).gold or NONE
-            gold = terminal.ask(f"Which column holds labels that a person gave? `{NONE}` if there is none", guess)
+            gold = output.ask(f"Which column holds labels that a person gave? `{NONE}` if there is none", guess)
         if not texts:
             guess = ", ".join(guessed(found, (), gold, labels).texts)
-            texts = _names(terminal.ask("Which columns does the model read?", guess), found)
+            texts = _names(output.ask("Which columns does the model read?", guess), found)
         if not labels and guessed(found, texts, gold).gold is None:
-            labels = _names(terminal.ask("Which labels are there, with commas between them?"), ())
+            labels = _names(output.ask("Which labels are there, with commas between them?"), ())
     except EOFError:
         raise RequestError("the input ended: use the options --text, --gold and --labels") from None
     return guessed(found, texts, gold, labels)
 
 
-def _say_choice(note: Terminal, found: Mapping[str, Column], choice: Choice) -> None:
-    note.say(f"Text: {', '.join(choice.texts)}. Gold: {choice.gold or NONE}.")
+def _say_choice(output: Output, found: Mapping[str, Column], choice: Choice) -> None:
+    output.inform(f"Text: {', '.join(choice.texts)}. Gold: {choice.gold or NONE}.")
     others = [name for name in label_candidates(found, choice.texts, choice.labels) if name != choice.gold]
     if others:
-        note.say(f"note: {', '.join(others)} could also hold labels: --gold names the column")
+        output.note(f"{', '.join(others)} could also hold labels: --gold names the column")
 
 
-def _tried(draft: Draft, loaded: Loaded, named: NamedScorer, seed: int) -> list[Trial]:
+def _tried(output: Output, draft: Draft, loaded: Loaded, named: NamedScorer, seed: int) -> list[Trial]:
     """What the scorer makes of each task. Raises IcmError."""
 
     async def ask() -> list[Trial]:
-        with RunProgress(Terminal(stderr=True), "init", []) as progress:
+        with RunProgress(output.aside, "init", []) as progress:
             async with named.open(progress.status, progress.note) as client:
                 progress.status("trying templates")
                 return [await try_task(task, rendered(loaded.examples, task), client, seed) for task in draft.tasks]
 
-    found: list[Trial] = interruptible(ask(), Terminal(stderr=True))
+    found: list[Trial] = interruptible(ask(), output)
     return found
 
 
@@ -200,9 +216,3 @@ def _data_field(data: str, path: Path) -> str | None:
     if data.startswith(REMOTE):
         return data if shown(data) == data else None
     return None if is_stream(data) else os.path.relpath(data, path.parent)
-
-
-def _say_next(console: Terminal, path: Path, name: str, more: list[str], scorer: list[str]) -> None:
-    run = ["icm", "run", "--task", str(path), *more, *scorer, "--out", f"runs/{name}"]
-    console.say(f"Next: {shlex.join(['icm', 'task', 'check', str(path), *more])}")
-    console.say(f"      {shlex.join(run)}")

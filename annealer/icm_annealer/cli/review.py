@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from icm_annealer.console.terminal import Terminal
+from icm_annealer.console.output import Output
 from icm_annealer.evaluation.agreement import agreement
 from icm_annealer.reviewing.review import Review
 from icm_annealer.reviewing.server import ReviewServer
@@ -28,16 +28,16 @@ def review(
     Example: icm review runs/first
     """
     reviewed = Review(run)
-    console = Terminal()
+    output = Output()
     with ReviewServer(reviewed, port) as server:
-        console.say(server.url)
-        console.say("Open this address in a browser on this machine. Ctrl-C ends the review.")
+        output.say(server.url)
+        output.inform("Open this address in a browser on this machine. Ctrl-C ends the review.")
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            console.say("")
+            output.inform("")
     rows = reviewed.rows()
-    console.say(f"{Decided.of(rows)}.")
+    output.say(f"{Decided.of(rows)}.")
     found = agreement(rows)
     if found.num:
-        console.say(f"{found}.")
+        output.say(f"{found}.")

@@ -10,19 +10,21 @@ import typer
 from icm_annealer.api.inputs import load_data, settings_of, start_from
 from icm_annealer.api.job import LabelJob
 from icm_annealer.api.label_result import LabelResult
-from icm_annealer.cli.shared.dry_run import DryRun, DryRunOption, HourPriceOption, JsonOption, PriceOption
+from icm_annealer.cli.shared.dry_run import DryRun, DryRunOption
 from icm_annealer.cli.shared.options import (
+    DEFAULT_ENGINE,
     AllowCodeOption,
     ColumnsOption,
     DataOption,
     EncodingOption,
     EngineOption,
-    KeyFile,
     KeyOption,
     KnownOption,
     MaxMinutesOption,
     MaxTokensOption,
     RatesOption,
+    SameKeyOption,
+    SameScorerOption,
     ScorerModelOption,
     ScorerOption,
     SkipBadOption,
@@ -31,20 +33,32 @@ from icm_annealer.cli.shared.options import (
     interruptible,
     named_scorer,
     read_as,
+    scorer_of_run,
     with_given,
 )
+from icm_annealer.cli.shared.price import HourPriceOption, Price, PriceOption
+from icm_annealer.cli.shared.work_options import (
+    FirstOption,
+    JsonOption,
+    OverwriteOption,
+    QuietOption,
+    ResumeOption,
+    SeedOption,
+    out_folder,
+)
+from icm_annealer.console.output import Output
 from icm_annealer.console.progress import RunProgress
-from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.examples import Loaded, first_of
 from icm_annealer.data.label_columns import label_column_text, label_columns
 from icm_annealer.data.task import allowed_task
 from icm_annealer.labelling.budget import Budget
 from icm_annealer.reporting.certainty_plots import LIMITS
-from icm_annealer.runs.directory import LABELS, SKIPPED, STARTED, RunDir
+from icm_annealer.runs.directory import LABELS, METRICS, SKIPPED, STARTED, RunDir
 from icm_annealer.runs.record import RunRecord
 from icm_annealer.runs.schema.base import read_file
+from icm_annealer.runs.schema.metrics import RunMetrics
 from icm_annealer.runs.schema.state import StartState
-from icm_annealer.scorers.registry import DEFAULT_SCORER, scorers_help
+from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_annealer.searches.registry import DEFAULT, passes_help, searches_help
 from icm_annealer.searches.settings import Settings, options_for
 from icm_annealer.tracking.beside import tracked
@@ -63,15 +77,13 @@ StrictOption = Annotated[
 
 def run(
     task: TaskOption,
-    out: Annotated[Path, typer.Option("--out", help="The folder for this run's journal, labels and metrics.")],
+    out: Annotated[Path, out_folder("the run: its journal, labels and metrics")],
     scorer: ScorerOption = DEFAULT_SCORER,
     data: DataOption = None,
     columns: ColumnsOption = None,
     encoding: EncodingOption = None,
     skip_bad: SkipBadOption = False,
-    examples: Annotated[
-        int | None, typer.Option(min=2, help="Label only the first N rows, plus the rest of any group they begin.")
-    ] = None,
+    first: FirstOption = None,
     search: Annotated[
         str, typer.Option(metavar="NAME", help=f"How labels are searched for. {searches_help()}.")
     ] = DEFAULT.name,
@@ -85,7 +97,7 @@ def run(
     measure: Annotated[
         Literal["information", "logprob", "sum", "margin"] | None, typer.Option(help="What U measures.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Determines everything random.")] = 0,
+    seed: SeedOption = 0,
     rates: RatesOption = None,
     known: KnownOption = None,
     start: Annotated[
@@ -109,9 +121,8 @@ def run(
     dry_run: DryRunOption = False,
     price: PriceOption = None,
     price_per_hour: HourPriceOption = None,
-    as_json: JsonOption = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")] = False,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
     strict: StrictOption = False,
     experiment: Annotated[str, typer.Option(help="The name under which the scorer counts this work.")] = "default",
     wait: WaitOption = None,
@@ -120,23 +131,27 @@ def run(
     ] = "base",
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
-    engine: EngineOption = "vllm",
+    engine: EngineOption = DEFAULT_ENGINE,
     track: Annotated[
         str | None,
         typer.Option(help=f"Also show the run in {' or '.join(tracker_usages())}; it does not depend on them."),
     ] = None,
     allow_code: AllowCodeOption = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Label a dataset: search for the most coherent labels and write them to OUT/labels.jsonl.
+
+    --first also labels the other members of a group that the first N rows begin.
 
     Example: icm run --task my_task.yaml --data rows.jsonl --scorer http://gpu-box:8000 --out runs/first
 
     Example: icm run --task my_task.yaml --data rows.jsonl --from runs/first --out runs/second
     """
-    console = Terminal()
+    output = Output(quiet=quiet, as_json=as_json)
     loaded_task, loaded = load_data(task, data, allow_code=allow_code, read_as=read_as(columns, encoding, skip_bad))
     own_task, loaded = with_given(loaded_task.task, loaded, rates, known)
-    rows = loaded.examples if examples is None else first_of(loaded.examples, examples)
+    rows = loaded.examples if first is None else first_of(loaded.examples, first)
     settings = Settings(
         search=search,
         plan=plan,
@@ -147,7 +162,7 @@ def run(
     )
     settings.plan_kind()  # a wrong plan, name or tracker is an error before anything is started
     for name in label_columns(rows, own_task):
-        console.say(f"note: {label_column_text(name)}")
+        output.note(label_column_text(name))
     target = Target.parse(track) if track else None
     named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     folder = RunDir(out)
@@ -158,7 +173,7 @@ def run(
     job = LabelJob(own_task, loaded, rows, settings, named.open, folder, resume, overwrite, experiment, started, budget)
     if dry_run:
         job.check()
-        DryRun(price, price_per_hour, as_json, max_minutes).show("dry run", named, job.rehearse)
+        DryRun(Price(price, price_per_hour), max_minutes).show(output, "dry run", named, job.rehearse)
         return
     job.prepare()
     key_file = str(api_key_file.path.absolute()) if api_key_file else None
@@ -172,32 +187,22 @@ def run(
         track=track,
     )
     folder.write(STARTED, state)
-    _finish(console, job, target, strict=strict)
+    _finish(output, job, target, Price(price, price_per_hour), strict=strict)
 
 
 def resume_run(
     run: Annotated[Path, typer.Argument(help="The folder of a run that was stopped.")],
-    scorer: Annotated[
-        str | None,
-        typer.Option(
-            "--scorer", help=f"The model's scorer: {scorers_help()}.", show_default="the one that the run began with"
-        ),
-    ] = None,
+    scorer: SameScorerOption = None,
     max_tokens: MaxTokensOption = None,
     max_minutes: MaxMinutesOption = None,
     strict: StrictOption = False,
     wait: WaitOption = None,
-    api_key_file: Annotated[
-        KeyFile | None,
-        typer.Option(
-            "--api-key-file",
-            parser=KeyFile,
-            metavar="FILE",
-            help="A file with the scorer's API key.",
-            show_default="the one that the run began with",
-        ),
-    ] = None,
+    api_key_file: SameKeyOption = None,
+    price: PriceOption = None,
+    price_per_hour: HourPriceOption = None,
     allow_code: AllowCodeOption = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Continue a run that was interrupted, or stopped at its budget. It needs nothing but its folder.
 
@@ -206,19 +211,14 @@ def resume_run(
 
     Example: icm resume runs/first
     """
-    console = Terminal()
+    output = Output(quiet=quiet, as_json=as_json)
     record = RunRecord.read(run)
-    state = read_file(run / STARTED, StartState)
-    name = scorer or (state.scorer if state else None)
-    if name is None:
-        raise RequestError(f"{run} does not say which scorer it used: name it with --scorer")
     task = allowed_task(record.task, str(run), allow_code=allow_code)
     examples = record.examples()
-    if api_key_file is None and state and state.api_key_file:
-        api_key_file = KeyFile(state.api_key_file)
-    named = named_scorer(
-        name, state.engine if state else "vllm", wait, api_key_file, state.scorer_model if state else None
-    )
+    named = scorer_of_run(run, scorer, DEFAULT_ENGINE, wait, api_key_file, None)
+    if named is None:
+        raise RequestError(f"{run} does not say which scorer it used: name it with --scorer")
+    state = read_file(run / STARTED, StartState)
     job = LabelJob(
         task,
         Loaded(examples, {}, known=record.header.known or {}),
@@ -233,37 +233,57 @@ def resume_run(
     )
     job.prepare()
     target = Target.parse(state.track) if state and state.track else None
-    _finish(console, job, target, strict=strict)
+    _finish(output, job, target, Price(price, price_per_hour), strict=strict)
 
 
-def _finish(console: Terminal, job: LabelJob, target: Target | None, *, strict: bool) -> None:
+def _finish(output: Output, job: LabelJob, target: Target | None, price: Price, *, strict: bool) -> None:
     """Runs the job and prints its result."""
-    progress = RunProgress(console, job.task.name, job.task.label_names)
-    with tracked(job.folder, target, console.say):
-        result: LabelResult = interruptible(job.run(progress), console, f"icm resume {job.folder.path}")
-        _print_result(console, result, job.loaded, len(job.examples))
+    if job.excess:
+        output.warn(job.excess)
+    progress = RunProgress(output.aside, job.task.name, job.task.label_names)
+    with tracked(job.folder, target, output.note):
+        result: LabelResult = interruptible(job.run(progress), output, f"icm resume {job.folder.path}")
+        _print_result(output, result, job.loaded, len(job.examples), price)
     if strict and any(alarm.level == "warning" for alarm in result.alarms):
         raise typer.Exit(WARNED)
 
 
-def _print_result(console: Terminal, result: LabelResult, loaded: Loaded, num_labelled: int) -> None:
+def _print_result(output: Output, result: LabelResult, loaded: Loaded, num_labelled: int, price: Price) -> None:
     labels, left_out = result.folder / LABELS, len(loaded.examples) - num_labelled
-    console.say(
+    output.say(
         f"U {result.u:+.3f} ± {result.u_se:.3f} {result.u_unit}; {counted(result.num_passes, 'pass')}, "
         f"{counted(result.computed_tokens, 'token')} computed. Labels: {labels}"
     )
-    console.say(
+    output.say(
         f"{loaded.counts_text}, {num_labelled:,} labelled"
-        + (f" ({left_out:,} left out by --examples)." if left_out else ".")
+        + (f" ({left_out:,} left out by --first)." if left_out else ".")
     )
-    if loaded.skipped:
-        console.say(f"The {counted(len(loaded.skipped), 'bad row')} skipped: {result.folder / SKIPPED}")
+    skipped = result.folder / SKIPPED if loaded.skipped else None
+    if skipped:
+        output.say(f"The {counted(len(loaded.skipped), 'bad row')} skipped: {skipped}")
     num_uncertain = int((result.certainty < LIMITS[-1]).sum())
     if num_uncertain:
         uncertain = counted(num_uncertain, "label is uncertain", "labels are uncertain")
-        console.say(f"{uncertain} (certainty below {LIMITS[-1]:g}).")
+        output.say(f"{uncertain} (certainty below {LIMITS[-1]:g}).")
+    output.say(f"Verdict: {result.verdict}", wraps=True)
+    metrics = read_file(result.folder / METRICS, RunMetrics)
+    assert metrics is not None  # the run is finished
+    tokens, seconds = metrics.computed_tokens, metrics.search_seconds
+    for line in price.lines(tokens, metrics.prompt_tokens, seconds):
+        output.say(line)
+    output.json(
+        {
+            "folder": result.folder,
+            "labels": labels,
+            "skipped": skipped,
+            "had_ended": result.had_ended,
+            "num_uncertain": num_uncertain,
+            **metrics.model_dump(exclude={"format"}),
+            **price.fields(tokens, seconds),
+        }
+    )
     if result.had_ended:
-        console.say(f"note: this run had already ended; {labels} was not changed")
-    console.say(f"Verdict: {result.verdict}", wraps=True)
+        why = "was stopped, and this budget does not let it go on" if metrics.stopped_by else "had already ended"
+        output.note(f"this run {why}; {labels} was not changed")
     for alarm in result.alarms:
-        console.say(f"{alarm.level} {alarm.code}: {alarm}", wraps=True)
+        output.alarm(alarm.line, is_warning=alarm.level == "warning")

@@ -11,6 +11,7 @@ import pydantic
 import typer
 
 from icm_annealer.cli.shared.options import (
+    DEFAULT_ENGINE,
     EngineOption,
     KeyOption,
     ScorerModelOption,
@@ -19,10 +20,11 @@ from icm_annealer.cli.shared.options import (
     interruptible,
     named_scorer,
 )
+from icm_annealer.cli.shared.work_options import JsonOption, QuietOption
+from icm_annealer.console.output import Output
 from icm_annealer.console.progress import RunProgress
-from icm_annealer.console.terminal import Terminal
 from icm_annealer.scorers.registry import DEFAULT_SCORER
-from icm_client import RequestError, ScoreRequest
+from icm_client import RequestError, ScoreRequest, ScoreResponse
 from icm_client.text.counts import counted
 from icm_client.text.validation import first_error
 
@@ -32,10 +34,12 @@ def score(
         Path, typer.Argument(help="A JSON file, such as {'prompts': [...], 'labels': [...]}; - is standard input.")
     ],
     scorer: ScorerOption = DEFAULT_SCORER,
-    engine: EngineOption = "vllm",
+    engine: EngineOption = DEFAULT_ENGINE,
     scorer_model: ScorerModelOption = None,
     api_key_file: KeyOption = None,
     wait: WaitOption = None,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Print the log-probabilities of labels after prompts, one JSON line per prompt."""
     try:
@@ -46,15 +50,17 @@ def score(
     except pydantic.ValidationError as error:
         raise RequestError(f"{file}: {first_error(error)}") from None
     named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
-    console, out = Terminal(stderr=True), Terminal()
+    output = Output(quiet=quiet, as_json=as_json)
 
-    async def work() -> None:
-        with RunProgress(console, "score", []) as progress:
+    async def work() -> ScoreResponse:
+        with RunProgress(output.aside, "score", []) as progress:
             async with named.open(progress.status, progress.note) as client:
                 progress.status(f"scoring {counted(len(request.prompts), 'prompt')}")
-                answer = await client.score(request)
-        for prompt, row in zip(request.prompts, answer.logprobs, strict=True):
-            out.say(json.dumps({"prompt": prompt, "logprobs": row}, ensure_ascii=False))
-        console.print(json.dumps(answer.usage.model_dump(), indent=2))
+                return await client.score(request)
 
-    interruptible(work(), console)
+    answer: ScoreResponse = interruptible(work(), output)
+    rows = [{"prompt": prompt, "logprobs": row} for prompt, row in zip(request.prompts, answer.logprobs, strict=True)]
+    for row in rows:
+        output.say(json.dumps(row, ensure_ascii=False))
+    output.inform(json.dumps(answer.usage.model_dump()))
+    output.json({"prompts": rows, "usage": answer.usage, "model": answer.model})

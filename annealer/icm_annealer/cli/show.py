@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from icm_annealer.console.terminal import Terminal
+from icm_annealer.cli.shared.work_options import JsonOption, QuietOption
+from icm_annealer.console.output import Output
 from icm_annealer.reporting.row_list import RowFilter, lines, listed_rows
 
 
@@ -20,22 +21,18 @@ def show(
     differs_from: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Only rows that have another label in this run.")
     ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="JSON lines instead of a table.")] = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Show a run's labels beside their texts.
 
     Example: icm show runs/first --least-certain 20
     """
     rows = listed_rows(run, RowFilter(label, least_certain, differs_from))
-    console = Terminal()
-    if json_:
-        for one in rows:
-            console.say(one.to_json())
-        return
+    output = Output(quiet=quiet, as_json=as_json)
+    output.json({"run": run, "rows": [one.to_dict() for one in rows]})
     if not rows:
-        Terminal(stderr=True).say("no row fits")
+        output.note("no row fits")
         return
     for line in lines(rows):
-        console.print(
-            line, no_wrap=True, overflow="ellipsis", crop=console.is_terminal, soft_wrap=not console.is_terminal
-        )
+        output.text.print(line, no_wrap=True, overflow="ellipsis", soft_wrap=not output.text.is_terminal)

@@ -19,6 +19,10 @@ from icm_client.contract.wire import Usage
 from icm_client.text.visible import visible
 
 NUM_ROWS = 9
+LEGEND = (
+    "U: coherence of the labels; P: how well they predict each other; I: contradictions; T: temperature, - if cold; "
+    "tokens computed by the model, and cached"
+)
 
 
 def duration(seconds: float) -> str:
@@ -28,7 +32,11 @@ def duration(seconds: float) -> str:
 
 
 class RunProgress:
-    """Shows a job of known or unknown length. The mean time per step gives the time left."""
+    """Shows a job of known or unknown length.
+
+    The mean time per step gives the time left: of the steps of this process, from the end of the first one on, since
+    before it a scorer may have started. What is longer than expected shows no time left.
+    """
 
     def __init__(self, console: Terminal, title: str, label_names: list[str]):
         self._console, self._names = console, label_names
@@ -47,6 +55,8 @@ class RunProgress:
         self._known_s = 0.0
         self._status = ""
         self._start = time.monotonic()
+        self._first: tuple[float, float] | None = None
+        """When the time of steps began to be measured, and how many were done then."""
         self._live = live_view(console, self._render)
 
     def __enter__(self) -> RunProgress:
@@ -58,7 +68,7 @@ class RunProgress:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live is not None:
-            if kind is None:  # a search may need fewer passes than it was granted
+            if kind is None:  # a search may need fewer passes than expected, or more
                 self._total, self._known_s = self._done, 0.0
             self._live.stop()
 
@@ -84,17 +94,21 @@ class RunProgress:
         """Prints a line that stays."""
         self._console.say(text)
 
-    def step(self, steps: float = 1.0) -> None:
-        """Counts finished steps."""
+    def step(self, steps: float = 1.0, *, is_measured: bool = True) -> None:
+        """Counts finished steps; those that took no time of their own, as of a journal, are not measured."""
         self._done += steps
+        if self._first is None or not is_measured:
+            self._first = (time.monotonic(), self._done)
         self._update()
 
     def on_pass(self, event: PassEvent) -> None:
         """Counts a pass that was answered, and shows it."""
+        if self._live is None and not self._events:
+            self._console.say(LEGEND)
         self._events.append(event)
         if not event.resumed:
             self._usage = self._usage + event.answer.usage
-        self.step()
+        self.step(is_measured=not event.resumed)
         if self._live is None:
             left = self._left()
             self._console.say(
@@ -103,14 +117,19 @@ class RunProgress:
             )
 
     def _left(self) -> str:
-        elapsed = time.monotonic() - self._start
-        if self._done and self._total > self._done:
-            return f"about {duration(elapsed / self._done * (self._total - self._done))} left"
-        return f"about {duration(self._known_s - elapsed)} left" if self._known_s else ""
+        now = time.monotonic()
+        if self._first is not None and self._done > self._first[1]:
+            since, num = self._first
+            left = (now - since) / (self._done - num) * (self._total - self._done)
+        else:
+            left = self._known_s - (now - self._start)
+        return f"about {duration(left)} left" if left >= 1.0 else ""
 
     def _update(self) -> None:
-        steps = f"{self._done:.0f}/{self._total:.0f}" if self._total else ""
-        self._bar.update(self._task, completed=self._done, total=self._total or None, steps=steps, left=self._left())
+        is_known = self._total > 0 and self._done <= self._total  # it may take more than expected
+        steps = f"{self._done:.0f}/{self._total:.0f}" if is_known else f"{self._done:.0f}" if self._done else ""
+        total = self._total if is_known else None
+        self._bar.update(self._task, completed=self._done, total=total, steps=steps, left=self._left())
 
     def _render(self) -> Group:
         self._update()
@@ -118,7 +137,7 @@ class RunProgress:
         if self._status:
             parts.append(Text(visible(self._status), style="dim", no_wrap=True, overflow="ellipsis"))
         if self._events:
-            parts.append(self._table())
+            parts += [self._table(), Text(LEGEND, style="dim", no_wrap=True, overflow="ellipsis")]
         return Group(*parts)
 
     def _table(self) -> Table:

@@ -11,15 +11,21 @@ from rich.text import Text
 
 from icm_client.text.visible import visible
 
+UNBROKEN = 1_000_000
+"""Columns of a file or pipe, where no line is broken and no table's cell wrapped."""
+
 
 class Terminal(Console):
     """Prints every text as it is: no `[bold]`, no `:smile:`, no colours for numbers.
 
-    Control characters are shown, not sent (`visible`). Styles come from `style=` and from `Text` only.
+    Control characters are shown, not sent (`visible`). Styles come from `style=` and from `Text` only. Where output is
+    no terminal, no line is broken.
     """
 
     def __init__(self, *, stderr: bool = False, width: int | None = None, **options: Any):
         super().__init__(stderr=stderr, width=width, markup=False, emoji=False, highlight=False, **options)
+        if width is None and not self.is_terminal:
+            self.width = UNBROKEN
 
     def say(self, text: str, style: str | None = None, *, wraps: bool = False) -> None:
         """Prints one line of any length and content. One that `wraps` is broken between words, on a terminal only: logs

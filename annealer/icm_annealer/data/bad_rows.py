@@ -76,7 +76,11 @@ class BadRows:
         some = "; ".join(f"{kind} ({num:,})" for kind, num in kinds)
         left = len(self._kinds) - len(kinds)
         more = f"; and {counted(left, 'more kind of faults', 'more kinds of faults')}" if left else ""
-        other = ", or label the rest with --skip-bad" if self._can_skip and self.num < num_rows else ""
+        other = (
+            ", or label the rest with --skip-bad (skip_bad=True in Python)"
+            if self._can_skip and self.num < num_rows
+            else ""
+        )
         raise BadRowsError(
             f"{self.name}: {self.num:,} of {num_rows:,} rows cannot be used: {some}{more}. The first is "
             f"{self.kept[0].message.removeprefix(f'{self.name}, ')}. Correct them{other}",

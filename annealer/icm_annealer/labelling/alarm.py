@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from icm_annealer.data.examples import Example
+from icm_annealer.runs.schema.metrics import alarm_page
 from icm_annealer.search.base import Problem, Result
 
 Level = Literal["warning", "note"]
@@ -32,6 +33,11 @@ class Alarm:
 
     def __str__(self) -> str:
         return f"{self.observation} {self.advice}"
+
+    @property
+    def line(self) -> str:
+        """The alarm as commands print it, with its code and the place in the documentation that explains it."""
+        return f"{self.level} {self.code}: {self} ({alarm_page(self.code)})"
 
 
 class AlarmText(NamedTuple):

@@ -16,6 +16,7 @@ from icm_annealer.search.base import FINALISTS, Problem, zero_shot_request
 from icm_annealer.search.driver import Costs
 from icm_annealer.searches.settings import Settings
 from icm_client.contract.errors import RequestError
+from icm_client.text.counts import counted
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,10 @@ class Budget:
                 code="bad_budget",
             )
 
-    def text(self, by: StoppedBy) -> str:
-        """The limit in words."""
-        return f"{self.max_tokens:,} tokens" if by == "tokens" else f"{self.max_minutes:g} minutes"
+    def text(self) -> str:
+        """The limits in words."""
+        tokens = [] if self.max_tokens is None else [counted(self.max_tokens, "token")]
+        return " and ".join(tokens + ([] if self.max_minutes is None else [f"{self.max_minutes:.3g} minutes"]))
 
 
 NO_BUDGET = Budget()
@@ -64,6 +66,8 @@ class SearchBudget:
         self._least, self._end = first + one_answer, num_answers * one_answer
         self.stopped_by: StoppedBy | None = None
         """The limit that was reached."""
+        self.needed = NO_BUDGET
+        """About the least limit of that kind with which the search goes on."""
 
     def check(self) -> None:
         """Raises RequestError if the limit of tokens does not suffice for one pass and the evaluation of its labels."""
@@ -82,13 +86,12 @@ class SearchBudget:
         more = sum(map(self._counter.cold, requests))
         if any(request.purpose != FINALISTS for request in requests):
             more += self._end
+        pace = seconds / max(tokens, 1)
         if self._budget.max_tokens is not None and tokens + more > self._budget.max_tokens:
-            self.stopped_by = "tokens"
-        elif (
-            self._budget.max_minutes is not None
-            and seconds + more * seconds / max(tokens, 1) > 60 * self._budget.max_minutes
-        ):
+            self.stopped_by, self.needed = "tokens", Budget(max_tokens=tokens + more + self._end)
+        elif self._budget.max_minutes is not None and seconds + more * pace > 60 * self._budget.max_minutes:
             self.stopped_by = "minutes"
+            self.needed = Budget(max_minutes=(seconds + (more + self._end) * pace) / 60)
         else:
             return False
         return True

@@ -150,10 +150,10 @@ async def run_search(
     outcome = await drive(settings.start(problem), problem, passes, recorded=journal, on_pass=on_pass, stops=stops)
     found = verdict(problem, outcome.result, task.label_names)
     stopped_by = limit.stopped_by if limit and outcome.is_stopped else None
-    if stopped_by is not None:
-        found = replace(found, observation=f"{found.observation} {_stopped_text(budget, stopped_by)}")
+    if limit and stopped_by is not None:
+        stopped = (
+            f"The search was stopped at its budget of {budget.text()}, before its end; a budget of about "
+            f"{limit.needed.text()} or more lets it go on."
+        )
+        found = replace(found, observation=f"{found.observation} {stopped}")
     return Run(examples, task, settings, model, problem, outcome, found, passes, stopped_by)
-
-
-def _stopped_text(budget: Budget, by: StoppedBy) -> str:
-    return f"The search was stopped at its budget of {budget.text(by)}, before its end."

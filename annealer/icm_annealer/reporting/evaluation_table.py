@@ -44,7 +44,7 @@ def print_evaluation(console: Terminal, evaluation: Evaluation, found_by: ModelI
     if evaluation.num_dropped:
         console.print(
             "The model's window does not hold all labelled examples: up to "
-            f"{counted(evaluation.num_dropped, 'was', 'were')} left out of a context; --examples takes fewer for all."
+            f"{counted(evaluation.num_dropped, 'was', 'were')} left out of a context; --shots takes fewer for all."
         )
     for kind in KINDS:
         table = _table()

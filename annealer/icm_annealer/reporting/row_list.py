@@ -1,8 +1,7 @@
-"""Rows of a run as lines of text or JSON: which labels are least certain, or differ from another run's."""
+"""Rows of a run as lines of text, or for JSON: which labels are least certain, or differ from another run's."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +29,8 @@ class ListedRow(NamedTuple):
             return "known"
         return "changed" if self.row.is_changed else "accepted" if self.row.is_accepted else ""
 
-    def to_json(self) -> str:
-        """One line."""
+    def to_dict(self) -> dict[str, Any]:
+        """The form for JSON."""
         values: dict[str, Any] = {
             "id": self.row.id,
             "text": self.text,
@@ -41,7 +40,7 @@ class ListedRow(NamedTuple):
             "decided": self.decided or None,
             "group": self.row.group,
         }
-        return json.dumps(values | ({} if self.other is None else {"other": self.other}), ensure_ascii=False)
+        return values | ({} if self.other is None else {"other": self.other})
 
 
 @dataclass(frozen=True)

@@ -208,7 +208,7 @@ class RunReport:
     def state(self) -> str:
         """The worst of its searches'."""
         states = [search.record.state for search in self.searches]
-        return next(state for state in ("failed", "stopped", "running", "finished") if state in states)
+        return next(state for state in ("warned", "stopped", "running", "finished") if state in states)
 
     @property
     def verdicts(self) -> str:

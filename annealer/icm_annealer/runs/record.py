@@ -31,7 +31,7 @@ from icm_client.contract.errors import RequestError
 from icm_client.text.counts import counted
 from icm_client.text.validation import first_error
 
-State = Literal["running", "stopped", "finished", "failed"]
+State = Literal["running", "stopped", "finished", "warned"]
 MAX_ROUNDING = 1e-2
 """The largest deviation from 1 of the sum of an example's probabilities."""
 
@@ -78,10 +78,10 @@ class RunRecord:
 
     @property
     def state(self) -> State:
-        """The run's state. `failed` means finished with a warning: the labels are probably not the intended ones."""
+        """The run's state. `warned` means finished with a warning: the labels are probably not the intended ones."""
         if not self.is_finished:
             return "running" if is_being_written(self.folder / JOURNAL) else "stopped"
-        return "failed" if any(alarm.level == "warning" for alarm in self.alarms) else "finished"
+        return "warned" if any(alarm.level == "warning" for alarm in self.alarms) else "finished"
 
     @cached_property
     def metrics(self) -> RunMetrics | None:

@@ -43,6 +43,9 @@ class NamedScorer(NamedTuple):
     address: str
     opening: Opening
 
+    name: str
+    """Its whole name; it may hold a password, see `shown`."""
+
     def check(self) -> None:
         """Raises RequestError if the scorer cannot be used. Creates and starts nothing."""
         if self.opening.model is not None and not self.kind.takes_model:
@@ -70,7 +73,7 @@ def find_scorer(name: str, opening: Opening) -> NamedScorer:
     kind, _, address = name.partition(":")
     if (found := INSTALLED.load(kind) or KINDS.get(kind)) is None:
         raise RequestError(f"{shown(name)!r} is not the name of a scorer: {scorers_help()}", code="unknown_scorer")
-    return NamedScorer(found, address, opening)
+    return NamedScorer(found, address, opening, name)
 
 
 def scorers_help() -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from icm_annealer.scoring.passes import Scorer
 from icm_client.contract.errors import IcmError
-from icm_client.contract.wire import ModelInfo, ScoreRequest, ScoreResponse
+from icm_client.contract.wire import ModelInfo, ScoreRequest, ScoreResponse, Usage
 
 
 class BudgetSpentError(IcmError):
@@ -33,8 +33,15 @@ class LimitedScorer:
     ):
         self._scorer, self._clock = scorer, clock
         self._max_tokens = math.inf if max_tokens is None else max_tokens
-        self._end = math.inf if max_seconds is None else clock() + max_seconds
-        self._num_tokens = 0
+        self._start = clock()
+        self._end = math.inf if max_seconds is None else self._start + max_seconds
+        self.usage = Usage()
+        """What the scorer was asked and computed so far."""
+
+    @property
+    def seconds(self) -> float:
+        """The time since it was made."""
+        return self._clock() - self._start
 
     async def model(self) -> ModelInfo:
         return await self._scorer.model()
@@ -43,8 +50,8 @@ class LimitedScorer:
         return await self._scorer.count_tokens(texts, special_tokens=special_tokens)
 
     async def score(self, request: ScoreRequest) -> ScoreResponse:
-        if self._num_tokens >= self._max_tokens or self._clock() >= self._end:
+        if self.usage.computed_tokens >= self._max_tokens or self._clock() >= self._end:
             raise BudgetSpentError("the budget was spent before the work was done")
         answer = await self._scorer.score(request)
-        self._num_tokens += answer.usage.computed_tokens
+        self.usage += answer.usage
         return answer

@@ -41,25 +41,26 @@ async def local_scorer(
                 *command, stdin=asyncio.subprocess.DEVNULL, stdout=file, stderr=file
             )
         try:
-            yield await _wait(process, ready, output, on_wait)
+            what = "starting the scorer" + (f"; its log: {log}" if log else "")
+            yield await _wait(process, ready, output, lambda seconds: on_wait(what, seconds))
         finally:
             await _stop(process)
 
 
 async def _wait(
-    process: asyncio.subprocess.Process, ready: Path, output: Path, on_wait: Callable[[str, float], None]
+    process: asyncio.subprocess.Process, ready: Path, output: Path, on_wait: Callable[[float], None]
 ) -> str:
     start = time.monotonic()
     while True:
         if ready.exists():
             return str(json.loads(ready.read_text())["url"])
         seconds = time.monotonic() - start
-        lines = [line.strip() for line in output.read_text(errors="replace").splitlines() if line.strip()]
         if process.returncode is not None or seconds > START_LIMIT_S:
+            lines = [line.strip() for line in output.read_text(errors="replace").splitlines() if line.strip()]
             raise UnavailableError(
                 "the scorer did not start: " + (" | ".join(lines[-3:]) or "it printed nothing"), code="scorer_start"
             )
-        on_wait(lines[-1] if lines else "starting the scorer", seconds)
+        on_wait(seconds)
         await asyncio.sleep(0.5)
 
 

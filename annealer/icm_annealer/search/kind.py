@@ -43,7 +43,7 @@ class Preset(NamedTuple):
     plan: str | None = None
     """None uses the search's default."""
     takes_part: Literal["always", "full", "named"] = "named"
-    """Which runs of `icm search-bench` include it: all, those with --full, or only those that name it."""
+    """Which runs of `icm search-bench` include it: all, those with --long, or only those that name it."""
 
 
 def _unknown(options: Any, num_examples: int) -> ExpectedPasses | None:

@@ -181,7 +181,7 @@ def _loaded(entry: TaskEntry, beside: Path, *, allow_code: bool) -> _TaskData:
         task = with_rates(task, entry.rates)
     if entry.known is not None:
         loaded = with_known_labels(loaded, task, _path(entry.known, beside))
-    rows = loaded.examples if entry.examples is None else first_of(loaded.examples, entry.examples)
+    rows = loaded.examples if entry.first is None else first_of(loaded.examples, entry.first)
     return _TaskData(task, loaded, rows)
 
 

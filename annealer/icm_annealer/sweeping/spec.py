@@ -38,8 +38,8 @@ class TaskEntry(_Part):
     """A built-in task or a task file; by default the entry's name."""
     data: str | None = None
     """As `--data`."""
-    examples: int | None = Field(default=None, ge=2)
-    """Label only the first so many rows, plus the rest of any group they begin."""
+    first: int | None = Field(default=None, ge=2)
+    """As `--first`."""
     rates: Rates | None = None
     """In place of the task's own; `{}` discards them."""
     known: str | None = None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from icm_annealer.api.job import OpenScorer
 from icm_annealer.console.sweep_progress import SweepProgress
@@ -41,6 +42,15 @@ class Outcome:
     """Of a run that is not done."""
     is_new: bool = True
     """False for one that an earlier process had finished."""
+
+
+class Swept(NamedTuple):
+    """What one process did for a sweep."""
+
+    outcomes: dict[str, Outcome]
+    """How each run ended, by name, in the order of the plan."""
+    scorer_seconds: float
+    """The time that scorers were used, summed over scorers."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +91,8 @@ async def run_sweep(
     progress: SweepProgress,
     *,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-) -> dict[str, Outcome]:
-    """Makes all runs that `held` does not hold finished, and returns how each ended, by name.
+) -> Swept:
+    """Makes all runs that `held` does not hold finished, and returns how each ended.
 
     Several scorers are used at the same time, but of those that start a model on this machine one after the other. A
     scorer of which nothing is needed is not asked for anything. No failure of a run ends another; cancelling ends all,
@@ -105,13 +115,14 @@ class _Sweep:
         self._meter = Meter(limits.max_tokens, before, progress.tokens)
         self._outcomes: dict[str, Outcome] = {}
         self._this_machine = asyncio.Lock()
+        self._scorer_seconds = 0.0
         self._replaced: set[str] = set()
         self._models: dict[tuple[str, str], ModelIdentity] = {}
         for run in plan.runs:
             if (model := held[run.name].model) is not None:
                 self._models.setdefault((run.group.scorer, run.group.model), model)
 
-    async def run(self) -> dict[str, Outcome]:
+    async def run(self) -> Swept:
         left: dict[str, list[PlannedRun]] = {}
         for run in self._plan.runs:
             held = self._held[run.name]
@@ -128,7 +139,7 @@ class _Sweep:
         async with asyncio.TaskGroup() as group:
             for name, runs in left.items():
                 group.create_task(self._on_scorer(name, runs))
-        return {run.name: self._outcomes[run.name] for run in self._plan.runs}
+        return Swept({run.name: self._outcomes[run.name] for run in self._plan.runs}, self._scorer_seconds)
 
     async def _on_scorer(self, name: str, runs: Sequence[PlannedRun]) -> None:
         """Makes these runs on one scorer, in rounds: those that may succeed later are tried again in the next."""
@@ -192,7 +203,11 @@ class _Sweep:
         log = self._plan.folder / f"scorer-{name}.log"
         async with self._plan.scorers[name].named.open(status, self._progress.note, log) as scorer:
             self._progress.status("")
-            yield MeteredScorer(scorer, self._meter)
+            start = time.monotonic()
+            try:
+                yield MeteredScorer(scorer, self._meter)
+            finally:
+                self._scorer_seconds += time.monotonic() - start
 
     async def _make(self, run: PlannedRun, opened: OpenScorer, info: ModelInfo) -> None:
         """Makes or continues one run, or checks that a finished one was made by this model. Raises what the run

@@ -42,6 +42,8 @@ class RunFigures(Record):
     """The codes of its alarms that are warnings."""
     tokens: int = 0
     """Computed, over all processes."""
+    prompt_tokens: int = 0
+    """Of all prompts, most of them from the prefix cache."""
     seconds: float | None = None
     """Spent waiting for the scorer, while other runs used it too."""
 
@@ -153,6 +155,7 @@ def _read(run: PlannedRun, outcome: Outcome) -> tuple[RunFigures, RunRecord | No
         verdict=record.verdict.words if record.verdict else None,
         warnings=[alarm.code for alarm in record.alarms if alarm.level == "warning"],
         tokens=record.computed_tokens,
+        prompt_tokens=sum(cost.prompt_tokens for cost in record.costs),
         seconds=record.metrics.search_seconds if record.metrics else None,
     ), record
 

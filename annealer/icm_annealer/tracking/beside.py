@@ -37,7 +37,7 @@ def tracked(
     finally:
         process.stdin.close()
         if failure := _ended(process, end_limit_s):
-            on_failure(f"note: {target.kind} does not show all of this run ({failure}); see {folder / TRACKING_LOG}")
+            on_failure(f"{target.kind} does not show all of this run ({failure}); see {folder / TRACKING_LOG}")
 
 
 @contextlib.asynccontextmanager

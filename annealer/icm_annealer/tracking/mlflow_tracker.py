@@ -44,7 +44,7 @@ class MlflowTracker:
         tags = [self._entities.RunTag(key, value) for key, value in {"state": state, **facts}.items()]
         self._client.log_batch(self._run, tags=tags)
         status = self._entities.RunStatus
-        ended = status.FINISHED if state in ("finished", "failed") else status.KILLED
+        ended = status.FINISHED if state in ("finished", "warned") else status.KILLED
         self._client.set_terminated(self._run, status.to_string(ended))
 
 

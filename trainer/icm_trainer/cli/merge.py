@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from icm_annealer.console.terminal import Terminal
+from icm_annealer.cli.shared.work_options import JsonOption, QuietOption
+from icm_annealer.console.output import Output
 from icm_client.contract.errors import RequestError
 from icm_trainer.cli.options import CACHE, CacheOption, prepare_torch
 from icm_trainer.sft.record import read_record
@@ -16,6 +17,8 @@ from icm_trainer.sft.record import read_record
 def merge(
     folder: Annotated[Path, typer.Argument(help="The folder of a model tuned with LoRA.")],
     cache: CacheOption = CACHE,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Merge an adapter into its base model's weights, in FOLDER/merged, and print that folder.
 
@@ -28,6 +31,8 @@ def merge(
     record = read_record(folder)
     if record.settings.full:
         raise RequestError(f"{folder} has no adapter: all its weights were trained")
-    console = Terminal(stderr=True)
-    base = base_of(folder, record, cache, console.say)
-    Terminal().say(str(write_merged(folder, record, base.folder)))
+    output = Output(quiet=quiet, as_json=as_json)
+    base = base_of(folder, record, cache, output.inform)
+    merged = write_merged(folder, record, base.folder)
+    output.say(str(merged))
+    output.json({"folder": merged})

@@ -7,9 +7,25 @@ from typing import Annotated
 
 import typer
 
-from icm_annealer.cli.shared.options import AllowCodeOption, finite, interruptible
+from icm_annealer.cli.shared.options import (
+    AllowCodeOption,
+    RunDataOption,
+    RunTaskOption,
+    finite,
+    interruptible,
+)
+from icm_annealer.cli.shared.work_options import (
+    AbstainOption,
+    FirstOption,
+    JsonOption,
+    OverwriteOption,
+    QuietOption,
+    ResumeOption,
+    SeedOption,
+    out_folder,
+)
+from icm_annealer.console.output import Output
 from icm_annealer.console.progress import RunProgress, duration
-from icm_annealer.console.terminal import Terminal
 from icm_annealer.scorers.registry import DEFAULT_MODEL
 from icm_client.contract.errors import RequestError
 from icm_trainer.cli.options import CACHE, CacheOption, DeviceOption, prepare_torch
@@ -32,21 +48,15 @@ def sft(
             show_default="the task's own data",
         ),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", help="The folder for the model.")] = ...,  # type: ignore[assignment]
-    task: Annotated[
-        str | None, typer.Option("--task", help="The labels' task: a built-in one or a task file. A run has its own.")
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option("--data", help="The task's rows: for labels by id, and for a run's gold labels.")
-    ] = None,
+    out: Annotated[Path, out_folder("the model")] = ...,  # type: ignore[assignment]
+    task: RunTaskOption = None,
+    data: RunDataOption = None,
     from_gold: Annotated[bool, typer.Option("--from-gold", help="Learn the gold labels of these rows.")] = False,
     field: Annotated[
         str | None, typer.Option("--field", help="Learn the labels that people wrote into this field of the rows.")
     ] = None,
-    examples: Annotated[int | None, typer.Option(min=2, help="Learn only the first N labels.")] = None,
-    abstain_below: Annotated[
-        float | None, typer.Option(metavar="P", min=0.0, max=1.0, help="Leave out labels whose certainty is below P.")
-    ] = None,
+    first: FirstOption = None,
+    abstain_below: AbstainOption = None,
     min_margin: Annotated[
         float | None,
         typer.Option(
@@ -86,20 +96,24 @@ def sft(
     class_weights: Annotated[
         bool, typer.Option("--class-weights", help="Let the rows of every label together count the same.")
     ] = False,
-    max_tokens: Annotated[int | None, typer.Option(min=2, help="The longest text with its label.")] = None,
+    text_tokens: Annotated[
+        int | None, typer.Option(min=2, help="The most tokens of a text with its label.", show_default="the window")
+    ] = None,
     cut: Annotated[
         bool, typer.Option("--cut", help="Take off the beginning of longer texts, instead of refusing them.")
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Determines everything random.")] = 0,
+    seed: SeedOption = 0,
     device: DeviceOption = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="On a CPU.", show_default="all cores")] = None,
     merge: Annotated[
         bool, typer.Option("--merge", help=f"Also merge the adapter into the model, in OUT/{MERGED}.")
     ] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the training in --out.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model in --out.")] = False,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
     cache: CacheOption = CACHE,
     allow_code: AllowCodeOption = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Fine-tune a model into a classifier, on the labels of a run, a file, gold or people.
 
@@ -110,9 +124,9 @@ def sft(
     Example: icm train sft --task my_task.yaml --data rows.csv --field annotator --out runs/by-people
     """
     prepare_torch("icm train sft")
-    console = Terminal()
+    output = Output(quiet=quiet, as_json=as_json)
     options = LabelOptions(labels, task, data, from_gold, field, allow_code)
-    given = read_labels(options).first(examples).certain(abstain_below, min_margin)
+    given = read_labels(options).first(first).certain(abstain_below, min_margin)
     given.check()
     record = run_of(options)
     settings = SftSettings.of(
@@ -125,38 +139,39 @@ def sft(
         batch=batch,
         held_out=held_out,
         class_weights=class_weights,
-        max_tokens=max_tokens,
+        max_tokens=text_tokens,
         cut=cut,
         threads=threads or (threads_of(out) if resume else None),
         seed=seed,
     )
     name = base or (record.header.model.name if record else DEFAULT_MODEL)
     try:
-        found = BaseModel.find(name, cache, console.say)
+        found = BaseModel.find(name, cache, output.inform)
     except RequestError as error:
         if base or not record:
             raise
         raise RequestError(f"{error.message}; it found the labels of {labels}: name another by --base") from None
     job = SftJob(given, found, settings, out, merge)
     prepared = job.prepare(resume=resume, overwrite=overwrite)
-    _print_start(console, given, prepared.record)
+    _print_start(output, given, prepared.record)
     if prepared.has_ended:
-        console.say(f"note: this training had already ended; the model in {out} was not changed")
+        output.note(f"this training had already ended; the model in {out} was not changed")
 
     async def work() -> SftRecord:
-        with RunProgress(console, f"sft: {given.task.name}", given.task.label_names) as progress:
+        with RunProgress(output.aside, f"sft: {given.task.name}", given.task.label_names) as progress:
             return await prepared.run(progress)
 
-    ended: SftRecord = interruptible(work(), console, f"icm train sft ... --out {out} --resume")
-    _print_end(console, ended, out, merge)
+    ended: SftRecord = interruptible(work(), output, f"icm train sft ... --out {out} --resume")
+    _print_end(output, ended, out, merge)
+    output.json({"folder": out, **ended.model_dump(exclude={"format"})})
 
 
-def _print_start(console: Terminal, labels: LabelSet, record: SftRecord) -> None:
+def _print_start(output: Output, labels: LabelSet, record: SftRecord) -> None:
     counts = ", ".join(f"{name} {num:,}" for name, num in labels.counts.items())
     left_out = f", {labels.num_left_out:,} rows left out" if labels.num_left_out else ""
-    console.say(f"{len(labels.rows):,} labels ({counts}{left_out}), {labels.origin.text}", wraps=True)
+    output.inform(f"{len(labels.rows):,} labels ({counts}{left_out}), {labels.origin.text}", wraps=True)
     held_out, settings = record.labels.num_held_out, record.settings
-    console.say(
+    output.inform(
         f"{settings.method} on {record.base.name}, learning rate {settings.rate:g}, {record.num_steps:,} steps; "
         + (f"{held_out:,} labels are held out" if held_out else "too few labels to hold any out")
         * bool(settings.held_out)
@@ -164,15 +179,15 @@ def _print_start(console: Terminal, labels: LabelSet, record: SftRecord) -> None
         wraps=True,
     )
     for alarm in labels.origin.run.alarms if labels.origin.run else ():
-        console.say(f"the run's {alarm}", wraps=True)
+        output.alarm(f"the run's {alarm}", is_warning=alarm.startswith("warning"))
 
 
-def _print_end(console: Terminal, record: SftRecord, out: Path, merged: bool) -> None:
+def _print_end(output: Output, record: SftRecord, out: Path, merged: bool) -> None:
     assert record.result is not None
     kept = record.result.kept
     seen = "" if kept.held_out_agreement is None else f"; {kept.held_out_agreement:.3f} of the held-out labels agree"
-    console.say(
+    output.say(
         f"Kept the weights of step {kept.step:,} of {record.num_steps:,}{seen}; {duration(record.result.seconds)}"
     )
-    console.say(f"Written to {out}" + (f"; merged: {out / MERGED}" if merged and not record.settings.full else ""))
-    console.say(f"How good it is: icm eval --model {out}")
+    output.say(f"Written to {out}" + (f"; merged: {out / MERGED}" if merged and not record.settings.full else ""))
+    output.inform(f"How good it is: icm eval --model {out}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from icm_trainer.learning.checkpoint import LogRow
 from icm_trainer.sft.labelled import RunOrigin
 from icm_trainer.sft.record import SftRecord, SftResult
@@ -45,7 +47,8 @@ def _epochs(num: float) -> str:
 
 def _front_matter(record: SftRecord) -> str:
     library = "transformers" if record.settings.full else "peft"
-    return f"---\nlibrary_name: {library}\nbase_model: {record.base.folder!r}\npipeline_tag: text-classification\n---"
+    base = record.base.name if record.base.name != record.base.folder else Path(record.base.folder).name
+    return f"---\nlibrary_name: {library}\nbase_model: {base!r}\npipeline_tag: text-classification\n---"
 
 
 def _code(*lines: str | list[str]) -> str:

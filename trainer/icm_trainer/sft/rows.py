@@ -55,14 +55,14 @@ def training_rows(labels: LabelSet, base: BaseModel, settings: SftSettings) -> T
         room = f"up to the {base.window:,} of {base.name}" if base.window > limit else f"the most {base.name} reads"
         raise RequestError(
             f"{sum(is_long):,} of {len(prompts):,} texts are longer than {limit:,} tokens, the longest "
-            f"({labels.rows[longest].example.id!r}) {prompts[longest].num_tokens:,}: raise --max-tokens ({room}), "
+            f"({labels.rows[longest].example.id!r}) {prompts[longest].num_tokens:,}: raise --text-tokens ({room}), "
             "leave them out, or let --cut take off their beginning",
             code="too_long",
         )
     bos = base.tokenizer.bos
     cut = [cut_to(prompt, limit, bos) for prompt in prompts]
     if any(len(prompt.ids) <= len(bos) for prompt in cut):
-        raise RequestError(f"--max-tokens {limit} leaves nothing of a text in front of its label", code="too_long")
+        raise RequestError(f"--text-tokens {limit} leaves nothing of a text in front of its label", code="too_long")
     numbers = labels.labels
     is_held_out = _held_out(labels, numbers, settings)
     return TrainingRows(cut, numbers, is_held_out, _weights(numbers, settings), sum(is_long))

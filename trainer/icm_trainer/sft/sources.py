@@ -10,11 +10,12 @@ from icm_annealer.data.columnar import plain
 from icm_annealer.data.examples import MAX_ROWS, Example, load_examples
 from icm_annealer.data.label_values import LabelValues
 from icm_annealer.data.row_reader import is_absent
-from icm_annealer.data.rows import read_rows
+from icm_annealer.data.rows import REMOTE, read_rows
 from icm_annealer.data.task import LoadedTask, Task, load_task
 from icm_annealer.runs.directory import JOURNAL
 from icm_annealer.runs.gold import read_again
 from icm_annealer.runs.record import RunRecord
+from icm_annealer.sources.byte_source import STANDARD_INPUT
 from icm_annealer.sources.row import Row
 from icm_client.contract.errors import RequestError
 from icm_trainer.sft.labelled import LabelledExample, LabelSet, Origin, RunOrigin
@@ -51,6 +52,9 @@ def read_labels(options: LabelOptions) -> LabelSet:
     record = run_of(options)
     if record is not None:
         return _of_run(record, options)
+    source = options.source
+    if source is not None and not source.startswith(REMOTE) and source != STANDARD_INPUT and not Path(source).exists():
+        raise RequestError(f"{source}: there is neither a run nor a file with labels", code="no_data")
     if options.task is None:
         raise RequestError("name the task of these labels with --task: a built-in task or a task file")
     loaded = load_task(options.task, allow_code=options.allow_code)
@@ -95,7 +99,7 @@ def _of_run(record: RunRecord, options: LabelOptions) -> LabelSet:
     run = RunOrigin(
         model=record.header.model.name,
         verdict=str(verdict) if verdict else "",
-        alarms=[f"{alarm.level}: {alarm}" for alarm in record.alarms],
+        alarms=[alarm.line for alarm in record.alarms],
         u=record.u,
         u_se=record.u_se,
         u_unit=record.u_unit,

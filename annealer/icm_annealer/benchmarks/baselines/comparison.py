@@ -22,8 +22,8 @@ from icm_annealer.benchmarks.runner import Part, RowJob, run_jobs
 from icm_annealer.benchmarks.saved_rows import SavedRows
 from icm_annealer.benchmarks.search_presets import find_compared
 from icm_annealer.benchmarks.weighing import USUAL_WEIGHING
+from icm_annealer.console.output import silent
 from icm_annealer.console.progress import RunProgress
-from icm_annealer.console.terminal import Terminal
 from icm_annealer.evaluation.test_set import describe_intervals
 from icm_annealer.scoring.forecast import Rehearsed
 from icm_annealer.scoring.limited_scorer import BudgetSpentError
@@ -95,7 +95,7 @@ async def rehearse(scorer: Rehearsal, data: TaskData, plan: BaselinesPlan) -> Re
     """Does the work of one seed, which is none of the plan's, with a rehearsal."""
     one = replace(plan, num_seeds=1, first_seed=plan.first_seed + plan.num_seeds - 1 + scorer.number)
     with tempfile.TemporaryDirectory() as folder:
-        progress = RunProgress(Terminal(quiet=True), "", [])
+        progress = RunProgress(silent(), "", [])
         await compare(Path(folder, "baselines.json"), scorer, data, one, progress, resume=False)
     return Rehearsed()
 

@@ -82,4 +82,4 @@ class BenchPlan:
         if not self.sizes or min(self.sizes) < 8:
             raise RequestError("searches are compared on 8 examples or more")
         if self.checks_chain and REFERENCE.name not in self.searches:
-            raise RequestError(f"--chain compares measures on the labels of {REFERENCE.name}: add it to --searches")
+            raise RequestError(f"--chain compares measures on the labels of {REFERENCE.name}: add it to --methods")

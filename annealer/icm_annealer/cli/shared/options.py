@@ -12,31 +12,30 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from icm_annealer.api.inputs import with_known_labels
+from icm_annealer.api.inputs import way_to_read, with_known_labels
 from icm_annealer.cli.shared.ending import run_to_end
-from icm_annealer.console.terminal import Terminal
+from icm_annealer.console.output import Output
 from icm_annealer.data.examples import Loaded
 from icm_annealer.data.rates import NO_RATES, check_attainable, read_rates
 from icm_annealer.data.rows import ReadAs
 from icm_annealer.data.task import Task, built_in_tasks, with_rates
+from icm_annealer.runs.directory import STARTED
+from icm_annealer.runs.schema.base import read_file
+from icm_annealer.runs.schema.state import StartState
 from icm_annealer.scorers.kind import UNREACHABLE_S, WAIT_S, Opening
 from icm_annealer.scorers.registry import NamedScorer, find_scorer, scorers_help
-from icm_annealer.sources.delimited import check_columns
-from icm_annealer.sources.encoding import check_encoding
-from icm_client.contract.errors import RequestError
 from icm_client.http.api_key import read_key
 
-TaskOption = Annotated[
-    str, typer.Option("--task", help=f"A built-in task ({', '.join(built_in_tasks())}) or a task file.")
-]
-DataOption = Annotated[
-    str | None,
-    typer.Option(
-        "--data",
-        help="Your rows: JSON lines, a JSON list, CSV, TSV, Parquet or a workbook (also compressed, a pipe, or an "
-        "http(s) URL; - is stdin), a folder written by save_to_disk, or hf:owner/name[:config][:split].",
-        show_default="the task's own data",
-    ),
+_TASK_HELP = f"A built-in task ({', '.join(built_in_tasks())}) or a task file."
+TaskOption = Annotated[str, typer.Option("--task", help=_TASK_HELP)]
+RunTaskOption = Annotated[str | None, typer.Option("--task", help=_TASK_HELP, show_default="the run's own")]
+_DATA_HELP = (
+    "Your rows: JSON lines, a JSON list, CSV, TSV, Parquet or a workbook (also compressed, a pipe, or an http(s) URL; "
+    "- is stdin), a folder written by save_to_disk, or hf:owner/name[:config][:split]."
+)
+DataOption = Annotated[str | None, typer.Option("--data", help=_DATA_HELP, show_default="the task's own data")]
+RunDataOption = Annotated[
+    str | None, typer.Option("--data", help=_DATA_HELP, show_default="the rows that the run labelled")
 ]
 ColumnsOption = Annotated[
     str | None,
@@ -78,13 +77,18 @@ KnownOption = Annotated[
         "labels that people decided there (see `icm review`).",
     ),
 ]
-ScorerOption = Annotated[
-    str,
-    typer.Option(
-        "--scorer",
-        envvar="ICM_SCORER_URL",
-        help=f"The model's scorer: {scorers_help()}. HTTP_PROXY and NO_PROXY are respected.",
-    ),
+_SCORER_HELP = f"The model's scorer: {scorers_help()}. HTTP_PROXY and NO_PROXY are respected."
+SCORER_VARIABLE, KEY_VARIABLE = "ICM_SCORER_URL", "ICM_API_KEY_FILE"
+ScorerOption = Annotated[str, typer.Option("--scorer", envvar=SCORER_VARIABLE, help=_SCORER_HELP)]
+TryScorerOption = Annotated[
+    str | None, typer.Option("--scorer", envvar=SCORER_VARIABLE, help=_SCORER_HELP, show_default="no model is asked")
+]
+SameScorerOption = Annotated[
+    str | None, typer.Option("--scorer", help=_SCORER_HELP, show_default="the one that the run began with")
+]
+RunScorerOption = Annotated[
+    str | None,
+    typer.Option("--scorer", envvar=SCORER_VARIABLE, help=_SCORER_HELP, show_default="the one that found the labels"),
 ]
 ScorerModelOption = Annotated[
     str | None,
@@ -104,16 +108,22 @@ class KeyFile:
         return read_key(self.path)
 
 
+_KEY_HELP = "A file with the scorer's API key."
 KeyOption = Annotated[
+    KeyFile | None,
+    typer.Option("--api-key-file", envvar=KEY_VARIABLE, parser=KeyFile, metavar="FILE", help=_KEY_HELP),
+]
+SameKeyOption = Annotated[
     KeyFile | None,
     typer.Option(
         "--api-key-file",
-        envvar="ICM_API_KEY_FILE",
         parser=KeyFile,
         metavar="FILE",
-        help="A file with the scorer's API key.",
+        help=_KEY_HELP,
+        show_default="the one that the run began with",
     ),
 ]
+DEFAULT_ENGINE = "vllm"
 EngineOption = Annotated[
     str, typer.Option("--engine", help="The engine of a local: scorer: vllm, or fake (no model, to try things out).")
 ]
@@ -177,11 +187,7 @@ FiguresOption = Annotated[
 def read_as(columns: str | None, encoding: str | None, skip_bad: bool) -> ReadAs:
     """How data are read by these options. Raises RequestError."""
     names = [name.strip() for name in columns.split(",")] if columns is not None else []
-    try:
-        check_columns(names)
-        return ReadAs(names, check_encoding(encoding) if encoding is not None else None, skip_bad)
-    except ValueError as error:
-        raise RequestError(str(error)) from None
+    return way_to_read(names, encoding, skip_bad)
 
 
 def with_given(
@@ -207,7 +213,21 @@ def named_scorer(
     return named
 
 
-def interruptible(work: Coroutine[Any, Any, Any], console: Terminal, again: str | None = None) -> Any:
+def scorer_of_run(
+    folder: Path, scorer: str | None, engine: str, wait_s: float | None, key: KeyFile | None, model: str | None
+) -> NamedScorer | None:
+    """The scorer that the options name; if they name none, the one that the run in `folder` began with, and None if
+    the run does not say. Raises RequestError."""
+    state = None if scorer else read_file(folder / STARTED, StartState)
+    if state is None or state.scorer is None:
+        return named_scorer(scorer, engine, wait_s, key, model) if scorer else None
+    if key is None and state.api_key_file:
+        key = KeyFile(state.api_key_file)
+    own_engine = state.engine if engine == DEFAULT_ENGINE else engine
+    return named_scorer(state.scorer, own_engine, wait_s, key, model or state.scorer_model)
+
+
+def interruptible(work: Coroutine[Any, Any, Any], output: Output, again: str | None = None) -> Any:
     """Runs `work`. On Ctrl-C or another signal, exits with 128 + its number, and names `again`, the command that
     continues the work, if there is one."""
     try:
@@ -215,7 +235,7 @@ def interruptible(work: Coroutine[Any, Any, Any], console: Terminal, again: str 
     except (KeyboardInterrupt, SystemExit) as end:
         saved = f"; what was answered is saved. Continue with: {again}" if again else ""
         with contextlib.suppress(OSError):  # the terminal may be gone
-            console.say("")
-            console.say(f"stopped{saved}")
+            output.insist("")
+            output.insist(f"stopped{saved}")
         code = end.code if isinstance(end, SystemExit) else None
         raise typer.Exit(code if isinstance(code, int) else 130) from None

@@ -38,6 +38,11 @@ class AnswerMetrics(Record):
     """The share of examples with the same label as in the winner."""
 
 
+def alarm_page(code: str) -> str:
+    """The place in the documentation that explains an alarm."""
+    return f"docs/rules_and_alarms.md#{code}"
+
+
 class AlarmRecord(Record):
     """An alarm as stored in files."""
 
@@ -48,6 +53,16 @@ class AlarmRecord(Record):
 
     def __str__(self) -> str:
         return f"{self.observation} {self.advice}"
+
+    @property
+    def line(self) -> str:
+        """The alarm as commands print it."""
+        return f"{self.level} {self.code}: {self} ({self.page})"
+
+    @property
+    def page(self) -> str:
+        """See `alarm_page`."""
+        return alarm_page(self.code)
 
 
 class RatesMetrics(Record):

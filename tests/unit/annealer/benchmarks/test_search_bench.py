@@ -134,7 +134,7 @@ async def test_costs_are_added_up(tmp_path: Path, scorer: ScorerClient) -> None:
 
 
 def bench(icm: Icm, url: str, out: Path, task: Path, *options: object) -> Ended:
-    command = ["search-bench", "--scorer", url, "--out", out, "--task", task, "--examples", 12, "--test", 20]
+    command = ["search-bench", "--scorer", url, "--out", out, "--tasks", task, "--sizes", 12, "--test-size", 20]
     return icm(*command, "--orders", 2, *options)
 
 
@@ -147,7 +147,7 @@ def saved(out: Path) -> dict[str, Any]:
 def test_all_searches_are_compared(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out = planted.write_task(tmp_path / "data", 40), tmp_path / "bench.json"
     figures = tmp_path / "figures"
-    ended = bench(icm, url, out, task, "--searches", ALL, "--seeds", 2, "--chain", "--figures", figures)
+    ended = bench(icm, url, out, task, "--methods", ALL, "--seeds", 2, "--chain", "--figures", figures)
     assert ended.code == 0, ended
     rows = saved(out)["searches"]
     assert [(row["seed"], row["search"]) for row in rows] == [(s, name) for s in (0, 1) for name in ALL.split(",")]
@@ -191,7 +191,7 @@ def test_all_searches_are_compared(icm: Icm, tmp_path: Path, url: str) -> None:
 @pytest.mark.slow
 def test_equal_labels_are_weighed_equally(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out = planted.write_task(tmp_path / "data", 60), tmp_path / "bench.json"
-    options = ("--searches", "blocks,joint,gold", "--seeds", 4, "--examples", 24)
+    options = ("--methods", "blocks,joint,gold", "--seeds", 4, "--sizes", 24)
     assert bench(icm, url, out, task, *options).code == 0
     rows = saved(out)["searches"]
     assert len(rows) == 12
@@ -209,10 +209,10 @@ def test_equal_labels_are_weighed_equally(icm: Icm, tmp_path: Path, url: str) ->
 
 def test_plans_and_searches_keep_each_others_figures(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out = planted.write_task(tmp_path / "data", 40), tmp_path / "bench.json"
-    plans = ("bench", "--scorer", url, "--out", out, "--examples", "8", "--shot-tokens", "10")
+    plans = ("bench", "--scorer", url, "--out", out, "--sizes", "8", "--shot-tokens", "10")
     assert icm(*plans).code == 0
     before = saved(out)
-    assert bench(icm, url, out, task, "--searches", "zero_shot").code == 0
+    assert bench(icm, url, out, task, "--methods", "zero_shot").code == 0
     between = saved(out)
     assert {key: between[key] for key in before} == before
     assert icm(*plans).code == 0
@@ -237,9 +237,9 @@ def test_a_place_that_cannot_be_written_is_an_error_before_anything_is_measured(
 @pytest.mark.slow
 def test_a_bench_is_gone_on_with(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out = planted.write_task(tmp_path / "data", 40), tmp_path / "bench.json"
-    assert bench(icm, url, out, task, "--searches", "blocks,zero_shot").code == 0
+    assert bench(icm, url, out, task, "--methods", "blocks,zero_shot").code == 0
     first = saved(out)["searches"]
-    ended = bench(icm, url, out, task, "--searches", "blocks,zero_shot,joint", "--seeds", 2, "--resume")
+    ended = bench(icm, url, out, task, "--methods", "blocks,zero_shot,joint", "--seeds", 2, "--resume")
     assert ended.code == 0
     rows = saved(out)["searches"]
     assert len(rows) == 6
@@ -247,25 +247,25 @@ def test_a_bench_is_gone_on_with(icm: Icm, tmp_path: Path, url: str) -> None:
     assert "seed 0: blocks" not in ended.out
     assert "seed 0: joint" in ended.out
     # A search that is named alone is still stopped at the tokens of ours, and so is not done again.
-    assert bench(icm, url, out, task, "--searches", "joint", "--seeds", 2, "--resume").code == 0
+    assert bench(icm, url, out, task, "--methods", "joint", "--seeds", 2, "--resume").code == 0
     assert saved(out)["searches"] == rows
     # What depends on another setting is done again; the rest of the file stays.
-    ended = bench(icm, url, out, task, "--searches", "zero_shot", "--test", 19, "--resume")
+    ended = bench(icm, url, out, task, "--methods", "zero_shot", "--test-size", 19, "--resume")
     assert "seed 0: zero_shot" in ended.out
     assert len(saved(out)["searches"]) == 6
     # And everything is without --resume.
-    ended = bench(icm, url, out, task, "--searches", "zero_shot", "--test", 19)
+    ended = bench(icm, url, out, task, "--methods", "zero_shot", "--test-size", 19)
     assert "seed 0: zero_shot" in ended.out
 
 
 def test_a_row_made_in_another_window_is_made_again(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out = planted.write_task(tmp_path / "data", 40), tmp_path / "bench.json"
-    assert bench(icm, url, out, task, "--searches", "zero_shot").code == 0
+    assert bench(icm, url, out, task, "--methods", "zero_shot").code == 0
     figures = saved(out)
     (row,) = figures["searches"]
     row["of"]["window"]["max_prompt_tokens"] = 80
     out.write_text(json.dumps(figures))
-    assert "seed 0: zero_shot" in bench(icm, url, out, task, "--searches", "zero_shot", "--resume").out
+    assert "seed 0: zero_shot" in bench(icm, url, out, task, "--methods", "zero_shot", "--resume").out
 
 
 @pytest.mark.parametrize(
@@ -282,11 +282,11 @@ def test_a_row_that_was_changed_is_not_summed_up(
     icm: Icm, tmp_path: Path, url: str, changes: dict[str, Any], says: str
 ) -> None:
     task, out = planted.write_task(tmp_path / "data", 40), tmp_path / "bench.json"
-    assert bench(icm, url, out, task, "--searches", "zero_shot").code == 0
+    assert bench(icm, url, out, task, "--methods", "zero_shot").code == 0
     figures = saved(out)
     figures["searches"][0].update(changes)
     out.write_text(json.dumps(figures))
-    check_refused(bench(icm, url, out, task, "--searches", "zero_shot", "--resume"), 2, str(out), says)
+    check_refused(bench(icm, url, out, task, "--methods", "zero_shot", "--resume"), 2, str(out), says)
 
 
 @pytest.mark.slow
@@ -295,10 +295,10 @@ def test_a_bench_that_is_stopped_keeps_what_it_has(
     icm: Icm, tmp_path: Path, url: str, number: signal.Signals, code: int
 ) -> None:
     task, out, whole = planted.write_task(tmp_path / "data", 40), tmp_path / "bench.json", tmp_path / "whole.json"
-    options = ["--searches", "blocks,growing,official,joint", "--seeds", "3"]
+    options = ["--methods", "blocks,growing,official,joint", "--seeds", "3"]
     assert bench(icm, url, whole, task, *options).code == 0
     command = [sys.executable, "-m", "icm_annealer.cli.app", "search-bench", "--scorer", url, "--out", str(out)]
-    command += ["--task", str(task), "--examples", "12", "--test", "20", "--orders", "2", *options]
+    command += ["--tasks", str(task), "--sizes", "12", "--test-size", "20", "--orders", "2", *options]
     environment = {key: value for key, value in os.environ.items() if key != "ICM_SCORER_URL"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment) as process:
         wait_for(process, lambda: out.exists() and len(saved(out)["searches"]) >= 3)
@@ -323,7 +323,7 @@ def comparable(row: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_published_search_is_stopped_and_extrapolated_openly(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out = planted.write_task(tmp_path / "data", 40), tmp_path / "bench.json"
-    ended = bench(icm, url, out, task, "--searches", "blocks,official", "--iterations", 7)
+    ended = bench(icm, url, out, task, "--methods", "blocks,official", "--iterations", 7)
     assert ended.code == 0
     (row,) = [row for row in saved(out)["searches"] if row["search"] == "official"]
     assert row["iterations"] == [7, 30]
@@ -340,13 +340,13 @@ def test_the_published_search_is_stopped_and_extrapolated_openly(icm: Icm, tmp_p
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (["--searches", "blocks,blokcs"], "no search 'blokcs'"),
-        (["--examples", "12,many"], "12,many"),
-        (["--examples", "4"], "8 examples or more"),
-        (["--examples", "64"], "too few"),
+        (["--methods", "blocks,blokcs"], "no search 'blokcs'"),
+        (["--sizes", "12,many"], "12,many"),
+        (["--sizes", "4"], "8 examples or more"),
+        (["--sizes", "64"], "too few"),
         (["--weigh-plan", "bush"], "no plan 'bush'"),
         (["--iterations", "0"], "--iterations"),
-        (["--searches", "joint", "--chain"], "blocks"),
+        (["--methods", "joint", "--chain"], "blocks"),
         (["--task", "no-such-task"], "no-such-task"),
         (["--task", "living,living"], "same name"),
     ],
@@ -363,12 +363,10 @@ def test_mistakes_are_reported_before_anything_is_measured(
 def test_a_file_that_is_something_else_is_left_alone(icm: Icm, tmp_path: Path, url: str, content: str) -> None:
     task, out = planted.write_task(tmp_path / "data", 40), tmp_path / "bench.json"
     out.write_text(content)
-    check_refused(bench(icm, url, out, task, "--searches", "zero_shot"), 2, str(out))
+    check_refused(bench(icm, url, out, task, "--methods", "zero_shot"), 2, str(out))
     assert out.read_text() == content
     if not content.startswith("{"):
-        check_refused(
-            icm("bench", "--scorer", url, "--out", out, "--examples", "8", "--shot-tokens", "10"), 2, str(out)
-        )
+        check_refused(icm("bench", "--scorer", url, "--out", out, "--sizes", "8", "--shot-tokens", "10"), 2, str(out))
         assert out.read_text() == content
 
 

@@ -203,8 +203,8 @@ def test_no_search_is_changed_by_permuted_gold_labels(icm: Icm, tmp_path: Path, 
     for gold_seed in (None, 1):
         task = task_of(tmp_path / f"data-{gold_seed}", 40, planted.TASK, gold_seed)
         out = tmp_path / f"bench-{gold_seed}.json"
-        command = ["search-bench", "--scorer", url, "--out", out, "--task", task, "--examples", 16, "--test", 8]
-        assert icm(*command, "--searches", "blocks,zero_shot,growing,joint,bootstrap,gold").code == 0
+        command = ["search-bench", "--scorer", url, "--out", out, "--tasks", task, "--sizes", 16, "--test-size", 8]
+        assert icm(*command, "--methods", "blocks,zero_shot,growing,joint,bootstrap,gold").code == 0
         found.append({row["search"]: row for row in json.loads(out.read_text())["searches"]})
     golds = [rows.pop("gold") for rows in found]
     assert golds[0]["labels"] != golds[1]["labels"]

@@ -34,8 +34,8 @@ def evil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_every_command_that_is_given_a_task_needs_leave(icm: Icm, tmp_path: Path, url: str, evil: Path) -> None:
     task, run = planted.write_task(tmp_path / "data", 60, task=planted.TASK + RULE), tmp_path / "run"
-    command = ["run", "--task", task, "--examples", 12, "--scorer", url, "--out", run]
-    few = ["--examples", 8, "--test", 8, "--seeds", 1, "--scorer", url]
+    command = ["run", "--task", task, "--first", 12, "--scorer", url, "--out", run]
+    few = ["--examples", 8, "--test-size", 8, "--seeds", 1, "--scorer", url]
     refused = [
         command,
         ["demo", "--task", task, *few, "--out", tmp_path / "demo"],
@@ -65,7 +65,7 @@ def test_every_command_that_is_given_a_task_needs_leave(icm: Icm, tmp_path: Path
 
 def test_a_journal_that_names_code_runs_none(icm: Icm, tmp_path: Path, url: str, evil: Path) -> None:
     task, run = planted.write_task(tmp_path / "data", 24), tmp_path / "run"
-    assert icm("run", "--task", task, "--examples", 12, "--scorer", url, "--out", run).code == 0
+    assert icm("run", "--task", task, "--first", 12, "--scorer", url, "--out", run).code == 0
     first, *others = (run / JOURNAL).read_text().splitlines(keepends=True)
     header = json.loads(first)
     header["task"]["rules"] = [{"kind": "python", "function": "evil_rules:counted"}]

@@ -88,7 +88,7 @@ def test_only_the_first_rows(icm: Icm, tmp_path: Path, url: str) -> None:
     task = planted.write_task(tmp_path / "data", 16)
     data = tmp_path / "other.jsonl"
     planted.write_rows(data, [{"words": f"red word{k}", "pair": k // 4} for k in range(10)])
-    command = ["run", "--task", task, "--data", data, "--examples", 6, "--scorer", url, "--out", tmp_path / "run"]
+    command = ["run", "--task", task, "--data", data, "--first", 6, "--scorer", url, "--out", tmp_path / "run"]
     assert icm(*command).code == 0
     assert [row["id"] for row in rows(tmp_path / "run")] == [str(k) for k in range(6)]
     task.write_text(planted.TASK + "group: pair\n")  # a group begun is finished
@@ -183,7 +183,7 @@ def test_bad_data_are_named(icm: Icm, tmp_path: Path, url: str, broken: str) -> 
 @pytest.mark.slow
 def test_demo_compares_and_reports(icm: Icm, tmp_path: Path, url: str) -> None:
     out = tmp_path / "demo"
-    ended = icm("demo", "--scorer", url, "--examples", 16, "--test", 16, "--seeds", 2, "--out", out)
+    ended = icm("demo", "--scorer", url, "--examples", 16, "--test-size", 16, "--seeds", 2, "--out", out)
     assert ended.code == 0, ended
     demo = read_file(out / DEMO, DemoResults)
     assert demo is not None
@@ -209,7 +209,7 @@ def test_demo_compares_and_reports(icm: Icm, tmp_path: Path, url: str) -> None:
 
 def test_demo_finds_what_is_planted(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out = planted.write_task(tmp_path / "data", 60), tmp_path / "demo"
-    command = ["demo", "--task", task, "--scorer", url, "--examples", 24, "--test", 24, "--out", out]
+    command = ["demo", "--task", task, "--scorer", url, "--examples", 24, "--test-size", 24, "--out", out]
     assert icm(*command).code == 0
     demo = json.loads((out / DEMO).read_text())
     assert demo["test_accuracy"]["gold"]["value"] >= 0.95
@@ -223,7 +223,7 @@ def test_demo_finds_what_is_planted(icm: Icm, tmp_path: Path, url: str) -> None:
 @pytest.mark.slow
 def test_a_demo_replaces_an_earlier_one_with_all_its_seeds(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out = planted.write_task(tmp_path / "data", 40), tmp_path / "demo"
-    command = ["demo", "--task", task, "--scorer", url, "--examples", 8, "--test", 8, "--out", out]
+    command = ["demo", "--task", task, "--scorer", url, "--examples", 8, "--test-size", 8, "--out", out]
     assert icm(*command, "--seeds", 3).code == 0
     (out / "seed-1" / "notes.txt").write_text("mine")
     assert icm(*command, "--seeds", 2, "--seed", 2).code == 0
@@ -237,9 +237,9 @@ def test_a_demo_replaces_an_earlier_one_with_all_its_seeds(icm: Icm, tmp_path: P
 @pytest.mark.parametrize("place", ["demo", "demo/seed-7"])
 def test_a_demo_replaces_no_other_run(icm: Icm, tmp_path: Path, url: str, place: str) -> None:
     task = planted.write_task(tmp_path / "data", 40)
-    assert icm("run", "--task", task, "--examples", 8, "--scorer", url, "--out", tmp_path / place).code == 0
+    assert icm("run", "--task", task, "--first", 8, "--scorer", url, "--out", tmp_path / place).code == 0
     before = {path.name: path.read_bytes() for path in (tmp_path / place).iterdir()}
-    command = ["demo", "--task", task, "--scorer", url, "--examples", 8, "--test", 8, "--out", tmp_path / "demo"]
+    command = ["demo", "--task", task, "--scorer", url, "--examples", 8, "--test-size", 8, "--out", tmp_path / "demo"]
     check_refused(icm(*command), 2, str(tmp_path / place), "another --out")
     assert {path.name: path.read_bytes() for path in (tmp_path / place).iterdir()} == before
 
@@ -250,7 +250,19 @@ def test_a_demo_that_was_stopped_promises_nothing_and_is_replaced(
     icm: Icm, tmp_path: Path, url: str, num_seeds: int
 ) -> None:
     task, out = planted.write_task(tmp_path / "data", 200), tmp_path / "demo"
-    options = ["demo", "--task", str(task), "--scorer", url, "--examples", "100", "--test", "100", "--out", str(out)]
+    options = [
+        "demo",
+        "--task",
+        str(task),
+        "--scorer",
+        url,
+        "--examples",
+        "100",
+        "--test-size",
+        "100",
+        "--out",
+        str(out),
+    ]
     options += ["--seeds", str(num_seeds)]
     command = [sys.executable, "-m", "icm_annealer.cli.app", *options]
     journal = (out / "seed-0" if num_seeds > 1 else out) / JOURNAL
@@ -264,7 +276,7 @@ def test_a_demo_that_was_stopped_promises_nothing_and_is_replaced(
 
 
 @pytest.mark.parametrize(
-    ("options", "says"), [(["--examples", 500, "--test", 16], "too few"), (["--data", "GOLDLESS"], "no")]
+    ("options", "says"), [(["--examples", 500, "--test-size", 16], "too few"), (["--data", "GOLDLESS"], "no")]
 )
 def test_demo_needs_enough_rows_and_gold(icm: Icm, tmp_path: Path, url: str, options: list[object], says: str) -> None:
     task = planted.write_task(tmp_path / "data", 40)

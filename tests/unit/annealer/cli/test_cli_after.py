@@ -24,7 +24,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, url: str) -> Path:
     """A folder with a task and its data (data/), and a finished run of half of them (runs/first)."""
     folder = tmp_path_factory.mktemp("made")
     task = planted.write_task(folder / "data", 48)
-    command = ["run", "--task", task, "--examples", 24, "--scorer", url, "--out", folder / "runs" / "first"]
+    command = ["run", "--task", task, "--first", 24, "--scorer", url, "--out", folder / "runs" / "first"]
     subprocess.run([sys.executable, "-m", "icm_annealer.cli.app", *map(str, command)], check=True, capture_output=True)
     return folder
 
@@ -237,7 +237,7 @@ def test_exports_of_what_is_no_finished_run(icm: Icm, run: Path, made: Path, tmp
 def test_a_demo_is_reported_from_its_folder(icm: Icm, url: str, tmp_path: Path) -> None:
     """The same page that the demo itself wrote, but for a gold that a task of one's own does not give away."""
     out = tmp_path / "demo"
-    command = ["demo", "--scorer", url, "--examples", 12, "--test", 8, "--seeds", 2, "--out", out]
+    command = ["demo", "--scorer", url, "--examples", 12, "--test-size", 8, "--seeds", 2, "--out", out]
     assert icm(*command).code == 0
     written = (out / REPORT).read_text()
     assert icm("report", out, "--overwrite").code == 0

@@ -144,7 +144,7 @@ def test_solutions_through_an_endpoint(icm: Icm, tmp_path: Path) -> None:
     planted.write_rows(tmp_path / "problems.jsonl", [{"question": "What?", "answer": "#### 2"}] * 3)
     command = ["data", "gsm8k", tmp_path / "problems.jsonl", "--out", tmp_path / "out.jsonl", "--problems", 2]
     with running(app) as url:
-        ended = icm(*command, "--endpoint", url, "--model", "named")
+        ended = icm(*command, "--endpoint", url, "--endpoint-model", "named")
     assert ended.code == 0, ended
     assert "8 rows in 2 groups, 25% of the gold labels true" in ended.out
     check_refused(icm(*command, "--overwrite", "--endpoint", "nowhere"), 2, "not a URL of an endpoint")
@@ -190,8 +190,8 @@ def test_every_row_of_a_pipe_is_labelled(icm: Icm, tmp_path: Path, url: str, row
     counts = {"read": 200, "blank_lines": 1, "labelled": 200, "left_out": 0}
     assert json.loads((out / METRICS).read_text())["rows"] == counts
     with piped(rows, [100_000]) as pipe:
-        ended = icm(*command, "--data", pipe, "--overwrite", "--examples", 64)
-    assert "200 rows read, 64 labelled (136 left out by --examples)." in ended.out
+        ended = icm(*command, "--data", pipe, "--overwrite", "--first", 64)
+    assert "200 rows read, 64 labelled (136 left out by --first)." in ended.out
 
 
 def test_a_resumed_run_wants_all_its_rows_again(icm: Icm, tmp_path: Path, url: str, rows: bytes) -> None:
@@ -211,7 +211,7 @@ def test_a_resumed_run_wants_all_its_rows_again(icm: Icm, tmp_path: Path, url: s
 def test_what_comes_after_a_run_reads_pipes_as_well(icm: Icm, tmp_path: Path, url: str, rows: bytes) -> None:
     task, out = planted.write_task(tmp_path, 2, task=NO_GOLD), tmp_path / "run"
     with piped(rows, [777]) as pipe:
-        command = ["run", "--task", task, "--scorer", url, "--search", "zero_shot", "--examples", 100]
+        command = ["run", "--task", task, "--scorer", url, "--search", "zero_shot", "--first", 100]
         assert icm(*command, "--data", pipe, "--out", out).code == 0
     command = ["eval", out, "--task", task, "--scorer", url]
     with piped(rows, [777]) as pipe:

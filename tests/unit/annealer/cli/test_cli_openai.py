@@ -99,7 +99,7 @@ def test_score_and_task_check(icm: Icm, tmp_path: Path, server: str, endpoint: F
 def test_demo(icm: Icm, tmp_path: Path, endpoint: FakeEndpoint) -> None:
     task = planted.write_task(tmp_path / "data", 40)
     command = ["demo", "--task", task, "--scorer", f"openai:{endpoint.url}", "--scorer-model", "fake"]
-    ended = icm(*command, "--examples", 16, "--test", 16, "--out", tmp_path / "demo")
+    ended = icm(*command, "--examples", 16, "--test-size", 16, "--out", tmp_path / "demo")
     assert ended.code == 0, ended
     assert json.loads((tmp_path / "demo" / DEMO).read_text())["model"]["name"] == "fake"
 
@@ -108,7 +108,7 @@ def test_search_bench_takes_one_of_several_models(icm: Icm, tmp_path: Path, endp
     endpoint.models.append(endpoint.models[0] | {"id": "another"})
     task = planted.write_task(tmp_path / "data", 40)
     command = ["search-bench", "--scorer", f"openai:{endpoint.url}", "--out", tmp_path / "bench.json"]
-    command += ["--task", task, "--examples", 8, "--test", 8, "--orders", 2, "--searches", "zero_shot"]
+    command += ["--tasks", task, "--sizes", 8, "--test-size", 8, "--orders", 2, "--methods", "zero_shot"]
     check_refused(icm(*command), 2, "--scorer-model")
     ended = icm(*command, "--scorer-model", "fake")
     assert ended.code == 0, ended

@@ -63,7 +63,7 @@ def test_known_labels_that_are_left_out_are_no_part_of_the_run(
     ids = [row["id"] for row in lines(task.parent / "data.jsonl")]
     known = tmp_path / "known.csv"
     known.write_text(f"id,label\n{ids[0]},hot\n{ids[-1]},hot\n", encoding="utf-8")
-    assert icm(*run, *QUICK, "--known", known, "--examples", 8).code == 0
+    assert icm(*run, *QUICK, "--known", known, "--first", 8).code == 0
     assert header(tmp_path / "run")["known"] == {ids[0]: "hot"}
 
 
@@ -114,7 +114,7 @@ def test_what_cannot_be_is_refused_before_anything_is_made(
 def test_a_run_starts_from_the_corrected_labels_of_another(
     icm: Icm, run: tuple[object, ...], task: Path, url: str, tmp_path: Path
 ) -> None:
-    assert icm(*run, *QUICK, "--examples", 8).code == 0
+    assert icm(*run, *QUICK, "--first", 8).code == 0
     found = lines(tmp_path / "run/labels.jsonl")
     found[0]["label"] = {"hot": "cool", "cool": "hot"}[found[0]["label"]]
     planted.write_rows(tmp_path / "run/labels.jsonl", found)
@@ -163,7 +163,7 @@ def test_a_demo_and_an_evaluation_calibrate_to_the_rates(icm: Icm, url: str, tmp
     known.write_text("id,label\nrow-0,hot\nrow-1,cool\n", encoding="utf-8")
     given = ("--rates", "hot=0.75", "--known", known)
     out = tmp_path / "demo"
-    ended = icm("demo", "--task", task, "--scorer", url, "--out", out, "--examples", 8, "--test", 20, *given)
+    ended = icm("demo", "--task", task, "--scorer", url, "--out", out, "--examples", 8, "--test-size", 20, *given)
     assert ended.code == 0, ended
     says = "labels occur in the test set at the rates stated or found (hot 0.75)"
     assert says in " ".join(ended.out.split())

@@ -66,7 +66,7 @@ def test_a_dry_run_writes_nothing(icm: Icm, tmp_path: Path, url: str, kind: str)
         "eval": ("eval", run, "--task", task),
     }[kind]
     if kind == "eval":
-        short = ("--examples", 12, "--search", "zero_shot")
+        short = ("--first", 12, "--search", "zero_shot")
         assert icm("run", "--task", task, *short, "--scorer", url, "--out", run).code == 0
     dry = ("--scorer", url, "--dry-run", "--price", "2", "--price-per-hour", "3")
     ended = icm(*command, *dry)
@@ -81,7 +81,7 @@ def test_a_dry_run_writes_nothing(icm: Icm, tmp_path: Path, url: str, kind: str)
 
 def test_budgets_end_baselines_and_evaluations_in_order(icm: Icm, tmp_path: Path, url: str) -> None:
     task, run = planted.write_task(tmp_path / "data", 40, seed=5), tmp_path / "run"
-    methods = ("--methods", "zero_shot,growing,gold", "--examples", 12, "--test", 10)
+    methods = ("--methods", "zero_shot,growing,gold", "--examples", 12, "--test-size", 10)
     command = ("baselines", "--task", task, *methods, "--scorer", url, "--out", tmp_path / "b", "--seeds", 3)
     check_refused(icm(*command, "--max-tokens", 1), 1, "no seed has all methods", "--resume")
     whole = icm(*command, "--resume", "--seeds", 1)
@@ -90,7 +90,7 @@ def test_budgets_end_baselines_and_evaluations_in_order(icm: Icm, tmp_path: Path
     assert ended.code == 0, ended
     assert "2 more seeds: the budget was spent before" in ended.out
     assert json.loads((tmp_path / "b" / "baselines.json").read_text())["table"]["seeds"] == [0]
-    assert icm("run", "--task", task, "--examples", 12, "--scorer", url, "--out", run).code == 0
+    assert icm("run", "--task", task, "--first", 12, "--scorer", url, "--out", run).code == 0
     evaluate = ("eval", run, "--task", task, "--test-size", 10, "--scorer", url, "--seeds", 3)
     ended = icm(*evaluate, "--max-tokens", 2000)
     assert ended.code == 0, ended

@@ -108,7 +108,7 @@ def write_task(folder: Path, num: int) -> Path:
 def test_every_command_on_a_terminal(icm_on_terminal: OnTerminal, tmp_path: Path, url: str) -> None:
     icm = icm_on_terminal
     task, out = write_task(tmp_path / "[/x]" / f"data{TITLE}", 60), tmp_path / "[/x]" / f"run[bold]{TITLE}"
-    run = ["run", "--task", task, "--examples", 12, "--scorer", url, "--out", out]
+    run = ["run", "--task", task, "--first", 12, "--scorer", url, "--out", out]
     commands: dict[str, list[object]] = {
         "task check": ["task", "check", task, "--scorer", url],
         "run": run,
@@ -117,9 +117,21 @@ def test_every_command_on_a_terminal(icm_on_terminal: OnTerminal, tmp_path: Path
         "eval": ["eval", out, "--task", task, "--data", task.parent / "data.jsonl", "--scorer", url],
         "export": ["export", out, "--format", "jsonl"],
         "runs": ["runs", tmp_path],
-        "demo": ["demo", "--task", task, "--examples", 8, "--test", 8, "--scorer", url, "--out", tmp_path / "[/d]"],
+        "demo": [
+            "demo",
+            "--task",
+            task,
+            "--examples",
+            8,
+            "--test-size",
+            8,
+            "--scorer",
+            url,
+            "--out",
+            tmp_path / "[/d]",
+        ],
         "baselines": [
-            *("baselines", "--task", task, "--examples", 8, "--test", 8, "--seeds", 1, "--scorer", url),
+            *("baselines", "--task", task, "--examples", 8, "--test-size", 8, "--seeds", 1, "--scorer", url),
             *("--methods", "zero_shot,icm,gold", "--out", tmp_path / "[/b]"),
         ],
         "not there": ["run", "--task", f"[/z]{TITLE}", "--out", out],
@@ -150,9 +162,9 @@ def test_pages_hold_names_as_text(icm: Icm, tmp_path: Path, url: str) -> None:
         task.parent / "data.jsonl",
         [{**r, "label": names[r["label"]], "id": r["id"] + script, "words": r["words"]} for r in planted.rows(60)],
     )
-    assert icm("run", "--task", task, "--examples", 12, "--scorer", url, "--out", out).code == 0
+    assert icm("run", "--task", task, "--first", 12, "--scorer", url, "--out", out).code == 0
     assert icm("report", out).code == 0
-    b = ["--methods", "zero_shot,random_few_shot,icm,gold", "--examples", 8, "--test", 8, "--seeds", 1]
+    b = ["--methods", "zero_shot,random_few_shot,icm,gold", "--examples", 8, "--test-size", 8, "--seeds", 1]
     ended = icm("baselines", "--task", task, "--scorer", url, "--out", tmp_path / "b", *b)
     assert ended.code == 0, ended
     for page in (out / REPORT, tmp_path / "b" / "baselines.html"):

@@ -101,7 +101,7 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
         f"{path}: 6 of 9 rows cannot be used: the field 'text' is missing or not a plain value (2); "
     )
     assert "The first is line 3: the field 'text'" in error.message
-    assert error.message.endswith("Correct them, or label the rest with --skip-bad")
+    assert error.message.endswith("Correct them, or label the rest with --skip-bad (skip_bad=True in Python)")
     assert error.table[0] == f"{path}:"
     assert error.table[1] == "          2  the field 'text' is missing or not a plain value  [line 3, line 11]"
     table = "\n".join(error.table)

@@ -39,8 +39,8 @@ FORMS = ["blocks", "pairs", "demo"]
 def begun(made: Path, form: str) -> list[object]:
     """The command that made a run of this form, and makes it again with --resume."""
     task = made / form / "data" / "task.yaml"
-    few = ["--chains", 1, "--passes", 2, "--examples", 12]
-    return ["run", "--task", task, *(few if form == "blocks" else ["--search", "zero_shot", "--examples", 12])]
+    few = ["--chains", 1, "--passes", 2, "--first", 12]
+    return ["run", "--task", task, *(few if form == "blocks" else ["--search", "zero_shot", "--first", 12])]
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,21 @@ def made(tmp_path_factory: pytest.TempPathFactory, url: str) -> Path:
         ]
         if form == "demo":
             commands = [
-                ["demo", "--task", file, "--examples", 12, "--test", 8, "--seeds", 2, "--scorer", url, "--out", run]
+                [
+                    "demo",
+                    "--task",
+                    file,
+                    "--examples",
+                    12,
+                    "--test-size",
+                    8,
+                    "--seeds",
+                    2,
+                    "--scorer",
+                    url,
+                    "--out",
+                    run,
+                ]
             ]
         for command in commands:
             with pytest.MonkeyPatch.context() as patch:

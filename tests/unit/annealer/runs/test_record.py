@@ -65,7 +65,7 @@ async def test_a_finished_run_is_read_as_it_was(tmp_path: Path, scorer: ScorerCl
     assert record.label_rates == found.metrics.label_rates
     assert record.computed_tokens == found.metrics.computed_tokens
     assert [alarm.code for alarm in record.alarms] == [alarm.code for alarm in found.alarms]
-    assert record.state == ("failed" if any(alarm.level == "warning" for alarm in found.alarms) else "finished")
+    assert record.state == ("warned" if any(alarm.level == "warning" for alarm in found.alarms) else "finished")
     assert record.verdict == found.run.verdict
 
 
@@ -214,7 +214,7 @@ async def test_alarms_whose_words_were_not_written_are_warnings(tmp_path: Path, 
     rows[-1]["alarms"] = ["uneven-labels"]
     planted.write_rows(folder / JOURNAL, rows)
     (folder / METRICS).unlink()
-    assert RunRecord.read(folder).state == "failed"
+    assert RunRecord.read(folder).state == "warned"
     assert RunRecord.read(folder).alarms[0].code == "uneven-labels"
     assert RunRecord.read(folder).verdict == Verdict(rows[-1]["verdict"])  # it has its name
 

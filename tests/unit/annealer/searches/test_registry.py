@@ -94,8 +94,8 @@ def test_a_search_of_another_package_takes_part_everywhere(tmp_path: Path, site:
     assert journal["settings"]["options"] == {"label": 0}
     resumed = ("run", "--search", "toy", "--task", task, "--scorer", url, "--out", tmp_path / "run", "--resume")
     assert icm_with(site, *resumed).returncode == 0
-    out = ("--out", tmp_path / "bench.json", "--examples", 12, "--test", 12)
-    names = ("--searches", "zero_shot,toy")
+    out = ("--out", tmp_path / "bench.json", "--sizes", 12, "--test-size", 12)
+    names = ("--methods", "zero_shot,toy")
     benched = icm_with(site, "search-bench", "--task", task, "--scorer", url, *out, *names)
     assert benched.returncode == 0, benched.stderr
     found = json.loads((tmp_path / "bench.json").read_text())["searches"]
@@ -121,7 +121,7 @@ def test_help_and_errors_list_what_is_installed_and_import_nothing(tmp_path: Pat
         assert says in ended.stderr
         assert "Traceback" not in ended.stderr
         assert not run.exists()
-    ended = icm_with(site, "search-bench", "--searches", "blokcs")
+    ended = icm_with(site, "search-bench", "--methods", "blokcs")
     assert ended.returncode == 2
     assert "broken, toy" in ended.stderr
 

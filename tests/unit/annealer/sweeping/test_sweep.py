@@ -121,7 +121,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Swept:
     with fake_scorer() as asked:
         file = write_sweep(folder, asked.url)
         plan = planned(file, folder / "out")
-        outcomes = asyncio.run(run_sweep(plan, held_runs(plan), SweepLimits(), quiet()))
+        outcomes = asyncio.run(run_sweep(plan, held_runs(plan), SweepLimits(), quiet())).outcomes
         assert [one.ended for one in outcomes.values()] == ["done"] * 4
         tokens = sum(one["computed_tokens"] for name in RUNS for one in costs(folder / "out" / name))
         return Swept(file, folder / "out", content(folder / "out"), asked.num_scored, tokens)
@@ -204,7 +204,7 @@ def test_a_failing_task_is_listed_and_the_others_go_on(icm: Icm, scorer: Asked, 
     num_before = scorer.num_scored
     again = icm("sweep", file, "--out", out)
     assert again.code == 1
-    assert "4 done before" in again.out
+    assert "4 done before" in again.err
     assert scorer.num_scored - num_before <= 4 * 2  # of the failing ones only
 
 
@@ -218,7 +218,7 @@ def test_failures_are_retried_with_growing_pauses(scorer: Asked, tmp_path: Path)
 
     scorer.num_failing = 10**9
     limits = SweepLimits(first_wait_s=5, max_wait_s=20)
-    outcomes = asyncio.run(run_sweep(plan, held_runs(plan), limits, quiet(), sleep=sleep))
+    outcomes = asyncio.run(run_sweep(plan, held_runs(plan), limits, quiet(), sleep=sleep)).outcomes
     assert {one.ended for one in outcomes.values()} == {"done"}
     assert pauses == [5, 10]
 
@@ -226,7 +226,7 @@ def test_failures_are_retried_with_growing_pauses(scorer: Asked, tmp_path: Path)
         pauses.append(seconds)
 
     scorer.num_failing, plan = 10**9, planned(tmp_path / "sweep.yaml", tmp_path / "never")
-    outcomes = asyncio.run(run_sweep(plan, held_runs(plan), limits, quiet(), sleep=stay))
+    outcomes = asyncio.run(run_sweep(plan, held_runs(plan), limits, quiet(), sleep=stay)).outcomes
     assert {one.ended for one in outcomes.values()} == {"failed"}
     assert pauses[2:] == [5, 10, 20]
 

@@ -26,7 +26,7 @@ def test_mistakes_are_told_before_any_training(icm: Icm, task: Path, tiny: BaseM
         (("--device", "cuda"), "sees no GPU here; use --device cpu"),
         (("--rate", "0"), "Invalid value for '--rate'"),
         (("--rank", "65"), "--rank 65 is too high for", "its narrowest layer has 64"),
-        (("--max-tokens", "8"), "48 of 48 texts are longer than 8 tokens", "let --cut take off their beginning"),
+        (("--text-tokens", "8"), "48 of 48 texts are longer than 8 tokens", "let --cut take off their beginning"),
         (("--preset", "tpu"), "no preset 'tpu': choose one of cpu, gpu, paper"),
         (("--field", "label"), "--from-gold and --field exclude each other"),
         (("--base", tmp_path), "is not a model"),
@@ -47,7 +47,7 @@ def test_a_model_is_made_judged_and_lost_with_its_base(
 ) -> None:
     base, out = tmp_path / "base", tmp_path / "out"
     shutil.copytree(tiny.folder, base)
-    made = icm("train", "sft", "--task", task, "--from-gold", "--examples", "24", "--base", base, "--out", out,
+    made = icm("train", "sft", "--task", task, "--from-gold", "--first", "24", "--base", base, "--out", out,
                "--epochs", "2", "--merge", "--threads", "1")  # fmt: skip
     assert made.code == 0, made
     assert "too few labels to hold any out" in made.out

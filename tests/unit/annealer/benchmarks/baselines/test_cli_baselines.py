@@ -31,7 +31,7 @@ def data(folder: Path, num: int, task: str = planted.TASK, flip: bool = False) -
 
 
 def compare(icm: Icm, url: str, task: Path, out: Path, *options: object) -> Ended:
-    return icm("baselines", "--scorer", url, "--task", task, "--out", out, "--examples", 8, "--test", 20, *options)
+    return icm("baselines", "--scorer", url, "--task", task, "--out", out, "--examples", 8, "--test-size", 20, *options)
 
 
 def saved(out: Path) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def test_the_demos_figures_are_the_same(icm: Icm, tmp_path: Path, url: str) -> N
     task, out = data(tmp_path / "data", 60), tmp_path / "out"
     methods = "zero_shot,random_few_shot,icm,gold"
     assert compare(icm, url, task, out, "--seeds", 1, "--seed", 3, "--methods", methods).code == 0
-    command = ("demo", "--scorer", url, "--task", task, "--out", tmp_path / "demo", "--examples", 8, "--test", 20)
+    command = ("demo", "--scorer", url, "--task", task, "--out", tmp_path / "demo", "--examples", 8, "--test-size", 20)
     assert icm(*command, "--seed", 3).code == 0
     demo = json.loads((tmp_path / "demo" / "demo.json").read_text())
     rows = by_method(out, 3)

@@ -1,0 +1,49 @@
+"""An option's name has one meaning, one type and one default in all commands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import pytest
+import typer
+from tests import options_page
+from tests.options_page import EXEMPT, by_name, differing, uses
+
+USES = by_name(list(uses()))
+
+
+@pytest.mark.parametrize("name", [name for name, found in USES.items() if len(found) > 1])
+def test_an_option_is_the_same_in_every_command(name: str) -> None:
+    """To let one differ, say why in `EXEMPT` of tests/options_page.py; better give it a name of its own."""
+    allowed = EXEMPT[name].aspects if name in EXEMPT else ()
+    wrong = {aspect: {getattr(use, aspect): use.command for use in USES[name]} for aspect in differing(USES[name])}
+    assert {aspect: found for aspect, found in wrong.items() if aspect not in allowed} == {}
+
+
+@pytest.mark.parametrize("name", EXEMPT)
+def test_what_may_differ_does(name: str) -> None:
+    assert sorted(differing(USES[name])) == sorted(EXEMPT[name].aspects)
+
+
+def test_what_differs_is_found() -> None:
+    app = typer.Typer()
+
+    @app.command()
+    def one(test: Annotated[int, typer.Option(min=1, help="How many.")] = 200) -> None: ...
+
+    @app.command()
+    def two(test: Annotated[str | None, typer.Option("--test", metavar="FILE", help="A file.")] = None) -> None: ...
+
+    found = by_name(list(uses(app)))["--test"]
+    assert [use.command for use in found] == ["one", "two"]
+    assert differing(found) == ("type", "bounds", "form", "default", "meaning")
+
+
+def test_commands_that_print_a_result_print_it_as_json() -> None:
+    """All but `icm review`, which serves a page until it is stopped."""
+    commands = {use.command for found in USES.values() for use in found}
+    assert commands - {use.command for use in USES["--json"]} == {"review"}
+
+
+def test_the_page_of_options_is_that_of_the_commands() -> None:
+    assert options_page.PAGE.read_text() == options_page.page(), "run `make commands`"
