@@ -57,6 +57,10 @@ EXEMPT = {
     "--seeds": Exempt(
         ("default",), "`icm baselines` compares methods, and a comparison of one seed has no spread: it takes 5."
     ),
+    "--max-tokens": Exempt(
+        ("meaning",),
+        "`icm sweep` has one budget for all runs; a run that it ends is not finished, and goes on with a larger one.",
+    ),
     "--sizes": Exempt(("default",), "a pass is measured at more sizes than whole searches."),
     "--shots": Exempt(
         ("default",),

@@ -1,8 +1,8 @@
 """What the scorer has to reach, measured: `python -m tests.bench [NAME...]`, into bench.json.
 
 Real vLLM on this machine, which should have nothing else to do. Each takes two to five minutes, `repeats`,
-`annealer-memory` and `endurance` ten. `equal-fake`, `light-fake`, `names` and `pool` use the fake engine at a given
-speed, for which a machine that has other things to do is good enough.
+`annealer-memory` and `endurance` ten. `equal-fake`, `light-fake`, `names`, `pool` and `sweep` use the fake engine at a
+given speed, for which a machine that has other things to do is good enough.
 """
 
 from __future__ import annotations
@@ -15,7 +15,18 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
-from tests.bench import annealer_memory, endurance, many_names, memory, pools, repeated, repeats, tenants, throughput
+from tests.bench import (
+    annealer_memory,
+    endurance,
+    many_names,
+    memory,
+    pools,
+    repeated,
+    repeats,
+    sweep,
+    tenants,
+    throughput,
+)
 from tests.bench.figure import Figure
 
 from icm_annealer.benchmarks.results_file import check_figures, machine, read_figures, save_figures
@@ -45,6 +56,7 @@ MEASURES: dict[str, Measure] = {
     "pool": lambda console: pools.throughput(console, 3),
     "memory": memory.memory,
     "annealer-memory": annealer_memory.annealer_memory,
+    "sweep": lambda console: sweep.sweep(console, 1, 2_000),
     "repeats": lambda console: repeats.repeats(console, 5),
     "endurance": lambda console: endurance.endurance(console, 600),
 }

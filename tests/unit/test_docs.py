@@ -31,6 +31,7 @@ from icm_annealer.labelling.verdict import MIN_COHERENT, MIN_FOUND
 from icm_annealer.rules.python import PythonRule
 from icm_annealer.rules.registry import RULES, rule_of
 from icm_annealer.runs.schema.verdict import WORDS
+from icm_annealer.sweeping.spec import SweepSpec
 from icm_server.cli.app import app as icm_server
 from icm_server.engines.fake import FakeEngine
 from icm_server.http.app import create_app
@@ -116,6 +117,8 @@ def test_tasks_and_rules_are_such(page: Path) -> None:
         content = yaml.safe_load(block.text) if block.language == "yaml" else {}
         if "template" in content:
             Task.model_validate(content)
+        elif {"tasks", "seeds"} <= content.keys():
+            SweepSpec.model_validate(content)
         elif "rules" in content:
             assert all(map(rule_of, content["rules"]))
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Protocol
 
 from icm_annealer.api.label_result import LabelResult
-from icm_annealer.console.progress import RunProgress
 from icm_annealer.data.examples import Example, Loaded
 from icm_annealer.data.given_labels import GivenLabels
 from icm_annealer.data.task import Task
@@ -30,6 +31,30 @@ from icm_client.text.counts import counted
 
 OpenScorer = Callable[[Callable[[str], None], Callable[[str], None], Path | None], AbstractAsyncContextManager[Scorer]]
 """Opens a scorer. The arguments are `status`, `note` and `log` of `scorers.kind.Opening`."""
+
+
+class JobProgress(Protocol):
+    """What shows a job while it runs, as a context; `RunProgress` does."""
+
+    def __enter__(self) -> object: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def expect(self, total_steps: float) -> None:
+        """The number of passes that the search will take, about; 0 if it is not known."""
+
+    def status(self, text: str) -> None:
+        """What is happening now."""
+
+    def note(self, text: str) -> None:
+        """What the user should know."""
+
+    def on_pass(self, event: PassEvent) -> None:
+        """A pass was answered."""
+
+
 EXCESS = 4.0
 """Times the passes of a search with default options at which a user is warned."""
 _written: set[Path] = set()
@@ -88,7 +113,7 @@ class LabelJob:
             "as many as its defaults: --dry-run counts their tokens first, --max-tokens ends the search earlier"
         )
 
-    async def run(self, progress: RunProgress) -> LabelResult:
+    async def run(self, progress: JobProgress) -> LabelResult:
         """Opens the scorer, searches, and writes the results. Call `prepare` first.
 
         Raises IcmError. The journal then holds all answers so far, and a job with `resume` continues from there. If

@@ -23,6 +23,7 @@ from icm_annealer.cli.export import export
 from icm_annealer.cli.init import init
 from icm_annealer.cli.large.extend import extend
 from icm_annealer.cli.large.plan import plan
+from icm_annealer.cli.large.sweep import sweep
 from icm_annealer.cli.review import review
 from icm_annealer.cli.run import resume_run, run
 from icm_annealer.cli.score import score
@@ -72,6 +73,7 @@ app.command()(run)
 app.command(name="resume")(resume_run)
 app.command()(extend)
 app.command()(plan)
+app.command()(sweep)
 app.command()(demo)
 app.command()(score)
 app.command()(tasks)

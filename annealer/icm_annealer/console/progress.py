@@ -7,12 +7,11 @@ from collections import deque
 from types import TracebackType
 
 from rich.console import Group
-from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from icm_annealer.console.notebook import NotebookView, in_notebook
+from icm_annealer.console.live_view import live_view
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import PassRequest
@@ -58,11 +57,7 @@ class RunProgress:
         self._start = time.monotonic()
         self._first: tuple[float, float] | None = None
         """When the time of steps began to be measured, and how many were done then."""
-        self._live: Live | NotebookView | None = None
-        if in_notebook():
-            self._live = NotebookView(self._render)
-        elif console.is_interactive:  # a dumb terminal would show a live panel only at its end
-            self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4, transient=False)
+        self._live = live_view(console, self._render)
 
     def __enter__(self) -> RunProgress:
         if self._live is not None:

@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -265,15 +265,23 @@ def _is_stopped(line: JournalLine) -> bool:
     return line.num_stops > 0 if isinstance(line, PassLine) else line.stopped is not None
 
 
-def _check_begun(path: Path, begun: RunHeader, header: RunHeader) -> None:
-    """Raises JournalError if the run's header differs from that of its journal."""
+def difference(begun: RunHeader, header: RunHeader, compared: Collection[str] = COMPARED) -> str | None:
+    """The first of the `compared` fields in which the header of a run differs from that of its journal, in words:
+    `other settings: seed was 0, is now 1`; None if none does."""
     before, now = begun.model_dump(mode="json"), header.model_dump(mode="json")
-    for key in COMPARED:
+    for key in compared:
         if before[key] != now[key]:
             what = _data_difference(begun, header) if key == "data" else _difference(before[key], now[key])
             name = f"{key} labels" if key in ("known", "start") else key
             other = "other" if name.endswith(("s", "data")) else "another"
-            raise JournalError(f"{path} was begun with {other} {name}: {what}")
+            return f"{other} {name}: {what}"
+    return None
+
+
+def _check_begun(path: Path, begun: RunHeader, header: RunHeader) -> None:
+    """Raises JournalError if the run's header differs from that of its journal."""
+    if (found := difference(begun, header)) is not None:
+        raise JournalError(f"{path} was begun with {found}")
 
 
 def _request_line(request: PassRequest) -> RequestLine:

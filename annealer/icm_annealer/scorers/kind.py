@@ -65,6 +65,8 @@ class ScorerKind:
     """Whether `Opening.model` may be given."""
     takes_engine: ClassVar[bool] = False
     """Whether `Opening.engine` may be given."""
+    starts_here: ClassVar[bool] = False
+    """Whether opening it starts a model on this machine, which may have room for one at a time."""
 
     def check(self, address: str, opening: Opening) -> None:
         """Raises RequestError if the scorer cannot be used. Starts nothing and sends nothing."""

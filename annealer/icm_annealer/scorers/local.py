@@ -20,6 +20,8 @@ NEEDED = ("icm_server", "fastapi", "uvicorn")
 class LocalServer(ScorerKind):
     """An `icm-server` started for one run."""
 
+    starts_here = True
+
     install: str
     """How its dependencies are installed, for an error message."""
     default_model: str

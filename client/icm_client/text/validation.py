@@ -17,11 +17,18 @@ def first_error(error: pydantic.ValidationError, *, whole: str = "", skip: int =
 
     The place leaves out its first `skip` parts. `whole` names what was validated, for an error about all of it.
     """
-    errors = error.errors(include_url=False, include_context=False, include_input=False)
-    place = _place(errors[0]["loc"][skip:])
-    messages = dict.fromkeys(_message(each["msg"]) for each in errors if _place(each["loc"][skip:]) == place)
-    where = place or whole
-    return f"{where}: {', or '.join(messages)}" if where else ", or ".join(messages)
+    return all_errors(error, whole=whole, skip=skip)[0]
+
+
+def all_errors(error: pydantic.ValidationError, *, whole: str = "", skip: int = 0) -> list[str]:
+    """Each field that is wrong, in the form of `first_error`, in order."""
+    places: dict[str, dict[str, None]] = {}
+    for each in error.errors(include_url=False, include_context=False, include_input=False):
+        places.setdefault(_place(each["loc"][skip:]), {})[_message(each["msg"])] = None
+    return [
+        f"{where}: {', or '.join(messages)}" if (where := place or whole) else ", or ".join(messages)
+        for place, messages in places.items()
+    ]
 
 
 def _place(loc: tuple[int | str, ...]) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -15,6 +16,8 @@ from icm_annealer.console.progress import RunProgress, duration
 from icm_annealer.scorers.registry import NamedScorer
 from icm_annealer.scoring.forecast import MEASURING_S, Forecast, Work, forecast
 from icm_client.text.counts import counted
+
+_Cost = TypeVar("_Cost")
 
 DryRunOption = Annotated[
     bool,
@@ -38,13 +41,25 @@ class DryRun:
     ) -> None:
         """Opens the scorer, makes the forecast of doing `work` `num_times` times and prints it. Raises IcmError."""
 
-        async def found() -> Forecast:
-            with RunProgress(output.aside, title, []) as progress:
-                async with named.open(progress.status, progress.note) as scorer:
-                    progress.status("counting tokens, and measuring the scorer's speed")
-                    return await forecast(scorer, work, num_times=num_times, varies=varies)
+        async def measured(progress: RunProgress) -> Forecast:
+            async with named.open(progress.status, progress.note) as scorer:
+                progress.status("counting tokens, and measuring the scorer's speed")
+                return await forecast(scorer, work, num_times=num_times, varies=varies)
 
-        cost: Forecast = interruptible(found(), output)
+        self.show_cost(output, self.found(output, title, measured))
+
+    def found(self, output: Output, title: str, measured: Callable[[RunProgress], Coroutine[Any, Any, _Cost]]) -> _Cost:
+        """What `measured` finds, while its progress is shown. Raises its errors."""
+
+        async def work() -> _Cost:
+            with RunProgress(output.aside, title, []) as progress:
+                return await measured(progress)
+
+        cost: _Cost = interruptible(work(), output)
+        return cost
+
+    def show_cost(self, output: Output, cost: Forecast) -> None:
+        """Prints a forecast."""
         for line in self.lines(cost):
             output.say(line)
         output.json({**asdict(cost), "seconds": cost.seconds, **self.price.fields(cost.computed_tokens, cost.seconds)})
