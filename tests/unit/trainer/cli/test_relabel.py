@@ -21,7 +21,7 @@ def test_labels_for_all_rows_are_made_and_read_as_a_runs(icm: Icm, tiny: BaseMod
         (("--examples", "40", "--all"), "the data have no other rows"),
         (("--folds", "1"), "Invalid value for '--folds'"),
         (("--rates", "hot=0.6,cool=0.6"), "add up to 1.2"),
-        (("--max-tokens", "8"), "texts are longer than 8 tokens"),
+        (("--text-tokens", "8"), "texts are longer than 8 tokens"),
     ):
         check_refused(icm(*options, *wrong), 2, *says)
         assert not out.exists()
@@ -31,7 +31,7 @@ def test_labels_for_all_rows_are_made_and_read_as_a_runs(icm: Icm, tiny: BaseMod
     check_refused(icm("train", "relabel", texts, "--task", task, "--out", out), 2, "no row of the task's data has")
     made = icm(*options, "--all", "--rounds", "1")
     assert made.code == 0, made
-    assert "16 rows to label first" in made.out
+    assert "16 rows to label first" in made.err
     assert "Right by gold:" in made.out
     assert "Of the rows added:" in made.out
     assert "labels right" in (out / "relabelling.html").read_text()
@@ -42,7 +42,7 @@ def test_labels_for_all_rows_are_made_and_read_as_a_runs(icm: Icm, tiny: BaseMod
         "train", "sft", out, "--base", tiny.folder, "--out", tmp_path / "sft", "--epochs", "1", "--threads", "1"
     )
     assert again.code == 0, again
-    assert "40 labels" in again.out
+    assert "40 labels" in again.err
     ended = icm(*options, "--all", "--rounds", "1", "--resume")
     assert ended.code == 0, ended
     check_refused(icm(*options, "--all", "--rounds", "2", "--resume"), 2, "was begun with other settings")

@@ -47,7 +47,7 @@ def test_the_folder_is_read_as_a_runs(whole: Path, tiny: BaseModel) -> None:
     again = read_labels(LabelOptions(str(whole)))
     assert [row.label for row in again.rows] == [row.label for row in rows]
     assert again.origin.run is not None
-    assert again.origin.run.alarms == [f"{alarm.level}: {alarm}" for alarm in record.alarms]
+    assert again.origin.run.alarms == [alarm.line for alarm in record.alarms]
     gold = {row.example.id: row.label for row in planted_labels(48).rows}
     page = write_page(whole, gold).read_text()
     assert "labels right" in page
