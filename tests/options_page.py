@@ -4,6 +4,7 @@ meaning."""
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -187,7 +188,9 @@ def _option(use: Use) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ").replace("*", "\\*")
+    parts = text.replace("|", "\\|").replace("\n", " ").split("`")
+    parts[::2] = [re.sub(r"([\[\]*])", r"\\\1", part) for part in parts[::2]]  # not in code
+    return "`".join(parts)
 
 
 if __name__ == "__main__":
