@@ -19,6 +19,7 @@ from icm_annealer.cli.shared.options import (
     ScorerOption,
     SkipBadOption,
     WaitOption,
+    finite,
     interruptible,
     named_scorer,
     read_as,
@@ -42,7 +43,7 @@ from icm_annealer.extending.extend import Progress, by_contexts
 from icm_annealer.extending.job import CHECKED_ROWS, MANY_ROWS, ExtendJob
 from icm_annealer.extending.journal import REPORT, SKIPPED, UNLIKE
 from icm_annealer.extending.row_throughput import Throughput
-from icm_annealer.extending.settings import ExtendSettings
+from icm_annealer.extending.settings import MAX_CONTEXTS, ExtendSettings
 from icm_annealer.runs.schema.extension import ExtensionMetrics
 from icm_annealer.scorers.kind import DEFAULT_ENGINE
 from icm_annealer.scorers.registry import DEFAULT_SCORER
@@ -51,13 +52,16 @@ from icm_client.text.counts import counted
 
 DEFAULTS = ExtendSettings()
 ContextsOption = Annotated[
-    int, typer.Option("--contexts", metavar="N", help="How many contexts are drawn from the core.")
+    int,
+    typer.Option("--contexts", metavar="N", min=1, max=MAX_CONTEXTS, help="How many contexts are drawn from the core."),
 ]
 ReadsOption = Annotated[
     float,
     typer.Option(
         "--reads",
         metavar="R",
+        min=1.0,
+        callback=finite,
         help="Reads a row, on average: every row is read behind one context, the least clear ones behind all.",
     ),
 ]
@@ -84,7 +88,9 @@ def extend(
     contexts: ContextsOption = DEFAULTS.contexts,
     shots: Annotated[int, shots_option()] = DEFAULTS.shots,
     reads: ReadsOption = DEFAULTS.reads,
-    sample: Annotated[int, typer.Option(help="The most rows that calibrate the scores.")] = DEFAULTS.sample,
+    sample: Annotated[
+        int, typer.Option(min=16, max=100_000, help="The most rows that calibrate the scores.")
+    ] = DEFAULTS.sample,
     check: Annotated[int | None, check_option(f"{CHECKED_ROWS} of {MANY_ROWS:,} rows or more, else none")] = None,
     seed: SeedOption = DEFAULTS.seed,
     rates: RatesOption = None,

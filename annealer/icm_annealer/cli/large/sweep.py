@@ -23,7 +23,6 @@ from icm_annealer.cli.shared.price import HourPriceOption, Price, PriceOption
 from icm_annealer.cli.shared.work_options import JsonOption, OverwriteOption, QuietOption, out_folder
 from icm_annealer.console.output import Output
 from icm_annealer.console.sweep_progress import SweepProgress
-from icm_annealer.console.terminal import Terminal
 from icm_annealer.runs.atomic_write import check_writable
 from icm_annealer.runs.directory import REPORT, RunDir
 from icm_annealer.scorers.kind import DEFAULT_ENGINE
@@ -40,8 +39,6 @@ from icm_client.text.counts import counted
 
 LIMITS = SweepLimits()
 FIGURES, ROWS = "sweep.json", "table.csv"
-WIDE = 160
-"""Columns of a table that is written to a file or a pipe."""
 
 
 def sweep(
@@ -173,7 +170,7 @@ def _show(output: Output, plan: SweepPlan, swept: Swept, prices: Price) -> None:
     folder.write(FIGURES, table)
     folder.write_text(ROWS, table.csv())
     folder.write_text(REPORT, render_page(table))
-    print_table(output.text if output.text.is_terminal else Terminal(width=WIDE, quiet=output.text.quiet), table)
+    print_table(output.text, table)
     num_done, num_kept = len(outcomes) - len(table.failed), sum(not one.is_new for one in outcomes.values())
     output.say(
         f"{num_done:,} of {counted(len(outcomes), 'run')} done"

@@ -109,7 +109,7 @@ def test_a_package_brings_a_format_and_a_tracker(tmp_path: Path, url: str, site:
     found = ended(site, "export", run, "--format", "labels-only")
     assert found.returncode == 0, found.stderr
     assert set((run / "labels.txt").read_text().split()) <= {"hot", "cool"}
-    assert "a toy" in found.stdout
+    assert "a toy" in found.stderr
     assert "diary[:PLACE]" in ended(site, "run", "--help").stdout
     found = ended(site, "export", run, "--format", "broken")
     assert found.returncode == 2

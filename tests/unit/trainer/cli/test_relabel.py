@@ -18,7 +18,7 @@ def test_labels_for_all_rows_are_made_and_read_as_a_runs(icm: Icm, tiny: BaseMod
     options = ("train", "relabel", "--task", task, "--from-gold", "--first", "24", "--base", tiny.folder,
                "--threads", "1", "--out", out)  # fmt: skip
     for wrong, *says in (
-        (("--examples", "40", "--all"), "the data have no other rows"),
+        (("--first", "40", "--all"), "the data have no other rows"),
         (("--folds", "1"), "Invalid value for '--folds'"),
         (("--rates", "hot=0.6,cool=0.6"), "add up to 1.2"),
         (("--text-tokens", "8"), "texts are longer than 8 tokens"),
