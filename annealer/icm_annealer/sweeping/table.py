@@ -19,7 +19,7 @@ from icm_annealer.evaluation.intervals import median_over_seeds, wilson
 from icm_annealer.runs.costs import read_costs, spent
 from icm_annealer.runs.record import RunRecord
 from icm_annealer.runs.schema.base import Record, Versioned
-from icm_annealer.sweeping.plan import PlannedRun, SweepPlan
+from icm_annealer.sweeping.plan import Group, PlannedRun, SweepPlan
 from icm_annealer.sweeping.sweep import Outcome
 from icm_client.contract.wire import ModelIdentity
 
@@ -77,7 +77,7 @@ class GroupFigures(Record):
 
     @property
     def name(self) -> str:
-        return ".".join([self.task, self.setting, self.scorer, *([] if self.model == "base" else [self.model])])
+        return Group(self.task, self.setting, self.scorer, self.model).name
 
 
 class SweepTable(Versioned):
