@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from icm_annealer.extending.chunks import CHUNK_ROWS, SeenGroups, Source
 from icm_annealer.extending.core import Core
 from icm_annealer.extending.extend import Extension, Progress, by_contexts
 from icm_annealer.extending.job import ExtendJob
-from icm_annealer.extending.journal import JOURNAL, LABELS, SKIPPED, UNLIKE, ExtensionJournal
+from icm_annealer.extending.journal import JOURNAL, LABELS, SKIPPED, UNLIKE, ExtensionJournal, row_json
 from icm_annealer.extending.plan import planned
 from icm_annealer.extending.settings import ExtendSettings
 from icm_annealer.extending.survey import Survey, survey
@@ -216,6 +217,13 @@ def test_tokens_are_as_planned(made: Made, tmp_path: Path) -> None:
     extended(made.core, made.rows, tmp_path / "out")
     computed = spent(read_costs(tmp_path / "out")).usage.computed_tokens
     assert abs(asyncio.run(plan()) / computed - 1) < 0.1  # the share read again is that of a sample of 64 rows
+
+
+def test_a_missing_number_of_a_listed_row_is_null() -> None:
+    assert json.loads(row_json({"id": "naïve", "score": math.nan}), parse_constant=float) == {
+        "id": "naïve",
+        "score": None,
+    }
 
 
 def test_a_group_is_seen_once(monkeypatch: pytest.MonkeyPatch) -> None:
