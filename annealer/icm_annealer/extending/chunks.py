@@ -48,21 +48,30 @@ class Source(NamedTuple):
         return shown_source(self.place)
 
     def rows(self, bad: BadRows) -> Iterator[ReadRow]:
-        """The rows that can be used, in order; the others are added to `bad`. Ids are not compared with each other."""
+        """The rows that can be used, in order; the others are added to `bad`. Ids are not compared with each other.
+
+        A row has the same number in every reading, whatever else is added to `bad` meanwhile.
+        """
         how = ReadAs(self.read_as.columns or self.task.columns, self.read_as.encoding or self.task.encoding)
         reader = RowReader(self.task, compares_ids=False)
         num = 0
-        for row in read_rows(self.place, read_as=how, on_fault=bad.add):
+
+        def unreadable(fault: Fault) -> None:
+            nonlocal num
+            num += 1
+            bad.add(fault)
+
+        for row in read_rows(self.place, read_as=how, on_fault=unreadable):
             try:
-                read = reader.read(row, num + bad.num)
+                read = reader.read(row, num)
             except NotALabel as wrong:
                 bad.add_value(row, reader.values, wrong)
             except BadRow as wrong:
                 bad.add(Fault(row.where, wrong.what, wrong.kind, row.value))
             else:
-                num += 1
                 yield read
-        reader.check_columns(num + bad.num, bad)
+            num += 1
+        reader.check_columns(num, bad)
 
 
 def id_of(row: ReadRow) -> str:

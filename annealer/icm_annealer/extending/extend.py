@@ -103,7 +103,7 @@ class Extension:
                 self._check_begun(journal.header)
             line = journal.calibration
             if line is None:
-                line = await self._calibrated(sample or self.sampled(journal.header))
+                line = await self._calibrated(sample or list(self.sampled(journal.header).values()))
                 journal.write_calibration(line)
             self.progress.expect(journal.header.num_rows)
             await self._label(journal, RowLabeller(self.core.task, self.by.scorer, *_of_line(line)))
@@ -192,13 +192,15 @@ class Extension:
             num_sampled_alike=int((mixed.argmax(axis=1) == whole.argmax(axis=1)).sum()),
         )
 
-    def sampled(self, header: ExtensionHeader) -> list[ReadRow]:
-        """The rows of the sample, read again."""
-        wanted, bad = set(header.sampled), BadRows(self.source.name, self.source.task, skip=True)
-        found = {row.number: row for row in self.source.rows(bad) if row.number in wanted}
+    def sampled(self, header: ExtensionHeader) -> dict[int, ReadRow]:
+        """The rows of the sample, in its order, read again, by their lines in `LABELS`, counted from 0."""
+        wanted, left_out = set(header.sampled), set(header.too_long)
+        bad = BadRows(self.source.name, self.source.task, skip=True)
+        labelled = (row for row in self.source.rows(bad) if row.number not in left_out)
+        found = {row.number: (line, row) for line, row in enumerate(labelled) if row.number in wanted}
         if len(found) < len(wanted):
             raise RequestError(f"{self.source.name}: not the rows that {self.folder.path} began with", code="bad_data")
-        return [found[number] for number in header.sampled]
+        return dict(found[number] for number in header.sampled)
 
     async def _core_logprobs(self, num_sampled: int) -> tuple[Array, Usage]:
         """Raw log-probabilities [context, example, label] of the core's examples behind contexts that hold no example

@@ -91,9 +91,9 @@ class ExtendJob:
         num = self._num_checked(journal.header.num_rows)
         if scorer is not None and num >= 2:
             progress.say(f"checking {num:,} rows by a search of their own")
-            rows = extension.sampled(journal.header)[:num]
+            rows = extension.sampled(journal.header)
             place, labels = folder / CHECK, folder / LABELS
-            check = await checked(place, labels, rows, self.core, scorer, self.experiment, on_pass)
+            check = await checked(place, labels, rows, num, self.core, scorer, self.experiment, on_pass)
         metrics = self._metrics(journal, by, check)
         folder.write(METRICS, metrics)
         assert journal.calibration is not None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
 import pydantic
+import pydantic_core
 from pydantic import Field, TypeAdapter
 
 from icm_annealer.runs.schema.base import Record, versioned
@@ -134,5 +134,5 @@ def _appending(path: Path, size: int) -> BinaryIO:
 
 
 def row_json(row: dict[str, Any]) -> str:
-    """One row of either file."""
-    return json.dumps(row, ensure_ascii=False)
+    """One row of either file. A missing number, NaN in a column of numbers, becomes null: JSON has no NaN."""
+    return pydantic_core.to_json(row, inf_nan_mode="null").decode()

@@ -81,13 +81,14 @@ def _held(plan: SweepPlan, run: PlannedRun) -> Held:
             f"holds a run with {what}; give what was changed another name in the sweep's file, --overwrite to replace "
             "such runs, or another --out"
         )
+    scorer = _scorer_of(read_file(place / STARTED, StartState))
     is_finished = record.is_finished and record.metrics is not None and record.stopped_by is None
     return Held(
         True,
         is_finished,
         spent(read_costs(place)).usage.computed_tokens,
         record.header.model,
-        _scorer_of(read_file(place / STARTED, StartState)) == _scorer_of(plan.scorers[run.group.scorer].started),
+        scorer is not None and scorer == _scorer_of(plan.scorers[run.group.scorer].started),
     )
 
 
@@ -103,7 +104,7 @@ def move_renamed(plan: SweepPlan) -> None:
             state, header = read_file(place / STARTED, StartState), RunRecord.read(place).header
         except RequestError:
             continue
-        if state is not None:
+        if _scorer_of(state) is not None:
             by_key[_key(header, state)] = place
     for run in free if by_key else []:
         old = by_key.pop(_key(run.header, plan.scorers[run.group.scorer].started), None)
@@ -118,11 +119,12 @@ def move_renamed(plan: SweepPlan) -> None:
                 raise RequestError(f"{old}: cannot be moved to {new}: {error.strerror}", code="run_folder") from None
 
 
-def _key(header: RunHeader, state: StartState) -> str:
+def _key(header: RunHeader, state: StartState | None) -> str:
     """What a run is: equal for two runs that would have the same labels."""
     what = header.model_dump(mode="json", include=set(APART_FROM_THE_MODEL))
     return json.dumps([what, _scorer_of(state)], sort_keys=True)
 
 
 def _scorer_of(state: StartState | None) -> tuple[str | None, ...] | None:
-    return None if state is None else (state.scorer, state.engine, state.scorer_model)
+    """What tells scorers apart; None where the address is not known, or not kept since it holds a password."""
+    return None if state is None or state.scorer is None else (state.scorer, state.engine, state.scorer_model)

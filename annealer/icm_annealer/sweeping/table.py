@@ -16,9 +16,10 @@ from pydantic import Field
 from icm_annealer.core.estimate import Estimate
 from icm_annealer.data.examples import labels_of
 from icm_annealer.evaluation.intervals import median_over_seeds, wilson
+from icm_annealer.runs.costs import read_costs, spent
 from icm_annealer.runs.record import RunRecord
 from icm_annealer.runs.schema.base import Record, Versioned
-from icm_annealer.sweeping.plan import PlannedRun, SweepPlan
+from icm_annealer.sweeping.plan import Group, PlannedRun, SweepPlan
 from icm_annealer.sweeping.sweep import Outcome
 from icm_client.contract.wire import ModelIdentity
 
@@ -40,9 +41,9 @@ class RunFigures(Record):
     verdict: str | None = None
     warnings: list[str] = Field(default=[])
     """The codes of its alarms that are warnings."""
-    tokens: int = 0
-    """Computed, over all processes."""
-    prompt_tokens: int = 0
+    tokens: int
+    """Computed, over all processes; also for a run that is not done."""
+    prompt_tokens: int
     """Of all prompts, most of them from the prefix cache."""
     seconds: float | None = None
     """Spent waiting for the scorer, while other runs used it too."""
@@ -76,7 +77,7 @@ class GroupFigures(Record):
 
     @property
     def name(self) -> str:
-        return ".".join([self.task, self.setting, self.scorer, *([] if self.model == "base" else [self.model])])
+        return Group(self.task, self.setting, self.scorer, self.model).name
 
 
 class SweepTable(Versioned):
@@ -142,22 +143,28 @@ def _group(runs: Sequence[PlannedRun], outcomes: Mapping[str, Outcome]) -> Group
 
 def _read(run: PlannedRun, outcome: Outcome) -> tuple[RunFigures, RunRecord | None]:
     """The figures of one run, and its record if it is done."""
-    if outcome.ended != "done":
-        return RunFigures(name=run.name, ended=outcome.ended, reason=outcome.reason, seed=run.seed), None
-    record = RunRecord.read(run.job.folder.path)
-    return RunFigures(
+    place = run.job.folder.path
+    cost = spent(read_costs(place)).usage
+    figures = RunFigures(
         name=run.name,
         ended=outcome.ended,
+        reason=outcome.reason,
         seed=run.seed,
+        tokens=cost.computed_tokens,
+        prompt_tokens=cost.prompt_tokens,
+    )
+    if outcome.ended != "done":
+        return figures, None
+    record = RunRecord.read(place)
+    found = dict(
         labels_right=_labels_right(run, record),
         u=record.u,
         u_se=record.u_se,
         verdict=record.verdict.words if record.verdict else None,
         warnings=[alarm.code for alarm in record.alarms if alarm.level == "warning"],
-        tokens=record.computed_tokens,
-        prompt_tokens=sum(cost.prompt_tokens for cost in record.costs),
         seconds=record.metrics.search_seconds if record.metrics else None,
-    ), record
+    )
+    return figures.model_copy(update=found), record
 
 
 def _labels_right(run: PlannedRun, record: RunRecord) -> Estimate | None:

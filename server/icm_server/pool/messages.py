@@ -15,7 +15,6 @@ Reads travel in batches. Of a read's tokens only those are sent that differ from
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from icm_client.contract.errors import IcmError, RequestError, ScorerError
@@ -122,8 +121,3 @@ def error_of(said: list[str]) -> IcmError:
     """The inverse of `packed_error`."""
     kind, message, code = said
     return {"request": RequestError, "scorer": ScorerError}[kind](message, code=code)
-
-
-def folder_text(folder: Path) -> str:
-    """A folder as both processes find it."""
-    return str(folder.absolute())

@@ -16,9 +16,10 @@ from typing import Any
 from icm_client.contract.errors import ScorerError
 from icm_server.config import ServerConfig
 from icm_server.engines.base import Engine, EngineDiedError
-from icm_server.engines.registry import Say, engine_kind
+from icm_server.engines.places import Place
+from icm_server.engines.registry import engine_kind
 from icm_server.lifecycle.stopping import end_children, guard_children
-from icm_server.pool.frames import Frames, Message
+from icm_server.pool.frames import Frames
 from icm_server.pool.messages import Read, SentReads, described, packed_error
 
 CHECK_EVERY_S = 2.0
@@ -132,7 +133,9 @@ async def run(end: socket.socket) -> None:
 
     member: Member | None = None
     try:
-        engine = await asyncio.to_thread(_load, first, say)
+        config = ServerConfig.model_validate(first["start"])
+        _take_place(Place(*first["place"]))
+        engine = await asyncio.to_thread(engine_kind(config.engine).load, config, say)
         member = Member(engine, frames)
         frames.send({"ready": described(engine)})
         work = [asyncio.create_task(each) for each in (member.serve(), member.watch())]
@@ -148,13 +151,11 @@ async def run(end: socket.socket) -> None:
         frames.close()
 
 
-def _load(first: Message, say: Say) -> Engine:
-    config = ServerConfig.model_validate(first["start"])
-    environment, cores = first["place"]
-    os.environ.update(environment)
-    if cores:
-        os.sched_setaffinity(0, cores)
-    return engine_kind(config.engine).load(config, say)
+def _take_place(place: Place) -> None:
+    """Call it while this thread is the only one: those that it starts later have its cores."""
+    os.environ.update(place.environment)
+    if place.cores:
+        os.sched_setaffinity(0, place.cores)
 
 
 def main() -> None:

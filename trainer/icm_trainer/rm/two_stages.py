@@ -19,6 +19,7 @@ from icm_trainer.rm.job import RmJob
 from icm_trainer.rm.record import RmRecord
 from icm_trainer.rm.reward_model import RewardModel
 from icm_trainer.rm.sources import Labels
+from icm_trainer.sft.saving import check_free
 
 
 class Stages(NamedTuple):
@@ -45,7 +46,9 @@ class TwoStages:
         self, progress: Callable[[str], RunProgress], *, resume: bool = False, overwrite: bool = False
     ) -> Stages:
         """Trains both. `progress` opens what shows a stage. A stopped one is resumed in the stage where it was. Raises
-        RequestError."""
+        RequestError, for a folder that cannot take the last model before the first one is trained."""
+        if not (resume or overwrite):
+            check_free(self.job.out)
         first_job = replace(self.job, out=self.first_folder, merges=False)
         is_begun = resume and self.first_folder.exists()
         with progress("first of two") as shown:

@@ -27,8 +27,7 @@ def prepare_folder(out: Path, record: TrainingRecord, used: Iterable[Record], *,
 
     Raises RequestError if the folder holds something else, another training, or one that was not to be touched.
     """
-    if out.exists() and not out.is_dir():
-        raise RequestError(f"{out} is a file, not a folder for a model", code="model_exists")
+    check_folder(out)
     if resume and not (out / TRAINING).is_file():
         raise RequestError(f"{out}: there is no training to resume", code="no_model")
     check_writable(out / TRAINING)
@@ -36,21 +35,41 @@ def prepare_folder(out: Path, record: TrainingRecord, used: Iterable[Record], *,
     there = None if overwrite else _there(out, record)
     if there is not None:
         if not resume:
-            raise RequestError(
-                f"{out} already holds a model; use --resume to continue its training, --overwrite to replace it, or "
-                "another --out",
-                code="model_exists",
-            )
+            raise _holds_a_model(out)
         _check_same(out, there, record)
         return there.result is not None
-    if not overwrite and (others := [path.name for path in out.iterdir() if path.name != LOCK]):
-        raise RequestError(f"{out} holds {sorted(others)[0]} of something else; use another --out", code="model_exists")
+    if not overwrite:
+        check_free(out)
     if overwrite:
         remove_model(out)
     folder = RunDir(out)
     folder.write_rows(record.used_file, used)
     folder.write(TRAINING, record)
     return False
+
+
+def check_free(out: Path) -> None:
+    """Raises RequestError if `out` is no folder for a new model: a file, or one that holds anything already."""
+    check_folder(out)
+    others = sorted(path.name for path in out.iterdir() if path.name != LOCK) if out.exists() else []
+    if TRAINING in others:
+        raise _holds_a_model(out)
+    if others:
+        raise RequestError(f"{out} holds {others[0]} of something else; use another --out", code="model_exists")
+
+
+def check_folder(out: Path) -> None:
+    """Raises RequestError if `out` is a file."""
+    if out.exists() and not out.is_dir():
+        raise RequestError(f"{out} is a file, not a folder for a model", code="model_exists")
+
+
+def _holds_a_model(out: Path) -> RequestError:
+    return RequestError(
+        f"{out} already holds a model; use --resume to continue its training, --overwrite to replace it, or another "
+        "--out",
+        code="model_exists",
+    )
 
 
 def remove_model(out: Path) -> None:

@@ -114,9 +114,8 @@ def sweep(
         scorer, engine, wait, lambda: api_key_file.key if api_key_file else None, key_file, experiment
     )
     with _listed(output):
-        plan = make_plan(read_spec(file), file.parent, folder, defaults, allow_code=allow_code)
-        if only is not None:
-            plan = plan.only(lambda name: fnmatch.fnmatchcase(name, only))
+        whole = make_plan(read_spec(file), file.parent, folder, defaults, allow_code=allow_code)
+        plan = whole if only is None else whole.only(lambda name: fnmatch.fnmatchcase(name, only))
     for note in plan.notes:
         output.note(note)
     prices = Price(price, price_per_hour)
@@ -127,7 +126,7 @@ def sweep(
         return
     check_writable(folder / FIGURES)
     with alone(folder):
-        move_renamed(plan)
+        move_renamed(whole)
         with _listed(output):
             held = held_runs(plan, overwrite=overwrite)
         work = _made(output, plan, held, SweepLimits(max_parallel, max_tokens, retries))

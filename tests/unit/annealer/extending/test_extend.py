@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,14 +15,17 @@ from tests.conftest import fake_scorer
 from icm_annealer.data.examples import load_examples
 from icm_annealer.data.rows import READ_AS_IT_IS, ReadAs
 from icm_annealer.extending.alarms import ALARMS, ExtensionEvidence, extension_alarms, parts
-from icm_annealer.extending.chunks import SeenGroups, Source
+from icm_annealer.extending.chunks import CHUNK_ROWS, SeenGroups, Source
 from icm_annealer.extending.core import Core
 from icm_annealer.extending.extend import Extension, Progress, by_contexts
-from icm_annealer.extending.journal import JOURNAL, LABELS, SKIPPED, UNLIKE, ExtensionJournal
+from icm_annealer.extending.job import ExtendJob
+from icm_annealer.extending.journal import JOURNAL, LABELS, SKIPPED, UNLIKE, ExtensionJournal, row_json
 from icm_annealer.extending.plan import planned
 from icm_annealer.extending.settings import ExtendSettings
+from icm_annealer.extending.survey import Survey, survey
 from icm_annealer.runs.costs import read_costs, spent
 from icm_annealer.runs.directory import RunDir
+from icm_annealer.runs.schema.extension import ExtensionMetrics
 from icm_client.contract.errors import RequestError
 
 SILENT = Progress(lambda text: None, lambda num: None, lambda num, usage: None)
@@ -155,6 +159,43 @@ def test_bad_and_too_long_rows_are_refused_or_left_out(made: Made, tmp_path: Pat
     assert len((tmp_path / "out" / SKIPPED).read_text().splitlines()) == 2
 
 
+def test_rows_have_the_same_numbers_in_every_reading(made: Made, tmp_path: Path) -> None:
+    """Also behind rows that the first reading found too long in an earlier chunk."""
+    rows = planted.rows(CHUNK_ROWS + 100, 4)
+    too_long = [30, CHUNK_ROWS + 20, CHUNK_ROWS + 21]
+    for number in too_long:
+        rows[number]["words"] = "red " * 9000
+    planted.write_rows(tmp_path / "rows.jsonl", rows)
+    source = Source(tmp_path / "rows.jsonl", made.core.task, ReadAs(skip_bad=True))
+
+    async def first_reading() -> Survey:
+        async with fake_scorer() as scorer:
+            return await survey(source, scorer, 4000, SETTINGS, lambda text: None)
+
+    found = asyncio.run(first_reading())
+    assert found.too_long == too_long
+    assert {rows[row.number]["id"] for row in found.sample} == {row.id for row in found.sample}
+
+
+@pytest.mark.parametrize("rules", [False, True])
+def test_a_check_compares_whole_groups_and_needs_no_ids(made: Made, tmp_path: Path, rules: bool) -> None:
+    rows = [row | {"id": "same"} for row in sorted(planted.rows(100, 3), key=lambda row: str(row["pair"]))]
+    planted.write_rows(tmp_path / "rows.jsonl", rows)
+    core = made.pairs if rules else made.core
+    out, source = tmp_path / "labels.jsonl", Source(tmp_path / "rows.jsonl", core.task, READ_AS_IT_IS)
+    job = ExtendJob(core, source, out, SETTINGS, num_checked=15)
+    job.prepare()
+
+    async def run() -> ExtensionMetrics:
+        async with fake_scorer() as scorer:
+            return await job.run(await by_contexts(scorer, core, SETTINGS, "default"), scorer, SILENT)
+
+    check = asyncio.run(run()).check
+    assert check is not None
+    assert check.num == (16 if rules else 15)
+    assert check.agreement.value > 0.8
+
+
 @pytest.mark.slow
 def test_a_sorted_file_raises_the_alarm_of_drift(made: Made, tmp_path: Path) -> None:
     planted.write_rows(tmp_path / "sorted.jsonl", sorted(planted.rows(2600, 5), key=lambda row: str(row["label"])))
@@ -177,6 +218,13 @@ def test_tokens_are_as_planned(made: Made, tmp_path: Path) -> None:
     extended(made.core, made.rows, tmp_path / "out")
     computed = spent(read_costs(tmp_path / "out")).usage.computed_tokens
     assert abs(asyncio.run(plan()) / computed - 1) < 0.1  # the share read again is that of a sample of 64 rows
+
+
+def test_a_missing_number_of_a_listed_row_is_null() -> None:
+    assert json.loads(row_json({"id": "naïve", "score": math.nan}), parse_constant=float) == {
+        "id": "naïve",
+        "score": None,
+    }
 
 
 def test_a_group_is_seen_once(monkeypatch: pytest.MonkeyPatch) -> None:

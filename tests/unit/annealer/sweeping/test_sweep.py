@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from icm_annealer.console.sweep_progress import SweepProgress
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.runs.directory import COSTS, JOURNAL, LABELS, REPORT, RESCORE
 from icm_annealer.searches.settings import options_for
-from icm_annealer.sweeping.held import held_runs
+from icm_annealer.sweeping.held import held_runs, move_renamed
 from icm_annealer.sweeping.plan import ScorerDefaults, SweepPlan, make_plan
 from icm_annealer.sweeping.spec import read_spec
 from icm_annealer.sweeping.sweep import SweepLimits, run_sweep
@@ -187,6 +188,27 @@ def test_a_renamed_run_is_moved_and_a_changed_one_refused(icm: Icm, scorer: Aske
     assert len(scorer.paths) > num_asked
 
 
+def test_a_run_is_moved_only_where_its_name_and_its_scorer_are_certain(icm: Icm, whole: Swept, tmp_path: Path) -> None:
+    """Not from a name that --only leaves out, nor between two scorers whose addresses are not kept."""
+    url = "http://me:secret@127.0.0.1:9"
+    (tmp_path / "out").mkdir()
+    for name in RUNS:
+        shutil.copytree(whole.out / name, tmp_path / "out" / name)
+    file = write_sweep(tmp_path, json.loads((whole.out / RUNS[0] / "started.json").read_text())["scorer"])
+    file.write_text(file.read_text().replace("  zero:", "  same: {search: blocks, chains: 2, passes: 4}\n  zero:"))
+    ended = icm("sweep", file, "--out", tmp_path / "out", "--only", "planted.same.*", "--retries", 0, "--wait", 0)
+    assert ended.code == 1, ended
+    assert content(tmp_path / "out") == whole.content
+    for name in RUNS:
+        started = tmp_path / "out" / name / "started.json"
+        started.write_text(json.dumps(json.loads(started.read_text()) | {"scorer": None}))
+    plan = planned(write_sweep(tmp_path, url), tmp_path / "out")
+    assert not any(held.has_scorer for held in held_runs(plan).values())
+    plan = planned(write_sweep(tmp_path, url, SWEEP.replace("fake:", "other:")), tmp_path / "out")
+    move_renamed(plan)
+    assert content(tmp_path / "out") == whole.content
+
+
 @pytest.mark.slow
 def test_a_failing_task_is_listed_and_the_others_go_on(icm: Icm, scorer: Asked, tmp_path: Path) -> None:
     planted.write_task(tmp_path / "long")
@@ -241,6 +263,8 @@ def test_the_budget_ends_a_sweep_in_order(icm: Icm, whole: Swept, scorer: Asked,
     spent = sum(one["computed_tokens"] for name in RUNS if (out / name).exists() for one in costs(out / name))
     largest = max(one["computed_tokens"] for name in RUNS for one in costs(whole.out / name))
     assert budget - 2 * largest <= spent <= budget + 2 * largest
+    table = json.loads((out / "sweep.json").read_text())
+    assert sum(run["tokens"] for group in table["groups"] for run in group["runs"]) == spent
     assert icm("sweep", file, "--out", out, "--max-tokens", 10 * whole.num_tokens).code == 0
     assert content(out) == whole.content
 

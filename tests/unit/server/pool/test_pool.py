@@ -19,10 +19,10 @@ from icm_client.contract.wire import ScoreRequest
 from icm_server.config import ServerConfig
 from icm_server.engines.base import Engine, Members, Part, ReadAnswer
 from icm_server.engines.fake import FakeEngine, FakeTokenizer
-from icm_server.engines.places import ANYWHERE
+from icm_server.engines.places import ANYWHERE, Place
 from icm_server.pool.adapters import PoolAdapters
 from icm_server.pool.engine import MAX_LOSSES, PoolEngine
-from icm_server.pool.member import MemberLostError
+from icm_server.pool.member import Member, MemberLostError
 from icm_server.pool.messages import AdapterRoom, Read, described, ready_of
 from icm_server.pool.routing import Placed, Routing
 from icm_server.scheduling.scoring import ScoringService
@@ -188,3 +188,18 @@ async def test_a_read_that_ends_every_engine_fails() -> None:
         await pool.read([1], [2], "base")
     assert (member.reads, member.tokens) == (MAX_LOSSES, 0)
     await pool.close()
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core has no parts")
+def test_all_threads_of_a_member_are_on_its_cores() -> None:
+    core = max(os.sched_getaffinity(0))
+
+    async def used() -> set[int]:
+        place = Place({}, (core,))
+        member = await Member.started(0, ServerConfig(engine="fake"), place, lambda text: None)
+        try:
+            return set().union(*(os.sched_getaffinity(int(name)) for name in os.listdir(f"/proc/{member.pid}/task")))
+        finally:
+            await member.close()
+
+    assert asyncio.run(used()) == {core}

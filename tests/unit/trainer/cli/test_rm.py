@@ -35,6 +35,12 @@ def test_mistakes_are_told_before_any_training(icm: Icm, tiny: BaseModel, tmp_pa
     ):
         check_refused(icm("train", "rm", *options, "--out", out, "--base", tiny.folder), 2, *says)
         assert not out.exists()
+    out.mkdir()
+    planted.write_rows(out / "mine.jsonl", [])
+    two_stages = ("--first", "20", "--two-stage", "12", "--epochs", "1", "--threads", "1", "--out", out)
+    refused = icm("train", "rm", *gold, *two_stages, "--base", tiny.folder)
+    check_refused(refused, 2, "holds mine.jsonl of something else")
+    assert not (tmp_path / "out-first").exists()
     check_refused(icm("train", "eval-rm", tmp_path), 2, "holds no model of `icm train`")
 
 
