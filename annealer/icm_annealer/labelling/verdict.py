@@ -37,8 +37,12 @@ def verdict(problem: Problem, result: Result, names: Sequence[str] | None = None
             f"{own}: the other examples say little about a label.",
             "Use neither these labels nor zero-shot ones unchecked: try a larger model or another wording.",
         )
-    if result.uneven is not None and result.uneven.rates.min() < LEAST_SHARE / problem.num_labels:
-        return _uneven(result, result.uneven, names or [f"label {number}" for number in range(problem.num_labels)])
+    chosen = next((one for one in result.at_rates if (one.labels == winner.labels).all()), None)
+    if chosen is not None:
+        as_coherent = [one for one in result.at_rates if _is_as_coherent(one, chosen)]
+        if min(one.rates.min() for one in as_coherent) < LEAST_SHARE / problem.num_labels:
+            names = names or [f"label {number}" for number in range(problem.num_labels)]
+            return _uneven(chosen, as_coherent, result.at_rates[0], names)
     is_clear = True
     if rival is not None:
         lead, error = lead_by_example(winner, rival)
@@ -55,17 +59,22 @@ def verdict(problem: Problem, result: Result, names: Sequence[str] | None = None
     return Verdict("found", f"{own}.", "Use the labels; those of low certainty deserve a look.")
 
 
-def _uneven(result: Result, found: AtRates, names: Sequence[str]) -> Verdict:
-    free = result.at_rates[0]
-    lower = [one for one in result.at_rates if found.u - one.u <= 2 * max(found.error, one.error)]
+def _is_as_coherent(one: AtRates, chosen: AtRates) -> bool:
+    """Whether its U is not clearly lower."""
+    lead, error = chosen.lead(one)
+    return lead <= 2 * error
+
+
+def _uneven(chosen: AtRates, as_coherent: Sequence[AtRates], first: AtRates, names: Sequence[str]) -> Verdict:
     shares = [
-        f"{name} {min(one.rates[k] for one in lower):.2f} to {max(one.rates[k] for one in lower):.2f}"
+        f"{name} {min(one.rates[k] for one in as_coherent):.2f} to {max(one.rates[k] for one in as_coherent):.2f}"
         for k, name in enumerate(names)
     ]
+    before = "" if chosen is first else f", {first.u:.2f} at {_shares(names, first.rates)}"
     return Verdict(
         "uneven",
-        f"U is {found.u:.2f} ± {found.error:.2f} nats at rates of {_shares(names, found.rates)}, "
-        f"{free.u:.2f} at {_shares(names, free.rates)}; not clearly lower at {', '.join(shares)}.",
+        f"U is {chosen.u:.2f} ± {chosen.error:.2f} nats at rates of {_shares(names, chosen.rates)}{before}; not "
+        f"clearly lower at {', '.join(shares)}.",
         "The order of the labels' certainty holds better than where one ends and the other begins: state the rates if "
         "you know them (--rates), or give a few labels (--known).",
     )

@@ -105,7 +105,7 @@ class RunRecord:
 
     @property
     def rates(self) -> Rates:
-        """The label rates that were stated for the run; else those that it found, if they are uneven."""
+        """The label rates that were stated for the run; else those of its labels, if its verdict is `uneven`."""
         if self.task.rates or self.end is None or self.end.verdict != "uneven":
             return self.task.rates
         return {name: (share, share) for name, share in self.label_rates.items()}

@@ -239,8 +239,17 @@ class AtRates(NamedTuple):
     scores: Array
     """[example, label], in nats, shifted to the rates."""
     u: float
-    error: float
-    """Standard error of U over the examples."""
+    contributions: Array
+    """[example]: what each contributes to U by the measure `information`."""
+
+    @property
+    def error(self) -> float:
+        """Standard error of U over the examples."""
+        return error_over_examples(self.contributions)
+
+    def lead(self, other: AtRates) -> tuple[float, float]:
+        """How much higher its U is than the other's, and the standard error of that over the examples."""
+        return self.u - other.u, error_over_examples(self.contributions - other.contributions)
 
 
 @dataclass(frozen=True)

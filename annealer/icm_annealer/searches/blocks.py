@@ -31,6 +31,10 @@ from icm_annealer.searches.growing import grow
 GIVEN, GROWING, ZERO_SHOT, RANDOM = "given", "growing", "zero-shot", "random"
 EVEN, RENAMED, UNEVEN, ZERO_SHOT_ALONE = "even rates", "renamed", "uneven rates", "zero-shot alone"
 
+CLEAR = 2.0
+"""Standard errors over the examples by which U at other label rates must be higher: a rare label has few examples, so
+some other rates often have a higher U by chance."""
+
 
 @dataclass(frozen=True)
 class BlockSettings(ChainSettings):
@@ -78,7 +82,7 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
         found += _at_best_rates(began, at_rates)
     found.append(Finalist((ZERO_SHOT_ALONE,), problem.best(alone), None, alone))
     candidates = yield from weigh(problem, found, settings.num_final_orders, order_rng)
-    candidates = _likelier_of_equals(problem, _without_needless_evenness(candidates), alone)
+    candidates = _likelier_of_equals(problem, candidates, alone)
     num_oscillating = sum(end.oscillates for end in ends)
     result = Result(candidates, zero_shot, None, [end.labels for end in ends], num_oscillating, at_rates)
     rival = zero_shot_candidate(problem, result)
@@ -183,9 +187,12 @@ def _at_rates(
 
 
 def _at_best_rates(began: Finalist | None, at_rates: Sequence[AtRates]) -> list[Finalist]:
-    """The most coherent answer, if its rates are other than those of `began`."""
+    """The most coherent answer at other rates than those of `began`, if its lead is clear."""
     best = max(at_rates, key=lambda answer: answer.u, default=None)
-    if best is None or began is None or best is at_rates[0]:
+    if best is None or began is None:
+        return []
+    lead, error = best.lead(at_rates[0])
+    if lead <= CLEAR * error:
         return []
     starts = (*began.starts, EVEN) if np.ptp(best.rates) == 0 else (UNEVEN,)
     return [Finalist(starts, best.labels, None, best.scores)]
@@ -223,17 +230,6 @@ def likelier_names(labels: Ints, alone: Array) -> Ints:
         if better[one, other] <= NEXT_TO_NOTHING:
             return np.argsort(names)
         names[[one, other]] = names[[other, one]]
-
-
-def _without_needless_evenness(candidates: list[Candidate]) -> list[Candidate]:
-    """Moves the answer with free label rates to the front if it comes from the same chains as the best and its U is not
-    significantly lower: even rates cost the labels that are not even."""
-    best = candidates[0]
-    for rival in candidates:
-        lead, error = best.lead(rival)
-        if best.starts == (*rival.starts, EVEN) and lead <= 2 * error:
-            return [rival, *(candidate for candidate in candidates if candidate is not rival)]
-    return candidates
 
 
 def _likelier_of_equals(problem: Problem, candidates: list[Candidate], alone: Array) -> list[Candidate]:

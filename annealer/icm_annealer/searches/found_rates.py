@@ -23,7 +23,6 @@ from icm_annealer.search.base import (
     Problem,
     Round,
     StopSearch,
-    error_over_examples,
 )
 from icm_annealer.searches.chain import ChainSettings, chain, lockstep
 
@@ -141,7 +140,7 @@ def _evaluated(problem: Problem, order: Ints, cuts: Sequence[_Cut]) -> Answers:
     answered = yield [problem.request(cut.labels, order, LABEL_RATES) for cut in cuts]
     gains = [problem.contributions(answer, cut.labels, order) for answer, cut in zip(answered, cuts, strict=True)]
     return [
-        AtRates(*cut, problem.u(answer, cut.labels, order), error_over_examples(gain))
+        AtRates(*cut, problem.u(answer, cut.labels, order), gain)
         for cut, answer, gain in zip(cuts, answered, gains, strict=True)
     ]
 

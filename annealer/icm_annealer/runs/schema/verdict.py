@@ -27,7 +27,7 @@ class Verdict:
 
     * `found`: the labels are coherent, and clearly more so than zero-shot labels;
     * `weak`: more coherent than those, but not very, or not clearly;
-    * `uneven`: labels at uneven rates, which the search found, are the most coherent;
+    * `uneven`: labels at uneven rates are the most coherent, or not clearly less coherent than those found;
     * `zero-shot`: no more coherent than zero-shot labels;
     * `nothing`: no labelling is coherent;
     * `unknown`: the search gives no evidence.

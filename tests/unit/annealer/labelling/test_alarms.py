@@ -99,7 +99,10 @@ def test_labels_at_stated_rates_are_not_too_uneven() -> None:
 def test_uneven_rates_that_were_found_are_no_collapse_and_no_disagreement_with_the_even_chains() -> None:
     labels = np.where(np.arange(NUM) < 4, GOOD, 0)
     shares = [np.array([0.5, 0.5]), np.array([1 - labels.mean(), labels.mean()])]
-    answers = [AtRates(share, own, logprobs(own), 0.3, 0.02) for share, own in zip(shares, (GOOD, labels), strict=True)]
+    level = np.full(NUM, 0.3)
+    answers = [
+        AtRates(share, own, logprobs(own), 0.3, level) for share, own in zip(shares, (GOOD, labels), strict=True)
+    ]
     alone = replace(result(candidate(labels)), chains=[GOOD, NEARLY.labels])
     assert codes(alone) == ["uneven-labels", "chains-disagree"]
     assert codes(replace(alone, at_rates=answers)) == []

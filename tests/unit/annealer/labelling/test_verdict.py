@@ -242,7 +242,9 @@ RARE = (np.arange(NUM) < 9).astype(np.int64)
 
 
 def at_rates(labels: Ints, share: float, u: float, error: float = 0.03) -> AtRates:
-    return AtRates(np.array([1 - share, share]), labels, said(labels, 0.8), u, error)
+    # Alternating, so that the difference of two has a standard error, too.
+    spread = error * np.sqrt(NUM - 1) * np.where(np.random.default_rng(int(1e4 * share)).permutation(NUM) % 2, 1, -1)
+    return AtRates(np.array([1 - share, share]), labels, said(labels, 0.8), u, u + spread)
 
 
 def uneven(*others: AtRates, share: float = 0.15, labels: Ints = RARE) -> Result:

@@ -17,15 +17,16 @@ from icm_annealer.core.objective import Measure, Objective
 from icm_annealer.rules.consistency import Consistency
 from icm_annealer.scoring.passes import PassRequest, PassResult
 from icm_annealer.scoring.prefix_plan import PlanKind
-from icm_annealer.search.base import NUM_KEPT, Candidate, Finalist, Problem, Result, weigh
+from icm_annealer.search.base import NUM_KEPT, AtRates, Candidate, Finalist, Problem, Result, weigh
 from icm_annealer.search.shots import MIN_EVEN_SHOTS
 from icm_annealer.searches.blocks import (
     EVEN,
     GROWING,
     RENAMED,
+    UNEVEN,
     ZERO_SHOT_ALONE,
     BlockSettings,
-    _without_needless_evenness,
+    _at_best_rates,
     blocks,
     likelier_names,
 )
@@ -320,18 +321,19 @@ def test_zero_shot_labels_are_chosen_where_nothing_is_more_coherent() -> None:
         assert result.u_start == result.winner.us[0]
 
 
-def candidate(starts: tuple[str, ...], us: list[float]) -> Candidate:
-    return Candidate(starts, GOLD, 0.0, confident(GOLD), us)
+def test_an_answer_at_other_rates_has_to_lead_clearly() -> None:
+    began, noise = Finalist(("growing",), GOLD), np.random.default_rng(0).normal(0, 0.1, NUM)
 
+    def at_rates(share: float, gains: Array) -> AtRates:
+        return AtRates(np.array([1 - share, share]), GOLD, confident(GOLD), float(gains.mean()), gains)
 
-def test_even_rates_have_to_lead_clearly() -> None:
-    free, even = ("growing", "random"), ("growing", "random", EVEN)
-    slightly, clearly = candidate(even, [0.50, 0.52, 0.57]), candidate(even, [0.60, 0.61, 0.62])
-    plain, other = candidate(free, [0.49, 0.53, 0.55]), candidate(("random",), [0.49, 0.53, 0.55])
-    assert _without_needless_evenness([slightly, other, plain]) == [plain, slightly, other]
-    assert _without_needless_evenness([clearly, plain]) == [clearly, plain]
-    assert _without_needless_evenness([slightly, other]) == [slightly, other]  # of other chains
-    assert _without_needless_evenness([plain, slightly]) == [plain, slightly]
+    first = at_rates(0.4, np.full(NUM, 0.5))
+    error = noise.std(ddof=1) / np.sqrt(NUM)
+    for share, starts in ((0.5, ("growing", EVEN)), (0.1, (UNEVEN,))):
+        level, clear = (at_rates(share, 0.5 + noise - noise.mean() + lead * error) for lead in (1.9, 2.1))
+        assert _at_best_rates(began, [first, level]) == []
+        assert [one.starts for one in _at_best_rates(began, [first, level, clear])] == [starts]
+    assert _at_best_rates(began, [first]) == _at_best_rates(began, []) == _at_best_rates(None, []) == []
 
 
 @pytest.mark.parametrize("num_finalists", [1, 2, 3, 4, 7])
