@@ -54,6 +54,6 @@ def test_what_cannot_be_extended_is_refused_before_anything_is_started(icm: Icm,
     planted.write_rows(tmp_path / "rows.jsonl", planted.rows(4))
     asked = ("extend", core, "--data", tmp_path / "rows.jsonl", "--scorer", "fake:", "--out")
     check_refused(icm(*asked, tmp_path / "labels.txt"), 2, "ends in one of .jsonl, .csv, .parquet")
-    check_refused(icm(*asked, tmp_path / "a.csv", "--reads", 0.5), 2, "--reads is 0.5")
+    check_refused(icm(*asked, tmp_path / "a.csv", "--reads", 0.5), 2, "--reads")
     check_refused(icm("extend", tmp_path, *asked[2:], tmp_path / "a.csv"), 2, "holds no run")
     assert not list(tmp_path.glob("*.extension"))
