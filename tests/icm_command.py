@@ -36,6 +36,18 @@ class Icm:
         return Ended(code, *self._capsys.readouterr())
 
 
+def succeed(*args: object) -> None:
+    """`icm` in this process, with all that it prints left to pytest: for a fixture that a whole file shares."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["icm", *map(str, args)])
+        code: object = None
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code
+        assert not code, code
+
+
 def check_refused(ended: Ended, code: int, *says: str) -> None:
     """That it ended with `code` and an error in one line with `says`, below progress and notes if anything."""
     assert ended.code == code, ended

@@ -33,6 +33,7 @@ def test_while_the_commands_are_imported(name: str, tmp_path: Path) -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, b"", b"")
 
 
+@pytest.mark.slow
 def test_while_a_command_reads(tmp_path: Path) -> None:
     task, pipe = planted.write_task(tmp_path / "data", 8), tmp_path / "rows.jsonl"
     os.mkfifo(pipe)

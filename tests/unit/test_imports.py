@@ -226,6 +226,7 @@ def test_unit_tests_stand_in_the_rooms_of_what_they_test() -> None:
         assert folders <= set(rooms)
 
 
+@pytest.mark.slow
 def test_the_command_line_of_the_annealer_loads_nothing_heavy() -> None:
     commands = "icm_annealer.cli.app, icm_trainer.cli.app, icm_lab.cli"
     program = f"import sys, {commands}; print(*sorted({LATE!r} & set(sys.modules)))"

@@ -207,6 +207,7 @@ def test_equal_labels_are_weighed_equally(icm: Icm, tmp_path: Path, url: str) ->
     assert np.median([max(row["label_accuracy"], 1 - row["label_accuracy"]) for row in blocks]) >= 0.95
 
 
+@pytest.mark.slow
 def test_plans_and_searches_keep_each_others_figures(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out = planted.write_task(tmp_path / "data", 40), tmp_path / "bench.json"
     plans = ("bench", "--scorer", url, "--out", out, "--sizes", "8", "--shot-tokens", "10")
@@ -321,6 +322,7 @@ def comparable(row: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key not in ("seconds", "computed_tokens", "check")}
 
 
+@pytest.mark.slow
 def test_the_published_search_is_stopped_and_extrapolated_openly(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out = planted.write_task(tmp_path / "data", 40), tmp_path / "bench.json"
     ended = bench(icm, url, out, task, "--methods", "blocks,official", "--iterations", 7)

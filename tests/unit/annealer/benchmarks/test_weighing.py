@@ -173,6 +173,7 @@ async def test_gold_and_zero_shot_are_scored_once_for_a_case(tmp_path: Path, sco
     assert counting.num_scored - before == 1 + 4 * 3
 
 
+@pytest.mark.slow
 async def test_rows_are_used_again_and_made_again_for_other_orders(tmp_path: Path, scorer: ScorerClient) -> None:
     counting, data = Counting(scorer), data_of(tmp_path / "data", 40)
 

@@ -72,6 +72,7 @@ def test_run_starts_a_scorer_and_writes_labels(icm: Icm, tmp_path: Path) -> None
     assert metrics["computed_tokens"] > 0
 
 
+@pytest.mark.slow
 def test_run_says_how_many_labels_are_uncertain(icm: Icm, tmp_path: Path, url: str) -> None:
     task = planted.write_task(tmp_path / "data", 24)
     command = ["run", "--task", task, "--scorer", url, "--out", tmp_path / "run", "--overwrite"]
@@ -99,8 +100,8 @@ def test_only_the_first_rows(icm: Icm, tmp_path: Path, url: str) -> None:
 @pytest.mark.parametrize(
     ("options", "unit"),
     [
-        (["--search", "official"], "per example"),
-        (["--plan", "fixed", "--measure", "margin"], "per example"),
+        pytest.param(["--search", "official"], "per example", marks=pytest.mark.slow),
+        pytest.param(["--plan", "fixed", "--measure", "margin"], "per example", marks=pytest.mark.slow),
         (["--measure", "sum"], "summed over examples"),
     ],
 )
@@ -235,7 +236,7 @@ def test_a_demo_replaces_an_earlier_one_with_all_its_seeds(icm: Icm, tmp_path: P
     assert not (out / "seed-2").exists()
 
 
-@pytest.mark.parametrize("place", ["demo", "demo/seed-7"])
+@pytest.mark.parametrize("place", ["demo", pytest.param("demo/seed-7", marks=pytest.mark.slow)])
 def test_a_demo_replaces_no_other_run(icm: Icm, tmp_path: Path, url: str, place: str) -> None:
     task = planted.write_task(tmp_path / "data", 40)
     assert icm("run", "--task", task, "--first", 8, "--scorer", url, "--out", tmp_path / place).code == 0
@@ -356,6 +357,7 @@ def test_a_run_that_was_stopped_is_resumed_to_the_same_labels(
     assert (out / JOURNAL).read_bytes() == (whole / JOURNAL).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["option", "environment"])
 def test_a_run_against_a_scorer_with_keys(
     icm: Icm, tmp_path: Path, keyed: Keyed, how: str, monkeypatch: pytest.MonkeyPatch

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests import planted
-from tests.icm_command import Icm, check_refused
+from tests.icm_command import Icm, check_refused, succeed
 
 from icm_annealer.data.rows import read_rows
 from icm_annealer.runs.directory import EVALUATION, EXAMPLES, JOURNAL, LABELS, METRICS, REPORT
@@ -25,7 +23,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, url: str) -> Path:
     folder = tmp_path_factory.mktemp("made")
     task = planted.write_task(folder / "data", 48)
     command = ["run", "--task", task, "--first", 24, "--scorer", url, "--out", folder / "runs" / "first"]
-    subprocess.run([sys.executable, "-m", "icm_annealer.cli.app", *map(str, command)], check=True, capture_output=True)
+    succeed(*command)
     return folder
 
 
@@ -83,6 +81,7 @@ def test_a_run_of_a_newer_version_is_refused(icm: Icm, run: Path, name: str, com
     assert "newer version" in icm("runs", run.parent).out
 
 
+@pytest.mark.slow
 def test_a_report_of_one_and_of_several(icm: Icm, run: Path, made: Path, tmp_path: Path) -> None:
     ended = icm("report", run)
     assert ended.code == 0

@@ -80,6 +80,7 @@ def test_labels_among_the_likeliest_tokens(icm: Icm, tmp_path: Path, endpoint: F
         check_refused(icm(*command[:3], *command[5:], "--out", tmp_path / "third"), 1, "Unauthorized")
 
 
+@pytest.mark.slow
 def test_score_and_task_check(icm: Icm, tmp_path: Path, server: str, endpoint: FakeEndpoint) -> None:
     file = tmp_path / "request.json"
     file.write_text(json.dumps({"prompts": ["Word: cod\nGroup:", "größer"], "labels": [" living", " object"]}))

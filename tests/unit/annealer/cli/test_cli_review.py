@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests import planted
-from tests.icm_command import Icm, check_refused
+from tests.icm_command import Icm, check_refused, succeed
 from tests.review_page import Page
 
 from icm_annealer.evaluation.agreement import random_order
@@ -30,7 +30,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, url: str) -> Path:
     folder = tmp_path_factory.mktemp("made")
     task = planted.write_task(folder / "data", NUM)
     command = ["run", "--task", task, "--scorer", url, "--out", folder / "run", *QUICK]
-    subprocess.run([sys.executable, "-m", "icm_annealer.cli.app", *map(str, command)], check=True, capture_output=True)
+    succeed(*command)
     return folder
 
 

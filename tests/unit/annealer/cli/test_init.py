@@ -147,9 +147,13 @@ CASES = {
         96,
     ),
 }
+QUICK = ("semicolons", "numbers and truth values", "without a header", "no labels", "several texts, ids and dates")
 
 
-@pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, marks=[] if name in QUICK else [pytest.mark.slow], id=name) for name, case in CASES.items()],
+)
 def test_the_task_runs_unchanged(
     icm: Icm, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch, case: Case
 ) -> None:
@@ -191,6 +195,7 @@ def test_released_data(icm: Icm, tmp_path: Path, name: str) -> None:
     assert '# group: "consistency_id"' in out.read_text()
 
 
+@pytest.mark.slow
 def test_a_terminal_is_asked(tmp_path: Path) -> None:
     """What the options leave open, with a guess that an empty line takes."""
     (tmp_path / "rows.csv").write_bytes(table(",", TEXTS, TEXTS, NAMES, header="a,b,mood"))

@@ -16,6 +16,7 @@ from icm_annealer.runs.directory import EVALUATION, EXAMPLES, JOURNAL, REPORT, S
 TASK = planted.TASK.replace("gold: label\n", "").replace("data: data.jsonl\n", "")
 
 
+@pytest.mark.slow
 def test_gold_is_named_after_the_run(icm: Icm, tmp_path: Path, url: str) -> None:
     data, task, run = tmp_path / "rows.jsonl", tmp_path / "my_task.yaml", tmp_path / "runs" / "spam"
     planted.write_rows(data, planted.rows(24))
@@ -57,7 +58,7 @@ def test_a_changed_text_is_another_example(icm: Icm, tmp_path: Path, url: str) -
     check_refused(icm("eval", run, *common), 2, "not the examples that", "a changed text")
 
 
-@pytest.mark.parametrize("kind", ["run", "baselines", "eval"])
+@pytest.mark.parametrize("kind", ["run", pytest.param("baselines", marks=pytest.mark.slow), "eval"])
 def test_a_dry_run_writes_nothing(icm: Icm, tmp_path: Path, url: str, kind: str) -> None:
     task, run = planted.write_task(tmp_path / "data", 40), tmp_path / "run"
     out, few = tmp_path / "out", ("--methods", "zero_shot,growing,gold", "--examples", 12)
@@ -80,6 +81,7 @@ def test_a_dry_run_writes_nothing(icm: Icm, tmp_path: Path, url: str, kind: str)
     assert not (run / EVALUATION).exists()
 
 
+@pytest.mark.slow
 def test_budgets_end_baselines_and_evaluations_in_order(icm: Icm, tmp_path: Path, url: str) -> None:
     task, run = planted.write_task(tmp_path / "data", 40, seed=5), tmp_path / "run"
     methods = ("--methods", "zero_shot,growing,gold", "--examples", 12, "--test-size", 10)
@@ -100,7 +102,14 @@ def test_budgets_end_baselines_and_evaluations_in_order(icm: Icm, tmp_path: Path
     assert f"The budget was spent before {3 - num_done} more seeds." in ended.out
 
 
-@pytest.mark.parametrize("options", [(), ("--search", "growing", "--rates", "hot=0.4-0.6"), ("--known", "known.jsonl")])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param((), marks=pytest.mark.slow),
+        ("--search", "growing", "--rates", "hot=0.4-0.6"),
+        pytest.param(("--known", "known.jsonl"), marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_is_resumed_by_its_folder_alone(
     icm: Icm, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
 ) -> None:

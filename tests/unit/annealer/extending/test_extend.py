@@ -125,6 +125,7 @@ def test_a_journal_goes_on_only_with_what_it_began_with(made: Made, tmp_path: Pa
         extended(made.core, tmp_path / "other.jsonl", tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_rules_hold_in_every_group_and_groups_are_not_cut(made: Made, tmp_path: Path) -> None:
     rows = sorted(planted.rows(300, 3), key=lambda row: str(row["pair"]))
     planted.write_rows(tmp_path / "pairs.jsonl", rows)

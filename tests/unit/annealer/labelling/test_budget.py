@@ -20,7 +20,10 @@ from icm_server.config import ScoringConfig
 
 FORGETFUL = ScoringConfig(read_cache_memory_bytes=0)
 """An engine is used for every prompt, also for one that was asked before."""
-SEARCHES = ["blocks", "official", "growing", "joint", "gibbs", "bootstrap", "zero_shot"]
+SEARCHES = [
+    *("blocks", "growing", "zero_shot"),
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("official", "joint", "gibbs", "bootstrap")),
+]
 
 
 async def run(
@@ -68,6 +71,7 @@ async def test_a_budget_is_kept_and_a_larger_one_goes_on_to_the_same_bytes(
     assert (part / LABELS_BEFORE).read_text() == corrected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.45, 0.7, 0.95])
 async def test_the_end_fits_into_the_budget(tmp_path: Path, serving: Serving, share: float) -> None:
     task_file = planted.write_task(tmp_path / "data", 40)

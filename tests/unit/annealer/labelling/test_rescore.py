@@ -86,6 +86,7 @@ async def test_a_noisy_engine_raises_the_alarm(serving: Serving, tmp_path: Path)
     assert (tmp_path / "run" / JOURNAL).read_bytes() == journal
 
 
+@pytest.mark.slow
 async def test_last_digits_raise_none(serving: Serving, tmp_path: Path) -> None:
     async with serving(engine=HardlyNoisy) as scorer:
         found = await labelled(scorer, tmp_path)
@@ -94,6 +95,7 @@ async def test_last_digits_raise_none(serving: Serving, tmp_path: Path) -> None:
     assert "engine-spread" not in [alarm.code for alarm in found.alarms]
 
 
+@pytest.mark.slow
 async def test_a_run_that_was_made_before_asks_nothing_of_the_engine(serving: Serving, tmp_path: Path) -> None:
     async with serving() as scorer:
         first = await labelled(scorer, tmp_path / "first")
@@ -118,6 +120,7 @@ class Ends(ScorerClient):
         return await super().score(request)
 
 
+@pytest.mark.slow
 async def test_a_scorer_that_is_gone_when_the_search_is_over_takes_nothing_from_the_run(tmp_path: Path) -> None:
     async def make_engine() -> FakeEngine:
         return FakeEngine()

@@ -74,7 +74,15 @@ def prompts(request: ScoreRequest) -> list[str]:
     return texts
 
 
-@pytest.mark.parametrize(("plan", "seed"), [("tree", 0), ("tree", 1), ("folds=8", 2), ("folds=8", 3)])
+@pytest.mark.parametrize(
+    ("plan", "seed"),
+    [
+        ("tree", 0),
+        pytest.param("tree", 1, marks=pytest.mark.slow),
+        ("folds=8", 2),
+        pytest.param("folds=8", 3, marks=pytest.mark.slow),
+    ],
+)
 async def test_block_search_finds_a_planted_concept(tmp_path: Path, scorer: ScorerClient, seed: int, plan: str) -> None:
     loaded_task, loaded = planted.load(planted.write_task(tmp_path, 32, seed=seed))
     run = await run_search(loaded.examples, loaded_task.task, scorer, Settings(seed=seed, plan=plan))
@@ -91,7 +99,7 @@ async def test_a_rule_is_kept_in_the_labels(tmp_path: Path, scorer: ScorerClient
     assert planted.right(run.labels, labels_of(loaded.examples, loaded.gold, loaded_task.task)) >= 0.95
 
 
-@pytest.mark.parametrize("search", ["blocks", "official"])
+@pytest.mark.parametrize("search", ["blocks", pytest.param("official", marks=pytest.mark.slow)])
 async def test_gold_never_reaches_the_search(tmp_path: Path, scorer: ScorerClient, search: str) -> None:
     task_file = planted.write_task(tmp_path / "data", 12, task=PAIRED)
     options = OfficialSettings(iterations_per_example=1.0)
@@ -135,6 +143,7 @@ async def test_the_same_seed_gives_the_same_bytes_however_it_is_sent(tmp_path: P
     assert other not in journals
 
 
+@pytest.mark.slow
 async def test_runs_at_the_same_time_do_not_touch_each_other(tmp_path: Path, scorer: ScorerClient) -> None:
     files = [planted.write_task(tmp_path / f"data-{seed}", 12, seed=seed) for seed in range(2)]
     alone = [await journal_of(tmp_path / f"alone-{k}", file, scorer) for k, file in enumerate(files)]

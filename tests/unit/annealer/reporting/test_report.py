@@ -197,6 +197,7 @@ async def test_a_run_that_was_stopped_shows_how_far_it_came(tmp_path: Path, scor
     assert "stopped" in both.text
 
 
+@pytest.mark.slow
 async def test_several_runs_side_by_side(tmp_path: Path, scorer: ScorerClient) -> None:
     task_file = planted.write_task(tmp_path / "data", 12)
     other = planted.write_task(tmp_path / "other", 12, task=planted.TASK.replace("Kind:", "Sort:"))
@@ -243,6 +244,7 @@ async def test_what_differs_and_how_far_labels_agree(tmp_path: Path, scorer: Sco
     assert alike([runs[0], ComparedRuns("c", third, {name: "cool" for name in third.ids})]) == []
 
 
+@pytest.mark.slow
 async def test_u_of_another_window_is_not_compared(tmp_path: Path, serving: Serving) -> None:
     task_file = planted.write_task(tmp_path / "data", 12)
     for name, window in (("a", 100), ("b", 120)):

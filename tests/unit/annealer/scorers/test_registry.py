@@ -82,6 +82,7 @@ def test_an_installed_scorer_labels(icm: Icm, site: Path, tmp_path: Path) -> Non
     assert json.loads((out / "journal.jsonl").read_text().splitlines()[0])["model"]["name"] == "toy"
 
 
+@pytest.mark.slow
 def test_an_installed_scorer_is_listed(site: Path) -> None:
     environment = {**os.environ, "COLUMNS": "200", "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "icm_annealer.cli.app", "run", "--help"]

@@ -41,7 +41,9 @@ async def costs(folder: Path, task_file: Path, scorer: Scorer, search: str) -> l
     return [cost.computed_tokens for cost in read_costs(folder)]
 
 
-@pytest.mark.parametrize("task", [planted.TASK, LONG_LABELS], ids=["short labels", "long labels"])
+@pytest.mark.parametrize(
+    "task", [pytest.param(planted.TASK, marks=pytest.mark.slow), LONG_LABELS], ids=["short labels", "long labels"]
+)
 @pytest.mark.parametrize("search", FIXED)
 async def test_tokens_are_those_of_the_run(tmp_path: Path, serving: Serving, search: str, task: str) -> None:
     # The fewer examples, the more a pass of bootstrap depends on what the one before it found.
@@ -72,7 +74,7 @@ class Slow:
         return answer
 
 
-@pytest.mark.parametrize("token_s", [0.0005, 0.02])
+@pytest.mark.parametrize("token_s", [0.0005, pytest.param(0.02, marks=pytest.mark.slow)])
 async def test_seconds_are_those_of_the_run(tmp_path: Path, token_s: float) -> None:
     """Of a fast scorer whole requests are measured, of a slow one parts."""
     loaded_task, loaded = planted.load(planted.write_task(tmp_path / "data", 24))

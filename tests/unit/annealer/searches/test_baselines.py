@@ -124,7 +124,9 @@ async def test_zero_shot_says_what_the_calibrated_zero_shot_pass_says(tmp_path: 
     assert run.num_passes == 4  # one, and three orders to weigh the labels on
 
 
-@pytest.mark.parametrize("search", BASELINES)
+@pytest.mark.parametrize(
+    "search", [pytest.param(name, marks=[pytest.mark.slow] if name == "gibbs" else []) for name in BASELINES]
+)
 async def test_rules_are_kept_and_whole_groups_left_out(tmp_path: Path, scorer: ScorerClient, search: str) -> None:
     loaded_task, loaded = planted.load(planted.write_task(tmp_path, 24, task=PAIRED))
     settings = Settings(search=search, options={"joint": JointSettings(num_rounds=2), "gibbs": COLD}.get(search))

@@ -94,6 +94,7 @@ def test_two_passes_reach_every_group_once_and_whole(group_size: int) -> None:
             assert {int(i) // group_size for i in request.queries} & {int(i) // group_size for i in middle} == set()
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(st.lists(st.integers(1, 30), min_size=2, max_size=12), st.integers(0, 5))
 def test_two_passes_reach_all_examples_whatever_the_group_sizes_and_never_behind_their_own_group(
@@ -245,6 +246,7 @@ def both_found(answer: Answer) -> list[Result]:
     return two
 
 
+@pytest.mark.slow
 def test_of_a_concept_and_its_opposite_the_one_is_chosen_that_the_label_words_mean() -> None:
     """Where U is the same for both; where it is not, U decides."""
     for result in both_found(either_of(1 - GOLD, sureness=1.0)):
@@ -297,6 +299,7 @@ def test_answers_with_exchanged_names_come_from_contexts_of_their_own() -> None:
         assert len({tuple(request.order) for request in asked if request.purpose == "finalists"}) == 3  # common orders
 
 
+@pytest.mark.slow
 def test_zero_shot_labels_are_chosen_where_nothing_is_more_coherent() -> None:
     """Every context makes all labels but the zero-shot ones unlikely, and gives them other labels for the queries."""
 
@@ -377,7 +380,7 @@ def test_without_orders_answers_keep_their_order_and_have_no_u() -> None:
     assert all(not one.us and np.isnan(one.logprobs).all() for one in stopped.value.value)
 
 
-@pytest.mark.parametrize("rate", [0.1, 0.8])
+@pytest.mark.parametrize("rate", [0.1, pytest.param(0.8, marks=pytest.mark.slow)])
 def test_answers_have_the_given_rates_and_contexts_even_ones(rate: float) -> None:
     rates = np.array([1 - rate, rate])
     posed = replace(problem(), rates=LabelRates(rates, rates))

@@ -99,6 +99,7 @@ def test_on_even_labels_nothing_is_asked() -> None:
     assert (found, asked) == ([], [])  # the scores speak against both
 
 
+@pytest.mark.slow
 def test_known_labels_bound_the_rates() -> None:
     gold = UNEVEN_HEAPS.gold
     known = np.where(np.arange(NUM) < 90, gold, -1)
@@ -137,6 +138,7 @@ def searched(heaps: Heaps, problem: Problem | None = None) -> tuple[Result, list
             return stop.value, asked
 
 
+@pytest.mark.slow
 def test_block_search_compares_the_uneven_answer_with_its_others() -> None:
     result, _ = searched(UNEVEN_HEAPS)
     assert UNEVEN in result.winner.starts
@@ -147,6 +149,7 @@ def test_block_search_compares_the_uneven_answer_with_its_others() -> None:
     assert (result.at_rates, result.uneven) == ([], None)
 
 
+@pytest.mark.slow
 def test_rates_that_are_stated_or_of_another_measure_are_not_searched_for() -> None:
     rates = np.array([0.85, 0.15])
     stated = replace(UNEVEN_HEAPS.problem, rates=LabelRates(rates, rates))

@@ -139,7 +139,10 @@ def test_known_shots_asks_all_others_behind_all_known_ones() -> None:
 
 
 @pytest.mark.parametrize("name", RESPECTING)
-@pytest.mark.parametrize(("low", "high"), [([0.25, 0.75], [0.25, 0.75]), ([0.1, 0.2, 0.0], [0.1, 0.3, 1.0])])
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [([0.25, 0.75], [0.25, 0.75]), pytest.param([0.1, 0.2, 0.0], [0.1, 0.3, 1.0], marks=pytest.mark.slow)],
+)
 def test_labels_have_the_given_rates(name: str, low: Sequence[float], high: Sequence[float]) -> None:
     num = 60
     known = np.full(num, -1)

@@ -70,7 +70,7 @@ async def stopped(search: str, answer: Answer, after: int) -> tuple[Result, list
     return outcome.result, passes.requests, outcome.is_stopped
 
 
-@pytest.mark.parametrize("answer", [noise, opposite])
+@pytest.mark.parametrize("answer", [pytest.param(noise, marks=pytest.mark.slow), opposite])
 @pytest.mark.parametrize("search", [name for name, kind in BUILT_IN.items() if kind.can_stop])
 async def test_a_search_ends_wherever_it_is_stopped(search: str, answer: Answer) -> None:
     after, was_stopped = 1, True

@@ -220,7 +220,9 @@ def test_a_long_line_is_joined_once_however_many_pieces_it_comes_in() -> None:
         list(endless.lines(10_000))
 
 
-@pytest.mark.parametrize("packing", [".bz2", ".xz", ".zst"])
+@pytest.mark.parametrize(
+    "packing", [pytest.param(".bz2", marks=pytest.mark.slow), pytest.param(".xz", marks=pytest.mark.slow), ".zst"]
+)
 def test_what_is_packed_a_thousandfold_comes_in_pieces(tmp_path: Path, packing: str) -> None:
     """All of it at once would be an object a line: gigabytes, of a few bytes."""
     (tmp_path / "rows").write_bytes(PACKINGS[packing](b"a\n" * 2**20))

@@ -231,6 +231,7 @@ def test_failures_are_retried_with_growing_pauses(scorer: Asked, tmp_path: Path)
     assert pauses[2:] == [5, 10, 20]
 
 
+@pytest.mark.slow
 def test_the_budget_ends_a_sweep_in_order(icm: Icm, whole: Swept, scorer: Asked, tmp_path: Path) -> None:
     file, out = write_sweep(tmp_path, scorer.url), tmp_path / "out"
     budget = whole.num_tokens // 2

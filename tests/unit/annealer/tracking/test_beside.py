@@ -25,7 +25,7 @@ def finalists(run: Path) -> list[tuple[int, float]]:
     return [(line.number, line.u) for line in passes if line.request.purpose == "finalists" and line.u is not None]
 
 
-@pytest.mark.parametrize("limit_s", [60.0, 0.01])
+@pytest.mark.parametrize("limit_s", [pytest.param(60.0, marks=pytest.mark.slow), 0.01])
 def test_a_tracker_that_fails_does_not_stop_a_run(tmp_path: Path, limit_s: float) -> None:
     """It is not installed, or its place does not exist; or it takes too long."""
     notes: list[str] = []

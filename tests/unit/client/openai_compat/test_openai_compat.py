@@ -127,6 +127,7 @@ PIECES = [
 SEGMENTS = st.one_of(st.sampled_from(PIECES), st.text(alphabet="ab '\n1\u0301:", max_size=24))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", EACH_STYLE)
 @settings(max_examples=60)
 @given(data=st.data())

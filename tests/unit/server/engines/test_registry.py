@@ -69,6 +69,7 @@ def environment(folder: Path) -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), *filter(None, sys.path)])}
 
 
+@pytest.mark.slow
 def test_a_package_s_engine_answers(installed: Path, tmp_path: Path) -> None:
     ready = tmp_path / "ready.json"
     command = [sys.executable, "-m", "icm_server.cli.app", "serve", "--engine", "toy", "--model", "tiny", "--port", "0"]

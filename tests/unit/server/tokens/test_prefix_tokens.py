@@ -48,7 +48,7 @@ def tokenized(tokenizer: PrefixTokenizer, asked: ScoreRequest) -> Tokenized:
     return finished(tokenizer.tokenize(finished(read_tree(asked)), asked.terminator))
 
 
-@pytest.mark.parametrize("special", [False, True], ids=["plain", "special"])
+@pytest.mark.parametrize("special", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["plain", "special"])
 @pytest.mark.parametrize("style", EACH_STYLE)
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
@@ -317,6 +317,7 @@ def test_too_many_joined_characters_are_refused_before_they_are_put_together() -
     assert counting.num_chars < 10_000
 
 
+@pytest.mark.slow
 def test_a_pass_of_512_long_examples_is_taken_without_safe_boundaries_in_few_parts() -> None:
     """A tree's contexts of 512 shots of 250 characters, behind which 64 prompts stand."""
     shots = [f"\n\nWord: {k} {'salmon and hammer ' * 13}\nGroup: living" for k in range(512)]

@@ -273,6 +273,7 @@ def test_known_labels_and_rates_are_given_to_every_method(icm: Icm, tmp_path: Pa
     )
 
 
+@pytest.mark.slow
 def test_known_labels_from_gold(icm: Icm, tmp_path: Path, url: str) -> None:
     task, out = data(tmp_path / "data", 60), tmp_path / "out"
     methods = ("--methods", "known_shots,growing,icm,gold")
