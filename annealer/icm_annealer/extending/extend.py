@@ -145,17 +145,17 @@ class Extension:
     def _check_begun(self, begun: ExtensionHeader) -> None:
         """Raises RequestError if the extension began with something else."""
         now = {
-            "core": (begun.core_digest, self.core.digest),
-            "task": (begun.task.seen(), self.core.task.seen()),
-            "settings": (begun.settings, ExtensionSettings(**asdict(self.settings))),
-            "model": (begun.model, self.by.model),
-            "window": (begun.window, self.by.window),
-            "shots": (begun.shots, self._shots()),
+            "another core": (begun.core_digest, self.core.digest),
+            "another task": (begun.task.seen(), self.core.task.seen()),
+            "other settings": (begun.settings, ExtensionSettings(**asdict(self.settings))),
+            "another model": (begun.model, self.by.model),
+            "another window": (begun.window, self.by.window),
+            "other shots": (begun.shots, self._shots()),
         }
-        for what, (before, is_now) in now.items():
+        for another, (before, is_now) in now.items():
             if before != is_now:
                 raise RequestError(
-                    f"{self.folder.path} was begun with another {what}: use what it was begun with, or --overwrite",
+                    f"{self.folder.path} was begun with {another}: use what it was begun with, or --overwrite",
                     code="journal",
                 )
 

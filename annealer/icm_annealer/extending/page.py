@@ -11,6 +11,7 @@ from icm_annealer.plots.base import Plot
 from icm_annealer.plots.curves import Curve, CurvePlot
 from icm_annealer.reporting.report import templates
 from icm_annealer.runs.schema.extension import CalibrationLine, ChunkLine, ExtensionHeader, ExtensionMetrics
+from icm_annealer.runs.schema.verdict import WORDS
 
 MAX_CURVES = 8
 """Labels that the plot of rates shows, the commonest ones."""
@@ -26,6 +27,7 @@ def render_page(
         .get_template("extension.html")
         .render(
             metrics=metrics,
+            verdicts=WORDS,
             header=header,
             calibration=calibration,
             parts=found,

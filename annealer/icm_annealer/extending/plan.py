@@ -15,6 +15,7 @@ from icm_annealer.extending.survey import survey
 from icm_annealer.scoring.measured_rate import measured_rate
 from icm_annealer.scoring.passes import Scorer
 from icm_annealer.scoring.rehearsal import Rehearsal
+from icm_client.text.counts import counted
 
 BATCH_EXAMPLES = 256
 """Examples of an independent search, as in the paper."""
@@ -122,11 +123,11 @@ async def planned(
             tuple(savings),
         )
     ]
-    batches = found.num_rows * an_example
+    batches, num_searches = found.num_rows * an_example, math.ceil(found.num_rows / BATCH_EXAMPLES)
     ways.append(
         PlannedWork(
             "batches",
-            f"{math.ceil(found.num_rows / BATCH_EXAMPLES):,} searches of {BATCH_EXAMPLES} rows each, like the core's",
+            f"{counted(num_searches, 'search', 'searches')} of {BATCH_EXAMPLES} rows each, like the core's",
             found.num_rows,
             round(batches),
             (Saving("icm extend", tokens / batches),) if batches else (),

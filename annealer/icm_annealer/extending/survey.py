@@ -72,11 +72,12 @@ async def survey(
         num_rows, digest = num_rows + len(chunk.rows), chunk.digest
         if scorer is not None and lengthy:
             texts = [source.task.separator + row.text for row in lengthy]
-            counts = await scorer.count_tokens(texts, special_tokens=source.task.special_tokens)
+            counts = await _counts(scorer, texts, source.task.special_tokens)
             for row, count in zip(lengthy, counts, strict=True):
-                if count > most_tokens:
+                if count is None or count > most_tokens:
                     too_long.append(row.number)
-                    what = f"{count:,} tokens: behind the shots, the model's window holds {most_tokens:,} of a row"
+                    num = "more tokens than any prompt may have" if count is None else f"{count:,} tokens"
+                    what = f"{num}: behind the shots, the model's window holds {most_tokens:,} of a row"
                     bad.add(Fault(f"{source.name}, row {row.number + 1}", what, "longer than the window", row.facts))
         lengthy.clear()
         draw.add(chunk.rows)
@@ -92,6 +93,19 @@ async def survey(
         num_rows -= len(too_long)
     report(f"{counted(num_rows, 'row')} to label" + (f", {len(skipped):,} skipped" if skipped else ""))
     return Survey(num_rows, skipped, too_long, draw.rows(settings.num_sampled(num_rows)), digest)
+
+
+async def _counts(scorer: Scorer, texts: list[str], special_tokens: bool) -> list[int | None]:
+    """The number of tokens of each text; None for one that the scorer refuses to count, being far too long."""
+    try:
+        return list(await scorer.count_tokens(texts, special_tokens=special_tokens))
+    except RequestError as error:
+        if error.code != "prompt_too_long":
+            raise
+    if len(texts) == 1:
+        return [None]
+    half = len(texts) // 2
+    return [count for part in (texts[:half], texts[half:]) for count in await _counts(scorer, part, special_tokens)]
 
 
 class _Reservoir:

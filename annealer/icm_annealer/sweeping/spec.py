@@ -170,6 +170,8 @@ def read_spec(path: Path) -> SweepSpec:
     try:
         with path.open(encoding="utf-8-sig") as file:
             found = read_yaml(file.read(MAX_CHARS + 1))
+        if not isinstance(found, dict):
+            raise ValueError("not a sweep: a mapping with `tasks` is needed (`icm sweep --help` shows one)")
         return SweepSpec.model_validate(found)
     except pydantic.ValidationError as error:
         lines = all_errors(error, whole="the file")
@@ -177,6 +179,6 @@ def read_spec(path: Path) -> SweepSpec:
         lines = [one_line(error)]
     except OSError as error:
         lines = [error.strerror or str(error)]
-    except ValueError as error:  # not UTF-8
+    except ValueError as error:  # not UTF-8, not a mapping
         lines = [" ".join(str(error).split())]
     raise SweepMistakesError([f"{path}: {line}" for line in lines])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pydantic
+from pydantic_core import ErrorDetails
 
 MAX_PART, MAX_MESSAGE = 100, 200
 """The most characters shown of a path component, and of a message."""
@@ -24,7 +25,7 @@ def all_errors(error: pydantic.ValidationError, *, whole: str = "", skip: int = 
     """Each field that is wrong, in the form of `first_error`, in order."""
     places: dict[str, dict[str, None]] = {}
     for each in error.errors(include_url=False, include_context=False, include_input=False):
-        places.setdefault(_place(each["loc"][skip:]), {})[_message(each["msg"])] = None
+        places.setdefault(_place(each["loc"][skip:]), {})[_message(each)] = None
     return [
         f"{where}: {', or '.join(messages)}" if (where := place or whole) else ", or ".join(messages)
         for place, messages in places.items()
@@ -36,5 +37,7 @@ def _place(loc: tuple[int | str, ...]) -> str:
     return ".".join(str(part)[:MAX_PART] for part in loc if not TYPE.fullmatch(str(part)))
 
 
-def _message(text: str) -> str:
-    return " ".join(text.removeprefix("Value error, ").split())[:MAX_MESSAGE]
+def _message(error: ErrorDetails) -> str:
+    if error["type"] == "extra_forbidden":
+        return "no such field"
+    return " ".join(error["msg"].removeprefix("Value error, ").split())[:MAX_MESSAGE]

@@ -241,10 +241,12 @@ def _print_end(output: Output, record: RmRecord, out: Path) -> None:
     kept = record.result.kept
     seen = "" if kept.held_out_agreement is None else f"; {kept.held_out_agreement:.3f} of the held-out pairs agree"
     output.say(
-        f"{record.pairs.num:,} pairs: kept the weights of step {kept.step:,} of {record.num_steps:,}{seen}; "
-        f"{duration(record.result.seconds)}; written to {out}",
+        f"{record.pairs.num:,} pairs. Kept the weights of step {kept.step:,} of {record.num_steps:,}{seen}; "
+        f"{duration(record.result.seconds)}",
         wraps=True,
     )
+    output.say(f"Written to {out}")
+    output.inform(f"How good it is: icm train eval-rm {out}")
 
 
 def _lines(found: RmEvaluation) -> list[str]:

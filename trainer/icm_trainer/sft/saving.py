@@ -128,18 +128,18 @@ def _there(out: Path, asked: TrainingRecord) -> TrainingRecord | None:
 def _check_same(out: Path, there: TrainingRecord, asked: TrainingRecord) -> None:
     """Raises RequestError if a training is to be resumed with other labels, another base or other settings."""
     for what, left, right in (
-        ("base model", there.base.digest, asked.base.digest),
-        ("task", there.task.seen(), asked.task.seen()),
-        (there.given, there.digest, asked.digest),
+        ("another base model", there.base.digest, asked.base.digest),
+        ("another task", there.task.seen(), asked.task.seen()),
+        (f"other {there.given}", there.digest, asked.digest),
         *(
-            (f"setting {name}", value, getattr(asked.settings, name))
+            (f"another setting {name}", value, getattr(asked.settings, name))
             for name, value in there.settings.model_dump().items()
         ),
     ):
         if left != right:
             raise RequestError(
-                f"{out}: the training to resume has another {what}"
-                + (f" ({left}, now {right})" if what.startswith("setting") else "")
+                f"{out}: the training to resume has {what}"
+                + (f" ({left}, now {right})" if what.startswith("another setting") else "")
                 + ": give the same options as before, or --overwrite",
                 code="other_training",
             )

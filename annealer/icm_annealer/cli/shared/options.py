@@ -233,7 +233,7 @@ def interruptible(work: Coroutine[Any, Any, Any], output: Output, again: str | N
     try:
         return run_to_end(work)
     except (KeyboardInterrupt, SystemExit) as end:
-        saved = f"; what was answered is saved. Continue with: {again}" if again else ""
+        saved = f"; what was done is saved. Continue with: {again}" if again else ""
         with contextlib.suppress(OSError):  # the terminal may be gone
             output.insist("")
             output.insist(f"stopped{saved}")

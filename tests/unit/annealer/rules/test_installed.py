@@ -113,7 +113,7 @@ def test_a_rule_of_a_package_solves_groups_of_any_size(installed: None) -> None:
         ("{rule: silent}", "rules: the rule 'silent' cannot be used: its class defines no constraint"),
         ("{rule: no-rule}", "rules: the rule 'no-rule' is a class that is no icm_annealer.rules.base.Rule"),
         ("{rule: at-most, label: hot}", "rules: the rule 'at-most': most: Field required"),
-        ("{rule: at-most, label: hot, most: 2, least: 1}", "rules: the rule 'at-most': least: Extra inputs"),
+        ("{rule: at-most, label: hot, most: 2, least: 1}", "rules: the rule 'at-most': least: no such field"),
         ("{rule: at-most, label: hot, most: 2020-01-01}", "rules: at-most has a field that is neither text nor number"),
         ("{kind: at-most, label: hot, most: 1}", "no rule has the kind 'at-most' (there are: different_keys, "),
     ],

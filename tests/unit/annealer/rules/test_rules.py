@@ -157,7 +157,7 @@ def test_a_rule_is_written_down_with_all_its_fields() -> None:
         ({"kind": ["mirrored"]}, "no rule has the kind"),
         ("mirrored", "a rule is stated as fields"),
         ({"kind": "same_key"}, "same_key: key: Field required"),
-        ({"kind": "mirrored", "key": "x"}, "mirrored: key: Extra inputs"),
+        ({"kind": "mirrored", "key": "x"}, "mirrored: key: no such field"),
     ],
 )
 def test_a_rule_that_is_stated_wrongly(stated: Any, says: str) -> None:

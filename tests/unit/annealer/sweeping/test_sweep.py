@@ -275,6 +275,8 @@ def test_all_mistakes_are_found_before_anything_starts(icm: Icm, tmp_path: Path)
     ended = icm("sweep", file, "--out", tmp_path / "out")
     assert ended.code == 2
     assert [line.split(": ")[2] for line in ended.err.splitlines()] == ["settings.short.passses", "retries"]
+    (tmp_path / "empty.yaml").write_text("")
+    assert "a mapping with `tasks` is needed" in icm("sweep", tmp_path / "empty.yaml").err
     file.write_text(SWEEP.replace("URL", "ftp://box").replace("zero_shot", "zero_shots").replace("task.", "tsk."))
     ended = icm("sweep", file, "--out", tmp_path / "out")
     assert ended.code == 2

@@ -99,7 +99,7 @@ def test_the_record_the_card_and_the_labels_tell_how_it_was_made(adapter: Path, 
 def test_another_training_is_not_resumed_or_replaced(adapter: Path, tiny: BaseModel, tmp_path: Path) -> None:
     made = job(tiny, adapter)
     for other, says in (
-        (replace(made, labels=planted_labels(56, wrong=0.3)), "another labels"),
+        (replace(made, labels=planted_labels(56, wrong=0.3)), "other labels"),
         (replace(made, settings=made.settings.model_copy(update={"seed": 1})), r"another setting seed \(0, now 1\)"),
     ):
         with pytest.raises(RequestError, match=says):
