@@ -32,8 +32,7 @@ GIVEN, GROWING, ZERO_SHOT, RANDOM = "given", "growing", "zero-shot", "random"
 EVEN, RENAMED, UNEVEN, ZERO_SHOT_ALONE = "even rates", "renamed", "uneven rates", "zero-shot alone"
 
 CLEAR = 2.0
-"""Standard errors over the examples by which U at other label rates must be higher: a rare label has few examples, so
-some other rates often have a higher U by chance."""
+"""Standard errors over the examples of a clear lead in U."""
 
 
 @dataclass(frozen=True)
@@ -187,15 +186,16 @@ def _at_rates(
 
 
 def _at_best_rates(began: Finalist | None, at_rates: Sequence[AtRates]) -> list[Finalist]:
-    """The most coherent answer at other rates than those of `began`, if its lead is clear."""
-    best = max(at_rates, key=lambda answer: answer.u, default=None)
-    if best is None or began is None:
+    """The most coherent answer at other rates than those of `began`, if U is higher there. Even rates need a clear
+    lead, since they cost the labels that are not even."""
+    if began is None or not at_rates:
         return []
-    lead, error = best.lead(at_rates[0])
-    if lead <= CLEAR * error:
+    first, best = at_rates[0], max(at_rates, key=lambda answer: answer.u)
+    is_even = np.ptp(best.rates) == 0
+    lead, error = best.lead(first)
+    if best is first or (is_even and lead <= CLEAR * error):
         return []
-    starts = (*began.starts, EVEN) if np.ptp(best.rates) == 0 else (UNEVEN,)
-    return [Finalist(starts, best.labels, None, best.scores)]
+    return [Finalist((*began.starts, EVEN) if is_even else (UNEVEN,), best.labels, None, best.scores)]
 
 
 def _combined(settings: BlockSettings, said: Array, alone: Array) -> Array:

@@ -273,10 +273,17 @@ def test_rates_near_even_ones_are_no_reason_for_doubt() -> None:
     assert name_of(uneven(share=0.24, labels=quarter)) == "uneven"
 
 
-def test_uneven_answers_that_do_not_win_or_that_nothing_speaks_for_change_no_verdict() -> None:
-    even_wins = replace(uneven(), candidates=[candidate(GOOD, FIRM)])
-    assert even_wins.uneven is None
-    assert name_of(even_wins) == "found"
+def test_uneven_answers_that_do_not_win_are_named_unless_they_are_clearly_less_coherent() -> None:
+    level, lower = (
+        replace(result(candidate(GOOD, FIRM)), at_rates=[at_rates(GOOD, 0.5, 0.3), at_rates(RARE, 0.15, u)])
+        for u in (0.25, 0.15)
+    )
+    assert level.uneven is lower.uneven is None
+    assert name_of(lower) == "found"
+    assert name_of(level) == "uneven"
+    assert "0.30 ± 0.03 nats at rates of a 0.50, b 0.50; not clearly lower at a 0.50 to 0.85" in (
+        verdict(problem(), level, ["a", "b"]).observation
+    )
     even_first = replace(uneven(), at_rates=[at_rates(RARE, 0.15, 0.55)])  # nobody made its rates uneven
     assert even_first.uneven is None
     assert name_of(replace(uneven(), candidates=[candidate(RARE, EVEN)])) == "nothing"

@@ -321,7 +321,7 @@ def test_zero_shot_labels_are_chosen_where_nothing_is_more_coherent() -> None:
         assert result.u_start == result.winner.us[0]
 
 
-def test_an_answer_at_other_rates_has_to_lead_clearly() -> None:
+def test_an_answer_at_other_rates_has_to_lead_and_one_at_even_rates_clearly() -> None:
     began, noise = Finalist(("growing",), GOLD), np.random.default_rng(0).normal(0, 0.1, NUM)
 
     def at_rates(share: float, gains: Array) -> AtRates:
@@ -329,10 +329,10 @@ def test_an_answer_at_other_rates_has_to_lead_clearly() -> None:
 
     first = at_rates(0.4, np.full(NUM, 0.5))
     error = noise.std(ddof=1) / np.sqrt(NUM)
-    for share, starts in ((0.5, ("growing", EVEN)), (0.1, (UNEVEN,))):
-        level, clear = (at_rates(share, 0.5 + noise - noise.mean() + lead * error) for lead in (1.9, 2.1))
-        assert _at_best_rates(began, [first, level]) == []
-        assert [one.starts for one in _at_best_rates(began, [first, level, clear])] == [starts]
+    for share, limit, starts in ((0.5, 2.0, ("growing", EVEN)), (0.1, 0.0, (UNEVEN,))):
+        below, above = (at_rates(share, 0.5 + noise - noise.mean() + (limit + d) * error) for d in (-0.1, 0.1))
+        assert _at_best_rates(began, [first, below]) == []
+        assert [one.starts for one in _at_best_rates(began, [first, below, above])] == [starts]
     assert _at_best_rates(began, [first]) == _at_best_rates(began, []) == _at_best_rates(None, []) == []
 
 
