@@ -90,7 +90,7 @@ LONG = " w" * 101
 BAD: list[tuple[str, dict[str, Any], str, Sequence[str]]] = [
     ("no prompts", {"prompts": []}, "invalid_request", ["prompts", "at least 1"]),
     ("no labels", {"labels": []}, "invalid_request", ["labels", "at least 1"]),
-    ("a field that is none", {"prompt": "x"}, "invalid_request", ["prompt", "not permitted"]),
+    ("a field that is none", {"prompt": "x"}, "invalid_request", ["prompt", "no such field"]),
     ("a prompt of another type", {"prompts": ["a", {}]}, "invalid_request", ["prompts.1", "valid string"]),
     ("a prompt that is an empty list", {"prompts": [[]]}, "invalid_request", ["prompts.0", "at least 1"]),
     ("an experiment with a space", {"experiment": "a b"}, "invalid_request", ["experiment"]),
