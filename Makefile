@@ -15,8 +15,8 @@ BIN := .venv/bin
 # -qq: errors only. -m pip: never another Python's pip.
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-warn-script-location --no-deps
 # tests/workers.py deals out the files, in the order of tests/conftest.py. ARGS="-n 0 --pdb" runs all in one process.
-# Three workers also where there are two cores: many tests wait for a program, a time limit or a browser.
-PYTEST := $(BIN)/python -m pytest -n 3 --no-loadscope-reorder
+# Four workers also where there are two cores: many tests wait for a program, a time limit or a browser.
+PYTEST := $(BIN)/python -m pytest -n 4 --no-loadscope-reorder
 # Of test_hostile.py all is slow, and to collect it, with its plugin, takes each worker three seconds.
 QUICK := --ignore=tests/engine --ignore=tests/contract/test_hostile.py -p no:schemathesis -m "not slow"
 LOCK := requirements/cpu.txt
