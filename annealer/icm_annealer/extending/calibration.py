@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.label_balance import LabelRates, log_sums
+from icm_annealer.core.objective import margins, normalized
 
 UNLIKE = 3.0
 """Standard deviations by which a row's label mass, in nats, is below the core's mean where it is unlike the core."""
@@ -83,8 +84,7 @@ def calibrated_by(sample: Array, core: Array, labels: Ints, rates: LabelRates, s
     order = np.argsort(-np.array(likely), kind="stable").tolist()
     first = sample[order[0]] - offsets[order[0]]
     first_shift = rates.shifts(first)
-    margins = margin(first + first_shift)
-    unclear_below = float(np.quantile(margins, share_again)) if share_again else 0.0
+    unclear_below = float(np.quantile(margin(first + first_shift), share_again)) if share_again else 0.0
     mean = (sample - offsets[:, None, :]).mean(axis=0)
     return Calibration(order, offsets, first_shift, rates.shifts(mean), unclear_below)
 
@@ -109,9 +109,7 @@ def core_figures(calibration: Calibration, core: Array, labels: Ints, sample: Ar
 
 def margin(scores: Array) -> Array:
     """[row]: by how many nats the best label's score exceeds the next one's."""
-    ranked = np.partition(scores, -2, axis=1)
-    between: Array = ranked[:, -1] - ranked[:, -2]
-    return between
+    return margins(scores, scores.argmax(axis=1))
 
 
 def _log_likelihood(scores: Array, labels: Ints) -> float:
@@ -119,4 +117,4 @@ def _log_likelihood(scores: Array, labels: Ints) -> float:
     has = ~np.isnan(scores[:, 0])
     if not has.any():
         return 0.0
-    return float((scores[has, labels[has]] - log_sums(scores[has], 1)[:, 0]).mean())
+    return float(normalized(scores[has])[np.arange(has.sum()), labels[has]].mean())

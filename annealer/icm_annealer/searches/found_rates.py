@@ -73,11 +73,12 @@ def answers_at_rates(
     even = _promising(problem, free, [np.full(problem.num_labels, 1 / problem.num_labels)])
     even = [cut for cut in even if (cut.labels != labels).mean() > MIN_DIFFERENCE]
     found: list[AtRates] = []
-    if not even and not _commoner_cuts(problem, free, commonest):
+    commoner = _commoner_cuts(problem, free, commonest)
+    if not even and not commoner:
         return found
     try:
         found += yield from _evaluated(problem, order, [free, *even])
-        yield from _steps(problem, settings, combined, order, commonest, found, rng)
+        yield from _steps(problem, settings, combined, order, commoner, found, rng)
         best = max(found, key=lambda answer: answer.u)
         if best.u > max(answer.u for answer in found[: 1 + len(even)]):
             beside = [_commoner(best.rates, int(best.rates.argmax()), factor) for factor in (STEP**0.5, STEP**-0.5)]
@@ -92,16 +93,14 @@ def _steps(
     settings: ChainSettings,
     combined: Combined,
     order: Ints,
-    commonest: Sequence[int],
+    cuts: Sequence[_Cut],
     found: list[AtRates],
     rng: np.random.Generator,
 ) -> Generator[Round, list[PassResult], None]:
-    """Makes one of the `commonest` labels commoner, starting from the first answer of `found`, and adds the answers at
-    each step's rates, until the best of them is clearly less coherent than the best so far."""
-    tried, last = commonest, found[0]
-    num_chains = 0
+    """Makes one label commoner step by step, starting from `cuts` of the first answer of `found`, and adds the answers
+    at each step's rates, until the best of them is clearly less coherent than the best so far."""
+    last, num_chains = found[0], 0
     for own in rng.spawn(NUM_STEPS):
-        cuts = _commoner_cuts(problem, last, tried)
         chains = [
             chain(_at(problem, cut.rates), settings, cut.labels, 0.0, of_one)
             for cut, of_one in zip(cuts, own.spawn(len(cuts)), strict=True)
@@ -117,7 +116,7 @@ def _steps(
         answer = max(answers, key=lambda one: one.u)
         if answer.u < least:
             return
-        tried, last = [int((answer.rates - last.rates).argmax())], answer
+        cuts, last = _commoner_cuts(problem, answer, [int((answer.rates - last.rates).argmax())]), answer
 
 
 def _commoner_cuts(problem: Problem, last: _Cut | AtRates, labels: Sequence[int]) -> list[_Cut]:
@@ -146,8 +145,9 @@ def _evaluated(problem: Problem, order: Ints, cuts: Sequence[_Cut]) -> Answers:
 
 
 def _cut(problem: Problem, rates: Array, scores: Array) -> _Cut:
-    at = _at(problem, rates)
-    return _Cut(rates, at.best(scores), at.with_rates(scores))
+    """`problem` has no rates of its own."""
+    shifted = _at(problem, rates).with_rates(scores)
+    return _Cut(rates, problem.best(shifted), shifted)
 
 
 def _slack(problem: Problem) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from icm_annealer.runs.costs import read_costs, spent
@@ -52,7 +52,7 @@ def held_runs(plan: SweepPlan, *, overwrite: bool = False) -> Mapping[str, Held]
             found[run.name] = _held(plan, run)
         except RequestError as error:
             if overwrite:
-                found[run.name] = Held(False, False, 0, None, False, is_other=True)
+                found[run.name] = replace(NOTHING, is_other=True)
             else:
                 mistakes.add(str(run.job.folder.path), error.message)
     mistakes.check()
@@ -74,7 +74,7 @@ def _held(plan: SweepPlan, run: PlannedRun) -> Held:
     """Raises RequestError if the run's place holds another run."""
     place = run.job.folder.path
     if not _has_header(place / JOURNAL):
-        return Held(place.exists(), False, 0, None, False)
+        return replace(NOTHING, is_begun=place.exists())
     record = RunRecord.read(place)
     if (what := difference(record.header, run.header, APART_FROM_THE_MODEL)) is not None:
         raise RequestError(

@@ -10,17 +10,18 @@ import contextlib
 import os
 import socket
 import sys
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
 from icm_client.contract.errors import ScorerError
 from icm_server.config import ServerConfig
-from icm_server.engines.base import Engine, EngineDiedError
+from icm_server.engines.base import Engine, EngineDiedError, ReadAnswer
 from icm_server.engines.places import Place
 from icm_server.engines.registry import engine_kind
 from icm_server.lifecycle.stopping import end_children, guard_children
 from icm_server.pool.frames import Frames
-from icm_server.pool.messages import Read, SentReads, described, packed_error
+from icm_server.pool.messages import SentReads, described, packed_error
 
 CHECK_EVERY_S = 2.0
 CLOSING_S = 5.0
@@ -59,7 +60,7 @@ class Member:
     def _on_reads(self, items: list[list[Any]]) -> None:
         for item in items:
             number, read = self._reads.unpacked(item)
-            self._begin(number, self._make(number, read))
+            self._begin(number, self._engine.read(*read))
 
     def _on_cancel(self, numbers: list[int]) -> None:
         for number in numbers:
@@ -69,30 +70,22 @@ class Member:
     def _on_add(self, content: list[Any]) -> None:
         number, key, adapter, folder = content
         assert self._engine.adapters is not None
-        self._begin(number, self._done(number, self._engine.adapters.add(key, adapter, Path(folder))))
+        self._begin(number, self._engine.adapters.add(key, adapter, Path(folder)))
 
     def _on_remove(self, content: list[Any]) -> None:
         number, key = content
         assert self._engine.adapters is not None
-        self._begin(number, self._done(number, self._engine.adapters.remove(key)))
+        self._begin(number, self._engine.adapters.remove(key))
 
-    def _begin(self, number: int, work: Any) -> None:
-        task = asyncio.create_task(work)
+    def _begin(self, number: int, work: Awaitable[ReadAnswer | None]) -> None:
+        task = asyncio.create_task(self._make(number, work))
         self._tasks[number] = task
         task.add_done_callback(lambda _: self._tasks.pop(number, None))
 
-    async def _make(self, number: int, read: Read) -> None:
+    async def _make(self, number: int, work: Awaitable[ReadAnswer | None]) -> None:
+        """A change of adapters has the empty answer."""
         try:
-            self._answer(number, *await self._engine.read(*read))
-        except EngineDiedError as error:
-            self._has_died(error)
-        except Exception as error:  # passed to the pool
-            self._fail(number, error)
-
-    async def _done(self, number: int, work: Any) -> None:
-        try:
-            await work
-            self._answer(number, [], 0)
+            self._answer(number, *(await work or ReadAnswer([], 0)))
         except EngineDiedError as error:
             self._has_died(error)
         except Exception as error:  # passed to the pool

@@ -30,7 +30,6 @@ from icm_annealer.data.rates import read_rates
 from icm_annealer.data.task import with_rates
 from icm_annealer.runs.directory import LABELS
 from icm_annealer.runs.record import RunRecord
-from icm_annealer.scorers.registry import DEFAULT_MODEL
 from icm_trainer.cli.options import CACHE, CacheOption, DeviceOption, prepare_torch
 from icm_trainer.cli.training_options import (
     BaseOption,
@@ -45,8 +44,8 @@ from icm_trainer.cli.training_options import (
     RateOption,
     TextTokensOption,
     ThreadsOption,
+    base_model,
 )
-from icm_trainer.models.base_model import BaseModel
 from icm_trainer.models.device import chosen_device
 from icm_trainer.relabel.job import RelabelJob, threads_before
 from icm_trainer.relabel.page import gold_again, right_labels, write_page
@@ -54,7 +53,7 @@ from icm_trainer.relabel.record import RelabelRecord
 from icm_trainer.relabel.settings import RelabelSettings
 from icm_trainer.relabel.start import read_start
 from icm_trainer.sft.settings import SftSettings
-from icm_trainer.sft.sources import LabelOptions, run_of
+from icm_trainer.sft.sources import LabelOptions
 
 
 def relabel(
@@ -132,7 +131,6 @@ def relabel(
     start = read_start(options, first, labels_all=all_rows)
     if rates:
         start = start.with_rates(with_rates(start.task, read_rates(rates)))
-    record = run_of(options)
     sft = SftSettings.of(
         chosen_device(device),
         preset,
@@ -147,7 +145,7 @@ def relabel(
         seed=seed,
     )
     settings = RelabelSettings(folds=folds, rounds=rounds, trust=trust, batches=batches, sft=sft)
-    found = BaseModel.find(base or (record.header.model.name if record else DEFAULT_MODEL), cache, output.inform)
+    found = base_model(base, options, cache, output.inform)
     job = RelabelJob(start, found, settings, out, cache)
     job.prepare(resume=resume, overwrite=overwrite)
     num_open = len(start.examples) - start.num_labelled

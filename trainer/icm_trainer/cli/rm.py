@@ -188,7 +188,6 @@ def rm(
         _print_end(output, ended, out)
     if merge and not full:
         output.say(f"Merged: {out / MERGED}")
-    output.inform(f"How good it is: icm train eval-rm {out}")
     output.json({"folder": out, **ended.model_dump(exclude={"format"})})
 
 

@@ -11,7 +11,7 @@ in their places and at the label rates. This is the scalable ICM of Wen et al. (
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -294,16 +294,7 @@ def _filled(current: Labelled, logprobs: Array) -> Array | None:
 
 def _settled(judged: JudgedRound) -> Candidate:
     """What the round proposes, which hardly differs from what it judged."""
-    before = judged.candidate
-    return Candidate(
-        before.starts,
-        judged.proposed.labels,
-        before.u_own,
-        before.logprobs,
-        before.us,
-        judged.proposed.scores,
-        before.contributions,
-    )
+    return replace(judged.candidate, labels=judged.proposed.labels, scores=judged.proposed.scores)
 
 
 def _dealt(problem: Problem, labels: Ints, num_folds: int, rng: np.random.Generator) -> Ints:
