@@ -184,7 +184,7 @@ ROOMS = {
             "",
         ),
     ],
-    "icm_trainer": ["models", "learning", "sft", "rm", "relabel", "", "cli"],
+    "icm_trainer": ["models", "learning", "sft", "rm", "rl", "relabel", "", "cli"],
     "icm_lab": ["reproduce", ""],
 }
 """The folders of each package, "" for itself, so that each imports only from those before it."""

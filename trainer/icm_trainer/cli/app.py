@@ -6,6 +6,7 @@ import typer
 
 from icm_trainer.cli.merge import merge
 from icm_trainer.cli.relabel import relabel
+from icm_trainer.cli.rl import eval_rl, rl
 from icm_trainer.cli.rm import eval_rm, rm
 from icm_trainer.cli.sft import sft
 
@@ -13,6 +14,8 @@ app = typer.Typer(no_args_is_help=True, help="Train models on labels.")
 app.command()(sft)
 app.command()(rm)
 app.command("eval-rm")(eval_rm)
+app.command()(rl)
+app.command("eval-rl")(eval_rl)
 app.command()(relabel)
 app.command()(merge)
 
