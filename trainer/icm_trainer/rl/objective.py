@@ -3,7 +3,8 @@
 Every prompt of a step gets a group of responses; a response is as good as its reward is above the group's mean, in the
 group's standard deviations. The loss is that of TRL's `dr_grpo`: summed over tokens and divided by the most tokens that
 a response may have, so that it does not pay to make bad responses long, as it does where each response is divided by
-its own length. Each response is learnt from once, so the ratio to the policy that wrote it is 1, and nothing is clipped.
+its own length. Each response is learnt from once, so the ratio to the policy that wrote it is 1, and nothing is
+clipped.
 
 The KL to the start is the sum over the whole vocabulary at every position: exact, where the usual estimate from the
 token written alone is noisy, and has the gradient of the other direction of the divergence.
