@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from icm_trainer.cli.assistant import assistant
 from icm_trainer.cli.merge import merge
 from icm_trainer.cli.relabel import relabel
 from icm_trainer.cli.rl import eval_rl, rl
@@ -23,3 +24,4 @@ app.command()(merge)
 def extend(icm: typer.Typer) -> None:
     """Adds this package's commands to `icm`."""
     icm.add_typer(app, name="train")
+    icm.command()(assistant)

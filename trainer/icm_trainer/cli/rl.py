@@ -52,6 +52,24 @@ PromptsOption = Annotated[
         show_default="the rows of the reward model's task",
     ),
 ]
+PolicyBaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--base",
+        help="The model to start from: a packaged one, a folder such as the merged one of icm train sft, or a hub id.",
+        show_default="the one that the reward model was made of",
+    ),
+]
+StepsOption = Annotated[int, typer.Option(min=1, max=100_000)]
+TokensOption = Annotated[int, typer.Option(min=1, max=8192, help="The most tokens of a response.")]
+StopOption = Annotated[
+    str,
+    typer.Option(
+        metavar="TEXT",
+        help=r"A response ends in front of this text; \n is a line break.",
+        show_default="the model's end of text alone",
+    ),
+]
 
 
 def rl(
@@ -62,29 +80,14 @@ def rl(
     prompts: PromptsOption = None,
     task: RunTaskOption = None,
     first: FirstOption = None,
-    base: Annotated[
-        str | None,
-        typer.Option(
-            "--base",
-            help="The model to start from: a packaged one, a folder such as the merged one of icm train sft, or a hub "
-            "id.",
-            show_default="the one that the reward model was made of",
-        ),
-    ] = None,
-    steps: Annotated[int, typer.Option(min=1, max=100_000)] = 40,
+    base: PolicyBaseOption = None,
+    steps: StepsOption = 40,
     batch: Annotated[int, typer.Option(min=1, max=4096, help="Prompts a step.")] = 8,
     group: Annotated[
         int, typer.Option(min=2, max=1024, help="Responses to a prompt, which are compared with each other.")
     ] = 8,
-    tokens: Annotated[int, typer.Option(min=1, max=8192, help="The most tokens of a response.")] = 32,
-    stop: Annotated[
-        str,
-        typer.Option(
-            metavar="TEXT",
-            help=r"A response ends in front of this text; \n is a line break.",
-            show_default="the model's end of text alone",
-        ),
-    ] = "",
+    tokens: TokensOption = 32,
+    stop: StopOption = "",
     beta: Annotated[
         float,
         typer.Option(min=0.0, max=100.0, callback=finite, help="How much a nat of KL to the start, per token, costs."),

@@ -1,4 +1,4 @@
-"""GRPO's loss and its gradient, and the KL to the start, against their definitions: one response at a time, unpadded."""
+"""GRPO's loss and its gradient, and the KL to the start, against their definitions, one unpadded response at a time."""
 
 from __future__ import annotations
 
