@@ -180,6 +180,7 @@ def _reward(
     field: str | None,
     *,
     from_gold: bool,
+    base: str | None = None,
 ) -> None:
     rm(
         str(labels),
@@ -191,6 +192,7 @@ def _reward(
         pairs=pairs,
         better=better,
         response=response,
+        base=base,
         seed=story.seed,
         device=story.device,
         threads=story.threads,
@@ -226,7 +228,8 @@ def _judge(
     pairs, better, response = how
     output.inform(f"Judge: icm train rm {file} --from-gold --out {folder}")
     judging = story._replace(data=None)
-    _reward(judging, file, folder, pairs, better, response, None, from_gold=True)
+    model = record.header.model.name  # as of the reward models that learn from the run
+    _reward(judging, file, folder, pairs, better, response, None, from_gold=True, base=model)
     for branch in there:
         reward = reward_folder(story.out, branch)
         if not (story.resume and (reward / EVALUATION).is_file()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -298,10 +299,15 @@ def _print_end(output: Output, record: RlRecord, out: Path, page: Path) -> None:
 
 def _lines(found: HeadToHead) -> list[str]:
     own, other = found.sides
+    by_length = (
+        [f"where its response is longer: {found.win_rate_longer}; where it is not: {found.win_rate_not_longer}"]
+        if not math.isnan(found.win_rate_longer.value)
+        else []
+    )
     return [
         f"{own.name} against {other.name}: wins {found.win_rate}, judged by {found.judge}, on {found.num_prompts:,} "
         f"prompts with {found.samples:,} responses of each",
-        f"where its response is longer: {found.win_rate_longer}; where it is not: {found.win_rate_not_longer}",
+        *by_length,
         f"the judge's mean reward: {own.reward:+.2f} against {other.reward:+.2f}; tokens: {own.length:.1f} against "
         f"{other.length:.1f}",
     ]
