@@ -85,7 +85,7 @@ def rl(
     steps: StepsOption = 40,
     batch: Annotated[int, typer.Option(min=1, max=4096, help="Prompts a step.")] = 8,
     group: Annotated[
-        int, typer.Option(min=2, max=1024, help="Responses to a prompt, which are compared with each other.")
+        int, typer.Option("--group-size", min=2, max=1024, help="Responses to a prompt, which are compared.")
     ] = 8,
     tokens: TokensOption = 32,
     stop: StopOption = "",
@@ -202,7 +202,7 @@ def eval_rl(
             show_default="the policy's held-out prompts, or all if none are",
         ),
     ] = None,
-    samples: Annotated[int, typer.Option(min=1, max=1000, help="Responses of each to every prompt.")] = 8,
+    samples: Annotated[int, typer.Option("--per-prompt", min=1, max=1000, help="Responses of each to a prompt.")] = 8,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     cache: CacheOption = CACHE,
