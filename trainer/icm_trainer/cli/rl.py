@@ -292,7 +292,7 @@ def _print_end(output: Output, record: RlRecord, out: Path, page: Path) -> None:
         wraps=True,
     )
     for alarm in record.alarms:
-        output.alarm(alarm.line, is_warning=alarm.level == "warning")
+        output.alarm(f"{alarm.level} {alarm.code}: {alarm}", is_warning=alarm.level == "warning")
     output.say(f"Written to {out}; page: {page}")
     output.inform(f"Is it better than its start? icm train eval-rl {out} --judge FOLDER")
 
