@@ -77,7 +77,7 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
     at_rates: list[AtRates] = []
     if problem.rates is None and problem.objective.measure == "information":
         began = _likelier_named(found)
-        at_rates = yield from _at_rates(problem, settings, alone, began, rate_rng)
+        at_rates = yield from _at_rates(problem, settings, alone, began, starts[0].scores, rate_rng)
         found += _at_best_rates(began, at_rates)
     found.append(Finalist((ZERO_SHOT_ALONE,), problem.best(alone), None, alone))
     candidates = yield from weigh(problem, found, settings.num_final_orders, order_rng)
@@ -92,6 +92,8 @@ class _Start(NamedTuple):
     name: str
     labels: Ints
     is_hot: bool
+    scores: Array | None = None
+    """Those that the labels come from, if a pass made them behind shots."""
 
 
 def _starts(
@@ -106,7 +108,10 @@ def _starts(
         given = problem.held(np.where(problem.start >= 0, problem.start, zero_shot))
         return [_Start(GIVEN, given, is_hot=number > 0) for number in range(num)]
     grown = yield from grow(problem, alone, settings.growing_sizes, rng)
-    informed = {0: _Start(GROWING, problem.best(grown), is_hot=False), 2: _Start(ZERO_SHOT, zero_shot, is_hot=False)}
+    informed = {
+        0: _Start(GROWING, problem.best(grown), is_hot=False, scores=grown),
+        2: _Start(ZERO_SHOT, zero_shot, is_hot=False),
+    }
     draws = [rng.random((problem.num_examples, problem.num_labels)) for _ in range(num)]
     return [informed.get(k, _Start(RANDOM, problem.best(draw), is_hot=True)) for k, draw in enumerate(draws)]
 
@@ -171,9 +176,14 @@ def _likelier_named(found: Sequence[Finalist]) -> Finalist | None:
 
 
 def _at_rates(
-    problem: Problem, settings: BlockSettings, alone: Array, began: Finalist | None, rng: np.random.Generator
+    problem: Problem,
+    settings: BlockSettings,
+    alone: Array,
+    began: Finalist | None,
+    grown: Array | None,
+    rng: np.random.Generator,
 ) -> Answers:
-    """Answers at several label rates, which follow from the answer `began`."""
+    """Answers at several label rates, which follow from the answer `began` and the scores of the growing labels."""
     if began is None:
         return []
     assert began.scores is not None
@@ -182,7 +192,7 @@ def _at_rates(
         return _combined(settings, said, alone)
 
     quick = replace(settings, max_passes=settings.max_passes // 2)
-    return (yield from answers_at_rates(problem, quick, began.scores, combined, rng))
+    return (yield from answers_at_rates(problem, quick, began.scores, grown, combined, rng))
 
 
 def _at_best_rates(began: Finalist | None, at_rates: Sequence[AtRates]) -> list[Finalist]:
