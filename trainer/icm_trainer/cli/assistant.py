@@ -5,7 +5,9 @@ It keeps no state of its own: what is done is seen in the folders of the stages.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -16,6 +18,7 @@ from icm_annealer.cli.run import run
 from icm_annealer.cli.shared.options import AllowCodeOption, DataOption, ScorerOption
 from icm_annealer.cli.shared.work_options import (
     FirstOption,
+    JsonOption,
     OverwriteOption,
     QuietOption,
     ResumeOption,
@@ -36,7 +39,7 @@ from icm_trainer.cli.rl import PolicyBaseOption, PromptsOption, StepsOption, Sto
 from icm_trainer.cli.rm import BetterOption, PairingOption, ResponseOption, eval_rm, rm
 from icm_trainer.cli.training_options import ThreadsOption
 from icm_trainer.rl.head_to_head import evaluation_file
-from icm_trainer.rl.story import JUDGE, LABELS, Branch, branches, policy_folder, reward_folder, write_story
+from icm_trainer.rl.story import JUDGE, LABELS, Branch, branches, chapters, policy_folder, reward_folder, write_story
 from icm_trainer.rm.judged import EVALUATION
 from icm_trainer.sft.record import TRAINING
 
@@ -101,6 +104,7 @@ def assistant(
     cache: CacheOption = CACHE,
     allow_code: AllowCodeOption = False,
     quiet: QuietOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """From a task to an assistant: find labels, make a reward model of them, train a policy by it, and compare.
 
@@ -111,63 +115,67 @@ def assistant(
     Example: icm assistant my_task.yaml --people annotator --first 200 --stop "\\n" --out runs/story
     """
     prepare_torch("icm assistant")
-    output = Output(quiet=quiet)
+    output = Output(quiet=quiet, as_json=as_json)
     own = load_task(task, allow_code=allow_code).task
     labels = out / LABELS
     if not (resume or overwrite) and (labels / JOURNAL).is_file():
         raise RequestError(f"{out} already holds an assistant: use --resume to continue, or --overwrite to replace it")
     story = _Story(out, task, data, quiet, seed, device, threads, cache, allow_code, resume, overwrite)
     make_folder(out)
-    output.inform(f"Labels: icm run --task {task} --out {labels}")
-    is_begun = resume and (labels / JOURNAL).is_file()
-    run(
-        task,
-        labels,
-        scorer,
-        data,
-        first=first,
-        seed=seed,
-        resume=is_begun,
-        overwrite=overwrite,
-        allow_code=allow_code,
-        quiet=quiet,
-    )
-    there = list(branches(people, has_gold=own.gold is not None))
-    for branch in there:
-        folder = reward_folder(out, branch)
-        output.inform(f"Reward model of {branch.what}: icm train rm {labels} --out {folder}")
-        _reward(story, labels, folder, pairs, better, response, branch.field, from_gold=branch.from_gold)
-    if judge is None and own.gold is not None:
-        judge = _judge(story, own, labels, there, (pairs, better, response), output)
-    for branch in there:
-        folder = policy_folder(out, branch)
-        output.inform(f"Policy by it: icm train rl {reward_folder(out, branch)} --out {folder}")
-        rl(
-            reward_folder(out, branch),
-            folder,
-            prompts or data,
-            task if Path(task).exists() else None,
-            base=base,
-            steps=steps,
-            tokens=tokens,
-            stop=stop,
+    # With --json, what the stages print is not the result.
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        output.inform(f"Labels: icm run --task {task} --out {labels}")
+        is_begun = resume and (labels / JOURNAL).is_file()
+        run(
+            task,
+            labels,
+            scorer,
+            data,
+            first=first,
             seed=seed,
-            device=device,
-            threads=threads,
-            resume=story.resumes(folder),
+            resume=is_begun,
             overwrite=overwrite,
-            cache=cache,
             allow_code=allow_code,
             quiet=quiet,
         )
-    if judge is None:
-        output.warn("no gold labels and no --judge: nothing says whether the policy is better than its start")
-    else:
-        for policy, other in _matches(out, there):
-            file = policy / evaluation_file(other.name if other else None)
-            if not (resume and file.is_file()):
-                eval_rl(policy, other, judge, seed=seed, device=device, cache=cache, quiet=quiet)
-    output.say(f"Report: {write_story(out, there)}")
+        there = list(branches(people, has_gold=own.gold is not None))
+        for branch in there:
+            folder = reward_folder(out, branch)
+            output.inform(f"Reward model of {branch.what}: icm train rm {labels} --out {folder}")
+            _reward(story, labels, folder, pairs, better, response, branch.field, from_gold=branch.from_gold)
+        if judge is None and own.gold is not None:
+            judge = _judge(story, own, labels, there, (pairs, better, response), output)
+        for branch in there:
+            folder = policy_folder(out, branch)
+            output.inform(f"Policy by it: icm train rl {reward_folder(out, branch)} --out {folder}")
+            rl(
+                reward_folder(out, branch),
+                folder,
+                prompts or data,
+                task if Path(task).exists() else None,
+                base=base,
+                steps=steps,
+                tokens=tokens,
+                stop=stop,
+                seed=seed,
+                device=device,
+                threads=threads,
+                resume=story.resumes(folder),
+                overwrite=overwrite,
+                cache=cache,
+                allow_code=allow_code,
+                quiet=quiet,
+            )
+        if judge is None:
+            output.warn("no gold labels and no --judge: nothing says whether the policy is better than its start")
+        else:
+            for policy, other in _matches(out, there):
+                file = policy / evaluation_file(other.name if other else None)
+                if not (resume and file.is_file()):
+                    eval_rl(policy, other, judge, seed=seed, device=device, cache=cache, quiet=quiet)
+    page = write_story(out, there)
+    output.say(f"Report: {page}")
+    output.json({"folder": out, "page": page, "policies": [one.summary for one in chapters(out, there)]})
 
 
 def _reward(

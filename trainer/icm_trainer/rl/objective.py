@@ -7,7 +7,7 @@ its own length. Each response is learnt from once, so the ratio to the policy th
 clipped.
 
 The KL to the start is the sum over the whole vocabulary at every position: exact, where the usual estimate from the
-token written alone is noisy, and has the gradient of the other direction of the divergence.
+token written alone is noisy.
 """
 
 from __future__ import annotations

@@ -65,6 +65,19 @@ class Chapter:
     against_first: HeadToHead | None
     """The first policy against this one."""
 
+    @property
+    def summary(self) -> dict[str, object]:
+        """For programs."""
+        start, first = self.against_start, self.against_first
+        return {
+            "by": self.branch.what,
+            "reward_accuracy": self.tested and self.tested.to_dict(),
+            "kl": self.policy.kept.figures["kl"],
+            "length": self.policy.kept.figures["length"],
+            "wins_over_start": start and start.win_rate.to_dict(),
+            "first_wins_over_it": first and first.win_rate.to_dict(),
+        }
+
 
 def chapters(out: Path, there: Sequence[Branch]) -> list[Chapter]:
     """Reads the folders of the stages. Raises RequestError if one did not end."""

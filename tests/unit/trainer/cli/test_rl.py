@@ -1,5 +1,4 @@
-"""`icm train rl` and `icm train eval-rl`: mistakes are one line before any training, a judge that took part is refused;
-and `icm assistant`, which goes on where it was stopped."""
+"""`icm train rl` and `icm train eval-rl`: mistakes are one line before any training, a judge that took part is refused."""
 
 from __future__ import annotations
 
@@ -56,6 +55,10 @@ def test_mistakes_are_told_before_any_training(icm: Icm, tiny: BaseModel, reward
     ):
         check_refused(icm("train", "rl", folder, *options, "--out", out), 2, *says)
         assert not out.exists()
+    begun = tmp_path / "story/labels"
+    begun.mkdir(parents=True)
+    (begun / "journal.jsonl").write_text("")
+    check_refused(icm("assistant", "living", "--out", begun.parent), 2, "already holds an assistant: use --resume")
 
 
 @pytest.mark.slow
