@@ -1,4 +1,4 @@
-"""`icm train rl` and `icm train eval-rl`: mistakes are one line before any training, a judge that took part is refused."""
+"""`icm train rl`, `icm train eval-rl`: mistakes are one line before any training; a judge that took part is refused."""
 
 from __future__ import annotations
 
