@@ -1,5 +1,5 @@
 """A random sample of the rows, labelled by a search of its own, whose labels are compared with those of the
-extension."""
+extension, where none is known."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ async def checked(
     examples = sorted(drawn, key=lambda example: int(example.id))
     anchors = _anchors(core)
     known = {anchor.id: names[core.labels[number]] for number, anchor in anchors.items()}
+    known |= {example.id: label for example in examples if (label := rows[int(example.id)].known) is not None}
     run = RunDir(folder)
     resume = (folder / JOURNAL).exists()
     run.prepare(resume=resume)
@@ -62,10 +63,11 @@ async def checked(
         experiment=experiment,
     )
     run.release()
-    found = labelling.run.labels[: len(examples)]
-    extended = _labels_in(labels, {int(example.id) for example in examples})
-    num_alike = sum(extended[int(example.id)] == names[label] for example, label in zip(examples, found, strict=True))
-    return CheckLine(num=len(examples), agreement=wilson(num_alike, len(examples)), verdict=labelling.run.verdict.name)
+    labels_found = labelling.run.labels[: len(examples)]
+    found = {e.id: names[k] for e, k in zip(examples, labels_found, strict=True) if e.id not in known}
+    extended = _labels_in(labels, {int(name) for name in found})
+    num_alike = sum(extended[int(name)] == label for name, label in found.items())
+    return CheckLine(num=len(found), agreement=wilson(num_alike, len(found)), verdict=labelling.run.verdict.name)
 
 
 def _labels_in(labels: Path, lines: Collection[int]) -> dict[int, str]:

@@ -17,7 +17,7 @@ from icm_annealer.data.bad_rows import BadRows
 from icm_annealer.data.row_reader import ReadRow
 from icm_annealer.extending.alarms import NUM_PARTS
 from icm_annealer.extending.calibration import Calibration, CoreFigures, calibrated_by, core_figures
-from icm_annealer.extending.chunks import CHUNK_ROWS, Chunk, Source, chunked
+from icm_annealer.extending.chunks import CHUNK_ROWS, Chunk, Source, chunked, known_of
 from icm_annealer.extending.contexts import Contexts, draw_contexts
 from icm_annealer.extending.core import Core
 from icm_annealer.extending.journal import SKIPPED, ExtensionJournal
@@ -135,6 +135,7 @@ class Extension:
             too_long=sorted(found.too_long),
             sampled=[row.number for row in found.sample],
             data=found.digest,
+            source=self.source.record,
         )
         return header, found.sample
 
@@ -170,7 +171,8 @@ class Extension:
         write_cost(self.folder.path, None, seconds, seconds, usage)
         self.progress.rows(0, usage)
         rates, share = self.core.rates, self.settings.share_read_again
-        made = calibrated_by(answer.logprobs, core, self.core.labels, rates, share)
+        known = known_of(sample, self.core.task)
+        made = calibrated_by(answer.logprobs, known, core, self.core.labels, rates, share)
         figures = core_figures(made, core, self.core.labels, answer.logprobs)
         whole = made.scores(answer.logprobs)
         mixed = made.first_scores(answer.logprobs[made.first])
@@ -226,7 +228,7 @@ class Extension:
         bad = BadRows(self.source.name, self.source.task, skip=True)
         rows = self.source.rows(bad)
         size = self.chunk_rows or min(CHUNK_ROWS, max(LEAST_CHUNK_ROWS, header.num_rows // NUM_PARTS))
-        chunks = chunked(rows, self.source.name, without=set(header.too_long), size=size)
+        chunks = chunked(rows, self.source, without=set(header.too_long), size=size)
         pending: deque[tuple[Chunk, asyncio.Task[LabelledChunk]]] = deque()
         digest, last = "", self.clock()
         begun = list(journal.chunks)

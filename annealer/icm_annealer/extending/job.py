@@ -16,6 +16,7 @@ from icm_annealer.extending.chunks import Source
 from icm_annealer.extending.core import Core
 from icm_annealer.extending.extend import By, Extension, Progress, all_counts
 from icm_annealer.extending.journal import CHECK, JOURNAL, LABELS, METRICS, OUR_FILES, REPORT, ExtensionJournal
+from icm_annealer.extending.labelled_rows import folder_of
 from icm_annealer.extending.page import render_page
 from icm_annealer.extending.settings import ExtendSettings
 from icm_annealer.runs.atomic_write import check_place, write_whole
@@ -50,7 +51,7 @@ class ExtendJob:
     @property
     def folder(self) -> RunDir:
         """Beside the file of labels."""
-        return RunDir(self.out.with_name(f"{self.out.name}.extension"))
+        return folder_of(self.out)
 
     def prepare(self) -> None:
         """Checks what can be checked before any work, and makes and locks the folder. Raises RequestError."""
@@ -112,6 +113,7 @@ class ExtendJob:
         names = self.core.task.label_names
         seen = ExtensionEvidence(names, line, chunks, check)
         counts = np.array(all_counts(chunks))
+        num_known = sum(chunk.num_known for chunk in chunks)
         cost = spent(read_costs(self.folder.path))
         return ExtensionMetrics(
             core=header.core,
@@ -123,6 +125,8 @@ class ExtendJob:
             label_rates=dict(zip(names, (counts / counts.sum()).tolist(), strict=True)),
             core_agreement=wilson(line.num_core_alike, line.num_core),
             sample_agreement=line.num_sampled_alike / line.num_sampled,
+            num_known=num_known,
+            known_agreement=wilson(sum(c.num_known_alike for c in chunks), num_known) if num_known else None,
             num_read_again=sum(chunk.num_read_again for chunk in chunks),
             num_unlike=sum(chunk.num_unlike for chunk in chunks),
             num_unclear=sum(chunk.num_unclear for chunk in chunks),

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
 import pydantic
-import pydantic_core
 from pydantic import Field, TypeAdapter
 
 from icm_annealer.runs.schema.base import Record, versioned
@@ -59,10 +58,10 @@ class ExtensionJournal:
         self.calibration = line
         self._write(line)
 
-    def write_chunk(self, labels: Sequence[str], unlike: Sequence[str], **figures: Any) -> ChunkLine:
+    def write_chunk(self, labels: Sequence[bytes], unlike: Sequence[bytes], **figures: Any) -> ChunkLine:
         """Appends the rows of a chunk, JSON without line ends, and then its line."""
         for file, rows in ((self._labels, labels), (self._unlike, unlike)):
-            self._append(file, "".join(f"{row}\n" for row in rows).encode())
+            self._append(file, b"".join(row + b"\n" for row in rows))
         line = ChunkLine(labels_end=self._labels.tell(), unlike_end=self._unlike.tell(), **figures)
         self._write(line)
         self.chunks.append(line)
@@ -131,8 +130,3 @@ def _appending(path: Path, size: int) -> BinaryIO:
     file.truncate(size)
     file.seek(size)
     return file
-
-
-def row_json(row: dict[str, Any]) -> str:
-    """One row of either file. A missing number, NaN in a column of numbers, becomes null: JSON has no NaN."""
-    return pydantic_core.to_json(row, inf_nan_mode="null").decode()

@@ -12,12 +12,11 @@ import numpy.typing as npt
 from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.label_balance import log_sums
 from icm_annealer.core.objective import margins, normalized
-from icm_annealer.data.examples import Example, consistency_of
+from icm_annealer.data.examples import consistency_of
 from icm_annealer.data.row_reader import ReadRow
 from icm_annealer.data.task import Task
-from icm_annealer.extending.calibration import Calibration, CoreFigures
-from icm_annealer.extending.chunks import Chunk, id_of
-from icm_annealer.extending.journal import row_json
+from icm_annealer.extending.calibration import Calibration, CoreFigures, held_by
+from icm_annealer.extending.chunks import Chunk, examples_of, id_of, known_of, row_json
 from icm_annealer.extending.row_scorer import RowScorer
 from icm_client.contract.wire import Usage
 
@@ -36,12 +35,15 @@ class Evidence(NamedTuple):
     usage: Usage
 
 
-async def evidence_of(texts: Sequence[str], scorer: RowScorer, calibration: Calibration) -> Evidence:
-    """Reads all rows behind the first context, and those that it leaves unclear behind the others. Raises IcmError."""
+async def evidence_of(
+    texts: Sequence[str], is_known: npt.NDArray[np.bool_], scorer: RowScorer, calibration: Calibration
+) -> Evidence:
+    """Reads all rows behind the first context, and those that it leaves unclear, unless their label is known, behind
+    the others. Raises IcmError."""
     first = await scorer.score(texts, [calibration.first])
     scores = calibration.first_scores(first.logprobs[0])
     log_mass, usage = log_sums(first.logprobs[0], 1)[:, 0], first.usage
-    again = calibration.is_unclear(scores)
+    again = calibration.is_unclear(scores) & ~is_known
     if again.any():
         more = await scorer.score([texts[number] for number in np.flatnonzero(again)], calibration.others)
         whole = np.empty((len(calibration.order), int(again.sum()), scores.shape[1]))
@@ -56,8 +58,8 @@ async def evidence_of(texts: Sequence[str], scorer: RowScorer, calibration: Cali
 class LabelledChunk(NamedTuple):
     """The rows of both files, and the figures of the chunk's line in the journal."""
 
-    labels: list[str]
-    unlike: list[str]
+    labels: list[bytes]
+    unlike: list[bytes]
     figures: dict[str, Any]
     usage: Usage
 
@@ -73,11 +75,13 @@ class RowLabeller:
 
     async def labelled(self, chunk: Chunk) -> LabelledChunk:
         """Raises the scorer's errors, and RequestError for a group that is too large for the rules."""
-        found = await evidence_of([row.text for row in chunk.rows], self.scorer, self.calibration)
-        labels = self.best(chunk.rows, found.scores)
+        known = known_of(chunk.rows, self.task)
+        is_known = known >= 0
+        found = await evidence_of([row.text for row in chunk.rows], is_known, self.scorer, self.calibration)
+        labels = self.best(chunk.rows, found.scores, known)
         margin = margins(found.scores, labels)
-        is_unlike = found.log_mass < self.core.log_mass_below
-        is_unclear = margin < self.core.margin_below
+        is_unlike = (found.log_mass < self.core.log_mass_below) & ~is_known
+        is_unclear = (margin < self.core.margin_below) & ~is_known
         figures = {
             "number": chunk.number,
             "num_rows": len(chunk.rows),
@@ -86,6 +90,8 @@ class RowLabeller:
             "num_read_again": int(found.is_read_again.sum()),
             "num_unlike": int(is_unlike.sum()),
             "num_unclear": int((is_unclear & ~is_unlike).sum()),
+            "num_known": int(is_known.sum()),
+            "num_known_alike": int((found.scores.argmax(axis=1) == known).sum()),
             "margins": float(margin.sum()),
             "log_masses": float(found.log_mass.sum()),
             "log_masses_squared": float((found.log_mass**2).sum()),
@@ -93,7 +99,7 @@ class RowLabeller:
         probs = np.round(np.exp(normalized(found.scores)), NUM_DIGITS).tolist()
         names, has_group = self.task.label_names, self.task.group is not None
         contexts = np.where(found.is_read_again, self.scorer.num_contexts, 1).tolist()
-        rows: list[str] = []
+        rows: list[bytes] = []
         numbers = zip(
             chunk.rows,
             labels.tolist(),
@@ -101,13 +107,16 @@ class RowLabeller:
             np.round(margin, NUM_DIGITS).tolist(),
             np.round(np.exp(found.log_mass), NUM_DIGITS).tolist(),
             contexts,
+            is_known.tolist(),
             strict=True,
         )
-        for row, label, shares, above, mass, num in numbers:
+        for row, label, shares, above, mass, num, is_given in numbers:
             written = {
-                "id": id_of(row),
+                "row": row.number,
+                "id": row.id,
                 "label": names[label],
-                "certainty": shares[label],
+                "certainty": 1.0 if is_given else shares[label],
+                "known": is_given,
                 "probs": dict(zip(names, shares, strict=True)),
                 "margin": above,
                 "label_mass": mass,
@@ -131,10 +140,11 @@ class RowLabeller:
         ]
         return LabelledChunk(rows, listed, figures, found.usage)
 
-    def best(self, rows: Sequence[ReadRow], scores: Array) -> Ints:
-        """The labels with the highest total score that keep the rules, exactly; `rows` hold whole groups."""
+    def best(self, rows: Sequence[ReadRow], scores: Array, known: Ints) -> Ints:
+        """The labels with the highest total score that keep the rules, exactly, with those `known` (-1 where none is)
+        among them; `rows` hold whole groups."""
+        held = held_by(scores, known)
         if not self.task.rules:
-            labels: Ints = scores.argmax(axis=1)
+            labels: Ints = held.argmax(axis=1)
             return labels
-        examples = [Example(id_of(row), row.text, row.group, row.facts) for row in rows]
-        return consistency_of(self.task, examples).best(scores)
+        return consistency_of(self.task, examples_of(rows)).best(held)

@@ -35,6 +35,7 @@ from icm_annealer.cli.shared.work_options import (
 )
 from icm_annealer.console.output import Output
 from icm_annealer.console.progress import RunProgress
+from icm_annealer.console.row_throughput import Throughput
 from icm_annealer.data.rates import read_rates
 from icm_annealer.data.task import with_rates
 from icm_annealer.extending.chunks import Source
@@ -42,7 +43,6 @@ from icm_annealer.extending.core import Core
 from icm_annealer.extending.extend import Progress, by_contexts
 from icm_annealer.extending.job import CHECKED_ROWS, MANY_ROWS, ExtendJob
 from icm_annealer.extending.journal import REPORT, SKIPPED, UNLIKE
-from icm_annealer.extending.row_throughput import Throughput
 from icm_annealer.extending.settings import MAX_CONTEXTS, ExtendSettings
 from icm_annealer.runs.schema.extension import ExtensionMetrics
 from icm_annealer.scorers.kind import DEFAULT_ENGINE
@@ -156,6 +156,8 @@ def print_metrics(output: Output, job: ExtendJob, metrics: ExtensionMetrics) -> 
     output.say("Label rates: " + ", ".join(f"{name} {share:.1%}" for name, share in metrics.label_rates.items()))
     whose = "other examples get its labels behind its shots" if metrics.num_contexts else "examples get its labels"
     output.say(f"The core's {whose}: {metrics.core_agreement}")
+    if metrics.known_agreement is not None:
+        output.say(f"{metrics.num_known:,} rows with a known label would get it: {metrics.known_agreement}")
     if metrics.check is not None:
         output.say(f"A search over {metrics.check.num} random rows agrees: {metrics.check.agreement}")
     if metrics.num_skipped:

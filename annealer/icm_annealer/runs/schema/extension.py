@@ -24,6 +24,15 @@ class ExtensionSettings(Record):
     seed: int
 
 
+class DataSource(Record):
+    """Where the rows came from, and how they were read."""
+
+    place: str
+    """The path from the root of this machine, or an address without its password."""
+    columns: list[str]
+    encoding: str | None
+
+
 class ExtensionHeader(Versioned):
     """The first line: everything that must be the same when an extension is resumed, and what the first reading of the
     data found."""
@@ -47,6 +56,7 @@ class ExtensionHeader(Versioned):
     """The numbers of the rows in the sample, in their order there."""
     data: str
     """The digest of the rows to label."""
+    source: DataSource
 
 
 class CalibrationLine(Record):
@@ -85,6 +95,9 @@ class ChunkLine(Record):
     num_read_again: int
     num_unlike: int
     num_unclear: int
+    num_known: int
+    num_known_alike: int
+    """How many known labels are also the best ones by their rows' scores alone."""
     margins: float
     """The sum over the rows."""
     log_masses: float
@@ -95,6 +108,7 @@ class CheckLine(Record):
     """A random sample, labelled by a search of its own and compared."""
 
     num: int
+    """Rows without a known label."""
     agreement: Estimate
     verdict: str
 
@@ -116,6 +130,9 @@ class ExtensionMetrics(Versioned):
     them; of all its examples for a tuned model."""
     sample_agreement: float
     """The share of the sample whose labels are the same as if every row were read behind all contexts."""
+    num_known: int
+    known_agreement: Estimate | None
+    """The share of the rows with a known label that would get it without; None if no label is known."""
     num_read_again: int
     num_unlike: int
     num_unclear: int
