@@ -17,7 +17,9 @@ from icm_client.text.validation import first_error
 
 JOURNAL, LABELS, UNLIKE = "extend.jsonl", "labels.jsonl", "unlike.jsonl"
 METRICS, CHECK, SKIPPED, REPORT = "extend.json", "check", "skipped.jsonl", "report.html"
-OUR_FILES = (JOURNAL, LABELS, UNLIKE, METRICS, SKIPPED, REPORT, "costs.jsonl")
+ROWS = "rows.jsonl"
+"""The data, if they were in memory."""
+OUR_FILES = (JOURNAL, LABELS, UNLIKE, METRICS, SKIPPED, REPORT, ROWS, "costs.jsonl")
 
 Line = CalibrationLine | ChunkLine
 _LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="kind")])
