@@ -21,8 +21,9 @@ from icm_annealer.console.watch import watch
 from icm_annealer.data.task import Task, with_rates
 from icm_annealer.extending.chunks import Source, row_json
 from icm_annealer.extending.core import Core
-from icm_annealer.extending.extend import Progress, by_contexts
-from icm_annealer.extending.job import ExtendJob
+from icm_annealer.extending.extend import Progress
+from icm_annealer.extending.jobs.job import ExtendJob
+from icm_annealer.extending.jobs.modes import find_mode
 from icm_annealer.extending.journal import ROWS
 from icm_annealer.extending.labelled_rows import folder_of
 from icm_annealer.extending.settings import ExtendSettings
@@ -41,6 +42,7 @@ def extend(
     rows: Iterable[Any] | str | os.PathLike[str],
     *,
     out: str | os.PathLike[str] | None = None,
+    mode: str = DEFAULTS.mode,
     contexts: int = DEFAULTS.contexts,
     shots: int = DEFAULTS.shots,
     reads: float = DEFAULTS.reads,
@@ -71,6 +73,7 @@ def extend(
             time. Rows in memory, as `label` takes them, are first copied into the extension's folder.
         out: The file of labels: `.jsonl`, `.csv` or `.parquet`; beside it lies `OUT.extension`, a folder. By default a
             temporary file that is removed together with the result.
+        mode: `"shots"` labels rows behind shots of the core, `"batches"` by independent searches over batches of 256.
         contexts: How many contexts of shots are drawn from the core.
         shots: Shots in a context.
         reads: Reads a row, on average: every row is read behind one context, the least clear ones behind all.
@@ -114,26 +117,27 @@ def extend(
     read = Core.read(core.folder if isinstance(core, LabelResult) else Path(core), allow_code=allow_code)
     if rates is not None:
         read = read.with_task(with_rates(read.task, rates))
-    settings = ExtendSettings(contexts, shots, reads, sample, seed)
+    settings = ExtendSettings(contexts, shots, reads, sample, seed, mode)
+    found_mode = find_mode(mode)
     open_scorer = opener(scorer, Opening(lambda: api_key, scorer_model, engine, wait_s))
     is_kept, temporary = out is not None, tempfile.mkdtemp(prefix=TEMPORARY) if out is None else None
     place = Path(temporary, "labels.jsonl") if temporary is not None else Path(out or "")
-    is_file = isinstance(rows, str | os.PathLike)
     here = folder_of(place) / ROWS
-    source = Source(os.fspath(rows) if is_file else here, read.task, way_to_read(columns or (), encoding, skip_bad))
+    given = os.fspath(rows) if isinstance(rows, str | os.PathLike) else None
+    source = Source(given or here, read.task, way_to_read(columns or (), encoding, skip_bad))
     job = ExtendJob(read, source, place, settings, resume, overwrite, check, experiment)
 
     async def work() -> None:
         with watch(progress, f"extend: {read.name}", read.task.label_names) as shown:
             seen = Throughput(shown)
             async with open_scorer(shown.status, shown.note, None) as client:
-                by = await by_contexts(client, read, settings, experiment)
+                by = await found_mode.open(client, read, settings, experiment)
                 await job.run(by, client, Progress(shown.status, seen.expect, seen.rows))
 
     try:
         job.prepare()
         with alone(job.folder):
-            if not is_file:
+            if given is None:
                 _write_rows(here, rows, read.task)
             run_blocking(work())
         result = open_extension(place)

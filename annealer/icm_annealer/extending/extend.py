@@ -4,6 +4,8 @@ anywhere."""
 from __future__ import annotations
 
 import asyncio
+import math
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -22,7 +24,7 @@ from icm_annealer.extending.contexts import Contexts, draw_contexts
 from icm_annealer.extending.core import Core
 from icm_annealer.extending.journal import SKIPPED, ExtensionJournal
 from icm_annealer.extending.row_scorer import ContextScorer, RowScorer
-from icm_annealer.extending.rows import LabelledChunk, RowLabeller
+from icm_annealer.extending.rows import LabelledChunk, Labeller, RowLabeller
 from icm_annealer.extending.settings import ExtendSettings
 from icm_annealer.extending.survey import check_source, survey
 from icm_annealer.runs.costs import write_cost
@@ -50,6 +52,33 @@ class Progress(NamedTuple):
     """With the number of further rows that are labelled and what they cost."""
 
 
+class Searches(NamedTuple):
+    """Independent searches, one a chunk."""
+
+    rows: int
+    """Of a search, about."""
+    labeller: Callable[[RunDir], Labeller]
+    """For the folder of an extension."""
+
+
+NO_CALIBRATION = CalibrationLine(
+    order=[],
+    offsets=[],
+    first_shift=[],
+    shift=[],
+    unclear_below=0.0,
+    num_core=0,
+    num_core_alike=0,
+    log_mass_below=-sys.float_info.max,
+    log_mass_mean=0.0,
+    log_mass_sd=0.0,
+    margin_below=0.0,
+    num_sampled=0,
+    num_sampled_alike=0,
+)
+"""Of searches: they need none."""
+
+
 class By(NamedTuple):
     """What labels rows."""
 
@@ -60,6 +89,8 @@ class By(NamedTuple):
     contexts: Contexts | None
     """None for a tuned model."""
     window: ContextWindow | None
+    searches: Searches | None = None
+    """What labels rows by searches of their own, without contexts."""
 
 
 async def by_contexts(scorer: Scorer, core: Core, settings: ExtendSettings, experiment: str) -> By:
@@ -101,12 +132,17 @@ class Extension:
                 journal = ExtensionJournal.begin(self.folder.path, header)
             else:
                 self._check_begun(journal.header)
-            line = journal.calibration
+            line, searches = journal.calibration, self.by.searches
             if line is None:
-                line = await self._calibrated(sample or list(self.sampled(journal.header).values()))
+                rows = sample or list(self.sampled(journal.header).values())
+                line = NO_CALIBRATION if searches else await self._calibrated(rows)
                 journal.write_calibration(line)
             self.progress.expect(journal.header.num_rows)
-            await self._label(journal, RowLabeller(self.core.task, self.by.scorer, *_of_line(line)))
+            if searches:
+                labeller = searches.labeller(self.folder)
+            else:
+                labeller = RowLabeller(self.core.task, self.by.scorer, *_of_line(line))
+            await self._label(journal, labeller)
         finally:
             if journal is not None:
                 journal.close()
@@ -223,11 +259,16 @@ class Extension:
                 usage += answer.usage
         return logprobs, usage
 
-    async def _label(self, journal: ExtensionJournal, labeller: RowLabeller) -> None:
+    def _chunk_rows(self, num_rows: int) -> int:
+        if self.by.searches:  # all of about the same size, since a small one finds less
+            return math.ceil(num_rows / math.ceil(num_rows / self.by.searches.rows))
+        return min(CHUNK_ROWS, max(LEAST_CHUNK_ROWS, num_rows // NUM_PARTS))
+
+    async def _label(self, journal: ExtensionJournal, labeller: Labeller) -> None:
         header = journal.header
         bad = BadRows(self.source.name, self.source.task, skip=True)
         rows = self.source.rows(bad)
-        size = self.chunk_rows or min(CHUNK_ROWS, max(LEAST_CHUNK_ROWS, header.num_rows // NUM_PARTS))
+        size = self.chunk_rows or self._chunk_rows(header.num_rows)
         chunks = chunked(rows, self.source, without=set(header.too_long), size=size)
         pending: deque[tuple[Chunk, asyncio.Task[LabelledChunk]]] = deque()
         digest, last = "", self.clock()

@@ -83,6 +83,15 @@ class ContextScorer:
         )
 
 
+class NoScorer:
+    """In place of one where rows are labelled by searches."""
+
+    num_contexts = 0
+
+    async def score(self, texts: Sequence[str], contexts: Sequence[int]) -> Scored:
+        raise NotImplementedError
+
+
 class TunedScorer:
     """Rows by a model that was tuned on labels; there are no shots in front of them."""
 

@@ -17,6 +17,7 @@ from icm_client.contract.wire import ModelIdentity
 class ExtensionSettings(Record):
     """See `extending.settings.ExtendSettings`."""
 
+    mode: str
     contexts: int
     shots: int
     reads: float
@@ -60,7 +61,7 @@ class ExtensionHeader(Versioned):
 
 
 class CalibrationLine(Record):
-    """What labels are made by from here on; see `extending.calibration`."""
+    """What labels are made by from here on; see `extending.calibration`. Without contexts and rows in searches."""
 
     kind: Literal["calibration"] = "calibration"
     order: list[int]
@@ -95,6 +96,8 @@ class ChunkLine(Record):
     num_read_again: int
     num_unlike: int
     num_unclear: int
+    shared: list[int] | None = None
+    """By a search of their own: the labels that it found for the shared examples of the core."""
     num_known: int
     num_known_alike: int
     """How many known labels are also the best ones by their rows' scores alone."""
@@ -113,6 +116,18 @@ class CheckLine(Record):
     verdict: str
 
 
+class SharedLabels(Record):
+    """How far independent searches found the same labels for the same examples of the core."""
+
+    num: int
+    """Examples that all searches labelled."""
+    num_searches: int
+    with_each_other: float
+    """The share of pairs of searches that agree on an example, the mean over the examples."""
+    with_core: float
+    """The share of their labels that are the core's."""
+
+
 class ExtensionMetrics(Versioned):
     """`extend.json`: the figures of a finished extension."""
 
@@ -125,6 +140,8 @@ class ExtensionMetrics(Versioned):
     num_rows: int
     num_skipped: int
     label_rates: dict[str, float]
+    shared: SharedLabels | None = None
+    """In independent searches only."""
     core_agreement: Estimate
     """The share of the core's own examples that get the label that they have in the core, behind contexts without
     them; of all its examples for a tuned model."""

@@ -18,9 +18,9 @@ from icm_annealer.extending.alarms import ALARMS, ExtensionEvidence, extension_a
 from icm_annealer.extending.chunks import CHUNK_ROWS, SeenGroups, Source, row_json
 from icm_annealer.extending.core import Core
 from icm_annealer.extending.extend import Extension, Progress, by_contexts
-from icm_annealer.extending.job import ExtendJob
+from icm_annealer.extending.jobs.job import ExtendJob
+from icm_annealer.extending.jobs.plan import planned
 from icm_annealer.extending.journal import JOURNAL, LABELS, SKIPPED, UNLIKE, ExtensionJournal
-from icm_annealer.extending.plan import planned
 from icm_annealer.extending.settings import ExtendSettings
 from icm_annealer.extending.survey import Survey, survey
 from icm_annealer.runs.costs import read_costs, spent

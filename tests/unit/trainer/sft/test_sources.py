@@ -15,7 +15,7 @@ from icm_annealer.data.rows import READ_AS_IT_IS
 from icm_annealer.extending.chunks import Source
 from icm_annealer.extending.core import Core
 from icm_annealer.extending.extend import Progress, by_contexts
-from icm_annealer.extending.job import ExtendJob
+from icm_annealer.extending.jobs.job import ExtendJob
 from icm_annealer.extending.settings import ExtendSettings
 from icm_client.contract.errors import RequestError
 from icm_trainer.sft.labelled import LabelSet

@@ -11,13 +11,14 @@ import numpy as np
 from icm_annealer.evaluation.intervals import wilson
 from icm_annealer.export.streamed import check_form, write_form
 from icm_annealer.extending.alarms import ExtensionEvidence, extension_alarms
-from icm_annealer.extending.check import checked
 from icm_annealer.extending.chunks import Source
 from icm_annealer.extending.core import Core
 from icm_annealer.extending.extend import By, Extension, Progress, all_counts
+from icm_annealer.extending.jobs.batches import BATCHES, shared_labels
+from icm_annealer.extending.jobs.check import checked
+from icm_annealer.extending.jobs.page import render_page
 from icm_annealer.extending.journal import CHECK, JOURNAL, LABELS, METRICS, OUR_FILES, REPORT, ExtensionJournal
 from icm_annealer.extending.labelled_rows import folder_of
-from icm_annealer.extending.page import render_page
 from icm_annealer.extending.settings import ExtendSettings
 from icm_annealer.runs.atomic_write import check_place, write_whole
 from icm_annealer.runs.costs import read_costs, spent
@@ -73,8 +74,9 @@ class ExtendJob:
         if not self.resume:
             for name in OUR_FILES:
                 (folder / name).unlink(missing_ok=True)
-            if (folder / CHECK).exists():
-                RunDir(folder / CHECK).remove()
+            for run in (folder / CHECK, *(folder / BATCHES).glob("*")):
+                if run.exists():
+                    RunDir(run).remove()
 
     async def run(
         self,
@@ -124,7 +126,8 @@ class ExtendJob:
             num_skipped=header.num_skipped,
             label_rates=dict(zip(names, (counts / counts.sum()).tolist(), strict=True)),
             core_agreement=wilson(line.num_core_alike, line.num_core),
-            sample_agreement=line.num_sampled_alike / line.num_sampled,
+            shared=shared_labels(chunks, self.core, self.settings.seed),
+            sample_agreement=line.num_sampled_alike / line.num_sampled if line.num_sampled else 1.0,
             num_known=num_known,
             known_agreement=wilson(sum(c.num_known_alike for c in chunks), num_known) if num_known else None,
             num_read_again=sum(chunk.num_read_again for chunk in chunks),
