@@ -73,7 +73,8 @@ def extend(
             time. Rows in memory, as `label` takes them, are first copied into the extension's folder.
         out: The file of labels: `.jsonl`, `.csv` or `.parquet`; beside it lies `OUT.extension`, a folder. By default a
             temporary file that is removed together with the result.
-        mode: `"shots"` labels rows behind shots of the core, `"batches"` by independent searches over batches of 256.
+        mode: `"shots"` labels rows behind shots of the core, `"neighbours"` unclear ones also behind the core's
+            examples most like them, `"batches"` by independent searches over batches of 256.
         contexts: How many contexts of shots are drawn from the core.
         shots: Shots in a context.
         reads: Reads a row, on average: every row is read behind one context, the least clear ones behind all.

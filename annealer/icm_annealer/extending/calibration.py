@@ -78,14 +78,15 @@ class CoreFigures:
 
 
 def calibrated_by(
-    sample: Array, known: Ints, core: Array, labels: Ints, rates: LabelRates, share_again: float
+    sample: Array, known: Ints, core: Array, labels: Ints, rates: LabelRates, share_again: float, num_shared: int
 ) -> Calibration:
     """The calibration from raw log-probabilities of the `sample` [context, row, label] and of the `core` [context,
     example, label] (NaN behind contexts that an example is in), with the core's `labels` and those that are `known`
-    in the sample (-1 where none is), which count for the rates."""
+    in the sample (-1 where none is), which count for the rates. The first `num_shared` contexts are cheap: one of them
+    comes first."""
     offsets = sample.mean(axis=1)
     likely = [_log_likelihood(core[number] - offsets[number], labels) for number in range(len(core))]
-    order = np.argsort(-np.array(likely), kind="stable").tolist()
+    order = sorted(range(len(likely)), key=lambda number: (number >= num_shared, -likely[number]))
     first = sample[order[0]] - offsets[order[0]]
     first_shift = rates.shifts(held_by(first, known))
     found = first[known < 0] if (known < 0).any() else first

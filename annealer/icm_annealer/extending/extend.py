@@ -9,7 +9,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from icm_annealer.extending.chunks import CHUNK_ROWS, Chunk, Source, chunked, kn
 from icm_annealer.extending.contexts import Contexts, draw_contexts
 from icm_annealer.extending.core import Core
 from icm_annealer.extending.journal import SKIPPED, ExtensionJournal
+from icm_annealer.extending.neighbours import NeighbourScorer
 from icm_annealer.extending.row_scorer import ContextScorer, RowScorer
 from icm_annealer.extending.rows import LabelledChunk, Labeller, RowLabeller
 from icm_annealer.extending.settings import ExtendSettings
@@ -101,6 +102,17 @@ async def by_contexts(scorer: Scorer, core: Core, settings: ExtendSettings, expe
     contexts = await draw_contexts(scorer, core, settings, model)
     rows = ContextScorer(scorer, core, contexts, model.identity, experiment)
     return By(rows, model.identity, scorer, contexts, ContextWindow(**window_of(model)))
+
+
+async def by_neighbours(scorer: Scorer, core: Core, settings: ExtendSettings, experiment: str) -> By:
+    """As `by_contexts`, where the last of the contexts is one of each row's own. Raises the same errors, and
+    RequestError for a single context."""
+    if settings.contexts < 2:
+        raise RequestError("--mode neighbours needs --contexts 2 at least: a row's neighbours are the last of them")
+    by = await by_contexts(scorer, core, replace(settings, contexts=settings.contexts - 1), experiment)
+    assert by.contexts is not None
+    assert isinstance(by.scorer, ContextScorer)
+    return by._replace(scorer=NeighbourScorer(by.scorer, core, by.contexts))
 
 
 @dataclass(frozen=True)
@@ -208,7 +220,7 @@ class Extension:
         self.progress.rows(0, usage)
         rates, share = self.core.rates, self.settings.share_read_again
         known = known_of(sample, self.core.task)
-        made = calibrated_by(answer.logprobs, known, core, self.core.labels, rates, share)
+        made = calibrated_by(answer.logprobs, known, core, self.core.labels, rates, share, scorer.num_shared)
         figures = core_figures(made, core, self.core.labels, answer.logprobs)
         whole = made.scores(answer.logprobs)
         mixed = made.first_scores(answer.logprobs[made.first])
@@ -245,9 +257,10 @@ class Extension:
         of their group, NaN elsewhere: of all, or of a random part if that costs more than the sample."""
         core, scorer = self.core, self.by.scorer
         logprobs = np.full((scorer.num_contexts, len(core.examples), len(core.task.labels)), np.nan)
+        shots = dict(enumerate(self.by.contexts.shots)) if self.by.contexts else {}
         usage, rng = Usage(), np.random.default_rng(self.settings.seed)
         for context in range(scorer.num_contexts):
-            shown = set(self.by.contexts.shots[context].tolist()) if self.by.contexts else set()
+            shown = set(shots[context].tolist()) if context in shots else set()
             groups = {core.examples[number].group for number in shown} - {None}
             left = [k for k, e in enumerate(core.examples) if k not in shown and e.group not in groups]
             most = max(num_sampled // 2, LEAST_CORE_READS)

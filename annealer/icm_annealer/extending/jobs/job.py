@@ -121,7 +121,7 @@ class ExtendJob:
             core=header.core,
             task=self.core.task.name,
             by=by.model.name,
-            num_contexts=len(header.shots),
+            num_contexts=by.scorer.num_contexts if header.shots else 0,
             num_rows=header.num_rows,
             num_skipped=header.num_skipped,
             label_rates=dict(zip(names, (counts / counts.sum()).tolist(), strict=True)),

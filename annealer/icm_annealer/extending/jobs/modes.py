@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import NamedTuple
 
 from icm_annealer.extending.core import Core
-from icm_annealer.extending.extend import By, by_contexts
+from icm_annealer.extending.extend import By, by_contexts, by_neighbours
 from icm_annealer.extending.jobs.batches import by_batches
 from icm_annealer.extending.settings import ExtendSettings
 from icm_annealer.scoring.passes import Scorer
@@ -23,6 +23,7 @@ class Mode(NamedTuple):
 
 MODES: Mapping[str, Mode] = {
     "shots": Mode("behind shots of the core", by_contexts),
+    "neighbours": Mode("behind shots, and unclear rows also behind the core's examples most like them", by_neighbours),
     "batches": Mode("by independent searches over batches of 256 rows, as in the paper", by_batches),
 }
 
