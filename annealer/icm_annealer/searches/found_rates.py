@@ -30,16 +30,18 @@ MIN_DIFFERENCE = 0.05
 """Share of labels by which the answer at even rates must differ to be an answer of its own."""
 STEP = 3.0
 """Factor by which the odds of the commonest label grow with each step: 50, 75, 90, 96 % of two labels."""
+NEAR = np.linspace(-0.5, 1, 25)
+"""Powers of `STEP` by which the odds of the commonest label are changed to find the clearest cut."""
 NUM_STEPS = 3
 NUM_TRIED = 2
 """Number of labels, the most frequent ones of the answer, that are tried as the commonest with the first step."""
+MOST_EVEN = 0.6
+"""Most that the rarest of the growing self-labels may have of its even share for their rates to be tried."""
 LEAST_COUNT = 8
 """Number of examples that each label must have, so that either half has shots of it."""
-SLACK = 0.075
-"""Share of the most information by which U may be below the highest so far for another step to follow: U can fall with
-the first step and rise with the second."""
 CHAIN = "chain at uneven rates"
 """The purpose of the requests of its chains, which are numbered by step."""
+FROM_GROWN = "chain from uneven growing labels"
 
 Combined = Callable[[Array], Array]
 Answers = Generator[Round, list[PassResult], list[AtRates]]
@@ -55,16 +57,23 @@ class _Cut(NamedTuple):
 
 
 def answers_at_rates(
-    problem: Problem, settings: ChainSettings, start: Array, combined: Combined, rng: np.random.Generator
+    problem: Problem,
+    settings: ChainSettings,
+    start: Array,
+    grown: Array | None,
+    combined: Combined,
+    rng: np.random.Generator,
 ) -> Answers:
     """Answers at other label rates than those of the best labels by `start` [example, label], compared with these on
     one order; the first is these labels themselves.
 
     The next one is at even rates. Then one of the labels that are most frequent becomes commoner step by step, by a
     cold chain at the rates of each step, until that is clearly less coherent; `combined` makes scores of the evidence
-    of a chain. At the end, the rates beside the best ones are tried without a chain. Rates that the scores themselves
-    speak against are not tried, so there may be no pass, and no answer. A search that is stopped keeps the answers it
-    has.
+    of a chain. Further chains begin at the labels by `grown` [example, label], if these are uneven: they come from few
+    shots, as many of each label, so they can be nearer to the rates of the data than chains are, which even them out.
+    At the end, the rates beside the best ones are tried without a chain. Rates that the scores
+    themselves speak against are not tried, so there may be no pass, and no answer. A search that is stopped keeps the
+    answers it has.
     """
     order = rng.permutation(len(problem.units))
     labels = problem.best(start)
@@ -74,11 +83,14 @@ def answers_at_rates(
     even = [cut for cut in even if (cut.labels != labels).mean() > MIN_DIFFERENCE]
     found: list[AtRates] = []
     commoner = _commoner_cuts(problem, free, commonest)
-    if not even and not commoner:
+    uneven = None if grown is None else _uneven_cut(problem, grown, free)
+    if not even and not commoner and uneven is None:
         return found
     try:
         found += yield from _evaluated(problem, order, [free, *even])
         yield from _steps(problem, settings, combined, order, commoner, found, rng)
+        if uneven is not None:
+            yield from _from_grown(problem, settings, combined, order, uneven, found, rng)
         best = max(found, key=lambda answer: answer.u)
         if best.u > max(answer.u for answer in found[: 1 + len(even)]):
             beside = [_commoner(best.rates, int(best.rates.argmax()), factor) for factor in (STEP**0.5, STEP**-0.5)]
@@ -109,7 +121,7 @@ def _steps(
         if not ends:  # no rates to try, or the search is stopped
             return
         num_chains += len(ends)
-        least = max(answer.u for answer in found) - _slack(problem)
+        least = max(answer.u for answer in found) - problem.slack
         ended = [_cut(problem, cut.rates, combined(end.evidence)) for cut, end in zip(cuts, ends, strict=True)]
         answers = yield from _evaluated(problem, order, ended)
         found += answers
@@ -119,16 +131,58 @@ def _steps(
         cuts, last = _commoner_cuts(problem, answer, [int((answer.rates - last.rates).argmax())]), answer
 
 
+def _from_grown(
+    problem: Problem,
+    settings: ChainSettings,
+    combined: Combined,
+    order: Ints,
+    cut: _Cut,
+    found: list[AtRates],
+    rng: np.random.Generator,
+) -> Generator[Round, list[PassResult], None]:
+    """Cold chains that begin at `cut` and are held at its rates, then at those that the scores of the chain before say
+    most of, until these are the same; adds the answers of each to `found`."""
+    for number, own in enumerate(rng.spawn(NUM_STEPS), 1):
+        cold = chain(_at(problem, cut.rates), settings, cut.labels, 0.0, own)
+        ends = yield from lockstep([cold], number, FROM_GROWN)
+        if not ends:
+            return
+        held = _cut(problem, cut.rates, combined(ends[0].evidence))
+        clearest = _clearest(problem, held)
+        is_settled = bool((clearest.labels == held.labels).all())
+        found += yield from _evaluated(problem, order, [held] if is_settled else [held, clearest])
+        if is_settled:
+            return
+        cut = clearest
+
+
+def _clearest(problem: Problem, cut: _Cut) -> _Cut:
+    """The cut near the rates of this one of which its scores say most: a gap in the scores shows where one label ends,
+    though the chain was held at other rates."""
+    near = [_commoner(cut.rates, int(cut.rates.argmax()), STEP**power) for power in NEAR]
+    others = [_cut(problem, rates, cut.scores) for rates in near if _is_possible(problem, rates)]
+    return max([cut, *others], key=lambda one: information(one.scores, one.labels))
+
+
 def _commoner_cuts(problem: Problem, last: _Cut | AtRates, labels: Sequence[int]) -> list[_Cut]:
     """The promising cuts that make one of these labels commoner by a step."""
     return _promising(problem, last, [_commoner(last.rates, label, STEP) for label in labels])
+
+
+def _uneven_cut(problem: Problem, grown: Array, free: _Cut) -> _Cut | None:
+    """The labels by `grown` at their own rates, if these are uneven and the labels differ from those of `free`."""
+    labels = problem.best(grown)
+    rates = label_rates(labels, problem.num_labels)
+    is_uneven = rates.min() < MOST_EVEN / problem.num_labels and _is_possible(problem, rates)
+    is_other = (labels != free.labels).mean() > MIN_DIFFERENCE
+    return _Cut(rates, labels, grown) if is_uneven and is_other else None
 
 
 def _promising(problem: Problem, last: _Cut | AtRates, many: Sequence[Array]) -> list[_Cut]:
     """The best labels by the scores of `last` at each of these rates [label], without those that are clearly less
     coherent than its own labels by the scores themselves. These come from contexts with other labels, but U behind
     contexts with the new ones is lower still where they are wrong (docs/design/search.md)."""
-    least = information(last.scores, last.labels) - _slack(problem)
+    least = information(last.scores, last.labels) - problem.slack
     cuts = [_cut(problem, rates, last.scores) for rates in many if _is_possible(problem, rates)]
     return [cut for cut in cuts if information(cut.scores, cut.labels) >= least]
 
@@ -148,10 +202,6 @@ def _cut(problem: Problem, rates: Array, scores: Array) -> _Cut:
     """`problem` has no rates of its own."""
     shifted = _at(problem, rates).with_rates(scores)
     return _Cut(rates, problem.best(shifted), shifted)
-
-
-def _slack(problem: Problem) -> float:
-    return SLACK * float(np.log(problem.num_labels))
 
 
 def _is_possible(problem: Problem, rates: Array) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import replace
 
 import numpy as np
@@ -13,10 +12,10 @@ from icm_annealer.core.label_balance import LabelRates
 from icm_annealer.core.objective import Objective
 from icm_annealer.rules.consistency import Consistency
 from icm_annealer.scoring.passes import PassRequest, PassResult
-from icm_annealer.search.base import TWO_FOLDS, AtRates, Problem, Result, Round, StopSearch
+from icm_annealer.search.base import TWO_FOLDS, AtRates, Problem, Result, StopSearch
 from icm_annealer.searches.blocks import UNEVEN, BlockSettings, blocks
 from icm_annealer.searches.chain import ChainSettings
-from icm_annealer.searches.found_rates import LEAST_COUNT, answers_at_rates
+from icm_annealer.searches.found_rates import FROM_GROWN, LEAST_COUNT, answers_at_rates
 
 NUM = 120
 EVALUATED, CHAINS = "label rates", ["chain at uneven rates 1", "chain at uneven rates 2"]
@@ -55,13 +54,18 @@ class Heaps:
             scores[rows] = np.log(likely / likely.sum(axis=1, keepdims=True))
         return PassResult(scores)
 
-    def search(self, problem: Problem | None = None) -> Generator[Round, list[PassResult], list[AtRates]]:
-        settings, rng = ChainSettings(max_passes=6), np.random.default_rng(1)
-        return answers_at_rates(problem or self.problem, settings, self.start, lambda said: said, rng)
-
-    def found(self, problem: Problem | None = None, most: int = 1000) -> tuple[list[AtRates], list[str]]:
+    def found(
+        self,
+        problem: Problem | None = None,
+        most: int = 1000,
+        start: Array | None = None,
+        grown: Array | None = None,
+    ) -> tuple[list[AtRates], list[str]]:
         """The answers, and the purposes of all passes; the search is stopped behind `most` passes."""
-        search, asked, sent = self.search(problem), list[str](), None
+        settings, rng = ChainSettings(max_passes=6), np.random.default_rng(1)
+        start = self.start if start is None else start
+        search = answers_at_rates(problem or self.problem, settings, start, grown, lambda said: said, rng)
+        asked, sent = list[str](), None
         while True:
             try:
                 requests = next(search) if sent is None else search.send(sent)
@@ -97,6 +101,19 @@ def test_uneven_labels_are_found_at_about_their_rates() -> None:
 def test_on_even_labels_nothing_is_asked() -> None:
     found, asked = EVEN_HEAPS.found()
     assert (found, asked) == ([], [])  # the scores speak against both
+
+
+def test_growing_labels_that_are_uneven_lead_to_rates_that_the_answer_does_not_show() -> None:
+    other = np.random.default_rng(3).permutation(UNEVEN_HEAPS.start)  # an even answer that has nothing to do with gold
+    far = UNEVEN_HEAPS.places - np.quantile(UNEVEN_HEAPS.places, 0.75)  # a quarter has the rare label, not 15 %
+    grown = np.stack([-far, far], axis=1)
+    found, asked = UNEVEN_HEAPS.found(start=other, grown=grown)
+    best = max(found, key=lambda answer: answer.u)
+    assert {purpose for purpose in asked if purpose.startswith(FROM_GROWN)} >= {f"{FROM_GROWN} 1", f"{FROM_GROWN} 2"}
+    assert (best.labels == UNEVEN_HEAPS.gold).mean() > 0.97
+    assert best.rates[1] == pytest.approx(0.15, abs=0.02)
+    _, asked = UNEVEN_HEAPS.found(start=other, grown=UNEVEN_HEAPS.start)  # even growing labels add nothing
+    assert not any(purpose.startswith(FROM_GROWN) for purpose in asked)
 
 
 @pytest.mark.slow
