@@ -169,6 +169,7 @@ ROOMS = {
             "builders",
             "export",
             "extending",
+            "extending.jobs",
             "reviewing",
             "tracking",
             "api",
