@@ -107,7 +107,7 @@ def rl(
     length_penalty: Annotated[
         float,
         typer.Option(
-            "--length-penalty", min=-100.0, max=100.0, callback=finite, help="Taken off the reward for every token."
+            "--length-penalty", min=0.0, max=100.0, callback=finite, help="Taken off the reward for every token."
         ),
     ] = 0.0,
     looks: Annotated[
