@@ -66,13 +66,14 @@ class DryRun:
 
     def lines(self, cost: Forecast) -> list[str]:
         """The forecast, line by line."""
-        about = "about " if cost.share < 1 else ""
+        depends_on_answers = cost.most_tokens > cost.computed_tokens
+        about = "about " if cost.share < 1 or depends_on_answers else ""
         lines = [
             "Dry run: nothing was written.",
             f"Tokens: {about}{cost.computed_tokens:,} computed in {counted(cost.num_requests, 'request')}; "
             f"{cost.prompt_tokens:,} in all prompts, most of them from the prefix cache.",
         ]
-        if cost.most_tokens > cost.computed_tokens:
+        if depends_on_answers:
             lines.append(f"At most about {cost.most_tokens:,}, if the model finds nothing coherent.")
         if cost.share < 1:
             lines.append(f"Only {cost.share:.0%} of the work was counted; the rest is extrapolated.")
