@@ -55,10 +55,10 @@ async def test_a_scorer_that_is_killed_loses_nothing_and_another_model_is_an_err
             await second.once(lambda overview: overview["engine"]["reads"] > 0)
             shares = [len((await program.overview())["experiments"]) for program in (first, second)]
             assert sum(shares) == NUM_EXPERIMENTS  # each experiment at one of them
-            assert min(shares) >= NUM_EXPERIMENTS // 4
+            assert min(shares) >= NUM_EXPERIMENTS // 8
             while sum(map(len, seen)) < NUM_EXPERIMENTS * NUM_PROMPTS / 8:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
-            assert sum(map(len, seen)) < NUM_EXPERIMENTS * NUM_PROMPTS / 2
+            assert sum(map(len, seen)) < NUM_EXPERIMENTS * NUM_PROMPTS * 3 / 4  # there is something to lose
             second.kill()
             await asyncio.gather(*running)
         finally:

@@ -36,7 +36,7 @@ class Front:
         self.exchange = exchange
         self.model: ModelInfo | None = None
         """Its model, since it was last gone."""
-        self.rest_s, self.rests_until_s = 0.0, 0.0
+        self.rest_s, self.rests_until_s, self.failed_at_s = 0.0, 0.0, 0.0
 
     def weight(self, experiment: str) -> bytes:
         """The experiment goes to the scorer with the highest one (rendezvous hashing)."""
@@ -101,11 +101,11 @@ class Fronts:
                     yield line
 
     def _choose(self, experiment: str) -> Front:
-        """The experiment's first choice that is not gone; if all are, the one that is tried again first."""
+        """The experiment's first choice that is not gone; if all are, each in turn."""
         now_s = self._clock()
         up = [front for front in self._fronts if front.rests_until_s <= now_s]
         if not up:
-            return min(self._fronts, key=lambda front: front.rests_until_s)
+            return min(self._fronts, key=lambda front: front.failed_at_s)
         return max(up, key=lambda front: front.weight(experiment))
 
     @contextmanager
@@ -114,7 +114,7 @@ class Fronts:
         try:
             yield
         except UnavailableError as error:
-            now_s = self._clock()
+            now_s = front.failed_at_s = self._clock()
             if front.rests_until_s <= now_s:  # of the requests that it had, the first counts
                 front.rest_s = min(2 * front.rest_s or FIRST_REST_S, MAX_REST_S)
                 front.rests_until_s = now_s + front.rest_s
