@@ -82,6 +82,15 @@ EXEMPT = {
     "--test": Exempt(
         ("default", "meaning"), "`icm train eval-rm` judges pairs, so that it also takes a file of preferences."
     ),
+    "--base": Exempt(
+        ("default", "meaning"),
+        "a policy starts from the reward model's base, which may be replaced by a model that already writes responses.",
+    ),
+    "--batch": Exempt(("bounds", "default", "meaning"), "`icm train rl` counts prompts, each with several responses."),
+    "--prompts": Exempt(("default",), "a training takes all prompts of the task, a comparison those held out from it."),
+    "--judge": Exempt(
+        ("default",), "`icm assistant` makes a judge where it has gold labels; `icm train eval-rl` must be given one."
+    ),
     "--gold": Exempt(("default",), "each command guesses it from its own rows."),
 }
 

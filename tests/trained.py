@@ -1,6 +1,6 @@
 """Trainings on planted labels, also as a program that is killed in the middle:
 
-python -m tests.trained MODEL OUT STEP [sft|full|rm]
+python -m tests.trained MODEL OUT STEP [sft|full|rm|rl REWARD]
 """
 
 from __future__ import annotations
@@ -16,6 +16,10 @@ from tests.labelled import planted_labels
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.console.terminal import Terminal
 from icm_trainer.models.base_model import BaseModel
+from icm_trainer.rl.job import RlJob
+from icm_trainer.rl.prompts import PromptForm, PromptSet
+from icm_trainer.rl.record import RlRecord
+from icm_trainer.rl.settings import RlSettings
 from icm_trainer.rm.job import RmJob
 from icm_trainer.rm.pairing import AnyExamples, PairOptions
 from icm_trainer.rm.pairs import PairSet
@@ -69,10 +73,32 @@ def run(made: SftJob, *, resume: bool = False, kill_after: int | None = None) ->
     return asyncio.run(made.prepare(resume=resume).run(Killing(kill_after)))
 
 
+def reward_model(base: BaseModel, out: Path) -> Path:
+    """A reward model of planted words, made in a few steps; returns its folder."""
+    made = stages(base, out).job
+    asyncio.run(made.prepare().run(Killing(None)))
+    return out
+
+
+def policy(base: BaseModel, reward: Path, out: Path) -> RlJob:
+    """Some steps on prompts of one and two words, two of three prompts at a time."""
+    form = PromptForm(planted_labels(2).task)
+    prompts = PromptSet(form, ["Words:", "Words: sun", "Words: ice fire"], "planted")
+    settings = RlSettings.of("cpu", base, steps=6, batch=3, group=4, tokens=4, stop=" fire", looks=3, rank=4, threads=1)
+    settings = settings.model_copy(update={"micro_batch": 2})
+    return RlJob(reward, prompts, base, settings, out, base.folder, checkpoint_s=0.0)
+
+
+def run_policy(made: RlJob, *, resume: bool = False, kill_after: int | None = None) -> RlRecord:
+    return asyncio.run(made.prepare(resume=resume).run(Killing(kill_after)))
+
+
 if __name__ == "__main__":
     model, folder, step, *others = sys.argv[1:]
     base, out, last = BaseModel.find(model, Path(model), print), Path(folder), int(step)
     if others == ["rm"]:
         run_stages(stages(base, out), kill_after=last)
+    elif others[:1] == ["rl"]:
+        run_policy(policy(base, Path(others[1]), out), kill_after=last)
     else:
         run(job(base, out, full=others == ["full"]), kill_after=last)

@@ -13,6 +13,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from icm_annealer.api.extend import extend
+    from icm_annealer.api.extension_result import ExtensionResult, open_extension
     from icm_annealer.api.label import anneal, label
     from icm_annealer.api.label_result import LabelResult, open_run
     from icm_annealer.api.report import Report
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Alarm",
+    "ExtensionResult",
     "IcmError",
     "LabelResult",
     "Report",
@@ -35,13 +38,16 @@ __all__ = [
     "Verdict",
     "anneal",
     "built_in_tasks",
+    "extend",
     "label",
     "load_task",
+    "open_extension",
     "open_run",
 ]
 
 _MODULES = {
     "Alarm": "icm_annealer.labelling.alarm",
+    "ExtensionResult": "icm_annealer.api.extension_result",
     "IcmError": "icm_client.contract.errors",
     "LabelResult": "icm_annealer.api.label_result",
     "Report": "icm_annealer.api.report",
@@ -52,8 +58,10 @@ _MODULES = {
     "Verdict": "icm_annealer.runs.schema.verdict",
     "anneal": "icm_annealer.api.label",
     "built_in_tasks": "icm_annealer.data.task",
+    "extend": "icm_annealer.api.extend",
     "label": "icm_annealer.api.label",
     "load_task": "icm_annealer.data.task",
+    "open_extension": "icm_annealer.api.extension_result",
     "open_run": "icm_annealer.api.label_result",
 }
 

@@ -1,9 +1,9 @@
-"""Extensions of many rows: time, memory, and the same labels however often the process is killed.
+"""Extensions of many rows: time, memory, tokens as planned, and the same labels however often the process is killed.
 
     python -m tests.bench.extension --rows 1000000 --kills 5
 
-Rows are scored in the process that labels them: by the fake engine, or with `--answers hash` by a checksum of each
-text, which costs next to nothing, so that what is measured is the annealer alone.
+`icm extend` labels rows with `icm-server serve --engine fake`, once without interruption, and once, with a scorer of
+its own that has answered nothing yet, killed and resumed.
 """
 
 from __future__ import annotations
@@ -14,89 +14,76 @@ import hashlib
 import json
 import os
 import random
-import resource
 import signal
+import subprocess
 import sys
 import tempfile
 import time
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 from tests import finished, planted
+from tests.bench import programs
 
 from icm_annealer.console.terminal import Terminal
-from icm_annealer.data.rows import READ_AS_IT_IS
-from icm_annealer.extending.chunks import Source
-from icm_annealer.extending.core import Core
-from icm_annealer.extending.extend import Extension, Progress, by_contexts
 from icm_annealer.extending.journal import JOURNAL, LABELS, UNLIKE
-from icm_annealer.extending.settings import ExtendSettings
 from icm_annealer.runs.costs import read_costs, spent
-from icm_annealer.runs.directory import RunDir
-from icm_client.contract.wire import ModelInfo, ScoreRequest, ScoreResponse, Usage
-from icm_server.engines.fake import FakeEngine
 
-SETTINGS = ExtendSettings(shots=8)
-
-
-class EngineScorer:
-    """A fake engine as a scorer, without HTTP. Contexts are tokenized once."""
-
-    def __init__(self) -> None:
-        self._engine = FakeEngine()
-        self._prefixes: dict[str, list[int]] = {}
-
-    async def model(self) -> ModelInfo:
-        return self._engine.info
-
-    async def count_tokens(self, texts: Sequence[str], *, special_tokens: bool = False) -> list[int]:
-        return self._engine.tokenizer.count_many(texts)
-
-    async def score(self, request: ScoreRequest) -> ScoreResponse:
-        encode, rows, usage = self._engine.tokenizer.encode_many, [], [0, 0]
-        targets = [encode([label[0]])[0].ids[0] for label in request.labels]
-        prefixes = []
-        for prefix in request.prefixes:
-            text = "".join(request.segments[number] for number in prefix[1:] if number is not None)
-            if text not in self._prefixes:
-                self._prefixes[text] = encode([text])[0].ids
-            prefixes.append(self._prefixes[text])
-        for prompt in request.prompts:
-            assert not isinstance(prompt, str)
-            assert prompt[0] is not None
-            assert prompt[1] is not None
-            ids = prefixes[prompt[0]] + encode([request.segments[prompt[1]]])[0].ids
-            answer = await self._engine.read(ids, targets, "base")
-            rows.append(answer.logprobs)
-            usage[0] += len(ids)
-            usage[1] += len(ids) - answer.num_cached_tokens
-        counted = Usage(prompt_tokens=usage[0], computed_tokens=usage[1], num_reads=len(rows))
-        return ScoreResponse(logprobs=rows, usage=counted, model=self._engine.info)
+MAX_MB = 1000
+MAX_TOKENS_OFF = 0.05
+SETTINGS = ("--shots", "8")
 
 
-class HashScorer(EngineScorer):
-    """Scores by a checksum of each text."""
+class Ended(NamedTuple):
+    """A process of `icm extend`."""
 
-    async def score(self, request: ScoreRequest) -> ScoreResponse:
-        sums = np.array([zlib.crc32(text.encode()) for text in request.segments], dtype=np.float64) / 2**32
-        of_row = sums[[prompt[1] for prompt in request.prompts]]  # type: ignore[call-overload]
-        rows = np.log(0.9 * np.stack([0.1 + 0.8 * of_row, 0.9 - 0.8 * of_row], axis=1)).tolist()
-        return ScoreResponse(logprobs=rows, usage=Usage(num_reads=len(rows)), model=self._engine.info)
+    code: int
+    seconds: float
+    peak_mb: float
 
 
-ANSWERS = {"engine": EngineScorer, "hash": HashScorer}
+class Work(NamedTuple):
+    """What is labelled, and by what."""
+
+    core: Path
+    rows: Path
+    num_rows: int
+    url: str
+
+    def arguments(self, command: str) -> list[str]:
+        """Of `icm extend` or `icm plan`."""
+        given = [command, str(self.core), "--data", str(self.rows), "--scorer", self.url, *SETTINGS, "--check", "0"]
+        return [sys.executable, "-m", "icm_annealer.cli", *given]
+
+    def planned(self) -> int:
+        """The tokens by `icm plan`."""
+        command = [*self.arguments("plan"), "--tokens-per-s", "1", "--json", "--quiet"]
+        found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+        return int(found["ways"][0]["tokens"])
+
+    def extended(self, out: Path, options: Sequence[str] = (), kill_at: float = 1.0) -> Ended:
+        """Runs `icm extend`, killed once this share of the rows is labelled (never at 1)."""
+        start, folder = time.monotonic(), out.with_name(f"{out.name}.extension")
+        process = subprocess.Popen([*self.arguments("extend"), "--out", str(out), "--quiet", *options])
+        while True:
+            done, status, used = os.wait4(process.pid, os.WNOHANG)
+            if done:
+                ended = Ended(os.waitstatus_to_exitcode(status), time.monotonic() - start, used.ru_maxrss / 1000)
+                process.returncode = ended.code
+                Terminal().say(f"  ended with {ended.code} after {ended.seconds:,.0f} s, peak {ended.peak_mb:,.0f} MB")
+                return ended
+            if kill_at < 1 and num_labelled(folder) >= kill_at * self.num_rows:
+                process.send_signal(signal.SIGKILL)
+            time.sleep(0.05)
 
 
-async def extend(core: Path, rows: Path, out: Path, answers: str) -> None:
-    """Labels all rows, from where the folder's journal ends on."""
-    read = Core.read(core)
-    by = await by_contexts(ANSWERS[answers](), read, SETTINGS, "default")
-    out.mkdir(exist_ok=True)
-    source = Source(rows, read.task, READ_AS_IT_IS)
-    silent = Progress(lambda text: None, lambda num: None, lambda num, usage: None)
-    await Extension(read, source, by, SETTINGS, RunDir(out), silent).run()
+def num_labelled(folder: Path) -> int:
+    """Rows, by the journal."""
+    if not (folder / JOURNAL).exists():
+        return 0
+    lines = (folder / JOURNAL).read_bytes().split(b"\n")[:-1]
+    return sum(json.loads(line)["num_rows"] for line in lines if b'"kind":"chunk"' in line)
 
 
 def write_rows(path: Path, num: int) -> None:
@@ -107,71 +94,53 @@ def write_rows(path: Path, num: int) -> None:
             file.write(json.dumps({"id": f"row-{number}", "words": f"{words} {number}"}) + "\n")
 
 
-def run_child(core: Path, rows: Path, out: Path, answers: str, kill_at: float) -> tuple[int, float]:
-    """The exit status of a process that labels, killed once this share of the rows is labelled (never at 1), and its
-    peak of memory in MB."""
-    start = time.monotonic()
-    process = os.fork()
-    if not process:
-        code = 1
-        try:
-            asyncio.run(extend(core, rows, out, answers))
-            code = 0
-        finally:
-            os._exit(code)
-    total = sum(1 for _ in rows.open("rb"))
-    while True:
-        done, status, used = os.wait4(process, os.WNOHANG)
-        if done:
-            Terminal().say(f"  {time.monotonic() - start:.0f} s, peak {used.ru_maxrss / 1000:.0f} MB")
-            return status, used.ru_maxrss / 1000
-        if kill_at < 1 and (out / LABELS).exists() and labelled(out) >= kill_at * total:
-            os.kill(process, signal.SIGKILL)
-        time.sleep(0.05)
-
-
-def labelled(out: Path) -> int:
-    """Rows, by the journal."""
-    lines = (out / JOURNAL).read_bytes().split(b"\n")[:-1]
-    return sum(json.loads(line)["num_rows"] for line in lines if b'"kind":"chunk"' in line)
-
-
 def digest(out: Path) -> str:
-    found = hashlib.sha256()
-    for name in (LABELS, UNLIKE):
-        with (out / name).open("rb") as file:
+    """Of both files of rows, and of the file of labels."""
+    found, folder = hashlib.sha256(), out.with_name(f"{out.name}.extension")
+    for path in (folder / LABELS, folder / UNLIKE, out):
+        with path.open("rb") as file:
             while block := file.read(1 << 20):
                 found.update(block)
     return found.hexdigest()[:16]
+
+
+async def measured(place: Path, num_rows: int, num_kills: int) -> bool:
+    """Whether all bounds hold."""
+    console, whole, killed = Terminal(), place / "whole.jsonl", place / "killed.jsonl"
+    core = await asyncio.to_thread(finished.finished_run, place / "core", 32)
+    write_rows(place / "rows.jsonl", num_rows)
+    async with programs.scorer("fake", engine="fake") as server:
+        work = Work(core, place / "rows.jsonl", num_rows, server.url)
+        planned = await asyncio.to_thread(work.planned)
+        ended = [await asyncio.to_thread(work.extended, whole)]
+    tokens = spent(read_costs(whole.with_name(f"{whole.name}.extension"))).usage.computed_tokens
+    console.say(f"whole: {num_rows / ended[0].seconds:,.0f} rows/s, {tokens / num_rows:.2f} tokens a row")
+    console.say(f"tokens: {tokens:,} computed, {planned:,} planned ({planned / tokens - 1:+.1%})")
+    ok = not ended[0].code and abs(planned / tokens - 1) <= MAX_TOKENS_OFF
+    if num_kills:
+        async with programs.scorer("fake", engine="fake") as server:
+            work = Work(core, place / "rows.jsonl", num_rows, server.url)
+            for number in range(num_kills):
+                kill_at, options = (number + 0.5) / num_kills, ["--resume"] if number else []
+                ended.append(await asyncio.to_thread(work.extended, killed, options, kill_at))
+            last = await asyncio.to_thread(work.extended, killed, ["--resume"])
+        num_killed = sum(one.code == -signal.SIGKILL for one in ended)
+        alike = not last.code and digest(killed) == digest(whole)
+        console.say(f"killed {num_killed} times: labels {'the same' if alike else 'DIFFER'}")
+        ended.append(last)
+        ok = ok and alike and num_killed == num_kills
+    peak = max(one.peak_mb for one in ended)
+    console.say(f"peak {peak:,.0f} MB")
+    return ok and peak < MAX_MB
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--kills", type=int, default=5)
-    parser.add_argument("--answers", choices=list(ANSWERS), default="engine")
     given = parser.parse_args()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        core = finished.finished_run(place / "core", 32)
-        write_rows(place / "rows.jsonl", given.rows)
-        start = time.monotonic()
-        status, peak = run_child(core, place / "rows.jsonl", place / "whole", given.answers, 1)
-        seconds = time.monotonic() - start
-        tokens = spent(read_costs(place / "whole")).usage.computed_tokens
-        Terminal().say(f"whole: {given.rows / seconds:,.0f} rows/s, {tokens / given.rows:.1f} tokens a row")
-        ok = not status
-        if given.kills:
-            for number in range(given.kills):
-                kill_at = (number + 0.5) / given.kills
-                run_child(core, place / "rows.jsonl", place / "killed", given.answers, kill_at)
-            status, last = run_child(core, place / "rows.jsonl", place / "killed", given.answers, 1)
-            alike = digest(place / "killed") == digest(place / "whole")
-            Terminal().say(f"killed {given.kills} times: labels {'the same' if alike else 'DIFFER'}")
-            peak, ok = max(peak, last), ok and not status and alike
-        Terminal().say(f"peak {peak:.0f} MB")
-        sys.exit(0 if ok and peak < 1000 else 1)
+        sys.exit(0 if asyncio.run(measured(Path(folder), given.rows, given.kills)) else 1)
 
 
 if __name__ == "__main__":

@@ -169,6 +169,7 @@ ROOMS = {
             "builders",
             "export",
             "extending",
+            "extending.jobs",
             "reviewing",
             "tracking",
             "api",
@@ -184,7 +185,7 @@ ROOMS = {
             "",
         ),
     ],
-    "icm_trainer": ["models", "learning", "sft", "rm", "relabel", "", "cli"],
+    "icm_trainer": ["models", "learning", "sft", "rm", "rl", "relabel", "", "cli"],
     "icm_lab": ["reproduce", ""],
 }
 """The folders of each package, "" for itself, so that each imports only from those before it."""

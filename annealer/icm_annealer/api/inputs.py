@@ -87,7 +87,7 @@ def load_rows(rows: Any, task: Task, read_as: ReadAs = READ_AS_IT_IS) -> Loaded:
         return load_examples(os.fspath(rows), task, read_as)
     if read_as.columns or read_as.encoding:
         raise RequestError("columns= and encoding= are for a file; rows in memory have their own names")
-    loaded = examples_of(_rows(rows, task), task, BadRows("rows", task, skip=read_as.skip_bad))
+    loaded = examples_of(rows_of(rows, task), task, BadRows("rows", task, skip=read_as.skip_bad))
     if not loaded.examples:
         raise RequestError("rows: there are none", code="bad_data")
     return loaded
@@ -168,7 +168,8 @@ def _texts(labels: Labels, template: str) -> dict[str, str | list[str]]:
     return {str(name): f"{space}{name}" for name in labels}
 
 
-def _rows(rows: Any, task: Task) -> Iterator[Row]:
+def rows_of(rows: Any, task: Task) -> Iterator[Row]:
+    """Rows in memory, as `load_rows` takes them, with their places. Raises RequestError."""
     if hasattr(rows, "to_dicts"):  # polars
         rows = rows.to_dicts()
     elif hasattr(rows, "to_dict") and hasattr(rows, "columns"):  # pandas

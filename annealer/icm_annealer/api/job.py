@@ -127,7 +127,7 @@ class LabelJob:
             progress.on_pass(event)
 
         expected = self.settings.expected_passes(len(self.examples))
-        with _alone(self.folder), progress:
+        with alone(self.folder), progress:
             progress.expect(expected.num if expected else 0)
             try:
                 async with self.open_scorer(progress.status, progress.note, self.folder / SCORER_LOG) as scorer:
@@ -205,7 +205,7 @@ class LabelJob:
 
 
 @contextlib.contextmanager
-def _alone(folder: RunDir) -> Iterator[None]:
+def alone(folder: RunDir) -> Iterator[None]:
     """Refuses a folder that another thread of this process is writing. Releases the folder's lock at the end."""
     place = folder.path.resolve()
     if place in _written:

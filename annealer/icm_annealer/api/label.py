@@ -239,7 +239,7 @@ async def anneal(
     if start is not None:
         started, loaded = start_from(start, loaded, found, out)
     opening = Opening(lambda: api_key, scorer_model, engine, wait_s)
-    open_scorer = _opener(scorer, opening)
+    open_scorer = opener(scorer, opening)
     folder = Path(tempfile.mkdtemp(prefix=TEMPORARY) if out is None else out)
     job = LabelJob(
         found,
@@ -283,7 +283,8 @@ def _warn(result: LabelResult) -> None:
             warnings.warn(alarm.line, stacklevel=3)
 
 
-def _opener(scorer: Any, opening: Opening) -> OpenScorer:
+def opener(scorer: Any, opening: Opening) -> OpenScorer:
+    """What opens `scorer`: one by its name, or a client, which is left open. Raises RequestError."""
     if isinstance(scorer, str):
         named = find_scorer(scorer, opening)
         named.check()

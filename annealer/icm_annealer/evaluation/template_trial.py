@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from icm_annealer.core.arrays import Array, Ints
+from icm_annealer.core.objective import information
 from icm_annealer.data.examples import Example, sample
 from icm_annealer.data.rates import label_rates_of
 from icm_annealer.data.task import Task
@@ -30,6 +31,9 @@ class Trial(NamedTuple):
     agreement: float
     """How often the labels behind two disjoint sets of shots are equal, from 0 (as by chance) to 1: Cohen's kappa. NaN
     if there are too few examples."""
+    coherence: float
+    """How well each set's context predicts the labels behind the other one, in nats: from 0 (not at all) to the
+    logarithm of the number of labels. NaN if there are too few examples."""
     num_shots: int
     """The shots of each set."""
     refusal: str | None = None
@@ -37,20 +41,21 @@ class Trial(NamedTuple):
 
     @property
     def score(self) -> float:
-        """The larger, the better: the label mass times the agreement."""
+        """The larger, the better: the label mass times the coherence, which tells templates apart whose halves agree
+        equally often. Label words that say the opposite of what is meant have the score of the right ones."""
         if self.refusal is not None:
             return -math.inf
-        return self.zero_shot_mass if math.isnan(self.agreement) else self.mass * self.agreement
+        return self.zero_shot_mass if math.isnan(self.coherence) else self.mass * self.coherence
 
     def __str__(self) -> str:
         if self.refusal is not None:
             return f"the scorer refuses: {self.refusal}"
         zero_shot = f"label mass {self.zero_shot_mass:.1%} without shots"
-        if math.isnan(self.agreement):
+        if math.isnan(self.coherence):
             return zero_shot
         return (
             f"{zero_shot}, {self.mass:.1%} behind {counted(self.num_shots, 'shot')}; agreement of halves "
-            f"{self.agreement:.2f}"
+            f"{self.agreement:.2f}, {self.coherence:.2f} nats"
         )
 
 
@@ -75,13 +80,15 @@ async def try_task(task: Task, examples: Sequence[Example], scorer: Scorer, seed
             if context:
                 behind.append(np.array((await check.score("".join(context), queries)).logprobs))
     except RequestError as error:
-        return Trial(len(queries), math.nan, math.nan, math.nan, half, error.message)
+        return Trial(len(queries), math.nan, math.nan, math.nan, math.nan, half, error.message)
     zero_shot_mass = _mass(bare[len(shots) :])
     if len(behind) < 2:
-        return Trial(len(queries), zero_shot_mass, math.nan, math.nan, half)
+        return Trial(len(queries), zero_shot_mass, math.nan, math.nan, math.nan, half)
     mass = sum(map(_mass, behind)) / 2
-    agreement = kappa(_labels(task, behind[0]), _labels(task, behind[1]), len(task.labels))
-    return Trial(len(queries), zero_shot_mass, mass, agreement, half)
+    first, second = (_labels(task, logprobs) for logprobs in behind)
+    coherence = (information(behind[0], second) + information(behind[1], first)) / 2
+    agreement = kappa(first, second, len(task.labels))
+    return Trial(len(queries), zero_shot_mass, mass, agreement, coherence, half)
 
 
 def ranked(trials: Sequence[Trial]) -> list[int]:

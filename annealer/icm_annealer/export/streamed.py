@@ -42,9 +42,11 @@ def _parquet(labels: Path, out: Path, task: Task) -> None:
     parquet = required("pyarrow.parquet", "a Parquet file")
     text, number = arrow.string(), arrow.float64()
     fields = [
+        ("row", arrow.int64()),
         ("id", text),
         ("label", text),
         ("certainty", number),
+        ("known", arrow.bool_()),
         ("probs", arrow.struct([(name, number) for name in task.label_names])),
         ("margin", number),
         ("label_mass", number),

@@ -28,6 +28,8 @@ MOST_UNLIKE = 0.1
 LEAST_ALIKE = 0.85
 """Of the core's own labels: below this, shots of the core do not carry its labels over."""
 LEAST_AGREEMENT = 0.8
+LEAST_KNOWN = 0.85
+"""Of the rows with a known label: below this, the other rows' labels are about as often wrong."""
 
 
 class Part(NamedTuple):
@@ -146,6 +148,19 @@ def _core_lost(seen: ExtensionEvidence) -> AlarmText | None:
     )
 
 
+def _known_lost(seen: ExtensionEvidence) -> AlarmText | None:
+    """Rows with a known label would get another one."""
+    num = sum(chunk.num_known for chunk in seen.chunks)
+    found = wilson(sum(chunk.num_known_alike for chunk in seen.chunks), num)
+    if not num or found.high >= LEAST_KNOWN:
+        return None
+    return AlarmText(
+        f"Only {found.value:.0%} of the {num:,} rows with a known label would get it (95 % interval {found.low:.0%} to "
+        f"{found.high:.0%}).",
+        "The labels of the other rows are about as often wrong: look at the core, or use a larger model.",
+    )
+
+
 def _check_disagrees(seen: ExtensionEvidence) -> AlarmText | None:
     """A search over a random sample of the rows found other labels."""
     check = seen.check
@@ -160,6 +175,7 @@ def _check_disagrees(seen: ExtensionEvidence) -> AlarmText | None:
 
 ALARMS: tuple[AlarmKind[ExtensionEvidence], ...] = (
     AlarmKind("core-lost", "warning", "the core's own examples get other labels behind its shots", _core_lost),
+    AlarmKind("known-lost", "warning", "rows with a known label would get another one", _known_lost),
     AlarmKind("check-disagrees", "warning", "a search over a random sample found other labels", _check_disagrees),
     AlarmKind("unlike-core", "warning", "over a tenth of the rows are unlike the core", _unlike),
     AlarmKind("label-drift", "note", "a label's share differs by over a tenth in a part of the file", _label_drift),

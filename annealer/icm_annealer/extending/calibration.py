@@ -14,6 +14,7 @@ import numpy.typing as npt
 from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.label_balance import LabelRates, log_sums
 from icm_annealer.core.objective import margins, normalized
+from icm_annealer.search.base import KNOWN_GAIN
 
 UNLIKE = 3.0
 """Standard deviations by which a row's label mass, in nats, is below the core's mean where it is unlike the core."""
@@ -76,17 +77,22 @@ class CoreFigures:
     """Rows with a smaller margin are listed as unclear."""
 
 
-def calibrated_by(sample: Array, core: Array, labels: Ints, rates: LabelRates, share_again: float) -> Calibration:
+def calibrated_by(
+    sample: Array, known: Ints, core: Array, labels: Ints, rates: LabelRates, share_again: float, num_shared: int
+) -> Calibration:
     """The calibration from raw log-probabilities of the `sample` [context, row, label] and of the `core` [context,
-    example, label] (NaN behind contexts that an example is in), with the core's `labels`."""
+    example, label] (NaN behind contexts that an example is in), with the core's `labels` and those that are `known`
+    in the sample (-1 where none is), which count for the rates. The first `num_shared` contexts are cheap: one of them
+    comes first."""
     offsets = sample.mean(axis=1)
     likely = [_log_likelihood(core[number] - offsets[number], labels) for number in range(len(core))]
-    order = np.argsort(-np.array(likely), kind="stable").tolist()
+    order = sorted(range(len(likely)), key=lambda number: (number >= num_shared, -likely[number]))
     first = sample[order[0]] - offsets[order[0]]
-    first_shift = rates.shifts(first)
-    unclear_below = float(np.quantile(margin(first + first_shift), share_again)) if share_again else 0.0
+    first_shift = rates.shifts(held_by(first, known))
+    found = first[known < 0] if (known < 0).any() else first
+    unclear_below = float(np.quantile(margin(found + first_shift), share_again)) if share_again else 0.0
     mean = (sample - offsets[:, None, :]).mean(axis=0)
-    return Calibration(order, offsets, first_shift, rates.shifts(mean), unclear_below)
+    return Calibration(order, offsets, first_shift, rates.shifts(held_by(mean, known)), unclear_below)
 
 
 def core_figures(calibration: Calibration, core: Array, labels: Ints, sample: Array) -> CoreFigures:
@@ -105,6 +111,12 @@ def core_figures(calibration: Calibration, core: Array, labels: Ints, sample: Ar
         sd,
         float(np.quantile(margin(scores), LEAST_CLEAR)),
     )
+
+
+def held_by(scores: Array, known: Ints) -> Array:
+    """`scores` [row, label] by which the labels that are `known` (-1 where none is) are the best ones."""
+    held: Array = scores + KNOWN_GAIN * (known[:, None] == np.arange(scores.shape[1]))
+    return held
 
 
 def margin(scores: Array) -> Array:

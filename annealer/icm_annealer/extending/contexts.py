@@ -34,6 +34,8 @@ class Contexts(NamedTuple):
     """The tokens that every row begins with, its separator among them."""
     most_row_tokens: int
     """The most tokens of a row that fit behind every context."""
+    shot_lengths: Array
+    """[example of the core]: the tokens of its shot."""
 
 
 async def draw_contexts(scorer: Scorer, core: Core, settings: ExtendSettings, model: ModelInfo) -> Contexts:
@@ -63,7 +65,7 @@ async def draw_contexts(scorer: Scorer, core: Core, settings: ExtendSettings, mo
         drawn.append(chosen)
     num_tokens = [int(shot_lengths[shots].sum()) - lengths.separator for shots in drawn]
     most = model.max_prompt_tokens - max(num_tokens) - lengths.separator - WINDOW_MARGIN
-    return Contexts(drawn, num_tokens, lengths.lead, most)
+    return Contexts(drawn, num_tokens, lengths.lead, most, shot_lengths)
 
 
 def _aligned(chosen: Ints, lengths: Array, before: int, block: int) -> Ints:

@@ -4,10 +4,12 @@ anywhere."""
 from __future__ import annotations
 
 import asyncio
+import math
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -17,12 +19,13 @@ from icm_annealer.data.bad_rows import BadRows
 from icm_annealer.data.row_reader import ReadRow
 from icm_annealer.extending.alarms import NUM_PARTS
 from icm_annealer.extending.calibration import Calibration, CoreFigures, calibrated_by, core_figures
-from icm_annealer.extending.chunks import CHUNK_ROWS, Chunk, Source, chunked
+from icm_annealer.extending.chunks import CHUNK_ROWS, Chunk, Source, chunked, known_of
 from icm_annealer.extending.contexts import Contexts, draw_contexts
 from icm_annealer.extending.core import Core
 from icm_annealer.extending.journal import SKIPPED, ExtensionJournal
+from icm_annealer.extending.neighbours import NeighbourScorer
 from icm_annealer.extending.row_scorer import ContextScorer, RowScorer
-from icm_annealer.extending.rows import LabelledChunk, RowLabeller
+from icm_annealer.extending.rows import LabelledChunk, Labeller, RowLabeller
 from icm_annealer.extending.settings import ExtendSettings
 from icm_annealer.extending.survey import check_source, survey
 from icm_annealer.runs.costs import write_cost
@@ -50,6 +53,33 @@ class Progress(NamedTuple):
     """With the number of further rows that are labelled and what they cost."""
 
 
+class Searches(NamedTuple):
+    """Independent searches, one a chunk."""
+
+    rows: int
+    """Of a search, about."""
+    labeller: Callable[[RunDir], Labeller]
+    """For the folder of an extension."""
+
+
+NO_CALIBRATION = CalibrationLine(
+    order=[],
+    offsets=[],
+    first_shift=[],
+    shift=[],
+    unclear_below=0.0,
+    num_core=0,
+    num_core_alike=0,
+    log_mass_below=-sys.float_info.max,
+    log_mass_mean=0.0,
+    log_mass_sd=0.0,
+    margin_below=0.0,
+    num_sampled=0,
+    num_sampled_alike=0,
+)
+"""Of searches: they need none."""
+
+
 class By(NamedTuple):
     """What labels rows."""
 
@@ -60,6 +90,8 @@ class By(NamedTuple):
     contexts: Contexts | None
     """None for a tuned model."""
     window: ContextWindow | None
+    searches: Searches | None = None
+    """What labels rows by searches of their own, without contexts."""
 
 
 async def by_contexts(scorer: Scorer, core: Core, settings: ExtendSettings, experiment: str) -> By:
@@ -70,6 +102,17 @@ async def by_contexts(scorer: Scorer, core: Core, settings: ExtendSettings, expe
     contexts = await draw_contexts(scorer, core, settings, model)
     rows = ContextScorer(scorer, core, contexts, model.identity, experiment)
     return By(rows, model.identity, scorer, contexts, ContextWindow(**window_of(model)))
+
+
+async def by_neighbours(scorer: Scorer, core: Core, settings: ExtendSettings, experiment: str) -> By:
+    """As `by_contexts`, where the last of the contexts is one of each row's own. Raises the same errors, and
+    RequestError for a single context."""
+    if settings.contexts < 2:
+        raise RequestError("--mode neighbours needs --contexts 2 at least: a row's neighbours are the last of them")
+    by = await by_contexts(scorer, core, replace(settings, contexts=settings.contexts - 1), experiment)
+    assert by.contexts is not None
+    assert isinstance(by.scorer, ContextScorer)
+    return by._replace(scorer=NeighbourScorer(by.scorer, core, by.contexts))
 
 
 @dataclass(frozen=True)
@@ -101,12 +144,17 @@ class Extension:
                 journal = ExtensionJournal.begin(self.folder.path, header)
             else:
                 self._check_begun(journal.header)
-            line = journal.calibration
+            line, searches = journal.calibration, self.by.searches
             if line is None:
-                line = await self._calibrated(sample or list(self.sampled(journal.header).values()))
+                rows = sample or list(self.sampled(journal.header).values())
+                line = NO_CALIBRATION if searches else await self._calibrated(rows)
                 journal.write_calibration(line)
             self.progress.expect(journal.header.num_rows)
-            await self._label(journal, RowLabeller(self.core.task, self.by.scorer, *_of_line(line)))
+            if searches:
+                labeller = searches.labeller(self.folder)
+            else:
+                labeller = RowLabeller(self.core.task, self.by.scorer, *_of_line(line))
+            await self._label(journal, labeller)
         finally:
             if journal is not None:
                 journal.close()
@@ -135,6 +183,7 @@ class Extension:
             too_long=sorted(found.too_long),
             sampled=[row.number for row in found.sample],
             data=found.digest,
+            source=self.source.record,
         )
         return header, found.sample
 
@@ -170,7 +219,8 @@ class Extension:
         write_cost(self.folder.path, None, seconds, seconds, usage)
         self.progress.rows(0, usage)
         rates, share = self.core.rates, self.settings.share_read_again
-        made = calibrated_by(answer.logprobs, core, self.core.labels, rates, share)
+        known = known_of(sample, self.core.task)
+        made = calibrated_by(answer.logprobs, known, core, self.core.labels, rates, share, scorer.num_shared)
         figures = core_figures(made, core, self.core.labels, answer.logprobs)
         whole = made.scores(answer.logprobs)
         mixed = made.first_scores(answer.logprobs[made.first])
@@ -207,9 +257,10 @@ class Extension:
         of their group, NaN elsewhere: of all, or of a random part if that costs more than the sample."""
         core, scorer = self.core, self.by.scorer
         logprobs = np.full((scorer.num_contexts, len(core.examples), len(core.task.labels)), np.nan)
+        shots = dict(enumerate(self.by.contexts.shots)) if self.by.contexts else {}
         usage, rng = Usage(), np.random.default_rng(self.settings.seed)
         for context in range(scorer.num_contexts):
-            shown = set(self.by.contexts.shots[context].tolist()) if self.by.contexts else set()
+            shown = set(shots[context].tolist()) if context in shots else set()
             groups = {core.examples[number].group for number in shown} - {None}
             left = [k for k, e in enumerate(core.examples) if k not in shown and e.group not in groups]
             most = max(num_sampled // 2, LEAST_CORE_READS)
@@ -221,12 +272,17 @@ class Extension:
                 usage += answer.usage
         return logprobs, usage
 
-    async def _label(self, journal: ExtensionJournal, labeller: RowLabeller) -> None:
+    def _chunk_rows(self, num_rows: int) -> int:
+        if self.by.searches:  # all of about the same size, since a small one finds less
+            return math.ceil(num_rows / math.ceil(num_rows / self.by.searches.rows))
+        return min(CHUNK_ROWS, max(LEAST_CHUNK_ROWS, num_rows // NUM_PARTS))
+
+    async def _label(self, journal: ExtensionJournal, labeller: Labeller) -> None:
         header = journal.header
         bad = BadRows(self.source.name, self.source.task, skip=True)
         rows = self.source.rows(bad)
-        size = self.chunk_rows or min(CHUNK_ROWS, max(LEAST_CHUNK_ROWS, header.num_rows // NUM_PARTS))
-        chunks = chunked(rows, self.source.name, without=set(header.too_long), size=size)
+        size = self.chunk_rows or self._chunk_rows(header.num_rows)
+        chunks = chunked(rows, self.source, without=set(header.too_long), size=size)
         pending: deque[tuple[Chunk, asyncio.Task[LabelledChunk]]] = deque()
         digest, last = "", self.clock()
         begun = list(journal.chunks)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
 import pydantic
-import pydantic_core
 from pydantic import Field, TypeAdapter
 
 from icm_annealer.runs.schema.base import Record, versioned
@@ -18,7 +17,9 @@ from icm_client.text.validation import first_error
 
 JOURNAL, LABELS, UNLIKE = "extend.jsonl", "labels.jsonl", "unlike.jsonl"
 METRICS, CHECK, SKIPPED, REPORT = "extend.json", "check", "skipped.jsonl", "report.html"
-OUR_FILES = (JOURNAL, LABELS, UNLIKE, METRICS, SKIPPED, REPORT, "costs.jsonl")
+ROWS = "rows.jsonl"
+"""The data, if they were in memory."""
+OUR_FILES = (JOURNAL, LABELS, UNLIKE, METRICS, SKIPPED, REPORT, ROWS, "costs.jsonl")
 
 Line = CalibrationLine | ChunkLine
 _LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="kind")])
@@ -59,10 +60,10 @@ class ExtensionJournal:
         self.calibration = line
         self._write(line)
 
-    def write_chunk(self, labels: Sequence[str], unlike: Sequence[str], **figures: Any) -> ChunkLine:
+    def write_chunk(self, labels: Sequence[bytes], unlike: Sequence[bytes], **figures: Any) -> ChunkLine:
         """Appends the rows of a chunk, JSON without line ends, and then its line."""
         for file, rows in ((self._labels, labels), (self._unlike, unlike)):
-            self._append(file, "".join(f"{row}\n" for row in rows).encode())
+            self._append(file, b"".join(row + b"\n" for row in rows))
         line = ChunkLine(labels_end=self._labels.tell(), unlike_end=self._unlike.tell(), **figures)
         self._write(line)
         self.chunks.append(line)
@@ -131,8 +132,3 @@ def _appending(path: Path, size: int) -> BinaryIO:
     file.truncate(size)
     file.seek(size)
     return file
-
-
-def row_json(row: dict[str, Any]) -> str:
-    """One row of either file. A missing number, NaN in a column of numbers, becomes null: JSON has no NaN."""
-    return pydantic_core.to_json(row, inf_nan_mode="null").decode()

@@ -25,6 +25,8 @@ class ExtendSettings:
     """The most rows, drawn from the whole file, by which scores are calibrated; a sixteenth of the rows if that is
     less, but 64."""
     seed: int = 0
+    mode: str = "shots"
+    """The name of what labels rows: see `jobs/modes.py`."""
 
     def __post_init__(self) -> None:
         """Raises RequestError for a number out of range."""

@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from icm_annealer.data.bad_rows import BadRows
+from icm_annealer.data.examples import consistency_of
 from icm_annealer.data.row_reader import ReadRow
-from icm_annealer.extending.chunks import Source, chunked
+from icm_annealer.data.task import Task
+from icm_annealer.extending.chunks import Source, chunked, examples_of, known_of
 from icm_annealer.extending.settings import ExtendSettings
 from icm_annealer.scoring.passes import Scorer
+from icm_annealer.search.problem import possible_labels
 from icm_annealer.sources.byte_source import is_stream
 from icm_annealer.sources.row import Fault
 from icm_client.contract.errors import RequestError
@@ -51,7 +54,8 @@ async def survey(
 ) -> Survey:
     """Reads the data once. Rows of more than `most_tokens` tokens are bad ones; None for `scorer` counts none.
 
-    Raises RequestError for bad rows, unless they are to be skipped, and for groups that do not follow each other.
+    Raises RequestError for bad rows, unless they are to be skipped, for groups that do not follow each other, and for
+    known labels that contradict each other.
     """
     bad = BadRows(source.name, source.task, skip=source.read_as.skip_bad)
     draw = _Reservoir(settings.sample, settings.seed)
@@ -68,8 +72,9 @@ async def survey(
             yield row
 
     too_long: list[int] = []
-    for chunk in chunked(watched(), source.name):
+    for chunk in chunked(watched(), source):
         num_rows, digest = num_rows + len(chunk.rows), chunk.digest
+        _check_known(chunk.rows, source.task)
         if scorer is not None and lengthy:
             texts = [source.task.separator + row.text for row in lengthy]
             counts = await _counts(scorer, texts, source.task.special_tokens)
@@ -88,11 +93,20 @@ async def survey(
         left = set(too_long)
         draw.remove(left)
         unused = BadRows(source.name, source.task, skip=True)
-        for chunk in chunked(source.rows(unused), source.name, without=left):
+        for chunk in chunked(source.rows(unused), source, without=left):
             digest = chunk.digest
         num_rows -= len(too_long)
     report(f"{counted(num_rows, 'row')} to label" + (f", {len(skipped):,} skipped" if skipped else ""))
     return Survey(num_rows, skipped, too_long, draw.rows(settings.num_sampled(num_rows)), digest)
+
+
+def _check_known(rows: list[ReadRow], task: Task) -> None:
+    """Raises RequestError for known labels that the rules do not allow together."""
+    groups = {row.group for row in rows if row.known is not None} - {None}
+    if task.rules and groups:
+        some = [row for row in rows if row.group in groups]
+        examples = examples_of(some)
+        possible_labels(known_of(some, task), consistency_of(task, examples), task, examples)
 
 
 async def _counts(scorer: Scorer, texts: list[str], special_tokens: bool) -> list[int | None]:

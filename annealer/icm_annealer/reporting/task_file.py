@@ -76,8 +76,9 @@ class TaskFile:
                 _comment(
                     f"Tried with {self.scorer} on {trials[0].num_queries:,} rows, without gold labels. Label mass is "
                     "the probability of all labels together; behind shots it should be near 100 %. Agreement of halves "
-                    "says whether two sets of shots lead to the same labels, from 0 (as by chance) to 1; differences "
-                    "below 0.15 may be chance. The best product stands first."
+                    "says whether two sets of shots lead to the same labels, from 0 (as by chance) to 1; the nats say "
+                    "how clearly each predicts the labels of the other. The best product of these and the label mass "
+                    "stands first. Label words that say the opposite of what is meant agree as well."
                 ),
                 _comment(f"{trials[0]}:"),
             ]

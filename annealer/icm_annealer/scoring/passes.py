@@ -130,6 +130,26 @@ async def _measured(scorer: Scorer, task: Task, texts: Sequence[str], preamble: 
     return TextLengths(int(lengths[0]) - alone, num_lead, labels, lengths, num_preamble)
 
 
+async def _too_long(scorer: Scorer, task: Task, examples: Sequence[Example]) -> RequestError | None:
+    """The error for the first example whose tokens the scorer refuses to count, being far too long. It is found by
+    halving: the scorer names only a place in a part of the texts."""
+    try:
+        texts = [task.separator + example.text for example in examples]
+        await scorer.count_tokens(texts, special_tokens=task.special_tokens)
+    except RequestError as error:
+        if error.code != "prompt_too_long":
+            raise
+        if len(examples) > 1:
+            half = len(examples) // 2
+            return await _too_long(scorer, task, examples[:half]) or await _too_long(scorer, task, examples[half:])
+        num, limit = (error.details.get(name) for name in ("tokens", "limit"))
+        size = f"{num:,} tokens or more" if num else f"{len(examples[0].text):,} characters"
+        holds = f", and the model's window holds {limit:,}" if num and limit else ", too many for the model's window"
+        what = f"the row with the id {examples[0].id!r:.200} has {size}{holds}: shorten it or leave it out"
+        return RequestError(what, code=error.code, details=error.details)
+    return None
+
+
 def _labels(task: Task) -> list[Label]:
     return [label_texts(texts) for texts in task.labels.values()]
 
@@ -198,7 +218,11 @@ class PassScorer:
             )
         check_request(task, experiment, adapter)
         texts = [example.text for example in examples]
-        lengths = await _measured(scorer, task, texts, preamble)
+        try:
+            lengths = await _measured(scorer, task, texts, preamble)
+        except RequestError as error:
+            named = await _too_long(scorer, task, examples) if error.code == "prompt_too_long" else None
+            raise (named or error) from None
         num_longest = lengths.preamble + int(lengths.texts.max()) + WINDOW_MARGIN
         if preamble and num_longest > model.max_prompt_tokens:
             raise RequestError(

@@ -54,6 +54,9 @@ rare label depends on the order: gold labels of 150 text messages, 15 % spam, ha
 0.26 over orders, and 0.60 with one of 0.01 behind such contexts."""
 HOPELESS = 3.0
 """Standard errors: an answer whose U is so much below the best is not evaluated on more orders."""
+SLACK = 0.075
+"""Share of the most information by which U of an answer may be lower without being clearly lower: other labels of as
+coherent a concept, or contexts, change it by as much."""
 KNOWN_GAIN = 1e6
 """Nats added to the score of a known label, so that it wins against any score and, if need be, any shift."""
 
@@ -97,6 +100,12 @@ class Problem:
         """`scores` with the shift of each label by which the best labels, known ones among them, have the stated
         rates."""
         return scores if self.rates is None else scores + self.rates.shifts(self._with_known(scores))
+
+    @property
+    def slack(self) -> float:
+        """By how much U by the measure `information` may be lower without being clearly lower, in nats; 0 for other
+        measures."""
+        return SLACK * float(np.log(self.num_labels)) if self.objective.measure == "information" else 0.0
 
     @cached_property
     def is_known(self) -> npt.NDArray[np.bool_]:
@@ -364,13 +373,16 @@ def weigh(
 
 
 def _best(problem: Problem, candidates: Sequence[Candidate], kept: Sequence[int]) -> list[int]:
-    """The numbers of the best of `kept`: at most `NUM_KEPT`, without those that the best surely exceeds, as far as the
-    examples of the first order tell."""
+    """The numbers of the best of `kept`: at most `NUM_KEPT`, without those that the best surely and clearly exceeds, as
+    far as the examples of the first order tell."""
     best = sorted(kept, key=lambda number: -candidates[number].u)[:NUM_KEPT]
     if problem.objective.measure != "information":
         return best
     leads = {number: lead_by_example(candidates[best[0]], candidates[number]) for number in best[1:]}
-    return [best[0], *(number for number, (lead, error) in leads.items() if lead <= HOPELESS * error)]
+    return [
+        best[0],
+        *(number for number, (lead, error) in leads.items() if lead <= max(HOPELESS * error, problem.slack)),
+    ]
 
 
 def _candidate(problem: Problem, finalist: Finalist) -> Candidate:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from icm_annealer.core.arrays import Ints
+from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.objective import Objective
 from icm_annealer.data.examples import Example, consistency_of, labels_of
 from icm_annealer.data.given_labels import NOTHING_GIVEN, GivenLabels, named_ids
@@ -59,10 +59,8 @@ def _completed(known: Ints, consistency: Consistency, task: Task, examples: Sequ
     """`known` [example] with the labels that follow from it by the rules, or without them if a group is so large that
     finding them takes too long."""
     one_each = np.eye(len(task.labels))
-    # With this gain, a known label is worth more than all others of its group.
-    fixed = np.where(known[:, None] >= 0, 2.0 * len(known) * one_each[known], 0.0)
-    possible = consistency.best(fixed)
-    _check_possible(possible, known, consistency, examples)
+    fixed = _fixed(known, one_each)
+    possible = possible_labels(known, consistency, task, examples)
     is_open = np.zeros(len(known), dtype=bool)  # examples whose label follows, as far as is known
     for group in consistency.groups:
         is_open[group] = (known[group] < 0) & (known[group] >= 0).any()
@@ -76,8 +74,16 @@ def _completed(known: Ints, consistency: Consistency, task: Task, examples: Sequ
     return known
 
 
-def _check_possible(possible: Ints, known: Ints, consistency: Consistency, examples: Sequence[Example]) -> None:
-    """Raises RequestError if `possible`, the best labels that the rules allow, are not those `known`."""
+def _fixed(known: Ints, one_each: Array) -> Array:
+    """Scores [example, label] by which a known label is worth more than all others of its group."""
+    fixed: Array = np.where(known[:, None] >= 0, 2.0 * len(known) * one_each[known], 0.0)
+    return fixed
+
+
+def possible_labels(known: Ints, consistency: Consistency, task: Task, examples: Sequence[Example]) -> Ints:
+    """Labels of all examples that the rules allow, with those `known` (-1 where none is) among them. Raises
+    RequestError if there are none, since known labels contradict each other."""
+    possible = consistency.best(_fixed(known, np.eye(len(task.labels))))
     counts = consistency.by_group(possible)
     for group, count in zip(consistency.groups, counts, strict=True):
         there = group[known[group] >= 0]
@@ -87,3 +93,4 @@ def _check_possible(possible: Ints, known: Ints, consistency: Consistency, examp
                 "under the task's rules: correct or remove one",
                 code="bad_data",
             )
+    return possible

@@ -32,7 +32,9 @@ GIVEN, GROWING, ZERO_SHOT, RANDOM = "given", "growing", "zero-shot", "random"
 EVEN, RENAMED, UNEVEN, ZERO_SHOT_ALONE = "even rates", "renamed", "uneven rates", "zero-shot alone"
 
 CLEAR = 2.0
-"""Standard errors over the examples of a clear lead in U."""
+"""Standard errors of a clear lead in U."""
+UNRELATED = 0.25
+"""Agreement beyond chance below which two labellings are taken to be of different concepts."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
     if problem.rates is None and problem.objective.measure == "information":
         began = _likelier_named(found)
         at_rates = yield from _at_rates(problem, settings, alone, began, starts[0].scores, rate_rng)
-        found += _at_best_rates(began, at_rates)
+        found += _at_best_rates(problem, began, at_rates)
     found.append(Finalist((ZERO_SHOT_ALONE,), problem.best(alone), None, alone))
     candidates = yield from weigh(problem, found, settings.num_final_orders, order_rng)
     candidates = _likelier_of_equals(problem, candidates, alone)
@@ -195,15 +197,20 @@ def _at_rates(
     return (yield from answers_at_rates(problem, quick, began.scores, grown, combined, rng))
 
 
-def _at_best_rates(began: Finalist | None, at_rates: Sequence[AtRates]) -> list[Finalist]:
-    """The most coherent answer at other rates than those of `began`, if U is higher there. Even rates need a clear
-    lead, since they cost the labels that are not even."""
+def _at_best_rates(problem: Problem, began: Finalist | None, at_rates: Sequence[AtRates]) -> list[Finalist]:
+    """The most coherent answer at other rates than those of `began`, if U is higher there, or not clearly lower and its
+    labels are of another concept. Even rates need a clear lead, since they cost the labels that are not even."""
     if began is None or not at_rates:
         return []
     first, best = at_rates[0], max(at_rates, key=lambda answer: answer.u)
+    if best is first:
+        best = max(at_rates[1:], key=lambda answer: answer.u, default=first)
+        is_other = agreement_beyond_chance(best.labels, first.labels, problem.num_labels) < UNRELATED
+        if not is_other or first.u - best.u > problem.slack:
+            return []
     is_even = np.ptp(best.rates) == 0
     lead, error = best.lead(first)
-    if best is first or (is_even and lead <= CLEAR * error):
+    if is_even and lead <= CLEAR * error:
         return []
     return [Finalist((*began.starts, EVEN) if is_even else (UNEVEN,), best.labels, None, best.scores)]
 
@@ -220,11 +227,16 @@ def _combined(settings: BlockSettings, said: Array, alone: Array) -> Array:
 
 
 def _are_alike(settings: BlockSettings, one: Ints, other: Ints, num_labels: int) -> bool:
-    """Whether two labellings agree as much beyond chance as even ones do that agree on `min_agreement`: where one label
-    is rare, any two agree on most examples."""
+    """Whether two labellings agree as much beyond chance as even ones do that agree on `min_agreement`."""
+    least = (settings.min_agreement - 1 / num_labels) / (1 - 1 / num_labels)
+    return agreement_beyond_chance(one, other, num_labels) >= least
+
+
+def agreement_beyond_chance(one: Ints, other: Ints, num_labels: int) -> float:
+    """Cohen's kappa of two labellings: 1 if they are the same, 0 at the agreement that their label rates alone give.
+    Where one label is rare, any two agree on most examples."""
     by_chance = float((label_rates(one, num_labels) * label_rates(other, num_labels)).sum())
-    share = (settings.min_agreement - 1 / num_labels) / (1 - 1 / num_labels)
-    return bool((one == other).mean() >= by_chance + share * (1 - by_chance))
+    return 1.0 if by_chance == 1.0 else float(((one == other).mean() - by_chance) / (1 - by_chance))
 
 
 def likelier_names(labels: Ints, alone: Array) -> Ints:
@@ -243,26 +255,29 @@ def likelier_names(labels: Ints, alone: Array) -> Ints:
 
 
 def _likelier_of_equals(problem: Problem, candidates: list[Candidate], alone: Array) -> list[Candidate]:
-    """Moves another candidate to the front if its U is not significantly lower than the best and it is likelier by
-    evidence of another kind: without known labels, the zero-shot scores `alone` decide between the best and those that
-    agree with it less than by chance, since a concept and its opposite are equally coherent. Known labels decide
-    between all.
+    """Moves another candidate to the front if its U is not clearly lower than the best and evidence of another kind
+    speaks for it: without known labels, what the zero-shot scores `alone` say of the labels decides between the best
+    and those of another concept, since a concept, its opposite and a second one can be equally coherent; the zero-shot
+    labels themselves take no part, since their scores speak for them in any case. Known labels decide between all.
     """
     best, num_labels, is_known = candidates[0], alone.shape[1], problem.is_known
 
-    def likelihood(candidate: Candidate) -> float:
-        labels = candidate.labels
+    def evidence(candidate: Candidate) -> float:
         if not is_known.any() or candidate.scores is None:
-            return float(alone[np.arange(len(alone)), labels].mean())
-        return float(normalized(candidate.scores)[is_known, labels[is_known]].mean())
+            return information(alone, candidate.labels)
+        return float(normalized(candidate.scores)[is_known, candidate.labels[is_known]].mean())
 
     def is_equal(rival: Candidate) -> bool:
+        if len(rival.us) < len(best.us):
+            return False
         lead, error = best.lead(rival)
-        agreement = (best.labels == rival.labels).mean()
-        is_evaluated = len(rival.us) == len(best.us)
-        return is_evaluated and lead <= 2 * error and bool(is_known.any() or agreement < 1 / num_labels)
+        if is_known.any():
+            return lead <= CLEAR * error
+        is_other = agreement_beyond_chance(best.labels, rival.labels, num_labels) < UNRELATED
+        is_alone = rival.starts == (ZERO_SHOT_ALONE,)
+        return is_other and not is_alone and lead <= max(CLEAR * error, problem.slack)
 
-    first = max([best, *filter(is_equal, candidates)], key=likelihood)
+    first = max([best, *filter(is_equal, candidates)], key=evidence)
     return [first, *(candidate for candidate in candidates if candidate is not first)]
 
 

@@ -39,9 +39,6 @@ MOST_EVEN = 0.6
 """Most that the rarest of the growing self-labels may have of its even share for their rates to be tried."""
 LEAST_COUNT = 8
 """Number of examples that each label must have, so that either half has shots of it."""
-SLACK = 0.075
-"""Share of the most information by which U may be below the highest so far for another step to follow: U can fall with
-the first step and rise with the second."""
 CHAIN = "chain at uneven rates"
 """The purpose of the requests of its chains, which are numbered by step."""
 FROM_GROWN = "chain from uneven growing labels"
@@ -124,7 +121,7 @@ def _steps(
         if not ends:  # no rates to try, or the search is stopped
             return
         num_chains += len(ends)
-        least = max(answer.u for answer in found) - _slack(problem)
+        least = max(answer.u for answer in found) - problem.slack
         ended = [_cut(problem, cut.rates, combined(end.evidence)) for cut, end in zip(cuts, ends, strict=True)]
         answers = yield from _evaluated(problem, order, ended)
         found += answers
@@ -185,7 +182,7 @@ def _promising(problem: Problem, last: _Cut | AtRates, many: Sequence[Array]) ->
     """The best labels by the scores of `last` at each of these rates [label], without those that are clearly less
     coherent than its own labels by the scores themselves. These come from contexts with other labels, but U behind
     contexts with the new ones is lower still where they are wrong (docs/design/search.md)."""
-    least = information(last.scores, last.labels) - _slack(problem)
+    least = information(last.scores, last.labels) - problem.slack
     cuts = [_cut(problem, rates, last.scores) for rates in many if _is_possible(problem, rates)]
     return [cut for cut in cuts if information(cut.scores, cut.labels) >= least]
 
@@ -205,10 +202,6 @@ def _cut(problem: Problem, rates: Array, scores: Array) -> _Cut:
     """`problem` has no rates of its own."""
     shifted = _at(problem, rates).with_rates(scores)
     return _Cut(rates, problem.best(shifted), shifted)
-
-
-def _slack(problem: Problem) -> float:
-    return SLACK * float(np.log(problem.num_labels))
 
 
 def _is_possible(problem: Problem, rates: Array) -> bool:

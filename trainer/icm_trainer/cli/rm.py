@@ -55,6 +55,28 @@ from icm_trainer.sft.record import MERGED, read_record, threads_of
 from icm_trainer.sft.settings import SftSettings
 from icm_trainer.sft.sources import LabelOptions
 
+PairingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--pairing",
+        metavar="|".join(PAIRINGS),
+        help="What a pair is made of: the two responses that an example compares, two examples of one group, or "
+        "any two examples.",
+        show_default="the first of these that the task has",
+    ),
+]
+BetterOption = Annotated[
+    str | None,
+    typer.Option(
+        "--better",
+        help="The label of good examples; of compared responses, that for the first being better.",
+        show_default="the one that the rules name, or the first",
+    ),
+]
+ResponseOption = Annotated[
+    str | None, typer.Option("--response", metavar="FIELD,FIELD", help="The two fields that an example compares.")
+]
+
 
 def rm(
     labels: Annotated[
@@ -73,27 +95,9 @@ def rm(
     first: FirstOption = None,
     abstain_below: AbstainOption = None,
     min_margin: MinMarginOption = None,
-    pairs: Annotated[
-        str | None,
-        typer.Option(
-            "--pairing",
-            metavar="|".join(PAIRINGS),
-            help="What a pair is made of: the two responses that an example compares, two examples of one group, or "
-            "any two examples.",
-            show_default="the first of these that the task has",
-        ),
-    ] = None,
-    better: Annotated[
-        str | None,
-        typer.Option(
-            "--better",
-            help="The label of good examples; of compared responses, that for the first being better.",
-            show_default="the one that the rules name, or the first",
-        ),
-    ] = None,
-    response: Annotated[
-        str | None, typer.Option("--response", metavar="FIELD,FIELD", help="The two fields that an example compares.")
-    ] = None,
+    pairs: PairingOption = None,
+    better: BetterOption = None,
+    response: ResponseOption = None,
     prompt: Annotated[
         str | None,
         typer.Option(

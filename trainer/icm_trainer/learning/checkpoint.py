@@ -19,14 +19,20 @@ STATE = "state.json"
 class LogRow(Record):
     """A look at a training in progress."""
 
-    step: int = Field(ge=1)
+    step: int = Field(ge=0)
     epoch: float
     loss: float
-    """Mean training loss of the steps since the last look, in nats a row."""
+    """Mean training loss of the steps since the last look, in nats a row; 0 before the first step."""
     held_out_loss: float | None = None
     """Mean loss of the held-out rows; None without any."""
     held_out_agreement: float | None = None
     """The share of held-out rows for which the model's answer is the one given."""
+    figures: dict[str, float] = Field(default_factory=dict)
+    """What else the look measured, by name."""
+    samples: list[str] = Field(default_factory=list)
+    """What the model wrote, where it writes."""
+    by_step: list[dict[str, float]] = Field(default_factory=list)
+    """What the objective measured in each step since the last look, where it measures anything."""
 
 
 class CheckpointState(Versioned):
@@ -37,6 +43,8 @@ class CheckpointState(Versioned):
     seconds: float
     losses: list[float]
     """Of the steps since the last look."""
+    by_step: list[dict[str, float]] = Field(default_factory=list)
+    """What else was measured in them."""
     log: list[LogRow]
     best: int | None
     """The step of the best look."""

@@ -40,6 +40,11 @@ class Schedule:
         order: Ints = np.random.default_rng([self.seed, epoch]).permutation(self.num_rows)
         return order[place * self.batch : (place + 1) * self.batch]
 
+    @property
+    def looks_first(self) -> bool:
+        """Whether there is a look before the first step."""
+        return False
+
     def rate_at(self, step: int) -> float:
         return self.rate * (1 - step / self.num_steps)
 

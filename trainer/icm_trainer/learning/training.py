@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,12 +26,17 @@ CLOSE = 0.05
 """Mean losses of held-out rows, in nats, that differ by less say nothing."""
 
 
-class HeldOutLook(NamedTuple):
+@dataclass(frozen=True)
+class HeldOutLook:
     """The model on the held-out rows."""
 
-    loss: float
-    agreement: float
+    loss: float | None = None
+    agreement: float | None = None
     """The share whose answer is the one given."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """Whatever else was measured."""
+    samples: Sequence[str] = ()
+    """What the model wrote, if it writes."""
 
 
 class Objective(Protocol):
@@ -49,21 +55,41 @@ class Objective(Protocol):
         """None without held-out rows."""
         ...
 
+    def measured(self) -> Mapping[str, float]:
+        """Figures of the rows whose losses were asked for since the last call; empty if there are none."""
+        ...
+
+
+Choice = Callable[[Sequence[LogRow]], LogRow | None]
+"""Of all looks so far, the one whose weights are kept; None for none yet."""
+
 
 class Training:
     """The state of a training: a model, its optimizer, and the position in the schedule.
 
-    `micro_batch` rows are computed at a time; their gradients are added up to those of a step.
+    `micro_batch` rows are computed at a time; their gradients are added up to those of a step. `choose` says which
+    weights are kept, and `patience` after how many looks without better ones the training stops; by default these are
+    `best_look` and PATIENCE.
     """
 
-    def __init__(self, model: Any, objective: Objective, schedule: Schedule, micro_batch: int):
+    def __init__(
+        self,
+        model: Any,
+        objective: Objective,
+        schedule: Schedule,
+        micro_batch: int,
+        choose: Choice | None = None,
+        patience: int = PATIENCE,
+    ):
         import torch
 
         self.model, self.schedule = model, schedule
         self._objective, self._micro_batch = objective, micro_batch
+        self._choose, self._patience = choose or best_look, patience
         self._trained = {name: one for name, one in model.named_parameters() if one.requires_grad}
         self._optimizer = torch.optim.AdamW(self._trained.values(), lr=schedule.rate, weight_decay=0.0)
         self._losses: list[float] = []
+        self._by_step: list[dict[str, float]] = []
         self._best: dict[str, Any] = {}
         self.step, self.seconds = 0, 0.0
         self.log: list[LogRow] = []
@@ -72,9 +98,9 @@ class Training:
 
     @property
     def is_finished(self) -> bool:
-        """At the last step, or after PATIENCE looks without a better one."""
+        """At the last step, or after `patience` looks without a better one."""
         waited = sum(row.step > self.best for row in self.log) if self.best is not None else 0
-        return self.step >= self.schedule.num_steps or waited >= PATIENCE
+        return self.step >= self.schedule.num_steps or waited >= self._patience
 
     def learn(self) -> LogRow | None:
         """One step. Returns what a look after it saw, if there was one. Raises RequestError for a loss that is no
@@ -99,30 +125,35 @@ class Training:
         self._optimizer.step()
         self.step += 1
         self._losses.append(loss)
-        seen = self._look() if self.schedule.looks_after(self.step) else None
+        if measured := self._objective.measured():
+            self._by_step.append(dict(measured))
+        seen = self.look() if self.schedule.looks_after(self.step) else None
         self.seconds += time.monotonic() - start
         return seen
 
-    def _look(self) -> LogRow:
+    def look(self) -> LogRow:
+        """Looks at the held-out rows now."""
         self.model.eval()
-        seen = self._objective.look()
+        seen = self._objective.look() or HeldOutLook()
         row = LogRow(
             step=self.step,
             epoch=round(self.step / self.schedule.steps_per_epoch, 3),
-            loss=float(np.mean(self._losses)),
-            held_out_loss=seen and seen.loss,
-            held_out_agreement=seen and seen.agreement,
+            loss=float(np.mean(self._losses)) if self._losses else 0.0,
+            held_out_loss=seen.loss,
+            held_out_agreement=seen.agreement,
+            figures=dict(seen.figures),
+            samples=list(seen.samples),
+            by_step=self._by_step,
         )
-        self._losses = []
+        self._losses, self._by_step = [], []
         self.log.append(row)
-        if best_look(self.log) is row:
+        if self._choose(self.log) is row:
             self.best = self.step
             self._best = {name: one.detach().clone() for name, one in self._trained.items()}
         return row
 
     def take_best(self) -> None:
-        """Puts the best weights into the model, where held-out rows tell which these are: those with the highest
-        agreement; see `best_look`."""
+        """Puts the best weights into the model, where looks tell which these are."""
         import torch
 
         with torch.no_grad():
@@ -148,6 +179,7 @@ class Training:
             step=self.step,
             seconds=self.seconds,
             losses=self._losses,
+            by_step=self._by_step,
             log=self.log,
             best=self.best,
         )
@@ -182,7 +214,7 @@ class Training:
                 }
         state = found.state
         self.step, self.seconds, self._losses = state.step, state.seconds, list(state.losses)
-        self.log, self.best = list(state.log), state.best
+        self._by_step, self.log, self.best = list(state.by_step), list(state.log), state.best
         return True
 
     def _like(self, name: str, value: Any) -> Any:

@@ -37,6 +37,9 @@ class PairObjective:
         pairs = rewards[torch.as_tensor(places.reshape(-1, 2), device=rewards.device)]
         return -torch.nn.functional.logsigmoid(pairs[:, 0] - pairs[:, 1]).sum()
 
+    def measured(self) -> dict[str, float]:
+        return {}
+
     def look(self) -> HeldOutLook | None:
         """A tie is half an agreement."""
         held_out = self._rows.held_out

@@ -15,7 +15,7 @@ from icm_client.contract.errors import RequestError
 from icm_trainer.rm.pairing import PairOptions
 from icm_trainer.rm.pairs import Pair
 from icm_trainer.sft.labelled import Origin
-from icm_trainer.sft.record import PAIRS_USED, TrainingRecord
+from icm_trainer.sft.record import PAIRS_USED, ReaderRecord
 
 
 class PairsRecord(Record):
@@ -40,7 +40,7 @@ class PairsRecord(Record):
         return None if task is None else task.seen()
 
 
-class RmRecord(TrainingRecord):
+class RmRecord(ReaderRecord):
     """How a reward model was made. `task` is the form of its texts, and the labels behind them."""
 
     what: ClassVar[str] = "reward model"

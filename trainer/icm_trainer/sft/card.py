@@ -6,7 +6,7 @@ from pathlib import Path
 
 from icm_trainer.learning.checkpoint import LogRow
 from icm_trainer.sft.labelled import RunOrigin
-from icm_trainer.sft.record import SftRecord, TrainingRecord, TrainingResult
+from icm_trainer.sft.record import ReaderRecord, SftRecord, TrainingRecord, TrainingResult
 
 
 def model_card(record: SftRecord, result: TrainingResult) -> str:
@@ -30,7 +30,7 @@ def model_card(record: SftRecord, result: TrainingResult) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def training_section(record: TrainingRecord, result: TrainingResult, loss: str) -> list[str]:
+def training_section(record: ReaderRecord, result: TrainingResult, loss: str) -> list[str]:
     """Settings, the curve, and which weights were kept. `loss` says what was minimised."""
     settings = record.settings
     return [
@@ -56,11 +56,11 @@ def _epochs(num: float) -> str:
     return "1 epoch" if num == 1 else f"{num:g} epochs"
 
 
-def front_matter(record: TrainingRecord) -> str:
-    """What model hubs read."""
+def front_matter(record: TrainingRecord, does: str = "text-classification") -> str:
+    """What model hubs read; `does` is their word for what the model is for."""
     library = "transformers" if record.settings.full else "peft"
     base = record.base.name if record.base.name != record.base.folder else Path(record.base.folder).name
-    return f"---\nlibrary_name: {library}\nbase_model: {base!r}\npipeline_tag: text-classification\n---"
+    return f"---\nlibrary_name: {library}\nbase_model: {base!r}\npipeline_tag: {does}\n---"
 
 
 def code(*lines: str | list[str]) -> str:

@@ -14,14 +14,14 @@ from icm_trainer.models.base_model import BaseModel, load_model
 from icm_trainer.models.label_scores import label_logprobs
 from icm_trainer.models.label_tokens import cut_to, prompts_of
 from icm_trainer.models.lora import with_saved_adapter
-from icm_trainer.sft.record import TrainingRecord, read_training
+from icm_trainer.sft.record import ReaderRecord, TrainingRecord, read_reader
 
 
 @dataclass(frozen=True)
 class TunedClassifier:
     """Create it with `load`."""
 
-    record: TrainingRecord
+    record: ReaderRecord
     base: BaseModel
     model: Any
 
@@ -29,7 +29,7 @@ class TunedClassifier:
     def load(cls, folder: Path, cache: Path, say: Progress = lambda text: None, device: str = "cpu") -> TunedClassifier:
         """The model in `folder`. Raises RequestError if there is none, or if the base of its adapter is missing or has
         changed."""
-        record = read_training(folder)
+        record = read_reader(folder)
         base = BaseModel.find(str(folder), cache, say) if record.settings.full else base_of(folder, record, cache, say)
         model = load_model(base.folder, "float32", device)
         return cls(record, base, model if record.settings.full else with_saved_adapter(model, folder))

@@ -33,6 +33,9 @@ class LabelObjective:
         logprobs = target_logprobs(self._model, [self._shown[number] for number in rows])
         return -(logprobs * torch.tensor(self.weights[rows], dtype=torch.float32, device=logprobs.device)).sum()
 
+    def measured(self) -> dict[str, float]:
+        return {}
+
     def look(self) -> HeldOutLook | None:
         """The loss is of the labels' probabilities among themselves; both figures are weighted like the rows."""
         if not self._held_out:

@@ -16,14 +16,14 @@ from icm_annealer.runs.directory import RunDir
 from icm_annealer.runs.schema.base import Record
 from icm_trainer.learning.checkpoint import LogRow, remove_checkpoint
 from icm_trainer.learning.disk import check_room
-from icm_trainer.learning.schedule import Schedule
-from icm_trainer.learning.training import Objective, Training
+from icm_trainer.learning.schedule import PATIENCE, Schedule
+from icm_trainer.learning.training import Choice, Objective, Training
 from icm_trainer.models.base_model import BaseModel
 from icm_trainer.models.device import use_threads
 from icm_trainer.models.lora import num_lora_parameters, with_adapter
 from icm_trainer.sft.record import CARD, CHECKPOINT, TRAINING, BaseRecord, RecordT, TrainingResult, read_record
 from icm_trainer.sft.saving import merge, prepare_folder, save_weights
-from icm_trainer.sft.settings import SftSettings
+from icm_trainer.sft.settings import SftSettings, TrainingSettings
 
 CHECKPOINT_S = 60.0
 MAX_CHECKPOINT_SHARE = 0.05
@@ -48,11 +48,14 @@ class Prepared(Generic[RecordT]):
     merges: bool
     """Whether the adapter is also merged into the base's weights, in `out/merged`."""
     checkpoint_s: float
+    choose: Choice | None = None
+    patience: int = PATIENCE
+    """Which weights are kept, and when a training stops early; see `Training`."""
     has_ended: bool = False
     """Whether the folder holds the result already."""
 
     @property
-    def settings(self) -> SftSettings:
+    def settings(self) -> TrainingSettings:
         return self.record.settings
 
     def ready(self, used: Iterable[Record], *, resume: bool, overwrite: bool) -> Prepared[RecordT]:
@@ -106,7 +109,9 @@ class Prepared(Generic[RecordT]):
         model = self.base.load(settings.base_dtype, settings.device)
         if not settings.full:
             model = with_adapter(model, settings.rank, settings.alpha)
-        training = Training(model, self.objective(model), self.schedule, settings.micro_batch)
+        training = Training(
+            model, self.objective(model), self.schedule, settings.micro_batch, self.choose, self.patience
+        )
         if training.restore(self.out / CHECKPOINT):
             progress.status(f"going on after step {training.step:,}")
         return training
@@ -116,6 +121,8 @@ class Prepared(Generic[RecordT]):
         saved, saving_s = time.monotonic(), 0.0
         folder = self.out / CHECKPOINT
         try:
+            if self.schedule.looks_first and not training.log:
+                progress.status(_shown(training.look(), self.schedule.num_steps))
             while not training.is_finished:
                 seen = training.learn()
                 progress.step()
@@ -149,6 +156,7 @@ def schedule_of(settings: SftSettings, num_rows: int) -> Schedule:
 
 def _shown(row: LogRow, num_steps: int) -> str:
     text = f"step {row.step:,} of {num_steps:,}, epoch {row.epoch:.1f}: loss {row.loss:.3f}"
+    text += "".join(f", {name.replace('_', ' ')} {value:.3f}" for name, value in row.figures.items())
     if row.held_out_loss is None:
         return text
     return f"{text}, held out {row.held_out_loss:.3f}, agreement {row.held_out_agreement:.3f}"

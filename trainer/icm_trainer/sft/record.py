@@ -15,10 +15,10 @@ from icm_annealer.runs.schema.base import Record, Versioned, read_file
 from icm_client.contract.errors import RequestError
 from icm_trainer.learning.checkpoint import LogRow
 from icm_trainer.sft.labelled import LabelledExample, Origin
-from icm_trainer.sft.settings import SftSettings
+from icm_trainer.sft.settings import SftSettings, TrainingSettings
 
 TRAINING, LABELS_USED, CARD, MERGED, CHECKPOINT = "training.json", "labels.jsonl", "README.md", "merged", "checkpoint"
-PAIRS_USED = "pairs.jsonl"
+PAIRS_USED, PROMPTS_USED = "pairs.jsonl", "prompts.jsonl"
 
 
 class BaseRecord(Record):
@@ -76,7 +76,7 @@ class TrainingRecord(Versioned):
     kind: str
     base: BaseRecord
     task: Task
-    settings: SftSettings
+    settings: TrainingSettings
     versions: dict[str, str]
     """Of the libraries that computed."""
     num_steps: int = Field(ge=1)
@@ -96,7 +96,13 @@ class TrainingRecord(Versioned):
 RecordT = TypeVar("RecordT", bound=TrainingRecord)
 
 
-class SftRecord(TrainingRecord):
+class ReaderRecord(TrainingRecord):
+    """How a model was tuned that reads texts of `task` and answers its labels."""
+
+    settings: SftSettings
+
+
+class SftRecord(ReaderRecord):
     """How a classifier was fine-tuned."""
 
     what: ClassVar[str] = "classifier"
@@ -118,6 +124,12 @@ class UsedLabel(Record):
     certainty: float | None
     margin: float | None
     held_out: bool
+
+
+def read_reader(folder: Path) -> ReaderRecord:
+    """The record in `folder`, of a model that answers labels. Raises RequestError if there is none, or if the training
+    did not end."""
+    return _ended(folder, read_file(folder / TRAINING, ReaderRecord))
 
 
 def read_training(folder: Path) -> TrainingRecord:

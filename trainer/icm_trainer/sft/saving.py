@@ -14,7 +14,16 @@ from icm_annealer.runs.schema.base import Record, read_file
 from icm_client.contract.errors import RequestError
 from icm_trainer.learning.checkpoint import remove_checkpoint
 from icm_trainer.models.lora import merged_model
-from icm_trainer.sft.record import CARD, CHECKPOINT, LABELS_USED, MERGED, PAIRS_USED, TRAINING, TrainingRecord
+from icm_trainer.sft.record import (
+    CARD,
+    CHECKPOINT,
+    LABELS_USED,
+    MERGED,
+    PAIRS_USED,
+    PROMPTS_USED,
+    TRAINING,
+    TrainingRecord,
+)
 
 PARTIAL = ".partial"
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model")
@@ -77,7 +86,7 @@ def remove_model(out: Path) -> None:
     remove_checkpoint(out / CHECKPOINT)
     shutil.rmtree(out / MERGED, ignore_errors=True)
     shutil.rmtree(out / PARTIAL, ignore_errors=True)
-    for pattern in (TRAINING, LABELS_USED, PAIRS_USED, CARD, *WEIGHTS, *TOKENIZER_FILES):
+    for pattern in (TRAINING, LABELS_USED, PAIRS_USED, PROMPTS_USED, CARD, *WEIGHTS, *TOKENIZER_FILES):
         for path in out.glob(pattern):
             path.unlink()
 

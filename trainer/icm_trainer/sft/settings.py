@@ -32,8 +32,8 @@ MIN_HELD_OUT = 8
 """With fewer held-out rows their agreement says nothing, so none are held out."""
 
 
-class SftSettings(Record):
-    """Everything that determines the weights, besides the base model and the labelled examples."""
+class TrainingSettings(Record):
+    """What every training has: how weights are trained, whatever they learn."""
 
     preset: str
     device: DeviceName
@@ -44,11 +44,27 @@ class SftSettings(Record):
     """LoRA's: the adapter's product is scaled by alpha / rank."""
     rate: float = Field(gt=0, le=1)
     """The first learning rate; it falls linearly to 0."""
-    epochs: float = Field(gt=0, le=1000)
     batch: int = Field(ge=1, le=65_536)
     """Rows a step."""
     micro_batch: int = Field(ge=1)
     """Rows computed at a time."""
+    threads: int = Field(ge=1)
+    seed: int = Field(default=0, ge=0)
+
+    @property
+    def method(self) -> Literal["full", "LoRA"]:
+        return "full" if self.full else "LoRA"
+
+    @property
+    def base_dtype(self) -> str:
+        """The type of the base model's weights while it is trained."""
+        return "bfloat16" if self.device == "cuda" and not self.full else "float32"
+
+
+class SftSettings(TrainingSettings):
+    """Everything that determines the weights, besides the base model and the labelled examples."""
+
+    epochs: float = Field(gt=0, le=1000)
     held_out: float = Field(default=0.1, ge=0, le=0.5)
     """The share of the labels given that are not learnt from, and tell when to stop."""
     class_weights: bool = False
@@ -57,8 +73,6 @@ class SftSettings(Record):
     """Of a text with its label."""
     cut: bool = False
     """Whether longer texts lose their beginning; else they are refused."""
-    threads: int = Field(ge=1)
-    seed: int = Field(default=0, ge=0)
 
     @classmethod
     def of(
@@ -101,15 +115,6 @@ class SftSettings(Record):
             threads=threads or available_threads(),
             seed=seed,
         )
-
-    @property
-    def method(self) -> Literal["full", "LoRA"]:
-        return "full" if self.full else "LoRA"
-
-    @property
-    def base_dtype(self) -> str:
-        """The type of the base model's weights while it is trained."""
-        return "bfloat16" if self.device == "cuda" and not self.full else "float32"
 
 
 def presets_help() -> str:

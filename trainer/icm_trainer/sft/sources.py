@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,8 +13,10 @@ from icm_annealer.data.label_values import LabelValues
 from icm_annealer.data.row_reader import is_absent
 from icm_annealer.data.rows import REMOTE, read_rows
 from icm_annealer.data.task import LoadedTask, Task, load_task
+from icm_annealer.extending.chunks import id_of
+from icm_annealer.extending.labelled_rows import LabelledRows, folder_of
 from icm_annealer.runs.directory import JOURNAL
-from icm_annealer.runs.gold import read_again
+from icm_annealer.runs.gold import read_again, task_again
 from icm_annealer.runs.record import RunRecord
 from icm_annealer.sources.byte_source import STANDARD_INPUT
 from icm_annealer.sources.row import Row
@@ -55,6 +58,9 @@ def read_labels(options: LabelOptions) -> LabelSet:
     source = options.source
     if source is not None and not source.startswith(REMOTE) and source != STANDARD_INPUT and not Path(source).exists():
         raise RequestError(f"{source}: there is neither a run nor a file with labels", code="no_data")
+    extension = LabelledRows.of(Path(source)) if source is not None and not options.from_gold else None
+    if extension is not None and source is not None and not options.field:
+        return _of_extension(source, extension, options)
     if options.task is None:
         raise RequestError("name the task of these labels with --task: a built-in task or a task file")
     loaded = load_task(options.task, allow_code=options.allow_code)
@@ -123,12 +129,52 @@ def _of_rows(loaded: LoadedTask, options: LabelOptions) -> LabelSet:
     return LabelSet(task, found, _stated_origin(options, f"of {source}"), len(read.examples) - len(found))
 
 
+def _of_extension(source: str, extension: LabelledRows, options: LabelOptions) -> LabelSet:
+    """Labels of `icm extend`, whose rows are found by their numbers in the data that it labelled."""
+    rows: list[tuple[Row, int]] = []
+    for where, row in _limited(source):
+        number = None if not isinstance(row, dict) or "label" not in row else row.get("row")
+        if number is None or not str(number).isdecimal():
+            raise RequestError(f"{where}: a row of `icm extend` has the fields label and row", code="bad_data")
+        rows.append((Row(where, row), int(number)))
+    data = extension.source(options.data, allow_code=options.allow_code)
+    task = data.task
+    if options.task is not None:
+        task_again(task, source, options.task, allow_code=options.allow_code)  # refuses another task
+    read = extension.rows(data, [number for _, number in rows])
+    found: list[LabelledExample] = []
+    values = LabelValues(task)
+    for (where, row), number in rows:
+        label, one = values.label_at(plain(row["label"]), where), read.get(number)
+        if one is None:
+            raise RequestError(f"{where}: {data.name} has no row {number} that was labelled", code="bad_data")
+        if label is not None:
+            example = Example(id_of(one), one.text, one.group, one.facts)
+            found.append(
+                LabelledExample(example, label, _number(row, "certainty", where), _number(row, "margin", where))
+            )
+    origin = Origin(kind="file", text=f"read from {source}, by the core {extension.header.core}")
+    return LabelSet(task, found, origin, len(rows) - len(found))
+
+
+def _limited(source: str) -> Iterator[Row]:
+    for number, row in enumerate(read_rows(source)):
+        if number >= MAX_ROWS:
+            raise RequestError(f"{row.where}: more than {MAX_ROWS} rows", code="bad_data")
+        yield row
+
+
 def _of_file(source: str, loaded: LoadedTask, options: LabelOptions) -> LabelSet:
     """Rows with a label, and the whole text that the model reads or the id of a row of the task's data."""
     task, rows = loaded.task, list[Row]()
-    for where, row in read_rows(source):
-        if len(rows) >= MAX_ROWS:
-            raise RequestError(f"{where}: more than {MAX_ROWS} rows", code="bad_data")
+    for where, row in _limited(source):
+        is_extended = isinstance(row, dict) and "row" in row and "label" in row and "text" not in row
+        if is_extended and (options.data is None or is_absent(row.get("id"))):
+            raise RequestError(
+                f"{source}: labels of `icm extend` without the folder {folder_of(Path(source)).path.name} beside them, "
+                "which says which rows they are: move it here, or name their data with --data if they have ids",
+                code="bad_data",
+            )
         if not isinstance(row, dict) or "label" not in row or ("text" not in row and is_absent(row.get("id"))):
             raise RequestError(
                 f"{where}: a row needs the fields label and text, or label and id; for labels in another field of the "

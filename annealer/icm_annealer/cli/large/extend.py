@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,14 +36,15 @@ from icm_annealer.cli.shared.work_options import (
 )
 from icm_annealer.console.output import Output
 from icm_annealer.console.progress import RunProgress
+from icm_annealer.console.row_throughput import Throughput
 from icm_annealer.data.rates import read_rates
 from icm_annealer.data.task import with_rates
 from icm_annealer.extending.chunks import Source
 from icm_annealer.extending.core import Core
-from icm_annealer.extending.extend import Progress, by_contexts
-from icm_annealer.extending.job import CHECKED_ROWS, MANY_ROWS, ExtendJob
+from icm_annealer.extending.extend import Progress
+from icm_annealer.extending.jobs.job import CHECKED_ROWS, MANY_ROWS, ExtendJob
+from icm_annealer.extending.jobs.modes import MODES, find_mode
 from icm_annealer.extending.journal import REPORT, SKIPPED, UNLIKE
-from icm_annealer.extending.row_throughput import Throughput
 from icm_annealer.extending.settings import MAX_CONTEXTS, ExtendSettings
 from icm_annealer.runs.schema.extension import ExtensionMetrics
 from icm_annealer.scorers.kind import DEFAULT_ENGINE
@@ -85,6 +87,13 @@ def extend(
             show_default="shots of the core in front of every row",
         ),
     ] = None,
+    mode: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(MODES),
+            help="Label rows " + "; ".join(f"{name}: {mode.help}" for name, mode in MODES.items()) + ".",
+        ),
+    ] = DEFAULTS.mode,
     contexts: ContextsOption = DEFAULTS.contexts,
     shots: Annotated[int, shots_option()] = DEFAULTS.shots,
     reads: ReadsOption = DEFAULTS.reads,
@@ -120,9 +129,11 @@ def extend(
     core = Core.read(run, allow_code=allow_code)
     if rates:
         core = core.with_task(with_rates(core.task, read_rates(rates)))
-    settings = ExtendSettings(contexts, shots, reads, sample, seed)
+    settings, found_mode = ExtendSettings(contexts, shots, reads, sample, seed, mode), find_mode(mode)
     source = Source(data, core.task, read_as(columns, encoding, skip_bad))
     job = ExtendJob(core, source, out, settings, resume, overwrite, check, experiment)
+    if by is not None and mode != DEFAULTS.mode:
+        raise RequestError("--by and --mode exclude each other: both name what labels rows")
     if by is not None and check:
         raise RequestError("--check needs a scorer, and --by asks none: leave out one of them")
     named = named_scorer(scorer, engine, wait, api_key_file, scorer_model) if by is None else None
@@ -138,7 +149,7 @@ def extend(
                 assert by is not None
                 return await job.run(labelled_by(by, core.task, progress.note), None, callbacks)
             async with named.open(progress.status, progress.note) as client:
-                behind = await by_contexts(client, core, settings, experiment)
+                behind = await found_mode.open(client, core, settings, experiment)
                 return await job.run(behind, client, callbacks)
 
     metrics: ExtensionMetrics = interruptible(work(), output, "the same command with --resume")
@@ -154,8 +165,17 @@ def print_metrics(output: Output, job: ExtendJob, metrics: ExtensionMetrics) -> 
         f"({metrics.computed_tokens / metrics.num_rows:.1f} a row). Labels: {job.out}"
     )
     output.say("Label rates: " + ", ".join(f"{name} {share:.1%}" for name, share in metrics.label_rates.items()))
+    if metrics.shared is not None:
+        one = metrics.shared
+        output.say(
+            f"{one.num_searches:,} searches labelled the same {one.num} examples of the core, too: they agree with "
+            f"each other at {one.with_each_other:.3f}, with the core at {one.with_core:.3f}"
+        )
     whose = "other examples get its labels behind its shots" if metrics.num_contexts else "examples get its labels"
-    output.say(f"The core's {whose}: {metrics.core_agreement}")
+    if not math.isnan(metrics.core_agreement.value):
+        output.say(f"The core's {whose}: {metrics.core_agreement}")
+    if metrics.known_agreement is not None:
+        output.say(f"{metrics.num_known:,} rows with a known label would get it: {metrics.known_agreement}")
     if metrics.check is not None:
         output.say(f"A search over {metrics.check.num} random rows agrees: {metrics.check.agreement}")
     if metrics.num_skipped:

@@ -32,7 +32,7 @@ from icm_annealer.console.output import Output
 from icm_annealer.console.progress import RunProgress, duration
 from icm_annealer.extending.chunks import Source
 from icm_annealer.extending.core import Core
-from icm_annealer.extending.plan import LargePlan, PlannedWork, planned
+from icm_annealer.extending.jobs.plan import LargePlan, PlannedWork, planned
 from icm_annealer.extending.settings import ExtendSettings
 from icm_annealer.scorers.kind import DEFAULT_ENGINE
 from icm_annealer.scorers.registry import DEFAULT_SCORER

@@ -17,11 +17,21 @@ from icm_client.contract.wire import ModelIdentity
 class ExtensionSettings(Record):
     """See `extending.settings.ExtendSettings`."""
 
+    mode: str
     contexts: int
     shots: int
     reads: float
     sample: int
     seed: int
+
+
+class DataSource(Record):
+    """Where the rows came from, and how they were read."""
+
+    place: str
+    """The path from the root of this machine, or an address without its password."""
+    columns: list[str]
+    encoding: str | None
 
 
 class ExtensionHeader(Versioned):
@@ -47,10 +57,11 @@ class ExtensionHeader(Versioned):
     """The numbers of the rows in the sample, in their order there."""
     data: str
     """The digest of the rows to label."""
+    source: DataSource
 
 
 class CalibrationLine(Record):
-    """What labels are made by from here on; see `extending.calibration`."""
+    """What labels are made by from here on; see `extending.calibration`. Without contexts and rows in searches."""
 
     kind: Literal["calibration"] = "calibration"
     order: list[int]
@@ -85,6 +96,11 @@ class ChunkLine(Record):
     num_read_again: int
     num_unlike: int
     num_unclear: int
+    shared: list[int] | None = None
+    """By a search of their own: the labels that it found for the shared examples of the core."""
+    num_known: int
+    num_known_alike: int
+    """How many known labels are also the best ones by their rows' scores alone."""
     margins: float
     """The sum over the rows."""
     log_masses: float
@@ -95,8 +111,21 @@ class CheckLine(Record):
     """A random sample, labelled by a search of its own and compared."""
 
     num: int
+    """Rows without a known label."""
     agreement: Estimate
     verdict: str
+
+
+class SharedLabels(Record):
+    """How far independent searches found the same labels for the same examples of the core."""
+
+    num: int
+    """Examples that all searches labelled."""
+    num_searches: int
+    with_each_other: float
+    """The share of pairs of searches that agree on an example, the mean over the examples."""
+    with_core: float
+    """The share of their labels that are the core's."""
 
 
 class ExtensionMetrics(Versioned):
@@ -111,11 +140,16 @@ class ExtensionMetrics(Versioned):
     num_rows: int
     num_skipped: int
     label_rates: dict[str, float]
+    shared: SharedLabels | None = None
+    """In independent searches only."""
     core_agreement: Estimate
     """The share of the core's own examples that get the label that they have in the core, behind contexts without
     them; of all its examples for a tuned model."""
     sample_agreement: float
     """The share of the sample whose labels are the same as if every row were read behind all contexts."""
+    num_known: int
+    known_agreement: Estimate | None
+    """The share of the rows with a known label that would get it without; None if no label is known."""
     num_read_again: int
     num_unlike: int
     num_unclear: int

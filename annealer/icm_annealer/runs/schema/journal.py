@@ -47,7 +47,8 @@ class RunHeader(Versioned):
     kind: Literal["start"] = "start"
     settings: RunSettings
     task: Task
-    """The task without the gold field and without descriptions."""
+    """The task without the gold field and without descriptions; with the field of known labels and the values in it,
+    for further rows."""
     data: str
     """The digest of all data that the search uses."""
     model: ModelIdentity
@@ -61,7 +62,8 @@ class RunHeader(Versioned):
 
     @field_serializer("task")
     def _seen(self, task: Task) -> dict[str, Any]:
-        return task.seen()
+        how = task.model_dump(include={"known", "gold_values", "no_label"}, exclude_defaults=True)
+        return task.seen() | (how if task.known else {})
 
 
 class RequestLine(Record):

@@ -21,8 +21,10 @@ async def test_halves_agree_where_there_is_something_to_find(serving: Serving, t
         few = await try_task(task, loaded.examples[:3], scorer, seed=0)
     assert found.mass > 0.5 > found.zero_shot_mass
     assert found.agreement > 0.5
+    assert 0.05 < found.coherence < math.log(2)
     assert (found.num_queries, found.num_shots) == (64, 16)
     assert math.isnan(few.agreement)
+    assert math.isnan(few.coherence)
     assert few.score == few.zero_shot_mass
 
 
@@ -49,5 +51,5 @@ def test_kappa(first: list[int], second: list[int], expected: float) -> None:
 
 
 def test_of_equals_the_earlier_stays_first() -> None:
-    trials = [Trial(64, 0.1, 0.9, agreement, 16) for agreement in (0.2, 0.5, 0.5)]
+    trials = [Trial(64, 0.1, 0.9, 1.0, coherence, 16) for coherence in (0.2, 0.5, 0.5)]
     assert ranked(trials) == [1, 2, 0]

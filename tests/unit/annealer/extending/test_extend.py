@@ -15,12 +15,12 @@ from tests.conftest import fake_scorer
 from icm_annealer.data.examples import load_examples
 from icm_annealer.data.rows import READ_AS_IT_IS, ReadAs
 from icm_annealer.extending.alarms import ALARMS, ExtensionEvidence, extension_alarms, parts
-from icm_annealer.extending.chunks import CHUNK_ROWS, SeenGroups, Source
+from icm_annealer.extending.chunks import CHUNK_ROWS, SeenGroups, Source, row_json
 from icm_annealer.extending.core import Core
 from icm_annealer.extending.extend import Extension, Progress, by_contexts
-from icm_annealer.extending.job import ExtendJob
-from icm_annealer.extending.journal import JOURNAL, LABELS, SKIPPED, UNLIKE, ExtensionJournal, row_json
-from icm_annealer.extending.plan import planned
+from icm_annealer.extending.jobs.job import ExtendJob
+from icm_annealer.extending.jobs.plan import planned
+from icm_annealer.extending.journal import JOURNAL, LABELS, SKIPPED, UNLIKE, ExtensionJournal
 from icm_annealer.extending.settings import ExtendSettings
 from icm_annealer.extending.survey import Survey, survey
 from icm_annealer.runs.costs import read_costs, spent
@@ -38,7 +38,7 @@ class Made(NamedTuple):
 
     core: Core
     pairs: Core
-    """With groups of two, of which exactly one is hot."""
+    """With groups of two, of which exactly one is hot; the field `given` holds known labels."""
     rows: Path
     folder: Path
 
@@ -49,7 +49,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
     async def run() -> None:
         async with fake_scorer() as scorer:
-            for name, task in (("core", planted.TASK), ("pairs", finished.PAIRS)):
+            for name, task in (("core", planted.TASK), ("pairs", f"{finished.PAIRS}known: given\n")):
                 task_file = planted.write_task(folder / f"{name}-data", 32, task=task)
                 await finished.finished(scorer, folder / name, task_file)
 
@@ -142,6 +142,30 @@ def test_rules_hold_in_every_group_and_groups_are_not_cut(made: Made, tmp_path: 
     planted.write_rows(tmp_path / "shuffled.jsonl", planted.rows(300, 3))
     with pytest.raises(RequestError, match="do not follow each other: sort the data"):
         extended(made.pairs, tmp_path / "shuffled.jsonl", tmp_path / "shuffled")
+
+
+def test_known_labels_stand_and_count_under_the_rules(made: Made, tmp_path: Path) -> None:
+    rows = sorted(planted.rows(200, 3), key=lambda row: str(row["pair"]))
+    for row in rows[::10]:  # each is the wrong one of its pair, or the right one, by turns
+        row["given"] = "hot"
+    planted.write_rows(tmp_path / "rows.jsonl", rows)
+    journal = extended(made.pairs, tmp_path / "rows.jsonl", tmp_path / "out")
+    found = labels_in(tmp_path / "out")
+    for first, second in zip(found[::2], found[1::2], strict=True):
+        assert {first["label"], second["label"]} == {"hot", "cool"}
+    known = [row for row in found if row["known"]]
+    assert [row["id"] for row in known] == [row["id"] for row in rows[::10]]
+    assert all((row["label"], row["certainty"], row["contexts"]) == ("hot", 1.0, 1) for row in known)
+    assert sum(chunk.num_known for chunk in journal.chunks) == 20
+    assert 0 < sum(chunk.num_known_alike for chunk in journal.chunks) < 20
+    rows[0]["given"] = "cool"  # another known label is another row
+    planted.write_rows(tmp_path / "other.jsonl", rows)
+    with pytest.raises(RequestError, match=r"not the rows that .* began with"):
+        extended(made.pairs, tmp_path / "other.jsonl", tmp_path / "out")
+    rows[0]["given"] = rows[1]["given"] = "hot"
+    planted.write_rows(tmp_path / "other.jsonl", rows)
+    with pytest.raises(RequestError, match=r"known labels of .* contradict each other under the task's rules"):
+        extended(made.pairs, tmp_path / "other.jsonl", tmp_path / "new")
 
 
 def test_bad_and_too_long_rows_are_refused_or_left_out(made: Made, tmp_path: Path) -> None:
@@ -237,8 +261,8 @@ def test_a_group_is_seen_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_table_of_alarms_is_that_of_the_code() -> None:
     page = (Path(__file__).parents[4] / "docs/many_rows.md").read_text()
-    table = [line for line in page.splitlines() if line.startswith(("| `core-", "| `check-", "| `unlike-core"))]
-    table += [line for line in page.splitlines() if "-drift`" in line]
+    _, rest = page.split("| alarm | level | raised if |\n|---|---|---|\n")
+    table = rest.split("\n\n")[0].splitlines()
     assert table == [f"| `{kind.code}` | {kind.level} | {kind.help} |" for kind in ALARMS]
 
 

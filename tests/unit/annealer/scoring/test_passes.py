@@ -13,7 +13,7 @@ from icm_annealer.data.task import Task
 from icm_annealer.scoring.cost_model import PassTokens, PrefixCache
 from icm_annealer.scoring.passes import PassRequest, PassScorer
 from icm_annealer.scoring.prefix_plan import PlanKind
-from icm_client import ModelInfo, ScoreRequest, ScorerError, ScoreResponse
+from icm_client import ModelInfo, RequestError, ScorerClient, ScoreRequest, ScorerError, ScoreResponse
 
 BLOCK = 32
 TASK = Task(name="words", template="Word: {word}\nKind:", labels={"hot": " hot", "cool": " cool"})
@@ -75,3 +75,11 @@ async def test_a_prompt_costs_the_tokens_that_it_has() -> None:
     plan = passes.plan(PassRequest(labels, np.array([3]), np.arange(30), PlanKind("tree")))
     context = TASK.separator.join(examples[i].text + TASK.verbalizers[labels[i]] for i in plan.contexts()[0])
     assert cache.compute(plan, labels) == 1 + num_tokens(context + TASK.separator + examples[3].text)
+
+
+async def test_a_text_too_long_to_be_counted_is_named_by_its_row(scorer: ScorerClient) -> None:
+    texts = ["red", "blue", "warm " * 100_000, "cold"]
+    examples = [Example(f"row-{number}", text, None, {}) for number, text in enumerate(texts)]
+    units = [np.array([number]) for number in range(len(texts))]
+    with pytest.raises(RequestError, match="the row with the id 'row-2' has"):
+        await PassScorer.open(scorer, TASK, examples, units, await scorer.model())

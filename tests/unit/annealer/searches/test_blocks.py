@@ -331,9 +331,17 @@ def test_an_answer_at_other_rates_has_to_lead_and_one_at_even_rates_clearly() ->
     error = noise.std(ddof=1) / np.sqrt(NUM)
     for share, limit, starts in ((0.5, 2.0, ("growing", EVEN)), (0.1, 0.0, (UNEVEN,))):
         below, above = (at_rates(share, 0.5 + noise - noise.mean() + (limit + d) * error) for d in (-0.1, 0.1))
-        assert _at_best_rates(began, [first, below]) == []
-        assert [one.starts for one in _at_best_rates(began, [first, below, above])] == [starts]
-    assert _at_best_rates(began, [first]) == _at_best_rates(began, []) == _at_best_rates(None, []) == []
+        assert _at_best_rates(problem(), began, [first, below]) == []
+        assert [one.starts for one in _at_best_rates(problem(), began, [first, below, above])] == [starts]
+    for answers in ([first], []):
+        assert _at_best_rates(problem(), began, answers) == _at_best_rates(problem(), None, answers) == []
+    # Where it is not clearly lower, U does not decide between two concepts that have nothing to do with each other.
+    other = np.arange(NUM) // 2 % 2
+    assert (other == GOLD).mean() == 0.5
+    lower = at_rates(0.1, np.full(NUM, 0.5 - 0.9 * problem().slack))._replace(labels=other)
+    assert [one.starts for one in _at_best_rates(problem(), began, [first, lower])] == [(UNEVEN,)]
+    clearly = lower._replace(u=0.5 - 1.1 * problem().slack)
+    assert _at_best_rates(problem(), began, [first, clearly]) == []
 
 
 @pytest.mark.parametrize("num_finalists", [1, 2, 3, 4, 7])

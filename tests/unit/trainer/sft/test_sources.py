@@ -11,6 +11,12 @@ from tests.conftest import Serving
 from tests.finished import finished
 
 from icm_annealer.cli.app import app  # noqa: F401  (the commands, as a user has them)
+from icm_annealer.data.rows import READ_AS_IT_IS
+from icm_annealer.extending.chunks import Source
+from icm_annealer.extending.core import Core
+from icm_annealer.extending.extend import Progress, by_contexts
+from icm_annealer.extending.jobs.job import ExtendJob
+from icm_annealer.extending.settings import ExtendSettings
 from icm_client.contract.errors import RequestError
 from icm_trainer.sft.labelled import LabelSet
 from icm_trainer.sft.sources import LabelOptions, ending_of, read_labels
@@ -73,6 +79,31 @@ def test_of_a_file_by_id_or_by_text(task: Path, tmp_path: Path) -> None:
         with pytest.raises(RequestError, match=says):
             read_labels(LabelOptions(str(file), str(task)))
     assert ending_of("Word: {word}") == ""
+
+
+async def test_of_an_extension_by_the_rows_that_it_labelled(serving: Serving, task: Path, tmp_path: Path) -> None:
+    """Its rows have no ids, and the task's own data would have rows of the same numbers."""
+    rows = [{"words": row["words"]} for row in planted.rows(150, 1)]
+    data, out = tmp_path / "all.jsonl", tmp_path / "labels.jsonl"
+    planted.write_rows(data, rows)
+    async with serving() as scorer:
+        await finished(scorer, tmp_path / "core", task)
+        core, settings = Core.read(tmp_path / "core"), ExtendSettings(shots=8, sample=64)
+        job = ExtendJob(core, Source(data, core.task, READ_AS_IT_IS), out, settings)
+        job.prepare()
+        silent = Progress(lambda text: None, lambda num: None, lambda num, usage: None)
+        await job.run(await by_contexts(scorer, core, settings, "default"), None, silent)
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    planted.write_rows(out, lines[20:])
+    found = read_labels(LabelOptions(str(out)))
+    assert [row.example.text for row in found.rows] == [core.task.render(row) for row in rows[20:]]
+    assert [row.label for row in found.rows] == [line["label"] for line in lines[20:]]
+    planted.write_rows(tmp_path / "moved.jsonl", lines)
+    with pytest.raises(RequestError, match=r"without the folder moved\.jsonl\.extension beside them"):
+        read_labels(LabelOptions(str(tmp_path / "moved.jsonl"), str(task)))
+    planted.write_rows(data, rows[::-1])
+    with pytest.raises(RequestError, match=r"not the rows that .* labels, or they have changed"):
+        read_labels(LabelOptions(str(out)))
 
 
 def test_of_the_tasks_rows_gold_or_what_people_wrote(task: Path) -> None:

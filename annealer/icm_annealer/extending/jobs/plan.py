@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from icm_annealer.extending.chunks import Source
 from icm_annealer.extending.core import Core
 from icm_annealer.extending.extend import LEAST_CORE_READS, by_contexts
+from icm_annealer.extending.jobs.batches import BATCH_ROWS
 from icm_annealer.extending.settings import ExtendSettings
 from icm_annealer.extending.survey import survey
 from icm_annealer.scoring.measured_rate import measured_rate
@@ -17,8 +18,6 @@ from icm_annealer.scoring.passes import Scorer
 from icm_annealer.scoring.rehearsal import Rehearsal
 from icm_client.text.counts import counted
 
-BATCH_EXAMPLES = 256
-"""Examples of an independent search, as in the paper."""
 MEASURING_S = 10.0
 OTHER_SEED = 1_000_003
 HALF = 0.5
@@ -123,11 +122,11 @@ async def planned(
             tuple(savings),
         )
     ]
-    batches, num_searches = found.num_rows * an_example, math.ceil(found.num_rows / BATCH_EXAMPLES)
+    batches, num_searches = found.num_rows * an_example, math.ceil(found.num_rows / BATCH_ROWS)
     ways.append(
         PlannedWork(
             "batches",
-            f"{counted(num_searches, 'search', 'searches')} of {BATCH_EXAMPLES} rows each, like the core's",
+            f"{counted(num_searches, 'search', 'searches')} of {BATCH_ROWS} rows each, like the core's",
             found.num_rows,
             round(batches),
             (Saving("icm extend", tokens / batches),) if batches else (),

@@ -11,12 +11,14 @@ import numpy as np
 from icm_annealer.evaluation.intervals import wilson
 from icm_annealer.export.streamed import check_form, write_form
 from icm_annealer.extending.alarms import ExtensionEvidence, extension_alarms
-from icm_annealer.extending.check import checked
 from icm_annealer.extending.chunks import Source
 from icm_annealer.extending.core import Core
 from icm_annealer.extending.extend import By, Extension, Progress, all_counts
+from icm_annealer.extending.jobs.batches import BATCHES, shared_labels
+from icm_annealer.extending.jobs.check import checked
+from icm_annealer.extending.jobs.page import render_page
 from icm_annealer.extending.journal import CHECK, JOURNAL, LABELS, METRICS, OUR_FILES, REPORT, ExtensionJournal
-from icm_annealer.extending.page import render_page
+from icm_annealer.extending.labelled_rows import folder_of
 from icm_annealer.extending.settings import ExtendSettings
 from icm_annealer.runs.atomic_write import check_place, write_whole
 from icm_annealer.runs.costs import read_costs, spent
@@ -50,7 +52,7 @@ class ExtendJob:
     @property
     def folder(self) -> RunDir:
         """Beside the file of labels."""
-        return RunDir(self.out.with_name(f"{self.out.name}.extension"))
+        return folder_of(self.out)
 
     def prepare(self) -> None:
         """Checks what can be checked before any work, and makes and locks the folder. Raises RequestError."""
@@ -72,8 +74,9 @@ class ExtendJob:
         if not self.resume:
             for name in OUR_FILES:
                 (folder / name).unlink(missing_ok=True)
-            if (folder / CHECK).exists():
-                RunDir(folder / CHECK).remove()
+            for run in (folder / CHECK, *(folder / BATCHES).glob("*")):
+                if run.exists():
+                    RunDir(run).remove()
 
     async def run(
         self,
@@ -112,17 +115,21 @@ class ExtendJob:
         names = self.core.task.label_names
         seen = ExtensionEvidence(names, line, chunks, check)
         counts = np.array(all_counts(chunks))
+        num_known = sum(chunk.num_known for chunk in chunks)
         cost = spent(read_costs(self.folder.path))
         return ExtensionMetrics(
             core=header.core,
             task=self.core.task.name,
             by=by.model.name,
-            num_contexts=len(header.shots),
+            num_contexts=by.scorer.num_contexts if header.shots else 0,
             num_rows=header.num_rows,
             num_skipped=header.num_skipped,
             label_rates=dict(zip(names, (counts / counts.sum()).tolist(), strict=True)),
             core_agreement=wilson(line.num_core_alike, line.num_core),
-            sample_agreement=line.num_sampled_alike / line.num_sampled,
+            shared=shared_labels(chunks, self.core, self.settings.seed),
+            sample_agreement=line.num_sampled_alike / line.num_sampled if line.num_sampled else 1.0,
+            num_known=num_known,
+            known_agreement=wilson(sum(c.num_known_alike for c in chunks), num_known) if num_known else None,
             num_read_again=sum(chunk.num_read_again for chunk in chunks),
             num_unlike=sum(chunk.num_unlike for chunk in chunks),
             num_unclear=sum(chunk.num_unclear for chunk in chunks),

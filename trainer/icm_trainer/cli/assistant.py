@@ -1,0 +1,262 @@
+"""`icm assistant`: labels, reward models, policies and comparisons, by the commands that make each of them.
+
+It keeps no state of its own: what is done is seen in the folders of the stages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+
+from icm_annealer.cli.run import run
+from icm_annealer.cli.shared.options import AllowCodeOption, DataOption, ScorerOption
+from icm_annealer.cli.shared.work_options import (
+    FirstOption,
+    JsonOption,
+    OverwriteOption,
+    QuietOption,
+    ResumeOption,
+    SeedOption,
+    out_folder,
+)
+from icm_annealer.console.output import Output
+from icm_annealer.data.task import Task, load_task
+from icm_annealer.evaluation.run_evaluation import not_labelled
+from icm_annealer.runs.atomic_write import make_folder
+from icm_annealer.runs.directory import JOURNAL, RunDir
+from icm_annealer.runs.gold import read_again
+from icm_annealer.runs.record import RunRecord
+from icm_annealer.scorers.registry import DEFAULT_SCORER
+from icm_client.contract.errors import RequestError
+from icm_trainer.cli.options import CACHE, CacheOption, DeviceOption, prepare_torch
+from icm_trainer.cli.rl import PolicyBaseOption, PromptsOption, StepsOption, StopOption, TokensOption, eval_rl, rl
+from icm_trainer.cli.rm import BetterOption, PairingOption, ResponseOption, eval_rm, rm
+from icm_trainer.cli.training_options import ThreadsOption
+from icm_trainer.rl.head_to_head import evaluation_file
+from icm_trainer.rl.story import JUDGE, LABELS, Branch, branches, chapters, policy_folder, reward_folder, write_story
+from icm_trainer.rm.judged import EVALUATION
+from icm_trainer.sft.record import TRAINING
+
+OTHER_ROWS = "other-rows.jsonl"
+"""The rows that were not labelled, with gold: the judge learns from half of them, and reward models are tested on the
+rest."""
+
+
+class _Story(NamedTuple):
+    """What every stage is given."""
+
+    out: Path
+    task: str
+    data: str | None
+    quiet: bool
+    seed: int
+    device: str
+    threads: int | None
+    cache: Path
+    allow_code: bool
+    resume: bool
+    overwrite: bool
+
+    def resumes(self, folder: Path) -> bool:
+        return self.resume and (folder / TRAINING).is_file()
+
+
+def assistant(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="A built-in task or a task file.")],
+    out: Annotated[Path, out_folder("everything: a folder for each stage, and the report")],
+    scorer: ScorerOption = DEFAULT_SCORER,
+    data: DataOption = None,
+    first: FirstOption = None,
+    people: Annotated[
+        str | None,
+        typer.Option(
+            "--people", metavar="FIELD", help="Do the same with the labels that people wrote into this field."
+        ),
+    ] = None,
+    judge: Annotated[
+        Path | None,
+        typer.Option(
+            "--judge",
+            metavar="FOLDER",
+            help="A reward model (icm train rm) that took no part.",
+            show_default="made of the gold labels of rows that were not labelled",
+        ),
+    ] = None,
+    pairs: PairingOption = None,
+    better: BetterOption = None,
+    response: ResponseOption = None,
+    base: PolicyBaseOption = None,
+    prompts: PromptsOption = None,
+    steps: StepsOption = 40,
+    tokens: TokensOption = 32,
+    stop: StopOption = "",
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    resume: ResumeOption = False,
+    overwrite: OverwriteOption = False,
+    cache: CacheOption = CACHE,
+    allow_code: AllowCodeOption = False,
+    quiet: QuietOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """From a task to an assistant: find labels, make a reward model of them, train a policy by it, and compare.
+
+    The same is done with the labels of people (--people) and with gold labels of the same examples, where the task has
+    them; a judge that took no part says which policy is better. Every stage is the command of its own that it names,
+    with that command's defaults, and its folder in OUT can be used alone. OUT/assistant.html reports all of them.
+
+    Example: icm assistant my_task.yaml --people annotator --first 200 --stop "\\n" --out runs/story
+    """
+    prepare_torch("icm assistant")
+    output = Output(quiet=quiet, as_json=as_json)
+    own = load_task(task, allow_code=allow_code).task
+    labels = out / LABELS
+    if not (resume or overwrite) and (labels / JOURNAL).is_file():
+        raise RequestError(f"{out} already holds an assistant: use --resume to continue, or --overwrite to replace it")
+    story = _Story(out, task, data, quiet, seed, device, threads, cache, allow_code, resume, overwrite)
+    make_folder(out)
+    # With --json, what the stages print is not the result.
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        output.inform(f"Labels: icm run --task {task} --out {labels}")
+        is_begun = resume and (labels / JOURNAL).is_file()
+        run(
+            task,
+            labels,
+            scorer,
+            data,
+            first=first,
+            seed=seed,
+            resume=is_begun,
+            overwrite=overwrite,
+            allow_code=allow_code,
+            quiet=quiet,
+        )
+        there = list(branches(people, has_gold=own.gold is not None))
+        for branch in there:
+            folder = reward_folder(out, branch)
+            output.inform(f"Reward model of {branch.what}: icm train rm {labels} --out {folder}")
+            _reward(story, labels, folder, pairs, better, response, branch.field, from_gold=branch.from_gold)
+        if judge is None and own.gold is not None:
+            judge = _judge(story, own, labels, there, (pairs, better, response), output)
+        for branch in there:
+            folder = policy_folder(out, branch)
+            output.inform(f"Policy by it: icm train rl {reward_folder(out, branch)} --out {folder}")
+            rl(
+                reward_folder(out, branch),
+                folder,
+                prompts or data,
+                task if Path(task).exists() else None,
+                base=base,
+                steps=steps,
+                tokens=tokens,
+                stop=stop,
+                seed=seed,
+                device=device,
+                threads=threads,
+                resume=story.resumes(folder),
+                overwrite=overwrite,
+                cache=cache,
+                allow_code=allow_code,
+                quiet=quiet,
+            )
+        if judge is None:
+            output.warn("no gold labels and no --judge: nothing says whether the policy is better than its start")
+        else:
+            for policy, other in _matches(out, there):
+                file = policy / evaluation_file(other.name if other else None)
+                if not (resume and file.is_file()):
+                    eval_rl(policy, other, judge, seed=seed, device=device, cache=cache, quiet=quiet)
+    page = write_story(out, there)
+    output.say(f"Report: {page}")
+    output.json({"folder": out, "page": page, "policies": [one.summary for one in chapters(out, there)]})
+
+
+def _reward(
+    story: _Story,
+    labels: Path,
+    folder: Path,
+    pairs: str | None,
+    better: str | None,
+    response: str | None,
+    field: str | None,
+    *,
+    from_gold: bool,
+    base: str | None = None,
+) -> None:
+    rm(
+        str(labels),
+        folder,
+        story.task,
+        story.data,
+        from_gold,
+        field,
+        pairs=pairs,
+        better=better,
+        response=response,
+        base=base,
+        seed=story.seed,
+        device=story.device,
+        threads=story.threads,
+        resume=story.resumes(folder),
+        overwrite=story.overwrite,
+        cache=story.cache,
+        allow_code=story.allow_code,
+        quiet=story.quiet,
+    )
+
+
+def _judge(
+    story: _Story,
+    own: Task,
+    labels: Path,
+    there: list[Branch],
+    how: tuple[str | None, str | None, str | None],
+    output: Output,
+) -> Path | None:
+    """A reward model of the gold labels of the rows that were not labelled; None if there are none. The others are
+    tested on these rows."""
+    record = RunRecord.read(labels)
+    again = read_again(record, story.task, story.data, allow_code=story.allow_code)
+    rest = not_labelled(again.data, again.examples) if again.data else []
+    gold = again.data.gold if again.data else {}
+    rows = [{**one.fields, str(own.gold): gold[one.id]} for one in rest if one.id in gold]
+    if not rows:
+        output.note("all rows were labelled, so none is left for a judge: label fewer with --first, or name --judge")
+        return None
+    file = story.out / OTHER_ROWS
+    RunDir(story.out).write_text(OTHER_ROWS, "".join(json.dumps(row) + "\n" for row in rows))
+    folder = story.out / JUDGE
+    pairs, better, response = how
+    output.inform(f"Judge: icm train rm {file} --from-gold --out {folder}")
+    judging = story._replace(data=None)
+    model = record.header.model.name  # as of the reward models that learn from the run
+    _reward(judging, file, folder, pairs, better, response, None, from_gold=True, base=model)
+    for branch in there:
+        reward = reward_folder(story.out, branch)
+        if not (story.resume and (reward / EVALUATION).is_file()):
+            eval_rm(
+                reward,
+                str(file),
+                story.task,
+                device=story.device,
+                cache=story.cache,
+                allow_code=story.allow_code,
+                quiet=story.quiet,
+            )
+    return folder
+
+
+def _matches(out: Path, there: list[Branch]) -> Iterator[tuple[Path, Path | None]]:
+    """Each policy against its start, and the first against each other one."""
+    folders = [policy_folder(out, branch) for branch in there]
+    for folder in folders:
+        yield folder, None
+    for other in folders[1:]:
+        yield folders[0], other

@@ -1,0 +1,195 @@
+"""Two policies on the same prompts, judged by a reward model that took no part in their training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+
+from icm_annealer.core.arrays import Array
+from icm_annealer.core.estimate import Estimate
+from icm_annealer.evaluation.metrics import Resamples, interval
+from icm_annealer.runs.schema.base import Record, Versioned, read_file
+from icm_client.contract.errors import RequestError
+from icm_server.engines.model_store import Progress
+from icm_trainer.models.base_model import BaseModel, load_model
+from icm_trainer.models.lora import with_saved_adapter
+from icm_trainer.rl.job import reward_record
+from icm_trainer.rl.policy import Policy, prompt_tokens
+from icm_trainer.rl.prompts import PromptForm
+from icm_trainer.rl.record import RlRecord
+from icm_trainer.rm.objective import agreements
+from icm_trainer.rm.record import RmRecord, read_used_pairs
+from icm_trainer.rm.reward_model import RewardModel
+from icm_trainer.sft.classifier import base_of
+from icm_trainer.sft.record import PAIRS_USED, TRAINING, read_record
+
+EVALUATION = "rl-eval.json"
+BATCH = 32
+"""Responses written at a time."""
+
+
+class SideFigures(Record):
+    """One policy's responses."""
+
+    name: str
+    reward: float
+    """Mean, by the judge."""
+    length: float
+    """Mean, in tokens."""
+
+
+class HeadToHead(Versioned):
+    """`rl-eval.json`: the first policy against the second."""
+
+    judge: str
+    judge_digest: str
+    shared_pairs: float
+    """The share of the judge's pairs that the policy's reward model also learnt from; 0 if that is unknown."""
+    num_prompts: int = Field(ge=1)
+    samples: int
+    """Responses of each policy to each prompt."""
+    sides: list[SideFigures]
+    win_rate: Estimate
+    """The share of pairs of responses to the same prompt in which the judge gives the first policy's the higher reward;
+    a tie is half a win."""
+    win_rate_longer: Estimate
+    """Where the first policy's response is the longer one; NaN where it never is."""
+    win_rate_not_longer: Estimate
+
+
+@dataclass(frozen=True)
+class Side:
+    """A policy to compare, with how it writes."""
+
+    name: str
+    policy: Policy
+    base: BaseModel
+    as_start: bool = False
+    """Whether the start is meant, and not what was trained."""
+
+    @classmethod
+    def load(cls, folder: Path, cache: Path, say: Progress, device: str) -> Side:
+        """A policy of `icm train rl`, or any model of transformers. Raises RequestError."""
+        if not (folder / TRAINING).is_file():
+            base = BaseModel.find(str(folder), cache, say)
+            return cls(base.name, Policy.of(base.load("float32", device), base), base)
+        record = read_record(folder, RlRecord)
+        base = base_of(folder, record, cache, say)
+        model = with_saved_adapter(load_model(base.folder, "float32", device), folder)
+        return cls(folder.resolve().name, Policy.of(model, base), base)
+
+    def write(self, form: PromptForm, prompts: Sequence[str], record: RlRecord, seed: int) -> tuple[list[str], Array]:
+        """Responses and their lengths in tokens, one to each of the prompts, which may be equal."""
+        import torch
+
+        settings = record.settings
+        ids = prompt_tokens(prompts, form.task, self.base, settings.tokens)
+        texts, lengths = list[str](), list[float]()
+        torch.manual_seed(seed)
+        for first in range(0, len(ids), BATCH):
+            if self.as_start:
+                with self.policy.as_start():
+                    written = self.policy.write(ids[first : first + BATCH], settings.tokens, settings.stop)
+            else:
+                written = self.policy.write(ids[first : first + BATCH], settings.tokens, settings.stop)
+            texts += [one.text for one in written]
+            lengths += [float(len(one.ids)) for one in written]
+        return texts, np.array(lengths)
+
+
+def check_judge(judge: Path, policies: Sequence[Path]) -> RmRecord:
+    """The judge's record. Raises RequestError if it is the reward model that one of the policies was trained by, or
+    reads other texts."""
+    record = read_record(judge, RmRecord)
+    digest = reward_record(judge, record).digest
+    for folder in policies:
+        if not (folder / TRAINING).is_file():
+            continue
+        trained = read_record(folder, RlRecord)
+        if trained.reward.digest == digest:
+            raise RequestError(
+                f"{judge} is the reward model that {folder} was trained by: it says how well it was pleased, not how "
+                "good the policy is; name a judge that took no part, such as a reward model of gold labels of other "
+                "rows (icm train rm --from-gold)",
+                code="same_judge",
+            )
+        if trained.task.template != record.task.template:
+            raise RequestError(
+                f"{judge} reads {record.task.template!r}, but {folder} was trained on {trained.task.template!r}: the "
+                "judge cannot read its responses",
+                code="other_form",
+            )
+    return record
+
+
+def shared_pairs(judge: Path, reward: Path) -> float:
+    """The share of the judge's pairs that the reward model also learnt from; 0 if the latter's are gone."""
+    if not (reward / PAIRS_USED).is_file():
+        return 0.0
+    own = {frozenset((pair.chosen, pair.rejected)) for pair in read_used_pairs(judge)}
+    theirs = {frozenset((pair.chosen, pair.rejected)) for pair in read_used_pairs(reward)}
+    return len(own & theirs) / len(own)
+
+
+def head_to_head(
+    record: RlRecord,
+    prompts: Sequence[str],
+    sides: tuple[Side, Side],
+    judge: RewardModel,
+    judge_folder: Path,
+    *,
+    samples: int,
+    seed: int,
+    on_side: Callable[[str], None] = lambda name: None,
+) -> HeadToHead:
+    """The first of the sides against the second, on `samples` responses of each to each prompt. Prompts are resampled
+    for the intervals, or responses if there is one prompt."""
+    form = PromptForm(record.task)
+    asked = [prompt for prompt in prompts for _ in range(samples)]
+    rewards, lengths = list[Array](), list[Array]()
+    for number, side in enumerate(sides):
+        on_side(side.name)
+        texts, length = side.write(form, asked, record, seed + number)
+        each, places = np.unique([form.text(*both) for both in zip(asked, texts, strict=True)], return_inverse=True)
+        rewards.append(judge.rewards([str(text) for text in each])[places])
+        lengths.append(length)
+    wins = agreements(rewards[0] - rewards[1])
+    units = np.arange(len(asked)) if len(prompts) == 1 else np.repeat(np.arange(len(prompts)), samples)
+    resamples, is_longer = Resamples(units), lengths[0] > lengths[1]
+
+    def share(there: Array) -> Estimate:
+        if not there.any():
+            return Estimate(float("nan"), float("nan"), float("nan"))
+        with np.errstate(invalid="ignore"):
+            drawn = [(weights * there) @ wins / (weights * there).sum(axis=1) for weights in resamples]
+        return Estimate(float(wins[there > 0].mean()), *interval(np.concatenate(drawn)))
+
+    return HeadToHead(
+        judge=str(judge_folder),
+        judge_digest=reward_record(judge_folder, judge.record).digest,
+        shared_pairs=shared_pairs(judge_folder, Path(record.reward.folder)),
+        num_prompts=len(prompts),
+        samples=samples,
+        sides=[
+            SideFigures(name=side.name, reward=float(reward.mean()), length=float(length.mean()))
+            for side, reward, length in zip(sides, rewards, lengths, strict=True)
+        ],
+        win_rate=share(np.ones(len(asked))),
+        win_rate_longer=share(is_longer.astype(float)),
+        win_rate_not_longer=share((~is_longer).astype(float)),
+    )
+
+
+def evaluation_file(other: str | None) -> str:
+    """The file in the first policy's folder: against its start, or against the policy of this name."""
+    return EVALUATION if other is None else f"rl-eval-{other}.json"
+
+
+def read_evaluations(folder: Path) -> list[HeadToHead]:
+    """All evaluations of the policy in `folder`, by the names of their files."""
+    found = (read_file(path, HeadToHead) for path in sorted(folder.glob("rl-eval*.json")))
+    return [one for one in found if one is not None]

@@ -1,0 +1,99 @@
+"""What a policy is asked, and how its answers become texts that a reward model reads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from icm_annealer.data.columnar import plain
+from icm_annealer.data.examples import MAX_ROWS
+from icm_annealer.data.row_reader import is_absent
+from icm_annealer.data.rows import read_rows
+from icm_annealer.data.task import Task
+from icm_annealer.data.template import literals
+from icm_client.contract.errors import RequestError
+from icm_trainer.sft.settings import MIN_HELD_OUT
+
+PROMPT = "prompt"
+
+
+@dataclass(frozen=True)
+class PromptForm:
+    """A reward model's template, of which the last field is the response."""
+
+    task: Task
+
+    @property
+    def fields(self) -> list[str]:
+        """The fields of a prompt."""
+        return [field for _, field in literals(self.task.template)][:-2]
+
+    @property
+    def ending(self) -> str:
+        """What the reward model reads behind a response."""
+        return literals(self.task.template)[-1][0]
+
+    def prompt(self, values: Mapping[str, Any]) -> str:
+        """What stands in front of the response. Spaces at its end are left to the response, whose first word they
+        belong to."""
+        *before, (lead, _), _ = literals(self.task.template)
+        return ("".join(text + str(values[field]) for text, field in before) + lead).rstrip(" ")
+
+    def text(self, prompt: str, response: str) -> str:
+        """What the reward model reads, without a label."""
+        return f"{prompt}{response.rstrip()}{self.ending}"
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """Different prompts."""
+
+    form: PromptForm
+    texts: Sequence[str]
+    origin: str
+    """For a person."""
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(json.dumps([self.form.task.seen(), *self.texts]).encode()).hexdigest()[:16]
+
+    def held_out(self, share: float, seed: int) -> npt.NDArray[np.bool_]:
+        """[prompt]: a random share; none if it were too few."""
+        chosen = np.zeros(len(self.texts), dtype=bool)
+        num = round(share * len(self.texts))
+        if num >= MIN_HELD_OUT:
+            chosen[np.random.default_rng([seed, 3]).permutation(len(self.texts))[:num]] = True
+        return chosen
+
+
+def read_prompts(source: str, form: PromptForm, first: int | None = None) -> PromptSet:
+    """The prompts of a file: rows with the fields in front of the response, or with `prompt`, which stands for those
+    that are no columns. Equal prompts are one. `first` takes the first rows alone. Raises RequestError naming the
+    row."""
+    found: dict[str, None] = {}
+    for number, (where, value) in enumerate(read_rows(source)):
+        if number == first:
+            break
+        if number >= MAX_ROWS:
+            raise RequestError(f"{where}: more than {MAX_ROWS} rows", code="bad_data")
+        if not isinstance(value, dict):
+            raise RequestError(f"{where}: expected an object with fields", code="bad_data")
+        row = {name: plain(one) for name, one in value.items()}
+        values = {field: row[field] if field in row else row.get(PROMPT) for field in form.fields}
+        missing = [field for field, one in values.items() if is_absent(one)]
+        if missing:
+            raise RequestError(
+                f"{where}: no field {missing[0]!r}: the reward model reads {form.task.template!r}, so a row needs "
+                f"what stands in front of the response, or a field {PROMPT!r} in its place",
+                code="bad_data",
+            )
+        found[form.prompt(values)] = None
+    if not found:
+        raise RequestError(f"{source}: no rows, so no prompts to train on", code="no_prompts")
+    return PromptSet(form, list(found), f"of {source}")
