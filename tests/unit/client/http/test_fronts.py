@@ -20,6 +20,7 @@ class Scorers:
 
     def __init__(self) -> None:
         self.gone: set[str] = set()
+        self.stopping: set[str] = set()
         self.digests: dict[str, str] = {}
         self.asked: list[tuple[str, str]] = []
         self.now_s = 100.0
@@ -42,6 +43,8 @@ class Scorers:
         self.asked.append((request.method, host))
         if host in self.gone:
             raise httpx.ConnectError("refused")
+        if host in self.stopping:
+            return httpx.Response(503, headers={"Retry-After": "30"})
         digest = self.digests.get(host, "same")
         info = ModelInfo(name="m", digest=digest, dtype="x", engine="x", max_prompt_tokens=9, adds_bos=False)
         return httpx.Response(200, content=info.model_dump_json())
@@ -72,6 +75,21 @@ async def test_one_that_is_gone_is_left_alone_for_longer_and_longer_and_then_has
 async def test_while_all_are_gone_each_is_tried_in_turn(scorers: Scorers) -> None:
     scorers.gone = {"a", "b", "c"}
     assert [len({await scorers.ask() for _ in range(3)}) for _ in range(3)] == [3, 3, 3]
+
+
+async def test_one_that_stops_is_left_without_the_wait_that_it_names(scorers: Scorers) -> None:
+    scorers.stopping = {scorers.home}
+    with pytest.raises(UnavailableError) as raised:
+        await scorers.fronts.ask(ModelInfo, "/v1/model")
+    assert raised.value.retry_after_s is None
+    assert await scorers.ask() != scorers.home
+    scorers.stopping = {"a", "b", "c"}
+    waits = []
+    for _ in range(3):
+        with pytest.raises(UnavailableError) as raised:
+            await scorers.fronts.ask(ModelInfo, "/v1/model")
+        waits.append(raised.value.retry_after_s)
+    assert waits[-1] == 30  # all stop: nothing else is there to ask
 
 
 async def test_one_that_comes_back_with_another_model_is_an_error(scorers: Scorers) -> None:
