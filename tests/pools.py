@@ -14,6 +14,7 @@ from icm_server.config import ServerConfig
 from icm_server.engines.fake import FakeTokenizer
 from icm_server.engines.places import ANYWHERE
 from icm_server.pool.engine import PoolEngine, Sleep
+from icm_server.pool.member import SILENT_S
 from icm_server.pool.routing import Routing
 
 LABELS = [" living", " object"]
@@ -21,12 +22,19 @@ LABELS = [" living", " object"]
 
 @contextlib.asynccontextmanager
 async def fake_pool(
-    num: int, *, routing: Routing | None = None, sleep: Sleep = asyncio.sleep, **settings: Any
+    num: int,
+    *,
+    routing: Routing | None = None,
+    sleep: Sleep = asyncio.sleep,
+    silent_s: float = SILENT_S,
+    **settings: Any,
 ) -> AsyncIterator[PoolEngine]:
     """Real processes; `settings` are the fake engine's. It is closed at the end."""
     config = ServerConfig(engine="fake", engines=num, engine_args=settings)
     places, say = [ANYWHERE] * num, logging.getLogger("pools").info
-    pool = await PoolEngine.started(config, places, FakeTokenizer(), say, routing=routing, sleep=sleep)
+    pool = await PoolEngine.started(
+        config, places, FakeTokenizer(), say, routing=routing, sleep=sleep, silent_s=silent_s
+    )
     try:
         yield pool
     finally:

@@ -42,6 +42,7 @@ from icm_client.contract.wire import (
 )
 from icm_client.http.adapter_files import AdapterFiles
 from icm_client.http.exchange import Exchange
+from icm_client.http.fronts import Fronts, urls_of
 from icm_client.http.retry import RetryPolicy, check_seconds, is_unconnected
 from icm_client.http.retry_loop import RetryLoop
 from icm_client.http.stream import Outstanding, Rows
@@ -58,6 +59,9 @@ class ScorerClient:
 
         async with ScorerClient("http://localhost:8000", api_key="icm_...") as scorer:
             answer = await scorer.score(prompts=["Word: salmon\\nGroup:"], labels=[" living", " object"])
+
+    `base_url` may name several scorers of one model, `http://a:8000,http://b:8000`: each experiment has one of them,
+    and another one while that is gone; see `Fronts`.
 
     `api_key` is sent as `Authorization: Bearer KEY`. A request is split into bodies of at most `max_prompts` prompts;
     whatever the split, answers keep the order of the prompts. `read_timeout_s` is how long an answer may make no
@@ -79,7 +83,11 @@ class ScorerClient:
         max_prompts: int = 16_384,
         transport: httpx.AsyncBaseTransport | None = None,
     ):
-        self._exchange = Exchange(base_url, api_key=api_key, read_timeout_s=read_timeout_s, transport=transport)
+        exchanges = [
+            Exchange(url, api_key=api_key, read_timeout_s=read_timeout_s, transport=transport)
+            for url in urls_of(base_url)
+        ]
+        self._exchange = exchanges[0] if len(exchanges) == 1 else Fronts(exchanges)
         if max_prompts < 1:
             raise RequestError(f"max_prompts is {max_prompts}: it has to be 1 or more")
         self._retries = RetryLoop(retry or RetryPolicy())
@@ -87,7 +95,7 @@ class ScorerClient:
 
     @property
     def base_url(self) -> str:
-        """The scorer's address, without a user and a password."""
+        """The scorer's address, without a user and a password; those of several with commas."""
         return self._exchange.url
 
     async def __aenter__(self) -> ScorerClient:

@@ -21,7 +21,9 @@ from icm_client.text.distribution import install_hint
 DEFAULT_MODEL = "smollm2-135m"
 DEFAULT_SCORER = f"local:{DEFAULT_MODEL}"
 KINDS: Mapping[str, ScorerKind] = {
-    "http": IcmServer("`http://HOST:PORT` is a running icm-server", "http"),
+    "http": IcmServer(
+        "`http://HOST:PORT` is a running icm-server (`http://A:8000,http://B:8000`: several, of one model)", "http"
+    ),
     "https": IcmServer("`https://HOST:PORT` is one behind TLS", "https"),
     "local": LocalServer(
         "`local:MODEL` starts one for this run (MODEL: a name, a path or a hub id)",

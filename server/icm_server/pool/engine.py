@@ -15,7 +15,7 @@ from icm_server.engines.registry import Say
 from icm_server.logs import event
 from icm_server.pool.adapters import PoolAdapters
 from icm_server.pool.backoff import Backoff
-from icm_server.pool.member import Member, MemberLostError
+from icm_server.pool.member import SILENT_S, Member, MemberLostError
 from icm_server.pool.messages import Read, Ready
 from icm_server.pool.routing import Routing
 
@@ -42,9 +42,11 @@ class PoolEngine:
         routing: Routing | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Sleep = asyncio.sleep,
+        silent_s: float = SILENT_S,
     ):
         """All members are loaded, and of one model."""
-        self._config, self._places, self.tokenizer, self._sleep = config, places, tokenizer, sleep
+        self._config, self._places, self.tokenizer = config, places, tokenizer
+        self._sleep, self._silent_s = sleep, silent_s
         first = members[0].ready
         assert first is not None
         self._ready = first
@@ -72,10 +74,11 @@ class PoolEngine:
         routing: Routing | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Sleep = asyncio.sleep,
+        silent_s: float = SILENT_S,
     ) -> PoolEngine:
         """Starts all members at once. Raises RequestError for a user's mistake, ScorerError if one does not start."""
         starting = [
-            asyncio.create_task(Member.started(number, config, place, _said_by(number, say)))
+            asyncio.create_task(Member.started(number, config, place, _said_by(number, say), silent_s=silent_s))
             for number, place in enumerate(places)
         ]
         try:
@@ -88,7 +91,7 @@ class PoolEngine:
             outcomes = await asyncio.gather(*starting, return_exceptions=True)
             await asyncio.gather(*(found.close() for found in outcomes if isinstance(found, Member)))
             raise
-        return cls(config, places, tokenizer, members, routing=routing, clock=clock, sleep=sleep)
+        return cls(config, places, tokenizer, members, routing=routing, clock=clock, sleep=sleep, silent_s=silent_s)
 
     @property
     def members(self) -> Members:
@@ -170,7 +173,8 @@ class PoolEngine:
 
     async def _joined(self, number: int) -> Member:
         """A new process, with all adapters, that takes reads. Raises whatever keeps it from that."""
-        member = await Member.started(number, self._config, self._places[number], _said_by(number, _logged))
+        say, place = _said_by(number, _logged), self._places[number]
+        member = await Member.started(number, self._config, place, say, silent_s=self._silent_s)
         try:
             _check_same(member, self._ready)
             if self.adapters is not None:

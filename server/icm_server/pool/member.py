@@ -26,6 +26,12 @@ LAST_MESSAGE_S = 0.5
 """How long the last message of a process that has ended may take."""
 
 
+SILENT_S = 30.0
+"""How long a process may send nothing, although it sends a sign of life every `messages.ALIVE_EVERY_S` seconds; then it
+hangs and is killed."""
+LOOK_S = 1.0
+
+
 class MemberLostError(Exception):
     """The member's process has ended: another member has to do this."""
 
@@ -33,8 +39,8 @@ class MemberLostError(Exception):
 class Member:
     """One running process. Create it with `started`, in the event loop in which it is used."""
 
-    def __init__(self, number: int, process: asyncio.subprocess.Process, frames: Frames):
-        self.number, self._process, self._frames = number, process, frames
+    def __init__(self, number: int, process: asyncio.subprocess.Process, frames: Frames, *, silent_s: float = SILENT_S):
+        self.number, self._process, self._frames, self._silent_s = number, process, frames, silent_s
         self.ready: Ready | None = None
         """What its engine says of itself, once it is loaded."""
         self.tokens = 0
@@ -43,14 +49,16 @@ class Member:
         """Whether it has ended, and why."""
         self._numbers = itertools.count()
         self._waiting: dict[int, asyncio.Future[ReadAnswer]] = {}
-        self._sent_reads = SentReads()
+        self._sent_reads, self._is_heard = SentReads(), False
         self._outbox: list[tuple[int, Read]] = []
         self._tasks = [asyncio.create_task(self._watch())]
 
     @classmethod
-    async def started(cls, number: int, config: ServerConfig, place: Place, say: Say) -> Member:
-        """Starts a process and waits until its engine is loaded. Raises RequestError for a user's mistake, ScorerError
-        if the engine does not start."""
+    async def started(
+        cls, number: int, config: ServerConfig, place: Place, say: Say, *, silent_s: float = SILENT_S
+    ) -> Member:
+        """Starts a process and waits until its engine is loaded; later it is lost after `silent_s` seconds without a
+        message. Raises RequestError for a user's mistake, ScorerError if the engine does not start."""
         ours, theirs = socket.socketpair()
         try:
             # A session of its own: Ctrl-C is for the pool, which lets running requests finish.
@@ -59,14 +67,14 @@ class Member:
             )
         finally:
             theirs.close()
-        member = cls(number, process, await Frames.open(ours))
+        member = cls(number, process, await Frames.open(ours), silent_s=silent_s)
         try:
             member._frames.send({"start": config.model_dump(mode="json"), "place": place})
             member.ready = await member._loaded(say)
         except BaseException:
             await asyncio.shield(member.close())
             raise
-        member._tasks.append(asyncio.create_task(member._receive()))
+        member._tasks += [asyncio.create_task(member._receive()), asyncio.create_task(member._end_if_silent())]
         return member
 
     @property
@@ -108,8 +116,9 @@ class Member:
         """Passes answers on until the process has ended."""
         with contextlib.suppress(ValueError, KeyError, TypeError):  # a process that sends nonsense is ended
             while not self.reason and (message := await self._frames.receive()) is not None:
+                self._is_heard = True
                 self._settle(message)
-                self.reason = message.get("died", "")
+                self.reason = message.get("died", self.reason)
         self.reason = self.reason or f"its process ended with {await self._ended()}"
         self.lost.set()
         for waiting in self._waiting.values():
@@ -122,6 +131,18 @@ class Member:
         await self._process.wait()
         await asyncio.sleep(LAST_MESSAGE_S)
         self._frames.end()
+
+    async def _end_if_silent(self) -> None:
+        """Kills a process that hangs. Looks are counted, not seconds: this process may have been stopped itself."""
+        num_silent = 0
+        while num_silent * LOOK_S < self._silent_s:
+            self._is_heard = False
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.lost.wait(), LOOK_S)
+                return
+            num_silent = 0 if self._is_heard else num_silent + 1
+        self.reason = f"it sent nothing for {self._silent_s:g} s"
+        self._kill()
 
     async def _ended(self) -> int:
         """The exit code of the process, which is killed if it takes too long."""

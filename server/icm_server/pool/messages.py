@@ -7,6 +7,7 @@
     member  {"say": text}                                               while it loads
             {"ready": {...}} or {"failed": error}                       once
             {"answers": [[number, log-probabilities, cached tokens], ...], "errors": [[number, error], ...]}
+            {"alive": true}                                             every ALIVE_EVERY_S seconds
             {"died": reason}                                            last
 
 Reads travel in batches. Of a read's tokens only those are sent that differ from the read before it.
@@ -22,6 +23,9 @@ from icm_client.contract.wire import ModelInfo
 from icm_server.adapters.host import AdapterHost
 from icm_server.adapters.weights_file import Shapes
 from icm_server.engines.base import Engine
+
+ALIVE_EVERY_S = 1.0
+"""Seconds between two signs of life of a member's process."""
 
 
 class Read(NamedTuple):

@@ -21,9 +21,8 @@ from icm_server.engines.places import Place
 from icm_server.engines.registry import engine_kind
 from icm_server.lifecycle.stopping import end_children, guard_children
 from icm_server.pool.frames import Frames
-from icm_server.pool.messages import SentReads, described, packed_error
+from icm_server.pool.messages import ALIVE_EVERY_S, SentReads, described, packed_error
 
-CHECK_EVERY_S = 2.0
 CLOSING_S = 5.0
 
 
@@ -44,13 +43,14 @@ class Member:
                 getattr(self, f"_on_{kind}")(content)
 
     async def watch(self) -> None:
-        """Returns when the engine has died."""
+        """Sends signs of life, and returns when the engine has died."""
         while not self.died.done():
             try:
                 await self._engine.check()
             except EngineDiedError as error:
                 self._has_died(error)
-            await asyncio.wait([self.died], timeout=CHECK_EVERY_S)
+            self._frames.send({"alive": True})
+            await asyncio.wait([self.died], timeout=ALIVE_EVERY_S)
 
     async def close(self) -> None:
         for task in self._tasks.values():

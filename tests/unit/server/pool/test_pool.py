@@ -111,6 +111,23 @@ async def test_members_are_killed_under_load_and_nothing_is_lost() -> None:
 
 
 @pytest.mark.slow
+async def test_a_member_that_hangs_is_killed_and_nothing_is_lost() -> None:
+    """It is alive and silent; the other, which works for longer than `silent_s`, stays."""
+    passes = [tree_pass(16, seed, experiment=f"e{seed}") for seed in range(4)]
+    expected = await scored(FakeEngine(), passes)
+    async with fake_pool(2, delay_s=0.2, max_concurrent_reads=4, silent_s=3.0) as pool:
+        scoring = asyncio.create_task(scored(pool, passes))
+        await until(lambda: all(member.tokens for member in pool.running()))
+        kept, hanging = pool.running()
+        os.kill(hanging.pid, signal.SIGSTOP)
+        await until(lambda: pool.members == Members(2, 1, 1))
+        assert hanging.reason == "it sent nothing for 3 s"
+        assert (await scoring).rows == expected.rows
+        await until(lambda: pool.members == Members(2, 2, 1))
+        assert kept in pool.running()
+
+
+@pytest.mark.slow
 async def test_a_member_that_joins_has_all_adapters_and_the_same_model(tmp_path: Path) -> None:
     folder = save_adapter(tmp_path / "adapter", 1)
     alone = FakeEngine()
