@@ -125,7 +125,10 @@ def extend(
     place = Path(temporary, "labels.jsonl") if temporary is not None else Path(out or "")
     here = folder_of(place) / ROWS
     given = os.fspath(rows) if isinstance(rows, str | os.PathLike) else None
-    source = Source(given or here, read.task, way_to_read(columns or (), encoding, skip_bad))
+    if given is None and (columns or encoding):
+        raise RequestError("columns= and encoding= are for a file; rows in memory have their own names")
+    # Rows in memory are written as UTF-8, whatever the task says of its own data.
+    source = Source(given or here, read.task, way_to_read(columns or (), encoding if given else "utf-8", skip_bad))
     job = ExtendJob(read, source, place, settings, resume, overwrite, check, experiment)
 
     async def work() -> None:

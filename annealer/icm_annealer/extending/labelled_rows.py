@@ -11,7 +11,7 @@ from icm_annealer.data.row_reader import ReadRow
 from icm_annealer.data.rows import ReadAs
 from icm_annealer.data.task import allowed_task
 from icm_annealer.extending.chunks import Source, chunked
-from icm_annealer.extending.journal import JOURNAL, read_journal
+from icm_annealer.extending.journal import JOURNAL, METRICS, read_journal
 from icm_annealer.runs.directory import RunDir
 from icm_annealer.runs.schema.extension import ExtensionHeader
 from icm_client.contract.errors import RequestError
@@ -30,10 +30,19 @@ class LabelledRows(NamedTuple):
 
     @classmethod
     def of(cls, out: Path) -> LabelledRows | None:
-        """The extension that wrote `out`; None if there is none beside it. Raises RequestError if it is damaged."""
+        """The extension that wrote `out`; None if there is none beside it. Raises RequestError if it is damaged or not
+        finished: `out` may hold the labels of the one before."""
+        if not out.name:
+            return None
         folder = folder_of(out).path
         read = read_journal(folder) if (folder / JOURNAL).is_file() else None
-        return None if read is None else cls(out, read[0])
+        if read is None:
+            return None
+        if not (folder / METRICS).is_file():
+            raise RequestError(
+                f"{out}: its extension has not ended: continue it with icm extend and --resume", code="run_unfinished"
+            )
+        return cls(out, read[0])
 
     def source(self, data: str | None = None, *, allow_code: bool = False) -> Source:
         """Where the rows are, by default where they were when they were labelled."""

@@ -52,8 +52,10 @@ class NeighbourScorer:
             example = self._core.examples[number]
             if example.text == text or (group is not None and example.group == group):
                 continue
-            num_tokens += float(self._lengths[number])
-            if len(chosen) == NUM_NEIGHBOURS or (chosen and num_tokens > self._room):
+            length = float(self._lengths[number])
+            if num_tokens + length <= self._room:
+                num_tokens += length
+                chosen.append(number)
+            if len(chosen) == NUM_NEIGHBOURS:
                 break
-            chosen.append(number)
         return chosen[::-1]

@@ -18,7 +18,7 @@ PART = 4
 
 
 class SimilarTexts:
-    """Texts to be found. Takes 16 KB a text."""
+    """Texts to be found. Takes 16 KB a text, and some times as much while they are read."""
 
     def __init__(self, texts: Sequence[str]):
         counts = np.zeros((len(texts), NUM_FEATURES), dtype=np.float32)
@@ -26,7 +26,7 @@ class SimilarTexts:
             features = _features(text)
             counts[number, list(features)] = list(features.values())
         # What is in every text, such as a template's words, says nothing.
-        self._idf: Array = np.log((1 + len(texts)) / (1 + (counts > 0).sum(axis=0)))
+        self._idf: Array = np.log((1 + len(texts)) / (1 + (counts > 0).sum(axis=0))).astype(np.float32)
         vectors = np.log1p(counts) * self._idf
         self._vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
 

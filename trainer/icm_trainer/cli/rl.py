@@ -19,6 +19,7 @@ from icm_annealer.cli.shared.work_options import (
 )
 from icm_annealer.console.output import Output
 from icm_annealer.console.progress import RunProgress, duration
+from icm_annealer.data.rows import ReadAs
 from icm_annealer.runs.atomic_write import check_writable
 from icm_annealer.runs.directory import RunDir
 from icm_annealer.runs.gold import task_again
@@ -274,7 +275,8 @@ def _prompts(
             "--prompts" + ("" if of_task is None else f"; or the task file of {reward}, if it names data, by --task"),
             code="no_prompts",
         )
-    return read_prompts(str(loaded.data_path), form, first)
+    read_as = ReadAs(loaded.task.columns, loaded.task.encoding)
+    return read_prompts(str(loaded.data_path), form, first, read_as)
 
 
 def _base_of(judge: RmRecord) -> str:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from icm_annealer.data.columnar import plain
 from icm_annealer.data.examples import MAX_ROWS
 from icm_annealer.data.row_reader import is_absent
-from icm_annealer.data.rows import read_rows
+from icm_annealer.data.rows import READ_AS_IT_IS, ReadAs, read_rows
 from icm_annealer.data.task import Task
 from icm_annealer.data.template import literals
 from icm_client.contract.errors import RequestError
@@ -72,12 +72,12 @@ class PromptSet:
         return chosen
 
 
-def read_prompts(source: str, form: PromptForm, first: int | None = None) -> PromptSet:
-    """The prompts of a file: rows with the fields in front of the response, or with `prompt`, which stands for those
-    that are no columns. Equal prompts are one. `first` takes the first rows alone. Raises RequestError naming the
+def read_prompts(source: str, form: PromptForm, first: int | None = None, read_as: ReadAs = READ_AS_IT_IS) -> PromptSet:
+    """The prompts of a file: rows with the fields in front of the response, or with `prompt`, which stands for the one
+    that is no column. Equal prompts are one. `first` takes the first rows alone. Raises RequestError naming the
     row."""
     found: dict[str, None] = {}
-    for number, (where, value) in enumerate(read_rows(source)):
+    for number, (where, value) in enumerate(read_rows(source, read_as=read_as)):
         if number == first:
             break
         if number >= MAX_ROWS:
@@ -86,6 +86,12 @@ def read_prompts(source: str, form: PromptForm, first: int | None = None) -> Pro
             raise RequestError(f"{where}: expected an object with fields", code="bad_data")
         row = {name: plain(one) for name, one in value.items()}
         values = {field: row[field] if field in row else row.get(PROMPT) for field in form.fields}
+        absent = [field for field in form.fields if field not in row]
+        if PROMPT in row and len(absent) > 1:
+            raise RequestError(
+                f"{where}: {PROMPT!r} can stand for one field, and there are none of {', '.join(map(repr, absent))}",
+                code="bad_data",
+            )
         missing = [field for field, one in values.items() if is_absent(one)]
         if missing:
             raise RequestError(

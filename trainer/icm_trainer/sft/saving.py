@@ -27,6 +27,8 @@ from icm_trainer.sft.record import (
 
 PARTIAL = ".partial"
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model")
+MEASURED = ("rl-eval*.json", "rl.html", "rm-eval.json")
+"""What other commands measured of the model that is removed."""
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "adapter_config.json")
 
 
@@ -82,11 +84,11 @@ def _holds_a_model(out: Path) -> RequestError:
 
 
 def remove_model(out: Path) -> None:
-    """Removes what a training writes, and nothing else."""
+    """Removes what a training writes, and what was measured of it, and nothing else."""
     remove_checkpoint(out / CHECKPOINT)
     shutil.rmtree(out / MERGED, ignore_errors=True)
     shutil.rmtree(out / PARTIAL, ignore_errors=True)
-    for pattern in (TRAINING, LABELS_USED, PAIRS_USED, PROMPTS_USED, CARD, *WEIGHTS, *TOKENIZER_FILES):
+    for pattern in (TRAINING, LABELS_USED, PAIRS_USED, PROMPTS_USED, CARD, *MEASURED, *WEIGHTS, *TOKENIZER_FILES):
         for path in out.glob(pattern):
             path.unlink()
 
