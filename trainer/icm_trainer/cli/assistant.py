@@ -32,20 +32,22 @@ from icm_annealer.runs.atomic_write import make_folder
 from icm_annealer.runs.directory import JOURNAL, RunDir
 from icm_annealer.runs.gold import read_again
 from icm_annealer.runs.record import RunRecord
+from icm_annealer.runs.schema.base import read_file
 from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_client.contract.errors import RequestError
 from icm_trainer.cli.options import CACHE, CacheOption, DeviceOption, prepare_torch
 from icm_trainer.cli.rl import PolicyBaseOption, PromptsOption, StepsOption, StopOption, TokensOption, eval_rl, rl
 from icm_trainer.cli.rm import BetterOption, PairingOption, ResponseOption, eval_rm, rm
 from icm_trainer.cli.training_options import ThreadsOption
-from icm_trainer.rl.head_to_head import evaluation_file
+from icm_trainer.rl.head_to_head import HeadToHead, evaluation_file
+from icm_trainer.rl.job import reward_record
 from icm_trainer.rl.story import JUDGE, LABELS, Branch, branches, chapters, policy_folder, reward_folder, write_story
 from icm_trainer.rm.judged import EVALUATION
-from icm_trainer.sft.record import TRAINING
+from icm_trainer.rm.record import RmRecord
+from icm_trainer.sft.record import TRAINING, read_record
 
 OTHER_ROWS = "other-rows.jsonl"
-"""The rows that were not labelled, with gold: the judge learns from half of them, and reward models are tested on the
-rest."""
+"""The rows that were not labelled, with gold: the judge learns from them, and reward models are tested on them."""
 
 
 class _Story(NamedTuple):
@@ -169,9 +171,11 @@ def assistant(
         if judge is None:
             output.warn("no gold labels and no --judge: nothing says whether the policy is better than its start")
         else:
+            judge_digest = reward_record(judge, read_record(judge, RmRecord)).digest
             for policy, other in _matches(out, there):
                 file = policy / evaluation_file(other.name if other else None)
-                if not (resume and file.is_file()):
+                there_is = read_file(file, HeadToHead) if resume else None
+                if there_is is None or there_is.judge_digest != judge_digest:
                     eval_rl(policy, other, judge, seed=seed, device=device, cache=cache, quiet=quiet)
     page = write_story(out, there)
     output.say(f"Report: {page}")

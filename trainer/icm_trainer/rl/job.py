@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from icm_client.contract.errors import RequestError
-from icm_server.engines.model_store import Progress, model_digest
+from icm_server.engines.model_store import Progress
 from icm_trainer.learning.checkpoint import LogRow
-from icm_trainer.models.base_model import DIGEST_OF, BaseModel
+from icm_trainer.models.base_model import BaseModel
 from icm_trainer.models.label_tokens import prompts_of
 from icm_trainer.models.lora import check_rank
 from icm_trainer.rl.card import model_card
@@ -130,9 +131,19 @@ def reward_record(folder: Path, record: RmRecord) -> RewardRecord:
     """The reward model in `folder`, as a policy's record names it."""
     return RewardRecord(
         folder=str(folder),
-        digest=model_digest(folder, DIGEST_OF),
+        digest=weights_digest(folder, record.base.digest),
         base=record.base.digest,
         better=record.better,
         pairs=record.pairs.digest,
         origin=record.pairs.origin,
     )
+
+
+def weights_digest(folder: Path, base: str) -> str:
+    """What rewards depend on: the weights in `folder`, and the model they belong to. Files that other commands write
+    beside them, such as an evaluation, do not make it another reward model."""
+    total = hashlib.sha256(base.encode())
+    for file in sorted(folder.glob("*.safetensors")):
+        with file.open("rb") as content:
+            total.update(hashlib.file_digest(content, "sha256").digest())
+    return total.hexdigest()

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 from tests import planted
 from tests.icm_command import Icm, check_refused, succeed
 from tests.tiny_models import save_tiny_lora
@@ -76,8 +77,10 @@ def test_a_policy_is_made_and_judged(icm: Icm, reward: Path, tmp_path: Path) -> 
     check_refused(icm("train", "eval-rl", out, *judge), 2, "is the reward model that", "took no part")
     other = tmp_path / "judge"
     shutil.copytree(reward, other)
-    adapter = other / "adapter_config.json"
-    adapter.write_text(adapter.read_text() + "\n")
+    (other / "rm-eval.json").write_text("{}\n")  # an evaluation beside it makes no other reward model
+    check_refused(icm("train", "eval-rl", out, "--judge", other), 2, "is the reward model that", "took no part")
+    weights = load_file(other / "adapter_model.safetensors")
+    save_file({name: 0.9 * one for name, one in weights.items()}, other / "adapter_model.safetensors")
     evaluated = icm("train", "eval-rl", out, "--judge", other, "--per-prompt", "3", "--json")
     assert evaluated.code == 0, evaluated
     found = json.loads(evaluated.out)
