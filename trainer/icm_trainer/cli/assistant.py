@@ -169,7 +169,10 @@ def assistant(
                 quiet=quiet,
             )
         if judge is None:
-            output.warn("no gold labels and no --judge: nothing says whether the policy is better than its start")
+            output.warn(
+                "no --judge, and no rows with gold that were not labelled: nothing says whether the policy is better than "
+                "its start"
+            )
         else:
             judge_digest = reward_record(judge, read_record(judge, RmRecord)).digest
             for policy, other in _matches(out, there):
