@@ -45,7 +45,7 @@ class Trial(NamedTuple):
         equally often. Label words that say the opposite of what is meant have the score of the right ones."""
         if self.refusal is not None:
             return -math.inf
-        return self.zero_shot_mass if math.isnan(self.coherence) else self.mass * self.coherence
+        return self.zero_shot_mass if math.isnan(self.coherence) else self.mass * max(self.coherence, 0.0)
 
     def __str__(self) -> str:
         if self.refusal is not None:

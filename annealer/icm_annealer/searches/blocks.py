@@ -204,10 +204,16 @@ def _at_best_rates(problem: Problem, began: Finalist | None, at_rates: Sequence[
         return []
     first, best = at_rates[0], max(at_rates, key=lambda answer: answer.u)
     if best is first:
-        best = max(at_rates[1:], key=lambda answer: answer.u, default=first)
-        is_other = agreement_beyond_chance(best.labels, first.labels, problem.num_labels) < UNRELATED
-        if not is_other or first.u - best.u > problem.slack:
+        others = [
+            answer
+            for answer in at_rates[1:]
+            if first.u - answer.u <= problem.slack
+            and np.ptp(answer.rates) > 0
+            and agreement_beyond_chance(answer.labels, first.labels, problem.num_labels) < UNRELATED
+        ]
+        if not others:
             return []
+        best = max(others, key=lambda answer: answer.u)
     is_even = np.ptp(best.rates) == 0
     lead, error = best.lead(first)
     if is_even and lead <= CLEAR * error:

@@ -16,6 +16,7 @@ from icm_client.contract.errors import RequestError, ScorerError, UnavailableErr
 from icm_client.contract.wire import ModelInfo, ScoreRequest
 from icm_client.http.adapter_files import AdapterFiles
 from icm_client.http.exchange import Exchange
+from icm_client.http.retry import is_unconnected
 from icm_client.http.stream import StreamedLine
 
 FIRST_REST_S, MAX_REST_S = 5.0, 300.0
@@ -64,12 +65,16 @@ class Fronts:
     async def ready(self) -> None:
         """Raises UnavailableError until one scorer is ready. Compares the models of those that are."""
         outcomes = await asyncio.gather(*map(self._ready, self._fronts), return_exceptions=True)
-        errors = [outcome for outcome in outcomes if outcome is not None]
-        for error in errors:
-            if not isinstance(error, UnavailableError):
-                raise error
-        if len(errors) == len(self._fronts):
-            raise errors[0]
+        gone = []
+        for outcome in outcomes:
+            if isinstance(outcome, UnavailableError):
+                gone.append(outcome)
+            elif outcome is not None:
+                raise outcome
+        if len(gone) == len(
+            self._fronts
+        ):  # one that is loading is worth a longer wait than an address without a scorer
+            raise next((error for error in gone if not is_unconnected(error)), gone[0])
 
     async def is_openai(self) -> bool:
         return any([await front.exchange.is_openai() for front in self._fronts])

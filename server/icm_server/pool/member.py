@@ -143,6 +143,7 @@ class Member:
             num_silent = 0 if self._is_heard else num_silent + 1
         self.reason = f"it sent nothing for {self._silent_s:g} s"
         self._kill()
+        self._frames.end()  # its reads go to others even if the system cannot end the process yet
 
     async def _ended(self) -> int:
         """The exit code of the process, which is killed if it takes too long."""

@@ -170,8 +170,7 @@ def assistant(
             )
         if judge is None:
             output.warn(
-                "no --judge, and no rows with gold that were not labelled: nothing says whether the policy is better than "
-                "its start"
+                "no --judge, and no other rows with gold: nothing says whether the policy is better than its start"
             )
         else:
             judge_digest = reward_record(judge, read_record(judge, RmRecord)).digest

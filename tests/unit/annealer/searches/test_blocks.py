@@ -339,7 +339,8 @@ def test_an_answer_at_other_rates_has_to_lead_and_one_at_even_rates_clearly() ->
     other = np.arange(NUM) // 2 % 2
     assert (other == GOLD).mean() == 0.5
     lower = at_rates(0.1, np.full(NUM, 0.5 - 0.9 * problem().slack))._replace(labels=other)
-    assert [one.starts for one in _at_best_rates(problem(), began, [first, lower])] == [(UNEVEN,)]
+    near = at_rates(0.5, np.full(NUM, 0.5 - 0.1 * problem().slack))  # a variant of the first, which is higher
+    assert [one.labels.tolist() for one in _at_best_rates(problem(), began, [first, near, lower])] == [other.tolist()]
     clearly = lower._replace(u=0.5 - 1.1 * problem().slack)
     assert _at_best_rates(problem(), began, [first, clearly]) == []
 
