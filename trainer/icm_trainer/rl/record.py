@@ -5,16 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import pydantic
-
-from icm_annealer.data.rows import read_rows
 from icm_annealer.runs.schema.base import Record
 from icm_annealer.runs.schema.metrics import AlarmRecord
-from icm_client.contract.errors import RequestError
 from icm_trainer.learning.checkpoint import LogRow
 from icm_trainer.rl.settings import RlSettings
 from icm_trainer.sft.labelled import Origin
-from icm_trainer.sft.record import PROMPTS_USED, TrainingRecord
+from icm_trainer.sft.record import PROMPTS_USED, TrainingRecord, used_lines
 
 PAGE = "rl.html"
 
@@ -85,13 +81,7 @@ class UsedPrompt(Record):
 
 def read_used_prompts(folder: Path) -> list[UsedPrompt]:
     """The prompts of the policy in `folder`. Raises RequestError."""
-    found = []
-    for where, value in read_rows(folder / PROMPTS_USED):
-        try:
-            found.append(UsedPrompt.model_validate(value))
-        except pydantic.ValidationError:
-            raise RequestError(f"{where}: the file was changed", code="bad_data") from None
-    return found
+    return used_lines(folder / PROMPTS_USED, UsedPrompt)
 
 
 LONGER = 1.5

@@ -5,17 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import pydantic
 from pydantic import field_serializer
 
-from icm_annealer.data.rows import read_rows
 from icm_annealer.data.task import Task
 from icm_annealer.runs.schema.base import Record
-from icm_client.contract.errors import RequestError
 from icm_trainer.rm.pairing import PairOptions
 from icm_trainer.rm.pairs import Pair
 from icm_trainer.sft.labelled import Origin
-from icm_trainer.sft.record import PAIRS_USED, ReaderRecord
+from icm_trainer.sft.record import PAIRS_USED, ReaderRecord, used_lines
 
 
 class PairsRecord(Record):
@@ -69,10 +66,4 @@ class UsedPair(Pair):
 
 def read_used_pairs(folder: Path) -> list[UsedPair]:
     """The pairs that the model in `folder` was made of, held-out ones too. Raises RequestError."""
-    found = []
-    for where, value in read_rows(folder / PAIRS_USED):
-        try:
-            found.append(UsedPair.model_validate(value))
-        except pydantic.ValidationError:
-            raise RequestError(f"{where}: the file was changed", code="bad_data") from None
-    return found
+    return used_lines(folder / PAIRS_USED, UsedPair)

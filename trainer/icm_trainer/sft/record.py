@@ -94,6 +94,7 @@ class TrainingRecord(Versioned):
 
 
 RecordT = TypeVar("RecordT", bound=TrainingRecord)
+LineT = TypeVar("LineT", bound=Record)
 
 
 class ReaderRecord(TrainingRecord):
@@ -157,14 +158,20 @@ def _ended(folder: Path, record: RecordT | None) -> RecordT:
 
 def read_used(folder: Path) -> list[LabelledExample]:
     """The labelled examples that the model in `folder` was made of, held-out ones too. Raises RequestError."""
+    return [
+        LabelledExample(Example(row.id, row.text, row.group, {}), row.label, row.certainty, row.margin)
+        for row in used_lines(folder / LABELS_USED, UsedLabel)
+    ]
+
+
+def used_lines(path: Path, model: type[LineT]) -> list[LineT]:
+    """The lines of what a training was given. Raises RequestError naming the line that is none."""
     found = []
-    for where, value in read_rows(folder / LABELS_USED):
+    for where, value in read_rows(path):
         try:
-            row = UsedLabel.model_validate(value)
+            found.append(model.model_validate(value))
         except pydantic.ValidationError:
             raise RequestError(f"{where}: the file was changed", code="bad_data") from None
-        example = Example(row.id, row.text, row.group, {})
-        found.append(LabelledExample(example, row.label, row.certainty, row.margin))
     return found
 
 
