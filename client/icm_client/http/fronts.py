@@ -56,7 +56,10 @@ class Fronts:
                 raise outcome
         if len(gone) == len(self._fronts):
             raise self._none_ready(gone)
-        self.notes = [f"{front.url} is not used until it is ready: {error.message}" for front, error in gone.items()]
+        self.notes = [
+            f"{front.url} is not used until it is ready: {error.message.removeprefix(f'{front.url}: ')}"
+            for front, error in gone.items()
+        ]
 
     def route(self, experiment: str = "") -> Route:
         """The way of one request."""

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from fastapi import Request, Response
+from fastapi import FastAPI, Request, Response
 from starlette.middleware.base import RequestResponseEndpoint
 from tests.adapter_files import save_adapter
 from tests.http_app import running
@@ -20,14 +20,8 @@ from icm_server.http.app import create_app
 NOBODY = "http://127.0.0.1:9"
 
 
-@pytest.fixture
-def icm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Icm:
-    return Icm(monkeypatch, capsys)
-
-
-def test_adapters_are_put_on_all_scorers_once_these_have_started(icm: Icm, tmp_path: Path) -> None:
-    folder = save_adapter(tmp_path / "topics", 1)
-
+def starting_when_asked(store: Path) -> FastAPI:
+    """A scorer that starts its engine when it has said for the first time that it has not."""
     asked = threading.Event()
 
     async def make_engine() -> FakeEngine:
@@ -38,15 +32,26 @@ def test_adapters_are_put_on_all_scorers_once_these_have_started(icm: Icm, tmp_p
         try:
             return await handle(request)
         finally:
-            asked.set()  # it starts once it has said that it has not
+            asked.set()
 
-    first, second = (create_app(make_engine, adapters=AdapterConfig(store=tmp_path / name)) for name in ("a", "b"))
-    for app in (first, second):
-        app.middleware("http")(answered)
+    app = create_app(make_engine, adapters=AdapterConfig(store=store))
+    app.middleware("http")(answered)
+    return app
+
+
+@pytest.fixture
+def icm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Icm:
+    return Icm(monkeypatch, capsys)
+
+
+def test_adapters_are_put_on_all_scorers_once_these_have_started(icm: Icm, tmp_path: Path) -> None:
+    folder = save_adapter(tmp_path / "topics", 1)
+
+    first, second = (starting_when_asked(tmp_path / name) for name in ("a", "b"))
     with running(first) as a, running(second) as b:
         put = icm("adapter", "put", "topics", folder, "--scorer", f"{a},{b}")
         assert put.code == 0, put
-        assert put.err.count("waiting for the scorer") >= 1
+        assert put.err.count("waiting for the scorer: ") == 1
         for url in (a, b):
             assert "topics" in icm("adapter", "list", "--scorer", url).out
         gone = icm("adapter", "delete", "topics", "--scorer", f"{a},{NOBODY}", "--wait", 0)
