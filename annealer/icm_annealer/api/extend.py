@@ -60,7 +60,7 @@ def extend(
     scorer_model: str | None = None,
     engine: str = "vllm",
     wait_s: float | None = None,
-    experiment: str = "default",
+    experiment: str | None = None,
     allow_code: bool = False,
     progress: bool | None = None,
 ) -> ExtensionResult:
@@ -93,7 +93,7 @@ def extend(
         scorer_model: The model's name at an `openai:` endpoint that serves several.
         engine: The engine of a `local:` scorer.
         wait_s: Seconds to wait for a scorer that is not ready.
-        experiment: The name under which the scorer counts this work.
+        experiment: As in `label`.
         allow_code: Run code that the core's rules name, with your rights.
         progress: As in `label`.
 
@@ -135,7 +135,7 @@ def extend(
         with watch(progress, f"extend: {read.name}", read.task.label_names) as shown:
             seen = Throughput(shown)
             async with open_scorer(shown.status, shown.note, None) as client:
-                by = await found_mode.open(client, read, settings, experiment)
+                by = await found_mode.open(client, read, settings, job.counted_as)
                 await job.run(by, client, Progress(shown.status, seen.expect, seen.rows))
 
     try:

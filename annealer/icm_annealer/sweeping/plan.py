@@ -19,6 +19,7 @@ from icm_annealer.data.rows import ReadAs
 from icm_annealer.data.task import Task, built_in_tasks, with_rates
 from icm_annealer.labelling.search_run import run_header
 from icm_annealer.runs.directory import RunDir
+from icm_annealer.runs.experiment import own_experiment
 from icm_annealer.runs.schema.journal import RunHeader, RunSettings
 from icm_annealer.runs.schema.state import StartState
 from icm_annealer.scorers.kind import Opening
@@ -28,7 +29,7 @@ from icm_annealer.sources.encoding import check_encoding
 from icm_annealer.sweeping.mistakes import Mistakes
 from icm_annealer.sweeping.spec import ScorerEntry, SettingEntry, SweepSpec, TaskEntry
 from icm_client.contract.errors import RequestError
-from icm_client.contract.wire import ModelInfo
+from icm_client.contract.wire import DEFAULT_EXPERIMENT, ModelInfo
 from icm_client.http.address import shown
 from icm_client.http.api_key import read_key
 from icm_client.text.validation import first_error
@@ -80,7 +81,7 @@ class SweepScorer:
 
     named: NamedScorer
     started: StartState
-    """As each of its runs keeps it."""
+    """As each of its runs keeps it, apart from the experiment."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ class ScorerDefaults:
     """For scorers without a key file of their own."""
     api_key_file: str | None = None
     """The file that `read_key` reads."""
-    experiment: str = "default"
+    experiment: str | None = None
+    """Of all runs; None is one of each run's own."""
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,7 @@ def _scorer(entry: ScorerEntry, beside: Path, defaults: ScorerDefaults) -> Sweep
         engine=entry.engine,
         scorer_model=entry.scorer_model,
         api_key_file=key_file,
-        experiment=defaults.experiment,
+        experiment=DEFAULT_EXPERIMENT,
         track=None,
     )
     return SweepScorer(named, started)
@@ -222,22 +224,16 @@ def _runs(
     seeds: Sequence[int],
     named: NamedScorer,
     folder: Path,
-    experiment: str,
+    experiment: str | None,
 ) -> list[PlannedRun]:
     """The runs of one group, which is checked once. Raises RequestError."""
     settings = [_settings(setting, seed, group.model) for seed in seeds]
-    jobs = [
-        LabelJob(
-            data.task,
-            data.loaded,
-            data.examples,
-            one,
-            named.open,
-            RunDir(folder / group.name / f"seed-{one.seed}"),
-            experiment=experiment,
-        )
-        for one in settings
-    ]
+    jobs = []
+    for one in settings:
+        place = folder / group.name / f"seed-{one.seed}"
+        counted_as = experiment or own_experiment(place, f"{group.name}-{one.seed}")
+        data_of_run = (data.task, data.loaded, data.examples)
+        jobs.append(LabelJob(*data_of_run, one, named.open, RunDir(place), experiment=counted_as))
     jobs[0].check()
     header = run_header(data.examples, data.task, settings[0], UNKNOWN, GivenLabels(data.loaded.known))
     return [

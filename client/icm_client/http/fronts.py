@@ -104,10 +104,10 @@ class Fronts:
         front.model = model
 
 
-def _identity(model: ModelInfo) -> tuple[str, str, int]:
-    return model.digest, model.dtype, model.max_prompt_tokens
+def _identity(model: ModelInfo) -> tuple[str, str, int, int]:
+    return model.digest, model.dtype, model.max_prompt_tokens, model.cache_block_tokens
 
 
 def _described(url: str, serves: str, model: ModelInfo) -> str:
-    identity = f"digest {model.digest[:12]}, {model.dtype}, {model.max_prompt_tokens} tokens"
-    return f"{url} {serves} {model.name} ({identity})"
+    window = f"{model.max_prompt_tokens} tokens in blocks of {model.cache_block_tokens}"
+    return f"{url} {serves} {model.name} (digest {model.digest[:12]}, {model.dtype}, {window})"

@@ -26,6 +26,7 @@ from icm_annealer.cli.shared.options import (
     read_as,
 )
 from icm_annealer.cli.shared.work_options import (
+    ExperimentOption,
     JsonOption,
     OverwriteOption,
     QuietOption,
@@ -108,7 +109,7 @@ def extend(
     skip_bad: SkipBadOption = False,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
-    experiment: Annotated[str, typer.Option(help="The name under which the scorer counts this work.")] = "default",
+    experiment: ExperimentOption = None,
     scorer: ScorerOption = DEFAULT_SCORER,
     engine: EngineOption = DEFAULT_ENGINE,
     scorer_model: ScorerModelOption = None,
@@ -149,7 +150,7 @@ def extend(
                 assert by is not None
                 return await job.run(labelled_by(by, core.task, progress.note), None, callbacks)
             async with named.open(progress.status, progress.note) as client:
-                behind = await found_mode.open(client, core, settings, experiment)
+                behind = await found_mode.open(client, core, settings, job.counted_as)
                 return await job.run(behind, client, callbacks)
 
     metrics: ExtensionMetrics = interruptible(work(), output, "the same command with --resume")

@@ -91,6 +91,16 @@ def shots_option(default: str | None = None) -> Any:
 
 
 ShotsOption = Annotated[int | None, shots_option("all")]
+ExperimentOption = Annotated[
+    str | None,
+    typer.Option(
+        "--experiment",
+        metavar="NAME",
+        help="The name under which a scorer counts this work. Work of one name has one share of the engine, and one of "
+        "several scorers.",
+        show_default="a name of each run's own, after its folder",
+    ),
+]
 AbstainOption = Annotated[
     float | None,
     typer.Option(
