@@ -28,7 +28,7 @@ from icm_trainer.relabel.page import right_labels
 Figures = dict[str, float]
 Way = TypeVar("Way")
 
-CORE, FEW, REWARDED = 128, 64, 96
+CORE, FEW, REWARDED = 128, 64, 48
 """Examples that a run labels: for a classifier, where few are to label many, and for a reward model."""
 WRONG = 0.35
 """The share of people's labels that are wrong: those of the longest texts, so their mistakes follow a rule."""
@@ -174,14 +174,7 @@ def rewards(bench: Bench) -> Iterator[tuple[str, Figures]]:
         {**SOURCES, "two stages": ("--two-stage", str(REWARDED), "--data", "rows.jsonl")}
     ):
         model = f"reward-{source.replace(' ', '-')}"
-        is_run = source not in ("gold", "people")
-        rows = (
-            (run.name,)
-            if is_run
-            else ("--task", bench.loaded.task.name, "--data", "rows.jsonl", "--first", str(REWARDED))
-        )
-        if source == "two stages":
-            options = (*options, "--data", "rows.jsonl")
+        rows = bench.first(REWARDED) if source in ("gold", "people") else (run.name,)
         given = (*rows, *options, "--seed", str(bench.seed), "--threads", "1", "--out", model)
         made = bench.answer(model, "train", "rm", *given)
         test = bench.folder / "test.jsonl"
