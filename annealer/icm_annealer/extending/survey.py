@@ -33,7 +33,7 @@ class Survey(NamedTuple):
     sample: list[ReadRow]
     """Rows drawn at random, in whole groups."""
     others: list[ReadRow]
-    """Further ones, so that there are about `ExtendSettings.sample` together, if there are as many."""
+    """Further ones that were drawn."""
     digest: str
     """A hash of all rows to label."""
 
@@ -53,14 +53,17 @@ async def survey(
     most_tokens: int,
     settings: ExtendSettings,
     report: Callable[[str], None],
+    *,
+    num_drawn: int | None = None,
 ) -> Survey:
-    """Reads the data once. Rows of more than `most_tokens` tokens are bad ones; None for `scorer` counts none.
+    """Reads the data once. Rows of more than `most_tokens` tokens are bad ones; None for `scorer` counts none. Draws
+    `num_drawn` rows, the sample among them; by default as many as the largest sample has.
 
     Raises RequestError for bad rows, unless they are to be skipped, for groups that do not follow each other, and for
     known labels that contradict each other.
     """
     bad = BadRows(source.name, source.task, skip=source.read_as.skip_bad)
-    draw = _Reservoir(settings.sample, settings.seed)
+    draw = _Reservoir(num_drawn or settings.sample, settings.seed)
     lengthy: list[ReadRow] = []
     num_rows, digest = 0, ""
 

@@ -85,7 +85,8 @@ async def planned(
     # Contexts of another seed cost as much, and what is measured with them is in no cache for the extension.
     settings = replace(settings, seed=settings.seed + OTHER_SEED)
     by = await MODES[USUAL].open(Rehearsal(scorer), core, settings, "default")
-    found = await survey(source, scorer, by.most_row_tokens, settings, report)
+    # Rows besides the sample are rehearsed as those behind the calibration.
+    found = await survey(source, scorer, by.most_row_tokens, settings, report, num_drawn=2 * settings.sample)
     work = Planning(core, source, settings, scorer, found)
     check = await cost_of_check(work, num_checked) if num_checked else 0.0
     ways, requests = list[PlannedWork](), list[ScoreRequest]()

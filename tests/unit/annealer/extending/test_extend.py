@@ -227,11 +227,14 @@ def test_rows_have_the_same_numbers_in_every_reading(made: Made, tmp_path: Path)
 
     async def first_reading() -> Survey:
         async with fake_scorer() as scorer:
-            return await survey(source, scorer, 4000, SETTINGS, lambda text: None)
+            return await survey(source, scorer, 4000, SETTINGS, lambda text: None, num_drawn=100)
 
     found = asyncio.run(first_reading())
     assert found.too_long == too_long
     assert {rows[row.number]["id"] for row in found.sample} == {row.id for row in found.sample}
+    drawn = {row.number for row in [*found.sample, *found.others]}
+    assert len(found.sample) == SETTINGS.sample
+    assert len(drawn) == 100  # a plan needs rows besides those of the calibration
 
 
 @pytest.mark.parametrize("rules", [False, True])
