@@ -108,10 +108,8 @@ async def by_contexts(scorer: Scorer, core: Core, settings: ExtendSettings, expe
 
 
 async def by_neighbours(scorer: Scorer, core: Core, settings: ExtendSettings, experiment: str) -> By:
-    """As `by_contexts`, where the last of the contexts is one of each row's own. Raises the same errors, and
-    RequestError for a single context."""
-    if settings.contexts < 2:
-        raise RequestError("--mode neighbours needs --contexts 2 at least: a row's neighbours are the last of them")
+    """As `by_contexts`, where the last of the contexts, of two at least, is one of each row's own. Raises the same
+    errors."""
     by = await by_contexts(scorer, core, replace(settings, contexts=settings.contexts - 1), experiment)
     assert by.contexts is not None
     assert isinstance(by.scorer, ContextScorer)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from icm_annealer.extending.core import Core
 from icm_annealer.extending.extend import By, by_contexts, by_neighbours
 from icm_annealer.extending.jobs.batches import BATCH_ROWS, by_batches
+from icm_annealer.extending.neighbours import NUM_NEIGHBOURS
 from icm_annealer.extending.settings import ExtendSettings
 from icm_annealer.scoring.passes import Scorer
 from icm_client.contract.errors import RequestError
@@ -28,7 +29,7 @@ def _shots(settings: ExtendSettings, num_rows: int) -> str:
 
 def _neighbours(settings: ExtendSettings, num_rows: int) -> str:
     shared = counted(settings.contexts - 1, "context")
-    return f"{_reads(settings)}{shared} of the core's shots, and one of its examples most like the row"
+    return f"{_reads(settings)}{shared} of the core's shots, and behind its {NUM_NEIGHBOURS} examples most like the row"
 
 
 def _batches(settings: ExtendSettings, num_rows: int) -> str:
@@ -47,6 +48,7 @@ class Mode(NamedTuple):
     takes: Collection[str] = BEHIND_SHOTS
     """The names of the settings that labels depend on, besides the seed."""
     least_contexts: int = 1
+    """More than one where the last of them is each row's own."""
 
 
 MODES: Mapping[str, Mode] = {
@@ -73,12 +75,14 @@ def extend_settings(
 ) -> ExtendSettings:
     """The settings of a mode, or of an extension by a tuned model, which reads every row once. None in `given` is the
     default. Raises RequestError for one out of range, or that is not a setting there."""
-    what, takes = f"--mode {mode}", find_mode(mode).takes
-    settings = ExtendSettings(mode=mode, seed=seed)
+    found, what = find_mode(mode), f"--mode {mode}"
+    takes, settings = found.takes, ExtendSettings(mode=mode, seed=seed)
     if is_tuned:
         what, takes, settings = "--by", ("sample",), ExtendSettings(contexts=1, reads=1.0, seed=seed)
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     for name in chosen:
         if name not in takes:
             raise RequestError(f"--{name} ({name}= in Python) is no setting of {what}: leave it out")
+    if chosen.get("contexts", found.least_contexts) < found.least_contexts:
+        raise RequestError(f"{what} needs --contexts {found.least_contexts} at least: the last is each row's own")
     return replace(settings, **chosen)

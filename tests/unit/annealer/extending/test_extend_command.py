@@ -61,6 +61,8 @@ def test_what_cannot_be_extended_is_refused_before_anything_is_started(icm: Icm,
     )
     for more in (("--mode", "batches", "--shots", 8), ("--mode", "batches", "--sample", 64)):
         check_refused(icm(*asked, tmp_path / "a.csv", *more), 2, f"{more[2]} (", "is no setting of --mode batches")
+    few = ("--mode", "neighbours", "--contexts", 1)
+    check_refused(icm(*asked, tmp_path / "a.csv", *few), 2, "needs --contexts 2 at least")
     check_refused(icm(*asked, tmp_path / "a.csv", "--by", core, "--reads", 2), 2, "is no setting of --by")
     check_refused(icm("extend", tmp_path, *asked[2:], tmp_path / "a.csv"), 2, "holds no run")
     assert not list(tmp_path.glob("*.extension"))
