@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from icm_annealer.cli.shared.options import FiguresOption, interruptible
-from icm_annealer.cli.shared.work_options import JsonOption, QuietOption, out_folder, shots_option
+from icm_annealer.cli.shared.work_options import JsonOption, QuietOption, out_folder, seeds_option, shots_option
 from icm_annealer.console.output import Output
 from icm_annealer.plots.drawing import saved_plots
 from icm_annealer.runs.atomic_write import check_writable, make_folder
@@ -19,17 +19,20 @@ from icm_client.contract.errors import RequestError
 from icm_client.text.counts import counted
 from icm_client.text.distribution import install_hint
 from icm_lab.family import SIZES, weights
-from icm_lab.reproduce.figures import FIGURES, MATCH, NUM, NUM_TEST
+from icm_lab.reproduce.claims import MATCH, Figure
+from icm_lab.reproduce.figures import FIGURES
 from icm_lab.reproduce.page import figure_plots, render_page
-from icm_lab.reproduce.run import make_rows
+from icm_lab.reproduce.run import NUM, NUM_TEST, REAL_SEEDS, SEEDS, RowMaker
 from icm_lab.reproduce.verdicts import figure_found, searches_found
 from icm_lab.tasks import write_tasks
 from icm_lab.training_schedule import SCHEDULES
 from icm_lab.worlds import worlds
+from icm_trainer.cli.options import CACHE, CacheOption, prepare_torch
 
 app = typer.Typer(
     no_args_is_help=True, help="Tiny models pretrained on invented worlds, for what larger ones cannot show."
 )
+MODELS = list(dict.fromkeys(bar.model for figure in FIGURES for bar in figure.bars))
 OutOption = Annotated[Path, out_folder("the files")]
 
 
@@ -112,29 +115,43 @@ def tasks(out: OutOption, as_json: JsonOption = False) -> None:
 
 def reproduce(
     figure: Annotated[
-        list[str] | None, typer.Option("--figure", help=f"Of {', '.join(f.number for f in FIGURES)}; all if left out.")
+        list[str] | None,
+        typer.Option(
+            "--figure",
+            help=f"One of {', '.join(one.name for one in FIGURES if not one.cost)} (half an hour together), "
+            f"{', '.join(f'{one.name} ({one.cost})' for one in FIGURES if one.cost)}, or a number for all parts of it; "
+            "may be repeated. The times are of two cores.",
+            show_default="all",
+        ),
     ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model", metavar="NAME", help=f"Only claims on this model: {', '.join(MODELS)}; may be repeated."
+        ),
+    ] = None,
+    seeds: Annotated[int | None, seeds_option(f"{SEEDS} in the laboratory, {REAL_SEEDS} on {MODELS[0]}")] = None,
     out: OutOption = Path("runs/reproduce"),
     figures: FiguresOption = None,
+    cache: CacheOption = CACHE,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """The paper's figures, on SmolLM2 where it can show them and on the laboratory's models where not.
 
     Writes figures.json (each claim, its numbers, whether it holds) and report.html. Rows that OUT holds of the same
-    models, data and settings are kept: take another one after changing what a search does with them.
+    models, data and settings are kept: take another one after changing what a search does with them. Figures 3-tuned,
+    7, 8-tuned and v2 tune models, which the extra `train` is needed for; without it they are left out.
+
+    Example: icm reproduce --figure 3 --figure 7 --model lab-large --seeds 5
     """
-    known = {one.number: one for one in FIGURES}
-    unknown = [number for number in figure or [] if number not in known]
-    if unknown:
-        raise RequestError(f"no figure {unknown[0]!r}; known: {', '.join(known)}")
-    chosen = [known[number] for number in figure or known]
     output, folder = Output(quiet=quiet, as_json=as_json), RunDir(out)
+    chosen = _trainable(_chosen(figure or [], model or []), output, must=bool(figure))
     check_writable(folder / "figures.json")
     if figures:
         make_folder(figures)
     rows = interruptible(
-        make_rows(chosen, out, output.inform),
+        RowMaker(out, cache, output.inform, seeds).rows(chosen),
         output,
         f"icm reproduce --out {out}",
     )
@@ -156,6 +173,37 @@ def reproduce(
     if figures:
         output.say(saved_plots(figure_plots(found), figures))
     output.json({"folder": out, **found})
+
+
+def _chosen(names: list[str], models: list[str]) -> list[Figure]:
+    """The figures of these names or numbers on these models; all where there are none. Raises RequestError."""
+    known = [name for one in FIGURES for name in (one.number, one.name)]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise RequestError(f"no figure {unknown[0]!r}; known: {', '.join(dict.fromkeys(known))}")
+    unknown = [name for name in models if name not in MODELS]
+    if unknown:
+        raise RequestError(f"no figure is of the model {unknown[0]!r}; known: {', '.join(MODELS)}")
+    chosen = [one for one in FIGURES if not names or {one.number, one.name} & set(names)]
+    on_models = [one.on(models or MODELS) for one in chosen]
+    found = [one for one in on_models if one.claims]
+    if not found:
+        raise RequestError(f"figure {chosen[0].name} has no claim on {' or '.join(models)} alone")
+    return found
+
+
+def _trainable(chosen: list[Figure], output: Output, *, must: bool) -> list[Figure]:
+    """Without the figures that tune models, where what this needs is missing; an error if they were named."""
+    if not any(one.trains for one in chosen):
+        return chosen
+    try:
+        prepare_torch("icm reproduce")
+    except RequestError as error:
+        if must:
+            raise
+        output.note(f"{', '.join(one.name for one in chosen if one.trains)} left out: {error.message}")
+        return [one for one in chosen if not one.trains]
+    return chosen
 
 
 def _check(size: str) -> None:
