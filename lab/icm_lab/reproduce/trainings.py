@@ -173,9 +173,7 @@ class Trainings:
     def _compared(self, policy: Path, other: Path | None, judge: Path, seed: int) -> HeadToHead:
         record = read_record(policy, RlRecord)
         own = Side.load(policy, self._cache, _silent, "cpu")
-        against = Side("start", own.policy, own.base, as_start=True)
-        if other is not None:
-            against = Side.load(other, self._cache, _silent, "cpu")
+        against = Side.start_of(own) if other is None else Side.load(other, self._cache, _silent, "cpu")
         prompts = [one.prompt for one in read_used_prompts(policy)]
         model = RewardModel.load(judge, self._cache)
         return head_to_head(record, prompts, (own, against), model, judge, samples=SAMPLES, seed=seed)

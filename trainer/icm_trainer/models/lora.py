@@ -8,6 +8,7 @@ from typing import Any
 from icm_client.contract.errors import RequestError
 from icm_trainer.models.base_model import BaseModel, load_model
 
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 MAX_RANK = 512
 """vLLM serves no adapter of a higher rank."""
 
@@ -44,6 +45,8 @@ def with_saved_adapter(model: Any, folder: Path) -> Any:
     from peft import PeftModel
     from peft.utils import load_peft_weights
 
+    if not (folder / ADAPTER_WEIGHTS).is_file():  # peft would look for it on a hub
+        raise RequestError(f"{folder}: there is no adapter: {ADAPTER_WEIGHTS} is missing", code="bad_adapter")
     try:
         adapted = PeftModel.from_pretrained(model, folder)
         there = {name for name, _ in adapted.named_parameters() if "lora_" in name}

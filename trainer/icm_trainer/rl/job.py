@@ -130,7 +130,7 @@ class RlJob:
 def reward_record(folder: Path, record: RmRecord) -> RewardRecord:
     """The reward model in `folder`, as a policy's record names it."""
     return RewardRecord(
-        folder=str(folder),
+        folder=str(folder.resolve()),
         digest=weights_digest(folder, record.base.digest),
         base=record.base.digest,
         better=record.better,
