@@ -19,7 +19,7 @@ from icm_client.contract.errors import RequestError
 from icm_client.text.counts import counted
 from icm_client.text.distribution import install_hint
 from icm_lab.family import SIZES, weights
-from icm_lab.reproduce.claims import MATCH, Figure
+from icm_lab.reproduce.claims import MATCH, REAL, Figure
 from icm_lab.reproduce.figures import FIGURES
 from icm_lab.reproduce.page import figure_plots, render_page
 from icm_lab.reproduce.run import NUM, NUM_TEST, REAL_SEEDS, SEEDS, RowMaker
@@ -124,13 +124,16 @@ def reproduce(
             show_default="all",
         ),
     ] = None,
-    model: Annotated[
+    on: Annotated[
         list[str] | None,
         typer.Option(
-            "--model", metavar="NAME", help=f"Only claims on this model: {', '.join(MODELS)}; may be repeated."
+            "--on",
+            metavar="MODEL",
+            help=f"Only claims on this model: {', '.join(MODELS)}; may be repeated.",
+            show_default=f"all; but the laboratory's alone where models are tuned, which on {REAL} takes longer",
         ),
     ] = None,
-    seeds: Annotated[int | None, seeds_option(f"{SEEDS} in the laboratory, {REAL_SEEDS} on {MODELS[0]}")] = None,
+    seeds: Annotated[int | None, seeds_option(f"{SEEDS} in the laboratory, {REAL_SEEDS} on {REAL}")] = None,
     out: OutOption = Path("runs/reproduce"),
     figures: FiguresOption = None,
     cache: CacheOption = CACHE,
@@ -143,10 +146,10 @@ def reproduce(
     models, data and settings are kept: take another one after changing what a search does with them. Figures 3-tuned,
     7, 8-tuned and v2 tune models, which the extra `train` is needed for; without it they are left out.
 
-    Example: icm reproduce --figure 3 --figure 7 --model lab-large --seeds 5
+    Example: icm reproduce --figure 3 --figure 7 --on lab-large --seeds 5
     """
     output, folder = Output(quiet=quiet, as_json=as_json), RunDir(out)
-    chosen = _trainable(_chosen(figure or [], model or []), output, must=bool(figure))
+    chosen = _trainable(_chosen(figure or [], on or []), output, must=bool(figure))
     check_writable(folder / "figures.json")
     if figures:
         make_folder(figures)
@@ -185,7 +188,8 @@ def _chosen(names: list[str], models: list[str]) -> list[Figure]:
     if unknown:
         raise RequestError(f"no figure is of the model {unknown[0]!r}; known: {', '.join(MODELS)}")
     chosen = [one for one in FIGURES if not names or {one.number, one.name} & set(names)]
-    on_models = [one.on(models or MODELS) for one in chosen]
+    tuned = [name for name in MODELS if name != REAL]
+    on_models = [one.on(models or (tuned if one.trains else MODELS)) for one in chosen]
     found = [one for one in on_models if one.claims]
     if not found:
         raise RequestError(f"figure {chosen[0].name} has no claim on {' or '.join(models)} alone")

@@ -35,8 +35,8 @@ def test_tasks_are_written_where_one_says(tmp_path: Path) -> None:
         (["lab", "train", "huge", "--out", "x"], "no size 'huge'; known: small, medium, large"),
         (["lab", "examine", "huge"], "no size 'huge'"),
         (["reproduce", "--figure", "11"], "no figure '11'; known: 3, 4"),
-        (["reproduce", "--model", "lab-huge"], "no figure is of the model 'lab-huge'; known: smollm2-135m, lab-large"),
-        (["reproduce", "--figure", "5", "--model", "lab-small"], "figure 5 has no claim on lab-small alone"),
+        (["reproduce", "--on", "lab-huge"], "no figure is of the model 'lab-huge'; known: smollm2-135m, lab-large"),
+        (["reproduce", "--figure", "5", "--on", "lab-small"], "figure 5 has no claim on lab-small alone"),
     ],
 )
 def test_what_is_not_there_is_an_error(words: list[str], says: str) -> None:
