@@ -20,7 +20,7 @@ from icm_client.text.counts import counted
 from icm_client.text.distribution import install_hint
 from icm_lab.family import SIZES, weights
 from icm_lab.reproduce.claims import MATCH, REAL, Figure
-from icm_lab.reproduce.figures import FIGURES
+from icm_lab.reproduce.figures import FIGURES, MODELS, chosen_figures
 from icm_lab.reproduce.page import figure_plots, render_page
 from icm_lab.reproduce.run import NUM, NUM_TEST, REAL_SEEDS, SEEDS, RowMaker
 from icm_lab.reproduce.verdicts import figure_found, searches_found
@@ -32,7 +32,6 @@ from icm_trainer.cli.options import CACHE, CacheOption, prepare_torch
 app = typer.Typer(
     no_args_is_help=True, help="Tiny models pretrained on invented worlds, for what larger ones cannot show."
 )
-MODELS = list(dict.fromkeys(bar.model for figure in FIGURES for bar in figure.bars))
 OutOption = Annotated[Path, out_folder("the files")]
 
 
@@ -118,9 +117,9 @@ def reproduce(
         list[str] | None,
         typer.Option(
             "--figure",
-            help=f"One of {', '.join(one.name for one in FIGURES if not one.cost)} (half an hour together), "
-            f"{', '.join(f'{one.name} ({one.cost})' for one in FIGURES if one.cost)}, or a number for all parts of it; "
-            "may be repeated. The times are of two cores.",
+            help=f"One of {', '.join(one.name for one in FIGURES if not one.cost)} (half an hour together, on two "
+            f"cores), {', '.join(f'{one.name} ({one.cost})' for one in FIGURES if one.cost)}, or a number for all "
+            "parts of it; may be repeated.",
             show_default="all",
         ),
     ] = None,
@@ -149,7 +148,7 @@ def reproduce(
     Example: icm reproduce --figure 3 --figure 7 --on lab-large --seeds 5
     """
     output, folder = Output(quiet=quiet, as_json=as_json), RunDir(out)
-    chosen = _trainable(_chosen(figure or [], on or []), output, must=bool(figure))
+    chosen = _trainable(chosen_figures(figure or [], on or []), output, must=bool(figure))
     check_writable(folder / "figures.json")
     if figures:
         make_folder(figures)
@@ -178,24 +177,6 @@ def reproduce(
     output.json({"folder": out, **found})
 
 
-def _chosen(names: list[str], models: list[str]) -> list[Figure]:
-    """The figures of these names or numbers on these models; all where there are none. Raises RequestError."""
-    known = [name for one in FIGURES for name in (one.number, one.name)]
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise RequestError(f"no figure {unknown[0]!r}; known: {', '.join(dict.fromkeys(known))}")
-    unknown = [name for name in models if name not in MODELS]
-    if unknown:
-        raise RequestError(f"no figure is of the model {unknown[0]!r}; known: {', '.join(MODELS)}")
-    chosen = [one for one in FIGURES if not names or {one.number, one.name} & set(names)]
-    tuned = [name for name in MODELS if name != REAL]
-    on_models = [one.on(models or (tuned if one.trains else MODELS)) for one in chosen]
-    found = [one for one in on_models if one.claims]
-    if not found:
-        raise RequestError(f"figure {chosen[0].name} has no claim on {' or '.join(models)} alone")
-    return found
-
-
 def _trainable(chosen: list[Figure], output: Output, *, must: bool) -> list[Figure]:
     """Without the figures that tune models, where what this needs is missing; an error if they were named."""
     if not any(one.trains for one in chosen):
@@ -205,8 +186,11 @@ def _trainable(chosen: list[Figure], output: Output, *, must: bool) -> list[Figu
     except RequestError as error:
         if must:
             raise
-        output.note(f"{', '.join(one.name for one in chosen if one.trains)} left out: {error.message}")
-        return [one for one in chosen if not one.trains]
+        left = [one for one in chosen if not one.trains]
+        if not left:
+            raise
+        output.note(f"figures {', '.join(one.name for one in chosen if one.trains)} are left out: {error.message}")
+        return left
     return chosen
 
 

@@ -81,7 +81,7 @@ class Figure:
     shown: tuple[MethodBar, ...] = ()
     """Bars that are shown beside those of the claims."""
     cost: str = ""
-    """About how long it takes alone, on two cores; empty for those of which all together take half an hour."""
+    """About how long it takes alone, in the laboratory; empty for those of which all together take half an hour."""
 
     @property
     def number(self) -> str:

@@ -1,7 +1,10 @@
-"""The paper's figures: their claims, the comparisons that test these, and the paper's results. Data only."""
+"""The paper's figures: their claims, the comparisons that test these, and the paper's results."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from icm_client.contract.errors import RequestError
 from icm_lab.reproduce.claims import LARGE, MEDIUM, REAL, SMALL, Claim, Figure, MethodBar, beats, matches
 from icm_lab.reproduce.measures import LABELS
 from icm_lab.reproduce.trained_figures import TRAINED
@@ -90,3 +93,24 @@ PROMPTED = (
 )
 
 FIGURES = (*PROMPTED, *TRAINED)
+MODELS = tuple(dict.fromkeys(bar.model for figure in FIGURES for bar in figure.bars))
+
+
+def chosen_figures(names: Collection[str], models: Collection[str]) -> list[Figure]:
+    """The figures of these names or numbers, with their claims on these models. Without names all; without models all,
+    but only the laboratory's where models are tuned. Raises RequestError."""
+    known = dict.fromkeys(name for one in FIGURES for name in (one.number, one.name))
+    for name in names:
+        if name not in known:
+            raise RequestError(f"no figure {name!r}; known: {', '.join(known)}")
+    for name in models:
+        if name not in MODELS:
+            raise RequestError(f"no figure is of the model {name!r}; known: {', '.join(MODELS)}")
+    chosen = [one for one in FIGURES if not names or one.number in names or one.name in names]
+    tuned = [name for name in MODELS if name != REAL]
+    found = [one.on(models or (tuned if one.trains else MODELS)) for one in chosen]
+    if not any(one.claims for one in found):
+        raise RequestError(
+            f"no claim of figure {', '.join(one.name for one in chosen)} is on {', '.join(models)} alone"
+        )
+    return [one for one in found if one.claims]

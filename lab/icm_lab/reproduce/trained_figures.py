@@ -52,7 +52,7 @@ TRAINED = (
                 ("gold", TUNED),
             )
         ),
-        cost="5 min",
+        cost="3 min",
     ),
     Figure(
         "7-reward",
@@ -73,7 +73,7 @@ TRAINED = (
             Claim(MethodBar(LARGE, PEOPLE, "icm", OVER_GOLD), "matches", 0.5),
         ),
         tuple(MethodBar(LARGE, PEOPLE, method, WINS) for method in ("human", "icm", "gold")),
-        cost="5 min",
+        cost="4 min",
     ),
     Figure(
         "8-tuned",
@@ -81,7 +81,7 @@ TRAINED = (
         "Higher on all tasks.",
         tuple(beats(task, model, "noise", measure=TUNED) for task, model in MISTAKEN),
         tuple(MethodBar(model, task, method, TUNED) for task, model in MISTAKEN for method in ("icm", "noise")),
-        cost="10 min",
+        cost="2 min",
     ),
     Figure(
         "v2",
@@ -97,6 +97,6 @@ TRAINED = (
             )
         ),
         tuple(MethodBar(model, task, method, LABELS) for task, model in RELABELLED for method in BY_ROUND),
-        cost="25 min",
+        cost="4 min",
     ),
 )

@@ -23,6 +23,7 @@ from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Problem
 from icm_annealer.search.driver import drive
 from icm_trainer.models.base_model import BaseModel
+from icm_trainer.models.device import use_threads
 from icm_trainer.relabel.search import SURE, Labelled, Relabelling, relabel
 from icm_trainer.relabel.settings import RelabelSettings
 from icm_trainer.relabel.tuned_passes import TunedPasses
@@ -50,7 +51,7 @@ TOKENS = 1
 """Of a response: the laboratory's claims end in one word, which is one token."""
 SAMPLES = 8
 """Responses of each policy to a prompt."""
-START_RATE, START_EPOCHS, START_SEED = 3e-4, 8.0, 0
+START_RATE, START_EPOCHS = 3e-4, 8.0
 """Of the policies' start, which learns to write claims at all."""
 
 
@@ -89,7 +90,7 @@ class Trainings:
 
     def to_dict(self) -> dict[str, Any]:
         """What every training is made of, besides its data and its seed."""
-        own = [THREADS, TOKENS, SAMPLES, START_RATE, START_EPOCHS, START_SEED]
+        own = [THREADS, TOKENS, SAMPLES, START_RATE, START_EPOCHS]
         rl = RlSettings.of("cpu", self.base, tokens=TOKENS, threads=THREADS)
         relabelling = RelabelSettings(sft=self._sft(0))
         return {"base": self.base.digest, "own": own, "rl": rl.model_dump(), "relabel": relabelling.model_dump()}
@@ -119,7 +120,7 @@ class Trainings:
         prompts = PromptForm(form)
         texts = list(dict.fromkeys(prompts.prompt(example.fields) for example in examples))
         async with self._lock:
-            start = BaseModel.find(str(await self._start(prompts, examples)), self._cache, _silent)
+            start = BaseModel.find(str(await self._start(prompts, examples, seed)), self._cache, _silent)
             settings = RlSettings.of("cpu", start, tokens=TOKENS, threads=THREADS, seed=seed)
             asked = PromptSet(prompts, texts, "of the examples")
             out = self._place("rl", reward.name, seed)
@@ -150,7 +151,7 @@ class Trainings:
                 self._rounds[place] = Rounds([one.labels for one in found.rounds], found.winner.labels)
             return self._rounds[place]
 
-    async def _start(self, form: PromptForm, examples: Sequence[Example]) -> Path:
+    async def _start(self, form: PromptForm, examples: Sequence[Example], seed: int) -> Path:
         """A model that writes claims: all its weights are tuned to continue each example's prompt as the example does.
         Labels take no part."""
         prompts = [form.prompt(example.fields) for example in examples]
@@ -164,13 +165,12 @@ class Trainings:
             LabelledExample(Example(str(number), prompt, None, {}), text.strip())
             for number, (prompt, text) in enumerate(zip(prompts, rest, strict=True))
         ]
-        settings = SftSettings.of(
-            "cpu", full=True, rate=START_RATE, epochs=START_EPOCHS, threads=THREADS, seed=START_SEED
-        )
+        settings = SftSettings.of("cpu", full=True, rate=START_RATE, epochs=START_EPOCHS, threads=THREADS, seed=seed)
         labels = LabelSet(task, rows, ORIGIN)
-        return await self._done(SftJob(labels, self.base, settings, self._place("start", labels.digest, START_SEED)))
+        return await self._done(SftJob(labels, self.base, settings, self._place("start", labels.digest, seed)))
 
     def _compared(self, policy: Path, other: Path | None, judge: Path, seed: int) -> HeadToHead:
+        use_threads(THREADS)
         record = read_record(policy, RlRecord)
         own = Side.load(policy, self._cache, _silent, "cpu")
         against = Side.start_of(own) if other is None else Side.load(other, self._cache, _silent, "cpu")
