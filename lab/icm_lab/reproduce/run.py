@@ -99,7 +99,9 @@ async def _row(case: Case, trial: Trial, bar: MethodBar) -> ReproduceRow:
     labels = found.labels if found else None
     rate = float(np.mean(labels == 0)) if labels is not None else 0.5
     score = await MEASURES[bar.measure].take(trial, labels)
-    is_weighed = labels is not None and (labels >= 0).all() and not MEASURES[bar.measure].trains
+    weighed = None
+    if labels is not None and (labels >= 0).all() and not MEASURES[bar.measure].trains:
+        weighed = await case.weighed(labels)
     return ReproduceRow(
         **case.key_fields,
         model=bar.model,
@@ -111,7 +113,7 @@ async def _row(case: Case, trial: Trial, bar: MethodBar) -> ReproduceRow:
         labels_right=int((labels == trial.gold).sum()) if labels is not None else None,
         passes=found.passes if found else 0.0,
         collapsed=not COLLAPSED < rate < 1 - COLLAPSED,
-        weighed=await case.weighed(labels) if is_weighed else None,
+        weighed=weighed,
     )
 
 
