@@ -43,6 +43,8 @@ def test_mistakes_are_told_before_any_training(icm: Icm, tiny: BaseModel, reward
     record = json.loads((reward / "training.json").read_text())
     record["task"]["template"] = "Question: {question}\nWords: {words}\nKind:"
     (two / "training.json").write_text(json.dumps(record))
+    empty = tmp_path / "empty"
+    shutil.copytree(reward, empty, ignore=shutil.ignore_patterns("*.safetensors"))
     adapter = save_tiny_lora(tiny.folder, tmp_path / "adapter")
     prompts = ("--prompts", words)
     for folder, options, *says in (
@@ -51,6 +53,7 @@ def test_mistakes_are_told_before_any_training(icm: Icm, tiny: BaseModel, reward
         (reward, ("--prompts", tmp_path / "empty.jsonl"), "no rows, so no prompts"),
         (two, prompts, "no field 'question': the reward model reads"),
         (moved, prompts, "adapter of another base model"),
+        (empty, prompts, "there is no adapter: adapter_model.safetensors is missing"),
         (reward, (*prompts, "--base", adapter), "holds an adapter and no base model"),
         (reward, (*prompts, "--rank", "65"), "--rank 65 is too high for"),
         (reward, (*prompts, "--tokens", "1023"), "do not fit into the 1,024 tokens"),
