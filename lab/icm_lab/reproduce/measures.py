@@ -69,9 +69,9 @@ OVER_PEOPLE, OVER_GOLD = "wins_over_people", "wins_over_gold"
 MEASURES: dict[str, Measure] = {
     LABELS: Measure("share of right labels", labels),
     SHOTS: Measure("test accuracy", shots),
-    TUNED: Measure("test accuracy", tuned, ", fine-tuned", trains=True),
+    TUNED: Measure("test accuracy", tuned, ", tuned", trains=True),
     REWARD: Measure("share of test pairs ranked rightly", reward, trains=True),
-    WINS: Measure("share of wins, by a judge", wins, " over the start", trains=True),
+    WINS: Measure("share of wins, by a judge", wins, " over start", trains=True),
     OVER_PEOPLE: Measure("share of wins, by a judge", wins_over_people, " over human labels", trains=True),
     OVER_GOLD: Measure("share of wins, by a judge", wins_over_gold, " over gold labels", trains=True),
 }
