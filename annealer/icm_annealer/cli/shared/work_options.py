@@ -1,4 +1,4 @@
-"""Options that many commands share: where results go, what is printed, and what is drawn at random. A leaf.
+"""Options that many commands share: where results go, what is printed, and what is drawn at random.
 
 An option has one meaning, one type and one default in all commands; docs/options.md lists the exceptions.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+
+from icm_annealer.searches.settings import MAX_SEED
 
 QuietOption = Annotated[
     bool, typer.Option("--quiet", help="Print only the result, warnings and errors: no progress and no notes.")
@@ -54,7 +56,8 @@ ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Continue what --out holds, with the same data, model and settings.")
 ]
 SeedOption = Annotated[
-    int, typer.Option("--seed", min=0, help="Determines everything random; with --seeds, the first of them.")
+    int,
+    typer.Option("--seed", min=0, max=MAX_SEED, help="Determines everything random; with --seeds, the first of them."),
 ]
 
 
