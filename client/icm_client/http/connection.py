@@ -25,6 +25,9 @@ CONNECT_S, WRITE_S = 10.0, 300.0
 PROBE_AFTER_S, PROBE_EVERY_S, NUM_PROBES = 30, 10, 3
 """When a connection is silent, the system asks the other machine for a sign of life. An answer may take an hour, and a
 machine that lost its power or its network closes no connection."""
+UNACKNOWLEDGED_S = PROBE_AFTER_S + PROBE_EVERY_S * NUM_PROBES
+"""How long the other machine may leave sent bytes unacknowledged: meanwhile the system does not probe, but repeats them,
+for a quarter of an hour by default."""
 
 
 class Connection:
@@ -211,6 +214,7 @@ _SIGNS_OF_LIFE = [
             ("TCP_KEEPIDLE", PROBE_AFTER_S),
             ("TCP_KEEPINTVL", PROBE_EVERY_S),
             ("TCP_KEEPCNT", NUM_PROBES),
+            ("TCP_USER_TIMEOUT", 1000 * UNACKNOWLEDGED_S),
         )
         if hasattr(socket, name)  # not every system has all of them
     ),
