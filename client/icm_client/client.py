@@ -134,12 +134,16 @@ class ScorerClient:
         RequestError if `deadline_s` is not a number of seconds, or if another kind of server answers.
         """
         check_seconds(deadline_s, "deadline_s")
-        start, is_reached = time.monotonic(), False
+        clock, is_reached = self._retries.clock, False
+        start_s = clock()
+
+        def left_s() -> float:
+            return max(deadline_s - (clock() - start_s), 1.0)
+
         while True:
-            left_s = max(deadline_s - (time.monotonic() - start), 1.0)
             try:
-                await self._fronts.ready(left_s)
-                async with asyncio.timeout(left_s):
+                await self._fronts.ready(left_s())
+                async with asyncio.timeout(left_s()):
                     return await self.model()
             except IcmError as error:
                 is_reached = is_reached or not is_unconnected(error)
@@ -150,7 +154,7 @@ class ScorerClient:
                 reason = reason[:MAX_REASON]
             except TimeoutError:
                 reason = "it accepts connections, but does not answer"
-            waited_s = time.monotonic() - start
+            waited_s = clock() - start_s
             limit_s = deadline_s if is_reached or unreachable_s is None else min(unreachable_s, deadline_s)
             if waited_s >= limit_s:
                 raise UnavailableError(

@@ -26,8 +26,8 @@ PROBE_AFTER_S, PROBE_EVERY_S, NUM_PROBES = 30, 10, 3
 """When a connection is silent, the system asks the other machine for a sign of life. An answer may take an hour, and a
 machine that lost its power or its network closes no connection."""
 UNACKNOWLEDGED_S = PROBE_AFTER_S + PROBE_EVERY_S * NUM_PROBES
-"""How long the other machine may leave sent bytes unacknowledged: meanwhile the system does not probe, but repeats them,
-for a quarter of an hour by default."""
+"""How long the other machine may leave sent bytes unacknowledged. Meanwhile the system does not probe, but sends them
+again, for a quarter of an hour by default."""
 
 
 class Connection:

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from icm_client.contract.errors import AccessError, DeadlineError, IcmError, RequestError, ScorerError, UnavailableError
+from icm_client.contract.errors import AccessError, BusyError, DeadlineError, IcmError, RequestError, UnavailableError
 from icm_client.contract.wire import ModelInfo
 from icm_client.http.exchange import Exchange
 
@@ -107,7 +107,7 @@ class Front:
     def _found(self, error: IcmError) -> IcmError:
         """The error as this scorer's. A page that no icm-server sends comes from a proxy whose scorer is gone, or from
         another server: others may answer."""
-        is_page = error.code.startswith("http_") and isinstance(error, RequestError | ScorerError)
+        is_page = error.code.startswith("http_") and not isinstance(error, BusyError | UnavailableError)
         if self.is_alone or not is_page or error.status == 413:
             return self.named(error)
         reason = f"{error.message}: does a proxy, or another server, answer there?"

@@ -15,8 +15,8 @@ from icm_client.http.route import Change, Route, none_answers
 
 
 def urls_of(addresses: str) -> list[str]:
-    """The URLs of `URL,URL,...`, of which each begins with its scheme."""
-    return re.split(r",(?=https?://)", addresses, flags=re.IGNORECASE)
+    """The URLs of `URL,URL,...`, of which each begins with its scheme; spaces may stand beside the commas."""
+    return re.split(r"\s*,\s*(?=https?://)", addresses, flags=re.IGNORECASE)
 
 
 class Fronts:

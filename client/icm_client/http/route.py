@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import pydantic
 
-from icm_client.contract.errors import IcmError, RequestError, UnavailableError
+from icm_client.contract.errors import BusyError, IcmError, RequestError, UnavailableError
 from icm_client.contract.wire import ScoreRequest
 from icm_client.http.exchange import Exchange
 from icm_client.http.front import Front
@@ -21,7 +21,8 @@ class Route:
     """Sends one request to its experiment's scorer, and after each UnavailableError to the next one, until all were
     asked; then to whichever may have come back. It repeats nothing by itself.
 
-    The error says by `others_left` whether the next attempt goes to one that was not asked since the last progress.
+    The error says by `others_left` whether the next attempt goes to one that was not asked since the last progress, or
+    since one was full.
     """
 
     def __init__(self, fronts: Sequence[Front], check: Callable[[Front], Awaitable[None]], experiment: str):
@@ -61,6 +62,9 @@ class Route:
         try:
             with front.watched():
                 yield front
+        except BusyError:
+            self._failed.clear()  # while this one is full, another may come back
+            raise
         except UnavailableError as error:
             self._failed[front] = error
             error.others_left = len(self._failed) < len(self._fronts)

@@ -118,6 +118,19 @@ async def test_one_that_accepts_connections_but_answers_nothing_is_left_alone(tw
     assert "does not answer" in note
 
 
+async def test_the_time_until_a_scorer_is_ready_and_says_its_model_is_limited_as_a_whole(two: Two) -> None:
+    async def handle(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/readyz":
+            two.clock.now += 300.0
+        else:
+            await asyncio.sleep(1.5)  # one second is left
+        return await two(request)
+
+    async with ScorerClient(A, transport=httpx.MockTransport(handle), clock=two.clock) as client:
+        with pytest.raises(UnavailableError, match="within 300 s"):
+            await client.wait_ready(300.0)
+
+
 async def test_a_key_that_is_valid_on_one_only_is_an_error_that_names_the_other(two: Two) -> None:
     body = {"error": {"code": "wrong_key", "message": "invalid API key"}}
     two.does["a"]["/v1/"] = lambda _: httpx.Response(401, json=body)
@@ -139,7 +152,7 @@ async def test_garbage_is_an_error_that_names_its_scorer(two: Two) -> None:
             await client.score(home_of(A))
 
 
-@pytest.mark.parametrize("status", [404, 500, 502])
+@pytest.mark.parametrize("status", [403, 404, 500, 502])
 async def test_a_proxy_whose_scorer_is_gone_is_as_good_as_gone(two: Two, status: int) -> None:
     two.does["a"]["/"] = lambda _: httpx.Response(status, content="<html>oops</html>")
     async with two.client() as client:
@@ -166,4 +179,5 @@ async def test_a_machine_that_vanishes_is_noticed_by_the_system() -> None:
         connection = response.extensions["network_stream"].get_extra_info("socket")
         assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) < 60
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 60_000  # of what was just sent
     server.close()

@@ -10,7 +10,7 @@ import pytest
 from tests.hand_clock import HandClock
 
 from icm_client.contract.adapters import AdapterInfo
-from icm_client.contract.errors import IcmError, RequestError, ScorerError, UnavailableError
+from icm_client.contract.errors import BusyError, IcmError, RequestError, ScorerError, UnavailableError
 from icm_client.contract.wire import ModelInfo, ScoreRequest
 from icm_client.http.exchange import Exchange
 from icm_client.http.front import FIRST_REST_S, Front
@@ -27,6 +27,7 @@ class Scorers:
     def __init__(self) -> None:
         self.gone: set[str] = set()
         self.stopping: set[str] = set()
+        self.full: set[str] = set()
         self.failing: set[str] = set()
         """They answer all but what needs the engine."""
         self.models: dict[str, dict[str, str]] = {}
@@ -58,6 +59,8 @@ class Scorers:
             raise httpx.ConnectError("refused")
         if host in self.stopping or (host in self.failing and request.url.path == "/v1/score"):
             return httpx.Response(503, headers={"Retry-After": "30"})
+        if host in self.full:
+            return httpx.Response(429)
         if request.url.path.startswith("/v1/adapters"):
             if host not in self.without_adapter:
                 self.without_adapter.add(host)
@@ -141,6 +144,19 @@ async def test_one_that_stops_is_left_without_the_wait_that_it_names(scorers: Sc
     assert waits[-1] == 30  # all stop: nothing else is there to ask
 
 
+async def test_one_that_comes_back_while_the_next_one_is_full_has_its_request_again(scorers: Scorers) -> None:
+    scorers.gone, scorers.full = {scorers.home}, set(scorers.order[1:])
+    route = scorers.fronts.route(REQUEST.experiment)
+    with pytest.raises(UnavailableError):
+        await route.ask(ModelInfo, "/v1/model")
+    with pytest.raises(BusyError):
+        await route.ask(ModelInfo, "/v1/model")
+    scorers.gone = set()
+    scorers.clock.now += FIRST_REST_S
+    await route.ask(ModelInfo, "/v1/model")
+    assert scorers.asked[-1][1] == scorers.home
+
+
 @pytest.mark.parametrize("other", [{"digest": "other"}, {"dtype": "other"}])
 async def test_two_that_are_never_there_together_are_compared(scorers: Scorers, other: dict[str, str]) -> None:
     scorers.gone = {"b", "c"}
@@ -195,6 +211,7 @@ async def test_an_adapter_that_only_some_have_can_be_deleted_and_one_that_none_h
 
 def test_addresses_are_separated_where_a_scheme_begins_and_named_once() -> None:
     assert urls_of("http://a/x,y,https://b") == ["http://a/x,y", "https://b"]
+    assert urls_of("http://a, HTTPS://b") == ["http://a", "HTTPS://b"]
     exchange = Exchange("http://a", api_key=None, read_timeout_s=9.0, transport=httpx.MockTransport(lambda _: None))  # type: ignore[arg-type, return-value]
     with pytest.raises(RequestError, match="twice"):
         Fronts([exchange, exchange])
