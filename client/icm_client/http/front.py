@@ -44,6 +44,19 @@ class Front:
         """It has done some work: when it is next gone, its rest is a short one."""
         self._rest_s = self.rests_until_s = 0.0
 
+    def rest(self) -> None:
+        """It is gone: leaves it alone for a while."""
+        now_s = self.failed_at_s = self._clock()
+        if self.is_up:  # of the requests that it had, the first counts
+            self._rest_s = min(2 * self._rest_s or FIRST_REST_S, MAX_REST_S)
+            self.rests_until_s = now_s + self._rest_s
+        self.model = None  # it may come back with another
+
+    def rest_anew(self) -> None:
+        """Leaves it alone for the shortest time, however long it has been gone."""
+        self.works()
+        self.rest()
+
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Leaves the scorer alone for a while after an UnavailableError, and names it in all errors."""
@@ -52,7 +65,7 @@ class Front:
         except IcmError as error:
             found = self._found(error)
             if isinstance(found, UnavailableError):
-                self._rest()
+                self.rest()
             if found is error:
                 raise
             raise found from None
@@ -96,13 +109,6 @@ class Front:
                 code="no_answer",
                 details={"reason": reason},
             ) from None
-
-    def _rest(self) -> None:
-        now_s = self.failed_at_s = self._clock()
-        if self.rests_until_s <= now_s:  # of the requests that it had, the first counts
-            self._rest_s = min(2 * self._rest_s or FIRST_REST_S, MAX_REST_S)
-            self.rests_until_s = now_s + self._rest_s
-        self.model = None  # it may come back with another
 
     def _found(self, error: IcmError) -> IcmError:
         """The error as this scorer's. A page that no icm-server sends comes from a proxy whose scorer is gone, or from

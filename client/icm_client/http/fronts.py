@@ -56,6 +56,9 @@ class Fronts:
                 raise outcome
         if len(gone) == len(self._fronts):
             raise self._none_ready(gone)
+        for front, error in gone.items():
+            if isinstance(error, UnavailableError):
+                front.rest_anew()  # they may have been started together, and this one may soon be ready, too
         self.notes = [
             f"{front.url} is not used until it is ready: {error.message.removeprefix(f'{front.url}: ')}"
             for front, error in gone.items()

@@ -107,6 +107,20 @@ async def test_one_that_answers_but_does_no_work_is_left_alone_for_longer_too(sc
     assert rests == [FIRST_REST_S, 2 * FIRST_REST_S, 4 * FIRST_REST_S]
 
 
+async def test_one_that_starts_a_little_later_than_another_is_soon_used(scorers: Scorers) -> None:
+    """However long both took."""
+    scorers.gone = {"a", "b", "c"}
+    for _ in range(10):
+        with pytest.raises(UnavailableError):
+            await scorers.fronts.ready(9.0)
+        scorers.clock.now += 30.0
+    scorers.gone = {scorers.home}
+    await scorers.fronts.ready(9.0)
+    scorers.gone = set()
+    scorers.clock.now += FIRST_REST_S
+    assert await scorers.ask() == scorers.home
+
+
 async def test_while_all_are_gone_each_is_tried_in_turn(scorers: Scorers) -> None:
     scorers.gone = {"a", "b", "c"}
     assert [len({await scorers.ask() for _ in range(3)}) for _ in range(3)] == [3, 3, 3]
