@@ -232,8 +232,7 @@ def _runs(
     for one in settings:
         place = folder / group.name / f"seed-{one.seed}"
         counted_as = experiment or own_experiment(place, f"{group.name}-{one.seed}")
-        data_of_run = (data.task, data.loaded, data.examples)
-        jobs.append(LabelJob(*data_of_run, one, named.open, RunDir(place), experiment=counted_as))
+        jobs.append(LabelJob(*data, one, named.open, RunDir(place), experiment=counted_as))
     jobs[0].check()
     header = run_header(data.examples, data.task, settings[0], UNKNOWN, GivenLabels(data.loaded.known))
     return [
