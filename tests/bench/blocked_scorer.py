@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import json
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import uvicorn
+from tests.bench.own_scorer import serve
 
 from icm_server.engines.base import Engine, ReadAnswer
 from icm_server.engines.fake import FakeEngine
-from icm_server.http.app import create_app
 
 LONG = 70
 """Tokens: longer than an example by itself, and shorter than most contexts."""
@@ -32,17 +28,5 @@ async def make_engine() -> Engine:
     return Blocked(max_prompt_tokens=2**15, max_concurrent_reads=8)
 
 
-async def main(ready: Path) -> None:
-    app = create_app(make_engine)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        await app.state.scoring.startup_ended.wait()
-        gc.collect()
-        gc.freeze()
-        ready.write_text(json.dumps({"url": f"http://127.0.0.1:{listener.getsockname()[1]}"}))
-        await serving
-
-
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    asyncio.run(serve(make_engine, Path(sys.argv[1])))
