@@ -34,7 +34,7 @@ class Settings(BaseModel):
     plan: str | None = None
     """`tree`, `fixed`, `folds=k` or `chain`: the plan by which labels are evaluated, so it defines U. None is the
     search's default: `fixed` for official, as in the authors' code, `folds=2` for all other built-in searches."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     measure: Measure | None = None
     """The measure of U; None is the search's default: `margin` for official, `information` for all other built-in
     searches."""

@@ -123,7 +123,7 @@ class SweepSpec(_Part):
     """`base`, and adapters that every scorer of the sweep serves."""
     scorers: dict[Name, ScorerEntry] | None = Field(default=None, min_length=1, max_length=MAX_NAMES)
     """None takes the one of `--scorer`, with the name `scorer`."""
-    seeds: Annotated[list[Annotated[int, Field(ge=0)]], BeforeValidator(_seeds)] = Field(
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], BeforeValidator(_seeds)] = Field(
         default=[0], min_length=1, max_length=MAX_SEEDS
     )
     """Seeds, or how many, from 0 on."""

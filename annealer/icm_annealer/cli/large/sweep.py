@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from icm_annealer.cli.shared.bounds import MAX_TOKENS
 from icm_annealer.cli.shared.dry_run import DryRun, DryRunOption
 from icm_annealer.cli.shared.options import (
     AllowCodeOption,
@@ -55,6 +56,7 @@ def sweep(
             "--max-tokens",
             metavar="N",
             min=1,
+            max=MAX_TOKENS,
             help="Ask for nothing more once the engines have computed N tokens for all runs together; a larger N "
             "continues.",
         ),

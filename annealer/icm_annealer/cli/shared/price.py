@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from icm_annealer.cli.shared.bounds import MAX_AMOUNT
 from icm_annealer.cli.shared.options import finite
 
 PriceOption = Annotated[
@@ -16,6 +17,7 @@ PriceOption = Annotated[
         "--price",
         metavar="PER_MILLION_TOKENS",
         min=0.0,
+        max=MAX_AMOUNT,
         callback=finite,
         help="The price of a million tokens, in any currency: also print what the work costs.",
     ),
@@ -26,6 +28,7 @@ HourPriceOption = Annotated[
         "--price-per-hour",
         metavar="PRICE",
         min=0.0,
+        max=MAX_AMOUNT,
         callback=finite,
         help="The price of an hour of the scorer: also print what the work costs.",
     ),

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from icm_annealer.cli.shared.bounds import MAX_COUNT, MAX_SEED
+
 QuietOption = Annotated[
     bool, typer.Option("--quiet", help="Print only the result, warnings and errors: no progress and no notes.")
 ]
@@ -54,7 +56,8 @@ ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Continue what --out holds, with the same data, model and settings.")
 ]
 SeedOption = Annotated[
-    int, typer.Option("--seed", min=0, help="Determines everything random; with --seeds, the first of them.")
+    int,
+    typer.Option("--seed", min=0, max=MAX_SEED, help="Determines everything random; with --seeds, the first of them."),
 ]
 
 
@@ -74,20 +77,24 @@ SeedsOption = Annotated[int, seeds_option()]
 SizesOption = Annotated[str, sizes_option()]
 FirstOption = Annotated[
     int | None,
-    typer.Option("--first", metavar="N", min=2, help="Use only the first N rows.", show_default="all"),
+    typer.Option("--first", metavar="N", min=2, max=MAX_COUNT, help="Use only the first N rows.", show_default="all"),
 ]
 ExamplesOption = Annotated[
-    int, typer.Option("--examples", metavar="N", min=8, help="How many examples to label, drawn at random.")
+    int,
+    typer.Option("--examples", metavar="N", min=8, max=MAX_COUNT, help="How many examples to label, drawn at random."),
 ]
 TestSizeOption = Annotated[
-    int, typer.Option("--test-size", metavar="N", min=1, help="The most unseen examples to test on, drawn at random.")
+    int,
+    typer.Option(
+        "--test-size", metavar="N", min=1, max=MAX_COUNT, help="The most unseen examples to test on, drawn at random."
+    ),
 ]
 
 
 def shots_option(default: str | None = None) -> Any:
     """`--shots`; `default` describes one that is not a number."""
     text = "How many labelled examples to prompt with."
-    return typer.Option("--shots", metavar="N", min=1, help=text, show_default=default or True)
+    return typer.Option("--shots", metavar="N", min=1, max=MAX_COUNT, help=text, show_default=default or True)
 
 
 ShotsOption = Annotated[int | None, shots_option("all")]
