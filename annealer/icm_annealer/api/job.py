@@ -20,6 +20,7 @@ from icm_annealer.labelling.label_dataset import label_dataset
 from icm_annealer.runs.directory import SCORER_LOG, SKIPPED, RunDir
 from icm_annealer.runs.schema.metrics import RowCounts
 from icm_annealer.runs.schema.rows import SkippedRow
+from icm_annealer.scoring.context_fit import ContextFit
 from icm_annealer.scoring.forecast import Rehearsed
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import Scorer, check_request
@@ -144,6 +145,7 @@ class LabelJob:
                         experiment=self.experiment,
                         rows=self._rows,
                         budget=self.budget,
+                        on_cut=lambda fit: progress.note(f"contexts are cut: {fit}"),
                     )
             except IcmError:
                 if not answered and not self.resume:
@@ -164,6 +166,7 @@ class LabelJob:
         Its seed is another one, so that requests that are measured have other contexts and warm no cache for the run.
         """
         expected, num_done, num_dropped = self.settings.expected_passes(len(self.examples)), 0, 0
+        cut: list[ContextFit] = []
 
         def on_pass(event: PassEvent) -> None:
             nonlocal num_done, num_dropped
@@ -182,12 +185,13 @@ class LabelJob:
                     given=self._given,
                     on_pass=on_pass,
                     budget=Budget(self.budget.max_tokens),
+                    on_cut=cut.append,
                 )
             except LongRehearsalError:
                 if not expected or not num_done:
                     raise
-                return Rehearsed(min(num_done / expected.num, 1.0), num_dropped)
-        return Rehearsed(num_dropped=num_dropped)
+                return Rehearsed(min(num_done / expected.num, 1.0), num_dropped, *cut)
+        return Rehearsed(1.0, num_dropped, *cut)
 
     @property
     def _given(self) -> GivenLabels:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from icm_annealer.scoring.context_fit import ContextFit
 from icm_annealer.scoring.measured_rate import measured_rate
 from icm_annealer.scoring.passes import Scorer
 from icm_annealer.scoring.rehearsal import FOUND, NOTHING, Leaning, Rehearsal
@@ -27,6 +28,8 @@ class Rehearsed(NamedTuple):
     """Of the work."""
     num_dropped: int = 0
     """Shots that did not fit the model's window, in the pass that dropped the most."""
+    cut: ContextFit | None = None
+    """How much of the data contexts hold, if they are cut."""
 
 
 Work = Callable[[Rehearsal], Awaitable[Rehearsed]]
@@ -53,6 +56,8 @@ class Forecast:
     measured_s: float
     share: float
     """The share of the work that was rehearsed; the rest is extrapolated."""
+    cut: ContextFit | None = None
+    """How much of the data contexts hold, if they are cut."""
 
     @property
     def seconds(self) -> float:
@@ -103,6 +108,7 @@ async def forecast(
         rate.tokens_per_s,
         clock() - measuring_since,
         first.reached.share,
+        first.reached.cut,
     )
 
 

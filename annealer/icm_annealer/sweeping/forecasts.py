@@ -42,6 +42,7 @@ class SweepForecast:
             tokens / seconds if seconds else float("nan"),
             sum(one.measured_s for one in all_of),
             min(one.share for one in all_of),
+            next((one.cut for one in all_of if one.cut), None),
         )
 
 

@@ -62,7 +62,15 @@ class DryRun:
         """Prints a forecast."""
         for line in self.lines(cost):
             output.say(line)
-        output.json({**asdict(cost), "seconds": cost.seconds, **self.price.fields(cost.computed_tokens, cost.seconds)})
+        cut = cost.cut and cost.cut._asdict()
+        output.json(
+            {
+                **asdict(cost),
+                "cut": cut,
+                "seconds": cost.seconds,
+                **self.price.fields(cost.computed_tokens, cost.seconds),
+            }
+        )
 
     def lines(self, cost: Forecast) -> list[str]:
         """The forecast, line by line."""
@@ -77,11 +85,14 @@ class DryRun:
             lines.append(f"At most about {cost.most_tokens:,}, if the model finds nothing coherent.")
         if cost.share < 1:
             lines.append(f"Only {cost.share:.0%} of the work was counted; the rest is extrapolated.")
-        cut = f"; contexts are cut, up to {cost.num_dropped:,} shots of a pass are left out" if cost.num_dropped else ""
+        is_cut = cost.num_dropped and not cost.cut
+        cut = f"; contexts are cut, up to {cost.num_dropped:,} shots of a pass are left out" if is_cut else ""
         lines.append(
             f"Window: the longest prompt has {cost.longest_prompt:,} of {cost.max_prompt_tokens:,} tokens "
             f"({cost.window_share:.0%}){cut}."
         )
+        if cost.cut:
+            lines.append(f"Contexts are cut: {cost.cut}.")
         if math.isfinite(cost.seconds):
             is_more = self.max_minutes is not None and cost.seconds > 60 * self.max_minutes
             lines.append(

@@ -10,9 +10,12 @@ from tests.conftest import Serving, fake_scorer
 from tests.hand_clock import HandClock
 
 from icm_annealer.api.job import LabelJob
+from icm_annealer.cli.shared.dry_run import DryRun
+from icm_annealer.cli.shared.price import Price
 from icm_annealer.labelling.label_dataset import label_dataset
 from icm_annealer.runs.costs import read_costs
 from icm_annealer.runs.directory import RunDir
+from icm_annealer.scoring.context_fit import ContextFit
 from icm_annealer.scoring.forecast import Rehearsed, forecast
 from icm_annealer.scoring.limited_scorer import BudgetSpentError, LimitedScorer
 from icm_annealer.scoring.measured_rate import measured_rate
@@ -93,6 +96,28 @@ async def test_seconds_are_those_of_the_run(tmp_path: Path, token_s: float) -> N
     assert found.most_tokens >= found.computed_tokens
     assert 0 < found.window_share < 0.1
     assert not (tmp_path / "run").exists()
+
+
+async def test_contexts_that_are_cut_are_told_before_anything_is_scored(tmp_path: Path) -> None:
+    loaded_task, loaded = planted.load(planted.write_task(tmp_path / "data", 80))
+    task, settings, said = loaded_task.task, Settings(search="zero_shot"), list[object]()
+    async with fake_scorer(max_prompt_tokens=200) as scorer:
+        job = LabelJob(task, loaded, loaded.examples, settings, None, RunDir(tmp_path / "run"))  # type: ignore[arg-type]
+        found = await forecast(scorer, job.rehearse, measuring_s=0.0)
+        assert found.cut is not None
+        (tmp_path / "a").mkdir()
+        await label_dataset(
+            RunDir(tmp_path / "a"), loaded.examples, task, scorer, settings, on_pass=said.append, on_cut=said.append
+        )
+        assert said[0] == found.cut
+        assert found.cut.num_shots < found.cut.num_wanted == 40
+        (line,) = (line for line in DryRun(Price(None, None)).lines(found) if line.startswith("Contexts are cut: "))
+        assert f"a core of at most {found.cut.num_core} rows" in line
+        (tmp_path / "b").mkdir()
+        core = loaded.examples[: found.cut.num_core]
+        await label_dataset(RunDir(tmp_path / "b"), core, task, scorer, settings, on_cut=said.append)
+    assert len(said) > 1
+    assert [one for one in said if isinstance(one, ContextFit)] == [found.cut]
 
 
 async def test_long_work_is_extrapolated(tmp_path: Path) -> None:
