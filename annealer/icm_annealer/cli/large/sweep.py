@@ -30,7 +30,7 @@ from icm_annealer.scorers.kind import DEFAULT_ENGINE
 from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_annealer.sweeping.forecasts import SweepForecast, sweep_forecast
 from icm_annealer.sweeping.held import Held, held_runs, move_renamed
-from icm_annealer.sweeping.mistakes import SweepMistakesError
+from icm_annealer.sweeping.mistakes import Mistakes, SweepMistakesError
 from icm_annealer.sweeping.plan import ScorerDefaults, SweepPlan, make_plan
 from icm_annealer.sweeping.shown_table import print_table, render_page
 from icm_annealer.sweeping.spec import read_spec
@@ -116,7 +116,9 @@ def sweep(
         scorer, engine, wait, lambda: api_key_file.key if api_key_file else None, key_file, experiment
     )
     with _listed(output):
-        whole = make_plan(read_spec(file), file.parent, folder, defaults, allow_code=allow_code)
+        mistakes = Mistakes()
+        spec = read_spec(file, mistakes)
+        whole = make_plan(spec, file.parent, folder, defaults, allow_code=allow_code, mistakes=mistakes)
         plan = whole if only is None else whole.only(lambda name: fnmatch.fnmatchcase(name, only))
     for note in plan.notes:
         output.note(note)
