@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import Protocol
 
 from icm_annealer.api.label_result import LabelResult
+from icm_annealer.api.supposed_labels import supposed_labels
 from icm_annealer.data.examples import Example, Loaded
 from icm_annealer.data.given_labels import GivenLabels
 from icm_annealer.data.task import Task
@@ -167,11 +169,18 @@ class LabelJob:
         """
         expected, num_done, num_dropped = self.settings.expected_passes(len(self.examples)), 0, 0
         cut: list[ContextFit] = []
+        stages = Counter[str]()
+        problem = problem_of(
+            self.task, self.examples, self.settings.objective(), self.settings.plan_kind(), self._given
+        )
+        labels = supposed_labels(problem, *rehearsal.draw(problem.num_examples, problem.num_labels))
+        rehearsal.suppose([example.text for example in self.examples], labels)
 
         def on_pass(event: PassEvent) -> None:
             nonlocal num_done, num_dropped
             num_done += expected.counts(event.request) if expected else 0
             num_dropped = max(num_dropped, event.answer.num_dropped)
+            stages[event.request.purpose] += event.answer.usage.computed_tokens
 
         settings = self.settings.model_copy(update={"seed": self.settings.seed + rehearsal.number})
         with tempfile.TemporaryDirectory() as place:
@@ -190,8 +199,8 @@ class LabelJob:
             except LongRehearsalError:
                 if not expected or not num_done:
                     raise
-                return Rehearsed(min(num_done / expected.num, 1.0), num_dropped, *cut)
-        return Rehearsed(1.0, num_dropped, *cut)
+                return Rehearsed(min(num_done / expected.num, 1.0), num_dropped, next(iter(cut), None), stages)
+        return Rehearsed(1.0, num_dropped, next(iter(cut), None), stages)
 
     @property
     def _given(self) -> GivenLabels:

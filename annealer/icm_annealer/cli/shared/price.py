@@ -52,6 +52,15 @@ class Price:
             lines.append(f"Price: {_money(self.per_hour * seconds / 3600)} by time.")
         return lines
 
+    def most(self, computed_tokens: int, seconds: float) -> list[str]:
+        """What it costs at most, if that many tokens and seconds are the most."""
+        amounts = []
+        if self.per_million is not None:
+            amounts.append(f"{_money(self.per_million * computed_tokens / 1e6)} by computed tokens")
+        if self.per_hour is not None and math.isfinite(seconds):
+            amounts.append(f"{_money(self.per_hour * seconds / 3600)} by time")
+        return [f"At most: {', '.join(amounts)}."] if amounts else []
+
     def fields(self, computed_tokens: int, seconds: float) -> dict[str, float]:
         """The same for JSON: `price` by computed tokens, `price_of_time`; each only if its price is stated."""
         found = {}
