@@ -38,11 +38,12 @@ TOLERANCE = 1e-3
 class Program:
     """`icm-server serve` with a reuse file, and no other memory of finished reads; `start` it again after its end."""
 
-    def __init__(self, folder: Path, *arguments: str):
+    def __init__(self, folder: Path, *arguments: str, api_key: str | None = None):
+        """`api_key` is used for all that is asked of it."""
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             port = listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
+        self.url, self._api_key = f"http://127.0.0.1:{port}", api_key
         self.read_cache_file, self.log = folder / "read_cache.sqlite", folder / "log"
         self._ready = folder / "ready.json"
         self._command = [sys.executable, "-m", "icm_server.cli.app", "serve", "--port", str(port), *arguments]
@@ -80,7 +81,8 @@ class Program:
             self.process.wait()
 
     async def overview(self) -> dict[str, Any]:
-        async with httpx.AsyncClient(base_url=self.url, timeout=LIMIT_S) as http:
+        headers = {"Authorization": f"Bearer {self._api_key}"} if self._api_key else {}
+        async with httpx.AsyncClient(base_url=self.url, timeout=LIMIT_S, headers=headers) as http:
             return dict((await http.get("/v1/experiments")).json())
 
     async def once(self, condition: Callable[[dict[str, Any]], bool]) -> None:
@@ -90,7 +92,7 @@ class Program:
                 await asyncio.sleep(0.02)
 
     async def score(self, request: ScoreRequest) -> list[list[float]]:
-        async with ScorerClient(self.url) as client:
+        async with ScorerClient(self.url, api_key=self._api_key) as client:
             return (await client.score(request)).logprobs
 
 

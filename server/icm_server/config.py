@@ -11,6 +11,7 @@ from icm_client.contract.wire import MAX_PROMPTS
 
 LogFormat = Literal["auto", "json", "text"]
 MAX_ENGINES = 64
+MAX_SCORERS = 1024
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -143,6 +144,8 @@ class ServerConfig(BaseModel):
     keys_file: Path | None = None
     """The file of API keys; see `keys_file.py`. For a folder, the keys.yaml in it. None: no keys, which is an error if
     other machines can connect."""
+    one_of: int = Field(default=1, ge=1, le=MAX_SCORERS)
+    """The number of scorers that clients use together: each grants this part of `max_queued_tokens` of every key."""
     allow_no_keys: bool = False
     """Start without keys although other machines can connect."""
     published_at: str | None = None

@@ -2,7 +2,7 @@
 
 Real vLLM on this machine, which should have nothing else to do. Each takes two to five minutes, `repeats`,
 `annealer-memory` and `endurance` ten. `equal-fake`, `light-fake`, `names`, `pool` and `sweep` use the fake engine at a
-given speed, for which a machine that has other things to do is good enough.
+given speed, and `front` measures processor time: for these, a machine that has other things to do is good enough.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from rich.table import Table
 from tests.bench import (
     annealer_memory,
     endurance,
+    front,
     many_names,
     memory,
     pools,
@@ -53,6 +54,7 @@ MEASURES: dict[str, Measure] = {
     "light-fake": lambda console: tenants.light(console, 1, 10, by_key=True, tokens_per_s=FAKE_TOKENS_PER_S),
     "names": lambda console: many_names.many_names(console, 3, 12.0),
     "repeated": lambda console: repeated.repeated(console, 3),
+    "front": lambda console: front.front(console, 5),
     "pool": lambda console: pools.throughput(console, 3),
     "memory": memory.memory,
     "annealer-memory": annealer_memory.annealer_memory,

@@ -40,6 +40,7 @@ class Ended(NamedTuple):
 
     code: int
     seconds: float
+    processor_s: float
     peak_mb: float
 
 
@@ -69,7 +70,8 @@ class Work(NamedTuple):
         while True:
             done, status, used = os.wait4(process.pid, os.WNOHANG)
             if done:
-                ended = Ended(os.waitstatus_to_exitcode(status), time.monotonic() - start, used.ru_maxrss / 1000)
+                seconds, processor_s = time.monotonic() - start, used.ru_utime + used.ru_stime
+                ended = Ended(os.waitstatus_to_exitcode(status), seconds, processor_s, used.ru_maxrss / 1000)
                 process.returncode = ended.code
                 Terminal().say(f"  ended with {ended.code} after {ended.seconds:,.0f} s, peak {ended.peak_mb:,.0f} MB")
                 return ended
@@ -114,7 +116,10 @@ async def measured(place: Path, num_rows: int, num_kills: int) -> bool:
         planned = await asyncio.to_thread(work.planned)
         ended = [await asyncio.to_thread(work.extended, whole)]
     tokens = spent(read_costs(whole.with_name(f"{whole.name}.extension"))).usage.computed_tokens
-    console.say(f"whole: {num_rows / ended[0].seconds:,.0f} rows/s, {tokens / num_rows:.2f} tokens a row")
+    console.say(
+        f"whole: {num_rows / ended[0].seconds:,.0f} rows/s, {num_rows / ended[0].processor_s:,.0f} rows a processor "
+        f"second of icm extend, {tokens / num_rows:.2f} tokens a row"
+    )
     console.say(f"tokens: {tokens:,} computed, {planned:,} planned ({planned / tokens - 1:+.1%})")
     ok = not ended[0].code and abs(planned / tokens - 1) <= MAX_TOKENS_OFF
     if num_kills:

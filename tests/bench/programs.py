@@ -54,6 +54,11 @@ def blocked_scorer() -> AbstractAsyncContextManager[Server]:
     return _served(["tests.bench.blocked_scorer"])
 
 
+def front_scorer() -> AbstractAsyncContextManager[Server]:
+    """`front_scorer.py`: one of fake engines, with a language model's tokenizer."""
+    return _served(["tests.bench.front_scorer"])
+
+
 @contextlib.asynccontextmanager
 async def _served(command: Sequence[str]) -> AsyncIterator[Server]:
     """A module with arguments, which writes its address into the file that is named last."""

@@ -312,6 +312,24 @@ async def test_an_engine_that_dies_without_work_is_noticed() -> None:
         assert (await http.get("/healthz")).status_code == 200
 
 
+async def test_an_engine_that_hangs_in_its_first_read_is_noticed() -> None:
+    class Hanging(FakeEngine):
+        async def read(self, *_: Any, **__: Any) -> ReadAnswer:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def check(self) -> None:
+            raise EngineDiedError("it ended none of its reads")
+
+    async def make_engine() -> Hanging:
+        return Hanging()
+
+    app = create_app(make_engine)
+    async with app.router.lifespan_context(app), asyncio.timeout(10):
+        await app.state.scoring.failed.wait()
+    assert app.state.scoring.failure == "the engine died: it ended none of its reads"
+
+
 async def test_a_draining_scorer_takes_nothing_and_ends_when_all_is_answered() -> None:
     async with running(FakeEngine(delay_s=0.5)) as (http, app):
         stopped = asyncio.Event()

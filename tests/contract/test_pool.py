@@ -20,7 +20,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def program(tmp_path: Path) -> Iterator[Program]:
-    program = Program(tmp_path, "--engine", "fake", "--engines", "2", "--engine-arg", "delay_s=0.02")
+    slow = ("--engine-arg", "delay_s=0.5", "--engine-arg", "max_concurrent_reads=32")
+    program = Program(tmp_path, "--engine", "fake", "--engines", "2", *slow)
     program.start()
     yield program
     program.kill()
@@ -50,7 +51,7 @@ async def test_engines_that_end_are_seen_and_replaced_and_all_end_with_the_score
         expected = await program.score(some(1))
         first = members_of(program.pid)
         assert len(first) == 2
-        scoring = asyncio.create_task(program.score(some(2, 400)))
+        scoring = asyncio.create_task(program.score(some(2, 200)))
         await program.once(lambda overview: overview["engine"]["reads"] > 0)
         for pid in first:
             os.kill(pid, signal.SIGKILL)
@@ -58,7 +59,7 @@ async def test_engines_that_end_are_seen_and_replaced_and_all_end_with_the_score
         refused = await http.get("/readyz")
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "not_ready")
         assert "all engines have ended" in refused.json()["error"]["message"]
-        assert len(await scoring) == 400
+        assert len(await scoring) == 200
         await program.once(lambda overview: overview["engine"]["members_up"] == overview["engine"]["members"] == 2)
         assert (await http.get("/readyz")).status_code == 200
         metrics = (await http.get("/metrics")).text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -27,6 +28,7 @@ SERVICES: dict[str, dict[str, Any]] = CONFIG["services"]
 SCORERS = ["scorer", "scorer-cpu"]
 MONITORING = ROOT / "docker/monitoring"
 BUILT = [name for name, service in SERVICES.items() if "build" in service]
+COMPOSE_COMMAND = "docker-compose" if shutil.which("docker-compose") else ""
 DOCKERFILES = sorted((ROOT / "docker").glob("Dockerfile*"))
 
 
@@ -75,6 +77,25 @@ def test_scorers_see_the_folder_of_their_keys_and_know_who_can_reach_them(name: 
     ports = [SERVICES[each]["ports"][0].rpartition(":${")[0] for each in (name, "tls")]
     assert scorer["environment"]["ICM_PUBLISHED_AT"].split(",") == ports
     assert "--allow-no-keys" not in scorer["command"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not COMPOSE_COMMAND, reason="Compose is not installed")
+def test_the_scorers_of_two_machines_are_the_compose_file_with_the_documented_settings() -> None:
+    page = (ROOT / "docs/many_machines.md").read_text()
+    (block,) = (block for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) if "docker compose up" in block)
+    before, _, _ = block.partition("docker compose up")
+    resolved = subprocess.run(
+        ["bash", "-euc", f"{before}{COMPOSE_COMMAND} config"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    scorer = yaml.safe_load(resolved.stdout)["services"]["scorer"]
+    command = scorer["command"]
+    assert (command if isinstance(command, str) else " ".join(command)).endswith("--port 8000 --one-of 2")
+    assert "0.0.0.0" in json.dumps(scorer["ports"])
+    assert scorer["environment"]["MODEL"] == "meta-llama/Llama-3.1-8B"
+    assert {"source": str(ROOT / "docker/keys"), "target": "/keys"}.items() <= next(
+        volume for volume in scorer["volumes"] if isinstance(volume, dict) and volume["target"] == "/keys"
+    ).items()
 
 
 def test_secrets_are_files_that_need_not_be_there() -> None:

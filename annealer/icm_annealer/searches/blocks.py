@@ -263,8 +263,9 @@ def likelier_names(labels: Ints, alone: Array) -> Ints:
 def _likelier_of_equals(problem: Problem, candidates: list[Candidate], alone: Array) -> list[Candidate]:
     """Moves another candidate to the front if its U is not clearly lower than the best and evidence of another kind
     speaks for it: without known labels, what the zero-shot scores `alone` say of the labels decides between the best
-    and those of another concept, since a concept, its opposite and a second one can be equally coherent; the zero-shot
-    labels themselves take no part, since their scores speak for them in any case. Known labels decide between all.
+    and those of another concept, since a concept, its opposite and a second one can be equally coherent, and between
+    the best and those at other rates; the zero-shot labels themselves take no part, since their scores speak for them
+    in any case. Known labels decide between all.
     """
     best, num_labels, is_known = candidates[0], alone.shape[1], problem.is_known
 
@@ -279,9 +280,10 @@ def _likelier_of_equals(problem: Problem, candidates: list[Candidate], alone: Ar
         lead, error = best.lead(rival)
         if is_known.any():
             return lead <= CLEAR * error
-        is_other = agreement_beyond_chance(best.labels, rival.labels, num_labels) < UNRELATED
         is_alone = rival.starts == (ZERO_SHOT_ALONE,)
-        return is_other and not is_alone and lead <= max(CLEAR * error, problem.slack)
+        if agreement_beyond_chance(best.labels, rival.labels, num_labels) < UNRELATED:
+            return not is_alone and lead <= max(CLEAR * error, problem.slack)
+        return not is_alone and (UNEVEN,) in (best.starts, rival.starts) and lead <= CLEAR * error
 
     first = max([best, *filter(is_equal, candidates)], key=evidence)
     return [first, *(candidate for candidate in candidates if candidate is not first)]

@@ -29,9 +29,10 @@ class Keyring:
     """The keys of one file, which is read again when it changes. Raises RequestError if it cannot be read, or has no
     keys."""
 
-    def __init__(self, path: Path):
-        self._path, self._stamp = path, _stamp(path)
-        self._tenants = _tenants(path)
+    def __init__(self, path: Path, *, one_of: int = 1):
+        """`one_of`: as many scorers have this file, so each of them grants `Tenant.part` of every limit."""
+        self._path, self._stamp, self._one_of = path, _stamp(path), one_of
+        self._tenants = self._read()
         if not self._tenants:
             raise RequestError(f"{path} holds no keys; make one with `icm-server key new NAME --keys-file {path}`")
 
@@ -63,14 +64,13 @@ class Keyring:
             )
             return
         try:
-            self._tenants = _tenants(self._path)
+            self._tenants = self._read()
             log.warning("%s has changed: %d keys", self._path, len(self._tenants))
         except RequestError as error:
             log.error("the keys are unchanged: %s", error.message)
 
-
-def _tenants(path: Path) -> list[tuple[bytes, Tenant]]:
-    return [(bytes.fromhex(entry.sha256), entry.tenant) for entry in read_keys(path)]
+    def _read(self) -> list[tuple[bytes, Tenant]]:
+        return [(bytes.fromhex(entry.sha256), entry.tenant.part(self._one_of)) for entry in read_keys(self._path)]
 
 
 def _stamp(path: Path) -> _Stamp | None:

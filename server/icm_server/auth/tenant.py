@@ -44,6 +44,13 @@ class Tenant(BaseModel):
     isolated: bool = False
     """True: it shares neither results in the read cache nor prefixes in the engine's cache with other tenants."""
 
+    def part(self, one_of: int) -> Tenant:
+        """The tenant as one of `one_of` scorers knows it, so that all of them together hold to its limits. Its weight
+        is relative, and stays."""
+        if self.max_queued_tokens is None:
+            return self
+        return self.model_copy(update={"max_queued_tokens": max(1, self.max_queued_tokens // one_of)})
+
     def may_run(self, experiment: str) -> bool:
         """Whether it may run the experiment."""
         patterns = self.experiments or (f"{self.name}-*",)

@@ -18,6 +18,7 @@ from icm_client.text.validation import first_error
 from icm_client.text.visible import visible
 from icm_server.config import (
     MAX_ENGINES,
+    MAX_SCORERS,
     AdapterConfig,
     AdapterLimits,
     ConnectionLimits,
@@ -138,6 +139,15 @@ def serve(
             help="The API keys: a file, or a folder with keys.yaml; `icm-server key new NAME` adds a key.",
         ),
     ] = None,
+    one_of: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=MAX_SCORERS,
+            help="How many scorers with these keys clients use together; each grants this part of a key's "
+            "max_queued_tokens.",
+        ),
+    ] = DEFAULTS.one_of,
     allow_no_keys: Annotated[
         bool, typer.Option("--allow-no-keys", help="Start without API keys although other machines can connect.")
     ] = False,
@@ -200,6 +210,7 @@ def serve(
                 isolate_experiments=isolate_experiments,
             ),
             keys_file=keys_file,
+            one_of=one_of,
             allow_no_keys=allow_no_keys,
             published_at=published_at,
             max_body_bytes=max_body_mb * 2**20,

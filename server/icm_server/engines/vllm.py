@@ -32,6 +32,7 @@ from icm_server.engines.preset import (
     environment,
     has_gpu,
 )
+from icm_server.engines.progress import Progress
 from icm_server.engines.registry import EngineKind, Pooling, Say
 from icm_server.engines.vllm_adapters import VllmAdapters
 
@@ -94,7 +95,7 @@ class VllmEngine:
         self._params, self._tokens_input = SamplingParams, tokens_input
         self._final_only = RequestOutputKind.FINAL_ONLY
         self._dead, self._failed = EngineDeadError, (EngineGenerateError, VLLMValidationError, ValueError)
-        self._numbers = itertools.count()
+        self._numbers, self._progress = itertools.count(), Progress()
 
     @classmethod
     def load(
@@ -165,7 +166,8 @@ class VllmEngine:
         try:
             lora = self.adapters.request_of(model) if self.adapters is not None else None
             outputs = self._engine.generate(prompt, params, number, lora_request=lora, priority=rank)
-            output = [output async for output in outputs][-1]
+            with self._progress.reading():
+                output = [output async for output in outputs][-1]
         except self._dead as error:
             raise EngineDiedError(_first_line(error)) from error
         except self._failed as error:
@@ -178,6 +180,7 @@ class VllmEngine:
         return ReadAnswer(values, output.num_cached_tokens or 0)
 
     async def check(self) -> None:
+        self._progress.check()
         try:
             await self._engine.check_health()
         except self._dead as error:

@@ -115,6 +115,7 @@ async def _load(
         return
     scorer = ScoringService(engine, scoring, adapters=loaded)
     state.reason = "the model is loaded; the first read is running"
+    watching = asyncio.create_task(_watch_engine(state, engine))  # an engine may hang in its first read
     try:
         await scorer.score(first_request())
     except BaseException as error:
@@ -123,6 +124,8 @@ async def _load(
             raise
         state.fail(f"the model is loaded, but its first read failed: {_message(error)}")
         return
+    finally:
+        watching.cancel()
     scorer.forget_counts()
     state.scorer = scorer
     state.startup_ended.set()

@@ -101,7 +101,7 @@ def keyring_for(config: ServerConfig) -> Keyring | None:
     """
     path = None if config.keys_file is None else keys_file_at(config.keys_file)
     if path is not None and not path.is_char_device():
-        return Keyring(path)
+        return Keyring(path, one_of=config.one_of)
     hosts = (config.published_at or config.host).split(",")
     host = next((host for host in hosts if not _is_loopback(host)), None)
     if host is not None and not config.allow_no_keys:

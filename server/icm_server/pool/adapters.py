@@ -59,10 +59,15 @@ class PoolAdapters:
             self._loaded[key] = _Loaded(number, folder)
 
     async def remove(self, key: str) -> None:
-        """As AdapterHost.remove."""
+        """As AdapterHost.remove; once begun, it is done on all members, even if it is cancelled."""
         async with self.changing:
             del self._loaded[key]
-            outcomes = await asyncio.gather(*(member.remove(key) for member in self._members()), return_exceptions=True)
+            removing = asyncio.gather(*(member.remove(key) for member in self._members()), return_exceptions=True)
+            try:
+                outcomes = await asyncio.shield(removing)
+            except asyncio.CancelledError:
+                await asyncio.wait([removing])
+                raise
         for outcome in outcomes:
             if outcome is not None and not isinstance(outcome, MemberLostError):
                 raise outcome

@@ -24,9 +24,12 @@ from icm_annealer.searches.blocks import (
     GROWING,
     RENAMED,
     UNEVEN,
+    UNRELATED,
     ZERO_SHOT_ALONE,
     BlockSettings,
     _at_best_rates,
+    _likelier_of_equals,
+    agreement_beyond_chance,
     blocks,
     likelier_names,
 )
@@ -280,6 +283,22 @@ def test_an_answer_that_is_no_opposite_is_chosen_by_u_alone() -> None:
     for result in found:
         assert result.winner.labels.tolist() == other.tolist()
         assert len(result.candidates) > 1
+
+
+def test_labels_at_other_rates_are_kept_only_if_zero_shot_or_a_clear_lead_speaks_for_them() -> None:
+    """U at other rates is the less certain, the fewer examples have the rare label."""
+    few = GOLD.copy()
+    few[np.flatnonzero(GOLD)[::2]] = 0
+    assert agreement_beyond_chance(few, GOLD, 2) > UNRELATED  # no other concept
+
+    def candidate(starts: tuple[str, ...], labels: Ints, us: list[float]) -> Candidate:
+        return Candidate(starts, labels, us[0], confident(labels), us, confident(labels))
+
+    for lead, means, chosen in ((1.5, GOLD, GOLD), (2.5, GOLD, few), (1.5, few, few)):
+        us = [0.3 + 0.01 * (lead + off) for off in (-1, 1)]  # the standard error of the lead is 0.01
+        found = [candidate((UNEVEN,), few, us), candidate(("growing",), GOLD, [0.3, 0.3])]
+        first, *others = _likelier_of_equals(problem(), found, 0.5 * confident(means))
+        assert (first.labels.tolist(), len(others)) == (chosen.tolist(), 1)
 
 
 def test_answers_with_exchanged_names_come_from_contexts_of_their_own() -> None:

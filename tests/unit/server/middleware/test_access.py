@@ -83,6 +83,19 @@ def test_a_keyring_finds_the_tenant_of_a_key(tmp_path: Path) -> None:
     assert keyring.tenant_of(hashlib.sha256(keys["bob"].encode()).hexdigest()) is None  # a hash is no key
 
 
+def test_one_of_several_scorers_grants_its_part_of_a_limit_also_when_the_file_changes(tmp_path: Path) -> None:
+    path = tmp_path / "keys.yaml"
+    alice = add_key(path, "alice", max_queued_tokens=1000, weight=2.0)
+    keyring = Keyring(path, one_of=3)
+    bob, carol = add_key(path, "bob"), add_key(path, "carol", max_queued_tokens=2)
+    parts = {key: keyring.tenant_of(key) for key in (alice, bob, carol)}
+    assert [tenant and (tenant.max_queued_tokens, tenant.weight) for tenant in parts.values()] == [
+        (333, 2.0),
+        (None, 1.0),
+        (1, 1.0),
+    ]
+
+
 def test_every_entry_is_compared_whoever_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "keys.yaml"
     keys = [add_key(path, f"name{number}") for number in range(5)]

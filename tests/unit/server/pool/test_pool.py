@@ -168,6 +168,8 @@ class StandIn:
     def __init__(self, error: Exception | None = None):
         self.error, self.held, self.number, self.tokens, self.lost = error, set[str](), 0, 0, asyncio.Event()
         self.ready, self.reads = ready_of(described(FakeEngine())), 0
+        self.may_remove = asyncio.Event()
+        self.may_remove.set()
 
     async def add(self, key: str, number: int, folder: Path) -> None:
         if self.error is not None:
@@ -175,6 +177,7 @@ class StandIn:
         self.held.add(key)
 
     async def remove(self, key: str) -> None:
+        await self.may_remove.wait()
         self.held.remove(key)
 
     async def read(self, read: Read) -> ReadAnswer:
@@ -196,6 +199,18 @@ async def test_an_adapter_is_on_all_members_or_on_none() -> None:
     await adapters.add("2-a", 2, folder)
     await adapters.load_all(joining)  # as the one that has ended, when it is back
     assert fine.held == joining.held == {"2-a"}
+    other = StandIn()
+    adapters = PoolAdapters(room, lambda: [fine, other])
+    await adapters.add("3-a", 3, folder)
+    other.may_remove.clear()
+    removing = asyncio.create_task(adapters.remove("3-a"))
+    await until(lambda: "3-a" not in fine.held)
+    removing.cancel()
+    await asyncio.sleep(0)
+    other.may_remove.set()
+    with pytest.raises(asyncio.CancelledError):
+        await removing
+    assert other.held == set()
 
 
 async def test_a_read_that_ends_every_engine_fails() -> None:
