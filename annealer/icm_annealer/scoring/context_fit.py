@@ -27,7 +27,7 @@ class ContextFit(NamedTuple):
     def num_core(self) -> int:
         """About how many examples have contexts that are not cut, in two digits."""
         num = self.num_examples * self.num_shots // self.num_wanted
-        unit = 10 ** max(0, len(str(num)) - 2)
+        unit = int("1" + "0" * (len(str(num)) - 2))
         return num // unit * unit
 
     def __str__(self) -> str:

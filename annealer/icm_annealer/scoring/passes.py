@@ -211,7 +211,7 @@ class PassScorer:
             named = await uncountable(examples, count) if error.code == CODE else None
             raise (named or error) from None
         alone = lengths.texts - lengths.separator + int(model.adds_bos) + int(lengths.labels.max()) - 1
-        check_lengths(examples, alone, model.max_prompt_tokens)
+        check_lengths(examples, alone.astype(np.int64), model.max_prompt_tokens)
         num_longest = lengths.preamble + int(lengths.texts.max()) + WINDOW_MARGIN
         if preamble and num_longest > model.max_prompt_tokens:
             raise RequestError(
