@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from icm_annealer.cli.shared.bounds import MAX_TOKENS
-from icm_annealer.cli.shared.dry_run import DryRun, DryRunOption
+from icm_annealer.cli.shared.dry_run import DryRun, DryRunOption, amount_of
 from icm_annealer.cli.shared.options import (
     AllowCodeOption,
     EngineOption,
@@ -161,7 +161,7 @@ def _show_cost(output: Output, dry: DryRun, plan: SweepPlan, held: Mapping[str, 
         output, "dry run", lambda shown: sweep_forecast(plan, held, shown.status, shown.note)
     )
     for group, one in cost.groups.items():
-        output.say(f"{group.name}: {one.computed_tokens:,} tokens")
+        output.say(f"{group.name}: {amount_of(one)} tokens")
     output.say(f"{counted(cost.num_runs, 'run')} to make, {cost.num_finished:,} finished. All together:")
     dry.show_cost(output, cost.total)
 

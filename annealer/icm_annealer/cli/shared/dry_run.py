@@ -78,7 +78,7 @@ class DryRun:
         about = "about " if cost.share < 1 or varies else ""
         lines = [
             "Dry run: nothing was written.",
-            f"Tokens: {self._amount(cost, lambda tokens: f'{tokens:,}')} computed in {about}"
+            f"Tokens: {amount_of(cost)} computed in {about}"
             f"{counted(cost.num_requests, 'request')}; {cost.prompt_tokens:,} in all prompts, most of them from the "
             "prefix cache.",
         ]
@@ -100,7 +100,7 @@ class DryRun:
         if math.isfinite(cost.seconds):
             is_more = self.max_minutes is not None and cost.seconds > 60 * self.max_minutes
             lines.append(
-                f"Time: {self._amount(cost, lambda tokens: _time(tokens / cost.tokens_per_s), about='about ')}, at "
+                f"Time: {amount_of(cost, lambda tokens: _time(tokens / cost.tokens_per_s), about='about ')}, at "
                 f"{cost.tokens_per_s:,.0f} tokens a second (measured in {cost.measured_s:.0f} s), without the scorer's "
                 "start" + (f"; it will end at its budget of {self.max_minutes:g} minutes." if is_more else ".")
             )
@@ -109,14 +109,18 @@ class DryRun:
         lines += self.price.lines(cost.computed_tokens, cost.prompt_tokens, cost.seconds)
         return lines + (self.price.most(cost.most_tokens, cost.most_tokens / cost.tokens_per_s) if varies else [])
 
-    @staticmethod
-    def _amount(cost: Forecast, shown: Callable[[int], str], about: str = "") -> str:
-        """What is `shown` of the computed tokens, with the least and the most where these depend on the answers."""
-        about = "about " if cost.share < 1 else about
-        if not cost.depends_on_answers:
-            return about + shown(cost.computed_tokens)
-        least, usual, most = map(shown, (cost.least_tokens, cost.computed_tokens, cost.most_tokens))
-        return f"at least {least}, usually about {usual}, at most {most}"
+
+def in_digits(tokens: int) -> str:
+    return f"{tokens:,}"
+
+
+def amount_of(cost: Forecast, shown: Callable[[int], str] = in_digits, about: str = "") -> str:
+    """What is `shown` of the computed tokens, with the least and the most where these depend on the answers."""
+    about = "about " if cost.share < 1 else about
+    if not cost.depends_on_answers:
+        return about + shown(cost.computed_tokens)
+    least, usual, most = map(shown, (cost.least_tokens, cost.computed_tokens, cost.most_tokens))
+    return f"at least {least}, usually about {usual}, at most {most}"
 
 
 def _time(seconds: float) -> str:
