@@ -145,7 +145,7 @@ async def test_contexts_that_are_cut_are_told_before_anything_is_scored(tmp_path
     task, settings, said = loaded_task.task, Settings(search="zero_shot"), list[object]()
     async with fake_scorer(max_prompt_tokens=200) as scorer:
         job = LabelJob(task, loaded, loaded.examples, settings, None, RunDir(tmp_path / "run"))  # type: ignore[arg-type]
-        found = await forecast(scorer, job.rehearse, measuring_s=0.0)
+        found = await forecast(scorer, job.rehearse, varies=False, measuring_s=0.0)
         assert found.cut is not None
         (tmp_path / "a").mkdir()
         await label_dataset(
