@@ -154,6 +154,8 @@ def lines(path: Path) -> list[Any]:
 def searched(folder: Path, task: Path, *options: str) -> dict[str, str]:
     """The hashes of one `icm run`."""
     with recording() as (url, recorder):
+        # By default a run is an experiment of its own, named after its folder.
+        options = ("--experiment", "default", *options)
         icm("run", "--task", task, "--scorer", url, "--out", folder / "run", "--overwrite", *options)
     journal, metrics = lines(folder / "run/journal.jsonl"), json.loads((folder / "run/metrics.json").read_text())
     return {

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import time
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Unpack
+from typing import TypeVar, Unpack
 from urllib.parse import quote
 
 import httpx
@@ -18,7 +17,6 @@ import pydantic
 from icm_client.contract.adapters import AdapterFolder, AdapterInfo, AdapterList
 from icm_client.contract.batches import PromptBatches, batches, halves, subset
 from icm_client.contract.errors import (
-    AccessError,
     BusyError,
     DeadlineError,
     IcmError,
@@ -50,6 +48,8 @@ from icm_client.score_fields import ScoreFields, score_request
 from icm_client.text.counts import counted
 from icm_client.text.validation import first_error
 
+_Model = TypeVar("_Model", bound=pydantic.BaseModel)
+
 MAX_REASON = 1000
 """The most characters shown of the reason why a scorer is not ready."""
 
@@ -65,7 +65,7 @@ class ScorerClient:
 
     `api_key` is sent as `Authorization: Bearer KEY`. A request is split into bodies of at most `max_prompts` prompts;
     whatever the split, answers keep the order of the prompts. `read_timeout_s` is how long an answer may make no
-    progress. `transport` replaces the network, in tests.
+    progress. `transport` replaces the network, and `clock` the time by which patience is measured, in tests.
 
     Errors are subclasses of IcmError. Connection errors, 429 and 503 are retried as `retry` says before they are
     raised; of an answer that was cut off, only the missing rows are requested again; a body that the scorer finds too
@@ -82,21 +82,27 @@ class ScorerClient:
         read_timeout_s: float = 3600.0,
         max_prompts: int = 16_384,
         transport: httpx.AsyncBaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ):
         exchanges = [
             Exchange(url, api_key=api_key, read_timeout_s=read_timeout_s, transport=transport)
             for url in urls_of(base_url)
         ]
-        self._exchange = exchanges[0] if len(exchanges) == 1 else Fronts(exchanges)
+        self._fronts = Fronts(exchanges, clock)
         if max_prompts < 1:
             raise RequestError(f"max_prompts is {max_prompts}: it has to be 1 or more")
-        self._retries = RetryLoop(retry or RetryPolicy())
+        self._retries = RetryLoop(retry or RetryPolicy(), clock=clock)
         self._max_prompts = max_prompts
 
     @property
     def base_url(self) -> str:
         """The scorer's address, without a user and a password; those of several with commas."""
-        return self._exchange.url
+        return self._fronts.url
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of several scorers when `wait_ready` has returned: which are not ready, and why."""
+        return self._fronts.notes
 
     async def __aenter__(self) -> ScorerClient:
         return self
@@ -106,11 +112,11 @@ class ScorerClient:
 
     async def close(self) -> None:
         """Closes all connections."""
-        await self._exchange.close()
+        await self._fronts.close()
 
     async def model(self) -> ModelInfo:
         """The model that the scorer serves, and its limits; later requests are split by these."""
-        info = await self._retries.call(lambda: self._exchange.ask(ModelInfo, "/v1/model"))
+        info = await self._asked(ModelInfo, "/v1/model")
         self._max_prompts = min(self._max_prompts, info.max_prompts)
         return info
 
@@ -128,17 +134,15 @@ class ScorerClient:
         RequestError if `deadline_s` is not a number of seconds, or if another kind of server answers.
         """
         check_seconds(deadline_s, "deadline_s")
-        start, is_reached, is_probed = time.monotonic(), False, False
+        start, is_reached = time.monotonic(), False
         while True:
+            left_s = max(deadline_s - (time.monotonic() - start), 1.0)
             try:
-                async with asyncio.timeout(max(deadline_s - (time.monotonic() - start), 1.0)):
-                    await self._exchange.ready()
+                await self._fronts.ready(left_s)
+                async with asyncio.timeout(left_s):
                     return await self.model()
             except IcmError as error:
                 is_reached = is_reached or not is_unconnected(error)
-                if not is_probed and (isinstance(error, AccessError) or error.code.startswith("http_")):
-                    is_probed = True
-                    await self._refuse_openai()
                 if not _may_pass(error):
                     raise
                 given = error.details.get("reason")  # a proxy or scorer may send anything
@@ -157,15 +161,6 @@ class ScorerClient:
             if on_wait:
                 on_wait(reason, waited_s)
             await asyncio.sleep(min(0.5, limit_s - waited_s))
-
-    async def _refuse_openai(self) -> None:
-        """Raises RequestError if the server is an OpenAI-compatible one."""
-        if await self._exchange.is_openai():
-            raise RequestError(
-                f"{self.base_url} is an OpenAI-compatible server, not an icm-server: name it openai:{self.base_url} "
-                "(an OpenAIScorer in Python)",
-                code="other_server",
-            )
 
     async def score(self, request: ScoreRequest | None = None, /, **fields: Unpack[ScoreFields]) -> ScoreResponse:
         """Log-probabilities (natural logs) of every label after every prompt.
@@ -223,9 +218,7 @@ class ScorerClient:
             except pydantic.ValidationError as error:
                 raise RequestError(first_error(error, whole="the texts")) from None
             try:
-                answer = await self._retries.call(
-                    functools.partial(self._exchange.ask, TokensResponse, "/v1/tokens", part)
-                )
+                answer = await self._asked(TokensResponse, "/v1/tokens", part)
             except RequestError as error:
                 if error.status != TooLargeError.status or len(some) == 1:
                     raise
@@ -240,12 +233,13 @@ class ScorerClient:
 
     async def adapters(self) -> AdapterList:
         """The adapters that the key may use: a request names one as its `model`. Raises what `model` does."""
-        return await self._retries.call(lambda: self._exchange.ask(AdapterList, "/v1/adapters"))
+        return await self._asked(AdapterList, "/v1/adapters")
 
     async def put_adapter(
         self, name: str, folder: Path | None = None, *, server_folder: str | None = None, shared: bool = False
     ) -> AdapterInfo:
-        """Has the scorer serve a LoRA adapter under this name, for this key alone, in place of one that it may have.
+        """Has the scorer, or each of several, serve a LoRA adapter under this name, for this key alone, in place of one
+        that it may have.
 
             info = await scorer.put_adapter("topics", Path("runs/topics/adapter"))
             answer = await scorer.score(prompts=[...], labels=[...], model="topics")
@@ -262,43 +256,61 @@ class ScorerClient:
         path = _adapter_path(name, shared)
         if folder is not None:
             files = AdapterFiles.of(folder)
-            return await self._retries.call(lambda: self._exchange.upload(AdapterInfo, path, files))
+            return await self._changed(lambda exchange: exchange.upload(AdapterInfo, path, files))
         try:
             named = AdapterFolder(folder=server_folder or "")
         except pydantic.ValidationError as error:
             raise RequestError(first_error(error)) from None
-        return await self._retries.call(lambda: self._exchange.ask(AdapterInfo, path, named, method="PUT"))
+        return await self._changed(lambda exchange: exchange.ask(AdapterInfo, path, named, method="PUT"))
 
     async def delete_adapter(self, name: str, *, shared: bool = False) -> AdapterInfo:
         """Takes an adapter of this key off the scorer; requests that run end with it. `shared` as in `put_adapter`.
 
-        Raises RequestError (404, `unknown_adapter`) if there is none, and what `model` raises.
+        Raises RequestError (404, `unknown_adapter`) if there is none, of several scorers on none, and what `model`
+        raises.
         """
         path = _adapter_path(name, shared)
-        return await self._retries.call(lambda: self._exchange.ask(AdapterInfo, path, method="DELETE"))
+        return await self._changed(
+            lambda exchange: exchange.ask(AdapterInfo, path, method="DELETE"), absent="unknown_adapter"
+        )
+
+    async def _asked(self, answer: type[_Model], path: str, body: pydantic.BaseModel | None = None) -> _Model:
+        """A small answer of one scorer."""
+        route = self._fronts.route()
+        return await self._retries.call(lambda: route.ask(answer, path, body))
+
+    async def _changed(
+        self, change: Callable[[Exchange], Awaitable[AdapterInfo]], *, absent: str | None = None
+    ) -> AdapterInfo:
+        """A change of all scorers; see `Change`."""
+        everywhere = self._fronts.change(absent=absent)
+        return await self._retries.call(lambda: everywhere.make(AdapterInfo, change))
 
     async def _lines(self, request: ScoreRequest) -> AsyncGenerator[StreamStart | Rows | StreamEnd]:
         """All lines of all parts, with rows numbered as in `request`; each part is repeated until it is complete."""
-        digest, start_s = None, time.monotonic()
+        clock = self._retries.clock
+        digest, start_s = None, clock()
         deadline_s = None if request.deadline_s is None else start_s + request.deadline_s
         parts = PromptBatches(len(request.prompts), self._max_prompts)
         while part := parts.take():
-            outstanding = Outstanding(request, part)
-            tries = self._retries.begin()
+            outstanding, tries = Outstanding(request, part), self._retries.begin()
+            route = self._fronts.route(request.experiment)
             while numbers := outstanding.numbers():
                 try:
-                    left = _within_deadline(subset(request, numbers), time.monotonic() - start_s)
-                    async with aclosing(self._exchange.lines(left)) as lines:
+                    left = _within_deadline(subset(request, numbers), clock() - start_s)
+                    async with aclosing(route.lines(left)) as lines:
                         async for line in lines:
                             if isinstance(line, StreamRows):
                                 rows = outstanding.take(line, numbers)
                                 if rows.prompts:
-                                    tries.progressed(time.monotonic())
+                                    tries.progressed()
+                                    route.progressed()
                                 yield rows
                                 continue
                             if isinstance(line, StreamStart):
                                 _check_start(line, len(numbers), digest)
                                 digest = line.model.digest
+                                self._retries.reached()
                             yield line
                     if missing := outstanding.numbers():
                         raise ScorerError(f"the scorer's answer ended without {len(missing)} of its prompts")
@@ -308,7 +320,7 @@ class ScorerClient:
                         parts.too_large(missing)
                         break
                     if missing or not isinstance(error, UnavailableError):
-                        await self._retries.pause(tries, error, start_s, deadline_s)
+                        await self._retries.pause(tries, route.named(error), start_s, deadline_s)
             else:
                 parts.accepted()
 

@@ -78,6 +78,11 @@ class SyncScorerClient:
         """See `ScorerClient.wait_ready`."""
         return self._wait(self._client.wait_ready(deadline_s))
 
+    @property
+    def notes(self) -> list[str]:
+        """See `ScorerClient.notes`."""
+        return self._client.notes
+
     def adapters(self) -> AdapterList:
         """See `ScorerClient.adapters`."""
         return self._wait(self._client.adapters())

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from icm_annealer.cli.shared.options import FiguresOption, interruptible
-from icm_annealer.cli.shared.work_options import JsonOption, QuietOption, out_folder, shots_option
+from icm_annealer.cli.shared.work_options import JsonOption, QuietOption, out_folder, seeds_option, shots_option
 from icm_annealer.console.output import Output
 from icm_annealer.plots.drawing import saved_plots
 from icm_annealer.runs.atomic_write import check_writable, make_folder
@@ -19,13 +19,15 @@ from icm_client.contract.errors import RequestError
 from icm_client.text.counts import counted
 from icm_client.text.distribution import install_hint
 from icm_lab.family import SIZES, weights
-from icm_lab.reproduce.figures import FIGURES, MATCH, NUM, NUM_TEST
+from icm_lab.reproduce.claims import MATCH, REAL, Figure
+from icm_lab.reproduce.figures import FIGURES, MODELS, chosen_figures
 from icm_lab.reproduce.page import figure_plots, render_page
-from icm_lab.reproduce.run import make_rows
+from icm_lab.reproduce.run import NUM, NUM_TEST, REAL_SEEDS, SEEDS, RowMaker
 from icm_lab.reproduce.verdicts import figure_found, searches_found
 from icm_lab.tasks import write_tasks
 from icm_lab.training_schedule import SCHEDULES
 from icm_lab.worlds import worlds
+from icm_trainer.cli.options import CACHE, CacheOption, prepare_torch
 
 app = typer.Typer(
     no_args_is_help=True, help="Tiny models pretrained on invented worlds, for what larger ones cannot show."
@@ -112,29 +114,46 @@ def tasks(out: OutOption, as_json: JsonOption = False) -> None:
 
 def reproduce(
     figure: Annotated[
-        list[str] | None, typer.Option("--figure", help=f"Of {', '.join(f.number for f in FIGURES)}; all if left out.")
+        list[str] | None,
+        typer.Option(
+            "--figure",
+            help=f"One of {', '.join(one.name for one in FIGURES if not one.cost)} (half an hour together, on two "
+            f"cores), {', '.join(f'{one.name} ({one.cost})' for one in FIGURES if one.cost)}, or a number for all "
+            "parts of it; may be repeated.",
+            show_default="all",
+        ),
     ] = None,
+    on: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--on",
+            metavar="MODEL",
+            help=f"Only claims on this model: {', '.join(MODELS)}; may be repeated.",
+            show_default=f"all; but the laboratory's alone where models are tuned, which on {REAL} takes longer",
+        ),
+    ] = None,
+    seeds: Annotated[int | None, seeds_option(f"{SEEDS} in the laboratory, {REAL_SEEDS} on {REAL}")] = None,
     out: OutOption = Path("runs/reproduce"),
     figures: FiguresOption = None,
+    cache: CacheOption = CACHE,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """The paper's figures, on SmolLM2 where it can show them and on the laboratory's models where not.
 
     Writes figures.json (each claim, its numbers, whether it holds) and report.html. Rows that OUT holds of the same
-    models, data and settings are kept: take another one after changing what a search does with them.
+    models, data and settings are kept: take another one after changing what a search does with them. Figures 3-tuned,
+    7, 8-tuned and v2 tune models, which the extra `train` is needed for; without it they are left out.
+
+    Example: icm reproduce --figure 3 --figure 7 --on lab-large --seeds 5
     """
-    known = {one.number: one for one in FIGURES}
-    unknown = [number for number in figure or [] if number not in known]
-    if unknown:
-        raise RequestError(f"no figure {unknown[0]!r}; known: {', '.join(known)}")
-    chosen = [known[number] for number in figure or known]
     output, folder = Output(quiet=quiet, as_json=as_json), RunDir(out)
+    chosen = _trainable(chosen_figures(figure or [], on or []), output, must=bool(figure))
     check_writable(folder / "figures.json")
     if figures:
         make_folder(figures)
     rows = interruptible(
-        make_rows(chosen, out, output.inform),
+        RowMaker(out, cache, output.inform, seeds).rows(chosen),
         output,
         f"icm reproduce --out {out}",
     )
@@ -156,6 +175,23 @@ def reproduce(
     if figures:
         output.say(saved_plots(figure_plots(found), figures))
     output.json({"folder": out, **found})
+
+
+def _trainable(chosen: list[Figure], output: Output, *, must: bool) -> list[Figure]:
+    """Without the figures that tune models, where what this needs is missing; an error if they were named."""
+    if not any(one.trains for one in chosen):
+        return chosen
+    try:
+        prepare_torch("icm reproduce")
+    except RequestError as error:
+        if must:
+            raise
+        left = [one for one in chosen if not one.trains]
+        if not left:
+            raise
+        output.note(f"figures {', '.join(one.name for one in chosen if one.trains)} are left out: {error.message}")
+        return left
+    return chosen
 
 
 def _check(size: str) -> None:

@@ -23,7 +23,7 @@ from icm_annealer.extending.chunks import Source, row_json
 from icm_annealer.extending.core import Core
 from icm_annealer.extending.extend import Progress
 from icm_annealer.extending.jobs.job import ExtendJob
-from icm_annealer.extending.jobs.modes import find_mode
+from icm_annealer.extending.jobs.modes import extend_settings, find_mode
 from icm_annealer.extending.journal import ROWS
 from icm_annealer.extending.labelled_rows import folder_of
 from icm_annealer.extending.settings import ExtendSettings
@@ -43,10 +43,11 @@ def extend(
     *,
     out: str | os.PathLike[str] | None = None,
     mode: str = DEFAULTS.mode,
-    contexts: int = DEFAULTS.contexts,
-    shots: int = DEFAULTS.shots,
-    reads: float = DEFAULTS.reads,
-    sample: int = DEFAULTS.sample,
+    by: str | os.PathLike[str] | None = None,
+    contexts: int | None = None,
+    shots: int | None = None,
+    reads: float | None = None,
+    sample: int | None = None,
     check: int | None = None,
     seed: int = DEFAULTS.seed,
     rates: Mapping[str, float | Sequence[float]] | None = None,
@@ -60,7 +61,7 @@ def extend(
     scorer_model: str | None = None,
     engine: str = "vllm",
     wait_s: float | None = None,
-    experiment: str = "default",
+    experiment: str | None = None,
     allow_code: bool = False,
     progress: bool | None = None,
 ) -> ExtensionResult:
@@ -75,10 +76,14 @@ def extend(
             temporary file that is removed together with the result.
         mode: `"shots"` labels rows behind shots of the core, `"neighbours"` unclear ones also behind the core's
             examples most like them, `"batches"` by independent searches over batches of 256.
-        contexts: How many contexts of shots are drawn from the core.
-        shots: Shots in a context.
-        reads: Reads a row, on average: every row is read behind one context, the least clear ones behind all.
-        sample: The most rows that calibrate the scores.
+        by: The folder of a model that `icm train sft` tuned on the core, which labels rows without shots in front of
+            them; it needs the extra `train`, and no scorer.
+        contexts: How many contexts of shots are drawn from the core; by default 2. With `mode="batches"` or `by`, this
+            and the next two are errors, and with batches `sample` too.
+        shots: Shots in a context; by default 64.
+        reads: Reads a row, on average: every row is read behind one context, the least clear ones behind all. By
+            default 1.25.
+        sample: The most rows that calibrate the scores; by default 1,024.
         check: Random rows that a search of their own labels, too, and that are compared; by default 64 of 10,000 rows
             or more.
         seed: The seed of all random numbers.
@@ -93,7 +98,7 @@ def extend(
         scorer_model: The model's name at an `openai:` endpoint that serves several.
         engine: The engine of a `local:` scorer.
         wait_s: Seconds to wait for a scorer that is not ready.
-        experiment: The name under which the scorer counts this work.
+        experiment: As in `label`.
         allow_code: Run code that the core's rules name, with your rights.
         progress: As in `label`.
 
@@ -118,30 +123,39 @@ def extend(
     read = Core.read(core.folder if isinstance(core, LabelResult) else Path(core), allow_code=allow_code)
     if rates is not None:
         read = read.with_task(with_rates(read.task, rates))
-    settings = ExtendSettings(contexts, shots, reads, sample, seed, mode)
-    found_mode = find_mode(mode)
-    open_scorer = opener(scorer, Opening(lambda: api_key, scorer_model, engine, wait_s))
+    if by is not None and (mode != DEFAULTS.mode or check):
+        raise RequestError("by= labels without a scorer: leave out mode= and check=")
+    given = {"contexts": contexts, "shots": shots, "reads": reads, "sample": sample}
+    found_mode, settings = find_mode(mode), extend_settings(mode, seed, given, is_tuned=by is not None)
+    open_scorer = opener(scorer, Opening(lambda: api_key, scorer_model, engine, wait_s)) if by is None else None
     is_kept, temporary = out is not None, tempfile.mkdtemp(prefix=TEMPORARY) if out is None else None
     place = Path(temporary, "labels.jsonl") if temporary is not None else Path(out or "")
     here = folder_of(place) / ROWS
-    given = os.fspath(rows) if isinstance(rows, str | os.PathLike) else None
-    if given is None and (columns or encoding):
+    file = os.fspath(rows) if isinstance(rows, str | os.PathLike) else None
+    if file is None and (columns or encoding):
         raise RequestError("columns= and encoding= are for a file; rows in memory have their own names")
     # Rows in memory are written as UTF-8, whatever the task says of its own data.
-    source = Source(given or here, read.task, way_to_read(columns or (), encoding if given else "utf-8", skip_bad))
+    source = Source(file or here, read.task, way_to_read(columns or (), encoding if file else "utf-8", skip_bad))
     job = ExtendJob(read, source, place, settings, resume, overwrite, check, experiment)
 
     async def work() -> None:
         with watch(progress, f"extend: {read.name}", read.task.label_names) as shown:
             seen = Throughput(shown)
+            callbacks = Progress(shown.status, seen.expect, seen.rows)
+            if open_scorer is None:
+                from icm_trainer.cli.judged import labelled_by
+
+                assert by is not None
+                await job.run(labelled_by(Path(by), read.task, shown.note), None, callbacks)
+                return
             async with open_scorer(shown.status, shown.note, None) as client:
-                by = await found_mode.open(client, read, settings, experiment)
-                await job.run(by, client, Progress(shown.status, seen.expect, seen.rows))
+                behind = await found_mode.open(client, read, settings, job.counted_as)
+                await job.run(behind, client, callbacks)
 
     try:
         job.prepare()
         with alone(job.folder):
-            if given is None:
+            if file is None:
                 _write_rows(here, rows, read.task)
             run_blocking(work())
         result = open_extension(place)

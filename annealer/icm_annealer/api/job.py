@@ -20,6 +20,7 @@ from icm_annealer.data.task import Task
 from icm_annealer.labelling.budget import NO_BUDGET, Budget
 from icm_annealer.labelling.label_dataset import label_dataset
 from icm_annealer.runs.directory import SCORER_LOG, SKIPPED, RunDir
+from icm_annealer.runs.experiment import own_experiment
 from icm_annealer.runs.schema.metrics import RowCounts
 from icm_annealer.runs.schema.rows import SkippedRow
 from icm_annealer.scoring.context_fit import ContextFit
@@ -77,12 +78,17 @@ class LabelJob:
     folder: RunDir
     resume: bool = False
     overwrite: bool = False
-    experiment: str = "default"
-    """The name under which the scorer counts this work."""
+    experiment: str | None = None
+    """The name under which the scorer counts this work; None is one of the folder's own."""
     start: Mapping[str, str] | None = None
     """Labels to start from, by example id; None leaves the start to the search."""
     budget: Budget = NO_BUDGET
     """The most that the search may cost over all processes that work on the run."""
+
+    @property
+    def counted_as(self) -> str:
+        """The name under which the scorer counts this work."""
+        return self.experiment or own_experiment(self.folder.path)
 
     def prepare(self) -> None:
         """Checks the request and prepares the folder. Starts nothing. Raises RequestError."""
@@ -94,7 +100,7 @@ class LabelJob:
 
     def check(self) -> None:
         """Checks the request. Makes and starts nothing. Raises RequestError."""
-        check_request(self.task, self.experiment)
+        check_request(self.task, self.counted_as)
         self.budget.check(self.settings)
         given = self._given
         self.settings.check_given(
@@ -144,7 +150,7 @@ class LabelJob:
                         given=self._given,
                         resume=self.resume,
                         on_pass=on_pass,
-                        experiment=self.experiment,
+                        experiment=self.counted_as,
                         rows=self._rows,
                         budget=self.budget,
                         on_cut=lambda fit: progress.note(f"contexts are cut: {fit}"),

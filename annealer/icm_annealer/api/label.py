@@ -63,7 +63,7 @@ def label(
     scorer_model: str | None = None,
     engine: str = "vllm",
     wait_s: float | None = None,
-    experiment: str = "default",
+    experiment: str | None = None,
     allow_code: bool = False,
     track: str | None = None,
     max_tokens: int | None = None,
@@ -110,7 +110,8 @@ def label(
         engine: The engine of a `local:` scorer.
         wait_s: Seconds to wait for a scorer that is unreachable or not ready; by default 300, or 5 as long as nothing
             accepts a connection.
-        experiment: The name under which the scorer counts this work.
+        experiment: The name under which the scorer counts this work, and by which it has one of several scorers; by
+            default a name of its own, after the folder.
         allow_code: Run code that a task file names (rules of kind `python`), with your rights.
         track: Also show the run in a tracker: `"mlflow:URI"`, `"trackio:PROJECT"`, or one that a package registers. A
             tracker that fails does not stop the run.
@@ -199,7 +200,7 @@ async def anneal(
     scorer_model: str | None = None,
     engine: str = "vllm",
     wait_s: float | None = None,
-    experiment: str = "default",
+    experiment: str | None = None,
     allow_code: bool = False,
     track: str | None = None,
     max_tokens: int | None = None,

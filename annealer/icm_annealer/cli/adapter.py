@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -107,13 +108,21 @@ def _asked(
     wait_s: float | None,
     work: Callable[[ScorerClient], Awaitable[_Answer]],
 ) -> _Answer:
-    """What the scorer at the URL answers."""
+    """What the scorer at the URL answers, once it is ready."""
     if not url.startswith(("http://", "https://")):
         raise RequestError(f"--scorer {url!r} is not the URL of a running scorer, such as http://gpu-box:8000")
 
+    @functools.cache
+    def inform(text: str) -> None:  # once, however often it is asked
+        output.inform(text)
+
     async def asked() -> _Answer:
-        opening = Opening(lambda: key.key if key else None, wait_s=wait_s)
-        async with ScorerClient(url, api_key=opening.read_key(), retry=opening.retry) as client:
+        opening = Opening(lambda: key.key if key else None, wait_s=wait_s, status=inform)
+        retry = opening.retry
+        async with ScorerClient(url, api_key=opening.read_key(), retry=retry) as client:
+            await client.wait_ready(retry.patience_s, opening.on_wait, unreachable_s=retry.unreachable_s)
+            for note in client.notes:
+                output.note(note)
             return await work(client)
 
     answer: _Answer = interruptible(asked(), output)

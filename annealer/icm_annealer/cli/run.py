@@ -37,6 +37,7 @@ from icm_annealer.cli.shared.options import (
 )
 from icm_annealer.cli.shared.price import HourPriceOption, Price, PriceOption
 from icm_annealer.cli.shared.work_options import (
+    ExperimentOption,
     FirstOption,
     JsonOption,
     OverwriteOption,
@@ -125,7 +126,7 @@ def run(
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
     strict: StrictOption = False,
-    experiment: Annotated[str, typer.Option(help="The name under which the scorer counts this work.")] = "default",
+    experiment: ExperimentOption = None,
     wait: WaitOption = None,
     adapter: Annotated[
         str, typer.Option(help="An adapter that the scorer serves (`icm adapter list`); base is the model itself.")
@@ -185,7 +186,7 @@ def run(
         engine=engine,
         scorer_model=scorer_model,
         api_key_file=key_file,
-        experiment=experiment,
+        experiment=job.counted_as,
         track=track,
         task=_lasting(task),
         data=_lasting(data) if how == READ_AS_IT_IS else None,
@@ -236,7 +237,7 @@ def resume_run(
         named.open,
         RunDir(run),
         resume=True,
-        experiment=state.experiment if state else "default",
+        experiment=state.experiment if state else None,
         start=record.header.start,
         budget=Budget(max_tokens, max_minutes),
     )

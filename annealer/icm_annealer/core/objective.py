@@ -39,7 +39,11 @@ class Objective:
     def u(self, logprobs: Array, labels: Ints, num_contradictions: int, contexts: Ints | None = None) -> float:
         """U of `labels` [n] under `logprobs` [n, C] of the same examples; `contexts` is that of
         `information_by_example`."""
-        return self.predictability(logprobs, labels, contexts) - num_contradictions / self.alpha
+        return self.u_of(self.predictability(logprobs, labels, contexts), num_contradictions)
+
+    def u_of(self, predictability: float, num_contradictions: int) -> float:
+        """U of labels of this P."""
+        return predictability - num_contradictions / self.alpha
 
     def predictability(self, logprobs: Array, labels: Ints, contexts: Ints | None = None) -> float:
         """P of `labels` [n] under raw `logprobs` [n, C]."""

@@ -85,11 +85,13 @@ class By(NamedTuple):
 
     scorer: RowScorer
     model: ModelIdentity
-    tokens: Scorer | None
+    tokens: Scorer | None = None
     """What counts the tokens of rows that may be too long; None if none is."""
-    contexts: Contexts | None
-    """None for a tuned model."""
-    window: ContextWindow | None
+    most_row_tokens: int = 0
+    """The most tokens of a row, with its separator; without `tokens` any number."""
+    contexts: Contexts | None = None
+    """None for a tuned model, and for searches."""
+    window: ContextWindow | None = None
     searches: Searches | None = None
     """What labels rows by searches of their own, without contexts."""
 
@@ -101,14 +103,13 @@ async def by_contexts(scorer: Scorer, core: Core, settings: ExtendSettings, expe
     model = await scorer.model()
     contexts = await draw_contexts(scorer, core, settings, model)
     rows = ContextScorer(scorer, core, contexts, model.identity, experiment)
-    return By(rows, model.identity, scorer, contexts, ContextWindow(**window_of(model)))
+    window = ContextWindow(**window_of(model))
+    return By(rows, model.identity, scorer, contexts.most_row_tokens, contexts, window)
 
 
 async def by_neighbours(scorer: Scorer, core: Core, settings: ExtendSettings, experiment: str) -> By:
-    """As `by_contexts`, where the last of the contexts is one of each row's own. Raises the same errors, and
-    RequestError for a single context."""
-    if settings.contexts < 2:
-        raise RequestError("--mode neighbours needs --contexts 2 at least: a row's neighbours are the last of them")
+    """As `by_contexts`, where the last of the contexts, of two at least, is one of each row's own. Raises the same
+    errors."""
     by = await by_contexts(scorer, core, replace(settings, contexts=settings.contexts - 1), experiment)
     assert by.contexts is not None
     assert isinstance(by.scorer, ContextScorer)
@@ -163,10 +164,8 @@ class Extension:
     async def _surveyed(self) -> tuple[ExtensionHeader, list[ReadRow]]:
         """Reads the data once; returns the header and the sample."""
         self.progress.say("reading the rows")
-        contexts = self.by.contexts
-        most = contexts.most_row_tokens if contexts else 0
-        tokens = self.by.tokens if contexts else None
-        found = await survey(self.source, tokens, most, self.settings, self.progress.say)
+        by = self.by
+        found = await survey(self.source, by.tokens, by.most_row_tokens, self.settings, self.progress.say)
         if found.skipped:
             bad = (SkippedRow(where=one.where, what=one.what, row=one.row) for one in found.skipped)
             self.folder.write_rows(SKIPPED, bad)
@@ -213,7 +212,7 @@ class Extension:
         scorer, start = self.by.scorer, self.clock()
         contexts = list(range(scorer.num_contexts))
         answer = await scorer.score([row.text for row in sample], contexts)
-        core, usage = await self._core_logprobs(len(sample))
+        core, usage = await core_logprobs(self.core, self.by, self.settings.seed, len(sample))
         usage += answer.usage
         seconds = self.clock() - start
         write_cost(self.folder.path, None, seconds, seconds, usage)
@@ -252,36 +251,11 @@ class Extension:
             raise RequestError(f"{self.source.name}: not the rows that {self.folder.path} began with", code="bad_data")
         return dict(found[number] for number in header.sampled)
 
-    async def _core_logprobs(self, num_sampled: int) -> tuple[Array, Usage]:
-        """Raw log-probabilities [context, example, label] of the core's examples behind contexts that hold no example
-        of their group, NaN elsewhere: of all, or of a random part if that costs more than the sample."""
-        core, scorer = self.core, self.by.scorer
-        logprobs = np.full((scorer.num_contexts, len(core.examples), len(core.task.labels)), np.nan)
-        shots = dict(enumerate(self.by.contexts.shots)) if self.by.contexts else {}
-        usage, rng = Usage(), np.random.default_rng(self.settings.seed)
-        for context in range(scorer.num_contexts):
-            shown = set(shots[context].tolist()) if context in shots else set()
-            groups = {core.examples[number].group for number in shown} - {None}
-            left = [k for k, e in enumerate(core.examples) if k not in shown and e.group not in groups]
-            most = max(num_sampled // 2, LEAST_CORE_READS)
-            if len(left) > most:
-                left = sorted(rng.choice(left, most, replace=False).tolist())
-            if left:
-                answer = await scorer.score([core.examples[number].text for number in left], [context])
-                logprobs[context, left] = answer.logprobs[0]
-                usage += answer.usage
-        return logprobs, usage
-
-    def _chunk_rows(self, num_rows: int) -> int:
-        if self.by.searches:  # all of about the same size, since a small one finds less
-            return math.ceil(num_rows / math.ceil(num_rows / self.by.searches.rows))
-        return min(CHUNK_ROWS, max(LEAST_CHUNK_ROWS, num_rows // NUM_PARTS))
-
     async def _label(self, journal: ExtensionJournal, labeller: Labeller) -> None:
         header = journal.header
         bad = BadRows(self.source.name, self.source.task, skip=True)
         rows = self.source.rows(bad)
-        size = self.chunk_rows or self._chunk_rows(header.num_rows)
+        size = self.chunk_rows or chunk_rows_of(self.by, header.num_rows)
         chunks = chunked(rows, self.source, without=set(header.too_long), size=size)
         pending: deque[tuple[Chunk, asyncio.Task[LabelledChunk]]] = deque()
         digest, last = "", self.clock()
@@ -324,6 +298,33 @@ class Extension:
                 "with --overwrite",
                 code="bad_data",
             )
+
+
+async def core_logprobs(core: Core, by: By, seed: int, num_sampled: int) -> tuple[Array, Usage]:
+    """Raw log-probabilities [context, example, label] of the core's examples behind contexts that hold no example of
+    their group, NaN elsewhere: of all, or of a random part if that costs more than a sample of `num_sampled`."""
+    scorer, logprobs = by.scorer, np.full((by.scorer.num_contexts, len(core.examples), len(core.task.labels)), np.nan)
+    shots = dict(enumerate(by.contexts.shots)) if by.contexts else {}
+    usage, rng = Usage(), np.random.default_rng(seed)
+    for context in range(scorer.num_contexts):
+        shown = set(shots[context].tolist()) if context in shots else set()
+        groups = {core.examples[number].group for number in shown} - {None}
+        left = [k for k, e in enumerate(core.examples) if k not in shown and e.group not in groups]
+        most = max(num_sampled // 2, LEAST_CORE_READS)
+        if len(left) > most:
+            left = sorted(rng.choice(left, most, replace=False).tolist())
+        if left:
+            answer = await scorer.score([core.examples[number].text for number in left], [context])
+            logprobs[context, left] = answer.logprobs[0]
+            usage += answer.usage
+    return logprobs, usage
+
+
+def chunk_rows_of(by: By, num_rows: int) -> int:
+    """Rows of a chunk, of so many."""
+    if by.searches:  # all of about the same size, since a small one finds less
+        return math.ceil(num_rows / math.ceil(num_rows / by.searches.rows))
+    return min(CHUNK_ROWS, max(LEAST_CHUNK_ROWS, num_rows // NUM_PARTS))
 
 
 def _of_line(line: CalibrationLine) -> tuple[Calibration, CoreFigures]:

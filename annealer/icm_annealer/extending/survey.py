@@ -32,6 +32,8 @@ class Survey(NamedTuple):
     """The numbers of the rows that were skipped for their length."""
     sample: list[ReadRow]
     """Rows drawn at random, in whole groups."""
+    others: list[ReadRow]
+    """Further ones that were drawn."""
     digest: str
     """A hash of all rows to label."""
 
@@ -51,14 +53,17 @@ async def survey(
     most_tokens: int,
     settings: ExtendSettings,
     report: Callable[[str], None],
+    *,
+    num_drawn: int | None = None,
 ) -> Survey:
-    """Reads the data once. Rows of more than `most_tokens` tokens are bad ones; None for `scorer` counts none.
+    """Reads the data once. Rows of more than `most_tokens` tokens are bad ones; None for `scorer` counts none. Draws
+    `num_drawn` rows, the sample among them; by default as many as the largest sample has.
 
     Raises RequestError for bad rows, unless they are to be skipped, for groups that do not follow each other, and for
     known labels that contradict each other.
     """
     bad = BadRows(source.name, source.task, skip=source.read_as.skip_bad)
-    draw = _Reservoir(settings.sample, settings.seed)
+    draw = _Reservoir(num_drawn or settings.sample, settings.seed)
     lengthy: list[ReadRow] = []
     num_rows, digest = 0, ""
 
@@ -82,7 +87,7 @@ async def survey(
                 if count is None or count > most_tokens:
                     too_long.append(row.number)
                     num = "more tokens than any prompt may have" if count is None else f"{count:,} tokens"
-                    what = f"{num}: behind the shots, the model's window holds {most_tokens:,} of a row"
+                    what = f"{num}: of the model's window, {most_tokens:,} are left for a row"
                     bad.add(Fault(f"{source.name}, row {row.number + 1}", what, "longer than the window", row.facts))
         lengthy.clear()
         draw.add(chunk.rows)
@@ -97,7 +102,8 @@ async def survey(
             digest = chunk.digest
         num_rows -= len(too_long)
     report(f"{counted(num_rows, 'row')} to label" + (f", {len(skipped):,} skipped" if skipped else ""))
-    return Survey(num_rows, skipped, too_long, draw.rows(settings.num_sampled(num_rows)), digest)
+    sample, others = draw.rows(settings.num_sampled(num_rows))
+    return Survey(num_rows, skipped, too_long, sample, others, digest)
 
 
 def _check_known(rows: list[ReadRow], task: Task) -> None:
@@ -146,11 +152,9 @@ class _Reservoir:
     def remove(self, numbers: set[int]) -> None:
         self._kept = [rows for rows in self._kept if all(row.number not in numbers for row in rows)]
 
-    def rows(self, num: int) -> list[ReadRow]:
-        """About `num` of them, in whole groups and random order."""
-        chosen: list[ReadRow] = []
+    def rows(self, num: int) -> tuple[list[ReadRow], list[ReadRow]]:
+        """About `num` of them, in whole groups and random order, and the others."""
+        chosen, others = list[ReadRow](), list[ReadRow]()
         for rows in self._rng.sample(self._kept, len(self._kept)):
-            if len(chosen) >= num:
-                break
-            chosen += rows
-        return chosen
+            (others if len(chosen) >= num else chosen).extend(rows)
+        return chosen, others

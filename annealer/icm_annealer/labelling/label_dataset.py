@@ -166,7 +166,7 @@ def _metrics(
                 label_rates=_by_name(names, one.rates),
                 u=one.u,
                 u_se=one.error,
-                is_winner=bool((one.labels == run.labels).all()),
+                is_winner=one is result.chosen,
             )
             for one in result.at_rates
         ]

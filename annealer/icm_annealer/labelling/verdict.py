@@ -37,8 +37,7 @@ def verdict(problem: Problem, result: Result, names: Sequence[str] | None = None
             f"{own}: the other examples say little about a label.",
             "Use neither these labels nor zero-shot ones unchecked: try a larger model or another wording.",
         )
-    chosen = next((one for one in result.at_rates if (one.labels == winner.labels).all()), None)
-    if chosen is not None:
+    if (chosen := result.chosen) is not None:
         as_coherent = [one for one in result.at_rates if _is_as_coherent(one, chosen)]
         if min(one.rates.min() for one in as_coherent) < LEAST_SHARE / problem.num_labels:
             names = names or [f"label {number}" for number in range(problem.num_labels)]

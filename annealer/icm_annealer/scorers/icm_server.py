@@ -25,6 +25,8 @@ class IcmServer(ScorerKind):
         async with self._client(address, opening) as client:
             retry = opening.retry
             await client.wait_ready(retry.patience_s, opening.on_wait, unreachable_s=retry.unreachable_s)
+            for note in client.notes:
+                opening.note(f"note: {note}")
             yield client
 
     def _client(self, address: str, opening: Opening) -> ScorerClient:

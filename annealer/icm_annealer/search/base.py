@@ -278,9 +278,14 @@ class Result:
     notes: dict[str, float] = field(default_factory=dict)
 
     @property
+    def chosen(self) -> AtRates | None:
+        """The answer of `at_rates` that the winner is; None if it is another."""
+        return next((one for one in self.at_rates if (one.labels == self.winner.labels).all()), None)
+
+    @property
     def uneven(self) -> AtRates | None:
-        """The answer at other rates that the winner is; None if it is another."""
-        return next((one for one in self.at_rates[1:] if (one.labels == self.winner.labels).all()), None)
+        """`chosen`, if its rates are other ones than the search's own."""
+        return None if self.chosen is None or self.chosen is self.at_rates[0] else self.chosen
 
     @property
     def winner(self) -> Candidate:

@@ -203,13 +203,14 @@ def pass_event(
     known = request.labels[request.labels >= 0]
     inside = bool((own >= 0).all())
     num_contradictions = problem.consistency.num_contradictions(request.labels)
-    contexts = problem.contexts_of(request)
+    objective, contexts = problem.objective, problem.contexts_of(request)
+    predictability = objective.predictability(answer.logprobs, own, contexts) if inside else None
     return PassEvent(
         number,
         request,
         answer,
-        problem.objective.u(answer.logprobs, own, num_contradictions, contexts) if inside else None,
-        problem.objective.predictability(answer.logprobs, own, contexts) if inside else None,
+        None if predictability is None else objective.u_of(predictability, num_contradictions),
+        predictability,
         num_contradictions,
         label_rates(known, problem.num_labels).tolist() if len(known) else [],
         resumed,

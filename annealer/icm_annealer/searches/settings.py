@@ -15,6 +15,9 @@ from icm_annealer.search.kind import ExpectedPasses, SearchKind
 from icm_annealer.searches.registry import BUILT_IN, DEFAULT, find_search
 from icm_client.contract.errors import RequestError
 
+MAX_SEED = 2**32 - 1
+"""All random generators take seeds up to here, and a little above."""
+
 
 class Settings(BaseModel):
     """One run's settings, stored in its journal; a run is resumed only with the same settings.
@@ -34,7 +37,7 @@ class Settings(BaseModel):
     plan: str | None = None
     """`tree`, `fixed`, `folds=k` or `chain`: the plan by which labels are evaluated, so it defines U. None is the
     search's default: `fixed` for official, as in the authors' code, `folds=2` for all other built-in searches."""
-    seed: int = Field(default=0, ge=0, lt=2**32)
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
     measure: Measure | None = None
     """The measure of U; None is the search's default: `margin` for official, `information` for all other built-in
     searches."""

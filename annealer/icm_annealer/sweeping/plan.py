@@ -20,6 +20,7 @@ from icm_annealer.data.rows import ReadAs
 from icm_annealer.data.task import Task, built_in_tasks, with_rates
 from icm_annealer.labelling.search_run import run_header
 from icm_annealer.runs.directory import RunDir
+from icm_annealer.runs.experiment import own_experiment
 from icm_annealer.runs.schema.journal import RunHeader, RunSettings
 from icm_annealer.runs.schema.state import StartState
 from icm_annealer.scorers.kind import Opening
@@ -29,7 +30,7 @@ from icm_annealer.sources.encoding import check_encoding
 from icm_annealer.sweeping.mistakes import Mistakes
 from icm_annealer.sweeping.spec import ScorerEntry, SettingEntry, SweepSpec, TaskEntry
 from icm_client.contract.errors import RequestError
-from icm_client.contract.wire import ModelInfo
+from icm_client.contract.wire import DEFAULT_EXPERIMENT, ModelInfo
 from icm_client.http.address import shown
 from icm_client.http.api_key import read_key
 from icm_client.text.validation import first_error
@@ -81,7 +82,7 @@ class SweepScorer:
 
     named: NamedScorer
     started: StartState
-    """As each of its runs keeps it."""
+    """As each of its runs keeps it, apart from the experiment."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ class ScorerDefaults:
     """For scorers without a key file of their own."""
     api_key_file: str | None = None
     """The file that `read_key` reads."""
-    experiment: str = "default"
+    experiment: str | None = None
+    """Of all runs; None is one of each run's own."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +215,7 @@ def _scorer(entry: ScorerEntry, beside: Path, defaults: ScorerDefaults) -> Sweep
         engine=entry.engine,
         scorer_model=entry.scorer_model,
         api_key_file=key_file,
-        experiment=defaults.experiment,
+        experiment=DEFAULT_EXPERIMENT,
         track=None,
     )
     return SweepScorer(named, started)
@@ -226,7 +228,7 @@ def _settings(entry: SettingEntry, seed: int, model: str) -> Settings:
         raise RequestError(first_error(error)) from None
 
 
-def _job(data: _TaskData, setting: SettingEntry, experiment: str) -> LabelJob:
+def _job(data: _TaskData, setting: SettingEntry, experiment: str | None) -> LabelJob:
     """What all runs of a task with a setting have in common, checked. Raises RequestError."""
 
     def opens_none(*_: object) -> NoReturn:
@@ -243,12 +245,11 @@ def _runs(
 ) -> list[PlannedRun]:
     """The runs of one group."""
     header = run_header(job.examples, job.task, settings[0], UNKNOWN, GivenLabels(job.loaded.known))
-    return [
-        PlannedRun(
-            group,
-            one.seed,
-            replace(job, settings=one, open_scorer=named.open, folder=RunDir(folder / group.name / f"seed-{one.seed}")),
-            header.model_copy(update={"settings": RunSettings.model_validate(one.to_dict())}),
-        )
-        for one in settings
-    ]
+    runs = []
+    for one in settings:
+        place = folder / group.name / f"seed-{one.seed}"
+        experiment = job.experiment or own_experiment(place, f"{group.name}-{one.seed}")
+        own = replace(job, settings=one, open_scorer=named.open, folder=RunDir(place), experiment=experiment)
+        of_run = header.model_copy(update={"settings": RunSettings.model_validate(one.to_dict())})
+        runs.append(PlannedRun(group, one.seed, own, of_run))
+    return runs

@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from icm_annealer.core.objective import Measure
 from icm_annealer.data.rates import Rates
 from icm_annealer.searches.registry import DEFAULT
-from icm_annealer.searches.settings import Settings, options_for
+from icm_annealer.searches.settings import MAX_SEED, Settings, options_for
 from icm_annealer.sweeping.mistakes import Mistakes
 from icm_client.contract.adapters import ADAPTER_NAME, MAX_ADAPTER_NAME
 from icm_client.contract.errors import RequestError
@@ -123,7 +123,7 @@ class SweepSpec(_Part):
     """`base`, and adapters that every scorer of the sweep serves."""
     scorers: dict[Name, ScorerEntry] | None = Field(default=None, min_length=1, max_length=MAX_NAMES)
     """None takes the one of `--scorer`, with the name `scorer`."""
-    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**32)]], BeforeValidator(_seeds)] = Field(
+    seeds: Annotated[list[Annotated[int, Field(ge=0, le=MAX_SEED)]], BeforeValidator(_seeds)] = Field(
         default=[0], min_length=1, max_length=MAX_SEEDS
     )
     """Seeds, or how many, from 0 on."""

@@ -16,6 +16,7 @@ from icm_annealer.console.sweep_progress import SweepProgress
 from icm_annealer.runs.atomic_write import make_folder
 from icm_annealer.runs.directory import STARTED, RunDir
 from icm_annealer.runs.lock import hold, release
+from icm_annealer.runs.schema.state import StartState
 from icm_annealer.scoring.limited_scorer import BudgetSpentError
 from icm_annealer.scoring.passes import Scorer
 from icm_annealer.sweeping.held import Held
@@ -215,7 +216,7 @@ class _Sweep:
         held, folder = self._held[run.name], run.job.folder
         self._check_model(run.group, model_named(info, run.job.settings.model).identity)
         if held.is_finished:
-            folder.write(STARTED, self._plan.scorers[run.group.scorer].started)
+            folder.write(STARTED, self._started(run))
             self._end(run, Outcome("done", is_new=False))
             return
         if self._meter.is_spent:
@@ -224,9 +225,13 @@ class _Sweep:
         job = replace(run.job, open_scorer=opened, resume=folder.path.exists() and not is_other, overwrite=is_other)
         job.prepare()
         self._replaced.add(run.name)
-        folder.write(STARTED, self._plan.scorers[run.group.scorer].started)
+        folder.write(STARTED, self._started(run))
         result = await job.run(self._progress.run(run.name))
         self._end(run, Outcome("done"), f"U {result.u:+.3f}, {counted(result.computed_tokens, 'token')}")
+
+    def _started(self, run: PlannedRun) -> StartState:
+        started = self._plan.scorers[run.group.scorer].started
+        return started.model_copy(update={"experiment": run.job.counted_as})
 
     def _check_model(self, group: Group, model: ModelIdentity) -> None:
         """Raises RequestError if other runs here with this scorer and adapter were made by another model."""

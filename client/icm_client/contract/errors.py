@@ -73,6 +73,8 @@ class UnavailableError(IcmError):
     def __init__(self, message: str, *, retry_after_s: float | None = None, **kwargs: Any):
         super().__init__(message, **kwargs)
         self.retry_after_s = retry_after_s
+        self.others_left = False
+        """Another scorer may do the work, which was not asked yet."""
 
 
 class DeadlineError(IcmError):

@@ -39,7 +39,8 @@ MAX_REQUEST_NUMBERS = 2**21
 MAX_PRIORITY = 4
 STREAM_TYPE = "application/x-ndjson"
 DEFAULT_EXPERIMENT = "default"
-"""The experiment of a request that names none."""
+"""The experiment of a request that names none. `default-NAME` stands for NAME of whoever sends it: a scorer with keys
+puts the key's name in its place."""
 
 Text = Annotated[str, Field(max_length=MAX_TEXT_CHARS)]
 """More characters than any context window holds."""

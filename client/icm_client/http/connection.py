@@ -6,6 +6,7 @@ import asyncio
 import json
 import math
 import re
+import socket
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -21,6 +22,9 @@ from icm_client.http.unpacking import ACCEPTED, unpacked
 MAX_ERROR_BYTES = 2**20
 """How much of an error's body is read."""
 CONNECT_S, WRITE_S = 10.0, 300.0
+PROBE_AFTER_S, PROBE_EVERY_S, NUM_PROBES = 30, 10, 3
+"""When a connection is silent, the system asks the other machine for a sign of life. An answer may take an hour, and a
+machine that lost its power or its network closes no connection."""
 
 
 class Connection:
@@ -190,11 +194,27 @@ def authorization(address: Address, api_key: str | None) -> dict[str, str]:
 
 def _transport(address: Address, proxy: Proxy | None) -> httpx.AsyncBaseTransport:
     route = [address.url, *([proxy.url] if proxy else [])]
+    through = proxy.url if proxy else None
     if any(url.startswith("https:") for url in route):
         with certificate_errors():
-            return httpx.AsyncHTTPTransport(proxy=proxy.url if proxy else None)
+            return httpx.AsyncHTTPTransport(proxy=through, socket_options=_SIGNS_OF_LIFE)
     # Loading the certificates takes 27 ms. Without TLS none are needed, and this context trusts none.
-    return httpx.AsyncHTTPTransport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), proxy=proxy.url if proxy else None)
+    none = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return httpx.AsyncHTTPTransport(verify=none, proxy=through, socket_options=_SIGNS_OF_LIFE)
+
+
+_SIGNS_OF_LIFE = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in (
+            ("TCP_KEEPIDLE", PROBE_AFTER_S),
+            ("TCP_KEEPINTVL", PROBE_EVERY_S),
+            ("TCP_KEEPCNT", NUM_PROBES),
+        )
+        if hasattr(socket, name)  # not every system has all of them
+    ),
+]
 
 
 @contextmanager

@@ -1,28 +1,17 @@
-"""HTTP with several scorers of one model: each experiment has one of them, and the next one while that is gone."""
+"""HTTP with one scorer, or several of one model: each experiment has one, and the next one while that is gone."""
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import re
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
-from typing import TypeVar
+from collections.abc import Callable, Sequence
 
-import pydantic
-
-from icm_client.contract.errors import RequestError, ScorerError, UnavailableError
-from icm_client.contract.wire import ModelInfo, ScoreRequest
-from icm_client.http.adapter_files import AdapterFiles
+from icm_client.contract.errors import BusyError, IcmError, RequestError, ScorerError, UnavailableError
+from icm_client.contract.wire import ModelInfo
 from icm_client.http.exchange import Exchange
-from icm_client.http.retry import is_unconnected
-from icm_client.http.stream import StreamedLine
-
-FIRST_REST_S, MAX_REST_S = 5.0, 300.0
-"""How long a scorer that is gone is left alone: twice as long each time, until it answers."""
-
-_Model = TypeVar("_Model", bound=pydantic.BaseModel)
+from icm_client.http.front import SHORT_ANSWER_S, Front
+from icm_client.http.route import Change, Route, none_answers
 
 
 def urls_of(addresses: str) -> list[str]:
@@ -30,25 +19,11 @@ def urls_of(addresses: str) -> list[str]:
     return re.split(r",(?=https?://)", addresses, flags=re.IGNORECASE)
 
 
-class Front:
-    """One of the scorers, and what is known of it."""
-
-    def __init__(self, exchange: Exchange):
-        self.exchange = exchange
-        self.model: ModelInfo | None = None
-        """Its model, since it was last gone."""
-        self.rest_s, self.rests_until_s, self.failed_at_s = 0.0, 0.0, 0.0
-
-    def weight(self, experiment: str) -> bytes:
-        """The experiment goes to the scorer with the highest one (rendezvous hashing)."""
-        return hashlib.blake2b(f"{self.exchange.url}\0{experiment}".encode(), digest_size=8).digest()
-
-
 class Fronts:
-    """Has the methods of Exchange, without retries of its own: after an UnavailableError, the next attempt goes to
-    another scorer. Raises ScorerError (`other_model`) if two scorers serve different models.
+    """The scorers of one client.
 
-    Adapters are put on all scorers, one after another, and taken off all; where one is gone, that raises its error.
+    Several have to serve one model: that of the first that was seen counts, as long as the client lives. Each is
+    compared before it is used, and again when it was gone; another model is a ScorerError (`other_model`).
     """
 
     def __init__(self, exchanges: Sequence[Exchange], clock: Callable[[], float] = time.monotonic):
@@ -57,100 +32,82 @@ class Fronts:
         if len(set(urls)) < len(urls):
             raise RequestError(f"a scorer is named twice in {','.join(urls)}: name each once")
         self.url = ",".join(urls)
-        self._fronts, self._clock = [Front(exchange) for exchange in exchanges], clock
+        self.notes: list[str] = []
+        """One for each scorer that was not ready when another one was."""
+        self._fronts = [Front(exchange, clock, is_alone=len(urls) == 1) for exchange in exchanges]
+        self._seen: Front | None = None
+        self._model: ModelInfo | None = None
+        """Of the first scorer that was seen."""
 
     async def close(self) -> None:
         await asyncio.gather(*(front.exchange.close() for front in self._fronts))
 
-    async def ready(self) -> None:
-        """Raises UnavailableError until one scorer is ready. Compares the models of those that are."""
-        outcomes = await asyncio.gather(*map(self._ready, self._fronts), return_exceptions=True)
-        gone = []
-        for outcome in outcomes:
-            if isinstance(outcome, UnavailableError):
-                gone.append(outcome)
+    async def ready(self, limit_s: float) -> None:
+        """Raises UnavailableError until one scorer is ready; each may take `limit_s` seconds to say so, of several at
+        most SHORT_ANSWER_S. Compares the models of those that are ready."""
+        outcomes = await asyncio.gather(
+            *(self._ready(front, limit_s) for front in self._fronts), return_exceptions=True
+        )
+        gone: dict[Front, UnavailableError | BusyError] = {}
+        for front, outcome in zip(self._fronts, outcomes, strict=True):
+            if isinstance(outcome, UnavailableError | BusyError):
+                gone[front] = outcome
             elif outcome is not None:
                 raise outcome
-        if len(gone) == len(
-            self._fronts
-        ):  # one that is loading is worth a longer wait than an address without a scorer
-            raise next((error for error in gone if not is_unconnected(error)), gone[0])
+        if len(gone) == len(self._fronts):
+            raise self._none_ready(gone)
+        self.notes = [
+            f"{front.url} is not used until it is ready: {error.message.removeprefix(f'{front.url}: ')}"
+            for front, error in gone.items()
+        ]
 
-    async def is_openai(self) -> bool:
-        return any([await front.exchange.is_openai() for front in self._fronts])
+    def route(self, experiment: str = "") -> Route:
+        """The way of one request."""
+        return Route(self._fronts, self._check, experiment)
 
-    async def ask(
-        self, answer: type[_Model], path: str, body: pydantic.BaseModel | None = None, *, method: str | None = None
-    ) -> _Model:
-        """As Exchange.ask, of one scorer; of all if it changes something."""
-        if method is None:
-            front = self._choose("")
-            with self._watched(front):
-                await self._check(front)
-                return await front.exchange.ask(answer, path, body)
-        answers = [await front.exchange.ask(answer, path, body, method=method) for front in self._fronts]
-        return answers[0]
+    def change(self, *, absent: str | None = None) -> Change:
+        """A change on all scorers."""
+        return Change(self._fronts, absent=absent)
 
-    async def upload(self, answer: type[_Model], path: str, files: AdapterFiles) -> _Model:
-        """As Exchange.upload, to all."""
-        answers = [await front.exchange.upload(answer, path, files) for front in self._fronts]
-        return answers[0]
-
-    async def lines(self, request: ScoreRequest) -> AsyncGenerator[StreamedLine]:
-        """As Exchange.lines, of the scorer that the experiment has now."""
-        front = self._choose(request.experiment)
-        with self._watched(front):
+    async def _ready(self, front: Front, limit_s: float) -> None:
+        limit_s = limit_s if front.is_alone else min(limit_s, SHORT_ANSWER_S)
+        with front.watched():
+            async with front.within(limit_s):
+                await front.ready()
             await self._check(front)
-            async with aclosing(front.exchange.lines(request)) as lines:
-                async for line in lines:
-                    yield line
+        front.works()
 
-    def _choose(self, experiment: str) -> Front:
-        """The experiment's first choice that is not gone; if all are, each in turn."""
-        now_s = self._clock()
-        up = [front for front in self._fronts if front.rests_until_s <= now_s]
-        if not up:
-            return min(self._fronts, key=lambda front: front.failed_at_s)
-        return max(up, key=lambda front: front.weight(experiment))
-
-    @contextmanager
-    def _watched(self, front: Front) -> Iterator[None]:
-        """Leaves the scorer alone for a while if it is gone; another one is asked without the wait that it names."""
-        try:
-            yield
-        except UnavailableError as error:
-            now_s = front.failed_at_s = self._clock()
-            if front.rests_until_s <= now_s:  # of the requests that it had, the first counts
-                front.rest_s = min(2 * front.rest_s or FIRST_REST_S, MAX_REST_S)
-                front.rests_until_s = now_s + front.rest_s
-            front.model = None  # it may come back with another
-            if any(other.rests_until_s <= now_s for other in self._fronts):
-                error.retry_after_s = None
-            raise
-
-    async def _ready(self, front: Front) -> None:
-        with self._watched(front):
-            await front.exchange.ready()
-            await self._check(front)
+    @staticmethod
+    def _none_ready(gone: dict[Front, UnavailableError | BusyError]) -> IcmError:
+        """One that is loading is worth a longer wait than an address without a scorer."""
+        errors = list(gone.values())
+        if len(errors) == 1:
+            return errors[0]
+        away = {front: error for front, error in gone.items() if isinstance(error, UnavailableError)}
+        return none_answers(away) if len(away) == len(gone) else next(e for e in errors if isinstance(e, BusyError))
 
     async def _check(self, front: Front) -> None:
-        """Raises ScorerError for a scorer whose model is not the others'."""
-        if front.model is not None:
+        """Raises ScorerError for a scorer whose model is not that of the first."""
+        if front.is_alone or front.model is not None:
             return
-        model = await front.exchange.ask(ModelInfo, "/v1/model")
-        for other in self._fronts:
-            if other.model is not None and _identity(other.model) != _identity(model):
-                raise ScorerError(
-                    f"{_described(other.exchange.url, other.model)}, but {_described(front.exchange.url, model)}: "
-                    "scorers that are used together have to serve the same model with the same window",
-                    code="other_model",
-                )
-        front.model, front.rest_s, front.rests_until_s = model, 0.0, 0.0
+        async with front.within(SHORT_ANSWER_S):
+            model = await front.exchange.ask(ModelInfo, "/v1/model")
+        if self._seen is None or self._model is None:
+            self._seen, self._model = front, model
+        elif _identity(model) != _identity(self._model):
+            first = _described(self._seen.url, "served" if self._seen is front else "serves", self._model)
+            raise ScorerError(
+                f"{first}, but {_described(front.url, 'now serves' if self._seen is front else 'serves', model)}: "
+                "scorers that are used together have to serve the same model with the same window",
+                code="other_model",
+            )
+        front.model = model
 
 
-def _identity(model: ModelInfo) -> tuple[str, int]:
-    return model.digest, model.max_prompt_tokens
+def _identity(model: ModelInfo) -> tuple[str, str, int, int]:
+    return model.digest, model.dtype, model.max_prompt_tokens, model.cache_block_tokens
 
 
-def _described(url: str, model: ModelInfo) -> str:
-    return f"{url} serves {model.name} (digest {model.digest[:12]}, {model.max_prompt_tokens} tokens)"
+def _described(url: str, serves: str, model: ModelInfo) -> str:
+    window = f"{model.max_prompt_tokens} tokens in blocks of {model.cache_block_tokens}"
+    return f"{url} {serves} {model.name} (digest {model.digest[:12]}, {model.dtype}, {window})"

@@ -24,7 +24,8 @@ class RetryPolicy:
     """
 
     patience_s: float = 300.0
-    """How long a scorer may be unavailable: unreachable, or not ready."""
+    """How long a scorer may be unavailable: unreachable, or not ready. It counts from the first failure since part of
+    an answer arrived; of several scorers, each is asked once before it ends."""
     unreachable_s: float = 300.0
     """How long an address may accept no connection before the first one: it is probably wrong."""
     first_wait_s: float = 0.25
@@ -61,24 +62,29 @@ def check_seconds(seconds: float, name: str) -> None:
 
 
 class Tries:
-    """The attempts of one request: the number of failures, and since when. Times are from any monotonic clock."""
+    """The attempts of one request: how many have failed since its last progress, and since when. Times are from any
+    monotonic clock."""
 
-    def __init__(self, policy: RetryPolicy, now_s: float):
+    def __init__(self, policy: RetryPolicy):
         self._policy = policy
-        self.progressed(now_s)
+        self.progressed()
 
-    def progressed(self, now_s: float) -> None:
-        """Part of the answer has arrived: the limits start again."""
-        self._num_failed, self._asking_since_s, self._seen_s = 0, now_s, now_s
+    def progressed(self) -> None:
+        """Part of the answer has arrived: the limits count from the next failure."""
+        self._num_failed = 0
+        self._gone_since_s: float | None = None
+        self._busy_since_s: float | None = None
 
     def failed(self, error: IcmError, now_s: float, rng: np.random.Generator) -> float | None:
         """Seconds to wait before the next try, or None to give up."""
-        self._num_failed += 1
-        if isinstance(error, BusyError):
-            self._seen_s = now_s  # the scorer is reachable
-            since_s = self._asking_since_s
+        if isinstance(error, UnavailableError):
+            since_s = self._gone_since_s = now_s if self._gone_since_s is None else self._gone_since_s
+            if error.others_left:
+                return 0.0
         else:
-            since_s = max(self._asking_since_s, self._seen_s)
+            self._gone_since_s = None  # the scorer is reachable
+            since_s = self._busy_since_s = now_s if self._busy_since_s is None else self._busy_since_s
+        self._num_failed += 1
         return self._policy.wait_s(error, self._num_failed, now_s - since_s, rng)
 
 

@@ -1,89 +1,13 @@
-"""The paper's figures: their claims, the comparisons that test these, and the paper's results. Data only."""
+"""The paper's figures: their claims, the comparisons that test these, and the paper's results."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Collection
 
-from icm_annealer.reporting.methods import TITLES as METHOD_TITLES
-
-REAL, SMALL, LARGE = "smollm2-135m", "lab-small", "lab-large"
-SIZES = (SMALL, "lab-medium", LARGE)
-NUM, NUM_TEST, MATCH = 96, 96, 0.05
-"""The numbers of examples to label and to test on, and the largest difference of two accuracies that match."""
-
-
-TITLES = METHOD_TITLES | {
-    "icm_without_rules": "ICM without rules",
-    "published": "Algorithm 1",
-    "published_without_rules": "Algorithm 1 without rules",
-    "from_gold": "right start",
-    "from_random": "random start",
-    "from_wrong": "wrong start",
-}
-"""The methods' names in tables and plots."""
-
-
-@dataclass(frozen=True)
-class MethodBar:
-    """One accuracy: a method on a task with a model."""
-
-    model: str
-    task: str
-    method: str
-
-    def __str__(self) -> str:
-        return f"{self.model} {self.task} {self.method}"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """`first` is higher than `second`, or matches it."""
-
-    first: MethodBar
-    relation: Literal["higher", "matches"]
-    second: MethodBar | float
-    """A bar of the same task, or a fixed accuracy such as chance."""
-
-    def __str__(self) -> str:
-        first, second = self.first, self.second
-        relation = "higher than" if self.relation == "higher" else "matches"
-        if not isinstance(second, MethodBar):
-            return f"{first.task}, {first.model}: {TITLES[first.method]} {relation} {second}"
-        if first.model == second.model:
-            return f"{first.task}, {first.model}: {TITLES[first.method]} {relation} {TITLES[second.method]}"
-        one, other = (f"{TITLES[bar.method]} on {bar.model}" for bar in (first, second))
-        return f"{first.task}: {one} {relation} {other}"
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One figure of the paper."""
-
-    number: str
-    title: str
-    paper: str
-    """The paper's result."""
-    claims: tuple[Claim, ...]
-    shown: tuple[MethodBar, ...] = ()
-    """Bars that are shown beside those of the claims."""
-    measure: Literal["test", "labels"] = "test"
-    """Test accuracy of prompting with the labels, or the share of labels that are right."""
-
-    @property
-    def bars(self) -> list[MethodBar]:
-        """All bars, each once."""
-        claimed = [bar for claim in self.claims for bar in (claim.first, claim.second) if isinstance(bar, MethodBar)]
-        return list(dict.fromkeys([*self.shown, *claimed]))
-
-
-def _beats(task: str, model: str, other: str, method: str = "icm") -> Claim:
-    return Claim(MethodBar(model, task, method), "higher", MethodBar(model, task, other))
-
-
-def _matches(task: str, model: str, other: str, method: str = "icm") -> Claim:
-    return Claim(MethodBar(model, task, method), "matches", MethodBar(model, task, other))
-
+from icm_client.contract.errors import RequestError
+from icm_lab.reproduce.claims import LARGE, MEDIUM, REAL, SMALL, Claim, Figure, MethodBar, beats, matches
+from icm_lab.reproduce.measures import LABELS
+from icm_lab.reproduce.trained_figures import TRAINED
 
 ELICITED = (
     ("living", REAL),
@@ -93,7 +17,7 @@ ELICITED = (
 )
 """Tasks with the models that have learnt their concepts."""
 
-FIGURES = (
+PROMPTED = (
     Figure(
         "3",
         "ICM beats zero-shot prompting and matches gold labels",
@@ -101,7 +25,7 @@ FIGURES = (
         tuple(
             claim
             for task, model in ELICITED
-            for claim in (_beats(task, model, "zero_shot"), _matches(task, model, "gold"))
+            for claim in (beats(task, model, "zero_shot"), matches(task, model, "gold"))
         ),
         tuple(
             MethodBar(model, task, method)
@@ -120,7 +44,7 @@ FIGURES = (
         tuple(
             MethodBar(model, task, method)
             for task in ("lab-arithmetic", "lab-misconceptions")
-            for model in SIZES
+            for model in (SMALL, MEDIUM, LARGE)
             for method in ("icm", "gold")
         ),
     ),
@@ -135,37 +59,58 @@ FIGURES = (
         "6",
         "ICM elicits what the model knows better than people",
         "Gender of authors: about 80, as with gold labels; people 60.",
-        (_beats("lab-superhuman", LARGE, "human"), _matches("lab-superhuman", LARGE, "gold")),
+        (beats("lab-superhuman", LARGE, "human"), matches("lab-superhuman", LARGE, "gold")),
         tuple(MethodBar(LARGE, "lab-superhuman", method) for method in ("zero_shot", "human", "icm", "gold")),
     ),
     Figure(
         "8",
         "ICM's labels beat equally accurate ones whose mistakes are random",
         "Higher on all tasks.",
-        tuple(_beats(task, REAL, "noise") for task in ("living", "names")),
+        tuple(beats(task, REAL, "noise") for task in ("living", "names")),
     ),
     Figure(
         "9",
         "The start matters little",
         "Golden, random and worst starts end close to each other.",
         tuple(
-            _matches(task, model, "from_gold", method)
+            matches(task, model, "from_gold", method, LABELS)
             for task, model in (("living", REAL), ("lab-arithmetic", LARGE))
             for method in ("from_random", "from_wrong")
         ),
-        measure="labels",
     ),
     Figure(
         "10",
         "Consistency rules are needed",
         "Alpaca without the rule: labels almost always all alike.",
         (
-            _beats("edible-pairs", REAL, "icm_without_rules"),
+            beats("edible-pairs", REAL, "icm_without_rules", measure=LABELS),
             # The larger models know for certain which is better, and need no rule to say so.
-            _beats("lab-preferences", SMALL, "published_without_rules", "published"),
-            _beats("lab-preferences", SMALL, "icm_without_rules"),
+            beats("lab-preferences", SMALL, "published_without_rules", "published", LABELS),
+            beats("lab-preferences", SMALL, "icm_without_rules", measure=LABELS),
         ),
-        tuple(MethodBar(LARGE, "lab-preferences", method) for method in ("icm", "icm_without_rules")),
-        measure="labels",
+        tuple(MethodBar(LARGE, "lab-preferences", method, LABELS) for method in ("icm", "icm_without_rules")),
     ),
 )
+
+FIGURES = (*PROMPTED, *TRAINED)
+MODELS = tuple(dict.fromkeys(bar.model for figure in FIGURES for bar in figure.bars))
+
+
+def chosen_figures(names: Collection[str], models: Collection[str]) -> list[Figure]:
+    """The figures of these names or numbers, with their claims on these models. Without names all; without models all,
+    but only the laboratory's where models are tuned. Raises RequestError."""
+    known = dict.fromkeys(name for one in FIGURES for name in (one.number, one.name))
+    for name in names:
+        if name not in known:
+            raise RequestError(f"no figure {name!r}; known: {', '.join(known)}")
+    for name in models:
+        if name not in MODELS:
+            raise RequestError(f"no figure is of the model {name!r}; known: {', '.join(MODELS)}")
+    chosen = [one for one in FIGURES if not names or one.number in names or one.name in names]
+    tuned = [name for name in MODELS if name != REAL]
+    found = [one.on(models or (tuned if one.trains else MODELS)) for one in chosen]
+    if not any(one.claims for one in found):
+        raise RequestError(
+            f"no claim of figure {', '.join(one.name for one in chosen)} is on {', '.join(models)} alone"
+        )
+    return [one for one in found if one.claims]

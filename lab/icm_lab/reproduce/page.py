@@ -13,9 +13,6 @@ from icm_annealer.plots.bars import Bar, BarGroup, BarPlot, BarRow
 from icm_annealer.plots.base import Plot
 from icm_annealer.reporting.methods import colour_of
 from icm_annealer.reporting.report import templates
-from icm_lab.reproduce.figures import TITLES
-
-MEASURES = {"test": "test accuracy", "labels": "share of right labels"}
 
 
 def render_page(found: dict[str, Any]) -> str:
@@ -24,7 +21,7 @@ def render_page(found: dict[str, Any]) -> str:
     own = jinja2.PackageLoader("icm_lab", "templates")
     loaders = jinja2.ChoiceLoader([own, *([shared.loader] if shared.loader else [])])
     page = shared.overlay(loader=loaders).get_template("reproduce.html")
-    return page.render(found=found, plot_of=_plot_of, measures=MEASURES, titles=TITLES, gap_of=_gap_of, note=GAP_NOTE)
+    return page.render(found=found, plot_of=_plot_of, gap_of=_gap_of, note=GAP_NOTE)
 
 
 def _gap_of(search: dict[str, Any]) -> str:
@@ -43,8 +40,7 @@ def _plot_of(figure: dict[str, Any]) -> dict[str, Plot]:
     groups: dict[str, list[BarRow]] = {}
     for bar in figure["bars"]:
         method = Bar(Estimate.read(bar), tuple(bar["seeds"]))
-        row = BarRow(TITLES[bar["method"]], colour_of(bar["method"]), (method,))
+        row = BarRow(bar["title"], colour_of(bar["method"]), (method,))
         groups.setdefault(f"{bar['task']}, {bar['model']}", []).append(row)
-    measure = MEASURES[figure["measure"]]
     bars = tuple(BarGroup(tuple(rows), heading) for heading, rows in groups.items())
-    return {f"figure-{figure['figure']}": BarPlot(figure["title"], measure, bars)}
+    return {f"figure-{figure['figure']}": BarPlot(figure["title"], figure["measure"], bars)}

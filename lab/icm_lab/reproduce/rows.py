@@ -11,19 +11,22 @@ class ReproduceRow(SavedRow):
 
     model: str
     method: str
+    measure: str
+    """What was counted; a name of MEASURES."""
     num: int
     """Examples that were labelled."""
+    right: float
+    """How many of what was counted are right; a tie of two is half."""
+    num_counted: int
     labels_right: int | None = None
     """None for zero-shot, which labels none."""
-    num_test: int
-    test_right: int
     passes: float
     """The search's reads per example; 0 without a search."""
     collapsed: bool
     """Whether one label has nearly no share."""
     weighed: Weighed | None = None
-    """None if an example has no label."""
+    """None if an example has no label, and where a model was tuned on the labels."""
 
     @property
     def name(self) -> str:
-        return self.method
+        return f"{self.method} {self.measure}"

@@ -12,12 +12,12 @@ from icm_annealer.benchmarks.gaps import GapSummary
 from icm_annealer.benchmarks.results_file import as_json
 from icm_annealer.core.estimate import Estimate
 from icm_annealer.evaluation.intervals import wilson
-from icm_lab.reproduce.figures import MATCH, Claim, Figure, MethodBar
+from icm_lab.reproduce.claims import MATCH, Claim, Figure, MethodBar
+from icm_lab.reproduce.measures import MEASURES
+from icm_lab.reproduce.methods import METHODS
 from icm_lab.reproduce.rows import ReproduceRow
 
 RESAMPLES = 4_000
-COUNTS = {"test": ("test_right", "num_test"), "labels": ("labels_right", "num")}
-"""For each measure two fields of a row: the number that are right, and the number of all."""
 
 
 @dataclass(frozen=True)
@@ -39,29 +39,27 @@ class Verdict:
         }
 
 
-def estimate(rows: Sequence[ReproduceRow], measure: str) -> Estimate:
+def estimate(rows: Sequence[ReproduceRow]) -> Estimate:
     """The mean over seeds. Its interval is the wider of two: seeds and, within them, examples drawn anew (bootstrap),
     and Wilson's for all seeds' examples together, which does not vanish where all are right."""
-    key, size = COUNTS[measure]
-    usable = [row for row in rows if getattr(row, key) is not None]
-    right, num = (np.array([getattr(row, name) for row in usable], dtype=float) for name in (key, size))
+    right, num = np.array([row.right for row in rows]), np.array([float(row.num_counted) for row in rows])
     if not len(right):
         return Estimate(float("nan"), 0.0, 1.0)
     rng = np.random.default_rng(0)
     drawn = rng.integers(len(right), size=(RESAMPLES, len(right)))
     means = (rng.binomial(num.astype(int)[drawn], (right / num)[drawn]) / num[drawn]).mean(axis=1)
     low, high = np.quantile(means, [0.025, 0.975])
-    pooled = wilson(int(right.sum()), int(num.sum()))
+    pooled = wilson(float(right.sum()), int(num.sum()))
     mean = float((right / num).mean())
     return Estimate(mean, max(0.0, min(mean, low, pooled.low)), min(1.0, max(mean, high, pooled.high)))
 
 
-def judge(claim: Claim, rows: Sequence[ReproduceRow], measure: str) -> Verdict:
+def judge(claim: Claim, rows: Sequence[ReproduceRow]) -> Verdict:
     """`higher` holds if the intervals do not overlap; `matches` if the values lie within MATCH, or
     within twice MATCH and the intervals overlap: two that are both wide match nothing."""
-    first = estimate(rows_of(claim.first, rows), measure)
+    first = estimate(rows_of(claim.first, rows))
     second = (
-        estimate(rows_of(claim.second, rows), measure)
+        estimate(rows_of(claim.second, rows))
         if isinstance(claim.second, MethodBar)
         else Estimate(claim.second, claim.second, claim.second)
     )
@@ -76,49 +74,52 @@ def judge(claim: Claim, rows: Sequence[ReproduceRow], measure: str) -> Verdict:
 
 def rows_of(bar: MethodBar, rows: Sequence[ReproduceRow]) -> list[ReproduceRow]:
     """The rows of one bar, by seed."""
-    of_bar = [row for row in rows if (row.model, row.task, row.method) == (bar.model, bar.task, bar.method)]
+    of_bar = [row for row in rows if MethodBar(row.model, row.task, row.method, row.measure) == bar]
     return sorted(of_bar, key=lambda row: row.seed)
 
 
 def figure_found(figure: Figure, rows: Sequence[ReproduceRow]) -> dict[str, Any]:
     """The entry of a figure in figures.json."""
-    verdicts = [judge(claim, rows, figure.measure) for claim in figure.claims]
+    verdicts = [judge(claim, rows) for claim in figure.claims]
     return {
-        "figure": figure.number,
+        "figure": figure.name,
         "title": figure.title,
         "paper": figure.paper,
-        "measure": figure.measure,
+        "measure": MEASURES[figure.bars[0].measure].title,
         "holds": all(verdict.holds for verdict in verdicts),
         "claims": [verdict.to_dict() for verdict in verdicts],
-        "bars": [
-            {
-                "model": bar.model,
-                "task": bar.task,
-                "method": bar.method,
-                **estimate(rows_of(bar, rows), figure.measure).to_dict(),
-                "seeds": _shares(rows_of(bar, rows), figure.measure),
-                "collapsed": sum(row.collapsed for row in rows_of(bar, rows)),
-                "weighed": _weighed(rows_of(bar, rows)),
-            }
-            for bar in figure.bars
-        ],
+        "bars": [_bar(bar, rows_of(bar, rows)) for bar in figure.bars],
     }
 
 
-def _shares(rows: Sequence[ReproduceRow], measure: str) -> list[float]:
-    """Each seed's share of right predictions, or of right labels."""
-    key, size = COUNTS[measure]
-    return [getattr(row, key) / getattr(row, size) for row in rows if getattr(row, key) is not None]
+def _bar(bar: MethodBar, rows: Sequence[ReproduceRow]) -> dict[str, Any]:
+    return {
+        "model": bar.model,
+        "task": bar.task,
+        "method": bar.method,
+        "measure": bar.measure,
+        "title": bar.title,
+        **estimate(rows).to_dict(),
+        "seeds": [row.right / row.num_counted for row in rows],
+        "collapsed": sum(row.collapsed for row in rows),
+        "weighed": _weighed(rows),
+    }
 
 
 def searches_found(rows: Sequence[ReproduceRow]) -> list[dict[str, Any]]:
     """The table of searches, by task and model: reads an example, and U beside that of the gold labels."""
-    kinds = dict.fromkeys((row.model, row.task, row.method) for row in rows if row.passes)
+    kinds: dict[tuple[str, str, str], dict[int, ReproduceRow]] = {}
+    for row in rows:
+        if row.passes and not MEASURES[row.measure].trains:
+            kinds.setdefault((row.model, row.task, row.method), {})[row.seed] = row
     table = []
-    for model, task, method in kinds:
-        own = rows_of(MethodBar(model, task, method), rows)
+    for (model, task, method), by_seed in kinds.items():
+        own = [by_seed[seed] for seed in sorted(by_seed)]
         passes = float(np.mean([row.passes for row in own]))
-        table.append({"model": model, "task": task, "method": method, "passes": passes, "weighed": _weighed(own)})
+        title = METHODS[method].title
+        table.append(
+            {"model": model, "task": task, "method": method, "title": title, "passes": passes, "weighed": _weighed(own)}
+        )
     return table
 
 

@@ -72,7 +72,8 @@ class Access:
 
 
 def allowed(tenant: Tenant, request: ScoreRequest) -> ScoreRequest:
-    """The request with its tenant's defaults: without an experiment, it counts for the experiment of the tenant's name.
+    """The request with its tenant's defaults: without an experiment, it counts for the experiment of the tenant's name;
+    that name also takes the place of `default` in `default-...`, which clients make up, if the tenant may run that.
 
     Raises AccessError (403) if the tenant may not use the experiment or the priority.
     """
@@ -84,8 +85,9 @@ def allowed(tenant: Tenant, request: ScoreRequest) -> ScoreRequest:
         )
     if tenant.may_run(request.experiment):
         return request
-    if request.experiment == DEFAULT_EXPERIMENT:
-        return request.model_copy(update={"experiment": tenant.name})
+    if request.experiment == DEFAULT_EXPERIMENT or request.experiment.startswith(f"{DEFAULT_EXPERIMENT}-"):
+        own = tenant.name + request.experiment.removeprefix(DEFAULT_EXPERIMENT)
+        return request.model_copy(update={"experiment": own if tenant.may_run(own) else tenant.name})
     names = ", ".join([tenant.name, *(tenant.experiments or [f"{tenant.name}-*"])])
     raise AccessError(
         f"this API key allows the experiments {names}, not {request.experiment!r}",

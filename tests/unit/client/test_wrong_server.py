@@ -61,6 +61,6 @@ async def test_vllm_with_a_key_is_recognised() -> None:
 
 async def test_an_icm_server_with_the_prefix_is_recognised(serving: Serving) -> None:
     async with serving() as scorer:
-        transport = scorer._exchange._connection._http._transport
+        transport = scorer._fronts._fronts[0].exchange._connection._http._transport
         with pytest.raises(RequestError, match="is an icm-server: name it http://scorer, without"):
             await OpenAIScorer.open("http://scorer", transport=transport)

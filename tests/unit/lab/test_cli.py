@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,13 @@ from typer.testing import CliRunner
 from icm_annealer.cli.app import app
 from icm_client.contract.errors import RequestError
 from icm_lab.tasks import TASKS
+
+
+def test_figures_that_tune_models_need_their_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "peft", None)
+    answer = CliRunner().invoke(app, ["reproduce", "--figure", "7"])
+    assert isinstance(answer.exception, RequestError)
+    assert "icm reproduce needs its library: " in answer.exception.message
 
 
 def test_worlds_are_listed() -> None:
@@ -34,7 +42,9 @@ def test_tasks_are_written_where_one_says(tmp_path: Path) -> None:
     [
         (["lab", "train", "huge", "--out", "x"], "no size 'huge'; known: small, medium, large"),
         (["lab", "examine", "huge"], "no size 'huge'"),
-        (["reproduce", "--figure", "7"], "no figure '7'; known: 3, 4"),
+        (["reproduce", "--figure", "11"], "no figure '11'; known: 3, 4"),
+        (["reproduce", "--on", "lab-huge"], "no figure is of the model 'lab-huge'; known: smollm2-135m, lab-large"),
+        (["reproduce", "--figure", "5", "--on", "lab-small"], "no claim of figure 5 is on lab-small alone"),
     ],
 )
 def test_what_is_not_there_is_an_error(words: list[str], says: str) -> None:

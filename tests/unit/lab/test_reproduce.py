@@ -15,14 +15,19 @@ from tests.conftest import Serving
 from icm_annealer.benchmarks.case import Case, TaskData
 from icm_annealer.benchmarks.saved_rows import SavedRows
 from icm_annealer.benchmarks.weighing import OrderUs, Weighed
-from icm_annealer.data.task import built_in_tasks
+from icm_annealer.core.arrays import Ints
+from icm_annealer.data.examples import load_examples
+from icm_annealer.data.task import built_in_tasks, load_task
 from icm_annealer.plots.bars import BarPlot
 from icm_client import RequestError
-from icm_lab.reproduce.figures import FIGURES, REAL, TITLES, Claim, Figure, MethodBar
-from icm_lab.reproduce.methods import METHODS
+from icm_lab.reproduce.claims import REAL, SMALL, Claim, Figure, MethodBar
+from icm_lab.reproduce.figures import FIGURES
+from icm_lab.reproduce.measures import MEASURES
+from icm_lab.reproduce.methods import METHODS, OURS
 from icm_lab.reproduce.page import figure_plots, render_page
 from icm_lab.reproduce.rows import ReproduceRow
-from icm_lab.reproduce.run import REAL_SEEDS, ROWS, SEEDS, make_rows, model_rows
+from icm_lab.reproduce.run import ROWS, SEEDS, RowMaker
+from icm_lab.reproduce.trainings import Trainings
 from icm_lab.reproduce.trial import Trial
 from icm_lab.reproduce.verdicts import estimate, figure_found, judge, searches_found
 from icm_server.engines.model_store import PACKAGED
@@ -32,10 +37,8 @@ FIRST, SECOND = MethodBar("lab-large", "lab-arithmetic", "icm"), MethodBar("lab-
 
 def rows(bar: MethodBar, rights: list[int], num: int = 100) -> list[ReproduceRow]:
     common: dict[str, Any] = {"model": bar.model, "task": bar.task, "n": num, "method": bar.method}
-    common |= {"num": num, "num_test": num, "passes": 3.0, "collapsed": False}
-    return [
-        ReproduceRow(**common, seed=seed, test_right=right, labels_right=right) for seed, right in enumerate(rights)
-    ]
+    common |= {"measure": bar.measure, "num": num, "num_counted": num, "passes": 3.0, "collapsed": False}
+    return [ReproduceRow(**common, seed=seed, right=right, labels_right=right) for seed, right in enumerate(rights)]
 
 
 RIGHTS = st.lists(st.integers(0, 100), min_size=1, max_size=5)
@@ -43,7 +46,7 @@ RIGHTS = st.lists(st.integers(0, 100), min_size=1, max_size=5)
 
 @given(RIGHTS)
 def test_an_interval_holds_its_mean(rights: list[int]) -> None:
-    found = estimate(rows(FIRST, rights), "test")
+    found = estimate(rows(FIRST, rights))
     assert found.value == pytest.approx(np.mean(rights) / 100)
     assert 0 <= found.low <= found.value <= found.high <= 1
     assert found.high - found.low > 0.003
@@ -53,21 +56,19 @@ def test_an_interval_holds_its_mean(rights: list[int]) -> None:
 @given(RIGHTS, RIGHTS)
 def test_no_two_bars_beat_each_other(one: list[int], other: list[int]) -> None:
     both = [*rows(FIRST, one), *rows(SECOND, other)]
-    first, second = (
-        judge(Claim(*pair), both, "test").holds for pair in ((FIRST, "higher", SECOND), (SECOND, "higher", FIRST))
-    )
-    matches = judge(Claim(FIRST, "matches", SECOND), both, "test").holds
+    first, second = (judge(Claim(*pair), both).holds for pair in ((FIRST, "higher", SECOND), (SECOND, "higher", FIRST)))
+    matches = judge(Claim(FIRST, "matches", SECOND), both).holds
     assert not (first and second)
     assert not matches or abs(np.mean(one) - np.mean(other)) <= 10.001
 
 
 def test_what_claims_need_to_hold() -> None:
     clear = [*rows(FIRST, [90, 92, 91]), *rows(SECOND, [60, 62, 61])]
-    assert judge(Claim(FIRST, "higher", SECOND), clear, "test").holds
-    assert not judge(Claim(SECOND, "higher", FIRST), clear, "test").holds
-    assert not judge(Claim(FIRST, "matches", SECOND), clear, "test").holds
-    assert not judge(Claim(FIRST, "matches", 0.5), clear, "labels").holds
-    assert judge(Claim(FIRST, "matches", 0.9), clear, "labels").holds
+    assert judge(Claim(FIRST, "higher", SECOND), clear).holds
+    assert not judge(Claim(SECOND, "higher", FIRST), clear).holds
+    assert not judge(Claim(FIRST, "matches", SECOND), clear).holds
+    assert not judge(Claim(FIRST, "matches", 0.5), clear).holds
+    assert judge(Claim(FIRST, "matches", 0.9), clear).holds
 
 
 def test_a_claim_that_does_not_hold_is_printed_as_such() -> None:
@@ -97,8 +98,7 @@ def test_the_figures_name_what_there_is() -> None:
             assert bar.model in PACKAGED
             assert bar.task in built_in_tasks()
             assert bar.method in METHODS
-            assert bar.method in TITLES
-            assert figure.measure == "test" or bar.method not in ("zero_shot",)
+            assert bar.measure == "shots" or bar.method != "zero_shot"
 
 
 @pytest.mark.slow
@@ -107,23 +107,52 @@ async def test_every_method_labels_a_trial(tmp_path: Path, serving: Serving) -> 
     loaded_task, loaded = planted.load(planted.write_task(tmp_path, 48, task=task))
     async with serving() as scorer:
         data = TaskData(loaded_task.task, loaded)
-        trial = await Trial.open(Case(data, 16, 20, 0, await scorer.model(), scorer, "reproduce"))
+        case = Case(data, 16, 20, 0, await scorer.model(), scorer, "reproduce")
+        trial = await Trial.open(case, data, Trainings(SMALL, tmp_path, tmp_path))
         for name, method in METHODS.items():
-            if name == "human":
+            if name == "human" or method.trains:
                 continue
-            found = await method(trial, 0)
+            found = await method.find(trial, 0)
             if found is None:
                 assert name == "zero_shot"
                 continue
             assert set(found.labels.tolist()) <= {0, 1}
             assert (found.passes > 0) == (name.startswith(("icm", "published", "from")))
-            assert 0 <= await trial.num_right(found.labels) <= 20
-        gold, wrong = await METHODS["gold"](trial, 0), await METHODS["noise"](trial, 0)
-        icm = await METHODS["icm"](trial, 0)
+            assert 0 <= (await MEASURES["shots"].take(trial, found.labels)).right <= 20
+        gold, wrong = await METHODS["gold"].find(trial, 0), await METHODS["noise"].find(trial, 0)
+        icm = await METHODS["icm"].find(trial, 0)
         assert gold is not None
         assert wrong is not None
         assert icm is not None
         assert (wrong.labels != gold.labels).sum() == (icm.labels != gold.labels).sum()
+
+
+@pytest.mark.slow
+async def test_models_are_tuned_on_the_labels_of_a_trial(tmp_path: Path, serving: Serving, one_thread: None) -> None:
+    """On the smallest model, with real trainings; only prompts are answered by the fake engine."""
+    loaded = load_task("lab-superhuman")
+    assert loaded.data_path is not None
+    read = load_examples(loaded.data_path, loaded.task)
+    data = TaskData(loaded.task, read._replace(examples=read.examples[:160]))
+    async with serving() as scorer:
+        case = Case(data, 48, 48, 0, await scorer.model(), scorer, "reproduce")
+        trial = await Trial.open(case, data, Trainings(SMALL, tmp_path, tmp_path))
+
+        async def share(measure: str, labels: Ints) -> float:
+            right, num = await MEASURES[measure].take(trial, labels)
+            return right / num
+
+        people = trial.human()
+        assert await share("tuned", trial.gold) > await share("tuned", people)
+        assert await share("reward", trial.gold) > await share("reward", people)
+        assert await share("wins", trial.gold) > 0.5
+        assert await share("wins_over_people", trial.gold) > 0.5
+        # One label teaches nothing but itself.
+        assert await share("tuned", np.zeros(48, dtype=np.int64)) == np.mean(trial.gold_test == 0)
+        rounds = await trial.relabelled(trial.gold, trial.problem(OURS))
+        assert rounds.after(0).tolist() == trial.gold.tolist()
+        assert np.mean(rounds.after(1) == trial.gold) > 0.9
+        assert rounds.after(99) is rounds.result
 
 
 @pytest.mark.slow
@@ -134,7 +163,8 @@ async def test_rows_of_other_weights_are_made_again(tmp_path: Path, serving: Ser
     async def made(seed: int) -> list[ReproduceRow]:
         reported.clear()
         async with serving(seed=seed) as scorer:
-            return await model_rows(scorer, bars, SavedRows(tmp_path / ROWS, REAL, ReproduceRow), reported.append)
+            maker = RowMaker(tmp_path, tmp_path, reported.append, num_seeds=2)
+            return await maker.model_rows(scorer, bars, SavedRows(tmp_path / ROWS, REAL, ReproduceRow))
 
     rows = await made(1)
     for row in rows:
@@ -144,7 +174,7 @@ async def test_rows_of_other_weights_are_made_again(tmp_path: Path, serving: Ser
             assert row.weighed.u == row.weighed.u_gold != row.weighed.u_zero_shot
         else:
             assert row.weighed is None
-    assert len(rows) == len(reported) == 2 * REAL_SEEDS
+    assert len(rows) == len(reported) == 2 * 2
     assert await made(1) == rows
     assert not reported
     await made(2)
@@ -154,14 +184,15 @@ async def test_rows_of_other_weights_are_made_again(tmp_path: Path, serving: Ser
 async def test_rows_that_are_none_are_reported_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / ROWS).write_text('{"lab-large": [{"task": "lab-ari')
     with pytest.raises(RequestError, match="move it away"):
-        await make_rows(FIGURES, tmp_path, print)
+        await RowMaker(tmp_path, tmp_path, print).rows(FIGURES)
     assert (tmp_path / ROWS).read_text().endswith("lab-ari")
 
 
 def test_the_table_of_searches_has_means_over_seeds_and_gaps() -> None:
     searched = rows(FIRST, [1] * SEEDS)
     (search,) = searches_found(searched)
-    expected = {"model": "lab-large", "task": "lab-arithmetic", "method": "icm", "passes": 3.0, "weighed": None}
+    expected = {"model": "lab-large", "task": "lab-arithmetic", "method": "icm", "title": "ICM", "passes": 3.0}
+    expected["weighed"] = None
     assert search == expected
     us = OrderUs([0.5, 0.75], [0.0])
     weighed = Weighed.of(us, OrderUs([0.75, 1.0], [0.0]), us)

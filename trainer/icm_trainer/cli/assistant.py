@@ -15,7 +15,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from icm_annealer.cli.run import run
-from icm_annealer.cli.shared.options import AllowCodeOption, DataOption, ScorerOption
+from icm_annealer.cli.shared.options import AllowCodeOption, DataOption, ScorerOption, stages
 from icm_annealer.cli.shared.work_options import (
     FirstOption,
     JsonOption,
@@ -32,14 +32,13 @@ from icm_annealer.runs.atomic_write import make_folder
 from icm_annealer.runs.directory import JOURNAL, RunDir
 from icm_annealer.runs.gold import read_again
 from icm_annealer.runs.record import RunRecord
-from icm_annealer.runs.schema.base import read_file
 from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_client.contract.errors import RequestError
 from icm_trainer.cli.options import CACHE, CacheOption, DeviceOption, prepare_torch
 from icm_trainer.cli.rl import PolicyBaseOption, PromptsOption, StepsOption, StopOption, TokensOption, eval_rl, rl
 from icm_trainer.cli.rm import BetterOption, PairingOption, ResponseOption, eval_rm, rm
 from icm_trainer.cli.training_options import ThreadsOption
-from icm_trainer.rl.head_to_head import HeadToHead, evaluation_file
+from icm_trainer.rl.head_to_head import evaluation_file, read_evaluation
 from icm_trainer.rl.job import reward_record
 from icm_trainer.rl.story import JUDGE, LABELS, Branch, branches, chapters, policy_folder, reward_folder, write_story
 from icm_trainer.rm.judged import EVALUATION
@@ -125,7 +124,8 @@ def assistant(
     story = _Story(out, task, data, quiet, seed, device, threads, cache, allow_code, resume, overwrite)
     make_folder(out)
     # With --json, what the stages print is not the result.
-    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+    aside = contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
+    with aside, stages(output, f"icm assistant {task} ... --out {out} --resume"):
         output.inform(f"Labels: icm run --task {task} --out {labels}")
         is_begun = resume and (labels / JOURNAL).is_file()
         run(
@@ -176,7 +176,7 @@ def assistant(
             judge_digest = reward_record(judge, read_record(judge, RmRecord)).digest
             for policy, other in _matches(out, there):
                 file = policy / evaluation_file(other.name if other else None)
-                there_is = read_file(file, HeadToHead) if resume else None
+                there_is = read_evaluation(file) if resume else None
                 if there_is is None or there_is.judge_digest != judge_digest:
                     eval_rl(policy, other, judge, seed=seed, device=device, cache=cache, quiet=quiet)
     page = write_story(out, there)

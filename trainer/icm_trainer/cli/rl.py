@@ -234,11 +234,7 @@ def eval_rl(
         texts = [one.prompt for one in used if one.held_out] or [one.prompt for one in used]
     chosen = chosen_device(device)
     own = Side.load(policy, cache, output.inform, chosen)
-    against = (
-        Side.load(other, cache, output.inform, chosen)
-        if other
-        else Side(f"the start ({own.base.name})", own.policy, own.base, as_start=True)
-    )
+    against = Side.load(other, cache, output.inform, chosen) if other else Side.start_of(own)
     model = RewardModel.load(judge, cache, output.inform, chosen)
     found = head_to_head(
         record,

@@ -51,7 +51,7 @@ from icm_trainer.rm.pairing import PAIRINGS, PairOptions
 from icm_trainer.rm.record import RmRecord, read_used_pairs
 from icm_trainer.rm.reward_model import RewardModel
 from icm_trainer.rm.sources import read_given, rest_of
-from icm_trainer.rm.two_stages import TwoStages
+from icm_trainer.rm.two_stages import TwoStages, first_folder
 from icm_trainer.sft.record import MERGED, read_record, threads_of
 from icm_trainer.sft.settings import SftSettings
 from icm_trainer.sft.sources import LabelOptions
@@ -162,7 +162,7 @@ def rm(
         held_out=held_out,
         max_tokens=text_tokens,
         cut=cut,
-        threads=threads or (threads_of(out) if resume else None),
+        threads=threads or (threads_of(out if two_stage is None else first_folder(out)) if resume else None),
         seed=seed,
     )
     job = RmJob(given.pairs, base_model(base, options, cache, output.inform), settings, out, how, given.of_task, merge)

@@ -8,6 +8,7 @@ from typing import Any
 from icm_client.contract.errors import RequestError
 from icm_trainer.models.base_model import BaseModel, load_model
 
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 MAX_RANK = 512
 """vLLM serves no adapter of a higher rank."""
 
@@ -38,12 +39,19 @@ def with_adapter(model: Any, rank: int, alpha: int) -> Any:
     return get_peft_model(model, config)
 
 
+def check_adapter(folder: Path) -> None:
+    """Raises RequestError if the folder holds no adapter's weights."""
+    if not (folder / ADAPTER_WEIGHTS).is_file():
+        raise RequestError(f"{folder}: there is no adapter: {ADAPTER_WEIGHTS} is missing", code="bad_adapter")
+
+
 def with_saved_adapter(model: Any, folder: Path) -> Any:
     """The model with the adapter in `folder`. Raises RequestError if it does not fit, in the shape of a layer or its
     name."""
     from peft import PeftModel
     from peft.utils import load_peft_weights
 
+    check_adapter(folder)  # peft would look for a missing one on a hub
     try:
         adapted = PeftModel.from_pretrained(model, folder)
         there = {name for name, _ in adapted.named_parameters() if "lora_" in name}

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from icm_annealer.core.arrays import Array, Ints
-from icm_annealer.data.examples import Example, Loaded, labels_of, load_examples
-from icm_annealer.data.task import Task, load_task
-from icm_annealer.runs.gold import read_again
+from icm_annealer.data.examples import Example, Loaded, labels_of
+from icm_annealer.data.task import Task
 from icm_client.contract.errors import RequestError
 from icm_trainer.relabel.search import SURE
 from icm_trainer.sft.labelled import Origin
+from icm_trainer.sft.pool import read_pool
 from icm_trainer.sft.sources import LabelOptions, read_labels, run_of
 
 
@@ -50,7 +50,7 @@ def read_start(options: LabelOptions, num_examples: int | None, *, labels_all: b
     if record is not None and not (options.from_gold or options.field):
         known = {row.id: row.label for row in record.rows() if row.known or row.is_decided}
     needs_rows = labels_all or any(not row.example.fields for row in given.rows)
-    pool = _pool(options, given.task) if needs_rows else Loaded([], {})
+    pool = read_pool(options, given.task) if needs_rows else Loaded([], {})
     examples = _in_pool([row.example for row in given.rows], pool)
     rest = _rest(examples, pool) if labels_all else []
     if labels_all and not rest:
@@ -66,22 +66,6 @@ def read_start(options: LabelOptions, num_examples: int | None, *, labels_all: b
         known,
         given.origin,
     )
-
-
-def _pool(options: LabelOptions, task: Task) -> Loaded:
-    """All rows of the data that the labels are of. Raises RequestError if these are not known."""
-    record = run_of(options)
-    if record is not None:
-        data = read_again(record, options.task, options.data, allow_code=options.allow_code).data
-        if data is None:
-            raise RequestError(f"name the task file and the data of {record.folder} with --task and --data")
-        return data
-    assert options.task is not None  # read_labels has asked for it
-    loaded = load_task(options.task, allow_code=options.allow_code)
-    source = options.data or (options.source if options.from_gold or options.field else None) or loaded.data_path
-    if source is None:
-        raise RequestError(f"name the rows of the task {task.name} with --data: labels with texts alone are not enough")
-    return load_examples(source, task.model_copy(update={"gold": loaded.task.gold}))
 
 
 def _in_pool(examples: Sequence[Example], pool: Loaded) -> list[Example]:

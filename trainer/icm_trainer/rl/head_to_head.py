@@ -17,7 +17,7 @@ from icm_client.contract.errors import RequestError
 from icm_server.engines.model_store import Progress
 from icm_trainer.models.base_model import BaseModel, load_model
 from icm_trainer.models.lora import with_saved_adapter
-from icm_trainer.rl.job import reward_record
+from icm_trainer.rl.job import reward_record, weights_digest
 from icm_trainer.rl.policy import Policy, prompt_tokens
 from icm_trainer.rl.prompts import PromptForm
 from icm_trainer.rl.record import RlRecord
@@ -25,9 +25,10 @@ from icm_trainer.rm.objective import agreements
 from icm_trainer.rm.record import RmRecord, read_used_pairs
 from icm_trainer.rm.reward_model import RewardModel
 from icm_trainer.sft.classifier import base_of
-from icm_trainer.sft.record import PAIRS_USED, TRAINING, read_record
+from icm_trainer.sft.record import PAIRS_USED, TRAINING, TrainingRecord, read_record, read_training
 
 EVALUATION = "rl-eval.json"
+GONE = ""
 BATCH = 32
 """Responses written at a time."""
 
@@ -42,8 +43,19 @@ class SideFigures(Record):
     """Mean, in tokens."""
 
 
+class Opponent(Record):
+    """Another model than the policy's start."""
+
+    folder: str
+    digest: str
+    """Of its weights when it was compared."""
+
+
 class HeadToHead(Versioned):
     """`rl-eval.json`: the first policy against the second."""
+
+    opponent: Opponent | None
+    """None for the policy's own start."""
 
     judge: str
     judge_digest: str
@@ -68,19 +80,25 @@ class Side:
     name: str
     policy: Policy
     base: BaseModel
-    as_start: bool = False
-    """Whether the start is meant, and not what was trained."""
+    opponent: Opponent | None = None
+    """None for a policy's own start."""
 
     @classmethod
     def load(cls, folder: Path, cache: Path, say: Progress, device: str) -> Side:
-        """A policy of `icm train rl`, or any model of transformers. Raises RequestError."""
-        if not (folder / TRAINING).is_file():
+        """Any model: one of `icm train`, or one of transformers. Raises RequestError."""
+        record = read_training(folder) if (folder / TRAINING).is_file() else None
+        name, opponent = folder.resolve().name, Opponent(folder=str(folder.resolve()), digest=_digest(folder))
+        if record is None or record.settings.full:
             base = BaseModel.find(str(folder), cache, say)
-            return cls(base.name, Policy.of(base.load("float32", device), base), base)
-        record = read_record(folder, RlRecord)
+            return cls(name, Policy.of(base.load("float32", device), base), base, opponent)
         base = base_of(folder, record, cache, say)
         model = with_saved_adapter(load_model(base.folder, "float32", device), folder)
-        return cls(folder.resolve().name, Policy.of(model, base), base)
+        return cls(name, Policy.of(model, base), base, opponent)
+
+    @classmethod
+    def start_of(cls, own: Side) -> Side:
+        """What a policy was made of."""
+        return cls(f"the start ({own.base.name})", own.policy, own.base)
 
     def write(self, form: PromptForm, prompts: Sequence[str], record: RlRecord, seed: int) -> tuple[list[str], Array]:
         """Responses and their lengths in tokens, one to each of the prompts, which may be equal."""
@@ -91,7 +109,7 @@ class Side:
         texts, lengths = list[str](), list[float]()
         torch.manual_seed(seed)
         for first in range(0, len(ids), BATCH):
-            if self.as_start:
+            if self.opponent is None:
                 with self.policy.as_start():
                     written = self.policy.write(ids[first : first + BATCH], settings.tokens, settings.stop)
             else:
@@ -107,7 +125,7 @@ def check_judge(judge: Path, policies: Sequence[Path]) -> RmRecord:
     record = read_record(judge, RmRecord)
     digest = reward_record(judge, record).digest
     for folder in policies:
-        if not (folder / TRAINING).is_file():
+        if not (folder / TRAINING).is_file() or read_training(folder).kind != RlRecord.model_fields["kind"].default:
             continue
         trained = read_record(folder, RlRecord)
         if trained.reward.digest == digest:
@@ -169,6 +187,7 @@ def head_to_head(
         return Estimate(float(wins[there > 0].mean()), *interval(np.concatenate(drawn)))
 
     return HeadToHead(
+        opponent=sides[1].opponent,
         judge=str(judge_folder),
         judge_digest=reward_record(judge_folder, judge.record).digest,
         shared_pairs=shared_pairs(judge_folder, Path(record.reward.folder)),
@@ -189,7 +208,23 @@ def evaluation_file(other: str | None) -> str:
     return EVALUATION if other is None else f"rl-eval-{other}.json"
 
 
+def read_evaluation(path: Path) -> HeadToHead | None:
+    """The evaluation in a file; None if there is none, or if the other model was replaced since."""
+    found = read_file(path, HeadToHead)
+    if found is None or found.opponent is None:
+        return found
+    return found if _digest(Path(found.opponent.folder)) in (found.opponent.digest, GONE) else None
+
+
 def read_evaluations(folder: Path) -> list[HeadToHead]:
-    """All evaluations of the policy in `folder`, by the names of their files."""
-    found = (read_file(path, HeadToHead) for path in sorted(folder.glob("rl-eval*.json")))
+    """All evaluations of the policy in `folder` that still hold, by the names of their files."""
+    found = (read_evaluation(path) for path in sorted(folder.glob("rl-eval*.json")))
     return [one for one in found if one is not None]
+
+
+def _digest(folder: Path) -> str:
+    """Of the weights of any model; GONE if the folder is."""
+    if not folder.is_dir():
+        return GONE
+    record = read_file(folder / TRAINING, TrainingRecord)
+    return weights_digest(folder, record.base.digest if record else "")

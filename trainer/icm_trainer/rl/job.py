@@ -15,7 +15,7 @@ from icm_server.engines.model_store import Progress
 from icm_trainer.learning.checkpoint import LogRow
 from icm_trainer.models.base_model import BaseModel
 from icm_trainer.models.label_tokens import prompts_of
-from icm_trainer.models.lora import check_rank
+from icm_trainer.models.lora import check_adapter, check_rank
 from icm_trainer.rl.card import model_card
 from icm_trainer.rl.objective import GrpoObjective
 from icm_trainer.rl.policy import Policy, prompt_tokens
@@ -58,6 +58,8 @@ class RlJob:
         judge = (
             BaseModel.find(str(self.reward), self.cache, say) if full else base_of(self.reward, reward, self.cache, say)
         )
+        if not full:
+            check_adapter(self.reward)
         texts, form = self.prompts.texts, self.prompts.form
         ids = prompt_tokens(texts, form.task, self.base, self.settings.tokens)
         self._check_reward_window(reward, judge)
@@ -130,7 +132,7 @@ class RlJob:
 def reward_record(folder: Path, record: RmRecord) -> RewardRecord:
     """The reward model in `folder`, as a policy's record names it."""
     return RewardRecord(
-        folder=str(folder),
+        folder=str(folder.resolve()),
         digest=weights_digest(folder, record.base.digest),
         base=record.base.digest,
         better=record.better,

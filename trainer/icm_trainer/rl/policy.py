@@ -80,7 +80,7 @@ class Policy:
 
         def stops(written: Any, scores: Any, **_: Any) -> Any:
             num = TAIL + len(stop)
-            tails = (self.tokenizer.decode(row[width:][-num:]) for row in written)
+            tails = (self._decoded(row[width:][-num:].tolist(), special=True) for row in written)
             return torch.tensor([stop in tail for tail in tails], device=written.device)
 
         with torch.no_grad(), _autocast(device):
@@ -97,21 +97,24 @@ class Policy:
     def _response(self, prompt: tuple[int, ...], ids: list[int], stop: str) -> Response:
         length = next((number + 1 for number, token in enumerate(ids) if token in self.ends), len(ids))
         ids = ids[:length]
-        text = self._text(prompt, ids)
-        if stop and stop in text:
-            text = text[: text.index(stop)]
+        if stop and stop in self._text(prompt, ids, special=True):
             # The fewest tokens that hold the stop text.
-            ids = ids[: next(num for num in range(1, len(ids) + 1) if stop in self._text(prompt, ids[:num]))]
-        return Response(prompt, tuple(ids), text)
+            held = (num for num in range(1, len(ids) + 1) if stop in self._text(prompt, ids[:num], special=True))
+            ids = ids[: next(held)]
+        text = self._text(prompt, ids)
+        return Response(prompt, tuple(ids), text[: text.index(stop)] if stop and stop in text else text)
 
-    def _text(self, prompt: tuple[int, ...], ids: Sequence[int]) -> str:
+    def _text(self, prompt: tuple[int, ...], ids: Sequence[int], *, special: bool = False) -> str:
         """The text that follows the prompt's: some tokenizers drop a space at the beginning of what they decode."""
-        before = self._decoded(prompt)
-        whole = self._decoded([*prompt, *ids])
-        return whole[len(before) :] if whole.startswith(before) else self._decoded(ids)
+        before = self._decoded(prompt, special=special)
+        whole = self._decoded([*prompt, *ids], special=special)
+        return whole[len(before) :] if whole.startswith(before) else self._decoded(ids, special=special)
 
-    def _decoded(self, ids: Sequence[int]) -> str:
-        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+    def _decoded(self, ids: Sequence[int], *, special: bool) -> str:
+        """With `special`, special tokens are text too: a stop text may be one of them."""
+        return str(
+            self.tokenizer.decode(list(ids), skip_special_tokens=not special, clean_up_tokenization_spaces=False)
+        )
 
     def weighed(self, responses: Sequence[Response]) -> Weighed:
         """The probabilities of these responses, with gradients where they are enabled."""

@@ -14,7 +14,7 @@ from icm_annealer.reporting.report import templates
 from icm_annealer.runs.directory import RunDir
 from icm_annealer.runs.record import RunRecord
 from icm_annealer.runs.schema.base import read_file
-from icm_trainer.rl.head_to_head import HeadToHead, evaluation_file
+from icm_trainer.rl.head_to_head import HeadToHead, evaluation_file, read_evaluation
 from icm_trainer.rl.record import RlRecord, UsedPrompt, read_used_prompts
 from icm_trainer.rm.judged import EVALUATION, RmEvaluation
 from icm_trainer.rm.record import RmRecord
@@ -93,8 +93,8 @@ def chapters(out: Path, there: Sequence[Branch]) -> list[Chapter]:
                 tested.figures["tuned"].accuracy if tested else None,
                 read_record(policy, RlRecord),
                 [one for one in read_used_prompts(policy) if one.shown],
-                read_file(policy / evaluation_file(None), HeadToHead),
-                read_file(first / evaluation_file(policy.name), HeadToHead),
+                read_evaluation(policy / evaluation_file(None)),
+                read_evaluation(first / evaluation_file(policy.name)),
             )
         )
     return found

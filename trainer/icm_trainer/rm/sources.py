@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from icm_annealer.data.examples import Example, first_of, load_examples
+from icm_annealer.data.examples import Example, first_of
 from icm_annealer.data.task import Task, load_task
 from icm_annealer.evaluation.run_evaluation import not_labelled
 from icm_annealer.export.reading import better_label
-from icm_annealer.runs.gold import read_again
 from icm_client.contract.errors import RequestError
 from icm_trainer.rm.pairing import GOOD, Pairing, PairOptions, pairing_of
 from icm_trainer.rm.pairs import PairSet
 from icm_trainer.rm.preference_file import CONVERSATION, holds_preferences, read_preferences
 from icm_trainer.sft.labelled import LabelSet, Origin
-from icm_trainer.sft.sources import LabelOptions, read_labels, run_of
+from icm_trainer.sft.pool import read_pool
+from icm_trainer.sft.sources import LabelOptions, read_labels
 
 
 @dataclass(frozen=True)
@@ -86,17 +86,7 @@ def _of_preferences(options: LabelOptions, how: PairOptions) -> Given:
 def rest_of(options: LabelOptions, labels: LabelSet, num: int) -> Sequence[Example]:
     """The first `num` rows of the labels' data that have no label yet, with the other members of their groups. Raises
     RequestError if there are none."""
-    record = run_of(options)
-    if record is not None:
-        loaded = read_again(record, options.task, options.data, allow_code=options.allow_code).data
-    else:
-        assert options.task is not None
-        task = load_task(options.task, allow_code=options.allow_code)
-        source = options.data or task.data_path
-        loaded = None if source is None else load_examples(source, task.task)
-    if loaded is None:
-        raise RequestError("--two-stage: name the rows without labels with --task and --data")
-    left = not_labelled(loaded, [row.example for row in labels.rows])
+    left = not_labelled(read_pool(options, labels.task), [row.example for row in labels.rows])
     if not left:
         raise RequestError("--two-stage: all rows of the data have a label already; name others with --data")
     return first_of(left, num)

@@ -29,6 +29,11 @@ class Stages(NamedTuple):
     last: RmRecord
 
 
+def first_folder(out: Path) -> Path:
+    """Where the first model goes, if the last one goes to `out`."""
+    return out.with_name(f"{out.name}-first")
+
+
 @dataclass(frozen=True)
 class TwoStages:
     """`job` learns from the labels; the model of this goes to the folder with `-first` behind its name."""
@@ -40,7 +45,7 @@ class TwoStages:
 
     @property
     def first_folder(self) -> Path:
-        return self.job.out.with_name(f"{self.job.out.name}-first")
+        return first_folder(self.job.out)
 
     async def run(
         self, progress: Callable[[str], RunProgress], *, resume: bool = False, overwrite: bool = False

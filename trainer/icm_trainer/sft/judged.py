@@ -71,7 +71,7 @@ def tuned_rows(folder: Path, task: Task, cache: Path, device: str, say: Progress
     async def logprobs(texts: Sequence[str]) -> Array:
         return await _in_batches(classifier, texts)
 
-    return By(TunedScorer(logprobs), model, None, None, None)
+    return By(TunedScorer(logprobs), model)
 
 
 async def _in_batches(classifier: TunedClassifier, texts: Sequence[str]) -> Array:

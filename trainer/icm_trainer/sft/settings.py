@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from pydantic import Field
 
 from icm_annealer.runs.schema.base import Record
+from icm_annealer.searches.settings import MAX_SEED
 from icm_client.contract.errors import RequestError
 from icm_trainer.models.device import DeviceName, available_threads
 
@@ -49,7 +50,7 @@ class TrainingSettings(Record):
     micro_batch: int = Field(ge=1)
     """Rows computed at a time."""
     threads: int = Field(ge=1)
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=MAX_SEED)
 
     @property
     def method(self) -> Literal["full", "LoRA"]:

@@ -27,6 +27,7 @@ from icm_annealer.cli.shared.options import (
     read_as,
 )
 from icm_annealer.cli.shared.work_options import (
+    ExperimentOption,
     JsonOption,
     OverwriteOption,
     QuietOption,
@@ -44,7 +45,7 @@ from icm_annealer.extending.chunks import Source
 from icm_annealer.extending.core import Core
 from icm_annealer.extending.extend import Progress
 from icm_annealer.extending.jobs.job import CHECKED_ROWS, MANY_ROWS, ExtendJob
-from icm_annealer.extending.jobs.modes import MODES, find_mode
+from icm_annealer.extending.jobs.modes import MODES, extend_settings, find_mode
 from icm_annealer.extending.journal import REPORT, SKIPPED, UNLIKE
 from icm_annealer.extending.settings import MAX_CONTEXTS, ExtendSettings
 from icm_annealer.runs.schema.extension import ExtensionMetrics
@@ -55,11 +56,19 @@ from icm_client.text.counts import counted
 
 DEFAULTS = ExtendSettings()
 ContextsOption = Annotated[
-    int,
-    typer.Option("--contexts", metavar="N", min=1, max=MAX_CONTEXTS, help="How many contexts are drawn from the core."),
+    int | None,
+    typer.Option(
+        "--contexts",
+        metavar="N",
+        min=1,
+        max=MAX_CONTEXTS,
+        help="How many contexts are drawn from the core.",
+        show_default=str(DEFAULTS.contexts),
+    ),
 ]
+CoreShotsOption = Annotated[int | None, shots_option(str(DEFAULTS.shots))]
 ReadsOption = Annotated[
-    float,
+    float | None,
     typer.Option(
         "--reads",
         metavar="R",
@@ -67,6 +76,7 @@ ReadsOption = Annotated[
         max=MAX_AMOUNT,
         callback=finite,
         help="Reads a row, on average: every row is read behind one context, the least clear ones behind all.",
+        show_default=str(DEFAULTS.reads),
     ),
 ]
 
@@ -96,12 +106,15 @@ def extend(
             help="Label rows " + "; ".join(f"{name}: {mode.help}" for name, mode in MODES.items()) + ".",
         ),
     ] = DEFAULTS.mode,
-    contexts: ContextsOption = DEFAULTS.contexts,
-    shots: Annotated[int, shots_option()] = DEFAULTS.shots,
-    reads: ReadsOption = DEFAULTS.reads,
+    contexts: ContextsOption = None,
+    shots: CoreShotsOption = None,
+    reads: ReadsOption = None,
     sample: Annotated[
-        int, typer.Option(min=16, max=100_000, help="The most rows that calibrate the scores.")
-    ] = DEFAULTS.sample,
+        int | None,
+        typer.Option(
+            min=16, max=100_000, help="The most rows that calibrate the scores.", show_default=str(DEFAULTS.sample)
+        ),
+    ] = None,
     check: Annotated[int | None, check_option(f"{CHECKED_ROWS} of {MANY_ROWS:,} rows or more, else none")] = None,
     seed: SeedOption = DEFAULTS.seed,
     rates: RatesOption = None,
@@ -110,7 +123,7 @@ def extend(
     skip_bad: SkipBadOption = False,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
-    experiment: Annotated[str, typer.Option(help="The name under which the scorer counts this work.")] = "default",
+    experiment: ExperimentOption = None,
     scorer: ScorerOption = DEFAULT_SCORER,
     engine: EngineOption = DEFAULT_ENGINE,
     scorer_model: ScorerModelOption = None,
@@ -131,11 +144,12 @@ def extend(
     core = Core.read(run, allow_code=allow_code)
     if rates:
         core = core.with_task(with_rates(core.task, read_rates(rates)))
-    settings, found_mode = ExtendSettings(contexts, shots, reads, sample, seed, mode), find_mode(mode)
-    source = Source(data, core.task, read_as(columns, encoding, skip_bad))
-    job = ExtendJob(core, source, out, settings, resume, overwrite, check, experiment)
     if by is not None and mode != DEFAULTS.mode:
         raise RequestError("--by and --mode exclude each other: both name what labels rows")
+    given = {"contexts": contexts, "shots": shots, "reads": reads, "sample": sample}
+    found_mode, settings = find_mode(mode), extend_settings(mode, seed, given, is_tuned=by is not None)
+    source = Source(data, core.task, read_as(columns, encoding, skip_bad))
+    job = ExtendJob(core, source, out, settings, resume, overwrite, check, experiment)
     if by is not None and check:
         raise RequestError("--check needs a scorer, and --by asks none: leave out one of them")
     named = named_scorer(scorer, engine, wait, api_key_file, scorer_model) if by is None else None
@@ -151,7 +165,7 @@ def extend(
                 assert by is not None
                 return await job.run(labelled_by(by, core.task, progress.note), None, callbacks)
             async with named.open(progress.status, progress.note) as client:
-                behind = await found_mode.open(client, core, settings, experiment)
+                behind = await found_mode.open(client, core, settings, job.counted_as)
                 return await job.run(behind, client, callbacks)
 
     metrics: ExtensionMetrics = interruptible(work(), output, "the same command with --resume")

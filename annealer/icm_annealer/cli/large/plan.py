@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from icm_annealer.cli.large.extend import DEFAULTS, ContextsOption, ReadsOption, check_option
+from icm_annealer.cli.large.extend import DEFAULTS, ContextsOption, CoreShotsOption, ReadsOption, check_option
 from icm_annealer.cli.shared.bounds import MAX_AMOUNT, MAX_COUNT
 from icm_annealer.cli.shared.options import (
     AllowCodeOption,
@@ -28,26 +28,28 @@ from icm_annealer.cli.shared.options import (
     read_as,
 )
 from icm_annealer.cli.shared.price import HourPriceOption
-from icm_annealer.cli.shared.work_options import JsonOption, QuietOption, shots_option
+from icm_annealer.cli.shared.work_options import JsonOption, QuietOption
 from icm_annealer.console.output import Output
 from icm_annealer.console.progress import RunProgress, duration
 from icm_annealer.extending.chunks import Source
 from icm_annealer.extending.core import Core
+from icm_annealer.extending.jobs.modes import extend_settings
 from icm_annealer.extending.jobs.plan import LargePlan, PlannedWork, planned
-from icm_annealer.extending.settings import ExtendSettings
 from icm_annealer.scorers.kind import DEFAULT_ENGINE
 from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_client import RequestError
 
 GPUS = (1, 2, 4, 8, 16, 32, 64)
+NAMED = 0.01
+"""A smaller standard error of the tokens is not told."""
 
 
 def plan(
     run: Annotated[Path, typer.Argument(help="The folder of a finished run, the core.")],
     data: RowsOption,
-    contexts: ContextsOption = DEFAULTS.contexts,
-    shots: Annotated[int, shots_option()] = DEFAULTS.shots,
-    reads: ReadsOption = DEFAULTS.reads,
+    contexts: ContextsOption = None,
+    shots: CoreShotsOption = None,
+    reads: ReadsOption = None,
     check: Annotated[int, check_option()] = 0,
     runs: Annotated[
         int, typer.Option(metavar="N", min=0, max=MAX_COUNT, help="Also the cost of N further runs like RUN.")
@@ -76,7 +78,8 @@ def plan(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Tell what labelling many rows will cost: tokens, hours of 1 to 64 GPUs, money, and what would halve it.
+    """Tell what labelling many rows will cost, in each mode of `icm extend` and by a tuned model: tokens, hours of 1 to
+    64 GPUs, money, and what would halve it.
 
     Nothing is labelled or written. GPUs are taken to share the work without loss, and each costs
     --price-per-hour.
@@ -84,7 +87,7 @@ def plan(
     Example: icm plan runs/first --data all.parquet --scorer http://gpu-box:8000 --price-per-hour 2.5
     """
     core = Core.read(run, allow_code=allow_code)
-    settings = ExtendSettings(contexts, shots, reads)
+    settings = extend_settings(DEFAULTS.mode, DEFAULTS.seed, {"contexts": contexts, "shots": shots, "reads": reads})
     source = Source(data, core.task, read_as(columns, encoding, skip_bad))
     named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     if not core.num_tokens:
@@ -116,9 +119,10 @@ def plan(
 
 def lines(way: PlannedWork, tokens_per_s: float, price_per_hour: float | None) -> list[str]:
     """One way, line by line."""
+    spread = f" (± {way.spread / way.tokens:.0%})" if way.tokens and way.spread >= NAMED * way.tokens else ""
     said = [
         f"{way.name}: {way.what}",
-        f"  about {way.tokens:,} tokens computed, {way.tokens / way.num_rows:.1f} a row of {way.num_rows:,}",
+        f"  about {way.tokens:,} tokens computed{spread}, {way.tokens / way.num_rows:.1f} a row of {way.num_rows:,}",
     ]
     if math.isfinite(tokens_per_s):
         hours = way.gpu_hours(tokens_per_s)

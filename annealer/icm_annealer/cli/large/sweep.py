@@ -21,7 +21,7 @@ from icm_annealer.cli.shared.options import (
     interruptible,
 )
 from icm_annealer.cli.shared.price import HourPriceOption, Price, PriceOption
-from icm_annealer.cli.shared.work_options import JsonOption, OverwriteOption, QuietOption, out_folder
+from icm_annealer.cli.shared.work_options import ExperimentOption, JsonOption, OverwriteOption, QuietOption, out_folder
 from icm_annealer.console.output import Output
 from icm_annealer.console.sweep_progress import SweepProgress
 from icm_annealer.runs.atomic_write import check_writable
@@ -77,7 +77,7 @@ def sweep(
     dry_run: DryRunOption = False,
     price: PriceOption = None,
     price_per_hour: HourPriceOption = None,
-    experiment: Annotated[str, typer.Option(help="The name under which the scorer counts this work.")] = "default",
+    experiment: ExperimentOption = None,
     scorer: ScorerOption = DEFAULT_SCORER,
     engine: EngineOption = DEFAULT_ENGINE,
     wait: WaitOption = None,

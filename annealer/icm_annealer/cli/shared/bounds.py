@@ -11,5 +11,3 @@ MAX_TOKENS = 10**15
 """Of a budget."""
 MAX_AMOUNT = 1e9
 """Money, rates, minutes, margins in nats."""
-MAX_SEED = 2**31 - 1
-"""Of `--seed`: it and those that `--seeds` counts from it are within 32 bits."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextvars import ContextVar
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -230,11 +231,33 @@ def scorer_of_run(
     return named_scorer(state.scorer, own_engine, wait_s, key, model or state.scorer_model)
 
 
+_whole: ContextVar[str | None] = ContextVar("whole", default=None)
+"""The command that continues all of which the present work is a stage."""
+
+
 def interruptible(work: Coroutine[Any, Any, Any], output: Output, again: str | None = None) -> Any:
     """Runs `work`. On Ctrl-C or another signal, exits with 128 + its number, and names `again`, the command that
     continues the work, if there is one."""
-    try:
+    with _stopping(output, _whole.get() or again):
         return run_to_end(work)
+
+
+@contextlib.contextmanager
+def stages(output: Output, again: str) -> Iterator[None]:
+    """For commands that are stages of another one: where one of them is stopped, `again`, which continues the whole, is
+    named in place of its own."""
+    token = _whole.set(again)
+    try:
+        with _stopping(output, again):
+            yield
+    finally:
+        _whole.reset(token)
+
+
+@contextlib.contextmanager
+def _stopping(output: Output, again: str | None) -> Iterator[None]:
+    try:
+        yield
     except (KeyboardInterrupt, SystemExit) as end:
         saved = f"; what was done is saved. Continue with: {again}" if again else ""
         with contextlib.suppress(OSError):  # the terminal may be gone

@@ -1,4 +1,4 @@
-"""Options that many commands share: where results go, what is printed, and what is drawn at random. A leaf.
+"""Options that many commands share: where results go, what is printed, and what is drawn at random.
 
 An option has one meaning, one type and one default in all commands; docs/options.md lists the exceptions.
 """
@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from icm_annealer.cli.shared.bounds import MAX_COUNT, MAX_SEED
+from icm_annealer.cli.shared.bounds import MAX_COUNT
+from icm_annealer.searches.settings import MAX_SEED
 
 QuietOption = Annotated[
     bool, typer.Option("--quiet", help="Print only the result, warnings and errors: no progress and no notes.")
@@ -98,6 +99,16 @@ def shots_option(default: str | None = None) -> Any:
 
 
 ShotsOption = Annotated[int | None, shots_option("all")]
+ExperimentOption = Annotated[
+    str | None,
+    typer.Option(
+        "--experiment",
+        metavar="NAME",
+        help="The name under which a scorer counts this work. Work of one name has one share of the engine, and one of "
+        "several scorers.",
+        show_default="a name of each run's own, after its folder",
+    ),
+]
 AbstainOption = Annotated[
     float | None,
     typer.Option(

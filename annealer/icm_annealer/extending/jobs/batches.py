@@ -24,7 +24,8 @@ from icm_annealer.runs.costs import read_costs, spent
 from icm_annealer.runs.directory import RunDir
 from icm_annealer.runs.record import RunRecord
 from icm_annealer.runs.schema.extension import ChunkLine, SharedLabels
-from icm_annealer.scoring.passes import Scorer, check_request
+from icm_annealer.runs.schema.journal import ContextWindow
+from icm_annealer.scoring.passes import WINDOW_MARGIN, Scorer, check_request, window_of
 
 BATCH_ROWS = 256
 """Rows of a search, as in the paper."""
@@ -36,14 +37,17 @@ LEAST_MASS = 1e-12
 
 
 async def by_batches(scorer: Scorer, core: Core, settings: ExtendSettings, experiment: str) -> By:
-    """Rows by searches of their own, with the core's settings. Raises the scorer's errors."""
+    """Rows by searches of their own, with the core's settings; a row has to fit the model's window by itself. Raises
+    the scorer's errors."""
     check_request(core.task, experiment)
     model = await scorer.model()
 
     def labeller(folder: RunDir) -> BatchLabeller:
         return BatchLabeller(core, scorer, folder / BATCHES, experiment, shared_of(core, settings.seed))
 
-    return By(NoScorer(), model.identity, None, None, None, Searches(BATCH_ROWS, labeller))
+    most = model.max_prompt_tokens - int(model.adds_bos) - WINDOW_MARGIN
+    window, searches = ContextWindow(**window_of(model)), Searches(BATCH_ROWS, labeller)
+    return By(NoScorer(), model.identity, scorer, most, window=window, searches=searches)
 
 
 def shared_of(core: Core, seed: int) -> list[int]:

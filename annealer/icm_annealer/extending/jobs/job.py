@@ -23,6 +23,7 @@ from icm_annealer.extending.settings import ExtendSettings
 from icm_annealer.runs.atomic_write import check_place, write_whole
 from icm_annealer.runs.costs import read_costs, spent
 from icm_annealer.runs.directory import RunDir
+from icm_annealer.runs.experiment import own_experiment
 from icm_annealer.runs.lock import hold
 from icm_annealer.runs.schema.extension import CheckLine, ExtensionMetrics
 from icm_annealer.runs.schema.metrics import AlarmRecord
@@ -47,12 +48,18 @@ class ExtendJob:
     overwrite: bool = False
     num_checked: int | None = None
     """Rows that a search of its own labels, too; None is `CHECKED_ROWS` of many rows, and none of fewer."""
-    experiment: str = "default"
+    experiment: str | None = None
+    """The name under which the scorer counts this work; None is one of the folder's own."""
 
     @property
     def folder(self) -> RunDir:
         """Beside the file of labels."""
         return folder_of(self.out)
+
+    @property
+    def counted_as(self) -> str:
+        """The name under which the scorer counts this work."""
+        return self.experiment or own_experiment(self.folder.path, self.out.stem)
 
     def prepare(self) -> None:
         """Checks what can be checked before any work, and makes and locks the folder. Raises RequestError."""
@@ -96,7 +103,7 @@ class ExtendJob:
             progress.say(f"checking {num:,} rows by a search of their own")
             rows = extension.sampled(journal.header)
             place, labels = folder / CHECK, folder / LABELS
-            check = await checked(place, labels, rows, num, self.core, scorer, self.experiment, on_pass)
+            check = await checked(place, labels, rows, num, self.core, scorer, self.counted_as, on_pass)
         metrics = self._metrics(journal, by, check)
         folder.write(METRICS, metrics)
         assert journal.calibration is not None

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from icm_annealer.extending.chunks import Source
 from icm_annealer.extending.core import Core
-from icm_annealer.extending.extend import LEAST_CORE_READS, by_contexts
-from icm_annealer.extending.jobs.batches import BATCH_ROWS
+from icm_annealer.extending.jobs.costs import Planning, Tokens, cost_of, cost_of_check, cost_of_tuned
+from icm_annealer.extending.jobs.modes import MODES
 from icm_annealer.extending.settings import ExtendSettings
 from icm_annealer.extending.survey import survey
 from icm_annealer.scoring.measured_rate import measured_rate
 from icm_annealer.scoring.passes import Scorer
 from icm_annealer.scoring.rehearsal import Rehearsal
-from icm_client.text.counts import counted
+from icm_client.contract.wire import ScoreRequest
 
 MEASURING_S = 10.0
 OTHER_SEED = 1_000_003
 HALF = 0.5
+USUAL = "shots"
+"""The first mode: others are compared with it, and the speed is measured by it."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,9 @@ class PlannedWork:
     num_rows: int
     tokens: int
     """That the engine computes, about."""
-    savings: tuple[Saving, ...]
+    spread: int = 0
+    """The standard error of `tokens`, as far as it comes from the number of unclear rows."""
+    savings: tuple[Saving, ...] = ()
     """Cheaper settings, the cheapest last."""
 
     def gpu_hours(self, tokens_per_s: float) -> float:
@@ -73,78 +76,52 @@ async def planned(
     report: Callable[[str], None] = lambda text: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> LargePlan:
-    """The cost of extending `core` to the rows of `source`, of independent searches over them in batches, and of
-    `num_runs` further runs like the core's (0 for none). Searches are taken to cost what the core's did, for each
-    example.
+    """The cost of extending `core` to the rows of `source` in each mode and by a tuned model, with a check of
+    `num_checked` rows, and of `num_runs` further runs like the core's (0 for none).
 
-    The data are read once, and a sample of them is rehearsed: the tokens of every row are those of the sample's mean.
-    The speed is measured with the sample's requests, unless it is given. Raises the errors of `survey` and of the
-    scorer.
+    The data are read once. Calibration and a batch are rehearsed, and rows cost what those of a sample do. The speed is
+    measured with the sample's requests, unless it is given. Raises the errors of `survey` and of the scorer.
     """
     # Contexts of another seed cost as much, and what is measured with them is in no cache for the extension.
-    others = replace(settings, seed=settings.seed + OTHER_SEED)
-    rehearsal = Rehearsal(scorer)
-    by = await by_contexts(rehearsal, core, others, "default")
-    assert by.contexts is not None
-    found = await survey(source, rehearsal, by.contexts.most_row_tokens, settings, report)
-    texts = [row.text for row in found.sample]
-    contexts = list(range(by.scorer.num_contexts))
-    whole = (await by.scorer.score(texts, contexts)).usage.computed_tokens
-    # A single row behind the same contexts costs the contexts and one read each.
-    fresh = Rehearsal(scorer)
-    again = await by_contexts(fresh, core, others, "default")
-    shown = (await again.scorer.score(texts[:1], contexts)).usage.computed_tokens
-    a_read = max(whole - shown, 0) / max(len(contexts) * (len(texts) - 1), 1)
-    shots = max(shown - len(contexts) * a_read, 0.0)
-    num_core = min(len(core.examples) - settings.shots, max(len(texts) // 2, LEAST_CORE_READS))
-
-    def extension(reads: float, num_contexts: int) -> float:
-        calibration = num_contexts * (len(texts) + max(num_core, 0)) * a_read
-        # The sample's rows are answered from the scorer's cache of reads when their turn comes.
-        rows = (found.num_rows - len(texts)) * reads * a_read
-        return num_contexts / len(contexts) * shots + calibration + rows + num_checked * an_example
-
-    an_example = core.num_tokens / len(core.examples)
-    reads = 1 + settings.share_read_again * (settings.contexts - 1)
-    tokens = extension(reads, settings.contexts)
-    savings = []
-    if settings.contexts > 1:
-        savings = [
-            Saving("--reads 1", extension(1, settings.contexts) / tokens),
-            Saving("--contexts 1", extension(1, 1) / tokens),
-        ]
-    ways = [
-        PlannedWork(
-            "extend",
-            f"{reads:.2f} reads a row behind {settings.contexts} contexts of the core's shots",
-            found.num_rows,
-            round(tokens),
-            tuple(savings),
-        )
-    ]
-    batches, num_searches = found.num_rows * an_example, math.ceil(found.num_rows / BATCH_ROWS)
-    ways.append(
-        PlannedWork(
-            "batches",
-            f"{counted(num_searches, 'search', 'searches')} of {BATCH_ROWS} rows each, like the core's",
-            found.num_rows,
-            round(batches),
-            (Saving("icm extend", tokens / batches),) if batches else (),
-        )
-    )
+    settings = replace(settings, seed=settings.seed + OTHER_SEED)
+    by = await MODES[USUAL].open(Rehearsal(scorer), core, settings, "default")
+    # Rows besides the sample are rehearsed as those behind the calibration.
+    found = await survey(source, scorer, by.most_row_tokens, settings, report, num_drawn=2 * settings.sample)
+    work = Planning(core, source, settings, scorer, found)
+    check = await cost_of_check(work, num_checked) if num_checked else 0.0
+    ways, requests = list[PlannedWork](), list[ScoreRequest]()
+    for name, mode in MODES.items():
+        report(f"rehearsing --mode {name}")
+        own = work.with_contexts(max(settings.contexts, mode.least_contexts))
+        cost = await cost_of(own, mode.open)
+        requests = requests or list(cost.requests)
+        tokens = cost.number + check
+        if name == USUAL:
+            savings = await _fewer_reads(own, cost, check)
+        else:
+            savings = [Saving(f"--mode {USUAL}", ways[0].tokens / tokens)]
+        what, shown = mode.describe(own.settings, found.num_rows), tuple(one for one in savings if one.share < 1)
+        ways.append(PlannedWork(name, what, found.num_rows, round(tokens), round(cost.spread), shown))
+    tuned = "by a model tuned on the core's labels (icm train sft), which no scorer serves; training not counted"
+    ways.append(PlannedWork("by tuned", tuned, found.num_rows, round(await cost_of_tuned(work))))
     if num_runs:
-        one = core.num_tokens
-        ways.append(
-            PlannedWork(
-                "runs",
-                f"{num_runs:,} runs like the core's",
-                num_runs * len(core.examples),
-                num_runs * one,
-                (Saving("half as many examples a run", 0.5),),
-            )
-        )
+        half = Saving("half as many examples a run", HALF)
+        rows, tokens = num_runs * len(core.examples), num_runs * core.num_tokens
+        ways.append(PlannedWork("runs", f"{num_runs:,} runs like the core's", rows, tokens, savings=(half,)))
     if tokens_per_s is None:
         report("measuring the scorer's speed")
-        rate = await measured_rate(scorer, rehearsal.requests, MEASURING_S, clock)
+        rate = await measured_rate(scorer, requests, MEASURING_S, clock)
         tokens_per_s = rate.tokens_per_s
     return LargePlan(tuple(ways), tokens_per_s)
+
+
+async def _fewer_reads(work: Planning, cost: Tokens, check: float) -> list[Saving]:
+    """The cheaper settings of rows that are read behind several contexts."""
+    if work.settings.contexts == 1:
+        return []
+    whole = cost.number + check
+    alone = await cost_of(work.with_contexts(1), MODES[USUAL].open)
+    return [
+        Saving("--reads 1", (cost.once + check) / whole),
+        Saving("--contexts 1", (alone.number + check) / whole),
+    ]

@@ -5,28 +5,32 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 from tests import finished, planted
 from tests.conftest import fake_scorer
 
+from icm_annealer.core.arrays import Array
 from icm_annealer.data.examples import load_examples
 from icm_annealer.data.rows import READ_AS_IT_IS, ReadAs
 from icm_annealer.extending.alarms import ALARMS, ExtensionEvidence, extension_alarms, parts
 from icm_annealer.extending.chunks import CHUNK_ROWS, SeenGroups, Source, row_json
 from icm_annealer.extending.core import Core
-from icm_annealer.extending.extend import Extension, Progress, by_contexts
+from icm_annealer.extending.extend import By, Extension, Progress, by_contexts
 from icm_annealer.extending.jobs.job import ExtendJob
-from icm_annealer.extending.jobs.plan import planned
+from icm_annealer.extending.jobs.modes import extend_settings
 from icm_annealer.extending.journal import JOURNAL, LABELS, SKIPPED, UNLIKE, ExtensionJournal
+from icm_annealer.extending.row_scorer import TunedScorer
 from icm_annealer.extending.settings import ExtendSettings
 from icm_annealer.extending.survey import Survey, survey
-from icm_annealer.runs.costs import read_costs, spent
 from icm_annealer.runs.directory import RunDir
 from icm_annealer.runs.schema.extension import ExtensionMetrics
 from icm_client.contract.errors import RequestError
+from icm_client.contract.wire import ModelIdentity
 
 SILENT = Progress(lambda text: None, lambda num: None, lambda num, usage: None)
 SETTINGS = ExtendSettings(shots=8, sample=64)
@@ -168,6 +172,34 @@ def test_known_labels_stand_and_count_under_the_rules(made: Made, tmp_path: Path
         extended(made.pairs, tmp_path / "other.jsonl", tmp_path / "new")
 
 
+async def test_a_tuned_model_reads_every_row_once_and_known_labels_stand(made: Made, tmp_path: Path) -> None:
+    rows = sorted(planted.rows(200, 3), key=lambda row: str(row["pair"]))
+    gold = [row["label"] == "hot" for row in rows]
+    for row in rows[::10]:
+        row["given"] = "cool" if row["label"] == "hot" else "hot"
+    planted.write_rows(tmp_path / "rows.jsonl", rows)
+    asked: list[str] = []
+
+    async def logprobs(texts: Sequence[str]) -> Array:
+        asked.extend(texts)
+        is_hot = np.array([any(f" {word}" in text for word in planted.WARM) for text in texts])
+        return np.log(np.where(is_hot[:, None] == [True, False], 0.9, 0.1))
+
+    settings = extend_settings("shots", 0, {"sample": 64}, is_tuned=True)
+    model = ModelIdentity(name="tuned", digest="d", dtype="float32", engine="e")
+    source = Source(tmp_path / "rows.jsonl", made.pairs.task, READ_AS_IT_IS)
+    (tmp_path / "out").mkdir()
+    by = By(TunedScorer(logprobs), model)
+    journal = await Extension(made.pairs, source, by, settings, RunDir(tmp_path / "out"), SILENT).run()
+    assert len(asked) == 200 + 64 + 32  # the rows, the sample and the core
+    assert sum(chunk.num_read_again for chunk in journal.chunks) == 0
+    found = labels_in(tmp_path / "out")
+    for number, (row, is_hot) in enumerate(zip(found, gold, strict=True)):
+        is_other = number // 2 % 5 == 0  # of a pair with a known label, which is the wrong one
+        assert (row["label"] == "hot") == (is_hot != is_other)
+        assert row["known"] == (number % 10 == 0)
+
+
 def test_bad_and_too_long_rows_are_refused_or_left_out(made: Made, tmp_path: Path) -> None:
     rows = planted.rows(200, 4)
     rows[20] = {"id": "no-words"}
@@ -195,11 +227,14 @@ def test_rows_have_the_same_numbers_in_every_reading(made: Made, tmp_path: Path)
 
     async def first_reading() -> Survey:
         async with fake_scorer() as scorer:
-            return await survey(source, scorer, 4000, SETTINGS, lambda text: None)
+            return await survey(source, scorer, 4000, SETTINGS, lambda text: None, num_drawn=100)
 
     found = asyncio.run(first_reading())
     assert found.too_long == too_long
     assert {rows[row.number]["id"] for row in found.sample} == {row.id for row in found.sample}
+    drawn = {row.number for row in [*found.sample, *found.others]}
+    assert len(found.sample) == SETTINGS.sample
+    assert len(drawn) == 100  # a plan needs rows besides those of the calibration
 
 
 @pytest.mark.parametrize("rules", [False, True])
@@ -230,19 +265,6 @@ def test_a_sorted_file_raises_the_alarm_of_drift(made: Made, tmp_path: Path) -> 
     found = extension_alarms(ExtensionEvidence(names, journal.calibration, journal.chunks, None))
     assert "label-drift" in {alarm.code for alarm in found}
     assert sum(part.num_rows for part in parts(journal.chunks)) == 2600
-
-
-def test_tokens_are_as_planned(made: Made, tmp_path: Path) -> None:
-    async def plan() -> int:
-        async with fake_scorer() as scorer:
-            source = Source(made.rows, made.core.task, READ_AS_IT_IS)
-            found = await planned(made.core, source, SETTINGS, scorer, tokens_per_s=1.0)
-            assert found.ways[1].tokens > 5 * found.ways[0].tokens
-            return found.ways[0].tokens
-
-    extended(made.core, made.rows, tmp_path / "out")
-    computed = spent(read_costs(tmp_path / "out")).usage.computed_tokens
-    assert abs(asyncio.run(plan()) / computed - 1) < 0.1  # the share read again is that of a sample of 64 rows
 
 
 def test_a_missing_number_of_a_listed_row_is_null() -> None:

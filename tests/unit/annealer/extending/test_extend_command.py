@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -44,10 +45,11 @@ def test_plan_tells_the_cost_of_all_ways(icm: Icm, url: str, core: Path, tmp_pat
     asked = ("plan", core, "--data", tmp_path / "rows.jsonl", "--scorer", url, "--tokens-per-s", 1000)
     ended = icm(*asked, "--price-per-hour", 3.6, "--runs", 4)
     assert ended.code == 0, ended
-    for name in ("extend: ", "batches: 2 searches", "runs: 4 runs", "GPU hours", "64: ", "would halve it"):
+    for name in ("shots: 1.25 reads", "neighbours: ", "batches: 2 searches", "by tuned: ", "runs: 4 runs", "64: "):
         assert name in ended.out
-    ways = {way["name"]: way for way in json.loads(icm(*asked, "--json").out)["ways"]}
-    assert ways["extend"]["tokens"] < ways["batches"]["tokens"]
+    tokens = [int(number.replace(",", "")) for number in re.findall(r"about ([\d,]+) tokens computed", ended.out)]
+    assert tokens[0] < tokens[1] < tokens[2]
+    assert "--mode shots would halve it" in ended.out
 
 
 def test_what_cannot_be_extended_is_refused_before_anything_is_started(icm: Icm, core: Path, tmp_path: Path) -> None:
@@ -57,5 +59,10 @@ def test_what_cannot_be_extended_is_refused_before_anything_is_started(icm: Icm,
     check_refused(
         icm(*asked, tmp_path / "a.csv", "--reads", 0.5), 2, "'--reads': Input should be greater than or equal to 1"
     )
+    for more in (("--mode", "batches", "--shots", 8), ("--mode", "batches", "--sample", 64)):
+        check_refused(icm(*asked, tmp_path / "a.csv", *more), 2, f"{more[2]} (", "is no setting of --mode batches")
+    few = ("--mode", "neighbours", "--contexts", 1)
+    check_refused(icm(*asked, tmp_path / "a.csv", *few), 2, "needs --contexts 2 at least")
+    check_refused(icm(*asked, tmp_path / "a.csv", "--by", core, "--reads", 2), 2, "is no setting of --by")
     check_refused(icm("extend", tmp_path, *asked[2:], tmp_path / "a.csv"), 2, "holds no run")
     assert not list(tmp_path.glob("*.extension"))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
 from tests import planted
@@ -23,7 +24,7 @@ from tests.icm_command import Icm, wait_for
 import icm_annealer
 from icm_annealer.console.sweep_progress import SweepProgress
 from icm_annealer.console.terminal import Terminal
-from icm_annealer.runs.directory import COSTS, JOURNAL, LABELS, REPORT, RESCORE
+from icm_annealer.runs.directory import COSTS, JOURNAL, LABELS, REPORT, RESCORE, STARTED
 from icm_annealer.searches.settings import options_for
 from icm_annealer.sweeping.held import held_runs, move_renamed
 from icm_annealer.sweeping.mistakes import Mistakes
@@ -123,6 +124,8 @@ class Swept:
     content: dict[str, bytes]
     num_scored: int
     num_tokens: int
+    counted_as: set[str]
+    """The names under which the scorer counted the runs."""
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +138,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Swept:
         outcomes = asyncio.run(run_sweep(plan, held_runs(plan), SweepLimits(), quiet())).outcomes
         assert [one.ended for one in outcomes.values()] == ["done"] * 4
         tokens = sum(one["computed_tokens"] for name in RUNS for one in costs(folder / "out" / name))
-        return Swept(file, folder / "out", content(folder / "out"), asked.num_scored, tokens)
+        overview = httpx.get(f"{asked.url}/v1/experiments").json()
+        counted_as = {row["experiment"] for row in overview["experiments"]}
+        return Swept(file, folder / "out", content(folder / "out"), asked.num_scored, tokens, counted_as)
 
 
 def planned(file: Path, out: Path) -> SweepPlan:
@@ -164,6 +169,14 @@ def test_labels_are_those_of_single_runs(whole: Swept, scorer: Asked, tmp_path: 
         icm_annealer.label(task=str(task), scorer=scorer.url, out=run, seed=seed, options=options)
         alone = (run / JOURNAL).read_bytes() + (run / LABELS).read_bytes()
         assert alone == whole.content[f"planted.short.fake/seed-{seed}"]
+
+
+def test_each_run_is_counted_under_a_name_of_its_own(whole: Swept) -> None:
+    """So that several scorers share the runs."""
+    kept = [json.loads((whole.out / name / STARTED).read_text())["experiment"] for name in RUNS]
+    assert whole.counted_as == set(kept)
+    assert len(set(kept)) == len(RUNS)
+    assert kept[0].startswith("default-planted.short.fake-0-")
 
 
 def test_a_rerun_does_nothing_and_asks_nothing(whole: Swept, icm: Icm) -> None:

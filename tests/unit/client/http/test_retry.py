@@ -96,13 +96,14 @@ def test_no_header_is_an_accident(header: str) -> None:
     assert seconds is None or 0.0 <= seconds < float("inf")
 
 
-def test_patience_begins_anew_when_something_has_come() -> None:
+def test_patience_begins_with_the_first_failure_since_something_has_come() -> None:
     rng = np.random.default_rng(0)
-    tries = Tries(POLICY, 0.0)
-    assert tries.failed(UnavailableError("gone"), 98.0, rng) is not None
-    assert tries.failed(UnavailableError("gone"), 100.0, rng) is None
-    tries.progressed(100.0)
-    wait = tries.failed(UnavailableError("gone"), 150.0, rng)
+    tries = Tries(POLICY)
+    assert tries.failed(UnavailableError("gone"), 1000.0, rng) is not None  # however long it worked before
+    assert tries.failed(UnavailableError("gone"), 1098.0, rng) is not None
+    assert tries.failed(UnavailableError("gone"), 1100.0, rng) is None
+    tries.progressed()
+    wait = tries.failed(UnavailableError("gone"), 1150.0, rng)
     assert wait is not None
     assert wait <= 0.5 * 1.25  # the first of a new series
 
@@ -110,11 +111,21 @@ def test_patience_begins_anew_when_something_has_come() -> None:
 def test_a_busy_scorer_is_there() -> None:
     """Being refused does not use up the patience with a scorer that is away; each has its own end."""
     rng = np.random.default_rng(0)
-    tries = Tries(POLICY, 0.0)
+    tries = Tries(POLICY)
+    assert tries.failed(UnavailableError("gone"), 490.0, rng) is not None
     assert tries.failed(BusyError("full"), 500.0, rng) is not None
-    assert tries.failed(UnavailableError("gone"), 560.0, rng) is not None
-    assert tries.failed(UnavailableError("gone"), 601.0, rng) is None
-    assert tries.failed(BusyError("full"), 1000.0, rng) is None
+    assert tries.failed(UnavailableError("gone"), 595.0, rng) is not None
+    assert tries.failed(UnavailableError("gone"), 695.0, rng) is None
+    assert tries.failed(BusyError("full"), 1500.0, rng) is None
+
+
+def test_a_scorer_that_was_not_asked_yet_is_asked_at_once_whatever_patience_is_left() -> None:
+    rng = np.random.default_rng(0)
+    tries, error = Tries(RetryPolicy(patience_s=0.0)), UnavailableError("gone")
+    error.others_left = True
+    assert [tries.failed(error, now_s, rng) for now_s in (0.0, 50.0)] == [0.0, 0.0]
+    error.others_left = False
+    assert tries.failed(error, 50.0, rng) is None
 
 
 @pytest.mark.parametrize(

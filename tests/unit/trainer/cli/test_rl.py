@@ -13,6 +13,8 @@ from tests.icm_command import Icm, check_refused, succeed
 from tests.tiny_models import save_tiny_lora
 
 from icm_trainer.models.base_model import BaseModel
+from icm_trainer.rl.head_to_head import read_evaluations
+from icm_trainer.rl.page import write_page
 
 QUICK = ("--steps", "1", "--batch", "2", "--group-size", "2", "--tokens", "2", "--looks", "1", "--threads", "1")
 
@@ -41,6 +43,8 @@ def test_mistakes_are_told_before_any_training(icm: Icm, tiny: BaseModel, reward
     record = json.loads((reward / "training.json").read_text())
     record["task"]["template"] = "Question: {question}\nWords: {words}\nKind:"
     (two / "training.json").write_text(json.dumps(record))
+    empty = tmp_path / "empty"
+    shutil.copytree(reward, empty, ignore=shutil.ignore_patterns("*.safetensors"))
     adapter = save_tiny_lora(tiny.folder, tmp_path / "adapter")
     prompts = ("--prompts", words)
     for folder, options, *says in (
@@ -49,6 +53,7 @@ def test_mistakes_are_told_before_any_training(icm: Icm, tiny: BaseModel, reward
         (reward, ("--prompts", tmp_path / "empty.jsonl"), "no rows, so no prompts"),
         (two, prompts, "no field 'question': the reward model reads"),
         (moved, prompts, "adapter of another base model"),
+        (empty, prompts, "there is no adapter: adapter_model.safetensors is missing"),
         (reward, (*prompts, "--base", adapter), "holds an adapter and no base model"),
         (reward, (*prompts, "--rank", "65"), "--rank 65 is too high for"),
         (reward, (*prompts, "--tokens", "1023"), "do not fit into the 1,024 tokens"),
@@ -63,7 +68,7 @@ def test_mistakes_are_told_before_any_training(icm: Icm, tiny: BaseModel, reward
 
 
 @pytest.mark.slow
-def test_a_policy_is_made_and_judged(icm: Icm, reward: Path, tmp_path: Path) -> None:
+def test_a_policy_is_made_and_judged(icm: Icm, tiny: BaseModel, reward: Path, tmp_path: Path) -> None:
     out, rows = tmp_path / "policy", tmp_path / "rows.jsonl"
     planted.write_rows(rows, [{"prompt": "unused: the template begins with the response"}])
     command = ("train", "rl", reward, "--prompts", rows, *QUICK, "--out", out)
@@ -88,3 +93,18 @@ def test_a_policy_is_made_and_judged(icm: Icm, reward: Path, tmp_path: Path) -> 
     assert found["shared_pairs"] == 1.0
     assert "100% of the judge's pairs are also those of the reward model" in evaluated.err
     assert "Head to head" in (out / "rl.html").read_text()
+    assert Path(json.loads((out / "training.json").read_text())["reward"]["folder"]).is_absolute()
+
+    # Any model is a fit opponent; what was found against one that was replaced since is shown no more.
+    other_model, task = tmp_path / "classifier", reward.parent / "task/task.yaml"
+    options = ("--base", tiny.folder, "--full", "--epochs", "1", "--threads", "1", "--out", other_model)
+    made = icm("train", "sft", "--task", task, "--from-gold", *options)
+    assert made.code == 0, made
+    compared = icm("train", "eval-rl", out, other_model, "--judge", other, "--per-prompt", "3")
+    assert compared.code == 0, compared
+    assert [one.opponent is None for one in read_evaluations(out)] == [False, True]
+    assert "classifier" in write_page(out).read_text()
+    weights = load_file(other_model / "model.safetensors")
+    save_file({name: 0.9 * one for name, one in weights.items()}, other_model / "model.safetensors")
+    assert [one.opponent is None for one in read_evaluations(out)] == [True]
+    assert "classifier" not in write_page(out).read_text()

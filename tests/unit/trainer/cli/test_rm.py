@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ def test_mistakes_are_told_before_any_training(icm: Icm, tiny: BaseModel, tmp_pa
     pairs, labels, groups = tmp_path / "pairs.jsonl", tmp_path / "labels.jsonl", tmp_path / "groups.jsonl"
     planted.write_rows(pairs, [{"chosen": "the same", "rejected": "the same", "prompt": "p"}])
     planted.write_rows(labels, [{"id": f"row-{number}", "label": "hot"} for number in (0, 2)])
+    few = tmp_path / "few.jsonl"
+    planted.write_rows(few, planted.rows(20))
     alone = [{"text": f"Words: {label}\nKind:", "label": label, "group": label} for label in ("hot", "cool")]
     planted.write_rows(groups, [row | {"id": row["label"]} for row in alone])
     grouped = planted.write_task(tmp_path / "grouped", task=planted.TASK + "group: pair\n")
@@ -30,6 +33,7 @@ def test_mistakes_are_told_before_any_training(icm: Icm, tiny: BaseModel, tmp_pa
         ((*gold, "--pairing", "triples"), "choose one of responses, groups, examples"),
         ((*gold, "--better", "tepid"), "--better: 'tepid' is none of hot, cool"),
         ((*gold, "--two-stage", "8"), "all rows of the data have a label already"),
+        ((few, *gold, "--two-stage", "8"), "all rows of the data have a label already"),
         ((*gold, "--rank", "65"), "--rank 65 is too high for"),
         ((*gold, "--text-tokens", "8"), "texts are longer than 8 tokens"),
     ):
@@ -48,11 +52,14 @@ def test_mistakes_are_told_before_any_training(icm: Icm, tiny: BaseModel, tmp_pa
 def test_two_stages_are_made_and_judged(icm: Icm, tiny: BaseModel, tmp_path: Path) -> None:
     task, out = planted.write_task(tmp_path / "task", 48), tmp_path / "out"
     command = ("train", "rm", "--task", task, "--from-gold", "--first", "20", "--two-stage", "12")
-    command += ("--base", tiny.folder, "--epochs", "1", "--threads", "1", "--out", out)
-    made = icm(*command)
+    command += ("--base", tiny.folder, "--epochs", "1", "--out", out)
+    made = icm(*command, "--threads", "1")
     assert made.code == 0, made
+    # Stopped in the first stage, it goes on with the same number of threads.
+    shutil.rmtree(out)
     again = icm(*command, "--resume")
     assert again.code == 0, again
+    assert json.loads((out / "training.json").read_text())["settings"]["threads"] == 1
     first, last = (
         json.loads((folder / "training.json").read_text())["pairs"] for folder in (tmp_path / "out-first", out)
     )

@@ -20,7 +20,10 @@ def task(tmp_path: Path) -> Path:
 
 
 def test_mistakes_are_told_before_any_training(icm: Icm, task: Path, tiny: BaseModel, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+    out, giant = tmp_path / "out", tmp_path / "giant"
+    shutil.copytree(tiny.folder, giant)
+    config = json.loads((giant / "config.json").read_text())
+    (giant / "config.json").write_text(json.dumps(config | {"intermediate_size": 10**10}))
     by_gold = ("train", "sft", "--task", task, "--from-gold", "--out", out, "--base", tiny.folder)
     for options, *says in (
         (("--device", "cuda"), "sees no GPU here; use --device cpu"),
@@ -31,6 +34,8 @@ def test_mistakes_are_told_before_any_training(icm: Icm, task: Path, tiny: BaseM
         (("--field", "label"), "--from-gold and --field exclude each other"),
         (("--base", tmp_path), "is not a model"),
         (("--base", "lab-tiny"), "no model 'lab-tiny'"),
+        (("--base", giant, "--full"), "a training, with its checkpoints, needs", "GB free: make room"),
+        (("--seed", "4294967296"), "Invalid value for '--seed'"),
     ):
         check_refused(icm(*by_gold, *options), 2, *says)
         assert not out.exists()
@@ -61,6 +66,9 @@ def test_a_model_is_made_judged_and_lost_with_its_base(
     check_refused(icm("eval", "--model", out, out), 2, "name either a run, or the folder of a tuned model")
     check_refused(icm("train", "sft", "--task", task, "--from-gold", "--base", out, "--out", tmp_path / "second"), 2,
                   "holds an adapter and no base model")  # fmt: skip
+    (out / "adapter_model.safetensors").rename(tmp_path / "kept")
+    check_refused(icm("train", "merge", out), 2, "there is no adapter: adapter_model.safetensors is missing")
+    (tmp_path / "kept").rename(out / "adapter_model.safetensors")
     (base / "config.json").write_text((base / "config.json").read_text().replace("0.2", "0.3"))
     check_refused(icm("train", "merge", out), 2, "holds an adapter of another base model")
     shutil.rmtree(base)

@@ -126,6 +126,12 @@ def test_a_response_ends_at_the_end_of_text_or_in_front_of_the_stop_text(policy:
     assert stopped.text == " living is"
     assert stopped.ids == tuple(ids[: len(stopped.ids)])
     assert len(stopped.ids) < len(ids)
+    # A special token is text to a stop text, and never a part of a response's text.
+    (special,) = tiny.tokenizer.with_special_tokens().encode_many(["<unk>"])[0].ids
+    marked = policy._response(prompt, [*ids, special, *ids], "<unk>")
+    assert (marked.text, marked.ids) == (" living is the hammer", (*ids, special))
+    cut = policy._response(prompt, [ids[0], special, *ids[1:]], policy._decoded(ids[:2], special=False))
+    assert len(cut.ids) == len(ids) + 1
     form = PromptForm(TASK)
     assert (form.fields, form.ending) == (["word"], " is")
     assert form.text(form.prompt({"word": "salmon"}), stopped.text) == "Word: salmon\nGroup: living is is"

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.finished import finished_run
 from tests.labelled import planted_labels
 from tests.trained import job, run
 
+from icm_annealer import extend
 from icm_annealer.data.rows import READ_AS_IT_IS
 from icm_annealer.extending.chunks import Source
 from icm_annealer.extending.core import Core
@@ -134,3 +136,10 @@ def test_it_labels_the_rows_of_an_extension(adapter: Path, tiny: BaseModel, tmp_
     other = LABELS.task.model_copy(update={"template": "Other: {words}"})
     with pytest.raises(RequestError, match="was tuned for another task"):
         tuned_rows(adapter, other, tiny.folder, "cpu", print)
+    core_run = finished_run(tmp_path, 8)
+    rows_in_memory = [example.fields for example in examples]
+    result = extend(core_run, rows_in_memory, by=adapter, rates={"hot": 0.5}, out=tmp_path / "out.csv", progress=False)
+    assert set(result.labels) == set(names)
+    assert result.computed_tokens == 0  # by a scorer
+    with pytest.raises(RequestError, match="leave out mode= and check="):
+        extend(core_run, rows, by=adapter, mode="batches")

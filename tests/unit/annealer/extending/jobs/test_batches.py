@@ -18,10 +18,21 @@ from icm_annealer.extending.jobs.batches import BATCHES, by_batches
 from icm_annealer.extending.jobs.job import ExtendJob
 from icm_annealer.extending.journal import JOURNAL, METRICS
 from icm_annealer.extending.settings import ExtendSettings
-from icm_client import ScorerClient
+from icm_client import RequestError, ScorerClient
 
 SETTINGS = ExtendSettings(mode="batches")
 SILENT = Progress(lambda text: None, lambda num: None, lambda num, usage: None)
+
+
+async def test_rows_that_do_not_fit_the_window_are_found_before_any_search(serving: Serving, tmp_path: Path) -> None:
+    rows = planted.rows(60, 1)
+    rows[50]["words"] = "red " * 400
+    planted.write_rows(tmp_path / "rows.jsonl", rows)
+    async with serving(max_prompt_tokens=300) as scorer:
+        await finished.finished(scorer, tmp_path / "core", planted.write_task(tmp_path / "data", 32))
+        with pytest.raises(RequestError, match=r"row 51: 405 tokens: of the model.s window, 284 are left"):
+            await extended(scorer, Core.read(tmp_path / "core"), tmp_path / "rows.jsonl", tmp_path / "out.jsonl")
+    assert not (tmp_path / "out.jsonl.extension" / BATCHES).exists()
 
 
 async def extended(scorer: ScorerClient, core: Core, rows: Path, out: Path, *, resume: bool = False) -> ExtendJob:

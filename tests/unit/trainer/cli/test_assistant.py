@@ -1,0 +1,98 @@
+"""`icm assistant`: every stage on a tiny model, stopped in the middle and continued."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests import planted
+from tests.http_app import running
+from tests.icm_command import Icm, check_refused
+
+from icm_server.engines.fake import FakeEngine
+from icm_server.http.app import create_app
+from icm_trainer.models.base_model import BaseModel
+
+
+@pytest.fixture
+def scorer(tiny: BaseModel) -> Iterator[str]:
+    """The address of a fake scorer that says it serves the tiny model."""
+
+    async def engine() -> FakeEngine:
+        made = FakeEngine()
+        made.info = made.info.model_copy(update={"name": str(tiny.folder)})
+        return made
+
+    with running(create_app(engine)) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def stopped_when(there: Path) -> Iterator[None]:
+    """Stops the command within, as Ctrl-C does, when the file is there."""
+    has_ended = threading.Event()
+
+    def watch() -> None:
+        while not has_ended.wait(0.005):
+            if there.exists():
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        has_ended.set()
+        thread.join()
+
+
+def _texts(pairs: Path) -> set[str]:
+    read = [json.loads(line) for line in pairs.read_text().splitlines()]
+    return {pair[side] for pair in read for side in ("chosen", "rejected")}
+
+
+@pytest.mark.slow
+def test_a_stopped_assistant_is_continued_to_its_report(icm: Icm, scorer: str, tmp_path: Path) -> None:
+    task, out = planted.write_task(tmp_path / "task"), tmp_path / "out"
+    rows = planted.rows(32)
+    wrong = {"hot": "cool", "cool": "hot"}
+    people = [row["label"] if number % 3 else wrong[row["label"]] for number, row in enumerate(rows)]
+    planted.write_rows(
+        task.parent / "data.jsonl", [row | {"people": one} for row, one in zip(rows, people, strict=True)]
+    )
+    command = ("assistant", task, "--out", out, "--scorer", scorer, "--first", "16", "--people", "people",
+               "--steps", "2", "--tokens", "2", "--threads", "1")  # fmt: skip
+    with stopped_when(out / "policy-people/training.json"):
+        stopped = icm(*command, "--quiet")
+    assert stopped.code == 128 + signal.SIGINT, stopped
+    assert f"Continue with: icm assistant {task} ... --out {out} --resume" in stopped.err
+    assert "icm train" not in stopped.err
+    assert not (out / "assistant.html").exists()
+    check_refused(icm(*command), 2, "already holds an assistant: use --resume")
+    kept = {
+        name: (out / name).stat().st_mtime_ns
+        for name in ("labels/labels.jsonl", "reward/README.md", "policy/README.md")
+    }
+
+    ended = icm(*command, "--resume", "--json")
+    assert ended.code == 0, ended
+    assert {name: (out / name).stat().st_mtime_ns for name in kept} == kept
+    found = json.loads(ended.out)["policies"]
+    assert [one["by"] for one in found] == ["the labels found", "people's labels", "gold labels"]
+    for one in found:
+        assert 0 <= one["reward_accuracy"]["value"] <= 1
+        assert 0 <= one["wins_over_start"]["value"] <= 1
+    assert [one["first_wins_over_it"] is None for one in found] == [True, False, False]
+    judged, learnt = (_texts(out / folder / "pairs.jsonl") for folder in ("judge", "reward-gold"))
+    assert judged
+    assert not judged & learnt
+    page = (out / "assistant.html").read_text()
+    assert all(one["by"].split("'")[0] in page for one in found)
+    assert "What they write" in page
