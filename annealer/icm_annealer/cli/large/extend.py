@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -81,10 +81,17 @@ ReadsOption = Annotated[
 ]
 
 
-def check_option(default: str | None = None) -> Any:
-    """`--check`; `default` describes one that depends on the data."""
-    text = "Label N random rows by a search of their own, too, and compare."
-    return typer.Option("--check", metavar="N", min=0, max=MAX_COUNT, help=text, show_default=default or True)
+CheckOption = Annotated[
+    int | None,
+    typer.Option(
+        "--check",
+        metavar="N",
+        min=0,
+        max=MAX_COUNT,
+        help="Label N random rows by a search of their own, too, and compare.",
+        show_default=f"{CHECKED_ROWS} of {MANY_ROWS:,} rows or more, else none",
+    ),
+]
 
 
 def extend(
@@ -115,7 +122,7 @@ def extend(
             min=16, max=100_000, help="The most rows that calibrate the scores.", show_default=str(DEFAULTS.sample)
         ),
     ] = None,
-    check: Annotated[int | None, check_option(f"{CHECKED_ROWS} of {MANY_ROWS:,} rows or more, else none")] = None,
+    check: CheckOption = None,
     seed: SeedOption = DEFAULTS.seed,
     rates: RatesOption = None,
     columns: ColumnsOption = None,

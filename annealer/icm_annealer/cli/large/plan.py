@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from icm_annealer.cli.large.extend import DEFAULTS, ContextsOption, CoreShotsOption, ReadsOption, check_option
+from icm_annealer.cli.large.extend import DEFAULTS, CheckOption, ContextsOption, CoreShotsOption, ReadsOption
 from icm_annealer.cli.shared.bounds import MAX_AMOUNT, MAX_COUNT
 from icm_annealer.cli.shared.options import (
     AllowCodeOption,
@@ -50,7 +50,7 @@ def plan(
     contexts: ContextsOption = None,
     shots: CoreShotsOption = None,
     reads: ReadsOption = None,
-    check: Annotated[int, check_option()] = 0,
+    check: CheckOption = None,
     runs: Annotated[
         int, typer.Option(metavar="N", min=0, max=MAX_COUNT, help="Also the cost of N further runs like RUN.")
     ] = 0,

@@ -36,6 +36,14 @@ MANY_ROWS = 10_000
 """From so many rows on, a sample is checked unless the caller says otherwise: a search costs 20 to 40 shots a row."""
 
 
+def rows_to_check(asked: int | None, num_rows: int) -> int:
+    """How many of `num_rows` rows a search of their own labels, too: those `asked` for; if None, `CHECKED_ROWS` of many
+    rows, and none of fewer."""
+    if asked is not None:
+        return min(asked, num_rows)
+    return CHECKED_ROWS if num_rows >= MANY_ROWS else 0
+
+
 @dataclass(frozen=True)
 class ExtendJob:
     """What to extend, to which rows, and where the labels go."""
@@ -47,7 +55,7 @@ class ExtendJob:
     resume: bool = False
     overwrite: bool = False
     num_checked: int | None = None
-    """Rows that a search of its own labels, too; None is `CHECKED_ROWS` of many rows, and none of fewer."""
+    """Rows that a search of its own labels, too; see `rows_to_check`."""
     experiment: str | None = None
     """The name under which the scorer counts this work; None is one of the folder's own."""
 
@@ -98,7 +106,7 @@ class ExtendJob:
         extension = Extension(self.core, self.source, by, self.settings, folder, progress)
         journal = await extension.run()
         check = None
-        num = self._num_checked(journal.header.num_rows)
+        num = rows_to_check(self.num_checked, journal.header.num_rows)
         if scorer is not None and num >= 2:
             progress.say(f"checking {num:,} rows by a search of their own")
             rows = extension.sampled(journal.header)
@@ -110,11 +118,6 @@ class ExtendJob:
         folder.write_text(REPORT, render_page(metrics, journal.header, journal.calibration, journal.chunks))
         write_whole(self.out, lambda place: write_form(folder / LABELS, place, self.out.suffix, self.core.task))
         return metrics
-
-    def _num_checked(self, num_rows: int) -> int:
-        if self.num_checked is not None:
-            return min(self.num_checked, num_rows)
-        return CHECKED_ROWS if num_rows >= MANY_ROWS else 0
 
     def _metrics(self, journal: ExtensionJournal, by: By, check: CheckLine | None) -> ExtensionMetrics:
         header, chunks, line = journal.header, journal.chunks, journal.calibration

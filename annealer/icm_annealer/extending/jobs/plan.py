@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from icm_annealer.extending.chunks import Source
 from icm_annealer.extending.core import Core
 from icm_annealer.extending.jobs.costs import Planning, Tokens, cost_of, cost_of_check, cost_of_tuned
+from icm_annealer.extending.jobs.job import rows_to_check
 from icm_annealer.extending.jobs.modes import MODES
 from icm_annealer.extending.settings import ExtendSettings
 from icm_annealer.extending.survey import survey
@@ -70,14 +71,14 @@ async def planned(
     settings: ExtendSettings,
     scorer: Scorer,
     *,
-    num_checked: int = 0,
+    num_checked: int | None = None,
     num_runs: int = 0,
     tokens_per_s: float | None = None,
     report: Callable[[str], None] = lambda text: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> LargePlan:
     """The cost of extending `core` to the rows of `source` in each mode and by a tuned model, with a check of
-    `num_checked` rows, and of `num_runs` further runs like the core's (0 for none).
+    `num_checked` rows (see `rows_to_check`), and of `num_runs` further runs like the core's (0 for none).
 
     The data are read once. Calibration and a batch are rehearsed, and rows cost what those of a sample do. The speed is
     measured with the sample's requests, unless it is given. Raises the errors of `survey` and of the scorer.
@@ -88,7 +89,8 @@ async def planned(
     # Rows besides the sample are rehearsed as those behind the calibration.
     found = await survey(source, scorer, by.most_row_tokens, settings, report, num_drawn=2 * settings.sample)
     work = Planning(core, source, settings, scorer, found)
-    check = await cost_of_check(work, num_checked) if num_checked else 0.0
+    num = rows_to_check(num_checked, found.num_rows)
+    check = await cost_of_check(work, num) if num else 0.0
     ways, requests = list[PlannedWork](), list[ScoreRequest]()
     for name, mode in MODES.items():
         report(f"rehearsing --mode {name}")

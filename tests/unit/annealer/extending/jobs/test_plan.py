@@ -12,7 +12,7 @@ from icm_annealer.data.rows import READ_AS_IT_IS
 from icm_annealer.extending.chunks import Source
 from icm_annealer.extending.core import Core
 from icm_annealer.extending.extend import Progress
-from icm_annealer.extending.jobs.job import ExtendJob
+from icm_annealer.extending.jobs import job
 from icm_annealer.extending.jobs.modes import MODES
 from icm_annealer.extending.jobs.plan import planned
 from icm_annealer.extending.settings import ExtendSettings
@@ -46,11 +46,27 @@ async def test_tokens_are_as_planned(tmp_path: Path) -> None:
         ways = {way.name: way for way in plan.ways}
         for mode in modes:
             settings = ExtendSettings(mode=mode)
-            job = ExtendJob(core, source, tmp_path / f"{mode}.jsonl", settings)
-            job.prepare()
+            whole = job.ExtendJob(core, source, tmp_path / f"{mode}.jsonl", settings)
+            whole.prepare()
             async with fake_scorer() as scorer:  # that has answered nothing yet
-                done = await job.run(await MODES[mode].open(scorer, core, settings, "default"), scorer, SILENT)
+                done = await whole.run(await MODES[mode].open(scorer, core, settings, "default"), scorer, SILENT)
             off[mode] = abs(ways[mode].tokens - done.computed_tokens) / done.computed_tokens
             assert off[mode] < OFF[mode] + 2 * ways[mode].spread / ways[mode].tokens
             assert ways[mode].spread < 0.15 * ways[mode].tokens
     assert set(off) == set(MODES)
+
+
+@pytest.mark.slow
+async def test_the_check_that_many_rows_get_is_planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job, "MANY_ROWS", 100)
+    task = planted.write_task(tmp_path / "data", 32)
+    write(tmp_path / "rows.jsonl", 100, 1)
+    async with fake_scorer() as scorer:
+        await finished.finished(scorer, tmp_path / "core", task)
+        core = Core.read(tmp_path / "core")
+        source = Source(tmp_path / "rows.jsonl", core.task, READ_AS_IT_IS)
+        usual, without = [
+            (await planned(core, source, ExtendSettings(), scorer, num_checked=num, tokens_per_s=1.0)).ways[0].tokens
+            for num in (None, 0)
+        ]
+    assert usual > without
