@@ -21,7 +21,7 @@ from icm_client.http.unpacking import ACCEPTED, unpacked
 
 MAX_ERROR_BYTES = 2**20
 """How much of an error's body is read."""
-CONNECT_S, WRITE_S = 10.0, 300.0
+CONNECT_S, WRITE_S = 8.0, 300.0
 PROBE_AFTER_S, PROBE_EVERY_S, NUM_PROBES = 30, 10, 3
 """When a connection is silent, the system asks the other machine for a sign of life. An answer may take an hour, and a
 machine that lost its power or its network closes no connection."""
@@ -138,7 +138,7 @@ class Connection:
             yield
         except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
             raise RequestError(f"{self.url!r} is not a URL of {self._what}: {error}") from None
-        except httpx.ConnectError as error:
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise self._unreachable(str(error) or type(error).__name__, {"is_connected": False}) from error
         except httpx.TransportError as error:
             raise self._unreachable(str(error) or type(error).__name__) from error

@@ -14,7 +14,8 @@ from icm_client.http.exchange import Exchange
 FIRST_REST_S, MAX_REST_S = 5.0, 300.0
 """How long a scorer that is gone is left alone: twice as long each time, until it has done some work."""
 SHORT_ANSWER_S = 10.0
-"""How long one of several scorers may take to say whether it is ready, and which model it serves."""
+"""How long one of several scorers may take to say whether it is ready, and which model it serves; more than a
+connection may take."""
 
 
 class Front:
@@ -103,9 +104,9 @@ class Front:
             async with asyncio.timeout(limit_s):
                 yield
         except TimeoutError:
-            reason = "it accepts connections, but does not answer"
+            reason = f"no answer within {limit_s:.0f} s"
             raise UnavailableError(
-                f"the scorer at {self.url} is not ready ({reason} within {limit_s:.0f} s)",
+                f"the scorer at {self.url} is not ready ({reason})",
                 code="no_answer",
                 details={"reason": reason},
             ) from None

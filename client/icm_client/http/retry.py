@@ -51,7 +51,8 @@ class RetryPolicy:
 
 
 def is_unconnected(error: IcmError) -> bool:
-    """Whether nothing accepted the connection: nothing listens at the address, or its name is unknown."""
+    """Whether nothing accepted the connection: nothing listens at the address, its name is unknown, or its
+    machine is off."""
     return isinstance(error, UnavailableError) and error.details.get("is_connected") is False
 
 

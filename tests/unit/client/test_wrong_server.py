@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import httpx
 import pytest
 from starlette.applications import Starlette
@@ -24,6 +26,15 @@ async def test_an_address_where_nothing_listens_is_told_soon() -> None:
             await client.wait_ready(LONG_S, unreachable_s=0.0)
     with pytest.raises(UnavailableError, match="cannot reach the endpoint"):
         await OpenAIScorer.open(NOBODY, retry=RetryPolicy(patience_s=LONG_S, unreachable_s=0.0))
+
+
+async def test_a_machine_that_is_off_is_told_soon() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectTimeout("timed out")
+
+    async with ScorerClient("http://scorer", transport=httpx.MockTransport(answer)) as client, asyncio.timeout(10):
+        with pytest.raises(UnavailableError, match=r"within 0 s \(timed out\)"):
+            await client.wait_ready(LONG_S, unreachable_s=0.0)
 
 
 async def test_a_scorer_that_was_reached_is_waited_for() -> None:
