@@ -48,15 +48,16 @@ def prepare_folder(out: Path, record: TrainingRecord, used: Iterable[Record], *,
         if not resume:
             raise _holds_a_model(out)
         _check_same(out, there, record)
-        return there.result is not None
-    if not overwrite:
-        check_free(out)
-    if overwrite:
+    elif overwrite:
         remove_model(out)
+    else:
+        check_free(out)
     folder = RunDir(out)
-    folder.write_rows(record.used_file, used)
-    folder.write(TRAINING, record)
-    return False
+    if there is None:
+        folder.write(TRAINING, record)  # first: by it, a process that is killed here is resumed
+    if not (out / record.used_file).is_file():
+        folder.write_rows(record.used_file, used)
+    return there is not None and there.result is not None
 
 
 def check_free(out: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,8 +31,8 @@ from icm_trainer.models.label_scores import label_logprobs
 from icm_trainer.models.label_tokens import prompts_of
 from icm_trainer.sft.classifier import TunedClassifier
 from icm_trainer.sft.judged import tuned_rows
-from icm_trainer.sft.record import SftRecord, read_record, read_used
-from icm_trainer.sft.saving import merge
+from icm_trainer.sft.record import SftRecord, UsedLabel, read_record, read_used
+from icm_trainer.sft.saving import merge, prepare_folder
 
 LABELS = planted_labels(56, wrong=0.2)
 
@@ -116,6 +117,20 @@ def test_another_training_is_not_resumed_or_replaced(adapter: Path, tiny: BaseMo
     before = (adapter / "adapter_model.safetensors").read_bytes()
     assert made.prepare(resume=True).has_ended
     assert (adapter / "adapter_model.safetensors").read_bytes() == before
+
+
+def test_a_training_killed_while_its_folder_was_made_is_resumed(
+    adapter: Path, tiny: BaseModel, tmp_path: Path
+) -> None:
+    def killed() -> Iterator[UsedLabel]:
+        raise KeyboardInterrupt
+        yield
+
+    out, record = tmp_path / "out", read_record(adapter, SftRecord).model_copy(update={"result": None})
+    with pytest.raises(KeyboardInterrupt):
+        prepare_folder(out, record, killed(), resume=False, overwrite=False)
+    assert not job(tiny, out).prepare(resume=True).has_ended
+    assert (out / "labels.jsonl").read_bytes() == (adapter / "labels.jsonl").read_bytes()
 
 
 def test_it_labels_the_rows_of_an_extension(adapter: Path, tiny: BaseModel, tmp_path: Path) -> None:
