@@ -119,9 +119,7 @@ def test_another_training_is_not_resumed_or_replaced(adapter: Path, tiny: BaseMo
     assert (adapter / "adapter_model.safetensors").read_bytes() == before
 
 
-def test_a_training_killed_while_its_folder_was_made_is_resumed(
-    adapter: Path, tiny: BaseModel, tmp_path: Path
-) -> None:
+def test_a_training_killed_while_its_folder_was_made_is_resumed(adapter: Path, tiny: BaseModel, tmp_path: Path) -> None:
     def killed() -> Iterator[UsedLabel]:
         raise KeyboardInterrupt
         yield
