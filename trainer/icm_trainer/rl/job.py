@@ -26,6 +26,7 @@ from icm_trainer.rm.record import RmRecord
 from icm_trainer.rm.reward_model import RewardModel
 from icm_trainer.sft.prepared import CHECKPOINT_S, Prepared, base_record, versions
 from icm_trainer.sft.record import read_record
+from icm_trainer.sft.saving import check_apart
 from icm_trainer.sft.settings import SftSettings
 
 NUM_SHOWN = 8
@@ -55,6 +56,7 @@ class RlJob:
         check_rank(self.base, self.settings.rank)
         reward = read_record(self.reward, RmRecord)
         judge = RewardModel.check(self.reward, self.cache, say)
+        check_apart(self.out, self.reward, "the reward model")
         texts, form, tokens = self.prompts.texts, self.prompts.form, self.settings.tokens
         ids = prompt_tokens(texts, form.task, self.base, tokens)
         check_reward_window(self.prompts, tokens, judge, reward.settings, f"the reward model in {self.reward}")

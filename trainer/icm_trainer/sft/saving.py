@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from icm_annealer.runs.atomic_write import check_writable
-from icm_annealer.runs.directory import RunDir
+from icm_annealer.runs.directory import EVALUATION, RunDir
 from icm_annealer.runs.lock import LOCK, hold
 from icm_annealer.runs.schema.base import Record, read_file
 from icm_client.contract.errors import RequestError
@@ -27,7 +27,7 @@ from icm_trainer.sft.record import (
 
 PARTIAL = ".partial"
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model")
-MEASURED = ("rl-eval*.json", "rl.html", "rm-eval.json")
+MEASURED = (EVALUATION, "rl-eval*.json", "rl.html", "rm-eval.json")
 """What other commands measured of the model that is removed."""
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "adapter_config.json")
 
@@ -48,7 +48,7 @@ def prepare_folder(out: Path, record: TrainingRecord, used: Iterable[Record], *,
         if not resume:
             raise _holds_a_model(out)
         _check_same(out, there, record)
-    elif overwrite:
+    elif overwrite and (out / TRAINING).is_file():
         remove_model(out)
     else:
         check_free(out)
@@ -58,6 +58,13 @@ def prepare_folder(out: Path, record: TrainingRecord, used: Iterable[Record], *,
     if not (out / record.used_file).is_file():
         folder.write_rows(record.used_file, used)
     return there is not None and there.result is not None
+
+
+def check_apart(out: Path, used: Path, what: str) -> None:
+    """Raises RequestError if `out` is the folder of what a training reads, or holds it, so that replacing what is in
+    `out` would remove it."""
+    if out.resolve() in (used.resolve(), *used.resolve().parents):
+        raise RequestError(f"{out} holds {what}, which is needed: use another --out", code="model_exists")
 
 
 def check_free(out: Path) -> None:

@@ -111,9 +111,14 @@ def test_another_training_is_not_resumed_or_replaced(adapter: Path, tiny: BaseMo
         made.prepare()
     with pytest.raises(RequestError, match="there is no training to resume"):
         job(tiny, tmp_path / "none").prepare(resume=True)
-    (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(RequestError, match=r"holds notes.txt of something else"):
-        job(tiny, tmp_path).prepare()
+    mine = tmp_path / "model.safetensors"
+    mine.write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(RequestError, match=r"holds model.safetensors of something else"):
+            job(tiny, tmp_path).prepare(overwrite=overwrite)
+    for out in (tiny.folder, tiny.folder.parent):
+        with pytest.raises(RequestError, match="holds the model to tune, which is needed: use another --out"):
+            job(tiny, out).prepare(overwrite=True)
     before = (adapter / "adapter_model.safetensors").read_bytes()
     assert made.prepare(resume=True).has_ended
     assert (adapter / "adapter_model.safetensors").read_bytes() == before
@@ -129,6 +134,16 @@ def test_a_training_killed_while_its_folder_was_made_is_resumed(adapter: Path, t
         prepare_folder(out, record, killed(), resume=False, overwrite=False)
     assert not job(tiny, out).prepare(resume=True).has_ended
     assert (out / "labels.jsonl").read_bytes() == (adapter / "labels.jsonl").read_bytes()
+
+
+def test_what_was_measured_of_a_replaced_model_is_removed(tiny: BaseModel, tmp_path: Path) -> None:
+    made = job(tiny, tmp_path / "out")
+    made.prepare()
+    for name in ("eval.json", "notes.txt"):
+        (made.out / name).write_text("{}")
+    made.prepare(overwrite=True)
+    assert not (made.out / "eval.json").exists()
+    assert (made.out / "notes.txt").exists()
 
 
 def test_it_labels_the_rows_of_an_extension(adapter: Path, tiny: BaseModel, tmp_path: Path) -> None:
