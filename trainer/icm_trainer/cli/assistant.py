@@ -160,7 +160,7 @@ def assistant(
         checks.before_trainings(given, how, model, SftSettings.of(chosen_device(device)))
         for branch in there:
             folder = reward_folder(out, branch)
-            output.inform(f"Reward model of {branch.what}: icm train rm {labels} --out {folder}")
+            output.inform(f"Reward model of {branch.what}: icm train rm {labels}{branch.options} --out {folder}")
             _reward(story, labels, folder, branch.field, from_gold=branch.from_gold)
         if others is not None:
             judge = _judge(story, others, there, model.name, output)
@@ -248,7 +248,7 @@ def _judge(story: _Story, rows: Path, there: list[Branch], base: str, output: Ou
     """A reward model of the gold labels of these rows, made of the same model as the others, which are tested on
     them."""
     folder = story.out / JUDGE
-    output.inform(f"Judge: icm train rm {rows} --from-gold --out {folder}")
+    output.inform(f"Judge: icm train rm {rows} --task {story.task} --from-gold --out {folder}")
     _reward(story._replace(data=None), rows, folder, None, from_gold=True, base=base)
     for branch in there:
         reward = reward_folder(story.out, branch)

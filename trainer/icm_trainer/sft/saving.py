@@ -34,7 +34,7 @@ WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "config.json", "generati
 
 def prepare_folder(out: Path, record: TrainingRecord, used: Iterable[Record], *, resume: bool, overwrite: bool) -> bool:
     """Locks the folder for this process, and writes the record and what is given. Returns whether the training has
-    ended already.
+    ended already. With both options it resumes, as a run does.
 
     Raises RequestError if the folder holds something else, another training, or one that was not to be touched.
     """
@@ -43,7 +43,7 @@ def prepare_folder(out: Path, record: TrainingRecord, used: Iterable[Record], *,
         raise RequestError(f"{out}: there is no training to resume", code="no_model")
     check_writable(out / TRAINING)
     hold(out)
-    there = None if overwrite else _there(out, record)
+    there = None if overwrite and not resume else _there(out, record)
     if there is not None:
         if not resume:
             raise _holds_a_model(out)

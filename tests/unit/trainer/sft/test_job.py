@@ -141,6 +141,8 @@ def test_what_was_measured_of_a_replaced_model_is_removed(tiny: BaseModel, tmp_p
     made.prepare()
     for name in ("eval.json", "notes.txt"):
         (made.out / name).write_text("{}")
+    made.prepare(resume=True, overwrite=True)
+    assert (made.out / "eval.json").exists()
     made.prepare(overwrite=True)
     assert not (made.out / "eval.json").exists()
     assert (made.out / "notes.txt").exists()
