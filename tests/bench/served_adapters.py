@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from tests.bench.programs import scorer
 
+from icm_annealer.console.terminal import Terminal
 from icm_annealer.core.arrays import Array
 from icm_annealer.data.task import Task
 from icm_client.client import ScorerClient
@@ -66,7 +67,7 @@ async def main(folders: list[Path]) -> None:
             for one, found in zip(tuned, answers, strict=True):
                 off = np.abs(found - one.logprobs)
                 same = np.mean(found.argmax(1) == one.logprobs.argmax(1))
-                print(
+                Terminal().say(
                     f"{dtype} {one.name}: off by {off.max():.1e}, median {np.median(off):.1e}; {same:.3f} same labels"
                 )
             if dtype == "bfloat16":
@@ -87,7 +88,9 @@ async def _time(what: str, tuned: list[Tuned], client: ScorerClient, models: lis
         seconds.append(time.perf_counter() - start)
     num_texts = sum(len(one.texts) for one, _ in zip(tuned, models, strict=False))
     a_text = [1000 * one / num_texts for one in seconds[1:]]  # the first warms up
-    print(f"{what}: {statistics.median(a_text):.2f} ms a text ({min(a_text):.2f}-{max(a_text):.2f}, {REPETITIONS})")
+    Terminal().say(
+        f"{what}: {statistics.median(a_text):.2f} ms a text ({min(a_text):.2f}-{max(a_text):.2f}, {REPETITIONS})"
+    )
 
 
 @asynccontextmanager

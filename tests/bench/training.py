@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.task import LoadedTask, load_task
 from icm_trainer.relabel.page import right_labels
 
@@ -77,7 +78,7 @@ class Bench(NamedTuple):
         kept = self.folder / f"{name}.answer.json"
         if kept.exists():
             return dict(json.loads(kept.read_text()))
-        print(f"{self.folder.name}: icm {' '.join(arguments)}", file=sys.stderr, flush=True)
+        Terminal(stderr=True).say(f"{self.folder.name}: icm {' '.join(arguments)}")
         started, cpu = time.perf_counter(), _cpu_seconds()
         command = [sys.executable, "-m", "icm_annealer.cli", *arguments, "--json", "--quiet"]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=self.folder)
@@ -255,7 +256,7 @@ def main() -> None:
         for key, values in columns.items():
             spread = f"{min(values):.3f}-{max(values):.3f}, {len(values)}"
             each = " ".join(f"{value:.3f}" for value in values)
-            print(f"{given.task:8} {name:18} {key:12} {statistics.median(values):.3f} ({spread})   {each}")
+            Terminal().say(f"{given.task:8} {name:18} {key:12} {statistics.median(values):.3f} ({spread})   {each}")
 
 
 if __name__ == "__main__":

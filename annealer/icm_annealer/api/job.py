@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from types import TracebackType
 from typing import Protocol
 
 from icm_annealer.api.label_result import LabelResult
+from icm_annealer.api.supposed_labels import supposed_labels
 from icm_annealer.data.examples import Example, Loaded
 from icm_annealer.data.given_labels import GivenLabels
 from icm_annealer.data.task import Task
@@ -21,6 +23,7 @@ from icm_annealer.runs.directory import SCORER_LOG, SKIPPED, RunDir
 from icm_annealer.runs.experiment import own_experiment
 from icm_annealer.runs.schema.metrics import RowCounts
 from icm_annealer.runs.schema.rows import SkippedRow
+from icm_annealer.scoring.context_fit import ContextFit
 from icm_annealer.scoring.forecast import Rehearsed
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import Scorer, check_request
@@ -150,6 +153,7 @@ class LabelJob:
                         experiment=self.counted_as,
                         rows=self._rows,
                         budget=self.budget,
+                        on_cut=lambda fit: progress.note(f"contexts are cut: {fit}"),
                     )
             except IcmError:
                 if not answered and not self.resume:
@@ -170,11 +174,19 @@ class LabelJob:
         Its seed is another one, so that requests that are measured have other contexts and warm no cache for the run.
         """
         expected, num_done, num_dropped = self.settings.expected_passes(len(self.examples)), 0, 0
+        cut: list[ContextFit] = []
+        stages = Counter[str]()
+        problem = problem_of(
+            self.task, self.examples, self.settings.objective(), self.settings.plan_kind(), self._given
+        )
+        labels = supposed_labels(problem, *rehearsal.draw(problem.num_examples, problem.num_labels))
+        rehearsal.suppose([example.text for example in self.examples], labels)
 
         def on_pass(event: PassEvent) -> None:
             nonlocal num_done, num_dropped
             num_done += expected.counts(event.request) if expected else 0
             num_dropped = max(num_dropped, event.answer.num_dropped)
+            stages[event.request.purpose] += event.answer.usage.computed_tokens
 
         settings = self.settings.model_copy(update={"seed": self.settings.seed + rehearsal.number})
         with tempfile.TemporaryDirectory() as place:
@@ -188,12 +200,13 @@ class LabelJob:
                     given=self._given,
                     on_pass=on_pass,
                     budget=Budget(self.budget.max_tokens),
+                    on_cut=cut.append,
                 )
             except LongRehearsalError:
                 if not expected or not num_done:
                     raise
-                return Rehearsed(min(num_done / expected.num, 1.0), num_dropped)
-        return Rehearsed(num_dropped=num_dropped)
+                return Rehearsed(min(num_done / expected.num, 1.0), num_dropped, next(iter(cut), None), stages)
+        return Rehearsed(1.0, num_dropped, next(iter(cut), None), stages)
 
     @property
     def _given(self) -> GivenLabels:

@@ -157,7 +157,7 @@ def evaluate(
     how many of the most certain labels are wrong.
 
     --data holds gold labels for the rows of the run or model; those that were not labelled are tested on. The task
-    file, which names their field, is needed unless the task is a built-in one.
+    file names their field. Both are by default the files that the run began with.
 
     Example: icm eval runs/spam --task spam.yaml --data messages.csv
 

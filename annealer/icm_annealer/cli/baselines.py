@@ -15,6 +15,7 @@ from icm_annealer.benchmarks.baselines.plan import BaselinesPlan, read_prefix
 from icm_annealer.benchmarks.baselines.tables import print_methods
 from icm_annealer.benchmarks.case import TaskData
 from icm_annealer.benchmarks.results_file import as_json as as_figures
+from icm_annealer.cli.shared.bounds import MAX_COUNT
 from icm_annealer.cli.shared.dry_run import DryRun, DryRunOption
 from icm_annealer.cli.shared.options import (
     AllowCodeOption,
@@ -86,6 +87,7 @@ def baselines(
             "--known-from-gold",
             metavar="N",
             min=0,
+            max=MAX_COUNT,
             help="Give every search the gold labels of N random examples as known labels, as if a person had labelled "
             "them.",
         ),

@@ -11,6 +11,7 @@ from icm_annealer.api.inputs import load_data
 from icm_annealer.benchmarks.case import TaskData
 from icm_annealer.benchmarks.searches.plan import FULL, SHORT, BenchPlan, bench_names, check_names
 from icm_annealer.benchmarks.weighing import USUAL_WEIGHING, WeighPlan
+from icm_annealer.cli.shared.bounds import MAX_COUNT
 from icm_annealer.cli.shared.options import (
     AllowCodeOption,
     EngineOption,
@@ -106,7 +107,9 @@ def search_bench(
     iterations: Annotated[
         int | None,
         typer.Option(
-            min=1, help="End searches that count iterations (official) after so many, and extrapolate their tokens."
+            min=1,
+            max=MAX_COUNT,
+            help="End searches that count iterations (official) after so many, and extrapolate their tokens.",
         ),
     ] = None,
     own_plans: Annotated[

@@ -17,6 +17,7 @@ from icm_annealer.builders.opposites import gender_pairs, sun_pairs
 from icm_annealer.builders.pairs import FIELDS, GOLD, mirror
 from icm_annealer.builders.preferences import preferences
 from icm_annealer.builders.truthfulqa import claims, preference_pairs
+from icm_annealer.cli.shared.bounds import MAX_COUNT
 from icm_annealer.cli.shared.ending import run_to_end
 from icm_annealer.cli.shared.options import finite
 from icm_annealer.cli.shared.work_options import (
@@ -99,7 +100,7 @@ def gsm8k(
         str | None, typer.Option(help="The model's name there.", show_default="the first listed")
     ] = None,
     samples: Annotated[int, typer.Option(min=1, max=64, help="Solutions per problem.")] = Sampling().num_solutions,
-    problems: Annotated[int | None, typer.Option(min=1, help="Only the first N problems.")] = None,
+    problems: Annotated[int | None, typer.Option(min=1, max=MAX_COUNT, help="Only the first N problems.")] = None,
     temperature: Annotated[float, typer.Option(min=0.0, max=5.0, callback=finite)] = Sampling().temperature,
     solution_tokens: Annotated[
         int, typer.Option(min=1, max=65_536, help="The most tokens per solution.")
@@ -156,8 +157,8 @@ def gender(
     source: SourceArgument,
     out: OutOption,
     pairs: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many pairs.")] = 500,
-    min_chars: Annotated[int, typer.Option(min=1, help="The fewest characters of a post.")] = 200,
-    max_chars: Annotated[int, typer.Option(min=1, help="The most characters of a post.")] = 1000,
+    min_chars: Annotated[int, typer.Option(min=1, max=MAX_COUNT, help="The fewest characters of a post.")] = 200,
+    max_chars: Annotated[int, typer.Option(min=1, max=MAX_COUNT, help="The most characters of a post.")] = 1000,
     seed: SeedOption = 0,
     overwrite: OverwriteOption = False,
     quiet: QuietOption = False,

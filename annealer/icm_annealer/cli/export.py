@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from icm_annealer.cli.shared.bounds import MAX_COUNT
 from icm_annealer.cli.shared.options import AllowCodeOption, RunDataOption, RunTaskOption
 from icm_annealer.cli.shared.work_options import (
     AbstainOption,
@@ -35,7 +36,7 @@ def export(
     ],
     out: Annotated[Path | None, out_file("the labels; hf makes a folder", "in the run's folder")] = None,
     abstain_below: AbstainOption = None,
-    top: Annotated[int | None, typer.Option(min=1, help="Only the N most certain labels.")] = None,
+    top: Annotated[int | None, typer.Option(min=1, max=MAX_COUNT, help="Only the N most certain labels.")] = None,
     prompt: Annotated[
         str | None, typer.Option(help="dpo, kto, rm: the prompt, a template such as 'Question: {question}'.")
     ] = None,

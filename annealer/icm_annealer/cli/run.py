@@ -50,6 +50,7 @@ from icm_annealer.console.output import Output
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.data.examples import Loaded, first_of
 from icm_annealer.data.label_columns import label_column_text, label_columns
+from icm_annealer.data.rows import READ_AS_IT_IS
 from icm_annealer.data.task import allowed_task
 from icm_annealer.labelling.budget import Budget
 from icm_annealer.reporting.certainty_plots import LIMITS
@@ -150,7 +151,8 @@ def run(
     Example: icm run --task my_task.yaml --data rows.jsonl --from runs/first --out runs/second
     """
     output = Output(quiet=quiet, as_json=as_json)
-    loaded_task, loaded = load_data(task, data, allow_code=allow_code, read_as=read_as(columns, encoding, skip_bad))
+    how = read_as(columns, encoding, skip_bad)
+    loaded_task, loaded = load_data(task, data, allow_code=allow_code, read_as=how)
     own_task, loaded = with_given(loaded_task.task, loaded, rates, known)
     rows = loaded.examples if first is None else first_of(loaded.examples, first)
     settings = Settings(
@@ -186,9 +188,16 @@ def run(
         api_key_file=key_file,
         experiment=job.counted_as,
         track=track,
+        task=_lasting(task),
+        data=_lasting(data) if how == READ_AS_IT_IS else None,
     )
     folder.write(STARTED, state)
     _finish(output, job, target, Price(price, price_per_hour), strict=strict)
+
+
+def _lasting(name: str | None) -> str | None:
+    """The path of a file that a later command can read again; None for pipes, addresses and names."""
+    return str(Path(name).absolute()) if name is not None and Path(name).is_file() else None
 
 
 def resume_run(

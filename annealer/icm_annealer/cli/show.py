@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from icm_annealer.cli.shared.bounds import MAX_COUNT
 from icm_annealer.cli.shared.work_options import JsonOption, QuietOption
 from icm_annealer.console.output import Output
 from icm_annealer.reporting.row_list import RowFilter, lines, listed_rows
@@ -16,7 +17,8 @@ def show(
     run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
     label: Annotated[str | None, typer.Option(help="Only rows with this label.")] = None,
     least_certain: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Only the N least certain rows, the least certain first.")
+        int | None,
+        typer.Option(min=1, max=MAX_COUNT, metavar="N", help="Only the N least certain rows, the least certain first."),
     ] = None,
     differs_from: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Only rows that have another label in this run.")

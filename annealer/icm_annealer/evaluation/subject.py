@@ -11,9 +11,12 @@ from icm_annealer.data.examples import Loaded, labels_of, load_examples
 from icm_annealer.data.rows import READ_AS_IT_IS, ReadAs
 from icm_annealer.data.task import Task
 from icm_annealer.evaluation.run_evaluation import HeldOut, Shots, TunedModel, has_nothing_unseen, unseen
+from icm_annealer.runs.directory import STARTED
 from icm_annealer.runs.gold import read_again
 from icm_annealer.runs.record import RunRecord
 from icm_annealer.runs.review_file import Decided
+from icm_annealer.runs.schema.base import read_file
+from icm_annealer.runs.schema.state import StartState
 from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import ModelIdentity
 
@@ -46,9 +49,12 @@ def run_subject(
     allow_code: bool = False,
     how: ReadAs = READ_AS_IT_IS,
 ) -> Subject:
-    """The labels of the run in `folder`, and unseen examples of `test`, or else of the run's own data. Raises
-    RequestError."""
+    """The labels of the run in `folder`, and unseen examples of `test`, or else of the run's own data. Without `task`,
+    task file and data are those that the run began with. Raises RequestError."""
     record = RunRecord.read(folder)
+    state = read_file(folder / STARTED, StartState)
+    if state is not None:
+        task, data = task or _if_there(state.task), data or _if_there(state.data)
     names, rows = record.task.label_names, record.rows()
     reference = read_again(record, task, data, allow_code=allow_code, read_as=how)
     own = reference.data or Loaded([], {})
@@ -67,6 +73,10 @@ def run_subject(
     decided = Decided.of(rows)
     note = f"{decided}; they count as they are" if decided.is_any else ""
     return Subject(record.name, folder, reference.task, shots, pool, held_out, record.header.model, note=note)
+
+
+def _if_there(path: str | None) -> str | None:
+    return path if path is not None and Path(path).is_file() else None
 
 
 def examples_to_test(

@@ -15,8 +15,11 @@ from icm_annealer.data.task import Task
 from icm_annealer.export.base import ExportFormat, ExportJob, Written
 from icm_annealer.export.cells import write_cells
 from icm_annealer.export.labelled import Labelled
+from icm_annealer.export.original import original_columns
 from icm_client.contract.errors import RequestError
 
+TASK_FIELDS = ("id", "text", "group")
+"""Of a task in Label Studio; its labeling interface shows the text."""
 MAX_ID_CHARS = 512
 """NumPy pads each text of an array to the longest, so texts are limited."""
 
@@ -25,8 +28,8 @@ def write_cleanlab(path: Path, labelled: Sequence[Labelled], task: Task, *, as_c
     """What `cleanlab.filter.find_label_issues(labels, pred_probs)` takes: labels as numbers from 0 up, and the
     probabilities [example, label] of every label, by which the labels were chosen. No example is in its own context.
 
-    As npz (arrays labels, pred_probs, ids, label_names; loads without pickle) or as CSV (id, label, a column a label),
-    whose texts are guarded as in `cells` unless `raw`.
+    As npz (arrays labels, pred_probs, ids, label_names; loads without pickle) or as CSV (id, label, a column a label,
+    and the columns of the data), whose texts are guarded as in `cells` unless `raw`.
     """
     names = task.label_names
     probs = np.array([[one.row.probs[name] for name in names] for one in labelled])
@@ -34,8 +37,10 @@ def write_cleanlab(path: Path, labelled: Sequence[Labelled], task: Task, *, as_c
     labels = np.array([names.index(one.row.label) for one in labelled], dtype=np.int64)
     ids = [one.example.id for one in labelled]
     if as_csv:
-        rows = [[name, label, *row] for name, label, row in zip(ids, labels.tolist(), pred_probs.tolist(), strict=True)]
-        write_cells(path, [["id", "label", *names], *rows], raw=raw)
+        header = ["id", "label", *names]
+        columns = original_columns(labelled, header)
+        rows = zip(ids, labels.tolist(), *pred_probs.T.tolist(), *columns.values(), strict=True)
+        write_cells(path, [[*header, *columns], *rows], raw=raw)
         return
     longest = max(map(len, ids))
     if longest > MAX_ID_CHARS:
@@ -46,10 +51,14 @@ def write_cleanlab(path: Path, labelled: Sequence[Labelled], task: Task, *, as_c
 
 def label_studio_tasks(labelled: Sequence[Labelled], model_version: str) -> list[dict[str, Any]]:
     """Tasks with one prediction each (https://labelstud.io/guide/predictions), the lowest score, the certainty of the
-    label, first: those are worth a person's time. A label that abstains gives a task without a prediction."""
+    label, first: those are worth a person's time. Behind id, text and group stand the columns of the data. A label that
+    abstains gives a task without a prediction."""
     tasks: list[dict[str, Any]] = []
-    for example, row, abstains in sorted(labelled, key=lambda one: one.row.rank):
+    ranked = sorted(labelled, key=lambda one: one.row.rank)
+    columns = original_columns(ranked, TASK_FIELDS)
+    for number, (example, row, abstains) in enumerate(ranked):
         data = {"id": example.id, "text": example.text, **({"group": example.group} if example.group else {})}
+        data |= {name: values[number] for name, values in columns.items()}
         choice = {"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": [row.label]}}
         prediction = {"model_version": model_version, "score": row.certainty, "result": [choice]}
         tasks.append({"data": data} if abstains else {"data": data, "predictions": [prediction]})

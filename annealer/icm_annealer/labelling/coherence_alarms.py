@@ -148,10 +148,11 @@ def falls_on_fresh_orders(search: FinishedSearch) -> AlarmText | None:
 def contexts_cut(search: FinishedSearch) -> AlarmText | None:
     if not search.num_dropped:
         return None
+    num = counted(search.num_dropped, "shot was", "shots were")
     return AlarmText(
-        f"Contexts did not fit the model's window: {counted(search.num_dropped, 'shot was', 'shots were')} left out "
-        "over all subtrees of a pass.",
-        "Labels are scored behind a sample of the others; fewer or shorter examples would fit.",
+        f"Contexts did not fit the model's window: of those of a pass, {num} left out.",
+        "Labels are scored behind a sample of the others. Label fewer, as a core, and the others by it with "
+        "`icm extend`; or shorten the texts.",
     )
 
 

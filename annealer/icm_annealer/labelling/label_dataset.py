@@ -24,6 +24,7 @@ from icm_annealer.runs.examples_file import write_examples
 from icm_annealer.runs.journal import Journal
 from icm_annealer.runs.schema.journal import EndLine, RunSettings, WeighedCandidate
 from icm_annealer.runs.schema.metrics import AlarmRecord, AnswerMetrics, RatesMetrics, RowCounts, RunMetrics
+from icm_annealer.scoring.context_fit import ContextFit
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import Scorer
 from icm_annealer.searches.settings import Settings
@@ -59,12 +60,14 @@ async def label_dataset(
     experiment: str = "default",
     rows: RowCounts | None = None,
     budget: Budget = NO_BUDGET,
+    on_cut: Callable[[ContextFit], None] | None = None,
 ) -> Labelling:
     """Runs (or resumes) a search in `folder`, which must be prepared, and writes all files of the run there.
 
     If the run had ended, labels are not written again, since some may have been corrected. A search that had been
     stopped at its budget goes on if `budget` is larger; its labels until then are kept as `labels.before.jsonl`. `rows`
-    counts the rows of the data, and is copied to the metrics. Raises the errors of `run_search`, and JournalError.
+    counts the rows of the data, and is copied to the metrics; `on_cut` is that of `run_search`. Raises the errors of
+    `run_search`, and JournalError.
     """
     model = model_named(await scorer.model(), settings.model)
     header = run_header(examples, task, settings, model, given)
@@ -92,6 +95,7 @@ async def label_dataset(
             experiment=experiment,
             budget=budget,
             before=before,
+            on_cut=on_cut,
         )
         found = alarms(run.problem, run.result, examples, num_dropped, is_stopped=run.stopped_by is not None)
         is_new = journal.write_end(_end_line(run, found))

@@ -19,6 +19,7 @@ from icm_annealer.runs.journal import Journal
 from icm_annealer.runs.schema.journal import ContextWindow, RunHeader, RunSettings, StoppedBy
 from icm_annealer.runs.schema.rows import LabelRow
 from icm_annealer.runs.schema.verdict import Verdict
+from icm_annealer.scoring.context_fit import ContextFit
 from icm_annealer.scoring.cost_model import PassTokens, TokenCounter
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import PassRequest, PassResult, PassScorer, Scorer, window_of
@@ -138,17 +139,22 @@ async def run_search(
     experiment: str = "default",
     budget: Budget = NO_BUDGET,
     before: Spent = NOTHING_SPENT,
+    on_cut: Callable[[ContextFit], None] | None = None,
 ) -> Run:
     """Searches for the most coherent labels of `examples`. Labels that are `given` as known stay as they are.
 
     With a `journal`, every answer is recorded before the search receives it, and recorded answers are not requested
     again. `on_pass` is called once for each pass. `budget` is for all processes that work on the run; those `before`
-    have spent a part. Raises the errors of the scorer's client; the run can then be resumed from the journal.
+    have spent a part. `on_cut` is called before the first pass if contexts are cut. Raises the errors of the scorer's
+    client; the run can then be resumed from the journal.
     """
     settings = settings or Settings()
     model = model_named(await scorer.model(), settings.model)
     problem = problem_of(task, examples, settings.objective(), settings.plan_kind(), given)
     passes = await PassScorer.open(scorer, task, examples, problem.units, model, experiment, settings.model)
+    fit = passes.fit(settings.plan_kind()) if on_cut else None
+    if on_cut and fit:
+        on_cut(fit)
     limit = None
     if budget.is_limited:
         counter = TokenCounter(passes, await PassTokens.of(passes))

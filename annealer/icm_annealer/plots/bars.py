@@ -89,9 +89,9 @@ class BarPlot:
             if group.heading:
                 depth += PITCH + GAP
                 place = (0.0, depth - GAP)
-                axes.text(
-                    *place, shown(group.heading), weight="bold", va="bottom", transform=axes.get_yaxis_transform()
-                )
+                over = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.5}  # not through the axis of zero
+                heading = shown(group.heading)
+                axes.text(*place, heading, weight="bold", va="bottom", transform=axes.get_yaxis_transform(), bbox=over)
             for row in group.rows:
                 height = PITCH * len(row.bars)
                 ticks.append((depth + GAP / 2 + height / 2, shown(row.label, MAX_LABEL)))

@@ -62,12 +62,13 @@ class CloudPlot:
             colour, marker = SERIES[number % len(SERIES)], MARKERS[number % len(MARKERS)]
             xs, ys = [x for x, _ in cloud.points], [y for _, y in cloud.points]
             if len(xs) > 1:
-                axes.plot(xs, ys, linestyle="none", marker=marker, markersize=2.6, color=colour, alpha=0.5, mew=0)
+                dots: dict[str, Any] = {"linestyle": "none", "markersize": 2.6, "alpha": 0.5, "mew": 0}
+                axes.plot(xs, ys, marker=marker, color=colour, clip_on=False, **dots)
             axes.plot([cloud.x.low, cloud.x.high], [cloud.y.value] * 2, color=colour, linewidth=1)
             axes.plot([cloud.x.value] * 2, [cloud.y.low, cloud.y.high], color=colour, linewidth=1)
             place = ([cloud.x.value], [cloud.y.value])
             style: dict[str, Any] = {"linestyle": "none", "mfc": colour, "mec": PAPER, "mew": 0.7, "zorder": 4}
-            handles += axes.plot(*place, marker=marker, markersize=6, **style)
+            handles += axes.plot(*place, marker=marker, markersize=6, clip_on=False, **style)
         for level in self.levels:
             handles.append(axes.axhline(level.y.value, color=SOFT, linewidth=1, linestyle="--"))
             if math.isfinite(level.y.low) and math.isfinite(level.y.high):

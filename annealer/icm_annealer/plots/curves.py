@@ -61,8 +61,12 @@ class CurvePlot:
                 clip_on=False,
             )
         last = max((x for curve in self.curves for x, _ in curve.points), default=1)
-        axes.set_xlim(1, max(last, 2))
-        axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1, steps=(1, 2, 5, 10)))
+        if last > 1:
+            axes.set_xlim(1, last)
+            axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1, steps=(1, 2, 5, 10)))
+        else:  # single points stand in the middle, above the only number
+            axes.set_xlim(0, 2)
+            axes.set_xticks([1])
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 2.5, 5, 10)))
         if self.bounds:
             low, high = axes.get_ylim()

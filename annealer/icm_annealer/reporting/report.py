@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup, escape
 
 from icm_annealer.data.rates import rates_text
 from icm_annealer.evaluation.calibration import describe_calibration
@@ -37,7 +39,13 @@ def templates() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(inline_svg=inline_svg)
+    environment.filters.update(unbroken=unbroken)
     return environment
+
+
+def unbroken(figure: str) -> Markup:
+    """A figure whose interval in brackets is not broken over lines: it may stand below the value in a narrow table."""
+    return Markup(re.sub(r"(?<= )\[[^]]*\]", r'<span class="unbroken">\g<0></span>', str(escape(figure))))
 
 
 def is_report(path: Path) -> bool:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
+from icm_annealer.scoring.context_fit import ContextFit
 from icm_annealer.scoring.measured_rate import measured_rate
 from icm_annealer.scoring.passes import Scorer
-from icm_annealer.scoring.rehearsal import FOUND, NOTHING, Leaning, Rehearsal
+from icm_annealer.scoring.rehearsal import CLEAR, FOUND, NOTHING, UNEVEN, Rehearsal, Scenario
 
 MEASURING_S = 10.0
 """The time that the measurement takes, about."""
-NUM_REHEARSALS = 5
-"""How often work that depends on the answers is rehearsed, if it is short; the forecast is the mean."""
+SCENARIOS = (FOUND, CLEAR, NOTHING, CLEAR, CLEAR, FOUND, UNEVEN, FOUND, NOTHING, FOUND)
+"""What is supposed of the answers, one rehearsal after the other; the usual cost is the mean of those of FOUND."""
+NUM_NEEDED = 3
+"""So many rehearsals are made of any work that depends on the answers; the others if these were quick."""
 REHEARSING_S = 60.0
 """The most time of a rehearsal; the rest of the work is extrapolated."""
+EXACT = 0.05
+"""The share by which the tokens of the same passes may differ between a rehearsal and the work itself."""
 
 
 class Rehearsed(NamedTuple):
@@ -27,6 +33,10 @@ class Rehearsed(NamedTuple):
     """Of the work."""
     num_dropped: int = 0
     """Shots that did not fit the model's window, in the pass that dropped the most."""
+    cut: ContextFit | None = None
+    """How much of the data contexts hold, if they are cut."""
+    stages: Mapping[str, int] = MappingProxyType({})
+    """Computed tokens of stages that depend on the answers each for itself, by name; others belong to no stage."""
 
 
 Work = Callable[[Rehearsal], Awaitable[Rehearsed]]
@@ -41,8 +51,12 @@ class Forecast:
     prompt_tokens: int
     """Tokens of all prompts, as if each were sent alone."""
     computed_tokens: int
+    """As usual on a task that the model knows."""
+    least_tokens: int
+    """Computed tokens if each stage is as short as in the shortest rehearsal; the same if the work does not depend on
+    the answers."""
     most_tokens: int
-    """Computed tokens if no labels are coherent; the same if the work does not depend on the answers."""
+    """If each is as long as in the longest."""
     longest_prompt: int
     max_prompt_tokens: int
     """The model's window."""
@@ -53,14 +67,16 @@ class Forecast:
     measured_s: float
     share: float
     """The share of the work that was rehearsed; the rest is extrapolated."""
+    cut: ContextFit | None = None
+    """How much of the data contexts hold, if they are cut."""
 
     @property
     def seconds(self) -> float:
         return self.computed_tokens / self.tokens_per_s
 
     @property
-    def most_seconds(self) -> float:
-        return self.most_tokens / self.tokens_per_s
+    def depends_on_answers(self) -> bool:
+        return self.most_tokens > self.least_tokens
 
     @property
     def window_share(self) -> float:
@@ -79,11 +95,11 @@ async def forecast(
 ) -> Forecast:
     """The cost of doing `work` `num_times` times; `varies` says whether it depends on the answers. Raises the errors of
     the scorer and of the work."""
-    start = clock()
-    all_done = [await _rehearsed(scorer, work, FOUND, 1, clock)]
-    while varies and len(all_done) < NUM_REHEARSALS and (clock() - start) < REHEARSING_S / 4:
-        all_done.append(await _rehearsed(scorer, work, FOUND, len(all_done) + 1, clock))
-    most = await _rehearsed(scorer, work, NOTHING, 1, clock) if varies else all_done[0]
+    start, all_done = clock(), list[_Done]()
+    for number, scenario in enumerate(SCENARIOS if varies else SCENARIOS[:1]):
+        if number < NUM_NEEDED or clock() - start < REHEARSING_S / 4:
+            all_done.append(await _rehearsed(scorer, work, scenario, 1 + number, clock))
+    usual = [done for done in all_done if done.scenario is FOUND]
     first, model = all_done[0], await scorer.model()
     measuring_since = clock()
     rate = await measured_rate(scorer, first.rehearsal.requests, measuring_s, clock)
@@ -91,22 +107,26 @@ async def forecast(
     def mean(numbers: Iterable[float]) -> int:
         return round(num_times * statistics.fmean(numbers))
 
-    tokens = mean(done.computed_tokens for done in all_done)
+    tokens = mean(done.computed_tokens for done in usual)
+    least, most = (round(num_times * num) for num in _range(all_done)) if varies else (tokens, tokens)
     return Forecast(
-        mean(done.rehearsal.num_requests / done.reached.share for done in all_done),
-        mean(done.rehearsal.usage.prompt_tokens / done.reached.share for done in all_done),
+        mean(done.rehearsal.num_requests / done.reached.share for done in usual),
+        mean(done.rehearsal.usage.prompt_tokens / done.reached.share for done in usual),
         tokens,
-        max(mean([most.computed_tokens]), tokens),
+        least,
+        most,
         first.rehearsal.longest_prompt,
         model.max_prompt_tokens,
         first.reached.num_dropped,
         rate.tokens_per_s,
         clock() - measuring_since,
         first.reached.share,
+        first.reached.cut,
     )
 
 
 class _Done(NamedTuple):
+    scenario: Scenario
     rehearsal: Rehearsal
     reached: Rehearsed
 
@@ -114,7 +134,21 @@ class _Done(NamedTuple):
     def computed_tokens(self) -> float:
         return self.rehearsal.usage.computed_tokens / self.reached.share
 
+    def tokens_of(self, stage: str) -> float:
+        """Those of the whole work; of no stage for an empty name."""
+        stages = self.reached.stages
+        num = stages.get(stage, 0) if stage else self.rehearsal.usage.computed_tokens - sum(stages.values())
+        return num / self.reached.share
 
-async def _rehearsed(scorer: Scorer, work: Work, leaning: Leaning, number: int, clock: Callable[[], float]) -> _Done:
-    rehearsal = Rehearsal(scorer, leaning, number=number, limit_s=REHEARSING_S, clock=clock)
-    return _Done(rehearsal, await work(rehearsal))
+
+def _range(all_done: Sequence[_Done]) -> tuple[float, float]:
+    """The least and the most tokens, from the shortest and the longest rehearsal of each stage: one scenario may have
+    a stage that another leaves out, and the work may have both."""
+    stages = {stage for done in all_done for stage in done.reached.stages} | {""}
+    nums = [[done.tokens_of(stage) for done in all_done] for stage in stages]
+    return (1 - EXACT) * sum(map(min, nums)), (1 + EXACT) * sum(map(max, nums))
+
+
+async def _rehearsed(scorer: Scorer, work: Work, scenario: Scenario, number: int, clock: Callable[[], float]) -> _Done:
+    rehearsal = Rehearsal(scorer, scenario, number=number, limit_s=REHEARSING_S, clock=clock)
+    return _Done(scenario, rehearsal, await work(rehearsal))

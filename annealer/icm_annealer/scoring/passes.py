@@ -15,6 +15,8 @@ from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.objective import normalized
 from icm_annealer.data.examples import Example
 from icm_annealer.data.task import Task
+from icm_annealer.scoring.context_fit import ContextFit, context_fit
+from icm_annealer.scoring.long_texts import CODE, check_lengths, uncountable
 from icm_annealer.scoring.prefix_plan import PlanKind, PrefixPlan, behind_all
 from icm_client.contract.batches import subset
 from icm_client.contract.errors import RequestError, ScorerError
@@ -130,26 +132,6 @@ async def _measured(scorer: Scorer, task: Task, texts: Sequence[str], preamble: 
     return TextLengths(int(lengths[0]) - alone, num_lead, labels, lengths, num_preamble)
 
 
-async def _too_long(scorer: Scorer, task: Task, examples: Sequence[Example]) -> RequestError | None:
-    """The error for the first example whose tokens the scorer refuses to count, being far too long. It is found by
-    halving: the scorer names only a place in a part of the texts."""
-    try:
-        texts = [task.separator + example.text for example in examples]
-        await scorer.count_tokens(texts, special_tokens=task.special_tokens)
-    except RequestError as error:
-        if error.code != "prompt_too_long":
-            raise
-        if len(examples) > 1:
-            half = len(examples) // 2
-            return await _too_long(scorer, task, examples[:half]) or await _too_long(scorer, task, examples[half:])
-        num, limit = (error.details.get(name) for name in ("tokens", "limit"))
-        size = f"{num:,} tokens or more" if num else f"{len(examples[0].text):,} characters"
-        holds = f", and the model's window holds {limit:,}" if num and limit else ", too many for the model's window"
-        what = f"the row with the id {examples[0].id!r:.200} has {size}{holds}: shorten it or leave it out"
-        return RequestError(what, code=error.code, details=error.details)
-    return None
-
-
 def _labels(task: Task) -> list[Label]:
     return [label_texts(texts) for texts in task.labels.values()]
 
@@ -221,8 +203,15 @@ class PassScorer:
         try:
             lengths = await _measured(scorer, task, texts, preamble)
         except RequestError as error:
-            named = await _too_long(scorer, task, examples) if error.code == "prompt_too_long" else None
+
+            async def count(some: Sequence[Example]) -> object:
+                asked = [task.separator + example.text for example in some]
+                return await scorer.count_tokens(asked, special_tokens=task.special_tokens)
+
+            named = await uncountable(examples, count) if error.code == CODE else None
             raise (named or error) from None
+        alone = lengths.texts - lengths.separator + int(model.adds_bos) + int(lengths.labels.max()) - 1
+        check_lengths(examples, alone.astype(np.int64), model.max_prompt_tokens)
         num_longest = lengths.preamble + int(lengths.texts.max()) + WINDOW_MARGIN
         if preamble and num_longest > model.max_prompt_tokens:
             raise RequestError(
@@ -234,6 +223,15 @@ class PassScorer:
     @property
     def has_preamble(self) -> bool:
         return bool(self._preamble)
+
+    def fit(self, kind: PlanKind) -> ContextFit | None:
+        """How much of the data fits the contexts of a pass over all examples; None if that is all of it."""
+        shots, longest = self.lengths.texts + float(self.lengths.labels.mean()), float(self.lengths.texts.max())
+        return context_fit(self._units, shots, kind, self._room(longest), self.model.max_prompt_tokens)
+
+    def _room(self, longest: float) -> float:
+        """The tokens that a context may have if the longest text behind it has so many."""
+        return self.model.max_prompt_tokens - self.lengths.preamble - longest - WINDOW_MARGIN
 
     async def lengths_alone(self) -> list[int]:
         """Requests the number of tokens of each example's text without a separator."""
@@ -279,8 +277,7 @@ class PassScorer:
                 in_context.update({int(i): int(labelled[0]) for i in unit})
         lengths = self.lengths.shots(request.labels)
         lengths[list(request.hidden)] = 0
-        longest = float(self.lengths.texts[request.queries].max())
-        room = self.model.max_prompt_tokens - self.lengths.preamble - longest - WINDOW_MARGIN
+        room = self._room(float(self.lengths.texts[request.queries].max()))
         reads_at: dict[int, list[int]] = {}
         outside: list[int] = []
         for query in request.queries.tolist():

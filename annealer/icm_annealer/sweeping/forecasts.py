@@ -35,6 +35,7 @@ class SweepForecast:
             sum(one.num_requests for one in all_of),
             sum(one.prompt_tokens for one in all_of),
             tokens,
+            sum(one.least_tokens for one in all_of),
             sum(one.most_tokens for one in all_of),
             fullest.longest_prompt,
             fullest.max_prompt_tokens,
@@ -42,6 +43,7 @@ class SweepForecast:
             tokens / seconds if seconds else float("nan"),
             sum(one.measured_s for one in all_of),
             min(one.share for one in all_of),
+            next((one.cut for one in all_of if one.cut), None),
         )
 
 

@@ -40,4 +40,8 @@ class Mistakes:
     def check(self) -> None:
         """Raises SweepMistakesError if there are any."""
         if self._lines:
-            raise SweepMistakesError(list(self._lines))
+            raise self.error()
+
+    def error(self) -> SweepMistakesError:
+        """The error for those that there are."""
+        return SweepMistakesError(list(self._lines))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import pydantic
 
@@ -124,12 +125,20 @@ class SweepPlan:
 
 
 def make_plan(
-    spec: SweepSpec, beside: Path, folder: Path, defaults: ScorerDefaults, *, allow_code: bool = False
+    spec: SweepSpec,
+    beside: Path,
+    folder: Path,
+    defaults: ScorerDefaults,
+    *,
+    allow_code: bool = False,
+    mistakes: Mistakes | None = None,
 ) -> SweepPlan:
     """The runs of `spec`, whose files are relative to the folder `beside`, for the sweep's own `folder`. Reads all
-    data. Raises SweepMistakesError with everything that is wrong."""
-    mistakes, notes = Mistakes(), list[str]()
-    entries = spec.scorers or {"scorer": ScorerEntry(scorer=defaults.scorer, engine=defaults.engine)}
+    data. Raises SweepMistakesError with everything that is wrong, behind the `mistakes` that the file has."""
+    mistakes, notes = mistakes or Mistakes(), list[str]()
+    entries = spec.scorers
+    if entries is None:
+        entries = {"scorer": ScorerEntry(scorer=defaults.scorer, engine=defaults.engine)}
     tasks: dict[str, _TaskData] = {}
     for name, entry in spec.tasks.items():
         with mistakes.of(f"tasks.{name}"):
@@ -140,16 +149,28 @@ def make_plan(
     for name, scorer in entries.items():
         with mistakes.of(f"scorers.{name}"):
             scorers[name] = _scorer(scorer, beside, defaults)
+    settings: dict[str, SettingEntry] = {}
     for name, setting in spec.settings.items():
         with mistakes.of(f"settings.{name}"):
             _settings(setting, 0, "base")
+            settings[name] = setting
+    jobs: dict[tuple[str, str], LabelJob] = {}
+    for task, setting_name in itertools.product(tasks, settings):
+        with mistakes.of(f"tasks.{task} with settings.{setting_name}"):
+            jobs[task, setting_name] = _job(tasks[task], settings[setting_name], defaults.experiment)
     mistakes.check()
-    runs: list[PlannedRun] = []
-    for group in _groups(spec, scorers):
-        with mistakes.of(f"tasks.{group.task} with settings.{group.setting}"):
-            setting, named = spec.settings[group.setting], scorers[group.scorer].named
-            runs += _runs(group, tasks[group.task], setting, spec.seeds, named, folder, defaults.experiment)
-    mistakes.check()
+    groups = [Group(*names) for names in itertools.product(tasks, settings, scorers, spec.models)]
+    runs = [
+        run
+        for group in groups
+        for run in _runs(
+            group,
+            jobs[group.task, group.setting],
+            [_settings(settings[group.setting], seed, group.model) for seed in spec.seeds],
+            scorers[group.scorer].named,
+            folder,
+        )
+    ]
     return SweepPlan(folder, runs, scorers, notes)
 
 
@@ -157,16 +178,6 @@ class _TaskData(NamedTuple):
     task: Task
     loaded: Loaded
     examples: Sequence[Example]
-
-
-def _groups(spec: SweepSpec, scorers: dict[str, SweepScorer]) -> list[Group]:
-    return [
-        Group(task, setting, scorer, model)
-        for task in spec.tasks
-        for setting in spec.settings
-        for scorer in scorers
-        for model in spec.models
-    ]
 
 
 def _loaded(entry: TaskEntry, beside: Path, *, allow_code: bool) -> _TaskData:
@@ -217,31 +228,28 @@ def _settings(entry: SettingEntry, seed: int, model: str) -> Settings:
         raise RequestError(first_error(error)) from None
 
 
+def _job(data: _TaskData, setting: SettingEntry, experiment: str | None) -> LabelJob:
+    """What all runs of a task with a setting have in common, checked. Raises RequestError."""
+
+    def opens_none(*_: object) -> NoReturn:
+        raise AssertionError("each run has a scorer of its own")
+
+    settings = _settings(setting, 0, "base")
+    job = LabelJob(data.task, data.loaded, data.examples, settings, opens_none, RunDir(Path()), experiment=experiment)
+    job.check()
+    return job
+
+
 def _runs(
-    group: Group,
-    data: _TaskData,
-    setting: SettingEntry,
-    seeds: Sequence[int],
-    named: NamedScorer,
-    folder: Path,
-    experiment: str | None,
+    group: Group, job: LabelJob, settings: Sequence[Settings], named: NamedScorer, folder: Path
 ) -> list[PlannedRun]:
-    """The runs of one group, which is checked once. Raises RequestError."""
-    settings = [_settings(setting, seed, group.model) for seed in seeds]
-    jobs = []
+    """The runs of one group."""
+    header = run_header(job.examples, job.task, settings[0], UNKNOWN, GivenLabels(job.loaded.known))
+    runs = []
     for one in settings:
         place = folder / group.name / f"seed-{one.seed}"
-        counted_as = experiment or own_experiment(place, f"{group.name}-{one.seed}")
-        data_of_run = (data.task, data.loaded, data.examples)
-        jobs.append(LabelJob(*data_of_run, one, named.open, RunDir(place), experiment=counted_as))
-    jobs[0].check()
-    header = run_header(data.examples, data.task, settings[0], UNKNOWN, GivenLabels(data.loaded.known))
-    return [
-        PlannedRun(
-            group,
-            job.settings.seed,
-            job,
-            header.model_copy(update={"settings": RunSettings.model_validate(job.settings.to_dict())}),
-        )
-        for job in jobs
-    ]
+        experiment = job.experiment or own_experiment(place, f"{group.name}-{one.seed}")
+        own = replace(job, settings=one, open_scorer=named.open, folder=RunDir(place), experiment=experiment)
+        of_run = header.model_copy(update={"settings": RunSettings.model_validate(one.to_dict())})
+        runs.append(PlannedRun(group, one.seed, own, of_run))
+    return runs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +13,7 @@ from icm_annealer.core.objective import Measure
 from icm_annealer.data.rates import Rates
 from icm_annealer.searches.registry import DEFAULT
 from icm_annealer.searches.settings import MAX_SEED, Settings, options_for
-from icm_annealer.sweeping.mistakes import SweepMistakesError
+from icm_annealer.sweeping.mistakes import Mistakes
 from icm_client.contract.adapters import ADAPTER_NAME, MAX_ADAPTER_NAME
 from icm_client.contract.errors import RequestError
 from icm_client.text.strict_yaml import MAX_CHARS, YAMLError, one_line, read_yaml
@@ -165,20 +165,54 @@ def _is_part(entry: Any) -> bool:
     return entry is None or isinstance(entry, Mapping)
 
 
-def read_spec(path: Path) -> SweepSpec:
-    """The sweep that a YAML file describes. Raises SweepMistakesError with everything that is wrong in it."""
+class _Rest(SweepSpec):
+    """What is left of a file without its mistakes; possibly nothing. It has no runs, but may have other mistakes."""
+
+    tasks: dict[Name, TaskEntry] = {}
+    settings: dict[Name, SettingEntry] = {}
+    scorers: dict[Name, ScorerEntry] | None = None
+
+
+def read_spec(path: Path, mistakes: Mistakes) -> SweepSpec:
+    """The sweep that a YAML file describes. Adds what is wrong in it to `mistakes`, and then returns what is left of
+    it. Raises SweepMistakesError if nothing can be read."""
     try:
         with path.open(encoding="utf-8-sig") as file:
             found = read_yaml(file.read(MAX_CHARS + 1))
         if not isinstance(found, dict):
             raise ValueError("not a sweep: a mapping with `tasks` is needed (`icm sweep --help` shows one)")
+    except YAMLError as error:
+        what = one_line(error)
+    except OSError as error:
+        what = error.strerror or str(error)
+    except ValueError as error:  # not UTF-8, not a mapping
+        what = " ".join(str(error).split())
+    else:
+        return _checked(path, found, mistakes)
+    mistakes.add(str(path), what)
+    raise mistakes.error()
+
+
+def _checked(path: Path, found: dict[Any, Any], mistakes: Mistakes) -> SweepSpec:
+    try:
         return SweepSpec.model_validate(found)
     except pydantic.ValidationError as error:
-        lines = all_errors(error, whole="the file")
-    except YAMLError as error:
-        lines = [one_line(error)]
-    except OSError as error:
-        lines = [error.strerror or str(error)]
-    except ValueError as error:  # not UTF-8, not a mapping
-        lines = [" ".join(str(error).split())]
-    raise SweepMistakesError([f"{path}: {line}" for line in lines])
+        for line in all_errors(error, whole="the file"):
+            mistakes.add(str(path), line)
+        wrong = [each["loc"] for each in error.errors(include_url=False, include_context=False, include_input=False)]
+    try:
+        return _Rest.model_validate(_without(found, wrong))
+    except pydantic.ValidationError:  # such as a list of tasks of which one is none
+        return _Rest()
+
+
+def _without(found: dict[Any, Any], wrong: Iterable[tuple[int | str, ...]]) -> dict[Any, Any]:
+    """The file without the entries, and without the fields that hold none, that are wrong."""
+    rest = {name: dict(value) if isinstance(value, Mapping) else value for name, value in found.items()}
+    for field, *inner in (place for place in wrong if place):
+        entries = rest.get(field)
+        if isinstance(entries, dict) and inner:
+            entries.pop(inner[0], None)
+        else:
+            rest.pop(field, None)
+    return rest

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from icm_annealer.cli.shared.bounds import MAX_AMOUNT
 from icm_annealer.cli.shared.options import AllowCodeOption, RunTaskOption, finite, interruptible
 from icm_annealer.cli.shared.work_options import (
     FirstOption,
@@ -97,6 +98,7 @@ def rl(
             "--kl-ceiling",
             metavar="NATS",
             min=0.001,
+            max=MAX_AMOUNT,
             callback=finite,
             help="Stop where the policy is farther than this from its start, per response, and keep the last weights "
             "that are not.",

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from icm_annealer.cli.shared.bounds import MAX_COUNT
 from icm_annealer.cli.shared.options import AllowCodeOption, RunDataOption, RunTaskOption, interruptible
 from icm_annealer.cli.shared.work_options import (
     AbstainOption,
@@ -110,6 +111,7 @@ def rm(
             "--two-stage",
             metavar="N",
             min=1,
+            max=MAX_COUNT,
             help="First make a reward model of the labels, in OUT-first; let it judge N further rows; learn from all.",
         ),
     ] = None,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from icm_annealer.cli.shared.bounds import MAX_AMOUNT, MAX_COUNT
 from icm_annealer.cli.shared.options import finite
 from icm_annealer.cli.shared.work_options import out_folder
 from icm_annealer.scorers.registry import DEFAULT_MODEL
@@ -27,6 +28,7 @@ MinMarginOption = Annotated[
     typer.Option(
         metavar="NATS",
         min=0.0,
+        max=MAX_AMOUNT,
         callback=finite,
         help="Leave out labels that score less than this above the next best one.",
     ),
@@ -43,7 +45,7 @@ PresetOption = Annotated[
     str | None, typer.Option(metavar="NAME", help=f"{presets_help()}.", show_default="cpu or gpu, as the device is")
 ]
 FullOption = Annotated[bool, typer.Option("--full", help="Train all weights, and not a LoRA adapter.")]
-RankOption = Annotated[int, typer.Option(min=1, help="LoRA's rank; alpha is twice as high.")]
+RankOption = Annotated[int, typer.Option(min=1, max=1024, help="LoRA's rank; alpha is twice as high.")]
 RateOption = Annotated[float | None, typer.Option(min=1e-9, max=1.0, callback=finite, help="The learning rate.")]
 EpochsOption = Annotated[float | None, typer.Option(min=0.01, max=1000, callback=finite)]
 BatchOption = Annotated[int | None, typer.Option(min=1, max=65_536, help="Rows a step.")]
@@ -58,12 +60,13 @@ HeldOutOption = Annotated[
     ),
 ]
 TextTokensOption = Annotated[
-    int | None, typer.Option(min=2, help="The most tokens of a text with its label.", show_default="the window")
+    int | None,
+    typer.Option(min=2, max=MAX_COUNT, help="The most tokens of a text with its label.", show_default="the window"),
 ]
 CutOption = Annotated[
     bool, typer.Option("--cut", help="Take off the beginning of longer texts, instead of refusing them.")
 ]
-ThreadsOption = Annotated[int | None, typer.Option(min=1, help="On a CPU.", show_default="all cores")]
+ThreadsOption = Annotated[int | None, typer.Option(min=1, max=1024, help="On a CPU.", show_default="all cores")]
 MergeOption = Annotated[bool, typer.Option("--merge", help=f"Also merge the adapter into the model, in OUT/{MERGED}.")]
 
 

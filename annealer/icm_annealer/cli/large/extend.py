@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from icm_annealer.cli.shared.bounds import MAX_AMOUNT, MAX_COUNT
 from icm_annealer.cli.shared.options import (
     AllowCodeOption,
     ColumnsOption,
@@ -72,6 +73,7 @@ ReadsOption = Annotated[
         "--reads",
         metavar="R",
         min=1.0,
+        max=MAX_AMOUNT,
         callback=finite,
         help="Reads a row, on average: every row is read behind one context, the least clear ones behind all.",
         show_default=str(DEFAULTS.reads),
@@ -82,7 +84,7 @@ ReadsOption = Annotated[
 def check_option(default: str | None = None) -> Any:
     """`--check`; `default` describes one that depends on the data."""
     text = "Label N random rows by a search of their own, too, and compare."
-    return typer.Option("--check", metavar="N", min=0, help=text, show_default=default or True)
+    return typer.Option("--check", metavar="N", min=0, max=MAX_COUNT, help=text, show_default=default or True)
 
 
 def extend(

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from icm_annealer.cli.large.extend import DEFAULTS, ContextsOption, CoreShotsOption, ReadsOption, check_option
+from icm_annealer.cli.shared.bounds import MAX_AMOUNT, MAX_COUNT
 from icm_annealer.cli.shared.options import (
     AllowCodeOption,
     ColumnsOption,
@@ -50,12 +51,15 @@ def plan(
     shots: CoreShotsOption = None,
     reads: ReadsOption = None,
     check: Annotated[int, check_option()] = 0,
-    runs: Annotated[int, typer.Option(metavar="N", min=0, help="Also the cost of N further runs like RUN.")] = 0,
+    runs: Annotated[
+        int, typer.Option(metavar="N", min=0, max=MAX_COUNT, help="Also the cost of N further runs like RUN.")
+    ] = 0,
     tokens_per_s: Annotated[
         float | None,
         typer.Option(
             metavar="RATE",
             min=0.001,
+            max=MAX_AMOUNT,
             callback=finite,
             help="Tokens that one GPU computes in a second.",
             show_default="measured with the scorer in 10 seconds, as that of one GPU",

@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from icm_annealer.cli.shared.dry_run import DryRun, DryRunOption
+from icm_annealer.cli.shared.bounds import MAX_TOKENS
+from icm_annealer.cli.shared.dry_run import DryRun, DryRunOption, amount_of
 from icm_annealer.cli.shared.options import (
     AllowCodeOption,
     EngineOption,
@@ -29,7 +30,7 @@ from icm_annealer.scorers.kind import DEFAULT_ENGINE
 from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_annealer.sweeping.forecasts import SweepForecast, sweep_forecast
 from icm_annealer.sweeping.held import Held, held_runs, move_renamed
-from icm_annealer.sweeping.mistakes import SweepMistakesError
+from icm_annealer.sweeping.mistakes import Mistakes, SweepMistakesError
 from icm_annealer.sweeping.plan import ScorerDefaults, SweepPlan, make_plan
 from icm_annealer.sweeping.shown_table import print_table, render_page
 from icm_annealer.sweeping.spec import read_spec
@@ -55,6 +56,7 @@ def sweep(
             "--max-tokens",
             metavar="N",
             min=1,
+            max=MAX_TOKENS,
             help="Ask for nothing more once the engines have computed N tokens for all runs together; a larger N "
             "continues.",
         ),
@@ -114,7 +116,9 @@ def sweep(
         scorer, engine, wait, lambda: api_key_file.key if api_key_file else None, key_file, experiment
     )
     with _listed(output):
-        whole = make_plan(read_spec(file), file.parent, folder, defaults, allow_code=allow_code)
+        mistakes = Mistakes()
+        spec = read_spec(file, mistakes)
+        whole = make_plan(spec, file.parent, folder, defaults, allow_code=allow_code, mistakes=mistakes)
         plan = whole if only is None else whole.only(lambda name: fnmatch.fnmatchcase(name, only))
     for note in plan.notes:
         output.note(note)
@@ -157,7 +161,7 @@ def _show_cost(output: Output, dry: DryRun, plan: SweepPlan, held: Mapping[str, 
         output, "dry run", lambda shown: sweep_forecast(plan, held, shown.status, shown.note)
     )
     for group, one in cost.groups.items():
-        output.say(f"{group.name}: {one.computed_tokens:,} tokens")
+        output.say(f"{group.name}: {amount_of(one)} tokens")
     output.say(f"{counted(cost.num_runs, 'run')} to make, {cost.num_finished:,} finished. All together:")
     dry.show_cost(output, cost.total)
 

@@ -62,36 +62,65 @@ class DryRun:
         """Prints a forecast."""
         for line in self.lines(cost):
             output.say(line)
-        output.json({**asdict(cost), "seconds": cost.seconds, **self.price.fields(cost.computed_tokens, cost.seconds)})
+        cut = cost.cut and cost.cut._asdict()
+        output.json(
+            {
+                **asdict(cost),
+                "cut": cut,
+                "seconds": cost.seconds,
+                **self.price.fields(cost.computed_tokens, cost.seconds),
+            }
+        )
 
     def lines(self, cost: Forecast) -> list[str]:
         """The forecast, line by line."""
-        depends_on_answers = cost.most_tokens > cost.computed_tokens
-        about = "about " if cost.share < 1 or depends_on_answers else ""
+        varies = cost.depends_on_answers
+        about = "about " if cost.share < 1 or varies else ""
         lines = [
             "Dry run: nothing was written.",
-            f"Tokens: {about}{cost.computed_tokens:,} computed in {counted(cost.num_requests, 'request')}; "
-            f"{cost.prompt_tokens:,} in all prompts, most of them from the prefix cache.",
+            f"Tokens: {amount_of(cost)} computed in {about}"
+            f"{counted(cost.num_requests, 'request')}; {cost.prompt_tokens:,} in all prompts, most of them from the "
+            "prefix cache.",
         ]
-        if depends_on_answers:
-            lines.append(f"At most about {cost.most_tokens:,}, if the model finds nothing coherent.")
+        if varies:
+            lines.append(
+                "How many depends on the model's answers: the least is for answers without any doubt, the most for a "
+                "model that finds nothing coherent."
+            )
         if cost.share < 1:
             lines.append(f"Only {cost.share:.0%} of the work was counted; the rest is extrapolated.")
-        cut = f"; contexts are cut, up to {cost.num_dropped:,} shots of a pass are left out" if cost.num_dropped else ""
+        is_cut = cost.num_dropped and not cost.cut
+        cut = f"; contexts are cut, up to {cost.num_dropped:,} shots of a pass are left out" if is_cut else ""
         lines.append(
             f"Window: the longest prompt has {cost.longest_prompt:,} of {cost.max_prompt_tokens:,} tokens "
             f"({cost.window_share:.0%}){cut}."
         )
+        if cost.cut:
+            lines.append(f"Contexts are cut: {cost.cut}.")
         if math.isfinite(cost.seconds):
             is_more = self.max_minutes is not None and cost.seconds > 60 * self.max_minutes
             lines.append(
-                f"Time: about {_time(cost.seconds)} at {cost.tokens_per_s:,.0f} tokens a second (measured in "
-                f"{cost.measured_s:.0f} s), without the scorer's start"
-                + (f"; it will end at its budget of {self.max_minutes:g} minutes." if is_more else ".")
+                f"Time: {amount_of(cost, lambda tokens: _time(tokens / cost.tokens_per_s), about='about ')}, at "
+                f"{cost.tokens_per_s:,.0f} tokens a second (measured in {cost.measured_s:.0f} s), without the scorer's "
+                "start" + (f"; it will end at its budget of {self.max_minutes:g} minutes." if is_more else ".")
             )
         else:
             lines.append("Time: unknown, since the scorer computed nothing for the requests that were measured.")
-        return lines + self.price.lines(cost.computed_tokens, cost.prompt_tokens, cost.seconds)
+        lines += self.price.lines(cost.computed_tokens, cost.prompt_tokens, cost.seconds)
+        return lines + (self.price.most(cost.most_tokens, cost.most_tokens / cost.tokens_per_s) if varies else [])
+
+
+def in_digits(tokens: int) -> str:
+    return f"{tokens:,}"
+
+
+def amount_of(cost: Forecast, shown: Callable[[int], str] = in_digits, about: str = "") -> str:
+    """What is `shown` of the computed tokens, with the least and the most where these depend on the answers."""
+    about = "about " if cost.share < 1 else about
+    if not cost.depends_on_answers:
+        return about + shown(cost.computed_tokens)
+    least, usual, most = map(shown, (cost.least_tokens, cost.computed_tokens, cost.most_tokens))
+    return f"at least {least}, usually about {usual}, at most {most}"
 
 
 def _time(seconds: float) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 import typer
 
 from icm_annealer.api.inputs import way_to_read, with_known_labels
+from icm_annealer.cli.shared.bounds import MAX_AMOUNT, MAX_TOKENS
 from icm_annealer.cli.shared.ending import run_to_end
 from icm_annealer.console.output import Output
 from icm_annealer.data.examples import Loaded
@@ -161,6 +162,7 @@ MaxTokensOption = Annotated[
         "--max-tokens",
         metavar="N",
         min=1,
+        max=MAX_TOKENS,
         help="End before the engine has computed more than about N tokens, with the best answer so far.",
     ),
 ]
@@ -170,6 +172,7 @@ MaxMinutesOption = Annotated[
         "--max-minutes",
         metavar="M",
         min=0.0,
+        max=MAX_AMOUNT,
         callback=finite,
         help="End before about M minutes of waiting for the scorer, with the best answer so far.",
     ),

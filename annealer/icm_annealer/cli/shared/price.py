@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from icm_annealer.cli.shared.bounds import MAX_AMOUNT
 from icm_annealer.cli.shared.options import finite
 
 PriceOption = Annotated[
@@ -16,6 +17,7 @@ PriceOption = Annotated[
         "--price",
         metavar="PER_MILLION_TOKENS",
         min=0.0,
+        max=MAX_AMOUNT,
         callback=finite,
         help="The price of a million tokens, in any currency: also print what the work costs.",
     ),
@@ -26,6 +28,7 @@ HourPriceOption = Annotated[
         "--price-per-hour",
         metavar="PRICE",
         min=0.0,
+        max=MAX_AMOUNT,
         callback=finite,
         help="The price of an hour of the scorer: also print what the work costs.",
     ),
@@ -48,6 +51,15 @@ class Price:
         if self.per_hour is not None and math.isfinite(seconds):
             lines.append(f"Price: {_money(self.per_hour * seconds / 3600)} by time.")
         return lines
+
+    def most(self, computed_tokens: int, seconds: float) -> list[str]:
+        """What it costs at most, if that many tokens and seconds are the most."""
+        amounts = []
+        if self.per_million is not None:
+            amounts.append(f"{_money(self.per_million * computed_tokens / 1e6)} by computed tokens")
+        if self.per_hour is not None and math.isfinite(seconds):
+            amounts.append(f"{_money(self.per_hour * seconds / 3600)} by time")
+        return [f"At most: {', '.join(amounts)}."] if amounts else []
 
     def fields(self, computed_tokens: int, seconds: float) -> dict[str, float]:
         """The same for JSON: `price` by computed tokens, `price_of_time`; each only if its price is stated."""

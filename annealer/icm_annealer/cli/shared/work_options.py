@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from icm_annealer.cli.shared.bounds import MAX_COUNT
 from icm_annealer.searches.settings import MAX_SEED
 
 QuietOption = Annotated[
@@ -77,20 +78,24 @@ SeedsOption = Annotated[int, seeds_option()]
 SizesOption = Annotated[str, sizes_option()]
 FirstOption = Annotated[
     int | None,
-    typer.Option("--first", metavar="N", min=2, help="Use only the first N rows.", show_default="all"),
+    typer.Option("--first", metavar="N", min=2, max=MAX_COUNT, help="Use only the first N rows.", show_default="all"),
 ]
 ExamplesOption = Annotated[
-    int, typer.Option("--examples", metavar="N", min=8, help="How many examples to label, drawn at random.")
+    int,
+    typer.Option("--examples", metavar="N", min=8, max=MAX_COUNT, help="How many examples to label, drawn at random."),
 ]
 TestSizeOption = Annotated[
-    int, typer.Option("--test-size", metavar="N", min=1, help="The most unseen examples to test on, drawn at random.")
+    int,
+    typer.Option(
+        "--test-size", metavar="N", min=1, max=MAX_COUNT, help="The most unseen examples to test on, drawn at random."
+    ),
 ]
 
 
 def shots_option(default: str | None = None) -> Any:
     """`--shots`; `default` describes one that is not a number."""
     text = "How many labelled examples to prompt with."
-    return typer.Option("--shots", metavar="N", min=1, help=text, show_default=default or True)
+    return typer.Option("--shots", metavar="N", min=1, max=MAX_COUNT, help=text, show_default=default or True)
 
 
 ShotsOption = Annotated[int | None, shots_option("all")]

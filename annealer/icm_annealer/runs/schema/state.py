@@ -29,7 +29,8 @@ class TrackingState(Versioned):
 
 
 class StartState(Versioned):
-    """How a run reaches its scorer, for the process that resumes it. It holds no secret."""
+    """How a run reaches its scorer, for the process that resumes it, and where its task and data lay, for an
+    evaluation. It holds no secret."""
 
     scorer: str | None
     """The scorer's name; None if its address holds a user and password."""
@@ -38,3 +39,7 @@ class StartState(Versioned):
     api_key_file: str | None
     experiment: str
     track: str | None
+    task: str | None = None
+    """The path of the task file, if it was one."""
+    data: str | None = None
+    """The path of the file that was named beside the task, if it can be read again as it is."""

@@ -12,7 +12,7 @@ from tests import planted
 from tests.icm_command import Icm, check_refused, succeed
 
 from icm_annealer.data.rows import read_rows
-from icm_annealer.runs.directory import EVALUATION, EXAMPLES, JOURNAL, LABELS, METRICS, REPORT
+from icm_annealer.runs.directory import EVALUATION, EXAMPLES, JOURNAL, LABELS, METRICS, REPORT, STARTED
 from icm_annealer.runs.journal import Journal, read_header
 from icm_annealer.runs.record import RunRecord
 
@@ -121,8 +121,8 @@ def test_an_evaluation_by_the_runs_own_data(icm: Icm, run: Path, made: Path, url
     assert str(run / EVALUATION) in ended.out.replace("\n", "")
     assert icm("report", run, "--overwrite").code == 0
     assert "Test accuracy on unseen examples" in (run / REPORT).read_text()
-    # The task names its data itself.
-    assert icm("eval", run, "--task", task, "--scorer", url, "--seeds", 2, "--test-size", 8).code == 0
+    # The run tells where its task lay, which names its data itself.
+    assert icm("eval", run, "--scorer", url, "--seeds", 2, "--test-size", 8).code == 0
     assert len(json.loads((run / EVALUATION).read_text())["seeds"]) == 2
 
 
@@ -140,6 +140,7 @@ def test_an_evaluation_on_a_file_of_its_own(icm: Icm, run: Path, made: Path, url
 
 def test_an_evaluation_says_what_it_lacks(icm: Icm, run: Path, made: Path, url: str, tmp_path: Path) -> None:
     data = made / "data" / "data.jsonl"
+    (run / STARTED).unlink()
     check_refused(icm("eval", run, "--scorer", url), 2, "gold field is not known", "--task")
     everything = icm("eval", run, "--task", made / "data" / "task.yaml", "--test", run / EXAMPLES, "--scorer", url)
     check_refused(everything, 2, "examples.jsonl")

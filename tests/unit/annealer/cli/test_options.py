@@ -39,6 +39,12 @@ def test_what_differs_is_found() -> None:
     assert differing(found) == ("type", "bounds", "form", "default", "meaning")
 
 
+def test_every_number_has_a_lowest_and_a_highest_value() -> None:
+    numbers = [use for found in USES.values() for use in found if {"int", "float"} & set(use.type.split(" or "))]
+    assert len(numbers) > 100
+    assert [(use.command, use.name, use.bounds) for use in numbers if "" in use.bounds.split("..")] == []
+
+
 def test_commands_that_print_a_result_print_it_as_json() -> None:
     """All but `icm review`, which serves a page until it is stopped."""
     commands = {use.command for found in USES.values() for use in found}

@@ -58,7 +58,9 @@ def test_a_changed_text_is_another_example(icm: Icm, tmp_path: Path, url: str) -
     check_refused(icm("eval", run, *common), 2, "not the examples that", "a changed text")
 
 
-@pytest.mark.parametrize("kind", ["run", pytest.param("baselines", marks=pytest.mark.slow), "eval"])
+@pytest.mark.parametrize(
+    "kind", [*(pytest.param(kind, marks=pytest.mark.slow) for kind in ("run", "baselines")), "eval"]
+)
 def test_a_dry_run_writes_nothing(icm: Icm, tmp_path: Path, url: str, kind: str) -> None:
     task, run = planted.write_task(tmp_path / "data", 40), tmp_path / "run"
     out, few = tmp_path / "out", ("--methods", "zero_shot,growing,gold", "--examples", 12)

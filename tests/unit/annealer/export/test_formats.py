@@ -137,6 +137,21 @@ def test_tables_keep_the_columns_of_the_data(tmp_path: Path) -> None:
     ]
 
 
+def test_reviewers_see_the_columns_of_the_data(tmp_path: Path) -> None:
+    fields: list[dict[str, Any]] = [{"id": "row 0", "text": "red", "size": 3}, {"id": "row 1", "text": "sun"}]
+    rows = [
+        one._replace(example=Example(one.row.id, "Word: ...", None, own))
+        for one, own in zip(labelled(["red", "sun"]), fields, strict=True)
+    ]
+    write("cleanlab", tmp_path / "out.csv", rows)
+    with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
+        found = [(row["id"], row["text"], row["size"]) for row in csv.DictReader(file)]
+    assert found == [("row 0", "red", "3"), ("row 1", "sun", "")]
+    write("label-studio", tmp_path / "out.json", rows)
+    tasks = {task["data"]["id"]: task["data"] for task in json.loads((tmp_path / "out.json").read_text())}
+    assert tasks["row 0"] == {"id": "row 0", "text": "Word: ...", "data.text": "red", "size": 3}
+
+
 def test_csv_is_read_by_pandas(tmp_path: Path) -> None:
     pandas = pytest.importorskip("pandas")
     write("csv", tmp_path / "out.csv")
@@ -240,9 +255,9 @@ def test_cleanlab_csv_holds_the_same(tmp_path: Path) -> None:
     arrays = np.load(tmp_path / "out.npz", allow_pickle=False)
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as file:
         header, *rows = list(csv.reader(file))
-    assert header == ["id", "label", *TASK.label_names]
+    assert header == ["id", "label", *TASK.label_names, "words"]
     assert [int(row[1]) for row in rows] == arrays["labels"].tolist()
-    assert [[float(p) for p in row[2:]] for row in rows] == arrays["pred_probs"].tolist()
+    assert [[float(p) for p in row[2:-1]] for row in rows] == arrays["pred_probs"].tolist()
 
 
 def test_cleanlab_says_what_its_users_need_to_know(tmp_path: Path) -> None:

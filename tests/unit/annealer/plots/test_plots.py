@@ -113,6 +113,13 @@ def test_curves_hold_every_point_and_have_a_name() -> None:
     assert all(tick == round(tick) for tick in axes.get_xticks())
 
 
+def test_points_of_one_pass_stand_in_the_middle_of_an_axis_with_their_number_alone() -> None:
+    _, axes = drawn(CurvePlot("t", "round", "y", (Curve("a", ((1, 0.2),)), Curve("b", ((1, 0.4),)))))
+    low, high = axes.get_xlim()
+    assert (low + high) / 2 == 1
+    assert axes.get_xticks().tolist() == [1]
+
+
 def test_no_two_series_are_drawn_alike_even_without_colour() -> None:
     num = math.lcm(len(MARKERS), len(DASHES))
     _, axes = drawn(CurvePlot("t", "x", "y", tuple(Curve(str(k), ((1, k), (2, k))) for k in range(num))))

@@ -66,6 +66,8 @@ def luminance(colour: str) -> float:
 @pytest.mark.parametrize("scheme", SCHEMES)
 async def test_a_page_fits_its_window_and_can_be_read(tmp_path: Path, scorer: ScorerClient, scheme: str) -> None:
     task_file = planted.write_task(tmp_path / "data", 12)
+    place = "https://example.org/records-of-2026/"
+    planted.write_rows(tmp_path / "data/data.jsonl", [{**row, "id": place + row["id"]} for row in planted.rows(12)])
     runs = [tmp_path / "a-folder-with-quite-a-long-name", tmp_path / "b"]
     for seed, run in enumerate(runs):
         await finished(scorer, run, task_file, seed=seed)
@@ -74,7 +76,7 @@ async def test_a_page_fits_its_window_and_can_be_read(tmp_path: Path, scorer: Sc
             assert seen["overflow"] <= 0
             assert seen["texts"] > 5
             assert seen["smallest"] > 9  # pixels
-            assert set(seen["ids"]) == {1}  # line
+            assert max(seen["ids"]) <= 2  # lines
             paper = luminance(seen["paper"])
             assert (paper < 0.1) == (scheme == "dark")
             for ink in seen["inks"]:

@@ -22,7 +22,7 @@ from icm_annealer.plots.curves import CurvePlot
 from icm_annealer.plots.points import PointPlot
 from icm_annealer.plots.stacks import StackPlot
 from icm_annealer.reporting.compare_runs import ComparedRuns, alike, differences
-from icm_annealer.reporting.report import render_report, report_plots
+from icm_annealer.reporting.report import render_report, report_plots, unbroken
 from icm_annealer.reporting.run_report import RunReport, SearchReport
 from icm_annealer.runs.directory import EVALUATION, EXAMPLES, JOURNAL, LABELS, METRICS, RunDir
 from icm_annealer.runs.record import RunRecord
@@ -296,6 +296,11 @@ async def test_what_an_evaluation_found_is_shown(tmp_path: Path, scorer: ScorerC
     path.write_text(path.read_text().replace('"brier"', '"bier"', 1))
     with pytest.raises(RequestError, match=r"eval\.json: figures\.zero_shot: has no raw\.brier"):
         render_report([RunReport.read(folder)])
+
+
+def test_an_interval_may_stand_below_its_value_as_a_whole() -> None:
+    assert unbroken("+0.5 [0.4, 0.6] none") == '+0.5 <span class="unbroken">[0.4, 0.6]</span> none'
+    assert unbroken("<b> ± 0.1") == "&lt;b&gt; ± 0.1"
 
 
 def test_no_run_is_reported(tmp_path: Path) -> None:

@@ -78,8 +78,19 @@ async def test_a_prompt_costs_the_tokens_that_it_has() -> None:
 
 
 async def test_a_text_too_long_to_be_counted_is_named_by_its_row(scorer: ScorerClient) -> None:
-    texts = ["red", "blue", "warm " * 100_000, "cold"]
+    with pytest.raises(RequestError, match="the row with the id 'row-2' has"):
+        await opened(scorer, ["red", "blue", "warm " * 100_000, "cold"])
+
+
+async def test_texts_longer_than_the_window_are_named_by_their_rows(scorer: ScorerClient) -> None:
+    model = await scorer.model()
+    fits, long = "warm " * (model.max_prompt_tokens - 20), "warm " * (model.max_prompt_tokens + 20)
+    await opened(scorer, ["red", fits])
+    with pytest.raises(RequestError, match=r"2 rows are too long .* 'row-1' \(8,2\d\d\), 'row-3' .* leave them out"):
+        await opened(scorer, ["red", long, fits, long])
+
+
+async def opened(scorer: ScorerClient, texts: list[str]) -> PassScorer:
     examples = [Example(f"row-{number}", text, None, {}) for number, text in enumerate(texts)]
     units = [np.array([number]) for number in range(len(texts))]
-    with pytest.raises(RequestError, match="the row with the id 'row-2' has"):
-        await PassScorer.open(scorer, TASK, examples, units, await scorer.model())
+    return await PassScorer.open(scorer, TASK, examples, units, await scorer.model())

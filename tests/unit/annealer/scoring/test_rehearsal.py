@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests import planted
 from tests.conftest import Serving, fake_scorer
+from tests.finished import PAIRS
 from tests.hand_clock import HandClock
 
 from icm_annealer.api.job import LabelJob
+from icm_annealer.cli.shared.dry_run import DryRun
+from icm_annealer.cli.shared.price import Price
 from icm_annealer.labelling.label_dataset import label_dataset
 from icm_annealer.runs.costs import read_costs
 from icm_annealer.runs.directory import RunDir
+from icm_annealer.scoring.context_fit import ContextFit
 from icm_annealer.scoring.forecast import Rehearsed, forecast
 from icm_annealer.scoring.limited_scorer import BudgetSpentError, LimitedScorer
 from icm_annealer.scoring.measured_rate import measured_rate
@@ -88,11 +93,73 @@ async def test_seconds_are_those_of_the_run(tmp_path: Path, token_s: float) -> N
         start = clock.now
         await label_dataset(RunDir(tmp_path), loaded.examples, loaded_task.task, slow, settings)
     spent = sum(cost.computed_tokens for cost in read_costs(tmp_path))
-    assert found.computed_tokens == pytest.approx(spent, rel=0.1)
+    assert found.computed_tokens == pytest.approx(spent, rel=0.15)
     assert found.seconds == pytest.approx(clock.now - start, rel=0.25)
-    assert found.most_tokens >= found.computed_tokens
     assert 0 < found.window_share < 0.1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("search", ["zero_shot", pytest.param("blocks", marks=pytest.mark.slow)])
+async def test_what_is_spent_lies_between_the_least_and_the_most(tmp_path: Path, search: str) -> None:
+    """A clear case, whose cost is nearly the least, and one in which nothing is found."""
+    loaded_task, loaded = planted.load(planted.write_task(tmp_path / "data", 24, task=PAIRS))
+    noise = loaded._replace(examples=[replace(one, text=f"{one.id}-{one.id}") for one in loaded.examples])
+    for number, data in enumerate((loaded, noise)):
+        async with fake_scorer() as scorer:
+            job = LabelJob(
+                loaded_task.task, data, data.examples, Settings(search=search), None, RunDir(tmp_path / "run")
+            )  # type: ignore[arg-type]
+            found = await forecast(scorer, job.rehearse, measuring_s=0.0)
+            place = tmp_path / str(number)
+            place.mkdir()
+            await label_dataset(RunDir(place), data.examples, loaded_task.task, scorer, job.settings)
+        spent = sum(cost.computed_tokens for cost in read_costs(place))
+        assert found.least_tokens <= spent <= found.most_tokens
+        assert found.least_tokens <= found.computed_tokens <= found.most_tokens
+        if search == "zero_shot":  # all its stages are in every run
+            assert (found.least_tokens, found.most_tokens) == pytest.approx((spent, spent), rel=0.1)
+        else:
+            assert found.most_tokens > 2 * found.least_tokens
+
+
+async def test_stages_that_no_rehearsal_has_together_are_added() -> None:
+    """By one scenario the first stage is short and the second long, by another the reverse."""
+    request = ScoreRequest(segments=["a b c", " d"], prefixes=[[None, 0]], prompts=[[0, 1]], labels=[[" x"], [" y"]])
+
+    async def work(rehearsal: Rehearsal) -> Rehearsed:
+        await rehearsal.score(request)
+        stages = {"all": 1, "one": 2} if rehearsal.number % 2 else {"all": 1, "other": 3}
+        return Rehearsed(stages=stages)
+
+    async with fake_scorer() as scorer:
+        found = await forecast(scorer, work, num_times=100, measuring_s=0.0)
+    whole = found.computed_tokens / 100
+    assert (found.least_tokens, found.most_tokens) == (
+        round(95 * (1 + whole - 4)),
+        round(105 * (1 + 2 + 3 + whole - 3)),
+    )
+
+
+async def test_contexts_that_are_cut_are_told_before_anything_is_scored(tmp_path: Path) -> None:
+    loaded_task, loaded = planted.load(planted.write_task(tmp_path / "data", 80))
+    task, settings, said = loaded_task.task, Settings(search="zero_shot"), list[object]()
+    async with fake_scorer(max_prompt_tokens=200) as scorer:
+        job = LabelJob(task, loaded, loaded.examples, settings, None, RunDir(tmp_path / "run"))  # type: ignore[arg-type]
+        found = await forecast(scorer, job.rehearse, varies=False, measuring_s=0.0)
+        assert found.cut is not None
+        (tmp_path / "a").mkdir()
+        await label_dataset(
+            RunDir(tmp_path / "a"), loaded.examples, task, scorer, settings, on_pass=said.append, on_cut=said.append
+        )
+        assert said[0] == found.cut
+        assert found.cut.num_shots < found.cut.num_wanted == 40
+        (line,) = (line for line in DryRun(Price(None, None)).lines(found) if line.startswith("Contexts are cut: "))
+        assert f"a core of at most {found.cut.num_core} rows" in line
+        (tmp_path / "b").mkdir()
+        core = loaded.examples[: found.cut.num_core]
+        await label_dataset(RunDir(tmp_path / "b"), core, task, scorer, settings, on_cut=said.append)
+    assert len(said) > 1
+    assert [one for one in said if isinstance(one, ContextFit)] == [found.cut]
 
 
 async def test_long_work_is_extrapolated(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from icm_annealer.console.terminal import Terminal
 from icm_annealer.runs.directory import COSTS, JOURNAL, LABELS, REPORT, RESCORE, STARTED
 from icm_annealer.searches.settings import options_for
 from icm_annealer.sweeping.held import held_runs, move_renamed
+from icm_annealer.sweeping.mistakes import Mistakes
 from icm_annealer.sweeping.plan import ScorerDefaults, SweepPlan, make_plan
 from icm_annealer.sweeping.spec import read_spec
 from icm_annealer.sweeping.sweep import SweepLimits, run_sweep
@@ -40,6 +41,15 @@ settings:
   zero: zero_shot
 scorers: {fake: URL}
 seeds: 2
+"""
+WRONG = """\
+tasks: {planted: task.yaml, rare: {task: task.yaml, rates: {hot: 0.1}}, gone: nothing.yaml}
+settings:
+  short: {search: blocks, passses: 4}
+  first: official
+scorers: {fake: "ftp://box"}
+seeds: -1
+retries: 3
 """
 RUNS = [f"planted.{setting}.fake/seed-{seed}" for setting in ("short", "zero") for seed in (0, 1)]
 WINDOW = 300
@@ -134,7 +144,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Swept:
 
 
 def planned(file: Path, out: Path) -> SweepPlan:
-    return make_plan(read_spec(file), file.parent, out, ScorerDefaults("fake:"))
+    return make_plan(read_spec(file, Mistakes()), file.parent, out, ScorerDefaults("fake:"))
 
 
 def quiet() -> SweepProgress:
@@ -283,11 +293,14 @@ def test_the_budget_ends_a_sweep_in_order(icm: Icm, whole: Swept, scorer: Asked,
 
 
 def test_all_mistakes_are_found_before_anything_starts(icm: Icm, tmp_path: Path) -> None:
+    """Of the file's form, of what it names, and of what does not go together."""
     file = write_sweep(tmp_path, "ftp://box")
-    file.write_text(file.read_text().replace("passes: 4", "passses: 4") + "retries: 3\n")
+    file.write_text(WRONG)
     ended = icm("sweep", file, "--out", tmp_path / "out")
     assert ended.code == 2
-    assert [line.split(": ")[2] for line in ended.err.splitlines()] == ["settings.short.passses", "retries"]
+    places = [line.removeprefix("error: ").removeprefix(f"{file}: ").split(": ")[0] for line in ended.err.splitlines()]
+    of_file, of_plan = ["settings.short.passses", "seeds", "retries"], ["tasks.gone", "scorers.fake"]
+    assert places == [*of_file, *of_plan, "tasks.rare with settings.first"]
     (tmp_path / "empty.yaml").write_text("")
     assert "a mapping with `tasks` is needed" in icm("sweep", tmp_path / "empty.yaml").err
     file.write_text(SWEEP.replace("URL", "ftp://box").replace("zero_shot", "zero_shots").replace("task.", "tsk."))
