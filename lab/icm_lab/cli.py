@@ -155,7 +155,7 @@ def reproduce(
     rows = interruptible(
         RowMaker(out, cache, output.inform, seeds).rows(chosen),
         output,
-        f"icm reproduce --out {out}",
+        f"icm reproduce ... --out {out}",
     )
     found: dict[str, Any] = {
         "num": NUM,

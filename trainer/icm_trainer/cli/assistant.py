@@ -37,13 +37,18 @@ from icm_client.contract.errors import RequestError
 from icm_trainer.cli.options import CACHE, CacheOption, DeviceOption, prepare_torch
 from icm_trainer.cli.rl import PolicyBaseOption, PromptsOption, StepsOption, StopOption, TokensOption, eval_rl, rl
 from icm_trainer.cli.rm import BetterOption, PairingOption, ResponseOption, eval_rm, rm
-from icm_trainer.cli.training_options import ThreadsOption
+from icm_trainer.cli.training_options import ThreadsOption, base_model
+from icm_trainer.models.device import chosen_device
 from icm_trainer.rl.head_to_head import evaluation_file, read_evaluation
 from icm_trainer.rl.job import reward_record
 from icm_trainer.rl.story import JUDGE, LABELS, Branch, branches, chapters, policy_folder, reward_folder, write_story
+from icm_trainer.rl.story_checks import StoryChecks
 from icm_trainer.rm.judged import EVALUATION
+from icm_trainer.rm.pairing import PairOptions
 from icm_trainer.rm.record import RmRecord
 from icm_trainer.sft.record import TRAINING, read_record
+from icm_trainer.sft.settings import SftSettings
+from icm_trainer.sft.sources import LabelOptions
 
 OTHER_ROWS = "other-rows.jsonl"
 """The rows that were not labelled, with gold: the judge learns from them, and reward models are tested on them."""
@@ -61,6 +66,7 @@ class _Story(NamedTuple):
     threads: int | None
     cache: Path
     allow_code: bool
+    how: PairOptions
     resume: bool
     overwrite: bool
 
@@ -121,7 +127,11 @@ def assistant(
     labels = out / LABELS
     if not (resume or overwrite) and (labels / JOURNAL).is_file():
         raise RequestError(f"{out} already holds an assistant: use --resume to continue, or --overwrite to replace it")
-    story = _Story(out, task, data, quiet, seed, device, threads, cache, allow_code, resume, overwrite)
+    how = PairOptions(kind=pairs, better=better, response=response)
+    story = _Story(out, task, data, quiet, seed, device, threads, cache, allow_code, how, resume, overwrite)
+    task_file = task if Path(task).exists() else None
+    checks = StoryChecks(judge, base, prompts or data, task_file, tokens, cache, output.inform)
+    checks.before_labels()
     make_folder(out)
     # With --json, what the stages print is not the result.
     aside = contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
@@ -141,12 +151,19 @@ def assistant(
             quiet=quiet,
         )
         there = list(branches(people, has_gold=own.gold is not None))
+        others = _other_rows(story, own, labels, output) if judge is None and own.gold is not None else None
+        found = LabelOptions(str(labels), task, data, allow_code=allow_code)
+        given = {one.what: found._replace(from_gold=one.from_gold, field=one.field) for one in there}
+        if others is not None:
+            given["the judge's labels"] = LabelOptions(str(others), task, from_gold=True, allow_code=allow_code)
+        model = base_model(None, found, cache, output.inform)
+        checks.before_trainings(given, how, model, SftSettings.of(chosen_device(device)))
         for branch in there:
             folder = reward_folder(out, branch)
-            output.inform(f"Reward model of {branch.what}: icm train rm {labels} --out {folder}")
-            _reward(story, labels, folder, pairs, better, response, branch.field, from_gold=branch.from_gold)
-        if judge is None and own.gold is not None:
-            judge = _judge(story, own, labels, there, (pairs, better, response), output)
+            output.inform(f"Reward model of {branch.what}: icm train rm {labels}{branch.options} --out {folder}")
+            _reward(story, labels, folder, branch.field, from_gold=branch.from_gold)
+        if others is not None:
+            judge = _judge(story, others, there, model.name, output)
         for branch in there:
             folder = policy_folder(out, branch)
             output.inform(f"Policy by it: icm train rl {reward_folder(out, branch)} --out {folder}")
@@ -154,7 +171,7 @@ def assistant(
                 reward_folder(out, branch),
                 folder,
                 prompts or data,
-                task if Path(task).exists() else None,
+                task_file,
                 base=base,
                 steps=steps,
                 tokens=tokens,
@@ -188,9 +205,6 @@ def _reward(
     story: _Story,
     labels: Path,
     folder: Path,
-    pairs: str | None,
-    better: str | None,
-    response: str | None,
     field: str | None,
     *,
     from_gold: bool,
@@ -203,9 +217,9 @@ def _reward(
         story.data,
         from_gold,
         field,
-        pairs=pairs,
-        better=better,
-        response=response,
+        pairs=story.how.kind,
+        better=story.how.better,
+        response=story.how.response,
         base=base,
         seed=story.seed,
         device=story.device,
@@ -218,38 +232,30 @@ def _reward(
     )
 
 
-def _judge(
-    story: _Story,
-    own: Task,
-    labels: Path,
-    there: list[Branch],
-    how: tuple[str | None, str | None, str | None],
-    output: Output,
-) -> Path | None:
-    """A reward model of the gold labels of the rows that were not labelled; None if there are none. The others are
-    tested on these rows."""
-    record = RunRecord.read(labels)
-    again = read_again(record, story.task, story.data, allow_code=story.allow_code)
+def _other_rows(story: _Story, own: Task, labels: Path, output: Output) -> Path | None:
+    """Writes the rows that were not labelled and have gold; None if there are none."""
+    again = read_again(RunRecord.read(labels), story.task, story.data, allow_code=story.allow_code)
     rest = not_labelled(again.data, again.examples) if again.data else []
     gold = again.data.gold if again.data else {}
     rows = [{**one.fields, str(own.gold): gold[one.id]} for one in rest if one.id in gold]
     if not rows:
         output.note("all rows were labelled, so none is left for a judge: label fewer with --first, or name --judge")
         return None
-    file = story.out / OTHER_ROWS
-    RunDir(story.out).write_text(OTHER_ROWS, "".join(json.dumps(row) + "\n" for row in rows))
+    return RunDir(story.out).write_text(OTHER_ROWS, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _judge(story: _Story, rows: Path, there: list[Branch], base: str, output: Output) -> Path:
+    """A reward model of the gold labels of these rows, made of the same model as the others, which are tested on
+    them."""
     folder = story.out / JUDGE
-    pairs, better, response = how
-    output.inform(f"Judge: icm train rm {file} --from-gold --out {folder}")
-    judging = story._replace(data=None)
-    model = record.header.model.name  # as of the reward models that learn from the run
-    _reward(judging, file, folder, pairs, better, response, None, from_gold=True, base=model)
+    output.inform(f"Judge: icm train rm {rows} --task {story.task} --from-gold --out {folder}")
+    _reward(story._replace(data=None), rows, folder, None, from_gold=True, base=base)
     for branch in there:
         reward = reward_folder(story.out, branch)
         if not (story.resume and (reward / EVALUATION).is_file()):
             eval_rm(
                 reward,
-                str(file),
+                str(rows),
                 story.task,
                 device=story.device,
                 cache=story.cache,

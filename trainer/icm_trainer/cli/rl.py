@@ -20,11 +20,8 @@ from icm_annealer.cli.shared.work_options import (
 )
 from icm_annealer.console.output import Output
 from icm_annealer.console.progress import RunProgress, duration
-from icm_annealer.data.rows import ReadAs
 from icm_annealer.runs.atomic_write import check_writable
 from icm_annealer.runs.directory import RunDir
-from icm_annealer.runs.gold import task_again
-from icm_client.contract.errors import RequestError
 from icm_trainer.cli.options import CACHE, CacheOption, DeviceOption, prepare_torch
 from icm_trainer.cli.training_options import (
     HeldOutOption,
@@ -39,7 +36,7 @@ from icm_trainer.models.device import chosen_device
 from icm_trainer.rl.head_to_head import HeadToHead, Side, check_judge, evaluation_file, head_to_head
 from icm_trainer.rl.job import RlJob
 from icm_trainer.rl.page import write_page
-from icm_trainer.rl.prompts import PROMPT, PromptForm, PromptSet, read_prompts
+from icm_trainer.rl.prompts import PROMPT, PromptForm, find_prompts, read_prompts
 from icm_trainer.rl.record import RlRecord, read_used_prompts
 from icm_trainer.rl.settings import RlSettings
 from icm_trainer.rm.record import RmRecord
@@ -144,7 +141,8 @@ def rl(
     prepare_torch("icm train rl")
     output = Output(quiet=quiet, as_json=as_json)
     judge = read_record(reward, RmRecord)
-    asked = _prompts(reward, judge, prompts, task, first, allow_code)
+    form = PromptForm(judge.task)
+    asked = find_prompts(form, judge.pairs.of_task, str(reward), prompts, task, first, allow_code=allow_code)
     start = BaseModel.find(base or _base_of(judge), cache, output.inform)
     settings = RlSettings.of(
         chosen_device(device),
@@ -257,24 +255,6 @@ def eval_rl(
         )
     output.say(f"Written to {file} and {write_page(policy)}")
     output.json({"file": file, **found.model_dump(exclude={"format"})})
-
-
-def _prompts(
-    reward: Path, judge: RmRecord, prompts: str | None, task: str | None, first: int | None, allow_code: bool
-) -> PromptSet:
-    form = PromptForm(judge.task)
-    if prompts is not None:
-        return read_prompts(prompts, form, first)
-    of_task = judge.pairs.of_task
-    loaded = None if of_task is None else task_again(of_task, str(reward), task, allow_code=allow_code)
-    if loaded is None or loaded.data_path is None:
-        raise RequestError(
-            f"no prompts: name rows with {' and '.join(map(repr, form.fields)) or 'any field'}, or with {PROMPT!r}, by "
-            "--prompts" + ("" if of_task is None else f"; or the task file of {reward}, if it names data, by --task"),
-            code="no_prompts",
-        )
-    read_as = ReadAs(loaded.task.columns, loaded.task.encoding)
-    return read_prompts(str(loaded.data_path), form, first, read_as)
 
 
 def _base_of(judge: RmRecord) -> str:

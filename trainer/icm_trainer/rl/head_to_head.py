@@ -135,13 +135,18 @@ def check_judge(judge: Path, policies: Sequence[Path]) -> RmRecord:
                 "rows (icm train rm --from-gold)",
                 code="same_judge",
             )
-        if trained.task.template != record.task.template:
-            raise RequestError(
-                f"{judge} reads {record.task.template!r}, but {folder} was trained on {trained.task.template!r}: the "
-                "judge cannot read its responses",
-                code="other_form",
-            )
+        check_reads(judge, record, trained.task.template, str(folder))
     return record
+
+
+def check_reads(judge: Path, record: RmRecord, template: str, policy: str) -> None:
+    """Raises RequestError if the judge reads other texts than a policy of this template writes."""
+    if template != record.task.template:
+        raise RequestError(
+            f"{judge} reads {record.task.template!r}, but {policy} writes into {template!r}: the judge cannot read its "
+            "responses",
+            code="other_form",
+        )
 
 
 def shared_pairs(judge: Path, reward: Path) -> float:

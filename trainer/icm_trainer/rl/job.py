@@ -15,7 +15,7 @@ from icm_server.engines.model_store import Progress
 from icm_trainer.learning.checkpoint import LogRow
 from icm_trainer.models.base_model import BaseModel
 from icm_trainer.models.label_tokens import prompts_of
-from icm_trainer.models.lora import check_adapter, check_rank
+from icm_trainer.models.lora import check_rank
 from icm_trainer.rl.card import model_card
 from icm_trainer.rl.objective import GrpoObjective
 from icm_trainer.rl.policy import Policy, prompt_tokens
@@ -24,9 +24,10 @@ from icm_trainer.rl.record import RewardRecord, RlRecord, UsedPrompt
 from icm_trainer.rl.settings import RlSettings
 from icm_trainer.rm.record import RmRecord
 from icm_trainer.rm.reward_model import RewardModel
-from icm_trainer.sft.classifier import base_of
 from icm_trainer.sft.prepared import CHECKPOINT_S, Prepared, base_record, versions
 from icm_trainer.sft.record import read_record
+from icm_trainer.sft.saving import check_apart
+from icm_trainer.sft.settings import SftSettings
 
 NUM_SHOWN = 8
 """The most prompts that are answered at every look."""
@@ -54,15 +55,11 @@ class RlJob:
         """Checks everything that can be known before a training, and makes the folder ready. Raises RequestError."""
         check_rank(self.base, self.settings.rank)
         reward = read_record(self.reward, RmRecord)
-        full = reward.settings.full
-        judge = (
-            BaseModel.find(str(self.reward), self.cache, say) if full else base_of(self.reward, reward, self.cache, say)
-        )
-        if not full:
-            check_adapter(self.reward)
-        texts, form = self.prompts.texts, self.prompts.form
-        ids = prompt_tokens(texts, form.task, self.base, self.settings.tokens)
-        self._check_reward_window(reward, judge)
+        judge = RewardModel.check(self.reward, self.cache, say)
+        check_apart(self.out, self.reward, "the reward model")
+        texts, form, tokens = self.prompts.texts, self.prompts.form, self.settings.tokens
+        ids = prompt_tokens(texts, form.task, self.base, tokens)
+        check_reward_window(self.prompts, tokens, judge, reward.settings, f"the reward model in {self.reward}")
         is_held_out = self.prompts.held_out(self.settings.held_out, self.settings.seed)
         shown = np.flatnonzero(is_held_out if is_held_out.any() else ~is_held_out)[:NUM_SHOWN]
         learnt = np.flatnonzero(~is_held_out)
@@ -114,19 +111,20 @@ class RlJob:
         """The last look at a policy that is near its start. One that is not ends the training."""
         return next((row for row in reversed(log) if row.figures["kl"] <= self.settings.kl_ceiling), None)
 
-    def _check_reward_window(self, reward: RmRecord, judge: BaseModel) -> None:
-        """Raises RequestError if the reward model, made of `judge`, could not read the longest responses."""
-        limit = min(reward.settings.max_tokens, judge.window)
-        form = self.prompts.form
-        read = prompts_of([form.text(text, " x") for text in self.prompts.texts], form.task, judge.tokenizer)
-        most = max(prompt.num_tokens for prompt in read) + self.settings.tokens
-        if most > limit and not reward.settings.cut:
-            raise RequestError(
-                f"the reward model in {self.reward} reads up to {limit:,} tokens; a prompt and a response of "
-                f"{self.settings.tokens:,} (--tokens) may take {most:,}: lower --tokens, shorten the prompts, or train "
-                "the reward model with more --text-tokens",
-                code="too_long",
-            )
+
+def check_reward_window(
+    prompts: PromptSet, tokens: int, judge: BaseModel, settings: SftSettings, what: str = "the reward model"
+) -> None:
+    """Raises RequestError if `judge`, tuned by these settings, could not read the longest responses, of `tokens`."""
+    limit, form = min(settings.max_tokens, judge.window), prompts.form
+    read = prompts_of([form.text(text, " x") for text in prompts.texts], form.task, judge.tokenizer)
+    most = max(prompt.num_tokens for prompt in read) + tokens
+    if most > limit and not settings.cut:
+        raise RequestError(
+            f"{what} reads up to {limit:,} tokens; a prompt and a response of {tokens:,} (--tokens) may take {most:,}: "
+            "lower --tokens, shorten the prompts, or train the reward model with more --text-tokens",
+            code="too_long",
+        )
 
 
 def reward_record(folder: Path, record: RmRecord) -> RewardRecord:

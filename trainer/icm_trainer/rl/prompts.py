@@ -17,6 +17,7 @@ from icm_annealer.data.row_reader import is_absent
 from icm_annealer.data.rows import READ_AS_IT_IS, ReadAs, read_rows
 from icm_annealer.data.task import Task
 from icm_annealer.data.template import literals
+from icm_annealer.runs.gold import task_again
 from icm_client.contract.errors import RequestError
 from icm_trainer.sft.settings import MIN_HELD_OUT
 
@@ -103,3 +104,28 @@ def read_prompts(source: str, form: PromptForm, first: int | None = None, read_a
     if not found:
         raise RequestError(f"{source}: no rows, so no prompts to train on", code="no_prompts")
     return PromptSet(form, list(found), f"of {source}")
+
+
+def find_prompts(
+    form: PromptForm,
+    of_task: Task | None,
+    labels: str,
+    source: str | None,
+    task: str | None,
+    first: int | None = None,
+    *,
+    allow_code: bool = False,
+) -> PromptSet:
+    """The prompts of `source`. Without it, those of the rows that the task file `task`, or the built-in task, names:
+    that of `labels`, which the reward model was made of, must be this one. Raises RequestError."""
+    if source is not None:
+        return read_prompts(source, form, first)
+    loaded = None if of_task is None else task_again(of_task, labels, task, allow_code=allow_code)
+    if loaded is None or loaded.data_path is None:
+        raise RequestError(
+            f"no prompts: name rows with {' and '.join(map(repr, form.fields)) or 'any field'}, or with {PROMPT!r}, by "
+            "--prompts" + ("" if of_task is None else f"; or the task file of {labels}, if it names data, by --task"),
+            code="no_prompts",
+        )
+    read_as = ReadAs(loaded.task.columns, loaded.task.encoding)
+    return read_prompts(str(loaded.data_path), form, first, read_as)

@@ -33,6 +33,11 @@ class Branch:
     field: str | None = None
     from_gold: bool = False
 
+    @property
+    def options(self) -> str:
+        """Of `icm train rm`, behind the folder of the run."""
+        return " --from-gold" if self.from_gold else f" --field {self.field}" if self.field is not None else ""
+
 
 def branches(people: str | None, *, has_gold: bool) -> Iterator[Branch]:
     """The run's own labels first; those of people, in this field; gold."""

@@ -52,6 +52,10 @@ class Pairing(Protocol):
         """The pairs that rewards tell of examples without labels, of which about a `share` is good."""
         ...
 
+    def texts(self, examples: Sequence[Example]) -> list[str]:
+        """All that a reward model reads of these examples."""
+        ...
+
 
 @dataclass(frozen=True)
 class Responses:
@@ -97,6 +101,9 @@ class Responses:
             if first != second
         ]
 
+    def texts(self, examples: Sequence[Example]) -> list[str]:
+        return [text for example in examples for text in self._texts(example)]
+
     def _texts(self, example: Example) -> tuple[str, str]:
         form = self.form.template
         first, second = (
@@ -123,13 +130,16 @@ class Groups:
 
     def by_rewards(self, examples: Sequence[Example], rewards: Rewards, share: float) -> list[Pair]:
         """The highest reward of a group over the lowest: how many of the others are good is not known."""
-        values, pairs = rewards([example.text for example in examples]), []
+        values, pairs = rewards(self.texts(examples)), []
         for group in groups_of(examples):
             best, worst = max(group, key=lambda k: values[k]), min(group, key=lambda k: values[k])
             chosen, rejected = examples[best].text, examples[worst].text
             if values[best] > values[worst] and chosen != rejected:
                 pairs.append(Pair(chosen=chosen, rejected=rejected, group=str(examples[best].group)))
         return pairs
+
+    def texts(self, examples: Sequence[Example]) -> list[str]:
+        return [example.text for example in examples]
 
 
 @dataclass(frozen=True)
@@ -155,12 +165,15 @@ class AnyExamples:
 
     def by_rewards(self, examples: Sequence[Example], rewards: Rewards, share: float) -> list[Pair]:
         """The share with the highest rewards is taken to be good."""
-        order = np.argsort(-rewards([example.text for example in examples]), kind="stable")
+        order = np.argsort(-rewards(self.texts(examples)), kind="stable")
         good = set(order[: round(share * len(examples))].tolist())
         other = next(name for name in self.form.label_names if name != self.better)
         return self.by_labels(
             [LabelledExample(one, self.better if k in good else other) for k, one in enumerate(examples)]
         )
+
+    def texts(self, examples: Sequence[Example]) -> list[str]:
+        return [example.text for example in examples]
 
 
 def _pairs_of(members: Sequence[LabelledExample], better: str, group: str) -> Iterator[Pair]:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from icm_annealer.core.arrays import Array
 from icm_server.engines.model_store import Progress
+from icm_trainer.models.base_model import BaseModel
+from icm_trainer.models.lora import check_adapter
 from icm_trainer.rm.objective import log_odds
 from icm_trainer.rm.record import RmRecord
 from icm_trainer.sft.classifier import TunedClassifier, base_of
@@ -27,6 +29,17 @@ class RewardModel:
         changed."""
         record = read_record(folder, RmRecord)
         return cls(record, TunedClassifier.load(folder, cache, say, device))
+
+    @classmethod
+    def check(cls, folder: Path, cache: Path, say: Progress) -> BaseModel:
+        """What `load` would refuse, without loading weights. Returns the model whose window and tokenizer it has: its
+        base, or itself if it is whole."""
+        record = read_record(folder, RmRecord)
+        if record.settings.full:
+            return BaseModel.find(str(folder), cache, say)
+        base = base_of(folder, record, cache, say)
+        check_adapter(folder)
+        return base
 
     def untuned(self, folder: Path, cache: Path, say: Progress, device: str = "cpu") -> RewardModel:
         """The model that the one in `folder` was made of, as a reward model. Raises RequestError if it is missing."""

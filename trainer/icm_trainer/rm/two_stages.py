@@ -15,10 +15,13 @@ from icm_annealer.console.progress import RunProgress
 from icm_annealer.core.arrays import Array
 from icm_annealer.data.examples import Example
 from icm_trainer.models.device import use_threads
+from icm_trainer.models.label_tokens import prompts_of
 from icm_trainer.rm.job import RmJob
 from icm_trainer.rm.record import RmRecord
 from icm_trainer.rm.reward_model import RewardModel
 from icm_trainer.rm.sources import Labels
+from icm_trainer.sft.record import TRAINING
+from icm_trainer.sft.rows import fitted
 from icm_trainer.sft.saving import check_free
 
 
@@ -51,18 +54,26 @@ class TwoStages:
         self, progress: Callable[[str], RunProgress], *, resume: bool = False, overwrite: bool = False
     ) -> Stages:
         """Trains both. `progress` opens what shows a stage. A stopped one is resumed in the stage where it was. Raises
-        RequestError, for a folder that cannot take the last model before the first one is trained."""
+        RequestError, for a folder that cannot take the last model, and for a text that is too long to be judged, before
+        the first model is trained."""
         if not (resume or overwrite):
             check_free(self.job.out)
+        self._check_rest()
         first_job = replace(self.job, out=self.first_folder, merges=False)
-        is_begun = resume and self.first_folder.exists()
+        is_begun = resume and (self.first_folder / TRAINING).is_file()
         with progress("first of two") as shown:
             first = await first_job.prepare(resume=is_begun, overwrite=overwrite).run(shown)
         with progress("judging pairs") as shown:
             job = await asyncio.to_thread(self._last_job, shown)
-        is_begun = resume and self.job.out.exists()
+        is_begun = resume and (self.job.out / TRAINING).is_file()
         with progress("last of two") as shown:
             return Stages(first, await job.prepare(resume=is_begun, overwrite=overwrite).run(shown))
+
+    def _check_rest(self) -> None:
+        """Raises RequestError for texts that are too long."""
+        texts = self.labels.pairing.texts(self.rest)
+        prompts = prompts_of(texts, self.job.pairs.form, self.job.base.tokenizer)
+        fitted(prompts, self.job.base, self.job.settings, lambda number: texts[number][:40])
 
     def _last_job(self, progress: RunProgress) -> RmJob:
         settings = self.job.settings

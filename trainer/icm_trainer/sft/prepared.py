@@ -22,7 +22,7 @@ from icm_trainer.models.base_model import BaseModel
 from icm_trainer.models.device import use_threads
 from icm_trainer.models.lora import num_lora_parameters, with_adapter
 from icm_trainer.sft.record import CARD, CHECKPOINT, TRAINING, BaseRecord, RecordT, TrainingResult, read_record
-from icm_trainer.sft.saving import merge, prepare_folder, save_weights
+from icm_trainer.sft.saving import check_apart, merge, prepare_folder, save_weights
 from icm_trainer.sft.settings import SftSettings, TrainingSettings
 
 CHECKPOINT_S = 60.0
@@ -60,6 +60,7 @@ class Prepared(Generic[RecordT]):
 
     def ready(self, used: Iterable[Record], *, resume: bool, overwrite: bool) -> Prepared[RecordT]:
         """Makes the folder ready, and says whether the training has ended. Raises RequestError."""
+        check_apart(self.out, self.base.folder, "the model to tune")
         self.out.parent.mkdir(parents=True, exist_ok=True)
         check_room(
             self.out if self.out.is_dir() else self.out.parent,

@@ -70,11 +70,13 @@ def fitted(prompts: Sequence[Prompt], base: BaseModel, settings: SftSettings, na
     is_long = [prompt.num_tokens > limit for prompt in prompts]
     if any(is_long) and not settings.cut:
         longest = max(range(len(prompts)), key=lambda number: prompts[number].num_tokens)
-        room = f"up to the {base.window:,} of {base.name}" if base.window > limit else f"the most {base.name} reads"
+        is_most = limit == base.window
+        room = "" if is_most else f"raise --text-tokens (up to the {base.window:,} of {base.name}), "
         raise RequestError(
-            f"{sum(is_long):,} of {len(prompts):,} texts are longer than {limit:,} tokens, the longest "
-            f"({name(longest)!r}) {prompts[longest].num_tokens:,}: raise --text-tokens ({room}), "
-            "leave them out, or let --cut take off their beginning",
+            f"{sum(is_long):,} of {len(prompts):,} texts are longer than {limit:,} tokens"
+            + f", the most that {base.name} reads" * is_most
+            + f"; the longest ({name(longest)!r}) has {prompts[longest].num_tokens:,}: {room}leave them out, or let "
+            "--cut take off their beginning",
             code="too_long",
         )
     bos = base.tokenizer.bos

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from icm_annealer.runs.atomic_write import check_writable
-from icm_annealer.runs.directory import RunDir
+from icm_annealer.runs.directory import EVALUATION, RunDir
 from icm_annealer.runs.lock import LOCK, hold
 from icm_annealer.runs.schema.base import Record, read_file
 from icm_client.contract.errors import RequestError
@@ -27,14 +27,14 @@ from icm_trainer.sft.record import (
 
 PARTIAL = ".partial"
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model")
-MEASURED = ("rl-eval*.json", "rl.html", "rm-eval.json")
+MEASURED = (EVALUATION, "rl-eval*.json", "rl.html", "rm-eval.json")
 """What other commands measured of the model that is removed."""
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "adapter_config.json")
 
 
 def prepare_folder(out: Path, record: TrainingRecord, used: Iterable[Record], *, resume: bool, overwrite: bool) -> bool:
     """Locks the folder for this process, and writes the record and what is given. Returns whether the training has
-    ended already.
+    ended already. With both options it resumes, as a run does.
 
     Raises RequestError if the folder holds something else, another training, or one that was not to be touched.
     """
@@ -43,20 +43,28 @@ def prepare_folder(out: Path, record: TrainingRecord, used: Iterable[Record], *,
         raise RequestError(f"{out}: there is no training to resume", code="no_model")
     check_writable(out / TRAINING)
     hold(out)
-    there = None if overwrite else _there(out, record)
+    there = None if overwrite and not resume else _there(out, record)
     if there is not None:
         if not resume:
             raise _holds_a_model(out)
         _check_same(out, there, record)
-        return there.result is not None
-    if not overwrite:
-        check_free(out)
-    if overwrite:
+    elif overwrite and (out / TRAINING).is_file():
         remove_model(out)
+    else:
+        check_free(out)
     folder = RunDir(out)
-    folder.write_rows(record.used_file, used)
-    folder.write(TRAINING, record)
-    return False
+    if there is None:
+        folder.write(TRAINING, record)  # first: by it, a process that is killed here is resumed
+    if not (out / record.used_file).is_file():
+        folder.write_rows(record.used_file, used)
+    return there is not None and there.result is not None
+
+
+def check_apart(out: Path, used: Path, what: str) -> None:
+    """Raises RequestError if `out` is the folder of what a training reads, or holds it, so that replacing what is in
+    `out` would remove it."""
+    if out.resolve() in (used.resolve(), *used.resolve().parents):
+        raise RequestError(f"{out} holds {what}, which is needed: use another --out", code="model_exists")
 
 
 def check_free(out: Path) -> None:

@@ -58,6 +58,29 @@ def _texts(pairs: Path) -> set[str]:
     return {pair[side] for pair in read for side in ("chosen", "rejected")}
 
 
+def test_mistakes_are_told_before_any_training(icm: Icm, scorer: str, tmp_path: Path) -> None:
+    task, out, long = planted.write_task(tmp_path / "task"), tmp_path / "out", tmp_path / "long.jsonl"
+    *rows, last = [row | {"people": "hot"} for row in planted.rows(24)]
+    planted.write_rows(task.parent / "data.jsonl", [*rows, last])
+    planted.write_rows(long, [*rows, last | {"words": "sun " * 1000}])
+    command = ("assistant", task, "--out", out, "--scorer", scorer, "--first", "16", "--threads", "1", "--quiet")
+    for options, says in (
+        (("--judge", tmp_path), "holds no model of `icm train`"),
+        (("--base", tmp_path), "is not a model"),
+        (("--prompts", tmp_path / "none.jsonl"), "there is no such file of prompts"),
+    ):
+        check_refused(icm(*command, *options), 2, says)
+        assert not out.exists()
+    for options, says in (
+        (("--people", "people"), "people's labels: all 16 labels are 'hot'"),
+        (("--data", long), "the judge's labels: 1 of 8 texts are longer than 1,024 tokens"),
+        (("--tokens", "1023"), "do not fit into the 1,024 tokens"),
+    ):
+        check_refused(icm(*command, *options, "--overwrite"), 2, says)
+        assert (out / "labels/labels.jsonl").exists()
+        assert not (out / "reward").exists()
+
+
 @pytest.mark.slow
 def test_a_stopped_assistant_is_continued_to_its_report(icm: Icm, scorer: str, tmp_path: Path) -> None:
     task, out = planted.write_task(tmp_path / "task"), tmp_path / "out"

@@ -61,6 +61,8 @@ def test_mistakes_are_told_before_any_training(icm: Icm, tiny: BaseModel, reward
     ):
         check_refused(icm("train", "rl", folder, *options, "--out", out), 2, *says)
         assert not out.exists()
+    over = icm("train", "rl", reward, *prompts, "--out", reward, "--overwrite")
+    check_refused(over, 2, "holds the reward model, which is needed")
     begun = tmp_path / "story/labels"
     begun.mkdir(parents=True)
     (begun / "journal.jsonl").write_text("")

@@ -44,6 +44,11 @@ def test_mistakes_are_told_before_any_training(icm: Icm, tiny: BaseModel, tmp_pa
     two_stages = ("--first", "20", "--two-stage", "12", "--epochs", "1", "--threads", "1", "--out", out)
     refused = icm("train", "rm", *gold, *two_stages, "--base", tiny.folder)
     check_refused(refused, 2, "holds mine.jsonl of something else")
+    (out / "mine.jsonl").unlink()
+    *rows, last = planted.rows(21)
+    planted.write_rows(few, [*rows, last | {"words": "sun " * 1000}])
+    refused = icm("train", "rm", few, *gold, *two_stages, "--base", tiny.folder)
+    check_refused(refused, 2, "1 of 1 texts are longer than 1,024 tokens, the most that", "has 3,014: leave them out")
     assert not (tmp_path / "out-first").exists()
     check_refused(icm("train", "eval-rm", tmp_path), 2, "holds no model of `icm train`")
 
@@ -55,8 +60,9 @@ def test_two_stages_are_made_and_judged(icm: Icm, tiny: BaseModel, tmp_path: Pat
     command += ("--base", tiny.folder, "--epochs", "1", "--out", out)
     made = icm(*command, "--threads", "1")
     assert made.code == 0, made
-    # Stopped in the first stage, it goes on with the same number of threads.
+    # Killed when the first stage had ended, it goes on with the same number of threads.
     shutil.rmtree(out)
+    out.mkdir()
     again = icm(*command, "--resume")
     assert again.code == 0, again
     assert json.loads((out / "training.json").read_text())["settings"]["threads"] == 1

@@ -7,6 +7,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,8 +31,8 @@ from icm_trainer.models.label_scores import label_logprobs
 from icm_trainer.models.label_tokens import prompts_of
 from icm_trainer.sft.classifier import TunedClassifier
 from icm_trainer.sft.judged import tuned_rows
-from icm_trainer.sft.record import SftRecord, read_record, read_used
-from icm_trainer.sft.saving import merge
+from icm_trainer.sft.record import SftRecord, UsedLabel, read_record, read_used
+from icm_trainer.sft.saving import merge, prepare_folder
 
 LABELS = planted_labels(56, wrong=0.2)
 
@@ -110,12 +111,41 @@ def test_another_training_is_not_resumed_or_replaced(adapter: Path, tiny: BaseMo
         made.prepare()
     with pytest.raises(RequestError, match="there is no training to resume"):
         job(tiny, tmp_path / "none").prepare(resume=True)
-    (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(RequestError, match=r"holds notes.txt of something else"):
-        job(tiny, tmp_path).prepare()
+    mine = tmp_path / "model.safetensors"
+    mine.write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(RequestError, match=r"holds model.safetensors of something else"):
+            job(tiny, tmp_path).prepare(overwrite=overwrite)
+    for out in (tiny.folder, tiny.folder.parent):
+        with pytest.raises(RequestError, match="holds the model to tune, which is needed: use another --out"):
+            job(tiny, out).prepare(overwrite=True)
     before = (adapter / "adapter_model.safetensors").read_bytes()
     assert made.prepare(resume=True).has_ended
     assert (adapter / "adapter_model.safetensors").read_bytes() == before
+
+
+def test_a_training_killed_while_its_folder_was_made_is_resumed(adapter: Path, tiny: BaseModel, tmp_path: Path) -> None:
+    def killed() -> Iterator[UsedLabel]:
+        raise KeyboardInterrupt
+        yield
+
+    out, record = tmp_path / "out", read_record(adapter, SftRecord).model_copy(update={"result": None})
+    with pytest.raises(KeyboardInterrupt):
+        prepare_folder(out, record, killed(), resume=False, overwrite=False)
+    assert not job(tiny, out).prepare(resume=True).has_ended
+    assert (out / "labels.jsonl").read_bytes() == (adapter / "labels.jsonl").read_bytes()
+
+
+def test_what_was_measured_of_a_replaced_model_is_removed(tiny: BaseModel, tmp_path: Path) -> None:
+    made = job(tiny, tmp_path / "out")
+    made.prepare()
+    for name in ("eval.json", "notes.txt"):
+        (made.out / name).write_text("{}")
+    made.prepare(resume=True, overwrite=True)
+    assert (made.out / "eval.json").exists()
+    made.prepare(overwrite=True)
+    assert not (made.out / "eval.json").exists()
+    assert (made.out / "notes.txt").exists()
 
 
 def test_it_labels_the_rows_of_an_extension(adapter: Path, tiny: BaseModel, tmp_path: Path) -> None:
