@@ -68,7 +68,6 @@ EXEMPT = {
         "`icm eval` takes all; `icm extend`, which reads every row behind its shots, few; the laboratory's models have "
         "a window for 64.",
     ),
-    "--check": Exempt(("default",), "`icm extend` checks large data by itself; `icm plan` counts what is asked for."),
     "--methods": Exempt(
         ("default", "meaning"), "`icm baselines` compares more than searches; the methods of each command are listed."
     ),
