@@ -112,11 +112,7 @@ def classifiers(bench: Bench) -> Iterator[tuple[str, Figures]]:
     yield "labels", {"right": bench.right(_labels(run / "labels.jsonl")), "tokens": found["computed_tokens"]}
     for source, options in bench.asked(SOURCES):
         model = f"model-{source}"
-        rows = (
-            (run.name,)
-            if not options
-            else ("--task", bench.loaded.task.name, "--data", "rows.jsonl", "--first", str(CORE))
-        )
+        rows = bench.first(CORE) if options else (run.name,)
         seeded = ("--seed", str(bench.seed))
         made = bench.answer(model, "train", "sft", *rows, *options, *seeded, "--threads", "1", "--out", model)
         test = ("--task", bench.loaded.task.name, "--data", "rows.jsonl", "--scorer", bench.scorer, *seeded)

@@ -310,7 +310,7 @@ async def core_logprobs(core: Core, by: By, seed: int, num_sampled: int) -> tupl
         shown = set(shots[context].tolist()) if context in shots else set()
         groups = {core.examples[number].group for number in shown} - {None}
         left = [k for k, e in enumerate(core.examples) if k not in shown and e.group not in groups]
-        most = max(num_sampled // 2, LEAST_CORE_READS)
+        most = most_core_reads(num_sampled)
         if len(left) > most:
             left = sorted(rng.choice(left, most, replace=False).tolist())
         if left:
@@ -318,6 +318,11 @@ async def core_logprobs(core: Core, by: By, seed: int, num_sampled: int) -> tupl
             logprobs[context, left] = answer.logprobs[0]
             usage += answer.usage
     return logprobs, usage
+
+
+def most_core_reads(num_sampled: int) -> int:
+    """The most examples of the core that are read behind a context, beside a sample of so many rows."""
+    return max(num_sampled // 2, LEAST_CORE_READS)
 
 
 def chunk_rows_of(by: By, num_rows: int) -> int:

@@ -44,21 +44,21 @@ class Price:
 
     def lines(self, computed_tokens: int, prompt_tokens: int, seconds: float) -> list[str]:
         """What so many tokens, computed and in all prompts, and so many seconds cost. Unknown seconds are NaN."""
+        found, whole = (self.fields(num, seconds) for num in (computed_tokens, prompt_tokens))
         lines = []
-        if self.per_million is not None:
-            computed, whole = (self.per_million * num / 1e6 for num in (computed_tokens, prompt_tokens))
-            lines.append(f"Price: {_money(computed)} by computed tokens; {_money(whole)} if cached ones cost as much.")
-        if self.per_hour is not None and math.isfinite(seconds):
-            lines.append(f"Price: {_money(self.per_hour * seconds / 3600)} by time.")
+        if "price" in found:
+            price, most = _money(found["price"]), _money(whole["price"])
+            lines.append(f"Price: {price} by computed tokens; {most} if cached ones cost as much.")
+        if math.isfinite(of_time := found.get("price_of_time", math.nan)):
+            lines.append(f"Price: {_money(of_time)} by time.")
         return lines
 
     def most(self, computed_tokens: int, seconds: float) -> list[str]:
         """What it costs at most, if that many tokens and seconds are the most."""
-        amounts = []
-        if self.per_million is not None:
-            amounts.append(f"{_money(self.per_million * computed_tokens / 1e6)} by computed tokens")
-        if self.per_hour is not None and math.isfinite(seconds):
-            amounts.append(f"{_money(self.per_hour * seconds / 3600)} by time")
+        found = self.fields(computed_tokens, seconds)
+        amounts = [f"{_money(found['price'])} by computed tokens"] if "price" in found else []
+        if math.isfinite(of_time := found.get("price_of_time", math.nan)):
+            amounts.append(f"{_money(of_time)} by time")
         return [f"At most: {', '.join(amounts)}."] if amounts else []
 
     def fields(self, computed_tokens: int, seconds: float) -> dict[str, float]:

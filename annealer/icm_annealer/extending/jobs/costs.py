@@ -17,7 +17,7 @@ from icm_annealer.data.bad_rows import BadRows
 from icm_annealer.data.examples import first_of
 from icm_annealer.extending.chunks import Chunk, Source, chunked, examples_of
 from icm_annealer.extending.core import Core
-from icm_annealer.extending.extend import LEAST_CORE_READS, By, chunk_rows_of, core_logprobs
+from icm_annealer.extending.extend import By, chunk_rows_of, core_logprobs, most_core_reads
 from icm_annealer.extending.jobs.own_search import searched
 from icm_annealer.extending.settings import ExtendSettings
 from icm_annealer.extending.survey import Survey
@@ -148,5 +148,5 @@ async def cost_of_tuned(work: Planning) -> float:
     core = [example.text for example in work.core.examples]
     counts = await work.scorer.count_tokens([*rows, *core], special_tokens=work.core.task.special_tokens)
     a_row, an_example = np.mean(counts[: len(rows)]), np.mean(counts[len(rows) :])
-    num_core = min(len(core), max(len(rows) // 2, LEAST_CORE_READS))
+    num_core = min(len(core), most_core_reads(len(rows)))
     return float((work.survey.num_rows + len(rows)) * a_row + num_core * an_example)
