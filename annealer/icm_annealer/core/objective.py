@@ -140,12 +140,12 @@ def normalized(logprobs: Array) -> Array:
 
 
 def calibrated(logprobs: Array) -> Array:
-    """`logprobs` [n, C] as centred log-ratios: relative to the mean of the example's labels, less each label's mean over
-    the batch (batch calibration, arXiv 2309.17249), and with the same spread over the batch for every label.
+    """`logprobs` [n, C] as centred log-ratios: relative to the mean of the example's labels, less each label's mean
+    over the batch (batch calibration, arXiv 2309.17249), and with the same spread over the batch for every label.
 
     The common spread is the geometric mean of theirs, so scores stay in nats. Two labels have the same spread in any
-    case. Of more, one whose scores vary little would otherwise lose its examples to one whose scores vary much: the noise
-    of the second exceeds what the model has to say for the first. Labels without a spread are left as they are.
+    case. Of more, one whose scores vary little would otherwise lose its examples to one whose scores vary much: the
+    noise of the second exceeds what the model has to say for the first. Labels without a spread are left as they are.
     """
     ratios = logprobs - logprobs.mean(axis=1, keepdims=True)
     centred = ratios - ratios.mean(axis=0, keepdims=True)

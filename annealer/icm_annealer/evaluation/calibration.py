@@ -18,7 +18,7 @@ def calibrated_to(rates: LabelRates | None, logprobs: Array) -> Array:
 def describe_calibration(rates: Rates | None) -> str:
     """What `calibrated_to` does to predictions, for a caption."""
     if not rates:
-        return "each label's mean over the test examples is subtracted, and of more than two labels all get the same spread"
+        return "over the test examples, all labels have the same mean and the same spread"
     return (
         f"each label is shifted so that labels occur in the test set at the rates stated or found ({rates_text(rates)})"
     )

@@ -100,8 +100,10 @@ def test_a_label_about_which_the_model_is_lukewarm_keeps_its_examples() -> None:
     truth = np.arange(400) % 8
     scores = (3.0 * np.eye(8)[truth] + rng.normal(size=(400, 8))) * [3.0, *[1.0] * 6, 0.3]
     by_means, scaled = (found.argmax(axis=1) for found in (scores - scores.mean(axis=0), calibrated(scores)))
-    assert (by_means == truth).mean() < 0.8 and (by_means[truth == 7] == 7).mean() < 0.3
-    assert (scaled == truth).mean() > 0.85 and (scaled[truth == 7] == 7).mean() > 0.75
+    assert (by_means == truth).mean() < 0.8
+    assert (by_means[truth == 7] == 7).mean() < 0.3
+    assert (scaled == truth).mean() > 0.85
+    assert (scaled[truth == 7] == 7).mean() > 0.75
 
 
 def test_calibration_of_the_same_scores_for_all_examples_is_zero() -> None:
