@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import functools
 import itertools
 from collections.abc import Callable, Sequence
@@ -116,9 +117,9 @@ class SweepPlan:
     def groups(self) -> list[Group]:
         return list(dict.fromkeys(run.group for run in self.runs))
 
-    def only(self, is_chosen: Callable[[str], bool]) -> SweepPlan:
-        """The runs whose names are chosen. Raises RequestError if none is."""
-        runs = [run for run in self.runs if is_chosen(run.name)]
+    def only(self, pattern: str | None) -> SweepPlan:
+        """The runs with such names, as `living.*`; all for None. Raises RequestError if there is none."""
+        runs = [run for run in self.runs if pattern is None or fnmatch.fnmatchcase(run.name, pattern)]
         if not runs:
             raise RequestError(f"no run is chosen; their names are such as {self.runs[0].name}")
         return replace(self, runs=runs)

@@ -6,16 +6,13 @@ import asyncio
 import contextlib
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 from icm_annealer.api.job import OpenScorer
 from icm_annealer.console.sweep_progress import SweepProgress
-from icm_annealer.runs.atomic_write import make_folder
 from icm_annealer.runs.directory import STARTED, RunDir
-from icm_annealer.runs.lock import hold, release
 from icm_annealer.runs.schema.state import StartState
 from icm_annealer.scoring.limited_scorer import BudgetSpentError
 from icm_annealer.scoring.passes import Scorer
@@ -68,21 +65,14 @@ class SweepLimits:
     """The time before the first retry on a scorer; it doubles up to `max_wait_s`."""
     max_wait_s: float = 300.0
 
+    def __post_init__(self) -> None:
+        """Raises RequestError."""
+        if self.max_parallel < 1 or self.num_retries < 0 or (self.max_tokens is not None and self.max_tokens < 1):
+            raise RequestError("at least 1 run at a time, 0 retries and, if there is a budget, 1 token are needed")
+
     def wait_s(self, retry: int) -> float:
         """The time before a retry, which are counted from 0."""
         return min(self.first_wait_s * 2.0 ** min(retry, 32), self.max_wait_s)
-
-
-@contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Makes the sweep's folder, and keeps other sweeps from it. Raises RequestError if another process makes one
-    there."""
-    make_folder(folder)
-    hold(folder)
-    try:
-        yield
-    finally:
-        release(folder)
 
 
 async def run_sweep(
