@@ -15,6 +15,7 @@ from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_annealer.sweeping.folder import prepared, write_table
 from icm_annealer.sweeping.mistakes import Mistakes
 from icm_annealer.sweeping.plan import ScorerDefaults, make_plan
+from icm_annealer.sweeping.ray_cluster import place_of
 from icm_annealer.sweeping.spec import read_spec, spec_of
 from icm_annealer.sweeping.sweep import SweepLimits, Swept, run_sweep
 from icm_annealer.sweeping.sweep_result import SweepResult
@@ -32,6 +33,7 @@ def sweep(
     max_parallel: int = LIMITS.max_parallel,
     max_tokens: int | None = None,
     retries: int = LIMITS.num_retries,
+    ray: str | None = None,
     overwrite: bool = False,
     scorer: str = DEFAULT_SCORER,
     api_key: str | None = None,
@@ -56,6 +58,8 @@ def sweep(
         max_tokens: Ask for nothing more once the engines have computed so many tokens for all runs together, over all
             calls; a larger number continues.
         retries: How often to try a run again that failed, other than by a mistake, with growing pauses.
+        ray: Make the runs on the Ray cluster at `"HOST:PORT"`, or `"auto"` for the one of this machine or the one that
+            this process has joined. All nodes must see `out`, the file and what it names.
         overwrite: Replace runs of other data or settings than those described now.
         scorer: A scorer's name, where `what` names no scorers.
         api_key: The API key of scorers without an `api_key_file`.
@@ -84,6 +88,8 @@ def sweep(
     """
     limits = SweepLimits(max_parallel, max_tokens, retries)
     defaults = ScorerDefaults(scorer, engine, wait_s, lambda: api_key, None, experiment)
+    if ray is not None and api_key is not None:
+        raise RequestError("ray= with api_key=: give the scorers of the sweep an `api_key_file` instead")
     mistakes = Mistakes()
     if isinstance(what, Mapping):
         if out is None:
@@ -100,9 +106,9 @@ def sweep(
 
     async def work() -> Swept:
         with shown:
-            return await run_sweep(plan, held, limits, shown)
+            return await run_sweep(plan, held, limits, shown, place)
 
-    with prepared(whole, plan, overwrite=overwrite) as held:
+    with prepared(whole, plan, overwrite=overwrite) as held, place_of(ray, plan) as place:
         table = write_table(plan, run_blocking(work()).outcomes)
     if table.failed:
         first = table.failed[0]

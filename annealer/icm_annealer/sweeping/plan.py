@@ -103,6 +103,15 @@ class ScorerDefaults:
     """Of all runs; None is one of each run's own."""
 
 
+class SweepSource(NamedTuple):
+    """What a plan is made of, besides data; see `make_plan`."""
+
+    spec: SweepSpec
+    beside: Path
+    defaults: ScorerDefaults
+    allow_code: bool
+
+
 @dataclass(frozen=True)
 class SweepPlan:
     """All runs of a sweep, those of one group together."""
@@ -110,6 +119,7 @@ class SweepPlan:
     folder: Path
     runs: Sequence[PlannedRun]
     scorers: dict[str, SweepScorer]
+    source: SweepSource
     notes: Sequence[str] = ()
     """What the user should know of the data."""
 
@@ -172,7 +182,7 @@ def make_plan(
             folder,
         )
     ]
-    return SweepPlan(folder, runs, scorers, notes)
+    return SweepPlan(folder, runs, scorers, SweepSource(spec, beside, defaults, allow_code), notes)
 
 
 class _TaskData(NamedTuple):

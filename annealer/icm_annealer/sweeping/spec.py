@@ -155,6 +155,11 @@ class SweepSpec(_Part):
             raise ValueError(f"{self.num_runs:,} runs are more than {MAX_RUNS:,}: divide the sweep")
         return self
 
+    def of_one(self, task: str, setting: str, scorer: ScorerEntry, model: str, seed: int) -> SweepSpec:
+        """The sweep of one of its runs, on this scorer, with the name `scorer`."""
+        one = {"tasks": {task: self.tasks[task]}, "settings": {setting: self.settings[setting]}}
+        return self.model_copy(update={**one, "models": [model], "scorers": {"scorer": scorer}, "seeds": [seed]})
+
     @property
     def num_runs(self) -> int:
         num = len(self.tasks) * len(self.settings) * len(self.models) * len(self.seeds)

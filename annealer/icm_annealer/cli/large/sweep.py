@@ -30,7 +30,9 @@ from icm_annealer.sweeping.folder import FIGURES, ROWS, prepared, write_table
 from icm_annealer.sweeping.forecasts import SweepForecast, sweep_forecast
 from icm_annealer.sweeping.held import Held, held_runs
 from icm_annealer.sweeping.mistakes import Mistakes, SweepMistakesError
+from icm_annealer.sweeping.place import Place
 from icm_annealer.sweeping.plan import ScorerDefaults, SweepPlan, make_plan
+from icm_annealer.sweeping.ray_cluster import place_of
 from icm_annealer.sweeping.shown_table import print_table
 from icm_annealer.sweeping.spec import read_spec
 from icm_annealer.sweeping.sweep import SweepLimits, Swept, run_sweep
@@ -70,6 +72,16 @@ def sweep(
         str | None,
         typer.Option("--only", metavar="PATTERN", help="Only runs with such names: 'living.*', '*/seed-0'."),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            help="Make the runs on the Ray cluster at HOST:PORT, or auto for the one of this machine. All nodes must "
+            "see --out, the file and what it names.",
+            show_default="in this process",
+        ),
+    ] = None,
     overwrite: OverwriteOption = False,
     dry_run: DryRunOption = False,
     price: PriceOption = None,
@@ -105,6 +117,8 @@ def sweep(
     Example: icm sweep sweep.yaml --dry-run
 
     Example: icm sweep sweep.yaml --max-parallel 16 --max-tokens 5000000
+
+    Example: icm sweep sweep.yaml --ray auto --max-parallel 64
     """
     output = Output(quiet=quiet, as_json=as_json)
     folder = out or Path("runs") / file.stem
@@ -125,8 +139,8 @@ def sweep(
             held = held_runs(plan, overwrite=overwrite)
         _show_cost(output, DryRun(prices), plan, held)
         return
-    with _listed(output), prepared(whole, plan, overwrite=overwrite) as held:
-        work = _made(output, plan, held, SweepLimits(max_parallel, max_tokens, retries))
+    with _listed(output), prepared(whole, plan, overwrite=overwrite) as held, place_of(ray, plan) as place:
+        work = _made(output, plan, held, SweepLimits(max_parallel, max_tokens, retries), place)
         swept: Swept = interruptible(work, output, f"icm sweep {file} ...")
         _show(output, plan, swept, prices)
     if any(one.ended != "done" for one in swept.outcomes.values()):
@@ -144,9 +158,9 @@ def _listed(output: Output) -> Iterator[None]:
         raise typer.Exit(2) from None
 
 
-async def _made(output: Output, plan: SweepPlan, held: Mapping[str, Held], limits: SweepLimits) -> Swept:
+async def _made(output: Output, plan: SweepPlan, held: Mapping[str, Held], limits: SweepLimits, place: Place) -> Swept:
     with SweepProgress(output.aside, f"sweep: {plan.folder.name}") as progress:
-        return await run_sweep(plan, held, limits, progress)
+        return await run_sweep(plan, held, limits, progress, place)
 
 
 def _show_cost(output: Output, dry: DryRun, plan: SweepPlan, held: Mapping[str, Held]) -> None:
