@@ -24,8 +24,8 @@ from icm_annealer.runs.schema.journal import RunHeader
 from icm_annealer.sweeping.held import APART_FROM_THE_MODEL
 from icm_annealer.sweeping.meter import Meter, MeteredScorer
 from icm_annealer.sweeping.place import Made
-from icm_annealer.sweeping.plan import ScorerDefaults, make_plan
-from icm_annealer.sweeping.spec import SweepSpec
+from icm_annealer.sweeping.plan import PlannedRun, ScorerDefaults, SweepPlan, make_plan
+from icm_annealer.sweeping.spec import ScorerEntry, SweepSpec
 from icm_client.contract.errors import IcmError, RequestError, error_body, error_from_body
 from icm_client.http.api_key import read_key
 from icm_client.text.distribution import DISTRIBUTION, version
@@ -77,6 +77,24 @@ class Event(Record):
 Emit = Callable[[Event], None]
 
 
+def order_of(plan: SweepPlan, run: PlannedRun, job: LabelJob) -> str:
+    """The Order of one run, as `job` would make it here, whose folder is prepared."""
+    spec, beside, defaults, allow_code = plan.source
+    group = run.group
+    scorer = (spec.scorers or {}).get(group.scorer) or ScorerEntry(scorer=defaults.scorer, engine=defaults.engine)
+    return Order(
+        version=version(),
+        spec=spec.of_one(group.task, group.setting, scorer, group.model, run.seed),
+        beside=str(beside.absolute()),
+        place=str(job.folder.path.absolute()),
+        header=run.header,
+        wait_s=defaults.wait_s,
+        api_key_file=defaults.api_key_file,
+        experiment=job.counted_as,
+        allow_code=allow_code,
+    ).model_dump_json()
+
+
 def make_run(order: str) -> Iterator[str]:
     """Makes the run of an Order; yields Events, the last of which is how it ended. An interrupt, or closing the
     iterator, ends the run in order. Raises errors of the program."""
@@ -102,7 +120,7 @@ def make_run(order: str) -> Iterator[str]:
 
 
 async def follow(events: AsyncIterator[str], shown: ShownRun, meter: Meter) -> Made:
-    """Shows and counts what `make_run` says, until the run has ended. Raises the run's error, and BudgetSpentError where
+    """Shows and counts what `make_run` says, until the run has ended. Raises its error, and BudgetSpentError where
     it asks for more than is left: it is to be stopped then."""
     num_asked, event = 0, Event()
     try:

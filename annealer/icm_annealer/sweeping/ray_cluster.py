@@ -20,13 +20,11 @@ from icm_annealer.console.sweep_progress import ShownRun
 from icm_annealer.core.library import Library
 from icm_annealer.scorers.kind import ScorerKind
 from icm_annealer.scoring.limited_scorer import BudgetSpentError
-from icm_annealer.sweeping.distant_run import Order, follow, make_run
+from icm_annealer.sweeping.distant_run import follow, make_run, order_of
 from icm_annealer.sweeping.meter import Meter
 from icm_annealer.sweeping.place import HERE, Made, Place
 from icm_annealer.sweeping.plan import PlannedRun, SweepPlan
-from icm_annealer.sweeping.spec import ScorerEntry
 from icm_client.contract.errors import IcmError, RequestError
-from icm_client.text.distribution import version
 
 RAY = Library("ray", "ray")
 CONNECT_S, REACH_S, STOP_S = 60.0, 5.0, 15.0
@@ -44,7 +42,8 @@ def ray_cluster(address: str, plan: SweepPlan, *, connect_s: float = CONNECT_S) 
     """The cluster at `address`, as `ray.init` takes it, for the runs of `plan`. One that this process has joined
     already is used as it is. Raises RequestError if Ray is not installed or the cluster cannot be joined."""
     RAY.check("a sweep on a Ray cluster")
-    # Ray prints what happens to nodes on stdout, among a command's results; the sweep says what matters.
+    # Ray prints what happens to nodes on stdout, among a command's results, where the sweep says what matters. It reads
+    # this setting when it is imported.
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "^")
     import ray
 
@@ -114,7 +113,7 @@ class RayCluster:
         starts_model = self._plan.scorers[run.group.scorer].named.kind.starts_here
         needs = self._of_model if starts_model else {"num_cpus": 1}
         job.folder.release()  # for the task
-        stream = self._task.options(**needs).remote(self._order(run, job))
+        stream = self._task.options(**needs).remote(order_of(self._plan, run, job))
         try:
             return await follow(_texts(stream), shown, meter)
         except ray.exceptions.RayError as error:
@@ -122,22 +121,6 @@ class RayCluster:
         except (BudgetSpentError, asyncio.CancelledError):
             await _stop(stream)
             raise
-
-    def _order(self, run: PlannedRun, job: LabelJob) -> str:
-        spec, beside, defaults, allow_code = self._plan.source
-        group = run.group
-        scorer = (spec.scorers or {}).get(group.scorer) or ScorerEntry(scorer=defaults.scorer, engine=defaults.engine)
-        return Order(
-            version=version(),
-            spec=spec.of_one(group.task, group.setting, scorer, group.model, run.seed),
-            beside=str(beside.absolute()),
-            place=str(job.folder.path.absolute()),
-            header=run.header,
-            wait_s=defaults.wait_s,
-            api_key_file=defaults.api_key_file,
-            experiment=job.counted_as,
-            allow_code=allow_code,
-        ).model_dump_json()
 
 
 async def _texts(stream: Any) -> AsyncIterator[str]:
