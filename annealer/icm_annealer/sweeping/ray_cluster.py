@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -25,6 +26,7 @@ from icm_annealer.sweeping.meter import Meter
 from icm_annealer.sweeping.place import HERE, Made, Place
 from icm_annealer.sweeping.plan import PlannedRun, SweepPlan
 from icm_client.contract.errors import IcmError, RequestError
+from icm_client.text.distribution import install_hint
 
 RAY = Library("ray", "ray")
 CONNECT_S, REACH_S, STOP_S = 60.0, 5.0, 15.0
@@ -141,6 +143,9 @@ def _lost(error: Exception) -> Exception:
     """The error of a task: the program's own, or one after which the run is tried again."""
     import ray
 
+    if missing := re.search(r"No module named '[\w.]+'", str(error)):
+        how = f"{install_hint('ray')} on every node, in the same version"
+        return RequestError(f"a node of the cluster lacks what runs need ({missing[0]}): {how}", code="missing_package")
     of_program = getattr(error, "cause", None)
     if isinstance(of_program, Exception) and not isinstance(of_program, ray.exceptions.RayError):
         return of_program
