@@ -14,6 +14,7 @@ from icm_annealer.runs.directory import JOURNAL, LABELS
 SETTINGS = {"short": {"search": "blocks", "chains": 2, "passes": 4}, "zero": "zero_shot"}
 
 
+@pytest.mark.slow
 def test_runs_are_those_of_the_command(icm: Icm, url: str, tmp_path: Path) -> None:
     task = planted.write_task(tmp_path, 12)
     what = {"tasks": {"planted": {"task": str(task)}}, "settings": SETTINGS, "seeds": 2}
