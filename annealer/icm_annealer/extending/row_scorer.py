@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
 
@@ -35,6 +37,15 @@ class RowScorer(Protocol):
 
     async def score(self, texts: Sequence[str], contexts: Sequence[int]) -> Scored:
         """The scores of these texts behind these contexts. Raises IcmError."""
+
+
+async def score_in_parts(scorer: RowScorer, texts: Sequence[str], contexts: Sequence[int], num: int) -> Scored:
+    """`scorer.score` in up to `num` parts at the same time, one for each scorer behind it."""
+    size = math.ceil(len(texts) / num)
+    parts = [texts[start : start + size] for start in range(0, len(texts), size)]
+    answers = await asyncio.gather(*(scorer.score(part, contexts) for part in parts))
+    usage = sum((answer.usage for answer in answers), Usage())
+    return Scored(np.concatenate([answer.logprobs for answer in answers], axis=1), usage)
 
 
 class ContextScorer:

@@ -20,6 +20,7 @@ from icm_annealer.extending.jobs.own_search import anchors_of, searched
 from icm_annealer.extending.row_scorer import NoScorer
 from icm_annealer.extending.rows import Found, LabelledChunk, written
 from icm_annealer.extending.settings import ExtendSettings
+from icm_annealer.extending.spread import Spread
 from icm_annealer.runs.costs import read_costs, spent
 from icm_annealer.runs.directory import RunDir
 from icm_annealer.runs.record import RunRecord
@@ -40,14 +41,14 @@ async def by_batches(scorer: Scorer, core: Core, settings: ExtendSettings, exper
     """Rows by searches of their own, with the core's settings; a row has to fit the model's window by itself. Raises
     the scorer's errors."""
     check_request(core.task, experiment)
-    model = await scorer.model()
+    model, spread = await scorer.model(), Spread(scorer)
 
     def labeller(folder: RunDir) -> BatchLabeller:
-        return BatchLabeller(core, scorer, folder / BATCHES, experiment, shared_of(core, settings.seed))
+        return BatchLabeller(core, spread, folder / BATCHES, experiment, shared_of(core, settings.seed))
 
     most = model.max_prompt_tokens - int(model.adds_bos) - WINDOW_MARGIN
     window, searches = ContextWindow(**window_of(model)), Searches(BATCH_ROWS, labeller)
-    return By(NoScorer(), model.identity, scorer, most, window=window, searches=searches)
+    return By(NoScorer(), model.identity, scorer, most, window=window, searches=searches, num_scorers=len(spread))
 
 
 def shared_of(core: Core, seed: int) -> list[int]:
@@ -62,10 +63,10 @@ def shared_of(core: Core, seed: int) -> list[int]:
 
 @dataclass(frozen=True)
 class BatchLabeller:
-    """Labels each chunk by a search of its own, in a run's folder of its own."""
+    """Labels each chunk by a search of its own, by one scorer, in a run's folder of its own."""
 
     core: Core
-    scorer: Scorer
+    spread: Spread
     folder: Path
     experiment: str
     shared: Sequence[int]
@@ -75,9 +76,10 @@ class BatchLabeller:
         place = self.folder / f"{chunk.number:06d}"
         examples = [replace(example, id=str(k)) for k, example in enumerate(examples_of(chunk.rows))]
         known = {str(k): row.known for k, row in enumerate(chunk.rows) if row.known is not None}
-        labelling = await searched(
-            place, examples, known, self.core, self.scorer, self.experiment, lambda event: None, self.shared
-        )
+        with self.spread.one() as scorer:
+            labelling = await searched(
+                place, examples, known, self.core, scorer, self.experiment, lambda event: None, self.shared
+            )
         num, names = len(examples), self.core.task.label_names
         rows = RunRecord.read(place).rows()[:num]
         labels: Ints = np.array([names.index(row.label) for row in rows], dtype=np.int64)
