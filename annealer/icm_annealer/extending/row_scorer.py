@@ -38,6 +38,9 @@ class RowScorer(Protocol):
     async def score(self, texts: Sequence[str], contexts: Sequence[int]) -> Scored:
         """The scores of these texts behind these contexts. Raises IcmError."""
 
+    def neighbours(self, text: str) -> list[int]:
+        """The core's examples in front of this row in contexts that are not shared; none if all are."""
+
 
 async def score_in_parts(scorer: RowScorer, texts: Sequence[str], contexts: Sequence[int], num: int) -> Scored:
     """`scorer.score` in up to `num` parts at the same time, one for each scorer behind it."""
@@ -81,6 +84,9 @@ class ContextScorer:
         answer = await self._checked(self.request(texts, contexts))
         logprobs = np.array(answer.logprobs).reshape(len(contexts), len(texts), len(self._labels))
         return Scored(logprobs, answer.usage)
+
+    def neighbours(self, text: str) -> list[int]:
+        return []
 
     async def score_behind(self, texts: Sequence[str], shots: Sequence[Sequence[int]]) -> Scored:
         """Each text behind shots of its own, examples of the core by number, as one context."""
@@ -133,6 +139,9 @@ class NoScorer:
     async def score(self, texts: Sequence[str], contexts: Sequence[int]) -> Scored:
         raise NotImplementedError
 
+    def neighbours(self, text: str) -> list[int]:
+        return []
+
 
 class TunedScorer:
     """Rows by a model that was tuned on labels; there are no shots in front of them."""
@@ -145,3 +154,6 @@ class TunedScorer:
 
     async def score(self, texts: Sequence[str], contexts: Sequence[int]) -> Scored:
         return Scored((await self._logprobs(texts))[None], Usage())
+
+    def neighbours(self, text: str) -> list[int]:
+        return []

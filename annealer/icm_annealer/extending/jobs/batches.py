@@ -16,7 +16,7 @@ from icm_annealer.data.examples import groups_of
 from icm_annealer.extending.chunks import Chunk, examples_of
 from icm_annealer.extending.core import Core
 from icm_annealer.extending.extend import By, Searches
-from icm_annealer.extending.jobs.own_search import anchors_of, searched
+from icm_annealer.extending.jobs.own_search import OwnSearch, anchors_of, searched
 from icm_annealer.extending.row_scorer import NoScorer
 from icm_annealer.extending.rows import Found, LabelledChunk, written
 from icm_annealer.extending.settings import ExtendSettings
@@ -61,6 +61,13 @@ def shared_of(core: Core, seed: int) -> list[int]:
     return sorted(chosen)
 
 
+def search_of(chunk: Chunk, core: Core, shared: Sequence[int]) -> OwnSearch:
+    """The search over a batch; the ids of its rows are their numbers in it."""
+    examples = [replace(example, id=str(k)) for k, example in enumerate(examples_of(chunk.rows))]
+    known = {str(k): row.known for k, row in enumerate(chunk.rows) if row.known is not None}
+    return OwnSearch.of(examples, known, core, shared)
+
+
 @dataclass(frozen=True)
 class BatchLabeller:
     """Labels each chunk by a search of its own, by one scorer, in a run's folder of its own."""
@@ -74,13 +81,10 @@ class BatchLabeller:
     async def labelled(self, chunk: Chunk) -> LabelledChunk:
         """See `Labeller`."""
         place = self.folder / f"{chunk.number:06d}"
-        examples = [replace(example, id=str(k)) for k, example in enumerate(examples_of(chunk.rows))]
-        known = {str(k): row.known for k, row in enumerate(chunk.rows) if row.known is not None}
+        search = search_of(chunk, self.core, self.shared)
         with self.spread.one() as scorer:
-            labelling = await searched(
-                place, examples, known, self.core, scorer, self.experiment, lambda event: None, self.shared
-            )
-        num, names = len(examples), self.core.task.label_names
+            labelling = await searched(place, search, self.core, scorer, self.experiment)
+        num, names = len(chunk.rows), self.core.task.label_names
         rows = RunRecord.read(place).rows()[:num]
         labels: Ints = np.array([names.index(row.label) for row in rows], dtype=np.int64)
         probs = np.array([list(row.probs.values()) for row in rows])
