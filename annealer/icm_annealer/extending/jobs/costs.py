@@ -26,7 +26,7 @@ from icm_annealer.scoring.passes import Scorer
 from icm_annealer.scoring.rehearsal import LongRehearsalError, Rehearsal
 from icm_client.contract.wire import ScoreRequest
 
-NUM_ERRORS = 2
+NUM_ERRORS = 3
 """Standard errors of the number of unclear rows by which the least and the most tokens differ from the usual ones: only
 reading tells how many there are."""
 STEEPEST = -0.95

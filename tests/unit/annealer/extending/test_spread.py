@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 from tests import finished, planted
+from tests.several import several
 
 from icm_annealer.data.rows import READ_AS_IT_IS
 from icm_annealer.extending.chunks import Source
@@ -21,67 +17,10 @@ from icm_annealer.extending.journal import JOURNAL, LABELS
 from icm_annealer.extending.settings import ExtendSettings
 from icm_annealer.runs.directory import RunDir
 from icm_client import ScorerClient
-from icm_server.engines.fake import FakeEngine
-from icm_server.http.app import create_app
 
 SILENT = Progress(lambda text: None, lambda num: None, lambda num, usage: None)
 SETTINGS = ExtendSettings(shots=8, sample=64)
 ROWS = [row | {"words": f"{row['words']} {number}"} for number, row in enumerate(planted.rows(300, 1))]
-
-
-class Half(httpx.AsyncByteStream):
-    """The first half of an answer, after which the connection breaks."""
-
-    def __init__(self, content: bytes):
-        self._content = content
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self._content[: len(self._content) // 2]
-        raise httpx.ReadError("connection reset")
-
-
-class Scorers(httpx.AsyncBaseTransport):
-    """Applications with the fake engine, by host; one goes while it answers its request number `last`."""
-
-    def __init__(self, apps: dict[str, httpx.ASGITransport], gone: str = "", last: int = 0):
-        self._apps, self._gone, self._last = apps, gone, last
-        self.prompts: Counter[str] = Counter()
-        """That were sent to each host."""
-        self.requests: list[tuple[str, list[str]]] = []
-        """The host and the texts of each."""
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        host, num = request.url.host, sum(asked == request.url.host for asked, _ in self.requests)
-        if host == self._gone and num >= self._last:
-            raise httpx.ConnectError("refused")
-        if request.url.path != "/v1/score":
-            return await self._apps[host].handle_async_request(request)
-        sent = json.loads(await request.aread())
-        self.prompts[host] += len(sent["prompts"])
-        self.requests.append((host, sent["segments"]))
-        answer = await self._apps[host].handle_async_request(request)
-        if host == self._gone and num + 1 == self._last:
-            content = b"".join([part async for part in answer.aiter_raw()])
-            return httpx.Response(answer.status_code, headers=answer.headers, stream=Half(content))
-        return answer
-
-
-@asynccontextmanager
-async def serving(hosts: str, gone: str = "", last: int = 0) -> AsyncIterator[tuple[ScorerClient, Scorers]]:
-    """A client of one scorer for each letter."""
-
-    async def make_engine() -> FakeEngine:
-        return FakeEngine()
-
-    async with AsyncExitStack() as stack:
-        apps = {host: create_app(make_engine) for host in hosts}
-        for app in apps.values():
-            await stack.enter_async_context(app.router.lifespan_context(app))
-            await app.state.scoring.startup_ended.wait()
-        scorers = Scorers({host: httpx.ASGITransport(app=app) for host, app in apps.items()}, gone, last)
-        urls = ",".join(f"http://{host}" for host in hosts)
-        client = await stack.enter_async_context(ScorerClient(urls, transport=scorers))
-        yield client, scorers
 
 
 class Work:
@@ -107,9 +46,9 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Work:
 
 
 async def test_rows_are_spread_and_their_labels_are_those_of_one(work: Work, tmp_path: Path) -> None:
-    async with serving("a") as (client, scorers):
+    async with several("a") as (client, scorers):
         alone = await work.extended(client, tmp_path / "alone")
-    async with serving("abc") as (client, scorers):
+    async with several("abc") as (client, scorers):
         assert await work.extended(client, tmp_path / "spread") == alone
         least, most = min(scorers.prompts.values()), max(scorers.prompts.values())
         assert len(scorers.prompts) == 3
@@ -118,14 +57,14 @@ async def test_rows_are_spread_and_their_labels_are_those_of_one(work: Work, tmp
     # What three began, one can continue.
     lines = (tmp_path / "spread" / JOURNAL).read_bytes().splitlines(keepends=True)
     (tmp_path / "spread" / JOURNAL).write_bytes(b"".join(lines[:5]))
-    async with serving("c") as (client, scorers):
+    async with several("c") as (client, scorers):
         assert await work.extended(client, tmp_path / "spread") == alone
 
 
 async def test_one_that_goes_while_it_answers_loses_nothing(work: Work, tmp_path: Path) -> None:
-    async with serving("a") as (client, alone):
+    async with several("a") as (client, alone):
         expected = await work.extended(client, tmp_path / "alone")
-    async with serving("abc", gone="b", last=5) as (client, scorers):
+    async with several("abc", gone="b", last=5) as (client, scorers):
         assert await work.extended(client, tmp_path / "spread") == expected
     asked = [host for host, _ in scorers.requests]
     assert asked.count("b") == 5
@@ -137,7 +76,7 @@ async def test_one_that_goes_while_it_answers_loses_nothing(work: Work, tmp_path
 @pytest.mark.slow
 async def test_a_batch_is_searched_by_one_scorer(work: Work, tmp_path: Path) -> None:
     settings = ExtendSettings(mode="batches")
-    async with serving("ab") as (client, scorers):
+    async with several("ab") as (client, scorers):
         by = await by_batches(client, work.core, settings, "default")
         planted.write_rows(tmp_path / "rows.jsonl", ROWS[:60])
         source = Source(tmp_path / "rows.jsonl", work.core.task, READ_AS_IT_IS)
