@@ -13,7 +13,7 @@ from icm_client.contract.batches import subset
 from icm_client.contract.wire import ScoreRequest
 
 FIRST_PROMPTS = 8
-LONGEST_PART = 0.25
+LONGEST_PART = 0.15
 """The share of the time that one part may take, so that there are several to compare."""
 
 
@@ -64,7 +64,8 @@ async def measured_rate(
     end, parts, num, prompt_s = clock() + limit_s, list[Part](), FIRST_PROMPTS, 0.0
     await scorer.score(_Prompts(left[-1].request).take(1))
     while left:
-        num = min(num, int(min(end - clock(), LONGEST_PART * limit_s) / prompt_s)) if prompt_s else num
+        if prompt_s:
+            num = min(num, max(int(LONGEST_PART * limit_s / prompt_s), 1), int((end - clock()) / prompt_s))
         if num < 1:
             break
         one = left.popleft()
