@@ -33,7 +33,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class MeasuredRate:
-    """What was measured: whole requests, or the largest parts of some."""
+    """What was measured: whole requests, and the largest parts of others."""
 
     parts: Sequence[Part]
     """The fastest first. Each has computed something."""
@@ -76,8 +76,8 @@ async def measured_rate(
         num, prompt_s = 4 * num, seconds / num_prompts
         if one.order:
             left.append(one)
-    whole, most = any(part.is_whole for part in parts), max((part.num_prompts for part in parts), default=0)
-    counted = [part for part in parts if (part.is_whole if whole else 2 * part.num_prompts >= most)]
+    most = max((part.num_prompts for part in parts), default=0)
+    counted = [part for part in parts if part.is_whole or 2 * part.num_prompts >= most]
     computed = [part for part in counted if part.num_tokens and part.seconds]
     return MeasuredRate(sorted(computed, key=lambda part: part.tokens_per_s, reverse=True))
 
