@@ -150,7 +150,8 @@ class _Growth(NamedTuple):
             return self.most(num)
         middles = self.before + self.num / 2, self.before + (self.num + self.num_both) / 2
         power = 1 + max(math.log(ended / began) / math.log(middles[1] / middles[0]), STEEPEST)
-        grown = ended * middles[1] ** (1 - power) * ((end + rest) ** power - end**power) / power
+        grown = math.pow(end + rest, power) - math.pow(end, power)
+        grown *= ended * math.pow(middles[1], 1 - power) / power
         return self.first + self.second + rest * self.own + grown
 
 
