@@ -16,6 +16,7 @@ from icm_annealer.extending.chunks import Chunk, Source, chunked, examples_of
 from icm_annealer.extending.core import Core
 from icm_annealer.extending.extend import By, chunk_rows_of, core_logprobs, most_core_reads
 from icm_annealer.extending.jobs.batches import search_of, shared_of
+from icm_annealer.extending.jobs.growth import Growth
 from icm_annealer.extending.jobs.own_search import OwnSearch
 from icm_annealer.extending.settings import ExtendSettings
 from icm_annealer.extending.spread import Spread
@@ -29,8 +30,6 @@ from icm_client.contract.wire import ScoreRequest
 NUM_ERRORS = 3
 """Standard errors of the number of unclear rows by which the least and the most tokens differ from the usual ones: only
 reading tells how many there are."""
-STEEPEST = -0.95
-"""The power of the number of rows with which what a row shares with none falls, at least."""
 
 
 OpenBy = Callable[[Scorer, Core, ExtendSettings, str], Awaitable[By]]
@@ -94,7 +93,7 @@ async def _cost_of_reads(work: Planning, open_by: OpenBy) -> Tokens:
     a_row = sum(shared) - float(np.mean(shared))
     again = TokenRange.exactly(num * share * a_row)
     if share and scorer.num_contexts > num_shared:
-        own = await _cost_of_own_shots(work, open_by, rehearsed, sample, num * share / num_scorers)
+        own = await _cost_of_own_shots(work, open_by, rehearsed, sample, num * share / num_scorers, shared[0])
         again, a_row = again + own.times(num_scorers), a_row + own.usual * num_scorers / (num * share)
     error = NUM_ERRORS * num * a_row * math.sqrt(share * (1 - share) / num_sampled)
     least, most = max(again.least - error, 0.0), again.most + error
@@ -103,56 +102,20 @@ async def _cost_of_reads(work: Planning, open_by: OpenBy) -> Tokens:
 
 
 async def _cost_of_own_shots(
-    work: Planning, open_by: OpenBy, rehearsed: _Reads, sample: Sequence[str], num: float
+    work: Planning, open_by: OpenBy, rehearsed: _Reads, sample: Sequence[str], num: float, own: float
 ) -> TokenRange:
-    """Of `num` unclear rows, behind shots of their own. The more of them begin with the same shots, the less they cost:
-    the most is for rows like any, the least for rows as alike as can be; unclear rows are often alike."""
+    """Of `num` unclear rows of `own` tokens each, behind shots of their own, after those of the sample. The more of
+    them begin with the same shots, the less they cost: the most is for rows like any, the least for rows as alike as
+    can be; unclear rows are often alike."""
     scorer, share = rehearsed.by.scorer, work.settings.share_read_again
     others, context = [row.text for row in work.survey.others], scorer.num_contexts - 1
     alike = sorted(others, key=scorer.neighbours)[: math.ceil(share * len(others))]
     again = await _Reads.opened(work, open_by)
     await again.spent_by(sample, context)
-    own = await again.spent_by(others, 0) / len(others)
     of_any = await rehearsed.growth(others[: math.ceil(num)], context, own, len(sample))
     of_alike = await again.growth([*alike[::2], *alike[1::2]][: math.ceil(num)], context, own, len(sample))
     least = of_alike.total(num)
     return TokenRange((least + of_any.total(num)) / 2, least, of_any.most(num))
-
-
-class _Growth(NamedTuple):
-    """The tokens of rows in two halves, one read after the other, and what follows for more of them."""
-
-    first: int
-    second: int
-    num: int
-    """Rows of the first half; and of both together:"""
-    num_both: int
-    own: float
-    """Tokens of a row that no other row shares."""
-    before: int
-    """Rows that were read before."""
-
-    @property
-    def last(self) -> float:
-        """Tokens of each row of the second half."""
-        return self.second / max(self.num_both - self.num, 1)
-
-    def most(self, num: float) -> float:
-        """Of `num` rows, if further ones cost what the last ones do."""
-        return self.first + self.second + max(num - self.num_both, 0.0) * self.last
-
-    def total(self, num: float) -> float:
-        """Of `num` rows, if what a further one does not share falls as a power of the rows before it, as the number of
-        different words in a text does (Heaps' law)."""
-        began, ended = self.first / max(self.num, 1) - self.own, self.last - self.own
-        rest, end = num - self.num_both, self.before + self.num_both
-        if rest <= 0 or not 0 < ended < began:
-            return self.most(num)
-        middles = self.before + self.num / 2, self.before + (self.num + self.num_both) / 2
-        power = 1 + max(math.log(ended / began) / math.log(middles[1] / middles[0]), STEEPEST)
-        grown = math.pow(end + rest, power) - math.pow(end, power)
-        grown *= ended * math.pow(middles[1], 1 - power) / power
-        return self.first + self.second + rest * self.own + grown
 
 
 class _Reads:
@@ -182,10 +145,10 @@ class _Reads:
             await self.by.scorer.score(texts, contexts)
         return self.computed_tokens - before
 
-    async def growth(self, texts: Sequence[str], context: int, own: float, before: int) -> _Growth:
+    async def growth(self, texts: Sequence[str], context: int, own: float, before: int) -> Growth:
         half = len(texts) // 2
         first, second = await self.spent_by(texts[:half], context), await self.spent_by(texts[half:], context)
-        return _Growth(first, second, half, len(texts), own, before)
+        return Growth(first, second, half, len(texts), own, before)
 
 
 async def _cost_of_searches(work: Planning, by: By) -> Tokens:
