@@ -34,7 +34,7 @@ PER_PROMPT = 4
 """Responses to each prompt that is shown."""
 MOST_WEIGHT = 3.0
 """TRL's."""
-MOST_APART = 0.2
+MOST_APART = 0.3
 """Nats per token between the policy and what wrote the responses, in the mean. Weights in 16 bits are apart by
 hundredths; another model, or one without the adapter, by more."""
 

@@ -11,7 +11,6 @@ import pytest
 from icm_annealer.core.arrays import Array
 from icm_annealer.data.task import Task
 from icm_trainer.models.base_model import BaseModel
-from icm_trainer.models.lora import with_adapter
 from icm_trainer.rl.objective import GrpoObjective
 from icm_trainer.rl.policy import Policy, Response, prompt_tokens
 from icm_trainer.rl.prompts import PromptForm
@@ -25,18 +24,25 @@ def by_letters(texts: Sequence[str]) -> Array:
     return np.array([float(text.count("a")) for text in texts])
 
 
-@pytest.fixture(scope="module")
-def policy(tiny: BaseModel) -> Policy:
-    """Clearly another model than its start."""
-    import torch
+class Rounding:
+    """Writes as the policy does, and claims other log-probabilities of first tokens."""
 
-    torch.manual_seed(0)
-    model = with_adapter(tiny.load(), 4, 8)
-    with torch.no_grad():
-        for name, one in model.named_parameters():
-            if "lora_B" in name:
-                one.normal_(std=0.15)
-    return Policy.of(model, tiny)
+    APART = (0.0, np.log(1.5), np.log(10.0), -0.5, 0.0, 0.0)
+
+    def __init__(self, policy: Policy):
+        self._policy = policy
+
+    def write(self, prompts: Sequence[tuple[int, ...]], tokens: int, stop: str) -> list[Response]:
+        written = self._policy.write(prompts, tokens, stop)
+        own = [self._chosen(one) for one in written]
+        return [
+            one._replace(logprobs=(first - apart, *rest))
+            for one, (first, *rest), apart in zip(written, own, self.APART, strict=True)
+        ]
+
+    def _chosen(self, one: Response) -> list[float]:
+        found: list[float] = slow_logprobs(self._policy, one)[range(len(one.ids)), list(one.ids)].tolist()
+        return found
 
 
 def slow_logprobs(policy: Policy, response: Response) -> Any:
@@ -54,7 +60,7 @@ def test_the_loss_and_its_gradient_are_those_of_grpo(policy: Policy, tiny: BaseM
     texts = ["Word: salmon\nGroup:", "Word: a longer text about the hammer\nGroup:"]
     ids = prompt_tokens(texts, TASK, tiny, 5)
     prompts = list(zip(texts, ids, strict=True))
-    objective = GrpoObjective(policy, policy, PromptForm(TASK), prompts, prompts, by_letters, settings)
+    objective = GrpoObjective(policy, Rounding(policy), PromptForm(TASK), prompts, prompts, by_letters, settings)
     torch.manual_seed(3)
     objective.begin(np.array([0, 1]))
     loss = objective.loss(np.array([0, 1]))
@@ -70,7 +76,7 @@ def test_the_loss_and_its_gradient_are_those_of_grpo(policy: Policy, tiny: BaseM
         rewards = [float(text.count("a")) - PENALTY * len(one.ids) for text, one in zip(read, group, strict=True)]
         assert len(set(rewards)) > 1
         mean, deviation = np.mean(rewards), np.std(rewards, ddof=1)
-        for one, reward in zip(group, rewards, strict=True):
+        for place, (one, reward) in enumerate(zip(group, rewards, strict=True)):
             own = slow_logprobs(policy, one)
             with torch.no_grad(), policy.as_start():
                 start = slow_logprobs(policy, one)
@@ -79,6 +85,9 @@ def test_the_loss_and_its_gradient_are_those_of_grpo(policy: Policy, tiny: BaseM
             kls.append(float(kl.sum().detach()))
             # The gradient of the ratio to itself is that of the log-probability, and its value is 1.
             gained = (written - written.detach() + 1) * (reward - mean) / (deviation + 1e-4)
+            weights = torch.ones(len(one.ids))
+            weights[0] = min(np.exp(Rounding.APART[number * 3 + place]), 3.0)
+            gained = gained * weights
             expected = expected + (0.2 * kl - gained).sum() / (3 * 5)
     assert float(loss.detach()) == pytest.approx(float(expected.detach()), abs=1e-4)
     weights = next(one for name, one in policy.model.named_parameters() if "lora_A" in name)
@@ -88,7 +97,10 @@ def test_the_loss_and_its_gradient_are_those_of_grpo(policy: Policy, tiny: BaseM
     measured = objective.measured()
     assert measured["kl"] == pytest.approx(np.mean(kls), abs=1e-4)
     assert measured["length"] == np.mean([len(one.ids) for one in responses])
+    apart = [abs(apart) / len(one.ids) for apart, one in zip(Rounding.APART, responses, strict=True)]
+    assert measured["mismatch"] == pytest.approx(np.mean(apart), abs=1e-4)
     assert objective.measured() == {}
+    objective = GrpoObjective(policy, policy, PromptForm(TASK), prompts, prompts, by_letters, settings)
     before = torch.get_rng_state()
     assert objective.look() == objective.look()
     assert torch.equal(torch.get_rng_state(), before)
