@@ -66,8 +66,8 @@ class WritingEndpoint:
         self._http, self._url = http, http.root
 
     async def check(self, most_tokens: int) -> str | None:
-        """vLLM's version, if it reports one. Raises RequestError for a server that loads no adapters, or whose window is
-        smaller than `most_tokens`."""
+        """vLLM's version, if it reports one. Raises RequestError for a server that loads no adapters, or whose window
+        is smaller than `most_tokens`."""
         endpoint = OpenAIEndpoint(self._http)
         await self._http.content("GET", "/v1/models")  # for its error, where nothing answers
         await endpoint.refuse_icm_server()
