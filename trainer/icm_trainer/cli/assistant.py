@@ -32,6 +32,7 @@ from icm_annealer.runs.atomic_write import make_folder
 from icm_annealer.runs.directory import JOURNAL, RunDir
 from icm_annealer.runs.gold import read_again
 from icm_annealer.runs.record import RunRecord
+from icm_annealer.runs.schema.base import read_file
 from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_client.contract.errors import RequestError
 from icm_trainer.cli.options import CACHE, CacheOption, DeviceOption, prepare_torch
@@ -43,7 +44,7 @@ from icm_trainer.rl.head_to_head import evaluation_file, read_evaluation
 from icm_trainer.rl.job import reward_record
 from icm_trainer.rl.story import JUDGE, LABELS, Branch, branches, chapters, policy_folder, reward_folder, write_story
 from icm_trainer.rl.story_checks import StoryChecks
-from icm_trainer.rm.judged import EVALUATION
+from icm_trainer.rm.judged import EVALUATION, RmEvaluation, gold_pairs
 from icm_trainer.rm.pairing import PairOptions
 from icm_trainer.rm.record import RmRecord
 from icm_trainer.sft.record import TRAINING, read_record
@@ -192,7 +193,7 @@ def assistant(
         else:
             judge_digest = reward_record(judge, read_record(judge, RmRecord)).digest
             for policy, other in _matches(out, there):
-                file = policy / evaluation_file(other.name if other else None)
+                file = evaluation_file(policy, other)
                 there_is = read_evaluation(file) if resume else None
                 if there_is is None or there_is.judge_digest != judge_digest:
                     eval_rl(policy, other, judge, seed=seed, device=device, cache=cache, quiet=quiet)
@@ -252,7 +253,8 @@ def _judge(story: _Story, rows: Path, there: list[Branch], base: str, output: Ou
     _reward(story._replace(data=None), rows, folder, None, from_gold=True, base=base)
     for branch in there:
         reward = reward_folder(story.out, branch)
-        if not (story.resume and (reward / EVALUATION).is_file()):
+        tested = read_file(reward / EVALUATION, RmEvaluation) if story.resume else None
+        if tested is None or tested.test != gold_pairs(str(rows)):
             eval_rm(
                 reward,
                 str(rows),
