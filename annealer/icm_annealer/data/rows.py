@@ -51,6 +51,8 @@ class Rows(Iterator[Row]):
         """The number of rows returned so far."""
         self.num_blank_lines = 0
         """The number of blank lines skipped so far."""
+        self.has_header = False
+        """Whether the first row of the table was read as the names of its columns."""
         self._read_as, self._on_fault = read_as, on_fault
         self._rows, self._report = self._read(source), report
 
@@ -79,6 +81,7 @@ class Rows(Iterator[Row]):
             with source.seekable() as file:
                 yield from _numbered(parquet_rows(file, source.name), source.name)
         elif is_workbook(source.head):
+            self.has_header = not self._read_as.columns
             with source.seekable() as file:
                 yield from workbook_rows(file, source.name, self._read_as.columns)
         else:
@@ -88,6 +91,7 @@ class Rows(Iterator[Row]):
         form = self._text_format(source)
         if form in TABLE_SUFFIXES:
             columns = self._read_as.columns
+            self.has_header = not columns
             yield from delimited_rows(
                 self._lines(source), source.name, source.suffix, columns, self._on_fault, self._count_blank
             )

@@ -45,7 +45,10 @@ def column_names(cells: Sequence[str], where: str) -> list[str]:
     names = [cell.strip() or f"column {number}" for number, cell in enumerate(cells, start=1)]
     twice = next((name for number, name in enumerate(names) if name in names[:number]), None)
     if twice is not None:
-        raise RequestError(f"{where}: the header names the column {twice!r} twice", code="bad_data")
+        raise RequestError(
+            f"{where}: the header names the column {twice!r} twice; if it is none, name the columns with --columns",
+            code="bad_data",
+        )
     return names
 
 
