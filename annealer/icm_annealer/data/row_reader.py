@@ -92,7 +92,11 @@ class RowReader:
             return
         missing = next((field for field in self._fields if self._num_missing[field] == num_rows > 1), None)
         if missing is not None:
-            without = "" if task.columns else "; if the first line is no header, name the columns with --columns"
+            without = (
+                ""
+                if task.columns
+                else "; if the first line is no header, name the columns with --columns, or `columns` in the task"
+            )
             raise RequestError(
                 f"{bad.name}: the field {missing!r} is missing in all {num_rows:,} rows, or not a plain value "
                 f"({_there(there)}{_meant(missing, there)}{without})",

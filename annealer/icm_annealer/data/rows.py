@@ -36,8 +36,9 @@ class ReadAs(NamedTuple):
     """The names of its columns, for a table whose first row does not name them."""
     encoding: str | None = None
     """Its text encoding, if that is neither UTF-8 nor UTF-16."""
-    skip_bad: bool = False
-    """Whether examples are made of the other rows if some are bad; `read_rows` leaves that to `on_fault`."""
+    skip_bad: bool | None = None
+    """Whether examples are made of the other rows if some are bad; None where that cannot be asked for. `read_rows`
+    leaves it to `on_fault`."""
 
 
 READ_AS_IT_IS = ReadAs()

@@ -54,7 +54,9 @@ def verdict(problem: Problem, result: Result, names: Sequence[str] | None = None
         is_clear = lead > 2 * error
         own += f", {lead:.2f} ± {error:.2f} above that of zero-shot labels{'' if is_clear else ', not a clear lead'}"
     if winner.u < MIN_FOUND * most or not is_clear:
-        return Verdict("weak", f"{own}.", "Check a sample, and use the most certain labels only (--abstain-below).")
+        return Verdict(
+            "weak", f"{own}.", "Check a sample, and use the most certain labels only (icm export --abstain-below)."
+        )
     return Verdict("found", f"{own}.", "Use the labels; those of low certainty deserve a look.")
 
 

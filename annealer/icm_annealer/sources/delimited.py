@@ -46,7 +46,8 @@ def column_names(cells: Sequence[str], where: str) -> list[str]:
     twice = next((name for number, name in enumerate(names) if name in names[:number]), None)
     if twice is not None:
         raise RequestError(
-            f"{where}: the header names the column {twice!r} twice; if it is none, name the columns with --columns",
+            f"{where}: the header names the column {twice!r} twice; if it is none, name the columns (--columns, or "
+            "`columns` in the task)",
             code="bad_data",
         )
     return names
@@ -78,7 +79,9 @@ def _named(
         elif len(row.cells) != len(names):
             on_fault(_uneven(where, row.cells, len(names), has_header=not columns))
         elif columns and row.cells == names:
-            raise RequestError(f"{where}: names the columns itself: leave out --columns", code="bad_data")
+            raise RequestError(
+                f"{where}: names the columns itself: leave out --columns, or `columns` in the task", code="bad_data"
+            )
         else:
             yield Row(where, {name: cell or None for name, cell in zip(names, row.cells, strict=True)})
 

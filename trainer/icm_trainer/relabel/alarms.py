@@ -74,5 +74,7 @@ def verdict_of(problem: Problem, found: Relabelling) -> Verdict:
     if is_incoherent(problem, found.winner):
         return Verdict("nothing", seen, "Do not use these labels unchecked.")
     if best.u < MIN_FOUND * most:
-        return Verdict("weak", seen, "Check a sample, and use the most certain labels only (--abstain-below).")
+        return Verdict(
+            "weak", seen, "Check a sample, and use the most certain labels only (icm export --abstain-below)."
+        )
     return Verdict("found", seen, "Check a sample all the same: systematic mistakes are learnt, and agreed with.")
