@@ -76,8 +76,8 @@ def _uneven(chosen: AtRates, as_coherent: Sequence[AtRates], first: AtRates, nam
         "uneven",
         f"U is {chosen.u:.2f} ± {chosen.error:.2f} nats at rates of {_shares(names, chosen.rates)}{before}; not "
         f"clearly lower at {', '.join(shares)}.",
-        "The order of the labels' certainty holds better than where one ends and the other begins: state the rates if "
-        "you know them (--rates), or give a few labels (--known).",
+        "Rank rows by certainty rather than trust the boundary between the labels; state the rates if you know them "
+        "(--rates), or give a few labels (--known).",
     )
 
 

@@ -284,7 +284,7 @@ def test_bad_rows_are_left_out_if_that_is_asked(icm: Icm, tmp_path: Path, monkey
     Path("rows.csv").write_bytes(table(",", TEXTS, NAMES, header="text,label") + b",hot\n")
     ended = icm("init", "rows.csv", "--no-scorer")
     assert ended.code == 2
-    assert "line 26: the field 'text' is missing" in ended.err
+    assert "line 26: the field 'text' is empty" in ended.err
     ended = icm("init", "rows.csv", "--no-scorer", "--skip-bad")
     assert ended.code == 0, ended
     assert "25 rows read, 1 bad row skipped. Task written: rows.yaml" in ended.out

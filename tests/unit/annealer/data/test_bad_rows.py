@@ -85,25 +85,23 @@ MIXED = (
     'id,text,label\na,"x, y",spam\nb,,fine\nc,x\na,x,fine\nd,x,ham\n,x,fine\n"e,x,fine\nf,"two\nlines",fine\ng,,spam\n'
 )
 TOLD = {
-    "line 3": "the field 'text' is missing or not a plain value",
+    "line 3": "the field 'text' is empty",
     "line 4": "2 cells, where the header has 3",
     "line 5": "duplicate id 'a'",
     "line 6": "the label 'ham' is none of spam, fine",
     "line 8": "broken CSV",
-    "line 11": "the field 'text' is missing",
+    "line 11": "the field 'text' is empty",
 }
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     path = write(tmp_path, MIXED)
     error = refused(path)
-    assert error.message.startswith(
-        f"{path}: 6 of 9 rows cannot be used: the field 'text' is missing or not a plain value (2); "
-    )
+    assert error.message.startswith(f"{path}: 6 of 9 rows cannot be used: the field 'text' is empty (2); ")
     assert "The first is line 3: the field 'text'" in error.message
     assert error.message.endswith("Correct them")
     assert error.table[0] == f"{path}:"
-    assert error.table[1] == "          2  the field 'text' is missing or not a plain value  [line 3, line 11]"
+    assert error.table[1] == "          2  the field 'text' is empty  [line 3, line 11]"
     table = "\n".join(error.table)
     for place, what in TOLD.items():
         assert what in table
