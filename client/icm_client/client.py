@@ -158,7 +158,7 @@ class ScorerClient:
             limit_s = deadline_s if is_reached or unreachable_s is None else min(unreachable_s, deadline_s)
             if waited_s >= limit_s:
                 raise UnavailableError(
-                    f"no scorer was ready at {self.base_url} within {limit_s:.0f} s ({reason}). "
+                    f"no scorer was ready at {self.base_url} within {limit_s:g} s ({reason}). "
                     "Start one with `icm-server serve`, or check the address.",
                     code="not_ready",
                 )

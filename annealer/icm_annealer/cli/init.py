@@ -52,7 +52,8 @@ from icm_annealer.data.task_draft import (
 )
 from icm_annealer.evaluation.template_trial import Trial, ranked, try_task
 from icm_annealer.reporting.task_file import TaskFile
-from icm_annealer.runs.atomic_write import check_place, write_whole
+from icm_annealer.runs.atomic_write import write_whole
+from icm_annealer.runs.directory import check_result
 from icm_annealer.scorers.kind import DEFAULT_ENGINE
 from icm_annealer.scorers.registry import DEFAULT_SCORER, NamedScorer
 from icm_annealer.sources.byte_source import STANDARD_INPUT, is_stream
@@ -110,7 +111,7 @@ def init(
     how = read_as(columns, encoding, skip_bad)
     name = "data" if data == STANDARD_INPUT else name_of_data(data)
     path = out or Path(f"{name}.yaml")
-    check_place(path, overwrite=overwrite, is_folder=False)
+    check_result(path, overwrite=overwrite, reads=[data])
     named = None if no_scorer else named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     faults: list[Fault] = []
     reading = read_rows(data, read_as=how, on_fault=faults.append)

@@ -104,7 +104,7 @@ class Front:
             async with asyncio.timeout(limit_s):
                 yield
         except TimeoutError:
-            reason = f"no answer within {limit_s:.0f} s"
+            reason = f"no answer within {limit_s:g} s"
             raise UnavailableError(
                 f"the scorer at {self.url} is not ready ({reason})",
                 code="no_answer",
