@@ -274,9 +274,11 @@ def test_what_a_shell_left_empty_or_did_not_expand_is_refused(
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_result_never_replaces_what_the_command_reads_or_a_run_holds(icm: Icm, tmp_path: Path, task: Path) -> None:
+def test_a_result_never_replaces_what_the_command_reads_or_a_run_holds(
+    icm: Icm, tmp_path: Path, task: Path, url: str
+) -> None:
     rows, run = task.parent / "data.jsonl", tmp_path / "run"
-    assert icm("run", "--task", task, "--scorer", "fake:", "--search", "zero_shot", "--out", run).code == 0
+    assert icm("run", "--task", task, "--scorer", url, "--search", "zero_shot", "--out", run).code == 0
     before = {path: path.read_bytes() for path in (rows, *run.iterdir()) if path.is_file()}
     labels = run / "labels.jsonl"
     for command, out in (
@@ -289,7 +291,6 @@ def test_a_result_never_replaces_what_the_command_reads_or_a_run_holds(icm: Icm,
         (("report", run), labels),
     ):
         check_refused(icm(*command, "--out", out, "--overwrite"), 2, f"{out} is ", "use another --out")
-    check_refused(
-        icm("extend", run, "--data", tmp_path / "no", "--out", tmp_path / "o.csv", "--scorer", NOBODY), 2, "no such"
-    )
+    nothing = ("--data", tmp_path / "none", "--out", tmp_path / "out.csv", "--scorer", NOBODY)
+    check_refused(icm("extend", run, *nothing), 2, "there is no such file")
     assert {path: path.read_bytes() for path in before} == before
