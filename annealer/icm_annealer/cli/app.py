@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import itertools
 import os
 import sys
 import traceback
@@ -128,14 +129,14 @@ EMPTY_MEANS = ("--stop", "--prompt")
 def check_values(arguments: Sequence[str]) -> None:
     """Raises RequestError for what a shell makes of a variable that is not set, an option with an empty value, which
     would name the current folder or be taken for no option at all; and for a ~ that it did not expand."""
-    for name, given in zip(arguments, [*arguments[1:], None], strict=True):
+    for name, given in itertools.pairwise([*arguments, "--"]):
         option, equals, value = name.partition("=")
         if not option.startswith("--") or option == "--" or option in EMPTY_MEANS:
             continue
         text = value if equals else given
         if text == "":
             raise RequestError(f"{option} is empty: is a variable not set?")
-        if option == "--out" and text is not None and text.startswith("~"):
+        if option == "--out" and text.startswith("~"):
             raise RequestError(f"{option} {text}: the shell did not expand the ~; write the folder's whole path")
 
 

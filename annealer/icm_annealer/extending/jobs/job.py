@@ -20,7 +20,6 @@ from icm_annealer.extending.jobs.page import render_page
 from icm_annealer.extending.journal import CHECK, JOURNAL, LABELS, METRICS, OUR_FILES, REPORT, ExtensionJournal
 from icm_annealer.extending.labelled_rows import folder_of
 from icm_annealer.extending.settings import ExtendSettings
-from icm_annealer.extending.survey import check_source
 from icm_annealer.runs.atomic_write import write_whole
 from icm_annealer.runs.costs import read_costs, spent
 from icm_annealer.runs.directory import RunDir, check_result
@@ -74,7 +73,6 @@ class ExtendJob:
         """Checks what can be checked before any work, and makes and locks the folder. Raises RequestError."""
         check_form(self.out)
         check_result(self.out, overwrite=self.overwrite or self.resume, reads=[self.source.place])
-        check_source(self.source)
         folder = self.folder.path
         has_begun = (folder / JOURNAL).exists()
         if has_begun and not self.resume and not self.overwrite:

@@ -266,6 +266,7 @@ def test_what_a_shell_left_empty_or_did_not_expand_is_refused(
         (("--out=",), "--out is empty"),
         (("--out", "r", "--data", ""), "--data is empty"),
         (("--out=~/r",), "did not expand the ~"),
+        (("--out", os.devnull), "is a file, not a folder"),
         (("--out", "r", "--scorer", "fake:model"), "nothing follows its colon"),
         (("--out", "r", "--scorer", "fake:", "--engine", "x"), "leave out --engine"),
         (("--out", "r", "--known", os.devnull), "no known labels"),
@@ -291,6 +292,10 @@ def test_a_result_never_replaces_what_the_command_reads_or_a_run_holds(
         (("report", run), labels),
     ):
         check_refused(icm(*command, "--out", out, "--overwrite"), 2, f"{out} is ", "use another --out")
+    os.mkfifo(tmp_path / "pipe")
+    check_refused(
+        icm("export", run, "--format", "csv", "--out", tmp_path / "pipe", "--overwrite"), 2, "or a pipe, not a"
+    )
     nothing = ("--data", tmp_path / "none", "--out", tmp_path / "out.csv", "--scorer", NOBODY)
     check_refused(icm("extend", run, *nothing), 2, "there is no such file")
     assert {path: path.read_bytes() for path in before} == before
