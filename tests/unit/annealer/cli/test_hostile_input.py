@@ -260,6 +260,7 @@ def test_what_a_shell_left_empty_or_did_not_expand_is_refused(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.iterdir())
+    assert "Usage" in icm().out
     run = ("run", "--task", task, "--scorer", NOBODY)
     for options, says in (
         (("--out", ""), "--out is empty"),
