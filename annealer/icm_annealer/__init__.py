@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from icm_annealer.runs.schema.verdict import Verdict
     from icm_annealer.scoring.passes import Scorer
     from icm_annealer.searches.settings import Settings
+    from icm_annealer.sweeping.call import sweep
+    from icm_annealer.sweeping.sweep_result import SweepResult, open_sweep
     from icm_client.contract.errors import IcmError, RequestError
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "RequestError",
     "Scorer",
     "Settings",
+    "SweepResult",
     "Task",
     "Verdict",
     "anneal",
@@ -43,6 +46,8 @@ __all__ = [
     "load_task",
     "open_extension",
     "open_run",
+    "open_sweep",
+    "sweep",
 ]
 
 _MODULES = {
@@ -54,6 +59,7 @@ _MODULES = {
     "RequestError": "icm_client.contract.errors",
     "Scorer": "icm_annealer.scoring.passes",
     "Settings": "icm_annealer.searches.settings",
+    "SweepResult": "icm_annealer.sweeping.sweep_result",
     "Task": "icm_annealer.data.task",
     "Verdict": "icm_annealer.runs.schema.verdict",
     "anneal": "icm_annealer.api.label",
@@ -63,6 +69,8 @@ _MODULES = {
     "load_task": "icm_annealer.data.task",
     "open_extension": "icm_annealer.api.extension_result",
     "open_run": "icm_annealer.api.label_result",
+    "open_sweep": "icm_annealer.sweeping.sweep_result",
+    "sweep": "icm_annealer.sweeping.call",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -61,7 +62,7 @@ class ScorerClient:
             answer = await scorer.score(prompts=["Word: salmon\\nGroup:"], labels=[" living", " object"])
 
     `base_url` may name several scorers of one model, `http://a:8000,http://b:8000`: each experiment has one of them,
-    and another one while that is gone; see `Fronts`.
+    and another one while that is gone; see `Fronts`. Work that any of them can do is spread with `each`.
 
     `api_key` is sent as `Authorization: Bearer KEY`. A request is split into bodies of at most `max_prompts` prompts;
     whatever the split, answers keep the order of the prompts. `read_timeout_s` is how long an answer may make no
@@ -89,6 +90,7 @@ class ScorerClient:
             for url in urls_of(base_url)
         ]
         self._fronts = Fronts(exchanges, clock)
+        self._home: int | None = None
         if max_prompts < 1:
             raise RequestError(f"max_prompts is {max_prompts}: it has to be 1 or more")
         self._retries = RetryLoop(retry or RetryPolicy(), clock=clock)
@@ -103,6 +105,17 @@ class ScorerClient:
     def notes(self) -> list[str]:
         """What a user should know of several scorers when `wait_ready` has returned: which are not ready, and why."""
         return self._fronts.notes
+
+    def each(self) -> list[ScorerClient]:
+        """A client for each scorer, which asks that one first whatever the experiment, and others while it is gone. So
+        one experiment's requests can be spread over all scorers: worth it where they share no context, or few.
+
+        They use the connections of this client, and need not be closed.
+        """
+        clients = [copy.copy(self) for _ in range(len(self._fronts))]
+        for number, client in enumerate(clients):
+            client._home = number
+        return clients
 
     async def __aenter__(self) -> ScorerClient:
         return self
@@ -280,7 +293,7 @@ class ScorerClient:
 
     async def _asked(self, answer: type[_Model], path: str, body: pydantic.BaseModel | None = None) -> _Model:
         """A small answer of one scorer."""
-        route = self._fronts.route()
+        route = self._fronts.route(home=self._home)
         return await self._retries.call(lambda: route.ask(answer, path, body))
 
     async def _changed(
@@ -298,7 +311,7 @@ class ScorerClient:
         parts = PromptBatches(len(request.prompts), self._max_prompts)
         while part := parts.take():
             outstanding, tries = Outstanding(request, part), self._retries.begin()
-            route = self._fronts.route(request.experiment)
+            route = self._fronts.route(request.experiment, self._home)
             while numbers := outstanding.numbers():
                 try:
                     left = _within_deadline(subset(request, numbers), clock() - start_s)

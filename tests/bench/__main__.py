@@ -1,8 +1,9 @@
 """What the scorer has to reach, measured: `python -m tests.bench [NAME...]`, into bench.json.
 
 Real vLLM on this machine, which should have nothing else to do. Each takes two to five minutes, `repeats`,
-`annealer-memory` and `endurance` ten. `equal-fake`, `light-fake`, `names`, `pool` and `sweep` use the fake engine at a
-given speed, and `front` measures processor time: for these, a machine that has other things to do is good enough.
+`annealer-memory` and `endurance` ten. `equal-fake`, `light-fake`, `names`, `pool`, `spread` and `sweep` use the fake
+engine at a given speed, and `front` measures processor time: for these, a machine that has other things to do is good
+enough.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from tests.bench import (
     pools,
     repeated,
     repeats,
+    spread,
     sweep,
     tenants,
     throughput,
@@ -56,6 +58,7 @@ MEASURES: dict[str, Measure] = {
     "repeated": lambda console: repeated.repeated(console, 3),
     "front": lambda console: front.front(console, 5),
     "pool": lambda console: pools.throughput(console, 3),
+    "spread": lambda console: spread.throughput(console, 2_000),
     "memory": memory.memory,
     "annealer-memory": annealer_memory.annealer_memory,
     "sweep": lambda console: sweep.sweep(console, 1, 2_000),

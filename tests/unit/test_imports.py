@@ -23,7 +23,7 @@ PACKAGES = {
     "icm_lab": ROOT / "lab/icm_lab",
 }
 HEAVY = {"torch", "vllm", "transformers", "peft", "trl"}
-LATE = HEAVY | {"datasets", "matplotlib", "pandas", "pyarrow"}
+LATE = HEAVY | {"datasets", "matplotlib", "pandas", "pyarrow", "ray"}
 """What the command line does not load before it is needed."""
 
 

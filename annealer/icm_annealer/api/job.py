@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -13,21 +11,20 @@ from types import TracebackType
 from typing import Protocol
 
 from icm_annealer.api.label_result import LabelResult
-from icm_annealer.api.supposed_labels import supposed_labels
 from icm_annealer.data.examples import Example, Loaded
 from icm_annealer.data.given_labels import GivenLabels
 from icm_annealer.data.task import Task
 from icm_annealer.labelling.budget import NO_BUDGET, Budget
 from icm_annealer.labelling.label_dataset import label_dataset
+from icm_annealer.labelling.rehearsed_search import rehearsed_search
 from icm_annealer.runs.directory import SCORER_LOG, SKIPPED, RunDir
 from icm_annealer.runs.experiment import own_experiment
 from icm_annealer.runs.schema.metrics import RowCounts
 from icm_annealer.runs.schema.rows import SkippedRow
-from icm_annealer.scoring.context_fit import ContextFit
 from icm_annealer.scoring.forecast import Rehearsed
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import Scorer, check_request
-from icm_annealer.scoring.rehearsal import LongRehearsalError, Rehearsal
+from icm_annealer.scoring.rehearsal import Rehearsal
 from icm_annealer.search.problem import problem_of
 from icm_annealer.searches.settings import Settings
 from icm_client.contract.errors import IcmError, RequestError
@@ -169,44 +166,8 @@ class LabelJob:
         )
 
     async def rehearse(self, rehearsal: Rehearsal) -> Rehearsed:
-        """Does the same work with a rehearsal, in a temporary folder.
-
-        Its seed is another one, so that requests that are measured have other contexts and warm no cache for the run.
-        """
-        expected, num_done, num_dropped = self.settings.expected_passes(len(self.examples)), 0, 0
-        cut: list[ContextFit] = []
-        stages = Counter[str]()
-        problem = problem_of(
-            self.task, self.examples, self.settings.objective(), self.settings.plan_kind(), self._given
-        )
-        labels = supposed_labels(problem, *rehearsal.draw(problem.num_examples, problem.num_labels))
-        rehearsal.suppose([example.text for example in self.examples], labels)
-
-        def on_pass(event: PassEvent) -> None:
-            nonlocal num_done, num_dropped
-            num_done += expected.counts(event.request) if expected else 0
-            num_dropped = max(num_dropped, event.answer.num_dropped)
-            stages[event.request.purpose] += event.answer.usage.computed_tokens
-
-        settings = self.settings.model_copy(update={"seed": self.settings.seed + rehearsal.number})
-        with tempfile.TemporaryDirectory() as place:
-            try:
-                await label_dataset(
-                    RunDir(Path(place)),
-                    self.examples,
-                    self.task,
-                    rehearsal,
-                    settings,
-                    given=self._given,
-                    on_pass=on_pass,
-                    budget=Budget(self.budget.max_tokens),
-                    on_cut=cut.append,
-                )
-            except LongRehearsalError:
-                if not expected or not num_done:
-                    raise
-                return Rehearsed(min(num_done / expected.num, 1.0), num_dropped, next(iter(cut), None), stages)
-        return Rehearsed(1.0, num_dropped, next(iter(cut), None), stages)
+        """Does the same work with a rehearsal; see `rehearsed_search`."""
+        return await rehearsed_search(rehearsal, self.task, self.examples, self.settings, self._given, self.budget)
 
     @property
     def _given(self) -> GivenLabels:

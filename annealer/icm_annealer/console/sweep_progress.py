@@ -24,7 +24,7 @@ NUM_SHOWN = 16
 class ShownRun:
     """One run of the view, from its start to its end. A run's job reports to it."""
 
-    def __init__(self, num_expected: int, on_pass: Callable[[PassEvent], None]):
+    def __init__(self, num_expected: int, on_pass: Callable[[bool], None]):
         self._on_pass = on_pass
         self.num_passes, self.num_expected = 0, num_expected
         self.u: float | None = None
@@ -47,9 +47,13 @@ class ShownRun:
         """Not shown: what it says of a scorer is shown once for the sweep."""
 
     def on_pass(self, event: PassEvent) -> None:
+        self.passed(event.u, resumed=event.resumed)
+
+    def passed(self, u: float | None, *, resumed: bool) -> None:
+        """A pass was answered, or read from the journal; with the U of its labels, if it has one."""
         self.num_passes += 1
-        self.u = event.u if event.u is not None else self.u
-        self._on_pass(event)
+        self.u = u if u is not None else self.u
+        self._on_pass(resumed)
 
 
 class SweepProgress:
@@ -120,8 +124,8 @@ class SweepProgress:
         """Prints a line that stays."""
         self._console.say(text)
 
-    def _count(self, event: PassEvent) -> None:
-        if event.resumed:
+    def _count(self, resumed: bool) -> None:
+        if resumed:
             return
         if self._measured_since is None:  # before the first pass a scorer may have started
             self._measured_since = self._clock()

@@ -10,7 +10,12 @@ from icm_annealer.console.terminal import Terminal
 
 
 def watch(shown: bool | None, title: str, label_names: list[str]) -> RunProgress:
-    """True shows it everywhere, as lines where there is neither terminal nor notebook; None shows it in these two
+    """The progress of one piece of work; see `watched` for `shown`."""
+    return RunProgress(watched(shown), title, label_names)
+
+
+def watched(shown: bool | None) -> Terminal:
+    """True shows progress everywhere, as lines where there is neither terminal nor notebook; None shows it in these two
     only; False shows nothing."""
     is_seen = in_notebook() or sys.stderr.isatty() if shown is None else shown
-    return RunProgress(Terminal(stderr=True, quiet=not is_seen), title, label_names)
+    return Terminal(stderr=True, quiet=not is_seen)

@@ -18,6 +18,9 @@ from icm_annealer.core.label_balance import LabelRates, log_sums, smoothed_shift
 Measure = Literal["information", "logprob", "sum", "margin"]
 MEASURES: tuple[str, ...] = get_args(Measure)
 
+NO_SPREAD = 1e-9
+"""Standard deviation in nats below which a label's scores count as all the same."""
+
 
 @dataclass(frozen=True)
 class Objective:
@@ -137,6 +140,19 @@ def normalized(logprobs: Array) -> Array:
 
 
 def calibrated(logprobs: Array) -> Array:
-    """`logprobs` less each label's mean over the batch (batch calibration, arXiv 2309.17249)."""
-    centred: Array = logprobs - logprobs.mean(axis=0, keepdims=True)
-    return centred
+    """`logprobs` [n, C] as centred log-ratios: relative to the mean of the example's labels, less each label's mean
+    over the batch (batch calibration, arXiv 2309.17249), and with the same spread over the batch for every label.
+
+    The common spread is the geometric mean of theirs, so scores stay in nats. Two labels have the same spread in any
+    case. Of more, one whose scores vary little would otherwise lose its examples to one whose scores vary much: the
+    noise of the second exceeds what the model has to say for the first. Labels without a spread are left as they are.
+    """
+    ratios = logprobs - logprobs.mean(axis=1, keepdims=True)
+    centred = ratios - ratios.mean(axis=0, keepdims=True)
+    spreads = np.sqrt((centred**2).mean(axis=0))
+    factors = np.ones(len(spreads))
+    varies = spreads > NO_SPREAD
+    if varies.any():
+        factors[varies] = np.exp(np.log(spreads[varies]).mean()) / spreads[varies]
+    scaled: Array = centred * factors
+    return scaled

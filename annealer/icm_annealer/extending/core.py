@@ -63,6 +63,11 @@ class Core:
             record.computed_tokens,
         )
 
+    @property
+    def tokens_an_example(self) -> float:
+        """That its search computed."""
+        return self.num_tokens / len(self.examples)
+
     def with_task(self, task: Task) -> Core:
         """The core with its task changed, such as in its label rates."""
         return replace(self, task=task)

@@ -24,9 +24,10 @@ from icm_annealer.extending.contexts import Contexts, draw_contexts
 from icm_annealer.extending.core import Core
 from icm_annealer.extending.journal import SKIPPED, ExtensionJournal
 from icm_annealer.extending.neighbours import NeighbourScorer
-from icm_annealer.extending.row_scorer import ContextScorer, RowScorer
+from icm_annealer.extending.row_scorer import ContextScorer, RowScorer, score_in_parts
 from icm_annealer.extending.rows import LabelledChunk, Labeller, RowLabeller
 from icm_annealer.extending.settings import ExtendSettings
+from icm_annealer.extending.spread import Spread
 from icm_annealer.extending.survey import check_source, survey
 from icm_annealer.runs.costs import write_cost
 from icm_annealer.runs.directory import RunDir
@@ -38,7 +39,7 @@ from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import ModelIdentity, Usage
 
 IN_FLIGHT = 2
-"""Chunks that are scored at the same time, so that the engine has work while rows are read and written."""
+"""Chunks that are scored at the same time by each scorer, so that it has work while rows are read and written."""
 LEAST_CORE_READS, LEAST_CHUNK_ROWS = 32, 128
 
 
@@ -94,6 +95,8 @@ class By(NamedTuple):
     window: ContextWindow | None = None
     searches: Searches | None = None
     """What labels rows by searches of their own, without contexts."""
+    num_scorers: int = 1
+    """How many scorers chunks are spread over."""
 
 
 async def by_contexts(scorer: Scorer, core: Core, settings: ExtendSettings, experiment: str) -> By:
@@ -102,9 +105,10 @@ async def by_contexts(scorer: Scorer, core: Core, settings: ExtendSettings, expe
     check_request(core.task, experiment)
     model = await scorer.model()
     contexts = await draw_contexts(scorer, core, settings, model)
-    rows = ContextScorer(scorer, core, contexts, model.identity, experiment)
+    spread = Spread(scorer)
+    rows = ContextScorer(spread, core, contexts, model.identity, experiment)
     window = ContextWindow(**window_of(model))
-    return By(rows, model.identity, scorer, contexts.most_row_tokens, contexts, window)
+    return By(rows, model.identity, scorer, contexts.most_row_tokens, contexts, window, num_scorers=len(spread))
 
 
 async def by_neighbours(scorer: Scorer, core: Core, settings: ExtendSettings, experiment: str) -> By:
@@ -211,7 +215,7 @@ class Extension:
         self.progress.say("calibrating by a sample")
         scorer, start = self.by.scorer, self.clock()
         contexts = list(range(scorer.num_contexts))
-        answer = await scorer.score([row.text for row in sample], contexts)
+        answer = await score_in_parts(scorer, [row.text for row in sample], contexts, self.by.num_scorers)
         core, usage = await core_logprobs(self.core, self.by, self.settings.seed, len(sample))
         usage += answer.usage
         seconds = self.clock() - start
@@ -285,7 +289,7 @@ class Extension:
                     continue
                 pending.append((chunk, asyncio.create_task(labeller.labelled(chunk))))
                 await asyncio.sleep(0)  # the task sends its request before further rows are read
-                if len(pending) >= IN_FLIGHT:
+                if len(pending) >= IN_FLIGHT * self.by.num_scorers:
                     await commit()
             while pending:
                 await commit()
@@ -314,7 +318,8 @@ async def core_logprobs(core: Core, by: By, seed: int, num_sampled: int) -> tupl
         if len(left) > most:
             left = sorted(rng.choice(left, most, replace=False).tolist())
         if left:
-            answer = await scorer.score([core.examples[number].text for number in left], [context])
+            texts = [core.examples[number].text for number in left]
+            answer = await score_in_parts(scorer, texts, [context], by.num_scorers)
             logprobs[context, left] = answer.logprobs[0]
             usage += answer.usage
     return logprobs, usage

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, Protocol
 
@@ -35,6 +37,18 @@ class RowScorer(Protocol):
 
     async def score(self, texts: Sequence[str], contexts: Sequence[int]) -> Scored:
         """The scores of these texts behind these contexts. Raises IcmError."""
+
+    def neighbours(self, text: str) -> list[int]:
+        """The core's examples in front of this row in contexts that are not shared; none if all are."""
+
+
+async def score_in_parts(scorer: RowScorer, texts: Sequence[str], contexts: Sequence[int], num: int) -> Scored:
+    """`scorer.score` in up to `num` parts at the same time, one for each scorer behind it."""
+    size = math.ceil(len(texts) / num)
+    parts = [texts[start : start + size] for start in range(0, len(texts), size)]
+    answers = await asyncio.gather(*(scorer.score(part, contexts) for part in parts))
+    usage = sum((answer.usage for answer in answers), Usage())
+    return Scored(np.concatenate([answer.logprobs for answer in answers], axis=1), usage)
 
 
 class ContextScorer:
@@ -70,6 +84,9 @@ class ContextScorer:
         answer = await self._checked(self.request(texts, contexts))
         logprobs = np.array(answer.logprobs).reshape(len(contexts), len(texts), len(self._labels))
         return Scored(logprobs, answer.usage)
+
+    def neighbours(self, text: str) -> list[int]:
+        return []
 
     async def score_behind(self, texts: Sequence[str], shots: Sequence[Sequence[int]]) -> Scored:
         """Each text behind shots of its own, examples of the core by number, as one context."""
@@ -122,6 +139,9 @@ class NoScorer:
     async def score(self, texts: Sequence[str], contexts: Sequence[int]) -> Scored:
         raise NotImplementedError
 
+    def neighbours(self, text: str) -> list[int]:
+        return []
+
 
 class TunedScorer:
     """Rows by a model that was tuned on labels; there are no shots in front of them."""
@@ -134,3 +154,6 @@ class TunedScorer:
 
     async def score(self, texts: Sequence[str], contexts: Sequence[int]) -> Scored:
         return Scored((await self._logprobs(texts))[None], Usage())
+
+    def neighbours(self, text: str) -> list[int]:
+        return []

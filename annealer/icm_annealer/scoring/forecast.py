@@ -22,6 +22,8 @@ NUM_NEEDED = 3
 """So many rehearsals are made of any work that depends on the answers; the others if these were quick."""
 REHEARSING_S = 60.0
 """The most time of a rehearsal; the rest of the work is extrapolated."""
+FURTHER_S = 15.0
+"""Within this time after the first one began, another rehearsal begins."""
 EXACT = 0.05
 """The share by which the tokens of the same passes may differ between a rehearsal and the work itself."""
 
@@ -84,48 +86,30 @@ class Forecast:
         return self.longest_prompt / self.max_prompt_tokens
 
 
-async def forecast(
-    scorer: Scorer,
-    work: Work,
-    *,
-    num_times: int = 1,
-    varies: bool = True,
-    measuring_s: float = MEASURING_S,
-    clock: Callable[[], float] = time.monotonic,
-) -> Forecast:
-    """The cost of doing `work` `num_times` times; `varies` says whether it depends on the answers. Raises the errors of
-    the scorer and of the work."""
-    start, all_done = clock(), list[_Done]()
-    for number, scenario in enumerate(SCENARIOS if varies else SCENARIOS[:1]):
-        if number < NUM_NEEDED or clock() - start < REHEARSING_S / 4:
-            all_done.append(await _rehearsed(scorer, work, scenario, 1 + number, clock))
-    usual = [done for done in all_done if done.scenario is FOUND]
-    first, model = all_done[0], await scorer.model()
-    measuring_since = clock()
-    rate = await measured_rate(scorer, first.rehearsal.requests, measuring_s, clock)
+@dataclass(frozen=True)
+class TokenRange:
+    """Computed tokens."""
 
-    def mean(numbers: Iterable[float]) -> int:
-        return round(num_times * statistics.fmean(numbers))
+    usual: float
+    """As usual on a task that the model knows."""
+    least: float
+    most: float
 
-    tokens = mean(done.computed_tokens for done in usual)
-    least, most = (round(num_times * num) for num in _range(all_done)) if varies else (tokens, tokens)
-    return Forecast(
-        mean(done.rehearsal.num_requests / done.reached.share for done in usual),
-        mean(done.rehearsal.usage.prompt_tokens / done.reached.share for done in usual),
-        tokens,
-        least,
-        most,
-        first.rehearsal.longest_prompt,
-        model.max_prompt_tokens,
-        first.reached.num_dropped,
-        rate.tokens_per_s,
-        clock() - measuring_since,
-        first.reached.share,
-        first.reached.cut,
-    )
+    @classmethod
+    def exactly(cls, num: float) -> TokenRange:
+        """Of what depends on no answer."""
+        return cls(num, num, num)
+
+    def __add__(self, other: TokenRange) -> TokenRange:
+        return TokenRange(self.usual + other.usual, self.least + other.least, self.most + other.most)
+
+    def times(self, num: float) -> TokenRange:
+        return TokenRange(num * self.usual, num * self.least, num * self.most)
 
 
-class _Done(NamedTuple):
+class Done(NamedTuple):
+    """One rehearsal, ended."""
+
     scenario: Scenario
     rehearsal: Rehearsal
     reached: Rehearsed
@@ -141,14 +125,76 @@ class _Done(NamedTuple):
         return num / self.reached.share
 
 
-def _range(all_done: Sequence[_Done]) -> tuple[float, float]:
-    """The least and the most tokens, from the shortest and the longest rehearsal of each stage: one scenario may have
-    a stage that another leaves out, and the work may have both."""
-    stages = {stage for done in all_done for stage in done.reached.stages} | {""}
-    nums = [[done.tokens_of(stage) for done in all_done] for stage in stages]
-    return (1 - EXACT) * sum(map(min, nums)), (1 + EXACT) * sum(map(max, nums))
+@dataclass(frozen=True)
+class Rehearsals:
+    """All rehearsals of some work, the first of which is a usual one."""
+
+    done: Sequence[Done]
+
+    @property
+    def usual(self) -> list[Done]:
+        return [done for done in self.done if done.scenario is FOUND]
+
+    @property
+    def tokens(self) -> TokenRange:
+        """The least and the most are from the shortest and the longest rehearsal of each stage: one scenario may have a
+        stage that another leaves out, and the work may have both."""
+        usual = statistics.fmean(done.computed_tokens for done in self.usual)
+        if len(self.done) == 1:
+            return TokenRange.exactly(usual)
+        stages = {stage for done in self.done for stage in done.reached.stages} | {""}
+        nums = [[done.tokens_of(stage) for done in self.done] for stage in stages]
+        return TokenRange(usual, (1 - EXACT) * sum(map(min, nums)), (1 + EXACT) * sum(map(max, nums)))
 
 
-async def _rehearsed(scorer: Scorer, work: Work, scenario: Scenario, number: int, clock: Callable[[], float]) -> _Done:
-    rehearsal = Rehearsal(scorer, scenario, number=number, limit_s=REHEARSING_S, clock=clock)
-    return _Done(scenario, rehearsal, await work(rehearsal))
+async def rehearsals(
+    scorer: Scorer,
+    work: Work,
+    *,
+    varies: bool = True,
+    further_s: float = FURTHER_S,
+    clock: Callable[[], float] = time.monotonic,
+) -> Rehearsals:
+    """Rehearses `work`: once if it does not depend on the answers, which `varies` says, or by NUM_NEEDED scenarios, and
+    by further ones for `further_s` seconds. Raises the errors of the scorer and of the work."""
+    start, all_done = clock(), list[Done]()
+    for number, scenario in enumerate(SCENARIOS if varies else SCENARIOS[:1]):
+        if number < NUM_NEEDED or clock() - start < further_s:
+            rehearsal = Rehearsal(scorer, scenario, number=1 + number, limit_s=REHEARSING_S, clock=clock)
+            all_done.append(Done(scenario, rehearsal, await work(rehearsal)))
+    return Rehearsals(all_done)
+
+
+async def forecast(
+    scorer: Scorer,
+    work: Work,
+    *,
+    num_times: int = 1,
+    varies: bool = True,
+    measuring_s: float = MEASURING_S,
+    clock: Callable[[], float] = time.monotonic,
+) -> Forecast:
+    """The cost of doing `work` `num_times` times; `varies` says whether it depends on the answers. Raises the errors of
+    the scorer and of the work."""
+    found = await rehearsals(scorer, work, varies=varies, clock=clock)
+    first, model, tokens = found.done[0], await scorer.model(), found.tokens.times(num_times)
+    measuring_since = clock()
+    rate = await measured_rate(scorer, first.rehearsal.requests, measuring_s, clock)
+
+    def mean(numbers: Iterable[float]) -> int:
+        return round(num_times * statistics.fmean(numbers))
+
+    return Forecast(
+        mean(done.rehearsal.num_requests / done.reached.share for done in found.usual),
+        mean(done.rehearsal.usage.prompt_tokens / done.reached.share for done in found.usual),
+        round(tokens.usual),
+        round(tokens.least),
+        round(tokens.most),
+        first.rehearsal.longest_prompt,
+        model.max_prompt_tokens,
+        first.reached.num_dropped,
+        rate.tokens_per_s,
+        clock() - measuring_since,
+        first.reached.share,
+        first.reached.cut,
+    )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from icm_annealer.scoring.passes import Scorer
@@ -10,19 +13,43 @@ from icm_client.contract.batches import subset
 from icm_client.contract.wire import ScoreRequest
 
 FIRST_PROMPTS = 8
+LONGEST_PART = 0.15
+"""The share of the time that one part may take, so that there are several to compare."""
 
 
-class MeasuredRate(NamedTuple):
-    """What a measurement took."""
+class Part(NamedTuple):
+    """A request, or some of its prompts, as it was answered."""
 
+    num_prompts: int
+    is_whole: bool
     num_tokens: int
     """Computed by the engine."""
     seconds: float
 
     @property
     def tokens_per_s(self) -> float:
-        """NaN if nothing was computed."""
-        return self.num_tokens / self.seconds if self.num_tokens and self.seconds else float("nan")
+        return self.num_tokens / self.seconds
+
+
+@dataclass(frozen=True)
+class MeasuredRate:
+    """What was measured: whole requests, and the largest parts of others."""
+
+    parts: Sequence[Part]
+    """The fastest first. Each has computed something."""
+
+    @property
+    def tokens_per_s(self) -> float:
+        """That of the faster half of the parts, since whatever else a machine does can only slow it down; NaN if there
+        is none."""
+        half = self.parts[: math.ceil(len(self.parts) / 2)]
+        seconds = sum(part.seconds for part in half)
+        return sum(part.num_tokens for part in half) / seconds if seconds else math.nan
+
+    def __str__(self) -> str:
+        """`measured: 5 parts, 380 to 420`."""
+        rates = f", {self.parts[-1].tokens_per_s:,.0f} to {self.parts[0].tokens_per_s:,.0f}" if self.parts else ""
+        return f"measured: {len(self.parts)} part{'s' * (len(self.parts) != 1)}{rates}"
 
 
 async def measured_rate(
@@ -30,38 +57,48 @@ async def measured_rate(
 ) -> MeasuredRate:
     """Sends requests, or parts of them, for about `limit_s` seconds. Raises the errors of `score`.
 
-    The first part warms the scorer up and is not counted. Parts grow as far as the time allows. If whole requests were
-    sent, the rate is that of these, else that of the last part.
+    The first part warms the scorer up and is not counted. Parts grow as far as the time allows.
     """
     requests = [request for request in requests if request.prefixes] or requests
-    order = [requests[number] for number in _spread(len(requests))]
-    end = clock() + limit_s
-    await scorer.score(_part(order[-1], 1))
-    whole, part, num, prompt_s = MeasuredRate(0, 0.0), MeasuredRate(0, 0.0), FIRST_PROMPTS, 0.0
-    for request in order:
-        num = min(num, int((end - clock()) / prompt_s)) if prompt_s else num
+    left = deque(_Prompts(requests[number]) for number in _spread(len(requests)))
+    end, parts, num, prompt_s = clock() + limit_s, list[Part](), FIRST_PROMPTS, 0.0
+    await scorer.score(_Prompts(left[-1].request).take(1))
+    while left:
+        if prompt_s:
+            num = min(num, max(int(LONGEST_PART * limit_s / prompt_s), 1), int((end - clock()) / prompt_s))
         if num < 1:
             break
-        sent, start = _part(request, num), clock()
+        one = left.popleft()
+        sent, start = one.take(num), clock()
         usage = (await scorer.score(sent)).usage
-        part = MeasuredRate(usage.computed_tokens, clock() - start)
-        if len(sent.prompts) == len(request.prompts):
-            whole = MeasuredRate(whole.num_tokens + part.num_tokens, whole.seconds + part.seconds)
-        num, prompt_s = 4 * num, part.seconds / len(sent.prompts)
-    return whole if whole.num_tokens else part
+        seconds, num_prompts = clock() - start, len(sent.prompts)
+        parts.append(Part(num_prompts, num_prompts == len(one.request.prompts), usage.computed_tokens, seconds))
+        num, prompt_s = 4 * num, seconds / num_prompts
+        if one.order:
+            left.append(one)
+    most = max((part.num_prompts for part in parts), default=0)
+    counted = [part for part in parts if part.is_whole or 2 * part.num_prompts >= most]
+    computed = [part for part in counted if part.num_tokens and part.seconds]
+    return MeasuredRate(sorted(computed, key=lambda part: part.tokens_per_s, reverse=True))
 
 
-def _part(request: ScoreRequest, num: int) -> ScoreRequest:
-    """About `num` of its prompts, which are spread over it."""
-    step = -(-len(request.prompts) // num)
-    return subset(request, range(0, len(request.prompts), step)) if step > 1 else request
+class _Prompts:
+    """The prompts of a request that are left to send."""
+
+    def __init__(self, request: ScoreRequest):
+        self.request, self.order = request, _spread(len(request.prompts))
+
+    def take(self, num: int) -> ScoreRequest:
+        """Up to `num` of them, which are spread over the request."""
+        some, self.order = self.order[:num], self.order[num:]
+        return subset(self.request, sorted(some)) if len(some) < len(self.request.prompts) else self.request
 
 
 def _spread(num: int) -> list[int]:
     """The numbers below `num`, the middle first, and then the middles of what is left."""
-    spread, parts = list[int](), [(0, num)]
+    spread, parts = list[int](), deque([(0, num)])
     while parts:
-        low, high = parts.pop(0)
+        low, high = parts.popleft()
         if low < high:
             middle = (low + high) // 2
             spread.append(middle)

@@ -29,7 +29,7 @@ class BootstrapSettings:
     keeps_rules: bool = True
     """Bootstrap + consistency: every round takes the best labels without contradictions."""
     is_calibrated: bool = False
-    """Subtract each label's mean over the pass before an argmax."""
+    """Give all labels the same mean and spread over the pass before an argmax."""
     num_final_orders: int = 3
 
 

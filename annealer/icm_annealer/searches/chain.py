@@ -68,8 +68,8 @@ Chain = Generator[PassRequest, PassResult, ChainEnd]
 def chain(problem: Problem, settings: ChainSettings, labels: Ints, heat: float, rng: np.random.Generator) -> Chain:
     """One chain from these labels; `heat` is in units of the median gain of its first pass, 0 for a cold chain.
 
-    A move is a draw from the calibrated conditional distribution (each label's mean over the pass is subtracted) at the
-    chain's temperature. There is no acceptance step, since dU between two fresh orders is mostly noise.
+    A move is a draw from the calibrated conditional distribution (all labels have the same mean and spread over the
+    pass) at the chain's temperature. There is no acceptance step, since dU between two fresh orders is mostly noise.
     """
     evidence = _Evidence(labels, problem.num_labels, settings.memory)
     first_temperature, num_quiet = 0.0, 0

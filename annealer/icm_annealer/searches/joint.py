@@ -30,7 +30,7 @@ class JointSettings:
     num_draws: int = 5
     num_rounds: int = 8
     is_calibrated: bool = False
-    """Subtract each label's mean over the examples before an argmax; the published code does not.
+    """Give all labels the same mean and spread over the examples before an argmax; the published code does not.
 
     Two differences are fixed: all examples share the shots of a draw, so that a prefix cache helps (published: separate
     draws per example), and an example's own unit is never among its shots (published: it can be)."""

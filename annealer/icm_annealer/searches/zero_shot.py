@@ -1,4 +1,4 @@
-"""Calibrated zero-shot: every example without context, each label's batch mean subtracted (arXiv 2309.17249)."""
+"""Calibrated zero-shot: every example without context, calibrated over the batch (arXiv 2309.17249)."""
 
 from __future__ import annotations
 

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from icm_annealer.scoring.limited_scorer import BudgetSpentError
 from icm_annealer.scoring.passes import Scorer
 from icm_client.contract.wire import ModelInfo, ScoreRequest, ScoreResponse
+
+
+class RequestCounter(Protocol):
+    """Counts requests to a scorer; see `Meter`."""
+
+    def ask(self) -> None: ...
+
+    def answered(self, num_tokens: int) -> None: ...
+
+    def unanswered(self) -> None: ...
 
 
 class Meter:
@@ -26,26 +37,29 @@ class Meter:
         mean = (self._num_tokens - self._num_before) / max(self._num_answered, 1)
         return self._num_tokens + self._num_under_way * mean >= self._max_tokens
 
-    async def counted(self, scorer: Scorer, request: ScoreRequest) -> ScoreResponse:
-        """The scorer's answer, whose cost is counted. Raises BudgetSpentError if nothing is left for it."""
+    def ask(self) -> None:
+        """A request is to be sent. Raises BudgetSpentError if nothing is left for it."""
         if self.is_spent:
             raise BudgetSpentError("the sweep's budget of tokens was spent before the run's end")
         self._num_under_way += 1
-        try:
-            answer = await scorer.score(request)
-        finally:
-            self._num_under_way -= 1
+
+    def answered(self, num_tokens: int) -> None:
+        """A request was answered, which cost so many tokens."""
+        self._num_under_way -= 1
         self._num_answered += 1
-        self._num_tokens += answer.usage.computed_tokens
+        self._num_tokens += num_tokens
         self._on_tokens(self._num_tokens)
-        return answer
+
+    def unanswered(self, num_requests: int = 1) -> None:
+        """So many requests will get no answer."""
+        self._num_under_way -= num_requests
 
 
 class MeteredScorer:
     """`scorer`, whose requests a meter counts. It refuses them with BudgetSpentError once the budget is spent, so this
     is exceeded by the cost of a request or two."""
 
-    def __init__(self, scorer: Scorer, meter: Meter):
+    def __init__(self, scorer: Scorer, meter: RequestCounter):
         self._scorer, self._meter = scorer, meter
 
     async def model(self) -> ModelInfo:
@@ -55,4 +69,11 @@ class MeteredScorer:
         return await self._scorer.count_tokens(texts, special_tokens=special_tokens)
 
     async def score(self, request: ScoreRequest) -> ScoreResponse:
-        return await self._meter.counted(self._scorer, request)
+        self._meter.ask()
+        try:
+            answer = await self._scorer.score(request)
+        except BaseException:
+            self._meter.unanswered()
+            raise
+        self._meter.answered(answer.usage.computed_tokens)
+        return answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import functools
 import itertools
 from collections.abc import Callable, Sequence
@@ -102,6 +103,15 @@ class ScorerDefaults:
     """Of all runs; None is one of each run's own."""
 
 
+class SweepSource(NamedTuple):
+    """What a plan is made of, besides data; see `make_plan`."""
+
+    spec: SweepSpec
+    beside: Path
+    defaults: ScorerDefaults
+    allow_code: bool
+
+
 @dataclass(frozen=True)
 class SweepPlan:
     """All runs of a sweep, those of one group together."""
@@ -109,6 +119,7 @@ class SweepPlan:
     folder: Path
     runs: Sequence[PlannedRun]
     scorers: dict[str, SweepScorer]
+    source: SweepSource
     notes: Sequence[str] = ()
     """What the user should know of the data."""
 
@@ -116,9 +127,9 @@ class SweepPlan:
     def groups(self) -> list[Group]:
         return list(dict.fromkeys(run.group for run in self.runs))
 
-    def only(self, is_chosen: Callable[[str], bool]) -> SweepPlan:
-        """The runs whose names are chosen. Raises RequestError if none is."""
-        runs = [run for run in self.runs if is_chosen(run.name)]
+    def only(self, pattern: str | None) -> SweepPlan:
+        """The runs with such names, as `living.*`; all for None. Raises RequestError if there is none."""
+        runs = [run for run in self.runs if pattern is None or fnmatch.fnmatchcase(run.name, pattern)]
         if not runs:
             raise RequestError(f"no run is chosen; their names are such as {self.runs[0].name}")
         return replace(self, runs=runs)
@@ -171,7 +182,7 @@ def make_plan(
             folder,
         )
     ]
-    return SweepPlan(folder, runs, scorers, notes)
+    return SweepPlan(folder, runs, scorers, SweepSource(spec, beside, defaults, allow_code), notes)
 
 
 class _TaskData(NamedTuple):

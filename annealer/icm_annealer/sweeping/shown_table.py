@@ -37,11 +37,15 @@ def print_table(console: Terminal, table: SweepTable) -> None:
     for name in COLUMNS:
         shown.add_column(name, justify="left" if name in ("runs of", "verdicts") else "right", overflow="fold")
     for group in table.groups:
-        cells = (of_group(group) for of_group in COLUMNS.values())
-        shown.add_row(*(cell.replace(" [", "\n[") for cell in cells))
+        shown.add_row(*(cell.replace(" [", "\n[") for cell in cells(group).values()))
     console.print(shown)
     for run in table.failed:
         console.say(f"{run.name} {run.ended}: {run.reason[:MAX_REASON]}")
+
+
+def cells(group: GroupFigures) -> dict[str, str]:
+    """The texts of a line of the table, by the titles of their columns."""
+    return {title: of_group(group) for title, of_group in COLUMNS.items()}
 
 
 def render_page(table: SweepTable) -> str:

@@ -155,6 +155,11 @@ class SweepSpec(_Part):
             raise ValueError(f"{self.num_runs:,} runs are more than {MAX_RUNS:,}: divide the sweep")
         return self
 
+    def of_one(self, task: str, setting: str, scorer: ScorerEntry, model: str, seed: int) -> SweepSpec:
+        """The sweep of one of its runs, on this scorer, with the name `scorer`."""
+        one = {"tasks": {task: self.tasks[task]}, "settings": {setting: self.settings[setting]}}
+        return self.model_copy(update={**one, "models": [model], "scorers": {"scorer": scorer}, "seeds": [seed]})
+
     @property
     def num_runs(self) -> int:
         num = len(self.tasks) * len(self.settings) * len(self.models) * len(self.seeds)
@@ -188,17 +193,19 @@ def read_spec(path: Path, mistakes: Mistakes) -> SweepSpec:
     except ValueError as error:  # not UTF-8, not a mapping
         what = " ".join(str(error).split())
     else:
-        return _checked(path, found, mistakes)
+        return spec_of(found, mistakes, str(path))
     mistakes.add(str(path), what)
     raise mistakes.error()
 
 
-def _checked(path: Path, found: dict[Any, Any], mistakes: Mistakes) -> SweepSpec:
+def spec_of(found: Mapping[Any, Any], mistakes: Mistakes, where: str = "the sweep") -> SweepSpec:
+    """The sweep that a mapping of a file's shape describes. Adds what is wrong in it to `mistakes`, with `where`, and
+    then returns what is left of it."""
     try:
-        return SweepSpec.model_validate(found)
+        return SweepSpec.model_validate(dict(found))
     except pydantic.ValidationError as error:
         for line in all_errors(error, whole="the file"):
-            mistakes.add(str(path), line)
+            mistakes.add(where, line)
         wrong = [each["loc"] for each in error.errors(include_url=False, include_context=False, include_input=False)]
     try:
         return _Rest.model_validate(_without(found, wrong))
@@ -206,7 +213,7 @@ def _checked(path: Path, found: dict[Any, Any], mistakes: Mistakes) -> SweepSpec
         return _Rest()
 
 
-def _without(found: dict[Any, Any], wrong: Iterable[tuple[int | str, ...]]) -> dict[Any, Any]:
+def _without(found: Mapping[Any, Any], wrong: Iterable[tuple[int | str, ...]]) -> dict[Any, Any]:
     """The file without the entries, and without the fields that hold none, that are wrong."""
     rest = {name: dict(value) if isinstance(value, Mapping) else value for name, value in found.items()}
     for field, *inner in (place for place in wrong if place):

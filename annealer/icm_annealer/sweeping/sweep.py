@@ -6,21 +6,19 @@ import asyncio
 import contextlib
 import time
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal, NamedTuple
 
-from icm_annealer.api.job import OpenScorer
 from icm_annealer.console.sweep_progress import SweepProgress
-from icm_annealer.runs.atomic_write import make_folder
 from icm_annealer.runs.directory import STARTED, RunDir
-from icm_annealer.runs.lock import hold, release
+from icm_annealer.runs.record import RunRecord
 from icm_annealer.runs.schema.state import StartState
 from icm_annealer.scoring.limited_scorer import BudgetSpentError
 from icm_annealer.scoring.passes import Scorer
 from icm_annealer.sweeping.held import Held
 from icm_annealer.sweeping.meter import Meter, MeteredScorer
+from icm_annealer.sweeping.place import HERE, Place
 from icm_annealer.sweeping.plan import Group, PlannedRun, SweepPlan
 from icm_client.contract.adapters import model_named
 from icm_client.contract.errors import AccessError, IcmError, RequestError, UnavailableError
@@ -68,21 +66,14 @@ class SweepLimits:
     """The time before the first retry on a scorer; it doubles up to `max_wait_s`."""
     max_wait_s: float = 300.0
 
+    def __post_init__(self) -> None:
+        """Raises RequestError."""
+        if self.max_parallel < 1 or self.num_retries < 0 or (self.max_tokens is not None and self.max_tokens < 1):
+            raise RequestError("at least 1 run at a time, 0 retries and, if there is a budget, 1 token are needed")
+
     def wait_s(self, retry: int) -> float:
         """The time before a retry, which are counted from 0."""
         return min(self.first_wait_s * 2.0 ** min(retry, 32), self.max_wait_s)
-
-
-@contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Makes the sweep's folder, and keeps other sweeps from it. Raises RequestError if another process makes one
-    there."""
-    make_folder(folder)
-    hold(folder)
-    try:
-        yield
-    finally:
-        release(folder)
 
 
 async def run_sweep(
@@ -90,16 +81,17 @@ async def run_sweep(
     held: Mapping[str, Held],
     limits: SweepLimits,
     progress: SweepProgress,
+    place: Place = HERE,
     *,
     sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
 ) -> Swept:
-    """Makes all runs that `held` does not hold finished, and returns how each ended.
+    """Makes all runs that `held` does not hold finished, in `place`, and returns how each ended.
 
     Several scorers are used at the same time, but of those that start a model on this machine one after the other. A
     scorer of which nothing is needed is not asked for anything. No failure of a run ends another; cancelling ends all,
     and everything answered is in their journals.
     """
-    return await _Sweep(plan, held, limits, progress, sleep).run()
+    return await _Sweep(plan, held, limits, progress, place, sleep).run()
 
 
 class _Sweep:
@@ -109,9 +101,11 @@ class _Sweep:
         held: Mapping[str, Held],
         limits: SweepLimits,
         progress: SweepProgress,
+        place: Place,
         sleep: Callable[[float], Awaitable[object]],
     ):
         self._plan, self._held, self._limits, self._progress, self._sleep = plan, held, limits, progress, sleep
+        self._place = place
         before = sum(one.tokens for one in held.values())
         self._meter = Meter(limits.max_tokens, before, progress.tokens)
         self._outcomes: dict[str, Outcome] = {}
@@ -144,7 +138,8 @@ class _Sweep:
 
     async def _on_scorer(self, name: str, runs: Sequence[PlannedRun]) -> None:
         """Makes these runs on one scorer, in rounds: those that may succeed later are tried again in the next."""
-        here = self._this_machine if self._plan.scorers[name].named.kind.starts_here else contextlib.nullcontext()
+        kind = self._plan.scorers[name].named.kind
+        here = self._this_machine if kind.starts_here and self._place.shares(kind) else contextlib.nullcontext()
         async with here:
             for retry in range(self._limits.num_retries + 1):
                 failed = await self._round(name, runs)
@@ -164,14 +159,14 @@ class _Sweep:
         slots = asyncio.Semaphore(self._limits.max_parallel)
         lost: UnavailableError | None = None
 
-        async def make(run: PlannedRun, opened: OpenScorer, model: ModelInfo) -> None:
+        async def make(run: PlannedRun, scorer: Scorer | None, model: ModelInfo | None) -> None:
             nonlocal lost
             async with slots:
                 if lost is not None:  # each run would wait for the scorer as long as the first one did
                     failed[run.name] = lost
                     return
                 try:
-                    await self._make(run, opened, model)
+                    await self._make(run, scorer, model)
                 except IcmError as error:
                     lost = error if isinstance(error, UnavailableError) else lost
                     self._failed(run, error, failed)
@@ -180,10 +175,10 @@ class _Sweep:
 
         try:
             async with self._open(name) as scorer:
-                info = await scorer.model()
+                info = await scorer.model() if scorer is not None else None
                 async with asyncio.TaskGroup() as group:
                     for run in runs:
-                        group.create_task(make(run, lambda *_: contextlib.nullcontext(scorer), info))
+                        group.create_task(make(run, scorer, info))
         except IcmError as error:  # of the scorer itself, before any run
             for run in runs:
                 self._failed(run, error, failed)
@@ -195,8 +190,11 @@ class _Sweep:
         return failed
 
     @contextlib.asynccontextmanager
-    async def _open(self, name: str) -> AsyncIterator[Scorer]:
-        """A scorer, whose tokens are counted."""
+    async def _open(self, name: str) -> AsyncIterator[Scorer | None]:
+        """A scorer, whose tokens are counted; None where each run has its own."""
+        if not self._place.shares(self._plan.scorers[name].named.kind):
+            yield None
+            return
 
         def status(text: str) -> None:
             self._progress.status(f"{name}: {text}")
@@ -210,24 +208,30 @@ class _Sweep:
             finally:
                 self._scorer_seconds += time.monotonic() - start
 
-    async def _make(self, run: PlannedRun, opened: OpenScorer, info: ModelInfo) -> None:
+    async def _make(self, run: PlannedRun, scorer: Scorer | None, info: ModelInfo | None) -> None:
         """Makes or continues one run, or checks that a finished one was made by this model. Raises what the run
         does."""
         held, folder = self._held[run.name], run.job.folder
-        self._check_model(run.group, model_named(info, run.job.settings.model).identity)
-        if held.is_finished:
+        if info is not None:
+            self._check_model(run.group, model_named(info, run.job.settings.model).identity)
+        if held.is_finished and info is not None:
             folder.write(STARTED, self._started(run))
             self._end(run, Outcome("done", is_new=False))
             return
         if self._meter.is_spent:
             raise BudgetSpentError("the sweep's budget of tokens was spent before it began")
         is_other = held.is_other and run.name not in self._replaced
-        job = replace(run.job, open_scorer=opened, resume=folder.path.exists() and not is_other, overwrite=is_other)
+        job = replace(run.job, resume=folder.path.exists() and not is_other, overwrite=is_other)
+        if scorer is not None:
+            job = replace(job, open_scorer=lambda *_: contextlib.nullcontext(scorer))
         job.prepare()
         self._replaced.add(run.name)
         folder.write(STARTED, self._started(run))
-        result = await job.run(self._progress.run(run.name))
-        self._end(run, Outcome("done"), f"U {result.u:+.3f}, {counted(result.computed_tokens, 'token')}")
+        made = await self._place.make(run, job, self._progress.run(run.name), self._meter)
+        if info is None:
+            self._scorer_seconds += made.scorer_seconds
+            self._check_model(run.group, RunRecord.read(folder.path).header.model)
+        self._end(run, Outcome("done"), f"U {made.u:+.3f}, {counted(made.computed_tokens, 'token')}")
 
     def _started(self, run: PlannedRun) -> StartState:
         started = self._plan.scorers[run.group.scorer].started

@@ -64,9 +64,12 @@ class Fronts:
             for front, error in gone.items()
         ]
 
-    def route(self, experiment: str = "") -> Route:
-        """The way of one request."""
-        return Route(self._fronts, self._check, experiment)
+    def __len__(self) -> int:
+        return len(self._fronts)
+
+    def route(self, experiment: str = "", home: int | None = None) -> Route:
+        """The way of one request; `home` is the number of the scorer to ask first, in place of the experiment's."""
+        return Route(self._fronts, self._check, experiment, None if home is None else self._fronts[home])
 
     def change(self, *, absent: str | None = None) -> Change:
         """A change on all scorers."""

@@ -25,9 +25,16 @@ class Route:
     since one was full.
     """
 
-    def __init__(self, fronts: Sequence[Front], check: Callable[[Front], Awaitable[None]], experiment: str):
-        """`check` raises an error for a scorer that cannot be used together with the others."""
-        self._fronts, self._check, self._experiment = fronts, check, experiment
+    def __init__(
+        self,
+        fronts: Sequence[Front],
+        check: Callable[[Front], Awaitable[None]],
+        experiment: str,
+        home: Front | None = None,
+    ):
+        """`check` raises an error for a scorer that cannot be used together with the others. `home` is the scorer to
+        ask first; None is the experiment's."""
+        self._fronts, self._check, self._experiment, self._home = fronts, check, experiment, home
         self._failed: dict[Front, UnavailableError] = {}
         self._front = fronts[0]
 
@@ -75,13 +82,13 @@ class Route:
             raise
 
     def _choose(self) -> Front:
-        """Of those that have not failed, the experiment's first choice that is not gone; if all are, the one that
-        failed first."""
+        """Of those that have not failed and are not gone, the home, or else the experiment's first choice; if all are
+        gone, the one that failed first."""
         left = [front for front in self._fronts if front not in self._failed] or self._fronts
         up = [front for front in left if front.is_up]
         if not up:
             return min(left, key=lambda front: front.failed_at_s)
-        return max(up, key=lambda front: front.weight(self._experiment))
+        return max(up, key=lambda front: (front is self._home, front.weight(self._experiment)))
 
 
 class Change:

@@ -92,6 +92,18 @@ async def test_one_that_dies_after_a_long_time_is_replaced(two: Two, patience_s:
     assert two.sizes == [("a", 3), ("b", 3 - len(rows))]
 
 
+async def test_a_client_of_each_asks_it_first_whatever_the_experiment(two: Two) -> None:
+    async with two.client() as client:
+        first, second = client.each()
+        for request in (home_of(A), home_of(B)):
+            await first.score(request)
+            await second.score(request)
+        assert [host for host, _ in two.sizes] == ["a", "b", "a", "b"]
+        two.does["a"]["/"] = lambda _: httpx.Response(503)
+        assert (await first.score(home_of(A))).logprobs == [ROW] * 3
+    assert [host for host, _ in two.sizes[4:]] == ["a", "b"]
+
+
 async def test_each_is_asked_once_before_the_client_gives_up_and_the_error_names_all(two: Two) -> None:
     for host in "ab":
         two.does[host]["/v1/score"] = lambda _: two.breaks(after_s=4000.0)

@@ -40,8 +40,8 @@ from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_client import RequestError
 
 GPUS = (1, 2, 4, 8, 16, 32, 64)
-NAMED = 0.01
-"""A smaller standard error of the tokens is not told."""
+NAMED = 0.02
+"""The share of the tokens from which on it is told how far they may differ."""
 
 
 def plan(
@@ -109,17 +109,22 @@ def plan(
                 )
 
     found: LargePlan = interruptible(work(), output)
-    output.json({"ways": [asdict(way) for way in found.ways], "tokens_per_s": found.tokens_per_s})
+    rates = [part.tokens_per_s for part in found.measured.parts] if found.measured else []
+    ways = [asdict(way) for way in found.ways]
+    output.json({"ways": ways, "tokens_per_s": found.tokens_per_s, "measured_tokens_per_s": rates})
     for way in found.ways:
         for line in lines(way, found.tokens_per_s, price_per_hour):
             output.say(line)
+    if found.measured is not None and found.measured.parts:
+        output.say(f"Speed: {found.tokens_per_s:,.0f} tokens a second ({found.measured}).")
     if not math.isfinite(found.tokens_per_s):
         output.say("Time: unknown, since the scorer computed nothing for what was measured; name --tokens-per-s.")
 
 
 def lines(way: PlannedWork, tokens_per_s: float, price_per_hour: float | None) -> list[str]:
     """One way, line by line."""
-    spread = f" (± {way.spread / way.tokens:.0%})" if way.tokens and way.spread >= NAMED * way.tokens else ""
+    is_told = way.most_tokens - way.least_tokens > NAMED * way.tokens
+    spread = f" (at least {way.least_tokens:,}, at most {way.most_tokens:,})" if is_told else ""
     said = [
         f"{way.name}: {way.what}",
         f"  about {way.tokens:,} tokens computed{spread}, {way.tokens / way.num_rows:.1f} a row of {way.num_rows:,}",

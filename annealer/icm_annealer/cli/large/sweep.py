@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fnmatch
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
@@ -24,22 +23,22 @@ from icm_annealer.cli.shared.price import HourPriceOption, Price, PriceOption
 from icm_annealer.cli.shared.work_options import ExperimentOption, JsonOption, OverwriteOption, QuietOption, out_folder
 from icm_annealer.console.output import Output
 from icm_annealer.console.sweep_progress import SweepProgress
-from icm_annealer.runs.atomic_write import check_writable
-from icm_annealer.runs.directory import REPORT, RunDir
+from icm_annealer.runs.directory import REPORT
 from icm_annealer.scorers.kind import DEFAULT_ENGINE
 from icm_annealer.scorers.registry import DEFAULT_SCORER
+from icm_annealer.sweeping.folder import FIGURES, ROWS, prepared, write_table
 from icm_annealer.sweeping.forecasts import SweepForecast, sweep_forecast
-from icm_annealer.sweeping.held import Held, held_runs, move_renamed
+from icm_annealer.sweeping.held import Held, held_runs
 from icm_annealer.sweeping.mistakes import Mistakes, SweepMistakesError
+from icm_annealer.sweeping.place import Place
 from icm_annealer.sweeping.plan import ScorerDefaults, SweepPlan, make_plan
-from icm_annealer.sweeping.shown_table import print_table, render_page
+from icm_annealer.sweeping.ray_cluster import place_of
+from icm_annealer.sweeping.shown_table import print_table
 from icm_annealer.sweeping.spec import read_spec
-from icm_annealer.sweeping.sweep import SweepLimits, Swept, alone, run_sweep
-from icm_annealer.sweeping.table import sweep_table
+from icm_annealer.sweeping.sweep import SweepLimits, Swept, run_sweep
 from icm_client.text.counts import counted
 
 LIMITS = SweepLimits()
-FIGURES, ROWS = "sweep.json", "table.csv"
 
 
 def sweep(
@@ -72,6 +71,16 @@ def sweep(
     only: Annotated[
         str | None,
         typer.Option("--only", metavar="PATTERN", help="Only runs with such names: 'living.*', '*/seed-0'."),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            help="Make the runs on the Ray cluster at HOST:PORT, or auto for the one of this machine. All nodes must "
+            "see --out, the file and what it names.",
+            show_default="in this process",
+        ),
     ] = None,
     overwrite: OverwriteOption = False,
     dry_run: DryRunOption = False,
@@ -108,6 +117,8 @@ def sweep(
     Example: icm sweep sweep.yaml --dry-run
 
     Example: icm sweep sweep.yaml --max-parallel 16 --max-tokens 5000000
+
+    Example: icm sweep sweep.yaml --ray auto --max-parallel 64
     """
     output = Output(quiet=quiet, as_json=as_json)
     folder = out or Path("runs") / file.stem
@@ -119,7 +130,7 @@ def sweep(
         mistakes = Mistakes()
         spec = read_spec(file, mistakes)
         whole = make_plan(spec, file.parent, folder, defaults, allow_code=allow_code, mistakes=mistakes)
-        plan = whole if only is None else whole.only(lambda name: fnmatch.fnmatchcase(name, only))
+        plan = whole.only(only)
     for note in plan.notes:
         output.note(note)
     prices = Price(price, price_per_hour)
@@ -128,12 +139,8 @@ def sweep(
             held = held_runs(plan, overwrite=overwrite)
         _show_cost(output, DryRun(prices), plan, held)
         return
-    check_writable(folder / FIGURES)
-    with alone(folder):
-        move_renamed(whole)
-        with _listed(output):
-            held = held_runs(plan, overwrite=overwrite)
-        work = _made(output, plan, held, SweepLimits(max_parallel, max_tokens, retries))
+    with _listed(output), prepared(whole, plan, overwrite=overwrite) as held, place_of(ray, plan) as place:
+        work = _made(output, plan, held, SweepLimits(max_parallel, max_tokens, retries), place)
         swept: Swept = interruptible(work, output, f"icm sweep {file} ...")
         _show(output, plan, swept, prices)
     if any(one.ended != "done" for one in swept.outcomes.values()):
@@ -151,9 +158,9 @@ def _listed(output: Output) -> Iterator[None]:
         raise typer.Exit(2) from None
 
 
-async def _made(output: Output, plan: SweepPlan, held: Mapping[str, Held], limits: SweepLimits) -> Swept:
+async def _made(output: Output, plan: SweepPlan, held: Mapping[str, Held], limits: SweepLimits, place: Place) -> Swept:
     with SweepProgress(output.aside, f"sweep: {plan.folder.name}") as progress:
-        return await run_sweep(plan, held, limits, progress)
+        return await run_sweep(plan, held, limits, progress, place)
 
 
 def _show_cost(output: Output, dry: DryRun, plan: SweepPlan, held: Mapping[str, Held]) -> None:
@@ -168,11 +175,8 @@ def _show_cost(output: Output, dry: DryRun, plan: SweepPlan, held: Mapping[str, 
 
 def _show(output: Output, plan: SweepPlan, swept: Swept, prices: Price) -> None:
     """Writes the sweep's table and page, and prints the table."""
-    outcomes = swept.outcomes
-    table, folder = sweep_table(plan, outcomes), RunDir(plan.folder)
-    folder.write(FIGURES, table)
-    folder.write_text(ROWS, table.csv())
-    folder.write_text(REPORT, render_page(table))
+    outcomes, folder = swept.outcomes, plan.folder
+    table = write_table(plan, outcomes)
     print_table(output.text, table)
     num_done, num_kept = len(outcomes) - len(table.failed), sum(not one.is_new for one in outcomes.values())
     output.say(

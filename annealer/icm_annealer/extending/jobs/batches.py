@@ -16,10 +16,11 @@ from icm_annealer.data.examples import groups_of
 from icm_annealer.extending.chunks import Chunk, examples_of
 from icm_annealer.extending.core import Core
 from icm_annealer.extending.extend import By, Searches
-from icm_annealer.extending.jobs.own_search import anchors_of, searched
+from icm_annealer.extending.jobs.own_search import OwnSearch, anchors_of, searched
 from icm_annealer.extending.row_scorer import NoScorer
 from icm_annealer.extending.rows import Found, LabelledChunk, written
 from icm_annealer.extending.settings import ExtendSettings
+from icm_annealer.extending.spread import Spread
 from icm_annealer.runs.costs import read_costs, spent
 from icm_annealer.runs.directory import RunDir
 from icm_annealer.runs.record import RunRecord
@@ -40,14 +41,14 @@ async def by_batches(scorer: Scorer, core: Core, settings: ExtendSettings, exper
     """Rows by searches of their own, with the core's settings; a row has to fit the model's window by itself. Raises
     the scorer's errors."""
     check_request(core.task, experiment)
-    model = await scorer.model()
+    model, spread = await scorer.model(), Spread(scorer)
 
     def labeller(folder: RunDir) -> BatchLabeller:
-        return BatchLabeller(core, scorer, folder / BATCHES, experiment, shared_of(core, settings.seed))
+        return BatchLabeller(core, spread, folder / BATCHES, experiment, shared_of(core, settings.seed))
 
     most = model.max_prompt_tokens - int(model.adds_bos) - WINDOW_MARGIN
     window, searches = ContextWindow(**window_of(model)), Searches(BATCH_ROWS, labeller)
-    return By(NoScorer(), model.identity, scorer, most, window=window, searches=searches)
+    return By(NoScorer(), model.identity, scorer, most, window=window, searches=searches, num_scorers=len(spread))
 
 
 def shared_of(core: Core, seed: int) -> list[int]:
@@ -60,12 +61,19 @@ def shared_of(core: Core, seed: int) -> list[int]:
     return sorted(chosen)
 
 
+def search_of(chunk: Chunk, core: Core, shared: Sequence[int]) -> OwnSearch:
+    """The search over a batch; the ids of its rows are their numbers in it."""
+    examples = [replace(example, id=str(k)) for k, example in enumerate(examples_of(chunk.rows))]
+    known = {str(k): row.known for k, row in enumerate(chunk.rows) if row.known is not None}
+    return OwnSearch.of(examples, known, core, shared)
+
+
 @dataclass(frozen=True)
 class BatchLabeller:
-    """Labels each chunk by a search of its own, in a run's folder of its own."""
+    """Labels each chunk by a search of its own, by one scorer, in a run's folder of its own."""
 
     core: Core
-    scorer: Scorer
+    spread: Spread
     folder: Path
     experiment: str
     shared: Sequence[int]
@@ -73,12 +81,10 @@ class BatchLabeller:
     async def labelled(self, chunk: Chunk) -> LabelledChunk:
         """See `Labeller`."""
         place = self.folder / f"{chunk.number:06d}"
-        examples = [replace(example, id=str(k)) for k, example in enumerate(examples_of(chunk.rows))]
-        known = {str(k): row.known for k, row in enumerate(chunk.rows) if row.known is not None}
-        labelling = await searched(
-            place, examples, known, self.core, self.scorer, self.experiment, lambda event: None, self.shared
-        )
-        num, names = len(examples), self.core.task.label_names
+        search = search_of(chunk, self.core, self.shared)
+        with self.spread.one() as scorer:
+            labelling = await searched(place, search, self.core, scorer, self.experiment)
+        num, names = len(chunk.rows), self.core.task.label_names
         rows = RunRecord.read(place).rows()[:num]
         labels: Ints = np.array([names.index(row.label) for row in rows], dtype=np.int64)
         probs = np.array([list(row.probs.values()) for row in rows])

@@ -11,7 +11,7 @@ from icm_annealer.data.examples import Example, first_of
 from icm_annealer.data.row_reader import ReadRow
 from icm_annealer.evaluation.intervals import wilson
 from icm_annealer.extending.core import Core
-from icm_annealer.extending.jobs.own_search import searched
+from icm_annealer.extending.jobs.own_search import OwnSearch, searched
 from icm_annealer.runs.schema.extension import CheckLine
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import Scorer
@@ -35,7 +35,7 @@ async def checked(
     drawn = first_of([Example(str(line), row.text, row.group, row.facts) for line, row in rows.items()], num)
     examples = sorted(drawn, key=lambda example: int(example.id))
     known = {example.id: label for example in examples if (label := rows[int(example.id)].known) is not None}
-    labelling = await searched(folder, examples, known, core, scorer, experiment, on_pass)
+    labelling = await searched(folder, OwnSearch.of(examples, known, core), core, scorer, experiment, on_pass)
     labels_found = labelling.run.labels[: len(examples)]
     found = {e.id: names[k] for e, k in zip(examples, labels_found, strict=True) if e.id not in known}
     extended = _labels_in(labels, {int(name) for name in found})

@@ -34,7 +34,7 @@ def _neighbours(settings: ExtendSettings, num_rows: int) -> str:
 
 def _batches(settings: ExtendSettings, num_rows: int) -> str:
     num = math.ceil(num_rows / BATCH_ROWS)
-    return f"{counted(num, 'search', 'searches')} of {BATCH_ROWS} rows each, like the core's"
+    return f"{counted(num, 'search', 'searches')} of {math.ceil(num_rows / num):,} rows each, like the core's"
 
 
 class Mode(NamedTuple):
@@ -59,7 +59,9 @@ MODES: Mapping[str, Mode] = {
         by_neighbours,
         least_contexts=2,
     ),
-    "batches": Mode("by independent searches over batches of 256 rows, as in the paper", _batches, by_batches, ()),
+    "batches": Mode(
+        f"by independent searches over batches of up to {BATCH_ROWS} rows, as in the paper", _batches, by_batches, ()
+    ),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,36 +21,46 @@ ANCHORS = 2
 """Known labels of the core, for each label."""
 
 
+class OwnSearch(NamedTuple):
+    """What a search labels besides rows: a few of the core's most certain labels are known to it, since what a label is
+    called is a convention, of which another search may find the opposite."""
+
+    examples: list[Example]
+    known: dict[str, str]
+    """Labels by id, which stay."""
+
+    @classmethod
+    def of(
+        cls, examples: Sequence[Example], known: Mapping[str, str], core: Core, shared: Iterable[int] = ()
+    ) -> OwnSearch:
+        """A search over `examples`, of which some labels are `known`. Behind them stand `shared` examples of the core,
+        by number, whose labels are searched, too, and those whose labels it knows."""
+        anchors, names = anchors_of(core), core.task.label_names
+        known = {**known, **{anchor.id: names[core.labels[number]] for number, anchor in anchors.items()}}
+        return cls([*examples, *(copied(core, number) for number in shared), *anchors.values()], known)
+
+
 async def searched(
     folder: Path,
-    examples: Sequence[Example],
-    known: Mapping[str, str],
+    search: OwnSearch,
     core: Core,
     scorer: Scorer,
     experiment: str,
-    on_pass: Callable[[PassEvent], None],
-    shared: Iterable[int] = (),
+    on_pass: Callable[[PassEvent], None] = lambda event: None,
 ) -> Labelling:
-    """Searches labels for `examples` in `folder`, a run of its own that is resumed if it was begun. Labels by id that
-    are `known` stay. Behind the examples stand `shared` ones of the core, by number, whose labels are searched, too.
-
-    A few of the core's most certain labels are known to the search: what a label is called is a convention, of which
-    another search may find the opposite. Raises the errors of `label_dataset`.
-    """
-    anchors, names = anchors_of(core), core.task.label_names
-    known = {**known, **{anchor.id: names[core.labels[number]] for number, anchor in anchors.items()}}
-    asked = [copied(core, number) for number in shared]
+    """Searches labels in `folder`, a run of its own that is resumed if it was begun, with the core's settings. Raises
+    the errors of `label_dataset`."""
     run = RunDir(folder)
     resume = (folder / JOURNAL).exists()
     run.prepare(resume=resume)
     try:
         return await label_dataset(
             run,
-            [*examples, *asked, *anchors.values()],
+            search.examples,
             core.task,
             scorer,
             core.settings,
-            given=GivenLabels(known),
+            given=GivenLabels(search.known),
             resume=resume,
             on_pass=on_pass,
             experiment=experiment,

@@ -13,7 +13,8 @@ from icm_annealer.extending.jobs.job import rows_to_check
 from icm_annealer.extending.jobs.modes import MODES
 from icm_annealer.extending.settings import ExtendSettings
 from icm_annealer.extending.survey import survey
-from icm_annealer.scoring.measured_rate import measured_rate
+from icm_annealer.scoring.forecast import TokenRange
+from icm_annealer.scoring.measured_rate import MeasuredRate, measured_rate
 from icm_annealer.scoring.passes import Scorer
 from icm_annealer.scoring.rehearsal import Rehearsal
 from icm_client.contract.wire import ScoreRequest
@@ -45,11 +46,18 @@ class PlannedWork:
     what: str
     num_rows: int
     tokens: int
-    """That the engine computes, about."""
-    spread: int = 0
-    """The standard error of `tokens`, as far as it comes from the number of unclear rows."""
+    """That the engine computes, as usual."""
+    least_tokens: int
+    """This and the next differ from `tokens` as far as the model's answers decide."""
+    most_tokens: int
     savings: tuple[Saving, ...] = ()
     """Cheaper settings, the cheapest last."""
+
+    @classmethod
+    def of(
+        cls, name: str, what: str, num_rows: int, tokens: TokenRange, savings: tuple[Saving, ...] = ()
+    ) -> PlannedWork:
+        return cls(name, what, num_rows, round(tokens.usual), round(tokens.least), round(tokens.most), savings)
 
     def gpu_hours(self, tokens_per_s: float) -> float:
         """`tokens_per_s` is that of one GPU."""
@@ -63,6 +71,8 @@ class LargePlan:
     ways: tuple[PlannedWork, ...]
     tokens_per_s: float
     """NaN if it could not be measured."""
+    measured: MeasuredRate | None
+    """None if the speed was given."""
 
 
 async def planned(
@@ -90,7 +100,7 @@ async def planned(
     found = await survey(source, scorer, by.most_row_tokens, settings, report, num_drawn=2 * settings.sample)
     work = Planning(core, source, settings, scorer, found)
     num = rows_to_check(num_checked, found.num_rows)
-    check = await cost_of_check(work, num) if num else 0.0
+    check = await cost_of_check(work, num) if num else TokenRange.exactly(0.0)
     ways, requests = list[PlannedWork](), list[ScoreRequest]()
     for name, mode in MODES.items():
         report(f"rehearsing --mode {name}")
@@ -101,29 +111,29 @@ async def planned(
         if name == USUAL:
             savings = await _fewer_reads(own, cost, check)
         else:
-            savings = [Saving(f"--mode {USUAL}", ways[0].tokens / tokens)]
+            savings = [Saving(f"--mode {USUAL}", ways[0].tokens / tokens.usual)]
         what, shown = mode.describe(own.settings, found.num_rows), tuple(one for one in savings if one.share < 1)
-        ways.append(PlannedWork(name, what, found.num_rows, round(tokens), round(cost.spread), shown))
+        ways.append(PlannedWork.of(name, what, found.num_rows, tokens, shown))
     tuned = "by a model tuned on the core's labels (icm train sft), which no scorer serves; training not counted"
-    ways.append(PlannedWork("by tuned", tuned, found.num_rows, round(await cost_of_tuned(work))))
+    ways.append(PlannedWork.of("by tuned", tuned, found.num_rows, TokenRange.exactly(await cost_of_tuned(work))))
     if num_runs:
         half = Saving("half as many examples a run", HALF)
-        rows, tokens = num_runs * len(core.examples), num_runs * core.num_tokens
-        ways.append(PlannedWork("runs", f"{num_runs:,} runs like the core's", rows, tokens, savings=(half,)))
-    if tokens_per_s is None:
-        report("measuring the scorer's speed")
-        rate = await measured_rate(scorer, requests, MEASURING_S, clock)
-        tokens_per_s = rate.tokens_per_s
-    return LargePlan(tuple(ways), tokens_per_s)
+        rows, tokens = num_runs * len(core.examples), TokenRange.exactly(num_runs * core.num_tokens)
+        ways.append(PlannedWork.of("runs", f"{num_runs:,} runs like the core's", rows, tokens, (half,)))
+    if tokens_per_s is not None:
+        return LargePlan(tuple(ways), tokens_per_s, None)
+    report("measuring the scorer's speed")
+    rate = await measured_rate(scorer, requests, MEASURING_S, clock)
+    return LargePlan(tuple(ways), rate.tokens_per_s, rate)
 
 
-async def _fewer_reads(work: Planning, cost: Tokens, check: float) -> list[Saving]:
+async def _fewer_reads(work: Planning, cost: Tokens, check: TokenRange) -> list[Saving]:
     """The cheaper settings of rows that are read behind several contexts."""
     if work.settings.contexts == 1:
         return []
-    whole = cost.number + check
+    whole = cost.number.usual + check.usual
     alone = await cost_of(work.with_contexts(1), MODES[USUAL].open)
     return [
-        Saving("--reads 1", (cost.once + check) / whole),
-        Saving("--contexts 1", (alone.number + check) / whole),
+        Saving("--reads 1", (cost.once + check.usual) / whole),
+        Saving("--contexts 1", (alone.number.usual + check.usual) / whole),
     ]

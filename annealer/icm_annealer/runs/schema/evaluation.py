@@ -9,7 +9,7 @@ from icm_annealer.runs.schema.base import Record, Versioned
 from icm_client.contract.wire import ModelIdentity
 
 KINDS = ("raw", "calibrated")
-"""Calibrated: each label's mean over the test examples is subtracted, or the labels have the stated rates over them."""
+"""Calibrated: over the test examples, all labels have the same mean and spread, or the stated rates."""
 FIGURE_NAMES = ("accuracy", "balanced_accuracy", "auroc", "ece", "brier")
 """Defined in `evaluation.metrics`."""
 Quality = dict[str, dict[str, Estimate]]

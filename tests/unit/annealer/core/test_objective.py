@@ -88,6 +88,28 @@ def test_calibration_removes_what_all_examples_share() -> None:
     assert LOGPROBS[0, 0] == math.log(0.6)  # the input stays as it is
 
 
+def test_calibration_of_two_labels_shifts_them_only() -> None:
+    logprobs = np.random.default_rng(0).normal(size=(20, 2)) * [1.0, 3.0]
+    differences = logprobs[:, 0] - logprobs[:, 1]
+    scores = calibrated(logprobs)
+    assert scores[:, 0] - scores[:, 1] == pytest.approx(differences - differences.mean())
+
+
+def test_a_label_about_which_the_model_is_lukewarm_keeps_its_examples() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.arange(400) % 8
+    scores = (3.0 * np.eye(8)[truth] + rng.normal(size=(400, 8))) * [3.0, *[1.0] * 6, 0.3]
+    by_means, scaled = (found.argmax(axis=1) for found in (scores - scores.mean(axis=0), calibrated(scores)))
+    assert (by_means == truth).mean() < 0.8
+    assert (by_means[truth == 7] == 7).mean() < 0.3
+    assert (scaled == truth).mean() > 0.85
+    assert (scaled[truth == 7] == 7).mean() > 0.75
+
+
+def test_calibration_of_the_same_scores_for_all_examples_is_zero() -> None:
+    assert not calibrated(np.log(np.full((5, 3), [0.2, 0.3, 0.1]))).round(12).any()
+
+
 def made(seed: int, num: int, num_labels: int, *, strength: float = 1.0) -> tuple[np.random.Generator, Array, Ints]:
     """Log-probabilities that speak for their labels, every label at least once."""
     rng = np.random.default_rng(seed)

@@ -188,8 +188,32 @@ async def test_a_scorer_that_computes_nothing_has_no_rate() -> None:
     async with fake_scorer() as scorer:
         await scorer.score(request)
         rate = await measured_rate(scorer, [request], 10.0, lambda: clock.now)
-    assert rate.num_tokens == 0
+    assert not rate.parts
     assert rate.tokens_per_s != rate.tokens_per_s  # NaN
+
+
+async def test_the_speed_is_that_of_a_machine_that_does_nothing_else() -> None:
+    """It is three times as slow for four of the ten seconds that are measured."""
+    request = ScoreRequest(
+        segments=["a b c", *(f" d{number}" for number in range(2000))],
+        prefixes=[[None, 0]],
+        prompts=[[0, 1 + number] for number in range(2000)],
+        labels=[[" x"], [" y"]],
+    )
+    clock, token_s = HandClock(), 0.002
+    start = clock.now
+    async with fake_scorer() as scorer:
+        slow = Slow(scorer, clock, token_s, 0.0)
+
+        async def score(sent: ScoreRequest) -> ScoreResponse:
+            slow._token_s = 3 * token_s if 3 <= clock.now - start < 7 else token_s
+            return await Slow.score(slow, sent)
+
+        slow.score = score  # type: ignore[method-assign]
+        rate = await measured_rate(slow, [request], 10.0, lambda: clock.now)
+        assert clock.now - start < 15.0
+    assert rate.tokens_per_s == pytest.approx(1 / token_s, rel=0.1)
+    assert rate.parts[-1].tokens_per_s < 0.5 * rate.tokens_per_s  # which the spread tells
 
 
 async def test_a_limited_scorer_ends_at_its_tokens_or_its_time() -> None:

@@ -41,7 +41,7 @@ def ends_of(
 
 
 # Without shots, kind 2 is likelier to be `b`, too, and `c` is a little likelier for kind 2 than for kind 1.
-ALONE = np.array([[1.0, 0.0, -1.0], [0.0, 1.0, 0.30], [0.0, 1.0, 0.6]])
+ALONE = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, -1.0], [0.0, 1.0, -0.9]])
 
 
 def from_shots(request: PassRequest) -> Array:

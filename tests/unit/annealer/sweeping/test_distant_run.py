@@ -1,0 +1,129 @@
+"""A run that is made for a sweep on another machine, by JSON alone; here in this process, without a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import importlib.util
+import json
+import socket
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests import planted
+
+from icm_annealer.console.sweep_progress import ShownRun
+from icm_annealer.runs.directory import COSTS, JOURNAL, LABELS, STARTED, RunDir
+from icm_annealer.scoring.limited_scorer import BudgetSpentError
+from icm_annealer.sweeping.distant_run import Event, follow, make_run, order_of
+from icm_annealer.sweeping.meter import Meter
+from icm_annealer.sweeping.mistakes import Mistakes
+from icm_annealer.sweeping.place import Made
+from icm_annealer.sweeping.plan import ScorerDefaults, SweepPlan, make_plan
+from icm_annealer.sweeping.ray_cluster import ray_cluster
+from icm_annealer.sweeping.spec import spec_of
+from icm_client.contract.errors import IcmError, RequestError, UnavailableError
+
+SHORT = {"search": "blocks", "chains": 2, "passes": 4}
+
+
+@pytest.fixture(scope="module")
+def plan(url: str, tmp_path_factory: pytest.TempPathFactory) -> SweepPlan:
+    folder = tmp_path_factory.mktemp("distant")
+    planted.write_task(folder, 12)
+    of_task = {"task": "task.yaml", "rates": {"hot": [0.3, 0.7]}}
+    what = {"tasks": {"planted": of_task}, "settings": {"short": SHORT}, "seeds": 2}
+    return make_plan(spec_of(what, Mistakes()), folder, folder / "out", ScorerDefaults(url, wait_s=0))
+
+
+def order(plan: SweepPlan, place: Path, **other: Any) -> str:
+    """The order of the plan's second run in `place`, which is prepared for it."""
+    place.mkdir(parents=True, exist_ok=True)
+    (place / STARTED).write_text("{}")
+    run = plan.runs[1]
+    return json.dumps(json.loads(order_of(plan, run, dataclasses.replace(run.job, folder=RunDir(place)))) | other)
+
+
+def followed(events: Iterable[str], meter: Meter) -> Made:
+    async def texts() -> AsyncIterator[str]:
+        for event in events:
+            yield event
+
+    return asyncio.run(follow(texts(), ShownRun(0, lambda _: None), meter))
+
+
+def unlimited() -> Meter:
+    return Meter(None, 0, lambda _: None)
+
+
+def test_it_is_the_run_that_this_process_would_make(plan: SweepPlan, tmp_path: Path) -> None:
+    place, own, tokens = tmp_path / "there/run", tmp_path / "here/run", list[int]()
+    events = list(make_run(order(plan, place)))
+    made = followed(events, Meter(None, 0, tokens.append))
+    job = dataclasses.replace(plan.runs[1].job, folder=RunDir(own))
+    job.prepare()
+    result = asyncio.run(job.run(ShownRun(0, lambda _: None)))
+    for name in (JOURNAL, LABELS):
+        assert (place / name).read_bytes() == (own / name).read_bytes()
+    passes = [event for event in map(Event.model_validate_json, events) if event.passed]
+    assert len(passes) == (place / JOURNAL).read_text().count('"kind":"pass"')
+    spent = sum(json.loads(line)["computed_tokens"] for line in (place / COSTS).read_text().splitlines())
+    assert (made.u, made.computed_tokens, tokens[-1]) == (result.u, spent, spent)
+
+
+def test_a_run_that_is_stopped_is_resumed(plan: SweepPlan, tmp_path: Path) -> None:
+    place = tmp_path / "run"
+    whole = list(make_run(order(plan, tmp_path / "whole")))
+    with pytest.raises(BudgetSpentError):
+        followed(whole, Meter(1, 1, lambda _: None))
+    begun = make_run(order(plan, place))
+    for text in begun:
+        if Event.model_validate_json(text).passed:
+            break
+    begun.close()
+    num_kept = (place / JOURNAL).read_text().count('"kind":"pass"')
+    assert num_kept >= 1
+    rest = [Event.model_validate_json(text) for text in make_run(order(plan, place))]
+    assert sum(event.is_resumed for event in rest) == num_kept
+    assert (place / JOURNAL).read_bytes() == (tmp_path / "whole" / JOURNAL).read_bytes()
+
+
+def test_a_machine_that_is_not_fit_says_so(plan: SweepPlan, tmp_path: Path) -> None:
+    def refused(text: str) -> IcmError:
+        with pytest.raises(IcmError) as caught:
+            followed(list(make_run(text)), unlimited())
+        return caught.value
+
+    old = order(plan, tmp_path, version="0.0.1")
+    assert "and the sweep was started with 0.0.1: install one" in refused(old).message
+    (tmp_path / "unseen").mkdir()
+    unseen = order(plan, tmp_path / "unseen")
+    (tmp_path / "unseen" / STARTED).unlink()
+    assert "does not see" in refused(unseen).message
+    (tmp_path / "other").mkdir()
+    assert "task.yaml" in refused(order(plan, tmp_path, beside=str(tmp_path / "other"))).message
+    planted.write_task(tmp_path / "other", 11)
+    error = refused(order(plan, tmp_path, beside=str(tmp_path / "other")))
+    assert isinstance(error, RequestError)
+    assert "the run has other data: " in error.message
+    gone = json.loads(order(plan, tmp_path / "gone"))
+    gone["spec"]["scorers"]["scorer"]["scorer"] = "http://127.0.0.1:9"
+    assert isinstance(refused(json.dumps(gone)), UnavailableError)
+    with pytest.raises(IcmError, match="ended before the run did") as lost:
+        followed([Event(asked=True).model_dump_json()], unlimited())
+    assert not isinstance(lost.value, RequestError)  # so it is tried again
+
+
+def test_a_cluster_that_is_not_there_is_an_error(plan: SweepPlan) -> None:
+    if importlib.util.find_spec("ray") is None:
+        with pytest.raises(RequestError, match=r"a sweep on a Ray cluster needs its library: pip install '.*\[ray\]'"):
+            ray_cluster("auto", plan).__enter__()
+        return
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    with pytest.raises(RequestError, match=f"--ray {address}: nothing answers there"):
+        ray_cluster(address, plan).__enter__()
+    with pytest.raises(RequestError, match="give HOST:PORT"):
+        ray_cluster("ray://127.0.0.1:10001", plan).__enter__()
