@@ -120,17 +120,17 @@ def test_the_kl_is_that_of_all_responses(policy: Policy, tiny: BaseModel) -> Non
 def test_a_response_ends_at_the_end_of_text_or_in_front_of_the_stop_text(policy: Policy, tiny: BaseModel) -> None:
     (prompt,) = prompt_tokens(["Word: salmon\nGroup:"], TASK, tiny, 2)
     ids = tiny.tokenizer.encode_many([" living is the hammer"])[0].ids
-    plain = policy._response(prompt, [*ids, *policy.ends, 5, 6], "")
+    plain = policy.response(prompt, [*ids, *policy.ends, 5, 6], "")
     assert (plain.text, plain.ids) == (" living is the hammer", (*ids, *policy.ends))
-    stopped = policy._response(prompt, list(ids), " the")
+    stopped = policy.response(prompt, list(ids), " the")
     assert stopped.text == " living is"
     assert stopped.ids == tuple(ids[: len(stopped.ids)])
     assert len(stopped.ids) < len(ids)
     # A special token is text to a stop text, and never a part of a response's text.
     (special,) = tiny.tokenizer.with_special_tokens().encode_many(["<unk>"])[0].ids
-    marked = policy._response(prompt, [*ids, special, *ids], "<unk>")
+    marked = policy.response(prompt, [*ids, special, *ids], "<unk>")
     assert (marked.text, marked.ids) == (" living is the hammer", (*ids, special))
-    cut = policy._response(prompt, [ids[0], special, *ids[1:]], policy._decoded(ids[:2], special=False))
+    cut = policy.response(prompt, [ids[0], special, *ids[1:]], policy._decoded(ids[:2], special=False))
     assert len(cut.ids) == len(ids) + 1
     form = PromptForm(TASK)
     assert (form.fields, form.ending) == (["word"], " is")
