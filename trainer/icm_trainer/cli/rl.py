@@ -230,7 +230,8 @@ def eval_rl(
     """Judge a policy head to head: how often a judge prefers its response to that of its start, or of another policy.
 
     A judge that the policy was trained by is refused. Writes the win rate, also by which response is longer, with
-    intervals, to POLICY/rl-eval.json, or rl-eval-OTHER.json; and POLICY/rl.html anew.
+    intervals, to POLICY/rl-eval.json, or rl-eval-OTHER.json (numbered if several others have this name); and
+    POLICY/rl.html anew.
 
     Example: icm train eval-rl runs/policy --judge runs/gold-reward
 
@@ -239,7 +240,7 @@ def eval_rl(
     prepare_torch("icm train eval-rl")
     output = Output(quiet=quiet, as_json=as_json)
     record = read_record(policy, RlRecord)
-    file = policy / evaluation_file(other.resolve().name if other else None)
+    file = evaluation_file(policy, other)
     check_writable(file)
     check_judge(judge, [policy, *([other] if other else [])])
     if prompts is not None:

@@ -132,7 +132,7 @@ def check_reward_window(
     if most > limit and not settings.cut:
         raise RequestError(
             f"{what} reads up to {limit:,} tokens; a prompt and a response of {tokens:,} (--tokens) may take {most:,}: "
-            "lower --tokens, shorten the prompts, or train the reward model with more --text-tokens",
+            "lower --tokens, shorten the prompts, or train the reward model with more (icm train rm --text-tokens)",
             code="too_long",
         )
 

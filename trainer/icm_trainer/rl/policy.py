@@ -114,15 +114,25 @@ class Policy:
         return [self.response(prompt, row[width:].tolist(), stop) for prompt, row in zip(prompts, written, strict=True)]
 
     def response(self, prompt: tuple[int, ...], ids: list[int], stop: str) -> Response:
-        """What was written by these tokens, some of which may stand behind its end."""
+        """What was written by `ids`, which may go on behind its end. A stop text may hold special tokens of the
+        tokenizer."""
         length = next((number + 1 for number, token in enumerate(ids) if token in self.ends), len(ids))
         ids = ids[:length]
-        if stop and stop in self._text(prompt, ids, special=True):
-            # The fewest tokens that hold the stop text.
-            held = (num for num in range(1, len(ids) + 1) if stop in self._text(prompt, ids[:num], special=True))
-            ids = ids[: next(held)]
-        text = self._text(prompt, ids)
-        return Response(prompt, tuple(ids), text[: text.index(stop)] if stop and stop in text else text)
+        if not stop or stop not in self._text(prompt, ids, special=True):
+            return Response(prompt, tuple(ids), self._text(prompt, ids))
+        # The fewest tokens that hold the stop text.
+        held = (num for num in range(1, len(ids) + 1) if stop in self._text(prompt, ids[:num], special=True))
+        ids = ids[: next(held)]
+        whole = self._text(prompt, ids, special=True)
+        behind = self._plain(whole[whole.index(stop) :], ids)
+        return Response(prompt, tuple(ids), self._text(prompt, ids).removesuffix(behind))
+
+    def _plain(self, text: str, ids: Sequence[int]) -> str:
+        """The text without those of its special tokens that are among `ids`."""
+        for token, content in self.tokenizer.added_tokens_decoder.items():
+            if content.special and token in ids:
+                text = text.replace(content.content, "")
+        return text
 
     def has_ended(self, response: Response, stop: str) -> bool:
         """Whether an end of text, or the stop text, is at its end."""
