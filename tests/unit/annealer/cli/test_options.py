@@ -20,6 +20,7 @@ OTHERS = {
     *("--help", "--version", "--no-chain"),  # of typer, and the other half of --chain
     *("--no-deps", "--model-base-url", "--model_args", "--tasks"),  # of pip, inspect and lm-eval
     *("--sweep", "--fast_demo_order"),  # of published code
+    *("--enable-lora", "--max-lora-rank", "--max-model-len", "--override-generation-config"),  # of vLLM's own server
 }
 """Options in texts that are of no command here."""
 
