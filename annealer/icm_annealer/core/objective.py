@@ -18,8 +18,9 @@ from icm_annealer.core.label_balance import LabelRates, log_sums, smoothed_shift
 Measure = Literal["information", "logprob", "sum", "margin"]
 MEASURES: tuple[str, ...] = get_args(Measure)
 
-NO_SPREAD = 1e-9
-"""Standard deviation in nats below which a label's scores count as all the same."""
+NO_SPREAD = 1e-4
+"""Standard deviation in nats below which a label's scores count as all the same: what differs is the rounding of an
+engine's numbers, which have single precision at best."""
 
 
 @dataclass(frozen=True)
@@ -145,14 +146,13 @@ def calibrated(logprobs: Array) -> Array:
 
     The common spread is the geometric mean of theirs, so scores stay in nats. Two labels have the same spread in any
     case. Of more, one whose scores vary little would otherwise lose its examples to one whose scores vary much: the
-    noise of the second exceeds what the model has to say for the first. Labels without a spread are left as they are.
+    noise of the second exceeds what the model has to say for the first. Labels without a spread are left as they are;
+    so are all labels of fewer examples than labels, which do not show how far the scores of each label vary.
     """
     ratios = logprobs - logprobs.mean(axis=1, keepdims=True)
-    centred = ratios - ratios.mean(axis=0, keepdims=True)
+    centred: Array = ratios - ratios.mean(axis=0, keepdims=True)
     spreads = np.sqrt((centred**2).mean(axis=0))
-    factors = np.ones(len(spreads))
     varies = spreads > NO_SPREAD
-    if varies.any():
-        factors[varies] = np.exp(np.log(spreads[varies]).mean()) / spreads[varies]
-    scaled: Array = centred * factors
-    return scaled
+    if len(centred) >= len(spreads) and varies.any():
+        centred[:, varies] *= np.exp(np.log(spreads[varies]).mean()) / spreads[varies]
+    return centred
