@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pytest
 
 from icm_annealer.cli import app as cli
+
+OPTION = re.compile(r"(?<![\w-])(?<!var\()--[a-z](?:[a-z0-9_-]*[a-z0-9])?")
+ELSEWHERE = re.compile(r"`icm[^`]*`|\bicm(-server)? [a-z].*")
+"""What an error says of another command."""
+INSTEAD = ("in the task", "in a sweep's file", "No such option")
 
 
 class Ended(NamedTuple):
@@ -33,7 +40,24 @@ class Icm:
             cli.main()
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        return Ended(code, *self._capsys.readouterr())
+        ended = Ended(code, *self._capsys.readouterr())
+        check_options(args, ended.err)
+        return ended
+
+
+def check_options(args: Sequence[object], printed: str) -> None:
+    """That the options which an error names are those of the command. What follows a command's name is that command's,
+    and an error may say what stands in a file in place of an option."""
+    command = cli._command()
+    for name in args:
+        if not hasattr(command, "commands"):
+            break
+        command = command.commands.get(str(name), command)
+    known = {option for param in command.params for option in (*param.opts, *param.secondary_opts)} | {"--help"}
+    for line in printed.splitlines():
+        own = ELSEWHERE.sub("", line)
+        if own.startswith("error: ") and not any(text in own for text in INSTEAD):
+            assert set(OPTION.findall(own)) <= known, f"{command.name} has no such option: {line}"
 
 
 def succeed(*args: object) -> None:

@@ -46,7 +46,7 @@ from icm_client.http.retry import RetryPolicy, check_seconds, is_unconnected
 from icm_client.http.retry_loop import RetryLoop
 from icm_client.http.stream import Outstanding, Rows
 from icm_client.score_fields import ScoreFields, score_request
-from icm_client.text.counts import counted
+from icm_client.text.counts import counted, seconds
 from icm_client.text.validation import first_error
 
 _Model = TypeVar("_Model", bound=pydantic.BaseModel)
@@ -171,7 +171,7 @@ class ScorerClient:
             limit_s = deadline_s if is_reached or unreachable_s is None else min(unreachable_s, deadline_s)
             if waited_s >= limit_s:
                 raise UnavailableError(
-                    f"no scorer was ready at {self.base_url} within {limit_s:.0f} s ({reason}). "
+                    f"no scorer was ready at {self.base_url} within {seconds(limit_s)} ({reason}). "
                     "Start one with `icm-server serve`, or check the address.",
                     code="not_ready",
                 )

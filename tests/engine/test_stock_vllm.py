@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +14,6 @@ from icm_annealer.searches.blocks import BlockSettings
 from icm_annealer.searches.settings import Settings
 from icm_client import ModelInfo, OpenAIScorer, ScoreRequest
 from icm_client.http.retry import RetryPolicy
-from icm_server.engines.preset import environment
 from icm_server.engines.vllm import VllmEngine
 from icm_server.scheduling.scoring import ScoringService
 
@@ -28,41 +22,12 @@ pytestmark = [pytest.mark.engine, pytest.mark.asyncio(loop_scope="session")]
 WAITING = RetryPolicy(patience_s=300.0, max_wait_s=0.5)
 """Soon there when vLLM has started, which takes it some fifteen seconds: waits that double would last as long again."""
 
-ARGS = ["--dtype", "float32", "--enforce-eager", "--block-size", "32", "--kv-cache-memory-bytes", str(128 * 2**20)]
-ARGS += [
-    "--max-num-batched-tokens",
-    "2048",
-    "--max-num-seqs",
-    "64",
-    "--host",
-    "127.0.0.1",
-    "--served-model-name",
-    "tiny",
-]
 
-
-@pytest.fixture(scope="module")
-def stock(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of vLLM's own server of the tiny Llama, which counts cached tokens."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(tiny_llama), *ARGS]
-    command += ["--port", str(port), "--enable-prompt-tokens-details"]
-    log = tmp_path_factory.mktemp("stock") / "log"
-    settings = environment(gpu=False) | dict(os.environ)
-    with log.open("wb") as file, subprocess.Popen(command, stdout=file, stderr=file, env=settings) as process:
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-
-
-async def test_stock_vllm_answers_what_our_own_scorer_does(stock: str, tiny_engine: VllmEngine) -> None:
+async def test_stock_vllm_answers_what_our_own_scorer_does(stock_vllm: str, tiny_engine: VllmEngine) -> None:
     request = ScoreRequest(**tree(3, num_contexts=10, num_queries=5, num_shots=8), labels=LABELS[:4])
     ours = await ScoringService(tiny_engine).score(request)
     start = time.monotonic()
-    async with await OpenAIScorer.open(stock, retry=WAITING) as scorer:
+    async with await OpenAIScorer.open(stock_vllm, retry=WAITING) as scorer:
         print(f"\nprobed after {time.monotonic() - start:.1f} s: {scorer.notes}")
         start = time.monotonic()
         theirs = await scorer.score(request)
@@ -87,11 +52,13 @@ class Own(ScoringService):
         return self.engine.info
 
 
-async def test_a_run_on_stock_vllm_finds_the_same_labels(stock: str, tiny_engine: VllmEngine, tmp_path: Path) -> None:
+async def test_a_run_on_stock_vllm_finds_the_same_labels(
+    stock_vllm: str, tiny_engine: VllmEngine, tmp_path: Path
+) -> None:
     task, loaded = planted.load(planted.write_task(tmp_path, 12))
     settings = Settings(options=BlockSettings(num_chains=2, max_passes=2))
     ours = await run_search(loaded.examples, task.task, Own(tiny_engine), settings)
-    async with await OpenAIScorer.open(stock, retry=WAITING) as scorer:
+    async with await OpenAIScorer.open(stock_vllm, retry=WAITING) as scorer:
         theirs = await run_search(loaded.examples, task.task, scorer, settings)
     assert theirs.labels.tolist() == ours.labels.tolist()
     assert theirs.num_passes == ours.num_passes > 5

@@ -52,7 +52,7 @@ from icm_annealer.reporting.report import is_report, render_report, report_plots
 from icm_annealer.reporting.run_list import listed_runs, run_folders, runs_table
 from icm_annealer.reporting.run_report import RunReport
 from icm_annealer.runs.atomic_write import check_writable
-from icm_annealer.runs.directory import EVALUATION, REPORT, RunDir
+from icm_annealer.runs.directory import EVALUATION, REPORT, RunDir, check_result
 from icm_annealer.runs.schema.evaluation import Evaluation
 from icm_annealer.scorers.kind import DEFAULT_ENGINE
 from icm_annealer.scorers.registry import DEFAULT_SCORER, NamedScorer
@@ -103,8 +103,10 @@ def report(
     page = out or (runs[0] / REPORT if len(runs) == 1 else Path(REPORT))
     if page.is_dir():
         raise RequestError(f"{page} is a folder; name the page to write with --out")
-    if page.exists() and not overwrite and not is_report(page):
-        raise RequestError(f"{page} is not a page of this program; use --overwrite to replace it, or another --out")
+    if page.exists() and not is_report(page):
+        if not overwrite:
+            raise RequestError(f"{page} is not a page of this program; use --overwrite to replace it, or another --out")
+        check_result(page, overwrite=True)
     reports = [RunReport.read(folder) for folder in runs]
     RunDir(page.parent).write_text(page.name, render_report(reports))
     output = Output(quiet=quiet, as_json=as_json)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import itertools
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -99,6 +100,7 @@ def main() -> None:
     """Runs the command line. A user's mistake ends in one line and exit code 2, a scorer's failure in exit code 1."""
     try:
         with ended_in_order():
+            check_values(sys.argv[1:])
             sys.exit(_command()(standalone_mode=False))
     except WrongUsage as error:
         if text := error.format_message().replace("Value error, ", ""):  # none where help is shown instead
@@ -118,6 +120,24 @@ def main() -> None:
         sys.exit(1)
     finally:
         _drop_unwritable_output()
+
+
+EMPTY_MEANS = ("--stop", "--prompt")
+"""Options whose empty value says something."""
+
+
+def check_values(arguments: Sequence[str]) -> None:
+    """Raises RequestError for what a shell makes of a variable that is not set, an option with an empty value, which
+    would name the current folder or be taken for no option at all; and for a ~ that it did not expand."""
+    for name, given in itertools.pairwise([*arguments, "--"]):
+        option, equals, value = name.partition("=")
+        if not option.startswith("--") or option == "--" or option in EMPTY_MEANS:
+            continue
+        text = value if equals else given
+        if text == "":
+            raise RequestError(f"{option} is empty: is a variable not set?")
+        if option == "--out" and text.startswith("~"):
+            raise RequestError(f"{option} {text}: the shell did not expand the ~; write the folder's whole path")
 
 
 @functools.cache

@@ -189,6 +189,9 @@ def search_bench(
 
 def _numbers(text: str) -> list[int]:
     try:
-        return [int(part) for part in text.split(",")]
+        numbers = [int(part) for part in text.split(",")]
     except ValueError:
-        raise RequestError(f"{text!r} is not a list of numbers such as 64,128") from None
+        numbers = []
+    if not numbers or not all(0 < number <= MAX_COUNT for number in numbers):
+        raise RequestError(f"{text!r} is not a list of numbers above 0, such as 64,128")
+    return numbers

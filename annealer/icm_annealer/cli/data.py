@@ -31,7 +31,7 @@ from icm_annealer.cli.shared.work_options import (
 from icm_annealer.console.output import Output
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.data.rows import counts_text, read_rows
-from icm_annealer.runs.atomic_write import check_place
+from icm_annealer.runs.directory import check_result
 from icm_annealer.sources.row import Row
 from icm_client.contract.errors import RequestError
 from icm_client.http.address import shown
@@ -244,7 +244,7 @@ def _build(
     task: str | None,
     group: str = GROUP,
 ) -> None:
-    check_place(out, overwrite=overwrite, is_folder=False)
+    check_result(out, overwrite=overwrite, reads=[source])
     with _Reports(output.aside) as report:
         rows = read_rows(source, report)
         built = build(rows, report)

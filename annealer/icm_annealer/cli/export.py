@@ -21,7 +21,8 @@ from icm_annealer.export.base import ExportJob, Written
 from icm_annealer.export.labelled import Labelled, abstaining, most_certain
 from icm_annealer.export.reading import Reading, reading
 from icm_annealer.export.registry import find_format, formats_help
-from icm_annealer.runs.atomic_write import check_place, write_whole
+from icm_annealer.runs.atomic_write import write_whole
+from icm_annealer.runs.directory import check_result
 from icm_annealer.runs.gold import read_again
 from icm_annealer.runs.record import RunRecord
 from icm_annealer.runs.review_file import Decided
@@ -69,7 +70,7 @@ def export(
     record = RunRecord.read(run)
     rows = record.rows()
     place = out or run / form.file_name
-    check_place(place, overwrite=overwrite, is_folder=form.is_folder)
+    check_result(place, overwrite=overwrite, is_folder=form.is_folder, reads=[data or "", task or ""])
     reference = read_again(record, task, data, allow_code=allow_code)
     everything = [Labelled(example, row) for example, row in zip(reference.examples, rows, strict=True)]
     chosen = everything if top is None else most_certain(everything, top)

@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -40,19 +40,26 @@ from icm_annealer.data.bad_rows import BadRows
 from icm_annealer.data.column_survey import Column, surveyed
 from icm_annealer.data.examples import Loaded, examples_of, rendered
 from icm_annealer.data.rows import JSON_SUFFIXES, REMOTE, TABLE_SUFFIXES, read_rows, shown_source
-from icm_annealer.data.task_draft import NONE, Choice, Draft, drafted, guessed, label_candidates
+from icm_annealer.data.task_draft import (
+    NONE,
+    Choice,
+    Draft,
+    check_guess,
+    drafted,
+    guessed,
+    label_candidates,
+    value_as_name,
+)
 from icm_annealer.evaluation.template_trial import Trial, ranked, try_task
 from icm_annealer.reporting.task_file import TaskFile
-from icm_annealer.runs.atomic_write import check_place, write_whole
+from icm_annealer.runs.atomic_write import write_whole
+from icm_annealer.runs.directory import check_result
 from icm_annealer.scorers.kind import DEFAULT_ENGINE
 from icm_annealer.scorers.registry import DEFAULT_SCORER, NamedScorer
 from icm_annealer.sources.byte_source import STANDARD_INPUT, is_stream
 from icm_annealer.sources.row import Fault
 from icm_client.contract.errors import RequestError
 from icm_client.http.address import shown
-
-MAX_HEADER_WORDS = 5
-"""A column's name with more words is probably a text: the table has no header."""
 
 
 def init(
@@ -104,21 +111,28 @@ def init(
     how = read_as(columns, encoding, skip_bad)
     name = "data" if data == STANDARD_INPUT else name_of_data(data)
     path = out or Path(f"{name}.yaml")
-    check_place(path, overwrite=overwrite, is_folder=False)
+    check_result(path, overwrite=overwrite, reads=[data])
     named = None if no_scorer else named_scorer(scorer, engine, wait, api_key_file, scorer_model)
     faults: list[Fault] = []
-    rows = list(read_rows(data, read_as=how, on_fault=faults.append))
+    reading = read_rows(data, read_as=how, on_fault=faults.append)
+    rows = list(reading)
     found = surveyed(row.value for row in rows)
     if not found:
-        raise RequestError(f"{shown_source(data)}: no rows with columns", code="bad_data")
+        empty = f"{shown_source(data)}: no rows with columns: a table needs a header and rows, JSON needs objects"
+        raise RequestError(faults[0].message if faults else empty, code="bad_data")
     survey = [column.describe(len(rows)) for column in found.values()]
     for line in survey:
         output.inform(line)
-    if not how.columns and (sentence := next((n for n in found if len(n.split()) > MAX_HEADER_WORDS), None)):
-        output.note(f"is the first line a header? It names a column {sentence!r:.80}; otherwise use --columns")
+    value = value_as_name(found) if reading.has_header and text is None and gold is None else None
+    if value is not None:
+        raise RequestError(
+            f"is the first line a header? It names a column {value!r:.80}. If it is none, name the columns with "
+            "--columns, such as --columns text,label; otherwise name them with --text and --gold",
+            code="bad_data",
+        )
     choice = _chosen(output, found, _names(text, found), gold, _names(labels, ()))
     draft = drafted(found, choice, name)
-    _say_choice(output, found, choice)
+    _say_choice(output, found, choice, draft.tasks[0].label_names)
     bad = BadRows(shown_source(data), draft.tasks[0], skip=skip_bad)
     for fault in faults:
         bad.add(fault)
@@ -176,7 +190,10 @@ def _chosen(
 ) -> Choice:
     """The columns that the options name; the others are asked for on a terminal, and guessed elsewhere."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return guessed(found, texts, gold, labels)
+        choice = guessed(found, texts, gold, labels)
+        if gold is None:
+            check_guess(found, choice)
+        return choice
     try:
         if gold is None:
             guess = guessed(found, texts, None, labels).gold or NONE
@@ -191,11 +208,16 @@ def _chosen(
     return guessed(found, texts, gold, labels)
 
 
-def _say_choice(output: Output, found: Mapping[str, Column], choice: Choice) -> None:
+def _say_choice(output: Output, found: Mapping[str, Column], choice: Choice, labels: Sequence[str]) -> None:
     output.inform(f"Text: {', '.join(choice.texts)}. Gold: {choice.gold or NONE}.")
     others = [name for name in label_candidates(found, choice.texts, choice.labels) if name != choice.gold]
     if others:
         output.note(f"{', '.join(others)} could also hold labels: --gold names the column")
+    if not any(map(str.isalpha, "".join(labels))):
+        output.note(
+            f"the labels ({', '.join(labels)}) are no words: if they stand for something, write words for them under "
+            '`labels` in the file, such as " bad"'
+        )
 
 
 def _tried(output: Output, draft: Draft, loaded: Loaded, named: NamedScorer, seed: int) -> list[Trial]:

@@ -50,7 +50,6 @@ from icm_annealer.console.output import Output
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.data.examples import Loaded, first_of
 from icm_annealer.data.label_columns import label_column_text, label_columns
-from icm_annealer.data.rows import READ_AS_IT_IS
 from icm_annealer.data.task import allowed_task
 from icm_annealer.labelling.budget import Budget
 from icm_annealer.reporting.certainty_plots import LIMITS
@@ -189,7 +188,7 @@ def run(
         experiment=job.counted_as,
         track=track,
         task=_lasting(task),
-        data=_lasting(data) if how == READ_AS_IT_IS else None,
+        data=None if any(how) else _lasting(data),
     )
     folder.write(STARTED, state)
     _finish(output, job, target, Price(price, price_per_hour), strict=strict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ from icm_annealer.cli.shared.options import (
 from icm_annealer.cli.shared.work_options import JsonOption, QuietOption
 from icm_annealer.console.output import Output
 from icm_annealer.console.progress import RunProgress
+from icm_annealer.data.rows import MAX_LIST_BYTES
 from icm_annealer.scorers.kind import DEFAULT_ENGINE
 from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_client import RequestError, ScoreRequest, ScoreResponse
@@ -43,10 +45,13 @@ def score(
 ) -> None:
     """Print the log-probabilities of labels after prompts, one JSON line per prompt."""
     try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-        request = ScoreRequest.model_validate_json(text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise RequestError(f"{file}: {error}") from None
+        with contextlib.nullcontext(sys.stdin.buffer) if str(file) == "-" else file.open("rb") as source:
+            content = source.read(MAX_LIST_BYTES + 1)
+        if len(content) > MAX_LIST_BYTES:
+            raise RequestError(f"{file}: more than {MAX_LIST_BYTES:,} bytes")
+        request = ScoreRequest.model_validate_json(content)
+    except OSError as error:
+        raise RequestError(f"{file}: {error.strerror}") from None
     except pydantic.ValidationError as error:
         raise RequestError(f"{file}: {first_error(error)}") from None
     named = named_scorer(scorer, engine, wait, api_key_file, scorer_model)

@@ -140,19 +140,46 @@ def normalized(logprobs: Array) -> Array:
     return shares
 
 
-def calibrated(logprobs: Array) -> Array:
-    """`logprobs` [n, C] as centred log-ratios: relative to the mean of the example's labels, less each label's mean
-    over the batch (batch calibration, arXiv 2309.17249), and with the same spread over the batch for every label.
+@dataclass(frozen=True)
+class LabelScale:
+    """The mean and the spread of each label's scores over a batch: what calibration takes out, of this batch or of
+    other examples behind the same context."""
 
-    The common spread is the geometric mean of theirs, so scores stay in nats. Two labels have the same spread in any
-    case. Of more, one whose scores vary little would otherwise lose its examples to one whose scores vary much: the
-    noise of the second exceeds what the model has to say for the first. Labels without a spread are left as they are;
-    so are all labels of fewer examples than labels, which do not show how far the scores of each label vary.
+    means: Array
+    """[C]: the mean log-ratios, in nats."""
+    factors: Array
+    """[C]: what gives every label the same spread, the geometric mean of theirs, so scores stay in nats. Labels without
+    a spread have 1; so have all labels of fewer examples than labels, which do not show how far scores vary."""
+
+    @classmethod
+    def of(cls, logprobs: Array) -> LabelScale:
+        """That of the batch `logprobs` [n, C]."""
+        ratios = _log_ratios(logprobs)
+        means = ratios.mean(axis=0)
+        spreads = np.sqrt(((ratios - means) ** 2).mean(axis=0))
+        factors = np.ones(len(spreads))
+        varies = spreads > NO_SPREAD
+        if len(ratios) >= len(spreads) and varies.any():
+            factors[varies] = np.exp(np.log(spreads[varies]).mean()) / spreads[varies]
+        return cls(means, factors)
+
+    def scores(self, logprobs: Array) -> Array:
+        """Calibrated scores [n, C] of `logprobs` [n, C]."""
+        scores: Array = (_log_ratios(logprobs) - self.means) * self.factors
+        return scores
+
+
+def calibrated(logprobs: Array) -> Array:
+    """`logprobs` [n, C] as log-ratios, less each label's mean over the batch (batch calibration, arXiv 2309.17249), and
+    with the same spread for every label.
+
+    Two labels have the same spread in any case. Of more, one whose scores vary little would otherwise lose its examples
+    to one whose scores vary much: the noise of the second exceeds what the model has to say for the first.
     """
-    ratios = logprobs - logprobs.mean(axis=1, keepdims=True)
-    centred: Array = ratios - ratios.mean(axis=0, keepdims=True)
-    spreads = np.sqrt((centred**2).mean(axis=0))
-    varies = spreads > NO_SPREAD
-    if len(centred) >= len(spreads) and varies.any():
-        centred[:, varies] *= np.exp(np.log(spreads[varies]).mean()) / spreads[varies]
-    return centred
+    return LabelScale.of(logprobs).scores(logprobs)
+
+
+def _log_ratios(logprobs: Array) -> Array:
+    """`logprobs` [n, C] relative to the mean over the example's labels (centred log-ratios)."""
+    ratios: Array = logprobs - logprobs.mean(axis=1, keepdims=True)
+    return ratios

@@ -29,13 +29,14 @@ class BadRowsError(RequestError):
 class BadRows:
     """Collects the bad rows of one source."""
 
-    def __init__(self, name: str, task: Task, *, skip: bool = False, can_skip: bool = True):
+    def __init__(self, name: str, task: Task, *, skip: bool | None):
+        """`skip`: whether they are left out; None where the caller cannot ask for that."""
         self.kept: list[Fault] = []
         """The bad rows; all of them if they are skipped, otherwise the first."""
         self.num = 0
         self.name = name
         """The source."""
-        self._task, self._skip, self._can_skip = task, skip, can_skip
+        self._task, self._skip = task, skip
         self._kinds: Counter[str] = Counter()
         self._places: dict[str, list[Fault]] = {}
         self._values: Counter[str] = Counter()
@@ -77,8 +78,8 @@ class BadRows:
         left = len(self._kinds) - len(kinds)
         more = f"; and {counted(left, 'more kind of faults', 'more kinds of faults')}" if left else ""
         other = (
-            ", or label the rest with --skip-bad (skip_bad=True in Python)"
-            if self._can_skip and self.num < num_rows
+            ", or label the rest with --skip-bad (skip_bad in Python and in a sweep's file)"
+            if self._skip is not None and self.num < num_rows
             else ""
         )
         raise BadRowsError(

@@ -86,6 +86,11 @@ class Column:
         return bool(self.num) and self._is_plain and not set("{}") & set(self.name) and self.name == self.name.strip()
 
     @property
+    def is_plain(self) -> bool:
+        """Whether no value is a list or an object."""
+        return self._is_plain
+
+    @property
     def is_id(self) -> bool:
         """Whether its name is that of an id, a date or an address."""
         return self._is_id

@@ -77,7 +77,7 @@ def examples_of(rows: Iterable[Row], task: Task, bad: BadRows | None = None) -> 
 
     Raises RequestError for bad rows, unless `bad` skips them, and for a field of the task that is in no row.
     """
-    bad = bad or BadRows("rows", task, can_skip=False)
+    bad = bad or BadRows("rows", task, skip=None)
     reader = RowReader(task)
     read: list[ReadRow] = []
     for row in rows:

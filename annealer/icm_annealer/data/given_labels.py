@@ -50,6 +50,8 @@ def with_known(loaded: Loaded, task: Task, known: Mapping[Any, Any] | Iterable[A
     """
     if isinstance(known, str | Path):
         what, pairs = str(known), list(_file_labels(read_rows(known)))
+        if not pairs:
+            raise RequestError(f"{what}: no rows, so no known labels", code="bad_data")
     elif isinstance(known, Mapping):
         what, pairs = "known", [(str(name), label, f"known, id {name!r}") for name, label in known.items()]
     elif isinstance(known, Iterable) and not isinstance(known, Set):

@@ -92,7 +92,11 @@ class RowReader:
             return
         missing = next((field for field in self._fields if self._num_missing[field] == num_rows > 1), None)
         if missing is not None:
-            without = "" if task.columns else "; if the first line is no header, name the columns with --columns"
+            without = (
+                ""
+                if task.columns
+                else "; if the first line is no header, name the columns with --columns, or `columns` in the task"
+            )
             raise RequestError(
                 f"{bad.name}: the field {missing!r} is missing in all {num_rows:,} rows, or not a plain value "
                 f"({_there(there)}{_meant(missing, there)}{without})",
@@ -125,17 +129,23 @@ class RowReader:
             value = facts.get(field)
             if is_absent(value) or isinstance(value, dict | list):
                 self._num_missing[field] += 1
-                there = list(facts)
-                raise BadRow(
-                    f"the field {field!r} is missing or not a plain value ({_there(there)}{_meant(field, there)})",
-                    f"the field {field!r} is missing or not a plain value",
-                )
+                raise _unusable(field, facts)
         for key in self._task.rule_keys:
             kind = "text" if isinstance(facts[key], str) else "a number"
             if self._key_kinds.setdefault(key, kind) != kind:  # 600 and "600" would count as different
                 raise BadRow(
                     f"{key!r}, which a rule compares, is {kind} here and {self._key_kinds[key]} in earlier rows"
                 )
+
+
+def _unusable(field: str, facts: dict[str, Any]) -> BadRow:
+    """Why the row has no plain value of the field."""
+    if field not in facts:
+        there, kind = list(facts), f"the field {field!r} is missing"
+        return BadRow(f"{kind} ({_there(there)}{_meant(field, there)})", kind)
+    if is_absent(facts[field]):
+        return BadRow(f"the field {field!r} is empty")
+    return BadRow(f"the field {field!r} holds a list or an object, and a template needs a plain value")
 
 
 def _there(names: Sequence[str]) -> str:

@@ -36,8 +36,9 @@ class ReadAs(NamedTuple):
     """The names of its columns, for a table whose first row does not name them."""
     encoding: str | None = None
     """Its text encoding, if that is neither UTF-8 nor UTF-16."""
-    skip_bad: bool = False
-    """Whether examples are made of the other rows if some are bad; `read_rows` leaves that to `on_fault`."""
+    skip_bad: bool | None = None
+    """Whether examples are made of the other rows if some are bad; None where that cannot be asked for. `read_rows`
+    leaves it to `on_fault`."""
 
 
 READ_AS_IT_IS = ReadAs()
@@ -51,6 +52,8 @@ class Rows(Iterator[Row]):
         """The number of rows returned so far."""
         self.num_blank_lines = 0
         """The number of blank lines skipped so far."""
+        self.has_header = False
+        """Whether the first row of the table was read as the names of its columns."""
         self._read_as, self._on_fault = read_as, on_fault
         self._rows, self._report = self._read(source), report
 
@@ -79,6 +82,7 @@ class Rows(Iterator[Row]):
             with source.seekable() as file:
                 yield from _numbered(parquet_rows(file, source.name), source.name)
         elif is_workbook(source.head):
+            self.has_header = not self._read_as.columns
             with source.seekable() as file:
                 yield from workbook_rows(file, source.name, self._read_as.columns)
         else:
@@ -88,6 +92,7 @@ class Rows(Iterator[Row]):
         form = self._text_format(source)
         if form in TABLE_SUFFIXES:
             columns = self._read_as.columns
+            self.has_header = not columns
             yield from delimited_rows(
                 self._lines(source), source.name, source.suffix, columns, self._on_fault, self._count_blank
             )

@@ -232,8 +232,12 @@ def _is_file(path: Path) -> bool:
 
 
 def _read(path: Path) -> Any:
+    """The fields of a task file. Raises ValueError if it holds something else."""
     with path.open(encoding="utf-8-sig") as file:
-        return read_yaml(file.read(MAX_CHARS + 1))
+        found = read_yaml(file.read(MAX_CHARS + 1))
+    if not isinstance(found, dict):
+        raise ValueError("not a task: a mapping with at least `name`, `template` and `labels` is needed")
+    return found
 
 
 def _line(text: str) -> str:

@@ -16,9 +16,12 @@ from icm_annealer.data.task import ID, Task, check_task
 from icm_annealer.data.template import escaped
 from icm_client.contract.errors import RequestError
 from icm_client.text.validation import first_error
+from icm_client.text.visible import visible
 
 NONE = "none"
 """Stands for no gold column."""
+MAX_HEADER_WORDS = 5
+"""A column's name with more words is probably a text."""
 MAX_TEXTS = 3
 MAX_NAMED = 6
 """The most labels that a template lists."""
@@ -66,6 +69,26 @@ def label_candidates(columns: Mapping[str, Column], texts: Sequence[str], labels
     return list(dict.fromkeys([*by_name, *reversed(found)]))
 
 
+def value_as_name(columns: Mapping[str, Column]) -> str | None:
+    """A column's name that is probably a value, so that the table has no header: a sentence, or one of the column's
+    few values. None if there is none, or if another column is called as columns often are."""
+    if any(folded(name) in (ID, *LABEL_NAMES, *TEXT_NAMES) for name in columns):
+        return None
+    return next((n for n, c in columns.items() if len(n.split()) > MAX_HEADER_WORDS or folded(n) in c.labels), None)
+
+
+def check_guess(columns: Mapping[str, Column], choice: Choice) -> None:
+    """Raises RequestError if the gold column was guessed among several, and neither its name nor its place, the last
+    one, speaks for it."""
+    others = label_candidates(columns, choice.texts, choice.labels)
+    if choice.gold is None or len(others) < 2 or folded(choice.gold) in LABEL_NAMES or choice.gold == [*columns][-1]:
+        return
+    raise RequestError(
+        f"several columns could hold the labels ({', '.join(map(visible, others))}): name one with --gold; or, if none "
+        f"does, use --gold {NONE} and name the labels with --labels"
+    )
+
+
 @dataclass(frozen=True)
 class Draft:
     """Tasks that differ in their template only, the first one preferred."""
@@ -91,7 +114,7 @@ def drafted(columns: Mapping[str, Column], choice: Choice, name: str) -> Draft:
     if choice.gold is not None and not choice.labels:
         _found(columns, choice.gold, "--gold")
     column = None if choice.gold is None else columns.get(choice.gold)
-    labels, values = _labels(column, choice)
+    labels, values = _labels(columns, column, choice)
     fields: dict[str, object] = {
         "name": re.sub(r"[^\w-]+", "-", name).strip("-")[:100] or "task",
         "labels": _verbalizers(labels),
@@ -111,7 +134,7 @@ def drafted(columns: Mapping[str, Column], choice: Choice, name: str) -> Draft:
 
 
 def _texts(columns: Mapping[str, Column], gold: str | None) -> list[str]:
-    """The columns of running text, or else the one with the longest values."""
+    """The columns of running text, or else the one of words with the longest values."""
     free = {
         name: column
         for name, column in columns.items()
@@ -120,17 +143,21 @@ def _texts(columns: Mapping[str, Column], gold: str | None) -> list[str]:
     running = [name for name, column in free.items() if column.is_text and not column.can_be_labels]
     if running:
         return running[:MAX_TEXTS]
-    others = [n for n, c in free.items() if c.has_letters and not c.can_be_labels] or list(free)
+    words = [name for name, column in free.items() if column.has_letters]
+    others = [name for name in words if not free[name].can_be_labels] or words
     named = [name for name in others if folded(name) in TEXT_NAMES]
     return sorted(named or others, key=lambda name: -free[name].mean_chars)[:1]
 
 
-def _labels(column: Column | None, choice: Choice) -> tuple[list[str], dict[str, str]]:
+def _labels(columns: Mapping[str, Column], column: Column | None, choice: Choice) -> tuple[list[str], dict[str, str]]:
     """The labels' names, and the values of the gold column that stand for them by other names."""
     if choice.labels:
         return list(choice.labels), {}
     if column is None:
-        raise RequestError("no column looks like labels: name the labels with --labels, such as --labels yes,no")
+        raise RequestError(
+            "no column looks like labels: name the labels with --labels, such as --labels yes,no, or the column that "
+            f"holds them with --gold (there are: {_names(columns)})"
+        )
     names = list(column.labels.values())
     if not 4 <= 2 * len(names) <= column.num:
         raise RequestError(
@@ -182,4 +209,5 @@ def _found(columns: Mapping[str, Column], name: str, option: str) -> Column:
 
 
 def _names(columns: Mapping[str, Column]) -> str:
-    return ", ".join(list(columns)[:20]) + (", ..." if len(columns) > 20 else "")
+    named = [f"{name}{'' if column.is_plain else ' (lists or objects)'}" for name, column in columns.items()]
+    return visible(", ".join(named[:20]) + (", ..." if len(named) > 20 else ""))

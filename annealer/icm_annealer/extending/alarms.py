@@ -130,8 +130,8 @@ def _unlike(seen: ExtensionEvidence) -> AlarmText | None:
     if num <= MOST_UNLIKE * seen.num_rows:
         return None
     return AlarmText(
-        f"{num / seen.num_rows:.0%} of the rows are unlike the core: behind its shots, the labels are less likely in "
-        "them than in any of its examples.",
+        f"{num / seen.num_rows:.0%} of the rows are unlike the core: behind its shots, the labels are less likely "
+        "for them than for any example of the core.",
         "unlike.jsonl lists them: search labels for a sample of them, as a second core.",
     )
 
@@ -142,9 +142,9 @@ def _core_lost(seen: ExtensionEvidence) -> AlarmText | None:
     if not seen.calibration.num_core or found.high >= LEAST_ALIKE:
         return None
     return AlarmText(
-        f"Behind shots of the core, only {found.value:.0%} of its other examples get the label that they have in it "
+        f"Behind shots of the core, only {found.value:.0%} of its other examples get the label that they have there "
         f"(95 % interval {found.low:.0%} to {found.high:.0%}).",
-        "The labels of further rows are about as unsure: use more shots or a larger model, or look at the core.",
+        "The labels of further rows are about as uncertain: use more shots or a larger model, or look at the core.",
     )
 
 
@@ -167,9 +167,9 @@ def _check_disagrees(seen: ExtensionEvidence) -> AlarmText | None:
     if check is None or check.agreement.high >= LEAST_AGREEMENT:
         return None
     return AlarmText(
-        f"A search over {check.num:,} rows drawn at random found the same labels for {check.agreement.value:.0%} of "
-        f"them only (95 % interval {check.agreement.low:.0%} to {check.agreement.high:.0%}).",
-        "Core and rows may differ in what is coherent: draw the core at random from the whole file.",
+        f"A search over {check.num:,} rows drawn at random found the same labels for only {check.agreement.value:.0%} "
+        f"of them (95 % interval {check.agreement.low:.0%} to {check.agreement.high:.0%}).",
+        "Other labels may be coherent on the core than on the whole file: draw the core at random from the file.",
     )
 
 

@@ -6,6 +6,7 @@ the rows around it nor on where chunks end.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.label_balance import LabelRates, log_sums
-from icm_annealer.core.objective import margins, normalized
+from icm_annealer.core.objective import LabelScale, margins, normalized
 from icm_annealer.search.base import KNOWN_GAIN
 
 UNLIKE = 3.0
@@ -28,8 +29,8 @@ class Calibration:
 
     order: list[int]
     """The contexts by how likely they make the core's own labels, the likeliest first; it is read by every row."""
-    offsets: Array
-    """[context, label]: the mean log-probability over the sample, which is subtracted."""
+    scales: list[LabelScale]
+    """[context]: that of the sample behind it."""
     first_shift: Array
     """[label]: added to scores behind the first context alone."""
     shift: Array
@@ -48,12 +49,12 @@ class Calibration:
 
     def first_scores(self, logprobs: Array) -> Array:
         """Scores [row, label] from raw log-probabilities [row, label] behind the first context."""
-        scores: Array = logprobs - self.offsets[self.first] + self.first_shift
+        scores: Array = self.scales[self.first].scores(logprobs) + self.first_shift
         return scores
 
     def scores(self, logprobs: Array) -> Array:
         """Scores [row, label] from raw log-probabilities [context, row, label] behind all contexts."""
-        scores: Array = (logprobs - self.offsets[:, None, :]).mean(axis=0) + self.shift
+        scores: Array = calibrated_behind_each(self.scales, logprobs).mean(axis=0) + self.shift
         return scores
 
     def is_unclear(self, scores: Array) -> npt.NDArray[np.bool_]:
@@ -84,15 +85,15 @@ def calibrated_by(
     example, label] (NaN behind contexts that an example is in), with the core's `labels` and those that are `known`
     in the sample (-1 where none is), which count for the rates. The first `num_shared` contexts are cheap: one of them
     comes first."""
-    offsets = sample.mean(axis=1)
-    likely = [_log_likelihood(core[number] - offsets[number], labels) for number in range(len(core))]
+    scales = [LabelScale.of(behind) for behind in sample]
+    likely = [_log_likelihood(scale.scores(behind), labels) for scale, behind in zip(scales, core, strict=True)]
     order = sorted(range(len(likely)), key=lambda number: (number >= num_shared, -likely[number]))
-    first = sample[order[0]] - offsets[order[0]]
+    first = scales[order[0]].scores(sample[order[0]])
     first_shift = rates.shifts(held_by(first, known))
     found = first[known < 0] if (known < 0).any() else first
     unclear_below = float(np.quantile(margin(found + first_shift), share_again)) if share_again else 0.0
-    mean = (sample - offsets[:, None, :]).mean(axis=0)
-    return Calibration(order, offsets, first_shift, rates.shifts(held_by(mean, known)), unclear_below)
+    mean = calibrated_behind_each(scales, sample).mean(axis=0)
+    return Calibration(order, scales, first_shift, rates.shifts(held_by(mean, known)), unclear_below)
 
 
 def core_figures(calibration: Calibration, core: Array, labels: Ints, sample: Array) -> CoreFigures:
@@ -100,7 +101,7 @@ def core_figures(calibration: Calibration, core: Array, labels: Ints, sample: Ar
     there is none else, the limits are those of the `sample`."""
     scored = ~np.isnan(core[:, :, 0]).all(axis=0)
     left = core[:, scored] if scored.any() else sample
-    scores = np.nanmean(left - calibration.offsets[:, None, :], axis=0) + calibration.shift
+    scores = np.nanmean(calibrated_behind_each(calibration.scales, left), axis=0) + calibration.shift
     log_mass = np.nanmean(log_sums(left, 2)[:, :, 0], axis=0)
     mean, sd = float(log_mass.mean()), float(log_mass.std())
     return CoreFigures(
@@ -111,6 +112,11 @@ def core_figures(calibration: Calibration, core: Array, labels: Ints, sample: Ar
         sd,
         float(np.quantile(margin(scores), LEAST_CLEAR)),
     )
+
+
+def calibrated_behind_each(scales: Sequence[LabelScale], logprobs: Array) -> Array:
+    """Scores [context, row, label] without shifts, from raw log-probabilities of the same shape."""
+    return np.stack([scale.scores(behind) for scale, behind in zip(scales, logprobs, strict=True)])
 
 
 def held_by(scores: Array, known: Ints) -> Array:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from icm_annealer.core.arrays import Array
+from icm_annealer.core.objective import LabelScale
 from icm_annealer.data.bad_rows import BadRows
 from icm_annealer.data.row_reader import ReadRow
 from icm_annealer.extending.alarms import NUM_PARTS
@@ -65,7 +66,8 @@ class Searches(NamedTuple):
 
 NO_CALIBRATION = CalibrationLine(
     order=[],
-    offsets=[],
+    means=[],
+    factors=[],
     first_shift=[],
     shift=[],
     unclear_below=0.0,
@@ -231,7 +233,8 @@ class Extension:
         mixed[again] = whole[again]
         return CalibrationLine(
             order=made.order,
-            offsets=made.offsets.tolist(),
+            means=[scale.means.tolist() for scale in made.scales],
+            factors=[scale.factors.tolist() for scale in made.scales],
             first_shift=made.first_shift.tolist(),
             shift=made.shift.tolist(),
             unclear_below=made.unclear_below,
@@ -340,9 +343,11 @@ def chunk_rows_of(by: By, num_rows: int) -> int:
 
 
 def _of_line(line: CalibrationLine) -> tuple[Calibration, CoreFigures]:
-    calibration = Calibration(
-        line.order, np.array(line.offsets), np.array(line.first_shift), np.array(line.shift), line.unclear_below
-    )
+    scales = [
+        LabelScale(np.array(means), np.array(factors)) for means, factors in zip(line.means, line.factors, strict=True)
+    ]
+    shifts = np.array(line.first_shift), np.array(line.shift)
+    calibration = Calibration(line.order, scales, *shifts, line.unclear_below)
     figures = CoreFigures(
         line.num_core,
         line.num_core_alike,

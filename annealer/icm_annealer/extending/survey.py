@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from icm_annealer.data.bad_rows import BadRows
 from icm_annealer.data.examples import consistency_of
 from icm_annealer.data.row_reader import ReadRow
+from icm_annealer.data.rows import REMOTE
 from icm_annealer.data.task import Task
 from icm_annealer.extending.chunks import Source, chunked, examples_of, known_of
 from icm_annealer.extending.settings import ExtendSettings
 from icm_annealer.scoring.passes import Scorer
 from icm_annealer.search.problem import possible_labels
-from icm_annealer.sources.byte_source import is_stream
+from icm_annealer.sources.byte_source import STANDARD_INPUT, is_stream
 from icm_annealer.sources.row import Fault
 from icm_client.contract.errors import RequestError
 from icm_client.text.counts import counted
@@ -39,7 +41,10 @@ class Survey(NamedTuple):
 
 
 def check_source(source: Source) -> None:
-    """Raises RequestError for data that cannot be read twice."""
+    """Raises RequestError for a file that is not there, and for data that cannot be read twice."""
+    is_path = not str(source.place).startswith(REMOTE) and source.place != STANDARD_INPUT
+    if is_path and not Path(source.place).exists():
+        raise RequestError(f"{source.name}: there is no such file", code="no_data")
     if is_stream(source.place):
         raise RequestError(
             f"{source.name}: the data are read twice, once to check and to sample them, and a pipe can be read only "

@@ -30,7 +30,12 @@ SEARCH_ALARMS: tuple[AlarmKind[FinishedSearch], ...] = (
     AlarmKind("little-information", "warning", "the examples say little about each other's labels", little_information),
     AlarmKind("uneven-labels", "warning", "nearly all labels are the same", uneven_labels),
     AlarmKind("chains-disagree", "warning", "chains from different starts found different labels", chains_disagree),
-    AlarmKind("opposite-of-start", "warning", "two labels may have been exchanged, zero-shot says", opposite_of_start),
+    AlarmKind(
+        "opposite-of-start",
+        "warning",
+        "the labels mostly contradict zero-shot: the two may have been exchanged",
+        opposite_of_start,
+    ),
     AlarmKind("low-label-mass", "warning", "the model expects other words than the labels", low_label_mass),
     AlarmKind("too-close-to-call", "warning", "another answer has as high a U", too_close_to_call),
     AlarmKind("below-start", "warning", "U is below that of the zero-shot labels", below_start),
@@ -38,9 +43,9 @@ SEARCH_ALARMS: tuple[AlarmKind[FinishedSearch], ...] = (
     AlarmKind("order-exploited", "warning", "U falls on fresh orders of the contexts", falls_on_fresh_orders),
     AlarmKind("contexts-cut", "note", "contexts did not fit the model's window", contexts_cut),
     AlarmKind("stopped-at-budget", "note", "the search was stopped at its budget", stopped_at_budget),
-    AlarmKind("surface-length", "note", "labels go with the length of the text", length),
-    AlarmKind("surface-position", "note", "labels go with the position in the data", position),
-    AlarmKind("surface-source", "note", "labels go with the field `source`", source),
+    AlarmKind("surface-length", "note", "labels correlate with the length of the text", length),
+    AlarmKind("surface-position", "note", "labels correlate with the position in the data", position),
+    AlarmKind("surface-source", "note", "labels correlate with the field `source`", source),
     AlarmKind("neighbours-alike", "note", "neighbours in the data have the same label too often", neighbours_alike),
 )
 """Alarms about the result of a search."""

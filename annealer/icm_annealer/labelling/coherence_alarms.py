@@ -53,7 +53,7 @@ def uneven_labels(search: FinishedSearch) -> AlarmText | None:
     rates = label_rates(labels, num_labels)
     return AlarmText(
         f"The labels are far from even ({', '.join(f'{rate:.0%}' for rate in rates)}).",
-        "If the data are not so themselves, the search has collapsed: try other label words or a consistency rule.",
+        "If the data are not that uneven, the search has collapsed: try other label words or a consistency rule.",
     )
 
 
@@ -65,7 +65,7 @@ def chains_disagree(search: FinishedSearch) -> AlarmText | None:
     if share >= MIN_AGREEMENT:
         return None
     return AlarmText(
-        f"The chains ended at different labels (the median one agrees with the answer on {share:.0%} of examples).",
+        f"The chains ended at different labels (the median chain agrees with the answer on {share:.0%} of examples).",
         "Several readings of the data are coherent: compare the report's answers, add examples, or run more chains.",
     )
 
@@ -77,8 +77,8 @@ def opposite_of_start(search: FinishedSearch) -> AlarmText | None:
     if result.zero_shot is None or search.problem.num_labels != 2 or alike >= MIN_LIKENESS_TO_START:
         return None
     return AlarmText(
-        f"The labels agree with calibrated zero-shot's on {alike:.0%} of examples only, less than chance.",
-        "They may be the right ones exchanged: look at some, and exchange the label words if so.",
+        f"The labels agree with those of calibrated zero-shot on only {alike:.0%} of examples, fewer than by chance.",
+        "The two labels may be exchanged: read some examples, and exchange the label words if they are.",
     )
 
 
@@ -87,7 +87,7 @@ def low_label_mass(search: FinishedSearch) -> AlarmText | None:
     if not mass < MIN_LABEL_MASS:  # NaN if the search evaluated no labels
         return None
     return AlarmText(
-        f"Behind its context the median example gives all labels together a probability of {mass:.2f} only.",
+        f"Behind the context of the median example, all labels together have a probability of only {mass:.2f}.",
         "The prompt does not ask for these words: check template, separator and label texts (leading space).",
     )
 
@@ -101,7 +101,7 @@ def too_close_to_call(search: FinishedSearch) -> AlarmText | None:
         alike = float((rival.labels == winner.labels).mean())
         if lead < 2 * error and alike < MIN_AGREEMENT:
             return AlarmText(
-                f"An answer with other labels ({alike:.0%} alike) comes as high as the winner "
+                f"An answer with other labels ({alike:.0%} of them alike) is as coherent as the winner "
                 f"(U {rival.u:.3f} against {winner.u:.3f}, difference {lead:.3f} ± {error:.3f}).",
                 "U cannot tell which of the two you are looking for (of opposites, the one that is likelier without "
                 "any context was taken): look at both, or use more examples.",
@@ -115,7 +115,8 @@ def oscillating(search: FinishedSearch) -> AlarmText | None:
         return None
     return AlarmText(
         f"{result.num_oscillating} of {len(result.chains)} chains went back and forth between two labellings.",
-        "Examples seem to prefer labels unlike their context's: check template and separator, or use more passes.",
+        "Examples seem to prefer labels that differ from those of their context: check the template and the separator, "
+        "or use more passes.",
     )
 
 
@@ -126,7 +127,7 @@ def below_start(search: FinishedSearch) -> AlarmText | None:
     return AlarmText(
         f"The labels found are less coherent (U {winner.u:.3f}) than the zero-shot labels that a chain began "
         f"with (U {u_start:.3f}).",
-        "The search has lost something: use the zero-shot labels, or more chains and examples.",
+        "The search made them worse: use the zero-shot labels, or more chains and examples.",
     )
 
 
@@ -150,8 +151,8 @@ def contexts_cut(search: FinishedSearch) -> AlarmText | None:
         return None
     num = counted(search.num_dropped, "shot was", "shots were")
     return AlarmText(
-        f"Contexts did not fit the model's window: of those of a pass, {num} left out.",
-        "Labels are scored behind a sample of the others. Label fewer, as a core, and the others by it with "
+        f"Contexts did not fit the model's window: in one pass, {num} left out.",
+        "Each label is scored behind a sample of the others. Label fewer rows, as a core, and the rest with "
         "`icm extend`; or shorten the texts.",
     )
 

@@ -18,5 +18,6 @@ def engine_spread(rescored: Rescored) -> AlarmText | None:
         f"Asked again for {counted(len(rescored.first), 'example')} of the last pass, the engine's log-probabilities "
         f"differ by {rescored.spread:.2f} nats from before, and {changed} another label.",
         "Labels of small margin are chance then, and will differ from run to run: serve the model with a higher "
-        "precision (--dtype float32) or smaller batches, on a GPU with VLLM_BATCH_INVARIANT=1, and compare seeds.",
+        "precision (icm-server serve --dtype float32) or smaller batches, on a GPU with VLLM_BATCH_INVARIANT=1, and "
+        "compare seeds.",
     )

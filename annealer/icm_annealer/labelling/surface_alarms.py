@@ -10,7 +10,7 @@ from icm_annealer.labelling.alarm import AlarmText, FinishedSearch
 MAX_CORRELATION = 0.5
 MIN_FOR_NEIGHBOURS = 16
 MAX_NEIGHBOUR_Z = 4.0
-TRY = "That can be genuine; if not, the search has found this instead of the concept."
+TRY = "If this is not a property of the data, the search has found it instead of the concept."
 
 
 def length(search: FinishedSearch) -> AlarmText | None:
@@ -29,7 +29,7 @@ def _correlated(labels: Ints, name: str, values: Array) -> AlarmText | None:
         if values.std() and member.std():
             correlation = float(np.corrcoef(values, member)[0, 1])
             if abs(correlation) > MAX_CORRELATION:
-                return AlarmText(f"The labels go with {name} (correlation {correlation:.2f}).", TRY)
+                return AlarmText(f"The labels correlate with {name} (correlation {correlation:.2f}).", TRY)
     return None
 
 
@@ -50,7 +50,7 @@ def source(search: FinishedSearch) -> AlarmText | None:
     strength = float(np.sqrt(((counts - expected) ** 2 / expected).sum() / counts.sum() / (min(counts.shape) - 1)))
     if strength <= MAX_CORRELATION:
         return None
-    return AlarmText(f"The labels go with the rows' source (Cramér's V {strength:.2f}).", TRY)
+    return AlarmText(f"The labels correlate with the rows' source (Cramér's V {strength:.2f}).", TRY)
 
 
 def neighbours_alike(search: FinishedSearch) -> AlarmText | None:
@@ -64,7 +64,7 @@ def neighbours_alike(search: FinishedSearch) -> AlarmText | None:
         return None
     return AlarmText(
         f"{alike} of {len(labels) - 1} neighbours in the data have the same label; {mean:.0f} would by chance.",
-        "If the data are not sorted by what they are, the order was labelled: shuffle them and run again.",
+        "If the data are not sorted, labels follow their order instead of the texts: shuffle the file and run again.",
     )
 
 

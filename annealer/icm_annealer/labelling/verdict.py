@@ -54,7 +54,9 @@ def verdict(problem: Problem, result: Result, names: Sequence[str] | None = None
         is_clear = lead > 2 * error
         own += f", {lead:.2f} ± {error:.2f} above that of zero-shot labels{'' if is_clear else ', not a clear lead'}"
     if winner.u < MIN_FOUND * most or not is_clear:
-        return Verdict("weak", f"{own}.", "Check a sample, and use the most certain labels only (--abstain-below).")
+        return Verdict(
+            "weak", f"{own}.", "Check a sample, and use the most certain labels only (icm export --abstain-below)."
+        )
     return Verdict("found", f"{own}.", "Use the labels; those of low certainty deserve a look.")
 
 
@@ -74,8 +76,8 @@ def _uneven(chosen: AtRates, as_coherent: Sequence[AtRates], first: AtRates, nam
         "uneven",
         f"U is {chosen.u:.2f} ± {chosen.error:.2f} nats at rates of {_shares(names, chosen.rates)}{before}; not "
         f"clearly lower at {', '.join(shares)}.",
-        "The order of the labels' certainty holds better than where one ends and the other begins: state the rates if "
-        "you know them (--rates), or give a few labels (--known).",
+        "Rank rows by certainty rather than trust the boundary between the labels; state the rates if you know them "
+        "(--rates), or give a few labels (--known).",
     )
 
 

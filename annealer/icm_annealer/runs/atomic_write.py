@@ -39,12 +39,15 @@ def make_folder(folder: Path) -> None:
 def check_writable(out: Path) -> None:
     """Creates the parent folder of `out`, and tests it with a temporary file, named like that of `write_whole`.
 
-    Raises RequestError for a name that is too long, a full disk, or missing permissions, before any work is done.
+    Raises RequestError for a name that is too long, a full disk, missing permissions, or a device or a pipe, which the
+    file would replace, before any work is done.
     """
     make_folder(out.parent)
     partial = _partial(out)
     _remove(partial)  # left by a killed process
     try:
+        if out.exists() and not (out.is_file() or out.is_dir()):
+            raise RequestError(f"{out} is a device or a pipe, not a file: use another --out (out= in Python)")
         partial.touch()
         partial.unlink()
     except OSError as error:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from icm_annealer.runs.atomic_write import check_writable, write_whole
+from icm_annealer.runs.atomic_write import check_place, check_writable, write_whole
 from icm_annealer.runs.lock import LOCK, hold, release
 from icm_annealer.runs.schema.base import Record, Versioned
 from icm_client.contract.errors import RequestError
@@ -42,6 +43,18 @@ OUR_FILES = (
 RESULTS = (LABELS, EXAMPLES, METRICS, DEMO, EVALUATION, REPORT, RESCORE, SKIPPED)
 """Files that belong to a run only if its journal is there."""
 LONGEST_NAME = max(OUR_FILES, key=len)
+
+
+def check_result(out: Path, *, overwrite: bool, is_folder: bool = False, reads: Iterable[Path | str] = ()) -> None:
+    """Checks, before any work is done, that a result can be written to `out`. Raises RequestError, also for one of the
+    files that the command reads, and for a file of a run, neither of which `overwrite` replaces."""
+    check_place(out, overwrite=overwrite, is_folder=is_folder)
+    if out.name in OUR_FILES and (out.parent / JOURNAL).is_file():
+        raise RequestError(f"{out} is a file of the run in {out.parent}: use another --out (out= in Python)")
+    for source in reads:
+        with contextlib.suppress(OSError):  # no file, or none yet
+            if os.path.samefile(source, out):
+                raise RequestError(f"{out} is what this command reads: use another --out (out= in Python)")
 
 
 class RunDir:

@@ -182,8 +182,8 @@ def read_last(path: Path, shape: Shape) -> JournalLine | None:
         return shape.line(last)
     except ValueError as error:
         raise JournalError(
-            f"{path}, last line: {error}; the file was changed or damaged. Without that line, --resume (resume=True "
-            "in Python) asks again",
+            f"{path}, last line: {error}; the file was changed or damaged. Without that line, `icm resume "
+            f"{path.parent}` (resume=True in Python) asks again",
             code="bad_run",
         ) from None
 
@@ -240,7 +240,7 @@ def _read(path: Path) -> Iterator[_Read]:
         except ValueError as error:
             raise JournalError(
                 f"{path}, line {number}: {error}; the file was changed or damaged. Cut it to its first {number - 1} "
-                "lines, and --resume (resume=True in Python) asks again from there"
+                f"lines, and `icm resume {path.parent}` (resume=True in Python) asks again from there"
             ) from None
         yield _Read(line, end)
 

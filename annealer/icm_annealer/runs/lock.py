@@ -38,8 +38,7 @@ def hold(folder: Path) -> None:
     except BlockingIOError:
         os.close(lock)
         raise RequestError(
-            f"{folder}: another process is writing there; wait for its end, stop it, or give another --out "
-            "(out= in Python)",
+            f"{folder}: another process is writing there; wait for its end, stop it, or use another folder",
             code="run_busy",
         ) from None
     except OSError:  # a file system without locks

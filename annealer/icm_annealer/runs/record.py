@@ -171,7 +171,7 @@ class RunRecord:
             how = (
                 "is still running"
                 if self.state == "running"
-                else "was stopped before its end: continue it with --resume (resume=True in Python)"
+                else f"was stopped before its end: continue it with `icm resume {self.folder}` (resume=True in Python)"
             )
             raise RequestError(f"{self.folder} has no labels yet: it {how}", code="not_finished")
         rows = []
@@ -206,7 +206,9 @@ class RunRecord:
         kept = self.folder / EXAMPLES
         if others is None and not kept.is_file():
             raise RequestError(
-                f"{self.folder} does not hold its examples: name its data file with --data", code="no_data"
+                f"{self.folder} does not hold its examples: put {EXAMPLES} back; `icm export --data FILE` and `icm "
+                "train sft --data FILE` read them from the data file",
+                code="no_data",
             )
         known = {e.id: e for e in (read_examples(kept, self.task) if others is None else others)}
         found = [known[name] for name in self.ids if name in known]

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from icm_annealer.scorers.kind import Opening, ScorerKind
+from icm_annealer.scorers.kind import DEFAULT_ENGINE, Opening, ScorerKind
 from icm_annealer.scoring.local_scorer import local_scorer
 from icm_annealer.scoring.passes import Scorer
 from icm_client import RequestError, ScorerClient
@@ -30,6 +30,10 @@ class LocalServer(ScorerKind):
     """The engine; None takes it from the options."""
 
     def check(self, address: str, opening: Opening) -> None:
+        if self.engine is not None and address:
+            raise RequestError(f"the scorer `{self.engine}:` has no model, so nothing follows its colon: {address!r}")
+        if self.engine is not None and opening.engine not in (DEFAULT_ENGINE, self.engine):
+            raise RequestError(f"the scorer `{self.engine}:` has an engine of its own: leave out --engine")
         for package in NEEDED:
             if importlib.util.find_spec(package) is None:
                 raise RequestError(

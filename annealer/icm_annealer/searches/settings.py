@@ -76,8 +76,8 @@ class Settings(BaseModel):
         if has_rates and not self.kind.respects_rates:
             able = ", ".join(name for name, kind in BUILT_IN.items() if kind.respects_rates)
             raise RequestError(
-                f"the search {self.search} cannot respect label rates; these can: {able}. --rates {NO_RATES} discards "
-                "the task's",
+                f"the search {self.search} cannot respect label rates; these can: {able}. --rates {NO_RATES}, or an "
+                "empty `rates` in Python or in a sweep's file, discards the task's",
                 code="bad_rates",
             )
         if has_start and not self.kind.starts_from_labels:

@@ -45,7 +45,11 @@ def column_names(cells: Sequence[str], where: str) -> list[str]:
     names = [cell.strip() or f"column {number}" for number, cell in enumerate(cells, start=1)]
     twice = next((name for number, name in enumerate(names) if name in names[:number]), None)
     if twice is not None:
-        raise RequestError(f"{where}: the header names the column {twice!r} twice", code="bad_data")
+        raise RequestError(
+            f"{where}: the header names the column {twice!r} twice; if it is none, name the columns (--columns, or "
+            "`columns` in the task)",
+            code="bad_data",
+        )
     return names
 
 
@@ -75,7 +79,9 @@ def _named(
         elif len(row.cells) != len(names):
             on_fault(_uneven(where, row.cells, len(names), has_header=not columns))
         elif columns and row.cells == names:
-            raise RequestError(f"{where}: names the columns itself: leave out --columns", code="bad_data")
+            raise RequestError(
+                f"{where}: names the columns itself: leave out --columns, or `columns` in the task", code="bad_data"
+            )
         else:
             yield Row(where, {name: cell or None for name, cell in zip(names, row.cells, strict=True)})
 

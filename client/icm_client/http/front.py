@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from icm_client.contract.errors import AccessError, BusyError, DeadlineError, IcmError, RequestError, UnavailableError
 from icm_client.contract.wire import ModelInfo
 from icm_client.http.exchange import Exchange
+from icm_client.text.counts import seconds
 
 FIRST_REST_S, MAX_REST_S = 5.0, 300.0
 """How long a scorer that is gone is left alone: twice as long each time, until it has done some work."""
@@ -104,7 +105,7 @@ class Front:
             async with asyncio.timeout(limit_s):
                 yield
         except TimeoutError:
-            reason = f"no answer within {limit_s:.0f} s"
+            reason = f"no answer within {seconds(limit_s)}"
             raise UnavailableError(
                 f"the scorer at {self.url} is not ready ({reason})",
                 code="no_answer",

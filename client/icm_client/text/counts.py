@@ -10,3 +10,8 @@ def counted(num: int, one: str, many: str = "") -> str:
 
 def _plural(noun: str) -> str:
     return f"{noun}es" if noun.endswith(("s", "x")) else f"{noun}s"
+
+
+def seconds(value: float) -> str:
+    """`300 s`, `0.5 s`: in whole seconds from 10 on, otherwise with two digits."""
+    return f"{value:.0f} s" if value >= 10 else f"{value:.2g} s"

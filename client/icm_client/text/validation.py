@@ -40,4 +40,6 @@ def _place(loc: tuple[int | str, ...]) -> str:
 def _message(error: ErrorDetails) -> str:
     if error["type"] == "extra_forbidden":
         return "no such field"
+    if error["type"] == "model_type":  # its own message names a class
+        return "Input should be an object"
     return " ".join(error["msg"].removeprefix("Value error, ").split())[:MAX_MESSAGE]

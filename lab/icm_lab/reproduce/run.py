@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from icm_lab.reproduce.claims import Figure, MethodBar
 from icm_lab.reproduce.measures import MEASURES
 from icm_lab.reproduce.methods import METHODS, OURS, PUBLISHED
 from icm_lab.reproduce.rows import ReproduceRow
-from icm_lab.reproduce.trainings import Trainings
+from icm_lab.reproduce.trainings import Trainings, place_for_trainings
 from icm_lab.reproduce.trial import Trial
 
 ROWS = "rows.json"
@@ -69,8 +68,8 @@ class RowMaker:
         name = bars[0].model
         data = {task: _load(task) for task in dict.fromkeys(bar.task for bar in bars)}
         model = await scorer.model()
-        with tempfile.TemporaryDirectory(prefix="icm-reproduce-") as folder:
-            trainings = Trainings(name, Path(folder), self.cache)
+        with place_for_trainings(self.out / f"{name}.trainings") as folder:
+            trainings = Trainings(name, folder, self.cache)
 
             async def one(task: str, seed: int) -> list[ReproduceRow]:
                 case = Case(data[task], NUM, NUM_TEST, seed, model, scorer, "reproduce")

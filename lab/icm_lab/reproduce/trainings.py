@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +20,8 @@ from icm_annealer.console.progress import RunProgress
 from icm_annealer.core.arrays import Ints
 from icm_annealer.data.examples import Example
 from icm_annealer.data.task import Task
-from icm_annealer.runs.lock import release
+from icm_annealer.runs.atomic_write import make_folder
+from icm_annealer.runs.lock import hold, release
 from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Problem
 from icm_annealer.search.driver import drive
@@ -74,9 +77,24 @@ class _Job(Protocol[RecordT]):
     def prepare(self) -> Prepared[RecordT]: ...
 
 
+@contextlib.contextmanager
+def place_for_trainings(folder: Path) -> Iterator[Path]:
+    """An empty folder for trainings, removed at the end of the context. What a killed process left in it is removed
+    first. Raises RequestError if another process uses it."""
+    make_folder(folder)
+    hold(folder)
+    try:
+        for left_over in folder.iterdir():
+            if left_over.is_dir():
+                shutil.rmtree(left_over, ignore_errors=True)
+        yield folder
+    finally:
+        release(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 class Trainings:
-    """On the model of this name, below `folder`, which the caller removes. What was made of the same is not made
-    again."""
+    """On the model of this name, below `folder`. What was made of the same is not made again."""
 
     def __init__(self, model: str, folder: Path, cache: Path):
         self._model, self._folder, self._cache = model, folder, cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import Annotated, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from icm_client.contract.wire import MAX_PRIORITY
 
@@ -44,12 +44,23 @@ class Tenant(BaseModel):
     isolated: bool = False
     """True: it shares neither results in the read cache nor prefixes in the engine's cache with other tenants."""
 
+    _one_of: int = PrivateAttr(default=1)
+
     def part(self, one_of: int) -> Tenant:
         """The tenant as one of `one_of` scorers knows it, so that all of them together hold to its limits. Its weight
         is relative, and stays."""
         if self.max_queued_tokens is None:
             return self
-        return self.model_copy(update={"max_queued_tokens": max(1, self.max_queued_tokens // one_of)})
+        part = self.model_copy(update={"max_queued_tokens": max(1, self.max_queued_tokens // one_of)})
+        part._one_of = one_of
+        return part
+
+    @property
+    def limit_text(self) -> str:
+        """What `max_queued_tokens` is, for refusals: the key's limit, or one scorer's part of it."""
+        if self._one_of == 1:
+            return "this API key's limit"
+        return f"this API key's limit divided among {self._one_of} scorers"
 
     def may_run(self, experiment: str) -> bool:
         """Whether it may run the experiment."""

@@ -95,7 +95,7 @@ class VllmEngine:
         self._params, self._tokens_input = SamplingParams, tokens_input
         self._final_only = RequestOutputKind.FINAL_ONLY
         self._dead, self._failed = EngineDeadError, (EngineGenerateError, VLLMValidationError, ValueError)
-        self._numbers, self._progress = itertools.count(), Progress()
+        self._numbers, self._progress = itertools.count(), Progress(lambda: self.read([0], [0], "base"))
 
     @classmethod
     def load(
@@ -187,6 +187,7 @@ class VllmEngine:
             raise EngineDiedError(_first_line(error)) from error
 
     async def close(self) -> None:
+        self._progress.close()
         engine, self._engine = self._engine, None
         await asyncio.to_thread(engine.shutdown, timeout=1.0)
 

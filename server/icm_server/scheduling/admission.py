@@ -116,7 +116,8 @@ class Admission:
                 limits.append((self.total, self._most(what), "the scorer", 1.0))
             most = min(self._most(what), *(limit for _, limit, _, _ in limits))
             if size.of(what) > most:
-                raise _too_large(what, size.of(what), most)
+                is_key = what == "tokens" and most == tenant.max_queued_tokens
+                raise _too_large(what, size.of(what), most, f", {tenant.limit_text}" if is_key else "")
             if more <= 0:
                 continue
             for work, limit, whose, share in limits:
@@ -193,9 +194,9 @@ class Ticket:
             admission.rate.end()
 
 
-def _too_large(what: str, number: int, limit: int) -> TooLargeError:
+def _too_large(what: str, number: int, limit: int, which: str = "") -> TooLargeError:
     return TooLargeError(
-        f"the request has {number} {what}; the limit per request is {limit}: split it",
+        f"the request has {number} {what}; the limit per request is {limit}{which}: split it",
         details={what: number, "limit": limit},
     )
 

@@ -181,6 +181,17 @@ async def test_rows_of_other_weights_are_made_again(tmp_path: Path, serving: Ser
     assert len(reported) == len(rows)
 
 
+async def test_what_a_killed_process_trained_is_removed(tmp_path: Path, serving: Serving) -> None:
+    left = tmp_path / f"{REAL}.trainings/sft-0123456789abcdef-0"
+    left.mkdir(parents=True)
+    (left / "training.json").write_text("{}")
+    async with serving() as scorer:
+        maker = RowMaker(tmp_path, tmp_path, print, num_seeds=1)
+        saved = SavedRows(tmp_path / ROWS, REAL, ReproduceRow)
+        await maker.model_rows(scorer, [MethodBar(REAL, "living", "zero_shot")], saved)
+    assert [path.name for path in tmp_path.iterdir()] == [ROWS]
+
+
 async def test_rows_that_are_none_are_reported_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / ROWS).write_text('{"lab-large": [{"task": "lab-ari')
     with pytest.raises(RequestError, match="move it away"):

@@ -15,7 +15,16 @@ from typing import Annotated, NamedTuple
 import typer
 
 from icm_annealer.cli.run import run
-from icm_annealer.cli.shared.options import AllowCodeOption, DataOption, ScorerOption, stages
+from icm_annealer.cli.shared.options import (
+    AllowCodeOption,
+    DataOption,
+    EngineOption,
+    KeyOption,
+    ScorerModelOption,
+    ScorerOption,
+    WaitOption,
+    stages,
+)
 from icm_annealer.cli.shared.work_options import (
     FirstOption,
     JsonOption,
@@ -32,18 +41,20 @@ from icm_annealer.runs.atomic_write import make_folder
 from icm_annealer.runs.directory import JOURNAL, RunDir
 from icm_annealer.runs.gold import read_again
 from icm_annealer.runs.record import RunRecord
+from icm_annealer.runs.schema.base import read_file
+from icm_annealer.scorers.kind import DEFAULT_ENGINE
 from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_client.contract.errors import RequestError
 from icm_trainer.cli.options import CACHE, CacheOption, DeviceOption, prepare_torch
 from icm_trainer.cli.rl import PolicyBaseOption, PromptsOption, StepsOption, StopOption, TokensOption, eval_rl, rl
 from icm_trainer.cli.rm import BetterOption, PairingOption, ResponseOption, eval_rm, rm
-from icm_trainer.cli.training_options import ThreadsOption, base_model
+from icm_trainer.cli.training_options import CutOption, TextTokensOption, ThreadsOption, base_model
 from icm_trainer.models.device import chosen_device
 from icm_trainer.rl.head_to_head import evaluation_file, read_evaluation
 from icm_trainer.rl.job import reward_record
 from icm_trainer.rl.story import JUDGE, LABELS, Branch, branches, chapters, policy_folder, reward_folder, write_story
 from icm_trainer.rl.story_checks import StoryChecks
-from icm_trainer.rm.judged import EVALUATION
+from icm_trainer.rm.judged import EVALUATION, RmEvaluation, gold_pairs
 from icm_trainer.rm.pairing import PairOptions
 from icm_trainer.rm.record import RmRecord
 from icm_trainer.sft.record import TRAINING, read_record
@@ -52,6 +63,19 @@ from icm_trainer.sft.sources import LabelOptions
 
 OTHER_ROWS = "other-rows.jsonl"
 """The rows that were not labelled, with gold: the judge learns from them, and reward models are tested on them."""
+
+
+class _TextLimit(NamedTuple):
+    """What becomes of long texts."""
+
+    tokens: int | None
+    cut: bool
+
+    @property
+    def options(self) -> str:
+        """Of `icm train rm`."""
+        tokens = "" if self.tokens is None else f" --text-tokens {self.tokens}"
+        return tokens + " --cut" * self.cut
 
 
 class _Story(NamedTuple):
@@ -67,6 +91,7 @@ class _Story(NamedTuple):
     cache: Path
     allow_code: bool
     how: PairOptions
+    texts: _TextLimit
     resume: bool
     overwrite: bool
 
@@ -103,9 +128,15 @@ def assistant(
     steps: StepsOption = 40,
     tokens: TokensOption = 32,
     stop: StopOption = "",
+    text_tokens: TextTokensOption = None,
+    cut: CutOption = False,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
+    engine: EngineOption = DEFAULT_ENGINE,
+    scorer_model: ScorerModelOption = None,
+    api_key_file: KeyOption = None,
+    wait: WaitOption = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
     cache: CacheOption = CACHE,
@@ -128,7 +159,8 @@ def assistant(
     if not (resume or overwrite) and (labels / JOURNAL).is_file():
         raise RequestError(f"{out} already holds an assistant: use --resume to continue, or --overwrite to replace it")
     how = PairOptions(kind=pairs, better=better, response=response)
-    story = _Story(out, task, data, quiet, seed, device, threads, cache, allow_code, how, resume, overwrite)
+    texts = _TextLimit(text_tokens, cut)
+    story = _Story(out, task, data, quiet, seed, device, threads, cache, allow_code, how, texts, resume, overwrite)
     task_file = task if Path(task).exists() else None
     checks = StoryChecks(judge, base, prompts or data, task_file, tokens, cache, output.inform)
     checks.before_labels()
@@ -145,6 +177,10 @@ def assistant(
             data,
             first=first,
             seed=seed,
+            engine=engine,
+            scorer_model=scorer_model,
+            api_key_file=api_key_file,
+            wait=wait,
             resume=is_begun,
             overwrite=overwrite,
             allow_code=allow_code,
@@ -157,10 +193,12 @@ def assistant(
         if others is not None:
             given["the judge's labels"] = LabelOptions(str(others), task, from_gold=True, allow_code=allow_code)
         model = base_model(None, found, cache, output.inform)
-        checks.before_trainings(given, how, model, SftSettings.of(chosen_device(device)))
+        settings = SftSettings.of(chosen_device(device), max_tokens=text_tokens, cut=cut)
+        checks.before_trainings(given, how, model, settings)
         for branch in there:
             folder = reward_folder(out, branch)
-            output.inform(f"Reward model of {branch.what}: icm train rm {labels}{branch.options} --out {folder}")
+            options = f"{branch.options}{texts.options}"
+            output.inform(f"Reward model of {branch.what}: icm train rm {labels}{options} --out {folder}")
             _reward(story, labels, folder, branch.field, from_gold=branch.from_gold)
         if others is not None:
             judge = _judge(story, others, there, model.name, output)
@@ -192,7 +230,7 @@ def assistant(
         else:
             judge_digest = reward_record(judge, read_record(judge, RmRecord)).digest
             for policy, other in _matches(out, there):
-                file = policy / evaluation_file(other.name if other else None)
+                file = evaluation_file(policy, other)
                 there_is = read_evaluation(file) if resume else None
                 if there_is is None or there_is.judge_digest != judge_digest:
                     eval_rl(policy, other, judge, seed=seed, device=device, cache=cache, quiet=quiet)
@@ -221,6 +259,8 @@ def _reward(
         better=story.how.better,
         response=story.how.response,
         base=base,
+        text_tokens=story.texts.tokens,
+        cut=story.texts.cut,
         seed=story.seed,
         device=story.device,
         threads=story.threads,
@@ -248,11 +288,12 @@ def _judge(story: _Story, rows: Path, there: list[Branch], base: str, output: Ou
     """A reward model of the gold labels of these rows, made of the same model as the others, which are tested on
     them."""
     folder = story.out / JUDGE
-    output.inform(f"Judge: icm train rm {rows} --task {story.task} --from-gold --out {folder}")
+    output.inform(f"Judge: icm train rm {rows} --task {story.task} --from-gold{story.texts.options} --out {folder}")
     _reward(story._replace(data=None), rows, folder, None, from_gold=True, base=base)
     for branch in there:
         reward = reward_folder(story.out, branch)
-        if not (story.resume and (reward / EVALUATION).is_file()):
+        tested = read_file(reward / EVALUATION, RmEvaluation) if story.resume else None
+        if tested is None or tested.test != gold_pairs(str(rows)):
             eval_rm(
                 reward,
                 str(rows),

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from icm_annealer.cli.shared.bounds import MAX_AMOUNT
-from icm_annealer.cli.shared.options import AllowCodeOption, RunTaskOption, finite, interruptible
+from icm_annealer.cli.shared.options import AllowCodeOption, KeyFile, RunTaskOption, finite, interruptible
 from icm_annealer.cli.shared.work_options import (
     FirstOption,
     JsonOption,
@@ -39,6 +39,7 @@ from icm_trainer.rl.page import write_page
 from icm_trainer.rl.prompts import PROMPT, PromptForm, find_prompts, read_prompts
 from icm_trainer.rl.record import RlRecord, read_used_prompts
 from icm_trainer.rl.settings import RlSettings
+from icm_trainer.rl.vllm_writer import VllmServer
 from icm_trainer.rm.record import RmRecord
 from icm_trainer.rm.reward_model import RewardModel
 from icm_trainer.sft.record import MERGED, read_record, threads_of
@@ -113,6 +114,20 @@ def rl(
     looks: Annotated[
         int, typer.Option(min=1, max=1000, help="How often the same prompts are answered, besides at the start.")
     ] = 8,
+    vllm: Annotated[
+        str | None,
+        typer.Option(
+            "--vllm",
+            metavar="URL",
+            help="The address of a vLLM server that writes the responses; it serves the model to start from, with "
+            "--enable-lora.",
+            show_default="transformers writes them",
+        ),
+    ] = None,
+    key: Annotated[
+        KeyFile | None,
+        typer.Option("--vllm-key-file", parser=KeyFile, metavar="FILE", help="A file with that server's API key."),
+    ] = None,
     rank: RankOption = 16,
     rate: RateOption = None,
     held_out: HeldOutOption = 0.1,
@@ -157,12 +172,14 @@ def rl(
         length_penalty=length_penalty,
         looks=looks,
         held_out=held_out,
+        writer="transformers" if vllm is None else "vllm",
         rank=rank,
         rate=rate,
         threads=threads or (threads_of(out) if resume else None),
         seed=seed,
     )
-    job = RlJob(reward, asked, start, settings, out, cache, merge)
+    server = None if vllm is None else VllmServer(vllm, key.key if key else None, output.inform)
+    job = RlJob(reward, asked, start, settings, out, cache, merge, server=server)
     prepared = job.prepare(resume=resume, overwrite=overwrite, say=output.inform)
     output.inform(
         f"{len(asked.texts):,} prompts {asked.origin}, such as {asked.texts[0][-60:]!r}; the reward is the log-odds of "
@@ -213,7 +230,8 @@ def eval_rl(
     """Judge a policy head to head: how often a judge prefers its response to that of its start, or of another policy.
 
     A judge that the policy was trained by is refused. Writes the win rate, also by which response is longer, with
-    intervals, to POLICY/rl-eval.json, or rl-eval-OTHER.json; and POLICY/rl.html anew.
+    intervals, to POLICY/rl-eval.json, or rl-eval-OTHER.json (numbered if several others have this name); and
+    POLICY/rl.html anew.
 
     Example: icm train eval-rl runs/policy --judge runs/gold-reward
 
@@ -222,7 +240,7 @@ def eval_rl(
     prepare_torch("icm train eval-rl")
     output = Output(quiet=quiet, as_json=as_json)
     record = read_record(policy, RlRecord)
-    file = policy / evaluation_file(other.resolve().name if other else None)
+    file = evaluation_file(policy, other)
     check_writable(file)
     check_judge(judge, [policy, *([other] if other else [])])
     if prompts is not None:

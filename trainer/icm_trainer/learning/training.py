@@ -47,6 +47,10 @@ class Objective(Protocol):
         """[row]: how much each row counts."""
         ...
 
+    def begin(self, rows: Ints) -> None:
+        """These are the rows of the next step, whose losses are asked for in parts."""
+        ...
+
     def loss(self, rows: Ints) -> Any:
         """The weighted losses of these rows, summed: a tensor with gradients."""
         ...
@@ -112,6 +116,7 @@ class Training:
         total = float(self._objective.weights[rows].sum())
         for group in self._optimizer.param_groups:
             group["lr"] = self.schedule.rate_at(self.step)
+        self._objective.begin(rows)
         self.model.train()
         self._optimizer.zero_grad()
         loss = 0.0

@@ -17,7 +17,11 @@ def check_rank(base: BaseModel, rank: int) -> None:
     """Raises RequestError if `rank` is too high for the base's layers or for vLLM."""
     narrowest = min((min(shape) for shape in base.sizes.linear), default=0)
     if not narrowest:
-        raise RequestError(f"{base.name} has no linear layers that LoRA could adapt: use --full", code="bad_base")
+        raise RequestError(
+            f"{base.name} has no linear layers that LoRA could adapt: tune all of it (--full, of `icm train sft` and "
+            "`icm train rm`), or use another model",
+            code="bad_base",
+        )
     if rank > min(narrowest, MAX_RANK):
         why = f"its narrowest layer has {narrowest}" if narrowest < MAX_RANK else f"vLLM serves none above {MAX_RANK}"
         raise RequestError(f"--rank {rank} is too high for {base.name}: {why}", code="bad_rank")

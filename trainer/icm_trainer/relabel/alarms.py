@@ -33,9 +33,10 @@ def alarms_of(problem: Problem, found: Relabelling, names: Sequence[str]) -> lis
             AlarmRecord(
                 code="round-worse",
                 level="note",
-                observation=f"Round {len(found.rounds)} judged worse labels than round {found.taken + 1} (U "
-                f"{last.u:.2f}, before {best.u:.2f}; agreement {last.agreement:.3f}, before {best.agreement:.3f}).",
-                advice=f"Its labels were not taken: the result is what round {found.taken + 1} judged.",
+                observation=f"The labels that round {len(found.rounds)} judged are worse than those of round "
+                f"{found.taken + 1} (U {last.u:.2f}, before {best.u:.2f}; "
+                f"agreement {last.agreement:.3f}, before {best.agreement:.3f}).",
+                advice=f"The result is the labels that round {found.taken + 1} judged.",
             )
         )
     if found.lost is not None:
@@ -43,8 +44,8 @@ def alarms_of(problem: Problem, found: Relabelling, names: Sequence[str]) -> lis
             AlarmRecord(
                 code="label-vanishes",
                 level="note",
-                observation=f"Round {len(found.rounds)} proposes hardly any label {names[found.lost]!r}.",
-                advice="Its labels were not taken; if the label should be that rare, state its rate with --rates.",
+                observation=f"Round {len(found.rounds)} proposes the label {names[found.lost]!r} for hardly any row.",
+                advice="Its labels were not used; if the label is that rare, state its rate with --rates.",
             )
         )
     for number, one in enumerate(found.rounds, 1):
@@ -74,5 +75,7 @@ def verdict_of(problem: Problem, found: Relabelling) -> Verdict:
     if is_incoherent(problem, found.winner):
         return Verdict("nothing", seen, "Do not use these labels unchecked.")
     if best.u < MIN_FOUND * most:
-        return Verdict("weak", seen, "Check a sample, and use the most certain labels only (--abstain-below).")
+        return Verdict(
+            "weak", seen, "Check a sample, and use the most certain labels only (icm export --abstain-below)."
+        )
     return Verdict("found", seen, "Check a sample all the same: systematic mistakes are learnt, and agreed with.")

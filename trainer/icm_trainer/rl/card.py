@@ -23,8 +23,9 @@ def model_card(record: RlRecord, result: TrainingResult) -> str:
         "## Training",
         f"GRPO, LoRA, rank {settings.rank}, alpha {settings.alpha}; AdamW, learning rate {settings.rate:g} falling "
         f"linearly to 0; {result.steps:,} of {settings.steps:,} steps of {settings.batch} prompts with "
-        f"{settings.group} responses each of at most {settings.tokens} tokens, drawn at temperature 1; KL to the start "
-        f"weighs {settings.beta:g}, its ceiling is {settings.kl_ceiling:g} nats per response; seed {settings.seed}, "
+        f"{settings.group} responses each of at most {settings.tokens} tokens, drawn at temperature 1 by "
+        f"{settings.writer}; KL to the start weighs {settings.beta:g}, its ceiling is {settings.kl_ceiling:g} nats per "
+        f"response; seed {settings.seed}, "
         f"{settings.device}, {result.seconds:,.0f} seconds. {record.num_prompts:,} prompts {record.prompts_origin}, "
         f"{record.num_held_out:,} of them held out; `prompts.jsonl` holds them all.",
         f"The weights are those of step {result.best or 0:,}: mean reward {start['reward']:+.2f} -> "

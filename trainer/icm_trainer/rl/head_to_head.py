@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -208,9 +209,25 @@ def head_to_head(
     )
 
 
-def evaluation_file(other: str | None) -> str:
-    """The file in the first policy's folder: against its start, or against the policy of this name."""
-    return EVALUATION if other is None else f"rl-eval-{other}.json"
+def evaluation_file(policy: Path, other: Path | None) -> Path:
+    """The file for a policy against its start (None) or against the model in `other`: the one that holds these figures
+    already, or else a new one by the model's name, numbered where another model of this name has the first. Raises
+    RequestError for a damaged one."""
+    if other is None:
+        return policy / EVALUATION
+    name = other.resolve().name
+    paths = (policy / f"rl-eval-{name}{f'-{number}' if number > 1 else ''}.json" for number in itertools.count(1))
+    return next(path for path in paths if _is_about(read_file(path, HeadToHead), other))
+
+
+def _is_about(held: HeadToHead | None, other: Path) -> bool:
+    """Whether a file with these figures, or none, is for the model in `other`, which may have been moved."""
+    if held is None:
+        return True
+    if held.opponent is None:
+        return False
+    was = Path(held.opponent.folder)
+    return was == other.resolve() or (not was.is_dir() and held.opponent.digest == _digest(other))
 
 
 def read_evaluation(path: Path) -> HeadToHead | None:

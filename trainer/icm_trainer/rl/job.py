@@ -22,15 +22,18 @@ from icm_trainer.rl.policy import Policy, prompt_tokens
 from icm_trainer.rl.prompts import PromptSet
 from icm_trainer.rl.record import RewardRecord, RlRecord, UsedPrompt
 from icm_trainer.rl.settings import RlSettings
+from icm_trainer.rl.vllm_writer import VllmServer, VllmWriter
 from icm_trainer.rm.record import RmRecord
 from icm_trainer.rm.reward_model import RewardModel
 from icm_trainer.sft.prepared import CHECKPOINT_S, Prepared, base_record, versions
-from icm_trainer.sft.record import read_record
+from icm_trainer.sft.record import CHECKPOINT, read_record
 from icm_trainer.sft.saving import check_apart
 from icm_trainer.sft.settings import SftSettings
 
 NUM_SHOWN = 8
 """The most prompts that are answered at every look."""
+ADAPTER = "adapter"
+"""The policy, for a server that writes its responses; beside the checkpoint, with which it is removed."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class RlJob:
     merges: bool = False
     """Whether the adapter is also merged into the base's weights, in `out/merged`."""
     checkpoint_s: float = CHECKPOINT_S
+    server: VllmServer | None = None
+    """What writes the responses, in place of transformers."""
 
     def prepare(
         self, *, resume: bool = False, overwrite: bool = False, say: Progress = lambda text: None
@@ -60,6 +65,9 @@ class RlJob:
         texts, form, tokens = self.prompts.texts, self.prompts.form, self.settings.tokens
         ids = prompt_tokens(texts, form.task, self.base, tokens)
         check_reward_window(self.prompts, tokens, judge, reward.settings, f"the reward model in {self.reward}")
+        versions_used = versions()
+        if self.server is not None:
+            versions_used["vllm"] = self.server.check(max(map(len, ids)) + tokens)
         is_held_out = self.prompts.held_out(self.settings.held_out, self.settings.seed)
         shown = np.flatnonzero(is_held_out if is_held_out.any() else ~is_held_out)[:NUM_SHOWN]
         learnt = np.flatnonzero(~is_held_out)
@@ -68,8 +76,10 @@ class RlJob:
 
         def objective(model: Any) -> GrpoObjective:
             loaded = RewardModel.load(self.reward, self.cache, say, self.settings.device)
+            policy = Policy.of(model, self.base)
             return GrpoObjective(
-                Policy.of(model, self.base),
+                policy,
+                policy if self.server is None else VllmWriter(policy, self.server, self.out / CHECKPOINT / ADAPTER),
                 form,
                 [both[number] for number in learnt],
                 [both[number] for number in shown],
@@ -88,7 +98,7 @@ class RlJob:
                 num_prompts=len(texts),
                 num_held_out=int(is_held_out.sum()),
                 num_shown=len(shown),
-                versions=versions(),
+                versions=versions_used,
                 num_steps=schedule.num_steps,
             ),
             base=self.base,
@@ -122,7 +132,7 @@ def check_reward_window(
     if most > limit and not settings.cut:
         raise RequestError(
             f"{what} reads up to {limit:,} tokens; a prompt and a response of {tokens:,} (--tokens) may take {most:,}: "
-            "lower --tokens, shorten the prompts, or train the reward model with more --text-tokens",
+            "lower --tokens, shorten the prompts, or train the reward model with more (icm train rm --text-tokens)",
             code="too_long",
         )
 

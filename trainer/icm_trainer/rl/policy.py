@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from icm_annealer.data.task import Task
 from icm_client.contract.errors import RequestError
 from icm_server.engines.base import encoded
 from icm_trainer.models.base_model import BaseModel
 
+AT_A_TIME = 64
+"""Responses that transformers writes together."""
 TAIL = 8
 """Tokens at the end of a response that are read for a stop text, besides those of a stop text's length."""
 
@@ -24,6 +26,18 @@ class Response(NamedTuple):
     """With the end-of-text token, or the token in which the stop text ends, if there is one."""
     text: str
     """Without the stop text and special tokens."""
+    logprobs: tuple[float, ...] = ()
+    """log p of each token, by what wrote it; empty if the policy itself did."""
+
+
+class Writer(Protocol):
+    """What writes the responses that a policy learns from."""
+
+    def write(self, prompts: Sequence[tuple[int, ...]], tokens: int, stop: str) -> list[Response]:
+        """One response to each prompt, of at most `tokens`, which ends in front of the text `stop`. It is drawn at
+        temperature 1 from the whole distribution, by torch's global generator, so that what is written is what the
+        policy's probabilities say."""
+        ...
 
 
 class Weighed(NamedTuple):
@@ -35,6 +49,8 @@ class Weighed(NamedTuple):
     """[response, position]: KL to the start of what the policy says comes next, summed over the whole vocabulary."""
     mask: Any
     """[response, position]: 1 where there is a token."""
+    apart: Any
+    """[response, position]: log p of the token that was written, less what its writer had; 0 if the policy wrote it."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +72,13 @@ class Policy:
         return cls(model, tokenizer, tuple(dict.fromkeys(end for end in there if end is not None)))
 
     def write(self, prompts: Sequence[tuple[int, ...]], tokens: int, stop: str) -> list[Response]:
-        """One response to each prompt, drawn at temperature 1 from the whole distribution by torch's global generator,
-        so that what is written is what the policy's probabilities say."""
+        """See `Writer`: by transformers."""
+        written = []
+        for first in range(0, len(prompts), AT_A_TIME):
+            written += self._written(prompts[first : first + AT_A_TIME], tokens, stop)
+        return written
+
+    def _written(self, prompts: Sequence[tuple[int, ...]], tokens: int, stop: str) -> list[Response]:
         import torch
         from transformers import GenerationConfig, StoppingCriteriaList
 
@@ -90,19 +111,33 @@ class Policy:
                 generation_config=config,
                 stopping_criteria=StoppingCriteriaList([stops] if stop else []),
             )
-        return [
-            self._response(prompt, row[width:].tolist(), stop) for prompt, row in zip(prompts, written, strict=True)
-        ]
+        return [self.response(prompt, row[width:].tolist(), stop) for prompt, row in zip(prompts, written, strict=True)]
 
-    def _response(self, prompt: tuple[int, ...], ids: list[int], stop: str) -> Response:
+    def response(self, prompt: tuple[int, ...], ids: list[int], stop: str) -> Response:
+        """What was written by `ids`, which may go on behind its end. A stop text may hold special tokens of the
+        tokenizer."""
         length = next((number + 1 for number, token in enumerate(ids) if token in self.ends), len(ids))
         ids = ids[:length]
-        if stop and stop in self._text(prompt, ids, special=True):
-            # The fewest tokens that hold the stop text.
-            held = (num for num in range(1, len(ids) + 1) if stop in self._text(prompt, ids[:num], special=True))
-            ids = ids[: next(held)]
-        text = self._text(prompt, ids)
-        return Response(prompt, tuple(ids), text[: text.index(stop)] if stop and stop in text else text)
+        if not stop or stop not in self._text(prompt, ids, special=True):
+            return Response(prompt, tuple(ids), self._text(prompt, ids))
+        # The fewest tokens that hold the stop text.
+        held = (num for num in range(1, len(ids) + 1) if stop in self._text(prompt, ids[:num], special=True))
+        ids = ids[: next(held)]
+        whole = self._text(prompt, ids, special=True)
+        behind = self._plain(whole[whole.index(stop) :], ids)
+        return Response(prompt, tuple(ids), self._text(prompt, ids).removesuffix(behind))
+
+    def _plain(self, text: str, ids: Sequence[int]) -> str:
+        """The text without those of its special tokens that are among `ids`."""
+        for token, content in self.tokenizer.added_tokens_decoder.items():
+            if content.special and token in ids:
+                text = text.replace(content.content, "")
+        return text
+
+    def has_ended(self, response: Response, stop: str) -> bool:
+        """Whether an end of text, or the stop text, is at its end."""
+        is_stopped = bool(stop) and stop in self._text(response.prompt, response.ids, special=True)
+        return response.ids[-1] in self.ends or is_stopped
 
     def _text(self, prompt: tuple[int, ...], ids: Sequence[int], *, special: bool = False) -> str:
         """The text that follows the prompt's: some tokenizers drop a space at the beginning of what they decode."""
@@ -119,6 +154,8 @@ class Policy:
     def weighed(self, responses: Sequence[Response]) -> Weighed:
         """The probabilities of these responses, with gradients where they are enabled."""
         import torch
+
+        self.model.eval()  # with dropout, it would be another policy
 
         left, there = _padded([one.prompt for one in responses], left=True)
         right, mask = _padded([one.ids for one in responses], left=False)
@@ -142,7 +179,13 @@ class Policy:
             start = logprobs()
         own = logprobs()
         kl = (own.exp() * (own - start)).sum(-1)
-        return Weighed(own.gather(-1, right[..., None])[..., 0] * mask, kl * mask, mask)
+        chosen = own.gather(-1, right[..., None])[..., 0] * mask
+        apart = torch.zeros_like(mask)
+        for number, one in enumerate(responses):
+            if one.logprobs:
+                theirs = torch.tensor(one.logprobs, device=device)
+                apart[number, : len(theirs)] = chosen[number, : len(theirs)].detach() - theirs
+        return Weighed(chosen, kl * mask, mask, apart)
 
     @contextlib.contextmanager
     def as_start(self) -> Iterator[None]:

@@ -122,9 +122,11 @@ def find_prompts(
         return read_prompts(source, form, first)
     loaded = None if of_task is None else task_again(of_task, labels, task, allow_code=allow_code)
     if loaded is None or loaded.data_path is None:
+        fields = " and ".join(map(repr, form.fields)) or "any field"
+        either = "" if form.fields == [PROMPT] else f", or with {PROMPT!r}"
         raise RequestError(
-            f"no prompts: name rows with {' and '.join(map(repr, form.fields)) or 'any field'}, or with {PROMPT!r}, by "
-            "--prompts" + ("" if of_task is None else f"; or the task file of {labels}, if it names data, by --task"),
+            f"no prompts: name rows with {fields}{either}, by --prompts"
+            + ("" if of_task is None else f"; or the task file of {labels}, if it names data, by --task"),
             code="no_prompts",
         )
     read_as = ReadAs(loaded.task.columns, loaded.task.encoding)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import Field
 
@@ -38,6 +39,8 @@ class RlSettings(TrainingSettings):
     """How often the policy is looked at on the prompts that are shown, besides the start."""
     held_out: float = Field(ge=0, le=0.5)
     """The share of the prompts that are not learnt from."""
+    writer: Literal["transformers", "vllm"] = "transformers"
+    """What writes the responses."""
 
     @classmethod
     def of(
@@ -55,6 +58,7 @@ class RlSettings(TrainingSettings):
         length_penalty: float = 0.0,
         looks: int = 8,
         held_out: float = 0.1,
+        writer: Literal["transformers", "vllm"] = "transformers",
         rank: int = 16,
         rate: float | None = None,
         threads: int | None = None,
@@ -82,6 +86,7 @@ class RlSettings(TrainingSettings):
             length_penalty=length_penalty,
             looks=looks,
             held_out=held_out,
+            writer=writer,
         )
 
     def schedule(self, num_prompts: int) -> RlSchedule:

@@ -98,8 +98,8 @@ def chapters(out: Path, there: Sequence[Branch]) -> list[Chapter]:
                 tested.figures["tuned"].accuracy if tested else None,
                 read_record(policy, RlRecord),
                 [one for one in read_used_prompts(policy) if one.shown],
-                read_evaluation(policy / evaluation_file(None)),
-                read_evaluation(first / evaluation_file(policy.name)),
+                read_evaluation(evaluation_file(policy, None)),
+                read_evaluation(evaluation_file(first, policy)),
             )
         )
     return found

@@ -90,11 +90,16 @@ def pairs_to_judge(
         made_of = [example for example in loaded.examples if example.text in known]
         rows = [LabelledExample(one, loaded.gold[one.id]) for one in unseen(loaded, made_of).examples]
         pairing = pairing_of(full, [row.example for row in rows], record.pairs.options)
-        found, text = pairing.by_labels(rows), f"pairs by the gold labels of {source}"
+        found, text = pairing.by_labels(rows), gold_pairs(source)
     new = [pair for pair in found if pair.chosen not in known and pair.rejected not in known]
     if not new:
         raise RequestError(f"nothing to test on: {text} ({len(found):,}) were learnt from, or there are none")
     return ToJudge(text=text, pairs=new)
+
+
+def gold_pairs(source: str) -> str:
+    """The pairs of the gold labels of these rows, for a person."""
+    return f"pairs by the gold labels of {source}"
 
 
 def _gold_source(

@@ -27,6 +27,9 @@ class PairObjective:
     def weights(self) -> Array:
         return np.ones(len(self._rows.learnt))
 
+    def begin(self, rows: Ints) -> None:
+        """Nothing is made ahead."""
+
     def loss(self, rows: Ints) -> Any:
         import torch
 

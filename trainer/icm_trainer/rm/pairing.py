@@ -105,9 +105,12 @@ class Responses:
         return [text for example in examples for text in self._texts(example)]
 
     def _texts(self, example: Example) -> tuple[str, str]:
-        form = self.form.template
+        """Raises RequestError for a field that the row lacks."""
+        self.reading.prompt_of(example)
+        self.reading.responses_of(example)
         first, second = (
-            filled(form, example.fields | {RESPONSE: example.fields[field]}) for field in self.reading.responses
+            filled(self.form.template, example.fields | {RESPONSE: example.fields[field]})
+            for field in self.reading.responses
         )
         return first, second
 

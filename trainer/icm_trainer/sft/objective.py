@@ -27,6 +27,9 @@ class LabelObjective:
     def weights(self) -> Array:
         return self._rows.weights[self._rows.learnt]
 
+    def begin(self, rows: Ints) -> None:
+        """Nothing is made ahead."""
+
     def loss(self, rows: Ints) -> Any:
         import torch
 

@@ -151,7 +151,9 @@ def _ended(folder: Path, record: RecordT | None) -> RecordT:
         raise RequestError(f"{folder} holds no model of `icm train` (there is no {TRAINING})", code="no_model")
     if record.result is None:
         raise RequestError(
-            f"{folder}: the training was stopped before its end: continue it with --resume", code="not_finished"
+            f"{folder}: the training was stopped before its end: continue it with `icm train {record.kind} ... --out "
+            f"{folder} --resume`",
+            code="not_finished",
         )
     return record
 

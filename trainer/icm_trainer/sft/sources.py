@@ -226,7 +226,7 @@ def ending_of(template: str) -> str:
 def _field(example: Example, field: str, name: str) -> Any:
     if field not in example.fields:
         there = ", ".join(list(example.fields)[:20])
-        raise RequestError(f"--field {field}: the rows of {name} have no such field (there are: {there})")
+        raise RequestError(f"the rows of {name} have no field {field!r} (there are: {there})")
     return example.fields[field]
 
 

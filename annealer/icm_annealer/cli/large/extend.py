@@ -48,6 +48,7 @@ from icm_annealer.extending.jobs.job import CHECKED_ROWS, MANY_ROWS, ExtendJob
 from icm_annealer.extending.jobs.modes import MODES, extend_settings, find_mode
 from icm_annealer.extending.journal import REPORT, SKIPPED, UNLIKE
 from icm_annealer.extending.settings import MAX_CONTEXTS, ExtendSettings
+from icm_annealer.extending.survey import check_source
 from icm_annealer.runs.schema.extension import ExtensionMetrics
 from icm_annealer.scorers.kind import DEFAULT_ENGINE
 from icm_annealer.scorers.registry import DEFAULT_SCORER
@@ -160,6 +161,7 @@ def extend(
     if by is not None and check:
         raise RequestError("--check needs a scorer, and --by asks none: leave out one of them")
     named = named_scorer(scorer, engine, wait, api_key_file, scorer_model) if by is None else None
+    check_source(source)
     job.prepare()
 
     async def work() -> ExtensionMetrics:

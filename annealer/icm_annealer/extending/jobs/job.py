@@ -20,9 +20,9 @@ from icm_annealer.extending.jobs.page import render_page
 from icm_annealer.extending.journal import CHECK, JOURNAL, LABELS, METRICS, OUR_FILES, REPORT, ExtensionJournal
 from icm_annealer.extending.labelled_rows import folder_of
 from icm_annealer.extending.settings import ExtendSettings
-from icm_annealer.runs.atomic_write import check_place, write_whole
+from icm_annealer.runs.atomic_write import write_whole
 from icm_annealer.runs.costs import read_costs, spent
-from icm_annealer.runs.directory import RunDir
+from icm_annealer.runs.directory import RunDir, check_result
 from icm_annealer.runs.experiment import own_experiment
 from icm_annealer.runs.lock import hold
 from icm_annealer.runs.schema.extension import CheckLine, ExtensionMetrics
@@ -72,7 +72,7 @@ class ExtendJob:
     def prepare(self) -> None:
         """Checks what can be checked before any work, and makes and locks the folder. Raises RequestError."""
         check_form(self.out)
-        check_place(self.out, overwrite=self.overwrite or self.resume, is_folder=False)
+        check_result(self.out, overwrite=self.overwrite or self.resume, reads=[self.source.place])
         folder = self.folder.path
         has_begun = (folder / JOURNAL).exists()
         if has_begun and not self.resume and not self.overwrite:

@@ -65,7 +65,9 @@ class CalibrationLine(Record):
 
     kind: Literal["calibration"] = "calibration"
     order: list[int]
-    offsets: list[list[float]]
+    means: list[list[float]]
+    """By context and label, as `factors`."""
+    factors: list[list[float]]
     first_shift: list[float]
     shift: list[float]
     unclear_below: float

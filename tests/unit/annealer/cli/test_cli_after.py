@@ -150,7 +150,7 @@ def test_an_evaluation_says_what_it_lacks(icm: Icm, run: Path, made: Path, url: 
     )
     check_refused(nothing, 2, "nothing to test on", "all 24 examples", "--test")
     (run / LABELS).unlink()
-    check_refused(icm("eval", run, "--task", made / "data" / "task.yaml", "--scorer", url), 2, "--resume")
+    check_refused(icm("eval", run, "--task", made / "data" / "task.yaml", "--scorer", url), 2, "icm resume")
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv", "parquet", "sft", "hf", "cleanlab", "label-studio"])

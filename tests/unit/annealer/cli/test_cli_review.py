@@ -156,4 +156,4 @@ def test_a_review_prints_its_address_and_ends_with_ctrl_c(run: Path) -> None:
 def test_what_cannot_be_reviewed_says_why(icm: Icm, run: Path, tmp_path: Path) -> None:
     check_refused(icm("review", tmp_path / "nowhere"), 2, "nowhere holds no run")
     (run / "labels.jsonl").unlink()
-    check_refused(icm("review", run), 2, "has no labels yet", "--resume")
+    check_refused(icm("review", run), 2, "has no labels yet", "icm resume")

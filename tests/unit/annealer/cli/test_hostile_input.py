@@ -54,6 +54,7 @@ def task(tmp_path: Path) -> Path:
         (planted.TASK + f"separator: {'-' * 2000}\n", "separator"),
         (planted.TASK.replace("planted", LONG), "name"),
         ("\x00", "not allowed"),
+        ("", "not a task: a mapping"),
     ],
 )
 @pytest.mark.parametrize("command", ["check", "run"])
@@ -252,3 +253,50 @@ def test_wrong_options_are_errors_before_a_scorer_is_waited_for(icm: Icm, task: 
     out = task.parent / "run"
     check_refused(icm("run", "--task", task, "--scorer", NOBODY, "--out", out, option, value), 2)
     assert not out.exists()
+
+
+def test_what_a_shell_left_empty_or_did_not_expand_is_refused(
+    icm: Icm, tmp_path: Path, task: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    assert "Usage" in icm().out
+    run = ("run", "--task", task, "--scorer", NOBODY)
+    for options, says in (
+        (("--out", ""), "--out is empty"),
+        (("--out=",), "--out is empty"),
+        (("--out", "r", "--data", ""), "--data is empty"),
+        (("--out=~/r",), "did not expand the ~"),
+        (("--out", os.devnull), "is a file, not a folder"),
+        (("--out", "r", "--scorer", "fake:model"), "nothing follows its colon"),
+        (("--out", "r", "--scorer", "fake:", "--engine", "x"), "leave out --engine"),
+        (("--out", "r", "--known", os.devnull), "no known labels"),
+    ):
+        check_refused(icm(*run, *options), 2, says)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_result_never_replaces_what_the_command_reads_or_a_run_holds(
+    icm: Icm, tmp_path: Path, task: Path, url: str
+) -> None:
+    rows, run = task.parent / "data.jsonl", tmp_path / "run"
+    assert icm("run", "--task", task, "--scorer", url, "--search", "zero_shot", "--out", run).code == 0
+    before = {path: path.read_bytes() for path in (rows, *run.iterdir()) if path.is_file()}
+    labels = run / "labels.jsonl"
+    for command, out in (
+        (("init", rows, "--gold", "label", "--no-scorer"), rows),
+        (("extend", run, "--data", rows, "--scorer", NOBODY), rows),
+        (("extend", run, "--data", rows, "--scorer", NOBODY), labels),
+        (("data", "mirror", rows, "--fields", "words,label"), rows),
+        (("export", run, "--format", "jsonl", "--data", rows, "--task", task), rows),
+        (("export", run, "--format", "jsonl"), labels),
+        (("report", run), labels),
+    ):
+        check_refused(icm(*command, "--out", out, "--overwrite"), 2, f"{out} is ", "use another --out")
+    os.mkfifo(tmp_path / "pipe")
+    check_refused(
+        icm("export", run, "--format", "csv", "--out", tmp_path / "pipe", "--overwrite"), 2, "or a pipe, not a"
+    )
+    nothing = ("--data", tmp_path / "none", "--out", tmp_path / "out.csv", "--scorer", NOBODY)
+    check_refused(icm("extend", run, *nothing), 2, "there is no such file")
+    assert {path: path.read_bytes() for path in before} == before

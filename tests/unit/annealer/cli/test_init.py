@@ -242,6 +242,26 @@ def test_mistakes_are_errors_and_nothing_is_written(
     assert [path.name for path in tmp_path.iterdir()] == ["rows.csv"]
 
 
+def test_what_a_file_leaves_open_is_an_error_that_names_the_option(icm: Icm, tmp_path: Path) -> None:
+    out, numbers, many = tmp_path / "t.yaml", list(range(24)), ["a", "b"] * 12
+    for content, *says in (
+        (table(",", TEXTS, NAMES), "is the first line a header?", "--columns"),
+        (table(",", [f"{name}{n}" for n, name in enumerate(TEXTS)], NAMES), "a column 'cool'", "--columns"),
+        (table(",", numbers, numbers, TRUTH, header="a,b,c"), "no column looks like text", "(there are: a, b, c)"),
+        (table(",", TEXTS, many, NAMES, numbers, header="t,u,v,n"), "several columns could hold the labels (v, u)"),
+        (table(",", TEXTS, numbers, header="text,n"), "no column looks like labels", "--gold (there are: text, n)"),
+        (b"text,label\n\xe9t\xe9,hot\n", "line 2: not UTF-8", "--encoding cp1252"),
+        (b"text,label\n", "no rows with columns"),
+        (json_lines(turns=[[text] for text in TEXTS], label=NAMES), "(there are: turns (lists or objects), label)"),
+    ):
+        (tmp_path / "rows").write_bytes(content)
+        check_refused(icm("init", tmp_path / "rows", "--no-scorer", "--out", out), 2, *says)
+        assert not out.exists()
+    (tmp_path / "rows").write_bytes(table(",", TEXTS, many, NAMES, numbers, header="t,u,v,n"))
+    assert icm("init", tmp_path / "rows", "--gold", "u", "--no-scorer", "--out", out).code == 0
+    assert load_task(str(out)).task.gold == "u"
+
+
 def test_several_labels_in_a_row_make_several_tasks(icm: Icm, tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_bytes(table(",", TEXTS, ["hot;cool"] * 6 + NAMES[6:], header="text,label"))
     check_refused(icm("init", tmp_path / "rows.csv", "--no-scorer", "--out", tmp_path / "t.yaml"), 2, "a task for each")
@@ -264,7 +284,7 @@ def test_bad_rows_are_left_out_if_that_is_asked(icm: Icm, tmp_path: Path, monkey
     Path("rows.csv").write_bytes(table(",", TEXTS, NAMES, header="text,label") + b",hot\n")
     ended = icm("init", "rows.csv", "--no-scorer")
     assert ended.code == 2
-    assert "line 26: the field 'text' is missing" in ended.err
+    assert "line 26: the field 'text' is empty" in ended.err
     ended = icm("init", "rows.csv", "--no-scorer", "--skip-bad")
     assert ended.code == 0, ended
     assert "25 rows read, 1 bad row skipped. Task written: rows.yaml" in ended.out

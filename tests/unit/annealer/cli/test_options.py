@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import pytest
 import typer
 from tests import options_page
+from tests.icm_command import OPTION
 from tests.options_page import EXEMPT, by_name, differing, uses
 
+from icm_server.cli.app import app as icm_server
+
+ROOT = Path(__file__).parents[4]
+PACKAGES = ("client", "server", "annealer", "trainer", "lab")
 USES = by_name(list(uses()))
+OTHERS = {
+    *("--help", "--version", "--no-chain"),  # of typer, and the other half of --chain
+    *("--no-deps", "--model-base-url", "--model_args", "--tasks"),  # of pip, inspect and lm-eval
+    *("--sweep", "--fast_demo_order"),  # of published code
+    *("--enable-lora", "--max-lora-rank", "--max-model-len", "--override-generation-config"),  # of vLLM's own server
+}
+"""Options in texts that are of no command here."""
 
 
 @pytest.mark.parametrize("name", [name for name, found in USES.items() if len(found) > 1])
@@ -23,6 +36,14 @@ def test_an_option_is_the_same_in_every_command(name: str) -> None:
 @pytest.mark.parametrize("name", EXEMPT)
 def test_what_may_differ_does(name: str) -> None:
     assert sorted(differing(USES[name])) == sorted(EXEMPT[name].aspects)
+
+
+def test_every_option_that_a_text_names_exists() -> None:
+    """That it is one of the command which prints the text, `Icm` of tests/icm_command.py checks for every error."""
+    known = {*USES, *by_name(list(uses(icm_server))), *OTHERS}
+    sources = [path for room in PACKAGES for path in (ROOT / room).rglob("*.py")]
+    named = {(option, path.name) for path in sources for option in OPTION.findall(path.read_text(encoding="utf-8"))}
+    assert {(option, name) for option, name in named if option not in known} == set()
 
 
 def test_what_differs_is_found() -> None:

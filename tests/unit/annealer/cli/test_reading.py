@@ -65,7 +65,7 @@ def test_an_address_may_be_where_the_data_are(icm: Icm, tmp_path: Path) -> None:
     ("options", "says"),
     [
         (["--columns", "words,words"], "every column needs a name of its own"),
-        (["--columns", ""], "every column needs a name of its own"),
+        (["--columns", ","], "every column needs a name of its own"),
         (["--encoding", "nobodys"], "there is no encoding 'nobodys'"),
         ([], "not UTF-8 (byte 0); in cp1252 it reads '\u00e0 red sun fi': if that is right, give --encoding cp1252"),
     ],

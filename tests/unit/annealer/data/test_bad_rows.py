@@ -85,25 +85,23 @@ MIXED = (
     'id,text,label\na,"x, y",spam\nb,,fine\nc,x\na,x,fine\nd,x,ham\n,x,fine\n"e,x,fine\nf,"two\nlines",fine\ng,,spam\n'
 )
 TOLD = {
-    "line 3": "the field 'text' is missing or not a plain value",
+    "line 3": "the field 'text' is empty",
     "line 4": "2 cells, where the header has 3",
     "line 5": "duplicate id 'a'",
     "line 6": "the label 'ham' is none of spam, fine",
     "line 8": "broken CSV",
-    "line 11": "the field 'text' is missing",
+    "line 11": "the field 'text' is empty",
 }
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
     path = write(tmp_path, MIXED)
     error = refused(path)
-    assert error.message.startswith(
-        f"{path}: 6 of 9 rows cannot be used: the field 'text' is missing or not a plain value (2); "
-    )
+    assert error.message.startswith(f"{path}: 6 of 9 rows cannot be used: the field 'text' is empty (2); ")
     assert "The first is line 3: the field 'text'" in error.message
-    assert error.message.endswith("Correct them, or label the rest with --skip-bad (skip_bad=True in Python)")
+    assert error.message.endswith("Correct them")
     assert error.table[0] == f"{path}:"
-    assert error.table[1] == "          2  the field 'text' is missing or not a plain value  [line 3, line 11]"
+    assert error.table[1] == "          2  the field 'text' is empty  [line 3, line 11]"
     table = "\n".join(error.table)
     for place, what in TOLD.items():
         assert what in table
@@ -140,7 +138,7 @@ def test_a_field_of_no_row_is_told_once(tmp_path: Path) -> None:
         load_examples(path, TASK, SKIP)
     assert raised.value.message == (
         f"{path}: the field 'text' is missing in all 2 rows, or not a plain value (there are: Text, label; is 'Text' "
-        "meant?; if the first line is no header, name the columns with --columns)"
+        "meant?; if the first line is no header, name the columns with --columns, or `columns` in the task)"
     )
     named = make_task(columns=["text", "label"])
     assert load_examples(write(tmp_path, "a,spam\nb,fine\n"), named).gold == {"0": "spam", "1": "fine"}
@@ -182,7 +180,7 @@ def test_what_is_kept_and_shown_is_bounded() -> None:
     assert "--skip-bad" not in raised.value.message  # these rows are not read by a command
     assert len(raised.value.table) < 2 * MAX_SHOWN + 10
     assert max(map(len, raised.value.table)) < 500
-    bad = BadRows("rows", TASK)
+    bad = BadRows("rows", TASK, skip=False)
     for k in range(5000):
         bad.add(Fault(f"row {k}", "broken", "broken", "x"))
     assert len(bad.kept) == 1

@@ -326,7 +326,7 @@ async def test_answers_are_checked_as_a_scorers_are(
     with pytest.raises(JournalError) as raised:
         await run(stopped, data, scorer, resume=True)
     assert raised.value.message.startswith(f"{path}, line 3: {says}")
-    assert "first 2 lines, and --resume (resume=True in Python) asks again" in raised.value.message
+    assert f"first 2 lines, and `icm resume {path.parent}` (resume=True in Python) asks again" in raised.value.message
     assert "\n" not in raised.value.message
     assert path.read_bytes() == before
     assert not (stopped / LABELS).exists()

@@ -200,7 +200,7 @@ async def test_how_far_a_run_came(tmp_path: Path, scorer: ScorerClient) -> None:
     assert record.state == "stopped"
     assert record.u == json.loads(whole[2])["u"]
     assert list(record.label_rates.values()) == json.loads(whole[2])["label_rates"]
-    with pytest.raises(RequestError, match="--resume"):
+    with pytest.raises(RequestError, match="icm resume"):
         record.rows()
     (folder / JOURNAL).write_bytes(whole[0])
     record = RunRecord.read(folder)

@@ -8,7 +8,8 @@ from contextlib import ExitStack
 import pytest
 
 from icm_server.engines.base import EngineDiedError
-from icm_server.engines.progress import PAUSE_S, STALLED_S, Progress
+from icm_server.engines.fake import FakeEngine
+from icm_server.engines.progress import DOUBT_S, PAUSE_S, STALLED_S, Progress
 
 
 class Watched:
@@ -16,7 +17,16 @@ class Watched:
 
     def __init__(self) -> None:
         self.now_s = 50.0
-        self.progress = Progress(lambda: self.now_s)
+        self.progress = Progress(self.probe, lambda: self.now_s)
+        self.engine = FakeEngine()
+
+    async def probe(self) -> object:
+        return await self.read(None)
+
+    async def read(self, deadline_s: float | None) -> object:
+        async with asyncio.timeout(deadline_s):
+            with self.progress.reading():
+                return await self.engine.read([1, 2], [3], "base")
 
     def wait(self, seconds: float) -> None:
         for _ in range(round(seconds)):
@@ -50,3 +60,23 @@ def test_the_time_in_which_the_process_itself_was_stopped_does_not_count() -> No
         watched.wait(STALLED_S - 1)
         with pytest.raises(EngineDiedError):
             watched.wait(1)
+
+
+async def test_an_engine_that_hangs_is_given_up_although_every_read_is_cancelled_by_its_deadline() -> None:
+    watched = Watched()
+
+    async def cancelled_reads(seconds: float) -> None:
+        """One after the other, never two at once, so that the engine is without reads in between."""
+        for _ in range(round(seconds / 20)):
+            with pytest.raises(TimeoutError):
+                await watched.read(0.0)
+            watched.wait(20)
+            await asyncio.sleep(0.002)  # for the engine's own read
+
+    watched.engine = FakeEngine(delay_s=0.001)
+    for _ in range(2):  # it is slower than the deadlines, but ends what is not cancelled
+        await cancelled_reads(STALLED_S)
+    watched.engine = FakeEngine(delay_s=1e6)
+    with pytest.raises(EngineDiedError, match="none of its 1 reads"):
+        await cancelled_reads(DOUBT_S + STALLED_S + 60)
+    watched.progress.close()

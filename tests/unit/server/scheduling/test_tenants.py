@@ -58,8 +58,10 @@ def test_a_key_has_its_own_limit_over_all_its_experiments() -> None:
     first.close()
     third = admission.admit("alice-2", 1, alice)
     third.settle(1, 1000)
-    with pytest.raises(TooLargeError, match="1001 tokens; the limit per request is 1000"):
+    with pytest.raises(TooLargeError, match="1001 tokens; the limit per request is 1000, this API key's limit: split"):
         admission.admit("alice-3", 1, alice).settle(1, 1001)
+    with pytest.raises(TooLargeError, match="the limit per request is 333, this API key's limit divided among 3 scor"):
+        admission.admit("alice-4", 1, alice.part(3)).settle(1, 1000)
 
 
 def test_a_tenant_that_has_nothing_left_is_forgotten() -> None:

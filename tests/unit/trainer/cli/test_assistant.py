@@ -75,6 +75,7 @@ def test_mistakes_are_told_before_any_training(icm: Icm, scorer: str, tmp_path: 
         (("--people", "people"), "people's labels: all 16 labels are 'hot'"),
         (("--data", long), "the judge's labels: 1 of 8 texts are longer than 1,024 tokens"),
         (("--tokens", "1023"), "do not fit into the 1,024 tokens"),
+        (("--text-tokens", "4"), "texts are longer than 4 tokens"),
     ):
         check_refused(icm(*command, *options, "--overwrite"), 2, says)
         assert (out / "labels/labels.jsonl").exists()

@@ -31,6 +31,7 @@ def test_mistakes_are_told_before_any_training(icm: Icm, tiny: BaseModel, tmp_pa
         ((groups, "--task", grouped), "no pairs to learn from: of 2 labels none is a good one that stands against"),
         ((*gold, "--pairing", "groups"), "has no groups: use --pairing examples"),
         ((*gold, "--pairing", "triples"), "choose one of responses, groups, examples"),
+        ((*gold, "--response", "words,reply"), "--response: no field 'reply' in the row"),
         ((*gold, "--better", "tepid"), "--better: 'tepid' is none of hot, cool"),
         ((*gold, "--two-stage", "8"), "all rows of the data have a label already"),
         ((few, *gold, "--two-stage", "8"), "all rows of the data have a label already"),

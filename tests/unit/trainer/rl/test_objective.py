@@ -11,7 +11,6 @@ import pytest
 from icm_annealer.core.arrays import Array
 from icm_annealer.data.task import Task
 from icm_trainer.models.base_model import BaseModel
-from icm_trainer.models.lora import with_adapter
 from icm_trainer.rl.objective import GrpoObjective
 from icm_trainer.rl.policy import Policy, Response, prompt_tokens
 from icm_trainer.rl.prompts import PromptForm
@@ -25,18 +24,25 @@ def by_letters(texts: Sequence[str]) -> Array:
     return np.array([float(text.count("a")) for text in texts])
 
 
-@pytest.fixture(scope="module")
-def policy(tiny: BaseModel) -> Policy:
-    """Clearly another model than its start."""
-    import torch
+class Rounding:
+    """Writes as the policy does, and claims other log-probabilities of first tokens."""
 
-    torch.manual_seed(0)
-    model = with_adapter(tiny.load(), 4, 8)
-    with torch.no_grad():
-        for name, one in model.named_parameters():
-            if "lora_B" in name:
-                one.normal_(std=0.15)
-    return Policy.of(model, tiny)
+    APART = (0.0, np.log(1.5), np.log(10.0), -0.5, 0.0, 0.0)
+
+    def __init__(self, policy: Policy):
+        self._policy = policy
+
+    def write(self, prompts: Sequence[tuple[int, ...]], tokens: int, stop: str) -> list[Response]:
+        written = self._policy.write(prompts, tokens, stop)
+        own = [self._chosen(one) for one in written]
+        return [
+            one._replace(logprobs=(first - apart, *rest))
+            for one, (first, *rest), apart in zip(written, own, self.APART, strict=True)
+        ]
+
+    def _chosen(self, one: Response) -> list[float]:
+        found: list[float] = slow_logprobs(self._policy, one)[range(len(one.ids)), list(one.ids)].tolist()
+        return found
 
 
 def slow_logprobs(policy: Policy, response: Response) -> Any:
@@ -54,8 +60,9 @@ def test_the_loss_and_its_gradient_are_those_of_grpo(policy: Policy, tiny: BaseM
     texts = ["Word: salmon\nGroup:", "Word: a longer text about the hammer\nGroup:"]
     ids = prompt_tokens(texts, TASK, tiny, 5)
     prompts = list(zip(texts, ids, strict=True))
-    objective = GrpoObjective(policy, PromptForm(TASK), prompts, prompts, by_letters, settings)
+    objective = GrpoObjective(policy, Rounding(policy), PromptForm(TASK), prompts, prompts, by_letters, settings)
     torch.manual_seed(3)
+    objective.begin(np.array([0, 1]))
     loss = objective.loss(np.array([0, 1]))
     torch.manual_seed(3)
     responses = policy.write([one for one in ids for _ in range(3)], 5, "")
@@ -69,7 +76,7 @@ def test_the_loss_and_its_gradient_are_those_of_grpo(policy: Policy, tiny: BaseM
         rewards = [float(text.count("a")) - PENALTY * len(one.ids) for text, one in zip(read, group, strict=True)]
         assert len(set(rewards)) > 1
         mean, deviation = np.mean(rewards), np.std(rewards, ddof=1)
-        for one, reward in zip(group, rewards, strict=True):
+        for place, (one, reward) in enumerate(zip(group, rewards, strict=True)):
             own = slow_logprobs(policy, one)
             with torch.no_grad(), policy.as_start():
                 start = slow_logprobs(policy, one)
@@ -78,6 +85,9 @@ def test_the_loss_and_its_gradient_are_those_of_grpo(policy: Policy, tiny: BaseM
             kls.append(float(kl.sum().detach()))
             # The gradient of the ratio to itself is that of the log-probability, and its value is 1.
             gained = (written - written.detach() + 1) * (reward - mean) / (deviation + 1e-4)
+            weights = torch.ones(len(one.ids))
+            weights[0] = min(np.exp(Rounding.APART[number * 3 + place]), 3.0)
+            gained = gained * weights
             expected = expected + (0.2 * kl - gained).sum() / (3 * 5)
     assert float(loss.detach()) == pytest.approx(float(expected.detach()), abs=1e-4)
     weights = next(one for name, one in policy.model.named_parameters() if "lora_A" in name)
@@ -87,7 +97,10 @@ def test_the_loss_and_its_gradient_are_those_of_grpo(policy: Policy, tiny: BaseM
     measured = objective.measured()
     assert measured["kl"] == pytest.approx(np.mean(kls), abs=1e-4)
     assert measured["length"] == np.mean([len(one.ids) for one in responses])
+    apart = [abs(apart) / len(one.ids) for apart, one in zip(Rounding.APART, responses, strict=True)]
+    assert measured["mismatch"] == pytest.approx(np.mean(apart), abs=1e-4)
     assert objective.measured() == {}
+    objective = GrpoObjective(policy, policy, PromptForm(TASK), prompts, prompts, by_letters, settings)
     before = torch.get_rng_state()
     assert objective.look() == objective.look()
     assert torch.equal(torch.get_rng_state(), before)
@@ -120,17 +133,17 @@ def test_the_kl_is_that_of_all_responses(policy: Policy, tiny: BaseModel) -> Non
 def test_a_response_ends_at_the_end_of_text_or_in_front_of_the_stop_text(policy: Policy, tiny: BaseModel) -> None:
     (prompt,) = prompt_tokens(["Word: salmon\nGroup:"], TASK, tiny, 2)
     ids = tiny.tokenizer.encode_many([" living is the hammer"])[0].ids
-    plain = policy._response(prompt, [*ids, *policy.ends, 5, 6], "")
+    plain = policy.response(prompt, [*ids, *policy.ends, 5, 6], "")
     assert (plain.text, plain.ids) == (" living is the hammer", (*ids, *policy.ends))
-    stopped = policy._response(prompt, list(ids), " the")
+    stopped = policy.response(prompt, list(ids), " the")
     assert stopped.text == " living is"
     assert stopped.ids == tuple(ids[: len(stopped.ids)])
     assert len(stopped.ids) < len(ids)
     # A special token is text to a stop text, and never a part of a response's text.
     (special,) = tiny.tokenizer.with_special_tokens().encode_many(["<unk>"])[0].ids
-    marked = policy._response(prompt, [*ids, special, *ids], "<unk>")
+    marked = policy.response(prompt, [*ids, special, *ids], "<unk>")
     assert (marked.text, marked.ids) == (" living is the hammer", (*ids, special))
-    cut = policy._response(prompt, [ids[0], special, *ids[1:]], policy._decoded(ids[:2], special=False))
+    cut = policy.response(prompt, [ids[0], special, *ids[1:]], policy._decoded(ids[:2], special=False))
     assert len(cut.ids) == len(ids) + 1
     form = PromptForm(TASK)
     assert (form.fields, form.ending) == (["word"], " is")

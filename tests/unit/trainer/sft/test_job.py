@@ -53,7 +53,7 @@ def test_a_killed_training_ends_with_the_same_weights(tiny: BaseModel, tmp_path:
     killed = subprocess.run(program, capture_output=True, text=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert 0 < json.loads((tmp_path / "killed/checkpoint/state.json").read_text())["step"] < 11
-    with pytest.raises(RequestError, match="stopped before its end: continue it with --resume"):
+    with pytest.raises(RequestError, match="stopped before its end: continue it with `icm train sft"):
         read_record(tmp_path / "killed", SftRecord)
     resumed = run(job(tiny, tmp_path / "killed", full=full), resume=True)
     assert resumed.result is not None

@@ -45,7 +45,7 @@ async def test_of_a_run_its_own_gold_or_a_field(serving: Serving, task: Path, tm
     gold = read_labels(LabelOptions(folder, str(task), str(task.parent / "data.jsonl"), from_gold=True))
     truth = {row["id"]: row["label"] for row in planted.rows(24)}
     assert pairs(gold) == [(row.example.id, truth[row.example.id]) for row in found.rows]
-    with pytest.raises(RequestError, match="have no such field"):
+    with pytest.raises(RequestError, match="have no field"):
         read_labels(LabelOptions(folder, field="annotator"))
     median = sorted(row.certainty or 0.0 for row in found.rows)[8]
     certain = found.certain(median, None)
