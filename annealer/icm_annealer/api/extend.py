@@ -75,8 +75,7 @@ def extend(
         out: The file of labels: `.jsonl`, `.csv` or `.parquet`; beside it lies `OUT.extension`, a folder. By default a
             temporary file that is removed together with the result.
         mode: `"shots"` labels rows behind shots of the core, `"neighbours"` unclear ones also behind the core's
-            examples most like them, `"batches"` by independent searches over batches of up to
-            256.
+            examples most like them, `"batches"` by independent searches over batches of up to 256.
         by: The folder of a model that `icm train sft` tuned on the core, which labels rows without shots in front of
             them; it needs the extra `train`, and no scorer.
         contexts: How many contexts of shots are drawn from the core; by default 2. With `mode="batches"` or `by`, this

@@ -18,8 +18,9 @@ from icm_annealer.core.label_balance import LabelRates, log_sums, smoothed_shift
 Measure = Literal["information", "logprob", "sum", "margin"]
 MEASURES: tuple[str, ...] = get_args(Measure)
 
-NO_SPREAD = 1e-9
-"""Standard deviation in nats below which a label's scores count as all the same."""
+NO_SPREAD = 1e-4
+"""Standard deviation in nats below which a label's scores count as all the same: what differs is the rounding of an
+engine's numbers, which have single precision at best."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ class LabelScale:
     """[C]: the mean log-ratios, in nats."""
     factors: Array
     """[C]: what gives every label the same spread, the geometric mean of theirs, so scores stay in nats. Labels without
-    a spread have 1."""
+    a spread have 1; so have all labels of fewer examples than labels, which do not show how far scores vary."""
 
     @classmethod
     def of(cls, logprobs: Array) -> LabelScale:
@@ -158,7 +159,7 @@ class LabelScale:
         spreads = np.sqrt(((ratios - means) ** 2).mean(axis=0))
         factors = np.ones(len(spreads))
         varies = spreads > NO_SPREAD
-        if varies.any():
+        if len(ratios) >= len(spreads) and varies.any():
             factors[varies] = np.exp(np.log(spreads[varies]).mean()) / spreads[varies]
         return cls(means, factors)
 

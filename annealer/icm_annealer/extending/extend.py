@@ -299,6 +299,8 @@ class Extension:
         finally:
             for _, task in pending:
                 task.cancel()
+            # None of them writes after this, and asyncio prints no error of another one that has failed.
+            await asyncio.gather(*(task for _, task in pending), return_exceptions=True)
         if digest != header.data:
             raise RequestError(
                 f"{self.source.name}: the rows have changed while they were read, or since the beginning: begin again "

@@ -1,4 +1,4 @@
-"""Work that any of several scorers can do: each piece goes to the one with the least under way."""
+"""Work that any of several scorers can do: each piece goes to the one with the fewest under way."""
 
 from __future__ import annotations
 
@@ -15,15 +15,12 @@ class Several(Protocol):
     """What a scorer has that stands for several of one model."""
 
     def each(self) -> Sequence[Scorer]:
-        """Them, one by one; while one is gone, its requests are answered by the others."""
+        """A scorer for each of them, in a fixed order. While one is gone, the others answer its requests."""
 
 
 class Spread:
-    """A scorer that sends each request to whichever of the scorers behind `scorer` has the least under way. If there is
-    one, it is that.
-
-    Answers do not depend on who gives them: all serve one model.
-    """
+    """A scorer that sends each request to that of the scorers behind `scorer` which has the fewest under way; `scorer`
+    itself, unless it is `Several`. All serve one model, so answers do not depend on which of them gives them."""
 
     def __init__(self, scorer: Scorer):
         self._scorer = scorer

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from icm_annealer.scoring.passes import Scorer
 from icm_client.contract.batches import subset
 from icm_client.contract.wire import ScoreRequest
+from icm_client.text.counts import counted
 
 FIRST_PROMPTS = 8
 LONGEST_PART = 0.15
@@ -49,7 +50,7 @@ class MeasuredRate:
     def __str__(self) -> str:
         """`measured: 5 parts, 380 to 420`."""
         rates = f", {self.parts[-1].tokens_per_s:,.0f} to {self.parts[0].tokens_per_s:,.0f}" if self.parts else ""
-        return f"measured: {len(self.parts)} part{'s' * (len(self.parts) != 1)}{rates}"
+        return f"measured: {counted(len(self.parts), 'part')}{rates}"
 
 
 async def measured_rate(
@@ -77,8 +78,8 @@ async def measured_rate(
         if one.order:
             left.append(one)
     most = max((part.num_prompts for part in parts), default=0)
-    counted = [part for part in parts if part.is_whole or 2 * part.num_prompts >= most]
-    computed = [part for part in counted if part.num_tokens and part.seconds]
+    large = [part for part in parts if part.is_whole or 2 * part.num_prompts >= most]
+    computed = [part for part in large if part.num_tokens and part.seconds]
     return MeasuredRate(sorted(computed, key=lambda part: part.tokens_per_s, reverse=True))
 
 

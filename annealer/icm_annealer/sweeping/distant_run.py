@@ -6,11 +6,13 @@ The machine sees the sweep's folder, its file and all that this names at the sam
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 import platform
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from icm_annealer.runs.directory import STARTED, RunDir
 from icm_annealer.runs.journal import difference
 from icm_annealer.runs.schema.base import Record
 from icm_annealer.runs.schema.journal import RunHeader
+from icm_annealer.scoring.passes import Scorer
 from icm_annealer.sweeping.held import APART_FROM_THE_MODEL
 from icm_annealer.sweeping.meter import Meter, MeteredScorer
 from icm_annealer.sweeping.place import Made
@@ -100,23 +103,11 @@ def make_run(order: str) -> Iterator[str]:
     iterator, ends the run in order. Raises errors of the program."""
     with asyncio.Runner() as runner:
         events: asyncio.Queue[Event | None] = asyncio.Queue()
-
-        async def work() -> None:
-            try:
-                await _make(order, events.put_nowait)
-            finally:
-                events.put_nowait(None)
-
-        async def begin() -> asyncio.Task[None]:
-            return asyncio.create_task(work())
-
-        async def end() -> None:
-            await task
-
-        task = runner.run(begin())
+        task = runner.get_loop().create_task(_make(order, events.put_nowait))
+        task.add_done_callback(lambda _: events.put_nowait(None))
         while (event := runner.run(events.get())) is not None:
             yield event.model_dump_json(exclude_defaults=True)
-        runner.run(end())
+        task.result()
 
 
 async def follow(events: AsyncIterator[str], shown: ShownRun, meter: Meter) -> Made:
@@ -153,7 +144,7 @@ async def _make(order: str, emit: Emit) -> None:
         job = _job(order)
         start = time.monotonic()
         opened = job.open_scorer
-        job = replace(job, open_scorer=lambda *args: _Metered(opened(*args), emit))
+        job = replace(job, open_scorer=lambda *args: _metered(opened(*args), emit))
         try:
             job.prepare()
             result = await job.run(_Reported(emit))
@@ -186,18 +177,11 @@ def _job(text: str) -> LabelJob:
     return replace(run.job, folder=RunDir(place), experiment=order.experiment, resume=True)
 
 
-class _Metered:
+@contextlib.asynccontextmanager
+async def _metered(opened: AbstractAsyncContextManager[Scorer], emit: Emit) -> AsyncIterator[Scorer]:
     """An opened scorer, whose requests are reported."""
-
-    def __init__(self, opened: Any, emit: Emit):
-        self._opened, self._emit = opened, emit
-
-    async def __aenter__(self) -> MeteredScorer:
-        return MeteredScorer(await self._opened.__aenter__(), _Reported(self._emit))
-
-    async def __aexit__(self, *raised: Any) -> bool | None:
-        ended: bool | None = await self._opened.__aexit__(*raised)
-        return ended
+    async with opened as scorer:
+        yield MeteredScorer(scorer, _Reported(emit))
 
 
 class _Reported(ShownRun):

@@ -204,7 +204,7 @@ def spec_of(found: Mapping[Any, Any], mistakes: Mistakes, where: str = "the swee
     try:
         return SweepSpec.model_validate(dict(found))
     except pydantic.ValidationError as error:
-        for line in all_errors(error, whole="the file"):
+        for line in all_errors(error):
             mistakes.add(where, line)
         wrong = [each["loc"] for each in error.errors(include_url=False, include_context=False, include_input=False)]
     try:

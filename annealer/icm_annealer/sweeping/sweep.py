@@ -162,13 +162,14 @@ class _Sweep:
         async def make(run: PlannedRun, scorer: Scorer | None, model: ModelInfo | None) -> None:
             nonlocal lost
             async with slots:
-                if lost is not None:  # each run would wait for the scorer as long as the first one did
+                if lost is not None:  # each run would wait for their scorer as long as the first one did
                     failed[run.name] = lost
                     return
                 try:
                     await self._make(run, scorer, model)
                 except IcmError as error:
-                    lost = error if isinstance(error, UnavailableError) else lost
+                    if scorer is not None and isinstance(error, UnavailableError):
+                        lost = error
                     self._failed(run, error, failed)
                 except Exception as error:  # an error of the program, or of another package's search
                     self._end(run, Outcome("failed", self._logged(run, error)))

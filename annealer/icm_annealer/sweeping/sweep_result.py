@@ -91,8 +91,8 @@ def open_sweep(folder: str | os.PathLike[str]) -> SweepResult:
     Examples:
         >>> import icm_annealer as icm
         >>> what = {"tasks": {"living": {"first": 8}}, "settings": ["zero_shot"]}
-        >>> result = icm.sweep(what, out="runs/again", scorer="fake:", progress=False)
-        >>> icm.open_sweep("runs/again").runs[0].ended
+        >>> result = icm.sweep(what, out="runs/trial", scorer="fake:", progress=False)
+        >>> icm.open_sweep("runs/trial").runs[0].ended
         'done'
     """
     return SweepResult(Path(folder))

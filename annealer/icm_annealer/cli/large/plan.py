@@ -40,8 +40,8 @@ from icm_annealer.scorers.registry import DEFAULT_SCORER
 from icm_client import RequestError
 
 GPUS = (1, 2, 4, 8, 16, 32, 64)
-NAMED = 0.02
-"""The share of the tokens from which on it is told how far they may differ."""
+NARROW = 0.02
+"""The share of the tokens up to which the range in which they lie is not printed."""
 
 
 def plan(
@@ -123,11 +123,11 @@ def plan(
 
 def lines(way: PlannedWork, tokens_per_s: float, price_per_hour: float | None) -> list[str]:
     """One way, line by line."""
-    is_told = way.most_tokens - way.least_tokens > NAMED * way.tokens
-    spread = f" (at least {way.least_tokens:,}, at most {way.most_tokens:,})" if is_told else ""
+    is_wide = way.most_tokens - way.least_tokens > NARROW * way.tokens
+    span = f" (at least {way.least_tokens:,}, at most {way.most_tokens:,})" if is_wide else ""
     said = [
         f"{way.name}: {way.what}",
-        f"  about {way.tokens:,} tokens computed{spread}, {way.tokens / way.num_rows:.1f} a row of {way.num_rows:,}",
+        f"  about {way.tokens:,} tokens computed{span}, {way.tokens / way.num_rows:.1f} a row of {way.num_rows:,}",
     ]
     if math.isfinite(tokens_per_s):
         hours = way.gpu_hours(tokens_per_s)

@@ -28,9 +28,8 @@ from icm_annealer.scoring.rehearsal import LongRehearsalError, Rehearsal
 from icm_client.contract.wire import ScoreRequest
 
 NUM_ERRORS = 3
-"""Standard errors of the number of unclear rows by which the least and the most tokens differ from the usual ones: only
-reading tells how many there are."""
-
+"""Standard errors of the number of unclear rows by which the least and the most tokens differ from the usual ones: the
+number is known only when all rows are read."""
 
 OpenBy = Callable[[Scorer, Core, ExtendSettings, str], Awaitable[By]]
 """As a mode's `open`."""

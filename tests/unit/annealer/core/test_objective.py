@@ -108,6 +108,22 @@ def test_a_label_about_which_the_model_is_lukewarm_keeps_its_examples() -> None:
 
 def test_calibration_of_the_same_scores_for_all_examples_is_zero() -> None:
     assert not calibrated(np.log(np.full((5, 3), [0.2, 0.3, 0.1]))).round(12).any()
+    assert not calibrated(LOGPROBS[:1]).any()
+
+
+def test_calibration_does_not_magnify_the_rounding_of_single_precision() -> None:
+    logprobs = np.random.default_rng(0).normal(-20.0, 1.0, (50, 3))
+    logprobs[:, 2] = logprobs[:, :2].mean(axis=1)  # whatever the example says, this label is in the middle
+    scores = calibrated(logprobs.astype(np.float32).astype(float))
+    assert scores[:, :2] == pytest.approx(calibrated(logprobs)[:, :2], abs=1e-5)
+    assert np.abs(scores[:, 2]).max() < 1e-5
+
+
+def test_fewer_examples_than_labels_are_only_shifted() -> None:
+    scores = calibrated(np.log([[0.5, 0.3, 0.2], [0.3, 0.4, 0.3]]))
+    assert scores[0] == pytest.approx(-scores[1])
+    # By the same spread of all labels, those that speak for an example would be equal.
+    assert scores[1, 2] > scores[1, 1] > scores[1, 0]
 
 
 def made(seed: int, num: int, num_labels: int, *, strength: float = 1.0) -> tuple[np.random.Generator, Array, Ints]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,14 +10,16 @@ from tests import finished, planted
 from tests.several import several
 
 from icm_annealer.data.rows import READ_AS_IT_IS
-from icm_annealer.extending.chunks import Source
+from icm_annealer.extending.chunks import Chunk, Source
 from icm_annealer.extending.core import Core
-from icm_annealer.extending.extend import Extension, Progress, by_contexts
+from icm_annealer.extending.extend import Extension, Progress, Searches, by_contexts
 from icm_annealer.extending.jobs.batches import by_batches
 from icm_annealer.extending.journal import JOURNAL, LABELS
+from icm_annealer.extending.rows import LabelledChunk
 from icm_annealer.extending.settings import ExtendSettings
 from icm_annealer.runs.directory import RunDir
 from icm_client import ScorerClient
+from icm_client.contract.errors import UnavailableError
 
 SILENT = Progress(lambda text: None, lambda num: None, lambda num, usage: None)
 SETTINGS = ExtendSettings(shots=8, sample=64)
@@ -71,6 +74,37 @@ async def test_one_that_goes_while_it_answers_loses_nothing(work: Work, tmp_path
     assert min(asked.count("a"), asked.count("c")) > 5  # both do its work
     again = scorers.prompts.total() - alone.prompts.total()
     assert 0 < again <= 30  # the rest of the chunk whose answer was cut off
+
+
+class Lost:
+    """A labeller whose first two chunks fail, the second one before the first, while further ones are under way."""
+
+    def __init__(self) -> None:
+        self.second_failed, self.num_ended = asyncio.Event(), 0
+
+    async def labelled(self, chunk: Chunk) -> LabelledChunk:
+        try:
+            if chunk.number == 0:
+                await self.second_failed.wait()
+            elif chunk.number == 1:
+                self.second_failed.set()
+            else:
+                await asyncio.Event().wait()
+            raise UnavailableError(f"chunk {chunk.number}")
+        finally:
+            await asyncio.sleep(0)
+            self.num_ended += 1
+
+
+async def test_when_chunks_fail_all_have_ended_before_the_error_is_raised(work: Work, tmp_path: Path) -> None:
+    lost = Lost()
+    async with several("ab") as (client, _):
+        by = await by_contexts(client, work.core, SETTINGS, "default")
+        by = by._replace(searches=Searches(30, lambda folder: lost))
+        source = Source(work.rows, work.core.task, READ_AS_IT_IS)
+        with pytest.raises(UnavailableError, match="chunk 0"):
+            await Extension(work.core, source, by, SETTINGS, RunDir(tmp_path), SILENT, 30).run()
+        assert lost.num_ended == 4
 
 
 @pytest.mark.slow

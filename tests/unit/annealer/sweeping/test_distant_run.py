@@ -14,16 +14,21 @@ from typing import Any
 import pytest
 from tests import planted
 
-from icm_annealer.console.sweep_progress import ShownRun
+from icm_annealer.api.job import LabelJob
+from icm_annealer.console.sweep_progress import ShownRun, SweepProgress
+from icm_annealer.console.terminal import Terminal
 from icm_annealer.runs.directory import COSTS, JOURNAL, LABELS, STARTED, RunDir
+from icm_annealer.scorers.kind import ScorerKind
 from icm_annealer.scoring.limited_scorer import BudgetSpentError
 from icm_annealer.sweeping.distant_run import Event, follow, make_run, order_of
+from icm_annealer.sweeping.held import held_runs
 from icm_annealer.sweeping.meter import Meter
 from icm_annealer.sweeping.mistakes import Mistakes
 from icm_annealer.sweeping.place import Made
-from icm_annealer.sweeping.plan import ScorerDefaults, SweepPlan, make_plan
+from icm_annealer.sweeping.plan import PlannedRun, ScorerDefaults, SweepPlan, make_plan
 from icm_annealer.sweeping.ray_cluster import ray_cluster
 from icm_annealer.sweeping.spec import spec_of
+from icm_annealer.sweeping.sweep import SweepLimits, run_sweep
 from icm_client.contract.errors import IcmError, RequestError, UnavailableError
 
 SHORT = {"search": "blocks", "chains": 2, "passes": 4}
@@ -114,6 +119,35 @@ def test_a_machine_that_is_not_fit_says_so(plan: SweepPlan, tmp_path: Path) -> N
     with pytest.raises(IcmError, match="ended before the run did") as lost:
         followed([Event(asked=True).model_dump_json()], unlimited())
     assert not isinstance(lost.value, RequestError)  # so it is tried again
+
+
+class Elsewhere:
+    """A `Place` of several machines that start a scorer for each run; the first one cannot."""
+
+    def __init__(self, plan: SweepPlan):
+        self._plan, self._num_made = plan, 0
+
+    def shares(self, kind: ScorerKind) -> bool:
+        return False
+
+    async def make(self, run: PlannedRun, job: LabelJob, shown: ShownRun, meter: Meter) -> Made:
+        self._num_made += 1
+        if self._num_made == 1:
+            raise UnavailableError("no model starts here")
+        job.folder.release()
+        events = await asyncio.to_thread(list, make_run(order_of(self._plan, run, job)))
+        return await asyncio.to_thread(followed, events, meter)
+
+
+def test_a_machine_without_a_scorer_stops_only_its_own_run(plan: SweepPlan) -> None:
+    limits, progress = SweepLimits(max_parallel=1, num_retries=0), SweepProgress(Terminal(quiet=True), "sweep")
+    swept = asyncio.run(run_sweep(plan, held_runs(plan), limits, progress, Elsewhere(plan)))
+    assert [(one.ended, one.reason) for one in swept.outcomes.values()] == [
+        ("failed", "no model starts here"),
+        ("done", ""),
+    ]
+    assert swept.scorer_seconds > 0
+    assert (plan.runs[1].job.folder / LABELS).exists()
 
 
 def test_a_cluster_that_is_not_there_is_an_error(plan: SweepPlan) -> None:

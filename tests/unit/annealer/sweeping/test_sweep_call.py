@@ -44,6 +44,8 @@ def test_what_fails_is_listed_or_refused(tmp_path: Path) -> None:
         sweep(what)
     with pytest.raises(RequestError, match=r"the sweep: seed: .*\(and 1 more mistake\)"):
         sweep({**what, "seed": 1, "tasks": ["nothing.yaml"]}, out=tmp_path / "out")
+    with pytest.raises(RequestError, match=r"^the sweep: seeds: one is named twice"):
+        sweep({**what, "seeds": [1, 1]}, out=tmp_path / "out")
     with pytest.raises(RequestError, match="at least 1 run at a time"):
         sweep(what, out=tmp_path / "out", max_parallel=0)
     with pytest.raises(RequestError, match="is not the folder of a sweep"):

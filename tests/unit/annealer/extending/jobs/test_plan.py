@@ -61,9 +61,9 @@ async def test_tokens_are_as_planned(tmp_path: Path) -> None:
         await finished.finished(scorer, tmp_path / "core", task)
     core, found = Core.read(tmp_path / "core"), dict[str, Costs]()
     for mode, hosts, num in (
-        ("shots", "a", 1000),
-        ("shots", "ab", 1000),
-        ("neighbours", "a", 1000),
+        ("shots", "a", 500),
+        ("shots", "ab", 500),
+        ("neighbours", "a", 500),
         ("batches", "a", 120),
     ):
         write(tmp_path / "rows.jsonl", num, 1)
