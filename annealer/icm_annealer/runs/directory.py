@@ -47,9 +47,10 @@ LONGEST_NAME = max(OUR_FILES, key=len)
 
 def check_result(out: Path, *, overwrite: bool, is_folder: bool = False, reads: Iterable[Path | str] = ()) -> None:
     """Checks, before any work is done, that a result can be written to `out`. Raises RequestError, also for one of the
-    files that the command reads, and for a file of a run, neither of which `overwrite` replaces."""
+    files that the command reads, and for a file of a run, neither of which `overwrite` replaces. A run's page is made
+    of its other files, so it may be replaced."""
     check_place(out, overwrite=overwrite, is_folder=is_folder)
-    if out.name in OUR_FILES and (out.parent / JOURNAL).is_file():
+    if out.name in OUR_FILES and out.name != REPORT and (out.parent / JOURNAL).is_file():
         raise RequestError(f"{out} is a file of the run in {out.parent}: use another --out (out= in Python)")
     for source in reads:
         with contextlib.suppress(OSError):  # no file, or none yet
