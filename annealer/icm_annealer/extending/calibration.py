@@ -54,7 +54,7 @@ class Calibration:
 
     def scores(self, logprobs: Array) -> Array:
         """Scores [row, label] from raw log-probabilities [context, row, label] behind all contexts."""
-        scores: Array = calibrated_behind_each(self.scales, logprobs).mean(axis=0) + self.shift
+        scores: Array = _behind_each(self.scales, logprobs).mean(axis=0) + self.shift
         return scores
 
     def is_unclear(self, scores: Array) -> npt.NDArray[np.bool_]:
@@ -86,14 +86,15 @@ def calibrated_by(
     in the sample (-1 where none is), which count for the rates. The first `num_shared` contexts are cheap: one of them
     comes first."""
     scales = [LabelScale.of(behind) for behind in sample]
-    likely = [_log_likelihood(scale.scores(behind), labels) for scale, behind in zip(scales, core, strict=True)]
+    likely = [_log_likelihood(scores, labels) for scores in _behind_each(scales, core)]
     order = sorted(range(len(likely)), key=lambda number: (number >= num_shared, -likely[number]))
-    first = scales[order[0]].scores(sample[order[0]])
+    scores = _behind_each(scales, sample)
+    first = scores[order[0]]
     first_shift = rates.shifts(held_by(first, known))
     found = first[known < 0] if (known < 0).any() else first
     unclear_below = float(np.quantile(margin(found + first_shift), share_again)) if share_again else 0.0
-    mean = calibrated_behind_each(scales, sample).mean(axis=0)
-    return Calibration(order, scales, first_shift, rates.shifts(held_by(mean, known)), unclear_below)
+    shift = rates.shifts(held_by(scores.mean(axis=0), known))
+    return Calibration(order, scales, first_shift, shift, unclear_below)
 
 
 def core_figures(calibration: Calibration, core: Array, labels: Ints, sample: Array) -> CoreFigures:
@@ -101,7 +102,7 @@ def core_figures(calibration: Calibration, core: Array, labels: Ints, sample: Ar
     there is none else, the limits are those of the `sample`."""
     scored = ~np.isnan(core[:, :, 0]).all(axis=0)
     left = core[:, scored] if scored.any() else sample
-    scores = np.nanmean(calibrated_behind_each(calibration.scales, left), axis=0) + calibration.shift
+    scores = np.nanmean(_behind_each(calibration.scales, left), axis=0) + calibration.shift
     log_mass = np.nanmean(log_sums(left, 2)[:, :, 0], axis=0)
     mean, sd = float(log_mass.mean()), float(log_mass.std())
     return CoreFigures(
@@ -114,11 +115,6 @@ def core_figures(calibration: Calibration, core: Array, labels: Ints, sample: Ar
     )
 
 
-def calibrated_behind_each(scales: Sequence[LabelScale], logprobs: Array) -> Array:
-    """Scores [context, row, label] without shifts, from raw log-probabilities of the same shape."""
-    return np.stack([scale.scores(behind) for scale, behind in zip(scales, logprobs, strict=True)])
-
-
 def held_by(scores: Array, known: Ints) -> Array:
     """`scores` [row, label] by which the labels that are `known` (-1 where none is) are the best ones."""
     held: Array = scores + KNOWN_GAIN * (known[:, None] == np.arange(scores.shape[1]))
@@ -128,6 +124,11 @@ def held_by(scores: Array, known: Ints) -> Array:
 def margin(scores: Array) -> Array:
     """[row]: by how many nats the best label's score exceeds the next one's."""
     return margins(scores, scores.argmax(axis=1))
+
+
+def _behind_each(scales: Sequence[LabelScale], logprobs: Array) -> Array:
+    """Scores [context, row, label] without shifts, from raw log-probabilities of the same shape."""
+    return np.stack([scale.scores(behind) for scale, behind in zip(scales, logprobs, strict=True)])
 
 
 def _log_likelihood(scores: Array, labels: Ints) -> float:

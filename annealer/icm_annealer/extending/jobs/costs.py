@@ -60,25 +60,20 @@ class Planning:
         """The same with so many contexts."""
         return replace(self, settings=replace(self.settings, contexts=num))
 
-    async def opened(self, open_by: OpenBy, rehearsal: Rehearsal) -> By:
-        """What labels rows, in a rehearsal."""
-        return await open_by(rehearsal, self.core, self.settings, "default")
-
 
 async def cost_of(work: Planning, open_by: OpenBy) -> Tokens:
     """Of the whole extension. Raises the errors of `open_by`."""
-    by = await work.opened(open_by, Rehearsal(work.scorer))
-    return await (_cost_of_searches(work, by) if by.searches else _cost_of_reads(work, open_by))
+    reads = await _Reads.opened(work, open_by)
+    return await (_cost_of_searches(work, reads.by) if reads.by.searches else _cost_of_reads(work, open_by, reads))
 
 
-async def _cost_of_reads(work: Planning, open_by: OpenBy) -> Tokens:
+async def _cost_of_reads(work: Planning, open_by: OpenBy, rehearsed: _Reads) -> Tokens:
     """The part of one scorer is rehearsed: its part of the calibration, as it is, and then other rows, which all
     further ones are like. Each scorer computes the contexts, and has in its cache of reads the part of the sample that
     it has read itself."""
     num_scorers = len(Spread(work.scorer))
     others, num_sampled = [row.text for row in work.survey.others], len(work.survey.sample)
     sample = [row.text for row in work.survey.sample][::num_scorers]
-    rehearsed = await _Reads.opened(work, open_by)
     scorer, num_shared = rehearsed.by.scorer, rehearsed.by.scorer.num_shared
     once = num_scorers * float(await rehearsed.spent_by(sample, *range(scorer.num_contexts)))
     before = rehearsed.computed_tokens
@@ -126,7 +121,7 @@ class _Reads:
     @classmethod
     async def opened(cls, work: Planning, open_by: OpenBy) -> _Reads:
         rehearsal = Rehearsal(work.scorer)
-        return cls(await work.opened(open_by, rehearsal), rehearsal)
+        return cls(await open_by(rehearsal, work.core, work.settings, "default"), rehearsal)
 
     @property
     def requests(self) -> Sequence[ScoreRequest]:
