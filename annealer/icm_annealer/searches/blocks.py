@@ -261,32 +261,37 @@ def likelier_names(labels: Ints, alone: Array) -> Ints:
 
 
 def _likelier_of_equals(problem: Problem, candidates: list[Candidate], alone: Array) -> list[Candidate]:
-    """Moves another candidate to the front if its U is not clearly lower than the best and evidence of another kind
-    speaks for it: without known labels, what the zero-shot scores `alone` say of the labels decides between the best
-    and those of another concept, since a concept, its opposite and a second one can be equally coherent, and between
-    the best and those at other rates; the zero-shot labels themselves take no part, since their scores speak for them
-    in any case. Known labels decide between all.
+    """Moves another candidate to the front if its U is not clearly lower than the best and other evidence speaks for it.
+
+    Known labels decide between all. Without them, labels at rates that a search tried give way to the same concept's at
+    rates that nobody chose. Between unrelated concepts, which can be equally coherent, as a concept and its opposite
+    are, the sum of U and of what the zero-shot scores `alone` say decides; the zero-shot labels themselves take no part
+    in either, since their scores speak for them in any case.
     """
     best, num_labels, is_known = candidates[0], alone.shape[1], problem.is_known
 
+    def known_evidence(candidate: Candidate) -> float:
+        scores = alone if candidate.scores is None else candidate.scores
+        return float(normalized(scores)[is_known, candidate.labels[is_known]].mean())
+
     def evidence(candidate: Candidate) -> float:
-        if not is_known.any() or candidate.scores is None:
-            return information(alone, candidate.labels)
-        return float(normalized(candidate.scores)[is_known, candidate.labels[is_known]].mean())
+        return candidate.u + information(alone, candidate.labels)
 
-    def is_equal(rival: Candidate) -> bool:
-        if len(rival.us) < len(best.us):
-            return False
+    def is_close(rival: Candidate, least: float) -> bool:
         lead, error = best.lead(rival)
-        if is_known.any():
-            return lead <= CLEAR * error
-        is_alone = rival.starts == (ZERO_SHOT_ALONE,)
-        if agreement_beyond_chance(best.labels, rival.labels, num_labels) < UNRELATED:
-            return not is_alone and lead <= max(CLEAR * error, problem.slack)
-        return not is_alone and (UNEVEN,) in (best.starts, rival.starts) and lead <= CLEAR * error
+        return len(rival.us) >= len(best.us) and lead <= max(CLEAR * error, least)
 
-    first = max([best, *filter(is_equal, candidates)], key=evidence)
-    return [first, *(candidate for candidate in candidates if candidate is not first)]
+    def is_related(rival: Candidate) -> bool:
+        return agreement_beyond_chance(best.labels, rival.labels, num_labels) >= UNRELATED
+
+    if is_known.any():
+        best = max([best, *(rival for rival in candidates if is_close(rival, 0.0))], key=known_evidence)
+    else:
+        rivals = [rival for rival in candidates if rival.starts != (ZERO_SHOT_ALONE,) and is_close(rival, problem.slack)]
+        if best.starts == (UNEVEN,):
+            best = next((rival for rival in rivals if is_related(rival) and rival is not best), best)
+        best = max([best, *(rival for rival in rivals if not is_related(rival))], key=evidence)
+    return [best, *(candidate for candidate in candidates if candidate is not best)]
 
 
 def _expected_passes(settings: BlockSettings, num_examples: int) -> ExpectedPasses:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.label_balance import LabelRates
-from icm_annealer.core.objective import Measure, Objective
+from icm_annealer.core.objective import Measure, Objective, information
 from icm_annealer.rules.consistency import Consistency
 from icm_annealer.scoring.passes import PassRequest, PassResult
 from icm_annealer.scoring.prefix_plan import PlanKind
@@ -285,20 +285,35 @@ def test_an_answer_that_is_no_opposite_is_chosen_by_u_alone() -> None:
         assert len(result.candidates) > 1
 
 
-def test_labels_at_other_rates_are_kept_only_if_zero_shot_or_a_clear_lead_speaks_for_them() -> None:
-    """U at other rates is the less certain, the fewer examples have the rare label."""
+def first_of(*found: tuple[tuple[str, ...], Ints, float], zero_shot: Array) -> tuple[str, ...]:
+    """How the answer began that is chosen of these (how it began, labels, U); the orders make U uncertain by 0.01."""
+    candidates = [
+        Candidate(starts, labels, u, confident(labels), [u - 0.01, u + 0.01], confident(labels))
+        for starts, labels, u in found
+    ]
+    chosen = _likelier_of_equals(problem(), candidates, zero_shot)
+    assert len(chosen) == len(candidates)
+    return chosen[0].starts
+
+
+def test_labels_at_other_rates_have_to_lead_over_those_of_the_same_concept() -> None:
+    """Whatever the zero-shot scores say: U at some rates is often a little higher where labels are even."""
     few = GOLD.copy()
     few[np.flatnonzero(GOLD)[::2]] = 0
-    assert agreement_beyond_chance(few, GOLD, 2) > UNRELATED  # no other concept
+    assert agreement_beyond_chance(few, GOLD, 2) > UNRELATED
+    for share, chosen in ((0.9, ("growing",)), (1.1, (UNEVEN,))):
+        found = ((UNEVEN,), few, 0.3 + share * problem().slack), (("growing",), GOLD, 0.3)
+        assert {first_of(*found, zero_shot=0.5 * confident(means)) for means in (GOLD, few)} == {chosen}
 
-    def candidate(starts: tuple[str, ...], labels: Ints, us: list[float]) -> Candidate:
-        return Candidate(starts, labels, us[0], confident(labels), us, confident(labels))
 
-    for lead, means, chosen in ((1.5, GOLD, GOLD), (2.5, GOLD, few), (1.5, few, few)):
-        us = [0.3 + 0.01 * (lead + off) for off in (-1, 1)]  # the standard error of the lead is 0.01
-        found = [candidate((UNEVEN,), few, us), candidate(("growing",), GOLD, [0.3, 0.3])]
-        first, *others = _likelier_of_equals(problem(), found, 0.5 * confident(means))
-        assert (first.labels.tolist(), len(others)) == (chosen.tolist(), 1)
+def test_between_unrelated_concepts_u_and_the_zero_shot_scores_decide_together() -> None:
+    other = np.arange(NUM) // 2 % 2
+    assert agreement_beyond_chance(other, GOLD, 2) < UNRELATED
+    alone = 0.02 * confident(GOLD)
+    more = information(alone, GOLD) - information(alone, other)
+    assert 0 < 1.1 * more < problem().slack
+    for share, chosen in ((0.9, ("growing",)), (1.1, ("random",))):
+        assert first_of((("random",), other, 0.3 + share * more), (("growing",), GOLD, 0.3), zero_shot=alone) == chosen
 
 
 def test_answers_with_exchanged_names_come_from_contexts_of_their_own() -> None:
