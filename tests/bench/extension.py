@@ -76,7 +76,7 @@ class Work(NamedTuple):
                 Terminal().say(f"  ended with {ended.code} after {ended.seconds:,.0f} s, peak {ended.peak_mb:,.0f} MB")
                 return ended
             if kill_at < 1 and num_labelled(folder) >= kill_at * self.num_rows:
-                process.send_signal(signal.SIGKILL)
+                os.kill(process.pid, signal.SIGKILL)  # Popen's own would wait for it, and take the figures
             time.sleep(0.05)
 
 
