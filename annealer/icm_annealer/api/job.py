@@ -123,12 +123,14 @@ class LabelJob:
         """Opens the scorer, searches, and writes the results. Call `prepare` first.
 
         Raises IcmError. The journal then holds all answers so far, and a job with `resume` continues from there. If
-        nothing was answered, the run's files are removed.
+        nothing was answered, the run's files are removed, and those of a run that it was to replace are put back.
         """
         answered = False
 
         def on_pass(event: PassEvent) -> None:
             nonlocal answered
+            if not answered:
+                self.folder.begun()
             answered = True
             progress.on_pass(event)
 

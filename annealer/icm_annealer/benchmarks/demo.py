@@ -66,6 +66,7 @@ def prepare_demo(folder: RunDir) -> None:
     for place in (folder, *seeds):
         _check_is_demos(place)
     folder.prepare(overwrite=True)
+    folder.begun()
     for seed in seeds:
         seed.remove()
 

@@ -183,11 +183,8 @@ def baselines(
 def _prepare(folder: RunDir, *, resume: bool, overwrite: bool) -> None:
     for name in (FIGURES, PAGE):
         check_writable(folder / name)
-    if (folder / FIGURES).exists():
-        if overwrite:
-            (folder / FIGURES).unlink()
-        elif not resume:
-            raise RequestError(
-                f"{folder.path} already holds baselines; use --resume to continue, --overwrite to replace "
-                "them, or another --out"
-            )
+    if (folder / FIGURES).exists() and not (resume or overwrite):
+        raise RequestError(
+            f"{folder.path} already holds baselines; use --resume to continue, --overwrite to replace them, or another "
+            "--out"
+        )

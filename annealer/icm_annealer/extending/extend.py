@@ -156,6 +156,7 @@ class Extension:
                 rows = sample or list(self.sampled(journal.header).values())
                 line = NO_CALIBRATION if searches else await self._calibrated(rows)
                 journal.write_calibration(line)
+                self.folder.begun()
             self.progress.expect(journal.header.num_rows)
             if searches:
                 labeller = searches.labeller(self.folder)

@@ -11,6 +11,7 @@ from pathlib import Path
 from icm_annealer.runs.atomic_write import check_place, check_writable, write_whole
 from icm_annealer.runs.lock import LOCK, hold, release
 from icm_annealer.runs.schema.base import Record, Versioned
+from icm_annealer.runs.set_aside import drop, put_back, set_aside
 from icm_client.contract.errors import RequestError
 
 JOURNAL, COSTS, LABELS = "journal.jsonl", "costs.jsonl", "labels.jsonl"
@@ -73,7 +74,8 @@ class RunDir:
         Raises RequestError if another process holds the lock, if the folder holds a run and neither option is set, if
         a run would be replaced whose labels were reviewed, or if there is no run to resume.
 
-        `overwrite` removes only files that runs write.
+        `overwrite` replaces only files that runs write. They are kept until `begun` is called, and put back if the lock
+        is released before, or if the next process that prepares the folder still finds them.
         """
         try:
             if self.path.exists() and not self.path.is_dir():
@@ -81,7 +83,8 @@ class RunDir:
             if resume and not self.path.exists():
                 raise RequestError(f"{self.path}: there is no run to resume", code="no_run")
             self.path.mkdir(parents=True, exist_ok=True)
-            hold(self.path)  # before anything is removed
+            hold(self.path)  # before anything is moved
+            put_back(self.path)
             if (self / JOURNAL).exists() and not resume and not overwrite:
                 raise RequestError(
                     f"{self.path} already holds a run; use --resume (resume=True in Python) to continue it, "
@@ -104,22 +107,26 @@ class RunDir:
                     code="run_exists",
                 )
             if overwrite and not resume:
-                for name in OUR_FILES:
-                    (self / name).unlink(missing_ok=True)
+                set_aside(self.path, OUR_FILES)
         except OSError as error:
             raise RequestError(f"{self.path}: {error.strerror}", code="run_folder") from None
         check_writable(self / LONGEST_NAME)
 
+    def begun(self) -> None:
+        """Removes what this run replaces."""
+        drop(self.path)
+
     def remove(self) -> None:
         """Removes a run, and its folder if it is then empty. Raises RequestError if another process writes there."""
         self.prepare(overwrite=True)
+        self.begun()
         (self / LOCK).unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.path.rmdir()
 
     def forget(self) -> None:
-        """Removes a run without answers, and its folder if it is then empty. It is not if the log of a scorer that
-        failed to start is there."""
+        """Removes a run without answers, puts back what it was to replace, and removes its folder if it is then empty.
+        It is not if the log of a scorer that failed to start is there."""
         for name in (JOURNAL, EXAMPLES, COSTS, SKIPPED, STARTED):
             (self / name).unlink(missing_ok=True)
         self.release()
@@ -129,7 +136,8 @@ class RunDir:
                 self.path.rmdir()
 
     def release(self) -> None:
-        """Releases the lock on the folder."""
+        """Releases the lock on the folder, and puts back what a run that has not begun was to replace."""
+        put_back(self.path)
         release(self.path)
 
     def write_text(self, name: str, text: str) -> Path:

@@ -287,7 +287,9 @@ def _likelier_of_equals(problem: Problem, candidates: list[Candidate], alone: Ar
     if is_known.any():
         best = max([best, *(rival for rival in candidates if is_close(rival, 0.0))], key=known_evidence)
     else:
-        rivals = [rival for rival in candidates if rival.starts != (ZERO_SHOT_ALONE,) and is_close(rival, problem.slack)]
+        rivals = [
+            rival for rival in candidates if rival.starts != (ZERO_SHOT_ALONE,) and is_close(rival, problem.slack)
+        ]
         if best.starts == (UNEVEN,):
             best = next((rival for rival in rivals if is_related(rival) and rival is not best), best)
         best = max([best, *(rival for rival in rivals if not is_related(rival))], key=evidence)

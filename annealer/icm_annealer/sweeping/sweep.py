@@ -226,6 +226,7 @@ class _Sweep:
         if scorer is not None:
             job = replace(job, open_scorer=lambda *_: contextlib.nullcontext(scorer))
         job.prepare()
+        folder.begun()
         self._replaced.add(run.name)
         folder.write(STARTED, self._started(run))
         made = await self._place.make(run, job, self._progress.run(run.name), self._meter)

@@ -77,6 +77,7 @@ class RelabelJob:
         folder = RunDir(self.out)
         folder.prepare(resume=resume, overwrite=overwrite)
         if overwrite and not resume:
+            folder.begun()
             for name in (RELABELLING, PAGE):
                 (self.out / name).unlink(missing_ok=True)
             shutil.rmtree(self.out / TUNING, ignore_errors=True)

@@ -45,7 +45,7 @@ async def compare(
     out: Path, scorer: Scorer, data: TaskData, plan: BaselinesPlan, progress: RunProgress, *, resume: bool
 ) -> BaselinesComparison:
     """Runs all methods of `plan`; with `resume`, rows saved in `out` are reused. Other methods with a saved row for
-    every seed are then included in the comparison.
+    every seed are then included in the comparison. Without it, `out` is replaced.
 
     If the scorer's budget is spent before, the seeds that have all methods are compared. Raises BudgetSpentError if no
     seed has.
@@ -61,6 +61,8 @@ async def compare(
         await first.open(plan.offer.prefix)
     if plan.offer.human is not None:
         human_labels(first.train, plan.offer.human, data.task)
+    if not resume:
+        out.unlink(missing_ok=True)  # nothing stands in the way of new ones
     part = Part(BaselineRows(plan), SavedRows(out, ROWS, BaselineRow))
     try:
         await run_jobs(

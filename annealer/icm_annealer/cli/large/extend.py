@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from icm_annealer.api.job import alone
 from icm_annealer.cli.shared.bounds import MAX_AMOUNT, MAX_COUNT
 from icm_annealer.cli.shared.options import (
     AllowCodeOption,
@@ -177,7 +178,8 @@ def extend(
                 behind = await found_mode.open(client, core, settings, job.counted_as)
                 return await job.run(behind, client, callbacks)
 
-    metrics: ExtensionMetrics = interruptible(work(), output, "the same command with --resume")
+    with alone(job.folder):
+        metrics: ExtensionMetrics = interruptible(work(), output, "the same command with --resume")
     print_metrics(output, job, metrics)
     output.json({"labels": job.out, "folder": job.folder.path, **metrics.model_dump(exclude={"format"})})
 

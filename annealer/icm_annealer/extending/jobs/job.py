@@ -27,6 +27,7 @@ from icm_annealer.runs.experiment import own_experiment
 from icm_annealer.runs.lock import hold
 from icm_annealer.runs.schema.extension import CheckLine, ExtensionMetrics
 from icm_annealer.runs.schema.metrics import AlarmRecord
+from icm_annealer.runs.set_aside import put_back, set_aside
 from icm_annealer.scoring.pass_event import PassEvent
 from icm_annealer.scoring.passes import Scorer
 from icm_client.contract.errors import RequestError
@@ -86,12 +87,9 @@ class ExtendJob:
         except OSError as error:
             raise RequestError(f"{folder}: {error.strerror}", code="run_folder") from None
         hold(folder)
+        put_back(folder)
         if not self.resume:
-            for name in OUR_FILES:
-                (folder / name).unlink(missing_ok=True)
-            for run in (folder / CHECK, *(folder / BATCHES).glob("*")):
-                if run.exists():
-                    RunDir(run).remove()
+            set_aside(folder, (*OUR_FILES, CHECK, BATCHES))
 
     async def run(
         self,

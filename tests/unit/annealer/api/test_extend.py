@@ -8,7 +8,7 @@ import pytest
 from tests import finished, planted
 from tests.icm_command import Icm
 
-from icm_annealer import RequestError, extend, open_extension
+from icm_annealer import IcmError, RequestError, extend, open_extension
 
 
 def test_rows_get_the_labels_that_the_command_gives(icm: Icm, url: str, tmp_path: Path) -> None:
@@ -26,6 +26,9 @@ def test_rows_get_the_labels_that_the_command_gives(icm: Icm, url: str, tmp_path
     assert "ExtensionResult: 100 labels" in repr(found)
     with pytest.raises(RequestError, match="is there already"):
         extend(core, rows, out=out, scorer=url)
+    with pytest.raises(IcmError, match=r"127\.0\.0\.1:9"):
+        extend(core, data, out=out, scorer="http://127.0.0.1:9", wait_s=0, overwrite=True)
+    assert open_extension(out).labels == found.labels
     assert extend(core, data, out=out, scorer=url, shots=8, overwrite=True).labels == found.labels
     with pytest.raises(RequestError, match="is no file of a finished extension"):
         open_extension(data)

@@ -21,6 +21,7 @@ from icm_annealer.runs.directory import DEMO, JOURNAL, LABELS, METRICS, REPORT
 from icm_annealer.runs.schema.base import read_file
 from icm_annealer.runs.schema.metrics import DemoResults
 from icm_annealer.runs.schema.verdict import WORDS
+from icm_annealer.runs.set_aside import ASIDE
 from icm_client.text.counts import counted
 
 ROW = ["id", "label", "probs", "margin", "context_probs", "label_mass", "group", "run"]
@@ -128,8 +129,13 @@ def test_a_run_that_is_there_is_refused_resumed_or_overwritten(icm: Icm, tmp_pat
     assert {name: (out / name).read_bytes() for name in before} == before
     check_refused(icm(*command, "--resume", "--seed", 1), 2, "seed was 0, is now 1")
     assert {name: (out / name).read_bytes() for name in before} == before
+    nobody = icm(*command, "--overwrite", "--seed", 1, "--scorer", "http://127.0.0.1:9", "--wait", 0)
+    check_refused(nobody, 1, "no scorer was ready")
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path.name in before} == before
+    assert icm("show", out).code == 0
     assert icm(*command, "--overwrite", "--seed", 1).code == 0
     assert (out / JOURNAL).read_bytes() != before[JOURNAL]
+    assert not (out / ASIDE).exists()
     assert (out / "notes.txt").read_text() == "mine"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from icm_annealer.runs.directory import COSTS, JOURNAL, RESULTS, REVIEW, SCORER_LOG, RunDir
+from icm_annealer.runs.lock import LOCK
 from icm_client.contract.errors import RequestError
 
 
@@ -20,6 +21,25 @@ def test_a_file_that_is_no_run_s_is_not_replaced_unasked(tmp_path: Path, name: s
     assert (tmp_path / name).read_text() == "my own"
     RunDir(tmp_path).prepare(overwrite=True)
     assert not (tmp_path / name).exists()
+
+
+def test_a_run_is_replaced_when_the_new_one_has_begun(tmp_path: Path) -> None:
+    """Not before: neither if the new one fails, nor if its process is killed."""
+    folder = RunDir(tmp_path)
+    (folder / JOURNAL).write_text("earlier")
+    for end in (folder.forget, folder.release, lambda: None):  # the last one is killed
+        folder.prepare(overwrite=True)
+        (folder / JOURNAL).write_text("new")
+        end()
+    folder.prepare(resume=True)
+    assert (folder / JOURNAL).read_text() == "earlier"
+    folder.prepare(overwrite=True)
+    folder.begun()
+    assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+    (folder / JOURNAL).write_text("new")
+    folder.release()
+    folder.prepare(resume=True)
+    assert (folder / JOURNAL).read_text() == "new"
 
 
 def test_what_a_run_leaves_before_it_has_a_journal_is_no_hindrance(tmp_path: Path) -> None:

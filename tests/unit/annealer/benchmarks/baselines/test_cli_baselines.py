@@ -134,6 +134,7 @@ def test_it_is_gone_on_with(icm: Icm, tmp_path: Path, url: str) -> None:
     assert compare(icm, url, task, out, "--seeds", 1, *methods).code == 0
     first = saved(out)["rows"]
     check_refused(compare(icm, url, task, out, "--seeds", 1, *methods), 2, "--resume")
+    assert compare(icm, "http://127.0.0.1:9", task, out, "--wait", 0, "--overwrite").code == 1
     assert saved(out)["rows"] == first
     ended = compare(icm, url, task, out, "--seeds", 2, *methods, "--resume")
     assert ended.code == 0, ended
