@@ -117,6 +117,11 @@ class ScorerClient:
             client._home = number
         return clients
 
+    def up(self) -> list[int]:
+        """The numbers, in the order of `each`, of the scorers that have answered, or may have come back since they did
+        not. The clients of the others would all ask the same other scorer."""
+        return self._fronts.up()
+
     async def __aenter__(self) -> ScorerClient:
         return self
 

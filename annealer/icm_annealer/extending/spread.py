@@ -15,12 +15,16 @@ class Several(Protocol):
     """What a scorer has that stands for several of one model."""
 
     def each(self) -> Sequence[Scorer]:
-        """A scorer for each of them, in a fixed order. While one is gone, the others answer its requests."""
+        """A scorer for each of them, in a fixed order. While one is gone, another one answers its requests."""
+
+    def up(self) -> Sequence[int]:
+        """The numbers of those that are not gone."""
 
 
 class Spread:
-    """A scorer that sends each request to that of the scorers behind `scorer` which has the fewest under way; `scorer`
-    itself, unless it is `Several`. All serve one model, so answers do not depend on which of them gives them."""
+    """A scorer that sends each request to that of the scorers behind `scorer` which has the fewest under way, of those
+    that are not gone; `scorer` itself, unless it is `Several`. All serve one model, so answers do not depend on which
+    of them gives them."""
 
     def __init__(self, scorer: Scorer):
         self._scorer = scorer
@@ -34,7 +38,8 @@ class Spread:
     @contextmanager
     def one(self) -> Iterator[Scorer]:
         """The scorer for work whose requests have to go to the same one, since they share contexts."""
-        number = min(range(len(self)), key=self._busy.__getitem__)
+        up = self._scorer.up() if isinstance(self._scorer, Several) else ()
+        number = min(up or range(len(self)), key=self._busy.__getitem__)
         self._busy[number] += 1
         try:
             yield self._each[number]

@@ -67,6 +67,10 @@ class Fronts:
     def __len__(self) -> int:
         return len(self._fronts)
 
+    def up(self) -> list[int]:
+        """The numbers of the scorers that are not left alone now."""
+        return [number for number, front in enumerate(self._fronts) if front.is_up]
+
     def route(self, experiment: str = "", home: int | None = None) -> Route:
         """The way of one request; `home` is the number of the scorer to ask first, in place of the experiment's."""
         return Route(self._fronts, self._check, experiment, None if home is None else self._fronts[home])

@@ -100,7 +100,9 @@ async def test_a_client_of_each_asks_it_first_whatever_the_experiment(two: Two) 
             await second.score(request)
         assert [host for host, _ in two.sizes] == ["a", "b", "a", "b"]
         two.does["a"]["/"] = lambda _: httpx.Response(503)
+        assert client.up() == [0, 1]
         assert (await first.score(home_of(A))).logprobs == [ROW] * 3
+        assert client.up() == [1]
     assert [host for host, _ in two.sizes[4:]] == ["a", "b"]
 
 

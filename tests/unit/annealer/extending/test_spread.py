@@ -17,8 +17,9 @@ from icm_annealer.extending.jobs.batches import by_batches
 from icm_annealer.extending.journal import JOURNAL, LABELS
 from icm_annealer.extending.rows import LabelledChunk
 from icm_annealer.extending.settings import ExtendSettings
+from icm_annealer.extending.spread import Spread
 from icm_annealer.runs.directory import RunDir
-from icm_client import ScorerClient
+from icm_client import ScorerClient, ScoreRequest
 from icm_client.contract.errors import UnavailableError
 
 SILENT = Progress(lambda text: None, lambda num: None, lambda num, usage: None)
@@ -74,6 +75,16 @@ async def test_one_that_goes_while_it_answers_loses_nothing(work: Work, tmp_path
     assert min(asked.count("a"), asked.count("c")) > 5  # both do its work
     again = scorers.prompts.total() - alone.prompts.total()
     assert 0 < again <= 30  # the rest of the chunk whose answer was cut off
+
+
+async def test_the_requests_of_one_that_is_gone_are_spread_over_all_others() -> None:
+    request = ScoreRequest(segments=["sun"], prompts=[[None, 0]], labels=[" hot", " cool"])
+    async with several("abc", gone="b") as (client, scorers):
+        spread = Spread(client)
+        for _ in range(5):
+            await asyncio.gather(*(spread.score(request) for _ in range(6)))
+    assert scorers.prompts.keys() == {"a", "c"}
+    assert abs(scorers.prompts["a"] - scorers.prompts["c"]) <= 2  # those that were sent before anyone knew
 
 
 class Lost:
