@@ -168,12 +168,14 @@ class StandIn:
     def __init__(self, error: Exception | None = None):
         self.error, self.held, self.number, self.tokens, self.lost = error, set[str](), 0, 0, asyncio.Event()
         self.ready, self.reads = ready_of(described(FakeEngine())), 0
-        self.may_remove = asyncio.Event()
+        self.may_add, self.may_remove = asyncio.Event(), asyncio.Event()
+        self.may_add.set()
         self.may_remove.set()
 
     async def add(self, key: str, number: int, folder: Path) -> None:
         if self.error is not None:
             raise self.error
+        await self.may_add.wait()
         self.held.add(key)
 
     async def remove(self, key: str) -> None:
@@ -211,6 +213,15 @@ async def test_an_adapter_is_on_all_members_or_on_none() -> None:
     with pytest.raises(asyncio.CancelledError):
         await removing
     assert other.held == set()
+    other.may_add.clear()
+    adding = asyncio.create_task(adapters.add("4-a", 4, folder))
+    await until(lambda: "4-a" in fine.held)
+    adding.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await adding
+    assert (fine.held, other.held) == ({"2-a"}, set())
+    await adapters.load_all(joining)
+    assert joining.held == {"2-a"}
 
 
 async def test_a_read_that_ends_every_engine_fails() -> None:
