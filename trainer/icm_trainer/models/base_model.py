@@ -106,6 +106,7 @@ class BaseModel:
 def load_model(folder: Path, dtype: str = "float32", device: str = "cpu") -> Any:
     """A causal language model of transformers in evaluation mode. Raises RequestError."""
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
@@ -113,7 +114,7 @@ def load_model(folder: Path, dtype: str = "float32", device: str = "cpu") -> Any
     logging.disable_progress_bar()
     try:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise RequestError(f"cannot load the model in {folder}: {_line(error)}", code="bad_base") from None
     return model.to(device).eval()
 
