@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -37,11 +38,10 @@ def verdict(problem: Problem, result: Result, names: Sequence[str] | None = None
             f"{own}: the other examples say little about a label.",
             "Use neither these labels nor zero-shot ones unchecked: try a larger model or another wording.",
         )
-    if (chosen := result.chosen) is not None:
-        as_coherent = [one for one in result.at_rates if _is_as_coherent(one, chosen)]
-        if min(one.rates.min() for one in as_coherent) < LEAST_SHARE / problem.num_labels:
-            names = names or [f"label {number}" for number in range(problem.num_labels)]
-            return _uneven(chosen, as_coherent, result.at_rates[0], names)
+    names = names or [f"label {number}" for number in range(problem.num_labels)]
+    open_rates = _open_rates(problem, result)
+    if open_rates and result.chosen is not None:
+        return _uneven(result.chosen, open_rates, result.at_rates[0], names)
     is_clear = True
     if rival is not None:
         lead, error = lead_by_example(winner, rival)
@@ -53,6 +53,9 @@ def verdict(problem: Problem, result: Result, names: Sequence[str] | None = None
             )
         is_clear = lead > 2 * error
         own += f", {lead:.2f} ± {error:.2f} above that of zero-shot labels{'' if is_clear else ', not a clear lead'}"
+    if open_rates:
+        other = _uneven(result.at_rates[0], open_rates, result.at_rates[0], names)
+        return replace(other, observation=f"{own}; rates were compared for another answer. Its {other.observation}")
     if winner.u < MIN_FOUND * most or not is_clear:
         return Verdict(
             "weak", f"{own}.", "Check a sample, and use the most certain labels only (icm export --abstain-below)."
@@ -60,10 +63,15 @@ def verdict(problem: Problem, result: Result, names: Sequence[str] | None = None
     return Verdict("found", f"{own}.", "Use the labels; those of low certainty deserve a look.")
 
 
-def _is_as_coherent(one: AtRates, chosen: AtRates) -> bool:
-    """Whether its U is not clearly lower."""
-    lead, error = chosen.lead(one)
-    return lead <= 2 * error
+def _open_rates(problem: Problem, result: Result) -> list[AtRates]:
+    """The answers at label rates that U does not tell apart, beginning with the winner's or, if its rates were not varied,
+    with those of the answer whose were; empty if all are about even."""
+    if not result.at_rates:
+        return []
+    compared = result.chosen or result.at_rates[0]
+    leads = [compared.lead(one) for one in result.at_rates]
+    found = [one for one, (lead, error) in zip(result.at_rates, leads, strict=True) if lead <= 2 * error]
+    return found if min(one.rates.min() for one in found) < LEAST_SHARE / problem.num_labels else []
 
 
 def _uneven(chosen: AtRates, as_coherent: Sequence[AtRates], first: AtRates, names: Sequence[str]) -> Verdict:

@@ -1,5 +1,5 @@
-"""What a new result replaces in a folder, kept aside until the new one has begun: a scorer that does not answer costs no
-earlier result."""
+"""What a new result replaces in a folder, kept aside until the new one has begun: a scorer that does not answer costs
+nobody an earlier result."""
 
 from __future__ import annotations
 

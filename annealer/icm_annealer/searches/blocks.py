@@ -261,14 +261,22 @@ def likelier_names(labels: Ints, alone: Array) -> Ints:
 
 
 def _likelier_of_equals(problem: Problem, candidates: list[Candidate], alone: Array) -> list[Candidate]:
-    """Moves another candidate to the front if its U is not clearly lower than the best and other evidence speaks for it.
+    """Moves another candidate to the front if its U is not clearly lower than the best and other evidence speaks for
+    it.
 
-    Known labels decide between all. Without them, labels at rates that a search tried give way to the same concept's at
-    rates that nobody chose. Between unrelated concepts, which can be equally coherent, as a concept and its opposite
-    are, the sum of U and of what the zero-shot scores `alone` say decides; the zero-shot labels themselves take no part
-    in either, since their scores speak for them in any case.
+    Known labels decide between all. Without them, labels at uneven rates that the search tried give way to those of the
+    same concept whose rates follow from their scores. Between unrelated concepts, which can be equally coherent, as a
+    concept and its opposite are, the sum of U and of what the zero-shot scores `alone` say decides. The zero-shot
+    labels themselves do not win by this, since their scores speak for them in any case.
     """
-    best, num_labels, is_known = candidates[0], alone.shape[1], problem.is_known
+    best, is_known = candidates[0], problem.is_known
+
+    def is_close(rival: Candidate, least: float) -> bool:
+        lead, error = candidates[0].lead(rival)
+        return len(rival.us) >= len(candidates[0].us) and lead <= max(CLEAR * error, least)
+
+    def is_related(rival: Candidate) -> bool:
+        return agreement_beyond_chance(best.labels, rival.labels, alone.shape[1]) >= UNRELATED
 
     def known_evidence(candidate: Candidate) -> float:
         scores = alone if candidate.scores is None else candidate.scores
@@ -277,22 +285,13 @@ def _likelier_of_equals(problem: Problem, candidates: list[Candidate], alone: Ar
     def evidence(candidate: Candidate) -> float:
         return candidate.u + information(alone, candidate.labels)
 
-    def is_close(rival: Candidate, least: float) -> bool:
-        lead, error = best.lead(rival)
-        return len(rival.us) >= len(best.us) and lead <= max(CLEAR * error, least)
-
-    def is_related(rival: Candidate) -> bool:
-        return agreement_beyond_chance(best.labels, rival.labels, num_labels) >= UNRELATED
-
     if is_known.any():
-        best = max([best, *(rival for rival in candidates if is_close(rival, 0.0))], key=known_evidence)
+        best = max([best, *(one for one in candidates if is_close(one, 0.0))], key=known_evidence)
     else:
-        rivals = [
-            rival for rival in candidates if rival.starts != (ZERO_SHOT_ALONE,) and is_close(rival, problem.slack)
-        ]
+        rivals = [one for one in candidates[1:] if one.starts != (ZERO_SHOT_ALONE,) and is_close(one, problem.slack)]
         if best.starts == (UNEVEN,):
-            best = next((rival for rival in rivals if is_related(rival) and rival is not best), best)
-        best = max([best, *(rival for rival in rivals if not is_related(rival))], key=evidence)
+            best = next(filter(is_related, rivals), best)
+        best = max([best, *(one for one in rivals if not is_related(one))], key=evidence)
     return [best, *(candidate for candidate in candidates if candidate is not best)]
 
 

@@ -284,6 +284,10 @@ def test_uneven_answers_that_do_not_win_are_named_unless_they_are_clearly_less_c
     assert "0.30 ± 0.03 nats at rates of a 0.50, b 0.50; not clearly lower at a 0.50 to 0.85" in (
         verdict(problem(), level, ["a", "b"]).observation
     )
+    other = replace(level, at_rates=[at_rates(OTHER, 0.5, 0.3), at_rates(RARE, 0.15, 0.25)])  # not of the winner
+    observation = verdict(problem(), other, ["a", "b"]).observation
+    assert "; rates were compared for another answer. Its U is 0.30 ± 0.03 nats at rates of a 0.50" in observation
+    assert name_of(other) == "uneven"
     even_first = replace(uneven(), at_rates=[at_rates(RARE, 0.15, 0.55)])  # nobody made its rates uneven
     assert even_first.uneven is None
     assert name_of(replace(uneven(), candidates=[candidate(RARE, EVEN)])) == "nothing"
