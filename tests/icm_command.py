@@ -15,7 +15,9 @@ from icm_annealer.cli import app as cli
 
 OPTION = re.compile(r"(?<![\w-])(?<!var\()--[a-z](?:[a-z0-9_-]*[a-z0-9])?")
 ELSEWHERE = re.compile(r"`icm[^`]*`|\bicm(-server)? [a-z].*")
-"""What an error says of another command."""
+"""What an error or an advice says of another command."""
+ADVISES = ("error: ", "note", "warning", "Verdict: ")
+"""How lines begin that may say what to do."""
 INSTEAD = ("in the task", "in a sweep's file", "No such option")
 
 
@@ -41,13 +43,13 @@ class Icm:
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
         ended = Ended(code, *self._capsys.readouterr())
-        check_options(args, ended.err)
+        check_options(args, ended.err + ended.out)
         return ended
 
 
 def check_options(args: Sequence[object], printed: str) -> None:
-    """That the options which an error names are those of the command. What follows a command's name is that command's,
-    and an error may say what stands in a file in place of an option."""
+    """That the options which errors and advice name are those of the command. What follows a command's name is that
+    command's, and a text may say what stands in a file in place of an option."""
     command = cli._command()
     for name in args:
         if not hasattr(command, "commands"):
@@ -56,7 +58,7 @@ def check_options(args: Sequence[object], printed: str) -> None:
     known = {option for param in command.params for option in (*param.opts, *param.secondary_opts)} | {"--help"}
     for line in printed.splitlines():
         own = ELSEWHERE.sub("", line)
-        if own.startswith("error: ") and not any(text in own for text in INSTEAD):
+        if own.strip().startswith(ADVISES) and not any(text in own for text in INSTEAD):
             assert set(OPTION.findall(own)) <= known, f"{command.name} has no such option: {line}"
 
 

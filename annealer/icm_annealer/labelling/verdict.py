@@ -49,7 +49,7 @@ def verdict(problem: Problem, result: Result, names: Sequence[str] | None = None
             return Verdict(
                 "zero-shot",
                 f"{own}; {_equality(winner, rival, lead, error)}.",
-                "Zero-shot labels are enough here, and one pass finds them (--search zero_shot).",
+                "Zero-shot labels are enough here, and one pass finds them (icm run --search zero_shot).",
             )
         is_clear = lead > 2 * error
         own += f", {lead:.2f} ± {error:.2f} above that of zero-shot labels{'' if is_clear else ', not a clear lead'}"
@@ -84,8 +84,8 @@ def _uneven(chosen: AtRates, as_coherent: Sequence[AtRates], first: AtRates, nam
         "uneven",
         f"U is {chosen.u:.2f} ± {chosen.error:.2f} nats at rates of {_shares(names, chosen.rates)}{before}; not "
         f"clearly lower at {', '.join(shares)}.",
-        "Rank rows by certainty rather than trust the boundary between the labels; state the rates if you know them "
-        "(--rates), or give a few labels (--known).",
+        "Rank rows by certainty rather than trust the boundary between the labels; state the rates if you know them, "
+        "or give a few labels (icm run --rates, --known).",
     )
 
 

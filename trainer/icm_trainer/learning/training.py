@@ -125,7 +125,11 @@ class Training:
             part.backward()
             loss += float(part.detach())
         if not math.isfinite(loss):
-            raise RequestError(f"the loss of step {self.step + 1} is {loss}: use a lower --rate", code="diverged")
+            raise RequestError(
+                f"the loss of step {self.step + 1} is {loss}: the learning rate is too high (icm train sft, rm, rl, "
+                "relabel: --rate)",
+                code="diverged",
+            )
         torch.nn.utils.clip_grad_norm_(self._trained.values(), MAX_NORM)
         self._optimizer.step()
         self.step += 1

@@ -18,13 +18,15 @@ def check_rank(base: BaseModel, rank: int) -> None:
     narrowest = min((min(shape) for shape in base.sizes.linear), default=0)
     if not narrowest:
         raise RequestError(
-            f"{base.name} has no linear layers that LoRA could adapt: tune all of it (--full, of `icm train sft` and "
-            "`icm train rm`), or use another model",
+            f"{base.name} has no linear layers that LoRA could adapt: tune all of it (`icm train sft --full`, "
+            "`icm train rm --full`), or use another model",
             code="bad_base",
         )
     if rank > min(narrowest, MAX_RANK):
         why = f"its narrowest layer has {narrowest}" if narrowest < MAX_RANK else f"vLLM serves none above {MAX_RANK}"
-        raise RequestError(f"--rank {rank} is too high for {base.name}: {why}", code="bad_rank")
+        raise RequestError(
+            f"rank {rank} is too high for {base.name}: {why} (icm train sft, rm, rl, relabel: --rank)", code="bad_rank"
+        )
 
 
 def num_lora_parameters(base: BaseModel, rank: int) -> int:

@@ -208,8 +208,8 @@ def prompt_tokens(texts: Sequence[str], task: Task, base: BaseModel, tokens: int
             )
         if len(ids) + tokens > base.window:
             raise RequestError(
-                f"a prompt of {len(ids):,} tokens and a response of {tokens:,} (--tokens) do not fit into the "
-                f"{base.window:,} tokens of {base.name}: {text[:40]!r}",
+                f"a prompt of {len(ids):,} tokens and a response of {tokens:,} (`icm train rl --tokens`) do not fit "
+                f"into the {base.window:,} tokens of {base.name}: {text[:40]!r}",
                 code="too_long",
             )
     return found

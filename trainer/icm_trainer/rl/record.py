@@ -99,8 +99,8 @@ def alarms_of(record: RlRecord) -> list[AlarmRecord]:
                 level="warning",
                 observation=f"At step {last.step:,} the policy was {last.figures['kl']:.1f} nats per response from its "
                 f"start, above the ceiling of {settings.kl_ceiling:g}, and the training was stopped.",
-                advice=f"The weights are those of step {record.kept.step:,}. Raise --beta or lower --rate; read the "
-                "samples before you raise --kl-ceiling.",
+                advice=f"The weights are those of step {record.kept.step:,}. Read the samples; to train again, use "
+                "icm train rl with a higher --beta or a lower --rate, or, if they are good, a higher --kl-ceiling.",
             )
         )
     if kept["reward"] <= start["reward"]:
@@ -110,7 +110,8 @@ def alarms_of(record: RlRecord) -> list[AlarmRecord]:
                 level="warning",
                 observation=f"The mean reward did not rise on the prompts shown: {start['reward']:+.2f} at the start, "
                 f"{kept['reward']:+.2f} at the end.",
-                advice="Train for more steps, or with a higher --rate; look whether responses to one prompt differ.",
+                advice="Look whether responses to one prompt differ; train for more steps, or use icm train rl with a "
+                "higher --rate.",
             )
         )
     if kept["length"] > LONGER * start["length"]:
@@ -119,7 +120,7 @@ def alarms_of(record: RlRecord) -> list[AlarmRecord]:
                 code="length-grows",
                 level="note",
                 observation=f"Responses grew from {start['length']:.0f} to {kept['length']:.0f} tokens.",
-                advice="Compare at equal lengths (icm train eval-rl shows it), or use --length-penalty.",
+                advice="Compare at equal lengths (icm train eval-rl shows it), or use icm train rl --length-penalty.",
             )
         )
     return raised

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import json
 import os
@@ -13,8 +14,10 @@ from pathlib import Path
 import pytest
 from tests import planted
 from tests.http_app import running
-from tests.icm_command import Icm, check_refused
+from tests.icm_command import ELSEWHERE, OPTION, Icm, check_refused
+from tests.options_page import uses
 
+import icm_trainer
 from icm_server.engines.fake import FakeEngine
 from icm_server.http.app import create_app
 from icm_trainer.models.base_model import BaseModel
@@ -58,6 +61,22 @@ def _texts(pairs: Path) -> set[str]:
     return {pair[side] for pair in read for side in ("chosen", "rejected")}
 
 
+@pytest.mark.parametrize("part", ["learning", "models", "rl/policy.py", "rl/record.py", "rl/vllm_writer.py"])
+def test_what_a_training_advises_can_be_done_by_whoever_reads_it(part: str) -> None:
+    """Trainings are stages of this command, too, which lacks many of their options: advice names the command that has
+    them."""
+    of_assistant = {use.name for use in uses() if use.command.endswith("assistant")}
+    assert "--tokens" in of_assistant
+    place = Path(icm_trainer.__file__).parent / part
+    for path in [place] if place.suffix else place.glob("*.py"):
+        for text in ast.walk(ast.parse(path.read_text())):
+            if isinstance(text, ast.JoinedStr | ast.Constant):
+                pieces = text.values if isinstance(text, ast.JoinedStr) else [text]
+                whole = "".join(str(one.value) for one in pieces if isinstance(one, ast.Constant))
+                named = set(OPTION.findall(ELSEWHERE.sub("", whole)))
+                assert named <= {*of_assistant, "--override-generation-config"}, f"{path.name}: {whole}"
+
+
 def test_mistakes_are_told_before_any_training(icm: Icm, scorer: str, tmp_path: Path) -> None:
     task, out, long = planted.write_task(tmp_path / "task"), tmp_path / "out", tmp_path / "long.jsonl"
     *rows, last = [row | {"people": "hot"} for row in planted.rows(24)]
@@ -97,7 +116,7 @@ def test_a_stopped_assistant_is_continued_to_its_report(icm: Icm, scorer: str, t
         stopped = icm(*command, "--quiet")
     assert stopped.code == 128 + signal.SIGINT, stopped
     assert f"Continue with: icm assistant {task} ... --out {out} --resume" in stopped.err
-    assert "icm train" not in stopped.err
+    assert "icm train" not in stopped.err.splitlines()[-1]
     assert not (out / "assistant.html").exists()
     check_refused(icm(*command), 2, "already holds an assistant: use --resume")
     kept = {

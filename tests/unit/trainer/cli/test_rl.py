@@ -55,7 +55,7 @@ def test_mistakes_are_told_before_any_training(icm: Icm, tiny: BaseModel, reward
         (moved, prompts, "adapter of another base model"),
         (empty, prompts, "there is no adapter: adapter_model.safetensors is missing"),
         (reward, (*prompts, "--base", adapter), "holds an adapter and no base model"),
-        (reward, (*prompts, "--rank", "65"), "--rank 65 is too high for"),
+        (reward, (*prompts, "--rank", "65"), "rank 65 is too high for"),
         (reward, (*prompts, "--tokens", "1023"), "do not fit into the 1,024 tokens"),
         (reward, (*prompts, "--tokens", "1018"), "the reward model in", "reads up to 1,024 tokens"),
         (reward, (*prompts, "--vllm", "gpu:8000"), "'gpu:8000' is not a URL of an endpoint"),

@@ -35,7 +35,7 @@ def test_mistakes_are_told_before_any_training(icm: Icm, tiny: BaseModel, tmp_pa
         ((*gold, "--better", "tepid"), "--better: 'tepid' is none of hot, cool"),
         ((*gold, "--two-stage", "8"), "all rows of the data have a label already"),
         ((few, *gold, "--two-stage", "8"), "all rows of the data have a label already"),
-        ((*gold, "--rank", "65"), "--rank 65 is too high for"),
+        ((*gold, "--rank", "65"), "rank 65 is too high for"),
         ((*gold, "--text-tokens", "8"), "texts are longer than 8 tokens"),
     ):
         check_refused(icm("train", "rm", *options, "--out", out, "--base", tiny.folder), 2, *says)

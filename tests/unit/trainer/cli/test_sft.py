@@ -28,7 +28,7 @@ def test_mistakes_are_told_before_any_training(icm: Icm, task: Path, tiny: BaseM
     for options, *says in (
         (("--device", "cuda"), "sees no GPU here; use --device cpu"),
         (("--rate", "0"), "Invalid value for '--rate'"),
-        (("--rank", "65"), "--rank 65 is too high for", "its narrowest layer has 64"),
+        (("--rank", "65"), "rank 65 is too high for", "its narrowest layer has 64"),
         (("--text-tokens", "8"), "48 of 48 texts are longer than 8 tokens", "let --cut take off their beginning"),
         (("--preset", "tpu"), "no preset 'tpu': choose one of cpu, gpu, paper"),
         (("--field", "label"), "--from-gold and --field exclude each other"),
