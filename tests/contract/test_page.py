@@ -100,7 +100,8 @@ def test_it_shows_who_uses_the_scorer(url: str, tmp_path: Path) -> None:
 
 def test_it_shows_an_admin_whose_experiments_they_are_and_others_their_own(tmp_path: Path) -> None:
     path = tmp_path / "keys.yaml"
-    keys = {name: add_key(path, name, experiments=("*",), admin=name == "carol") for name in ("alice", "bob", "carol")}
+    keys = {name: add_key(path, name, experiments=("*",), admin=name == "carol")
+            for name in ("alice", "bob", "carol", "dave")}  # fmt: skip
     with serving(tmp_path, "--keys-file", str(path)) as url:
         for name in ("alice", "bob"):
             asyncio.run(use(url, {"paper": 5}, keys[name]))
@@ -119,6 +120,7 @@ def test_it_shows_an_admin_whose_experiments_they_are_and_others_their_own(tmp_p
         assert other not in pages[name]
         assert f"Only the work of {name} is shown." in pages[name]
     assert "Only the work of" not in pages["carol"].partition("<script>")[0]
+    assert '<span id="peak">0 now, 0 peak</span>' in pages["dave"]
 
 
 @contextlib.contextmanager
