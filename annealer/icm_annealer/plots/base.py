@@ -23,6 +23,8 @@ BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY = "#0072b2", "#d55e00", "#009e73", 
 SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, SOFT)
 MARKERS, DASHES = "osD^vPX*", ("-", "--", "-.", ":")
 """Markers and line styles of the series, repeated when they run out; with seven colours, 56 series look different."""
+LEAST_NATS, LEAST_SHARE = 0.05, 0.2
+"""The least heights of axes of U and of shares: what hardly differs is not to look as if it did."""
 _NOT_IN_XML = {0xFFFE: "\ufffd", 0xFFFF: "\ufffd"}
 
 
@@ -39,6 +41,16 @@ class Plot(Protocol):
 
     def draw(self, figure: Figure) -> None:
         """Draws into an empty figure of WIDTH and this height."""
+
+
+def limits(low: float, high: float, least: float, bounds: tuple[float, float] | None = None) -> tuple[float, float]:
+    """An axis's limits, made at least `least` apart around their middle, and kept within `bounds`."""
+    missing = max(0.0, least - (high - low)) / 2
+    low, high = low - missing, high + missing
+    if bounds is None:
+        return low, high
+    low, high = (low - max(0.0, high - bounds[1]), high + max(0.0, bounds[0] - low)) if missing else (low, high)
+    return max(low, bounds[0]), min(high, bounds[1])
 
 
 def shown(text: str, limit: int = 60) -> str:

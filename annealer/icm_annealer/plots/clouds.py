@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from icm_annealer.core.estimate import Estimate
-from icm_annealer.plots.base import LEGEND, MARKERS, PAPER, SERIES, SOFT, shown
+from icm_annealer.plots.base import LEGEND, MARKERS, PAPER, SERIES, SOFT, limits, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,6 +46,8 @@ class CloudPlot:
     levels: tuple[ReferenceLine, ...] = ()
     bounds: tuple[float, float] | None = None
     """The range of possible values. The axis does not extend beyond it."""
+    least: float = 0.0
+    """The least height of the axis, in its unit."""
 
     @property
     def height(self) -> float:
@@ -74,9 +76,7 @@ class CloudPlot:
             if math.isfinite(level.y.low) and math.isfinite(level.y.high):
                 axes.axhspan(level.y.low, level.y.high, color=SOFT, alpha=0.12, linewidth=0)
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 2.5, 5, 10)))
-        if self.bounds:
-            low, high = axes.get_ylim()
-            axes.set_ylim(max(low, self.bounds[0]), min(high, self.bounds[1]))
+        axes.set_ylim(limits(*axes.get_ylim(), self.least, self.bounds))
         axes.set_title(shown(self.y_label))
         axes.set_xlabel(shown(self.x_label) + (" (log scale)" if self._scale_x(axes) else ""))
         labels = [shown(label, MAX_LABEL) for label in self._labels]

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from icm_annealer.plots.base import DASHES, LEGEND, MARKERS, SERIES, shown
+from icm_annealer.plots.base import DASHES, LEGEND, MARKERS, SERIES, limits, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,6 +34,8 @@ class CurvePlot:
     curves: tuple[Curve, ...]
     bounds: tuple[float, float] | None = None
     """The range of possible values. The axis does not extend beyond it."""
+    least: float = 0.0
+    """The least height of the axis, in its unit."""
 
     @property
     def height(self) -> float:
@@ -68,9 +70,7 @@ class CurvePlot:
             axes.set_xlim(0, 2)
             axes.set_xticks([1])
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=(1, 2, 2.5, 5, 10)))
-        if self.bounds:
-            low, high = axes.get_ylim()
-            axes.set_ylim(max(low, self.bounds[0]), min(high, self.bounds[1]))
+        axes.set_ylim(limits(*axes.get_ylim(), self.least, self.bounds))
         axes.set_title(shown(self.y_label))
         axes.set_xlabel(shown(self.x_label))
         labels = [shown(curve.label, MAX_LABEL) for curve in self.curves]

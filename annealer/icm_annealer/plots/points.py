@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from icm_annealer.core.estimate import Estimate
-from icm_annealer.plots.base import BLUE, LEGEND, SOFT, VERMILLION, shown
+from icm_annealer.plots.base import BLUE, LEGEND, SOFT, VERMILLION, limits, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,6 +26,8 @@ class PointPlot:
     mark: str
     """What the marked ones are, for the legend."""
     interval: str = "95 % interval"
+    least: float = 0.0
+    """The least height of the axis, in its unit."""
 
     @property
     def height(self) -> float:
@@ -46,6 +48,7 @@ class PointPlot:
             name = shown(self.mark)
             axes.plot(xs, ys, "D", color=VERMILLION, markersize=5, zorder=4, clip_on=False, label=name)
         axes.margins(x=0.08)
+        axes.set_ylim(limits(*axes.get_ylim(), self.least))
         axes.xaxis.set_major_locator(MaxNLocator(6, steps=(1, 2, 2.5, 5, 10)))
         axes.yaxis.set_major_locator(MaxNLocator(6, steps=(1, 2, 2.5, 5, 10)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.4g} %"))

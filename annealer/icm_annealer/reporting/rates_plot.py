@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from icm_annealer.core.estimate import Estimate
+from icm_annealer.plots.base import LEAST_NATS
 from icm_annealer.plots.points import PointPlot
 from icm_annealer.runs.schema.metrics import RatesMetrics
 
@@ -24,4 +25,5 @@ def rates_plot(tried: Sequence[RatesMetrics], unit: str) -> PointPlot:
         tuple(number for number, one in enumerate(ordered) if one.is_winner),
         "this run's labels",
         "two standard errors over the examples",
+        LEAST_NATS,
     )

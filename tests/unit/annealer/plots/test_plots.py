@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from icm_annealer.core.estimate import Estimate
 from icm_annealer.plots.bands import BandPlot
 from icm_annealer.plots.bars import Bar, BarGroup, BarPlot, BarRow
-from icm_annealer.plots.base import BLUE, DASHES, GREEN, MARKERS, ORANGE, SERIES, VERMILLION, WIDTH, Plot, shown
+from icm_annealer.plots.base import BLUE, DASHES, GREEN, MARKERS, ORANGE, SERIES, VERMILLION, WIDTH, Plot, limits, shown
 from icm_annealer.plots.clouds import Cloud, CloudPlot, ReferenceLine, short
 from icm_annealer.plots.curves import Curve, CurvePlot
 from icm_annealer.plots.drawing import STYLE
@@ -80,6 +80,18 @@ def test_the_legend_names_what_is_drawn_and_nothing_else() -> None:
     assert legend(figure) == ["raw", "calibrated", "95 % interval", "single seeds", "chance"]
     figure, _ = drawn(bars({"a": (alone,)}))
     assert legend(figure) == []
+
+
+def test_an_axis_does_not_show_as_a_rise_what_hardly_differs() -> None:
+    flat = (Curve("a", ((1, 0.99998), (2, 1.0))),)
+    _, axes = drawn(CurvePlot("t", "x", "y", flat, (0.0, 1.0), 0.2))
+    assert axes.get_ylim() == pytest.approx((0.8, 1.0))
+    _, axes = drawn(CurvePlot("t", "x", "y", (Curve("a", ((1, 0.0), (2, 1e-4))),), least=0.05))
+    low, high = axes.get_ylim()
+    assert high - low == pytest.approx(0.05)
+    assert limits(0.1, 0.9, 0.2, (0.0, 1.0)) == (0.1, 0.9)
+    assert limits(-0.1, 1.1, 0.2, (0.0, 1.0)) == (0.0, 1.0)
+    assert limits(-0.01, 0.01, 0.2, (0.0, 1.0)) == pytest.approx((0.0, 0.2))
 
 
 @pytest.mark.filterwarnings("error")
