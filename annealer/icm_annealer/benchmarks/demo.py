@@ -18,7 +18,7 @@ from icm_annealer.data.examples import Loaded
 from icm_annealer.data.given_labels import GivenLabels
 from icm_annealer.data.task import Task
 from icm_annealer.evaluation.calibration import describe_calibration
-from icm_annealer.evaluation.intervals import median_over_seeds
+from icm_annealer.evaluation.intervals import median_over_seeds, seeds_interval
 from icm_annealer.evaluation.many_shot import ManyShot, accuracy, random_labels
 from icm_annealer.labelling.label_dataset import label_dataset
 from icm_annealer.reporting.methods import TITLES
@@ -27,7 +27,7 @@ from icm_annealer.reporting.run_report import RunReport, seed_folders
 from icm_annealer.runs.atomic_write import make_folder
 from icm_annealer.runs.directory import DEMO, OUR_FILES, REPORT, SCORER_LOG, RunDir
 from icm_annealer.runs.schema.journal import RunSettings
-from icm_annealer.runs.schema.metrics import DemoResults, DemoSeed
+from icm_annealer.runs.schema.metrics import AnswerMetrics, DemoResults, DemoSeed
 from icm_annealer.scoring.passes import Scorer
 from icm_annealer.search.base import zero_shot_labels_of
 from icm_annealer.searches.settings import Settings
@@ -149,7 +149,8 @@ def print_table(console: Terminal, task: Task, results: DemoResults, folder: Run
     seeds = results.seeds
     many = len(seeds) > 1
     spread = f"median of {len(seeds)} seeds" if many else "accuracy"
-    table = Table(title=f"{task.title or task.name}: test accuracy on unseen examples, {spread} [95 % interval]")
+    interval = seeds_interval(len(seeds))
+    table = Table(title=f"{task.title or task.name}: test accuracy on unseen examples, {spread} [{interval}]")
     table.add_column("prompted with")
     table.add_column("raw", justify="right")
     table.add_column("calibrated", justify="right")
@@ -160,7 +161,7 @@ def print_table(console: Terminal, task: Task, results: DemoResults, folder: Run
     if task.rates:
         console.say(f"Calibrated: {describe_calibration(task.rates)}.", style="dim", wraps=True)
     for seed in seeds:
-        answers = ", ".join(f"{a.u:+.3f}±{a.u_se:.3f} ({' + '.join(a.starts)})" for a in seed.search.answers)
+        answers = ", ".join(f"{a.u:+.3f}{_spread(a)} ({' + '.join(a.starts)})" for a in seed.search.answers)
         console.say(
             f"seed {seed.seed}: {seed.label_accuracy.value:.0%} of the labels found are right{_known(seed)} "
             f"(calibrated zero-shot {seed.zero_shot_label_accuracy:.0%}); "
@@ -171,6 +172,11 @@ def print_table(console: Terminal, task: Task, results: DemoResults, folder: Run
         f"{counted(results.num_passes, 'pass')}, {counted(results.computed_tokens, 'token')} computed, "
         f"{results.seconds:.0f} s. Files: {folder.path}/ ({DEMO}, {REPORT}, {'seed-*/' if many else ''}labels.jsonl)"
     )
+
+
+def _spread(answer: AnswerMetrics) -> str:
+    """The standard error of its U over orders, which one order does not have."""
+    return f"±{answer.u_se:.3f}" if answer.u_se else ""
 
 
 def _known(seed: DemoSeed) -> str:

@@ -27,17 +27,26 @@ def certainty_figures(examples: Sequence[Grouped], certainty: Array, is_right: A
     """Figures of labels [n], n > 0, whose gold labels are known: `certainty` from 0 to 1, `is_right` 0 or 1.
 
     Intervals are 95 %. Those of risks are Wilson's, since a bootstrap has none where no label is wrong; all others, and
-    all of examples in groups, are by bootstrap over examples or groups.
+    all of examples in groups, are by bootstrap over examples or groups. Risks of 0 and 1 in groups have Wilson's of as
+    many groups.
     """
     units = units_of(examples)
     is_grouped = len(np.unique(units)) < len(units)
     certainty = np.round(certainty, DIGITS)
     drawn = Resamples(units)
     if is_grouped:
-        found = _estimates(lambda weights: risks(certainty, is_right, weights), drawn, len(units))
+        drawn_risks = _estimates(lambda weights: risks(certainty, is_right, weights), drawn, len(units))
+        nums = (len(np.unique(units)) * np.array(COVERAGES)).tolist()
+        found = [
+            one if 0 < one.value < 1 else wilson(one.value * num, num)
+            for one, num in zip(drawn_risks, nums, strict=True)
+        ]
     else:
-        values, nums = risks(certainty, is_right, np.ones((1, len(units))))[0], len(units) * np.array(COVERAGES)
-        found = [wilson(value * num, num) for value, num in zip(values.tolist(), nums.tolist(), strict=True)]
+        values, nums = (
+            risks(certainty, is_right, np.ones((1, len(units))))[0],
+            (len(units) * np.array(COVERAGES)).tolist(),
+        )
+        found = [wilson(value * num, num) for value, num in zip(values.tolist(), nums, strict=True)]
     (right_above_wrong,) = _estimates(lambda w: auroc(certainty, is_right > 0, w)[:, None], drawn, len(units))
     (ece,) = _estimates(lambda w: calibration_error(certainty, is_right, w)[:, None], drawn, len(units))
     return CertaintyFigures(

@@ -71,6 +71,19 @@ class Resamples:
         """Yields weights [r, n] in parts that fit memory."""
         return iter(self._kept) if self._kept is not None else self._drawn()
 
+    def share(self, values: Array, there: Array) -> Estimate:
+        """The mean of `values` (0 to 1) where `there` is not 0, with its percentile-bootstrap interval; NaN if it is 0
+        everywhere. Where all values are 0 or all are 1, so are all draws: then the interval is Wilson's of as many
+        units."""
+        if not there.any():
+            return Estimate(float("nan"), float("nan"), float("nan"))
+        value = float(values[there > 0].mean())
+        if value in (0.0, 1.0):
+            num = len(np.unique(self._units[there > 0]))
+            return wilson(value * num, num)
+        drawn = [_means(values, weights * there) for weights in self]
+        return Estimate(value, *interval(np.concatenate(drawn)))
+
     def _drawn(self) -> Iterator[Array]:
         rng = np.random.default_rng(self._seed)
         num_units = int(self._units.max()) + 1
@@ -121,15 +134,17 @@ FIGURES: dict[str, Callable[[Judged, Array], Array]] = {
 def quality(judged: Judged, resamples: Resamples | None = None, *, is_grouped: bool = False) -> dict[str, Estimate]:
     """Every figure with its 95 % percentile-bootstrap interval; without `resamples`, intervals are NaN.
 
-    Accuracy has Wilson's interval, unless examples are drawn in groups and so are not independent.
+    Accuracy has Wilson's interval, unless examples are drawn in groups and so are not independent; see
+    `Resamples.share`.
     """
     figures = {}
     for name, figure in FIGURES.items():
         value = point(figure, judged)
         values = np.concatenate([figure(judged, weights) for weights in resamples]) if resamples else np.array([np.nan])
         figures[name] = Estimate(value, *interval(values))
-    if resamples and not is_grouped:
-        figures["accuracy"] = wilson(int(judged.is_right.sum()), len(judged.gold))
+    if resamples:
+        right, num = judged.is_right.astype(float), len(judged.gold)
+        figures["accuracy"] = resamples.share(right, np.ones(num)) if is_grouped else wilson(float(right.sum()), num)
     return figures
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from icm_annealer.core.arrays import Ints
 from icm_annealer.core.estimate import Estimate
 from icm_annealer.data.examples import Example, Grouped, groups_of
+from icm_annealer.evaluation.intervals import MIN_SEEDS, seeds_interval
 from icm_annealer.evaluation.many_shot import Predictions
 from icm_annealer.evaluation.metrics import Judged, Resamples, quality
 from icm_annealer.runs.schema.evaluation import KINDS
@@ -45,8 +46,10 @@ class Judge:
 
 def describe_intervals(num_seeds: int, *, is_grouped: bool) -> str:
     """A description of the intervals."""
-    if num_seeds > 1:
+    if num_seeds >= MIN_SEEDS:
         return "95 %, bootstrap of the median over seeds"
+    if num_seeds > 1:
+        return seeds_interval(num_seeds)
     if is_grouped:
         return "95 %, bootstrap over groups of test examples"
     return "95 %, Wilson's for accuracy, else bootstrap over test examples"

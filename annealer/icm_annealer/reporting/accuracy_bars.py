@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from icm_annealer.evaluation.intervals import MIN_SEEDS
 from icm_annealer.plots.bars import Bar
 from icm_annealer.reporting.methods import TITLES
 from icm_annealer.runs.schema.evaluation import KINDS, Evaluation
@@ -24,8 +25,10 @@ def intervals_of(demo: DemoResults | None, evaluation: Evaluation | None) -> str
     """What the bars and intervals of `accuracy_bars` are, in one sentence."""
     if demo is None:
         return f"Intervals: {evaluation.intervals}." if evaluation else ""
-    if len(demo.seeds) > 1:
+    if len(demo.seeds) >= MIN_SEEDS:
         return "Bars are medians over seeds, with 95 % bootstrap intervals of the median."
+    if len(demo.seeds) > 1:
+        return "Bars are medians over seeds, with lines from the least to the greatest seed."
     return "Intervals: 95 % (Wilson)."
 
 

@@ -3,6 +3,7 @@ wrong."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -40,6 +41,11 @@ def risk_curve(figures: CertaintyFigures) -> BandPlot:
 def shown_risks(figures: CertaintyFigures) -> list[RiskAtCoverage]:
     """A few of the risks, for a table."""
     return [one for one in figures.risks if one.coverage in SHOWN_COVERAGES]
+
+
+def at_least(certainty: float) -> str:
+    """The greatest number of two decimals that the certainty is not below: a threshold that keeps all such labels."""
+    return f"{math.floor(round(100 * certainty, 9)) / 100:.2f}"
 
 
 def _counts(certainties: Sequence[float]) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from rich.table import Table
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.core.estimate import Estimate
 from icm_annealer.evaluation.calibration import describe_calibration
-from icm_annealer.reporting.certainty_plots import shown_risks
+from icm_annealer.reporting.certainty_plots import at_least, shown_risks
 from icm_annealer.reporting.methods import TITLES
 from icm_annealer.runs.schema.evaluation import KINDS, CertaintyFigures, Evaluation
 from icm_client.contract.wire import ModelIdentity
@@ -85,7 +85,7 @@ def _print_certainty(console: Terminal, figures: CertaintyFigures) -> None:
     for name in ("most certain", "certainty", "wrong among them"):
         table.add_column(name, justify="right")
     for one in shown_risks(figures):
-        table.add_row(f"{one.coverage:.0%}", f">= {one.certainty:.2f}", format_figure(one.risk))
+        table.add_row(f"{one.coverage:.0%}", f">= {at_least(one.certainty)}", format_figure(one.risk))
     console.print(table)
 
 

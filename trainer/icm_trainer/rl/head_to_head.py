@@ -12,7 +12,7 @@ from pydantic import Field
 
 from icm_annealer.core.arrays import Array
 from icm_annealer.core.estimate import Estimate
-from icm_annealer.evaluation.metrics import Resamples, interval
+from icm_annealer.evaluation.metrics import Resamples
 from icm_annealer.runs.schema.base import Record, Versioned, read_file
 from icm_client.contract.errors import RequestError
 from icm_server.engines.model_store import Progress
@@ -185,13 +185,6 @@ def head_to_head(
     units = np.arange(len(asked)) if len(prompts) == 1 else np.repeat(np.arange(len(prompts)), samples)
     resamples, is_longer = Resamples(units), lengths[0] > lengths[1]
 
-    def share(there: Array) -> Estimate:
-        if not there.any():
-            return Estimate(float("nan"), float("nan"), float("nan"))
-        with np.errstate(invalid="ignore"):
-            drawn = [(weights * there) @ wins / (weights * there).sum(axis=1) for weights in resamples]
-        return Estimate(float(wins[there > 0].mean()), *interval(np.concatenate(drawn)))
-
     return HeadToHead(
         opponent=sides[1].opponent,
         judge=str(judge_folder),
@@ -203,9 +196,9 @@ def head_to_head(
             SideFigures(name=side.name, reward=float(reward.mean()), length=float(length.mean()))
             for side, reward, length in zip(sides, rewards, lengths, strict=True)
         ],
-        win_rate=share(np.ones(len(asked))),
-        win_rate_longer=share(is_longer.astype(float)),
-        win_rate_not_longer=share((~is_longer).astype(float)),
+        win_rate=resamples.share(wins, np.ones(len(asked))),
+        win_rate_longer=resamples.share(wins, is_longer.astype(float)),
+        win_rate_not_longer=resamples.share(wins, (~is_longer).astype(float)),
     )
 
 

@@ -165,13 +165,9 @@ def pair_figures(margins: Array, lengths: Array, resamples: Resamples, *, is_gro
     chosen = 1 / (1 + np.exp(-np.clip(margins, -500, 500)))
     longer = (np.sign(margins * lengths) + 1) / 2
 
-    def mean_of(values: Array, there: Array) -> Callable[[Array], Array]:
-        def means(weights: Array) -> Array:
-            with np.errstate(invalid="ignore"):
-                found: Array = (weights * there) @ values / (weights * there).sum(axis=1)
-            return found
-
-        return means
+    def briers(weights: Array) -> Array:
+        found: Array = weights @ (2 * (1 - chosen) ** 2) / weights.sum(axis=1)
+        return found
 
     def correlation(weights: Array) -> Array:
         with np.errstate(invalid="ignore"):
@@ -184,11 +180,11 @@ def pair_figures(margins: Array, lengths: Array, resamples: Resamples, *, is_gro
 
     every = np.ones(len(margins))
     return PairFigures(
-        accuracy=estimate(mean_of(right, every)) if is_grouped else wilson(float(right.sum()), len(right)),
+        accuracy=resamples.share(right, every) if is_grouped else wilson(float(right.sum()), len(right)),
         ece=estimate(lambda weights: calibration_error(np.maximum(chosen, 1 - chosen), right, weights)),
-        brier=estimate(mean_of(2 * (1 - chosen) ** 2, every)),
-        accuracy_longer=estimate(mean_of(right, (lengths > 0).astype(float))),
-        accuracy_shorter=estimate(mean_of(right, (lengths < 0).astype(float))),
-        prefers_longer=estimate(mean_of(longer, (lengths != 0).astype(float))),
+        brier=estimate(briers),
+        accuracy_longer=resamples.share(right, (lengths > 0).astype(float)),
+        accuracy_shorter=resamples.share(right, (lengths < 0).astype(float)),
+        prefers_longer=resamples.share(longer, (lengths != 0).astype(float)),
         length_correlation=estimate(correlation),
     )

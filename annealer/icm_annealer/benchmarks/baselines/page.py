@@ -15,6 +15,7 @@ from icm_annealer.benchmarks.baselines.tables import (
     heading,
     notes,
 )
+from icm_annealer.evaluation.intervals import seeds_interval
 from icm_annealer.plots.bars import Bar, BarGroup, BarPlot, BarRow
 from icm_annealer.plots.base import Plot
 from icm_annealer.reporting.evaluation_table import FIGURES
@@ -66,4 +67,6 @@ def _accuracies(methods: Sequence[MethodSummary], chance: float) -> BarPlot:
         )
         for summary in methods
     ]
-    return BarPlot("Test accuracy", "test accuracy", (BarGroup(tuple(rows)),), KINDS, chance=chance)
+    interval = seeds_interval(max(len(summary.rows) for summary in methods))
+    groups = (BarGroup(tuple(rows)),)
+    return BarPlot("Test accuracy", "test accuracy", groups, KINDS, chance=chance, interval=interval)

@@ -23,8 +23,8 @@ TOKENS = (
 NOTES = (
     "gap: (method - zero-shot) / (gold - zero-shot) of test accuracy; - where gold labels prompt no better than none.",
     GAP_NOTE,
-    "gold with noise: gold labels of which random ones were exchanged, so that as many are right as of ICM's.",
 )
+NOISE = "gold with noise: gold labels of which random ones were exchanged, so that as many are right as of ICM's."
 
 
 def print_methods(console: Terminal, table: BaselinesTable, methods: Sequence[MethodSummary]) -> None:
@@ -70,6 +70,7 @@ def notes(table: BaselinesTable, methods: Sequence[MethodSummary]) -> list[str]:
             else []
         ),
         *NOTES,
+        *([NOISE] if any(summary.method.name == "noise" for summary in methods) else []),
     ]
 
 

@@ -10,7 +10,7 @@ from icm_annealer.benchmarks.gaps import GapSummary
 from icm_annealer.benchmarks.search_presets import REFERENCE
 from icm_annealer.benchmarks.searches.rows import SearchRow
 from icm_annealer.core.estimate import Estimate
-from icm_annealer.evaluation.intervals import median_over_seeds
+from icm_annealer.evaluation.intervals import median_over_seeds, seeds_interval
 
 Form = Callable[[float], str]
 """How a number is written."""
@@ -35,7 +35,7 @@ RATIOS = {
 
 @dataclass(frozen=True)
 class SearchSummary:
-    """One search on one task and size: medians over its seeds, with 95 % bootstrap intervals."""
+    """One search on one task and size: medians over its seeds, with bootstrap intervals."""
 
     search: str
     rows: Sequence[SearchRow]
@@ -72,7 +72,9 @@ class TaskComparison:
     @property
     def title(self) -> str:
         seeds = sorted({row.seed for search in self.searches for row in search.rows})
-        spread = f"medians of {len(seeds)} seeds [95 % interval]" if len(seeds) > 1 else f"seed {seeds[0]}"
+        spread = (
+            f"medians of {len(seeds)} seeds [{seeds_interval(len(seeds))}]" if len(seeds) > 1 else f"seed {seeds[0]}"
+        )
         return f"{self.task}, {self.num} examples, {spread}"
 
 

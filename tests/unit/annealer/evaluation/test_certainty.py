@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from icm_annealer.core.arrays import Array
 from icm_annealer.core.estimate import Estimate
 from icm_annealer.evaluation.certainty import COVERAGES, certainty_figures, risks
+from icm_annealer.evaluation.intervals import wilson
 from icm_annealer.evaluation.metrics import auroc
 from icm_annealer.runs.schema.evaluation import CertaintyFigures
 
@@ -101,6 +102,11 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
         for name in covered:
             covered[name] += estimates[name].low <= truth[name] <= estimates[name].high
     assert all(number >= 88 for number in covered.values()), covered
+
+
+def test_no_wrong_label_in_a_few_groups_does_not_mean_that_none_can_be() -> None:
+    found = figures([0.9] * 8, [1] * 8, [str(number // 2) for number in range(8)])
+    assert found.risks[-1].risk == wilson(0, 4)
 
 
 def test_labels_of_a_group_count_as_one() -> None:

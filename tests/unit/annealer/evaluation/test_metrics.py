@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.estimate import Estimate
+from icm_annealer.evaluation.intervals import MIN_SEEDS, median_over_seeds, seeds_interval, wilson
 from icm_annealer.evaluation.metrics import (
     FIGURES,
     NUM_BINS,
@@ -22,6 +23,7 @@ from icm_annealer.evaluation.metrics import (
     point,
     quality,
 )
+from icm_annealer.evaluation.test_set import describe_intervals
 
 
 def judged(probs: list[list[float]], gold: list[int]) -> Judged:
@@ -166,7 +168,7 @@ def test_calibrated_predictions_have_a_small_ece_and_sure_wrong_ones_a_large_one
 def test_accuracy_has_wilsons_interval_unless_examples_are_tied() -> None:
     one = judged([[0.9, 0.1]] * 10, [0] * 10)
     assert quality(one, Resamples(np.arange(10)))["accuracy"].low == pytest.approx(0.7225, abs=1e-4)
-    assert quality(one, Resamples(np.arange(10) // 2), is_grouped=True)["accuracy"].low == 1.0
+    assert quality(one, Resamples(np.arange(10) // 2), is_grouped=True)["accuracy"] == wilson(5, 5)
 
 
 def test_groups_are_drawn_whole_and_all_draws_are_the_same_again() -> None:
@@ -194,6 +196,27 @@ def test_tied_pairs_widen_an_interval() -> None:
     twice = Judged(np.repeat(logprobs, 2, axis=0), np.repeat(gold, 2))
     alone, tied = (quality(twice, Resamples(units))["brier"] for units in (np.arange(120), np.arange(120) // 2))
     assert (tied.high - tied.low) > 1.25 * (alone.high - alone.low)
+
+
+@pytest.mark.parametrize("right", [0.0, 1.0])
+def test_a_share_that_all_draws_repeat_has_an_interval_all_the_same(right: float) -> None:
+    units = np.repeat(np.arange(6), 2)
+    found = Resamples(units).share(np.full(12, right), np.repeat([1.0, 0.0], 6))
+    assert found == wilson(3 * right, 3)  # units, not values
+    assert math.isnan(Resamples(units).share(np.full(12, right), np.zeros(12)).value)
+    sure = judged([[0.9, 0.1]] * 12, [0 if right else 1] * 12)
+    assert quality(sure, Resamples(units), is_grouped=True)["accuracy"] == wilson(6 * right, 6)
+
+
+@pytest.mark.parametrize("num", [2, 3, 4, 5, 6])
+def test_few_seeds_have_no_95_percent_interval(num: int) -> None:
+    values = list(range(num))
+    found = median_over_seeds(values)
+    assert (seeds_interval(num) == "95 % interval") == (num >= MIN_SEEDS)
+    assert ("95 %" in describe_intervals(num, is_grouped=False)) == (num >= MIN_SEEDS)
+    if num < MIN_SEEDS:
+        assert (found.low, found.high) == (0, num - 1)
+        assert 1 - 2 * 0.5**num < 0.9  # how often they hold the median
 
 
 def test_the_interval_leaves_out_what_is_not_known() -> None:

@@ -13,7 +13,7 @@ from icm_annealer.benchmarks.baselines.methods import METHODS, Offer, chosen
 from icm_annealer.benchmarks.baselines.page import baseline_plots
 from icm_annealer.benchmarks.baselines.rows import BaselineRow
 from icm_annealer.benchmarks.baselines.summaries import BaselinesTable, MethodSummary, method_summaries
-from icm_annealer.benchmarks.baselines.tables import format_estimate, format_gap, format_tokens, print_methods
+from icm_annealer.benchmarks.baselines.tables import format_estimate, format_gap, format_tokens, notes, print_methods
 from icm_annealer.benchmarks.weighing import OrderUs, Weighed
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.core.estimate import Estimate
@@ -125,11 +125,19 @@ def test_the_tables_of_labels_and_accuracies_fit_eighty_columns(num_seeds: int) 
     assert all("\n".join(shown[0]).count(method.title) >= 2 for method in METHODS.values())
 
 
+@pytest.mark.parametrize("name", ["icm", "noise"])
+def test_notes_are_of_what_is_shown(name: str) -> None:
+    table = BaselinesTable.model_construct(num_left_out=0, num_known=None, stated_rates=None)
+    said = "\n".join(notes(table, method_summaries([row(name, 0, [1, 0])])))
+    assert (METHODS["noise"].title in said) == (name == "noise")
+
+
 @pytest.mark.parametrize("human", [False, True])
 def test_four_methods_are_plotted_alone_as_well(human: bool) -> None:
     names = ["zero_shot", "random_few_shot", "growing", "icm", *(["human"] if human else []), "gold"]
     found = method_summaries([row(name, seed, [1] * 8 + [0] * 2) for name in names for seed in range(2)])
     plots = baseline_plots(found, 0.5)
+    assert {plot.interval for plot in plots.values()} == {"least to greatest seed"}
     rows = {name: [row for group in plot.groups for row in group.rows] for name, plot in plots.items()}
     assert [row.label for row in rows["test-accuracy"]] == [METHODS[name].title for name in names if name in METHODS]
     second = "human labels" if human else "random labels"
