@@ -13,16 +13,17 @@ from markupsafe import Markup, escape
 from icm_annealer.data.rates import rates_text
 from icm_annealer.evaluation.calibration import describe_calibration
 from icm_annealer.plots.bars import Bar, BarGroup, BarPlot, BarRow
-from icm_annealer.plots.base import Plot
+from icm_annealer.plots.base import LEAST_NATS, LEAST_SHARE, Plot
 from icm_annealer.plots.curves import CurvePlot
 from icm_annealer.plots.drawing import inline_svg
-from icm_annealer.reporting.certainty_plots import certainty_counts, risk_curve, shown_risks
+from icm_annealer.reporting.certainty_plots import at_least, certainty_counts, risk_curve, shown_risks
 from icm_annealer.reporting.compare_runs import alike, differences
 from icm_annealer.reporting.evaluation_table import FIGURES, format_figure
 from icm_annealer.reporting.methods import TITLES, colour_of
 from icm_annealer.reporting.rates_plot import rates_plot
 from icm_annealer.reporting.run_report import RunReport, SearchReport
 from icm_annealer.runs.schema.evaluation import KINDS
+from icm_client.text.counts import counted
 
 GENERATOR = b'<meta name="generator" content="icm">'
 """As the templates write it."""
@@ -38,14 +39,19 @@ def templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(inline_svg=inline_svg)
-    environment.filters.update(unbroken=unbroken)
+    environment.globals.update(inline_svg=inline_svg, counted=counted)
+    environment.filters.update(unbroken=unbroken, coded=coded)
     return environment
 
 
 def unbroken(figure: str) -> Markup:
     """A figure whose interval in brackets is not broken over lines: it may stand below the value in a narrow table."""
     return Markup(re.sub(r"(?<= )\[[^]]*\]", r'<span class="unbroken">\g<0></span>', str(escape(figure))))
+
+
+def coded(text: str) -> Markup:
+    """A message in which commands stand between backticks, as they are written for a terminal."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def is_report(path: Path) -> bool:
@@ -72,8 +78,10 @@ def render_report(runs: Sequence[RunReport]) -> str:
             differences=differences(compared),
             alike=alike(compared),
             figures=FIGURES,
+            titles=TITLES,
             format_figure=format_figure,
             shown_risks=shown_risks,
+            at_least=at_least,
             rates_text=rates_text,
             describe_calibration=describe_calibration,
         )
@@ -108,7 +116,10 @@ def _accuracy_plot(runs: Sequence[RunReport]) -> dict[str, Plot]:
         ]
     chances = {1 / len(run.first.task.labels) for run in runs}
     chance = chances.pop() if len(chances) == 1 else None
-    return {"test-accuracy": BarPlot("Test accuracy", "test accuracy", tuple(groups), KINDS, chance=chance)}
+    intervals = {run.bars_interval for run in runs if run.bars}
+    interval = intervals.pop() if len(intervals) == 1 else "interval"
+    plot = BarPlot("Test accuracy", "test accuracy", tuple(groups), KINDS, chance=chance, interval=interval)
+    return {"test-accuracy": plot}
 
 
 def _u_plot(runs: Sequence[RunReport]) -> dict[str, Plot]:
@@ -144,12 +155,13 @@ def _curves(prefix: str, search: SearchReport) -> dict[str, Plot]:
     plots: dict[str, Plot] = {}
     if search.u_curves:
         unit = f"U ({search.record.u_unit})"
-        plots[f"{prefix}u-by-pass"] = CurvePlot("U over passes", "pass", unit, search.u_curves)
+        plots[f"{prefix}u-by-pass"] = CurvePlot("U over passes", "pass", unit, search.u_curves, least=LEAST_NATS)
     if search.tried_rates:
         plots[f"{prefix}u-by-rates"] = rates_plot(search.tried_rates, search.record.u_unit)
     if search.accuracy_curves:
         share, title = "share of right labels", "Share of right labels over passes"
-        plots[f"{prefix}right-by-pass"] = CurvePlot(title, "pass", share, search.accuracy_curves, (0.0, 1.0))
+        curves = search.accuracy_curves
+        plots[f"{prefix}right-by-pass"] = CurvePlot(title, "pass", share, curves, (0.0, 1.0), LEAST_SHARE)
     if search.found:
         plots[f"{prefix}certainty"] = certainty_counts(search.found, search.record.task.label_names)
     if search.certainty:

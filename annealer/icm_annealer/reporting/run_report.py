@@ -16,7 +16,7 @@ from icm_annealer.core.estimate import Estimate
 from icm_annealer.data.rates import Rates
 from icm_annealer.evaluation.agreement import Agreement, agreement
 from icm_annealer.evaluation.certainty import certainty_figures
-from icm_annealer.evaluation.intervals import median_over_seeds, wilson
+from icm_annealer.evaluation.intervals import median_over_seeds, seeds_interval, wilson
 from icm_annealer.plots.curves import Curve
 from icm_annealer.reporting.accuracy_bars import Bars, accuracy_bars, intervals_of
 from icm_annealer.reporting.compare_runs import ComparedRuns
@@ -158,6 +158,12 @@ class RunReport:
     @property
     def intervals(self) -> str:
         return intervals_of(self.demo, self.evaluation)
+
+    @property
+    def bars_interval(self) -> str:
+        """What the intervals of `bars` are, for a legend."""
+        seeds = self.demo.seeds if self.demo else self.evaluation.seeds if self.evaluation else ()
+        return seeds_interval(len(seeds))
 
     @property
     def calibrated_to(self) -> Rates:

@@ -18,8 +18,8 @@ from icm_annealer.sweeping.table import GroupFigures, SweepTable
 from icm_client.text.counts import counted
 
 NOTES = (
-    "Medians over the seeds with 95 % bootstrap intervals; of one seed, labels right with the interval over its "
-    "examples, and U with its standard error.",
+    "Medians over the seeds with 95 % bootstrap intervals, of fewer than five seeds from the least to the greatest; of "
+    "one seed, labels right with the 95 % interval over its examples, and U with its standard error.",
     "labels right: the share, where there are gold labels, without known labels. agreement: the share of examples with "
     "the same label, over pairs of seeds, with the least and the greatest. tokens, time: of one run, which shared "
     "its scorer with others.",
@@ -72,10 +72,11 @@ def sweep_plots(table: SweepTable) -> dict[str, Plot]:
         return plots
     right = _groups(table, lambda g: g.labels_right, lambda g: [r.labels_right.value for r in g.runs if r.labels_right])
     if right:
-        plots["labels-right"] = BarPlot("Labels right", "share of right labels", right)
+        plots["labels-right"] = BarPlot("Labels right", "share of right labels", right, interval="interval")
     us = _groups(table, lambda g: g.u, lambda g: [run.u for run in g.runs if run.u is not None])
     if us:
-        plots["u"] = BarPlot("U", "U", us, limits=None, interval="interval", form="{:+.3f}")
+        units = ", ".join(dict.fromkeys(group.u_unit for group in table.groups if group.u_unit))
+        plots["u"] = BarPlot("U", f"U ({units})", us, limits=None, interval="interval", form="{:+.3f}")
     return plots
 
 
@@ -88,7 +89,9 @@ def _groups(
     for group in table.groups:
         if (found := estimate(group)) is not None:
             bar = Bar(found, tuple(seeds(group)) if group.num_done > 1 else ())
-            rows.setdefault(group.task, []).append(BarRow(group.name, colour_of("icm"), (bar,)))
+            rows.setdefault(group.task, []).append(
+                BarRow(group.name.removeprefix(f"{group.task}."), colour_of("icm"), (bar,))
+            )
     return tuple(BarGroup(tuple(of_task), task) for task, of_task in rows.items())
 
 

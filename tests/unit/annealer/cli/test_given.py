@@ -175,6 +175,7 @@ def test_a_demo_and_an_evaluation_calibrate_to_the_rates(icm: Icm, url: str, tmp
     page = " ".join((out / "report.html").read_text().split())
     assert "stated: hot 0.75" in page
     assert "2 labels were known; figures of right labels leave them out." in page
+    assert "examples, 2 of them with a known label, labelled by" in page
     assert f"Calibrated: each label is shifted so that {says}" in page
     ended = icm("eval", out, "--task", task, "--data", tmp_path / "data/data.jsonl", "--scorer", url)
     assert ended.code == 0, ended

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -21,13 +22,14 @@ from icm_annealer.plots.bands import BandPlot
 from icm_annealer.plots.curves import CurvePlot
 from icm_annealer.plots.points import PointPlot
 from icm_annealer.plots.stacks import StackPlot
+from icm_annealer.reporting.certainty_plots import at_least
 from icm_annealer.reporting.compare_runs import ComparedRuns, alike, differences
 from icm_annealer.reporting.report import render_report, report_plots, unbroken
 from icm_annealer.reporting.run_report import RunReport, SearchReport
 from icm_annealer.runs.directory import EVALUATION, EXAMPLES, JOURNAL, LABELS, METRICS, RunDir
 from icm_annealer.runs.record import RunRecord
 from icm_annealer.runs.schema.evaluation import FIGURE_NAMES, KINDS, Evaluation, SeedFigures
-from icm_annealer.runs.schema.metrics import RatesMetrics
+from icm_annealer.runs.schema.metrics import AlarmRecord, AnswerMetrics, RatesMetrics
 from icm_client import RequestError, ScorerClient
 
 VOID = {"meta", "br"}
@@ -76,6 +78,7 @@ async def test_a_run_without_gold(tmp_path: Path, scorer: ScorerClient) -> None:
     assert row.id in page.text
     for alarm in found.alarms:
         assert alarm.code in page.text
+    assert "12 examples labelled without labels by fake" in page.text
     assert page.links == []
     assert "wrong among them" not in page.text
     plots = report_plots([RunReport.read(tmp_path / "run")])
@@ -88,6 +91,27 @@ async def test_a_run_without_gold(tmp_path: Path, scorer: ScorerClient) -> None:
     for stack in counts.stacks:
         reached = [sum(one >= limit for one in certainties[stack.label]) for limit in (0.99, 0.9, 0.8, 0.6, 0)]
         assert list(itertools.accumulate(stack.numbers)) == reached
+
+
+async def test_warnings_stand_beside_the_verdict_and_one_order_has_no_error(
+    tmp_path: Path, scorer: ScorerClient
+) -> None:
+    run = tmp_path / "run"
+    found = await finished(scorer, run, planted.write_task(tmp_path / "data", 12))
+    alarm = AlarmRecord(code="too-few", level="warning", observation="Few.", advice="Use `icm run <b>`.")
+    answers = [
+        AnswerMetrics(starts=["random"], u=0.5, u_se=0.01, u_own_orders=0.5, agreement=1.0),
+        AnswerMetrics(starts=["growing"], u=0.4, u_se=0.0, u_own_orders=0.4, agreement=0.5),
+    ]
+    made = found.metrics.model_copy(update={"alarms": [alarm], "answers": answers})
+    (run / METRICS).write_text(made.model_dump_json())
+    html = render_report([RunReport.read(run)])
+    page = Page(html)
+    assert page.text.count("too-few.") == 1
+    assert page.text.index("Verdict: ") < page.text.index("too-few") < page.text.index("The search")
+    assert "<code>icm run &lt;b&gt;</code>" in html
+    assert "+0.500 ± 0.010 100 %" in page.text
+    assert "+0.400 50 %" in page.text
 
 
 async def test_u_is_shown_over_the_label_rates_that_were_tried(tmp_path: Path, scorer: ScorerClient) -> None:
@@ -279,11 +303,15 @@ async def test_what_an_evaluation_found_is_shown(tmp_path: Path, scorer: ScorerC
         computed_tokens=1,
         cached_tokens=0,
         figures=figures,
-        gap_recovered={},
+        gap_recovered={"raw": Estimate(0.5, 0.4, 0.6)},
         seeds=[SeedFigures(seed=0, figures=figures, gap_recovered={})],
     )
     RunDir(folder).write(EVALUATION, evaluation)
-    page = Page(render_report([RunReport.read(folder)]))
+    html = render_report([RunReport.read(folder)])
+    page = Page(html)
+    assert "zero-shot ICM accuracy, raw" in page.text
+    (gap,) = re.findall("<tr><td>gap recovered, raw</td>(.*)</tr>", html)
+    assert [cell[:5] for cell in re.findall('<td class="n">(.*?)</td>', gap)] == ["", "0.500"]  # below ICM
     assert "wrong among them" not in page.text
     assert "0.432 [0.400, 0.500]" in page.text
     assert "of a kind" in page.text
@@ -296,6 +324,11 @@ async def test_what_an_evaluation_found_is_shown(tmp_path: Path, scorer: ScorerC
     path.write_text(path.read_text().replace('"brier"', '"bier"', 1))
     with pytest.raises(RequestError, match=r"eval\.json: figures\.zero_shot: has no raw\.brier"):
         render_report([RunReport.read(folder)])
+
+
+@pytest.mark.parametrize(("certainty", "written"), [(0.546, "0.54"), (0.9999, "0.99"), (0.29, "0.29"), (1.0, "1.00")])
+def test_a_threshold_is_not_above_the_certainties_that_it_is_of(certainty: float, written: str) -> None:
+    assert at_least(certainty) == written
 
 
 def test_an_interval_may_stand_below_its_value_as_a_whole() -> None:

@@ -190,7 +190,10 @@ def test_a_rerun_does_nothing_and_asks_nothing(whole: Swept, icm: Icm) -> None:
     assert short["labels_right"]["low"] <= short["labels_right"]["value"] <= short["labels_right"]["high"]
     assert sum(run["tokens"] for group in table["groups"] for run in group["runs"]) == whole.num_tokens
     assert len((whole.out / "table.csv").read_text().splitlines()) == 5
-    assert "planted.short.fake" in (whole.out / REPORT).read_text()
+    page = (whole.out / REPORT).read_text()
+    assert "planted.short.fake" in page
+    assert ">short.fake</text>" in page  # below the task's name
+    assert ">U (nats per example)</text>" in page
 
 
 @pytest.mark.slow
