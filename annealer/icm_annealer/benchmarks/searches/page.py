@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from icm_annealer.benchmarks.searches.plan import GOLD
 from icm_annealer.benchmarks.searches.summaries import SearchSummary, TaskComparison
-from icm_annealer.benchmarks.searches.tables import notes_for
+from icm_annealer.benchmarks.searches.tables import COSTS, FOUND, cost_rows, found_rows, notes_for
 from icm_annealer.benchmarks.weighing import UNIT
-from icm_annealer.plots.base import Plot
+from icm_annealer.plots.base import LEAST_NATS, LEAST_SHARE, Plot
 from icm_annealer.plots.clouds import Cloud, CloudPlot, ReferenceLine
 from icm_annealer.reporting.methods import TITLES
 from icm_annealer.reporting.report import templates
@@ -21,26 +21,14 @@ class Shown(NamedTuple):
     name: str
     """As rows hold it."""
     title: str
-    bounds: tuple[float, float] | None = None
+    least: float = LEAST_SHARE
+    bounds: tuple[float, float] | None = (0.0, 1.0)
 
 
 SHOWN = (
-    Shown("u", f"U ({UNIT})"),
-    Shown("label_accuracy", "share of right labels", (0.0, 1.0)),
-    Shown("test_accuracy_calibrated", "test accuracy, calibrated", (0.0, 1.0)),
-)
-COLUMNS = (
-    ("tokens", "tokens", "{:,.0f}".format),
-    ("x blocks", "ratio", "{:.2f}".format),
-    ("by plan fixed", "fixed_tokens", "{:,.0f}".format),
-    ("x blocks", "fixed_ratio", "{:.1f}".format),
-    ("… each cold", "fixed_tokens_cold", "{:,.0f}".format),
-    ("x blocks", "fixed_cold_ratio", "{:.1f}".format),
-    ("… a label", "fixed_cold_label_ratio", "{:.1f}".format),
-    ("U", "u", "{:+.3f}".format),
-    ("labels right", "label_accuracy", "{:.3f}".format),
-    ("test", "test_accuracy", "{:.3f}".format),
-    ("test, calibrated", "test_accuracy_calibrated", "{:.3f}".format),
+    Shown("u", f"U ({UNIT})", LEAST_NATS, None),
+    Shown("label_accuracy", "share of right labels"),
+    Shown("test_accuracy_calibrated", "test accuracy, calibrated"),
 )
 
 
@@ -53,7 +41,10 @@ def render_page(comparisons: Sequence[TaskComparison], model: dict[str, Any]) ->
             comparisons=comparisons,
             model=model,
             plots_of=_plots_of,
-            columns=COLUMNS,
+            costs=COSTS,
+            cost_rows=cost_rows,
+            found=FOUND,
+            found_rows=found_rows,
             notes=notes_for(comparisons),
         )
     )
@@ -77,7 +68,7 @@ def _plots_of(comparison: TaskComparison) -> dict[str, Plot]:
         if clouds:
             name = f"{comparison.task}-{comparison.num}-{shown.name.replace('_', '-')}"
             title = f"{shown.title} over computed tokens"
-            plots[name] = CloudPlot(title, "computed tokens", shown.title, clouds, levels, shown.bounds)
+            plots[name] = CloudPlot(title, "computed tokens", shown.title, clouds, levels, shown.bounds, shown.least)
     return plots
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from rich import box
 from rich.table import Table
@@ -10,11 +10,14 @@ from rich.table import Table
 from icm_annealer.benchmarks.gaps import GAP_NOTE
 from icm_annealer.benchmarks.search_presets import REFERENCE
 from icm_annealer.benchmarks.searches.chain import ChainRow
-from icm_annealer.benchmarks.searches.summaries import RATIOS, Form, SearchSummary, TaskComparison
+from icm_annealer.benchmarks.searches.summaries import RATIOS, SearchSummary, TaskComparison
 from icm_annealer.benchmarks.weighing import UNIT
 from icm_annealer.console.terminal import Terminal
 
 PUBLISHED = {"by fixed": "fixed_tokens", "… each cold": "fixed_tokens_cold"}
+COSTS = ("tokens", "x blocks", "… a label", "measured", "passes", "seconds")
+FOUND = ("U", "≤ blocks", "search gap", "right", "test", "test, cal.")
+"""The columns of a comparison's two tables, behind the searches' names."""
 NOTES = (
     "tokens: computed, counted with a cold prefix cache of the engine's block size that forgets nothing; measured: as "
     "the engine reported, which is less if it had read the same before. Weighing labels for this table is not counted; "
@@ -45,31 +48,40 @@ def notes_for(comparisons: Sequence[TaskComparison]) -> list[str]:
 def print_comparisons(console: Terminal, comparisons: Sequence[TaskComparison]) -> None:
     """Two tables a task and size, at most 100 columns wide: what searches cost, and what they found."""
     for comparison in comparisons:
-        costs = _table(f"{comparison.title}: cost", "tokens", "x blocks", "… a label", "measured", "passes", "seconds")
-        found = _table(f"{comparison.title}: labels", "U", "≤ blocks", "search gap", "right", "test", "test, cal.")
-        for summary in comparison.searches:
-            if "tokens" in summary.figures:
-                costs.add_row(
-                    summary.search,
-                    *_tokens(summary, "tokens"),
-                    *(short(summary.figures[name].value) for name in ("computed_tokens", "reads_per_example")),
-                    _cell(summary, "seconds", short),
-                )
-            for title, name in PUBLISHED.items():
-                if name in summary.figures:
-                    costs.add_row(f"  {title}", *_tokens(summary, name))
-            num = summary.num_not_above_reference
-            found.add_row(
-                summary.search,
-                _quality(summary, "u", "+"),
-                "" if num is None else f"{num}/{len(summary.rows)}",
-                _stacked(summary.weighed.text()),
-                *(_quality(summary, name) for name in ("label_accuracy", "test_accuracy", "test_accuracy_calibrated")),
-            )
+        costs, found = _table(f"{comparison.title}: cost", *COSTS), _table(f"{comparison.title}: labels", *FOUND)
+        for name, *cells in cost_rows(comparison):
+            costs.add_row(name, *map(_stacked, cells))
+        for name, *cells in found_rows(comparison):
+            found.add_row(name, *(_stacked(cell).replace(", ", ",") for cell in cells))
         console.print(costs)
         console.print(found)
     for note in notes_for(comparisons):
         console.print(note, style="dim")
+
+
+def cost_rows(comparison: TaskComparison) -> Iterator[list[str]]:
+    """The table of what searches cost: a name, and texts for COSTS. The published search has a row for each way to
+    count, with the first columns only."""
+    for summary in comparison.searches:
+        if "tokens" in summary.figures:
+            measured = [short(summary.figures[name].value) for name in ("computed_tokens", "reads_per_example")]
+            yield [summary.search, *_tokens(summary, "tokens"), *measured, summary.text("seconds", short)]
+        for title, name in PUBLISHED.items():
+            if name in summary.figures:
+                yield [f"  {title}", *_tokens(summary, name)]
+
+
+def found_rows(comparison: TaskComparison) -> Iterator[list[str]]:
+    """The table of what they found: a search's name, and texts for FOUND."""
+    for summary in comparison.searches:
+        num = summary.num_not_above_reference
+        yield [
+            summary.search,
+            _quality(summary, "u", "+"),
+            "" if num is None else f"{num}/{len(summary.rows)}",
+            summary.weighed.text(),
+            *(_quality(summary, name) for name in ("label_accuracy", "test_accuracy", "test_accuracy_calibrated")),
+        ]
 
 
 def short(value: float) -> str:
@@ -94,21 +106,17 @@ def _table(title: str, *names: str) -> Table:
 
 def _tokens(summary: SearchSummary, name: str) -> list[str]:
     """Tokens, and what they are in ours."""
-    return [_cell(summary, figure, short) for figure in (name, *RATIOS[name])]
-
-
-def _cell(summary: SearchSummary, name: str, form: Form) -> str:
-    """The figure, and its interval below it."""
-    return _stacked(summary.text(name, form))
+    return [summary.text(figure, short) for figure in (name, *RATIOS[name])]
 
 
 def _quality(summary: SearchSummary, name: str, sign: str = "") -> str:
-    """A figure with three decimals, and below it its interval with two."""
+    """A figure with three decimals, and its interval with two."""
     decimals = (f"{{:{sign}.{num}f}}".format for num in (3, 2))
-    return _stacked(summary.text(name, *decimals)).replace(", ", ",")
+    return summary.text(name, *decimals)
 
 
 def _stacked(text: str) -> str:
+    """The figure, and its interval below it."""
     return text.replace(" [", "\n[")
 
 

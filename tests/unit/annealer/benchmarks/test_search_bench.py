@@ -28,7 +28,7 @@ from icm_annealer.benchmarks.searches.chain import spearman
 from icm_annealer.benchmarks.searches.plan import GOLD, BenchPlan, bench_names
 from icm_annealer.benchmarks.searches.rows import SearchRow
 from icm_annealer.benchmarks.searches.summaries import task_comparisons
-from icm_annealer.benchmarks.searches.tables import print_comparisons, short
+from icm_annealer.benchmarks.searches.tables import COSTS, FOUND, print_comparisons, short
 from icm_annealer.benchmarks.weighing import OrderUs, Weighed
 from icm_annealer.console.terminal import Terminal
 from icm_annealer.core.objective import Objective
@@ -184,6 +184,7 @@ def test_all_searches_are_compared(icm: Icm, tmp_path: Path, url: str) -> None:
     assert "http" not in page.replace("http://www.w3.org", "")  # self-contained: nothing is fetched
     assert page.count("<svg") == 3
     assert "official, plan fixed" in page
+    assert all(f">{column}</th>" in page for column in (*COSTS, *FOUND))
     for name in ("u", "label-accuracy", "test-accuracy-calibrated"):
         assert {path.suffix for path in figures.glob(f"planted-12-{name}.*")} == {".pdf", ".png", ".svg"}
 
