@@ -1,5 +1,5 @@
-"""What is wrong with an extension as a whole: drift over the file, rows unlike the core, a core that is not
-reproduced, a sample whose own search disagrees."""
+"""What is wrong with an extension as a whole: drift over the file, rows unlike the core, a core that is incoherent or
+not reproduced, a sample whose own search disagrees."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from icm_annealer.core.estimate import Estimate
 from icm_annealer.evaluation.intervals import wilson
 from icm_annealer.labelling.alarm import Alarm, AlarmKind, AlarmText
 from icm_annealer.runs.schema.extension import CalibrationLine, CheckLine, ChunkLine
+from icm_annealer.runs.schema.verdict import Verdict
 
 NUM_PARTS = 20
 """The most parts of the file that are compared."""
@@ -56,6 +57,8 @@ class ExtensionEvidence:
     calibration: CalibrationLine
     chunks: Sequence[ChunkLine]
     check: CheckLine | None
+    core: Verdict | None = None
+    """The verdict of the core's run."""
 
     @property
     def num_rows(self) -> int:
@@ -136,6 +139,16 @@ def _unlike(seen: ExtensionEvidence) -> AlarmText | None:
     )
 
 
+def _core_incoherent(seen: ExtensionEvidence) -> AlarmText | None:
+    """The core's run found nothing coherent."""
+    if seen.core is None or seen.core.name != "nothing":
+        return None
+    return AlarmText(
+        f"The verdict on the core is: {seen.core.words}. {seen.core.observation}".rstrip(),
+        "Labels that are not worth using do not get better on more rows: search for a better core first.",
+    )
+
+
 def _core_lost(seen: ExtensionEvidence) -> AlarmText | None:
     """Behind shots of the core, its own other examples get other labels than in the core."""
     found = seen.core_agreement
@@ -174,6 +187,7 @@ def _check_disagrees(seen: ExtensionEvidence) -> AlarmText | None:
 
 
 ALARMS: tuple[AlarmKind[ExtensionEvidence], ...] = (
+    AlarmKind("core-incoherent", "warning", "the verdict on the core is that nothing is coherent", _core_incoherent),
     AlarmKind("core-lost", "warning", "the core's own examples get other labels behind its shots", _core_lost),
     AlarmKind("known-lost", "warning", "rows with a known label would get another one", _known_lost),
     AlarmKind("check-disagrees", "warning", "a search over a random sample found other labels", _check_disagrees),

@@ -16,6 +16,7 @@ from icm_annealer.data.rates import label_rates_of
 from icm_annealer.data.task import Task, allowed_task, with_rates
 from icm_annealer.evaluation.intervals import wilson
 from icm_annealer.runs.record import RunRecord
+from icm_annealer.runs.schema.verdict import Verdict
 from icm_annealer.searches.settings import Settings
 
 MOST_CERTAIN = 0.75
@@ -39,6 +40,8 @@ class Core:
     """The settings of its search."""
     num_tokens: int
     """The tokens that its search computed."""
+    verdict: Verdict | None = None
+    """Its run's."""
 
     @classmethod
     def read(cls, folder: Path, *, allow_code: bool = False) -> Core:
@@ -61,6 +64,7 @@ class Core:
             rank,
             Settings(**record.header.settings.model_dump()),
             record.computed_tokens,
+            record.verdict,
         )
 
     @property

@@ -195,8 +195,9 @@ def print_metrics(output: Output, job: ExtendJob, metrics: ExtensionMetrics) -> 
     if metrics.shared is not None:
         one = metrics.shared
         output.say(
-            f"{one.num_searches:,} searches labelled the same {one.num} examples of the core, too: they agree with "
-            f"each other at {one.with_each_other:.3f}, with the core at {one.with_core:.3f}"
+            f"{counted(one.num_searches, 'search', 'searches')} labelled the same {one.num} examples of the core, too, "
+            f"and got the core's labels at {one.with_core:.3f}"
+            + (f", each other's at {one.with_each_other:.3f}" if one.num_searches > 1 else "")
         )
     whose = "other examples get its labels behind its shots" if metrics.num_contexts else "examples get its labels"
     if not math.isnan(metrics.core_agreement.value):

@@ -121,12 +121,13 @@ class ExtendJob:
         header, chunks, line = journal.header, journal.chunks, journal.calibration
         assert line is not None
         names = self.core.task.label_names
-        seen = ExtensionEvidence(names, line, chunks, check)
+        seen = ExtensionEvidence(names, line, chunks, check, self.core.verdict)
         counts = np.array(all_counts(chunks))
         num_known = sum(chunk.num_known for chunk in chunks)
         cost = spent(read_costs(self.folder.path))
         return ExtensionMetrics(
             core=header.core,
+            core_verdict=self.core.verdict.name if self.core.verdict else None,
             task=self.core.task.name,
             by=by.model.name,
             num_contexts=by.scorer.num_contexts if header.shots else 0,

@@ -11,6 +11,7 @@ from icm_annealer.data.task import Task
 from icm_annealer.runs.schema.base import Record, Versioned
 from icm_annealer.runs.schema.journal import ContextWindow
 from icm_annealer.runs.schema.metrics import AlarmRecord
+from icm_annealer.runs.schema.verdict import VerdictName
 from icm_client.contract.wire import ModelIdentity
 
 
@@ -134,6 +135,8 @@ class ExtensionMetrics(Versioned):
     """`extend.json`: the figures of a finished extension."""
 
     core: str
+    core_verdict: VerdictName | None = None
+    """On the core's run."""
     task: str
     by: str
     """The model's name."""
