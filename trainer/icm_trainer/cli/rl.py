@@ -22,6 +22,7 @@ from icm_annealer.console.output import Output
 from icm_annealer.console.progress import RunProgress, duration
 from icm_annealer.runs.atomic_write import check_writable
 from icm_annealer.runs.directory import RunDir
+from icm_client.text.counts import counted
 from icm_trainer.cli.options import CACHE, CacheOption, DeviceOption, prepare_torch
 from icm_trainer.cli.training_options import (
     HeldOutOption,
@@ -303,8 +304,8 @@ def _lines(found: HeadToHead) -> list[str]:
         else []
     )
     return [
-        f"{own.name} against {other.name}: wins {found.win_rate}, judged by {found.judge}, on {found.num_prompts:,} "
-        f"prompts with {found.samples:,} responses of each",
+        f"{own.name} against {other.name}: wins {found.win_rate}, judged by {found.judge}, on "
+        f"{counted(found.num_prompts, 'prompt')} with {counted(found.samples, 'response')} of each",
         *by_length,
         f"the judge's mean reward: {own.reward:+.2f} against {other.reward:+.2f}; tokens: {own.length:.1f} against "
         f"{other.length:.1f}",

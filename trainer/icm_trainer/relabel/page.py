@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import jinja2
 
 from icm_annealer.core.estimate import Estimate
 from icm_annealer.evaluation.intervals import wilson
-from icm_annealer.plots.base import Plot
+from icm_annealer.plots.base import LEAST_SHARE, Plot
 from icm_annealer.plots.curves import Curve, CurvePlot
 from icm_annealer.reporting.evaluation_table import format_figure
 from icm_annealer.reporting.report import templates
@@ -102,7 +103,8 @@ def _plots(figures: RelabelRecord, right: RightLabels) -> dict[str, Plot]:
     if known := [one.value for one in right.by_round if one is not None]:
         shares.append(curve("labels right", known))
     rates = [curve(name, [one.label_rates[name] for one in figures.rounds]) for name in figures.rounds[0].label_rates]
+    share = partial(CurvePlot, bounds=(0.0, 1.0), least=LEAST_SHARE)
     return {
-        "by-round": CurvePlot("Agreement over rounds", "round", "share of the labels", tuple(shares), (0.0, 1.0)),
-        "rates-by-round": CurvePlot("Label rates over rounds", "round", "label rates", tuple(rates), (0.0, 1.0)),
+        "by-round": share("Agreement over rounds", "round", "share of the labels", tuple(shares)),
+        "rates-by-round": share("Label rates over rounds", "round", "label rates", tuple(rates)),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from icm_client.text.counts import counted
 from icm_trainer.rl.record import RlRecord
 from icm_trainer.sft.card import code, found_by, front_matter
 from icm_trainer.sft.record import TrainingResult
@@ -22,15 +23,16 @@ def model_card(record: RlRecord, result: TrainingResult) -> str:
         *(found_by(reward.origin.run) if reward.origin.run else ()),
         "## Training",
         f"GRPO, LoRA, rank {settings.rank}, alpha {settings.alpha}; AdamW, learning rate {settings.rate:g} falling "
-        f"linearly to 0; {result.steps:,} of {settings.steps:,} steps of {settings.batch} prompts with "
+        f"linearly to 0; {result.steps:,} of {settings.steps:,} steps of {counted(settings.batch, 'prompt')} with "
         f"{settings.group} responses each of at most {settings.tokens} tokens, drawn at temperature 1 by "
         f"{settings.writer}; KL to the start weighs {settings.beta:g}, its ceiling is {settings.kl_ceiling:g} nats per "
         f"response; seed {settings.seed}, "
-        f"{settings.device}, {result.seconds:,.0f} seconds. {record.num_prompts:,} prompts {record.prompts_origin}, "
-        f"{record.num_held_out:,} of them held out; `prompts.jsonl` holds them all.",
+        f"{settings.device}, {result.seconds:,.0f} seconds. {counted(record.num_prompts, 'prompt')} "
+        f"{record.prompts_origin}, {record.num_held_out:,} of them held out; `prompts.jsonl` holds them all.",
         f"The weights are those of step {result.best or 0:,}: mean reward {start['reward']:+.2f} -> "
         f"{kept['reward']:+.2f}, KL {kept['kl']:.2f} nats per response, length {start['length']:.1f} -> "
-        f"{kept['length']:.1f} tokens, on the {record.num_shown:,} prompts that are answered at every look. "
+        f"{kept['length']:.1f} tokens, on the {counted(record.num_shown, 'prompt that is', 'prompts that are')} "
+        "answered at every look. "
         "The reward is the training's own, so it says how well the reward model was pleased, not how good responses "
         "are: `icm train eval-rl` asks a judge that took no part.",
         *(f"**{alarm.level}: {alarm.code}.** {alarm}" for alarm in ended.alarms),

@@ -34,7 +34,9 @@ def test_labels_for_all_rows_are_made_and_read_as_a_runs(icm: Icm, tiny: BaseMod
     assert "16 rows to label first" in made.err
     assert "Right by gold:" in made.out
     assert "Of the rows added:" in made.out
-    assert "labels right" in (out / "relabelling.html").read_text()
+    page = (out / "relabelling.html").read_text()
+    assert "labels right" in page
+    assert "Gold labels took no other part." in page  # besides those learnt from
     exported = icm("export", out, "--format", "jsonl", "--task", task, "--data", task.parent / "data.jsonl")
     assert exported.code == 0, exported
     assert icm("show", out).code == 0
