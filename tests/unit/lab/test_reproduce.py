@@ -76,7 +76,8 @@ def test_a_claim_that_does_not_hold_is_printed_as_such() -> None:
     found = figure_found(figure, [*rows(FIRST, [50]), *rows(SECOND, [50])])
     assert found["holds"] is False
     page = render_page({"num": 1, "num_test": 2, "match": 0.05, "figures": [found], "searches": []})
-    assert "does not hold" in page
+    assert '<td class="warned">does not hold</td>' in page
+    assert ".warned {" in page  # in red
     assert "ICM &lt; gold &amp; more" in page
     (plot,) = figure_plots({"figures": [found]}).values()
     assert isinstance(plot, BarPlot)

@@ -210,7 +210,7 @@ def print_metrics(output: Output, job: ExtendJob, metrics: ExtensionMetrics) -> 
         output.say(f"The {counted(metrics.num_skipped, 'bad row')} skipped: {folder / SKIPPED}")
     if metrics.num_unlike + metrics.num_unclear:
         output.say(
-            f"{metrics.num_unlike:,} rows unlike the core and {metrics.num_unclear:,} unclear ones: {folder / UNLIKE}"
+            f"{counted(metrics.num_unlike, 'row')} unlike the core, {metrics.num_unclear:,} unclear: {folder / UNLIKE}"
         )
     for alarm in metrics.alarms:
         output.alarm(alarm.line, is_warning=alarm.level == "warning")

@@ -99,7 +99,7 @@ async def test_seeds_draw_examples_and_test_examples(tmp_path: Path, scorer: Sco
     overall = evaluation.figures["zero_shot"]["raw"]["brier"]
     assert overall.value == sorted(values)[1]
     assert min(values) <= overall.low <= overall.high <= max(values)
-    assert "seeds" in evaluation.intervals
+    assert "seed" in evaluation.intervals
     again = await evaluated(scorer, tmp_path / "task.yaml", num_seeds=1, first_seed=2, num_test=12, num_examples=8)
     assert again.seeds[0].figures["icm"]["raw"]["accuracy"] == seeds[2].figures["icm"]["raw"]["accuracy"]
 

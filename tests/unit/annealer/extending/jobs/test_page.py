@@ -39,13 +39,17 @@ CHUNK = ChunkLine.model_construct(
 def page(shots: list[list[str]], **figures: Any) -> str:
     """Its text, of one row of a core whose verdict is `weak`."""
     header = ExtensionHeader.model_construct(task=Task.model_validate(read_yaml(planted.TASK)), shots=shots)
-    metrics = ExtensionMetrics(
-        **{"core": "run", "core_verdict": "weak", "task": "planted", "by": "fake", "num_contexts": len(shots)},
-        **{"num_rows": 1, "num_skipped": 0, "label_rates": {"hot": 1.0, "cool": 0.0}, "core_agreement": SURE},
-        **{"sample_agreement": 1.0, "num_known": 0, "known_agreement": None, "num_read_again": 0, "num_unlike": 0},
-        **{"num_unclear": 0, "prompt_tokens": 9, "computed_tokens": 9, "cached_tokens": 0, "num_reads": 1},
-        **{"seconds": 4.0, "check": None, "alarms": [], **figures},
-    )
+    made: dict[str, Any] = {
+        "core": "run",
+        "core_verdict": "weak",
+        "task": "planted",
+        "by": "fake",
+        "num_contexts": len(shots),
+    }
+    made |= {"num_rows": 1, "num_skipped": 0, "label_rates": {"hot": 1.0, "cool": 0.0}, "core_agreement": SURE}
+    made |= {"sample_agreement": 1.0, "num_known": 0, "known_agreement": None, "num_read_again": 0, "num_unlike": 0}
+    made |= {"num_unclear": 0, "prompt_tokens": 9, "computed_tokens": 9, "cached_tokens": 0, "num_reads": 1}
+    metrics = ExtensionMetrics.model_validate(made | {"seconds": 4.0, "check": None, "alarms": []} | figures)
     return " ".join(render_page(metrics, header, CALIBRATION, [CHUNK]).split())
 
 
