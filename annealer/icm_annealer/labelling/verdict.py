@@ -64,8 +64,8 @@ def verdict(problem: Problem, result: Result, names: Sequence[str] | None = None
 
 
 def _open_rates(problem: Problem, result: Result) -> list[AtRates]:
-    """The answers at label rates that U does not tell apart, beginning with the winner's or, if its rates were not varied,
-    with those of the answer whose were; empty if all are about even."""
+    """The winner and the answers at other rates that U does not tell from it, or the same of another answer if only its
+    rates were varied; empty if all are about even."""
     if not result.at_rates:
         return []
     compared = result.chosen or result.at_rates[0]
