@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from icm_annealer.runs.atomic_write import check_place, check_writable, write_whole
-from icm_annealer.runs.lock import LOCK, hold, release
+from icm_annealer.runs.lock import LOCK, hold, is_held, release
 from icm_annealer.runs.schema.base import Record, Versioned
 from icm_annealer.runs.set_aside import drop, put_back, set_aside
 from icm_client.contract.errors import RequestError
@@ -136,8 +136,10 @@ class RunDir:
                 self.path.rmdir()
 
     def release(self) -> None:
-        """Releases the lock on the folder, and puts back what a run that has not begun was to replace."""
-        put_back(self.path)
+        """Releases the lock on the folder, and puts back what a run that has not begun was to replace. Does nothing if
+        another process holds the lock."""
+        if is_held(self.path):
+            put_back(self.path)
         release(self.path)
 
     def write_text(self, name: str, text: str) -> Path:

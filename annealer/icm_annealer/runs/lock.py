@@ -47,6 +47,15 @@ def hold(folder: Path) -> None:
     _held[state.st_dev, state.st_ino] = lock  # keeps the file open
 
 
+def is_held(folder: Path) -> bool:
+    """Whether this process holds the lock on `folder`; always False on file systems without locks."""
+    try:
+        state = (folder / LOCK).stat()
+    except OSError:
+        return False
+    return (state.st_dev, state.st_ino) in _held
+
+
 def release(folder: Path) -> None:
     """Releases the lock on `folder`; does nothing if this process does not hold it."""
     try:

@@ -19,17 +19,20 @@ from typing import Any
 
 from icm_annealer.api.job import LabelJob
 from icm_annealer.console.sweep_progress import ShownRun
-from icm_annealer.runs.directory import STARTED, RunDir
+from icm_annealer.runs.directory import JOURNAL, STARTED, RunDir
 from icm_annealer.runs.journal import difference
 from icm_annealer.runs.schema.base import Record
 from icm_annealer.runs.schema.journal import RunHeader
+from icm_annealer.runs.schema.state import StartState
 from icm_annealer.scoring.passes import Scorer
 from icm_annealer.sweeping.held import APART_FROM_THE_MODEL
 from icm_annealer.sweeping.meter import Meter, MeteredScorer
 from icm_annealer.sweeping.place import Made
 from icm_annealer.sweeping.plan import PlannedRun, ScorerDefaults, SweepPlan, make_plan
 from icm_annealer.sweeping.spec import ScorerEntry, SweepSpec
+from icm_client.contract.adapters import model_named
 from icm_client.contract.errors import IcmError, RequestError, error_body, error_from_body
+from icm_client.contract.wire import ModelIdentity
 from icm_client.http.api_key import read_key
 from icm_client.text.distribution import DISTRIBUTION, version
 
@@ -45,8 +48,14 @@ class Order(Record):
     """The folder that files are relative to."""
     place: str
     """The run's folder, which the sender has prepared."""
+    overwrite: bool
+    """Whether the folder holds another run, which this one replaces."""
+    started: StartState | None
+    """What is written there of how the run is started."""
     header: RunHeader
     """The first line of its journal, as the sender planned it."""
+    model: ModelIdentity | None
+    """The model that made other runs with this scorer; None before there are any."""
     wait_s: float | None
     api_key_file: str | None
     experiment: str
@@ -56,6 +65,8 @@ class Order(Record):
 class Event(Record):
     """What has happened in a run; one field is given."""
 
+    model: ModelIdentity | None = None
+    """The scorer is open, and serves this model."""
     asked: bool = False
     """A request is being sent."""
     answered: int | None = None
@@ -80,7 +91,7 @@ class Event(Record):
 Emit = Callable[[Event], None]
 
 
-def order_of(plan: SweepPlan, run: PlannedRun, job: LabelJob) -> str:
+def order_of(plan: SweepPlan, run: PlannedRun, job: LabelJob, model: ModelIdentity | None) -> str:
     """The Order of one run, as `job` would make it here, whose folder is prepared."""
     spec, beside, defaults, allow_code = plan.source
     group = run.group
@@ -90,7 +101,10 @@ def order_of(plan: SweepPlan, run: PlannedRun, job: LabelJob) -> str:
         spec=spec.of_one(group.task, group.setting, scorer, group.model, run.seed),
         beside=str(beside.absolute()),
         place=str(job.folder.path.absolute()),
+        overwrite=job.overwrite,
+        started=job.started,
         header=run.header,
+        model=model,
         wait_s=defaults.wait_s,
         api_key_file=defaults.api_key_file,
         experiment=job.counted_as,
@@ -110,14 +124,18 @@ def make_run(order: str) -> Iterator[str]:
         task.result()
 
 
-async def follow(events: AsyncIterator[str], shown: ShownRun, meter: Meter) -> Made:
-    """Shows and counts what `make_run` says, until the run has ended. Raises its error, and BudgetSpentError where
-    it asks for more than is left: it is to be stopped then."""
+async def follow(
+    events: AsyncIterator[str], shown: ShownRun, meter: Meter, found: Callable[[ModelIdentity], None]
+) -> Made:
+    """Shows and counts what `make_run` says, until the run has ended. `found` is that of ModelCheck. Raises the run's
+    error; BudgetSpentError where it asks for more than is left, and OtherModelError: it is to be stopped then."""
     num_asked, event = 0, Event()
     try:
         async for text in events:
             event = Event.model_validate_json(text)
-            if event.asked:
+            if event.model is not None:
+                found(event.model)
+            elif event.asked:
                 meter.ask()
                 num_asked += 1
             elif event.answered is not None:
@@ -141,10 +159,10 @@ async def follow(events: AsyncIterator[str], shown: ShownRun, meter: Meter) -> M
 
 async def _make(order: str, emit: Emit) -> None:
     try:
-        job = _job(order)
+        job, known = _job(order)
         start = time.monotonic()
-        opened = job.open_scorer
-        job = replace(job, open_scorer=lambda *args: _metered(opened(*args), emit))
+        opened, name = job.open_scorer, job.settings.model
+        job = replace(job, open_scorer=lambda *args: _metered(opened(*args), name, known, emit))
         try:
             job.prepare()
             result = await job.run(_Reported(emit))
@@ -155,14 +173,15 @@ async def _make(order: str, emit: Emit) -> None:
         emit(Event(status=error.status, body=error_body(error)))
 
 
-def _job(text: str) -> LabelJob:
-    """Raises RequestError if this machine is not fit for the order."""
+def _job(text: str) -> tuple[LabelJob, ModelIdentity | None]:
+    """The job, and the model that it needs, if it needs one. Raises RequestError if this machine is not fit for the
+    order."""
     host = platform.node()
     if (sent := json.loads(text)["version"]) != version():
         raise RequestError(f"{host} has {DISTRIBUTION} {version()}, and the sweep was started with {sent}: install one")
     order = Order.model_validate_json(text)
     place = Path(order.place)
-    if not (place / STARTED).is_file():
+    if not any((place / name).is_file() for name in (STARTED, JOURNAL)):
         raise RequestError(f"{host} does not see {place}: --out must be a folder that all nodes share")
     key_file = order.api_key_file
     defaults = ScorerDefaults(
@@ -174,13 +193,32 @@ def _job(text: str) -> LabelJob:
         raise RequestError(f"on {host}: {error.message}", code=error.code) from None
     if (what := difference(order.header, run.header, APART_FROM_THE_MODEL)) is not None:
         raise RequestError(f"on {host} the run has {what}: all nodes must see the same files")
-    return replace(run.job, folder=RunDir(place), experiment=order.experiment, resume=True)
+    job = replace(
+        run.job,
+        folder=RunDir(place),
+        experiment=order.experiment,
+        resume=not order.overwrite,
+        overwrite=order.overwrite,
+        started=order.started,
+    )
+    return job, order.model
 
 
 @contextlib.asynccontextmanager
-async def _metered(opened: AbstractAsyncContextManager[Scorer], emit: Emit) -> AsyncIterator[Scorer]:
-    """An opened scorer, whose requests are reported."""
+async def _metered(
+    opened: AbstractAsyncContextManager[Scorer], name: str, known: ModelIdentity | None, emit: Emit
+) -> AsyncIterator[Scorer]:
+    """An opened scorer, whose requests are reported, and its model `name`, which has to be the `known` one. Raises
+    RequestError."""
     async with opened as scorer:
+        model = model_named(await scorer.model(), name).identity
+        if known is not None and model != known:
+            raise RequestError(
+                f"{platform.node()} has {model.name} ({model.digest[:12]}, {model.engine}), and runs here were made by "
+                f"{known.name} ({known.digest[:12]}, {known.engine}): all nodes must have the same model",
+                code="other_model",
+            )
+        emit(Event(model=model))
         yield MeteredScorer(scorer, _Reported(emit))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from icm_annealer.runs.costs import read_costs, spent
 from icm_annealer.runs.directory import JOURNAL, STARTED
-from icm_annealer.runs.journal import COMPARED, difference
+from icm_annealer.runs.journal import COMPARED, difference, read_header
 from icm_annealer.runs.record import RunRecord
 from icm_annealer.runs.schema.base import read_file
 from icm_annealer.runs.schema.journal import RunHeader
@@ -57,6 +57,15 @@ def held_runs(plan: SweepPlan, *, overwrite: bool = False) -> Mapping[str, Held]
                 mistakes.add(str(run.job.folder.path), error.message)
     mistakes.check()
     return found
+
+
+def is_planned(run: PlannedRun) -> bool:
+    """Whether the run's place holds this run, begun at least, and not another one."""
+    journal = run.job.folder / JOURNAL
+    try:
+        return _has_header(journal) and difference(read_header(journal), run.header, APART_FROM_THE_MODEL) is None
+    except RequestError:
+        return False
 
 
 def _has_header(journal: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from icm_annealer.api.job import LabelJob
@@ -9,6 +10,23 @@ from icm_annealer.console.sweep_progress import ShownRun
 from icm_annealer.scorers.kind import ScorerKind
 from icm_annealer.sweeping.meter import Meter
 from icm_annealer.sweeping.plan import PlannedRun
+from icm_client.contract.errors import RequestError
+from icm_client.contract.wire import ModelIdentity
+
+
+class OtherModelError(RequestError):
+    """A scorer serves another model than the one that made other runs of the sweep with it."""
+
+    code = "other_model"
+
+
+class ModelCheck(NamedTuple):
+    """What keeps the runs with one scorer to one model."""
+
+    known: ModelIdentity | None
+    """The model that made other runs; None before there are any."""
+    found: Callable[[ModelIdentity], None]
+    """To be called with the model of a scorer that was opened for a run; raises OtherModelError."""
 
 
 class Made(NamedTuple):
@@ -27,9 +45,10 @@ class Place(Protocol):
         """Whether the sweep's process opens scorers of this kind, one for all runs on it: to ask for its model, and
         for runs that are made in this process."""
 
-    async def make(self, run: PlannedRun, job: LabelJob, shown: ShownRun, meter: Meter) -> Made:
-        """Makes `run`, by its `job` as this process would do it, and shows and counts what it does. Raises what the
-        job raises; BudgetSpentError at the meter's budget. Cancelling it ends the run, whose journal is kept."""
+    async def make(self, run: PlannedRun, job: LabelJob, shown: ShownRun, meter: Meter, model: ModelCheck) -> Made:
+        """Makes `run`, by its `job` as this process would do it, and shows and counts what it does. `model` is for a
+        scorer that is opened for this run alone. Raises what the job raises; BudgetSpentError at the meter's budget;
+        OtherModelError. Cancelling it ends the run, whose journal is kept."""
 
 
 class Here:
@@ -38,7 +57,7 @@ class Here:
     def shares(self, kind: ScorerKind) -> bool:
         return True
 
-    async def make(self, run: PlannedRun, job: LabelJob, shown: ShownRun, meter: Meter) -> Made:
+    async def make(self, run: PlannedRun, job: LabelJob, shown: ShownRun, meter: Meter, model: ModelCheck) -> Made:
         result = await job.run(shown)
         return Made(result.u, result.computed_tokens)
 

@@ -23,7 +23,7 @@ from icm_annealer.scorers.kind import ScorerKind
 from icm_annealer.scoring.limited_scorer import BudgetSpentError
 from icm_annealer.sweeping.distant_run import follow, make_run, order_of
 from icm_annealer.sweeping.meter import Meter
-from icm_annealer.sweeping.place import HERE, Made, Place
+from icm_annealer.sweeping.place import HERE, Made, ModelCheck, OtherModelError, Place
 from icm_annealer.sweeping.plan import PlannedRun, SweepPlan
 from icm_client.contract.errors import IcmError, RequestError
 from icm_client.text.distribution import install_hint
@@ -109,18 +109,18 @@ class RayCluster:
     def shares(self, kind: ScorerKind) -> bool:
         return not kind.starts_here
 
-    async def make(self, run: PlannedRun, job: LabelJob, shown: ShownRun, meter: Meter) -> Made:
+    async def make(self, run: PlannedRun, job: LabelJob, shown: ShownRun, meter: Meter, model: ModelCheck) -> Made:
         import ray
 
         starts_model = self._plan.scorers[run.group.scorer].named.kind.starts_here
         needs = self._of_model if starts_model else {"num_cpus": 1}
         job.folder.release()  # for the task
-        stream = self._task.options(**needs).remote(order_of(self._plan, run, job))
+        stream = self._task.options(**needs).remote(order_of(self._plan, run, job, model.known))
         try:
-            return await follow(_texts(stream), shown, meter)
+            return await follow(_texts(stream), shown, meter, model.found)
         except ray.exceptions.RayError as error:
             raise _lost(error) from error
-        except (BudgetSpentError, asyncio.CancelledError):
+        except (BudgetSpentError, OtherModelError, asyncio.CancelledError):
             await _stop(stream)
             raise
 

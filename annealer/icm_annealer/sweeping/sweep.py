@@ -16,9 +16,9 @@ from icm_annealer.runs.record import RunRecord
 from icm_annealer.runs.schema.state import StartState
 from icm_annealer.scoring.limited_scorer import BudgetSpentError
 from icm_annealer.scoring.passes import Scorer
-from icm_annealer.sweeping.held import Held
+from icm_annealer.sweeping.held import Held, is_planned
 from icm_annealer.sweeping.meter import Meter, MeteredScorer
-from icm_annealer.sweeping.place import HERE, Place
+from icm_annealer.sweeping.place import HERE, ModelCheck, OtherModelError, Place
 from icm_annealer.sweeping.plan import Group, PlannedRun, SweepPlan
 from icm_client.contract.adapters import model_named
 from icm_client.contract.errors import AccessError, IcmError, RequestError, UnavailableError
@@ -111,7 +111,8 @@ class _Sweep:
         self._outcomes: dict[str, Outcome] = {}
         self._this_machine = asyncio.Lock()
         self._scorer_seconds = 0.0
-        self._replaced: set[str] = set()
+        self._replacing: set[str] = set()
+        """Runs that were begun here in the place of others: they may have got as far as to replace them."""
         self._models: dict[tuple[str, str], ModelIdentity] = {}
         for run in plan.runs:
             if (model := held[run.name].model) is not None:
@@ -221,15 +222,18 @@ class _Sweep:
             return
         if self._meter.is_spent:
             raise BudgetSpentError("the sweep's budget of tokens was spent before it began")
-        is_other = held.is_other and run.name not in self._replaced
-        job = replace(run.job, resume=folder.path.exists() and not is_other, overwrite=is_other)
+        is_other = held.is_other and not (run.name in self._replacing and is_planned(run))
+        resume = folder.path.exists() and not is_other
+        job = replace(run.job, resume=resume, overwrite=is_other, started=self._started(run))
         if scorer is not None:
             job = replace(job, open_scorer=lambda *_: contextlib.nullcontext(scorer))
         job.prepare()
-        folder.begun()
-        self._replaced.add(run.name)
-        folder.write(STARTED, self._started(run))
-        made = await self._place.make(run, job, self._progress.run(run.name), self._meter)
+        if is_other:
+            self._replacing.add(run.name)
+        model = ModelCheck(
+            self._models.get((run.group.scorer, run.group.model)), lambda found: self._check_model(run.group, found)
+        )
+        made = await self._place.make(run, job, self._progress.run(run.name), self._meter, model)
         if info is None:
             self._scorer_seconds += made.scorer_seconds
             self._check_model(run.group, RunRecord.read(folder.path).header.model)
@@ -240,10 +244,10 @@ class _Sweep:
         return started.model_copy(update={"experiment": run.job.counted_as})
 
     def _check_model(self, group: Group, model: ModelIdentity) -> None:
-        """Raises RequestError if other runs here with this scorer and adapter were made by another model."""
+        """Raises OtherModelError if other runs here with this scorer and adapter were made by another model."""
         before = self._models.setdefault((group.scorer, group.model), model)
         if before != model:
-            raise RequestError(
+            raise OtherModelError(
                 f"{group.scorer} now serves {model.name} ({model.digest[:12]}), and runs here were made by "
                 f"{before.name} ({before.digest[:12]}): give the scorer another name in the sweep's file"
             )

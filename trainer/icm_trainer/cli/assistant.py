@@ -50,6 +50,7 @@ from icm_trainer.cli.rl import PolicyBaseOption, PromptsOption, StepsOption, Sto
 from icm_trainer.cli.rm import BetterOption, PairingOption, ResponseOption, eval_rm, rm
 from icm_trainer.cli.training_options import CutOption, TextTokensOption, ThreadsOption, base_model
 from icm_trainer.models.device import chosen_device
+from icm_trainer.rl.earlier_story import replacing
 from icm_trainer.rl.head_to_head import evaluation_file, read_evaluation
 from icm_trainer.rl.job import reward_record
 from icm_trainer.rl.story import JUDGE, LABELS, Branch, branches, chapters, policy_folder, reward_folder, write_story
@@ -170,23 +171,24 @@ def assistant(
     with aside, stages(output, f"icm assistant {task} ... --out {out} --resume"):
         output.inform(f"Labels: icm run --task {task} --out {labels}")
         is_begun = resume and (labels / JOURNAL).is_file()
-        run(
-            task,
-            labels,
-            scorer,
-            data,
-            first=first,
-            seed=seed,
-            engine=engine,
-            scorer_model=scorer_model,
-            api_key_file=api_key_file,
-            wait=wait,
-            resume=is_begun,
-            overwrite=overwrite,
-            allow_code=allow_code,
-            quiet=quiet,
-        )
         there = list(branches(people, has_gold=own.gold is not None))
+        with replacing(out, there) if overwrite and not resume else contextlib.nullcontext():
+            run(
+                task,
+                labels,
+                scorer,
+                data,
+                first=first,
+                seed=seed,
+                engine=engine,
+                scorer_model=scorer_model,
+                api_key_file=api_key_file,
+                wait=wait,
+                resume=is_begun,
+                overwrite=overwrite,
+                allow_code=allow_code,
+                quiet=quiet,
+            )
         others = _other_rows(story, own, labels, output) if judge is None and own.gold is not None else None
         found = LabelOptions(str(labels), task, data, allow_code=allow_code)
         given = {one.what: found._replace(from_gold=one.from_gold, field=one.field) for one in there}

@@ -14,6 +14,7 @@ import numpy as np
 from icm_annealer.console.progress import RunProgress
 from icm_annealer.core.arrays import Array
 from icm_annealer.data.examples import Example
+from icm_annealer.runs.lock import hold
 from icm_trainer.models.device import use_threads
 from icm_trainer.models.label_tokens import prompts_of
 from icm_trainer.rm.job import RmJob
@@ -22,7 +23,7 @@ from icm_trainer.rm.reward_model import RewardModel
 from icm_trainer.rm.sources import Labels
 from icm_trainer.sft.record import TRAINING
 from icm_trainer.sft.rows import fitted
-from icm_trainer.sft.saving import check_free
+from icm_trainer.sft.saving import check_free, remove_model
 
 
 class Stages(NamedTuple):
@@ -53,21 +54,32 @@ class TwoStages:
     async def run(
         self, progress: Callable[[str], RunProgress], *, resume: bool = False, overwrite: bool = False
     ) -> Stages:
-        """Trains both. `progress` opens what shows a stage. A stopped one is resumed in the stage where it was. Raises
-        RequestError, for a folder that cannot take the last model, and for a text that is too long to be judged, before
-        the first model is trained."""
+        """Trains both. `progress` opens what shows a stage. A stopped one is resumed in the stage where it was. What is
+        overwritten is removed when the first training begins. Raises RequestError, for a folder that cannot take the
+        last model, and for a text that is too long to be judged, before the first model is trained."""
         if not (resume or overwrite):
             check_free(self.job.out)
         self._check_rest()
         first_job = replace(self.job, out=self.first_folder, merges=False)
         is_begun = resume and (self.first_folder / TRAINING).is_file()
+        prepared = first_job.prepare(resume=is_begun, overwrite=overwrite)
+        if overwrite and not resume:
+            first_begins = prepared.begin
+            prepared = replace(prepared, begin=lambda: self._begin(first_begins))
         with progress("first of two") as shown:
-            first = await first_job.prepare(resume=is_begun, overwrite=overwrite).run(shown)
+            first = await prepared.run(shown)
         with progress("judging pairs") as shown:
             job = await asyncio.to_thread(self._last_job, shown)
         is_begun = resume and (self.job.out / TRAINING).is_file()
         with progress("last of two") as shown:
             return Stages(first, await job.prepare(resume=is_begun, overwrite=overwrite).run(shown))
+
+    def _begin(self, first: Callable[[], None]) -> None:
+        """The last model goes, too: a recipe that is stopped later must not continue one of other labels."""
+        if (self.job.out / TRAINING).is_file():
+            hold(self.job.out)
+            remove_model(self.job.out)
+        first()
 
     def _check_rest(self) -> None:
         """Raises RequestError for texts that are too long."""

@@ -22,7 +22,7 @@ from icm_trainer.models.base_model import BaseModel
 from icm_trainer.models.device import use_threads
 from icm_trainer.models.lora import num_lora_parameters, with_adapter
 from icm_trainer.sft.record import CARD, CHECKPOINT, TRAINING, BaseRecord, RecordT, TrainingResult, read_record
-from icm_trainer.sft.saving import check_apart, merge, prepare_folder, save_weights
+from icm_trainer.sft.saving import begin_training, check_apart, merge, prepare_folder, save_weights
 from icm_trainer.sft.settings import SftSettings, TrainingSettings
 
 CHECKPOINT_S = 60.0
@@ -53,6 +53,8 @@ class Prepared(Generic[RecordT]):
     """Which weights are kept, and when a training stops early; see `Training`."""
     has_ended: bool = False
     """Whether the folder holds the result already."""
+    begin: Callable[[], None] = lambda: None
+    """Removes the model that this training replaces; called when what is to be tuned is loaded."""
 
     @property
     def settings(self) -> TrainingSettings:
@@ -67,8 +69,11 @@ class Prepared(Generic[RecordT]):
             self._needed_bytes(),
             "a training, with its checkpoints,",
         )
-        has_ended = prepare_folder(self.out, self.record, used, resume=resume, overwrite=overwrite)
-        return replace(self, has_ended=has_ended)
+        rows = list(used)
+        found = prepare_folder(self.out, self.record, rows, resume=resume, overwrite=overwrite)
+        if found.replaces:
+            return replace(self, begin=lambda: begin_training(self.out, self.record, rows))
+        return replace(self, has_ended=found.has_ended)
 
     def _needed_bytes(self) -> int:
         base_bytes = self.base.sizes.all * BYTES.get(self.base.dtype, 4)
@@ -113,6 +118,7 @@ class Prepared(Generic[RecordT]):
         training = Training(
             model, self.objective(model), self.schedule, settings.micro_batch, self.choose, self.patience
         )
+        self.begin()
         if training.restore(self.out / CHECKPOINT):
             progress.status(f"going on after step {training.step:,}")
         return training

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from icm_annealer.runs.atomic_write import check_writable
 from icm_annealer.runs.directory import EVALUATION, RunDir
@@ -32,9 +32,20 @@ MEASURED = (EVALUATION, "rl-eval*.json", "rl.html", "rm-eval.json")
 WEIGHTS = ("*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json", "adapter_config.json")
 
 
-def prepare_folder(out: Path, record: TrainingRecord, used: Iterable[Record], *, resume: bool, overwrite: bool) -> bool:
-    """Locks the folder for this process, and writes the record and what is given. Returns whether the training has
-    ended already. With both options it resumes, as a run does.
+class Ready(NamedTuple):
+    """The folder of a training that can begin, or go on."""
+
+    has_ended: bool
+    """Whether it holds the result already."""
+    replaces: bool
+    """Whether it holds another model, which stays there until `begin_training`."""
+
+
+def prepare_folder(
+    out: Path, record: TrainingRecord, used: Iterable[Record], *, resume: bool, overwrite: bool
+) -> Ready:
+    """Locks the folder for this process, and begins the training there unless it replaces a model. With both options it
+    resumes, as a run does.
 
     Raises RequestError if the folder holds something else, another training, or one that was not to be touched.
     """
@@ -48,16 +59,22 @@ def prepare_folder(out: Path, record: TrainingRecord, used: Iterable[Record], *,
         if not resume:
             raise _holds_a_model(out)
         _check_same(out, there, record)
-    elif overwrite and (out / TRAINING).is_file():
-        remove_model(out)
-    else:
-        check_free(out)
+        if not (out / record.used_file).is_file():
+            RunDir(out).write_rows(record.used_file, used)
+        return Ready(there.result is not None, replaces=False)
+    if overwrite and (out / TRAINING).is_file():
+        return Ready(has_ended=False, replaces=True)
+    check_free(out)
+    begin_training(out, record, used)
+    return Ready(has_ended=False, replaces=False)
+
+
+def begin_training(out: Path, record: TrainingRecord, used: Iterable[Record]) -> None:
+    """Removes the model that the folder holds, if any, and writes the record and what is given."""
+    remove_model(out)
     folder = RunDir(out)
-    if there is None:
-        folder.write(TRAINING, record)  # first: by it, a process that is killed here is resumed
-    if not (out / record.used_file).is_file():
-        folder.write_rows(record.used_file, used)
-    return there is not None and there.result is not None
+    folder.write(TRAINING, record)  # first: by it, a process that is killed here is resumed
+    folder.write_rows(record.used_file, used)
 
 
 def check_apart(out: Path, used: Path, what: str) -> None:

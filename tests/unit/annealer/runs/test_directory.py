@@ -8,6 +8,7 @@ import pytest
 
 from icm_annealer.runs.directory import COSTS, JOURNAL, RESULTS, REVIEW, SCORER_LOG, RunDir
 from icm_annealer.runs.lock import LOCK
+from icm_annealer.runs.set_aside import set_aside
 from icm_client.contract.errors import RequestError
 
 
@@ -39,6 +40,16 @@ def test_a_run_is_replaced_when_the_new_one_has_begun(tmp_path: Path) -> None:
     (folder / JOURNAL).write_text("new")
     folder.release()
     folder.prepare(resume=True)
+    assert (folder / JOURNAL).read_text() == "new"
+
+
+def test_what_another_process_keeps_aside_is_left_to_it(tmp_path: Path) -> None:
+    """One that was refused since another one writes releases the folder all the same."""
+    folder = RunDir(tmp_path)
+    (folder / JOURNAL).write_text("earlier")
+    set_aside(tmp_path, [JOURNAL])
+    (folder / JOURNAL).write_text("new")
+    folder.release()
     assert (folder / JOURNAL).read_text() == "new"
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import importlib.util
 import json
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +24,23 @@ from icm_annealer.sweeping.distant_run import Event, follow, make_run, order_of
 from icm_annealer.sweeping.held import held_runs
 from icm_annealer.sweeping.meter import Meter
 from icm_annealer.sweeping.mistakes import Mistakes
-from icm_annealer.sweeping.place import Made
+from icm_annealer.sweeping.place import Made, ModelCheck, OtherModelError
 from icm_annealer.sweeping.plan import PlannedRun, ScorerDefaults, SweepPlan, make_plan
 from icm_annealer.sweeping.ray_cluster import ray_cluster
 from icm_annealer.sweeping.spec import spec_of
 from icm_annealer.sweeping.sweep import SweepLimits, run_sweep
 from icm_client.contract.errors import IcmError, RequestError, UnavailableError
+from icm_client.contract.wire import ModelIdentity
 
 SHORT = {"search": "blocks", "chains": 2, "passes": 4}
 
 
 @pytest.fixture(scope="module")
 def plan(url: str, tmp_path_factory: pytest.TempPathFactory) -> SweepPlan:
-    folder = tmp_path_factory.mktemp("distant")
+    return planned(url, tmp_path_factory.mktemp("distant"))
+
+
+def planned(url: str, folder: Path) -> SweepPlan:
     planted.write_task(folder, 12)
     of_task = {"task": "task.yaml", "rates": {"hot": [0.3, 0.7]}}
     what = {"tasks": {"planted": of_task}, "settings": {"short": SHORT}, "seeds": 2}
@@ -48,15 +52,16 @@ def order(plan: SweepPlan, place: Path, **other: Any) -> str:
     place.mkdir(parents=True, exist_ok=True)
     (place / STARTED).write_text("{}")
     run = plan.runs[1]
-    return json.dumps(json.loads(order_of(plan, run, dataclasses.replace(run.job, folder=RunDir(place)))) | other)
+    job = dataclasses.replace(run.job, folder=RunDir(place))
+    return json.dumps(json.loads(order_of(plan, run, job, None)) | other)
 
 
-def followed(events: Iterable[str], meter: Meter) -> Made:
+def followed(events: Iterable[str], meter: Meter, found: Callable[[ModelIdentity], None] = lambda _: None) -> Made:
     async def texts() -> AsyncIterator[str]:
         for event in events:
             yield event
 
-    return asyncio.run(follow(texts(), ShownRun(0, lambda _: None), meter))
+    return asyncio.run(follow(texts(), ShownRun(0, lambda _: None), meter, found))
 
 
 def unlimited() -> Meter:
@@ -121,6 +126,30 @@ def test_a_machine_that_is_not_fit_says_so(plan: SweepPlan, tmp_path: Path) -> N
     assert not isinstance(lost.value, RequestError)  # so it is tried again
 
 
+def test_a_machine_with_another_model_is_known_before_the_first_pass(plan: SweepPlan, tmp_path: Path) -> None:
+    found = list[ModelIdentity]()
+
+    def refuse(model: ModelIdentity) -> None:
+        found.append(model)
+        raise OtherModelError("another one")
+
+    begun = make_run(order(plan, tmp_path / "first"))
+    first = next(begun)
+    begun.close()
+    with pytest.raises(OtherModelError):
+        followed([first], unlimited(), refuse)
+    assert not any('"kind":"pass"' in journal.read_text() for journal in (tmp_path / "first").glob(JOURNAL))
+    known = found[0].model_copy(update={"digest": "0" * 64}).model_dump(mode="json")
+    with pytest.raises(
+        RequestError, match=r"runs here were made by .* \(0{12}, .*: all nodes must have the same model"
+    ):
+        followed(list(make_run(order(plan, tmp_path / "second", model=known))), unlimited())
+    assert not (tmp_path / "second" / JOURNAL).exists()
+    same = order(plan, tmp_path / "second", model=found[0].model_dump(mode="json"))
+    followed(list(make_run(same)), unlimited())
+    assert (tmp_path / "second" / LABELS).exists()
+
+
 class Elsewhere:
     """A `Place` of several machines that start a scorer for each run; the first one cannot."""
 
@@ -130,13 +159,32 @@ class Elsewhere:
     def shares(self, kind: ScorerKind) -> bool:
         return False
 
-    async def make(self, run: PlannedRun, job: LabelJob, shown: ShownRun, meter: Meter) -> Made:
+    async def make(self, run: PlannedRun, job: LabelJob, shown: ShownRun, meter: Meter, model: ModelCheck) -> Made:
         self._num_made += 1
         if self._num_made == 1:
             raise UnavailableError("no model starts here")
         job.folder.release()
-        events = await asyncio.to_thread(list, make_run(order_of(self._plan, run, job)))
-        return await asyncio.to_thread(followed, events, meter)
+        events = await asyncio.to_thread(list, make_run(order_of(self._plan, run, job, model.known)))
+        return await asyncio.to_thread(followed, events, meter, model.found)
+
+
+def test_another_run_is_replaced_by_the_attempt_that_begins(url: str, tmp_path: Path) -> None:
+    plan = planned(url, tmp_path).only("*seed-0")
+    place = plan.runs[0].job.folder
+    place.path.mkdir(parents=True)
+    for name in (JOURNAL, LABELS):
+        (place / name).write_text("another run\n")
+    seen = list[str]()
+
+    async def sleep(seconds: float) -> None:
+        seen.extend((place / name).read_text() for name in (JOURNAL, LABELS))
+
+    held, progress = held_runs(plan, overwrite=True), SweepProgress(Terminal(quiet=True), "sweep")
+    swept = asyncio.run(run_sweep(plan, held, SweepLimits(num_retries=1), progress, Elsewhere(plan), sleep=sleep))
+    assert seen == ["another run\n"] * 2
+    assert [outcome.ended for outcome in swept.outcomes.values()] == ["done"]
+    assert held_runs(plan)[plan.runs[0].name].is_finished
+    assert (place / STARTED).exists()
 
 
 def test_a_machine_without_a_scorer_stops_only_its_own_run(plan: SweepPlan) -> None:

@@ -64,6 +64,9 @@ def test_another_relabelling_is_not_resumed_or_replaced(whole: Path, tiny: BaseM
         job(tiny, whole).prepare()
     with pytest.raises(RequestError, match="start"):
         run(job(tiny, whole, num_labelled=33), resume=True)
+    before = (whole / LABELS).read_bytes()
+    job(tiny, whole).prepare(overwrite=True)
+    assert (whole / LABELS).read_bytes() == before
     with pytest.raises(RequestError, match="there is no run to resume"):
         job(tiny, tmp_path / "none").prepare(resume=True)
 

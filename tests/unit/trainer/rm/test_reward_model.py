@@ -3,6 +3,7 @@ killed one ends with the same weights."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.labelled import planted_labels
-from tests.trained import run_stages, stages
+from tests.trained import Killing, run_stages, stages
 
 from icm_annealer.data.task import Task
 from icm_annealer.evaluation.metrics import Resamples
@@ -25,7 +26,7 @@ from icm_trainer.rm.objective import PairObjective
 from icm_trainer.rm.record import RmRecord, read_used_pairs
 from icm_trainer.rm.reward_model import RewardModel
 from icm_trainer.rm.rows import PairRows
-from icm_trainer.sft.record import SftRecord, read_record
+from icm_trainer.sft.record import TRAINING, SftRecord, read_record
 
 ALIASES = Task(
     name="t", template="{a}", labels={"other": " object", "good": [" naïve 東京", " living"], "year": " 2024 größer"}
@@ -70,6 +71,24 @@ def test_the_loss_and_its_gradient_are_those_of_bradley_and_terry(tiny: BaseMode
     margin = float((rewards[1] - rewards[2]).detach())
     assert seen.loss == pytest.approx(np.log1p(np.exp(-margin)), abs=1e-5)
     assert seen.agreement == float(margin > 0)
+
+
+class Failing(Killing):
+    """Fails where a training begins."""
+
+    def expect(self, total_steps: float) -> None:
+        raise ZeroDivisionError
+
+
+def test_two_stages_replace_both_models_when_the_first_training_begins(tiny: BaseModel, tmp_path: Path) -> None:
+    """Or the last one, of other labels, would be continued after a stop."""
+    made = stages(tiny, tmp_path / "out")
+    made.job.prepare()
+    assert (made.job.out / TRAINING).exists()
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(made.run(lambda stage: Failing(None), overwrite=True))
+    assert not (made.job.out / TRAINING).exists()
+    assert (made.first_folder / TRAINING).exists()
 
 
 @pytest.mark.slow

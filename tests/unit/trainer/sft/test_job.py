@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from tests.finished import finished_run
 from tests.labelled import planted_labels
-from tests.trained import job, run
+from tests.trained import Killing, job, run
 
 from icm_annealer import extend
 from icm_annealer.data.rows import READ_AS_IT_IS
@@ -143,7 +144,14 @@ def test_what_was_measured_of_a_replaced_model_is_removed(tiny: BaseModel, tmp_p
         (made.out / name).write_text("{}")
     made.prepare(resume=True, overwrite=True)
     assert (made.out / "eval.json").exists()
-    made.prepare(overwrite=True)
+    before = {path.name: path.read_bytes() for path in made.out.iterdir()}
+    damaged = shutil.copytree(tiny.folder, tmp_path / "damaged")
+    (damaged / "model.safetensors").write_bytes(b"")
+    other = job(BaseModel.find(str(damaged), tmp_path, print), made.out).prepare(overwrite=True)
+    with pytest.raises(RequestError, match="damaged"):
+        asyncio.run(other.run(Killing(None)))
+    assert {path.name: path.read_bytes() for path in made.out.iterdir()} == before
+    made.prepare(overwrite=True).begin()
     assert not (made.out / "eval.json").exists()
     assert (made.out / "notes.txt").exists()
 
