@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from icm_annealer.api.job import LabelJob
 from icm_annealer.console.sweep_progress import ShownRun
@@ -50,7 +50,7 @@ class Order(Record):
     """The run's folder, which the sender has prepared."""
     overwrite: bool
     """Whether the folder holds another run, which this one replaces."""
-    started: StartState | None
+    started: StartState
     """What is written there of how the run is started."""
     header: RunHeader
     """The first line of its journal, as the sender planned it."""
@@ -102,7 +102,7 @@ def order_of(plan: SweepPlan, run: PlannedRun, job: LabelJob, model: ModelIdenti
         beside=str(beside.absolute()),
         place=str(job.folder.path.absolute()),
         overwrite=job.overwrite,
-        started=job.started,
+        started=plan.started(run),
         header=run.header,
         model=model,
         wait_s=defaults.wait_s,
@@ -159,12 +159,13 @@ async def follow(
 
 async def _make(order: str, emit: Emit) -> None:
     try:
-        job, known = _job(order)
+        job, known, started = _job(order)
         start = time.monotonic()
         opened, name = job.open_scorer, job.settings.model
         job = replace(job, open_scorer=lambda *args: _metered(opened(*args), name, known, emit))
         try:
             job.prepare()
+            job.folder.write(STARTED, started)
             result = await job.run(_Reported(emit))
         finally:
             job.folder.release()
@@ -173,9 +174,14 @@ async def _make(order: str, emit: Emit) -> None:
         emit(Event(status=error.status, body=error_body(error)))
 
 
-def _job(text: str) -> tuple[LabelJob, ModelIdentity | None]:
-    """The job, and the model that it needs, if it needs one. Raises RequestError if this machine is not fit for the
-    order."""
+class _Ordered(NamedTuple):
+    job: LabelJob
+    model: ModelIdentity | None
+    started: StartState
+
+
+def _job(text: str) -> _Ordered:
+    """Raises RequestError if this machine is not fit for the order."""
     host = platform.node()
     if (sent := json.loads(text)["version"]) != version():
         raise RequestError(f"{host} has {DISTRIBUTION} {version()}, and the sweep was started with {sent}: install one")
@@ -199,9 +205,8 @@ def _job(text: str) -> tuple[LabelJob, ModelIdentity | None]:
         experiment=order.experiment,
         resume=not order.overwrite,
         overwrite=order.overwrite,
-        started=order.started,
     )
-    return job, order.model
+    return _Ordered(job, order.model, order.started)
 
 
 @contextlib.asynccontextmanager

@@ -127,6 +127,11 @@ class SweepPlan:
     def groups(self) -> list[Group]:
         return list(dict.fromkeys(run.group for run in self.runs))
 
+    def started(self, run: PlannedRun) -> StartState:
+        """What is written into the run's folder of how it is started."""
+        started = self.scorers[run.group.scorer].started
+        return started.model_copy(update={"experiment": run.job.counted_as})
+
     def only(self, pattern: str | None) -> SweepPlan:
         """The runs with such names, as `living.*`; all for None. Raises RequestError if there is none."""
         runs = [run for run in self.runs if pattern is None or fnmatch.fnmatchcase(run.name, pattern)]

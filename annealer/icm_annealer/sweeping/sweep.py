@@ -13,7 +13,6 @@ from typing import Literal, NamedTuple
 from icm_annealer.console.sweep_progress import SweepProgress
 from icm_annealer.runs.directory import STARTED, RunDir
 from icm_annealer.runs.record import RunRecord
-from icm_annealer.runs.schema.state import StartState
 from icm_annealer.scoring.limited_scorer import BudgetSpentError
 from icm_annealer.scoring.passes import Scorer
 from icm_annealer.sweeping.held import Held, is_planned
@@ -217,19 +216,20 @@ class _Sweep:
         if info is not None:
             self._check_model(run.group, model_named(info, run.job.settings.model).identity)
         if held.is_finished and info is not None:
-            folder.write(STARTED, self._started(run))
+            folder.write(STARTED, self._plan.started(run))
             self._end(run, Outcome("done", is_new=False))
             return
         if self._meter.is_spent:
             raise BudgetSpentError("the sweep's budget of tokens was spent before it began")
         is_other = held.is_other and not (run.name in self._replacing and is_planned(run))
         resume = folder.path.exists() and not is_other
-        job = replace(run.job, resume=resume, overwrite=is_other, started=self._started(run))
+        job = replace(run.job, resume=resume, overwrite=is_other)
         if scorer is not None:
             job = replace(job, open_scorer=lambda *_: contextlib.nullcontext(scorer))
         job.prepare()
         if is_other:
             self._replacing.add(run.name)
+        folder.write(STARTED, self._plan.started(run))
         model = ModelCheck(
             self._models.get((run.group.scorer, run.group.model)), lambda found: self._check_model(run.group, found)
         )
@@ -238,10 +238,6 @@ class _Sweep:
             self._scorer_seconds += made.scorer_seconds
             self._check_model(run.group, RunRecord.read(folder.path).header.model)
         self._end(run, Outcome("done"), f"U {made.u:+.3f}, {counted(made.computed_tokens, 'token')}")
-
-    def _started(self, run: PlannedRun) -> StartState:
-        started = self._plan.scorers[run.group.scorer].started
-        return started.model_copy(update={"experiment": run.job.counted_as})
 
     def _check_model(self, group: Group, model: ModelIdentity) -> None:
         """Raises OtherModelError if other runs here with this scorer and adapter were made by another model."""

@@ -44,7 +44,7 @@ def planned(url: str, folder: Path) -> SweepPlan:
     planted.write_task(folder, 12)
     of_task = {"task": "task.yaml", "rates": {"hot": [0.3, 0.7]}}
     what = {"tasks": {"planted": of_task}, "settings": {"short": SHORT}, "seeds": 2}
-    return make_plan(spec_of(what, Mistakes()), folder, folder / "out", ScorerDefaults(url, wait_s=0))
+    return make_plan(spec_of(what, Mistakes()), folder, folder / "out", ScorerDefaults(url, wait_s=60))
 
 
 def order(plan: SweepPlan, place: Path, **other: Any) -> str:
@@ -118,7 +118,7 @@ def test_a_machine_that_is_not_fit_says_so(plan: SweepPlan, tmp_path: Path) -> N
     error = refused(order(plan, tmp_path, beside=str(tmp_path / "other")))
     assert isinstance(error, RequestError)
     assert "the run has other data: " in error.message
-    gone = json.loads(order(plan, tmp_path / "gone"))
+    gone = json.loads(order(plan, tmp_path / "gone", wait_s=0))
     gone["spec"]["scorers"]["scorer"]["scorer"] = "http://127.0.0.1:9"
     assert isinstance(refused(json.dumps(gone)), UnavailableError)
     with pytest.raises(IcmError, match="ended before the run did") as lost:
@@ -160,10 +160,10 @@ class Elsewhere:
         return False
 
     async def make(self, run: PlannedRun, job: LabelJob, shown: ShownRun, meter: Meter, model: ModelCheck) -> Made:
+        job.folder.release()
         self._num_made += 1
         if self._num_made == 1:
             raise UnavailableError("no model starts here")
-        job.folder.release()
         events = await asyncio.to_thread(list, make_run(order_of(self._plan, run, job, model.known)))
         return await asyncio.to_thread(followed, events, meter, model.found)
 
