@@ -59,16 +59,16 @@ class SeedOutcome(NamedTuple):
 
 
 def prepare_demo(folder: RunDir) -> None:
-    """Prepares the folder: removes the files of an earlier demo and of its seeds. Raises RequestError if that would
-    remove a run that does not belong to a demo."""
+    """Prepares the folder. An earlier demo is kept until this one begins. Raises RequestError if the folder holds a run
+    that does not belong to a demo."""
     make_folder(folder.path)
-    seeds = [RunDir(path) for path in seed_folders(folder.path)]
-    for place in (folder, *seeds):
+    for place in (folder, *_seeds_in(folder)):
         _check_is_demos(place)
     folder.prepare(overwrite=True)
-    folder.begun()
-    for seed in seeds:
-        seed.remove()
+
+
+def _seeds_in(folder: RunDir) -> list[RunDir]:
+    return [RunDir(path) for path in seed_folders(folder.path)]
 
 
 async def run_seed(
@@ -126,9 +126,15 @@ async def run_demo(
     progress: RunProgress,
     seconds_so_far: Callable[[], float],
 ) -> DemoResults:
-    """Runs all seeds in sequence in a prepared folder, writes results and report, and returns the results."""
+    """Runs all seeds in sequence in a prepared folder, writes results and report, and returns the results. An earlier
+    demo is removed when the scorer has answered and there are enough examples."""
     expected = settings.expected_passes(plan.num_examples)
     progress.expect(plan.num_seeds * (expected.num + EVALUATION_STEPS) if expected else 0)
+    draw_sample(TaskData(task, loaded), plan.num_examples, plan.num_test, plan.first_seed)
+    await scorer.model()
+    folder.begun()
+    for earlier in _seeds_in(folder):
+        earlier.remove()
     outcomes: list[SeedOutcome] = []
     for seed in range(plan.first_seed, plan.first_seed + plan.num_seeds):
         place = folder if plan.num_seeds == 1 else RunDir(folder / f"seed-{seed}")

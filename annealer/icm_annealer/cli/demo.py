@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from icm_annealer.api.inputs import load_data
+from icm_annealer.api.job import alone
 from icm_annealer.benchmarks.demo import DemoPlan, prepare_demo, print_table, run_demo
 from icm_annealer.cli.shared.options import (
     AllowCodeOption,
@@ -96,7 +97,8 @@ def demo(
                     lambda: time.monotonic() - start,
                 )
 
-    results: DemoResults = interruptible(work(), output)
+    with alone(folder):
+        results: DemoResults = interruptible(work(), output)
     output.say(f"{loaded.counts_text}.")
     print_table(output.text, own_task, results, folder)
     output.json({"folder": out, **results.model_dump(exclude={"format"})})

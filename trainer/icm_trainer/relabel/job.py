@@ -27,6 +27,7 @@ from icm_annealer.scoring.prefix_plan import PlanKind
 from icm_annealer.search.base import Problem
 from icm_annealer.search.driver import drive
 from icm_annealer.search.problem import problem_of
+from icm_client.contract.errors import RequestError
 from icm_client.contract.wire import ModelIdentity
 from icm_trainer.learning.disk import check_room
 from icm_trainer.models.base_model import BaseModel
@@ -76,18 +77,22 @@ class RelabelJob:
         self._problem  # noqa: B018  (raises for known labels that contradict each other)
         folder = RunDir(self.out)
         folder.prepare(resume=resume, overwrite=overwrite)
-        if overwrite and not resume:
-            folder.begun()
-            for name in (RELABELLING, PAGE):
-                (self.out / name).unlink(missing_ok=True)
-            shutil.rmtree(self.out / TUNING, ignore_errors=True)
         num_numbers = len(rows) * len(self.start.task.labels) * (self.settings.rounds + self.settings.batches)
-        check_room(self.out, BYTES_PER_NUMBER * num_numbers, "the journal of a relabelling")
+        try:
+            check_room(self.out, BYTES_PER_NUMBER * num_numbers, "the journal of a relabelling")
+        except RequestError:
+            folder.release()
+            raise
 
     async def run(self, progress: NewProgress, *, resume: bool = False) -> RelabelRecord:
         """Labels, and writes all files of the folder. Raises RequestError if a training cannot be done; what was done
         until then is kept."""
         start, folder, problem = self.start, RunDir(self.out), self._problem
+        if not resume:
+            folder.begun()
+            for name in (RELABELLING, PAGE):
+                (self.out / name).unlink(missing_ok=True)
+            shutil.rmtree(self.out / TUNING, ignore_errors=True)
         journal = (Journal.resume if resume else Journal.begin)(folder / JOURNAL, self._header())
         passes = TunedPasses(
             start.task,

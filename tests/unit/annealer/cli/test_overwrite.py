@@ -12,7 +12,7 @@ from tests.conftest import fake_scorer
 from tests.icm_command import Icm, check_refused
 
 from icm_annealer import LabelResult, anneal
-from icm_annealer.runs.directory import JOURNAL, LABELS, RESULTS, RunDir
+from icm_annealer.runs.directory import JOURNAL, LABELS, RESULTS
 from icm_annealer.scoring.passes import Scorer
 from icm_client.contract.errors import UnavailableError
 from icm_client.contract.wire import ModelInfo, ScoreRequest, ScoreResponse
@@ -92,10 +92,3 @@ def test_a_scorer_that_is_not_there_costs_nothing_that_is(icm: Icm, tmp_path: Pa
     options = ("--overwrite",) if command != "demo" else ("--examples", 8, "--test-size", 8)
     check_refused(icm(command, "--task", task, "--out", out, *NOBODY, *options), 1, "127.0.0.1:9")
     assert content(out) == before
-
-
-def test_removing_a_run_leaves_what_is_not_a_runs(tmp_path: Path) -> None:
-    for name in (JOURNAL, LABELS, "notes.txt"):
-        (tmp_path / name).write_text("")
-    RunDir(tmp_path).remove()
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

@@ -12,7 +12,7 @@ import pytest
 from tests.labelled import planted_labels
 from tests.relabelled import job, run
 
-from icm_annealer.runs.directory import JOURNAL, LABELS
+from icm_annealer.runs.directory import JOURNAL, LABELS, RunDir
 from icm_annealer.runs.record import RunRecord
 from icm_client.contract.errors import RequestError
 from icm_trainer.models.base_model import BaseModel
@@ -66,6 +66,7 @@ def test_another_relabelling_is_not_resumed_or_replaced(whole: Path, tiny: BaseM
         run(job(tiny, whole, num_labelled=33), resume=True)
     before = (whole / LABELS).read_bytes()
     job(tiny, whole).prepare(overwrite=True)
+    RunDir(whole).release()  # it does not begin
     assert (whole / LABELS).read_bytes() == before
     with pytest.raises(RequestError, match="there is no run to resume"):
         job(tiny, tmp_path / "none").prepare(resume=True)
