@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from icm_annealer.core.arrays import Ints
-from icm_annealer.core.objective import entropy, label_rates
+from icm_annealer.core.objective import calibrated, entropy, information_by_example, label_rates
 from icm_annealer.labelling.alarm import AlarmText, FinishedSearch
 from icm_annealer.labelling.verdict import is_incoherent
 from icm_annealer.scoring.passes import PassResult
-from icm_annealer.search.base import error_over_examples, zero_shot_labels_of
+from icm_annealer.search.base import Candidate, Result, error_over_examples, zero_shot_labels_of
 from icm_client.text.counts import counted
 
 MIN_RELATIVE_ENTROPY = 0.5
@@ -99,7 +99,8 @@ def too_close_to_call(search: FinishedSearch) -> AlarmText | None:
             continue
         lead, error = winner.lead(rival)
         alike = float((rival.labels == winner.labels).mean())
-        if lead < 2 * error and alike < MIN_AGREEMENT:
+        is_level = lead < 2 * error or (lead <= search.problem.slack and not _tells_apart(search.result, rival))
+        if is_level and alike < MIN_AGREEMENT:
             return AlarmText(
                 f"An answer with other labels ({alike:.0%} of them alike) is as coherent as the winner "
                 f"(U {rival.u:.3f} against {winner.u:.3f}, difference {lead:.3f} ± {error:.3f}).",
@@ -107,6 +108,16 @@ def too_close_to_call(search: FinishedSearch) -> AlarmText | None:
                 "any context was taken): look at both, or use more examples.",
             )
     return None
+
+
+def _tells_apart(result: Result, rival: Candidate) -> bool:
+    """Whether the zero-shot pass says clearly more of the winner's labels than of the rival's. The search takes the
+    likelier of two that U hardly tells apart, such as opposites, however little likelier it is."""
+    if result.zero_shot is None:
+        return True
+    alone = calibrated(result.zero_shot.logprobs)
+    more = information_by_example(alone, result.winner.labels) - information_by_example(alone, rival.labels)
+    return bool(more.mean() > 2 * error_over_examples(more))
 
 
 def oscillating(search: FinishedSearch) -> AlarmText | None:

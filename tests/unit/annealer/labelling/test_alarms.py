@@ -138,6 +138,16 @@ def test_a_rival_as_high_as_the_winner() -> None:
     assert codes(result(candidate(), replace(NEARLY, us=[0.40, 0.41, 0.42]))) == []  # nearly the same labels
 
 
+def test_an_opposite_nearly_as_high_as_the_winner_unless_the_zero_shot_pass_tells_them_apart() -> None:
+    near, far = (candidate(1 - GOOD, (0.41 - lead, 0.42 - lead, 0.40 - lead)) for lead in (0.03, 0.08))
+    unsure = changed(GOOD, 14)
+    assert codes(replace(result(candidate(), zero_shot=unsure), candidates=[candidate(), near])) == [
+        "too-close-to-call"
+    ]
+    assert codes(replace(result(candidate(), zero_shot=GOOD), candidates=[candidate(), near])) == []
+    assert codes(replace(result(candidate(), zero_shot=unsure), candidates=[candidate(), far])) == []
+
+
 def test_labels_that_go_with_length() -> None:
     texts = ["long " * 20 if label else "short" for label in GOOD]
     assert codes(result(candidate()), texts=texts) == ["surface-length"]
