@@ -78,7 +78,7 @@ def blocks(problem: Problem, settings: BlockSettings, seed: int) -> Search:
     found += yield from _renamed(problem, settings, alone, found, chain_rng)
     at_rates: list[AtRates] = []
     if problem.rates is None and problem.objective.measure == "information":
-        began = _likelier_named(found)
+        began = _likelier_named(problem, found)
         at_rates = yield from _at_rates(problem, settings, alone, began, starts[0].scores, rate_rng)
         found += _at_best_rates(problem, began, at_rates)
     found.append(Finalist((ZERO_SHOT_ALONE,), problem.best(alone), None, alone))
@@ -165,16 +165,23 @@ def _renamed(
     if not ends:  # the search was stopped before their first pass
         return []
     scores = [_combined(settings, end.evidence, alone) for end in ends]
-    return [Finalist(began, problem.best(said), None, said) for (began, _), said in zip(starts, scores, strict=True)]
+    return [
+        Finalist(began, problem.best(said), end.u, said)
+        for (began, _), end, said in zip(starts, ends, scores, strict=True)
+    ]
 
 
-def _likelier_named(found: Sequence[Finalist]) -> Finalist | None:
-    """The first answer, with its names exchanged if that is likelier without context; None if there is none, since the
-    search was stopped before any chain had a pass. U does not tell a concept from its opposite."""
+def _likelier_named(problem: Problem, found: Sequence[Finalist]) -> Finalist | None:
+    """The first answer, with its names exchanged if that is likelier without context and about as coherent, as it is
+    unless rules tell a concept from its opposite; None if there is none, since the search was stopped before any chain
+    had a pass."""
     if not found:
         return None
-    renamed = (*found[0].starts, RENAMED)
-    return next((finalist for finalist in found if finalist.starts == renamed), found[0])
+    first = found[0]
+    renamed = next((finalist for finalist in found if finalist.starts == (*first.starts, RENAMED)), first)
+    assert first.u_own is not None
+    assert renamed.u_own is not None
+    return first if renamed.u_own < first.u_own - problem.slack else renamed
 
 
 def _at_rates(

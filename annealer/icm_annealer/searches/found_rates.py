@@ -27,7 +27,7 @@ from icm_annealer.search.base import (
 from icm_annealer.searches.chain import ChainSettings, chain, lockstep
 
 MIN_DIFFERENCE = 0.05
-"""Share of labels by which the answer at even rates must differ to be an answer of its own."""
+"""Share of labels by which an answer at other rates must differ to be an answer of its own."""
 STEP = 3.0
 """Factor by which the odds of the commonest label grow with each step: 50, 75, 90, 96 % of two labels."""
 NEAR = np.linspace(-0.5, 1, 25)
@@ -80,7 +80,7 @@ def answers_at_rates(
     free = _Cut(label_rates(labels, problem.num_labels), labels, start)
     commonest = [int(label) for label in np.argsort(-free.rates, kind="stable")[:NUM_TRIED]]
     even = _promising(problem, free, [np.full(problem.num_labels, 1 / problem.num_labels)])
-    even = [cut for cut in even if (cut.labels != labels).mean() > MIN_DIFFERENCE]
+    even = [cut for cut in even if _differ(cut, free)]
     found: list[AtRates] = []
     commoner = _commoner_cuts(problem, free, commonest)
     uneven = None if grown is None else _uneven_cut(problem, grown, free)
@@ -94,7 +94,8 @@ def answers_at_rates(
         best = max(found, key=lambda answer: answer.u)
         if best.u > max(answer.u for answer in found[: 1 + len(even)]):
             beside = [_commoner(best.rates, int(best.rates.argmax()), factor) for factor in (STEP**0.5, STEP**-0.5)]
-            found += yield from _evaluated(problem, order, _promising(problem, best, beside))
+            others = [cut for cut in _promising(problem, best, beside) if (cut.labels != best.labels).any()]
+            found += yield from _evaluated(problem, order, others)
     except StopSearch:
         pass
     return found
@@ -165,8 +166,9 @@ def _clearest(problem: Problem, cut: _Cut) -> _Cut:
 
 
 def _commoner_cuts(problem: Problem, last: _Cut | AtRates, labels: Sequence[int]) -> list[_Cut]:
-    """The promising cuts that make one of these labels commoner by a step."""
-    return _promising(problem, last, [_commoner(last.rates, label, STEP) for label in labels])
+    """The promising cuts that make one of these labels commoner by a step. Rules may leave the labels as they are."""
+    cuts = _promising(problem, last, [_commoner(last.rates, label, STEP) for label in labels])
+    return [cut for cut in cuts if _differ(cut, last)]
 
 
 def _uneven_cut(problem: Problem, grown: Array, free: _Cut) -> _Cut | None:
@@ -174,8 +176,8 @@ def _uneven_cut(problem: Problem, grown: Array, free: _Cut) -> _Cut | None:
     labels = problem.best(grown)
     rates = label_rates(labels, problem.num_labels)
     is_uneven = rates.min() < MOST_EVEN / problem.num_labels and _is_possible(problem, rates)
-    is_other = (labels != free.labels).mean() > MIN_DIFFERENCE
-    return _Cut(rates, labels, grown) if is_uneven and is_other else None
+    cut = _Cut(rates, labels, grown)
+    return cut if is_uneven and _differ(cut, free) else None
 
 
 def _promising(problem: Problem, last: _Cut | AtRates, many: Sequence[Array]) -> list[_Cut]:
@@ -199,9 +201,17 @@ def _evaluated(problem: Problem, order: Ints, cuts: Sequence[_Cut]) -> Answers:
 
 
 def _cut(problem: Problem, rates: Array, scores: Array) -> _Cut:
-    """`problem` has no rates of its own."""
+    """`problem` has no rates of its own. Where its rules do not allow these rates, those of the labels are noted."""
     shifted = _at(problem, rates).with_rates(scores)
-    return _Cut(rates, problem.best(shifted), shifted)
+    labels = problem.best(shifted)
+    possible = label_rates(labels, problem.num_labels)
+    is_met = np.abs(possible - rates).max() <= 1 / problem.num_examples
+    return _Cut(rates if is_met else possible, labels, shifted)
+
+
+def _differ(cut: _Cut, other: _Cut | AtRates) -> bool:
+    """Whether the labels differ enough to be an answer of their own."""
+    return bool((cut.labels != other.labels).mean() > MIN_DIFFERENCE)
 
 
 def _is_possible(problem: Problem, rates: Array) -> bool:

@@ -28,6 +28,7 @@ from icm_annealer.searches.blocks import (
     ZERO_SHOT_ALONE,
     BlockSettings,
     _at_best_rates,
+    _likelier_named,
     _likelier_of_equals,
     agreement_beyond_chance,
     blocks,
@@ -314,6 +315,16 @@ def test_between_unrelated_concepts_u_and_the_zero_shot_scores_decide_together()
     assert 0 < 1.1 * more < problem().slack
     for share, chosen in ((0.9, ("growing",)), (1.1, ("random",))):
         assert first_of((("random",), other, 0.3 + share * more), (("growing",), GOLD, 0.3), zero_shot=alone) == chosen
+
+
+def test_rates_are_varied_for_the_likelier_names_unless_they_are_less_coherent() -> None:
+    """Rules can make a concept coherent and its opposite not."""
+    first = Finalist(("random",), 1 - GOLD, 0.6)
+    for lead, labels in ((0.9, GOLD), (1.1, 1 - GOLD)):
+        renamed = Finalist(("random", RENAMED), GOLD, 0.6 - lead * problem().slack)
+        found = _likelier_named(problem(), [first, Finalist(("growing",), GOLD, 0.5), renamed])
+        assert found is not None
+        assert found.labels.tolist() == labels.tolist()
 
 
 def test_answers_with_exchanged_names_come_from_contexts_of_their_own() -> None:

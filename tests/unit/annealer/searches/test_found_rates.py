@@ -11,6 +11,7 @@ from icm_annealer.core.arrays import Array, Ints
 from icm_annealer.core.label_balance import LabelRates
 from icm_annealer.core.objective import Objective
 from icm_annealer.rules.consistency import Consistency
+from icm_annealer.rules.registry import rule_of
 from icm_annealer.scoring.passes import PassRequest, PassResult
 from icm_annealer.search.base import TWO_FOLDS, AtRates, Problem, Result, StopSearch
 from icm_annealer.searches.blocks import UNEVEN, BlockSettings, blocks
@@ -101,6 +102,14 @@ def test_uneven_labels_are_found_at_about_their_rates() -> None:
 def test_on_even_labels_nothing_is_asked() -> None:
     found, asked = EVEN_HEAPS.found()
     assert (found, asked) == ([], [])  # the scores speak against both
+
+
+def test_rates_that_rules_do_not_allow_are_not_tried() -> None:
+    """Of a pair, one has each label, so labels are even whatever is asked."""
+    by_place = np.argsort(UNEVEN_HEAPS.places)
+    pairs = list(np.stack([by_place[: NUM // 2], by_place[NUM // 2 :]], axis=1))
+    judge = Consistency([rule_of({"kind": "mirrored"})], pairs, [{}] * NUM, ["common", "rare"])
+    assert UNEVEN_HEAPS.found(replace(UNEVEN_HEAPS.problem, consistency=judge)) == ([], [])
 
 
 def test_growing_labels_that_are_uneven_lead_to_rates_that_the_answer_does_not_show() -> None:
